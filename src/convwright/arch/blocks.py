@@ -1,0 +1,137 @@
+"""Blocks: what one row of a paper's table says. A block knows its layer graph, and which of its fields
+are widths and strides, so that operators serve every family without knowing any."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
+
+from convwright.arch.layers import Act, Activation, Add, Concat, Conv, Gate, GlobalPool, Identity, Layer, Seq
+from convwright.arch.node import Node
+from convwright.arch.rounding import round_width
+from convwright.errors import NetworkError
+
+Placement = Literal["standard", "pre", "post", "identity"]
+PLACEMENTS: tuple[str, ...] = Placement.__args__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class SE(Node):
+    """A squeeze-and-excitation block (SENet, section 3) and its place in the block that holds it (6.5).
+
+    The squeezed width is C / `reduction` and never below `least`. C is the number of channels that are
+    gated (`of="gated"`, SENet) or that enter the block (`of="input"`, EfficientNet).
+    """
+
+    reduction: float = 16
+    placement: Placement = "standard"
+    least: int = 8
+    act: Activation = "relu"
+    gate: Activation = "sigmoid"
+    of: Literal["gated", "input"] = "gated"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.reduction <= 1e6:
+            raise NetworkError(f"a reduction ratio is a number from 1 up, not {self.reduction}")
+        if self.placement not in PLACEMENTS:
+            known = ", ".join(PLACEMENTS)
+            raise NetworkError(
+                f"unknown placement {self.placement!r} of squeeze-and-excitation; known: {known}"
+            )
+        if self.least < 1:
+            raise NetworkError(
+                f"squeeze-and-excitation needs a squeezed width of 1 or more, not {self.least}"
+            )
+        if self.of not in ("gated", "input"):
+            raise NetworkError(f"a reduction ratio counts of 'gated' or 'input' channels, not {self.of!r}")
+
+    def layers(self, channels: int, entering: int) -> Layer:
+        """Squeeze, excitation and gate for `channels` maps inside a block that `entering` maps enter."""
+        reference = entering if self.of == "input" else channels
+        squeezed = max(self.least, int(reference // self.reduction))
+        return Gate(
+            GlobalPool(), Conv(squeezed, bias=True), Act(self.act), Conv(channels, bias=True), Act(self.gate)
+        )
+
+
+class Block(Node):
+    """One building block; frozen dataclass fields are its hyper-parameters."""
+
+    __slots__ = ()
+    repeatable: ClassVar[bool] = True
+    """False for what stands once between stages (transitions, reductions): depth leaves it alone."""
+    widths: ClassVar[tuple[str, ...]] = ()
+    """Fields that hold a number of channels, or a growth rate: what width scales."""
+    strides: ClassVar[tuple[str, ...]] = ()
+    """Fields that hold a stride, in the order in which data meets them."""
+
+    def layers(self, channels: int) -> Layer:
+        """Return the layer graph for an input of so many channels."""
+        raise NetworkError(f"{type(self).__name__} does not say of which layers it is made")
+
+    def repeated(self) -> Self:
+        """Return the block that follows this one in a stage: the same, at stride 1."""
+        return self._with(dict.fromkeys(self.strides, 1))
+
+    def widened(self, factor: float) -> Self:
+        """Return the block with every width scaled and rounded (EfficientNet, section 4)."""
+        return self._with({name: round_width(getattr(self, name), factor) for name in self.widths})
+
+    def without_first_stride(self) -> Self | None:
+        """Return the block with its earliest stride dropped, or None if it has none."""
+        for name in self.strides:
+            if getattr(self, name) > 1:
+                return self._with({name: 1})
+        return None
+
+    @property
+    def gateable(self) -> bool:
+        """Can this block hold squeeze-and-excitation?"""
+        return "se" in self.__dataclass_fields__
+
+    def recalibrated(self, se: SE | None) -> Self:
+        """Return the block with this squeeze-and-excitation, or with none."""
+        if not self.gateable:
+            raise NetworkError(f"{type(self).__name__} has no place for squeeze-and-excitation")
+        return self._with({"se": se})
+
+    def _with(self, changes: dict[str, Any]) -> Self:
+        changes = {name: value for name, value in changes.items() if getattr(self, name) != value}
+        return replace(self, **changes) if changes else self
+
+
+def residual(
+    body: Layer, shortcut: Layer, se: SE | None, channels: int, out: int, *, after: Layer | None = None
+) -> Layer:
+    """Add a shortcut to a body, with squeeze-and-excitation in any of its four places (SENet, Figure 5).
+
+    channels, out: maps that enter and leave; after: what follows the sum (ResNet's ReLU).
+    """
+    after = after or Identity()
+    if se is None:
+        return Seq(Add(body, shortcut), after)
+    match se.placement:
+        case "standard":
+            return Seq(Add(Seq(body, se.layers(out, channels)), shortcut), after)
+        case "pre":
+            return Seq(Add(Seq(se.layers(channels, channels), body), shortcut), after)
+        case "post":
+            return Seq(Add(body, shortcut), after, se.layers(out, channels))
+        case _:
+            return Seq(Add(body, Seq(shortcut, se.layers(out, channels))), after)
+
+
+def dense(body: Layer, growth: int, se: SE | None, channels: int) -> Layer:
+    """Join a body's `growth` new maps to its input's, with squeeze-and-excitation in any of the four places.
+
+    Standard gates the new maps, pre what the body reads, post all maps, identity the maps handed on.
+    """
+    if se is None:
+        return Concat(Identity(), body)
+    match se.placement:
+        case "standard":
+            return Concat(Identity(), Seq(body, se.layers(growth, channels)))
+        case "pre":
+            return Concat(Identity(), Seq(se.layers(channels, channels), body))
+        case "post":
+            return Seq(Concat(Identity(), body), se.layers(channels + growth, channels))
+        case _:
+            return Concat(se.layers(channels, channels), body)

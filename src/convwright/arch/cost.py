@@ -1,0 +1,347 @@
+"""What a network costs, read off its layer graph: parameters, multiply-adds, activations, memory.
+
+MACs are multiply-adds of convolutions and linear layers (the papers call them FLOPs), biases not counted.
+Activations are the elements that convolutions and linear layers put out (as in Radosavovic et al. 2020).
+Element-wise and pooling work is counted apart, as operations: one an element for normalisations,
+activation functions, sums and gates, one an element read for pools.
+
+Peak memory is that of inference on one image: every tensor lives from its making to its last reading,
+element-wise layers write in place when nothing else reads their input, branches run in the order written.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from convwright.arch.blocks import Block
+from convwright.arch.layers import (
+    Act,
+    Add,
+    Combinator,
+    Concat,
+    Conv,
+    Dropout,
+    Gate,
+    GlobalPool,
+    Identity,
+    Layer,
+    Linear,
+    Norm,
+    PadChannels,
+    Pool,
+    Seq,
+)
+from convwright.arch.network import Network
+from convwright.arch.shapes import Shape, TooSmallError, conv_shape, pair, pool_shape
+from convwright.errors import NetworkError
+
+
+class Work(NamedTuple):
+    """What one primitive makes of a shape, and what that takes."""
+
+    shape: Shape
+    params: int = 0
+    macs: int = 0
+    elementwise: int = 0
+    in_place: bool = False
+
+
+class LayerCost(NamedTuple):
+    """One layer's cost. `live` is the number of elements in memory while it runs, weights not counted."""
+
+    path: str
+    layer: Layer
+    input: Shape
+    output: Shape
+    params: int
+    macs: int
+    elementwise: int
+    activations: int
+    live: int
+
+
+class BlockCost(NamedTuple):
+    """One block's cost; paths in `layers` are relative to the block."""
+
+    output: Shape
+    params: int
+    macs: int
+    elementwise: int
+    activations: int
+    peak: int
+    layers: tuple[LayerCost, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """The cost of a stem, stage or head. `peak` is in elements."""
+
+    name: str
+    blocks: tuple[tuple[str, Block, BlockCost], ...]
+    input: Shape
+
+    @property
+    def output(self) -> Shape:
+        """Shape (channels, height, width) of what leaves the stage."""
+        return self.blocks[-1][2].output
+
+    @property
+    def params(self) -> int:
+        """Learnt parameters."""
+        return sum(cost.params for _, _, cost in self.blocks)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds for one image."""
+        return sum(cost.macs for _, _, cost in self.blocks)
+
+    @property
+    def elementwise(self) -> int:
+        """Element-wise and pooling operations for one image."""
+        return sum(cost.elementwise for _, _, cost in self.blocks)
+
+    @property
+    def activations(self) -> int:
+        """Elements put out by convolutions and linear layers for one image."""
+        return sum(cost.activations for _, _, cost in self.blocks)
+
+    @property
+    def peak(self) -> int:
+        """Most activation elements alive at once at inference on one image."""
+        return max(cost.peak for _, _, cost in self.blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The cost of a network at one resolution; all figures are for one image."""
+
+    name: str
+    resolution: int
+    stages: tuple[StageCost, ...]
+    params: int
+    macs: int
+    elementwise: int
+    activations: int
+    peak: int
+    """Most activation elements alive at once at inference."""
+
+    def peak_bytes(self, bytes_per_element: int = 4) -> int:
+        """Peak activation memory in bytes at inference; 4 bytes an element is float32."""
+        return self.peak * bytes_per_element
+
+    def memory_bytes(self, bytes_per_element: int = 4) -> int:
+        """Peak memory in bytes at inference: weights and activations."""
+        return (self.peak + self.params) * bytes_per_element
+
+    @property
+    def layers(self) -> Iterator[LayerCost]:
+        """Every layer's cost in order of execution, with its full path."""
+        for stage in self.stages:
+            for path, _, block in stage.blocks:
+                for layer in block.layers:
+                    yield layer._replace(path=f"{path}.{layer.path}")
+
+
+def cost(
+    network: Network,
+    resolution: int | None = None,
+    *,
+    classes: int | None = None,
+    channels: int | None = None,
+) -> Cost:
+    """Count what a network costs at a resolution (pixels), number of classes and of input channels.
+
+    Each defaults to the network's own. Raises NetworkError where the resolution is too small.
+    """
+    resolution = network.resolution if resolution is None else resolution
+    classes = network.classes if classes is None else classes
+    shape: Shape = (network.channels if channels is None else channels, resolution, resolution)
+    if min(*shape, classes) < 1:
+        raise NetworkError("resolution, channels and classes must each be 1 or more")
+    stages: list[StageCost] = []
+    blocks: list[tuple[str, Block, BlockCost]] = []
+    before, current = shape, "stem"
+    for stage, path, block in network.blocks():
+        if stage != current:
+            stages.append(StageCost(current, tuple(blocks), before))
+            before, current, blocks = shape, stage, []
+        try:
+            block_cost = cost_of_block(block, shape, classes)
+        except TooSmallError as error:
+            raise NetworkError(
+                f"{network.name}: a resolution of {resolution} is too small: at {path}, {error}; "
+                f"take a larger one, or drop early strides with |fit:{resolution}"
+            ) from None
+        except NetworkError as error:
+            raise NetworkError(f"{network.name}: at {path}: {error}") from None
+        blocks.append((path, block, block_cost))
+        shape = block_cost.output
+    stages.append(StageCost(current, tuple(blocks), before))
+    every = [block_cost for stage in stages for _, _, block_cost in stage.blocks]
+    return Cost(
+        name=network.name,
+        resolution=resolution,
+        stages=tuple(stages),
+        params=sum(c.params for c in every),
+        macs=sum(c.macs for c in every),
+        elementwise=sum(c.elementwise for c in every),
+        activations=sum(c.activations for c in every),
+        peak=max(c.peak for c in every),
+    )
+
+
+@lru_cache(maxsize=16384)
+def cost_of_block(block: Block, shape: Shape, classes: int) -> BlockCost:
+    """Cost of one block for an input shape; remembered, since networks repeat their blocks."""
+    counter = _Counter(classes)
+    output, _ = counter.visit(block.layers(shape[0]), "", shape, keep=False, held=0)
+    rows = counter.rows
+    return BlockCost(
+        output=output,
+        params=sum(row.params for row in rows),
+        macs=sum(row.macs for row in rows),
+        elementwise=sum(row.elementwise for row in rows),
+        activations=sum(row.activations for row in rows),
+        peak=max((row.live for row in rows), default=_size(shape)),
+        layers=tuple(rows),
+    )
+
+
+class _Counter:
+    """Walks a layer graph in the order of its execution and notes each layer's cost."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self.rows: list[LayerCost] = []
+
+    def visit(self, layer: Layer, path: str, shape: Shape, *, keep: bool, held: int) -> tuple[Shape, bool]:
+        """Return the output's shape, and whether the output is the input itself.
+
+        keep: something else reads the input later, so that it must not be overwritten or freed;
+        held: elements alive besides the input.
+        """
+        match layer:
+            case Identity():
+                return shape, True
+            case Seq():
+                return self._sequence(layer, path, shape, keep, held)
+            case Add() | Concat():
+                return self._branches(layer, path, shape, keep, held)
+            case Gate():
+                return self._gate(layer, path, shape, keep, held)
+        work = _WORK[type(layer)](layer, shape, self.classes)
+        before, after = _size(shape), _size(work.shape)
+        live = held + before + (after if keep or not work.in_place else 0)
+        if type(layer) is Dropout:  # does nothing at inference
+            live = held + before
+        self._note(path, layer, shape, work, live)
+        return work.shape, type(layer) is Dropout
+
+    def _sequence(
+        self, seq: Combinator, path: str, shape: Shape, keep: bool, held: int
+    ) -> tuple[Shape, bool]:
+        same = True
+        for name, part in zip(seq.names, seq.parts, strict=True):
+            before = _size(shape)
+            shape, part_same = self.visit(part, _join(path, name), shape, keep=keep, held=held)
+            if not part_same:
+                same = False
+                if keep:  # from here on the input only waits for its other reader
+                    held, keep = held + before, False
+        return shape, same
+
+    def _branches(
+        self, join: Add | Concat, path: str, shape: Shape, keep: bool, held: int
+    ) -> tuple[Shape, bool]:
+        outputs: list[Shape] = []
+        made, uses_input = 0, False
+        for index, (name, part) in enumerate(zip(join.names, join.parts, strict=True)):
+            wanted = keep or uses_input or index < len(join.parts) - 1
+            output, same = self.visit(part, _join(path, name), shape, keep=wanted, held=held + made)
+            outputs.append(output)
+            uses_input |= same
+            made += 0 if same else _size(output)
+        output = _joined(join, outputs)
+        live = held + made + (_size(shape) if keep or uses_input else 0)
+        if isinstance(join, Add):
+            work = Work(output, elementwise=(len(outputs) - 1) * _size(output))
+            live += 0 if made else _size(output)  # the sum overwrites a branch's output
+        else:
+            work = Work(output)
+            live += _size(output)
+        self._note(_join(path, join.label), join, shape, work, live)
+        return output, False
+
+    def _gate(self, gate: Gate, path: str, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
+        factors, _ = self._sequence(gate, path, shape, True, held)
+        if factors != (shape[0], 1, 1):
+            raise NetworkError(f"a gate on {shape[0]} channels needs as many factors, not {factors}")
+        size = _size(shape)
+        live = held + shape[0] + size * (2 if keep else 1)
+        self._note(_join(path, "scale"), gate, shape, Work(shape, elementwise=size), live)
+        return shape, False
+
+    def _note(self, path: str, layer: Layer, shape: Shape, work: Work, live: int) -> None:
+        learns = type(layer) is Conv or type(layer) is Linear
+        self.rows.append(
+            LayerCost(
+                path, layer, shape, work.shape, work.params, work.macs, work.elementwise,
+                _size(work.shape) if learns else 0, live,
+            )
+        )  # fmt: skip
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _size(shape: Shape) -> int:
+    return shape[0] * shape[1] * shape[2]
+
+
+def _joined(join: Add | Concat, shapes: list[Shape]) -> Shape:
+    first = shapes[0]
+    if isinstance(join, Add):
+        if any(shape != first for shape in shapes):
+            raise NetworkError(f"branches of a sum differ in shape: {', '.join(map(str, shapes))}")
+        return first
+    if any(shape[1:] != first[1:] for shape in shapes):
+        raise NetworkError(f"branches to concatenate differ in size: {', '.join(map(str, shapes))}")
+    return (sum(shape[0] for shape in shapes), first[1], first[2])
+
+
+def _conv(conv: Conv, shape: Shape, _: int) -> Work:
+    output = conv_shape(conv, shape)
+    height, width = pair(conv.kernel)
+    weights = conv.out * (shape[0] // conv.groups) * height * width
+    return Work(output, weights + (conv.out if conv.bias else 0), weights * output[1] * output[2])
+
+
+def _linear(linear: Linear, shape: Shape, classes: int) -> Work:
+    out = classes if linear.out is None else linear.out
+    weights = _size(shape) * out
+    return Work((out, 1, 1), weights + (out if linear.bias else 0), weights)
+
+
+def _pool(pool: Pool, shape: Shape, _: int) -> Work:
+    output = pool_shape(pool, shape)
+    return Work(output, elementwise=_size(output) * pool.kernel**2)
+
+
+def _pad(pad: PadChannels, shape: Shape, _: int) -> Work:
+    if pad.out < shape[0]:
+        raise NetworkError(f"{shape[0]} channels cannot be padded to {pad.out}")
+    return Work((pad.out, shape[1], shape[2]))
+
+
+_WORK: dict[type[Layer], Callable[[Any, Shape, int], Work]] = {
+    Conv: _conv,
+    Linear: _linear,
+    Pool: _pool,
+    PadChannels: _pad,
+    Norm: lambda _, shape, __: Work(shape, params=2 * shape[0], elementwise=_size(shape), in_place=True),
+    Act: lambda _, shape, __: Work(shape, elementwise=_size(shape), in_place=True),
+    GlobalPool: lambda _, shape, __: Work((shape[0], 1, 1), elementwise=_size(shape)),
+    Dropout: lambda _, shape, __: Work(shape),
+}

@@ -1,0 +1,114 @@
+"""Networks named by expressions: ``NAME|operator|operator``, e.g. ``resnet50|se:16|scale:d=1.2,w=1.1``."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from convwright.arch import operators, registry
+from convwright.arch.network import Network
+from convwright.errors import NetworkError
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """How an operator is written: the option that may stand without its name, and a reader for each."""
+
+    form: str
+    first: str
+    readers: Mapping[str, Callable[[str], object]]
+    apply: Callable[..., Network]
+    needs_first: bool = True
+
+
+def network(expression: str) -> Network:
+    """Return the network that an expression names. NetworkError says what is wrong, and what is near."""
+    name, *operations = expression.split("|")
+    if not name.strip():
+        raise NetworkError(f"{expression!r} names no network; write NAME|operator|..., e.g. resnet50|se:16")
+    result = registry.find(name)
+    for operation in operations:
+        result = apply(result, operation)
+    return result
+
+
+def apply(network: Network, operation: str) -> Network:
+    """Apply one written operation, e.g. ``se:16,stages=1-3``, to a network."""
+    name, _, rest = operation.strip().partition(":")
+    operator = OPERATORS.get(name.strip())
+    if operator is None:
+        near = difflib.get_close_matches(name, OPERATORS, n=1, cutoff=0.5) or list(OPERATORS)
+        forms = "; ".join(OPERATORS[key].form for key in near)
+        raise NetworkError(f"unknown operator {name.strip()!r} in {operation!r}; known: {forms}")
+    return operator.apply(network, **_options(operator, operation, rest))
+
+
+def _options(operator: Operator, operation: str, text: str) -> dict[str, object]:
+    wrong = f"malformed operator {operation.strip()!r}; write {operator.form}"
+    options: dict[str, object] = {}
+    for index, item in enumerate(filter(None, map(str.strip, text.split(",")))):
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not equals:
+            key, value = operator.first, key
+            if index or not operator.first:
+                raise NetworkError(wrong)
+        if key not in operator.readers:
+            raise NetworkError(f"{wrong} ({key!r} is not an option of it)")
+        if key in options:
+            raise NetworkError(f"{wrong} ({key!r} is given twice)")
+        try:
+            options[key] = operator.readers[key](value)
+        except ValueError:
+            raise NetworkError(f"{wrong} ({value!r} will not do for {key!r})") from None
+    if not options or (operator.needs_first and operator.first not in options):
+        raise NetworkError(wrong)
+    return options
+
+
+def _reduction(text: str) -> float | None:
+    return None if text in ("none", "off") else float(text)
+
+
+def _stages(text: str) -> list[int | str]:
+    """Read ``1-3``, ``1+4`` or ``stage1+stage4``."""
+    stages: list[int | str] = []
+    for part in text.split("+"):
+        first, dash, last = part.partition("-")
+        if dash:
+            stages.extend(range(int(first), min(int(last), int(first) + 1000) + 1))
+        else:
+            stages.append(int(part) if part.isdigit() else part)
+    if not stages:
+        raise ValueError(text)
+    return stages
+
+
+def _scale(network: Network, d: float = 1, w: float = 1, r: float = 1) -> Network:
+    return operators.scale(network, d, w, r)
+
+
+OPERATORS: dict[str, Operator] = {
+    "scale": Operator(
+        "scale:d=1.2,w=1.1,r=1.15", "", {"d": float, "w": float, "r": float}, _scale, needs_first=False
+    ),
+    "phi": Operator(
+        "phi:1 or phi:1,alpha=1.2,beta=1.1,gamma=1.15",
+        "phi",
+        dict.fromkeys(("phi", "alpha", "beta", "gamma"), float),
+        operators.compound,
+    ),
+    "se": Operator(
+        "se:16 or se:16,placement=pre,stages=1-3 or se:none",
+        "reduction",
+        {
+            "reduction": _reduction, "stages": _stages, "placement": str, "least": int, "act": str,
+            "gate": str, "of": str,
+        },
+        operators.recalibrate,
+    ),
+    "fit": Operator(
+        "fit:32 or fit:32,least=4", "resolution", {"resolution": int, "least": int}, operators.fit_resolution
+    ),
+    "resolution": Operator("resolution:160", "resolution", {"resolution": int}, operators.at),
+    "classes": Operator("classes:10", "classes", {"classes": int}, operators.at),
+    "channels": Operator("channels:1", "channels", {"channels": int}, operators.at),
+}  # fmt: skip

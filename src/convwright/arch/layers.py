@@ -1,0 +1,212 @@
+"""The layer graph: primitives and combinators from which every block of every network is made.
+
+Input channels are never written down: they follow from the shape of what comes in. A layer says what it
+is; interpreters (`cost`, `convwright.modules.build`, `diagram`) say what that costs, computes or looks like.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from convwright.arch.node import Node
+from convwright.errors import NetworkError
+
+Size = int | tuple[int, int]
+"""One number for height and width, or (height, width)."""
+
+Activation = Literal["relu", "relu6", "silu", "sigmoid", "hardswish", "hardsigmoid", "gelu", "tanh"]
+ACTIVATIONS: tuple[str, ...] = Activation.__args__  # type: ignore[attr-defined]
+
+
+class Layer(Node):
+    """A node of the layer graph; a function from feature maps to feature maps."""
+
+    __slots__ = ()
+    label: ClassVar[str] = "layer"
+
+    @property
+    def kind(self) -> str:
+        """The word that names this layer in paths: ``conv``, ``norm``, ``relu``, ..."""
+        return self.label
+
+
+# Primitives
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Conv(Layer):
+    """Convolution to `out` channels; `padding` None keeps the size at stride 1 (kernel // 2 at dilation 1)."""
+
+    out: int
+    kernel: Size = 1
+    stride: Size = 1
+    groups: int = 1
+    dilation: int = 1
+    padding: Size | None = None
+    bias: bool = False
+    label: ClassVar[str] = "conv"
+
+    def __post_init__(self) -> None:
+        if self.out < 1 or self.groups < 1 or self.out % self.groups:
+            raise NetworkError(f"a convolution to {self.out} channels cannot have {self.groups} groups")
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Norm(Layer):
+    """Batch normalisation. `momentum` is torch's: the share of the newest batch in the running statistics."""
+
+    eps: float = 1e-5
+    momentum: float = 0.1
+    label: ClassVar[str] = "norm"
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Act(Layer):
+    """An element-wise activation function."""
+
+    function: Activation = "relu"
+
+    def __post_init__(self) -> None:
+        if self.function not in ACTIVATIONS:
+            raise NetworkError(f"unknown activation {self.function!r}; known are {', '.join(ACTIVATIONS)}")
+
+    @property
+    def kind(self) -> str:
+        """The function's own name."""
+        return self.function
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Pool(Layer):
+    """Maximum or average over windows. `ceil` keeps windows that hang over the edge (as Caffe did)."""
+
+    function: Literal["max", "avg"]
+    kernel: int
+    stride: int
+    padding: int = 0
+    ceil: bool = False
+    label: ClassVar[str] = "pool"
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class GlobalPool(Layer):
+    """Average of each channel over its whole map: C x H x W to C x 1 x 1 (SENet's squeeze)."""
+
+    label: ClassVar[str] = "pool"
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Dropout(Layer):
+    """Zero activations at random while training."""
+
+    rate: float
+    label: ClassVar[str] = "dropout"
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Linear(Layer):
+    """Fully connected layer over the flattened input; `out` None means one output a class."""
+
+    out: int | None = None
+    bias: bool = True
+    label: ClassVar[str] = "linear"
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class PadChannels(Layer):
+    """Append zero channels until there are `out` (the parameter-free shortcut of ResNet, option A)."""
+
+    out: int
+    label: ClassVar[str] = "pad"
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Identity(Layer):
+    """The input, unchanged."""
+
+    label: ClassVar[str] = "identity"
+
+
+# Combinators
+
+
+@dataclass(frozen=True, repr=False, init=False, slots=True)
+class Combinator(Layer):
+    """A layer made of layers."""
+
+    parts: tuple[Layer, ...]
+
+    def __init__(self, *parts: Layer) -> None:
+        object.__setattr__(self, "parts", parts)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.parts))})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each part, unique among them."""
+        return numbered([part.kind for part in self.parts])
+
+
+@dataclass(frozen=True, repr=False, init=False, slots=True)
+class Seq(Combinator):
+    """One layer after the other. Nested sequences are spliced and identities left out: they say nothing."""
+
+    label: ClassVar[str] = "seq"
+
+    def __init__(self, *parts: Layer) -> None:
+        flat: list[Layer] = []
+        for part in parts:
+            if isinstance(part, Seq):
+                flat.extend(part.parts)
+            elif not isinstance(part, Identity):
+                flat.append(part)
+        object.__setattr__(self, "parts", tuple(flat))
+
+
+@dataclass(frozen=True, repr=False, init=False, slots=True)
+class Add(Combinator):
+    """The sum of all branches, each fed the same input (a residual connection: body first, then shortcut)."""
+
+    label: ClassVar[str] = "add"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """`body` and `shortcut`, the papers' words, for two branches."""
+        return ("body", "shortcut") if len(self.parts) == 2 else branch_names(self.parts)
+
+
+@dataclass(frozen=True, repr=False, init=False, slots=True)
+class Concat(Combinator):
+    """All branches' channels side by side, each branch fed the same input."""
+
+    label: ClassVar[str] = "concat"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """`identity` and `new` for a dense layer, else `branch1`, `branch2`, ..."""
+        if len(self.parts) == 2 and isinstance(self.parts[0], Identity):
+            return ("identity", "new")
+        return branch_names(self.parts)
+
+
+@dataclass(frozen=True, repr=False, init=False, slots=True)
+class Gate(Combinator):
+    """The input, multiplied by what its parts (in sequence) make of it: one factor a channel."""
+
+    label: ClassVar[str] = "se"
+
+
+def branch_names(parts: Sequence[Layer]) -> tuple[str, ...]:
+    """``branch1``, ``branch2``, ..."""
+    return tuple(f"branch{index}" for index in range(1, len(parts) + 1))
+
+
+def numbered(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Make names unique by numbering those that occur more than once: conv1, norm, conv2."""
+    seen: dict[str, int] = {}
+    names = []
+    for kind in kinds:
+        seen[kind] = seen.get(kind, 0) + 1
+        names.append(f"{kind}{seen[kind]}" if kinds.count(kind) > 1 else kind)
+    return tuple(names)

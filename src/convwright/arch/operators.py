@@ -1,0 +1,198 @@
+"""Operators: functions from network to network.
+
+Each returns its argument where there is nothing to change, appends itself to the name otherwise, and never
+returns a network that cannot be built.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isfinite
+
+from convwright.arch.blocks import SE, Block
+from convwright.arch.cost import cost
+from convwright.arch.network import Network, Stage
+from convwright.arch.rounding import round_depth, round_resolution
+from convwright.errors import NetworkError
+
+LARGEST_FACTOR = 100.0
+"""Scaling further than this is taken for a mistake."""
+
+
+def scale(network: Network, depth: float = 1, width: float = 1, resolution: float = 1) -> Network:
+    """Scale depth, width and resolution, rounded as EfficientNet does (section 4; `arch.rounding`).
+
+    Depth multiplies the repetitions of every stage of repeatable blocks, width every number of channels and
+    growth rate (stem and head included), resolution the side of the native image.
+    """
+    asked = {"d": depth, "w": width, "r": resolution}
+    told = ",".join(f"{key}={number(factor)}" for key, factor in asked.items() if factor != 1)
+    return _scaled(network, depth, width, resolution, f"scale:{told}")
+
+
+def compound(
+    network: Network, phi: float, alpha: float = 1.2, beta: float = 1.1, gamma: float = 1.15
+) -> Network:
+    """Scale by alpha^phi in depth, beta^phi in width and gamma^phi in resolution (EfficientNet, equation 3).
+
+    The defaults are those that the paper found for EfficientNet-B0: alpha * beta^2 * gamma^2 is about 2.
+    """
+    if not isfinite(phi):
+        raise NetworkError(f"phi must be a number, not {phi}")
+    for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
+        if not 1 <= value <= LARGEST_FACTOR:
+            raise NetworkError(f"{name} is a number from 1 up (EfficientNet, equation 3), not {value}")
+    told = [f"phi:{number(phi)}"]
+    for name, value, default in (("alpha", alpha, 1.2), ("beta", beta, 1.1), ("gamma", gamma, 1.15)):
+        if value != default:
+            told.append(f"{name}={number(value)}")
+    try:
+        factors = alpha**phi, beta**phi, gamma**phi
+    except OverflowError:
+        raise NetworkError(f"phi={number(phi)} scales beyond all numbers") from None
+    return _scaled(network, *factors, ",".join(told))
+
+
+def recalibrate(
+    network: Network,
+    reduction: float | None = 16,
+    *,
+    stages: Sequence[int | str] | None = None,
+    **options: object,
+) -> Network:
+    """Put squeeze-and-excitation into the blocks of the chosen stages, or with reduction None take it out.
+
+    stages: names or numbers (1 is the first stage of repeatable blocks); all by default. options: the other
+    fields of `SE`: placement, least, act, gate, of. What the block held before is replaced. Raises
+    NetworkError where a chosen stage has no place for it.
+    """
+    se = None if reduction is None else SE(reduction, **options)  # type: ignore[arg-type]
+    chosen = chosen_stages(network, stages)
+    able = [stage.name for stage in network.stages if stage.block.gateable]
+    if not able:
+        raise NetworkError(f"{network.name}: no block has a place for squeeze-and-excitation")
+    if stages is not None and (unable := [name for name in chosen if name not in able]):
+        raise NetworkError(
+            f"{network.name}: stage {unable[0]} has no place for squeeze-and-excitation; {', '.join(able)} have"
+        )
+    changed = tuple(
+        replace(stage, block=stage.block.recalibrated(se))
+        if stage.name in chosen and stage.block.gateable
+        else stage
+        for stage in network.stages
+    )
+    told = ["none" if se is None else number(reduction or 0)]
+    if se is not None:
+        told += [f"{field}={value}" for field, value in se.told() if field != "reduction"]
+    if stages is not None:
+        told.append("stages=" + "+".join(chosen))
+    return _checked(network.changed("se:" + ",".join(told), stages=changed))
+
+
+def fit_resolution(network: Network, resolution: int, least: int = 4) -> Network:
+    """Fit a network to images of another size: drop its earliest strides until the last map is useful.
+
+    The last map keeps at least `least` x `least` pixels (fewer only if no stride is left to drop). Strides
+    go from the stem on, since those throw away what small images cannot spare.
+    """
+    if resolution < 1 or least < 1:
+        raise NetworkError(
+            f"fit needs a resolution and a least size of 1 or more, not {resolution} and {least}"
+        )
+    fitted = replace(network, resolution=resolution)
+    while (smaller := _last_map(fitted)) is None or smaller < min(least, resolution):
+        relaxed = _without_first_stride(fitted)
+        if relaxed is None:
+            break
+        fitted = relaxed
+    told = f"fit:{resolution}" + (f",least={least}" if least != 4 else "")
+    return _checked(
+        network.changed(told, stem=fitted.stem, stages=fitted.stages, head=fitted.head, resolution=resolution)
+    )
+
+
+def at(
+    network: Network,
+    *,
+    resolution: int | None = None,
+    channels: int | None = None,
+    classes: int | None = None,
+) -> Network:
+    """Set the native resolution, the number of input channels or the number of classes; nothing else."""
+    for name, value in (("resolution", resolution), ("channels", channels), ("classes", classes)):
+        if value is not None:
+            network = network.changed(f"{name}:{value}", **{name: value})
+    return _checked(network)
+
+
+def chosen_stages(network: Network, stages: Sequence[int | str] | None) -> list[str]:
+    """Names of the stages that numbers (from 1, over stages of repeatable blocks) or names stand for."""
+    every = [stage.name for stage in network.stages]
+    if stages is None:
+        return every
+    counted = [stage.name for stage in network.stages if stage.block.repeatable]
+    chosen = []
+    for stage in stages:
+        if isinstance(stage, int):
+            if not 1 <= stage <= len(counted):
+                raise NetworkError(f"{network.name} has stages 1 to {len(counted)}, not {stage}")
+            chosen.append(counted[stage - 1])
+        elif stage in every:
+            chosen.append(stage)
+        else:
+            raise NetworkError(f"{network.name} has no stage {stage!r}; it has {', '.join(every)}")
+    return [name for name in every if name in chosen]
+
+
+def number(value: float) -> str:
+    """Write a number so that it reads back as itself: 1.2, 3."""
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+
+
+def _scaled(network: Network, depth: float, width: float, resolution: float, told: str) -> Network:
+    for name, factor in (("depth", depth), ("width", width), ("resolution", resolution)):
+        if not 0 < factor <= LARGEST_FACTOR:
+            raise NetworkError(f"a {name} factor is above 0 and at most {LARGEST_FACTOR:g}, not {factor}")
+    stages = tuple(
+        replace(
+            stage,
+            block=stage.block.widened(width),
+            repeats=round_depth(stage.repeats, depth) if stage.block.repeatable else stage.repeats,
+        )
+        for stage in network.stages
+    )
+    return _checked(
+        network.changed(
+            told,
+            stem=network.stem.widened(width),
+            stages=stages,
+            head=network.head.widened(width),
+            resolution=round_resolution(network.resolution, resolution),
+        )
+    )
+
+
+def _without_first_stride(network: Network) -> Network | None:
+    if stem := network.stem.without_first_stride():
+        return replace(network, stem=stem)
+    for index, stage in enumerate(network.stages):
+        if block := stage.block.without_first_stride():
+            stages = (*network.stages[:index], _restaged(stage, block), *network.stages[index + 1 :])
+            return replace(network, stages=stages)
+    return None
+
+
+def _restaged(stage: Stage, block: Block) -> Stage:
+    return replace(stage, block=block)
+
+
+def _last_map(network: Network) -> int | None:
+    """Side of the map that enters the head; None where the images are too small to get there."""
+    try:
+        return min(cost(network).stages[-1].input[1:])
+    except NetworkError:
+        return None
+
+
+def _checked(network: Network) -> Network:
+    cost(network)  # raises NetworkError where the network cannot be built
+    return network

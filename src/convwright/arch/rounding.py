@@ -1,0 +1,31 @@
+"""The published EfficientNet rule for widths and depths that scaling made fractional.
+
+Widths go to the nearest multiple of 8, but never below 90 % of what was asked; depths are rounded up.
+"""
+
+import math
+
+
+def width_unit(width: int) -> int:
+    """Return what a width is a multiple of, at most 8: DenseNet's growth rate 12 moves in steps of 4."""
+    return math.gcd(width, 8)
+
+
+def round_width(width: int, factor: float) -> int:
+    """Scale a number of channels (or a growth rate) and round it; a factor of 1 changes nothing."""
+    if factor == 1:
+        return width
+    unit = width_unit(width)
+    asked = width * factor
+    rounded = max(unit, int(asked + unit / 2) // unit * unit)
+    return rounded + unit if rounded < 0.9 * asked else rounded
+
+
+def round_depth(repeats: int, factor: float) -> int:
+    """Scale a number of repetitions and round it up."""
+    return repeats if factor == 1 else math.ceil(repeats * factor)
+
+
+def round_resolution(resolution: int, factor: float) -> int:
+    """Scale a resolution and round it to the nearest even number of pixels, so that strides divide it."""
+    return resolution if factor == 1 else max(2, round(resolution * factor / 2) * 2)

@@ -1,0 +1,72 @@
+"""Batches as a function of (seed, step): whatever a run did before, step k sees the same images."""
+
+from collections.abc import Iterator
+
+import torch
+
+from ..errors import UsageError
+from ..seeds import derive
+from .augmentation import Augmentation
+from .dataset import Dataset, Split
+from .threads import prefetch
+
+PREFETCHED = 4  # batches made ahead of the training step
+
+
+class Batches:
+    """The endless training batches of a split, addressed by step."""
+
+    def __init__(
+        self,
+        split: Split,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        _check(batch_size)
+        self.split = split
+        self.dataset = dataset
+        self.batch_size = min(batch_size, len(split))
+        self.seed = seed
+        self.augmentation = augmentation or Augmentation()
+        self._order: tuple[int, torch.Tensor] = (-1, torch.empty(0))  # the last epoch's, as it is asked again
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in the split; what is left over waits for another epoch's order."""
+        return len(self.split) // self.batch_size
+
+    def at(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return normalised, augmented images (float32) and their labels."""
+        epoch, batch = divmod(step, self.steps_per_epoch)
+        rows = self._order_of(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
+        images = self.dataset.normalize(self.split.images[rows])
+        generator = torch.Generator().manual_seed(derive(self.seed, "augment", step))
+        return self.augmentation.apply(images, generator), self.split.labels[rows]
+
+    def iterate(self, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        """Yield (step, images, labels) from ``start`` up to ``stop``, made ahead in another thread."""
+        return prefetch(((step, *self.at(step)) for step in range(start, stop)), PREFETCHED)
+
+    def _order_of(self, epoch: int) -> torch.Tensor:
+        cached_epoch, order = self._order  # one read: another thread may be at another epoch
+        if cached_epoch != epoch:
+            generator = torch.Generator().manual_seed(derive(self.seed, "order", epoch))
+            order = torch.randperm(len(self.split), generator=generator)
+            self._order = (epoch, order)
+        return order
+
+
+def evaluation_batches(
+    split: Split, dataset: Dataset, batch_size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield (images, labels) of the whole split, in order, normalised and otherwise as they are."""
+    _check(batch_size)
+    pieces = zip(torch.split(split.images, batch_size), torch.split(split.labels, batch_size), strict=True)
+    return ((dataset.normalize(images), labels) for images, labels in pieces)
+
+
+def _check(batch_size: int) -> None:
+    if batch_size < 1:
+        raise UsageError(f"the batch size must be at least 1, not {batch_size}")

@@ -1,0 +1,145 @@
+"""The one decoder: training folders and ``predict`` see an image through the same preprocessing."""
+
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..errors import ConvwrightError
+
+ImageFile = str | Path | BinaryIO
+
+# Formats that Pillow may lack (HEIC) are here too: such a file is better named as skipped than passed over.
+IMAGE_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        *("jpg", "jpeg", "jpe", "jfif", "jp2", "png", "gif", "webp", "avif", "heic", "heif"),
+        *("bmp", "dib", "pbm", "pgm", "pnm", "ppm", "tga", "tif", "tiff"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its image before the pixels are decoded."""
+
+    short_side: int
+    grey: bool
+
+
+def read_image(file: ImageFile, resolution: int, channels: int) -> torch.Tensor:
+    """Return the image as uint8, channels x resolution x resolution: short side fitted, centre cropped.
+
+    Not for threads, as it silences warnings; they call ``decode`` inside one ``quiet()``.
+    """
+    try:
+        with quiet():
+            return torch.from_numpy(decode(file, resolution, channels))
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        name = file if isinstance(file, str | Path) else getattr(file, "name", "the image")
+        raise ConvwrightError(f"cannot read {printable(name)}: {reason(error)}") from error
+
+
+def decode(file: ImageFile, resolution: int, channels: int) -> np.ndarray:
+    """Return the pixels as ``read_image`` does; raise whatever goes wrong."""
+    with _open(file) as image:
+        # JPEGs can be decoded at a fraction of their size; twice the target leaves the resize its quality.
+        image.draft(image.mode, (2 * resolution, 2 * resolution))
+        image.load()
+        upright = _flat(_upright(image), channels)
+        square = ImageOps.fit(upright, (resolution, resolution), method=Image.Resampling.BICUBIC)
+    return np.atleast_3d(np.array(square)).transpose(2, 0, 1)
+
+
+def read_header(file: ImageFile) -> Header:
+    """Return what the file's header says; raise whatever goes wrong."""
+    with _open(file) as image:
+        return Header(min(image.size), _is_deep(image) or image.mode in ("1", "L", "LA", "La"))
+
+
+def reason(error: Exception) -> str:
+    """Say in a few words why an image could not be read."""
+    match error:
+        case FileNotFoundError():
+            return "no such file"
+        case PermissionError():
+            return "no permission to read it"
+        case UnidentifiedImageError():
+            return "not an image of a known format"
+        case Image.DecompressionBombError():
+            return f"more than {(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million pixels"
+        case MemoryError():
+            return "not enough memory to decode it"
+    lines = str(error.strerror if isinstance(error, OSError) and error.strerror else error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def printable(name: object) -> str:
+    """Return a file's name as text of one line, whatever bytes it is made of."""
+    text = os.fsencode(str(name)).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Pillow's warnings off the screen: what matters in them is an error here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _open(file: ImageFile) -> Image.Image:
+    if isinstance(file, str | Path):
+        status = Path(file).stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise OSError("a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+        if status.st_size == 0:
+            raise OSError("the file is empty")
+    image = Image.open(file)
+    width, height = image.size
+    # Pillow only warns up to twice its limit.
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        image.close()
+        raise Image.DecompressionBombError
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn the image as its EXIF orientation says."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF data must not cost the image
+        return image
+
+
+def _flat(image: Image.Image, channels: int) -> Image.Image:
+    """Return the image in 8 bits, grey or RGB, with white behind what is transparent."""
+    if _is_deep(image):
+        image = _in_8_bits(image)
+    elif "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Has the image one channel of more than 8 bits? (Pillow has no deeper colour.)"""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """Scale deep grey values to 0..255: from 16 bits where they fit, else from the image's own range."""
+    values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
+    low, high = values.min(), values.max()
+    if image.mode != "F" and low >= 0 and high <= 65535:
+        low, high = 0.0, 65535.0
+    scaled = (values - low) * (255 / max(high - low, 1e-12))
+    return Image.fromarray(scaled.round().astype(np.uint8))

@@ -1,0 +1,120 @@
+"""From what the user names, a source or a folder, to a data set that is ready to train on."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from ..errors import DataError
+from .builtin import cifar, digits, fashion_mnist
+from .dataset import CHUNK, Dataset, Parts, Split, channel_statistics, fingerprint, keep
+from .folder import read_folder
+from .images import printable, reason
+from .memory import check_fits
+from .split import stratified_split
+from .threads import Progress
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that is known by name."""
+
+    description: str
+    read: Callable[[bool], Parts]
+    """Called with ``offline_only``."""
+    flip: bool = True
+
+
+SOURCES: dict[str, Source] = {
+    "fashion-mnist": Source("70,000 grey images of clothes, 28 x 28, 10 classes", fashion_mnist),
+    "cifar10": Source("60,000 colour images, 32 x 32, 10 classes", partial(cifar, 10)),
+    "cifar100": Source("60,000 colour images, 32 x 32, 100 classes", partial(cifar, 100)),
+    "digits": Source("1,797 grey images of handwritten digits, 8 x 8, 10 classes", digits, flip=False),
+}
+
+
+def open_dataset(
+    spec: str,
+    *,
+    resolution: int | None = None,
+    val_share: float = 0.1,
+    seed: int = 0,
+    offline_only: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Open a source by its name, or a folder with a sub-folder of images for each class.
+
+    ``resolution`` None keeps a source's own; for a folder it is the images' median short side, at most 224.
+    Where the data has no validation split, a stratified ``val_share`` of the training data, drawn by
+    ``seed``, becomes it.
+    """
+    if resolution is not None and resolution < 1:
+        raise DataError(f"the resolution must be at least 1 pixel, not {resolution}")
+    if not 0 < val_share < 1:
+        raise DataError(f"the validation share must lie between 0 and 1, not {val_share:g}")
+    source = SOURCES.get(spec)
+    if source is not None:
+        data = _at_resolution(source.read(offline_only), resolution)
+    else:
+        data = _read_folder(spec, resolution, progress)
+    train, val = (data.train, data.val) if data.val else _hold_out(data.train, val_share, seed)
+    mean, std = channel_statistics(train.images)
+    return Dataset(
+        name=spec,
+        classes=data.classes,
+        train=train,
+        val=val,
+        test=data.test,
+        mean=mean,
+        std=std,
+        fingerprint=fingerprint(data.classes, train, val, data.test),
+        skipped=data.skipped,
+        default_flip=source is None or source.flip,
+    )
+
+
+def _read_folder(spec: str, resolution: int | None, progress: Progress | None) -> Parts:
+    root = Path(spec).expanduser()
+    try:
+        if root.is_dir():
+            return read_folder(root, resolution, progress)
+        exists = root.exists()
+    except OSError as error:
+        raise DataError(f"cannot read {printable(spec)}: {reason(error)}") from error
+    if exists:
+        raise DataError(f"{printable(spec)} is a file: the data must be a folder with a sub-folder per class")
+    near = difflib.get_close_matches(spec.lower(), SOURCES, n=1)
+    guess = f" (did you mean {near[0]}?)" if near else ""
+    raise DataError(f"no folder {printable(spec)} was found{guess}: give a folder, or {_listed(SOURCES)}")
+
+
+def _listed(names: dict[str, Source]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
+
+
+def _at_resolution(data: Parts, resolution: int | None) -> Parts:
+    """Return a source's data resized, where that is asked for."""
+    if resolution is None or resolution == data.train.resolution:
+        return data
+    splits = {role: split for role in ("train", "val", "test") if (split := getattr(data, role)) is not None}
+    check_fits(sum(map(len, splits.values())), data.train.images.shape[1], resolution)
+    return replace(data, **{role: _resize(split, resolution) for role, split in splits.items()})
+
+
+def _resize(split: Split, resolution: int) -> Split:
+    count, channels = split.images.shape[:2]
+    resized = torch.empty(count, channels, resolution, resolution, dtype=torch.uint8)
+    for source, target in zip(torch.split(split.images, CHUNK), torch.split(resized, CHUNK), strict=True):
+        target.copy_(torch.nn.functional.interpolate(source, size=resolution, mode="bicubic", antialias=True))
+    return Split(resized, split.labels)
+
+
+def _hold_out(train: Split, share: float, seed: int) -> tuple[Split, Split]:
+    """Split a validation part off."""
+    kept, held = stratified_split(train.labels, share, seed)
+    val = Split(train.images[held], train.labels[held])
+    return keep(train, kept), val

@@ -1,0 +1,25 @@
+"""The errors that users see: one clear line, and the exit status of the command that met them."""
+
+
+class ConvwrightError(Exception):
+    """Work that failed. Its text is one line that says what was wrong and what would be right."""
+
+    exit_status = 1
+
+
+class UsageError(ConvwrightError):
+    """Wrong use: an argument, a file's content or a combination that cannot mean anything."""
+
+    exit_status = 2
+
+
+class NetworkError(UsageError):
+    """A network, or an expression naming one, that cannot be built."""
+
+
+class DataError(UsageError):
+    """Data that is not there, or that cannot be learnt from."""
+
+
+class RunError(UsageError):
+    """A directory that is not a run, or a run that lacks what is asked of it."""

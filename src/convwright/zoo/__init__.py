@@ -1,0 +1,5 @@
+"""The zoo: one file a paper. Importing it registers every network by name; nothing here imports torch."""
+
+from convwright.zoo import densenet, efficientnet, resnet
+
+__all__ = ["densenet", "efficientnet", "resnet"]

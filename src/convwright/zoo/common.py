@@ -1,0 +1,88 @@
+"""Blocks that several papers share: the way in and the way out."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+from convwright.arch.blocks import Block
+from convwright.arch.layers import (
+    Act,
+    Activation,
+    Conv,
+    Dropout,
+    GlobalPool,
+    Identity,
+    Layer,
+    Linear,
+    Norm,
+    Pool,
+    Seq,
+)
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Stem(Block):
+    """Conv-norm-act, then for ImageNet's large images a 3x3 maximum pool of stride 2.
+
+    pool: "max" (torch's, padded), "max-ceil" (Caffe's, whose windows hang over the edge) or None.
+    act None leaves normalisation and activation to a pre-activation block that follows.
+    """
+
+    out: int
+    kernel: int = 3
+    stride: int = 1
+    pool: Literal["max", "max-ceil"] | None = None
+    act: Activation | None = "relu"
+    eps: float = 1e-5
+    momentum: float = 0.1
+    repeatable: ClassVar[bool] = False
+    widths: ClassVar[tuple[str, ...]] = ("out",)
+    strides: ClassVar[tuple[str, ...]] = ("stride",)
+
+    def layers(self, channels: int) -> Layer:
+        """Convolution, then what the fields ask for."""
+        normed = () if self.act is None else (Norm(self.eps, self.momentum), Act(self.act))
+        return Seq(Conv(self.out, self.kernel, self.stride), *normed, self._pool())
+
+    def _pool(self) -> Layer:
+        match self.pool:
+            case None:
+                return Identity()
+            case "max":
+                return Pool("max", 3, 2, padding=1)
+            case _:
+                return Pool("max", 3, 2, ceil=True)
+
+    def without_first_stride(self) -> Self | None:
+        """Drop the convolution's stride, and with it a kernel larger than 3; then the pool."""
+        if self.stride > 1:
+            return self._with({"stride": 1, "kernel": min(self.kernel, 3)})
+        return self._with({"pool": None}) if self.pool else None
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Classifier(Block):
+    """Global average pooling, dropout and one linear layer: the head of every network since GoogLeNet.
+
+    norm: normalise and activate first, as the pre-activation networks (DenseNet) do;
+    hidden: channels of a 1x1 convolution before the pooling (EfficientNet), 0 for none.
+    """
+
+    hidden: int = 0
+    norm: bool = False
+    act: Activation = "relu"
+    dropout: float = 0.0
+    eps: float = 1e-5
+    momentum: float = 0.1
+    repeatable: ClassVar[bool] = False
+    widths: ClassVar[tuple[str, ...]] = ("hidden",)
+
+    def layers(self, channels: int) -> Layer:
+        """From maps to one score a class."""
+        conv = (Conv(self.hidden),) if self.hidden else ()
+        normed = (Norm(self.eps, self.momentum), Act(self.act)) if self.hidden or self.norm else ()
+        dropout = Dropout(self.dropout) if self.dropout else Identity()
+        return Seq(*conv, *normed, GlobalPool(), dropout, Linear())
+
+    def widened(self, factor: float) -> Self:
+        """Widen the 1x1 convolution, if there is one; the classes stay as they are."""
+        return super(Classifier, self).widened(factor) if self.hidden else self

@@ -1,0 +1,134 @@
+"""EfficientNet (Tan & Le 2019): a searched baseline, B0, and what compound scaling makes of it, B1 to B8 and L2."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from convwright.arch.blocks import SE, Block, residual
+from convwright.arch.layers import Act, Conv, Identity, Layer, Norm, Seq
+from convwright.arch.network import Network, Paper, Result, Stage
+from convwright.arch.operators import at, scale
+from convwright.arch.registry import register
+from convwright.zoo.common import Classifier, Stem
+
+PAPER = Paper(
+    "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
+    "Tan and Le",
+    2019,
+    "1905.11946",
+)
+STUDENT = Paper(
+    "Self-training with Noisy Student improves ImageNet classification", "Xie et al.", 2020, "1911.04252"
+)
+ADVPROP = Paper("Adversarial Examples Improve Image Recognition", "Xie et al.", 2020, "1911.09665")
+
+SQUEEZE = SE(4, least=1, act="silu", of="input")
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class MBConv(Block):
+    """Mobile inverted bottleneck: 1x1 up to `expand` times the input's maps, depthwise convolution,
+    squeeze-and-excitation, linear 1x1 down to `out`; a shortcut where shapes allow it.
+
+    Standard squeeze-and-excitation gates the expanded maps; the other places gate the block's own.
+    """
+
+    out: int
+    expand: int = 6
+    kernel: int = 3
+    stride: int = 1
+    se: SE | None = SQUEEZE
+    eps: float = 1e-5
+    momentum: float = 0.01
+    widths: ClassVar[tuple[str, ...]] = ("out",)
+    strides: ClassVar[tuple[str, ...]] = ("stride",)
+
+    def layers(self, channels: int) -> Layer:
+        """Expand, filter, gate, project, add."""
+        norm, hidden = Norm(self.eps, self.momentum), channels * self.expand
+        inside = self.se is not None and self.se.placement == "standard"
+        body = Seq(
+            *((Conv(hidden), norm, Act("silu")) if self.expand > 1 else ()),
+            *(Conv(hidden, self.kernel, self.stride, groups=hidden), norm, Act("silu")),
+            self.se.layers(hidden, channels) if self.se and inside else Identity(),
+            *(Conv(self.out), norm),
+        )
+        outer = None if inside else self.se
+        if self.stride == 1 and channels == self.out:
+            return residual(body, Identity(), outer, channels, self.out)
+        return _without_shortcut(body, outer, channels, self.out)
+
+
+def _without_shortcut(body: Layer, se: SE | None, channels: int, out: int) -> Layer:
+    """Gate a body that has no shortcut: before or after it; the identity place does not exist here."""
+    if se is None or se.placement == "identity":
+        return body
+    if se.placement == "pre":
+        return Seq(se.layers(channels, channels), body)
+    return Seq(body, se.layers(out, channels))
+
+
+# Table 1: expansion, kernel, stride, channels, repeats.
+B0_STAGES = (
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 2),
+    (6, 5, 2, 40, 2),
+    (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
+)
+
+# The published coefficients: width, depth, resolution, dropout; top-1 and top-5 accuracy as printed in the
+# paper; and the epsilon of batch normalisation, which published weights of B5 and up have at 1e-3.
+VARIANTS = {
+    "b0": (1.0, 1.0, 224, 0.2, 77.1, 93.3, 1e-5),
+    "b1": (1.0, 1.1, 240, 0.2, 79.1, 94.4, 1e-5),
+    "b2": (1.1, 1.2, 260, 0.3, 80.1, 94.9, 1e-5),
+    "b3": (1.2, 1.4, 300, 0.3, 81.6, 95.7, 1e-5),
+    "b4": (1.4, 1.8, 380, 0.4, 82.9, 96.4, 1e-5),
+    "b5": (1.6, 2.2, 456, 0.4, 83.6, 96.7, 1e-3),
+    "b6": (1.8, 2.6, 528, 0.5, 84.0, 96.8, 1e-3),
+    "b7": (2.0, 3.1, 600, 0.5, 84.3, 97.0, 1e-3),
+    "b8": (2.2, 3.6, 672, 0.5, None, None, 1e-3),
+    "l2": (4.3, 5.3, 800, 0.5, None, None, 1e-3),
+}
+LATER_PAPERS = {"b8": (PAPER, ADVPROP), "l2": (PAPER, STUDENT)}
+
+
+def baseline(name: str = "efficientnet_b0", *, dropout: float = 0.2, eps: float = 1e-5) -> Network:
+    """EfficientNet-B0 (Table 1), with the training noise of section 5.2."""
+    momentum = 0.01
+    stages = tuple(
+        Stage(f"stage{index}", MBConv(out, expand, kernel, stride, eps=eps, momentum=momentum), repeats)
+        for index, (expand, kernel, stride, out, repeats) in enumerate(B0_STAGES, start=1)
+    )
+    return Network(
+        name,
+        Stem(32, stride=2, act="silu", eps=eps, momentum=momentum),
+        stages,
+        Classifier(hidden=1280, act="silu", dropout=dropout, eps=eps, momentum=momentum),
+        stochastic_depth=0.2,
+        init="efficientnet",
+        papers=(PAPER,),
+    )
+
+
+def variant(key: str) -> Network:
+    """Scale the baseline by a variant's published coefficients."""
+    width, depth, resolution, dropout, top1, top5, eps = VARIANTS[key]
+    scaled = at(scale(baseline(dropout=dropout, eps=eps), depth, width), resolution=resolution)
+    printed = (("top-1 accuracy", top1), ("top-5 accuracy", top5))
+    return replace(
+        scaled,
+        name=f"efficientnet_{key}",
+        papers=LATER_PAPERS.get(key, (PAPER,)),
+        results=tuple(Result("ImageNet", metric, value) for metric, value in printed if value is not None),
+    )
+
+
+def _register() -> None:
+    for key in VARIANTS:
+        register("EfficientNet", f"efficientnet_{key}", lambda key=key: variant(key))  # type: ignore[misc]
+
+
+_register()
