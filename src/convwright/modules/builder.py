@@ -1,0 +1,159 @@
+"""From a network as data to a torch module: an interpreter of the layer graph."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from convwright.arch import layers as graph
+from convwright.arch.cost import cost
+from convwright.arch.network import Network
+from convwright.arch.operators import at
+from convwright.arch.shapes import Shape, conv_padding, conv_shape, pool_shape
+from convwright.modules import joints
+from convwright.modules.init import initialise
+
+
+class ConvNet(joints.Chain):
+    """A built network: stem, stages by name, head. `network` is the description it was built from."""
+
+    def __init__(self, network: Network, parts: joints.Named) -> None:
+        super().__init__(parts)
+        self.network = network
+
+
+def build(
+    network: Network,
+    classes: int | None = None,
+    *,
+    channels: int | None = None,
+    device: torch.device | str | None = None,
+    seed: int | None = None,
+) -> ConvNet:
+    """Build the torch module that a network describes, initialised as its paper says.
+
+    classes, channels: outputs and input channels, the network's own by default. device: "meta" gives a
+    module without weights. seed: fixes the initial weights without touching torch's global generator.
+    Maps N x channels x H x W (normalised floats) to N x classes (logits). Parameters are named by stage,
+    block and layer (``stage2.block1.body.conv1.weight``), as `cost` names its rows. Raises NetworkError
+    where the network cannot be built.
+    """
+    network = at(network, classes=classes, channels=channels)
+    cost(network)  # names the layer that cannot be built, before any memory is spent
+    with torch.device(device or "cpu"):
+        module = _Builder(network).run()
+    if device is None or torch.device(device).type != "meta":
+        initialise(module, network.init, seed)
+    return module
+
+
+class _Builder:
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.drop_rate = 0.0
+
+    def run(self) -> ConvNet:
+        """Build every block, in nested sequences named by stage and block."""
+        network = self.network
+        shape: Shape = (network.channels, network.resolution, network.resolution)
+        top: dict[str, dict[str, nn.Module] | nn.Module] = {}
+        placed = list(network.blocks())
+        inner = len(placed) - 2  # stem and head drop nothing
+        for index, (_, path, block) in enumerate(placed):
+            self.drop_rate = network.stochastic_depth * (index - 1) / inner if 0 < index <= inner else 0.0
+            module, shape = self.visit(block.layers(shape[0]), shape)
+            stage, _, name = path.partition(".")
+            if name:
+                cast(dict[str, nn.Module], top.setdefault(stage, {}))[name] = module
+            else:
+                top[stage] = module
+        parts = [(name, joints.Chain(part.items()) if isinstance(part, dict) else part) for name, part in top.items()]
+        return ConvNet(network, parts)
+
+    def visit(self, layer: graph.Layer, shape: Shape, *, owned: bool = False) -> tuple[nn.Module, Shape]:
+        """Return the module of a layer and the shape of its output.
+
+        owned: nothing else reads the input, so that an activation may overwrite it.
+        """
+        match layer:
+            case graph.Seq():
+                parts, shape = self._chain(layer, shape)
+                return joints.Chain(parts), shape
+            case graph.Gate():
+                parts, _ = self._chain(layer, shape)
+                return joints.Gated(parts), shape
+            case graph.Add():
+                branches = [self.visit(part, shape) for part in layer.parts]
+                named = zip(layer.names, [module for module, _ in branches], strict=True)
+                return joints.Sum(named, self.drop_rate), branches[0][1]
+            case graph.Concat():
+                branches = [self.visit(part, shape) for part in layer.parts]
+                named = zip(layer.names, [module for module, _ in branches], strict=True)
+                channels = sum(output[0] for _, output in branches)
+                return joints.Join(named), (channels, *branches[0][1][1:])
+            case graph.Act():
+                return _activation(layer, in_place=owned), shape
+        return _PRIMITIVES[type(layer)](layer, shape, self.network.classes)
+
+    def _chain(self, layer: graph.Combinator, shape: Shape) -> tuple[list[tuple[str, nn.Module]], Shape]:
+        parts: list[tuple[str, nn.Module]] = []
+        owned = False
+        for name, part in zip(layer.names, layer.parts, strict=True):
+            module, shape = self.visit(part, shape, owned=owned)
+            parts.append((name, module))
+            # Convolution, normalisation and sum make a new tensor that their own backward pass does not need.
+            owned = isinstance(part, graph.Conv | graph.Norm | graph.Add)
+        return parts, shape
+
+
+def _activation(act: graph.Act, *, in_place: bool) -> nn.Module:
+    if act.function in ("relu", "relu6"):
+        return nn.ReLU(in_place) if act.function == "relu" else nn.ReLU6(in_place)
+    return _ACTIVATIONS[act.function]()
+
+
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "silu": nn.SiLU,
+    "sigmoid": nn.Sigmoid,
+    "hardswish": nn.Hardswish,
+    "hardsigmoid": nn.Hardsigmoid,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+}
+
+
+def _conv(conv: graph.Conv, shape: Shape, _: int) -> tuple[nn.Module, Shape]:
+    module = nn.Conv2d(
+        shape[0],
+        conv.out,
+        conv.kernel,
+        conv.stride,
+        conv_padding(conv),
+        conv.dilation,
+        conv.groups,
+        conv.bias,
+    )
+    return module, conv_shape(conv, shape)
+
+
+def _pool(pool: graph.Pool, shape: Shape, _: int) -> tuple[nn.Module, Shape]:
+    kind = nn.MaxPool2d if pool.function == "max" else nn.AvgPool2d
+    return kind(pool.kernel, pool.stride, pool.padding, ceil_mode=pool.ceil), pool_shape(pool, shape)
+
+
+def _linear(linear: graph.Linear, shape: Shape, classes: int) -> tuple[nn.Module, Shape]:
+    out = classes if linear.out is None else linear.out
+    return joints.Classify(shape[0] * shape[1] * shape[2], out, linear.bias), (out, 1, 1)
+
+
+_PRIMITIVES: dict[type[graph.Layer], Callable[[Any, Shape, int], tuple[nn.Module, Shape]]] = {
+    graph.Conv: _conv,
+    graph.Pool: _pool,
+    graph.Linear: _linear,
+    graph.Norm: lambda norm, shape, _: (nn.BatchNorm2d(shape[0], norm.eps, norm.momentum), shape),
+    graph.GlobalPool: lambda _, shape, __: (nn.AdaptiveAvgPool2d(1), (shape[0], 1, 1)),
+    graph.Dropout: lambda dropout, shape, _: (nn.Dropout(dropout.rate), shape),
+    graph.Identity: lambda _, shape, __: (nn.Identity(), shape),
+    graph.PadChannels: lambda pad, shape, _: (joints.PadChannels(pad.out), (pad.out, *shape[1:])),
+}

@@ -1,0 +1,43 @@
+"""How weights start, by the papers' rules."""
+
+import math
+
+import torch
+from torch import nn
+
+from convwright.errors import NetworkError
+
+SCHEMES = ("he", "efficientnet")
+
+
+def initialise(module: nn.Module, scheme: str = "he", seed: int | None = None) -> None:
+    """Set all weights of a module.
+
+    Convolutions are normal with variance 2 / fan-out (He et al. 2015, as ResNet, SENet and DenseNet start),
+    normalisations 1 and 0, biases 0. Linear layers are uniform: within 1 / sqrt(inputs) under "he", within
+    1 / sqrt(outputs) under "efficientnet" (its reference implementation). seed: draw from a generator of
+    this seed, not from torch's global one.
+    """
+    if scheme not in SCHEMES:
+        raise NetworkError(f"unknown initialisation {scheme!r}; known are {', '.join(SCHEMES)}")
+    generators: dict[torch.device, torch.Generator | None] = {}
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            device = part.weight.device
+            if device not in generators:
+                generators[device] = None if seed is None else torch.Generator(device).manual_seed(seed)
+            _start(part, scheme, generators[device])
+        elif isinstance(part, nn.BatchNorm2d):
+            part.reset_parameters()
+
+
+@torch.no_grad()
+def _start(part: nn.Conv2d | nn.Linear, scheme: str, generator: torch.Generator | None) -> None:
+    if isinstance(part, nn.Conv2d):
+        fan_out = part.weight[0, 0].numel() * part.out_channels // part.groups
+        part.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
+    else:
+        bound = 1 / math.sqrt(part.in_features if scheme == "he" else part.out_features)
+        part.weight.uniform_(-bound, bound, generator=generator)
+    if part.bias is not None:
+        part.bias.zero_()

@@ -1,0 +1,99 @@
+"""The combinators of the layer graph as torch modules; torch has only the sequence."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+Named = Iterable[tuple[str, nn.Module]]
+
+
+class Chain(nn.Sequential):
+    """A sequence with named parts."""
+
+    def __init__(self, parts: Named) -> None:
+        super().__init__()
+        for name, part in parts:
+            self.add_module(name, part)
+
+
+class Sum(nn.Module):
+    """The sum of branches that read the same input; `body` may be dropped at random (stochastic depth).
+
+    drop_rate: the chance that, in training, one image's body is left out of the sum (Huang et al. 2016);
+    what stays is divided by the chance to stay, so that evaluation needs no correction.
+    """
+
+    def __init__(self, parts: Named, drop_rate: float = 0.0) -> None:
+        super().__init__()
+        for name, part in parts:
+            self.add_module(name, part)
+        self.drop_rate = drop_rate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the branches in order and add their outputs."""
+        first, *others = self.children()
+        total = self._dropped(first(x))
+        for branch in others:
+            total = total + branch(x)
+        return total
+
+    def _dropped(self, body: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.drop_rate == 0:
+            return body
+        keep = 1 - self.drop_rate
+        kept = torch.empty((len(body), 1, 1, 1), dtype=body.dtype, device=body.device).bernoulli_(keep)
+        return body * (kept / keep)
+
+    def extra_repr(self) -> str:
+        """Tell the drop rate, where there is one."""
+        return f"drop_rate={self.drop_rate:.3g}" if self.drop_rate else ""
+
+
+class Join(nn.Module):
+    """The channels of all branches, which read the same input, side by side."""
+
+    def __init__(self, parts: Named) -> None:
+        super().__init__()
+        for name, part in parts:
+            self.add_module(name, part)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the branches in order and concatenate their outputs."""
+        return torch.cat([branch(x) for branch in self.children()], dim=1)
+
+
+class Gated(Chain):
+    """The input, multiplied by what the parts in sequence make of it (squeeze-and-excitation)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """N x C x H x W in, gated by N x C x 1 x 1."""
+        return x * self.excitation(x)
+
+    def excitation(self, x: torch.Tensor) -> torch.Tensor:
+        """The factors alone, N x C x 1 x 1, each from 0 to 1 where the last part is a sigmoid."""
+        return super().forward(x)
+
+
+class PadChannels(nn.Module):
+    """Append zero channels until there are `out`."""
+
+    def __init__(self, out: int) -> None:
+        super().__init__()
+        self.out = out
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """N x C x H x W to N x out x H x W."""
+        return nn.functional.pad(x, (0, 0, 0, 0, 0, self.out - x.shape[1]))
+
+    def extra_repr(self) -> str:
+        """Tell the number of channels."""
+        return str(self.out)
+
+
+class Classify(nn.Linear):
+    """A linear layer that flattens what it is given: N x C x H x W to N x out."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Flatten, then multiply."""
+        return super().forward(input.flatten(1))

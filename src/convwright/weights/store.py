@@ -1,0 +1,56 @@
+"""Weights as safetensors files, written whole or not at all."""
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from convwright.errors import ConvwrightError
+
+
+def save_weights(module: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a module's parameters and buffers under a temporary name, sync them, and give them their name."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        save_file(tensors, temporary, metadata={"format": "pt"} | (metadata or {}))
+        sync(temporary)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise ConvwrightError(f"{path}: weights could not be written: {error}") from None
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Read a module's weights. ConvwrightError names the tensors that are missing, unknown or misshapen."""
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise ConvwrightError(f"{path}: no such file of weights") from None
+    except (OSError, SafetensorError) as error:
+        raise ConvwrightError(f"{path}: not a readable safetensors file: {error}") from None
+    if problems := differences(module.state_dict(), tensors):
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise ConvwrightError(f"{path}: the weights do not fit the network: {'; '.join(problems[:3])}{more}")
+    module.load_state_dict(tensors)
+
+
+def differences(wanted: dict[str, torch.Tensor], given: dict[str, torch.Tensor]) -> list[str]:
+    """How two sets of tensors differ in names and shapes, one sentence a tensor."""
+    told = [f"{name} is missing" for name in wanted if name not in given]
+    told += [f"{name} is not part of the network" for name in given if name not in wanted]
+    told += [
+        f"{name} is {tuple(given[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    return told
+
+
+def sync(path: Path) -> None:
+    """Force a file to disk, so that renaming it cannot leave an empty one behind after a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
