@@ -1,11 +1,11 @@
 """Images with labels: where they come from, how they are decoded, and batches addressed by step."""
 
-from .augmentation import Augmentation
-from .batches import Batches, evaluation_batches
-from .builtin import best_at_hand
-from .dataset import Dataset, Split
-from .images import read_image
-from .sources import SOURCES, open_dataset
+from convwright.data.augmentation import Augmentation
+from convwright.data.batches import Batches, evaluation_batches
+from convwright.data.builtin import best_at_hand
+from convwright.data.dataset import Dataset, Split
+from convwright.data.images import read_image
+from convwright.data.sources import SOURCES, open_dataset
 
 __all__ = [
     "SOURCES",

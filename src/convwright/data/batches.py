@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import torch
 
-from ..errors import UsageError
-from ..seeds import derive
-from .augmentation import Augmentation
-from .dataset import Dataset, Split
-from .threads import prefetch
+from convwright.data.augmentation import Augmentation
+from convwright.data.dataset import Dataset, Split
+from convwright.data.threads import prefetch
+from convwright.errors import UsageError
+from convwright.seeds import derive
 
 PREFETCHED = 4  # batches made ahead of the training step
 
@@ -58,9 +58,7 @@ class Batches:
         return order
 
 
-def evaluation_batches(
-    split: Split, dataset: Dataset, batch_size: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def evaluation_batches(split: Split, dataset: Dataset, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (images, labels) of the whole split, in order, normalised and otherwise as they are."""
     _check(batch_size)
     pieces = zip(torch.split(split.images, batch_size), torch.split(split.labels, batch_size), strict=True)

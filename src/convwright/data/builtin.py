@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from ..errors import DataError
-from .dataset import Parts, Split
-from .split import stratified_split
+from convwright.data.dataset import Parts, Split
+from convwright.data.split import stratified_split
+from convwright.errors import DataError
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION_MNIST_FILES = {
@@ -32,9 +32,7 @@ def fashion_mnist(offline_only: bool) -> Parts:
     """Read Fashion-MNIST from the Debian package, the cache or a download, whichever is there first."""
     for folder in (DEBIAN_FASHION_MNIST, _cached_fashion_mnist()):
         if _has_fashion_mnist(folder):
-            with contextlib.suppress(
-                OSError, EOFError, ValueError, zlib.error
-            ):  # damaged: the next may serve
+            with contextlib.suppress(OSError, EOFError, ValueError, zlib.error):  # damaged: the next may serve
                 return _read_fashion_mnist(folder)
     with _download("fashion-mnist", "install the Debian package dataset-fashion-mnist", offline_only):
         from torchvision.datasets import FashionMNIST
@@ -66,9 +64,7 @@ def digits(offline_only: bool = True) -> Parts:
     labels = torch.from_numpy(raw.target).long()
     # They have no test split of their own; this one is the same in every run, whatever its seed.
     train, test = stratified_split(labels, 0.2, seed=0, purpose="digits-test")
-    return Parts(
-        tuple("0123456789"), Split(images[train], labels[train]), None, Split(images[test], labels[test])
-    )
+    return Parts(tuple("0123456789"), Split(images[train], labels[train]), None, Split(images[test], labels[test]))
 
 
 def best_at_hand() -> str:
@@ -130,8 +126,6 @@ def _download(name: str, otherwise: str, offline_only: bool) -> Iterator[None]:
             yield
     except (OSError, EOFError, RuntimeError, ValueError, HTTPException, zlib.error) as error:
         why = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"{name} is not on this machine and could not be downloaded ({why}): {advice}"
-        ) from error
+        raise DataError(f"{name} is not on this machine and could not be downloaded ({why}): {advice}") from error
     finally:
         socket.setdefaulttimeout(patience)

@@ -1,5 +1,6 @@
 """Data from a folder: a sub-folder of images per class, within ``train``, ``val`` and ``test`` or without."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,19 +9,15 @@ from typing import TypeVar
 
 import torch
 
-from ..errors import DataError
-from .dataset import Parts, Split, keep
-from .images import IMAGE_SUFFIXES, Header, decode, printable, quiet, read_header, reason
-from .memory import check_fits
-from .threads import Progress, in_threads
+from convwright.data.dataset import Parts, Split, keep
+from convwright.data.images import IMAGE_SUFFIXES, Header, decode, printable, quiet, read_header, reason
+from convwright.data.memory import check_fits
+from convwright.data.threads import Progress, in_threads
+from convwright.errors import DataError
 
 TRAIN, VAL, TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")
+LAYOUT = "the layout must be FOLDER/CLASS/image.jpg, or FOLDER/train/CLASS/image.jpg with val and test beside it"
 Result = TypeVar("Result")
-
-LARGEST_DEFAULT = 224  # what most published networks were trained at
-LAYOUT = (
-    "the layout must be FOLDER/CLASS/image.jpg, or FOLDER/train/CLASS/image.jpg with val and test beside it"
-)
 
 
 @dataclass(frozen=True)
@@ -32,19 +29,18 @@ class Found:
     labels: list[int] = field(default_factory=list)
 
 
-def read_folder(root: Path, resolution: int | None, progress: Progress | None) -> Parts:
+def read_folder(root: Path, resolution: int | None, largest: int, progress: Progress | None) -> Parts:
     """Find the images below ``root`` and decode them.
 
-    They stay grey if all are grey. ``resolution`` None means the median of their short sides, at most 224.
+    They stay grey if all are grey. ``resolution`` None means the median of their short sides, at most ``largest``.
     """
     skipped: list[str] = []
     splits, classes = _find(root, skipped)
     with quiet():
-        headers: list[Header] = []
-        for found in splits.values():
-            headers += _keep_readable(found, root, skipped, progress)
+        by_role = {role: _keep_readable(found, root, skipped, progress) for role, found in splits.items()}
         _check_classes(splits, classes, root, skipped)
-        resolution = resolution or min(median_low(header.short_side for header in headers), LARGEST_DEFAULT)
+        headers = [header for role in by_role for header in by_role[role]]
+        resolution = resolution or min(_median_side(by_role["train"]), largest)
         channels = 1 if all(header.grey for header in headers) else 3
         check_fits(len(headers), channels, resolution)
         decoded = {
@@ -60,6 +56,10 @@ def read_folder(root: Path, resolution: int | None, progress: Progress | None) -
         decoded.get("test"),
         tuple(skipped),
     )
+
+
+def _median_side(headers: list[Header]) -> int:
+    return median_low(header.short_side for header in headers)
 
 
 def _find(root: Path, skipped: list[str]) -> tuple[dict[str, Found], list[str]]:
@@ -78,9 +78,7 @@ def _find(root: Path, skipped: list[str]) -> tuple[dict[str, Found], list[str]]:
             skipped.append(f"{printable(folder.name)}: it has no class sub-folders")
             continue
         if unknown:
-            raise DataError(
-                f"{printable(folder)} has classes that the training data lacks: {', '.join(unknown[:5])}"
-            )
+            raise DataError(f"{printable(folder)} has classes that the training data lacks: {', '.join(unknown[:5])}")
         splits[role] = found = Found(role)
         for sub in subfolders:
             paths = list(_images_below(sub, root, skipped))
@@ -198,11 +196,11 @@ def _check_classes(splits: dict[str, Found], classes: list[str], root: Path, ski
         if not found.paths:
             example = f" (the first of {len(skipped)} skipped: {skipped[0]})" if skipped else f": {LAYOUT}"
             raise DataError(f"{printable(root)} has no readable {found.role} images{example}")
-    labels = splits["train"].labels
+    counts = Counter(splits["train"].labels)
     least = 1 if "val" in splits else 2
     for label, name in enumerate(classes):
-        if labels.count(label) < least:
+        if counts[label] < least:
             raise DataError(
-                f"class {printable(name)} in {printable(root)} has {labels.count(label)} readable training "
+                f"class {printable(name)} in {printable(root)} has {counts[label]} readable training "
                 f"images and needs at least {least}" + (", one of them to validate on" if least == 2 else "")
             )

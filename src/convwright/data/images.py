@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..errors import ConvwrightError
+from convwright.errors import ConvwrightError
 
 ImageFile = str | Path | BinaryIO
 
@@ -42,7 +42,7 @@ def read_image(file: ImageFile, resolution: int, channels: int) -> torch.Tensor:
     """
     try:
         with quiet():
-            return torch.from_numpy(decode(file, resolution, channels))
+            return torch.from_numpy(decode(file, resolution, channels)).contiguous()
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         name = file if isinstance(file, str | Path) else getattr(file, "name", "the image")
         raise ConvwrightError(f"cannot read {printable(name)}: {reason(error)}") from error

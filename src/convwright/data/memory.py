@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from ..errors import DataError
+from convwright.errors import DataError
 
 USABLE = 0.6  # of the free memory: the network, its activations and its gradients want theirs
 

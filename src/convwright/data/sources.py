@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from ..errors import DataError
-from .builtin import cifar, digits, fashion_mnist
-from .dataset import CHUNK, Dataset, Parts, Split, channel_statistics, fingerprint, keep
-from .folder import read_folder
-from .images import printable, reason
-from .memory import check_fits
-from .split import stratified_split
-from .threads import Progress
+from convwright.data.builtin import cifar, digits, fashion_mnist
+from convwright.data.dataset import CHUNK, Dataset, Parts, Split, channel_statistics, fingerprint, keep
+from convwright.data.folder import read_folder
+from convwright.data.images import printable, reason
+from convwright.data.memory import check_fits
+from convwright.data.split import stratified_split
+from convwright.data.threads import Progress
+from convwright.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ def open_dataset(
     spec: str,
     *,
     resolution: int | None = None,
+    largest: int = 224,
     val_share: float = 0.1,
     seed: int = 0,
     offline_only: bool = False,
@@ -47,7 +48,8 @@ def open_dataset(
 ) -> Dataset:
     """Open a source by its name, or a folder with a sub-folder of images for each class.
 
-    ``resolution`` None keeps a source's own; for a folder it is the images' median short side, at most 224.
+    ``resolution`` None keeps a source's own; for a folder it is the images' median short side, at most
+    ``largest``.
     Where the data has no validation split, a stratified ``val_share`` of the training data, drawn by
     ``seed``, becomes it.
     """
@@ -59,8 +61,8 @@ def open_dataset(
     if source is not None:
         data = _at_resolution(source.read(offline_only), resolution)
     else:
-        data = _read_folder(spec, resolution, progress)
-    train, val = (data.train, data.val) if data.val else _hold_out(data.train, val_share, seed)
+        data = _read_folder(spec, resolution, largest, progress)
+    train, val = (data.train, data.val) if data.val is not None else _hold_out(data.train, val_share, seed)
     mean, std = channel_statistics(train.images)
     return Dataset(
         name=spec,
@@ -76,19 +78,19 @@ def open_dataset(
     )
 
 
-def _read_folder(spec: str, resolution: int | None, progress: Progress | None) -> Parts:
+def _read_folder(spec: str, resolution: int | None, largest: int, progress: Progress | None) -> Parts:
     root = Path(spec).expanduser()
     try:
-        if root.is_dir():
-            return read_folder(root, resolution, progress)
-        exists = root.exists()
+        if spec and root.is_dir():  # "" would be the current folder
+            return read_folder(root, resolution, largest, progress)
+        exists = bool(spec) and root.exists()
     except OSError as error:
         raise DataError(f"cannot read {printable(spec)}: {reason(error)}") from error
     if exists:
         raise DataError(f"{printable(spec)} is a file: the data must be a folder with a sub-folder per class")
     near = difflib.get_close_matches(spec.lower(), SOURCES, n=1)
     guess = f" (did you mean {near[0]}?)" if near else ""
-    raise DataError(f"no folder {printable(spec)} was found{guess}: give a folder, or {_listed(SOURCES)}")
+    raise DataError(f"no folder {printable(spec) or repr(spec)} was found{guess}: give a folder, or {_listed(SOURCES)}")
 
 
 def _listed(names: dict[str, Source]) -> str:
@@ -97,12 +99,12 @@ def _listed(names: dict[str, Source]) -> str:
 
 
 def _at_resolution(data: Parts, resolution: int | None) -> Parts:
-    """Return a source's data resized, where that is asked for."""
+    """Return a named source's data (none has a validation split) resized, where that is asked for."""
     if resolution is None or resolution == data.train.resolution:
         return data
-    splits = {role: split for role in ("train", "val", "test") if (split := getattr(data, role)) is not None}
-    check_fits(sum(map(len, splits.values())), data.train.images.shape[1], resolution)
-    return replace(data, **{role: _resize(split, resolution) for role, split in splits.items()})
+    train, test = data.train, data.test
+    check_fits(len(train) + len(test or ()), train.images.shape[1], resolution)
+    return replace(data, train=_resize(train, resolution), test=None if test is None else _resize(test, resolution))
 
 
 def _resize(split: Split, resolution: int) -> Split:

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..seeds import derive
+from convwright.seeds import derive
 
 
 def stratified_split(

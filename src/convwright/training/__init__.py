@@ -1,1 +1,1 @@
-""""""
+"""Training, evaluation and prediction, and the run directory between them."""

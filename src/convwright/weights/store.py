@@ -1,6 +1,5 @@
 """Weights as safetensors files, written whole or not at all."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -9,19 +8,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from convwright.errors import ConvwrightError
+from convwright.files import write_atomically
 
 
 def save_weights(module: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write a module's parameters and buffers under a temporary name, sync them, and give them their name."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        save_file(tensors, temporary, metadata={"format": "pt"} | (metadata or {}))
-        sync(temporary)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise ConvwrightError(f"{path}: weights could not be written: {error}") from None
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, {"format": "pt"} | (metadata or {})))
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -48,9 +41,3 @@ def differences(wanted: dict[str, torch.Tensor], given: dict[str, torch.Tensor])
         if name in given and given[name].shape != tensor.shape
     ]
     return told
-
-
-def sync(path: Path) -> None:
-    """Force a file to disk, so that renaming it cannot leave an empty one behind after a power cut."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -1,0 +1,85 @@
+"""What a training run is asked to do: everything that its result depends on, and nothing else."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from convwright.errors import UsageError
+
+
+class Recipe(BaseModel):
+    """How weights are learnt. Rates are for the resolved batch size."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    optimizer: Literal["sgd", "adamw", "rmsprop"] = "sgd"
+    learning_rate: float = Field(0.1, gt=0)
+    """The highest rate of the schedule."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """SGD's (Nesterov's) and RMSprop's momentum, AdamW's first beta."""
+    weight_decay: float = Field(5e-4, ge=0)
+    """On the weights of convolutions and linear layers only."""
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    warm_up: float = Field(0.2, ge=0, lt=1)
+    """Share of all steps in which the rate rises linearly."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    clip_norm: float | None = Field(None, gt=0)
+    """Largest norm of the gradient; None leaves it."""
+    norm_momentum: float | None = Field(0.1, gt=0, le=1)
+    """Momentum of all batch normalisations; None keeps the network's own (EfficientNet's 0.01 wants long runs)."""
+    crop: int = Field(0, ge=0)
+    """Pixels of padding for random crops."""
+    flip: bool = False
+    """Mirror half of the training images."""
+
+
+class TrainConfig(BaseModel):
+    """A resolved, re-runnable configuration: ``convwright train --config config.yaml`` repeats the run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str
+    """A folder, or the name of a source."""
+    network: str
+    """An expression."""
+    resolution: int = Field(gt=0)
+    epochs: int = Field(10, gt=0)
+    batch_size: int = Field(128, gt=0)
+    seed: int = 0
+    val_share: float = Field(0.1, gt=0, lt=1)
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    recipe: Recipe = Recipe()
+
+    def to_yaml(self) -> str:
+        """Return the configuration as YAML that `from_yaml` reads back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> "TrainConfig":
+        """Read a configuration. UsageError names the file, the field and what would be right."""
+        return checked(read_yaml(path), str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping. UsageError if there is none."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: not a readable YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: must hold 'field: value' lines, as a run's config.yaml does")
+    return values
+
+
+def checked(values: dict[str, Any], source: str = "") -> TrainConfig:
+    """Validate values into a configuration. UsageError tells the first wrong field in one line."""
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the configuration"
+        before = f"{source}: " if source else ""
+        given = "" if first["type"] == "missing" else f", not {first['input']!r}"
+        raise UsageError(f"{before}{field}: {first['msg'][0].lower()}{first['msg'][1:]}{given}") from None

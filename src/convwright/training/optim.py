@@ -1,0 +1,44 @@
+"""Optimizers, and learning rates as a function of the step."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from convwright.training.config import Recipe
+
+
+def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer; weight decay falls on matrices and kernels, not on biases and norms."""
+    decayed = [weight for weight in module.parameters() if weight.ndim > 1]
+    spared = [weight for weight in module.parameters() if weight.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    rate, momentum = recipe.learning_rate, recipe.momentum
+    match recipe.optimizer:
+        case "sgd":
+            return torch.optim.SGD(groups, rate, momentum, nesterov=momentum > 0)
+        case "adamw":
+            return torch.optim.AdamW(groups, rate, betas=(momentum, 0.999))
+        case "rmsprop":  # decay 0.9 and epsilon 1e-3 as EfficientNet's section 5.2 and its code have them
+            return torch.optim.RMSprop(groups, rate, alpha=0.9, eps=1e-3, momentum=momentum)
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """Return the rate at a step (from 0) of so many: linear warm-up, then the schedule's way down."""
+    rising = recipe.warm_up * steps
+    if step < rising:
+        return recipe.learning_rate * (step + 1) / (math.floor(rising) + 1)
+    return recipe.learning_rate * _SHAPES[recipe.schedule]((step - rising) / max(1.0, steps - rising))
+
+
+# From 1 to 0 as the share of steps after warm-up goes from 0 to 1. One-cycle comes down in a straight line,
+# as in Smith and Topin 2017.
+_SHAPES: dict[str, Callable[[float], float]] = {
+    "one-cycle": lambda share: 1 - share,
+    "cosine": lambda share: 0.5 * (1 + math.cos(math.pi * share)),
+    "constant": lambda _: 1.0,
+}

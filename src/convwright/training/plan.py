@@ -1,0 +1,44 @@
+"""From what the user asked to a resolved configuration: sensible values for all that was left open."""
+
+from typing import Any
+
+from convwright.arch import Network, at, fit_resolution, network
+from convwright.data import Dataset
+from convwright.training.config import TrainConfig, checked
+
+LARGEST_BATCH = 128
+FEWEST_STEPS = 40
+"""An epoch should have so many steps, at the cost of smaller batches."""
+
+
+def default_batch_size(images: int) -> int:
+    """Return 128, or the power of two from 16 up that still gives an epoch of so many images 40 steps."""
+    size = LARGEST_BATCH
+    while size > 16 and images // size < FEWEST_STEPS:
+        size //= 2
+    return size
+
+
+def plan(
+    data: Dataset, expression: str, *, fit: bool = True, recipe: dict[str, Any] | None = None, **options: Any
+) -> tuple[TrainConfig, Network]:
+    """Resolve options (fields of `TrainConfig`; None means open) for a data set.
+
+    fit: drop the network's early strides where the images are small. Returns the configuration and the network
+    with the data's resolution, channels and classes. Raises NetworkError and UsageError.
+    """
+    chosen = network(expression)
+    chosen = fit_resolution(chosen, data.resolution) if fit else at(chosen, resolution=data.resolution)
+    chosen = at(chosen, channels=data.channels, classes=len(data.classes))
+    given = {name: value for name, value in options.items() if value is not None}
+    batch_size = given.setdefault("batch_size", min(default_batch_size(len(data.train)), len(data.train)))
+    recipe = {name: value for name, value in (recipe or {}).items() if value is not None}
+    recipe.setdefault("flip", data.default_flip)
+    # A seventh of the side, as 4 pixels are for CIFAR; images of a few pixels cannot spare any.
+    recipe.setdefault("crop", data.resolution // 8 if data.resolution >= 16 else 0)
+    if "learning_rate" not in recipe and recipe.get("optimizer", "sgd") == "sgd" and isinstance(batch_size, int):
+        recipe["learning_rate"] = 0.1 * batch_size / LARGEST_BATCH
+    config = checked(
+        {"data": data.name, "network": chosen.name, "resolution": data.resolution, "recipe": recipe} | given
+    )
+    return config, chosen

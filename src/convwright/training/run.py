@@ -1,0 +1,152 @@
+"""The run directory: all that a run is, in files that other tools can read."""
+
+import csv
+import io
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from convwright.arch import Network
+from convwright.data import Dataset
+from convwright.errors import ConvwrightError, RunError
+from convwright.files import write_atomically, write_text
+from convwright.training.config import TrainConfig
+
+KEPT_CHECKPOINTS = 2
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What must be known of the training data to use its network: `data.json`."""
+
+    fingerprint: str
+    channels: int
+    resolution: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    images: dict[str, int]
+    """Number of images by split."""
+
+    @classmethod
+    def of(cls, data: Dataset) -> "DataFacts":
+        """Take the facts of a data set."""
+        splits = {"train": data.train, "val": data.val, "test": data.test}
+        counts = {name: len(split) for name, split in splits.items() if split is not None}
+        return cls(data.fingerprint, data.channels, data.resolution, data.mean, data.std, counts)
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run directory."""
+
+    path: Path
+    config: TrainConfig
+    network: Network
+    classes: tuple[str, ...]
+    data: DataFacts
+
+    @property
+    def weights(self) -> Path:
+        """The best weights so far, by validation accuracy."""
+        return self.path / "model.safetensors"
+
+    @property
+    def metrics(self) -> list[dict[str, float]]:
+        """One row an epoch: rates, losses and accuracies."""
+        path = self.path / "metrics.csv"
+        if not path.exists():
+            return []
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What came out; RunError if the run has not ended."""
+        try:
+            return json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(
+                f"{self.path}: the run has not ended; go on with it: convwright train --resume {self.path}"
+            ) from None
+
+    @property
+    def finished(self) -> bool:
+        """Has the run come to its end?"""
+        return (self.path / "summary.json").exists()
+
+    @classmethod
+    def create(
+        cls, path: Path, config: TrainConfig, network: Network, classes: tuple[str, ...], data: DataFacts
+    ) -> "Run":
+        """Make a new run directory. RunError if something is in the way."""
+        ensure_free(path)
+        try:
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConvwrightError(f"{path}: the run directory could not be made: {error.strerror}") from None
+        write_text(path / "config.yaml", config.to_yaml())
+        write_text(path / "network.json", network.to_json_text() + "\n")
+        write_text(path / "data.json", json.dumps(vars(data), indent=1) + "\n")
+        write_text(path / "classes.json", json.dumps(classes, indent=1, ensure_ascii=False) + "\n")
+        return cls(path, config, network, classes, data)
+
+    @classmethod
+    def open(cls, path: Path) -> "Run":
+        """Open a run directory. RunError says what it lacks."""
+        if not path.is_dir():
+            raise RunError(f"{path}: no such run directory" if not path.exists() else f"{path}: a file, not a run")
+        for name in ("config.yaml", "network.json", "classes.json", "data.json"):
+            if not (path / name).is_file():
+                raise RunError(f"{path}: not a run directory: it has no {name}; 'convwright train --out' makes one")
+        try:
+            facts = json.loads((path / "data.json").read_text(encoding="utf-8"))
+            facts |= {name: tuple(facts[name]) for name in ("mean", "std")}
+            classes = tuple(json.loads((path / "classes.json").read_text(encoding="utf-8")))
+            data = DataFacts(**facts)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunError(f"{path}: classes.json or data.json is damaged: {error}") from None
+        text = (path / "network.json").read_text(encoding="utf-8", errors="replace")
+        return cls(path, TrainConfig.from_yaml(path / "config.yaml"), Network.from_json_text(text), classes, data)
+
+    def write_metrics(self, rows: list[dict[str, float]]) -> None:
+        """Replace metrics.csv by these rows."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path / "metrics.csv", text.getvalue())
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write what came out, which marks the run as ended."""
+        write_text(self.path / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+
+    def save_checkpoint(self, step: int, state: dict[str, Any]) -> None:
+        """Write the state at a step, and drop all but the newest checkpoints."""
+        path = self.path / "checkpoints" / f"step-{step:09d}.pt"
+        write_atomically(path, lambda temporary: torch.save(state, temporary))
+        for old in self._checkpoints()[KEPT_CHECKPOINTS:]:
+            old.unlink(missing_ok=True)
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Return the newest state that can be read, with a warning for each damaged one; None if there is none."""
+        for path in self._checkpoints():
+            try:
+                return torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:  # a damaged file makes torch raise nearly anything
+                warnings.warn(f"{path.name} is damaged ({type(error).__name__}); trying the one before", stacklevel=2)
+        return None
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted((self.path / "checkpoints").glob("step-*.pt"), reverse=True)
+
+
+def ensure_free(path: Path) -> None:
+    """RunError if a new run cannot go here without touching what is there."""
+    if (path / "config.yaml").exists():
+        raise RunError(f"{path} already holds a run; give another --out, or go on with it: --resume {path}")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"{path} exists and is not empty; give another --out")
