@@ -45,7 +45,8 @@ class TrainConfig(BaseModel):
     network: str
     """An expression."""
     resolution: int = Field(gt=0)
-    epochs: int = Field(10, gt=0)
+    epochs: float = Field(10, gt=0)
+    """Passes over the training data; a fraction will do."""
     batch_size: int = Field(128, gt=0)
     seed: int = 0
     val_share: float = Field(0.1, gt=0, lt=1)

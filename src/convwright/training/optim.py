@@ -29,10 +29,10 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     """Return the rate at a step (from 0) of so many: linear warm-up, then the schedule's way down."""
-    rising = recipe.warm_up * steps
+    rising = int(recipe.warm_up * steps)
     if step < rising:
-        return recipe.learning_rate * (step + 1) / (math.floor(rising) + 1)
-    return recipe.learning_rate * _SHAPES[recipe.schedule]((step - rising) / max(1.0, steps - rising))
+        return recipe.learning_rate * (step + 1) / (rising + 1)
+    return recipe.learning_rate * _SHAPES[recipe.schedule]((step - rising) / (steps - rising))
 
 
 # From 1 to 0 as the share of steps after warm-up goes from 0 to 1. One-cycle comes down in a straight line,

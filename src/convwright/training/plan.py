@@ -34,7 +34,7 @@ def plan(
     batch_size = given.setdefault("batch_size", min(default_batch_size(len(data.train)), len(data.train)))
     recipe = {name: value for name, value in (recipe or {}).items() if value is not None}
     recipe.setdefault("flip", data.default_flip)
-    # A seventh of the side, as 4 pixels are for CIFAR; images of a few pixels cannot spare any.
+    # An eighth of the side, as 4 pixels are for CIFAR; images of a few pixels cannot spare any.
     recipe.setdefault("crop", data.resolution // 8 if data.resolution >= 16 else 0)
     if "learning_rate" not in recipe and recipe.get("optimizer", "sgd") == "sgd" and isinstance(batch_size, int):
         recipe["learning_rate"] = 0.1 * batch_size / LARGEST_BATCH

@@ -1,0 +1,126 @@
+"""`convwright demo`: one network of each family, trained on real images and compared."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from convwright.errors import UsageError
+
+if TYPE_CHECKING:
+    from convwright.report import Entry
+
+
+class Contestant(NamedTuple):
+    """A network of the demo."""
+
+    title: str
+    folder: str
+    expression: str
+
+
+CONTESTANTS = (
+    Contestant("DenseNet-BC", "densenet-bc", "densenet_bc_l22_k12"),
+    Contestant("SE-ResNet", "se-resnet", "cifar_seresnet8"),
+    Contestant("EfficientNet", "efficientnet", "efficientnet_b0|scale:d=0.5,w=0.25"),
+)
+MOST_EPOCHS = 20
+"""Small data is learnt long before the time is over."""
+
+
+def demo(
+    minutes: Annotated[float, typer.Option(help="Time for training, all three networks together.")] = 3.6,
+    data: Annotated[
+        str | None, typer.Option(help="Fashion-MNIST if this machine has it, else digits; or any --data of train.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the runs and the page; what is done there is kept.")] = Path(
+        "demo"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """Train a DenseNet-BC, an SE-ResNet and a small EfficientNet on real images, and compare them on a page."""
+    if not minutes > 0:
+        raise UsageError(f"--minutes takes a number above 0, not {minutes:g}")
+    from convwright.cli.progress import errors
+    from convwright.data import best_at_hand
+    from convwright.report import write_page
+
+    spec = data or best_at_hand()
+    share = minutes / len(CONTESTANTS)
+    entries = [_trained(contestant, spec, out / contestant.folder, share) for contestant in CONTESTANTS]
+    page = out / "report.html"
+    write_page(page, f"Three families on {spec}", entries)
+    if as_json:
+        typer.echo(json.dumps([_row(entry) for entry in entries]))
+    else:
+        _print_table(map(_row, entries))
+        typer.echo(f"the page with learning curves and accuracy against MACs: {page}")
+    errors.print(f"try: convwright show {CONTESTANTS[0].expression}", markup=False, soft_wrap=True)
+
+
+def _trained(contestant: Contestant, spec: str, path: Path, minutes: float) -> "Entry":
+    """Train a contestant, go on with an interrupted run, or take the one that has ended."""
+    from convwright.cli.evaluate import evaluate_run
+    from convwright.cli.progress import TrainingBar, counting, errors
+    from convwright.data import open_dataset
+    from convwright.report import Entry
+    from convwright.training.loop import resume, train
+    from convwright.training.pace import epochs_within
+    from convwright.training.plan import plan
+    from convwright.training.run import Run
+
+    with counting() as progress:
+        images = open_dataset(spec, largest=64, progress=progress)
+    with TrainingBar(contestant.title) as bar:
+        if (path / "config.yaml").exists():
+            run = Run.open(path)
+            if run.config.data != spec:
+                raise UsageError(f"{path} holds a run on {run.config.data}; give another --out")
+            errors.print(f"{contestant.title}: {'taken from' if run.finished else 'going on in'} {path}", markup=False)
+            resume(run, images, bar)
+        else:
+            config, network = plan(images, contestant.expression)
+            errors.print(f"{contestant.title}: measuring how fast this machine trains {network.name}", markup=False)
+            epochs = epochs_within(minutes, config, network, images, MOST_EPOCHS)
+            train(config.model_copy(update={"epochs": epochs}), network, images, path, bar)
+            run = Run.open(path)
+    split, result = evaluate_run(run)
+    return Entry(contestant.title, run, result.accuracy, result.interval, result.images, split)
+
+
+def _row(entry: "Entry") -> dict[str, Any]:
+    summary = entry.run.summary
+    return {
+        "network": entry.title,
+        "expression": entry.run.network.name,
+        "split": entry.split,
+        "images": entry.images,
+        "accuracy": entry.accuracy,
+        "interval": list(entry.interval),
+        "params": summary["params"],
+        "macs": summary["macs"],
+        "train_seconds": summary["train_seconds"],
+        "run": str(entry.run.path),
+    }
+
+
+def _print_table(rows: Iterable[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(caption="MACs are multiply-adds for one image; the papers call them FLOPs.", box=None)
+    for name in ("network", "accuracy", "95 % interval", "parameters", "MACs", "training"):
+        table.add_column(name, justify="left" if name == "network" else "right")
+    for row in rows:
+        low, high = row["interval"]
+        table.add_row(
+            row["network"],
+            f"{row['accuracy']:.2%}",
+            f"{low:.2%} - {high:.2%}",
+            f"{row['params']:,}",
+            f"{row['macs'] / 1e6:.1f} M",
+            f"{row['train_seconds']:.0f} s",
+        )
+    Console(highlight=False).print(table)

@@ -1,0 +1,42 @@
+"""How many epochs fit into the minutes at hand, on this machine."""
+
+import time
+from itertools import islice
+
+from convwright.arch import Network
+from convwright.data import Dataset, evaluation_batches
+from convwright.training.config import TrainConfig
+from convwright.training.evaluation import evaluate
+from convwright.training.loop import EVALUATION_BATCH, FEWEST_VALIDATIONS, training_batches
+from convwright.training.step import Learner
+
+WARM_UP_STEPS, MEASURED_STEPS, MEASURED_BATCHES = 4, 20, 2
+RESERVE = 0.05
+"""Share of the time that is kept for checkpoints, and for a machine that becomes slower."""
+
+
+def epochs_within(minutes: float, config: TrainConfig, network: Network, data: Dataset, most: float = 200) -> float:
+    """Measure some steps of a throw-away network; return the number of epochs (a fraction, `most` at most).
+
+    Validations, which cost time too, are counted in.
+    """
+    learner = Learner(config, network)
+    batches = training_batches(config, data)
+    steps = batches.steps_per_epoch
+    taken = []
+    for step, images, labels in batches.iterate(0, WARM_UP_STEPS + MEASURED_STEPS):
+        started = time.monotonic()
+        learner.learn(images, labels, step, steps=10**6)
+        taken.append(time.monotonic() - started)
+    step_seconds = sum(taken[WARM_UP_STEPS:]) / MEASURED_STEPS
+
+    started = time.monotonic()
+    sample = islice(evaluation_batches(data.val, data, EVALUATION_BATCH), MEASURED_BATCHES)
+    seen = evaluate(learner.module, sample, learner.fabric.device).images
+    validation_seconds = (time.monotonic() - started) * len(data.val) / seen
+
+    budget = 60 * minutes * (1 - RESERVE)
+    epochs = budget / (steps * step_seconds + validation_seconds)
+    if epochs < FEWEST_VALIDATIONS:  # the loop validates so often even within few epochs
+        epochs = (budget - FEWEST_VALIDATIONS * validation_seconds) / (steps * step_seconds)
+    return round(min(most, max(epochs, 1 / steps)), 4)

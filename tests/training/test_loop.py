@@ -1,0 +1,158 @@
+"""Training on real images (scikit-learn's digits): it learns, and is a function of configuration and step."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from convwright.data import open_dataset
+from convwright.errors import RunError
+from convwright.training.interrupt import Interrupted
+from convwright.training.loop import Reporter, Trainer, resume, train
+from convwright.training.pace import epochs_within
+from convwright.training.plan import default_batch_size, plan
+from convwright.training.run import DataFacts, Run
+from convwright.training.step import DivergedError
+
+NOISY = "efficientnet_b0|scale:d=0.3,w=0.25"
+"""Dropout, stochastic depth and squeeze-and-excitation: everything that is random in training."""
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return open_dataset("digits")
+
+
+class StopAfter(Reporter):
+    """Asks a run to stop as Ctrl-C does, after so many steps."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def step(self, step, images, loss):
+        if step == self.steps:
+            import signal
+
+            signal.raise_signal(signal.SIGINT)
+
+
+class Rows(Reporter):
+    def __init__(self):
+        self.rows = []
+
+    def validated(self, row):
+        self.rows.append(row)
+
+
+def test_a_network_of_each_family_learns_digits(digits, tmp_path):
+    for name in ("densenet_bc_l16_k12", "cifar_seresnet8"):
+        config, network = plan(digits, name, epochs=3)
+        summary = train(config, network, digits, tmp_path / name)
+        assert summary["val_accuracy"] > 0.8
+
+
+def test_stopped_and_resumed_at_any_step_ends_in_the_same_weights(digits, tmp_path):
+    config, network = plan(digits, NOISY, epochs=0.5)
+    train(config, network, digits, tmp_path / "whole")
+    expected = load_file(tmp_path / "whole" / "model.safetensors")
+    for step in (1, 7, 12):
+        path = tmp_path / f"stopped-{step}"
+        with pytest.raises(Interrupted, match=f"step {step} of 20.*--resume"):
+            train(config, network, digits, path, StopAfter(step))
+        assert not (path / "summary.json").exists()
+        resume(Run.open(path), digits)
+        weights = load_file(path / "model.safetensors")
+        assert all(torch.equal(weights[name], expected[name]) for name in expected)
+        assert _without_times(Run.open(path).metrics) == _without_times(Run.open(tmp_path / "whole").metrics)
+
+
+def _without_times(rows):
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(digits, tmp_path):
+    config, network = plan(digits, NOISY, epochs=0.5)
+    with pytest.raises(Interrupted):
+        train(config, network, digits, tmp_path / "run", StopAfter(9))
+    newest = sorted((tmp_path / "run" / "checkpoints").glob("*.pt"))[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match=newest.name):
+        resume(Run.open(tmp_path / "run"), digits)
+    train(config, network, digits, tmp_path / "whole")
+    weights, expected = (load_file(tmp_path / name / "model.safetensors") for name in ("run", "whole"))
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def test_the_seed_decides(digits, tmp_path):
+    outcomes = []
+    for run, seed in enumerate((0, 0, 1)):
+        data = open_dataset("digits", seed=0)
+        config, network = plan(data, "cifar_resnet8", epochs=0.2, seed=seed)
+        reporter = Rows()
+        train(config, network, data, tmp_path / str(run), reporter)
+        outcomes.append([row["train_loss"] for row in reporter.rows])
+    assert outcomes[0] == outcomes[1] != outcomes[2]
+
+
+def test_short_runs_are_validated_within_their_epochs(digits, tmp_path):
+    config, network = plan(digits, "cifar_resnet8", epochs=0.5)
+    train(config, network, digits, tmp_path / "run")
+    rows = Run.open(tmp_path / "run").metrics
+    assert [row["step"] for row in rows] == [4, 8, 12, 16, 20]
+    assert rows[-1]["epoch"] == 0.5
+
+
+def test_changed_data_is_not_resumed(digits, tmp_path):
+    config, network = plan(digits, "cifar_resnet8", epochs=0.5)
+    with pytest.raises(Interrupted):
+        train(config, network, digits, tmp_path / "run", StopAfter(2))
+    with pytest.raises(RunError, match="not those that the run began with"):
+        resume(Run.open(tmp_path / "run"), open_dataset("digits", seed=1))
+
+
+def test_a_loss_that_diverges_stops_the_run_and_says_what_to_do(digits, tmp_path):
+    config, network = plan(digits, "cifar_resnet8", epochs=1, recipe={"learning_rate": 1e30})
+    with pytest.raises(DivergedError, match=r"the loss became (nan|inf) at step \d+; try a lower learning rate"):
+        train(config, network, digits, tmp_path / "run")
+
+
+def test_the_best_weights_are_kept_not_the_last(digits, tmp_path):
+    config, network = plan(digits, "cifar_resnet8", epochs=0.5)
+    run = Run.create(tmp_path / "run", config, network, digits.classes, DataFacts.of(digits))
+    trainer = Trainer(run, digits)
+    rows = [{"val_accuracy": a, "val_loss": b} for a, b in ((0.5, 1.0), (0.7, 1.0), (0.7, 0.9), (0.7, 1.1), (0.6, 0.1))]
+    assert [trainer.progress.close(row) for row in rows] == [True, True, True, False, False]
+    assert trainer.progress.best == 2
+
+
+def test_minutes_become_epochs_that_grow_with_them(digits):
+    config, network = plan(digits, "cifar_resnet8")
+    short, long = (epochs_within(minutes, config, network, digits) for minutes in (0.05, 0.5))
+    assert 0 < short < long <= 200
+    assert epochs_within(0.5, config, network, digits, most=0.25) == 0.25
+
+
+@pytest.mark.parametrize(("images", "size"), [(54_000, 128), (5_120, 128), (5_000, 64), (1_293, 32), (20, 16)])
+def test_small_data_gets_small_batches(images, size):
+    assert default_batch_size(images) == size
+
+
+def test_fit_drops_strides_only_where_it_is_wanted(digits):
+    _, fitted = plan(digits, "cifar_resnet8")
+    _, plain = plan(digits, "cifar_resnet8", fit=False)
+    assert fitted.stages[1].block.stride == 1
+    assert plain.stages[1].block.stride == 2
+    assert (plain.resolution, plain.channels, plain.classes) == (8, 1, 10)
+
+
+def test_a_failed_run_leaves_no_partial_files(digits, tmp_path, monkeypatch):
+    config, network = plan(digits, "cifar_resnet8", epochs=0.2)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(Exception, match=r"checkpoints.* could not be written: No space left on device"):
+        train(config, network, digits, tmp_path / "run")
+    assert not list(Path(tmp_path).rglob("*.partial"))
