@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import convwright as cw
 from convwright.data import open_dataset
 from convwright.errors import RunError
 from convwright.training.interrupt import Interrupted
@@ -47,13 +48,13 @@ class Rows(Reporter):
 
 def test_a_network_of_each_family_learns_digits(digits, tmp_path):
     for name in ("densenet_bc_l16_k12", "cifar_seresnet8"):
-        config, network = plan(digits, name, epochs=3)
+        config, network = plan(digits, cw.network(name), epochs=3)
         summary = train(config, network, digits, tmp_path / name)
         assert summary["val_accuracy"] > 0.8
 
 
 def test_stopped_and_resumed_at_any_step_ends_in_the_same_weights(digits, tmp_path):
-    config, network = plan(digits, NOISY, epochs=0.5)
+    config, network = plan(digits, cw.network(NOISY), epochs=0.5)
     train(config, network, digits, tmp_path / "whole")
     expected = load_file(tmp_path / "whole" / "model.safetensors")
     for step in (1, 7, 12):
@@ -72,7 +73,7 @@ def _without_times(rows):
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(digits, tmp_path):
-    config, network = plan(digits, NOISY, epochs=0.5)
+    config, network = plan(digits, cw.network(NOISY), epochs=0.5)
     with pytest.raises(Interrupted):
         train(config, network, digits, tmp_path / "run", StopAfter(9))
     newest = sorted((tmp_path / "run" / "checkpoints").glob("*.pt"))[-1]
@@ -88,7 +89,7 @@ def test_the_seed_decides(digits, tmp_path):
     outcomes = []
     for run, seed in enumerate((0, 0, 1)):
         data = open_dataset("digits", seed=0)
-        config, network = plan(data, "cifar_resnet8", epochs=0.2, seed=seed)
+        config, network = plan(data, cw.network("cifar_resnet8"), epochs=0.2, seed=seed)
         reporter = Rows()
         train(config, network, data, tmp_path / str(run), reporter)
         outcomes.append([row["train_loss"] for row in reporter.rows])
@@ -96,7 +97,7 @@ def test_the_seed_decides(digits, tmp_path):
 
 
 def test_short_runs_are_validated_within_their_epochs(digits, tmp_path):
-    config, network = plan(digits, "cifar_resnet8", epochs=0.5)
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.5)
     train(config, network, digits, tmp_path / "run")
     rows = Run.open(tmp_path / "run").metrics
     assert [row["step"] for row in rows] == [4, 8, 12, 16, 20]
@@ -104,7 +105,7 @@ def test_short_runs_are_validated_within_their_epochs(digits, tmp_path):
 
 
 def test_changed_data_is_not_resumed(digits, tmp_path):
-    config, network = plan(digits, "cifar_resnet8", epochs=0.5)
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.5)
     with pytest.raises(Interrupted):
         train(config, network, digits, tmp_path / "run", StopAfter(2))
     with pytest.raises(RunError, match="not those that the run began with"):
@@ -112,13 +113,13 @@ def test_changed_data_is_not_resumed(digits, tmp_path):
 
 
 def test_a_loss_that_diverges_stops_the_run_and_says_what_to_do(digits, tmp_path):
-    config, network = plan(digits, "cifar_resnet8", epochs=1, recipe={"learning_rate": 1e30})
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=1, recipe={"learning_rate": 1e30})
     with pytest.raises(DivergedError, match=r"the loss became (nan|inf) at step \d+; try a lower learning rate"):
         train(config, network, digits, tmp_path / "run")
 
 
 def test_the_best_weights_are_kept_not_the_last(digits, tmp_path):
-    config, network = plan(digits, "cifar_resnet8", epochs=0.5)
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.5)
     run = Run.create(tmp_path / "run", config, network, digits.classes, DataFacts.of(digits))
     trainer = Trainer(run, digits)
     rows = [{"val_accuracy": a, "val_loss": b} for a, b in ((0.5, 1.0), (0.7, 1.0), (0.7, 0.9), (0.7, 1.1), (0.6, 0.1))]
@@ -127,7 +128,7 @@ def test_the_best_weights_are_kept_not_the_last(digits, tmp_path):
 
 
 def test_minutes_become_epochs_that_grow_with_them(digits):
-    config, network = plan(digits, "cifar_resnet8")
+    config, network = plan(digits, cw.network("cifar_resnet8"))
     short, long = (epochs_within(minutes, config, network, digits) for minutes in (0.05, 0.5))
     assert 0 < short < long <= 200
     assert epochs_within(0.5, config, network, digits, most=0.25) == 0.25
@@ -139,15 +140,15 @@ def test_small_data_gets_small_batches(images, size):
 
 
 def test_fit_drops_strides_only_where_it_is_wanted(digits):
-    _, fitted = plan(digits, "cifar_resnet8")
-    _, plain = plan(digits, "cifar_resnet8", fit=False)
+    _, fitted = plan(digits, cw.network("cifar_resnet8"))
+    _, plain = plan(digits, cw.network("cifar_resnet8"), fit=False)
     assert fitted.stages[1].block.stride == 1
     assert plain.stages[1].block.stride == 2
     assert (plain.resolution, plain.channels, plain.classes) == (8, 1, 10)
 
 
 def test_a_failed_run_leaves_no_partial_files(digits, tmp_path, monkeypatch):
-    config, network = plan(digits, "cifar_resnet8", epochs=0.2)
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.2)
 
     def full(*_):
         raise OSError(28, "No space left on device")

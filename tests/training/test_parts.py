@@ -99,7 +99,7 @@ def test_wilson_intervals_are_those_of_the_textbook(successes, trials, low, high
 @pytest.fixture
 def run(tmp_path):
     data = open_dataset("digits")
-    config, network = plan(data, "cifar_resnet8|se:16")
+    config, network = plan(data, cw.network("cifar_resnet8|se:16"))
     return Run.create(tmp_path / "run", config, network, data.classes, DataFacts.of(data))
 
 

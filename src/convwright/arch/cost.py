@@ -195,17 +195,12 @@ def cost(
 def cost_of_block(block: Block, shape: Shape, classes: int) -> BlockCost:
     """Cost of one block for an input shape; remembered, since networks repeat their blocks."""
     counter = _Counter(classes)
-    output, _ = counter.visit(block.layers(shape[0]), "", shape, keep=False, held=0)
+    output, _ = counter.visit(block.layers(shape[0]), "", shape, False, 0)
     rows = counter.rows
-    return BlockCost(
-        output=output,
-        params=sum(row.params for row in rows),
-        macs=sum(row.macs for row in rows),
-        elementwise=sum(row.elementwise for row in rows),
-        activations=sum(row.activations for row in rows),
-        peak=max((row.live for row in rows), default=_size(shape)),
-        layers=tuple(rows),
-    )
+    # One pass over the columns, which is all that a block's cost is.
+    _, _, _, _, params, macs, elementwise, activations, live = zip(*rows, strict=True) if rows else [()] * 9
+    peak = max(live, default=_size(shape))
+    return BlockCost(output, sum(params), sum(macs), sum(elementwise), sum(activations), peak, tuple(rows))
 
 
 class _Counter:
@@ -215,50 +210,45 @@ class _Counter:
         self.classes = classes
         self.rows: list[LayerCost] = []
 
-    def visit(self, layer: Layer, path: str, shape: Shape, *, keep: bool, held: int) -> tuple[Shape, bool]:
+    def visit(self, layer: Layer, path: str, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
         """Return the output's shape, and whether the output is the input itself.
 
         keep: something else reads the input later, so that it must not be overwritten or freed;
         held: elements alive besides the input.
         """
-        match layer:
-            case Identity():
-                return shape, True
-            case Seq():
-                return self._sequence(layer, path, shape, keep, held)
-            case Add() | Concat():
-                return self._branches(layer, path, shape, keep, held)
-            case Gate():
-                return self._gate(layer, path, shape, keep, held)
-        work = _WORK[type(layer)](layer, shape, self.classes)
-        before, after = _size(shape), _size(work.shape)
-        live = held + before + (after if keep or not work.in_place else 0)
-        if type(layer) is Dropout:  # does nothing at inference
-            live = held + before
+        kind = type(layer)
+        if (count := _WORK.get(kind)) is None:
+            return _VISIT[kind](self, layer, path, shape, keep, held)
+        work = count(layer, shape, self.classes)
+        live = held + _size(shape)
+        if kind is Dropout:  # does nothing at inference
+            self._note(path, layer, shape, work, live)
+            return shape, True
+        if keep or not work.in_place:
+            live += _size(work.shape)
         self._note(path, layer, shape, work, live)
-        return work.shape, type(layer) is Dropout
+        return work.shape, False
 
-    def _sequence(
-        self, seq: Combinator, path: str, shape: Shape, keep: bool, held: int
-    ) -> tuple[Shape, bool]:
+    def _identity(self, layer: Layer, path: str, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
+        return shape, True
+
+    def _sequence(self, seq: Combinator, path: str, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
         same = True
         for name, part in zip(seq.names, seq.parts, strict=True):
-            before = _size(shape)
-            shape, part_same = self.visit(part, _join(path, name), shape, keep=keep, held=held)
+            before = shape
+            shape, part_same = self.visit(part, _join(path, name), shape, keep, held)
             if not part_same:
                 same = False
                 if keep:  # from here on the input only waits for its other reader
-                    held, keep = held + before, False
+                    held, keep = held + _size(before), False
         return shape, same
 
-    def _branches(
-        self, join: Add | Concat, path: str, shape: Shape, keep: bool, held: int
-    ) -> tuple[Shape, bool]:
+    def _branches(self, join: Add | Concat, path: str, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
         outputs: list[Shape] = []
         made, uses_input = 0, False
         for index, (name, part) in enumerate(zip(join.names, join.parts, strict=True)):
             wanted = keep or uses_input or index < len(join.parts) - 1
-            output, same = self.visit(part, _join(path, name), shape, keep=wanted, held=held + made)
+            output, same = self.visit(part, _join(path, name), shape, wanted, held + made)
             outputs.append(output)
             uses_input |= same
             made += 0 if same else _size(output)
@@ -283,13 +273,20 @@ class _Counter:
         return shape, False
 
     def _note(self, path: str, layer: Layer, shape: Shape, work: Work, live: int) -> None:
-        learns = type(layer) is Conv or type(layer) is Linear
-        self.rows.append(
-            LayerCost(
-                path, layer, shape, work.shape, work.params, work.macs, work.elementwise,
-                _size(work.shape) if learns else 0, live,
-            )
-        )  # fmt: skip
+        output, params, macs, elementwise, _ = work
+        kind = type(layer)
+        activations = _size(output) if kind is Conv or kind is Linear else 0
+        self.rows.append(LayerCost(path, layer, shape, output, params, macs, elementwise, activations, live))
+
+
+# What each combinator does, and each primitive below: found by type, which is quicker than matching.
+_VISIT: dict[type[Layer], Callable[[_Counter, Any, str, Shape, bool, int], tuple[Shape, bool]]] = {
+    Identity: _Counter._identity,
+    Seq: _Counter._sequence,
+    Add: _Counter._branches,
+    Concat: _Counter._branches,
+    Gate: _Counter._gate,
+}
 
 
 def _join(path: str, name: str) -> str:

@@ -4,8 +4,10 @@ Input channels are never written down: they follow from the shape of what comes 
 is; interpreters (`cost`, `convwright.modules.build`, `diagram`) say what that costs, computes or looks like.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 from convwright.arch.node import Node
@@ -49,6 +51,10 @@ class Conv(Layer):
     def __post_init__(self) -> None:
         if self.out < 1 or self.groups < 1 or self.out % self.groups:
             raise NetworkError(f"a convolution to {self.out} channels cannot have {self.groups} groups")
+        if _least(self.kernel) < 1 or _least(self.stride) < 1 or self.dilation < 1:
+            raise NetworkError(f"kernel, stride and dilation must each be 1 or more: {self!r}")
+        if self.padding is not None and _least(self.padding) < 0:
+            raise NetworkError(f"padding cannot be negative: {self!r}")
 
 
 @dataclass(frozen=True, repr=False, slots=True)
@@ -87,6 +93,12 @@ class Pool(Layer):
     ceil: bool = False
     label: ClassVar[str] = "pool"
 
+    def __post_init__(self) -> None:
+        if self.kernel < 1 or self.stride < 1:
+            raise NetworkError(f"kernel and stride must each be 1 or more: {self!r}")
+        if not 0 <= self.padding <= self.kernel // 2:
+            raise NetworkError(f"padding is at most half of a pool's window: {self!r}")
+
 
 @dataclass(frozen=True, repr=False, slots=True)
 class GlobalPool(Layer):
@@ -102,6 +114,10 @@ class Dropout(Layer):
     rate: float
     label: ClassVar[str] = "dropout"
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate < 1:
+            raise NetworkError(f"a dropout rate is from 0 to under 1, not {self.rate}")
+
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Linear(Layer):
@@ -110,6 +126,10 @@ class Linear(Layer):
     out: int | None = None
     bias: bool = True
     label: ClassVar[str] = "linear"
+
+    def __post_init__(self) -> None:
+        if self.out is not None and self.out < 1:
+            raise NetworkError(f"a linear layer needs 1 output or more, not {self.out}")
 
 
 @dataclass(frozen=True, repr=False, slots=True)
@@ -135,9 +155,16 @@ class Combinator(Layer):
     """A layer made of layers."""
 
     parts: tuple[Layer, ...]
+    least: ClassVar[int] = 0
+    """Fewer parts than this make no sense."""
 
     def __init__(self, *parts: Layer) -> None:
         object.__setattr__(self, "parts", parts)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        if len(self.parts) < self.least:
+            raise NetworkError(f"{type(self).__name__} joins {self.least} branches or more, not {len(self.parts)}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.parts))})"
@@ -145,7 +172,7 @@ class Combinator(Layer):
     @property
     def names(self) -> tuple[str, ...]:
         """A name for each part, unique among them."""
-        return numbered([part.kind for part in self.parts])
+        return numbered(tuple([part.kind for part in self.parts]))
 
 
 @dataclass(frozen=True, repr=False, init=False, slots=True)
@@ -169,6 +196,7 @@ class Add(Combinator):
     """The sum of all branches, each fed the same input (a residual connection: body first, then shortcut)."""
 
     label: ClassVar[str] = "add"
+    least: ClassVar[int] = 2
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -181,6 +209,7 @@ class Concat(Combinator):
     """All branches' channels side by side, each branch fed the same input."""
 
     label: ClassVar[str] = "concat"
+    least: ClassVar[int] = 2
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -197,16 +226,21 @@ class Gate(Combinator):
     label: ClassVar[str] = "se"
 
 
+def _least(size: Size) -> int:
+    return size if isinstance(size, int) else min(size)
+
+
 def branch_names(parts: Sequence[Layer]) -> tuple[str, ...]:
     """``branch1``, ``branch2``, ..."""
     return tuple(f"branch{index}" for index in range(1, len(parts) + 1))
 
 
-def numbered(kinds: Sequence[str]) -> tuple[str, ...]:
+@lru_cache(maxsize=4096)
+def numbered(kinds: tuple[str, ...]) -> tuple[str, ...]:
     """Make names unique by numbering those that occur more than once: conv1, norm, conv2."""
-    seen: dict[str, int] = {}
+    occurrences, seen = Counter(kinds), Counter[str]()
     names = []
     for kind in kinds:
-        seen[kind] = seen.get(kind, 0) + 1
-        names.append(f"{kind}{seen[kind]}" if kinds.count(kind) > 1 else kind)
+        seen[kind] += 1
+        names.append(f"{kind}{seen[kind]}" if occurrences[kind] > 1 else kind)
     return tuple(names)

@@ -10,6 +10,9 @@ from convwright.arch.blocks import Block
 from convwright.arch.node import Node
 from convwright.errors import NetworkError
 
+MOST_BLOCKS = 10_000
+"""A deeper network is taken for a mistake."""
+
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Paper(Node):
@@ -87,6 +90,8 @@ class Network(Node):
         names = ["stem", *(stage.name for stage in self.stages), "head"]
         if repeated := [name for name in names if names.count(name) > 1]:
             raise NetworkError(f"{self.name}: two parts are named {repeated[0]!r}")
+        if (blocks := sum(stage.repeats for stage in self.stages)) > MOST_BLOCKS:
+            raise NetworkError(f"{self.name}: {blocks} blocks are too many; at most {MOST_BLOCKS} are built")
         for what in ("resolution", "channels", "classes"):
             if getattr(self, what) < 1:
                 raise NetworkError(f"{self.name}: {what} must be 1 or more, not {getattr(self, what)}")
@@ -124,11 +129,10 @@ class Network(Node):
     def from_json_text(cls, text: str) -> Self:
         """Read a network from JSON. NetworkError says what is wrong with the text."""
         try:
-            return cls.from_json(json.loads(text))
-        except json.JSONDecodeError as error:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise NetworkError(f"not a network in JSON: {error}") from None
-        except (TypeError, AttributeError) as error:
-            raise NetworkError(f"a field in the network's JSON has the wrong type: {error}") from None
+        return cls.from_json(data)
 
     def __repr__(self) -> str:
         rows = [

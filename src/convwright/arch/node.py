@@ -4,8 +4,9 @@ Every part of a network is a frozen dataclass that derives from `Node`. Its JSON
 "type" is the class's name and whose other members are the fields that differ from their defaults.
 """
 
-from dataclasses import MISSING, Field, fields
-from typing import Any, ClassVar, Self
+from dataclasses import MISSING, Field, fields, is_dataclass
+from types import UnionType
+from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from convwright.errors import NetworkError
 
@@ -59,15 +60,17 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """Undo `encode`. Raises NetworkError that names the type or field that is not known."""
+    """Undo `encode`. Raises NetworkError that names the type or field that is not known, or the wrong value."""
     if isinstance(value, list):
         return tuple(decode(item) for item in value)
     if not isinstance(value, dict):
         return value
     kind = value.get("type")
-    if not isinstance(kind, str) or kind not in _TYPES:
-        raise NetworkError(f"the JSON names an unknown type {kind!r}; known are {', '.join(sorted(_TYPES))}")
-    return _construct(_TYPES[kind], {name: decode(item) for name, item in value.items() if name != "type"})
+    cls = _TYPES.get(kind) if isinstance(kind, str) else None
+    if cls is None or not is_dataclass(cls):
+        known = ", ".join(name for name, cls in sorted(_TYPES.items()) if is_dataclass(cls))
+        raise NetworkError(f"the JSON names an unknown type {kind!r:.100}; known are {known}")
+    return _construct(cls, {name: decode(item) for name, item in value.items() if name != "type"})
 
 
 def _construct(cls: type[Node], values: dict[str, Any]) -> Node:
@@ -77,6 +80,10 @@ def _construct(cls: type[Node], values: dict[str, Any]) -> Node:
     required = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
     if lacking := sorted(required - values.keys()):
         raise NetworkError(f"{cls.__name__} lacks its field {lacking[0]!r}")
+    hints = get_type_hints(cls)
+    for name, value in values.items():
+        if not fits(value, hints[name]):
+            raise NetworkError(f"{cls.__name__}'s field {name!r} in the JSON cannot be {value!r:.100}")
     node = cls.__new__(cls)
     for field in fields(cls):
         default = field.default_factory() if field.default_factory is not MISSING else field.default
@@ -85,3 +92,21 @@ def _construct(cls: type[Node], values: dict[str, Any]) -> Node:
     if validate is not None:
         validate()
     return node
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Is a value of the type that a field is annotated with? Only the kinds of type that nodes' fields have."""
+    arguments = get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return any(fits(value, one) for one in arguments)
+    if get_origin(hint) is Literal:
+        return type(value) is str and value in arguments
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if arguments[-1] is Ellipsis:
+            return all(fits(item, arguments[0]) for item in value)
+        return len(value) == len(arguments) and all(map(fits, value, arguments))
+    if hint in (int, float):
+        return type(value) is int or type(value) is hint
+    return isinstance(value, hint)

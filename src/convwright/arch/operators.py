@@ -46,7 +46,7 @@ def compound(
         if value != default:
             told.append(f"{name}={number(value)}")
     try:
-        factors = alpha**phi, beta**phi, gamma**phi
+        factors = float(alpha) ** phi, float(beta) ** phi, float(gamma) ** phi
     except OverflowError:
         raise NetworkError(f"phi={number(phi)} scales beyond all numbers") from None
     return _scaled(network, *factors, ",".join(told))

@@ -10,6 +10,7 @@ from convwright.errors import NetworkError
 
 _NAMED: dict[str, tuple[str, Callable[[], Network]]] = {}
 _PATTERNS: list["Pattern"] = []
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ def canonical(name: str) -> str:
 
 def find(name: str) -> Network:
     """Return the network of this name. NetworkError names the nearest ones if there is none."""
+    if len(name) > LONGEST_NAME:
+        raise NetworkError(f"unknown network {name[:20]}...; no name has more than {LONGEST_NAME} characters")
     key = canonical(name)
     if key in _NAMED:
         return _NAMED[key][1]()

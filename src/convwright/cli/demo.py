@@ -62,6 +62,7 @@ def demo(
 
 def _trained(contestant: Contestant, spec: str, path: Path, minutes: float) -> "Entry":
     """Train a contestant, go on with an interrupted run, or take the one that has ended."""
+    from convwright.arch import network
     from convwright.cli.evaluate import evaluate_run
     from convwright.cli.progress import TrainingBar, counting, errors
     from convwright.data import open_dataset
@@ -81,10 +82,10 @@ def _trained(contestant: Contestant, spec: str, path: Path, minutes: float) -> "
             errors.print(f"{contestant.title}: {'taken from' if run.finished else 'going on in'} {path}", markup=False)
             resume(run, images, bar)
         else:
-            config, network = plan(images, contestant.expression)
-            errors.print(f"{contestant.title}: measuring how fast this machine trains {network.name}", markup=False)
-            epochs = epochs_within(minutes, config, network, images, MOST_EPOCHS)
-            train(config.model_copy(update={"epochs": epochs}), network, images, path, bar)
+            config, fitted = plan(images, network(contestant.expression))
+            errors.print(f"{contestant.title}: measuring how fast this machine trains {fitted.name}", markup=False)
+            epochs = epochs_within(minutes, config, fitted, images, MOST_EPOCHS)
+            train(config.model_copy(update={"epochs": epochs}), fitted, images, path, bar)
             run = Run.open(path)
     split, result = evaluate_run(run)
     return Entry(contestant.title, run, result.accuracy, result.interval, result.images, split)

@@ -1,11 +1,13 @@
 """`convwright train`: a network from images to a run directory."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convwright.cli.networks import read_network
 from convwright.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,7 +95,6 @@ def _start(
     options: dict[str, Any], recipe: dict[str, Any], *, fit: bool, minutes: float | None, out: Path | None
 ) -> tuple[Path, dict[str, Any]]:
     """Resolve what is asked, say it, and train."""
-    from convwright.arch import network as find
     from convwright.cli.progress import TrainingBar, counting, errors
     from convwright.data import best_at_hand, open_dataset
     from convwright.training.loop import train as run_training
@@ -103,7 +104,9 @@ def _start(
 
     expression = options.pop("network") or DEFAULT_NETWORK
     spec = options.pop("data") or best_at_hand()
-    wanted = find(expression)  # a wrong name is told before any image is read
+    wanted = read_network(expression)  # a wrong name is told before any image is read
+    if Path(expression.partition("|")[0]).exists():  # a file is found again by its path, not by the name inside
+        wanted = replace(wanted, name=expression)
     path = out or _free_path(f"{expression}-{Path(spec).name}")
     ensure_free(path)
     opening = {name: options[name] for name in ("resolution", "val_share", "seed") if options.get(name) is not None}
@@ -114,7 +117,7 @@ def _start(
         errors.print(f"skipped {line}", markup=False, soft_wrap=True)
     if len(data.skipped) > 5:
         errors.print(f"and {len(data.skipped) - 5} more that could not be read", soft_wrap=True)
-    resolved, network = plan(data, expression, fit=fit, recipe=recipe, **options)
+    resolved, network = plan(data, wanted, fit=fit, recipe=recipe, **options)
     if minutes is not None:
         errors.print("measuring how fast this machine trains the network ...")
         resolved = resolved.model_copy(update={"epochs": epochs_within(minutes, resolved, network, data)})

@@ -22,6 +22,10 @@ class ConvNet(joints.Chain):
         super().__init__(parts)
         self.network = network
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """N x channels x H x W to N x classes."""
+        return super().forward(x).flatten(1)
+
 
 def build(
     network: Network,
@@ -36,14 +40,16 @@ def build(
     classes, channels: outputs and input channels, the network's own by default. device: "meta" gives a
     module without weights. seed: fixes the initial weights without touching torch's global generator.
     Maps N x channels x H x W (normalised floats) to N x classes (logits). Parameters are named by stage,
-    block and layer (``stage2.block1.body.conv1.weight``), as `cost` names its rows. Raises NetworkError
+    block and layer (``stage2.block1.add.body.conv1.weight``), as `cost` names its rows. Raises NetworkError
     where the network cannot be built.
     """
     network = at(network, classes=classes, channels=channels)
     cost(network)  # names the layer that cannot be built, before any memory is spent
-    with torch.device(device or "cpu"):
+    device = torch.device(device or "cpu")
+    with torch.device("meta"):  # torch's own initialisation would draw from the global generator
         module = _Builder(network).run()
-    if device is None or torch.device(device).type != "meta":
+    if device.type != "meta":
+        module.to_empty(device=device)
         initialise(module, network.init, seed)
     return module
 
@@ -144,7 +150,7 @@ def _pool(pool: graph.Pool, shape: Shape, _: int) -> tuple[nn.Module, Shape]:
 
 def _linear(linear: graph.Linear, shape: Shape, classes: int) -> tuple[nn.Module, Shape]:
     out = classes if linear.out is None else linear.out
-    return joints.Classify(shape[0] * shape[1] * shape[2], out, linear.bias), (out, 1, 1)
+    return joints.FullyConnected(shape[0] * shape[1] * shape[2], out, linear.bias), (out, 1, 1)
 
 
 _PRIMITIVES: dict[type[graph.Layer], Callable[[Any, Shape, int], tuple[nn.Module, Shape]]] = {

@@ -91,9 +91,9 @@ class PadChannels(nn.Module):
         return str(self.out)
 
 
-class Classify(nn.Linear):
-    """A linear layer that flattens what it is given: N x C x H x W to N x out."""
+class FullyConnected(nn.Linear):
+    """A linear layer over whole maps: N x C x H x W to N x out x 1 x 1, which gates and sums can read."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Flatten, then multiply."""
-        return super().forward(input.flatten(1))
+        """Flatten, multiply, and give each output a map of one pixel."""
+        return super().forward(input.flatten(1))[:, :, None, None]

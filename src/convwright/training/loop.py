@@ -162,7 +162,7 @@ class Trainer:
             "seconds": progress.seconds,
         }
         if progress.close(row):
-            save_weights(self.learner.network, self.run.weights, {"step": str(progress.step)})
+            save_weights(self.learner.network, self.run.weights)
         self.run.write_metrics(progress.rows)
         self._save()
         self.reporter.validated(row)

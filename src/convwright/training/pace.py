@@ -2,6 +2,7 @@
 
 import time
 from itertools import islice
+from statistics import median
 
 from convwright.arch import Network
 from convwright.data import Dataset, evaluation_batches
@@ -28,7 +29,7 @@ def epochs_within(minutes: float, config: TrainConfig, network: Network, data: D
         started = time.monotonic()
         learner.learn(images, labels, step, steps=10**6)
         taken.append(time.monotonic() - started)
-    step_seconds = sum(taken[WARM_UP_STEPS:]) / MEASURED_STEPS
+    step_seconds = median(taken[WARM_UP_STEPS:])
 
     started = time.monotonic()
     sample = islice(evaluation_batches(data.val, data, EVALUATION_BATCH), MEASURED_BATCHES)

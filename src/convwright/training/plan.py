@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from convwright.arch import Network, at, fit_resolution, network
+from convwright.arch import Network, at, fit_resolution
 from convwright.data import Dataset
 from convwright.training.config import TrainConfig, checked
 
@@ -20,15 +20,14 @@ def default_batch_size(images: int) -> int:
 
 
 def plan(
-    data: Dataset, expression: str, *, fit: bool = True, recipe: dict[str, Any] | None = None, **options: Any
+    data: Dataset, network: Network, *, fit: bool = True, recipe: dict[str, Any] | None = None, **options: Any
 ) -> tuple[TrainConfig, Network]:
     """Resolve options (fields of `TrainConfig`; None means open) for a data set.
 
     fit: drop the network's early strides where the images are small. Returns the configuration and the network
     with the data's resolution, channels and classes. Raises NetworkError and UsageError.
     """
-    chosen = network(expression)
-    chosen = fit_resolution(chosen, data.resolution) if fit else at(chosen, resolution=data.resolution)
+    chosen = fit_resolution(network, data.resolution) if fit else at(network, resolution=data.resolution)
     chosen = at(chosen, channels=data.channels, classes=len(data.classes))
     given = {name: value for name, value in options.items() if value is not None}
     batch_size = given.setdefault("batch_size", min(default_batch_size(len(data.train)), len(data.train)))

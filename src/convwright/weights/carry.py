@@ -51,13 +51,14 @@ def executed(module: nn.Module, example: torch.Tensor) -> list[tuple[str, nn.Mod
         for name, layer in module.named_modules()
         if any(True for _ in layer.parameters(recurse=False))
     ]
-    training = module.training
+    training = [(part, part.training) for part in module.modules()]
     try:
         module.eval()
         with torch.no_grad():
             module(example)
     finally:
-        module.train(training)
+        for part, was in training:
+            part.training = was
         for handle in handles:
             handle.remove()
     return order

@@ -11,10 +11,10 @@ from convwright.errors import ConvwrightError
 from convwright.files import write_atomically
 
 
-def save_weights(module: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> None:
+def save_weights(module: nn.Module, path: Path) -> None:
     """Write a module's parameters and buffers under a temporary name, sync them, and give them their name."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, {"format": "pt"} | (metadata or {})))
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, {"format": "pt"}))
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

@@ -1,0 +1,112 @@
+"""The command line: what `convwright` answers to, and how it fails.
+
+A command is a function in a file of its own here. Those files import only what is light at their top; torch,
+numpy and their like are imported inside the function that needs them, so that every command starts at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from convwright.cli import demo, evaluate, models, predict, show, train
+from convwright.errors import ConvwrightError
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "models": models.models,
+    "show": show.show,
+    "train": train.train,
+    "evaluate": evaluate.evaluate,
+    "predict": predict.predict,
+    "demo": demo.demo,
+}
+"""Every command, in the order in which help lists them."""
+
+# What Typer raises where a command is used wrongly. Older versions stand on click and newer ones hold their
+# own copy, so the class is found through the one that all of them export.
+_WrongUse: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+class _StoppedError(ConvwrightError):
+    exit_status = 130  # 128 + SIGINT, as shells report it
+
+
+class _PipeClosedError(ConvwrightError):
+    exit_status = 141  # 128 + SIGPIPE
+
+
+class _Commands(TyperGroup):
+    """Tells `main` of interruptions and closed pipes before Typer answers them in its own way."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interruption:
+            raise _StoppedError(str(interruption) or "interrupted") from None
+        except BrokenPipeError:
+            raise _PipeClosedError from None
+
+
+app = typer.Typer(name="convwright", cls=_Commands, pretty_exceptions_enable=False)
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    """Design, train, explain and ship efficient convolutional networks."""
+    if version:
+        from convwright import __version__
+
+        typer.echo(f"convwright {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit status: 0, 1 for work that failed, 2 for wrong use."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status. Errors are one line on stderr, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that knows no multiplication sign gets a question mark
+            stream.reconfigure(errors="replace")
+    try:
+        status = app(list(arguments), prog_name="convwright", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except (_PipeClosedError, BrokenPipeError):
+        # The rest of the output has no reader; what is still buffered must not fail when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PipeClosedError.exit_status
+    except ConvwrightError as error:
+        return _fail(error, error.exit_status)
+    except _WrongUse as error:
+        asked = next((name for name in arguments if name in COMMANDS), "")
+        return _fail(f"{_message(error)} (see '{' '.join(filter(None, ('convwright', asked, '--help')))}')", 2)
+    except typer.Abort:
+        return _fail("interrupted", _StoppedError.exit_status)
+    except OSError as error:  # a full disk, a file without permission: the system's reason says it all
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
+    except KeyboardInterrupt as interruption:
+        return _fail(interruption or "interrupted", _StoppedError.exit_status)
+
+
+def _message(error: Any) -> str:
+    """What was wrong, without the full stop that would end in the middle of our line."""
+    return error.format_message().rstrip(".")
+
+
+def _fail(error: object, status: int) -> int:
+    print(f"convwright: {' '.join(str(error).split())}", file=sys.stderr)
+    return status

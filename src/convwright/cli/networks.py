@@ -1,0 +1,75 @@
+"""Networks as users name and read them: an expression or a file in; papers and printed figures out."""
+
+import os
+from pathlib import Path
+
+from convwright.arch import Network, cost, expression
+from convwright.errors import NetworkError
+
+FILE = "network.json"
+"""What a run directory calls its network."""
+
+
+def read_network(text: str) -> Network:
+    """Return what ``resnet50|se:16`` names, or a file, or a run directory in the place of the name.
+
+    Operators apply to files as they do to names: ``runs/a/network.json|scale:d=1.2``.
+    """
+    name, *operations = text.split("|")
+    path = Path(name.strip())
+    if not _is_place(name, path):
+        return expression.network(text)
+    network = load_network(path / FILE if path.is_dir() else path)
+    for operation in operations:
+        network = expression.apply(network, operation)
+    return network
+
+
+def _is_place(name: str, path: Path) -> bool:
+    """A folder called ``resnet50`` does not hide the network, unless it is a run or written as a path."""
+    written_as_path = "/" in name or os.sep in name
+    return path.suffix == ".json" or (path / FILE).is_file() or (written_as_path and path.exists())
+
+
+def load_network(path: Path) -> Network:
+    """Read a network's JSON from a file. NetworkError says what is wrong with it."""
+    try:
+        network = Network.from_json_text(path.read_text(encoding="utf-8"))
+        cost(network)  # meets what the types of dataclasses do not hold: a width of "64"
+    except OSError as error:
+        raise NetworkError(f"{path} cannot be read: {error.strerror or error}") from None
+    except NetworkError as error:
+        raise NetworkError(f"{path}: {error}") from None
+    except (UnicodeDecodeError, RecursionError):
+        raise NetworkError(f"{path}: not a network in JSON") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise NetworkError(f"{path}: a field of the network has a value that cannot be: {error}") from None
+    return network
+
+
+def published(network: Network, *, untold: str = "") -> str:
+    """The accuracy or error that papers print, in percent: ``ImageNet top-1 error 24.8, top-5 7.48``.
+
+    untold: a data set that need not be named, since everyone takes it for granted.
+    """
+    if not network.results:
+        return ""
+    datasets = {result.dataset for result in network.results}
+    metrics = {result.metric for result in network.results}
+    first, *others = network.results
+    if len(metrics) == 1 < len(datasets):
+        return f"{first.metric}: " + ", ".join(f"{r.dataset} {r.value}" for r in network.results)
+    if len(datasets) > 1:
+        return ", ".join(f"{r.dataset} {r.metric} {r.value}" for r in network.results)
+    told = [f"{first.metric} {first.value}"]
+    word = " " + first.metric.split()[-1]  # "error", said once
+    told += [f"{r.metric.removesuffix(word)} {r.value}" for r in others]
+    return ("" if first.dataset == untold else f"{first.dataset} ") + ", ".join(told)
+
+
+def provenance(network: Network) -> dict[str, list[dict[str, object]]]:
+    """Papers and results for a JSON object."""
+    return {
+        "papers": [{"title": p.title, "authors": p.authors, "year": p.year, "arxiv": p.arxiv} for p in network.papers],
+        "results": [{"dataset": r.dataset, "metric": r.metric, "value": r.value} for r in network.results],
+    }

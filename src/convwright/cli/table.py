@@ -1,0 +1,66 @@
+"""Plain tables for terminals and pipes. Rich would draw them too, but takes longer to import than `models` runs."""
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+
+GAP = "  "
+NARROW = 28
+"""A last column with less room than this goes below its row instead of beside it."""
+PIPED = 120
+"""Width where there is no terminal to fit."""
+
+Row = Sequence[str] | str
+"""Cells, or a heading that stands alone on its line."""
+
+
+def table(titles: Sequence[str], rows: Sequence[Row], *, left: int = 1, width: int | None = None) -> str:
+    """Lay out rows under titles. The first `left` columns and the last one are text, the others figures.
+
+    Figures are never cut short. The last column takes what room there is: beside the others and wrapped where
+    it must be, or on a line of its own where hardly any is left.
+    """
+    width = terminal_width() if width is None else width
+    cells = [titles, *(row for row in rows if not isinstance(row, str))]
+    wide = [max(len(row[column]) for row in cells) for column in range(len(titles) - 1)]
+    room = width - sum(wide) - len(GAP) * len(wide)
+    lines = [emphasised(_row(titles, wide, left, max(room, len(titles[-1])))[0])]
+    for row in rows:
+        lines += [emphasised(row)] if isinstance(row, str) else _row(row, wide, left, room)
+    return "\n".join(lines)
+
+
+def _row(row: Sequence[str], wide: Sequence[int], left: int, room: int) -> list[str]:
+    *figures, last = row
+    padded = [
+        cell.ljust(size) if index < left else cell.rjust(size)
+        for index, (cell, size) in enumerate(zip(figures, wide, strict=True))
+    ]
+    line = GAP.join(padded)
+    if room >= max(NARROW, 1) or len(last) <= room:
+        first, *more = textwrap.wrap(last, max(room, 1), break_long_words=False) or [""]
+        hanging = " " * (len(line) + len(GAP))
+        return [f"{line}{GAP}{first}".rstrip(), *(hanging + text for text in more)]
+    indent = " " * 4
+    below = textwrap.wrap(
+        last, sum(wide) + room + len(GAP) * len(wide), initial_indent=indent, subsequent_indent=indent + "  "
+    )
+    return [line.rstrip(), *below]
+
+
+def paragraph(text: str) -> str:
+    """Wrap a sentence or more to the terminal."""
+    return textwrap.fill(text, terminal_width(), break_long_words=False, break_on_hyphens=False)
+
+
+def emphasised(text: str) -> str:
+    """Bold on a terminal that shows it, plain in a pipe."""
+    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    return text if plain or not text else f"\033[1m{text}\033[0m"
+
+
+def terminal_width() -> int:
+    """Columns of the terminal (or COLUMNS, if that is set)."""
+    return max(40, shutil.get_terminal_size((PIPED, 24)).columns)

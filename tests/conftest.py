@@ -1,0 +1,20 @@
+"""Settings for every test: no deadlines (machines differ) and no more threads than there are workers for."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "convwright",
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("convwright")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for programs that tests start
+
+    import torch
+
+    torch.set_num_threads(1)

@@ -1,0 +1,101 @@
+"""The page in a real browser: every figure drawn, nothing complained of, nothing asked of a server."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from convwright.report import Entry, write_page
+
+from .chromium import EXECUTABLE, Browser
+
+pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="Chromium is not installed")
+
+EVERY = "[...document.querySelectorAll('.plot')]"
+DRAWN = f"{EVERY}.map(p => p.querySelectorAll('.main-svg .trace').length)"
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+WIDTHS = f"{EVERY}.map(p => [p.clientWidth, p.querySelector('.main-svg').clientWidth])"
+TEXT_COLOUR = "getComputedStyle(document.querySelector('.plot .xtick text')).fill"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def page(entries: list[Entry], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_page(path, "Three families on digits", entries)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _in_peace(browser: Browser) -> Iterator[None]:
+    yield
+    assert browser.complaints == []
+    assert [url for url in browser.requests if not url.startswith("file:")] == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_every_figure_is_drawn(browser: Browser, page: Path, width: int, dark: bool) -> None:
+    browser.open(page, width, dark=dark)
+    drawn = browser.run(DRAWN)
+    assert len(drawn) == 5
+    assert all(drawn), drawn
+    assert browser.run(OVERFLOW) <= 0, "the page scrolls sideways"
+    assert all(plot == drawing for plot, drawing in browser.run(WIDTHS))
+
+
+def test_names_stay_inside_their_plots_on_a_phone(browser: Browser, page: Path) -> None:
+    browser.open(page, 390)
+    outside = browser.run(
+        f"""{EVERY}.flatMap(plot => {{
+          const frame = plot.getBoundingClientRect();
+          return [...plot.querySelectorAll('.annotation-text')]
+            .map(text => text.getBoundingClientRect())
+            .filter(box => box.left < frame.left || box.right > frame.right || box.top < frame.top).length;
+        }})"""
+    )
+    assert outside == [0] * 5
+
+
+def test_figures_follow_the_width_and_the_colour_scheme(browser: Browser, page: Path) -> None:
+    browser.open(page, 1400)
+    light = browser.run(TEXT_COLOUR)
+    browser.prefer(dark=True)
+    browser.settle()
+    assert browser.run(TEXT_COLOUR) != light
+    browser.resize(500, 900)
+    browser.settle()
+    assert all(plot == drawing < 500 for plot, drawing in browser.run(WIDTHS))
+
+
+def test_paper_is_light(browser: Browser, page: Path) -> None:
+    browser.open(page, 1400)
+    light = browser.run(TEXT_COLOUR)
+    browser.open(page, 1400, dark=True)
+    browser.run(f"addEventListener('beforeprint', () => window.printed = {TEXT_COLOUR})")
+    assert browser.pdf().startswith(b"%PDF")
+    assert browser.run("window.printed") == light
+    assert browser.run(TEXT_COLOUR) != light
+
+
+def test_architectures_open(browser: Browser, page: Path) -> None:
+    browser.open(page, 390)
+    browser.run("document.querySelectorAll('details').forEach(details => details.open = true)")
+    browser.settle()
+    assert all(browser.run("[...document.querySelectorAll('.diagram svg')].map(svg => svg.clientHeight > 100)"))
+    assert browser.run(OVERFLOW) <= 0
+
+
+def test_odd_titles_and_runs_are_drawn(
+    browser: Browser, entry: Callable[..., Entry], unfinished: Entry, tmp_path: Path
+) -> None:
+    odd = [entry("SE-ResNet", right, title) for right, title in ((359, "<i>&amp;"), (0, "网络 " * 20), (1, "x" * 60))]
+    write_page(tmp_path / "report.html", "Odd", [*odd, unfinished])
+    browser.open(tmp_path / "report.html", 390)
+    assert all(browser.run(DRAWN))
+    assert browser.run(OVERFLOW) <= 0

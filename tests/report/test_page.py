@@ -1,0 +1,123 @@
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from convwright.errors import ConvwrightError, UsageError
+from convwright.report import Entry, write_page
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes, and the text outside scripts and styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text, self._inside = "", ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside not in ("script", "style"):
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(entries: list[Entry], tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_page(path, "Three families on digits", entries, intro="What this is about.")
+    return path.read_text(encoding="utf-8")
+
+
+def test_nothing_is_fetched(page: str) -> None:
+    elements = Elements(page)
+    for tag, attributes in elements.found:
+        for name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster"):
+            address = attributes.get(name)
+            assert address is None or address.startswith("#") or (tag == "a" and "https://arxiv.org/" in address)
+    assert not elements.all("link")
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    policy = next(meta["content"] for meta in elements.all("meta") if "http-equiv" in meta)
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+
+
+def test_the_page_is_small_enough_to_send(page: str) -> None:
+    assert len(page.encode()) < 6e6
+    assert page.count("plotly.js v") == 1
+
+
+def test_every_number_is_in_the_table(page: str, entries: list[Entry]) -> None:
+    text = " ".join(Elements(page).text.split())
+    assert "MACs are multiply-adds of convolutions and linear layers for one image; the papers call them FLOPs" in text
+    assert "What this is about." in text
+    for entry in entries:
+        assert entry.run.network.name in text
+        assert f"{100 * entry.accuracy:.1f} %" in text
+        assert f"--config '{entry.run.path}/config.yaml'" in text or f"--config {entry.run.path}/config.yaml" in text
+
+
+def test_every_plot_and_diagram_is_described(page: str) -> None:
+    elements = Elements(page)
+    plots = [div for div in elements.all("div") if div.get("class") == "plot"]
+    assert len(plots) == 5
+    assert all(plot["role"] == "img" and plot["aria-label"] for plot in plots)
+    assert len(elements.all("svg")) == len(elements.all("article")) == 3
+    assert len(elements.all("h1")) == 1
+
+
+def test_links_within_the_page_lead_somewhere(page: str) -> None:
+    elements = Elements(page)
+    ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    inner = [a["href"] or "" for a in elements.all("a") if (a["href"] or "").startswith("#")]
+    assert {link[1:] for link in inner} <= set(ids)
+
+
+def test_the_same_runs_give_the_same_page(page: str, entries: list[Entry], tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("what was here before", encoding="utf-8")
+    write_page(path, "Three families on digits", entries, intro="What this is about.")
+    assert path.read_text(encoding="utf-8") == page
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_titles_cannot_break_out(entry: Callable[..., Entry], tmp_path: Path) -> None:
+    nasty = "</script><script>alert(1)</script>"
+    write_page(tmp_path / "report.html", nasty, [entry("SE-ResNet", title=nasty), entry("DenseNet-BC")], intro=nasty)
+    assert "<script>alert" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_has_not_ended_can_be_shown(unfinished: Entry, tmp_path: Path) -> None:
+    write_page(tmp_path / "report.html", "Stopped", [unfinished])
+    text = Elements((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert "–" in text
+    assert "stopped run/config.yaml'" in text
+
+
+def test_no_runs_and_no_place_to_write(entry: Callable[..., Entry], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least one"):
+        write_page(tmp_path / "report.html", "Nothing", [])
+    with pytest.raises(ConvwrightError, match="could not be written"):
+        write_page(tmp_path / "nowhere" / "report.html", "Lost", [entry("SE-ResNet")])
+
+
+def test_a_paper_is_linked_once_a_network(entry: Callable[..., Entry], tmp_path: Path) -> None:
+    given = entry("SE-ResNet")
+    bare = replace(given, run=replace(given.run, network=replace(given.run.network, papers=())))
+    write_page(tmp_path / "report.html", "Two", [given, bare])
+    links = Elements((tmp_path / "report.html").read_text(encoding="utf-8")).all("a")
+    assert sum("arxiv" in (link["href"] or "") for link in links) == len(given.run.network.papers)

@@ -1,0 +1,88 @@
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from convwright.report import Entry, wording
+
+
+def plain(text: str) -> str:
+    return text.replace(wording.NBSP, " ")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (1.94, "1.9 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 0 s"),
+        (61, "1 min 1 s"),
+        (3599.4, "59 min 59 s"),
+        (3599.9, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert plain(wording.duration(seconds)) == text
+
+
+def test_numbers() -> None:
+    assert plain(wording.count(3_331_122)) == "3.33 M"
+    assert plain(wording.size(39_936)) == "39.9 kB"
+    assert plain(wording.percent(0.9721)) == "97.2 %"
+    assert plain(wording.interval((0.930, 0.989))) == "93.0 to 98.9 %"
+    assert [wording.rate(value) for value in (1062.7, 4.23)] == ["1,063", "4.2"]
+    assert [wording.listed(names) for names in ("A", "AB", "ABC")] == ["A", "A and B", "A, B and C"]
+    assert [wording.number_word(number) for number in (3, 1200)] == ["three", "1,200"]
+
+
+def summary(entries: Sequence[Entry]) -> str:
+    return plain(wording.summary(entries))
+
+
+def test_summary_says_when_intervals_overlap(entry: Callable[..., Entry]) -> None:
+    text = summary([entry("DenseNet-BC", 345), entry("SE-ResNet", 350), entry("EfficientNet", 200)])
+    assert text.startswith("Three networks, trained on digits and measured on the same 359 test images.")
+    assert "SE-ResNet is the most accurate, with 97.5 % right (95 % interval 95.3 to 98.7 %)" in text
+    assert "overlaps with the interval of DenseNet-BC, not with the others', so 359 images do not settle" in text
+
+
+def test_summary_says_when_one_is_clear_of_all(entry: Callable[..., Entry]) -> None:
+    text = summary([entry("DenseNet-BC", 100), entry("SE-ResNet", 350)])
+    assert "no other interval overlaps" in text
+    assert "settle" not in text
+
+
+def test_summary_of_equals(entry: Callable[..., Entry]) -> None:
+    text = summary([entry("DenseNet-BC", 350), entry("SE-ResNet", 350)])
+    assert "DenseNet-BC and SE-ResNet are equally accurate, and the most, with 97.5 % right" in text
+
+
+def test_summary_says_what_is_cheapest_and_what_that_gives_up(entry: Callable[..., Entry]) -> None:
+    entries = [entry("DenseNet-BC", 300), entry("SE-ResNet", 350)]
+    quick = min(entries, key=lambda e: e.cost.macs)
+    best = max(entries, key=lambda e: e.accuracy)
+    text = summary(entries)
+    assert f"{quick.title} is the cheapest, with {plain(wording.count(quick.cost.macs))} multiply-adds (MACs)" in text
+    assert f"{plain(wording.count(quick.cost.params))} parameters" in text
+    times = best.cost.macs / quick.cost.macs
+    assert f"Against {best.title}, {quick.title} takes {times:.1f} times fewer MACs" in text
+    assert "13.9 percentage points fewer" in text
+
+
+def test_accuracies_on_different_images_are_not_ranked(entry: Callable[..., Entry]) -> None:
+    text = summary([entry("DenseNet-BC", 300), replace(entry("SE-ResNet", 350), split="val", images=143)])
+    assert "not all measured on the same images" in text
+    assert "most accurate" not in text
+
+
+def test_summary_of_one_network(entry: Callable[..., Entry]) -> None:
+    text = summary([entry("SE-ResNet", 350)])
+    assert text.startswith("SE-ResNet is right on 97.5 % of 359 test images of digits (95 % interval 95.3 to 98.7 %)")
+    assert "multiply-adds (MACs) an image" in text
+
+
+def test_a_folder_is_named_by_its_last_part(entry: Callable[..., Entry]) -> None:
+    given = entry("SE-ResNet")
+    config = given.run.config.model_copy(update={"data": "/somewhere/of/mine/flowers"})
+    assert wording.data_name(replace(given, run=replace(given.run, config=config))) == "flowers"
