@@ -61,8 +61,12 @@ class LayerCost(NamedTuple):
     live: int
 
 
+Row = tuple[Layer, Shape, Shape, int, int, int, int, int]
+"""A `LayerCost` less its path: names are made only where somebody reads them."""
+
+
 class BlockCost(NamedTuple):
-    """One block's cost; paths in `layers` are relative to the block."""
+    """One block's cost, and the layer graph that it was read off."""
 
     output: Shape
     params: int
@@ -70,7 +74,14 @@ class BlockCost(NamedTuple):
     elementwise: int
     activations: int
     peak: int
-    layers: tuple[LayerCost, ...]
+    graph: Layer
+    rows: tuple[Row, ...]
+
+    @property
+    def layers(self) -> Iterator[LayerCost]:
+        """Every layer's cost in order of execution; paths are relative to the block."""
+        for path, row in zip(paths(self.graph), self.rows, strict=True):
+            yield LayerCost(path, *row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +205,25 @@ def cost(
 @lru_cache(maxsize=16384)
 def cost_of_block(block: Block, shape: Shape, classes: int) -> BlockCost:
     """Cost of one block for an input shape; remembered, since networks repeat their blocks."""
+    graph = block.layers(shape[0])
     counter = _Counter(classes)
-    output, _ = counter.visit(block.layers(shape[0]), "", shape, False, 0)
+    output, _ = counter.visit(graph, shape, False, 0)
     rows = counter.rows
     # One pass over the columns, which is all that a block's cost is.
-    _, _, _, _, params, macs, elementwise, activations, live = zip(*rows, strict=True) if rows else [()] * 9
+    _, _, _, params, macs, elementwise, activations, live = zip(*rows, strict=True) if rows else [()] * 8
     peak = max(live, default=_size(shape))
-    return BlockCost(output, sum(params), sum(macs), sum(elementwise), sum(activations), peak, tuple(rows))
+    return BlockCost(output, sum(params), sum(macs), sum(elementwise), sum(activations), peak, graph, tuple(rows))
+
+
+def paths(layer: Layer, path: str = "") -> Iterator[str]:
+    """Name every layer that costs something, in the order in which `_Counter` notes them."""
+    if isinstance(layer, Combinator):
+        for name, part in zip(layer.names, layer.parts, strict=True):
+            yield from paths(part, _join(path, name))
+        if not isinstance(layer, Seq):
+            yield _join(path, "scale" if isinstance(layer, Gate) else layer.label)
+    elif not isinstance(layer, Identity):
+        yield path
 
 
 class _Counter:
@@ -208,9 +231,9 @@ class _Counter:
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
-        self.rows: list[LayerCost] = []
+        self.rows: list[Row] = []
 
-    def visit(self, layer: Layer, path: str, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
+    def visit(self, layer: Layer, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
         """Return the output's shape, and whether the output is the input itself.
 
         keep: something else reads the input later, so that it must not be overwritten or freed;
@@ -218,37 +241,37 @@ class _Counter:
         """
         kind = type(layer)
         if (count := _WORK.get(kind)) is None:
-            return _VISIT[kind](self, layer, path, shape, keep, held)
+            return _VISIT[kind](self, layer, shape, keep, held)
         work = count(layer, shape, self.classes)
         live = held + _size(shape)
         if kind is Dropout:  # does nothing at inference
-            self._note(path, layer, shape, work, live)
+            self._note(layer, shape, work, live)
             return shape, True
         if keep or not work.in_place:
             live += _size(work.shape)
-        self._note(path, layer, shape, work, live)
+        self._note(layer, shape, work, live)
         return work.shape, False
 
-    def _identity(self, layer: Layer, path: str, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
+    def _identity(self, layer: Layer, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
         return shape, True
 
-    def _sequence(self, seq: Combinator, path: str, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
+    def _sequence(self, seq: Combinator, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
         same = True
-        for name, part in zip(seq.names, seq.parts, strict=True):
+        for part in seq.parts:
             before = shape
-            shape, part_same = self.visit(part, _join(path, name), shape, keep, held)
+            shape, part_same = self.visit(part, shape, keep, held)
             if not part_same:
                 same = False
                 if keep:  # from here on the input only waits for its other reader
                     held, keep = held + _size(before), False
         return shape, same
 
-    def _branches(self, join: Add | Concat, path: str, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
+    def _branches(self, join: Add | Concat, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
         outputs: list[Shape] = []
         made, uses_input = 0, False
-        for index, (name, part) in enumerate(zip(join.names, join.parts, strict=True)):
+        for index, part in enumerate(join.parts):
             wanted = keep or uses_input or index < len(join.parts) - 1
-            output, same = self.visit(part, _join(path, name), shape, wanted, held + made)
+            output, same = self.visit(part, shape, wanted, held + made)
             outputs.append(output)
             uses_input |= same
             made += 0 if same else _size(output)
@@ -260,27 +283,27 @@ class _Counter:
         else:
             work = Work(output)
             live += _size(output)
-        self._note(_join(path, join.label), join, shape, work, live)
+        self._note(join, shape, work, live)
         return output, False
 
-    def _gate(self, gate: Gate, path: str, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
-        factors, _ = self._sequence(gate, path, shape, True, held)
+    def _gate(self, gate: Gate, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
+        factors, _ = self._sequence(gate, shape, True, held)
         if factors != (shape[0], 1, 1):
             raise NetworkError(f"a gate on {shape[0]} channels needs as many factors, not {factors}")
         size = _size(shape)
         live = held + shape[0] + size * (2 if keep else 1)
-        self._note(_join(path, "scale"), gate, shape, Work(shape, elementwise=size), live)
+        self._note(gate, shape, Work(shape, elementwise=size), live)
         return shape, False
 
-    def _note(self, path: str, layer: Layer, shape: Shape, work: Work, live: int) -> None:
+    def _note(self, layer: Layer, shape: Shape, work: Work, live: int) -> None:
         output, params, macs, elementwise, _ = work
         kind = type(layer)
         activations = _size(output) if kind is Conv or kind is Linear else 0
-        self.rows.append(LayerCost(path, layer, shape, output, params, macs, elementwise, activations, live))
+        self.rows.append((layer, shape, output, params, macs, elementwise, activations, live))
 
 
 # What each combinator does, and each primitive below: found by type, which is quicker than matching.
-_VISIT: dict[type[Layer], Callable[[_Counter, Any, str, Shape, bool, int], tuple[Shape, bool]]] = {
+_VISIT: dict[type[Layer], Callable[[_Counter, Any, Shape, bool, int], tuple[Shape, bool]]] = {
     Identity: _Counter._identity,
     Seq: _Counter._sequence,
     Add: _Counter._branches,

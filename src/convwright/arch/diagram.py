@@ -188,7 +188,7 @@ def _specimens(costs: Cost) -> list[Specimen]:
             layers = block.layers(shape[0])
             key = type(block), _skeleton(layers)
             if key not in found:
-                chart = flowchart(layers, iter(block_cost.layers))
+                chart = flowchart(layers, block_cost.layers)
                 found[key] = Specimen(block, chart, shape, block_cost.output, [])
             found[key].paths.append((stage.name, path))
             shape = block_cost.output

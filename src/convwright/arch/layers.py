@@ -7,7 +7,6 @@ is; interpreters (`cost`, `convwright.modules.build`, `diagram`) say what that c
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar, Literal
 
 from convwright.arch.node import Node
@@ -172,7 +171,7 @@ class Combinator(Layer):
     @property
     def names(self) -> tuple[str, ...]:
         """A name for each part, unique among them."""
-        return numbered(tuple([part.kind for part in self.parts]))
+        return numbered([part.kind for part in self.parts])
 
 
 @dataclass(frozen=True, repr=False, init=False, slots=True)
@@ -235,8 +234,7 @@ def branch_names(parts: Sequence[Layer]) -> tuple[str, ...]:
     return tuple(f"branch{index}" for index in range(1, len(parts) + 1))
 
 
-@lru_cache(maxsize=4096)
-def numbered(kinds: tuple[str, ...]) -> tuple[str, ...]:
+def numbered(kinds: Sequence[str]) -> tuple[str, ...]:
     """Make names unique by numbering those that occur more than once: conv1, norm, conv2."""
     occurrences, seen = Counter(kinds), Counter[str]()
     names = []
