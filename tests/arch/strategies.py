@@ -35,7 +35,7 @@ STRIDES = st.sampled_from((1, 1, 2))
 
 excitations = st.builds(
     SE,
-    reduction=st.sampled_from((1, 2, 4.0, 16, 2.5)),
+    reduction=st.sampled_from((1, 2, 4.0, 16, 16.0, 2.5)),
     placement=PLACEMENTS,
     least=st.integers(1, 8),
     act=ACTS,
@@ -188,10 +188,12 @@ def graphs(draw: st.DrawFn, channels: int) -> Layer:
     """Any layer graph, of every primitive and combinator."""
     parts: list[Layer] = []
     for _ in range(draw(st.integers(1, 5))):
-        match draw(st.sampled_from(("conv", "pool", "pad", "dropout", "squeeze", "linear", "join", "branch"))):
+        match draw(st.sampled_from(("conv", "act", "pool", "pad", "dropout", "squeeze", "linear", "join", "branch"))):
             case "conv":
                 parts.append(draw(convolutions(channels)))
                 channels = parts[-1].out
+            case "act":
+                parts.extend(map(Act, draw(st.lists(ACTS, min_size=1, max_size=3))))
             case "pool":
                 parts.append(draw(pools()))
             case "pad":

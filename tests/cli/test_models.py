@@ -147,6 +147,6 @@ def test_a_reader_that_stops_reading_is_no_error():
 
 
 def test_a_terminal_of_ascii_alone_is_enough():
-    done = process("-m", "convwright", "show", "resnet18", env=os.environ | {"PYTHONIOENCODING": "ascii"})
-    assert done.returncode == 0
-    assert "56 ? 56 ? 64" in done.stdout
+    done = process("-m", "convwright", "show", "resnet50", env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "25.6 M" in done.stdout

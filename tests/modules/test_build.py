@@ -9,7 +9,23 @@ from torch import nn
 
 import convwright as cw
 from convwright.arch import Network
-from convwright.arch.layers import Conv, Gate, GlobalPool, Linear, Seq
+from convwright.arch.layers import (
+    ACTIVATIONS,
+    Act,
+    Add,
+    Concat,
+    Conv,
+    Dropout,
+    Gate,
+    GlobalPool,
+    Identity,
+    Layer,
+    Linear,
+    Norm,
+    PadChannels,
+    Pool,
+    Seq,
+)
 from convwright.modules.joints import Sum
 from convwright.zoo.common import Classifier
 
@@ -152,6 +168,31 @@ def test_activations_in_place_change_no_gradient(expression: str) -> None:
             part.training = False
     assert any(getattr(part, "inplace", False) for part in module.modules()) or "efficientnet" in expression
     check_in_place(network, module)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(Act(function) for function in ACTIVATIONS),
+        Conv(4, 3),
+        Norm(),
+        Dropout(0.5),
+        Pool("max", 2, 2),
+        Pool("avg", 2, 2),
+        GlobalPool(),
+        Linear(4),
+        PadChannels(6),
+        Identity(),
+        Add(Identity(), Act("tanh")),
+        Concat(Identity(), Act("sigmoid")),
+        Gate(GlobalPool(), Act("sigmoid")),
+    ],
+    ids=repr,
+)
+def test_an_activation_in_place_spoils_no_layer_before_it(layer: Layer) -> None:
+    graph = Seq(layer, Act("relu"), Act("relu6"))
+    network = Network("after", Graph(graph), (), Classifier(), resolution=4, channels=4, classes=2)
+    check_in_place(network, cw.build(network, seed=0).eval())
 
 
 @given(raw)

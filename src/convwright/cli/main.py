@@ -78,9 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status. Errors are one line on stderr, without a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that knows no multiplication sign gets a question mark
-            stream.reconfigure(errors="replace")
     try:
         status = app(list(arguments), prog_name="convwright", standalone_mode=False)
         sys.stdout.flush()

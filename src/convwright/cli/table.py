@@ -23,31 +23,36 @@ def table(titles: Sequence[str], rows: Sequence[Row], *, left: int = 1, width: i
     it must be, or on a line of its own where hardly any is left.
     """
     width = terminal_width() if width is None else width
-    cells = [titles, *(row for row in rows if not isinstance(row, str))]
-    wide = [max(len(row[column]) for row in cells) for column in range(len(titles) - 1)]
+    cells = [row for row in rows if not isinstance(row, str)]
+    wide = [max(map(len, column)) for column in zip(titles[:-1], *(row[:-1] for row in cells), strict=True)]
     room = width - sum(wide) - len(GAP) * len(wide)
-    lines = [emphasised(_row(titles, wide, left, max(room, len(titles[-1])))[0])]
+    below = room < min(NARROW, max(len(row[-1]) for row in (titles, *cells)))
+    lines = [emphasised(_beside(titles, wide, left, 0 if below else room)[0])]
     for row in rows:
-        lines += [emphasised(row)] if isinstance(row, str) else _row(row, wide, left, room)
+        if isinstance(row, str):
+            lines.append(emphasised(row))
+        elif below:
+            lines += [*_beside((*row[:-1], ""), wide, left, 0), *_filled(row[-1], width)]
+        else:
+            lines += _beside(row, wide, left, room)
     return "\n".join(lines)
 
 
-def _row(row: Sequence[str], wide: Sequence[int], left: int, room: int) -> list[str]:
+def _beside(row: Sequence[str], wide: Sequence[int], left: int, room: int) -> list[str]:
+    """A row whose last cell hangs in the room beside the others; no room, no last cell."""
     *figures, last = row
     padded = [
         cell.ljust(size) if index < left else cell.rjust(size)
         for index, (cell, size) in enumerate(zip(figures, wide, strict=True))
     ]
-    line = GAP.join(padded)
-    if room >= max(NARROW, 1) or len(last) <= room:
-        first, *more = textwrap.wrap(last, max(room, 1), break_long_words=False) or [""]
-        hanging = " " * (len(line) + len(GAP))
-        return [f"{line}{GAP}{first}".rstrip(), *(hanging + text for text in more)]
+    line = GAP.join(padded) + GAP
+    first, *more = (textwrap.wrap(last, room, break_long_words=False) if room else []) or [""]
+    return [(line + first).rstrip(), *(" " * len(line) + text for text in more)]
+
+
+def _filled(text: str, width: int) -> list[str]:
     indent = " " * 4
-    below = textwrap.wrap(
-        last, sum(wide) + room + len(GAP) * len(wide), initial_indent=indent, subsequent_indent=indent + "  "
-    )
-    return [line.rstrip(), *below]
+    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=False)
 
 
 def paragraph(text: str) -> str:
