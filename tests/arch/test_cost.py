@@ -31,7 +31,7 @@ def check(network: Network) -> None:
             assert row.output == counted.outputs[row.path]
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(networks | raw)
 def test_cost_equals_what_torch_counts(network: Network) -> None:
     check(network)

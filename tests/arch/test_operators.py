@@ -46,6 +46,7 @@ def chains(draw: st.DrawFn) -> list[str]:
     return [written(draw) for _ in range(draw(st.integers(1, 4)))]
 
 
+@settings(max_examples=40)
 @given(st.sampled_from(sorted(TINY.values())), chains())
 def test_chains_of_operators_leave_networks_that_can_be_built_and_are_named_by_what_rebuilds_them(
     expression: str, chain: list[str]

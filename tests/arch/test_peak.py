@@ -47,7 +47,7 @@ def sums_are_of_two(network: Network) -> bool:
     return all(len(layer.parts) == 2 for layer in sums)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(networks | raw.filter(sums_are_of_two))
 def test_peak_of_random_networks(network: Network) -> None:
     assert cw.cost(network).peak == oracle(network)

@@ -12,14 +12,19 @@ from convwright.zoo.resnet import BasicBlock, Bottleneck
 LETTERS = {Conv: "c", Norm: "n", Act: "a", Add: "+", Concat: "|", Gate: "S", Pool: "p"}
 
 
-def rows(block: Block, channels: int = 16) -> list[LayerCost]:
-    """Layers in order of execution, those inside a squeeze-and-excitation left out."""
-    every = cost_of_block(block, (channels, 8, 8), 10).layers
-    return [row for row in every if "se" not in row.path.split(".") or isinstance(row.layer, Gate)]
+def rows(block: Block, *, inside: bool) -> list[LayerCost]:
+    """Layers in order of execution: those inside squeeze-and-excitation, or all others with the gate itself."""
+    every = list(cost_of_block(block, (16, 8, 8), 10).layers)
+    gates = tuple(row.path.removesuffix("scale") for row in every if isinstance(row.layer, Gate))
+    return [row for row in every if inside == (row.path.startswith(gates) and not isinstance(row.layer, Gate))]
+
+
+def order(block: Block) -> str:
+    return "".join(LETTERS[type(row.layer)] for row in rows(block, inside=False))
 
 
 @pytest.mark.parametrize(
-    ("block", "placement", "order"),
+    ("block", "placement", "expected"),
     [
         (BasicBlock(16), "standard", "cnacnS+a"),
         (BasicBlock(16), "pre", "Scnacn+a"),
@@ -44,10 +49,9 @@ def rows(block: Block, channels: int = 16) -> list[LayerCost]:
         (MBConv(24, expand=1), "standard", "cnaScn"),
     ],
 )
-def test_order_of_layers(block: Block, placement: str, order: str) -> None:
-    gated = block.recalibrated(SE(4, placement))  # type: ignore[arg-type]
-    assert "".join(LETTERS[type(row.layer)] for row in rows(gated)) == order
-    assert "".join(LETTERS[type(row.layer)] for row in rows(block.recalibrated(None))) == order.replace("S", "")
+def test_order_of_layers(block: Block, placement: str, expected: str) -> None:
+    assert order(block.recalibrated(SE(4, placement))) == expected  # type: ignore[arg-type]
+    assert order(block.recalibrated(None)) == expected.replace("S", "")
 
 
 @pytest.mark.parametrize(
@@ -83,9 +87,5 @@ def test_branch_of_the_gate(block: Block, placement: str, path: str) -> None:
     ],
 )
 def test_width_of_the_squeeze(block: Block, se: SE, gated: int, squeezed: int) -> None:
-    inside = [
-        row.output[0]
-        for row in cost_of_block(block.recalibrated(se), (16, 8, 8), 10).layers
-        if "se" in row.path.split(".") and isinstance(row.layer, Conv)
-    ]
-    assert inside == [squeezed, gated]
+    inside = rows(block.recalibrated(se), inside=True)
+    assert [row.output[0] for row in inside if isinstance(row.layer, Conv)] == [squeezed, gated]

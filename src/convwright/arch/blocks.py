@@ -33,13 +33,9 @@ class SE(Node):
             raise NetworkError(f"a reduction ratio is a number from 1 up, not {self.reduction}")
         if self.placement not in PLACEMENTS:
             known = ", ".join(PLACEMENTS)
-            raise NetworkError(
-                f"unknown placement {self.placement!r} of squeeze-and-excitation; known: {known}"
-            )
+            raise NetworkError(f"unknown placement {self.placement!r} of squeeze-and-excitation; known: {known}")
         if self.least < 1:
-            raise NetworkError(
-                f"squeeze-and-excitation needs a squeezed width of 1 or more, not {self.least}"
-            )
+            raise NetworkError(f"squeeze-and-excitation needs a squeezed width of 1 or more, not {self.least}")
         if self.of not in ("gated", "input"):
             raise NetworkError(f"a reduction ratio counts of 'gated' or 'input' channels, not {self.of!r}")
 
@@ -47,9 +43,7 @@ class SE(Node):
         """Squeeze, excitation and gate for `channels` maps inside a block that `entering` maps enter."""
         reference = entering if self.of == "input" else channels
         squeezed = max(self.least, int(reference // self.reduction))
-        return Gate(
-            GlobalPool(), Conv(squeezed, bias=True), Act(self.act), Conv(channels, bias=True), Act(self.gate)
-        )
+        return Gate(GlobalPool(), Conv(squeezed, bias=True), Act(self.act), Conv(channels, bias=True), Act(self.gate))
 
 
 class Block(Node):

@@ -142,9 +142,6 @@ class Network(Node):
         ]
         wide = max(len(name) for name, _, _ in rows)
         times = [f"{repeats} x " if repeats > 1 else "" for _, _, repeats in rows]
-        lines = [
-            f"  {name:{wide}}  {count:>5}{block!r}"
-            for (name, block, _), count in zip(rows, times, strict=True)
-        ]
+        lines = [f"  {name:{wide}}  {count:>5}{block!r}" for (name, block, _), count in zip(rows, times, strict=True)]
         size = f"{self.channels} x {self.resolution} x {self.resolution} -> {self.classes} classes"
         return "\n".join([f"Network {self.name!r}: {size}", *lines])

@@ -29,9 +29,7 @@ def scale(network: Network, depth: float = 1, width: float = 1, resolution: floa
     return _scaled(network, depth, width, resolution, f"scale:{told}")
 
 
-def compound(
-    network: Network, phi: float, alpha: float = 1.2, beta: float = 1.1, gamma: float = 1.15
-) -> Network:
+def compound(network: Network, phi: float, alpha: float = 1.2, beta: float = 1.1, gamma: float = 1.15) -> Network:
     """Scale by alpha^phi in depth, beta^phi in width and gamma^phi in resolution (EfficientNet, equation 3).
 
     The defaults are those that the paper found for EfficientNet-B0: alpha * beta^2 * gamma^2 is about 2.
@@ -75,9 +73,7 @@ def recalibrate(
             f"{network.name}: stage {unable[0]} has no place for squeeze-and-excitation; {', '.join(able)} have"
         )
     changed = tuple(
-        replace(stage, block=stage.block.recalibrated(se))
-        if stage.name in chosen and stage.block.gateable
-        else stage
+        replace(stage, block=stage.block.recalibrated(se)) if stage.name in chosen and stage.block.gateable else stage
         for stage in network.stages
     )
     told = ["none" if se is None else number(reduction or 0)]
@@ -95,9 +91,7 @@ def fit_resolution(network: Network, resolution: int, least: int = 4) -> Network
     go from the stem on, since those throw away what small images cannot spare.
     """
     if resolution < 1 or least < 1:
-        raise NetworkError(
-            f"fit needs a resolution and a least size of 1 or more, not {resolution} and {least}"
-        )
+        raise NetworkError(f"fit needs a resolution and a least size of 1 or more, not {resolution} and {least}")
     fitted = replace(network, resolution=resolution)
     while (smaller := _last_map(fitted)) is None or smaller < min(least, resolution):
         relaxed = _without_first_stride(fitted)

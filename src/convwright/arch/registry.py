@@ -30,9 +30,7 @@ def register(family: str, name: str, make: Callable[[], Network]) -> None:
     _NAMED[name] = (family, make)
 
 
-def register_pattern(
-    family: str, form: str, expression: str, make: Callable[[re.Match[str]], Network]
-) -> None:
+def register_pattern(family: str, form: str, expression: str, make: Callable[[re.Match[str]], Network]) -> None:
     """Add a family by pattern. `form` is how users are told of it, e.g. ``cifar_resnet<6n+2>``."""
     _PATTERNS.append(Pattern(family, form, re.compile(expression), make))
 

@@ -28,9 +28,7 @@ def conv_shape(conv: Conv, shape: Shape) -> Shape:
     if isinstance(kernel, int) and isinstance(stride, int) and padding is None:  # nearly always
         reach = (kernel - 1) * conv.dilation
         slack = reach // 2 * 2 - reach
-        return _checked(
-            conv, shape, (conv.out, (height + slack - 1) // stride + 1, (width + slack - 1) // stride + 1)
-        )
+        return _checked(conv, shape, (conv.out, (height + slack - 1) // stride + 1, (width + slack - 1) // stride + 1))
     (pad_h, pad_w), (kernel_h, kernel_w), (stride_h, stride_w) = (
         conv_padding(conv),
         pair(kernel),

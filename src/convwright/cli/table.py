@@ -1,4 +1,4 @@
-"""Plain tables for terminals and pipes. Rich would draw them too, but takes longer to import than `models` runs."""
+"""Plain tables for terminals and pipes. Rich would draw them too, but importing it would slow every start."""
 
 import os
 import shutil

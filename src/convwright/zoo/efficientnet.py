@@ -6,7 +6,7 @@ from typing import ClassVar
 from convwright.arch.blocks import SE, Block, residual
 from convwright.arch.layers import Act, Conv, Identity, Layer, Norm, Seq
 from convwright.arch.network import Network, Paper, Result, Stage
-from convwright.arch.operators import at, scale
+from convwright.arch.operators import scale
 from convwright.arch.registry import register
 from convwright.zoo.common import Classifier, Stem
 
@@ -16,9 +16,7 @@ PAPER = Paper(
     2019,
     "1905.11946",
 )
-STUDENT = Paper(
-    "Self-training with Noisy Student improves ImageNet classification", "Xie et al.", 2020, "1911.04252"
-)
+STUDENT = Paper("Self-training with Noisy Student improves ImageNet classification", "Xie et al.", 2020, "1911.04252")
 ADVPROP = Paper("Adversarial Examples Improve Image Recognition", "Xie et al.", 2020, "1911.09665")
 
 SQUEEZE = SE(4, least=1, act="silu", of="input")
@@ -95,7 +93,7 @@ VARIANTS = {
 LATER_PAPERS = {"b8": (PAPER, ADVPROP), "l2": (PAPER, STUDENT)}
 
 
-def baseline(name: str = "efficientnet_b0", *, dropout: float = 0.2, eps: float = 1e-5) -> Network:
+def baseline(*, resolution: int = 224, dropout: float = 0.2, eps: float = 1e-5) -> Network:
     """EfficientNet-B0 (Table 1), with the training noise of section 5.2."""
     momentum = 0.01
     stages = tuple(
@@ -103,10 +101,11 @@ def baseline(name: str = "efficientnet_b0", *, dropout: float = 0.2, eps: float 
         for index, (expand, kernel, stride, out, repeats) in enumerate(B0_STAGES, start=1)
     )
     return Network(
-        name,
+        "efficientnet_b0",
         Stem(32, stride=2, act="silu", eps=eps, momentum=momentum),
         stages,
         Classifier(hidden=1280, act="silu", dropout=dropout, eps=eps, momentum=momentum),
+        resolution,
         stochastic_depth=0.2,
         init="efficientnet",
         papers=(PAPER,),
@@ -116,7 +115,8 @@ def baseline(name: str = "efficientnet_b0", *, dropout: float = 0.2, eps: float 
 def variant(key: str) -> Network:
     """Scale the baseline by a variant's published coefficients."""
     width, depth, resolution, dropout, top1, top5, eps = VARIANTS[key]
-    scaled = at(scale(baseline(dropout=dropout, eps=eps), depth, width), resolution=resolution)
+    # Published resolutions are not r times 224 (B1's 240 is 1.07), so they are set, not scaled.
+    scaled = scale(baseline(resolution=resolution, dropout=dropout, eps=eps), depth, width)
     printed = (("top-1 accuracy", top1), ("top-5 accuracy", top5))
     return replace(
         scaled,

@@ -97,9 +97,7 @@ def imagenet(name: str, depth: int, *, v1: bool = False, se: SE | None = None) -
     stages = []
     for index, repeats in enumerate(DEPTHS[depth]):
         width, stride = 64 * 2**index, 1 if index == 0 else 2
-        block = (
-            BasicBlock(width, stride, se=se) if depth < 50 else Bottleneck(width, stride, stride_in, se=se)
-        )
+        block = BasicBlock(width, stride, se=se) if depth < 50 else Bottleneck(width, stride, stride_in, se=se)
         stages.append(Stage(f"stage{index + 1}", block, repeats))
     stem = Stem(64, kernel=7, stride=2, pool="max-ceil" if v1 else "max")
     plain, with_se = SE_TABLE.get(depth, ((), ())) if v1 else ((), ())
@@ -122,8 +120,7 @@ def cifar(depth: int, se: SE | None = None) -> Network:
         nearest = 6 * max(1, round((depth - 2) / 6)) + 2
         raise NetworkError(f"{name}: depth must be 6n+2 with n at least 1; the nearest is {nearest}")
     stages = tuple(
-        Stage(f"stage{i + 1}", BasicBlock(16 * 2**i, 1 if i == 0 else 2, "zero-pad", se), repeats)
-        for i in range(3)
+        Stage(f"stage{i + 1}", BasicBlock(16 * 2**i, 1 if i == 0 else 2, "zero-pad", se), repeats) for i in range(3)
     )
     error = None if se else CIFAR_ERRORS.get(depth)
     return Network(
