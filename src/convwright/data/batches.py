@@ -41,7 +41,7 @@ class Batches:
         """Return normalised, augmented images (float32) and their labels."""
         epoch, batch = divmod(step, self.steps_per_epoch)
         rows = self._order_of(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
-        images = self.dataset.normalize(self.split.images[rows])
+        images = self.dataset.normalize(self.split.take(rows))
         generator = torch.Generator().manual_seed(derive(self.seed, "augment", step))
         return self.augmentation.apply(images, generator), self.split.labels[rows]
 
@@ -61,8 +61,8 @@ class Batches:
 def evaluation_batches(split: Split, dataset: Dataset, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (images, labels) of the whole split, in order, normalised and otherwise as they are."""
     _check(batch_size)
-    pieces = zip(torch.split(split.images, batch_size), torch.split(split.labels, batch_size), strict=True)
-    return ((dataset.normalize(images), labels) for images, labels in pieces)
+    pieces = torch.split(torch.arange(len(split)), batch_size)
+    return ((dataset.normalize(split.take(rows)), split.labels[rows]) for rows in pieces)
 
 
 def _check(batch_size: int) -> None:

@@ -5,9 +5,8 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -27,8 +26,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What a file says of its image before the pixels are decoded."""
 
     short_side: int
