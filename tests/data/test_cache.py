@@ -204,6 +204,7 @@ def test_waiting_for_another_process_is_told(cats_and_dogs: Path, tmp_path: Path
         while not log.exists():
             time.sleep(0.01)
         opened(cats_and_dogs, progress=lambda done, total, what: told.append(what))
+        child.communicate()
     assert told == ["waiting for another run that reads these images"]
     assert child.returncode == 0
 

@@ -38,12 +38,13 @@ class Batches:
         return len(self.split) // self.batch_size
 
     def at(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return normalised, augmented images (float32) and their labels."""
+        """Return normalised, augmented images and their labels: int64, or float N x classes where images are mixed."""
         epoch, batch = divmod(step, self.steps_per_epoch)
         rows = self._order_of(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
-        images = self.dataset.normalize(self.split.take(rows))
         generator = torch.Generator().manual_seed(derive(self.seed, "augment", step))
-        return self.augmentation.apply(images, generator), self.split.labels[rows]
+        images = self.dataset.normalize(self.augmentation.distort(self.split.take(rows), generator))
+        images = self.augmentation.apply(images, generator)
+        return self.augmentation.mix(images, self.split.labels[rows], len(self.dataset.classes), generator)
 
     def iterate(self, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
         """Yield (step, images, labels) from ``start`` up to ``stop``, made ahead in another thread."""
