@@ -14,12 +14,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from convwright.cli import demo, evaluate, models, predict, show, train
+from convwright.cli import data, demo, evaluate, models, predict, show, train
 from convwright.errors import ConvwrightError, ConvwrightWarning
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "models": models.models,
     "show": show.show,
+    "data": data.data,
     "train": train.train,
     "evaluate": evaluate.evaluate,
     "predict": predict.predict,
