@@ -1,5 +1,6 @@
 """Training on real images (scikit-learn's digits): it learns, and is a function of configuration and step."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 import convwright as cw
-from convwright.data import open_dataset
+from convwright.data import Batches, open_dataset
 from convwright.errors import RunError
 from convwright.training.interrupt import Interrupted
-from convwright.training.loop import Reporter, Trainer, resume, train
+from convwright.training.loop import Reporter, Trainer, resume, train, validation_period
 from convwright.training.pace import epochs_within
 from convwright.training.plan import default_batch_size, plan
 from convwright.training.run import DataFacts, Run
@@ -97,11 +98,21 @@ def test_the_seed_decides(digits, tmp_path):
 
 
 def test_short_runs_are_validated_within_their_epochs(digits, tmp_path):
-    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.5)
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.75)
     train(config, network, digits, tmp_path / "run")
     rows = Run.open(tmp_path / "run").metrics
-    assert [row["step"] for row in rows] == [4, 8, 12, 16, 20]
-    assert rows[-1]["epoch"] == 0.5
+    assert [row["step"] for row in rows] == [10, 20, 30]
+    assert rows[-1]["epoch"] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("epochs", "validations"), [(0.05, 1), (0.25, 1), (0.5, 2), (1, 4), (2, 5), (5, 5), (7.5, 8), (20, 20)]
+)
+def test_validation_stays_cheap_beside_training(digits, epochs, validations):
+    batches = Batches(digits.train, digits, 32)
+    steps = round(epochs * batches.steps_per_epoch)
+    period = validation_period(steps, batches, val_images=143)
+    assert math.ceil(steps / period) == validations
 
 
 def test_changed_data_is_not_resumed(digits, tmp_path):

@@ -19,12 +19,14 @@ class Contestant(NamedTuple):
     title: str
     folder: str
     expression: str
+    least: int
+    """Pixels that the last map's side keeps: each network is fitted so as to learn much in a minute."""
 
 
 CONTESTANTS = (
-    Contestant("DenseNet-BC", "densenet-bc", "densenet_bc_l22_k12"),
-    Contestant("SE-ResNet", "se-resnet", "cifar_seresnet8"),
-    Contestant("EfficientNet", "efficientnet", "efficientnet_b0|scale:d=0.5,w=0.25"),
+    Contestant("DenseNet-BC", "densenet-bc", "densenet121|scale:d=0.34,w=0.375", 1),
+    Contestant("SE-ResNet", "se-resnet", "cifar_seresnet8", 4),
+    Contestant("EfficientNet", "efficientnet", "efficientnet_b0|scale:d=0.3,w=0.25", 2),
 )
 MOST_EPOCHS = 20
 """Small data is learnt long before the time is over."""
@@ -43,7 +45,7 @@ def demo(
     """Train a DenseNet-BC, an SE-ResNet and a small EfficientNet on real images, and compare them on a page."""
     if not minutes > 0:
         raise UsageError(f"--minutes takes a number above 0, not {minutes:g}")
-    from convwright.cli.progress import errors
+    from convwright.cli.progress import say
     from convwright.data import best_at_hand
     from convwright.report import write_page
 
@@ -57,14 +59,14 @@ def demo(
     else:
         _print_table(map(_row, entries))
         typer.echo(f"the page with learning curves and accuracy against MACs: {page}")
-    errors.print(f"try: convwright show {CONTESTANTS[0].expression}", markup=False, soft_wrap=True)
+    say(f"try: convwright show '{CONTESTANTS[0].expression}'")
 
 
 def _trained(contestant: Contestant, spec: str, path: Path, minutes: float) -> "Entry":
     """Train a contestant, go on with an interrupted run, or take the one that has ended."""
-    from convwright.arch import network
+    from convwright.arch import fit_resolution, network
     from convwright.cli.evaluate import evaluate_run
-    from convwright.cli.progress import TrainingBar, counting, errors
+    from convwright.cli.progress import TrainingBar, counting, say
     from convwright.data import open_dataset
     from convwright.report import Entry
     from convwright.training.loop import resume, train
@@ -79,11 +81,12 @@ def _trained(contestant: Contestant, spec: str, path: Path, minutes: float) -> "
             run = Run.open(path)
             if run.config.data != spec:
                 raise UsageError(f"{path} holds a run on {run.config.data}; give another --out")
-            errors.print(f"{contestant.title}: {'taken from' if run.finished else 'going on in'} {path}", markup=False)
+            say(f"{contestant.title}: {'taken from' if run.finished else 'going on in'} {path}")
             resume(run, images, bar)
         else:
-            config, fitted = plan(images, network(contestant.expression))
-            errors.print(f"{contestant.title}: measuring how fast this machine trains {fitted.name}", markup=False)
+            fitted = fit_resolution(network(contestant.expression), images.resolution, contestant.least)
+            config, fitted = plan(images, fitted)
+            say(f"{contestant.title}: measuring how fast this machine trains {fitted.name}")
             epochs = epochs_within(minutes, config, fitted, images, MOST_EPOCHS)
             train(config.model_copy(update={"epochs": epochs}), fitted, images, path, bar)
             run = Run.open(path)

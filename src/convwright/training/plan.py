@@ -24,10 +24,12 @@ def plan(
 ) -> tuple[TrainConfig, Network]:
     """Resolve options (fields of `TrainConfig`; None means open) for a data set.
 
-    fit: drop the network's early strides where the images are small. Returns the configuration and the network
-    with the data's resolution, channels and classes. Raises NetworkError and UsageError.
+    fit: drop the network's early strides where the images are smaller than those that it is made for. Returns
+    the configuration and the network with the data's resolution, channels and classes. Raises NetworkError and
+    UsageError.
     """
-    chosen = fit_resolution(network, data.resolution) if fit else at(network, resolution=data.resolution)
+    fits = network.resolution == data.resolution  # made for it, or fitted by the user's own measure
+    chosen = fit_resolution(network, data.resolution) if fit and not fits else at(network, resolution=data.resolution)
     chosen = at(chosen, channels=data.channels, classes=len(data.classes))
     given = {name: value for name, value in options.items() if value is not None}
     batch_size = given.setdefault("batch_size", min(default_batch_size(len(data.train)), len(data.train)))
