@@ -82,4 +82,5 @@ def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, flo
     spread = z * math.sqrt(share * (1 - share) / trials + (z / trials) ** 2 / 4)
     scale = 1 / (1 + z * z / trials)
     middle = share + z * z / (2 * trials)
-    return max(0.0, scale * (middle - spread)), min(1.0, scale * (middle + spread))
+    # Rounding must not push a share of 0 or 1 out of its own interval.
+    return max(0.0, min(share, scale * (middle - spread))), min(1.0, max(share, scale * (middle + spread)))
