@@ -108,7 +108,7 @@ class Predictor:
         if isinstance(image, torch.Tensor):
             return self._from_values(_channels_last(image))
         if isinstance(image, np.ndarray):
-            return self._from_values(_checked(image, "array", "H x W x C"))
+            return self._from_values(_checked(image, "an array", "H x W x C"))
         if not isinstance(image, str | Path | Image.Image) and not hasattr(image, "read"):
             raise UsageError(f"an image is a file, a Pillow image, a tensor or an array, not {type(image).__name__}")
         try:
@@ -131,20 +131,20 @@ class Predictor:
 
 def _channels_last(image: torch.Tensor) -> np.ndarray:
     array = image.detach().cpu().numpy()
-    return _checked(array.transpose(1, 2, 0) if array.ndim == 3 else array, "tensor", "C x H x W", image.shape)
+    return _checked(array.transpose(1, 2, 0) if array.ndim == 3 else array, "a tensor", "C x H x W", image.shape)
 
 
 def _checked(array: np.ndarray, kind: str, layout: str, shape: Sequence[int] | None = None) -> np.ndarray:
     """Return H x W x C uint8 pixels that are an image of 1, 3 or 4 channels; UsageError says what they are instead."""
     told = " x ".join(map(str, array.shape if shape is None else shape)) or "a single value"
     if array.dtype != np.uint8:
-        raise UsageError(f"the values of a {kind} must be uint8, from 0 to 255, not {array.dtype}")
+        raise UsageError(f"the values of {kind} must be uint8, from 0 to 255, not {array.dtype}")
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[-1] not in (1, 3, 4):
-        raise UsageError(f"an image as a {kind} is {layout} with 1, 3 or 4 channels, not {told}")
+        raise UsageError(f"an image as {kind} is {layout} with 1, 3 or 4 channels, not {told}")
     if not array.size:
-        raise UsageError(f"an image must have pixels; this {kind} is {told}")
+        raise UsageError(f"an image must have pixels; this is {kind} of {told}")
     return array
 
 
