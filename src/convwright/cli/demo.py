@@ -10,7 +10,10 @@ import typer
 from convwright.errors import UsageError
 
 if TYPE_CHECKING:
+    from convwright.arch import Network
+    from convwright.data import Dataset
     from convwright.report import Entry
+    from convwright.training.config import TrainConfig
 
 
 class Contestant(NamedTuple):
@@ -64,14 +67,12 @@ def demo(
 
 def _trained(contestant: Contestant, spec: str, path: Path, minutes: float) -> "Entry":
     """Train a contestant, go on with an interrupted run, or take the one that has ended."""
-    from convwright.arch import fit_resolution, network
     from convwright.cli.evaluate import evaluate_run
     from convwright.cli.progress import TrainingBar, counting, say
     from convwright.data import open_dataset
     from convwright.report import Entry
     from convwright.training.loop import resume, train
     from convwright.training.pace import epochs_within
-    from convwright.training.plan import plan
     from convwright.training.run import Run
 
     with counting() as progress:
@@ -79,19 +80,26 @@ def _trained(contestant: Contestant, spec: str, path: Path, minutes: float) -> "
     with TrainingBar(contestant.title) as bar:
         if (path / "config.yaml").exists():
             run = Run.open(path)
-            if run.config.data != spec:
-                raise UsageError(f"{path} holds a run on {run.config.data}; give another --out")
+            config, fitted = _planned(contestant, images)
+            if (run.config.data, run.network) != (config.data, fitted):
+                raise UsageError(f"{path} holds a run of {run.network.name} on {run.config.data}; give another --out")
             say(f"{contestant.title}: {'taken from' if run.finished else 'going on in'} {path}")
             resume(run, images, bar)
         else:
-            fitted = fit_resolution(network(contestant.expression), images.resolution, contestant.least)
-            config, fitted = plan(images, fitted)
+            config, fitted = _planned(contestant, images)
             say(f"{contestant.title}: measuring how fast this machine trains {fitted.name}")
             epochs = epochs_within(minutes, config, fitted, images, MOST_EPOCHS)
             train(config.model_copy(update={"epochs": epochs}), fitted, images, path, bar)
             run = Run.open(path)
     split, result = evaluate_run(run)
     return Entry(contestant.title, run, result.accuracy, result.interval, result.images, split)
+
+
+def _planned(contestant: Contestant, images: "Dataset") -> "tuple[TrainConfig, Network]":
+    from convwright.arch import fit_resolution, network
+    from convwright.training.plan import plan
+
+    return plan(images, fit_resolution(network(contestant.expression), images.resolution, contestant.least))
 
 
 def _row(entry: "Entry") -> dict[str, Any]:

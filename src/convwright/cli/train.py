@@ -35,7 +35,7 @@ def train(
     optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Side of the images in pixels; theirs by default.")] = None,
     val_share: Annotated[float | None, typer.Option(help="Share of the training images to validate on.")] = None,
-    precision: Annotated[str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = None,
+    precision: Annotated[str | None, typer.Option(help="32-true or bf16-mixed.")] = None,
     fit: Annotated[bool, typer.Option(help="Drop the network's early strides for small images.")] = True,
     config: Annotated[Path | None, typer.Option(help="Repeat a run by its config.yaml; other options win.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run where it stopped.")] = None,

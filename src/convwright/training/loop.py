@@ -175,7 +175,8 @@ class Trainer:
             self._save()
             raise Interrupted(
                 f"interrupted at step {self.progress.step} of {self.steps}, nothing is lost; "
-                f"go on with: convwright train --resume {self.run.path}"
+                f"go on with: convwright train --resume {self.run.path}",
+                stop.requested,
             )
 
     def _save(self) -> None:
@@ -203,6 +204,8 @@ class Trainer:
             "val_loss": best["val_loss"],
             "val_images": len(self.data.val),
             "train_seconds": round(progress.seconds, 2),
+            "device": str(self.learner.fabric.device),
+            "threads": torch.get_num_threads(),
             "versions": {"convwright": convwright.__version__, "torch": torch.__version__},
         }
 

@@ -1,9 +1,10 @@
 """From what the user asked to a resolved configuration: sensible values for all that was left open."""
 
+from pathlib import Path
 from typing import Any
 
 from convwright.arch import Network, at, fit_resolution
-from convwright.data import Dataset
+from convwright.data import SOURCES, Dataset
 from convwright.training.config import TrainConfig, checked
 
 LARGEST_BATCH = 128
@@ -40,6 +41,12 @@ def plan(
     if "learning_rate" not in recipe and recipe.get("optimizer", "sgd") == "sgd" and isinstance(batch_size, int):
         recipe["learning_rate"] = 0.1 * batch_size / LARGEST_BATCH
     config = checked(
-        {"data": data.name, "network": chosen.name, "resolution": data.resolution, "recipe": recipe} | given
+        {"data": _found_again(data.name), "network": chosen.name, "resolution": data.resolution, "recipe": recipe}
+        | given
     )
     return config, chosen
+
+
+def _found_again(spec: str) -> str:
+    """A folder's absolute path, so that a run can be evaluated and repeated from anywhere."""
+    return spec if spec in SOURCES else str(Path(spec).expanduser().absolute())
