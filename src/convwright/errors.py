@@ -23,3 +23,7 @@ class DataError(UsageError):
 
 class RunError(UsageError):
     """A directory that is not a run, or a run that lacks what is asked of it."""
+
+
+class ConvwrightWarning(UserWarning):
+    """What goes on, but not as well as it could. Its text is one line."""

@@ -17,7 +17,7 @@ def dataset(count: int, channels: int = 1, side: int = 6) -> Dataset:
     generator = torch.Generator().manual_seed(count)
     images = torch.randint(256, (count, channels, side, side), dtype=torch.uint8, generator=generator)
     split = Split(images, torch.arange(count))  # a label each, to follow the samples by
-    mean, std = channel_statistics(images)
+    mean, std = channel_statistics(split)
     return Dataset("made", tuple(map(str, range(count))), split, split, None, mean, std, "")
 
 
@@ -142,7 +142,7 @@ def test_an_error_in_the_making_is_raised_in_its_turn() -> None:
 
 def test_in_threads_keeps_the_order_and_tells_of_progress() -> None:
     told: list[tuple[int, int, str]] = []
-    done = in_threads(lambda x: x * x, range(5), lambda *p: told.append(p), "squaring")
+    done = list(in_threads(lambda x: x * x, range(5), lambda *p: told.append(p), "squaring"))
     assert done == [0, 1, 4, 9, 16]
     assert told == [(i, 5, "squaring") for i in range(1, 6)]
 
@@ -158,7 +158,7 @@ def test_an_interrupt_drops_the_work_that_has_not_begun() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        in_threads(work, range(1000), interrupt, "waiting")
+        list(in_threads(work, range(1000), interrupt, "waiting"))
     assert len(begun) < 100
 
 
@@ -167,7 +167,8 @@ def test_statistics_are_exact_and_a_constant_channel_does_no_harm() -> None:
     values = data.train.images.double() / 255
     assert data.mean == pytest.approx(values.mean((0, 2, 3)).tolist(), abs=1e-12)
     assert data.std == pytest.approx(values.std((0, 2, 3), unbiased=False).tolist(), abs=1e-12)
-    assert channel_statistics(torch.full((3, 1, 2, 2), 51, dtype=torch.uint8)) == ((0.2,), (1.0,))
+    flat = Split(torch.full((3, 1, 2, 2), 51, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))
+    assert channel_statistics(flat) == ((0.2,), (1.0,))
 
 
 def test_the_fingerprint_tells_any_change() -> None:

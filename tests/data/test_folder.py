@@ -19,6 +19,7 @@ def values(split: object) -> list[int]:
 
 
 def train(folder: Path, **options: object) -> Dataset:
+    options.setdefault("max_bad", 1)
     return open_dataset(str(folder), **options)  # type: ignore[arg-type]
 
 
@@ -204,8 +205,8 @@ def test_images_are_those_that_predict_reads(tmp_path: Path, noise: Callable[...
 def test_progress_is_told(cats_and_dogs: Path) -> None:
     told: list[tuple[int, int, str]] = []
     train(cats_and_dogs, progress=lambda *step: told.append(step))
-    assert (20, 20, "looking at train images") in told
-    assert told[-1] == (20, 20, "decoding train images")
+    assert (20, 20, "looking at images") in told
+    assert told[-1] == (20, 20, "decoding images")
 
 
 def empty(root: Path, paint: Paint) -> None:
@@ -312,8 +313,8 @@ def test_what_memory_cannot_hold_is_refused_before_decoding(
     cats_and_dogs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 20 * 16**2 * 2)
-    monkeypatch.setattr("convwright.data.folder.decode", lambda *_: pytest.fail("it decodes"))
+    monkeypatch.setattr("convwright.data.decoding.decode", lambda *_: pytest.fail("it decodes"))
     with pytest.raises(DataError, match=r"20 images of 224 x 224 pixels .* resolution 16 would fit"):
-        train(cats_and_dogs, resolution=224)
-    monkeypatch.setattr("convwright.data.folder.decode", decode)
-    assert train(cats_and_dogs, resolution=16).resolution == 16
+        train(cats_and_dogs, resolution=224, cache_gb=0)
+    monkeypatch.setattr("convwright.data.decoding.decode", decode)
+    assert train(cats_and_dogs, resolution=16, cache_gb=0).resolution == 16

@@ -6,18 +6,21 @@ numpy and their like are imported inside the function that needs them, so that e
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from convwright.cli import demo, evaluate, models, predict, show, train
-from convwright.errors import ConvwrightError
+from convwright.cli import data, demo, evaluate, models, predict, show, train
+from convwright.errors import ConvwrightError, ConvwrightWarning
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "models": models.models,
     "show": show.show,
+    "data": data.data,
     "train": train.train,
     "evaluate": evaluate.evaluate,
     "predict": predict.predict,
@@ -84,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status. Errors are one line on stderr, without a traceback."""
+    show = warnings.showwarning
+    warnings.showwarning = partial(_warn, show)
     try:
         status = app(list(arguments), prog_name="convwright", standalone_mode=False)
         sys.stdout.flush()
@@ -103,6 +108,16 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
     except KeyboardInterrupt as interruption:
         return _fail(interruption or "interrupted", _StoppedError.exit_status)
+    finally:
+        warnings.showwarning = show
+
+
+def _warn(otherwise: Callable[..., None], message: Warning | str, kind: type[Warning], *place: Any) -> None:
+    """Print our own warnings as one line, and others as Python does."""
+    if issubclass(kind, ConvwrightWarning):
+        print(f"convwright: {message}", file=sys.stderr)
+    else:
+        otherwise(message, kind, *place)
 
 
 def _message(error: Any) -> str:

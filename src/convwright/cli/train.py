@@ -35,6 +35,12 @@ def train(
     optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Side of the images in pixels; theirs by default.")] = None,
     val_share: Annotated[float | None, typer.Option(help="Share of the training images to validate on.")] = None,
+    max_bad: Annotated[
+        float | None, typer.Option(help="Share of the files that may be unreadable (they are skipped), 0.1 by default.")
+    ] = None,
+    cache_gb: Annotated[
+        float | None, typer.Option(help="Most that decoded images may take on disk, 20 by default; 0: keep none.")
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="32-true or bf16-mixed.")] = None,
     fit: Annotated[bool, typer.Option(help="Drop the network's early strides for small images.")] = True,
     config: Annotated[Path | None, typer.Option(help="Repeat a run by its config.yaml; other options win.")] = None,
@@ -51,6 +57,7 @@ def train(
         "batch_size": batch_size,
         "resolution": resolution,
         "val_share": val_share,
+        "max_bad": max_bad,
         "precision": precision,
     }
     if resume is not None:
@@ -59,12 +66,14 @@ def train(
         ]
         if given or minutes is not None:
             raise UsageError(f"--resume goes on with a run as it began; it takes no --{(given or ['minutes'])[0]}")
-        path, summary = resume, _resume(resume)
+        path, summary = resume, _resume(resume, cache_gb)
     else:
         if minutes is not None and (epochs is not None or not minutes > 0):
             raise UsageError("--minutes takes a number above 0, and the place of --epochs")
         values, values_recipe = _merged(config, options, recipe)
-        path, summary = _start(values, values_recipe, fit=fit and config is None, minutes=minutes, out=out)
+        path, summary = _start(
+            values, values_recipe, fit=fit and config is None, minutes=minutes, out=out, cache_gb=cache_gb
+        )
     if as_json:
         typer.echo(json.dumps({"run": str(path)} | summary))
     else:
@@ -92,7 +101,13 @@ def _merged(
 
 
 def _start(
-    options: dict[str, Any], recipe: dict[str, Any], *, fit: bool, minutes: float | None, out: Path | None
+    options: dict[str, Any],
+    recipe: dict[str, Any],
+    *,
+    fit: bool,
+    minutes: float | None,
+    out: Path | None,
+    cache_gb: float | None,
 ) -> tuple[Path, dict[str, Any]]:
     """Resolve what is asked, say it, and train."""
     from convwright.cli.progress import TrainingBar, counting, say
@@ -109,10 +124,11 @@ def _start(
         wanted = replace(wanted, name=expression)
     path = out or _free_path(f"{expression}-{Path(spec).name}")
     ensure_free(path)
-    opening = {name: options[name] for name in ("resolution", "val_share", "seed") if options.get(name) is not None}
+    asked = ("resolution", "val_share", "max_bad", "seed")
+    opening = {name: options[name] for name in asked if options.get(name) is not None}
     options.pop("resolution")
     with counting() as progress:
-        data = open_dataset(spec, largest=wanted.resolution, progress=progress, **opening)
+        data = open_dataset(spec, largest=wanted.resolution, cache_gb=cache_gb, progress=progress, **opening)
     for line in data.skipped[:5]:
         say(f"skipped {line}")
     if len(data.skipped) > 5:
@@ -126,7 +142,7 @@ def _start(
         return path, run_training(resolved, network, data, path, bar)
 
 
-def _resume(path: Path) -> dict[str, Any]:
+def _resume(path: Path, cache_gb: float | None) -> dict[str, Any]:
     from convwright.cli.progress import TrainingBar, say
     from convwright.training.loop import resume
     from convwright.training.run import Run
@@ -135,10 +151,10 @@ def _resume(path: Path) -> dict[str, Any]:
     if run.finished:
         say(f"{path} has already ended; nothing to do")
     with TrainingBar(run.network.name) as bar:
-        return resume(run, open_run_data(run), bar)
+        return resume(run, open_run_data(run, cache_gb), bar)
 
 
-def open_run_data(run: "Run") -> Any:
+def open_run_data(run: "Run", cache_gb: float | None = None) -> Any:
     """Open the data that a run was trained on, at the same resolution and split."""
     from convwright.cli.progress import counting
     from convwright.data import open_dataset
@@ -150,6 +166,8 @@ def open_run_data(run: "Run") -> Any:
             resolution=config.resolution,
             val_share=config.val_share,
             seed=config.seed,
+            max_bad=config.max_bad,
+            cache_gb=cache_gb,
             progress=progress,
         )
 

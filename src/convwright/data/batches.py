@@ -38,12 +38,13 @@ class Batches:
         return len(self.split) // self.batch_size
 
     def at(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return normalised, augmented images (float32) and their labels."""
+        """Return normalised, augmented images and their labels: int64, or float N x classes where images are mixed."""
         epoch, batch = divmod(step, self.steps_per_epoch)
         rows = self._order_of(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
-        images = self.dataset.normalize(self.split.images[rows])
         generator = torch.Generator().manual_seed(derive(self.seed, "augment", step))
-        return self.augmentation.apply(images, generator), self.split.labels[rows]
+        images = self.dataset.normalize(self.augmentation.distort(self.split.take(rows), generator))
+        images = self.augmentation.apply(images, generator)
+        return self.augmentation.mix(images, self.split.labels[rows], len(self.dataset.classes), generator)
 
     def iterate(self, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
         """Yield (step, images, labels) from ``start`` up to ``stop``, made ahead in another thread."""
@@ -61,8 +62,8 @@ class Batches:
 def evaluation_batches(split: Split, dataset: Dataset, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (images, labels) of the whole split, in order, normalised and otherwise as they are."""
     _check(batch_size)
-    pieces = zip(torch.split(split.images, batch_size), torch.split(split.labels, batch_size), strict=True)
-    return ((dataset.normalize(images), labels) for images, labels in pieces)
+    pieces = torch.split(torch.arange(len(split)), batch_size)
+    return ((dataset.normalize(split.take(rows)), split.labels[rows]) for rows in pieces)
 
 
 def _check(batch_size: int) -> None:

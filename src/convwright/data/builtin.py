@@ -2,7 +2,6 @@
 
 import contextlib
 import gzip
-import os
 import socket
 import sys
 import zlib
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 
+from convwright.data.cache import cache_folder
 from convwright.data.dataset import Parts, Split
 from convwright.data.split import stratified_split
 from convwright.errors import DataError
@@ -71,11 +71,6 @@ def best_at_hand() -> str:
     """Name the best source that needs no network on this machine."""
     here = any(map(_has_fashion_mnist, (DEBIAN_FASHION_MNIST, _cached_fashion_mnist())))
     return "fashion-mnist" if here else "digits"
-
-
-def cache_folder() -> Path:
-    """Return where downloads are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convwright"
 
 
 def _cached_fashion_mnist() -> Path:

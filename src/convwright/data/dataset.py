@@ -1,30 +1,88 @@
-"""A data set in memory: uint8 images, their labels, and the statistics that normalise them."""
+"""A data set: uint8 images in memory or in a mapped file, their labels, and the statistics that normalise them."""
 
 import hashlib
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-CHUNK = 4096  # images handled at a time where a whole split would need a large intermediate
+CHUNK = 1024  # images handled at a time where a whole split would need a large intermediate
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What is known of each image by itself: enough for the fingerprint and the statistics of any choice of them.
+
+    A folder's are kept with its decoded images, so that opening it again need not read a pixel.
+    """
+
+    digests: torch.Tensor
+    """N x 16, uint8: of each image's pixels."""
+    moments: torch.Tensor
+    """N x 2 x C, int64: the sums of the values of each channel and of their squares."""
+
+    @classmethod
+    def of(cls, images: torch.Tensor) -> "Traits":
+        """Work the traits out."""
+        digests = [digest(image) for image in images.contiguous().numpy()]
+        moments = [moments_of(chunk.numpy()) for chunk in torch.split(images, CHUNK)]
+        return cls(
+            torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).view(-1, DIGEST_BYTES),
+            torch.from_numpy(np.concatenate(moments)),
+        )
 
 
 @dataclass(frozen=True)
 class Split:
-    """Square images of one size, with their labels."""
+    """Square images of one size, with their labels: a choice of the rows of a store, which others may share.
 
-    images: torch.Tensor
-    """N x C x H x W, uint8."""
+    The store may be a mapped file that is larger than the memory: `take` reads some of the images, while `images`
+    gathers all of them.
+    """
+
+    store: torch.Tensor
+    """M x C x H x W, uint8; not to be written to."""
     labels: torch.Tensor
     """N, int64."""
+    rows: torch.Tensor | None = None
+    """Where in the store the N images are; None: it holds these, in order."""
+    known: Traits | None = None
+    """Of the N images; None: not worked out yet."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
+    def images(self) -> torch.Tensor:
+        """All images, N x C x H x W, in memory."""
+        return self.store if self.rows is None else self.store.index_select(0, self.rows)
+
+    @property
     def resolution(self) -> int:
         """Height and width of every image."""
-        return self.images.shape[-1]
+        return self.store.shape[-1]
+
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for colour."""
+        return self.store.shape[1]
+
+    def take(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return a copy of the images at these positions of the split."""
+        return self.store.index_select(0, positions if self.rows is None else self.rows[positions])
+
+    def choose(self, positions: torch.Tensor) -> "Split":
+        """Return the split of the samples at these positions, over the same store."""
+        known = self.known and Traits(self.known.digests[positions], self.known.moments[positions])
+        return Split(
+            self.store, self.labels[positions], positions if self.rows is None else self.rows[positions], known
+        )
+
+    def traits(self) -> Traits:
+        """Return what is known of each image, worked out if it must be."""
+        return self.known or Traits.of(self.images)
 
 
 @dataclass(frozen=True)
@@ -61,7 +119,7 @@ class Dataset:
     @property
     def channels(self) -> int:
         """1 for grey images, 3 for colour."""
-        return self.train.images.shape[1]
+        return self.train.channels
 
     @property
     def resolution(self) -> int:
@@ -75,33 +133,28 @@ class Dataset:
         return (images - mean * 255).div_(std * 255)
 
 
-def keep(split: Split, rows: torch.Tensor) -> Split:
-    """Return the split with these rows (ascending) only, in the memory of the one given, which is used up.
-
-    A copy would need twice the memory, and the images may fill more than half of it.
-    """
-    start = 0
-    for chunk in torch.split(rows, CHUNK):
-        split.images[start : start + len(chunk)] = split.images[chunk]
-        start += len(chunk)
-    return Split(split.images[:start], split.labels[rows])
+def digest(image: np.ndarray) -> bytes:
+    """Return a digest of an image's pixels."""
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=DIGEST_BYTES).digest()
 
 
-def channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def moments_of(images: np.ndarray) -> np.ndarray:
+    """Return the sums of values and of squares of each channel: 2 x C for C x H x W, N x 2 x C for a batch."""
+    sums = images.sum((-2, -1), dtype=np.int64)
+    squares = np.square(images, dtype=np.uint16).sum((-2, -1), dtype=np.int64)
+    return np.stack((sums, squares), -2)
+
+
+def channel_statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return each channel's mean and standard deviation on the scale 0 to 1.
 
-    They come from exact counts of the 256 values, so neither order nor rounding plays a part.
+    They come from exact sums of integers, so neither order nor rounding plays a part.
     """
-    counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
-    for chunk in torch.split(images, CHUNK):
-        for channel, values in enumerate(chunk.unbind(1)):
-            counts[channel] += torch.bincount(values.flatten(), minlength=256)
     means, deviations = [], []
-    for histogram in counts.tolist():
-        total = sum(histogram)
-        mean = sum(value * count for value, count in enumerate(histogram)) / total
-        variance = sum((value - mean) ** 2 * count for value, count in enumerate(histogram)) / total
-        means.append(mean / 255)
+    count = len(split) * split.resolution**2
+    for total, squares in split.traits().moments.sum(0).T.tolist():
+        means.append(total / count / 255)
+        variance = (count * squares - total * total) / count**2
         # A channel that is constant has nothing to scale; it must not divide by zero either.
         deviations.append(math.sqrt(variance) / 255 or 1.0)
     return tuple(means), tuple(deviations)
@@ -109,10 +162,10 @@ def channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[f
 
 def fingerprint(classes: tuple[str, ...], *splits: Split | None) -> str:
     """Return a hex digest over all that the splits hold."""
-    digest = hashlib.blake2b(repr(classes).encode("utf-8", "backslashreplace"), digest_size=16)
+    whole = hashlib.blake2b(repr(classes).encode("utf-8", "backslashreplace"), digest_size=DIGEST_BYTES)
     for split in splits:
-        digest.update(repr(None if split is None else tuple(split.images.shape)).encode())
+        whole.update(repr(None if split is None else (len(split), *split.store.shape[1:])).encode())
         if split is not None:
-            for tensor in (split.images, split.labels):
-                digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()
+            for tensor in (split.traits().digests, split.labels):
+                whole.update(tensor.contiguous().numpy().data)
+    return whole.hexdigest()

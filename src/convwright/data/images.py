@@ -4,16 +4,17 @@ import os
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from convwright.errors import ConvwrightError
+
+ORIENTATION = 0x0112  # of EXIF
 
 ImageFile = str | Path | BinaryIO
 
@@ -27,12 +28,21 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What a file says of its image before the pixels are decoded."""
 
     short_side: int
     grey: bool
+
+
+class Facts(NamedTuple):
+    """What is worth knowing of a file before training."""
+
+    width: int
+    height: int
+    mode: str
+    format: str
+    frames: int
 
 
 def read_image(file: ImageFile, resolution: int, channels: int) -> torch.Tensor:
@@ -68,6 +78,16 @@ def read_header(file: ImageFile) -> Header:
     """Return what the file's header says; raise whatever goes wrong."""
     with _open(file) as image:
         return Header(min(image.size), _is_deep(image) or image.mode in ("1", "L", "LA", "La"))
+
+
+def read_facts(file: ImageFile) -> Facts:
+    """Return what the file's header says to a person, the image upright; raise whatever goes wrong."""
+    with _open(file) as image:
+        width, height = image.size
+        with suppress(Exception):  # damaged EXIF data
+            if image.getexif().get(ORIENTATION, 1) > 4:  # lying on its side
+                width, height = height, width
+        return Facts(width, height, image.mode, image.format or "", getattr(image, "n_frames", 1))
 
 
 def reason(error: Exception) -> str:

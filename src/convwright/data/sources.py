@@ -1,7 +1,8 @@
 """From what the user names, a source or a folder, to a data set that is ready to train on."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,13 +10,17 @@ from pathlib import Path
 import torch
 
 from convwright.data.builtin import cifar, digits, fashion_mnist
-from convwright.data.dataset import CHUNK, Dataset, Parts, Split, channel_statistics, fingerprint, keep
+from convwright.data.cache import Cache
+from convwright.data.dataset import CHUNK, Dataset, Parts, Split, channel_statistics, fingerprint
 from convwright.data.folder import read_folder
 from convwright.data.images import printable, reason
 from convwright.data.memory import check_fits
 from convwright.data.split import stratified_split
 from convwright.data.threads import Progress
 from convwright.errors import DataError
+
+MAX_BAD = 0.1
+"""Share of a folder's files that may be unreadable: with more, something is wrong with the whole."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ def open_dataset(
     largest: int = 224,
     val_share: float = 0.1,
     seed: int = 0,
+    max_bad: float = MAX_BAD,
+    cache_gb: float | None = None,
     offline_only: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -52,37 +59,52 @@ def open_dataset(
     ``largest``.
     Where the data has no validation split, a stratified ``val_share`` of the training data, drawn by
     ``seed``, becomes it.
+
+    A folder's decoded images are kept in the user's cache, which takes ``cache_gb`` GB at most (None: as
+    CONVWRIGHT_CACHE_GB says, else 20; 0: no cache). Files that cannot be read are skipped, and named in the data
+    set's ``skipped``; if they are more than the share ``max_bad``, that is a DataError.
     """
     if resolution is not None and resolution < 1:
         raise DataError(f"the resolution must be at least 1 pixel, not {resolution}")
     if not 0 < val_share < 1:
         raise DataError(f"the validation share must lie between 0 and 1, not {val_share:g}")
+    if not 0 <= max_bad <= 1:
+        raise DataError(f"the share of unreadable files must lie between 0 and 1, not {max_bad:g}")
+    cache = Cache.open(cache_gb)
     source = SOURCES.get(spec)
     if source is not None:
         data = _at_resolution(source.read(offline_only), resolution)
     else:
-        data = _read_folder(spec, resolution, largest, progress)
-    train, val = (data.train, data.val) if data.val is not None else _hold_out(data.train, val_share, seed)
-    mean, std = channel_statistics(train.images)
+        with existing_folder(spec) as root:
+            data = read_folder(root, resolution, largest, cache=cache, max_bad=max_bad, progress=progress)
+    train, val = _with_traits(data.train), data.val and _with_traits(data.val)
+    test = data.test and _with_traits(data.test)
+    if val is None:
+        kept, held = stratified_split(train.labels, val_share, seed)
+        train, val = train.choose(kept), train.choose(held)
+    mean, std = channel_statistics(train)
     return Dataset(
         name=spec,
         classes=data.classes,
         train=train,
         val=val,
-        test=data.test,
+        test=test,
         mean=mean,
         std=std,
-        fingerprint=fingerprint(data.classes, train, val, data.test),
+        fingerprint=fingerprint(data.classes, train, val, test),
         skipped=data.skipped,
         default_flip=source is None or source.flip,
     )
 
 
-def _read_folder(spec: str, resolution: int | None, largest: int, progress: Progress | None) -> Parts:
+@contextmanager
+def existing_folder(spec: str) -> Iterator[Path]:
+    """Give the folder that the user names; DataError if there is none, or if the system refuses it."""
     root = Path(spec).expanduser()
     try:
         if spec and root.is_dir():  # "" would be the current folder
-            return read_folder(root, resolution, largest, progress)
+            yield root
+            return
         exists = bool(spec) and root.exists()
     except OSError as error:
         raise DataError(f"cannot read {printable(spec)}: {reason(error)}") from error
@@ -103,20 +125,17 @@ def _at_resolution(data: Parts, resolution: int | None) -> Parts:
     if resolution is None or resolution == data.train.resolution:
         return data
     train, test = data.train, data.test
-    check_fits(len(train) + len(test or ()), train.images.shape[1], resolution)
+    check_fits(len(train) + len(test or ()), train.channels, resolution)
     return replace(data, train=_resize(train, resolution), test=None if test is None else _resize(test, resolution))
 
 
 def _resize(split: Split, resolution: int) -> Split:
-    count, channels = split.images.shape[:2]
-    resized = torch.empty(count, channels, resolution, resolution, dtype=torch.uint8)
+    resized = torch.empty(len(split), split.channels, resolution, resolution, dtype=torch.uint8)
     for source, target in zip(torch.split(split.images, CHUNK), torch.split(resized, CHUNK), strict=True):
         target.copy_(torch.nn.functional.interpolate(source, size=resolution, mode="bicubic", antialias=True))
     return Split(resized, split.labels)
 
 
-def _hold_out(train: Split, share: float, seed: int) -> tuple[Split, Split]:
-    """Split a validation part off."""
-    kept, held = stratified_split(train.labels, share, seed)
-    val = Split(train.images[held], train.labels[held])
-    return keep(train, kept), val
+def _with_traits(split: Split) -> Split:
+    """Work out once what fingerprint and statistics both need."""
+    return replace(split, known=split.traits())

@@ -61,15 +61,13 @@ def prefetch(items: Iterable[Item], ahead: int) -> Iterator[Item]:
 
 def in_threads(
     work: Callable[[Item], Result], items: Sequence[Item], progress: Progress | None, doing: str
-) -> list[Result]:
-    """Return ``work(item)`` for each item, in order. An interrupt drops what has not begun."""
-    results: list[Result] = []
+) -> Iterator[Result]:
+    """Yield ``work(item)`` for each item, in order. An interrupt drops what has not begun."""
     pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="data")
     try:
-        for result in pool.map(work, items):
-            results.append(result)
+        for done, result in enumerate(pool.map(work, items), 1):
+            yield result
             if progress is not None:
-                progress(len(results), len(items), doing)
+                progress(done, len(items), doing)
     finally:
         pool.shutdown(cancel_futures=True)
-    return results

@@ -33,6 +33,14 @@ class Recipe(BaseModel):
     """Pixels of padding for random crops."""
     flip: bool = False
     """Mirror half of the training images."""
+    randaugment: int = Field(0, ge=0, le=30)
+    """Magnitude of two random operations on each image; 0: none."""
+    erasing: float = Field(0.0, ge=0, le=1)
+    """Share of the images of which a rectangle is erased."""
+    mixup: float = Field(0.0, ge=0)
+    """Mix each image with another, by a share from Beta(mixup, mixup); 0: no."""
+    cutmix: float = Field(0.0, ge=0)
+    """Paste a rectangle of another image, its area from Beta(cutmix, cutmix); with mixup, one of both a batch."""
 
 
 class TrainConfig(BaseModel):
@@ -50,6 +58,8 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(128, gt=0)
     seed: int = 0
     val_share: float = Field(0.1, gt=0, lt=1)
+    max_bad: float = Field(0.1, ge=0, le=1)
+    """Share of a folder's files that may be unreadable."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     recipe: Recipe = Recipe()
 

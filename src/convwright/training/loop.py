@@ -3,7 +3,7 @@ ends in the same weights."""
 
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +212,7 @@ class Trainer:
 
 def training_batches(config: TrainConfig, data: Dataset) -> Batches:
     """Return the batches that a configuration trains on."""
-    augmentation = Augmentation(crop=config.recipe.crop, flip=config.recipe.flip)
+    augmentation = Augmentation(**config.recipe.model_dump(include={each.name for each in fields(Augmentation)}))
     return Batches(data.train, data, config.batch_size, config.seed, augmentation)
 
 

@@ -54,4 +54,5 @@ class Learner:
         if self.recipe.clip_norm:
             self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.recipe.clip_norm)
         self.optimizer.step()
-        return value, int((logits.detach().argmax(1) == labels).sum())
+        likeliest = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed images
+        return value, int((logits.detach().argmax(1) == likeliest).sum())
