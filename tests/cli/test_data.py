@@ -86,7 +86,8 @@ def test_a_page_that_needs_nothing_else(messy, convwright, tmp_path):
     text = page.read_text(encoding="utf-8")
     assert text.count("<img ") == 12 + 11 + 4  # one of the dogs that were chosen cannot be read
     assert 'src="data:image/png;base64,' in text
-    assert "http" not in text
+    assert "http:" not in text
+    assert "https:" not in text
     assert "<b>&cats" not in text
     assert "&lt;b&gt;&amp;cats" in text
 

@@ -21,7 +21,7 @@ def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "digits"
     data = open_dataset("digits")
     recipe = {"crop": 1, "flip": True}
-    config, network = plan(data, cw.network("cifar_resnet8|scale:w=0.25"), recipe=recipe, epochs=1)
+    config, network = plan(data, cw.network("cifar_resnet8|scale:w=0.25"), recipe=recipe, epochs=3)
     train(config, network, data, path)
     return path
 

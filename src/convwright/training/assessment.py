@@ -76,5 +76,5 @@ def in_channels(part: Split, channels: int) -> Split:
     if channels == 1:
         weights = torch.tensor(LUMA).view(1, 3, 1, 1)
         grey = [(some * weights).sum(1, keepdim=True).round().to(torch.uint8) for some in part.images.split(CHUNK)]
-        return replace(part, images=torch.cat(grey))
-    return replace(part, images=part.images.expand(-1, channels, -1, -1))
+        return Split(torch.cat(grey), part.labels)
+    return Split(part.images.expand(-1, channels, -1, -1), part.labels)

@@ -66,7 +66,7 @@ class Predictor:
                 return error
 
         with quiet():
-            return in_threads(work, images, None, "")
+            return list(in_threads(work, images, None, ""))
 
     @torch.no_grad()
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
