@@ -75,7 +75,7 @@ def test_everything_as_text(messy, convwright):
     words = " ".join(answer.out.split())
     assert "1 image is in more than one split" in words
     assert "test has no images of wolves" in words
-    assert "cats has 7.8 times the training images of wolves" in words
+    assert "the largest class, cats, has 7.8 times the training images of wolves" in words
 
 
 def test_a_page_that_needs_nothing_else(messy, convwright, tmp_path):

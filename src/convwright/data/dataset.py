@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 CHUNK = 1024  # images handled at a time where a whole split would need a large intermediate
+CACHED_VALUES = 2**19
 DIGEST_BYTES = 16
 
 
@@ -128,9 +129,17 @@ class Dataset:
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
         """Turn uint8 images into floats of mean 0 and standard deviation 1 in each channel."""
-        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
-        return (images - mean * 255).div_(std * 255)
+        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1) * 255
+        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1) * 255
+        if images.device.type != "cpu":
+            return (images - mean).div_(std)
+        # Most of the time would go into the first touch of new memory: numpy asks the system for huge pages, torch
+        # does not. What remains is quickest on a few images at a time, while they are in the processor's cache.
+        normal = torch.from_numpy(np.empty(images.shape, np.float32))
+        few = max(1, CACHED_VALUES // max(1, images[:1].numel()))
+        for part, target in zip(images.split(few), normal.split(few), strict=True):
+            target.copy_(part).sub_(mean).div_(std)
+        return normal
 
 
 def digest(image: np.ndarray) -> bytes:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from convwright.data.cache import Cache, CacheFullError
 from convwright.data.dataset import digest, moments_of
-from convwright.data.images import Header, decode, printable, quiet, read_header, reason
+from convwright.data.images import Header, decode, printable, quiet, read_header, reason, reason_of
 from convwright.data.journal import Journal, Stamp, stamp_of
 from convwright.data.memory import check_fits
 from convwright.data.shelf import FileShelf, MemoryShelf, Shape, Shelf, ShelfError
@@ -192,8 +192,7 @@ class Reader:
             except ShelfError:
                 raise
             except Exception as error:  # Pillow raises nearly anything on damaged files
-                broken_link = isinstance(error, FileNotFoundError) and path.is_symlink()
-                why = "a broken link" if broken_link else reason(error)
+                why = reason_of(path, error)
                 lasting = not (isinstance(error, MemoryError) or getattr(error, "errno", None))
             return Outcome(path, f"{printable(path.relative_to(self.root))}: {why}", lasting)
 

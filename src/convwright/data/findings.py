@@ -97,16 +97,20 @@ def _counts(survey: Survey) -> Iterator[Problem]:
     for split in survey.splits:
         absent = [name for name, count in zip(survey.classes, survey.counts[split], strict=True) if not count]
         if absent:
-            yield Problem("absent", f"{split} has no images of {_some(absent)}", tuple(absent))
+            yield Problem(
+                "absent", f"{split} has no images of {_some(absent)}", tuple(absent) if len(absent) > NAMED else ()
+            )
     train = survey.counts["train"]
     few = [f"{name}: {count:,}" for name, count in zip(survey.classes, train, strict=True) if 0 < count < FEW]
     if few:
         subject = "1 class has" if len(few) == 1 else f"{len(few):,} classes have"
-        yield Problem("few", f"{subject} fewer than {FEW} training images ({_some(few)})", tuple(few))
+        yield Problem(
+            "few", f"{subject} fewer than {FEW} training images ({_some(few)})", tuple(few) if len(few) > NAMED else ()
+        )
     ratio = imbalance(survey)
     if ratio is not None and ratio >= UNBALANCED:
         most, least = (survey.classes[train.index(pick(filter(None, train)))] for pick in (max, min))
-        yield Problem("imbalance", f"{most} has {ratio:.1f} times the training images of {least}")
+        yield Problem("imbalance", f"the largest class, {most}, has {ratio:.1f} times the training images of {least}")
 
 
 def imbalance(survey: Survey) -> float | None:
@@ -124,6 +128,11 @@ def _animations(survey: Survey) -> Iterator[Problem]:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "")
+
+
+def _beyond(names: list[str]) -> tuple[str, ...]:
+    """Return all names where the sentence leaves some out."""
+    return tuple(names) if len(names) > NAMED else ()
 
 
 def measures(survey: Survey) -> dict[str, Spread]:

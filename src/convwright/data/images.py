@@ -107,6 +107,11 @@ def reason(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def reason_of(path: Path, error: Exception) -> str:
+    """Say in a few words why a file could not be read."""
+    return "a broken link" if isinstance(error, FileNotFoundError) and path.is_symlink() else reason(error)
+
+
 def printable(name: object) -> str:
     """Return a file's name as text of one line, whatever bytes it is made of."""
     text = os.fsencode(str(name)).decode("utf-8", "backslashreplace")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from convwright.data.dataset import Parts, Split
-from convwright.data.images import Facts, decode, printable, quiet, read_facts, reason
+from convwright.data.images import Facts, decode, printable, quiet, read_facts, reason_of
 from convwright.data.layout import Found, find
 from convwright.data.sources import SOURCES, existing_folder
 from convwright.data.threads import Progress, in_threads
@@ -85,7 +85,7 @@ def _survey_folder(spec: str, root: Path, progress: Progress | None) -> Survey:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "blake2b").digest()
         except Exception as error:  # Pillow raises nearly anything on damaged files
-            return f"{name}: {'a broken link' if path.is_symlink() and not path.exists() else reason(error)}"
+            return f"{name}: {reason_of(path, error)}"
         return Seen(name, split, label, facts, digest, pixels if shown else None)
 
     results = list(in_threads(look, work, progress, "looking at images"))
