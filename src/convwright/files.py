@@ -24,8 +24,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except Exception as error:  # writers of torch and safetensors have errors of their own for a full disk
+    except BaseException as error:  # writers of torch and safetensors have errors of their own for a full disk
         with suppress(OSError):  # there may be no such folder
             temporary.unlink()
+        if not isinstance(error, Exception):
+            raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
         raise ConvwrightError(f"{path} could not be written: {reason}") from None

@@ -63,7 +63,7 @@ def test_order_of_layers(block: Block, placement: str, expected: str) -> None:
         (BasicBlock(16), "identity", "add.shortcut.se.scale"),
         (DenseLayer(4), "standard", "new.se.scale"),
         (DenseLayer(4), "pre", "new.se.scale"),
-        (DenseLayer(4), "identity", "branch1.scale"),
+        (DenseLayer(4), "identity", "se.scale"),
     ],
 )
 def test_branch_of_the_gate(block: Block, placement: str, path: str) -> None:

@@ -27,6 +27,8 @@ class Outcome:
 def convwright(monkeypatch, capsys):
     """Call as convwright("show", "resnet18"); gives the exit status and what was printed."""
 
+    monkeypatch.setenv("COLUMNS", "120")  # what is shown must not depend on who runs the tests
+
     def run(*arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["convwright", *map(str, arguments)])
         capsys.readouterr()

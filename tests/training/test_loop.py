@@ -1,5 +1,9 @@
 """Training on real images (scikit-learn's digits): it learns, and is a function of configuration and step."""
 
+import math
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -7,10 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 import convwright as cw
-from convwright.data import open_dataset
-from convwright.errors import RunError
+from convwright.data import Batches, open_dataset
+from convwright.errors import RunError, UsageError
+from convwright.training import run as run_files
 from convwright.training.interrupt import Interrupted
-from convwright.training.loop import Reporter, Trainer, resume, train
+from convwright.training.loop import Reporter, Trainer, resume, train, validation_period
 from convwright.training.pace import epochs_within
 from convwright.training.plan import default_batch_size, plan
 from convwright.training.run import DataFacts, Run
@@ -56,20 +61,58 @@ def test_a_network_of_each_family_learns_digits(digits, tmp_path):
 def test_stopped_and_resumed_at_any_step_ends_in_the_same_weights(digits, tmp_path):
     config, network = plan(digits, cw.network(NOISY), epochs=0.5)
     train(config, network, digits, tmp_path / "whole")
-    expected = load_file(tmp_path / "whole" / "model.safetensors")
+    expected = last_state(tmp_path / "whole")
     for step in (1, 7, 12):
         path = tmp_path / f"stopped-{step}"
         with pytest.raises(Interrupted, match=f"step {step} of 20.*--resume"):
             train(config, network, digits, path, StopAfter(step))
         assert not (path / "summary.json").exists()
         resume(Run.open(path), digits)
-        weights = load_file(path / "model.safetensors")
-        assert all(torch.equal(weights[name], expected[name]) for name in expected)
-        assert _without_times(Run.open(path).metrics) == _without_times(Run.open(tmp_path / "whole").metrics)
+        assert_same(last_state(path), expected)
+        assert (path / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
 
 
-def _without_times(rows):
-    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
+def test_killed_at_any_moment_and_resumed_ends_in_the_same_state(optimizer, tmp_path):
+    train_digits = [sys.executable, "-m", "convwright", "train", "--data", "digits", "--network", "cifar_seresnet8"]
+    options = ["--epochs", "2", "--optimizer", optimizer, "--lr", "0.002"]
+    subprocess.run([*train_digits, *options, "--out", tmp_path / "whole"], check=True, capture_output=True)
+    process = subprocess.Popen([*train_digits, *options, "--out", tmp_path / "killed"], stderr=subprocess.DEVNULL)
+    while not (tmp_path / "killed" / "metrics.csv").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed" / "summary.json").exists()
+    subprocess.run([*train_digits[:4], "--resume", tmp_path / "killed"], check=True, capture_output=True)
+    assert_same(last_state(tmp_path / "killed"), last_state(tmp_path / "whole"))
+
+
+def last_state(path):
+    """Weights, optimizer and progress at the end of a run, less what the clock says."""
+    state = Run.open(path).load_checkpoint()
+    progress = state["progress"]
+    clock = ("seconds", "seconds_since", "images_per_second")
+    for row in (progress, *progress["rows"]):
+        for name in clock:
+            row.pop(name, None)
+    return state
+
+
+def assert_same(one, other):
+    assert type(one) is type(other)
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for name in one:
+            assert_same(one[name], other[name])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for left, right in zip(one, other, strict=True):
+            assert_same(left, right)
+    else:
+        assert one == other
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(digits, tmp_path):
@@ -97,11 +140,21 @@ def test_the_seed_decides(digits, tmp_path):
 
 
 def test_short_runs_are_validated_within_their_epochs(digits, tmp_path):
-    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.5)
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.75)
     train(config, network, digits, tmp_path / "run")
     rows = Run.open(tmp_path / "run").metrics
-    assert [row["step"] for row in rows] == [4, 8, 12, 16, 20]
-    assert rows[-1]["epoch"] == 0.5
+    assert [row["step"] for row in rows] == [10, 20, 30]
+    assert rows[-1]["epoch"] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("epochs", "validations"), [(0.05, 1), (0.25, 1), (0.5, 2), (1, 4), (2, 5), (5, 5), (7.5, 8), (20, 20)]
+)
+def test_validation_stays_cheap_beside_training(digits, epochs, validations):
+    batches = Batches(digits.train, digits, 32)
+    steps = round(epochs * batches.steps_per_epoch)
+    period = validation_period(steps, batches, val_images=143)
+    assert math.ceil(steps / period) == validations
 
 
 def test_changed_data_is_not_resumed(digits, tmp_path):
@@ -157,3 +210,27 @@ def test_a_failed_run_leaves_no_partial_files(digits, tmp_path, monkeypatch):
     with pytest.raises(Exception, match=r"checkpoints.* could not be written: No space left on device"):
         train(config, network, digits, tmp_path / "run")
     assert not list(Path(tmp_path).rglob("*.partial"))
+
+
+def test_a_kill_while_a_run_is_created_leaves_nothing_in_the_way(digits, tmp_path, monkeypatch):
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.1)
+    written = run_files.write_text
+
+    def killed(path, text):
+        if path.name == "data.json":
+            raise KeyboardInterrupt
+        written(path, text)
+
+    monkeypatch.setattr(run_files, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, network, digits, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    monkeypatch.undo()
+    train(config, network, digits, tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_batches_too_small_to_normalise_are_told(digits, tmp_path):
+    config, network = plan(digits, cw.network("resnet18"), fit=False, epochs=0.1, batch_size=1)
+    with pytest.raises(UsageError, match="batches of 1 are too small"):
+        train(config, network, digits, tmp_path / "run")

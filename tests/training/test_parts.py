@@ -55,6 +55,7 @@ def test_configuration_round_trips_through_yaml(tmp_path):
     ("change", "message"),
     [
         ({"epochs": 0}, "epochs: .*greater than 0, not 0"),
+        ({"epochs": float("inf")}, "epochs: .*finite"),
         ({"epochs": "many"}, "epochs: .*valid number.*not 'many'"),
         ({"epoch": 3}, "epoch: .*not permitted"),
         ({"recipe": {"optimizer": "adam"}}, "recipe.optimizer: .*'sgd'.*not 'adam'"),
@@ -128,6 +129,7 @@ def test_what_a_directory_lacks_to_be_a_run_is_named(run, name):
     ("name", "text"),
     [
         ("classes.json", "{"),
+        ("classes.json", '["0", "1"]'),
         ("data.json", "[]"),
         ("data.json", '{"mean": 1}'),
         ("network.json", '{"type": "Network"}'),
@@ -140,6 +142,19 @@ def test_damaged_files_of_a_run_are_told(run, name, text):
     with pytest.raises(UsageError) as error:
         Run.open(run.path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_a_damaged_summary_is_told(run, text):
+    (run.path / "summary.json").write_text(text)
+    with pytest.raises(RunError, match=r"summary\.json.*--resume"):
+        _ = run.summary
+
+
+def test_damaged_metrics_are_told(run):
+    (run.path / "metrics.csv").write_text("epoch,step\n1,two\n")
+    with pytest.raises(RunError, match=r"metrics\.csv"):
+        _ = run.metrics
 
 
 def test_no_run_at_all(tmp_path):

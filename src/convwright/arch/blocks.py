@@ -95,7 +95,7 @@ class Block(Node):
 def residual(
     body: Layer, shortcut: Layer, se: SE | None, channels: int, out: int, *, after: Layer | None = None
 ) -> Layer:
-    """Add a shortcut to a body, with squeeze-and-excitation in any of its four places (SENet, Figure 5).
+    """Add a shortcut to a body, with squeeze-and-excitation in any of its four places (SENet, section 6.5).
 
     channels, out: maps that enter and leave; after: what follows the sum (ResNet's ReLU).
     """

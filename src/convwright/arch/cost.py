@@ -266,7 +266,7 @@ class _Counter:
                     held, keep = held + _size(before), False
         return shape, same
 
-    def _branches(self, join: Add | Concat, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
+    def _concat(self, join: Concat, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
         outputs: list[Shape] = []
         made, uses_input = 0, False
         for index, part in enumerate(join.parts):
@@ -275,15 +275,34 @@ class _Counter:
             outputs.append(output)
             uses_input |= same
             made += 0 if same else _size(output)
-        output = _joined(join, outputs)
-        live = held + made + (_size(shape) if keep or uses_input else 0)
-        if isinstance(join, Add):
-            work = Work(output, elementwise=(len(outputs) - 1) * _size(output))
-            live += 0 if made else _size(output)  # the sum overwrites a branch's output
-        else:
-            work = Work(output)
-            live += _size(output)
-        self._note(join, shape, work, live)
+        output = _concatenated(outputs)
+        live = held + made + (_size(shape) if keep or uses_input else 0) + _size(output)
+        self._note(join, shape, Work(output), live)
+        return output, False
+
+    def _sum(self, join: Add, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
+        """Add each branch as soon as it has run; the sum overwrites what nothing else reads."""
+        outputs: list[Shape] = []
+        size, total, live = _size(shape), 0, 0
+        waiting = False  # the input is the sum so far: only identities have been met
+        for index, part in enumerate(join.parts):
+            more = index < len(join.parts) - 1
+            output, same = self.visit(part, shape, keep or more or waiting, held + total)
+            outputs.append(output)
+            if index:
+                new = 0 if same else _size(output)
+                if not (total or new):  # the input added to itself
+                    new = _size(output) if keep or more else 0
+                reads_input = keep or more or same or waiting
+                live = max(live, held + total + new + (size if reads_input else 0))
+                total = total or new
+                waiting = waiting and not total
+            elif same:
+                waiting = True
+            else:
+                total = _size(output)
+        output = _same(outputs)
+        self._note(join, shape, Work(output, elementwise=(len(outputs) - 1) * _size(output)), live)
         return output, False
 
     def _gate(self, gate: Gate, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
@@ -306,8 +325,8 @@ class _Counter:
 _VISIT: dict[type[Layer], Callable[[_Counter, Any, Shape, bool, int], tuple[Shape, bool]]] = {
     Identity: _Counter._identity,
     Seq: _Counter._sequence,
-    Add: _Counter._branches,
-    Concat: _Counter._branches,
+    Add: _Counter._sum,
+    Concat: _Counter._concat,
     Gate: _Counter._gate,
 }
 
@@ -320,15 +339,17 @@ def _size(shape: Shape) -> int:
     return shape[0] * shape[1] * shape[2]
 
 
-def _joined(join: Add | Concat, shapes: list[Shape]) -> Shape:
-    first = shapes[0]
-    if isinstance(join, Add):
-        if any(shape != first for shape in shapes):
-            raise NetworkError(f"branches of a sum differ in shape: {', '.join(map(str, shapes))}")
-        return first
-    if any(shape[1:] != first[1:] for shape in shapes):
+def _same(shapes: list[Shape]) -> Shape:
+    if any(shape != shapes[0] for shape in shapes):
+        raise NetworkError(f"branches of a sum differ in shape: {', '.join(map(str, shapes))}")
+    return shapes[0]
+
+
+def _concatenated(shapes: list[Shape]) -> Shape:
+    _, height, width = shapes[0]
+    if any(shape[1:] != (height, width) for shape in shapes):
         raise NetworkError(f"branches to concatenate differ in size: {', '.join(map(str, shapes))}")
-    return (sum(shape[0] for shape in shapes), first[1], first[2])
+    return (sum(shape[0] for shape in shapes), height, width)
 
 
 def _conv(conv: Conv, shape: Shape, _: int) -> Work:

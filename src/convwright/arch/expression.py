@@ -3,8 +3,10 @@
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from convwright.arch import operators, registry
+from convwright.arch.cost import cost
 from convwright.arch.network import Network
 from convwright.errors import NetworkError
 
@@ -40,6 +42,22 @@ def apply(network: Network, operation: str) -> Network:
         forms = "; ".join(OPERATORS[key].form for key in near)
         raise NetworkError(f"unknown operator {name.strip()!r} in {operation!r}; known: {forms}")
     return operator.apply(network, **_options(operator, operation, rest))
+
+
+def load_network(path: Path) -> Network:
+    """Read a network's JSON from a file, as a run directory holds it. NetworkError says what is wrong with it."""
+    try:
+        loaded = Network.from_json_text(path.read_text(encoding="utf-8"))
+        cost(loaded)  # meets what the types of dataclasses do not hold: a width of "64"
+    except OSError as error:
+        raise NetworkError(f"{path} cannot be read: {error.strerror or error}") from None
+    except NetworkError as error:
+        raise NetworkError(f"{path}: {error}") from None
+    except (UnicodeDecodeError, RecursionError):
+        raise NetworkError(f"{path}: not a network in JSON") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise NetworkError(f"{path}: a field of the network has a value that cannot be: {error}") from None
+    return loaded
 
 
 def _options(operator: Operator, operation: str, text: str) -> dict[str, object]:

@@ -212,9 +212,9 @@ class Concat(Combinator):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """`identity` and `new` for a dense layer, else `branch1`, `branch2`, ..."""
-        if len(self.parts) == 2 and isinstance(self.parts[0], Identity):
-            return ("identity", "new")
+        """`identity` (or `se`, where it is gated) and `new` for a dense layer, else `branch1`, `branch2`, ..."""
+        if len(self.parts) == 2 and isinstance(self.parts[0], Identity | Gate):
+            return (self.parts[0].kind, "new")
         return branch_names(self.parts)
 
 

@@ -80,7 +80,8 @@ class Network(Node):
     channels: int = 3
     classes: int = 1000
     stochastic_depth: float = 0.0
-    """Rate at which the last block's residual branch is skipped in training; earlier ones linearly less."""
+    """Rate at which residual branches are skipped in training: 0 in the first block, and linearly more up to
+    this rate just after the last."""
     init: str = "he"
     """How weights start: "he" or "efficientnet" (see `convwright.modules.init`)."""
     papers: tuple[Paper, ...] = field(default=(), compare=False)

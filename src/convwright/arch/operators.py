@@ -54,16 +54,24 @@ def recalibrate(
     network: Network,
     reduction: float | None = 16,
     *,
+    placement: str | None = None,
     stages: Sequence[int | str] | None = None,
-    **options: object,
+    least: int | None = None,
+    act: str | None = None,
+    gate: str | None = None,
+    of: str | None = None,
 ) -> Network:
     """Put squeeze-and-excitation into the blocks of the chosen stages, or with reduction None take it out.
 
-    stages: names or numbers (1 is the first stage of repeatable blocks); all by default. options: the other
-    fields of `SE`: placement, least, act, gate, of. What the block held before is replaced. Raises
-    NetworkError where a chosen stage has no place for it.
+    stages: names or numbers (1 is the first stage of repeatable blocks); all by default. The other options are
+    fields of `SE`. What the block held before is replaced. A block without a shortcut holds nothing in the
+    identity placement. Raises NetworkError where a chosen stage has no place for it.
     """
-    se = None if reduction is None else SE(reduction, **options)  # type: ignore[arg-type]
+    fields = {"placement": placement, "least": least, "act": act, "gate": gate, "of": of}
+    given = {name: value for name, value in fields.items() if value is not None}
+    if reduction is None and given:
+        raise NetworkError(f"without squeeze-and-excitation there is no {next(iter(given))} to choose")
+    se = None if reduction is None else SE(reduction, **given)  # type: ignore[arg-type]
     chosen = chosen_stages(network, stages)
     able = [stage.name for stage in network.stages if stage.block.gateable]
     if not able:

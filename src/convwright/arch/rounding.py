@@ -1,6 +1,7 @@
 """The published EfficientNet rule for widths and depths that scaling made fractional.
 
-Widths go to the nearest multiple of 8, but never below 90 % of what was asked; depths are rounded up.
+Widths go to the nearest multiple of 8, but never below 90 % of what was asked; depths are rounded up. A width
+that is no multiple of 8 to begin with (DenseNet's growth rate 12) moves in steps of its own power of two.
 """
 
 import math

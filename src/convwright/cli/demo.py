@@ -10,7 +10,10 @@ import typer
 from convwright.errors import UsageError
 
 if TYPE_CHECKING:
+    from convwright.arch import Network
+    from convwright.data import Dataset
     from convwright.report import Entry
+    from convwright.training.config import TrainConfig
 
 
 class Contestant(NamedTuple):
@@ -19,12 +22,14 @@ class Contestant(NamedTuple):
     title: str
     folder: str
     expression: str
+    least: int
+    """Pixels that the last map's side keeps: each network is fitted so as to learn much in a minute."""
 
 
 CONTESTANTS = (
-    Contestant("DenseNet-BC", "densenet-bc", "densenet_bc_l22_k12"),
-    Contestant("SE-ResNet", "se-resnet", "cifar_seresnet8"),
-    Contestant("EfficientNet", "efficientnet", "efficientnet_b0|scale:d=0.5,w=0.25"),
+    Contestant("DenseNet-BC", "densenet-bc", "densenet121|scale:d=0.34,w=0.375", 1),
+    Contestant("SE-ResNet", "se-resnet", "cifar_seresnet8", 4),
+    Contestant("EfficientNet", "efficientnet", "efficientnet_b0|scale:d=0.3,w=0.25", 2),
 )
 MOST_EPOCHS = 20
 """Small data is learnt long before the time is over."""
@@ -43,7 +48,7 @@ def demo(
     """Train a DenseNet-BC, an SE-ResNet and a small EfficientNet on real images, and compare them on a page."""
     if not minutes > 0:
         raise UsageError(f"--minutes takes a number above 0, not {minutes:g}")
-    from convwright.cli.progress import errors
+    from convwright.cli.progress import say
     from convwright.data import best_at_hand
     from convwright.report import write_page
 
@@ -57,19 +62,17 @@ def demo(
     else:
         _print_table(map(_row, entries))
         typer.echo(f"the page with learning curves and accuracy against MACs: {page}")
-    errors.print(f"try: convwright show {CONTESTANTS[0].expression}", markup=False, soft_wrap=True)
+    say(f"try: convwright show '{CONTESTANTS[0].expression}'")
 
 
 def _trained(contestant: Contestant, spec: str, path: Path, minutes: float) -> "Entry":
     """Train a contestant, go on with an interrupted run, or take the one that has ended."""
-    from convwright.arch import network
     from convwright.cli.evaluate import evaluate_run
-    from convwright.cli.progress import TrainingBar, counting, errors
+    from convwright.cli.progress import TrainingBar, counting, say
     from convwright.data import open_dataset
     from convwright.report import Entry
     from convwright.training.loop import resume, train
     from convwright.training.pace import epochs_within
-    from convwright.training.plan import plan
     from convwright.training.run import Run
 
     with counting() as progress:
@@ -77,18 +80,26 @@ def _trained(contestant: Contestant, spec: str, path: Path, minutes: float) -> "
     with TrainingBar(contestant.title) as bar:
         if (path / "config.yaml").exists():
             run = Run.open(path)
-            if run.config.data != spec:
-                raise UsageError(f"{path} holds a run on {run.config.data}; give another --out")
-            errors.print(f"{contestant.title}: {'taken from' if run.finished else 'going on in'} {path}", markup=False)
+            config, fitted = _planned(contestant, images)
+            if (run.config.data, run.network) != (config.data, fitted):
+                raise UsageError(f"{path} holds a run of {run.network.name} on {run.config.data}; give another --out")
+            say(f"{contestant.title}: {'taken from' if run.finished else 'going on in'} {path}")
             resume(run, images, bar)
         else:
-            config, fitted = plan(images, network(contestant.expression))
-            errors.print(f"{contestant.title}: measuring how fast this machine trains {fitted.name}", markup=False)
+            config, fitted = _planned(contestant, images)
+            say(f"{contestant.title}: measuring how fast this machine trains {fitted.name}")
             epochs = epochs_within(minutes, config, fitted, images, MOST_EPOCHS)
             train(config.model_copy(update={"epochs": epochs}), fitted, images, path, bar)
             run = Run.open(path)
     split, result = evaluate_run(run)
     return Entry(contestant.title, run, result.accuracy, result.interval, result.images, split)
+
+
+def _planned(contestant: Contestant, images: "Dataset") -> "tuple[TrainConfig, Network]":
+    from convwright.arch import fit_resolution, network
+    from convwright.training.plan import plan
+
+    return plan(images, fit_resolution(network(contestant.expression), images.resolution, contestant.least))
 
 
 def _row(entry: "Entry") -> dict[str, Any]:

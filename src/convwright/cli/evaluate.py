@@ -1,69 +1,168 @@
 """`convwright evaluate`: how good a run's network is on images that it was not trained on."""
 
+import csv
+import io
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convwright.cli.scores import as_json as scores_as_json
+from convwright.cli.scores import as_text
 from convwright.errors import UsageError
 
 if TYPE_CHECKING:
-    from convwright.training.evaluation import Evaluation
+    import torch
+
+    from convwright.data import Dataset, Split
+    from convwright.training.metrics import Measures
     from convwright.training.run import Run
+    from convwright.training.views import View
+
+SPLITS = ("test", "val", "train", "all")
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     split: Annotated[
-        str | None, typer.Option(help="test, val or train; by default test, or val where the data has no test split.")
+        str | None,
+        typer.Option(
+            help="test, val, train or all; by default test. Where there is no test split: val, or all of --data."
+        ),
     ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Another folder or source with the same classes, matched by name.")
+    ] = None,
+    tta: Annotated[
+        bool,
+        typer.Option(
+            "--tta", help="Average over the image shifted and mirrored, as far as in training (test-time augmentation)."
+        ),
+    ] = False,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Write label, prediction and its probability of each image to this CSV file.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure accuracy, with its 95 % confidence interval, on the test images."""
-    if split not in (None, "test", "val", "train"):
-        raise UsageError(f"--split is test, val or train, not {split!r}")
+    """Measure accuracy, with its 95 % confidence interval, on the test images; then class by class."""
+    if split not in (None, *SPLITS):
+        raise UsageError(f"--split is {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, not {split!r}")
+    if predictions is not None and not predictions.parent.is_dir():
+        raise UsageError(f"--predictions {predictions}: there is no folder {predictions.parent}")
     from convwright.training.run import Run
+    from convwright.training.views import AS_IT_IS, views_of
 
     opened = Run.open(run)
-    split, result = evaluate_run(opened, split)
-    low, high = result.interval
+    views = views_of(opened.config.recipe) if tta else AS_IT_IS
+    name, result = evaluate_run(opened, split, data=data, views=views, device=device, predictions=predictions)
     if as_json:
-        facts: dict[str, Any] = {"run": str(run), "network": opened.network.name, "split": split}
-        facts |= {"accuracy": result.accuracy, "interval": [low, high], "loss": result.loss, "images": result.images}
+        facts: dict[str, Any] = {"run": str(run), "network": opened.network.name, "data": data or opened.config.data}
+        facts |= {"split": name, "views": list(map(str, views))} | scores_as_json(result, opened.classes)
         typer.echo(json.dumps(facts))
-    else:
-        typer.echo(
-            f"{opened.network.name}: accuracy {result.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) "
-            f"on {result.images:,} {split} images, loss {result.loss:.4f}"
-        )
+        return
+    low, high = result.interval
+    which = f"{'' if name == 'all' else name + ' '}images" + (f" of {data}" if data else "")
+    typer.echo(
+        f"{opened.network.name}: accuracy {result.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) "
+        f"on {result.images:,} {which}, loss {result.loss:.4f}"
+    )
+    if len(views) > 1:
+        typer.echo(f"averaged over {len(views)} views of each image: {', '.join(map(str, views))}")
+    elif tta:
+        typer.echo("--tta changes nothing: the run was trained without crops and mirror images")
+    typer.echo(as_text(result, opened.classes))
 
 
-def evaluate_run(run: "Run", split: str | None = None) -> tuple[str, "Evaluation"]:
-    """Evaluate a run's best weights on a split of its data; return the split's name and the result."""
+def evaluate_run(
+    run: "Run",
+    split: str | None = None,
+    *,
+    data: str | None = None,
+    views: "Sequence[View] | None" = None,
+    device: str = "auto",
+    predictions: Path | None = None,
+) -> tuple[str, "Measures"]:
+    """Evaluate a run's best weights on a split of its data, or of other data; return the split's name too."""
     from convwright.cli.progress import counting
-    from convwright.cli.train import open_run_data
-    from convwright.data import evaluation_batches
-    from convwright.training.evaluation import evaluate
-    from convwright.training.loop import EVALUATION_BATCH
+    from convwright.training.assessment import assess
     from convwright.training.predictor import load
+    from convwright.training.views import AS_IT_IS
 
-    predictor = load(run.path)
-    data = open_run_data(run)
-    splits = {"test": data.test, "val": data.val, "train": data.train}
-    name = split or ("test" if data.test is not None else "val")
-    chosen = splits[name]
-    if chosen is None:
-        raise UsageError(f"{run.config.data} has no test split; evaluate on --split val")
-    if data.classes != run.classes:
-        raise UsageError(f"{run.config.data} no longer has the classes that {run.path} was trained on")
-    done = 0
+    predictor = load(run.path, device)
+    images = _open(run, data)
+    name = split or ("test" if images.test is not None else "all" if data else "val")
+    parts = _parts(images, name)
+    _warn(run, images, name, other=data is not None)
+    record = _Record(parts, predictor.classes) if predictions else None
+    done, total = 0, sum(map(len, parts.values()))
     with counting() as progress:
 
-        def count(images: int) -> None:
+        def after_batch(logits: "torch.Tensor", labels: "torch.Tensor") -> None:
             nonlocal done
-            done += images
-            progress(done, len(chosen), f"evaluating on {name} images")
+            done += len(labels)
+            progress(done, total, f"evaluating on {name} images")
+            if record:
+                record.add(logits, labels)
 
-        batches = evaluation_batches(chosen, data, EVALUATION_BATCH)
-        return name, evaluate(predictor.module, batches, predictor.device, after_batch=count)
+        result = assess(predictor, images, list(parts.values()), views=views or AS_IT_IS, after_batch=after_batch)
+    if record and predictions:
+        record.write(predictions)
+    return name, result
+
+
+def _open(run: "Run", spec: str | None) -> "Dataset":
+    """Open the run's data, or other data in the same way."""
+    from convwright.cli.train import open_run_data
+
+    asked = run if spec is None else replace(run, config=run.config.model_copy(update={"data": spec}))
+    return open_run_data(asked)
+
+
+def _parts(data: "Dataset", split: str) -> "dict[str, Split]":
+    """Return the images of a split, or of all. UsageError if there are none."""
+    splits = {"test": data.test, "val": data.val, "train": data.train}
+    chosen = {name: part for name, part in splits.items() if part is not None and split in (name, "all")}
+    if not chosen:
+        raise UsageError(f"{data.name} has no test split; evaluate on --split val")
+    return chosen
+
+
+def _warn(run: "Run", data: "Dataset", split: str, *, other: bool) -> None:
+    """Say what makes the figures mean something else than one would think."""
+    from convwright.cli.progress import errors
+
+    def say(line: str) -> None:
+        errors.print(line, markup=False, soft_wrap=True)
+
+    if data.skipped:
+        say(f"{len(data.skipped)} of the files could not be read; the first is {data.skipped[0]}")
+    if not other and split != "test" and data.fingerprint != run.data.fingerprint:
+        say(f"{data.name} has changed since training: the network may have been trained on some of these images")
+
+
+class _Record:
+    """What the network answered for each image, one line of CSV each."""
+
+    def __init__(self, parts: "dict[str, Split]", classes: Sequence[str]) -> None:
+        self.classes = classes
+        self.places = ((split, number) for split, part in parts.items() for number in range(len(part)))
+        self.text = io.StringIO(newline="")
+        self.writer = csv.writer(self.text, lineterminator="\n")
+        self.writer.writerow(("split", "image", "label", "prediction", "probability"))
+
+    def add(self, logits: "torch.Tensor", labels: "torch.Tensor") -> None:
+        """Take the next batch."""
+        best = logits.softmax(1).max(1)
+        for label, index, probability in zip(labels.tolist(), best.indices.tolist(), best.values.tolist(), strict=True):
+            row = (*next(self.places), self.classes[label], self.classes[index], f"{probability:.6g}")
+            self.writer.writerow(row)
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        from convwright.files import write_text
+
+        write_text(path, self.text.getvalue())

@@ -37,6 +37,12 @@ class _StoppedError(ConvwrightError):
     exit_status = 130  # 128 + SIGINT, as shells report it
 
 
+def _stopped(interruption: KeyboardInterrupt) -> _StoppedError:
+    error = _StoppedError(str(interruption) or "interrupted")
+    error.exit_status = getattr(interruption, "exit_status", _StoppedError.exit_status)
+    return error
+
+
 class _PipeClosedError(ConvwrightError):
     exit_status = 141  # 128 + SIGPIPE
 
@@ -48,7 +54,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interruption:
-            raise _StoppedError(str(interruption) or "interrupted") from None
+            raise _stopped(interruption) from None
         except BrokenPipeError:
             raise _PipeClosedError from None
 

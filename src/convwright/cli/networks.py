@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from convwright.arch import Network, cost, expression
-from convwright.errors import NetworkError
+from convwright.arch import Network, expression
+from convwright.arch.expression import load_network
 
 FILE = "network.json"
 """What a run directory calls its network."""
@@ -29,22 +29,6 @@ def _is_place(name: str, path: Path) -> bool:
     """A folder called ``resnet50`` does not hide the network, unless it is a run or written as a path."""
     written_as_path = "/" in name or os.sep in name
     return path.suffix == ".json" or (path / FILE).is_file() or (written_as_path and path.exists())
-
-
-def load_network(path: Path) -> Network:
-    """Read a network's JSON from a file. NetworkError says what is wrong with it."""
-    try:
-        network = Network.from_json_text(path.read_text(encoding="utf-8"))
-        cost(network)  # meets what the types of dataclasses do not hold: a width of "64"
-    except OSError as error:
-        raise NetworkError(f"{path} cannot be read: {error.strerror or error}") from None
-    except NetworkError as error:
-        raise NetworkError(f"{path}: {error}") from None
-    except (UnicodeDecodeError, RecursionError):
-        raise NetworkError(f"{path}: not a network in JSON") from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise NetworkError(f"{path}: a field of the network has a value that cannot be: {error}") from None
-    return network
 
 
 def published(network: Network, *, untold: str = "") -> str:

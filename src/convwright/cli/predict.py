@@ -1,50 +1,150 @@
 """`convwright predict`: what is in an image."""
 
+import csv
+import io
 import json
+import os
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convwright.cli.inputs import Inputs, find_images, name_of
 from convwright.errors import ConvwrightError, UsageError
 
 if TYPE_CHECKING:
-    from convwright.training.predictor import Prediction
+    import torch
 
-BATCH = 64
+    from convwright.training.predictor import Prediction, Predictor
+
+READ_AHEAD = 2
+"""Batches decoded while the network is busy with the one before."""
+
+Row = Callable[[str, "Prediction"], str]
+"""Writes one image's name and answer as text."""
 
 
 def predict(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE]...", help="Files, folders (at any depth), quoted patterns such as 'a/**/*.png', or -."
+        ),
+    ] = None,
+    files_from: Annotated[
+        str | None, typer.Option(help="A file, or -, that lists more: one name a line, or ended by NUL.")
+    ] = None,
     top: Annotated[int, typer.Option(help="How many classes to name for each image.")] = 3,
+    batch_size: Annotated[int, typer.Option(help="Images at once.")] = 64,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line and image.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line an image.")] = False,
 ) -> None:
     """Name the likeliest classes of images. A file that cannot be read is told, and the rest goes on."""
-    if top < 1:
-        raise UsageError(f"--top is 1 or more, not {top}")
+    for option, value in (("--top", top), ("--batch-size", batch_size)):
+        if value < 1:
+            raise UsageError(f"{option} is 1 or more, not {value}")
+    if as_json and as_csv:
+        raise UsageError("--json and --csv exclude each other")
     from convwright.training.predictor import load
 
-    predictor = load(run)
-    failed = 0
-    for start in range(0, len(images), BATCH):
-        paths, pixels = [], []
-        for path in images[start : start + BATCH]:
-            try:
-                pixels.append(predictor.read(path))
-                paths.append(path)
-            except ConvwrightError as error:
-                failed += 1
-                typer.echo(f"convwright: {error}", err=True)
-        for path, prediction in zip(paths, predictor.predict(pixels, top), strict=True):
-            typer.echo(_line(path, prediction, as_json))
-    if failed:
-        raise ConvwrightError(f"{failed} of {len(images)} images could not be read")
+    predictor = load(run, device)
+    inputs = find_images(images or [], files_from)
+    for trouble in inputs.troubles:
+        typer.echo(f"convwright: {trouble}", err=True)
+    top = min(top, len(predictor.classes))
+    header, row = _csv(top) if as_csv else ("", _json) if as_json else _text(inputs, predictor.classes, top)
+    failed = _answer(predictor, inputs, top, batch_size, header, row)
+    told = [f"{failed} of {len(inputs.files)} images could not be read"] * bool(failed)
+    told += [f"{len(inputs.troubles)} of the names led to no image"] * bool(inputs.troubles)
+    if told:
+        raise ConvwrightError("; ".join(told))
 
 
-def _line(path: Path, prediction: "Prediction", as_json: bool) -> str:
-    ranked = list(zip(prediction.classes, prediction.probabilities, strict=True))
-    if as_json:
-        found = [{"class": name, "probability": probability} for name, probability in ranked]
-        return json.dumps({"file": str(path), "predictions": found}, ensure_ascii=False)
-    return f"{path}: " + ", ".join(f"{name} {probability:.1%}" for name, probability in ranked)
+def _answer(predictor: "Predictor", inputs: Inputs, top: int, batch_size: int, header: str, row: Row) -> int:
+    """Print an answer for each image as soon as its batch is done; return how many could not be read."""
+    from convwright.cli.progress import counting
+
+    # Taken before the bar begins, which would lead what is printed to standard error.
+    out, total, done, failed = sys.stdout, len(inputs.files), 0, 0
+    out.write(header)
+    with ExitStack() as stack:
+        # On a terminal the answers themselves tell how far it is.
+        progress = stack.enter_context(counting()) if total > batch_size and not out.isatty() else None
+        for names, results in stack.enter_context(closing(_read_ahead(predictor, inputs, batch_size))):
+            good = [pixels for pixels in results if not isinstance(pixels, ConvwrightError)]
+            answers = iter(predictor.rank(good, top))
+            for name, result in zip(names, results, strict=True):
+                if isinstance(result, ConvwrightError):
+                    failed += 1
+                    typer.echo(f"convwright: {result}", err=True)
+                else:
+                    out.write(row(name, next(answers)) + "\n")
+            out.flush()
+            done += len(names)
+            if progress:
+                progress(done, total, "predicting")
+    return failed
+
+
+def _read_ahead(
+    predictor: "Predictor", inputs: Inputs, size: int
+) -> Generator[tuple[list[str], list["torch.Tensor | ConvwrightError"]], None, None]:
+    """Yield the names and the pixels (or errors) of each batch, decoded in threads while the last is in use."""
+    from convwright.data.threads import prefetch
+
+    batches = (inputs.files[start : start + size] for start in range(0, len(inputs.files), size))
+    yield from prefetch(((list(map(name_of, batch)), predictor.read_all(batch)) for batch in batches), READ_AHEAD)
+
+
+def _unbroken(name: str) -> str:
+    """Return a name for formats that quote line breaks themselves; bytes that are no text are spelt out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _json(name: str, prediction: "Prediction") -> str:
+    ranked = zip(prediction.classes, prediction.probabilities, strict=True)
+    found = [{"class": label, "probability": probability} for label, probability in ranked]
+    return json.dumps({"file": _unbroken(name), "predictions": found}, ensure_ascii=False)
+
+
+def _csv(top: int) -> tuple[str, Row]:
+    def line(cells: list[object]) -> str:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="").writerow(cells)
+        return text.getvalue()
+
+    def row(name: str, prediction: "Prediction") -> str:
+        cells: list[object] = [_unbroken(name)]
+        for label, probability in zip(prediction.classes, prediction.probabilities, strict=True):
+            cells += [label, f"{probability:.6g}"]
+        return line(cells)
+
+    titles = [f"{title}_{rank}" for rank in range(1, top + 1) for title in ("class", "probability")]
+    return line(["file", *titles]) + "\n", row
+
+
+def _text(inputs: Inputs, classes: tuple[str, ...], top: int) -> tuple[str, Row]:
+    """Columns for people at a terminal, plain lines for a pipe."""
+    from convwright.cli.table import emphasised
+    from convwright.data.images import printable
+
+    if not sys.stdout.isatty():
+        return "", lambda name, prediction: f"{printable(name)}: " + ", ".join(_shares(prediction, 0))
+
+    wide = max(4, *(len(printable(name_of(file))) for file in inputs.files))
+    across = max(map(len, classes))
+    header = emphasised("file".ljust(wide) + "  " + "  ".join(["class".ljust(across) + "  share "] * top).rstrip())
+    return header + "\n", lambda name, prediction: "  ".join(
+        [printable(name).ljust(wide), *_shares(prediction, across)]
+    )
+
+
+def _shares(prediction: "Prediction", wide: int) -> Iterator[str]:
+    """Each class and its probability, in columns where a width is given."""
+    for label, probability in zip(prediction.classes, prediction.probabilities, strict=True):
+        yield f"{label:<{wide}}  {probability:6.1%}" if wide else f"{label} {probability:.1%}"

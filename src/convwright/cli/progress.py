@@ -14,6 +14,11 @@ errors = Console(stderr=True, highlight=False)
 """Progress goes to standard error, so that results can be piped."""
 
 
+def say(text: str) -> None:
+    """Print a line of progress as it is: not wrapped, and with no markup read into file names."""
+    errors.print(text, markup=False, soft_wrap=True)
+
+
 class ImagesPerSecond(ProgressColumn):
     """Speed of training over the last seconds."""
 
@@ -58,6 +63,7 @@ class TrainingBar(Reporter):
             f"{self.name}: epoch {row['epoch']:.4g}, step {row['step']:.0f}: "
             f"training loss {row['train_loss']:.4f}, validation loss {row['val_loss']:.4f}, "
             f"accuracy {row['val_accuracy']:.2%}, {row['images_per_second']:,.0f} images/s",
+            markup=False,
             soft_wrap=True,
         )
 

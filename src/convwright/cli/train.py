@@ -41,7 +41,7 @@ def train(
     cache_gb: Annotated[
         float | None, typer.Option(help="Most that decoded images may take on disk, 20 by default; 0: keep none.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed.")] = None,
+    precision: Annotated[str | None, typer.Option(help="32-true or bf16-mixed.")] = None,
     fit: Annotated[bool, typer.Option(help="Drop the network's early strides for small images.")] = True,
     config: Annotated[Path | None, typer.Option(help="Repeat a run by its config.yaml; other options win.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run where it stopped.")] = None,
@@ -110,7 +110,7 @@ def _start(
     cache_gb: float | None,
 ) -> tuple[Path, dict[str, Any]]:
     """Resolve what is asked, say it, and train."""
-    from convwright.cli.progress import TrainingBar, counting, errors
+    from convwright.cli.progress import TrainingBar, counting, say
     from convwright.data import best_at_hand, open_dataset
     from convwright.training.loop import train as run_training
     from convwright.training.pace import epochs_within
@@ -130,26 +130,26 @@ def _start(
     with counting() as progress:
         data = open_dataset(spec, largest=wanted.resolution, cache_gb=cache_gb, progress=progress, **opening)
     for line in data.skipped[:5]:
-        errors.print(f"skipped {line}", markup=False, soft_wrap=True)
+        say(f"skipped {line}")
     if len(data.skipped) > 5:
-        errors.print(f"and {len(data.skipped) - 5} more that could not be read", soft_wrap=True)
+        say(f"and {len(data.skipped) - 5} more that could not be read")
     resolved, network = plan(data, wanted, fit=fit, recipe=recipe, **options)
     if minutes is not None:
-        errors.print("measuring how fast this machine trains the network ...")
+        say("measuring how fast this machine trains the network ...")
         resolved = resolved.model_copy(update={"epochs": epochs_within(minutes, resolved, network, data)})
-    errors.print(_described(data, network, resolved), markup=False, soft_wrap=True)
+    say(_described(data, network, resolved))
     with TrainingBar(network.name) as bar:
         return path, run_training(resolved, network, data, path, bar)
 
 
 def _resume(path: Path, cache_gb: float | None) -> dict[str, Any]:
-    from convwright.cli.progress import TrainingBar, errors
+    from convwright.cli.progress import TrainingBar, say
     from convwright.training.loop import resume
     from convwright.training.run import Run
 
     run = Run.open(path)
     if run.finished:
-        errors.print(f"{path} has already ended; nothing to do", markup=False, soft_wrap=True)
+        say(f"{path} has already ended; nothing to do")
     with TrainingBar(run.network.name) as bar:
         return resume(run, open_run_data(run, cache_gb), bar)
 

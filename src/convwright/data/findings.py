@@ -97,16 +97,12 @@ def _counts(survey: Survey) -> Iterator[Problem]:
     for split in survey.splits:
         absent = [name for name, count in zip(survey.classes, survey.counts[split], strict=True) if not count]
         if absent:
-            yield Problem(
-                "absent", f"{split} has no images of {_some(absent)}", tuple(absent) if len(absent) > NAMED else ()
-            )
+            yield Problem("absent", f"{split} has no images of {_some(absent)}", _beyond(absent))
     train = survey.counts["train"]
     few = [f"{name}: {count:,}" for name, count in zip(survey.classes, train, strict=True) if 0 < count < FEW]
     if few:
         subject = "1 class has" if len(few) == 1 else f"{len(few):,} classes have"
-        yield Problem(
-            "few", f"{subject} fewer than {FEW} training images ({_some(few)})", tuple(few) if len(few) > NAMED else ()
-        )
+        yield Problem("few", f"{subject} fewer than {FEW} training images ({_some(few)})", _beyond(few))
     ratio = imbalance(survey)
     if ratio is not None and ratio >= UNBALANCED:
         most, least = (survey.classes[train.index(pick(filter(None, train)))] for pick in (max, min))

@@ -63,9 +63,14 @@ def decode(file: ImageFile, resolution: int, channels: int) -> np.ndarray:
     with _open(file) as image:
         # JPEGs can be decoded at a fraction of their size; twice the target leaves the resize its quality.
         image.draft(image.mode, (2 * resolution, 2 * resolution))
-        image.load()
-        upright = _flat(_upright(image), channels)
-        square = ImageOps.fit(upright, (resolution, resolution), method=Image.Resampling.BICUBIC)
+        return fitted(image, resolution, channels)
+
+
+def fitted(image: Image.Image, resolution: int, channels: int) -> np.ndarray:
+    """Return the pixels of an opened image as ``read_image`` does; raise whatever goes wrong."""
+    image.load()
+    upright = _flat(_upright(image), channels)
+    square = ImageOps.fit(upright, (resolution, resolution), method=Image.Resampling.BICUBIC)
     return np.atleast_3d(np.array(square)).transpose(2, 0, 1)
 
 

@@ -11,6 +11,7 @@ from convwright.arch.cost import cost
 from convwright.arch.network import Network
 from convwright.arch.operators import at
 from convwright.arch.shapes import Shape, conv_padding, conv_shape, pool_shape
+from convwright.errors import NetworkError
 from convwright.modules import joints
 from convwright.modules.init import initialise
 
@@ -49,7 +50,13 @@ def build(
     with torch.device("meta"):  # torch's own initialisation would draw from the global generator
         module = _Builder(network).run()
     if device.type != "meta":
-        module.to_empty(device=device)
+        try:
+            module.to_empty(device=device)
+        except (RuntimeError, MemoryError):  # torch's allocator, before the system runs out
+            weights = sum(weight.numel() * weight.element_size() for weight in module.parameters())
+            raise NetworkError(
+                f"{network.name}: its weights take {weights / 1e9:,.1f} GB, more than there is"
+            ) from None
         initialise(module, network.init, seed)
     return module
 

@@ -12,7 +12,7 @@ from convwright.errors import UsageError
 class Recipe(BaseModel):
     """How weights are learnt. Rates are for the resolved batch size."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     optimizer: Literal["sgd", "adamw", "rmsprop"] = "sgd"
     learning_rate: float = Field(0.1, gt=0)
@@ -46,7 +46,7 @@ class Recipe(BaseModel):
 class TrainConfig(BaseModel):
     """A resolved, re-runnable configuration: ``convwright train --config config.yaml`` repeats the run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: str
     """A folder, or the name of a source."""
@@ -60,7 +60,7 @@ class TrainConfig(BaseModel):
     val_share: float = Field(0.1, gt=0, lt=1)
     max_bad: float = Field(0.1, ge=0, le=1)
     """Share of a folder's files that may be unreadable."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     recipe: Recipe = Recipe()
 
     def to_yaml(self) -> str:

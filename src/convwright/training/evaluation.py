@@ -1,11 +1,14 @@
-"""How good a network is on a split of its data."""
+"""How good a network is on a split of its data: the few figures that training watches."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+from convwright.training.views import AS_IT_IS, View
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,6 @@ class Evaluation:
         return wilson(round(self.accuracy * self.images), self.images)
 
 
-@torch.no_grad()
 def evaluate(
     module: nn.Module,
     batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
@@ -34,21 +36,44 @@ def evaluate(
 
     after_batch is told the number of images of each batch done. The module's mode is restored.
     """
-    training = module.training
-    module.eval()
     correct, loss, images = 0, 0.0, 0
-    try:
-        for batch, labels in batches:
-            logits = module(batch.to(device)).float()
-            labels = labels.to(device)
+    with closing(outputs(module, batches, device)) as results:
+        for logits, labels in results:
             loss += nn.functional.cross_entropy(logits, labels, reduction="sum").item()
             correct += int((logits.argmax(1) == labels).sum())
             images += len(labels)
             if after_batch:
                 after_batch(len(labels))
+    return Evaluation(correct / images, loss / images, images)
+
+
+@torch.no_grad()
+def outputs(
+    module: nn.Module,
+    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    device: torch.device | str = "cpu",
+    views: Sequence[View] = AS_IT_IS,
+) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
+    """Yield (logits, labels) of each batch, in evaluation mode, which ends when the generator is closed.
+
+    Of several views, the logits are the logarithms of their mean probabilities.
+    """
+    training = module.training
+    module.eval()
+    try:
+        for images, labels in batches:
+            yield averaged(module, images.to(device), views), labels.to(device)
     finally:
         module.train(training)
-    return Evaluation(correct / images, loss / images, images)
+
+
+def averaged(module: nn.Module, images: torch.Tensor, views: Sequence[View]) -> torch.Tensor:
+    """Return a module's float32 logits for normalised images, their probabilities averaged over the views."""
+    if len(views) == 1:
+        return module(views[0].of(images)).float()
+    # In logarithms, so that the least likely classes keep a finite loss.
+    seen = torch.stack([module(view.of(images)).float().log_softmax(1) for view in views])
+    return seen.logsumexp(0) - math.log(len(views))
 
 
 def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
@@ -57,4 +82,5 @@ def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, flo
     spread = z * math.sqrt(share * (1 - share) / trials + (z / trials) ** 2 / 4)
     scale = 1 / (1 + z * z / trials)
     middle = share + z * z / (2 * trials)
-    return max(0.0, scale * (middle - spread)), min(1.0, scale * (middle + spread))
+    # Rounding must not push a share of 0 or 1 out of its own interval.
+    return max(0.0, min(share, scale * (middle - spread))), min(1.0, max(share, scale * (middle + spread)))

@@ -9,12 +9,17 @@ from typing import Self
 class Interrupted(KeyboardInterrupt):
     """The user, or the system, asked a run to stop; its text says how to go on."""
 
+    def __init__(self, text: str, number: int = signal.SIGINT) -> None:
+        super().__init__(text)
+        self.exit_status = 128 + number  # as shells report a signal
+
 
 class StopSignal:
     """A context in which the first signal only sets `requested`; a second one interrupts at once."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested = 0
+        """Number of the signal that came, 0 while none has."""
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
@@ -32,4 +37,4 @@ class StopSignal:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
             raise KeyboardInterrupt
-        self.requested = True
+        self.requested = number

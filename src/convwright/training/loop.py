@@ -23,8 +23,10 @@ from convwright.weights import save_weights
 
 EVALUATION_BATCH = 256
 SECONDS_BETWEEN_CHECKPOINTS = 300.0
-FEWEST_VALIDATIONS = 5
-"""A run of few epochs is validated within them, so that its learning curve is one."""
+WANTED_VALIDATIONS = 5
+"""A run of few epochs is validated within them, so that its learning curve is one ..."""
+TRAINED_PER_VALIDATED = 2
+"""... but for each image that is validated, at least so many are trained on."""
 
 
 class Reporter:
@@ -104,7 +106,7 @@ class Trainer:
         self.learner = Learner(config, run.network)
         self.batches = training_batches(config, data)
         self.steps = max(1, round(config.epochs * self.batches.steps_per_epoch))
-        self.period = min(self.batches.steps_per_epoch, math.ceil(self.steps / FEWEST_VALIDATIONS))
+        self.period = validation_period(self.steps, self.batches, len(data.val))
         self.progress = Progress()
         self.saved_at = time.monotonic()
         if state := run.load_checkpoint():
@@ -127,7 +129,8 @@ class Trainer:
     def _train_until(self, end: int, stop: StopSignal) -> None:
         self.learner.module.train()
         started = time.monotonic()
-        for step, images, labels in self.batches.iterate(self.progress.step, end):
+        for step in range(self.progress.step, end):
+            images, labels = self.batches.at(step)
             try:
                 loss, correct = self.learner.learn(images, labels, step, self.steps)
             except DivergedError as error:
@@ -172,7 +175,8 @@ class Trainer:
             self._save()
             raise Interrupted(
                 f"interrupted at step {self.progress.step} of {self.steps}, nothing is lost; "
-                f"go on with: convwright train --resume {self.run.path}"
+                f"go on with: convwright train --resume {self.run.path}",
+                stop.requested,
             )
 
     def _save(self) -> None:
@@ -200,6 +204,8 @@ class Trainer:
             "val_loss": best["val_loss"],
             "val_images": len(self.data.val),
             "train_seconds": round(progress.seconds, 2),
+            "device": str(self.learner.fabric.device),
+            "threads": torch.get_num_threads(),
             "versions": {"convwright": convwright.__version__, "torch": torch.__version__},
         }
 
@@ -208,6 +214,13 @@ def training_batches(config: TrainConfig, data: Dataset) -> Batches:
     """Return the batches that a configuration trains on."""
     augmentation = Augmentation(**config.recipe.model_dump(include={each.name for each in fields(Augmentation)}))
     return Batches(data.train, data, config.batch_size, config.seed, augmentation)
+
+
+def validation_period(steps: int, batches: Batches, val_images: int) -> int:
+    """Return the number of steps from one validation to the next: an epoch, or less in a run of few epochs."""
+    affordable = steps * batches.batch_size // (TRAINED_PER_VALIDATED * val_images)
+    wanted = max(1, min(WANTED_VALIDATIONS, affordable))
+    return min(batches.steps_per_epoch, math.ceil(steps / wanted))
 
 
 def _quality(row: dict[str, float]) -> tuple[float, float]:

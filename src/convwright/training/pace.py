@@ -1,5 +1,6 @@
 """How many epochs fit into the minutes at hand, on this machine."""
 
+import math
 import time
 from itertools import islice
 from statistics import median
@@ -8,7 +9,7 @@ from convwright.arch import Network
 from convwright.data import Dataset, evaluation_batches
 from convwright.training.config import TrainConfig
 from convwright.training.evaluation import evaluate
-from convwright.training.loop import EVALUATION_BATCH, FEWEST_VALIDATIONS, training_batches
+from convwright.training.loop import EVALUATION_BATCH, training_batches, validation_period
 from convwright.training.step import Learner
 
 WARM_UP_STEPS, MEASURED_STEPS, MEASURED_BATCHES = 4, 20, 2
@@ -24,20 +25,25 @@ def epochs_within(minutes: float, config: TrainConfig, network: Network, data: D
     learner = Learner(config, network)
     batches = training_batches(config, data)
     steps = batches.steps_per_epoch
-    taken = []
-    for step, images, labels in batches.iterate(0, WARM_UP_STEPS + MEASURED_STEPS):
+    times = []
+    for step in range(WARM_UP_STEPS + MEASURED_STEPS):
         started = time.monotonic()
-        learner.learn(images, labels, step, steps=10**6)
-        taken.append(time.monotonic() - started)
-    step_seconds = median(taken[WARM_UP_STEPS:])
+        learner.learn(*batches.at(step), step, steps=10**6)
+        times.append(time.monotonic() - started)
+    step_seconds = median(times[WARM_UP_STEPS:])
 
     started = time.monotonic()
     sample = islice(evaluation_batches(data.val, data, EVALUATION_BATCH), MEASURED_BATCHES)
     seen = evaluate(learner.module, sample, learner.fabric.device).images
     validation_seconds = (time.monotonic() - started) * len(data.val) / seen
 
+    def seconds(epochs: float) -> float:
+        taken = max(1, round(epochs * steps))
+        validations = math.ceil(taken / validation_period(taken, batches, len(data.val)))
+        return taken * step_seconds + validations * validation_seconds
+
     budget = 60 * minutes * (1 - RESERVE)
-    epochs = budget / (steps * step_seconds + validation_seconds)
-    if epochs < FEWEST_VALIDATIONS:  # the loop validates so often even within few epochs
-        epochs = (budget - FEWEST_VALIDATIONS * validation_seconds) / (steps * step_seconds)
-    return round(min(most, max(epochs, 1 / steps)), 4)
+    epochs = min(most, budget / (steps * step_seconds))
+    while seconds(epochs) > budget and epochs * steps > 1:
+        epochs *= 0.98
+    return round(max(epochs, 1 / steps), 4)

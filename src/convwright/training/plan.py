@@ -1,9 +1,10 @@
 """From what the user asked to a resolved configuration: sensible values for all that was left open."""
 
+from pathlib import Path
 from typing import Any
 
 from convwright.arch import Network, at, fit_resolution
-from convwright.data import Dataset
+from convwright.data import SOURCES, Dataset
 from convwright.training.config import TrainConfig, checked
 
 LARGEST_BATCH = 128
@@ -24,10 +25,12 @@ def plan(
 ) -> tuple[TrainConfig, Network]:
     """Resolve options (fields of `TrainConfig`; None means open) for a data set.
 
-    fit: drop the network's early strides where the images are small. Returns the configuration and the network
-    with the data's resolution, channels and classes. Raises NetworkError and UsageError.
+    fit: drop the network's early strides where the images are smaller than those that it is made for. Returns
+    the configuration and the network with the data's resolution, channels and classes. Raises NetworkError and
+    UsageError.
     """
-    chosen = fit_resolution(network, data.resolution) if fit else at(network, resolution=data.resolution)
+    fits = network.resolution == data.resolution  # made for it, or fitted by the user's own measure
+    chosen = fit_resolution(network, data.resolution) if fit and not fits else at(network, resolution=data.resolution)
     chosen = at(chosen, channels=data.channels, classes=len(data.classes))
     given = {name: value for name, value in options.items() if value is not None}
     batch_size = given.setdefault("batch_size", min(default_batch_size(len(data.train)), len(data.train)))
@@ -38,6 +41,12 @@ def plan(
     if "learning_rate" not in recipe and recipe.get("optimizer", "sgd") == "sgd" and isinstance(batch_size, int):
         recipe["learning_rate"] = 0.1 * batch_size / LARGEST_BATCH
     config = checked(
-        {"data": data.name, "network": chosen.name, "resolution": data.resolution, "recipe": recipe} | given
+        {"data": _found_again(data.name), "network": chosen.name, "resolution": data.resolution, "recipe": recipe}
+        | given
     )
     return config, chosen
+
+
+def _found_again(spec: str) -> str:
+    """A folder's absolute path, so that a run can be evaluated and repeated from anywhere."""
+    return spec if spec in SOURCES else str(Path(spec).expanduser().absolute())

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from convwright.arch import Network
+from convwright.arch.expression import load_network
 from convwright.data import Dataset
 from convwright.errors import ConvwrightError, RunError
 from convwright.files import write_atomically, write_text
@@ -60,18 +62,26 @@ class Run:
         path = self.path / "metrics.csv"
         if not path.exists():
             return []
-        with path.open(newline="", encoding="utf-8") as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"{path}: not a run's metrics: {error}") from None
 
     @property
     def summary(self) -> dict[str, Any]:
         """What came out; RunError if the run has not ended."""
         try:
-            return json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+            summary = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{self.path / 'summary.json'}: damaged ({error}); remove it and --resume the run") from None
         except FileNotFoundError:
             raise RunError(
                 f"{self.path}: the run has not ended; go on with it: convwright train --resume {self.path}"
             ) from None
+        if not isinstance(summary, dict) or "val_accuracy" not in summary:
+            raise RunError(f"{self.path / 'summary.json'}: not a run's summary; remove it and --resume the run")
+        return summary
 
     @property
     def finished(self) -> bool:
@@ -84,14 +94,17 @@ class Run:
     ) -> "Run":
         """Make a new run directory. RunError if something is in the way."""
         ensure_free(path)
+        partial = path.with_name(f".{path.name}.partial")  # takes its name when it is whole: no kill leaves half a run
         try:
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(partial, ignore_errors=True)
+            (partial / "checkpoints").mkdir(parents=True)
+            write_text(partial / "config.yaml", config.to_yaml())
+            write_text(partial / "network.json", network.to_json_text() + "\n")
+            write_text(partial / "data.json", json.dumps(vars(data), indent=1) + "\n")
+            write_text(partial / "classes.json", json.dumps(classes, indent=1, ensure_ascii=False) + "\n")
+            partial.replace(path)
         except OSError as error:
             raise ConvwrightError(f"{path}: the run directory could not be made: {error.strerror}") from None
-        write_text(path / "config.yaml", config.to_yaml())
-        write_text(path / "network.json", network.to_json_text() + "\n")
-        write_text(path / "data.json", json.dumps(vars(data), indent=1) + "\n")
-        write_text(path / "classes.json", json.dumps(classes, indent=1, ensure_ascii=False) + "\n")
         return cls(path, config, network, classes, data)
 
     @classmethod
@@ -109,8 +122,10 @@ class Run:
             data = DataFacts(**facts)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunError(f"{path}: classes.json or data.json is damaged: {error}") from None
-        text = (path / "network.json").read_text(encoding="utf-8", errors="replace")
-        return cls(path, TrainConfig.from_yaml(path / "config.yaml"), Network.from_json_text(text), classes, data)
+        network = load_network(path / "network.json")
+        if len(classes) != network.classes:
+            raise RunError(f"{path}: classes.json names {len(classes)} classes, and the network has {network.classes}")
+        return cls(path, TrainConfig.from_yaml(path / "config.yaml"), network, classes, data)
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replace metrics.csv by these rows."""
@@ -133,6 +148,8 @@ class Run:
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the newest state that can be read, with a warning for each damaged one; None if there is none."""
+        for stale in (self.path / "checkpoints").glob("*.partial"):  # what a kill left in the middle of writing
+            stale.unlink(missing_ok=True)
         for path in self._checkpoints():
             try:
                 return torch.load(path, map_location="cpu", weights_only=True)

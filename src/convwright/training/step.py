@@ -5,7 +5,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from convwright.arch import Network
-from convwright.errors import ConvwrightError
+from convwright.errors import ConvwrightError, UsageError
 from convwright.modules import build
 from convwright.seeds import derive
 from convwright.training.config import TrainConfig
@@ -22,6 +22,8 @@ class Learner:
     def __init__(self, config: TrainConfig, network: Network) -> None:
         self.config, self.recipe = config, config.recipe
         self.fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)
+        # On a GPU too, the same step must give the same weights.
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
         self.network = build(network, seed=derive(config.seed, "init"))
         for part in self.network.modules():
             if isinstance(part, nn.BatchNorm2d) and self.recipe.norm_momentum is not None:
@@ -40,7 +42,10 @@ class Learner:
             group["lr"] = learning_rate(self.recipe, step, steps)
         images, labels = self.fabric.to_device((images.to(memory_format=torch.channels_last), labels))
         self.optimizer.zero_grad(set_to_none=True)
-        logits = self.module(images)
+        try:
+            logits = self.module(images)
+        except ValueError as error:  # torch's, of a normalisation that sees one value a channel
+            raise UsageError(f"batches of {len(labels)} are too small for this network: {error}") from None
         loss = nn.functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         value = loss.item()
         if not value < float("inf"):  # NaN compares false with everything

@@ -109,7 +109,7 @@ def imagenet(name: str) -> Network:
 
 
 def cifar(match: re.Match[str]) -> Network:
-    """A three-block network for 32-pixel images: depth L, growth rate k, "BC" or either or none (section 4.2)."""
+    """A three-block network for 32-pixel images: depth L, growth rate k, "BC" or either or none (section 3)."""
     kind, depth, growth = match["kind"] or "", int(match["depth"]), int(match["growth"])
     bottleneck = 4 if "b" in kind else None
     convolutions = 1 if bottleneck is None else 2

@@ -101,13 +101,13 @@ def imagenet(name: str, depth: int, *, v1: bool = False, se: SE | None = None) -
         stages.append(Stage(f"stage{index + 1}", block, repeats))
     stem = Stem(64, kernel=7, stride=2, pool="max-ceil" if v1 else "max")
     plain, with_se = SE_TABLE.get(depth, ((), ())) if v1 else ((), ())
-    errors = zip(("top-1 error", "top-5 error"), with_se if se else plain, strict=False)
+    errors = tuple(zip(("top-1 error", "top-5 error"), with_se if se else plain, strict=False))
     return Network(
         name,
         stem,
         tuple(stages),
         Classifier(),
-        papers=(PAPER, SE_PAPER) if se else (PAPER,),
+        papers=(PAPER, SE_PAPER) if se or errors else (PAPER,),  # SENet prints the plain networks' figures too
         results=tuple(Result("ImageNet", metric, value) for metric, value in errors),
     )
 
