@@ -178,7 +178,7 @@ def test_a_killed_process_leaves_what_it_saved(
 ) -> None:
     log = tmp_path / "log"
     log.touch()
-    with process(cats_and_dogs, log, 0.1) as child:
+    with process(cats_and_dogs, log, 0.4) as child:  # slow enough for a busy machine to kill it in time
         while len(log.read_text().splitlines()) < 10:
             assert child.poll() is None
             time.sleep(0.01)
