@@ -150,7 +150,8 @@ def test_a_cache_of_which_most_is_out_of_date_starts_anew(cats_and_dogs: Path, p
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so do their children
 from pathlib import Path
 from convwright.data import decoding, open_dataset
 folder, log, pause = sys.argv[1:]
@@ -178,7 +179,7 @@ def test_a_killed_process_leaves_what_it_saved(
 ) -> None:
     log = tmp_path / "log"
     log.touch()
-    with process(cats_and_dogs, log, 0.4) as child:  # slow enough for a busy machine to kill it in time
+    with process(cats_and_dogs, log, 0.2) as child:  # slow enough for a busy machine to kill it in time
         while len(log.read_text().splitlines()) < 10:
             assert child.poll() is None
             time.sleep(0.01)
