@@ -151,7 +151,7 @@ def test_a_cache_of_which_most_is_out_of_date_starts_anew(cats_and_dogs: Path, p
 
 SCRIPT = """
 import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so do their children
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from pathlib import Path
 from convwright.data import decoding, open_dataset
 folder, log, pause = sys.argv[1:]
