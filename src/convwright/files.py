@@ -7,6 +7,8 @@ from pathlib import Path
 
 from convwright.errors import ConvwrightError
 
+DEVICES = Path("/dev")
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
@@ -16,18 +18,29 @@ def write_text(path: Path, text: str) -> None:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Have `write` fill a temporary file, sync it to disk, and only then give it its name.
 
-    Raises ConvwrightError where the disk is full or does not allow it; what was there before then stays.
+    A symbolic link stays one: its target is replaced. Pipes and devices, as /dev/stdout, are written to as they
+    are. Raises ConvwrightError where the disk is full or does not allow it; what was there before then stays.
     """
+    if path.is_dir():
+        raise ConvwrightError(f"{path} could not be written: it is a folder; name a file in it")
+    try:
+        if path.parent == DEVICES or (path.exists() and not path.is_file()):
+            write(path)
+        else:
+            _replace(path.resolve() if path.is_symlink() else path, write)
+    except Exception as error:  # writers of torch and safetensors have errors of their own for a full disk
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
+        raise ConvwrightError(f"{path} could not be written: {reason}") from None
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.partial")
     try:
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException as error:  # writers of torch and safetensors have errors of their own for a full disk
+    except BaseException:
         with suppress(OSError):  # there may be no such folder
             temporary.unlink()
-        if not isinstance(error, Exception):
-            raise
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
-        raise ConvwrightError(f"{path} could not be written: {reason}") from None
+        raise
