@@ -4,7 +4,7 @@ from convwright.arch.blocks import SE, Block, dense, residual
 from convwright.arch.cost import Cost, cost
 from convwright.arch.expression import network
 from convwright.arch.network import Network, Paper, Result, Stage
-from convwright.arch.operators import at, compound, fit_resolution, recalibrate, scale
+from convwright.arch.operators import at, compound, fit_resolution, recalibrate, regularise, scale
 
 __all__ = [
     "SE",
@@ -21,6 +21,7 @@ __all__ = [
     "fit_resolution",
     "network",
     "recalibrate",
+    "regularise",
     "residual",
     "scale",
 ]

@@ -129,4 +129,8 @@ OPERATORS: dict[str, Operator] = {
     "resolution": Operator("resolution:160", "resolution", {"resolution": int}, operators.at),
     "classes": Operator("classes:10", "classes", {"classes": int}, operators.at),
     "channels": Operator("channels:1", "channels", {"channels": int}, operators.at),
+    "dropout": Operator("dropout:0.2", "dropout", {"dropout": float}, operators.regularise),
+    "stochastic_depth": Operator(
+        "stochastic_depth:0.2", "stochastic_depth", {"stochastic_depth": float}, operators.regularise
+    ),
 }  # fmt: skip

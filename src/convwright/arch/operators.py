@@ -10,6 +10,7 @@ from math import isfinite
 
 from convwright.arch.blocks import SE, Block
 from convwright.arch.cost import cost
+from convwright.arch.layers import Add
 from convwright.arch.network import Network, Stage
 from convwright.arch.rounding import round_depth, round_resolution
 from convwright.errors import NetworkError
@@ -124,6 +125,29 @@ def at(
         if value is not None:
             network = network.changed(f"{name}:{value}", **{name: value})
     return _checked(network)
+
+
+def regularise(network: Network, *, dropout: float | None = None, stochastic_depth: float | None = None) -> Network:
+    """Set the rates of dropout before the classifier, and of stochastic depth (`Network.stochastic_depth`).
+
+    Raises NetworkError where the head has no place for dropout, or no block a shortcut to skip along.
+    """
+    if dropout is not None:
+        if "dropout" not in network.head.__dataclass_fields__:
+            raise NetworkError(f"{network.name}: its head, {type(network.head).__name__}, has no place for dropout")
+        head = replace(network.head, dropout=dropout)
+        network = network.changed(f"dropout:{number(dropout)}", head=head)
+    if stochastic_depth is not None:
+        if stochastic_depth and not has_shortcuts(network):
+            raise NetworkError(f"{network.name}: no block has a residual sum, so stochastic depth has none to skip")
+        told = f"stochastic_depth:{number(stochastic_depth)}"
+        network = network.changed(told, stochastic_depth=stochastic_depth)
+    return _checked(network)
+
+
+def has_shortcuts(network: Network) -> bool:
+    """Does any block add a shortcut to its body, so that the body can be skipped?"""
+    return any(isinstance(row.layer, Add) for row in cost(network).layers)
 
 
 def chosen_stages(network: Network, stages: Sequence[int | str] | None) -> list[str]:

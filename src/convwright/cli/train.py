@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convwright.cli import train_options as options
 from convwright.cli.networks import read_network
 from convwright.errors import UsageError
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from convwright.training.run import Run
 
 DEFAULT_NETWORK = "cifar_seresnet14"
+PLANNED = {"fit", "resolution", "channels", "classes", "dropout", "stochastic_depth"}
+"""Operators that planning appends to the network that was asked for."""
 
 
 def train(
@@ -31,8 +34,6 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Fixes weights, order, augmentation and noise.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory to make; runs/NETWORK-DATA by default.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step, 128 or fewer by default.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="Highest learning rate.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="sgd, adamw or rmsprop.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Side of the images in pixels; theirs by default.")] = None,
     val_share: Annotated[float | None, typer.Option(help="Share of the training images to validate on.")] = None,
     max_bad: Annotated[
@@ -43,13 +44,55 @@ def train(
     ] = None,
     precision: Annotated[str | None, typer.Option(help="32-true or bf16-mixed.")] = None,
     fit: Annotated[bool, typer.Option(help="Drop the network's early strides for small images.")] = True,
+    recipe: options.RecipeName = None,
+    learning_rate: options.LearningRate = None,
+    optimizer: options.Optimizer = None,
+    momentum: options.Momentum = None,
+    weight_decay: options.WeightDecay = None,
+    schedule: options.Schedule = None,
+    warm_up: options.WarmUp = None,
+    label_smoothing: options.LabelSmoothing = None,
+    class_weights: options.ClassWeights = None,
+    accumulate: options.Accumulate = None,
+    clip_norm: options.ClipNorm = None,
+    ema: options.Ema = None,
+    dropout: options.Dropout = None,
+    stochastic_depth: options.StochasticDepth = None,
+    patience: options.Patience = None,
+    crop: options.Crop = None,
+    flip: options.Flip = None,
+    randaugment: options.RandAugment = None,
+    erasing: options.Erasing = None,
+    mixup: options.Mixup = None,
+    cutmix: options.CutMix = None,
     config: Annotated[Path | None, typer.Option(help="Repeat a run by its config.yaml; other options win.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run where it stopped.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Train a network on images; the best weights by validation accuracy end up in the run directory."""
-    recipe = {"learning_rate": learning_rate, "optimizer": optimizer}
-    options = {
+    fields = {
+        "learning_rate": learning_rate,
+        "optimizer": optimizer,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "schedule": schedule,
+        "warm_up": warm_up,
+        "label_smoothing": label_smoothing,
+        "class_weights": class_weights,
+        "accumulate": accumulate,
+        "clip_norm": clip_norm,
+        "ema": ema,
+        "dropout": dropout,
+        "stochastic_depth": stochastic_depth,
+        "patience": patience,
+        "crop": crop,
+        "flip": flip,
+        "randaugment": randaugment,
+        "erasing": erasing,
+        "mixup": mixup,
+        "cutmix": cutmix,
+    }
+    values = {
         "data": data,
         "network": network,
         "epochs": epochs,
@@ -61,18 +104,14 @@ def train(
         "precision": precision,
     }
     if resume is not None:
-        given = [
-            name for name, value in (options | recipe | {"out": out, "config": config}).items() if value is not None
-        ]
-        if given or minutes is not None:
-            raise UsageError(f"--resume goes on with a run as it began; it takes no --{(given or ['minutes'])[0]}")
-        path, summary = resume, _resume(resume, cache_gb)
+        told = {"minutes": minutes, "out": out, "config": config, "recipe": recipe}
+        path, summary = resume, _resume(resume, cache_gb, _given(values), _given(fields), _given(told))
     else:
         if minutes is not None and (epochs is not None or not minutes > 0):
             raise UsageError("--minutes takes a number above 0, and the place of --epochs")
-        values, values_recipe = _merged(config, options, recipe)
+        values, fields = _merged(config, values, fields, fresh=recipe is not None)
         path, summary = _start(
-            values, values_recipe, fit=fit and config is None, minutes=minutes, out=out, cache_gb=cache_gb
+            values, fields, recipe=recipe, fit=fit and config is None, minutes=minutes, out=out, cache_gb=cache_gb
         )
     if as_json:
         typer.echo(json.dumps({"run": str(path)} | summary))
@@ -84,26 +123,28 @@ def train(
         )
 
 
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _merged(
-    config: Path | None, options: dict[str, Any], recipe: dict[str, Any]
+    config: Path | None, values: dict[str, Any], fields: dict[str, Any], *, fresh: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Lay options over the values of a configuration file, if there is one."""
+    """Lay options over the values of a configuration file, if there is one; fresh: its recipe is replaced."""
     if config is None:
-        return options, recipe
+        return values, fields
     from convwright.training.config import TrainConfig
 
-    values = TrainConfig.from_yaml(config).model_dump()
-    base = values.pop("recipe")
-    return (
-        values | {name: value for name, value in options.items() if value is not None},
-        base | {name: value for name, value in recipe.items() if value is not None},
-    )
+    base = TrainConfig.from_yaml(config).model_dump()
+    recipe = base.pop("recipe")
+    return base | _given(values), ({} if fresh else recipe) | _given(fields)
 
 
 def _start(
-    options: dict[str, Any],
-    recipe: dict[str, Any],
+    values: dict[str, Any],
+    fields: dict[str, Any],
     *,
+    recipe: str | None,
     fit: bool,
     minutes: float | None,
     out: Path | None,
@@ -117,23 +158,23 @@ def _start(
     from convwright.training.plan import plan
     from convwright.training.run import ensure_free
 
-    expression = options.pop("network") or DEFAULT_NETWORK
-    spec = options.pop("data") or best_at_hand()
+    expression = values.pop("network") or DEFAULT_NETWORK
+    spec = values.pop("data") or best_at_hand()
     wanted = read_network(expression)  # a wrong name is told before any image is read
     if Path(expression.partition("|")[0]).exists():  # a file is found again by its path, not by the name inside
         wanted = replace(wanted, name=expression)
     path = out or _free_path(f"{expression}-{Path(spec).name}")
     ensure_free(path)
     asked = ("resolution", "val_share", "max_bad", "seed")
-    opening = {name: options[name] for name in asked if options.get(name) is not None}
-    options.pop("resolution")
+    opening = {name: values[name] for name in asked if values.get(name) is not None}
+    values.pop("resolution")
     with counting() as progress:
         data = open_dataset(spec, largest=wanted.resolution, cache_gb=cache_gb, progress=progress, **opening)
     for line in data.skipped[:5]:
         say(f"skipped {line}")
     if len(data.skipped) > 5:
         say(f"and {len(data.skipped) - 5} more that could not be read")
-    resolved, network = plan(data, wanted, fit=fit, recipe=recipe, **options)
+    resolved, network = plan(data, wanted, fit=fit, name=recipe, recipe=fields, **values)
     if minutes is not None:
         say("measuring how fast this machine trains the network ...")
         resolved = resolved.model_copy(update={"epochs": epochs_within(minutes, resolved, network, data)})
@@ -142,16 +183,42 @@ def _start(
         return path, run_training(resolved, network, data, path, bar)
 
 
-def _resume(path: Path, cache_gb: float | None) -> dict[str, Any]:
+def _resume(
+    path: Path, cache_gb: float | None, values: dict[str, Any], fields: dict[str, Any], other: dict[str, Any]
+) -> dict[str, Any]:
+    """Go on with a run. UsageError names an option that is not what the run began with."""
     from convwright.cli.progress import TrainingBar, say
     from convwright.training.loop import resume
     from convwright.training.run import Run
 
+    if other:
+        raise UsageError(f"--resume goes on with a run as it began; it takes no --{next(iter(other))}")
     run = Run.open(path)
+    _check_same(run, values, fields)
     if run.finished:
         say(f"{path} has already ended; nothing to do")
     with TrainingBar(run.network.name) as bar:
         return resume(run, open_run_data(run, cache_gb), bar)
+
+
+def _check_same(run: "Run", values: dict[str, Any], fields: dict[str, Any]) -> None:
+    """Options that say what the run says already do no harm; UsageError names one that does not."""
+    began = run.config.model_dump()
+    began |= {f"recipe.{name}": value for name, value in began.pop("recipe").items()}
+    for name, value in (values | {f"recipe.{name}": value for name, value in fields.items()}).items():
+        before = began[name]
+        if name == "network":
+            same = before == value or set(_operators(before.removeprefix(f"{value}|"))) <= PLANNED
+        else:
+            same = before == (str(Path(value).absolute()) if name == "data" and value != before else value)
+        if not same:
+            raise UsageError(
+                f"{run.path}: {name} is {before!r} in this run, not {value!r}; --resume goes on with a run as it began"
+            )
+
+
+def _operators(expression: str) -> list[str]:
+    return [part.partition(":")[0] for part in expression.split("|")]
 
 
 def open_run_data(run: "Run", cache_gb: float | None = None) -> Any:

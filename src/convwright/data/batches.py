@@ -39,12 +39,22 @@ class Batches:
 
     def at(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return normalised, augmented images and their labels: int64, or float N x classes where images are mixed."""
-        epoch, batch = divmod(step, self.steps_per_epoch)
-        rows = self._order_of(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
+        rows = self.rows_at(step)
         generator = torch.Generator().manual_seed(derive(self.seed, "augment", step))
         images = self.dataset.normalize(self.augmentation.distort(self.split.take(rows), generator))
         images = self.augmentation.apply(images, generator)
         return self.augmentation.mix(images, self.split.labels[rows], len(self.dataset.classes), generator)
+
+    def rows_at(self, step: int) -> torch.Tensor:
+        """Return the positions in the split of a step's images."""
+        epoch, batch = divmod(step, self.steps_per_epoch)
+        return self._order_of(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def described(self, step: int, most: int = 5) -> str:
+        """Name a step's images, the first few of them: by their positions among the training images."""
+        rows = self.rows_at(step).tolist()
+        more = f" and {len(rows) - most} more" if len(rows) > most else ""
+        return f"training images {', '.join(map(str, rows[:most]))}{more}"
 
     def iterate(self, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
         """Yield (step, images, labels) from ``start`` up to ``stop``, made ahead in another thread."""

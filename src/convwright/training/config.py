@@ -1,7 +1,7 @@
 """What a training run is asked to do: everything that its result depends on, and nothing else."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,13 +18,29 @@ class Recipe(BaseModel):
     learning_rate: float = Field(0.1, gt=0)
     """The highest rate of the schedule."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """SGD's (Nesterov's) and RMSprop's momentum, AdamW's first beta."""
+    """SGD's and RMSprop's momentum, AdamW's first beta."""
+    nesterov: bool = True
+    """SGD looks ahead (Nesterov's momentum)."""
     weight_decay: float = Field(5e-4, ge=0)
     """On the weights of convolutions and linear layers only."""
-    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    schedule: Literal["one-cycle", "cosine", "step", "exponential", "constant"] = "one-cycle"
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.75)
+    """Shares of all steps after which the "step" schedule divides the rate by ten."""
     warm_up: float = Field(0.2, ge=0, lt=1)
     """Share of all steps in which the rate rises linearly."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = "none"
+    """"balanced": an image counts the more the fewer its class has, and 1 on average."""
+    accumulate: int = Field(1, ge=1)
+    """Pieces into which a step's batch is cut, so that it takes less memory; their gradients are added up."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay of the moving average of weights that is validated and kept, a step; 0: no average."""
+    patience: int | None = Field(None, gt=0)
+    """Stop after so many validations without a better one; None: never."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Before the classifier; None: the network's own."""
+    stochastic_depth: float | None = Field(None, ge=0, lt=1)
+    """Rate at which the last residual branch is skipped, less before it; None: the network's own."""
     clip_norm: float | None = Field(None, gt=0)
     """Largest norm of the gradient; None leaves it."""
     norm_momentum: float | None = Field(0.1, gt=0, le=1)
@@ -94,3 +110,15 @@ def checked(values: dict[str, Any], source: str = "") -> TrainConfig:
         before = f"{source}: " if source else ""
         given = "" if first["type"] == "missing" else f", not {first['input']!r}"
         raise UsageError(f"{before}{field}: {first['msg'][0].lower()}{first['msg'][1:]}{given}") from None
+
+
+def difference(before: dict[str, Any], after: dict[str, Any], within: str = "") -> str:
+    """Tell the first field in which two dumped configurations differ: "seed is 1, and the run began with 0"."""
+    for name in dict.fromkeys([*before, *after]):
+        one, other = before.get(name), after.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            if told := difference(one, other, f"{within}{name}."):
+                return told
+        elif one != other:
+            return f"{within}{name} is {other!r}, and the run began with {one!r}"
+    return ""

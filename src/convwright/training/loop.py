@@ -13,12 +13,12 @@ import convwright
 from convwright.arch import Network, cost
 from convwright.data import Augmentation, Batches, Dataset, evaluation_batches
 from convwright.errors import RunError
-from convwright.training.config import TrainConfig
+from convwright.training.config import TrainConfig, difference
 from convwright.training.evaluation import Evaluation, evaluate
 from convwright.training.interrupt import Interrupted, StopSignal
 from convwright.training.optim import learning_rate
 from convwright.training.run import DataFacts, Run
-from convwright.training.step import DivergedError, Learner
+from convwright.training.step import DivergedError, Learner, balanced
 from convwright.weights import save_weights
 
 EVALUATION_BATCH = 256
@@ -88,11 +88,15 @@ def train(
 
 
 def resume(run: Run, data: Dataset, reporter: Reporter | None = None) -> dict[str, Any]:
-    """Go on with a run where it stopped; return its summary. RunError if its data has changed since."""
+    """Go on with a run where it stopped; return its summary.
+
+    RunError names what has changed since: the data, the configuration or the network.
+    """
     if run.finished:
         return run.summary
     if data.fingerprint != run.data.fingerprint:
-        raise RunError(f"{run.path}: the images of {run.config.data} are not those that the run began with")
+        told = run.data.difference(DataFacts.of(data))
+        raise RunError(f"{run.path}: the images of {run.config.data} are not those that the run began with: {told}")
     return Trainer(run, data, reporter).fit()
 
 
@@ -103,23 +107,35 @@ class Trainer:
         config = run.config
         self.run, self.config, self.data = run, config, data
         self.reporter = reporter or Reporter()
-        self.learner = Learner(config, run.network)
+        self.learner = make_learner(config, run.network, data)
         self.batches = training_batches(config, data)
         self.steps = max(1, round(config.epochs * self.batches.steps_per_epoch))
         self.period = validation_period(self.steps, self.batches, len(data.val))
         self.progress = Progress()
         self.saved_at = time.monotonic()
         if state := run.load_checkpoint():
-            self.learner.network.load_state_dict(state["model"])
-            self.learner.optimizer.load_state_dict(state["optimizer"])
-            self.progress = Progress(**state["progress"])
+            self._restore(state)
+
+    @property
+    def ended(self) -> bool:
+        """Have all steps been taken, or has the patience run out?"""
+        rows = self.progress.rows
+        return bool(rows) and (rows[-1]["step"] >= self.steps or self.stopped_early)
+
+    @property
+    def stopped_early(self) -> bool:
+        """Have as many validations as the recipe's patience brought nothing better, with steps still to come?"""
+        rows, patience = self.progress.rows, self.config.recipe.patience
+        if patience is None or not rows or rows[-1]["step"] >= self.steps:
+            return False
+        return len(rows) - 1 - self.progress.best >= patience
 
     def fit(self) -> dict[str, Any]:
         """Train to the end and return the summary. Interrupted if stopped: nothing is lost then."""
         progress = self.progress
         self.reporter.begin(self.run, progress.step, self.steps)
         with StopSignal() as stop:
-            while not progress.rows or progress.rows[-1]["step"] < self.steps:
+            while not self.ended:
                 self._train_until(min((len(progress.rows) + 1) * self.period, self.steps), stop)
                 self._close(self._validate(stop))
         summary = self._summary()
@@ -134,10 +150,7 @@ class Trainer:
             try:
                 loss, correct = self.learner.learn(images, labels, step, self.steps)
             except DivergedError as error:
-                raise DivergedError(
-                    f"{error}; try a lower learning rate than {self.config.recipe.learning_rate:g}"
-                    + (f"; the best weights so far are in {self.run.weights}" if self.progress.rows else "")
-                ) from None
+                raise self._diverged(error, step) from None
             now = time.monotonic()
             self.progress.count(len(labels), loss, correct, now - started)
             started = now
@@ -146,10 +159,23 @@ class Trainer:
             if now - self.saved_at > SECONDS_BETWEEN_CHECKPOINTS:
                 self._save()
 
+    def _diverged(self, error: DivergedError, step: int) -> DivergedError:
+        """Keep the state before the step, and tell with which images it went wrong and what to do."""
+        if self.learner.finite:
+            self._save()
+        epoch, batch = divmod(step, self.batches.steps_per_epoch)
+        kept = self.run.newest_checkpoint
+        return DivergedError(
+            f"{error} at step {step}, batch {batch + 1} of epoch {epoch + 1} ({self.batches.described(step)}); "
+            + (f"{kept.name} is the last good checkpoint; " if kept else "")
+            + (f"the best weights so far are in {self.run.weights}; " if self.progress.rows else "")
+            + f"try a lower learning rate than {self.config.recipe.learning_rate:g}, or --clip-norm 1"
+        )
+
     def _validate(self, stop: StopSignal) -> Evaluation:
         batches = evaluation_batches(self.data.val, self.data, EVALUATION_BATCH)
         device = self.learner.fabric.device
-        return evaluate(self.learner.module, batches, device, after_batch=lambda _: self._halt_if(stop))
+        return evaluate(self.learner.result, batches, device, after_batch=lambda _: self._halt_if(stop))
 
     def _close(self, validation: Evaluation) -> None:
         progress = self.progress
@@ -165,7 +191,7 @@ class Trainer:
             "seconds": progress.seconds,
         }
         if progress.close(row):
-            save_weights(self.learner.network, self.run.weights)
+            save_weights(self.learner.result, self.run.weights)
         self.run.write_metrics(progress.rows)
         self._save()
         self.reporter.validated(row)
@@ -180,13 +206,29 @@ class Trainer:
             )
 
     def _save(self) -> None:
+        learner = self.learner
         state = {
-            "model": self.learner.network.state_dict(),
-            "optimizer": self.learner.optimizer.state_dict(),
+            "model": learner.network.state_dict(),
+            "average": learner.average.module.state_dict() if learner.average else None,
+            "optimizer": learner.optimizer.state_dict(),
             "progress": asdict(self.progress),
+            "config": self.config.model_dump(mode="json"),
+            "network": self.run.network.to_json_text(),
         }
         self.run.save_checkpoint(self.progress.step, state)
         self.saved_at = time.monotonic()
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Take a checkpoint's state. RunError if the run directory no longer says what it was made with."""
+        if told := difference(state["config"], self.config.model_dump(mode="json")):
+            raise RunError(f"{self.run.path / 'config.yaml'}: {told}")
+        if state["network"] != self.run.network.to_json_text():
+            raise RunError(f"{self.run.path / 'network.json'}: not the network that the run began with")
+        self.learner.network.load_state_dict(state["model"])
+        if self.learner.average:
+            self.learner.average.module.load_state_dict(state["average"])
+        self.learner.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
 
     def _summary(self) -> dict[str, Any]:
         progress, count = self.progress, cost(self.run.network)
@@ -199,6 +241,7 @@ class Trainer:
             "resolution": self.run.network.resolution,
             "epochs": self.config.epochs,
             "steps": progress.step,
+            "stopped_early": self.stopped_early,
             "best_step": best["step"],
             "val_accuracy": best["val_accuracy"],
             "val_loss": best["val_loss"],
@@ -208,6 +251,12 @@ class Trainer:
             "threads": torch.get_num_threads(),
             "versions": {"convwright": convwright.__version__, "torch": torch.__version__},
         }
+
+
+def make_learner(config: TrainConfig, network: Network, data: Dataset) -> Learner:
+    """Return a network that is to learn from a data set."""
+    weights = balanced(data.train.labels, len(data.classes)) if config.recipe.class_weights == "balanced" else None
+    return Learner(config, network, weights)
 
 
 def training_batches(config: TrainConfig, data: Dataset) -> Batches:

@@ -20,7 +20,7 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     rate, momentum = recipe.learning_rate, recipe.momentum
     match recipe.optimizer:
         case "sgd":
-            return torch.optim.SGD(groups, rate, momentum, nesterov=momentum > 0)
+            return torch.optim.SGD(groups, rate, momentum, nesterov=recipe.nesterov and momentum > 0)
         case "adamw":
             return torch.optim.AdamW(groups, rate, betas=(momentum, 0.999))
         case "rmsprop":  # decay 0.9 and epsilon 1e-3 as EfficientNet's section 5.2 and its code have them
@@ -32,13 +32,17 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     rising = int(recipe.warm_up * steps)
     if step < rising:
         return recipe.learning_rate * (step + 1) / (rising + 1)
+    if recipe.schedule == "step":
+        return recipe.learning_rate * 0.1 ** sum(step >= share * steps for share in recipe.milestones)
     return recipe.learning_rate * _SHAPES[recipe.schedule]((step - rising) / (steps - rising))
 
 
 # From 1 to 0 as the share of steps after warm-up goes from 0 to 1. One-cycle comes down in a straight line,
-# as in Smith and Topin 2017.
+# as in Smith and Topin 2017. Exponential is EfficientNet's 0.97 every 2.4 of 350 epochs (section 5), stretched or
+# pressed to any number of steps.
 _SHAPES: dict[str, Callable[[float], float]] = {
     "one-cycle": lambda share: 1 - share,
     "cosine": lambda share: 0.5 * (1 + math.cos(math.pi * share)),
+    "exponential": lambda share: 0.97 ** (share * 350 / 2.4),
     "constant": lambda _: 1.0,
 }

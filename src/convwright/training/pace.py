@@ -9,8 +9,7 @@ from convwright.arch import Network
 from convwright.data import Dataset, evaluation_batches
 from convwright.training.config import TrainConfig
 from convwright.training.evaluation import evaluate
-from convwright.training.loop import EVALUATION_BATCH, training_batches, validation_period
-from convwright.training.step import Learner
+from convwright.training.loop import EVALUATION_BATCH, make_learner, training_batches, validation_period
 
 WARM_UP_STEPS, MEASURED_STEPS, MEASURED_BATCHES = 4, 20, 2
 RESERVE = 0.05
@@ -22,7 +21,7 @@ def epochs_within(minutes: float, config: TrainConfig, network: Network, data: D
 
     Validations, which cost time too, are counted in.
     """
-    learner = Learner(config, network)
+    learner = make_learner(config, network, data)
     batches = training_batches(config, data)
     steps = batches.steps_per_epoch
     times = []

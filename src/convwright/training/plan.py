@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from convwright.arch import Network, at, fit_resolution
+from convwright.arch import Network, at, fit_resolution, regularise
+from convwright.arch.operators import has_shortcuts
 from convwright.data import SOURCES, Dataset
 from convwright.training.config import TrainConfig, checked
+from convwright.training.recipes import named
 
 LARGEST_BATCH = 128
 FEWEST_STEPS = 40
@@ -21,20 +23,33 @@ def default_batch_size(images: int) -> int:
 
 
 def plan(
-    data: Dataset, network: Network, *, fit: bool = True, recipe: dict[str, Any] | None = None, **options: Any
+    data: Dataset,
+    network: Network,
+    *,
+    fit: bool = True,
+    name: str | None = None,
+    recipe: dict[str, Any] | None = None,
+    **options: Any,
 ) -> tuple[TrainConfig, Network]:
     """Resolve options (fields of `TrainConfig`; None means open) for a data set.
 
-    fit: drop the network's early strides where the images are smaller than those that it is made for. Returns
-    the configuration and the network with the data's resolution, channels and classes. Raises NetworkError and
+    fit: drop the network's early strides where the images are smaller than those that it is made for. name: a recipe
+    of `RECIPES`, which fields in `recipe` overrule. Returns the configuration and the network with the data's
+    resolution, channels and classes, and the recipe's dropout and stochastic depth. Raises NetworkError and
     UsageError.
     """
     fits = network.resolution == data.resolution  # made for it, or fitted by the user's own measure
     chosen = fit_resolution(network, data.resolution) if fit and not fits else at(network, resolution=data.resolution)
     chosen = at(chosen, channels=data.channels, classes=len(data.classes))
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {field: value for field, value in options.items() if value is not None}
     batch_size = given.setdefault("batch_size", min(default_batch_size(len(data.train)), len(data.train)))
-    recipe = {name: value for name, value in (recipe or {}).items() if value is not None}
+    recipe = {field: value for field, value in (recipe or {}).items() if value is not None}
+    if name is not None:
+        size = batch_size if isinstance(batch_size, int) else LARGEST_BATCH  # what is wrong is told below
+        published = named(name, size)
+        if not has_shortcuts(chosen):
+            published.pop("stochastic_depth", None)
+        recipe = published | recipe
     recipe.setdefault("flip", data.default_flip)
     # An eighth of the side, as 4 pixels are for CIFAR; images of a few pixels cannot spare any.
     recipe.setdefault("crop", data.resolution // 8 if data.resolution >= 16 else 0)
@@ -44,7 +59,9 @@ def plan(
         {"data": _found_again(data.name), "network": chosen.name, "resolution": data.resolution, "recipe": recipe}
         | given
     )
-    return config, chosen
+    rates = config.recipe.model_dump(include={"dropout", "stochastic_depth"})
+    chosen = regularise(chosen, **rates)
+    return config.model_copy(update={"network": chosen.name}), chosen
 
 
 def _found_again(spec: str) -> str:

@@ -40,6 +40,16 @@ class DataFacts:
         counts = {name: len(split) for name, split in splits.items() if split is not None}
         return cls(data.fingerprint, data.channels, data.resolution, data.mean, data.std, counts)
 
+    def difference(self, now: "DataFacts") -> str:
+        """Tell in what the data differs from what it was."""
+        if self.images != now.images:
+            before, after = (", ".join(f"{n:,} {name}" for name, n in facts.images.items()) for facts in (self, now))
+            return f"{after} images now, {before} then"
+        if (self.channels, self.resolution) != (now.channels, now.resolution):
+            before, after = (f"{facts.channels} channels of {facts.resolution} px" for facts in (self, now))
+            return f"{after} now, {before} then"
+        return "as many as then, but not the same pixels, labels or split"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -156,6 +166,11 @@ class Run:
             except Exception as error:  # a damaged file makes torch raise nearly anything
                 warnings.warn(f"{path.name} is damaged ({type(error).__name__}); trying the one before", stacklevel=2)
         return None
+
+    @property
+    def newest_checkpoint(self) -> Path | None:
+        """The file of the newest checkpoint, if there is one."""
+        return next(iter(self._checkpoints()), None)
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.path / "checkpoints").glob("step-*.pt"), reverse=True)

@@ -3,25 +3,36 @@
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.nn.utils import get_total_norm
 
 from convwright.arch import Network
 from convwright.errors import ConvwrightError, UsageError
 from convwright.modules import build
 from convwright.seeds import derive
 from convwright.training.config import TrainConfig
+from convwright.training.ema import Average
 from convwright.training.optim import learning_rate, make_optimizer
 
 
 class DivergedError(ConvwrightError):
-    """The loss is no longer a finite number."""
+    """The loss, or its gradient, is no longer a finite number."""
 
 
 class Learner:
-    """A network with its optimizer, on the device and in the precision that the configuration asks for."""
+    """A network with its optimizer, on the device and in the precision that the configuration asks for.
 
-    def __init__(self, config: TrainConfig, network: Network) -> None:
+    class_weights: what an image of each class counts in the loss, 1 for all by default.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        network: Network,
+        class_weights: torch.Tensor | None = None,
+        fabric: Fabric | None = None,
+    ) -> None:
         self.config, self.recipe = config, config.recipe
-        self.fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)
+        self.fabric = fabric or Fabric(accelerator="auto", devices=1, precision=config.precision)
         # On a GPU too, the same step must give the same weights.
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
         self.network = build(network, seed=derive(config.seed, "init"))
@@ -31,28 +42,72 @@ class Learner:
         # Channels last is what the fast convolutions of CPUs and GPUs read.
         self.network.to(memory_format=torch.channels_last)
         self.module, self.optimizer = self.fabric.setup(self.network, make_optimizer(self.network, self.recipe))
+        self.average = Average(self.network, self.recipe.ema) if self.recipe.ema else None
+        self.class_weights = None if class_weights is None else class_weights.to(self.fabric.device)
+
+    @property
+    def result(self) -> nn.Module:
+        """What is validated and kept: the average of the weights, if there is one, else the weights."""
+        return self.average.module if self.average else self.network
 
     def learn(self, images: torch.Tensor, labels: torch.Tensor, step: int, steps: int) -> tuple[float, int]:
         """Take step number `step` of `steps` on N x C x H x W images; return the mean loss and the number right.
 
-        Raises DivergedError, before the weights are touched, when the loss is not finite.
+        Cut into pieces (`Recipe.accumulate`), the gradient is that of the whole batch but for batch normalisation,
+        whose statistics are those of a piece. Raises DivergedError, before the weights are touched, when loss or
+        gradient are not finite.
         """
         torch.manual_seed(derive(self.config.seed, "noise", step))  # dropout and stochastic depth
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, step, steps)
-        images, labels = self.fabric.to_device((images.to(memory_format=torch.channels_last), labels))
         self.optimizer.zero_grad(set_to_none=True)
+        loss, correct = 0.0, 0
+        pieces = min(self.recipe.accumulate, len(labels))
+        for some, theirs in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
+            piece_loss, piece_correct = self._backward(some, theirs, len(labels))
+            loss, correct = loss + piece_loss, correct + piece_correct
+            if not loss < float("inf"):  # NaN compares false with everything
+                raise DivergedError(f"the loss became {loss}")
+        self._check_gradient()
+        if self.recipe.clip_norm:
+            self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.recipe.clip_norm)
+        self.optimizer.step()
+        if self.average:
+            self.average.update(self.network, step)
+        return loss, correct
+
+    def _backward(self, images: torch.Tensor, labels: torch.Tensor, of: int) -> tuple[float, int]:
+        """Add the gradient of some of a step's images; return their share of its mean loss, and the number right."""
+        images, labels = self.fabric.to_device((images.contiguous(memory_format=torch.channels_last), labels))
         try:
             logits = self.module(images)
         except ValueError as error:  # torch's, of a normalisation that sees one value a channel
             raise UsageError(f"batches of {len(labels)} are too small for this network: {error}") from None
-        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        # Summed and divided here: torch's mean would divide by the weights of a piece's own labels.
+        loss = nn.functional.cross_entropy(
+            logits, labels, self.class_weights, reduction="sum", label_smoothing=self.recipe.label_smoothing
+        )
+        loss = loss / of
         value = loss.item()
-        if not value < float("inf"):  # NaN compares false with everything
-            raise DivergedError(f"the loss became {value} at step {step}")
-        self.fabric.backward(loss)
-        if self.recipe.clip_norm:
-            self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.recipe.clip_norm)
-        self.optimizer.step()
+        if value < float("inf"):
+            self.fabric.backward(loss)
         likeliest = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed images
         return value, int((logits.detach().argmax(1) == likeliest).sum())
+
+    def _check_gradient(self) -> None:
+        gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
+        norm = get_total_norm(gradients).item()
+        if not norm < float("inf"):
+            raise DivergedError(f"the gradient became {norm}")
+
+    @property
+    def finite(self) -> bool:
+        """Are all weights finite numbers?"""
+        return all(bool(weight.isfinite().all()) for weight in self.network.state_dict().values())
+
+
+def balanced(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Return a weight for each class, inverse to its number of labels, so that the mean over labels is 1."""
+    counts = torch.bincount(labels, minlength=classes)
+    present = int((counts > 0).sum())
+    return torch.where(counts > 0, len(labels) / (present * counts.clamp(min=1)), 0.0)

@@ -1,0 +1,60 @@
+"""Recipes by name: how the papers trained, and what does best in little time.
+
+A run's length is not part of a recipe: schedules are stretched or pressed to the epochs that are asked for. Rates
+hold for a batch of `batch`, and are scaled in proportion to the batch that is used (Goyal et al. 2017).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from convwright.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Named:
+    """A recipe by name: fields of `Recipe`, the batch that its rate is for, and where it was published."""
+
+    source: str
+    batch: int
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+RECIPES: dict[str, Named] = {
+    "densenet": Named(
+        "DenseNet, section 4.2: 64 images a step, rate 0.1 divided by 10 after half and three quarters of the epochs",
+        64,
+        {"learning_rate": 0.1, "schedule": "step", "milestones": (0.5, 0.75), "warm_up": 0.0, "weight_decay": 1e-4},
+    ),
+    "senet": Named(
+        "SENet, section 4: rate 0.6 for 1024 images a step, divided by 10 every 30 of 100 epochs",
+        1024,
+        {
+            **{"learning_rate": 0.6, "schedule": "step", "milestones": (0.3, 0.6, 0.9), "warm_up": 0.0},
+            **{"nesterov": False, "weight_decay": 1e-4, "label_smoothing": 0.1},
+        },
+    ),
+    "efficientnet": Named(
+        "EfficientNet, section 5: RMSProp, rate 0.256 for 4096 images a step with exponential decay, weight decay "
+        "1e-5, stochastic depth 0.2, AutoAugment (RandAugment here), and the average of weights of its code",
+        4096,
+        {
+            **{"optimizer": "rmsprop", "learning_rate": 0.256, "schedule": "exponential", "warm_up": 5 / 350},
+            **{"weight_decay": 1e-5, "label_smoothing": 0.1, "ema": 0.9999, "norm_momentum": None},
+            **{"stochastic_depth": 0.2, "randaugment": 9},
+        },
+    ),
+    "fast": Named(
+        "ours: the best accuracy for the minutes at hand, chosen on Fashion-MNIST's validation images",
+        128,
+        {"learning_rate": 0.1, "schedule": "one-cycle", "weight_decay": 5e-4, "label_smoothing": 0.1, "ema": 0.995},
+    ),
+}
+
+
+def named(name: str, batch_size: int) -> dict[str, Any]:
+    """Return the fields of a recipe for a batch size. UsageError lists the recipes that there are."""
+    if name not in RECIPES:
+        raise UsageError(f"no recipe is named {name!r}; there are {', '.join(RECIPES)}")
+    recipe = RECIPES[name]
+    return dict(recipe.fields) | {"learning_rate": recipe.fields["learning_rate"] * batch_size / recipe.batch}
