@@ -1,6 +1,5 @@
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 
 from convwright.data import Augmentation, Batches, Dataset, Split, evaluation_batches
 from convwright.data.dataset import channel_statistics, fingerprint
-from convwright.data.threads import in_threads, prefetch
+from convwright.data.threads import ahead, in_threads
 from convwright.errors import UsageError
 
 
@@ -88,53 +87,51 @@ def test_evaluation_shows_all_in_order() -> None:
     assert torch.equal(torch.cat([images for images, _ in seen]), data.normalize(data.val.images))
 
 
-def test_iterate_gives_what_at_gives() -> None:
-    made = batches(20, 6, crop=1, flip=True)
-    steps = []
-    for step, images, labels in made.iterate(2, 9):
-        steps.append(step)
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_iterate_gives_what_at_gives(workers: int) -> None:
+    augmented = {"crop": 1, "flip": True, "randaugment": 9, "erasing": 0.5, "mixup": 0.2, "cutmix": 1.0}
+    made = batches(20, 6, **augmented)
+    steps = list(made.iterate(2, 9, workers))
+    assert len(steps) == 7
+    for step, (images, labels) in enumerate(steps, 2):
         assert torch.equal(images, made.at(step)[0])
         assert torch.equal(labels, made.at(step)[1])
-    assert steps == list(range(2, 9))
 
 
 def threads() -> int:
-    return sum(thread.name == "prefetch" for thread in threading.enumerate())
+    return sum(thread.name.startswith("ahead") for thread in threading.enumerate())
 
 
+@pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("taken", [1, 3])
-def test_closing_ends_the_thread(taken: int) -> None:
-    made = batches(20, 2).iterate(0, 10**9)
+def test_closing_ends_the_threads(taken: int, workers: int) -> None:
+    made = batches(20, 2).iterate(0, 10**9, workers)
     for _ in range(taken):
         next(made)
-    assert threads() == 1
-    made.close()  # type: ignore[attr-defined]
+    assert 1 <= threads() <= workers
+    made.close()
     assert threads() == 0
 
 
-def test_prefetch_runs_ahead_by_no_more_than_asked() -> None:
+def test_work_runs_ahead_by_no_more_than_asked() -> None:
     made: list[int] = []
-
-    def count() -> Iterator[int]:
-        for i in range(100):
-            made.append(i)
-            yield i
-
-    items = prefetch(count(), 2)
-    assert next(items) == 0
+    items = ahead(made.append, iter(range(100)), workers=2, depth=3)
+    next(items)
     time.sleep(0.1)
-    assert 1 < len(made) <= 5
-    assert list(items) == list(range(1, 100))
+    assert 1 < len(made) <= 7
+    assert len(list(items)) == 99
     assert threads() == 0
 
 
-def test_an_error_in_the_making_is_raised_in_its_turn() -> None:
-    def fail() -> Iterator[int]:
-        yield 1
-        raise KeyError("gone")
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_an_error_in_the_making_is_raised_in_its_turn(workers: int) -> None:
+    def work(item: int) -> int:
+        if item == 2:
+            raise KeyError("gone")
+        return item
 
-    items = prefetch(fail(), 4)
-    assert next(items) == 1
+    items = ahead(work, range(10), workers)
+    assert [next(items), next(items)] == [0, 1]
     with pytest.raises(KeyError, match="gone"):
         next(items)
     assert threads() == 0

@@ -82,8 +82,15 @@ def learner(recipe, classes=3, weights=None, name="cifar_resnet8"):
 def without_norms(network):
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.eval()
-            module.train = lambda mode=True: module  # running statistics: nothing depends on the batch
+            module.momentum = 0.0
+            module.__class__ = ByStatistics
+
+
+class ByStatistics(torch.nn.BatchNorm2d):
+    """Normalises by running statistics in training too, so that nothing depends on the batch."""
+
+    def forward(self, x):
+        return torch.nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias)
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -165,7 +172,7 @@ def test_single_fields_win_over_a_named_recipe(digits):
     config, network = plan(digits, cw.network("cifar_seresnet8"), name="efficientnet", recipe={"ema": 0.5})
     assert (config.recipe.ema, config.recipe.optimizer) == (0.5, "rmsprop")
     assert network.stochastic_depth == 0.2
-    assert config.network == network.name == "cifar_seresnet8|fit:8|channels:1|classes:10|stochastic_depth:0.2"
+    assert config.network == network.name == "cifar_seresnet8|fit:8|channels:1|stochastic_depth:0.2"
 
 
 def test_an_unknown_recipe_is_told(digits):
@@ -206,11 +213,11 @@ def test_a_poisoned_batch_is_named_and_nothing_bad_is_kept(digits, tmp_path, mon
     with pytest.raises(
         DivergedError,
         match=rf"the loss became nan at step 13, batch 14 of epoch 1 \(training images {rows} and 27 more\); "
-        r"step-000000013\.pt is the last good checkpoint; .*try a lower learning rate than 0\.025",
+        r"step-000000010\.pt is the last good checkpoint; .*try a lower learning rate than 0\.025",
     ):
         trainer.fit()
     state = run.load_checkpoint()
-    assert state["progress"]["step"] == 13
+    assert state["progress"]["step"] == 10
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
     resume(run, digits)  # the poison is gone
 

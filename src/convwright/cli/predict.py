@@ -95,10 +95,10 @@ def _read_ahead(
     predictor: "Predictor", inputs: Inputs, size: int
 ) -> Generator[tuple[list[str], list["torch.Tensor | ConvwrightError"]], None, None]:
     """Yield the names and the pixels (or errors) of each batch, decoded in threads while the last is in use."""
-    from convwright.data.threads import prefetch
+    from convwright.data.threads import ahead
 
     batches = (inputs.files[start : start + size] for start in range(0, len(inputs.files), size))
-    yield from prefetch(((list(map(name_of, batch)), predictor.read_all(batch)) for batch in batches), READ_AHEAD)
+    yield from ahead(lambda batch: (list(map(name_of, batch)), predictor.read_all(batch)), batches, 1, READ_AHEAD)
 
 
 def _unbroken(name: str) -> str:

@@ -12,6 +12,7 @@ from convwright.cli.networks import read_network
 from convwright.errors import UsageError
 
 if TYPE_CHECKING:
+    from convwright.training.loop import Runtime
     from convwright.training.run import Run
 
 DEFAULT_NETWORK = "cifar_seresnet14"
@@ -42,6 +43,13 @@ def train(
     cache_gb: Annotated[
         float | None, typer.Option(help="Most that decoded images may take on disk, 20 by default; 0: keep none.")
     ] = None,
+    devices: Annotated[
+        int | None, typer.Option(help="Processes that share each batch: GPUs, or parts of a CPU; 1 by default.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Threads that make batches ahead; 0: none.")] = 0,
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0, help="Minutes between checkpoints; there is one at each validation too.")
+    ] = 5.0,
     precision: Annotated[str | None, typer.Option(help="32-true or bf16-mixed.")] = None,
     fit: Annotated[bool, typer.Option(help="Drop the network's early strides for small images.")] = True,
     recipe: options.RecipeName = None,
@@ -56,6 +64,7 @@ def train(
     accumulate: options.Accumulate = None,
     clip_norm: options.ClipNorm = None,
     ema: options.Ema = None,
+    progressive: options.Progressive = None,
     dropout: options.Dropout = None,
     stochastic_depth: options.StochasticDepth = None,
     patience: options.Patience = None,
@@ -82,6 +91,7 @@ def train(
         "accumulate": accumulate,
         "clip_norm": clip_norm,
         "ema": ema,
+        "progressive": progressive,
         "dropout": dropout,
         "stochastic_depth": stochastic_depth,
         "patience": patience,
@@ -102,16 +112,27 @@ def train(
         "val_share": val_share,
         "max_bad": max_bad,
         "precision": precision,
+        "devices": devices,
     }
+    from convwright.training.loop import Runtime
+
+    runtime = Runtime(workers, 60 * checkpoint_every)
     if resume is not None:
         told = {"minutes": minutes, "out": out, "config": config, "recipe": recipe}
-        path, summary = resume, _resume(resume, cache_gb, _given(values), _given(fields), _given(told))
+        path, summary = resume, _resume(resume, cache_gb, runtime, _given(values), _given(fields), _given(told))
     else:
         if minutes is not None and (epochs is not None or not minutes > 0):
             raise UsageError("--minutes takes a number above 0, and the place of --epochs")
         values, fields = _merged(config, values, fields, fresh=recipe is not None)
         path, summary = _start(
-            values, fields, recipe=recipe, fit=fit and config is None, minutes=minutes, out=out, cache_gb=cache_gb
+            values,
+            fields,
+            recipe=recipe,
+            fit=fit and config is None,
+            minutes=minutes,
+            out=out,
+            cache_gb=cache_gb,
+            runtime=runtime,
         )
     if as_json:
         typer.echo(json.dumps({"run": str(path)} | summary))
@@ -149,22 +170,27 @@ def _start(
     minutes: float | None,
     out: Path | None,
     cache_gb: float | None,
+    runtime: "Runtime",
 ) -> tuple[Path, dict[str, Any]]:
     """Resolve what is asked, say it, and train."""
     from convwright.cli.progress import TrainingBar, counting, say
     from convwright.data import best_at_hand, open_dataset
+    from convwright.training.devices import check_batch, check_devices, leads, world_size
     from convwright.training.loop import train as run_training
     from convwright.training.pace import epochs_within
     from convwright.training.plan import plan
-    from convwright.training.run import ensure_free
+    from convwright.training.run import DataFacts, Run, ensure_free
 
+    _join_launcher(values, minutes, out)
+    check_devices(values.get("devices") or 1)
     expression = values.pop("network") or DEFAULT_NETWORK
     spec = values.pop("data") or best_at_hand()
     wanted = read_network(expression)  # a wrong name is told before any image is read
     if Path(expression.partition("|")[0]).exists():  # a file is found again by its path, not by the name inside
         wanted = replace(wanted, name=expression)
     path = out or _free_path(f"{expression}-{Path(spec).name}")
-    ensure_free(path)
+    if leads():
+        ensure_free(path)
     asked = ("resolution", "val_share", "max_bad", "seed")
     opening = {name: values[name] for name in asked if values.get(name) is not None}
     values.pop("resolution")
@@ -179,15 +205,41 @@ def _start(
         say("measuring how fast this machine trains the network ...")
         resolved = resolved.model_copy(update={"epochs": epochs_within(minutes, resolved, network, data)})
     say(_described(data, network, resolved))
+    if resolved.devices > world_size():
+        check_batch(resolved.batch_size, resolved.devices)
+        run = Run.create(path, resolved, network, data.classes, DataFacts.of(data))
+        return path, _in_processes(run, cache_gb, runtime)
     with TrainingBar(network.name) as bar:
-        return path, run_training(resolved, network, data, path, bar)
+        return path, run_training(resolved, network, data, path, bar, runtime)
+
+
+def _join_launcher(values: dict[str, Any], minutes: float | None, out: Path | None) -> None:
+    """Started by torchrun: take its number of processes. UsageError for what they could not agree on."""
+    from convwright.training.devices import world_size
+
+    size = world_size()
+    if minutes is not None and max(size, values.get("devices") or 1) > 1:
+        raise UsageError("--minutes plans for one device; with more, give --epochs")
+    if size == 1:
+        return
+    if values.get("devices") not in (None, size):
+        raise UsageError(f"--devices {values['devices']}: torchrun has started {size} processes; leave --devices out")
+    if out is None:
+        raise UsageError("under torchrun, give --out: all processes must write to the same run directory")
+    values["devices"] = size
 
 
 def _resume(
-    path: Path, cache_gb: float | None, values: dict[str, Any], fields: dict[str, Any], other: dict[str, Any]
+    path: Path,
+    cache_gb: float | None,
+    runtime: "Runtime",
+    values: dict[str, Any],
+    fields: dict[str, Any],
+    other: dict[str, Any],
 ) -> dict[str, Any]:
     """Go on with a run. UsageError names an option that is not what the run began with."""
     from convwright.cli.progress import TrainingBar, say
+    from convwright.training.devices import world_size
     from convwright.training.loop import resume
     from convwright.training.run import Run
 
@@ -197,8 +249,25 @@ def _resume(
     _check_same(run, values, fields)
     if run.finished:
         say(f"{path} has already ended; nothing to do")
+        return run.summary
+    if run.config.devices > world_size():
+        return _in_processes(run, cache_gb, runtime)
     with TrainingBar(run.network.name) as bar:
-        return resume(run, open_run_data(run, cache_gb), bar)
+        return resume(run, open_run_data(run, cache_gb), bar, runtime)
+
+
+def _in_processes(run: "Run", cache_gb: float | None, runtime: "Runtime") -> dict[str, Any]:
+    """Have as many processes as the run asks for go on with it."""
+    from convwright.training.devices import check_devices
+    from convwright.training.launch import launch
+
+    check_devices(run.config.devices)
+    arguments = ["train", "--resume", str(run.path), "--workers", str(runtime.workers)]
+    arguments += ["--checkpoint-every", str(runtime.checkpoint_seconds / 60)]
+    arguments += [] if cache_gb is None else ["--cache-gb", str(cache_gb)]
+    if status := launch(run.config.devices, arguments, run.path):
+        raise typer.Exit(status)
+    return run.summary
 
 
 def _check_same(run: "Run", values: dict[str, Any], fields: dict[str, Any]) -> None:

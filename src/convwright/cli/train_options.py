@@ -26,6 +26,7 @@ ClassWeights = Annotated[str | None, _option(_RECIPE, "balanced: rare classes co
 Accumulate = Annotated[int | None, _option(_RECIPE, "Pieces into which a batch is cut, to fit the memory.")]
 ClipNorm = Annotated[float | None, _option(_RECIPE, "Largest norm of the gradient.")]
 Ema = Annotated[float | None, _option(_RECIPE, "Decay of the weights' moving average, which is kept; 0: none.")]
+Progressive = Annotated[float | None, _option(_RECIPE, "Share of all steps in which images grow from half size.")]
 Dropout = Annotated[float | None, _option(_RECIPE, "Rate before the classifier; the network's own by default.")]
 StochasticDepth = Annotated[float | None, _option(_RECIPE, "Rate at which the last residual branch is skipped.")]
 Patience = Annotated[int | None, _option(_RECIPE, "Stop after so many validations without a better one.")]

@@ -1,16 +1,14 @@
 """Batches as a function of (seed, step): whatever a run did before, step k sees the same images."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import torch
 
 from convwright.data.augmentation import Augmentation
 from convwright.data.dataset import Dataset, Split
-from convwright.data.threads import prefetch
+from convwright.data.threads import ahead
 from convwright.errors import UsageError
 from convwright.seeds import derive
-
-PREFETCHED = 4  # batches made ahead of the training step
 
 
 class Batches:
@@ -56,9 +54,14 @@ class Batches:
         more = f" and {len(rows) - most} more" if len(rows) > most else ""
         return f"training images {', '.join(map(str, rows[:most]))}{more}"
 
-    def iterate(self, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-        """Yield (step, images, labels) from ``start`` up to ``stop``, made ahead in another thread."""
-        return prefetch(((step, *self.at(step)) for step in range(start, stop)), PREFETCHED)
+    def iterate(
+        self, start: int, stop: int, workers: int = 0
+    ) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
+        """Yield the batches of steps ``start`` up to ``stop``, made ahead by so many threads; 0: as they are asked for.
+
+        The batches are the same for any number. Closing the generator ends the threads.
+        """
+        return ahead(self.at, range(start, stop), workers)
 
     def _order_of(self, epoch: int) -> torch.Tensor:
         cached_epoch, order = self._order  # one read: another thread may be at another epoch

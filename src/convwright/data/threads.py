@@ -1,11 +1,9 @@
 """Work in threads: items made ahead of their use, and many files handled at once."""
 
 import os
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -15,48 +13,28 @@ Progress = Callable[[int, int, str], None]
 """Called with how many are done, of how many, and what is being done."""
 
 
-@dataclass(frozen=True)
-class _End:
-    """The last thing in the queue: how the producer ended."""
+def ahead(
+    work: Callable[[Item], Result], items: Iterable[Item], workers: int, depth: int = 2
+) -> Generator[Result, None, None]:
+    """Yield ``work(item)`` for each item, in order, made by threads that stay ``depth`` items each ahead of their use.
 
-    error: BaseException | None = None
-
-
-def prefetch(items: Iterable[Item], ahead: int) -> Iterator[Item]:
-    """Yield the items, at most ``ahead`` of them made in advance by a thread.
-
-    An exception in the making is raised here, in its turn. Closing the generator ends the thread.
+    With no workers, items are made as they are asked for. An exception in the making is raised here, in its turn.
+    Closing the generator ends the threads.
     """
-    made: queue.Queue[Item | _End] = queue.Queue(ahead)
-    closed = threading.Event()
-
-    def produce() -> None:
-        end = _End()
-        try:
-            for item in items:
-                made.put(item)
-                if closed.is_set():
-                    return
-        except BaseException as error:
-            end = _End(error)
-        made.put(end)
-
-    thread = threading.Thread(target=produce, name="prefetch", daemon=True)
-    thread.start()
+    if not workers:
+        yield from map(work, items)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
+    waiting: deque[Future[Result]] = deque()
     try:
-        while not isinstance(item := made.get(), _End):
-            yield item
-        if item.error is not None:
-            raise item.error
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > workers * depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
-        closed.set()
-        # Once emptied, the queue has room for the one item that the thread may still put.
-        while True:
-            try:
-                made.get_nowait()
-            except queue.Empty:
-                break
-        thread.join()
+        pool.shutdown(cancel_futures=True)
 
 
 def in_threads(

@@ -37,6 +37,8 @@ class Recipe(BaseModel):
     """Decay of the moving average of weights that is validated and kept, a step; 0: no average."""
     patience: int | None = Field(None, gt=0)
     """Stop after so many validations without a better one; None: never."""
+    progressive: float = Field(0.0, ge=0, le=1)
+    """Share of all steps in which the images grow from half their size to all of it; 0: they do not."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Before the classifier; None: the network's own."""
     stochastic_depth: float | None = Field(None, ge=0, lt=1)
@@ -76,6 +78,8 @@ class TrainConfig(BaseModel):
     val_share: float = Field(0.1, gt=0, lt=1)
     max_bad: float = Field(0.1, ge=0, le=1)
     """Share of a folder's files that may be unreadable."""
+    devices: int = Field(1, gt=0)
+    """Processes that share each batch: GPUs, or parts of a CPU."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     recipe: Recipe = Recipe()
 

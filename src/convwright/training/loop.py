@@ -3,6 +3,7 @@ ends in the same weights."""
 
 import math
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from convwright.arch import Network, cost
 from convwright.data import Augmentation, Batches, Dataset, evaluation_batches
 from convwright.errors import RunError
 from convwright.training.config import TrainConfig, difference
+from convwright.training.devices import Devices
 from convwright.training.evaluation import Evaluation, evaluate
 from convwright.training.interrupt import Interrupted, StopSignal
 from convwright.training.optim import learning_rate
@@ -22,11 +24,20 @@ from convwright.training.step import DivergedError, Learner, balanced
 from convwright.weights import save_weights
 
 EVALUATION_BATCH = 256
-SECONDS_BETWEEN_CHECKPOINTS = 300.0
 WANTED_VALIDATIONS = 5
 """A run of few epochs is validated within them, so that its learning curve is one ..."""
 TRAINED_PER_VALIDATED = 2
 """... but for each image that is validated, at least so many are trained on."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How a run is carried out, as far as its result does not depend on it."""
+
+    workers: int = 0
+    """Threads that make batches ahead; 0: the loop makes them."""
+    checkpoint_seconds: float = 300.0
+    """Time from one checkpoint to the next; there is one at each validation too."""
 
 
 class Reporter:
@@ -78,16 +89,25 @@ class Progress:
 
 
 def train(
-    config: TrainConfig, network: Network, data: Dataset, path: Path, reporter: Reporter | None = None
+    config: TrainConfig,
+    network: Network,
+    data: Dataset,
+    path: Path,
+    reporter: Reporter | None = None,
+    runtime: Runtime = Runtime(),
 ) -> dict[str, Any]:
     """Train a network from scratch into a new run directory; return its summary.
 
     `network` must already have the data's resolution, channels and classes.
     """
-    return Trainer(Run.create(path, config, network, data.classes, DataFacts.of(data)), data, reporter).fit()
+    devices = Devices(config)
+    if devices.leads:
+        Run.create(path, config, network, data.classes, DataFacts.of(data))
+    devices.wait()
+    return Trainer(Run.open(path), data, reporter, runtime, devices).fit()
 
 
-def resume(run: Run, data: Dataset, reporter: Reporter | None = None) -> dict[str, Any]:
+def resume(run: Run, data: Dataset, reporter: Reporter | None = None, runtime: Runtime = Runtime()) -> dict[str, Any]:
     """Go on with a run where it stopped; return its summary.
 
     RunError names what has changed since: the data, the configuration or the network.
@@ -97,17 +117,25 @@ def resume(run: Run, data: Dataset, reporter: Reporter | None = None) -> dict[st
     if data.fingerprint != run.data.fingerprint:
         told = run.data.difference(DataFacts.of(data))
         raise RunError(f"{run.path}: the images of {run.config.data} are not those that the run began with: {told}")
-    return Trainer(run, data, reporter).fit()
+    return Trainer(run, data, reporter, runtime).fit()
 
 
 class Trainer:
     """One run under way."""
 
-    def __init__(self, run: Run, data: Dataset, reporter: Reporter | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        data: Dataset,
+        reporter: Reporter | None = None,
+        runtime: Runtime = Runtime(),
+        devices: Devices | None = None,
+    ) -> None:
         config = run.config
+        self.runtime, self.devices = runtime, devices or Devices(config)
         self.run, self.config, self.data = run, config, data
-        self.reporter = reporter or Reporter()
-        self.learner = make_learner(config, run.network, data)
+        self.reporter = reporter if reporter and self.devices.leads else Reporter()
+        self.learner = make_learner(config, run.network, data, self.devices)
         self.batches = training_batches(config, data)
         self.steps = max(1, round(config.epochs * self.batches.steps_per_epoch))
         self.period = validation_period(self.steps, self.batches, len(data.val))
@@ -139,25 +167,26 @@ class Trainer:
                 self._train_until(min((len(progress.rows) + 1) * self.period, self.steps), stop)
                 self._close(self._validate(stop))
         summary = self._summary()
-        self.run.write_summary(summary)
+        if self.devices.leads:
+            self.run.write_summary(summary)
         return summary
 
     def _train_until(self, end: int, stop: StopSignal) -> None:
         self.learner.module.train()
-        started = time.monotonic()
-        for step in range(self.progress.step, end):
-            images, labels = self.batches.at(step)
-            try:
-                loss, correct = self.learner.learn(images, labels, step, self.steps)
-            except DivergedError as error:
-                raise self._diverged(error, step) from None
-            now = time.monotonic()
-            self.progress.count(len(labels), loss, correct, now - started)
-            started = now
-            self.reporter.step(self.progress.step, len(labels), loss)
-            self._halt_if(stop)
-            if now - self.saved_at > SECONDS_BETWEEN_CHECKPOINTS:
-                self._save()
+        with closing(self.batches.iterate(self.progress.step, end, self.runtime.workers)) as batches:
+            started = time.monotonic()
+            for step, (images, labels) in enumerate(batches, self.progress.step):
+                try:
+                    loss, correct = self.learner.learn(images, labels, step, self.steps)
+                except DivergedError as error:
+                    raise self._diverged(error, step) from None
+                now = time.monotonic()
+                self.progress.count(len(labels), loss, correct, now - started)
+                started = now
+                self.reporter.step(self.progress.step, len(labels), loss)
+                self._halt_if(stop)
+                if now - self.saved_at > self.runtime.checkpoint_seconds:
+                    self._save()
 
     def _diverged(self, error: DivergedError, step: int) -> DivergedError:
         """Keep the state before the step, and tell with which images it went wrong and what to do."""
@@ -190,13 +219,15 @@ class Trainer:
             "images_per_second": progress.images / max(progress.seconds_since, 1e-9),
             "seconds": progress.seconds,
         }
-        if progress.close(row):
+        if progress.close(row) and self.devices.leads:
             save_weights(self.learner.result, self.run.weights)
-        self.run.write_metrics(progress.rows)
+        if self.devices.leads:
+            self.run.write_metrics(progress.rows)
         self._save()
         self.reporter.validated(row)
 
     def _halt_if(self, stop: StopSignal) -> None:
+        stop.requested = self.devices.largest(stop.requested)
         if stop.requested:
             self._save()
             raise Interrupted(
@@ -206,6 +237,9 @@ class Trainer:
             )
 
     def _save(self) -> None:
+        self.saved_at = time.monotonic()
+        if not self.devices.leads:
+            return
         learner = self.learner
         state = {
             "model": learner.network.state_dict(),
@@ -216,7 +250,6 @@ class Trainer:
             "network": self.run.network.to_json_text(),
         }
         self.run.save_checkpoint(self.progress.step, state)
-        self.saved_at = time.monotonic()
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Take a checkpoint's state. RunError if the run directory no longer says what it was made with."""
@@ -248,15 +281,16 @@ class Trainer:
             "val_images": len(self.data.val),
             "train_seconds": round(progress.seconds, 2),
             "device": str(self.learner.fabric.device),
+            "devices": self.devices.size,
             "threads": torch.get_num_threads(),
             "versions": {"convwright": convwright.__version__, "torch": torch.__version__},
         }
 
 
-def make_learner(config: TrainConfig, network: Network, data: Dataset) -> Learner:
+def make_learner(config: TrainConfig, network: Network, data: Dataset, devices: Devices | None = None) -> Learner:
     """Return a network that is to learn from a data set."""
     weights = balanced(data.train.labels, len(data.classes)) if config.recipe.class_weights == "balanced" else None
-    return Learner(config, network, weights)
+    return Learner(config, network, weights, devices)
 
 
 def training_batches(config: TrainConfig, data: Dataset) -> Batches:

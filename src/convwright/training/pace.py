@@ -3,7 +3,7 @@
 import math
 import time
 from itertools import islice
-from statistics import median
+from statistics import mean, median
 
 from convwright.arch import Network
 from convwright.data import Dataset, evaluation_batches
@@ -25,11 +25,13 @@ def epochs_within(minutes: float, config: TrainConfig, network: Network, data: D
     batches = training_batches(config, data)
     steps = batches.steps_per_epoch
     times = []
-    for step in range(WARM_UP_STEPS + MEASURED_STEPS):
+    for step in range(-WARM_UP_STEPS, MEASURED_STEPS):
         started = time.monotonic()
-        learner.learn(*batches.at(step), step, steps=10**6)
+        # Spread over the run, since the images of a progressive one grow.
+        learner.learn(*batches.at(max(0, step)), max(0, step) * 10**4, steps=MEASURED_STEPS * 10**4)
         times.append(time.monotonic() - started)
-    step_seconds = median(times[WARM_UP_STEPS:])
+    typical = mean if config.recipe.progressive else median
+    step_seconds = typical(times[WARM_UP_STEPS:])
 
     started = time.monotonic()
     sample = islice(evaluation_batches(data.val, data, EVALUATION_BATCH), MEASURED_BATCHES)

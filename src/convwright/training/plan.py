@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from convwright.arch import Network, at, fit_resolution, regularise
+from convwright.arch import Network, at, cost, fit_resolution, regularise
 from convwright.arch.operators import has_shortcuts
 from convwright.data import SOURCES, Dataset
 from convwright.training.config import TrainConfig, checked
+from convwright.training.progressive import smallest
 from convwright.training.recipes import named
 
 LARGEST_BATCH = 128
@@ -59,6 +60,8 @@ def plan(
         {"data": _found_again(data.name), "network": chosen.name, "resolution": data.resolution, "recipe": recipe}
         | given
     )
+    if config.recipe.progressive:
+        cost(chosen, smallest(data.resolution))  # names the layer for which the first images are too small
     rates = config.recipe.model_dump(include={"dropout", "stochastic_depth"})
     chosen = regularise(chosen, **rates)
     return config.model_copy(update={"network": chosen.name}), chosen

@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 
@@ -162,6 +163,9 @@ class Run:
             stale.unlink(missing_ok=True)
         for path in self._checkpoints():
             try:
+                with ZipFile(path) as file:  # torch itself does not look at the checksums that it writes
+                    if damaged := file.testzip():
+                        raise ValueError(damaged)
                 return torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:  # a damaged file makes torch raise nearly anything
                 warnings.warn(f"{path.name} is damaged ({type(error).__name__}); trying the one before", stacklevel=2)

@@ -1,17 +1,19 @@
 """One training step: a function of the weights, the optimizer's state, the configuration and the step's number."""
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.nn.utils import get_total_norm
 
 from convwright.arch import Network
 from convwright.errors import ConvwrightError, UsageError
 from convwright.modules import build
+from convwright.modules.synchronised import synchronise
 from convwright.seeds import derive
 from convwright.training.config import TrainConfig
+from convwright.training.devices import Devices
 from convwright.training.ema import Average
 from convwright.training.optim import learning_rate, make_optimizer
+from convwright.training.progressive import shrunk, side_at
 
 
 class DivergedError(ConvwrightError):
@@ -29,16 +31,19 @@ class Learner:
         config: TrainConfig,
         network: Network,
         class_weights: torch.Tensor | None = None,
-        fabric: Fabric | None = None,
+        devices: Devices | None = None,
     ) -> None:
         self.config, self.recipe = config, config.recipe
-        self.fabric = fabric or Fabric(accelerator="auto", devices=1, precision=config.precision)
+        self.devices = devices or Devices(config)
+        self.fabric = self.devices.fabric
         # On a GPU too, the same step must give the same weights.
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
         self.network = build(network, seed=derive(config.seed, "init"))
         for part in self.network.modules():
             if isinstance(part, nn.BatchNorm2d) and self.recipe.norm_momentum is not None:
                 part.momentum = self.recipe.norm_momentum
+        if self.devices.size > 1:
+            synchronise(self.network)
         # Channels last is what the fast convolutions of CPUs and GPUs read.
         self.network.to(memory_format=torch.channels_last)
         self.module, self.optimizer = self.fabric.setup(self.network, make_optimizer(self.network, self.recipe))
@@ -57,17 +62,22 @@ class Learner:
         whose statistics are those of a piece. Raises DivergedError, before the weights are touched, when loss or
         gradient are not finite.
         """
-        torch.manual_seed(derive(self.config.seed, "noise", step))  # dropout and stochastic depth
+        # For dropout and stochastic depth.
+        torch.manual_seed(derive(self.config.seed, "noise", step, self.devices.rank))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, step, steps)
+        whole = len(labels)
+        images, labels = self.devices.share(images), self.devices.share(labels)
+        images = shrunk(images, side_at(self.recipe, self.config.resolution, step, steps))
         self.optimizer.zero_grad(set_to_none=True)
         loss, correct = 0.0, 0
         pieces = min(self.recipe.accumulate, len(labels))
-        for some, theirs in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
-            piece_loss, piece_correct = self._backward(some, theirs, len(labels))
+        for index, (some, theirs) in enumerate(
+            zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True)
+        ):
+            with self.fabric.no_backward_sync(self.module, enabled=index < pieces - 1):
+                piece_loss, piece_correct = self._backward(some, theirs, whole)
             loss, correct = loss + piece_loss, correct + piece_correct
-            if not loss < float("inf"):  # NaN compares false with everything
-                raise DivergedError(f"the loss became {loss}")
         self._check_gradient()
         if self.recipe.clip_norm:
             self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.recipe.clip_norm)
@@ -77,7 +87,10 @@ class Learner:
         return loss, correct
 
     def _backward(self, images: torch.Tensor, labels: torch.Tensor, of: int) -> tuple[float, int]:
-        """Add the gradient of some of a step's images; return their share of its mean loss, and the number right."""
+        """Add the gradient of some of a step's images; return their share of its mean loss, and the number right.
+
+        Both are of all processes. DivergedError, in all of them, if the loss of one is not finite.
+        """
         images, labels = self.fabric.to_device((images.contiguous(memory_format=torch.channels_last), labels))
         try:
             logits = self.module(images)
@@ -87,12 +100,13 @@ class Learner:
         loss = nn.functional.cross_entropy(
             logits, labels, self.class_weights, reduction="sum", label_smoothing=self.recipe.label_smoothing
         )
-        loss = loss / of
-        value = loss.item()
-        if value < float("inf"):
-            self.fabric.backward(loss)
         likeliest = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed images
-        return value, int((logits.detach().argmax(1) == likeliest).sum())
+        right = int((logits.detach().argmax(1) == likeliest).sum())
+        value, correct = self.devices.total(loss.item() / of, right)
+        if not value < float("inf"):  # NaN compares false with everything
+            raise DivergedError(f"the loss became {value}")
+        self.fabric.backward(loss * (self.devices.size / of))  # DDP takes the mean over processes
+        return value, int(correct)
 
     def _check_gradient(self) -> None:
         gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]

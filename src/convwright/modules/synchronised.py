@@ -1,0 +1,47 @@
+"""Batch normalisation over a batch that several processes share, on any device.
+
+`torch.nn.SyncBatchNorm` does this on GPUs only; the processes of a CPU need it too, if a batch shared among them is
+to teach what it teaches one.
+"""
+
+import torch
+import torch.distributed as distributed
+from torch import nn
+from torch.distributed.nn.functional import all_reduce
+
+
+class SynchronisedNorm(nn.BatchNorm2d):
+    """`BatchNorm2d` whose statistics, while training, are those of all processes' images together."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """N x C x H x W to the same; each process gives its own part of the batch."""
+        if not self.training or not distributed.is_initialized():
+            return super().forward(x)
+        count = x.new_tensor([x.numel() / x.shape[1]])
+        sums = torch.cat((x.sum((0, 2, 3)), count))
+        sums = all_reduce(sums)
+        total = sums[-1]
+        mean = sums[:-1] / total
+        centred = x - mean.view(1, -1, 1, 1)
+        # In two passes: squares of raw values would lose the digits of a small variance beside a large mean.
+        variance = all_reduce(centred.square().sum((0, 2, 3))) / total
+        self._remember(mean.detach(), variance.detach(), total.detach())
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale.view(1, -1, 1, 1))
+
+    @torch.no_grad()
+    def _remember(self, mean: torch.Tensor, variance: torch.Tensor, total: torch.Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * total / (total - 1), self.momentum)
+
+
+def synchronise(module: nn.Module) -> None:
+    """Make every batch normalisation in a module synchronised; weights and names stay."""
+    for part in module.modules():
+        if type(part) is nn.BatchNorm2d:
+            part.__class__ = SynchronisedNorm

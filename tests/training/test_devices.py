@@ -1,0 +1,135 @@
+"""Processes that share a run: what they learn together equals what one learns, and none is left behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from convwright.errors import UsageError
+from convwright.training.config import TrainConfig
+from convwright.training.devices import Devices, check_batch, check_devices
+from convwright.training.run import Run
+
+CONVWRIGHT = [sys.executable, "-m", "convwright", "train"]
+RUN = ["--data", "digits", "--network", "cifar_seresnet8", "--batch-size", "33", "--seed", "3"]
+RECIPE = ["--mixup", "0.2", "--ema", "0.9", "--lr", "0.02", "--label-smoothing", "0.1", "--clip-norm", "2"]
+ENOUGH = len(os.sched_getaffinity(0)) > 1
+
+pytestmark = pytest.mark.skipif(not ENOUGH, reason="needs two processor cores")
+
+
+def train(path, *options, prefix=CONVWRIGHT, **how):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    command = [*prefix, *map(str, options), "--out", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, **how)
+
+
+def weights(path):
+    return load_file(path / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    path = tmp_path_factory.mktemp("alone") / "run"
+    done = train(path, *RUN, *RECIPE, "--epochs", "0.5")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def assert_near(path, other):
+    """Equal up to the rounding of some twenty steps in float32."""
+    ours, theirs = weights(path), weights(other)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=2e-3, atol=2e-4)
+    rows, others = Run.open(path).metrics, Run.open(other).metrics
+    assert [row["train_loss"] for row in rows] == pytest.approx([row["train_loss"] for row in others], rel=1e-4)
+
+
+def test_two_processes_learn_what_one_does(alone, tmp_path):
+    done = train(tmp_path / "run", *RUN, *RECIPE, "--epochs", "0.5", "--devices", "2")
+    assert done.returncode == 0, done.stderr
+    assert_near(tmp_path / "run", alone)
+    run = Run.open(tmp_path / "run")
+    assert run.config.devices == run.summary["devices"] == 2
+    again = train(tmp_path / "again", *RUN, *RECIPE, "--epochs", "0.5", "--devices", "2")
+    assert again.returncode == 0
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == run.weights.read_bytes()
+
+
+def test_torchrun_starts_them_too(alone, tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    prefix = [*torchrun, "-m", "convwright", "train"]
+    done = train(tmp_path / "run", *RUN, *RECIPE, "--epochs", "0.5", prefix=prefix)
+    assert done.returncode == 0, done.stderr
+    assert_near(tmp_path / "run", alone)
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def begun(path, process):
+    """Wait until a run has its first metrics, so that all processes are at work."""
+    while not (path / "metrics.csv").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_ends_the_run_and_the_run_goes_on_later(victim, tmp_path):
+    path = tmp_path / "run"
+    command = [*CONVWRIGHT, *RUN, "--epochs", "3", "--devices", "2", "--out", str(path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    begun(path, process)
+    pids = children(process.pid)
+    assert len(pids) == 2
+    os.kill(sorted(pids)[victim], signal.SIGKILL)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode in (1, 137)
+    assert "Traceback" not in told
+    assert re.search(r"convwright: .*(killed by signal 9|another process).*--resume", told) or victim == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    done = subprocess.run([*CONVWRIGHT, "--resume", str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    whole = train(tmp_path / "whole", *RUN, "--epochs", "3", "--devices", "2")
+    assert whole.returncode == 0
+    assert (path / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_all_with_nothing_lost(number, tmp_path):
+    path = tmp_path / "run"
+    command = [*CONVWRIGHT, *RUN, "--epochs", "20", "--devices", "2", "--out", str(path)]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    begun(path, process)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, told
+    assert "nothing is lost" in told
+    assert Run.open(path).load_checkpoint()["progress"]["step"] > 0
+
+
+def test_what_cannot_be_shared_is_told(tmp_path):
+    with pytest.raises(UsageError, match="a batch of 3 cannot be shared by 4 devices"):
+        check_batch(3, 4)
+    with pytest.raises(UsageError, match=r"--devices 1000: this machine has \d+ (processor cores|GPUs); take 1 to"):
+        check_devices(1000)
+    with pytest.raises(UsageError, match="devices is 2, and 1 processes take part"):
+        Devices(TrainConfig(data="digits", network="cifar_resnet8", resolution=8, devices=2))
+    done = train(tmp_path / "run", *RUN, "--devices", "2", "--minutes", "1")
+    assert (done.returncode, "--minutes plans for one device" in done.stderr) == (2, True)
+    assert not (tmp_path / "run").exists()
