@@ -105,6 +105,11 @@ def test_a_killed_process_ends_the_run_and_the_run_goes_on_later(victim, tmp_pat
     assert (path / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
 
 
+def listen():
+    """Hear interrupts, which whoever started the tests in the background had ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_all_with_nothing_lost(number, tmp_path):
     path = tmp_path / "run"
@@ -113,7 +118,7 @@ def test_a_signal_stops_all_with_nothing_lost(number, tmp_path):
         command,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=listen,
     )
     begun(path, process)
     process.send_signal(number)

@@ -116,7 +116,7 @@ def evaluate_run(
 
 def _open(run: "Run", spec: str | None) -> "Dataset":
     """Open the run's data, or other data in the same way."""
-    from convwright.cli.train import open_run_data
+    from convwright.cli.runs import open_run_data
 
     asked = run if spec is None else replace(run, config=run.config.model_copy(update={"data": spec}))
     return open_run_data(asked)
@@ -149,7 +149,11 @@ class _Record:
 
     def __init__(self, parts: "dict[str, Split]", classes: Sequence[str]) -> None:
         self.classes = classes
-        self.places = ((split, number) for split, part in parts.items() for number in range(len(part)))
+        self.places = (
+            (split, part.names[number] if part.names else number)
+            for split, part in parts.items()
+            for number in range(len(part))
+        )
         self.text = io.StringIO(newline="")
         self.writer = csv.writer(self.text, lineterminator="\n")
         self.writer.writerow(("split", "image", "label", "prediction", "probability"))

@@ -16,6 +16,7 @@ RecipeName = Annotated[
     _option(_RECIPE, "densenet, senet, efficientnet: as the papers trained; fast: most for the time. Options win."),
 ]
 LearningRate = Annotated[float | None, _option(_RECIPE, "Highest learning rate.", "--lr")]
+FindLr = Annotated[bool, _option(_RECIPE, "Find the highest learning rate by a test of 100 steps.", "--find-lr")]
 Optimizer = Annotated[str | None, _option(_RECIPE, "sgd, adamw or rmsprop.")]
 Momentum = Annotated[float | None, _option(_RECIPE, "Of SGD and RMSprop; the first beta of AdamW.")]
 WeightDecay = Annotated[float | None, _option(_RECIPE, "On weights of convolutions and linear layers only.")]
@@ -38,4 +39,11 @@ Erasing = Annotated[float | None, _option(_IMAGES, "Share of the images of which
 Mixup = Annotated[float | None, _option(_IMAGES, "Mix images by a share from Beta(x, x).")]
 CutMix = Annotated[
     float | None, _option(_IMAGES, "Paste a rectangle of another image, area from Beta(x, x).", "--cutmix")
+]
+
+TensorBoard = Annotated[
+    bool, _option("Tracking", "Write event files to the run directory's folder tensorboard.", "--tensorboard")
+]
+MLflow = Annotated[
+    str | None, _option("Tracking", "Log to this MLflow tracking store, e.g. http://... or sqlite:///mlflow.db.")
 ]

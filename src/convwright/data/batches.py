@@ -49,10 +49,12 @@ class Batches:
         return self._order_of(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
 
     def described(self, step: int, most: int = 5) -> str:
-        """Name a step's images, the first few of them: by their positions among the training images."""
+        """Name a step's images, the first few of them: by their files, or positions among the training images."""
         rows = self.rows_at(step).tolist()
+        names = self.split.names
+        told = [names[row] for row in rows[:most]] if names else [str(row) for row in rows[:most]]
         more = f" and {len(rows) - most} more" if len(rows) > most else ""
-        return f"training images {', '.join(map(str, rows[:most]))}{more}"
+        return f"{'files' if names else 'training images'} {', '.join(told)}{more}"
 
     def iterate(
         self, start: int, stop: int, workers: int = 0

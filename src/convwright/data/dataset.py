@@ -51,6 +51,8 @@ class Split:
     """Where in the store the N images are; None: it holds these, in order."""
     known: Traits | None = None
     """Of the N images; None: not worked out yet."""
+    names: tuple[str, ...] | None = None
+    """Of the N images' files; None where they come from no files of their own."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,9 +79,9 @@ class Split:
     def choose(self, positions: torch.Tensor) -> "Split":
         """Return the split of the samples at these positions, over the same store."""
         known = self.known and Traits(self.known.digests[positions], self.known.moments[positions])
-        return Split(
-            self.store, self.labels[positions], positions if self.rows is None else self.rows[positions], known
-        )
+        rows = positions if self.rows is None else self.rows[positions]
+        names = self.names and tuple(self.names[position] for position in positions.tolist())
+        return Split(self.store, self.labels[positions], rows, known, names)
 
     def traits(self) -> Traits:
         """Return what is known of each image, worked out if it must be."""

@@ -51,7 +51,7 @@ def read_folder(
     channels = 1 if all(headers[path].grey for path in _paths(splits)) else 3  # type: ignore[union-attr]
     store, rows = reader.pixels(_paths(splits), (channels, resolution, resolution))
     drop_failed(rows)  # again, as some images turn out damaged only when decoded
-    decoded = {role: _split(found, store, rows) for role, found in splits.items()}
+    decoded = {role: _split(found, store, rows, root) for role, found in splits.items()}
     return Parts(
         tuple(map(printable, classes)), decoded["train"], decoded.get("val"), decoded.get("test"), tuple(skipped)
     )
@@ -61,7 +61,7 @@ def _paths(splits: dict[str, Found]) -> list[Path]:
     return [path for found in splits.values() for path in found.paths]
 
 
-def _split(found: Found, store: torch.Tensor, results: Mapping[Path, Row | str]) -> Split:
+def _split(found: Found, store: torch.Tensor, results: Mapping[Path, Row | str], root: Path) -> Split:
     rows = [row for path in found.paths if isinstance(row := results[path], Row)]
     digests = np.frombuffer(bytearray.fromhex("".join(row.digest for row in rows)), dtype=np.uint8)
     return Split(
@@ -69,6 +69,7 @@ def _split(found: Found, store: torch.Tensor, results: Mapping[Path, Row | str])
         torch.tensor(found.labels, dtype=torch.int64),
         torch.tensor([row.row for row in rows], dtype=torch.int64),
         Traits(torch.from_numpy(digests).view(len(rows), -1), torch.tensor([row.moments for row in rows])),
+        tuple(printable(path.relative_to(root)) for path in found.paths),
     )
 
 

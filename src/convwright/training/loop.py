@@ -3,6 +3,7 @@ ends in the same weights."""
 
 import math
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -13,10 +14,11 @@ import torch
 import convwright
 from convwright.arch import Network, cost
 from convwright.data import Augmentation, Batches, Dataset, evaluation_batches
-from convwright.errors import RunError
+from convwright.errors import ConvwrightError, RunError
 from convwright.training.config import TrainConfig, difference
 from convwright.training.devices import Devices
 from convwright.training.evaluation import Evaluation, evaluate
+from convwright.training.failures import explained
 from convwright.training.interrupt import Interrupted, StopSignal
 from convwright.training.optim import learning_rate
 from convwright.training.run import DataFacts, Run
@@ -51,6 +53,9 @@ class Reporter:
 
     def validated(self, row: dict[str, float]) -> None:
         """The network has been validated; `row` is the new line of metrics.csv."""
+
+    def end(self, summary: dict[str, Any]) -> None:
+        """The run has come to its end."""
 
 
 @dataclass
@@ -95,14 +100,16 @@ def train(
     path: Path,
     reporter: Reporter | None = None,
     runtime: Runtime = Runtime(),
+    files: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Train a network from scratch into a new run directory; return its summary.
 
-    `network` must already have the data's resolution, channels and classes.
+    `network` must already have the data's resolution, channels and classes. files: text by the name of what else
+    belongs into the run directory.
     """
     devices = Devices(config)
     if devices.leads:
-        Run.create(path, config, network, data.classes, DataFacts.of(data))
+        Run.create(path, config, network, data.classes, DataFacts.of(data), files)
     devices.wait()
     return Trainer(Run.open(path), data, reporter, runtime, devices).fit()
 
@@ -159,7 +166,18 @@ class Trainer:
         return len(rows) - 1 - self.progress.best >= patience
 
     def fit(self) -> dict[str, Any]:
-        """Train to the end and return the summary. Interrupted if stopped: nothing is lost then."""
+        """Train to the end and return the summary. Interrupted if stopped: nothing is lost then.
+
+        ConvwrightError tells what would fit if the memory does not suffice, or that another process has ended.
+        """
+        try:
+            return self._fit()
+        except (RuntimeError, MemoryError) as error:  # torch's own have no common class
+            if told := explained(error, self.config, self.run.network, self.data, self.devices.size):
+                raise ConvwrightError(f"{self.run.path}: {told}") from None
+            raise
+
+    def _fit(self) -> dict[str, Any]:
         progress = self.progress
         self.reporter.begin(self.run, progress.step, self.steps)
         with StopSignal() as stop:
@@ -169,6 +187,7 @@ class Trainer:
         summary = self._summary()
         if self.devices.leads:
             self.run.write_summary(summary)
+        self.reporter.end(summary)
         return summary
 
     def _train_until(self, end: int, stop: StopSignal) -> None:

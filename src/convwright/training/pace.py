@@ -8,6 +8,7 @@ from statistics import mean, median
 from convwright.arch import Network
 from convwright.data import Dataset, evaluation_batches
 from convwright.training.config import TrainConfig
+from convwright.training.devices import world_size
 from convwright.training.evaluation import evaluate
 from convwright.training.loop import EVALUATION_BATCH, make_learner, training_batches, validation_period
 
@@ -21,6 +22,7 @@ def epochs_within(minutes: float, config: TrainConfig, network: Network, data: D
 
     Validations, which cost time too, are counted in.
     """
+    config = config.model_copy(update={"devices": world_size()})
     learner = make_learner(config, network, data)
     batches = training_batches(config, data)
     steps = batches.steps_per_epoch

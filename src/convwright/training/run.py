@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,13 @@ class Run:
 
     @classmethod
     def create(
-        cls, path: Path, config: TrainConfig, network: Network, classes: tuple[str, ...], data: DataFacts
+        cls,
+        path: Path,
+        config: TrainConfig,
+        network: Network,
+        classes: tuple[str, ...],
+        data: DataFacts,
+        files: Mapping[str, str] | None = None,
     ) -> "Run":
         """Make a new run directory. RunError if something is in the way."""
         ensure_free(path)
@@ -113,6 +120,8 @@ class Run:
             write_text(partial / "network.json", network.to_json_text() + "\n")
             write_text(partial / "data.json", json.dumps(vars(data), indent=1) + "\n")
             write_text(partial / "classes.json", json.dumps(classes, indent=1, ensure_ascii=False) + "\n")
+            for name, text in (files or {}).items():
+                write_text(partial / name, text)
             partial.replace(path)
         except OSError as error:
             raise ConvwrightError(f"{path}: the run directory could not be made: {error.strerror}") from None

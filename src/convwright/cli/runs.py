@@ -1,0 +1,258 @@
+"""Runs begun, and gone on with, as the command line asks for them."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from convwright.cli.networks import read_network
+from convwright.errors import UsageError
+
+if TYPE_CHECKING:
+    from convwright.arch import Network
+    from convwright.data import Dataset
+    from convwright.training.config import TrainConfig
+    from convwright.training.loop import Reporter, Runtime
+    from convwright.training.run import Run
+
+AUTO = "auto"
+DEFAULT_NETWORK = "cifar_seresnet14"
+PLANNED = {"fit", "resolution", "channels", "classes", "dropout", "stochastic_depth"}
+"""Operators that planning appends to the network that was asked for."""
+MOST_SKIPPED = 5
+
+
+@dataclass
+class Asked:
+    """What the options of `convwright train` say; None where they say nothing."""
+
+    values: dict[str, Any]
+    """Fields of `TrainConfig`."""
+    fields: dict[str, Any]
+    """Fields of `Recipe`."""
+    recipe: str | None = None
+    fit: bool = True
+    minutes: float | None = None
+    find_lr: bool = False
+    out: Path | None = None
+    cache_gb: float | None = None
+    workers: int = 0
+    checkpoint_every: float = 5.0
+    tensorboard: bool = False
+    mlflow: str | None = None
+
+    @property
+    def runtime(self) -> "Runtime":
+        """How the run is carried out."""
+        from convwright.training.loop import Runtime
+
+        return Runtime(self.workers, 60 * self.checkpoint_every)
+
+    def trackers(self) -> "list[Reporter]":
+        """Make the reporters that are asked for. UsageError names a package that is missing."""
+        if not self.tensorboard and self.mlflow is None:
+            return []
+        from convwright.training import trackers
+
+        made: list[Reporter] = [trackers.TensorBoard()] if self.tensorboard else []
+        return made + ([] if self.mlflow is None else [trackers.MLflow(self.mlflow)])
+
+    def given(self) -> dict[str, Any]:
+        """Return all that is said of the configuration, the recipe's fields as `recipe.NAME`."""
+        every = self.values | {f"recipe.{name}": value for name, value in self.fields.items()}
+        return {name: value for name, value in every.items() if value is not None}
+
+
+def start(asked: Asked) -> tuple[Path, dict[str, Any]]:
+    """Resolve what is asked, say it, and train; return the run directory and its summary."""
+    from convwright.cli.progress import TrainingBar, say
+    from convwright.data import best_at_hand
+    from convwright.training.devices import check_batch, check_devices, leads, world_size
+    from convwright.training.loop import train
+    from convwright.training.run import DataFacts, Run, ensure_free
+    from convwright.training.trackers import Reporters
+
+    trackers = asked.trackers()  # before any work is done
+    _join_launcher(asked)
+    check_devices(asked.values.get("devices") or 1)
+    expression = asked.values.pop("network") or DEFAULT_NETWORK
+    spec = asked.values.pop("data") or best_at_hand()
+    wanted = read_network(expression)  # a wrong name is told before any image is read
+    if Path(expression.partition("|")[0]).exists():  # a file is found again by its path, not by the name inside
+        wanted = replace(wanted, name=expression)
+    path = asked.out or _free_path(f"{expression}-{Path(spec).name}")
+    if leads():
+        ensure_free(path)
+    data = _opened(asked, spec, wanted)
+    config, network, files = _resolved(asked, data, wanted)
+    say(_described(data, network, config))
+    if config.devices > world_size():
+        check_batch(config.batch_size, config.devices)
+        run = Run.create(path, config, network, data.classes, DataFacts.of(data), files)
+        return path, _in_processes(run, asked)
+    with TrainingBar(network.name) as bar:
+        return path, train(config, network, data, path, Reporters([bar, *trackers]), asked.runtime, files)
+
+
+def go_on(path: Path, asked: Asked) -> dict[str, Any]:
+    """Go on with a run. UsageError names an option that is not what the run began with."""
+    from convwright.cli.progress import TrainingBar, say
+    from convwright.training.devices import world_size
+    from convwright.training.loop import resume
+    from convwright.training.run import Run
+    from convwright.training.trackers import Reporters
+
+    trackers = asked.trackers()
+    run = Run.open(path)
+    _check_same(run, asked)
+    if run.finished:
+        say(f"{path} has already ended; nothing to do")
+        return run.summary
+    if run.config.devices > world_size():
+        return _in_processes(run, asked)
+    with TrainingBar(run.network.name) as bar:
+        return resume(run, open_run_data(run, asked.cache_gb), Reporters([bar, *trackers]), asked.runtime)
+
+
+def open_run_data(run: "Run", cache_gb: float | None = None) -> "Dataset":
+    """Open the data that a run was trained on, at the same resolution and split."""
+    from convwright.cli.progress import counting
+    from convwright.data import open_dataset
+
+    config = run.config
+    with counting() as progress:
+        return open_dataset(
+            config.data,
+            resolution=config.resolution,
+            val_share=config.val_share,
+            seed=config.seed,
+            max_bad=config.max_bad,
+            cache_gb=cache_gb,
+            progress=progress,
+        )
+
+
+def _join_launcher(asked: Asked) -> None:
+    """Started by torchrun: take its number of processes. UsageError for what they could not agree on."""
+    from convwright.training.devices import world_size
+
+    size, devices = world_size(), asked.values.get("devices")
+    if asked.minutes is not None and max(size, devices or 1) > 1:
+        raise UsageError("--minutes plans for one device; with more, give --epochs")
+    if size == 1:
+        return
+    if devices not in (None, size):
+        raise UsageError(f"--devices {devices}: torchrun has started {size} processes; leave --devices out")
+    if asked.out is None:
+        raise UsageError("under torchrun, give --out: all processes must write to the same run directory")
+    asked.values["devices"] = size
+
+
+def _opened(asked: Asked, spec: str, wanted: "Network") -> "Dataset":
+    """Open the data, and say which files were skipped."""
+    from convwright.cli.progress import counting, say
+    from convwright.data import open_dataset
+
+    fields = ("resolution", "val_share", "max_bad", "seed")
+    opening = {name: asked.values[name] for name in fields if asked.values.get(name) is not None}
+    asked.values.pop("resolution", None)
+    with counting() as progress:
+        data = open_dataset(spec, largest=wanted.resolution, cache_gb=asked.cache_gb, progress=progress, **opening)
+    for line in data.skipped[:MOST_SKIPPED]:
+        say(f"skipped {line}")
+    if len(data.skipped) > MOST_SKIPPED:
+        say(f"and {len(data.skipped) - MOST_SKIPPED} more that could not be read")
+    return data
+
+
+def _resolved(asked: Asked, data: "Dataset", wanted: "Network") -> "tuple[TrainConfig, Network, dict[str, str]]":
+    """Measure what is to be found out on this machine; return the configuration, the network, and files to keep."""
+    from convwright.cli.progress import counting, say
+    from convwright.training.lr_finder import find_learning_rate
+    from convwright.training.memory_fit import fitting_batch
+    from convwright.training.pace import epochs_within
+    from convwright.training.plan import plan
+
+    def planned() -> "tuple[TrainConfig, Network]":
+        return plan(data, wanted, fit=asked.fit, name=asked.recipe, recipe=asked.fields, **asked.values)
+
+    files = {}
+    if asked.values.get("batch_size") == AUTO:
+        asked.values["batch_size"] = None
+        asked.values["batch_size"] = fitting_batch(*planned(), data)
+        say(f"a batch of {asked.values['batch_size']} images fits into memory")
+    config, network = planned()
+    if asked.find_lr:
+        with counting() as progress:
+            finding = find_learning_rate(config, network, data, progress)
+        say(f"learning rate {finding.chosen:g}: a tenth of where the loss is lowest (lr_finder.csv has the curve)")
+        files["lr_finder.csv"] = finding.to_csv()
+        asked.fields["learning_rate"] = finding.chosen
+        config, network = planned()
+    if asked.minutes is not None:
+        say("measuring how fast this machine trains the network ...")
+        config = config.model_copy(update={"epochs": epochs_within(asked.minutes, config, network, data)})
+    return config, network, files
+
+
+def _in_processes(run: "Run", asked: Asked) -> dict[str, Any]:
+    """Have as many processes as the run asks for go on with it."""
+    from convwright.training.devices import check_devices
+    from convwright.training.launch import launch
+
+    check_devices(run.config.devices)
+    arguments = ["train", "--resume", str(run.path), "--workers", str(asked.workers)]
+    arguments += ["--checkpoint-every", str(asked.checkpoint_every)]
+    arguments += [] if asked.cache_gb is None else ["--cache-gb", str(asked.cache_gb)]
+    arguments += ["--tensorboard"] if asked.tensorboard else []
+    arguments += [] if asked.mlflow is None else ["--mlflow", asked.mlflow]
+    if status := launch(run.config.devices, arguments, run.path):
+        raise typer.Exit(status)
+    return run.summary
+
+
+def _check_same(run: "Run", asked: Asked) -> None:
+    """Options that say what the run says already do no harm; UsageError names one that does not."""
+    began = run.config.model_dump()
+    began |= {f"recipe.{name}": value for name, value in began.pop("recipe").items()}
+    for name, value in asked.given().items():
+        before = began[name]
+        same = before == value
+        if name == "network":
+            same = same or set(_operators(before.removeprefix(f"{value}|"))) <= PLANNED
+        elif name == "data":
+            same = same or before == str(Path(value).expanduser().absolute())
+        if not same:
+            raise UsageError(
+                f"{run.path}: {name} is {before!r} in this run, not {value!r}; --resume goes on with a run as it began"
+            )
+
+
+def _operators(expression: str) -> list[str]:
+    return [part.partition(":")[0] for part in expression.split("|")]
+
+
+def _described(data: "Dataset", network: "Network", config: "TrainConfig") -> str:
+    from convwright.arch import cost
+
+    count = cost(network)
+    test = f", {len(data.test):,} to test" if data.test is not None else ""
+    several = f", {config.devices} devices" if config.devices > 1 else ""
+    return (
+        f"data: {data.name}, {len(data.classes)} classes, {data.resolution} x {data.resolution} x {data.channels}, "
+        f"{len(data.train):,} images to train, {len(data.val):,} to validate{test}\n"
+        f"network: {network.name}, {count.params:,} parameters, {count.macs / 1e6:,.1f} M MACs (multiply-adds)\n"
+        f"training: {config.epochs:g} epochs, batch size {config.batch_size}, {config.recipe.optimizer}, "
+        f"learning rate {config.recipe.learning_rate:g}, seed {config.seed}{several}"
+    )
+
+
+def _free_path(name: str) -> Path:
+    """Return runs/NAME, or the first of runs/NAME-2, -3, ... that is not there yet."""
+    base = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+    path, number = Path("runs") / base, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{base}-{number}"
+    return path

@@ -1,0 +1,34 @@
+"""Failures of torch that say too little: out of memory, and processes that are gone."""
+
+from convwright.arch import Network
+from convwright.data import Dataset
+from convwright.training.config import TrainConfig
+
+_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+_GONE = ("connection closed by peer", "connection reset", "connection refused", "timed out", "broken pipe")
+
+
+def explained(error: BaseException, config: TrainConfig, network: Network, data: Dataset, processes: int) -> str:
+    """Return in one line what a failure means and what to do, or "" if it is none that is known."""
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or any(sign in text for sign in _MEMORY):
+        return _out_of_memory(config, network, data)
+    if processes > 1 and any(sign in text for sign in _GONE):
+        return "another process of the run has ended; go on from the last checkpoint with --resume"
+    return ""
+
+
+def _out_of_memory(config: TrainConfig, network: Network, data: Dataset) -> str:
+    """Tell what would fit: half of what is too much, or less where the memory that is left says so."""
+    from convwright.training.memory_fit import fitting_batch
+
+    wanted = config.batch_size // config.recipe.accumulate
+    told = f"a step with {wanted} images of {config.resolution} px does not fit into memory"
+    try:
+        fits = min(fitting_batch(config, network, data), max(1, wanted // 2))
+    except (RuntimeError, MemoryError):
+        fits = max(1, wanted // 4)
+    if wanted == 1:
+        return f"{told}; give a smaller --resolution or network"
+    pieces = -(-config.batch_size // fits)
+    return f"{told}; {fits} would: train again with --accumulate {pieces}, or --batch-size {fits}"

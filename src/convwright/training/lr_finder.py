@@ -1,0 +1,81 @@
+"""The learning-rate range test: how large a rate this network stands on this data (Smith 2017, section 3.3)."""
+
+import csv
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from convwright.arch import Network
+from convwright.data import Dataset
+from convwright.errors import ConvwrightError
+from convwright.training.config import TrainConfig
+from convwright.training.devices import world_size
+from convwright.training.loop import make_learner, training_batches
+from convwright.training.step import DivergedError
+
+LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 100
+SMOOTHING = 0.9
+"""Share of the past in the running mean of the loss."""
+HOPELESS = 3.0
+"""The test ends when the loss is this many times the lowest."""
+LEAST_FALL = 0.02
+"""A loss that falls by a smaller share than this tells nothing."""
+MARGIN = 10.0
+"""The chosen rate is the one of the lowest loss divided by this, as the loss is about to rise there."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A curve of smoothed losses by rate, and the rate chosen from it."""
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    chosen: float
+
+    def to_csv(self) -> str:
+        """Return the curve as CSV."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("learning_rate", "loss"))
+        writer.writerows(zip(self.rates, self.losses, strict=True))
+        return text.getvalue()
+
+
+def find_learning_rate(
+    config: TrainConfig, network: Network, data: Dataset, progress: Callable[[int, int, str], None] | None = None
+) -> Finding:
+    """Train a throw-away network at rates that rise from step to step, and choose one for the top of a schedule.
+
+    Deterministic. Raises ConvwrightError if the loss falls at no rate.
+    """
+    config = config.model_copy(update={"devices": world_size()})
+    learner, batches = make_learner(config, network, data), training_batches(config, data)
+    constant = config.recipe.model_copy(update={"schedule": "constant", "warm_up": 0.0, "progressive": 0.0})
+    rates: list[float] = []
+    losses: list[float] = []
+    mean = 0.0
+    for step in range(STEPS):
+        rate = LOWEST * (HIGHEST / LOWEST) ** (step / (STEPS - 1))
+        learner.recipe = constant.model_copy(update={"learning_rate": rate})
+        try:
+            loss, _ = learner.learn(*batches.at(step), step, STEPS)
+        except DivergedError:
+            break
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
+        rates.append(rate)
+        losses.append(mean / (1 - SMOOTHING ** (step + 1)))  # as if the mean had not begun at 0
+        if progress:
+            progress(step + 1, STEPS, "finding a learning rate")
+        if losses[-1] > HOPELESS * min(losses):
+            break
+    if not losses or min(losses) > (1 - LEAST_FALL) * losses[0]:
+        raise ConvwrightError(
+            f"no learning rate from {LOWEST:g} to {HIGHEST:g} lets the loss fall; check data and labels"
+        )
+    return Finding(tuple(rates), tuple(losses), _rounded(rates[losses.index(min(losses))] / MARGIN))
+
+
+def _rounded(rate: float) -> float:
+    """Two digits are more than the test can tell."""
+    return round(rate, 1 - math.floor(math.log10(rate)))

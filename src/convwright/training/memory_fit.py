@@ -1,0 +1,63 @@
+"""How large a batch fits into memory, from what one image leaves behind for the backward pass."""
+
+import torch
+
+from convwright.arch import Network
+from convwright.data import Dataset
+from convwright.data.memory import available_memory
+from convwright.errors import ConvwrightError
+from convwright.training.config import TrainConfig
+from convwright.training.devices import world_size
+from convwright.training.loop import make_learner, training_batches
+from convwright.training.plan import FEWEST_STEPS
+from convwright.training.step import Learner
+
+USABLE = 0.7
+"""Share of the free memory that a step may take."""
+OVERHEAD = 1.6
+"""Gradients of activations, and the workspace of convolutions, on top of what is kept for the backward pass."""
+LARGEST = 1024
+SAMPLE = 4
+
+
+def fitting_batch(config: TrainConfig, network: Network, data: Dataset, free: int | None = None) -> int:
+    """Return the largest power of two of images whose training step fits into `free` bytes (what there is now).
+
+    At most 1024, and no more than leaves 40 steps an epoch. Raises ConvwrightError if not even one image fits.
+    """
+    config = config.model_copy(update={"devices": world_size()})
+    learner = make_learner(config, network, data)
+    free = free_memory(learner.fabric.device) if free is None else free
+    fits = LARGEST if free is None else int(USABLE * free / step_bytes(learner, config, data))
+    if fits < 1:
+        raise ConvwrightError(
+            f"not even one image of {data.resolution} px fits into the {free or 0:,} bytes of free memory; "
+            "give a smaller --resolution or network"
+        )
+    fits = min(fits, LARGEST, max(1, len(data.train) // FEWEST_STEPS))
+    return 1 << (fits.bit_length() - 1)
+
+
+def step_bytes(learner: Learner, config: TrainConfig, data: Dataset) -> float:
+    """Return about how much memory a training step takes for each image, measured on a few of them."""
+    small = config.model_copy(update={"batch_size": min(SAMPLE, len(data.train))})
+    images, _ = training_batches(small, data).at(0)
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        if not isinstance(tensor, torch.nn.Parameter):
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    module = learner.network.train()
+    states = {name: value.clone() for name, value in module.state_dict().items()}
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        module(images.to(learner.fabric.device))
+    module.load_state_dict(states)  # the statistics of normalisations have seen the sample
+    return OVERHEAD * sum(kept.values()) / len(images)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the bytes that a device has left, or None if it does not tell."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
