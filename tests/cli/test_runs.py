@@ -131,7 +131,7 @@ def test_without_options_there_is_something_to_train_on(tmp_path, monkeypatch, c
         (["--network", "densenet121", "--no-fit"], "a resolution of 8 is too small"),
         (["--config", "absent.yaml"], "absent.yaml"),
         (["--resume", "absent"], "absent: no such run directory"),
-        (["--resume", "absent", "--epochs", "3"], "--resume goes on .* takes no --epochs"),
+        (["--resume", "absent", "--minutes", "3"], "--resume goes on .* takes no --minutes"),
     ],
 )
 def test_wrong_use_of_train(arguments, message, tmp_path, monkeypatch, convwright):

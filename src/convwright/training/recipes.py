@@ -47,7 +47,10 @@ RECIPES: dict[str, Named] = {
     "fast": Named(
         "ours: the best accuracy for the minutes at hand, chosen on Fashion-MNIST's validation images",
         128,
-        {"learning_rate": 0.1, "schedule": "one-cycle", "weight_decay": 5e-4, "label_smoothing": 0.1, "ema": 0.995},
+        {
+            **{"learning_rate": 0.2, "schedule": "one-cycle", "warm_up": 0.2, "weight_decay": 3e-4},
+            **{"label_smoothing": 0.1, "progressive": 0.6},
+        },
     ),
 }
 
