@@ -27,7 +27,7 @@ def check_fits(images: int, channels: int, resolution: int, free: int | None = N
 
 def available_memory() -> int | None:
     """Return the bytes that can be had without swapping, or None where the system does not tell."""
-    found = [amount for amount in (_of_machine(), _of_container()) if amount is not None]
+    found = [amount for amount in (_of_machine(), _of_container(), _of_process()) if amount is not None]
     return min(found, default=None)
 
 
@@ -47,9 +47,25 @@ def _of_container(group: Path = Path("/sys/fs/cgroup")) -> int | None:
     return limit - used + amounts.get("active_file", 0) + amounts.get("inactive_file", 0)
 
 
+def _of_process() -> int | None:
+    """Return what the limits of this process (``ulimit -d`` and ``-v``) leave."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    amounts = _table(Path("/proc/self/status"))
+    left = []
+    for limit, used in ((resource.RLIMIT_DATA, "VmData:"), (resource.RLIMIT_AS, "VmSize:")):
+        most, _ = resource.getrlimit(limit)
+        if most != resource.RLIM_INFINITY and used in amounts:
+            left.append(max(0, most - 1024 * amounts[used]))
+    return min(left, default=None)
+
+
 def _table(path: Path) -> dict[str, int]:
     try:
-        return {name: int(amount) for name, amount, *_ in map(str.split, path.read_text().splitlines())}
+        lines = map(str.split, path.read_text().splitlines())
+        return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdigit()}
     except (OSError, ValueError):
         return {}
 

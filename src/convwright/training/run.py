@@ -162,7 +162,9 @@ class Run:
     def save_checkpoint(self, step: int, state: dict[str, Any]) -> None:
         """Write the state at a step, and drop all but the newest checkpoints."""
         path = self.path / "checkpoints" / f"step-{step:09d}.pt"
-        write_atomically(path, lambda temporary: torch.save(state, temporary))
+        whole = io.BytesIO()  # torch's own writer does not say why a disk takes no more
+        torch.save(state, whole)
+        write_atomically(path, lambda temporary: temporary.write_bytes(whole.getbuffer()))
         for old in self._checkpoints()[KEPT_CHECKPOINTS:]:
             old.unlink(missing_ok=True)
 

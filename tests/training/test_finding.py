@@ -1,0 +1,120 @@
+"""What a run can find out beforehand: a learning rate, and a batch that fits into memory; and what it tells if not."""
+
+import json
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+import convwright as cw
+from convwright.data import open_dataset
+from convwright.errors import ConvwrightError
+from convwright.training.failures import explained
+from convwright.training.loop import make_learner, train
+from convwright.training.lr_finder import find_learning_rate
+from convwright.training.memory_fit import fitting_batch, step_bytes
+from convwright.training.plan import plan
+
+TRAIN = [sys.executable, "-m", "convwright", "train"]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return open_dataset("digits")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
+def test_a_found_rate_trains_better_than_a_hundredth_of_it(optimizer, digits, tmp_path):
+    recipe = {"optimizer": optimizer}
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.75, recipe=recipe)
+    finding = find_learning_rate(config, network, digits)
+    assert finding == find_learning_rate(config, network, digits)
+    assert min(finding.rates) <= finding.chosen <= max(finding.rates)
+    accuracies = []
+    for index, rate in enumerate((finding.chosen, finding.chosen / 100)):
+        config, network = plan(
+            digits, cw.network("cifar_resnet8"), epochs=0.75, recipe=recipe | {"learning_rate": rate}
+        )
+        accuracies.append(train(config, network, digits, tmp_path / str(index))["val_accuracy"])
+    assert accuracies[0] > accuracies[1] + 0.1
+
+
+def test_a_loss_that_never_falls_is_told(digits):
+    config, network = plan(digits, cw.network("cifar_resnet8"))
+    beyond_numbers = replace(digits, std=(1e-38,))
+    with pytest.raises(ConvwrightError, match="no learning rate from 1e-05 to 10 lets the loss fall"):
+        find_learning_rate(config, network, beyond_numbers)
+
+
+# Memory
+
+
+def test_a_step_s_memory_is_about_what_torch_allocates(digits):
+    """Against the growth of the process' largest resident set, in a process of its own."""
+    code = (
+        "import resource, sys, torch, convwright as cw\n"
+        "from convwright.data import open_dataset\n"
+        "from convwright.training.loop import make_learner, training_batches\n"
+        "from convwright.training.memory_fit import step_bytes\n"
+        "from convwright.training.plan import plan\n"
+        "data = open_dataset('digits', resolution=32)\n"
+        "config, network = plan(data, cw.network('cifar_resnet20'), batch_size=512)\n"
+        "learner = make_learner(config, network, data)\n"
+        "small = training_batches(config.model_copy(update={'batch_size': 4}), data)\n"
+        "learner.learn(*small.at(0), 0, 10)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "told = 512 * step_bytes(learner, config, data)\n"
+        "learner.learn(*training_batches(config, data).at(0), 1, 10)\n"
+        "print(told, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    told, taken = map(float, done.stdout.split())
+    assert 0.6 < told / taken < 2.5
+
+
+@pytest.mark.parametrize("images", [1, 3, 16, 40])
+def test_the_batch_is_the_largest_power_of_two_that_fits(images, digits):
+    config, network = plan(digits, cw.network("cifar_resnet8"))
+    each = step_bytes(make_learner(config, network, digits), config, digits)
+    fits = fitting_batch(config, network, digits, free=int(images * each / 0.7) + 1000)
+    assert fits == min(2 ** (images.bit_length() - 1), 32)  # more would leave an epoch fewer than 40 steps
+
+
+def test_not_even_one_image_is_told(digits):
+    config, network = plan(digits, cw.network("cifar_resnet8"))
+    with pytest.raises(ConvwrightError, match="not even one image of 8 px fits"):
+        fitting_batch(config, network, digits, free=1000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits its own memory")
+def test_out_of_memory_is_told_with_what_would_fit(tmp_path):
+    def limited():
+        resource.setrlimit(resource.RLIMIT_DATA, (2_500_000_000, 2_500_000_000))
+
+    options = ["--data", "digits", "--network", "cifar_resnet56", "--resolution", "128", "--epochs", "0.01"]
+    options += ["--no-fit", "--batch-size", "1024"]
+    done = subprocess.run(
+        [*TRAIN, *options, "--out", tmp_path / "run"], capture_output=True, text=True, preexec_fn=limited
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    told = done.stderr.strip().splitlines()[-1]
+    assert "a step with 1024 images of 128 px does not fit into memory;" in told
+    fits = int(told.rpartition("--batch-size ")[2])
+    again = subprocess.run(
+        [*TRAIN, *options[:-1], str(fits), "--out", tmp_path / "again", "--json"],
+        capture_output=True,
+        text=True,
+        preexec_fn=limited,
+    )
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["steps"] >= 1
+
+
+def test_other_failures_are_not_explained_away(digits):
+    config, network = plan(digits, cw.network("cifar_resnet8"))
+    assert explained(RuntimeError("shapes do not match"), config, network, digits, 1) == ""
+    assert explained(RuntimeError("Connection closed by peer"), config, network, digits, 1) == ""
+    assert "another process" in explained(RuntimeError("Connection closed by peer"), config, network, digits, 2)
