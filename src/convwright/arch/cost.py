@@ -383,6 +383,6 @@ _WORK: dict[type[Layer], Callable[[Any, Shape, int], Work]] = {
     PadChannels: _pad,
     Norm: lambda _, shape, __: Work(shape, params=2 * shape[0], elementwise=_size(shape), in_place=True),
     Act: lambda _, shape, __: Work(shape, elementwise=_size(shape), in_place=True),
-    GlobalPool: lambda _, shape, __: Work((shape[0], 1, 1), elementwise=_size(shape)),
+    GlobalPool: lambda pool, shape, _: Work((shape[0], pool.size, pool.size), elementwise=_size(shape)),
     Dropout: lambda _, shape, __: Work(shape),
 }

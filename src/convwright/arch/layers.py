@@ -36,7 +36,10 @@ class Layer(Node):
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Conv(Layer):
-    """Convolution to `out` channels; `padding` None keeps the size at stride 1 (kernel // 2 at dilation 1)."""
+    """Convolution to `out` channels; `padding` None keeps the size at stride 1 (kernel // 2 at dilation 1).
+
+    same: pad as TensorFlow does, so that out is in / stride rounded up, with the odd pixel below and on the right.
+    """
 
     out: int
     kernel: Size = 1
@@ -45,6 +48,7 @@ class Conv(Layer):
     dilation: int = 1
     padding: Size | None = None
     bias: bool = False
+    same: bool = False
     label: ClassVar[str] = "conv"
 
     def __post_init__(self) -> None:
@@ -54,6 +58,8 @@ class Conv(Layer):
             raise NetworkError(f"kernel, stride and dilation must each be 1 or more: {self!r}")
         if self.padding is not None and _least(self.padding) < 0:
             raise NetworkError(f"padding cannot be negative: {self!r}")
+        if self.same and self.padding is not None:
+            raise NetworkError(f"padding is either 'same' or given: {self!r}")
 
 
 @dataclass(frozen=True, repr=False, slots=True)
@@ -101,9 +107,17 @@ class Pool(Layer):
 
 @dataclass(frozen=True, repr=False, slots=True)
 class GlobalPool(Layer):
-    """Average of each channel over its whole map: C x H x W to C x 1 x 1 (SENet's squeeze)."""
+    """Average of each channel over its whole map: C x H x W to C x 1 x 1 (SENet's squeeze).
 
+    size: to C x size x size instead, over as many parts of the map (torch's adaptive pooling).
+    """
+
+    size: int = 1
     label: ClassVar[str] = "pool"
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise NetworkError(f"a map is pooled to 1 x 1 or more, not {self.size} x {self.size}")
 
 
 @dataclass(frozen=True, repr=False, slots=True)

@@ -24,6 +24,9 @@ def conv_shape(conv: Conv, shape: Shape) -> Shape:
     channels, height, width = shape
     if channels % conv.groups:
         raise NetworkError(f"{channels} channels cannot be convolved in {conv.groups} groups")
+    if conv.same:
+        stride_h, stride_w = pair(conv.stride)
+        return _checked(conv, shape, (conv.out, -(-height // stride_h), -(-width // stride_w)))
     kernel, stride, padding = conv.kernel, conv.stride, conv.padding
     if isinstance(kernel, int) and isinstance(stride, int) and padding is None:  # nearly always
         reach = (kernel - 1) * conv.dilation

@@ -137,12 +137,13 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def _conv(conv: graph.Conv, shape: Shape, _: int) -> tuple[nn.Module, Shape]:
-    module = nn.Conv2d(
+    kind = joints.SameConv2d if conv.same else nn.Conv2d
+    module = kind(
         shape[0],
         conv.out,
         conv.kernel,
         conv.stride,
-        conv_padding(conv),
+        0 if conv.same else conv_padding(conv),
         conv.dilation,
         conv.groups,
         conv.bias,
@@ -165,7 +166,7 @@ _PRIMITIVES: dict[type[graph.Layer], Callable[[Any, Shape, int], tuple[nn.Module
     graph.Pool: _pool,
     graph.Linear: _linear,
     graph.Norm: lambda norm, shape, _: (nn.BatchNorm2d(shape[0], norm.eps, norm.momentum), shape),
-    graph.GlobalPool: lambda _, shape, __: (nn.AdaptiveAvgPool2d(1), (shape[0], 1, 1)),
+    graph.GlobalPool: lambda pool, shape, _: (nn.AdaptiveAvgPool2d(pool.size), (shape[0], pool.size, pool.size)),
     graph.Dropout: lambda dropout, shape, _: (nn.Dropout(dropout.rate), shape),
     graph.Identity: lambda _, shape, __: (nn.Identity(), shape),
     graph.PadChannels: lambda pad, shape, _: (joints.PadChannels(pad.out), (pad.out, *shape[1:])),

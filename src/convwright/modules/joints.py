@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
 
 Named = Iterable[tuple[str, nn.Module]]
 
@@ -97,3 +98,20 @@ class FullyConnected(nn.Linear):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Flatten, multiply, and give each output a map of one pixel."""
         return super().forward(input.flatten(1))[:, :, None, None]
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution padded as TensorFlow does, by the size of what comes in: the odd pixel goes below and right."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """N x C x H x W to N x out x ceil(H / stride) x ceil(W / stride)."""
+        sizes = zip(x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True)
+        height, width = (_missing(*size) for size in sizes)
+        if height or width:
+            x = pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+        return super().forward(x)
+
+
+def _missing(size: int, kernel: int, stride: int, dilation: int) -> int:
+    """How many pixels of padding the windows reach for."""
+    return max(0, (-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size)

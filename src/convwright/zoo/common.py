@@ -34,6 +34,7 @@ class Stem(Block):
     act: Activation | None = "relu"
     eps: float = 1e-5
     momentum: float = 0.1
+    same: bool = False
     repeatable: ClassVar[bool] = False
     widths: ClassVar[tuple[str, ...]] = ("out",)
     strides: ClassVar[tuple[str, ...]] = ("stride",)
@@ -41,7 +42,7 @@ class Stem(Block):
     def layers(self, channels: int) -> Layer:
         """Convolution, then what the fields ask for."""
         normed = () if self.act is None else (Norm(self.eps, self.momentum), Act(self.act))
-        return Seq(Conv(self.out, self.kernel, self.stride), *normed, self._pool())
+        return Seq(Conv(self.out, self.kernel, self.stride, same=self.same), *normed, self._pool())
 
     def _pool(self) -> Layer:
         match self.pool:

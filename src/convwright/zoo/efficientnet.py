@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from convwright.arch.blocks import SE, Block, residual
-from convwright.arch.layers import Act, Conv, Identity, Layer, Norm, Seq
+from convwright.arch.layers import Act, Activation, Conv, Identity, Layer, Norm, Seq
 from convwright.arch.network import Network, Paper, Result, Stage
 from convwright.arch.operators import scale
 from convwright.arch.registry import register
+from convwright.arch.rounding import round_depth, round_width
 from convwright.zoo.common import Classifier, Stem
 
 PAPER = Paper(
@@ -37,6 +38,8 @@ class MBConv(Block):
     se: SE | None = SQUEEZE
     eps: float = 1e-5
     momentum: float = 0.01
+    act: Activation = "silu"
+    same: bool = False
     widths: ClassVar[tuple[str, ...]] = ("out",)
     strides: ClassVar[tuple[str, ...]] = ("stride",)
 
@@ -45,18 +48,18 @@ class MBConv(Block):
         norm, hidden = Norm(self.eps, self.momentum), channels * self.expand
         inside = self.se is not None and self.se.placement == "standard"
         body = Seq(
-            *((Conv(hidden), norm, Act("silu")) if self.expand > 1 else ()),
-            *(Conv(hidden, self.kernel, self.stride, groups=hidden), norm, Act("silu")),
+            *((Conv(hidden), norm, Act(self.act)) if self.expand > 1 else ()),
+            *(Conv(hidden, self.kernel, self.stride, groups=hidden, same=self.same), norm, Act(self.act)),
             self.se.layers(hidden, channels) if self.se and inside else Identity(),
             *(Conv(self.out), norm),
         )
         outer = None if inside else self.se
         if self.stride == 1 and channels == self.out:
             return residual(body, Identity(), outer, channels, self.out)
-        return _without_shortcut(body, outer, channels, self.out)
+        return without_shortcut(body, outer, channels, self.out)
 
 
-def _without_shortcut(body: Layer, se: SE | None, channels: int, out: int) -> Layer:
+def without_shortcut(body: Layer, se: SE | None, channels: int, out: int) -> Layer:
     """Gate a body that has no shortcut: before or after it; the identity place does not exist here."""
     if se is None or se.placement == "identity":
         return body
@@ -127,9 +130,47 @@ def variant(key: str) -> Network:
     )
 
 
+# EfficientNet-Lite (Google, 2020; no paper): no squeeze-and-excitation, ReLU6, stem and head as they are at any width,
+# first and last stage at any depth. Width, depth, resolution, dropout.
+LITE = {
+    "lite0": (1.0, 1.0, 224, 0.2),
+    "lite1": (1.0, 1.1, 240, 0.2),
+    "lite2": (1.1, 1.2, 260, 0.3),
+    "lite3": (1.2, 1.4, 280, 0.3),
+    "lite4": (1.4, 1.8, 300, 0.3),
+}
+
+
+def lite(key: str) -> Network:
+    """A network for devices without floating point; padded as TensorFlow pads, since all weights come from there."""
+    width, depth, resolution, dropout = LITE[key]
+    how = {"eps": 1e-3, "momentum": 0.01, "act": "relu6", "same": True}
+    last = len(B0_STAGES)
+    stages = tuple(
+        Stage(
+            f"stage{index}",
+            MBConv(round_width(out, width), expand, kernel, stride, None, **how),  # type: ignore[arg-type]
+            repeats if index in (1, last) else round_depth(repeats, depth),
+        )
+        for index, (expand, kernel, stride, out, repeats) in enumerate(B0_STAGES, start=1)
+    )
+    return Network(
+        f"efficientnet_{key}",
+        Stem(32, stride=2, **how),  # type: ignore[arg-type]
+        stages,
+        Classifier(hidden=1280, act="relu6", dropout=dropout, eps=1e-3, momentum=0.01),
+        resolution,
+        stochastic_depth=0.2,
+        init="efficientnet",
+        papers=(PAPER,),
+    )
+
+
 def _register() -> None:
     for key in VARIANTS:
         register("EfficientNet", f"efficientnet_{key}", lambda key=key: variant(key))  # type: ignore[misc]
+    for key in LITE:
+        register("EfficientNet-Lite", f"efficientnet_{key}", lambda key=key: lite(key))  # type: ignore[misc]
 
 
 _register()

@@ -31,6 +31,11 @@ def _shortcut(channels: int, out: int, stride: int, kind: str) -> Layer:
     return Seq(subsample, PadChannels(out) if out > channels else Identity())
 
 
+def projection(channels: int, out: int, stride: int) -> Layer:
+    """The identity where shapes allow it, else a 1x1 convolution (option B; section 3.3)."""
+    return _shortcut(channels, out, stride, "projection")
+
+
 @dataclass(frozen=True, repr=False, slots=True)
 class BasicBlock(Block):
     """Two 3x3 convolutions and a shortcut (ResNet, Figure 5 left)."""

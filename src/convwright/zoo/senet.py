@@ -1,0 +1,81 @@
+"""SENet-154 (Hu et al. 2018, appendix): a 64x4d ResNeXt-152 with SE, changed in what cost or hurt most."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from convwright.arch.blocks import SE, Block, residual
+from convwright.arch.layers import Act, Conv, Identity, Layer, Norm, Pool, Seq
+from convwright.arch.network import Network, Result, Stage
+from convwright.arch.registry import register
+from convwright.zoo.common import Classifier
+from convwright.zoo.resnet import DEPTHS, SE_PAPER
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class ThreeStem(Block):
+    """Three 3x3 convolutions in the place of one 7x7, then Caffe's 3x3 maximum pool."""
+
+    out: int
+    stride: int = 2
+    pool: bool = True
+    repeatable: ClassVar[bool] = False
+    widths: ClassVar[tuple[str, ...]] = ("out",)
+    strides: ClassVar[tuple[str, ...]] = ("stride",)
+
+    def layers(self, channels: int) -> Layer:
+        """Two convolutions of half the width, one of all."""
+        half = self.out // 2
+        return Seq(
+            *(Conv(half, 3, self.stride), Norm(), Act()),
+            *(Conv(half, 3), Norm(), Act()),
+            *(Conv(self.out, 3), Norm(), Act()),
+            Pool("max", 3, 2, ceil=True) if self.pool else Identity(),
+        )
+
+    def without_first_stride(self) -> Self | None:
+        """Drop the convolution's stride; then the pool."""
+        if self.stride > 1:
+            return self._with({"stride": 1})
+        return self._with({"pool": False}) if self.pool else None
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class SENetBlock(Block):
+    """1x1 to half of `out`, 3x3 in groups to `out`, 1x1; the first 1x1 is half as wide as ResNeXt's.
+
+    shortcut: the kernel of the convolution on a shortcut that changes shape, 3 to lose no pixels to its stride.
+    """
+
+    out: int
+    groups: int = 64
+    stride: int = 1
+    shortcut: int = 3
+    se: SE | None = None
+    widths: ClassVar[tuple[str, ...]] = ("out",)
+    strides: ClassVar[tuple[str, ...]] = ("stride",)
+
+    def layers(self, channels: int) -> Layer:
+        """Body, shortcut, sum, ReLU."""
+        # Groups of equal size are kept where a scaled width allows no more.
+        groups = next(g for g in range(min(self.groups, self.out // 2), 0, -1) if self.out % (2 * g) == 0)
+        body = Seq(
+            *(Conv(self.out // 2), Norm(), Act()),
+            *(Conv(self.out, 3, self.stride, groups=groups), Norm(), Act()),
+            *(Conv(self.out), Norm()),
+        )
+        same = channels == self.out and self.stride == 1
+        shortcut = Identity() if same else Seq(Conv(self.out, self.shortcut, self.stride), Norm())
+        return residual(body, shortcut, self.se, channels, self.out, after=Act())
+
+
+def senet154() -> Network:
+    """The network that won ILSVRC 2017's classification (with others in an ensemble)."""
+    stages = tuple(
+        Stage(f"stage{i + 1}", SENetBlock(256 * 2**i, 64, 1 if i == 0 else 2, 1 if i == 0 else 3, SE(16)), repeats)
+        for i, repeats in enumerate(DEPTHS[152])
+    )
+    errors = (Result("ImageNet", "top-1 error", 18.68), Result("ImageNet", "top-5 error", 4.47))
+    return Network("senet154", ThreeStem(128), stages, Classifier(dropout=0.2), papers=(SE_PAPER,), results=errors)
+
+
+register("SENet", "senet154", senet154)
