@@ -15,6 +15,7 @@ ELEMENTWISE = {
 multiplication: over the map, never over the factors)."""
 ALLOCATING = {
     "convolution", "addmm", "mm", "cat", "mean", "constant_pad_nd", "max_pool2d_with_indices", "avg_pool2d",
+    "_adaptive_avg_pool2d",
 }  # fmt: skip
 FREE = {"view", "_unsafe_view", "t", "unsqueeze", "slice", "detach", "alias", "empty"}
 """Views, and the empty statistics that batch normalisation makes at inference."""

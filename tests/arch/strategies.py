@@ -130,7 +130,8 @@ def convolutions(draw: st.DrawFn, channels: int, out: int | None = None, *, keep
         return Conv(out, kernel, groups=groups, dilation=dilation, bias=bias)
     stride = draw(st.integers(1, 3) | st.tuples(st.integers(1, 3), st.integers(1, 3)))
     padding = draw(st.none() | st.integers(0, 2) | st.tuples(st.integers(0, 2), st.integers(0, 2)))
-    return Conv(out, kernel, stride, groups, dilation, padding, bias)
+    same = padding is None and draw(st.booleans())
+    return Conv(out, kernel, stride, groups, dilation, padding, bias, same)
 
 
 @st.composite
@@ -202,7 +203,7 @@ def graphs(draw: st.DrawFn, channels: int) -> Layer:
             case "dropout":
                 parts.append(Dropout(0.5))
             case "squeeze":
-                parts.append(GlobalPool())
+                parts.append(GlobalPool(draw(st.integers(1, 3))))
             case "linear":
                 channels = draw(st.integers(1, 9))
                 parts.append(Linear(channels, draw(st.booleans())))

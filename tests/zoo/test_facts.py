@@ -51,6 +51,14 @@ def test_every_named_network_is_built_as_it_is_costed(name: str) -> None:
         ("efficientnet_l2", 480),
         ("seresnet50", 28.1),
         ("resnet50", 25.6),
+        ("wrn_16_8", 11.0),
+        ("wrn_28_10", 36.5),
+        ("wrn_40_4", 8.9),
+        ("cifar_preact_resnet164", 1.7),
+        ("mobilenet_v1", 4.2),
+        ("se_mobilenet_v1", 4.7),
+        ("vgg16", 138),
+        ("senet154", 115.1),
     ],
 )
 def test_parameters_in_millions_round_to_what_the_papers_print(name: str, printed: float) -> None:
@@ -78,6 +86,33 @@ def test_parameters_by_reduction_ratio(reduction: int, printed: float) -> None:
 def test_multiply_adds_of_senet_table_2(name: str, printed: float) -> None:
     """The paper counts a little more than convolutions and linear layers, under half a percent."""
     assert 0 <= printed - giga_macs(name) <= 0.0035 * printed
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("resnext50_32x4d", 4.24),
+        ("seresnext50_32x4d", 4.25),
+        ("resnext101_32x4d", 7.99),
+        ("seresnext101_32x4d", 8.00),
+        ("vgg16_bn", 15.47),
+        ("vgg16_bn|se:16", 15.48),
+        ("mobilenet_v1", 0.569),
+        ("se_mobilenet_v1", 0.572),
+    ],
+)
+def test_multiply_adds_of_senet_table_2_beyond_resnet(name: str, printed: float) -> None:
+    """Within 0.6 %: the paper counts sums and gates too (and its MobileNet's average pool)."""
+    assert giga_macs(name) == pytest.approx(printed, rel=0.006)
+
+
+def test_lite_networks_are_b0_s_without_excitation_and_with_their_own_resolutions() -> None:
+    resolutions = [cw.network(f"efficientnet_lite{index}").resolution for index in range(5)]
+    assert resolutions == [224, 240, 260, 280, 300]
+    for index in range(5):
+        network = cw.network(f"efficientnet_lite{index}")
+        assert (network.stem.out, network.head.hidden, network.stages[0].repeats) == (32, 1280, 1)  # type: ignore[attr-defined]
+        assert all(stage.block.se is None for stage in network.stages)  # type: ignore[attr-defined]
 
 
 def test_squeeze_and_excitation_raises_parameters_by_ten_percent_and_by_four_without_the_last_stage() -> None:

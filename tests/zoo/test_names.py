@@ -64,8 +64,17 @@ def test_members_that_cannot_be_are_answered_with_what_can(name: str, message: s
 
 def test_every_family_is_listed() -> None:
     families = {family for family, _ in registry.names()}
-    assert {"DenseNet", "DenseNet (CIFAR)", "ResNet", "SE-ResNet", "EfficientNet"} <= families
-    assert len(registry.patterns()) == 3
+    assert {
+        "DenseNet",
+        "DenseNet (CIFAR)",
+        "ResNet",
+        "SE-ResNet",
+        "EfficientNet",
+        "VGG",
+        "ResNeXt",
+        "MobileNet",
+    } <= families
+    assert len(registry.patterns()) == 5
 
 
 @pytest.mark.parametrize(
