@@ -9,7 +9,8 @@ TORCHVISION = [
     *(f"efficientnet_b{index}" for index in range(8)),
     *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
     *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2"),
-    "mobilenet_v2",
+    *("mobilenet_v2", "googlenet", "inception_v3"),
+    *(f"efficientnet_v2_{size}" for size in "sml"),
 ]
 TIMM = {
     "resnet50": "resnet50",
@@ -23,6 +24,8 @@ TIMM = {
     "seresnext101_64x4d": "seresnext101_64x4d",
     **{f"tf_efficientnet_lite{index}": f"efficientnet_lite{index}" for index in range(5)},
     **{"mobilenetv1_100": "mobilenet_v1", "legacy_senet154": "senet154", "wide_resnet50_2": "wide_resnet50_2"},
+    **{f"tf_efficientnetv2_b{index}": f"efficientnet_v2_b{index}" for index in range(4)},
+    **{name: name for name in ("densenet264d", "inception_v4", "inception_resnet_v2")},
 }
 COUNTERPARTS = {f"torchvision/{name}": name for name in TORCHVISION} | {
     f"timm/{peer}": ours for peer, ours in TIMM.items()
@@ -35,5 +38,6 @@ def build_peer(peer: str) -> nn.Module:
     library, _, name = peer.partition("/")
     if library == "torchvision":
         models = pytest.importorskip("torchvision.models")
-        return models.get_model(name, weights=None)
+        options = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        return models.get_model(name, weights=None, **options)
     return pytest.importorskip("timm").create_model(name, pretrained=False)

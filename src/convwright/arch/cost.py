@@ -30,6 +30,7 @@ from convwright.arch.layers import (
     Norm,
     PadChannels,
     Pool,
+    Scale,
     Seq,
 )
 from convwright.arch.network import Network
@@ -383,6 +384,7 @@ _WORK: dict[type[Layer], Callable[[Any, Shape, int], Work]] = {
     PadChannels: _pad,
     Norm: lambda _, shape, __: Work(shape, params=2 * shape[0], elementwise=_size(shape), in_place=True),
     Act: lambda _, shape, __: Work(shape, elementwise=_size(shape), in_place=True),
+    Scale: lambda _, shape, __: Work(shape, elementwise=_size(shape), in_place=True),
     GlobalPool: lambda pool, shape, _: Work((shape[0], pool.size, pool.size), elementwise=_size(shape)),
     Dropout: lambda _, shape, __: Work(shape),
 }

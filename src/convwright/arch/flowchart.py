@@ -23,6 +23,7 @@ from convwright.arch.layers import (
     Norm,
     PadChannels,
     Pool,
+    Scale,
     Seq,
 )
 from convwright.arch.shapes import pair
@@ -101,6 +102,8 @@ def label(layer: Layer, row: LayerCost) -> str:
             return f"dropout {layer.rate:g}"
         case PadChannels():
             return f"zeros up to {layer.out}"
+        case Scale():
+            return f"times {layer.factor:g}"
     return layer.kind
 
 

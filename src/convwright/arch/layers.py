@@ -89,13 +89,17 @@ class Act(Layer):
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Pool(Layer):
-    """Maximum or average over windows. `ceil` keeps windows that hang over the edge (as Caffe did)."""
+    """Maximum or average over windows. `ceil` keeps windows that hang over the edge (as Caffe did).
+
+    include_pad: an average counts the zeros of the padding (torch's default; TensorFlow leaves them out).
+    """
 
     function: Literal["max", "avg"]
     kernel: int
     stride: int
     padding: int = 0
     ceil: bool = False
+    include_pad: bool = True
     label: ClassVar[str] = "pool"
 
     def __post_init__(self) -> None:
@@ -151,6 +155,14 @@ class PadChannels(Layer):
 
     out: int
     label: ClassVar[str] = "pad"
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Scale(Layer):
+    """The input times a constant."""
+
+    factor: float
+    label: ClassVar[str] = "times"
 
 
 @dataclass(frozen=True, repr=False, slots=True)

@@ -152,8 +152,13 @@ def _conv(conv: graph.Conv, shape: Shape, _: int) -> tuple[nn.Module, Shape]:
 
 
 def _pool(pool: graph.Pool, shape: Shape, _: int) -> tuple[nn.Module, Shape]:
-    kind = nn.MaxPool2d if pool.function == "max" else nn.AvgPool2d
-    return kind(pool.kernel, pool.stride, pool.padding, ceil_mode=pool.ceil), pool_shape(pool, shape)
+    where = (pool.kernel, pool.stride, pool.padding)
+    module: nn.Module
+    if pool.function == "max":
+        module = nn.MaxPool2d(*where, ceil_mode=pool.ceil)
+    else:
+        module = nn.AvgPool2d(*where, ceil_mode=pool.ceil, count_include_pad=pool.include_pad)
+    return module, pool_shape(pool, shape)
 
 
 def _linear(linear: graph.Linear, shape: Shape, classes: int) -> tuple[nn.Module, Shape]:
@@ -168,6 +173,7 @@ _PRIMITIVES: dict[type[graph.Layer], Callable[[Any, Shape, int], tuple[nn.Module
     graph.Norm: lambda norm, shape, _: (nn.BatchNorm2d(shape[0], norm.eps, norm.momentum), shape),
     graph.GlobalPool: lambda pool, shape, _: (nn.AdaptiveAvgPool2d(pool.size), (shape[0], pool.size, pool.size)),
     graph.Dropout: lambda dropout, shape, _: (nn.Dropout(dropout.rate), shape),
+    graph.Scale: lambda scale, shape, _: (joints.Scale(scale.factor), shape),
     graph.Identity: lambda _, shape, __: (nn.Identity(), shape),
     graph.PadChannels: lambda pad, shape, _: (joints.PadChannels(pad.out), (pad.out, *shape[1:])),
 }

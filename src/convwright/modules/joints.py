@@ -92,6 +92,22 @@ class PadChannels(nn.Module):
         return str(self.out)
 
 
+class Scale(nn.Module):
+    """The input times a constant."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Multiply."""
+        return x * self.factor
+
+    def extra_repr(self) -> str:
+        """Tell the factor."""
+        return f"{self.factor:g}"
+
+
 class FullyConnected(nn.Linear):
     """A linear layer over whole maps: N x C x H x W to N x out x 1 x 1, which gates and sums can read."""
 

@@ -17,20 +17,33 @@ from convwright.arch.layers import (
     Pool,
     Seq,
 )
+from convwright.arch.rounding import round_width
+
+Halving = Literal["max", "max-ceil"]
+"""A 3x3 maximum pool of stride 2: torch's, padded, or Caffe's, whose windows hang over the edge."""
+
+
+def _halved(pool: Halving | None) -> Layer:
+    match pool:
+        case None:
+            return Identity()
+        case "max":
+            return Pool("max", 3, 2, padding=1)
+        case _:
+            return Pool("max", 3, 2, ceil=True)
 
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Stem(Block):
     """Conv-norm-act, then for ImageNet's large images a 3x3 maximum pool of stride 2.
 
-    pool: "max" (torch's, padded), "max-ceil" (Caffe's, whose windows hang over the edge) or None.
     act None leaves normalisation and activation to a pre-activation block that follows.
     """
 
     out: int
     kernel: int = 3
     stride: int = 1
-    pool: Literal["max", "max-ceil"] | None = None
+    pool: Halving | None = None
     act: Activation | None = "relu"
     eps: float = 1e-5
     momentum: float = 0.1
@@ -42,21 +55,48 @@ class Stem(Block):
     def layers(self, channels: int) -> Layer:
         """Convolution, then what the fields ask for."""
         normed = () if self.act is None else (Norm(self.eps, self.momentum), Act(self.act))
-        return Seq(Conv(self.out, self.kernel, self.stride, same=self.same), *normed, self._pool())
-
-    def _pool(self) -> Layer:
-        match self.pool:
-            case None:
-                return Identity()
-            case "max":
-                return Pool("max", 3, 2, padding=1)
-            case _:
-                return Pool("max", 3, 2, ceil=True)
+        return Seq(Conv(self.out, self.kernel, self.stride, same=self.same), *normed, _halved(self.pool))
 
     def without_first_stride(self) -> Self | None:
         """Drop the convolution's stride, and with it a kernel larger than 3; then the pool."""
         if self.stride > 1:
             return self._with({"stride": 1, "kernel": min(self.kernel, 3)})
+        return self._with({"pool": None}) if self.pool else None
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class ThreeStem(Block):
+    """Three 3x3 convolutions in the place of one 7x7, then a 3x3 maximum pool of stride 2.
+
+    inside: maps of the first two, half of `out` unless given.
+    """
+
+    out: int
+    inside: int | None = None
+    stride: int = 2
+    pool: Halving | None = "max-ceil"
+    repeatable: ClassVar[bool] = False
+    strides: ClassVar[tuple[str, ...]] = ("stride",)
+
+    def layers(self, channels: int) -> Layer:
+        """The stride is the first one's."""
+        inside = self.inside or self.out // 2
+        return Seq(
+            *(Conv(inside, 3, self.stride), Norm(), Act()),
+            *(Conv(inside, 3), Norm(), Act()),
+            *(Conv(self.out, 3), Norm(), Act()),
+            _halved(self.pool),
+        )
+
+    def widened(self, factor: float) -> Self:
+        """Scale all three."""
+        inside = None if self.inside is None else round_width(self.inside, factor)
+        return self._with({"out": round_width(self.out, factor), "inside": inside})
+
+    def without_first_stride(self) -> Self | None:
+        """Drop the convolution's stride; then the pool."""
+        if self.stride > 1:
+            return self._with({"stride": 1})
         return self._with({"pool": None}) if self.pool else None
 
 

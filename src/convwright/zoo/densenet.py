@@ -14,7 +14,7 @@ from convwright.arch.layers import Act, Conv, Identity, Layer, Norm, Pool, Seq
 from convwright.arch.network import Network, Paper, Result, Stage
 from convwright.arch.registry import register, register_pattern
 from convwright.errors import NetworkError
-from convwright.zoo.common import Classifier, Stem
+from convwright.zoo.common import Classifier, Stem, ThreeStem
 
 PAPER = Paper("Densely Connected Convolutional Networks", "Huang et al.", 2017, "1608.06993")
 
@@ -60,7 +60,7 @@ def densenet(
     growth: int,
     layers: tuple[int, ...],
     *,
-    stem: Stem,
+    stem: Stem | ThreeStem,
     bottleneck: int | None = 4,
     compression: float = 0.5,
     resolution: int = 224,
@@ -98,6 +98,11 @@ CIFAR = {
 CIFAR_COLUMNS = ("CIFAR-10", "CIFAR-10+", "CIFAR-100", "CIFAR-100+", "SVHN")
 FORM = "densenet_[b|c|bc]_l<L>_k<k>[_c<compression>]"
 EXPRESSION = r"densenet_?(?P<kind>bc|b|c)?_l(?P<depth>\d+)_k(?P<growth>\d+)(?:_c(?P<compression>[\d.]+))?"
+
+
+def deep_stem() -> Network:
+    """timm's densenet264d: growth rate 48 and three 3x3 convolutions for a stem."""
+    return densenet("densenet264d", 48, IMAGENET["densenet264"][1], stem=ThreeStem(96, 48, pool="max"))
 
 
 def imagenet(name: str) -> Network:
@@ -144,6 +149,7 @@ def cifar(match: re.Match[str]) -> Network:
 def _register() -> None:
     for name in IMAGENET:
         register("DenseNet", name, lambda name=name: imagenet(name))  # type: ignore[misc]
+    register("DenseNet", "densenet264d", deep_stem)
     for name in CIFAR:
         match = re.fullmatch(EXPRESSION, name)
         if match is not None:

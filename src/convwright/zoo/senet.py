@@ -1,42 +1,14 @@
 """SENet-154 (Hu et al. 2018, appendix): a 64x4d ResNeXt-152 with SE, changed in what cost or hurt most."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from convwright.arch.blocks import SE, Block, residual
-from convwright.arch.layers import Act, Conv, Identity, Layer, Norm, Pool, Seq
+from convwright.arch.layers import Act, Conv, Identity, Layer, Norm, Seq
 from convwright.arch.network import Network, Result, Stage
 from convwright.arch.registry import register
-from convwright.zoo.common import Classifier
+from convwright.zoo.common import Classifier, ThreeStem
 from convwright.zoo.resnet import DEPTHS, SE_PAPER
-
-
-@dataclass(frozen=True, repr=False, slots=True)
-class ThreeStem(Block):
-    """Three 3x3 convolutions in the place of one 7x7, then Caffe's 3x3 maximum pool."""
-
-    out: int
-    stride: int = 2
-    pool: bool = True
-    repeatable: ClassVar[bool] = False
-    widths: ClassVar[tuple[str, ...]] = ("out",)
-    strides: ClassVar[tuple[str, ...]] = ("stride",)
-
-    def layers(self, channels: int) -> Layer:
-        """Two convolutions of half the width, one of all."""
-        half = self.out // 2
-        return Seq(
-            *(Conv(half, 3, self.stride), Norm(), Act()),
-            *(Conv(half, 3), Norm(), Act()),
-            *(Conv(self.out, 3), Norm(), Act()),
-            Pool("max", 3, 2, ceil=True) if self.pool else Identity(),
-        )
-
-    def without_first_stride(self) -> Self | None:
-        """Drop the convolution's stride; then the pool."""
-        if self.stride > 1:
-            return self._with({"stride": 1})
-        return self._with({"pool": False}) if self.pool else None
 
 
 @dataclass(frozen=True, repr=False, slots=True)

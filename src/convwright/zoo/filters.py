@@ -1,0 +1,102 @@
+"""A line of notation for a row of filters, so that Inception's tables read as their papers print them.
+
+"64"            1x1 convolution to 64 maps, normalised, ReLU
+"96 128@3"      one after the other: 1x1 to 96, then 3x3 to 128
+"192@1x7"       window of 1 x 7 (height x width)
+"384@3/2"       stride 2; "384@3/2v" without padding ("valid"), which cuts the edge off
+"max", "avg@3"  3x3 pool; "max@3/2c" keeps windows that hang over the edge, as Caffe does
+"256@1x3|256@3x1"  two that read the same input, side by side
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, cast
+
+from convwright.arch.layers import Act, Concat, Conv, Layer, Norm, Pool, Seq
+from convwright.arch.rounding import round_width
+from convwright.errors import NetworkError
+
+_STEP = re.compile(
+    r"(?P<what>[1-9]\d*|max|avg)(@(?P<height>[1-9]\d*)(x(?P<width>[1-9]\d*))?)?(/(?P<stride>[1-9]))?(?P<edge>[vc])?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One convolution or pool of a row. edge: "v" pads nothing, "c" pads nothing and keeps windows that hang over."""
+
+    what: int | Literal["max", "avg"]
+    kernel: tuple[int, int]
+    stride: int = 1
+    edge: str = ""
+
+    @classmethod
+    def read(cls, text: str) -> "Step":
+        """Read one step. NetworkError names what cannot be read."""
+        match = _STEP.fullmatch(text)
+        if match is None:
+            raise NetworkError(f"{text!r} is no filter; write one like 64, 128@3, 192@1x7, 384@3/2v or max@3/2")
+        pool = match["what"] in ("max", "avg")
+        height = int(match["height"] or (3 if pool else 1))
+        step = cls(
+            cast(Literal["max", "avg"], match["what"]) if pool else int(match["what"]),
+            (height, int(match["width"] or height)),
+            int(match["stride"] or 1),
+            match["edge"] or "",
+        )
+        if (pool and step.kernel[0] != step.kernel[1]) or (not pool and step.edge == "c"):
+            raise NetworkError(f"{text!r} is no filter: pools have square windows, and only pools keep hanging ones")
+        return step
+
+    def __str__(self) -> str:
+        height, width = self.kernel
+        usual = 1 if isinstance(self.what, int) else 3
+        kernel = "" if height == width == usual else f"@{height}" if height == width else f"@{height}x{width}"
+        return f"{self.what}{kernel}{f'/{self.stride}' if self.stride > 1 else ''}{self.edge}"
+
+    def widened(self, factor: float) -> "Step":
+        """Scale the maps of a convolution; a pool has as many as it reads."""
+        if isinstance(self.what, str):
+            return self
+        return Step(round_width(self.what, factor), self.kernel, self.stride, self.edge)
+
+    def unstrided(self) -> "Step":
+        """Take stride 1 and keep the size of the map; a large window shrinks to 3, as its stride was the reason."""
+        height, width = (min(3, side) | 1 for side in self.kernel)
+        return Step(self.what, (height, width)) if self.stride > 1 else self
+
+    def layers(self, eps: float, include_pad: bool) -> Layer:
+        """Convolution, normalisation and ReLU; or the pool."""
+        height, width = self.kernel
+        if isinstance(self.what, str):
+            padding = 0 if self.edge or height == 2 else height // 2
+            return Pool(self.what, height, self.stride, padding, ceil=self.edge == "c", include_pad=include_pad)
+        padding_of = None if not self.edge else 0
+        kernel = height if height == width else (height, width)
+        return Seq(Conv(self.what, kernel, self.stride, padding=padding_of), Norm(eps), Act())
+
+
+Row = tuple[tuple[Step, ...], ...]
+"""Steps in sequence; more than one in a place stand side by side."""
+
+
+@lru_cache(maxsize=1024)
+def read(text: str) -> Row:
+    """Read a row of steps. NetworkError names the step that cannot be read."""
+    row = tuple(tuple(map(Step.read, place.split("|"))) for place in text.split())
+    if not row:
+        raise NetworkError("a row of filters needs one filter or more")
+    return row
+
+
+def changed(text: str, change: Callable[[Step], Step]) -> str:
+    """Return the row with every step changed."""
+    return " ".join("|".join(str(change(step)) for step in place) for place in read(text))
+
+
+def layers(text: str, eps: float, include_pad: bool) -> Layer:
+    """Return the layer graph of a row."""
+    places = ([step.layers(eps, include_pad) for step in place] for place in read(text))
+    return Seq(*(Concat(*place) if len(place) > 1 else place[0] for place in places))
