@@ -15,6 +15,11 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a binary file atomically."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Have `write` fill a temporary file, sync it to disk, and only then give it its name.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from convwright.arch import Network, expression
 from convwright.arch.expression import load_network
+from convwright.errors import NetworkError
 
 FILE = "network.json"
 """What a run directory calls its network."""
@@ -23,6 +24,15 @@ def read_network(text: str) -> Network:
     for operation in operations:
         network = expression.apply(network, operation)
     return network
+
+
+def is_network(text: str) -> bool:
+    """Does this name a network of the zoo?"""
+    try:
+        expression.network(text)
+    except NetworkError:
+        return False
+    return True
 
 
 def _is_place(name: str, path: Path) -> bool:

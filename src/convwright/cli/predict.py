@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convwright.cli.inputs import Inputs, find_images, name_of
+from convwright.cli.networks import is_network, read_network
 from convwright.errors import ConvwrightError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ Row = Callable[[str, "Prediction"], str]
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    run: Annotated[str, typer.Argument(help="A run directory; with --weights, a network.")],
     images: Annotated[
         list[str] | None,
         typer.Argument(
@@ -37,6 +38,10 @@ def predict(
     ] = None,
     files_from: Annotated[
         str | None, typer.Option(help="A file, or -, that lists more: one name a line, or ended by NUL.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Whose weights the network gets: pretrained, torchvision, timm, or a file of weights."),
     ] = None,
     top: Annotated[int, typer.Option(help="How many classes to name for each image.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Images at once.")] = 64,
@@ -50,9 +55,7 @@ def predict(
             raise UsageError(f"{option} is 1 or more, not {value}")
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other")
-    from convwright.training.predictor import load
-
-    predictor = load(run, device)
+    predictor = _predictor(run, weights, device)
     inputs = find_images(images or [], files_from)
     for trouble in inputs.troubles:
         typer.echo(f"convwright: {trouble}", err=True)
@@ -63,6 +66,22 @@ def predict(
     told += [f"{len(inputs.troubles)} of the names led to no image"] * bool(inputs.troubles)
     if told:
         raise ConvwrightError("; ".join(told))
+
+
+def _predictor(run: str, weights: str | None, device: str) -> "Predictor":
+    """Load a run, or a network with published weights."""
+    if weights is None:
+        from convwright.training.predictor import load
+
+        if not Path(run).exists() and is_network(run):
+            raise UsageError(
+                f"{run} is a network, not a run directory; to use published weights, add --weights pretrained"
+            )
+        return load(run, device)
+    network = read_network(run)
+    from convwright.training.pretrained import pretrained
+
+    return pretrained(network, weights, device)
 
 
 def _answer(predictor: "Predictor", inputs: Inputs, top: int, batch_size: int, header: str, row: Row) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from convwright.training.loop import Reporter
@@ -46,12 +46,19 @@ class TrainingBar(Reporter):
             disable=not errors.is_terminal,
             speed_estimate_period=10,
         )
+        self.before: TaskID | None = None
         self.task = self.bar.add_task(name, total=None, loss=float("nan"), batch=0)
 
     def begin(self, run: Run, done: int, steps: int) -> None:
         """Start the bar where the run stands."""
         self.bar.start()
         self.bar.update(self.task, completed=done, total=steps)
+
+    def preparing(self, done: int, total: int, what: str) -> None:
+        """Show how far the work before the first step has come."""
+        if self.before is None:
+            self.before = self.bar.add_task(what, total=total, loss=float("nan"), batch=0)
+        self.bar.update(self.before, completed=done, visible=done < total)
 
     def step(self, step: int, images: int, loss: float) -> None:
         """Advance by one step."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from convwright.data import Dataset
     from convwright.training.config import TrainConfig
     from convwright.training.loop import Reporter, Runtime
+    from convwright.training.pretrained import Start
     from convwright.training.run import Run
 
 AUTO = "auto"
@@ -68,8 +69,10 @@ def start(asked: Asked) -> tuple[Path, dict[str, Any]]:
     """Resolve what is asked, say it, and train; return the run directory and its summary."""
     from convwright.cli.progress import TrainingBar, say
     from convwright.data import best_at_hand
+    from convwright.modules import build
     from convwright.training.devices import check_batch, check_devices, leads, world_size
     from convwright.training.loop import train
+    from convwright.training.pretrained import initial
     from convwright.training.run import DataFacts, Run, ensure_free
     from convwright.training.trackers import Reporters
 
@@ -81,18 +84,22 @@ def start(asked: Asked) -> tuple[Path, dict[str, Any]]:
     wanted = read_network(expression)  # a wrong name is told before any image is read
     if Path(expression.partition("|")[0]).exists():  # a file is found again by its path, not by the name inside
         wanted = replace(wanted, name=expression)
+    begun = _start(asked, wanted)
     path = asked.out or _free_path(f"{expression}-{Path(spec).name}")
     if leads():
         ensure_free(path)
     data = _opened(asked, spec, wanted)
-    config, network, files = _resolved(asked, data, wanted)
+    data = begun.normalised(data) if begun else data
+    config, network, files = _resolved(asked, data, wanted, begun)
     say(_described(data, network, config))
+    if begun:
+        say("; ".join([f"weights: {begun.published.source}", *begun.load(build(network, seed=0))]))
     if config.devices > world_size():
         check_batch(config.batch_size, config.devices)
-        run = Run.create(path, config, network, data.classes, DataFacts.of(data), files)
+        run = Run.create(path, config, network, data.classes, DataFacts.of(data), {**files, **initial(begun)})
         return path, _in_processes(run, asked)
     with TrainingBar(network.name) as bar:
-        return path, train(config, network, data, path, Reporters([bar, *trackers]), asked.runtime, files)
+        return path, train(config, network, data, path, Reporters([bar, *trackers]), asked.runtime, files, begun)
 
 
 def go_on(path: Path, asked: Asked) -> dict[str, Any]:
@@ -122,7 +129,7 @@ def open_run_data(run: "Run", cache_gb: float | None = None) -> "Dataset":
 
     config = run.config
     with counting() as progress:
-        return open_dataset(
+        data = open_dataset(
             config.data,
             resolution=config.resolution,
             val_share=config.val_share,
@@ -131,6 +138,19 @@ def open_run_data(run: "Run", cache_gb: float | None = None) -> "Dataset":
             cache_gb=cache_gb,
             progress=progress,
         )
+    return run.data.normalising(data) if run.initial.exists() else data
+
+
+def _start(asked: Asked, wanted: "Network") -> "Start | None":
+    """Find the weights to begin with. UsageError for options that make no sense without any."""
+    spec = asked.values.get("weights")
+    if spec is None:
+        if asked.fields.get("freeze"):
+            raise UsageError("--freeze keeps weights as they are; say which with --weights")
+        return None
+    from convwright.training.pretrained import start
+
+    return start(spec, wanted)
 
 
 def _join_launcher(asked: Asked) -> None:
@@ -166,7 +186,9 @@ def _opened(asked: Asked, spec: str, wanted: "Network") -> "Dataset":
     return data
 
 
-def _resolved(asked: Asked, data: "Dataset", wanted: "Network") -> "tuple[TrainConfig, Network, dict[str, str]]":
+def _resolved(
+    asked: Asked, data: "Dataset", wanted: "Network", begun: "Start | None"
+) -> "tuple[TrainConfig, Network, dict[str, str | bytes]]":
     """Measure what is to be found out on this machine; return the configuration, the network, and files to keep."""
     from convwright.cli.progress import counting, say
     from convwright.training.lr_finder import find_learning_rate
@@ -177,7 +199,7 @@ def _resolved(asked: Asked, data: "Dataset", wanted: "Network") -> "tuple[TrainC
     def planned() -> "tuple[TrainConfig, Network]":
         return plan(data, wanted, fit=asked.fit, name=asked.recipe, recipe=asked.fields, **asked.values)
 
-    files = {}
+    files: dict[str, str | bytes] = {}
     if asked.values.get("batch_size") == AUTO:
         asked.values["batch_size"] = None
         asked.values["batch_size"] = fitting_batch(*planned(), data)
@@ -185,7 +207,7 @@ def _resolved(asked: Asked, data: "Dataset", wanted: "Network") -> "tuple[TrainC
     config, network = planned()
     if asked.find_lr:
         with counting() as progress:
-            finding = find_learning_rate(config, network, data, progress)
+            finding = find_learning_rate(config, network, data, progress, begun)
         say(f"learning rate {finding.chosen:g}: a tenth of where the loss is lowest (lr_finder.csv has the curve)")
         files["lr_finder.csv"] = finding.to_csv()
         asked.fields["learning_rate"] = finding.chosen

@@ -68,6 +68,9 @@ def train(
     erasing: options.Erasing = None,
     mixup: options.Mixup = None,
     cutmix: options.CutMix = None,
+    weights: options.Weights = None,
+    freeze: options.Freeze = None,
+    backbone_rate: options.BackboneRate = None,
     tensorboard: options.TensorBoard = False,
     mlflow: options.MLflow = None,
     config: Annotated[Path | None, typer.Option(help="Repeat a run by its config.yaml; other options win.")] = None,
@@ -97,6 +100,8 @@ def train(
         "erasing": erasing,
         "mixup": mixup,
         "cutmix": cutmix,
+        "freeze": freeze,
+        "backbone_rate": backbone_rate,
     }
     values = {
         "data": data,
@@ -109,6 +114,7 @@ def train(
         "max_bad": max_bad,
         "precision": precision,
         "devices": devices,
+        "weights": weights,
     }
     asked = Asked(
         values,

@@ -9,7 +9,7 @@ def _option(group: str, text: str, *names: str) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=group)
 
 
-_RECIPE, _IMAGES = "Recipe", "Augmentation of training images"
+_RECIPE, _IMAGES, _START = "Recipe", "Augmentation of training images", "Weights that are trained already"
 
 RecipeName = Annotated[
     str | None,
@@ -39,6 +39,16 @@ Erasing = Annotated[float | None, _option(_IMAGES, "Share of the images of which
 Mixup = Annotated[float | None, _option(_IMAGES, "Mix images by a share from Beta(x, x).")]
 CutMix = Annotated[
     float | None, _option(_IMAGES, "Paste a rectangle of another image, area from Beta(x, x).", "--cutmix")
+]
+
+Weights = Annotated[
+    str | None, _option(_START, "Begin with these: pretrained, torchvision, timm, a file of weights, or a run.")
+]
+Freeze = Annotated[
+    bool | None, _option(_START, "Train the classifier alone, from features that are computed once.", "--freeze")
+]
+BackboneRate = Annotated[
+    float | None, _option(_START, "Learning rate of all but the classifier, as a share of the classifier's.")
 ]
 
 TensorBoard = Annotated[

@@ -45,6 +45,15 @@ class Facts(NamedTuple):
     frames: int
 
 
+class Framing(NamedTuple):
+    """How an image becomes a square of a network's size."""
+
+    crop: float = 1.0
+    """Side of the square that is cut from the centre, as a share of the image's short side."""
+    interpolation: str = "bicubic"
+    """Or "bilinear"."""
+
+
 def read_image(file: ImageFile, resolution: int, channels: int) -> torch.Tensor:
     """Return the image as uint8, channels x resolution x resolution: short side fitted, centre cropped.
 
@@ -58,19 +67,20 @@ def read_image(file: ImageFile, resolution: int, channels: int) -> torch.Tensor:
         raise ConvwrightError(f"cannot read {printable(name)}: {reason(error)}") from error
 
 
-def decode(file: ImageFile, resolution: int, channels: int) -> np.ndarray:
+def decode(file: ImageFile, resolution: int, channels: int, framing: Framing = Framing()) -> np.ndarray:
     """Return the pixels as ``read_image`` does; raise whatever goes wrong."""
     with _open(file) as image:
         # JPEGs can be decoded at a fraction of their size; twice the target leaves the resize its quality.
         image.draft(image.mode, (2 * resolution, 2 * resolution))
-        return fitted(image, resolution, channels)
+        return fitted(image, resolution, channels, framing)
 
 
-def fitted(image: Image.Image, resolution: int, channels: int) -> np.ndarray:
+def fitted(image: Image.Image, resolution: int, channels: int, framing: Framing = Framing()) -> np.ndarray:
     """Return the pixels of an opened image as ``read_image`` does; raise whatever goes wrong."""
     image.load()
     upright = _flat(_upright(image), channels)
-    square = ImageOps.fit(upright, (resolution, resolution), method=Image.Resampling.BICUBIC)
+    method = Image.Resampling[framing.interpolation.upper()]
+    square = ImageOps.fit(upright, (resolution, resolution), method=method, bleed=(1 - framing.crop) / 2)
     return np.atleast_3d(np.array(square)).transpose(2, 0, 1)
 
 

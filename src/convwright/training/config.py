@@ -41,6 +41,10 @@ class Recipe(BaseModel):
     """Share of all steps in which the images grow from half their size to all of it; 0: they do not."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Before the classifier; None: the network's own."""
+    freeze: bool = False
+    """Leave all but the classifier as the given weights have it."""
+    backbone_rate: float = Field(1.0, gt=0, le=1)
+    """The learning rate of all but the classifier, as a share of the classifier's."""
     stochastic_depth: float | None = Field(None, ge=0, lt=1)
     """Rate at which the last residual branch is skipped, less before it; None: the network's own."""
     clip_norm: float | None = Field(None, gt=0)
@@ -70,6 +74,8 @@ class TrainConfig(BaseModel):
     """A folder, or the name of a source."""
     network: str
     """An expression."""
+    weights: str | None = None
+    """Whose weights the run begins with: "pretrained", "torchvision", "timm", a file or a run; None: nobody's."""
     resolution: int = Field(gt=0)
     epochs: float = Field(10, gt=0)
     """Passes over the training data; a fraction will do."""

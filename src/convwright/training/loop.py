@@ -19,8 +19,10 @@ from convwright.training.config import TrainConfig, difference
 from convwright.training.devices import Devices
 from convwright.training.evaluation import Evaluation, evaluate
 from convwright.training.failures import explained
+from convwright.training.frozen import features_of
 from convwright.training.interrupt import Interrupted, StopSignal
 from convwright.training.optim import learning_rate
+from convwright.training.pretrained import Start, begun, initial
 from convwright.training.run import DataFacts, Run
 from convwright.training.step import DivergedError, Learner, balanced
 from convwright.weights import save_weights
@@ -47,6 +49,9 @@ class Reporter:
 
     def begin(self, run: Run, done: int, steps: int) -> None:
         """Training is about to start at step `done` of `steps`."""
+
+    def preparing(self, done: int, total: int, what: str) -> None:
+        """Work before the first step has come so far."""
 
     def step(self, step: int, images: int, loss: float) -> None:
         """A training step has been taken."""
@@ -100,16 +105,19 @@ def train(
     path: Path,
     reporter: Reporter | None = None,
     runtime: Runtime = Runtime(),
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
+    start: Start | None = None,
 ) -> dict[str, Any]:
-    """Train a network from scratch into a new run directory; return its summary.
+    """Train a network into a new run directory, from scratch or from given weights; return its summary.
 
     `network` must already have the data's resolution, channels and classes. files: text by the name of what else
-    belongs into the run directory.
+    belongs into the run directory. start: what `convwright.training.pretrained.start` found; the data is normalised
+    as it asks.
     """
+    data = start.normalised(data) if start else data
     devices = Devices(config)
     if devices.leads:
-        Run.create(path, config, network, data.classes, DataFacts.of(data), files)
+        Run.create(path, config, network, data.classes, DataFacts.of(data), {**(files or {}), **initial(start)})
     devices.wait()
     return Trainer(Run.open(path), data, reporter, runtime, devices).fit()
 
@@ -124,7 +132,7 @@ def resume(run: Run, data: Dataset, reporter: Reporter | None = None, runtime: R
     if data.fingerprint != run.data.fingerprint:
         told = run.data.difference(DataFacts.of(data))
         raise RunError(f"{run.path}: the images of {run.config.data} are not those that the run began with: {told}")
-    return Trainer(run, data, reporter, runtime).fit()
+    return Trainer(run, run.data.normalising(data), reporter, runtime).fit()
 
 
 class Trainer:
@@ -141,8 +149,10 @@ class Trainer:
         config = run.config
         self.runtime, self.devices = runtime, devices or Devices(config)
         self.run, self.config, self.data = run, config, data
+        self.seen = data
+        """What the batches are made of: the data, or what a frozen backbone makes of it."""
         self.reporter = reporter if reporter and self.devices.leads else Reporter()
-        self.learner = make_learner(config, run.network, data, self.devices)
+        self.learner = make_learner(config, run.network, data, self.devices, begun(run))
         self.batches = training_batches(config, data)
         self.steps = max(1, round(config.epochs * self.batches.steps_per_epoch))
         self.period = validation_period(self.steps, self.batches, len(data.val))
@@ -181,6 +191,8 @@ class Trainer:
         progress = self.progress
         self.reporter.begin(self.run, progress.step, self.steps)
         with StopSignal() as stop:
+            if self.learner.reads_features:
+                self._read_features(stop)
             while not self.ended:
                 self._train_until(min((len(progress.rows) + 1) * self.period, self.steps), stop)
                 self._close(self._validate(stop))
@@ -191,7 +203,7 @@ class Trainer:
         return summary
 
     def _train_until(self, end: int, stop: StopSignal) -> None:
-        self.learner.module.train()
+        self.learner.train()
         with closing(self.batches.iterate(self.progress.step, end, self.runtime.workers)) as batches:
             started = time.monotonic()
             for step, (images, labels) in enumerate(batches, self.progress.step):
@@ -207,6 +219,17 @@ class Trainer:
                 if now - self.saved_at > self.runtime.checkpoint_seconds:
                     self._save()
 
+    def _read_features(self, stop: StopSignal) -> None:
+        """Put the frozen backbone's features in the place of the images."""
+
+        def tell(done: int, total: int) -> None:
+            self.reporter.preparing(done, total, "computing features")
+            self._halt_if(stop)
+
+        learner = self.learner
+        self.seen = features_of(learner.backbone, self.data, learner.fabric.device, tell)
+        self.batches = training_batches(self.config, self.seen)
+
     def _diverged(self, error: DivergedError, step: int) -> DivergedError:
         """Keep the state before the step, and tell with which images it went wrong and what to do."""
         if self.learner.finite:
@@ -221,9 +244,9 @@ class Trainer:
         )
 
     def _validate(self, stop: StopSignal) -> Evaluation:
-        batches = evaluation_batches(self.data.val, self.data, EVALUATION_BATCH)
+        batches = evaluation_batches(self.seen.val, self.seen, EVALUATION_BATCH)
         device = self.learner.fabric.device
-        return evaluate(self.learner.result, batches, device, after_batch=lambda _: self._halt_if(stop))
+        return evaluate(self.learner.validated, batches, device, after_batch=lambda _: self._halt_if(stop))
 
     def _close(self, validation: Evaluation) -> None:
         progress = self.progress
@@ -306,10 +329,16 @@ class Trainer:
         }
 
 
-def make_learner(config: TrainConfig, network: Network, data: Dataset, devices: Devices | None = None) -> Learner:
+def make_learner(
+    config: TrainConfig,
+    network: Network,
+    data: Dataset,
+    devices: Devices | None = None,
+    start: Start | None = None,
+) -> Learner:
     """Return a network that is to learn from a data set."""
     weights = balanced(data.train.labels, len(data.classes)) if config.recipe.class_weights == "balanced" else None
-    return Learner(config, network, weights, devices)
+    return Learner(config, network, weights, devices, start)
 
 
 def training_batches(config: TrainConfig, data: Dataset) -> Batches:

@@ -4,14 +4,18 @@ import csv
 import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import torch
 
 from convwright.arch import Network
 from convwright.data import Dataset
 from convwright.errors import ConvwrightError
 from convwright.training.config import TrainConfig
 from convwright.training.devices import world_size
+from convwright.training.frozen import features_of
 from convwright.training.loop import make_learner, training_batches
+from convwright.training.pretrained import Start
 from convwright.training.step import DivergedError
 
 LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 100
@@ -43,14 +47,24 @@ class Finding:
 
 
 def find_learning_rate(
-    config: TrainConfig, network: Network, data: Dataset, progress: Callable[[int, int, str], None] | None = None
+    config: TrainConfig,
+    network: Network,
+    data: Dataset,
+    progress: Callable[[int, int, str], None] | None = None,
+    start: Start | None = None,
 ) -> Finding:
     """Train a throw-away network at rates that rise from step to step, and choose one for the top of a schedule.
 
     Deterministic. Raises ConvwrightError if the loss falls at no rate.
     """
     config = config.model_copy(update={"devices": world_size()})
-    learner, batches = make_learner(config, network, data), training_batches(config, data)
+    learner = make_learner(config, network, data, start=start)
+    if learner.reads_features:  # as many images as the test's steps show
+        few = torch.arange(min(len(data.train), STEPS * config.batch_size))
+        data = replace(data, train=data.train.choose(few), val=data.val.choose(few[:1]))
+        data = features_of(learner.backbone, data, learner.fabric.device)
+    learner.train()
+    batches = training_batches(config, data)
     constant = config.recipe.model_copy(update={"schedule": "constant", "warm_up": 0.0, "progressive": 0.0})
     rates: list[float] = []
     losses: list[float] = []

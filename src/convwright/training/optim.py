@@ -10,13 +10,24 @@ from convwright.training.config import Recipe
 
 
 def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer; weight decay falls on matrices and kernels, not on biases and norms."""
-    decayed = [weight for weight in module.parameters() if weight.ndim > 1]
-    spared = [weight for weight in module.parameters() if weight.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]
+    """Return the recipe's optimizer for the weights that are not frozen.
+
+    Weight decay falls on matrices and kernels, not on biases and norms. Each group's `share` is that of the
+    learning rate: `backbone_rate` for all but the classifier.
+    """
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    last = set(classifier(module).parameters()) if recipe.backbone_rate < 1 else set()
+    groups = []
+    for share, chosen in (
+        (recipe.backbone_rate, [weight for weight in weights if weight not in last]),
+        (1.0, [weight for weight in weights if weight in last]),
+    ):
+        for decay, some in (
+            (recipe.weight_decay, [weight for weight in chosen if weight.ndim > 1]),
+            (0.0, [weight for weight in chosen if weight.ndim <= 1]),
+        ):
+            if some:
+                groups.append({"params": some, "weight_decay": decay, "share": share})
     rate, momentum = recipe.learning_rate, recipe.momentum
     match recipe.optimizer:
         case "sgd":
@@ -25,6 +36,11 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             return torch.optim.AdamW(groups, rate, betas=(momentum, 0.999))
         case "rmsprop":  # decay 0.9 and epsilon 1e-3 as EfficientNet's section 5.2 and its code have them
             return torch.optim.RMSprop(groups, rate, alpha=0.9, eps=1e-3, momentum=momentum)
+
+
+def classifier(module: nn.Module) -> nn.Module:
+    """Return the last linear layer."""
+    return [part for part in module.modules() if isinstance(part, nn.Linear)][-1]
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:

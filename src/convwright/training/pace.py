@@ -2,17 +2,23 @@
 
 import math
 import time
+from dataclasses import replace
 from itertools import islice
 from statistics import mean, median
+
+import torch
 
 from convwright.arch import Network
 from convwright.data import Dataset, evaluation_batches
 from convwright.training.config import TrainConfig
 from convwright.training.devices import world_size
 from convwright.training.evaluation import evaluate
+from convwright.training.frozen import features_of
 from convwright.training.loop import EVALUATION_BATCH, make_learner, training_batches, validation_period
 
 WARM_UP_STEPS, MEASURED_STEPS, MEASURED_BATCHES = 4, 20, 2
+SAMPLE = 256
+"""Images of each split on which a frozen backbone is timed."""
 RESERVE = 0.05
 """Share of the time that is kept for checkpoints, and for a machine that becomes slower."""
 
@@ -20,12 +26,21 @@ RESERVE = 0.05
 def epochs_within(minutes: float, config: TrainConfig, network: Network, data: Dataset, most: float = 200) -> float:
     """Measure some steps of a throw-away network; return the number of epochs (a fraction, `most` at most).
 
-    Validations, which cost time too, are counted in.
+    Validations, which cost time too, are counted in, and so is a frozen backbone's one pass over the images.
     """
     config = config.model_copy(update={"devices": world_size()})
     learner = make_learner(config, network, data)
     batches = training_batches(config, data)
     steps = batches.steps_per_epoch
+    reading_seconds = 0.0
+    whole, images = data, len(data.train) + len(data.val)
+    if learner.reads_features:
+        few = [part.choose(torch.arange(min(SAMPLE, len(part)))) for part in (data.train, data.val)]
+        started = time.monotonic()
+        data = features_of(learner.backbone, replace(data, train=few[0], val=few[1]), learner.fabric.device)
+        reading_seconds = (time.monotonic() - started) * images / (len(data.train) + len(data.val))
+        batches = training_batches(config, data)
+    learner.train()
     times = []
     for step in range(-WARM_UP_STEPS, MEASURED_STEPS):
         started = time.monotonic()
@@ -37,15 +52,15 @@ def epochs_within(minutes: float, config: TrainConfig, network: Network, data: D
 
     started = time.monotonic()
     sample = islice(evaluation_batches(data.val, data, EVALUATION_BATCH), MEASURED_BATCHES)
-    seen = evaluate(learner.module, sample, learner.fabric.device).images
-    validation_seconds = (time.monotonic() - started) * len(data.val) / seen
+    seen = evaluate(learner.validated, sample, learner.fabric.device).images
+    validation_seconds = (time.monotonic() - started) * len(whole.val) / seen
 
     def seconds(epochs: float) -> float:
         taken = max(1, round(epochs * steps))
-        validations = math.ceil(taken / validation_period(taken, batches, len(data.val)))
+        validations = math.ceil(taken / validation_period(taken, batches, len(whole.val)))
         return taken * step_seconds + validations * validation_seconds
 
-    budget = 60 * minutes * (1 - RESERVE)
+    budget = max(60 * minutes * (1 - RESERVE) - reading_seconds, step_seconds)
     epochs = min(most, budget / (steps * step_seconds))
     while seconds(epochs) > budget and epochs * steps > 1:
         epochs *= 0.98

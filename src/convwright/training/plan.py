@@ -13,6 +13,8 @@ from convwright.training.recipes import named
 LARGEST_BATCH = 128
 FEWEST_STEPS = 40
 """An epoch should have so many steps, at the cost of smaller batches."""
+FINE_TUNING = 0.02
+"""Learning rate of SGD for weights that are good already, with batches of 128."""
 
 
 def default_batch_size(images: int) -> int:
@@ -40,9 +42,10 @@ def plan(
     UsageError.
     """
     fits = network.resolution == data.resolution  # made for it, or fitted by the user's own measure
-    chosen = fit_resolution(network, data.resolution) if fit and not fits else at(network, resolution=data.resolution)
-    chosen = at(chosen, channels=data.channels, classes=len(data.classes))
     given = {field: value for field, value in options.items() if value is not None}
+    fit = fit and not fits and "weights" not in given  # trained weights expect the strides that they were trained with
+    chosen = fit_resolution(network, data.resolution) if fit else at(network, resolution=data.resolution)
+    chosen = at(chosen, channels=data.channels, classes=len(data.classes))
     batch_size = given.setdefault("batch_size", min(default_batch_size(len(data.train)), len(data.train)))
     recipe = {field: value for field, value in (recipe or {}).items() if value is not None}
     if name is not None:
@@ -51,11 +54,13 @@ def plan(
         if not has_shortcuts(chosen):
             published.pop("stochastic_depth", None)
         recipe = published | recipe
-    recipe.setdefault("flip", data.default_flip)
+    frozen = bool(recipe.get("freeze"))  # then features of the same images are computed once
+    recipe.setdefault("flip", data.default_flip and not frozen)
     # An eighth of the side, as 4 pixels are for CIFAR; images of a few pixels cannot spare any.
-    recipe.setdefault("crop", data.resolution // 8 if data.resolution >= 16 else 0)
+    recipe.setdefault("crop", data.resolution // 8 if data.resolution >= 16 and not frozen else 0)
     if "learning_rate" not in recipe and recipe.get("optimizer", "sgd") == "sgd" and isinstance(batch_size, int):
-        recipe["learning_rate"] = 0.1 * batch_size / LARGEST_BATCH
+        tuned = given.get("weights") is not None and not frozen
+        recipe["learning_rate"] = (FINE_TUNING if tuned else 0.1) * batch_size / LARGEST_BATCH
     config = checked(
         {"data": _found_again(data.name), "network": chosen.name, "resolution": data.resolution, "recipe": recipe}
         | given

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from convwright.arch import Network
-from convwright.data.images import ImageFile, decode, fitted, printable, quiet, reason
+from convwright.data.images import Framing, ImageFile, decode, fitted, printable, quiet, reason
 from convwright.data.threads import in_threads
 from convwright.errors import ConvwrightError, RunError, UsageError
 from convwright.modules import build
@@ -42,7 +42,9 @@ class Predictor:
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device | str = "cpu",
+        framing: Framing = Framing(),
     ) -> None:
+        self.framing = framing
         self.network, self.classes = network, tuple(classes)
         self.mean, self.std = tuple(mean), tuple(std)
         self.device = find_device(device)
@@ -125,8 +127,9 @@ class Predictor:
 
     def _from_image(self, image: ImageFile | Image.Image) -> torch.Tensor:
         shape = self.network.resolution, self.network.channels
-        pixels = fitted(image, *shape) if isinstance(image, Image.Image) else decode(image, *shape)
-        return torch.from_numpy(pixels).contiguous()
+        if isinstance(image, Image.Image):
+            return torch.from_numpy(fitted(image, *shape, self.framing)).contiguous()
+        return torch.from_numpy(decode(image, *shape, self.framing)).contiguous()
 
 
 def _channels_last(image: torch.Tensor) -> np.ndarray:

@@ -6,9 +6,9 @@ import json
 import shutil
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from zipfile import ZipFile
 
 import torch
@@ -17,7 +17,7 @@ from convwright.arch import Network
 from convwright.arch.expression import load_network
 from convwright.data import Dataset
 from convwright.errors import ConvwrightError, RunError
-from convwright.files import write_atomically, write_text
+from convwright.files import write_atomically, write_bytes, write_text
 from convwright.training.config import TrainConfig
 
 KEPT_CHECKPOINTS = 2
@@ -42,6 +42,10 @@ class DataFacts:
         counts = {name: len(split) for name, split in splits.items() if split is not None}
         return cls(data.fingerprint, data.channels, data.resolution, data.mean, data.std, counts)
 
+    def normalising(self, data: Dataset) -> Dataset:
+        """Return the data set with the normalisation that the run began with."""
+        return replace(data, mean=self.mean, std=self.std)
+
     def difference(self, now: "DataFacts") -> str:
         """Tell in what the data differs from what it was."""
         if self.images != now.images:
@@ -62,11 +66,17 @@ class Run:
     network: Network
     classes: tuple[str, ...]
     data: DataFacts
+    INITIAL: ClassVar[str] = "initial.safetensors"
 
     @property
     def weights(self) -> Path:
         """The best weights so far, by validation accuracy."""
         return self.path / "model.safetensors"
+
+    @property
+    def initial(self) -> Path:
+        """The weights that the run began with, where they were given."""
+        return self.path / self.INITIAL
 
     @property
     def metrics(self) -> list[dict[str, float]]:
@@ -108,7 +118,7 @@ class Run:
         network: Network,
         classes: tuple[str, ...],
         data: DataFacts,
-        files: Mapping[str, str] | None = None,
+        files: Mapping[str, str | bytes] | None = None,
     ) -> "Run":
         """Make a new run directory. RunError if something is in the way."""
         ensure_free(path)
@@ -120,8 +130,8 @@ class Run:
             write_text(partial / "network.json", network.to_json_text() + "\n")
             write_text(partial / "data.json", json.dumps(vars(data), indent=1) + "\n")
             write_text(partial / "classes.json", json.dumps(classes, indent=1, ensure_ascii=False) + "\n")
-            for name, text in (files or {}).items():
-                write_text(partial / name, text)
+            for name, content in (files or {}).items():
+                write_bytes(partial / name, content.encode() if isinstance(content, str) else content)
             partial.replace(path)
         except OSError as error:
             raise ConvwrightError(f"{path}: the run directory could not be made: {error.strerror}") from None

@@ -1,5 +1,7 @@
 """One training step: a function of the weights, the optimizer's state, the configuration and the step's number."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
@@ -12,8 +14,12 @@ from convwright.seeds import derive
 from convwright.training.config import TrainConfig
 from convwright.training.devices import Devices
 from convwright.training.ema import Average
-from convwright.training.optim import learning_rate, make_optimizer
+from convwright.training.frozen import can_keep_features, split
+from convwright.training.optim import classifier, learning_rate, make_optimizer
 from convwright.training.progressive import shrunk, side_at
+
+if TYPE_CHECKING:
+    from convwright.training.pretrained import Start
 
 
 class DivergedError(ConvwrightError):
@@ -23,7 +29,9 @@ class DivergedError(ConvwrightError):
 class Learner:
     """A network with its optimizer, on the device and in the precision that the configuration asks for.
 
-    class_weights: what an image of each class counts in the loss, 1 for all by default.
+    class_weights: what an image of each class counts in the loss, 1 for all by default. start: weights to begin with
+    instead of random ones. `reads_features`: the backbone is frozen and sees the same images in every epoch, so that
+    batches are of its features (`convwright.training.frozen`).
     """
 
     def __init__(
@@ -32,6 +40,7 @@ class Learner:
         network: Network,
         class_weights: torch.Tensor | None = None,
         devices: Devices | None = None,
+        start: "Start | None" = None,
     ) -> None:
         self.config, self.recipe = config, config.recipe
         self.devices = devices or Devices(config)
@@ -39,6 +48,12 @@ class Learner:
         # On a GPU too, the same step must give the same weights.
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
         self.network = build(network, seed=derive(config.seed, "init"))
+        if start:
+            start.load(self.network)
+        self.reads_features = can_keep_features(self.recipe)
+        if self.recipe.freeze:
+            self.network.requires_grad_(False)
+            classifier(self.network).requires_grad_(True)
         for part in self.network.modules():
             if isinstance(part, nn.BatchNorm2d) and self.recipe.norm_momentum is not None:
                 part.momentum = self.recipe.norm_momentum
@@ -46,14 +61,35 @@ class Learner:
             synchronise(self.network)
         # Channels last is what the fast convolutions of CPUs and GPUs read.
         self.network.to(memory_format=torch.channels_last)
-        self.module, self.optimizer = self.fabric.setup(self.network, make_optimizer(self.network, self.recipe))
+        self.module, self.optimizer = self.fabric.setup(
+            self._learning(self.network), make_optimizer(self.network, self.recipe)
+        )
         self.average = Average(self.network, self.recipe.ema) if self.recipe.ema else None
         self.class_weights = None if class_weights is None else class_weights.to(self.fabric.device)
 
     @property
     def result(self) -> nn.Module:
-        """What is validated and kept: the average of the weights, if there is one, else the weights."""
+        """What is kept: the average of the weights, if there is one, else the weights."""
         return self.average.module if self.average else self.network
+
+    @property
+    def validated(self) -> nn.Module:
+        """The part of the result that maps the batches' images, or features, to logits."""
+        return self._learning(self.result)
+
+    @property
+    def backbone(self) -> nn.Module:
+        """All but the classifier: images to features."""
+        return split(self.network)[0]
+
+    def train(self) -> None:
+        """Go into training mode; what is frozen stays in that of evaluation."""
+        self.module.train()
+        if self.recipe.freeze and not self.reads_features:
+            self.backbone.eval()
+
+    def _learning(self, network: nn.Module) -> nn.Module:
+        return split(network)[1] if self.reads_features else network
 
     def learn(self, images: torch.Tensor, labels: torch.Tensor, step: int, steps: int) -> tuple[float, int]:
         """Take step number `step` of `steps` on N x C x H x W images; return the mean loss and the number right.
@@ -65,10 +101,11 @@ class Learner:
         # For dropout and stochastic depth.
         torch.manual_seed(derive(self.config.seed, "noise", step, self.devices.rank))
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, step, steps)
+            group["lr"] = group["share"] * learning_rate(self.recipe, step, steps)
         whole = len(labels)
         images, labels = self.devices.share(images), self.devices.share(labels)
-        images = shrunk(images, side_at(self.recipe, self.config.resolution, step, steps))
+        if self.recipe.progressive:
+            images = shrunk(images, side_at(self.recipe, self.config.resolution, step, steps))
         self.optimizer.zero_grad(set_to_none=True)
         loss, correct = 0.0, 0
         pieces = min(self.recipe.accumulate, len(labels))

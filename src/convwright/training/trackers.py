@@ -24,6 +24,11 @@ class Reporters(Reporter):
         for reporter in self.reporters:
             reporter.begin(run, done, steps)
 
+    def preparing(self, done: int, total: int, what: str) -> None:
+        """Tell all."""
+        for reporter in self.reporters:
+            reporter.preparing(done, total, what)
+
     def step(self, step: int, images: int, loss: float) -> None:
         """Tell all."""
         for reporter in self.reporters:

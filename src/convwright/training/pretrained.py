@@ -1,0 +1,90 @@
+"""Networks that begin with weights that somebody has trained: others' checkpoints, or our own runs."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from convwright.arch import Network, at
+from convwright.data import Dataset
+from convwright.data.images import Framing
+from convwright.errors import UsageError
+from convwright.modules import build
+from convwright.training.predictor import Predictor
+from convwright.training.run import Run
+from convwright.weights import adopt, transfer
+from convwright.weights.published import Published, find
+from convwright.weights.reading import Tensors, read_tensors
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights under our names, for the channels and classes that they were trained for."""
+
+    tensors: Tensors
+    published: Published
+
+    def load(self, module: nn.Module) -> list[str]:
+        """Load them into a network, as far as they fit; return what was changed or left out, in words."""
+        return transfer(self.tensors, module)
+
+    def normalised(self, data: Dataset) -> Dataset:
+        """Return the data set with the normalisation that the weights are used to."""
+        mean, std = self.published.mean, self.published.std
+        if data.channels == 1 and len(mean) > 1:
+            mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
+        return replace(data, mean=mean, std=std)
+
+
+def start(spec: str, network: Network) -> Start:
+    """Find weights (see `convwright.weights.published.find`; a run directory will do too) and fit them to a network.
+
+    Raises UsageError where there are none, ConvwrightError where they cannot be read or do not fit.
+    """
+    folder = Path(spec).expanduser()
+    published = _of_run(folder) if folder.is_dir() else find(spec, network)
+    colour = at(network, channels=3)
+    return Start(adopt(colour, published.tensors, published.source), published)
+
+
+def pretrained(network: Network, spec: str = "pretrained", device: torch.device | str = "cpu") -> Predictor:
+    """Return a network with published weights, ready to name what is in a photo. Raises what `start` raises."""
+    begun = start(spec, network)
+    published = begun.published
+    count = next(reversed([tensor for tensor in begun.tensors.values() if tensor.ndim == 2])).shape[0]
+    channels = next(tensor for tensor in begun.tensors.values() if tensor.ndim == 4).shape[1]
+    resolution = published.resolution or network.resolution
+    network = at(network, resolution=resolution, channels=channels, classes=count)
+    module = build(network, seed=0)
+    begun.load(module)
+    classes = published.classes or tuple(f"class {index}" for index in range(count))
+    return Predictor(network, module, classes, published.mean, published.std, device, published.framing)
+
+
+def initial(begun: Start | None) -> dict[str, bytes]:
+    """Return the file that keeps the given weights in a run directory."""
+    if begun is None:
+        return {}
+    tensors = {name: tensor.contiguous() for name, tensor in begun.tensors.items()}
+    return {Run.INITIAL: save(tensors, {"source": begun.published.source})}
+
+
+def begun(run: Run) -> Start | None:
+    """Return the weights that a run began with, or None if it began from scratch."""
+    if not run.initial.exists():
+        return None
+    facts = run.data
+    published = Published({}, str(run.initial), facts.mean, facts.std, Framing())
+    return Start(read_tensors(run.initial), published)
+
+
+def _of_run(path: Path) -> Published:
+    run = Run.open(path)
+    if not run.weights.exists():
+        raise UsageError(f"{path}: no weights yet; the first epoch must end first")
+    facts = run.data
+    return Published(
+        read_tensors(run.weights), str(path), facts.mean, facts.std, Framing(), facts.resolution, run.classes
+    )

