@@ -8,24 +8,17 @@
 Importing it is light: torch is loaded when something needs it (`build`, `load`).
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from convwright import zoo
-from convwright.arch import (
-    SE,
-    Network,
-    at,
-    compound,
-    cost,
-    fit_resolution,
-    network,
-    recalibrate,
-    scale,
-)
+from convwright import arch, zoo
+from convwright.arch import SE, Cost, Network, at, compound, fit_resolution, network, scale
 from convwright.errors import ConvwrightError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from convwright.modules import build
+    from convwright.modules.foreign import ModuleCost
     from convwright.training.predictor import load
 
 __version__ = "0.1.0"
@@ -47,6 +40,35 @@ __all__ = [
 ]
 
 _HEAVY = {"build": "convwright.modules", "load": "convwright.training.predictor"}
+
+
+@overload
+def cost(network: Network, resolution: int | None = None, **options: Any) -> Cost: ...
+@overload
+def cost(network: "nn.Module", resolution: int | None = None, **options: Any) -> "ModuleCost": ...
+def cost(network: "Network | nn.Module", resolution: int | None = None, **options: Any) -> "Cost | ModuleCost":
+    """Count what a network costs (`convwright.arch.cost`), or any torch module (`convwright.modules.foreign.cost`)."""
+    if isinstance(network, Network):
+        return arch.cost(network, resolution, **options)
+    from convwright.modules import foreign
+
+    return foreign.cost(network, 224 if resolution is None else resolution, **options)
+
+
+@overload
+def recalibrate(network: Network, *arguments: Any, **options: Any) -> Network: ...
+@overload
+def recalibrate(network: "nn.Module", *arguments: Any, **options: Any) -> "nn.Module": ...
+def recalibrate(network: "Network | nn.Module", *arguments: Any, **options: Any) -> "Network | nn.Module":
+    """Put squeeze-and-excitation into a network (`convwright.arch.recalibrate`), or into any torch module
+
+    (`convwright.modules.foreign.recalibrate`), whose weights are kept.
+    """
+    if isinstance(network, Network):
+        return arch.recalibrate(network, *arguments, **options)
+    from convwright.modules import foreign
+
+    return foreign.recalibrate(network, *arguments, **options)
 
 
 def __getattr__(name: str) -> Any:

@@ -48,7 +48,7 @@ def build(
     cost(network)  # names the layer that cannot be built, before any memory is spent
     device = torch.device(device or "cpu")
     with torch.device("meta"):  # torch's own initialisation would draw from the global generator
-        module = _Builder(network).run()
+        module = _Builder(network.classes).run(network)
     if device.type != "meta":
         try:
             module.to_empty(device=device)
@@ -61,14 +61,22 @@ def build(
     return module
 
 
+def module_of(layer: graph.Layer, shape: Shape, classes: int = 1, seed: int = 0) -> nn.Module:
+    """Build one layer graph for an input of a shape (channels, height, width), with He's initial weights."""
+    with torch.device("meta"):
+        module, _ = _Builder(classes).visit(layer, shape)
+    module.to_empty(device="cpu")
+    initialise(module, "he", seed)
+    return module
+
+
 class _Builder:
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
         self.drop_rate = 0.0
 
-    def run(self) -> ConvNet:
+    def run(self, network: Network) -> ConvNet:
         """Build every block, in nested sequences named by stage and block."""
-        network = self.network
         shape: Shape = (network.channels, network.resolution, network.resolution)
         top: dict[str, dict[str, nn.Module] | nn.Module] = {}
         placed = list(network.blocks())
@@ -107,7 +115,7 @@ class _Builder:
                 return joints.Join(named), (channels, *branches[0][1][1:])
             case graph.Act():
                 return _activation(layer, in_place=owned), shape
-        return _PRIMITIVES[type(layer)](layer, shape, self.network.classes)
+        return _PRIMITIVES[type(layer)](layer, shape, self.classes)
 
     def _chain(self, layer: graph.Combinator, shape: Shape) -> tuple[list[tuple[str, nn.Module]], Shape]:
         parts: list[tuple[str, nn.Module]] = []

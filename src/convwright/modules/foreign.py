@@ -1,0 +1,255 @@
+"""Any torch module, not one of ours: what it costs, and squeeze-and-excitation put into it."""
+
+import copy
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import log
+
+import torch
+from torch import fx, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from convwright.arch.blocks import SE
+from convwright.arch.layers import Activation
+from convwright.errors import NetworkError
+from convwright.modules.builder import module_of
+
+
+@dataclass(frozen=True)
+class ModuleCost:
+    """What a module costs for one image; MACs, parameters and activations as `convwright.arch.Cost` counts them."""
+
+    name: str
+    resolution: int
+    params: int
+    macs: int
+    activations: int
+    layers: tuple[tuple[str, int, int, tuple[int, ...]], ...]
+    """Path, parameters, MACs and output shape of each convolution and linear layer, in order of execution."""
+
+
+def cost(module: nn.Module, resolution: int = 224, *, channels: int = 3) -> ModuleCost:
+    """Count what a module costs by running a weightless copy of it on one image, N x `channels` x H x W.
+
+    Multiply-adds are those of convolutions and linear layers, and of any other matrix product that torch's own
+    counter knows. Raises NetworkError where the module cannot be run so.
+    """
+    copied = weightless(module).eval()
+    layers: list[tuple[str, int, int, tuple[int, ...]]] = []
+
+    def note(name: str, layer: nn.Module, output: torch.Tensor) -> None:
+        weight = layer.get_parameter("weight")
+        shape = tuple(output.shape[1:])
+        macs = weight.numel() * output.numel() // output.shape[1 if output.ndim == 4 else -1]
+        layers.append((name, sum(part.numel() for part in layer.parameters(recurse=False)), macs, shape))
+
+    handles = [
+        part.register_forward_hook(lambda layer, _, output, name=name: note(name, layer, output))
+        for name, part in copied.named_modules()
+        if isinstance(part, nn.Conv2d | nn.Linear)
+    ]
+    counter = FlopCounterMode(display=False)
+    try:
+        _run(copied, resolution, channels, counter)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return ModuleCost(
+        type(module).__name__,
+        resolution,
+        sum(part.numel() for part in module.parameters()),
+        counter.get_total_flops() // 2,
+        sum(torch.Size(shape).numel() for *_, shape in layers),
+        tuple(layers),
+    )
+
+
+def recalibrate(
+    module: nn.Module,
+    reduction: float = 16,
+    where: Sequence[str] | None = None,
+    *,
+    least: int = 8,
+    act: Activation = "relu",
+    gate: Activation = "sigmoid",
+    resolution: int = 224,
+    channels: int = 3,
+    start: float = 0.99,
+) -> nn.Module:
+    """Return a copy of a module with squeeze-and-excitation in it; its weights are kept.
+
+    where: names of modules (as `named_modules` has them) whose output is to be gated; None finds the last layer of
+    each residual branch and each block that ends in a concatenation of its own branches (SENet, Figures 2 and 3).
+    reduction, least, act, gate: as in `convwright.arch.SE`. start: what every gate is at first, so that the output
+    changes little. resolution, channels: of an image that the module can read. Raises NetworkError where no such
+    place is found, or a named module does not put out maps.
+    """
+    if not 0 < start < 1:
+        raise NetworkError(f"a gate starts between 0 and 1, not at {start}")
+    se = SE(reduction, least=least, act=act, gate=gate)
+    names = list(dict.fromkeys(where)) if where is not None else places(module)
+    known = dict(module.named_modules())
+    if missing := [name for name in names if name not in known or not name]:
+        raise NetworkError(f"the module has no part named {missing[0]!r}")
+    widths = _widths(module, names, resolution, channels)
+    changed = copy.deepcopy(module)
+    for name in names:
+        parent, _, last = name.rpartition(".")
+        inner = changed.get_submodule(name)
+        block = module_of(se.layers(widths[name], widths[name]), (widths[name], 1, 1))
+        _open(block, start)
+        block.to(next(changed.parameters()).device)
+        setattr(changed.get_submodule(parent), last, Recalibrated(inner, block.train(inner.training)))
+    return changed
+
+
+class Recalibrated(nn.Module):
+    """A module whose output is gated."""
+
+    def __init__(self, inner: nn.Module, se: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.se = se
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """N x C x H x W, as the inner module puts them out, times a factor for each channel."""
+        return self.se(self.inner(*inputs))
+
+
+def places(module: nn.Module) -> list[str]:
+    """Name the modules whose output squeeze-and-excitation should gate. NetworkError where there are none."""
+    try:
+        graph = _Tracer().trace(module)
+    except Exception as error:  # whatever a forward pass does that cannot be traced
+        raise NetworkError(
+            f"{type(module).__name__} cannot be traced ({str(error).splitlines()[0]:.100}); name the modules to gate"
+        ) from None
+    found = [*_branches(graph), *_joints(graph)]
+    if not found:
+        raise NetworkError(
+            f"{type(module).__name__} has no residual branches and no concatenated ones; name the modules to gate"
+        )
+    order = {str(node.target): index for index, node in enumerate(graph.nodes) if node.op == "call_module"}
+    return sorted(dict.fromkeys(found), key=lambda name: order.get(name, len(order)))
+
+
+class _Tracer(fx.Tracer):
+    """Notes in which module each operation stands."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Look into everything that holds other modules."""
+        return next(m.children(), None) is None
+
+
+def _branches(graph: fx.Graph) -> Iterator[str]:
+    """Yield the last module of the longer operand of each sum that a shortcut takes part in."""
+    for node in graph.nodes:
+        if not _is(node, operator.add, operator.iadd, torch.add, "add", "add_"):
+            continue
+        operands = [operand for operand in node.args[:2] if isinstance(operand, fx.Node)]
+        if len(operands) != 2:
+            continue
+        first, second = map(_ancestors, operands)
+        shared = first.keys() & second.keys()
+        if not shared:
+            continue
+        # The shortcut is the operand that is nearer to where both paths part.
+        parting = min(shared, key=lambda ancestor: first[ancestor] + second[ancestor])
+        body = operands[0] if first[parting] >= second[parting] else operands[1]
+        while body.op != "call_module" and len(body.all_input_nodes) == 1:
+            body = body.all_input_nodes[0]
+        if body.op == "call_module" and body is not parting:
+            yield str(body.target)
+
+
+def _joints(graph: fx.Graph) -> Iterator[str]:
+    """Yield each module that puts out a concatenation of what it computes itself."""
+    for node in graph.nodes:
+        if not _is(node, torch.cat, torch.concat):
+            continue
+        owner = _owner(node)
+        inside = all(_owner(entry).startswith(owner) for entry in node.all_input_nodes)
+        left = all(not _owner(user).startswith(f"{owner}.") and _owner(user) != owner for user in node.users)
+        if owner and inside and left:
+            yield owner
+
+
+def _is(node: fx.Node, *targets: object) -> bool:
+    return node.op in ("call_function", "call_method") and node.target in targets
+
+
+def _owner(node: fx.Node) -> str:
+    """The path of the module in whose forward pass a node stands; of a module's own call, the module's."""
+    if node.op == "call_module":
+        return str(node.target)
+    stack = node.meta.get("nn_module_stack", {})
+    return next((str(path) for path, _ in reversed(stack.values())), "") if stack else ""
+
+
+def _ancestors(node: fx.Node) -> dict[fx.Node, int]:
+    """Every node that leads to this one, and by how many steps at least."""
+    distance = {node: 0}
+    reached: Iterable[fx.Node] = [node]
+    while reached:
+        following = []
+        for each in reached:
+            for before in each.all_input_nodes:
+                if before not in distance:
+                    distance[before] = distance[each] + 1
+                    following.append(before)
+        reached = following
+    return distance
+
+
+def _widths(module: nn.Module, names: list[str], resolution: int, channels: int) -> dict[str, int]:
+    """Return how many maps each of these modules puts out."""
+    copied = weightless(module).eval()
+    widths: dict[str, int] = {}
+
+    def note(name: str, output: object) -> None:
+        if not isinstance(output, torch.Tensor) or output.ndim != 4:
+            raise NetworkError(f"{name} does not put out maps (N x C x H x W) that could be gated")
+        widths[name] = output.shape[1]
+
+    for name in names:
+        copied.get_submodule(name).register_forward_hook(lambda _, __, output, name=name: note(name, output))
+    _run(copied, resolution, channels)
+    if missing := [name for name in names if name not in widths]:
+        raise NetworkError(f"{missing[0]} takes no part in the forward pass")
+    return widths
+
+
+def weightless(module: nn.Module) -> nn.Module:
+    """Return a copy on the meta device; the weights themselves are not copied."""
+    memo = {id(tensor): tensor.detach().to("meta") for tensor in module.buffers()}
+    memo |= {
+        id(weight): nn.Parameter(weight.detach().to("meta"), weight.requires_grad) for weight in module.parameters()
+    }
+    return copy.deepcopy(module, memo)
+
+
+def _run(module: nn.Module, resolution: int, channels: int, counter: FlopCounterMode | None = None) -> None:
+    image = torch.zeros(1, channels, resolution, resolution, device="meta")
+    try:
+        with torch.no_grad():
+            if counter is None:
+                module(image)
+            else:
+                with counter:
+                    module(image)
+    except NetworkError:
+        raise
+    except Exception as error:  # of whatever the module does
+        raise NetworkError(
+            f"{type(module).__name__} cannot read an image of {channels} x {resolution} x {resolution}: "
+            f"{str(error).splitlines()[0]:.120}"
+        ) from None
+
+
+def _open(gate: nn.Module, start: float) -> None:
+    """Set the last layer of a gate so that it begins near `start` whatever it sees."""
+    last = [part for part in gate.modules() if isinstance(part, nn.Conv2d)][-1]
+    nn.init.zeros_(last.weight)
+    if last.bias is not None:
+        nn.init.constant_(last.bias, log(start / (1 - start)))

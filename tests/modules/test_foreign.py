@@ -1,0 +1,101 @@
+"""Modules that are not ours: costed by running them, and given squeeze-and-excitation."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+import convwright as cw
+from convwright.errors import NetworkError
+from convwright.modules.foreign import Recalibrated, places
+
+PLAIN = {"aux_logits": False, "init_weights": False}
+
+
+def model(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    options = PLAIN if name in ("googlenet", "inception_v3") else {}
+    return torchvision.models.get_model(name, weights=None, **options).eval()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v2", "efficientnet_b0", "googlenet"])
+def test_costs_equal_those_of_our_network(name):
+    theirs, ours = cw.cost(model(name)), cw.cost(cw.network(name))
+    assert (theirs.params, theirs.macs, theirs.activations) == (ours.params, ours.macs, ours.activations)
+    assert sum(macs for _, _, macs, _ in theirs.layers) == theirs.macs
+
+
+def test_a_copy_without_weights_is_what_runs():
+    module = model("resnet18")
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    cw.cost(module)
+    assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+    assert next(module.parameters()).device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("resnet50", 16), ("resnext50_32x4d", 16), ("mobilenet_v2", 10), ("googlenet", 9)]
+)
+def test_residual_branches_and_concatenations_are_found(name, count):
+    assert len(places(model(name))) == count
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_as_many_parameters_as_our_operator_adds(name):
+    module = model(name)
+    gated = cw.recalibrate(module, 16)
+    ours = cw.recalibrate(cw.network(name), 16)
+    assert cw.cost(gated).params == cw.cost(ours).params
+    assert cw.cost(gated).macs == cw.cost(ours).macs
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "googlenet"])
+def test_weights_are_kept_and_the_output_changes_little(name):
+    module = model(name)
+    gated = cw.recalibrate(module, 8)
+    images = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        before, after = module(images), gated(images)
+    assert (after - before).norm() < 0.1 * before.norm()
+    kept = {name.replace(".inner", ""): tensor for name, tensor in gated.state_dict().items()}
+    assert all(torch.equal(kept[name], tensor) for name, tensor in module.state_dict().items())
+    gated.train()(images).sum().backward()
+    gates = [part for part in gated.modules() if isinstance(part, Recalibrated)]
+    assert all(weight.grad is not None for gate in gates for weight in gate.se.parameters())
+
+
+def test_named_modules_are_gated():
+    gated = cw.recalibrate(model("vgg11"), 16, where=["features.3", "features.6"])
+    assert isinstance(gated.features[3], Recalibrated)
+    assert not isinstance(gated.features[0], Recalibrated)
+    assert cw.cost(gated).params > cw.cost(model("vgg11")).params
+
+
+def test_timm_s_modules():
+    timm = pytest.importorskip("timm")
+    module = timm.create_model("inception_resnet_v2")
+    assert len(places(module)) == 43
+    with pytest.raises(NetworkError, match="no residual branches"):
+        places(timm.create_model("seresnet18"))  # has them gated already
+
+
+class Untraceable(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "told"),
+    [
+        (lambda: model("densenet121"), {}, "no residual branches"),
+        (lambda: model("resnet18"), {"where": ["layer9"]}, "no part named 'layer9'"),
+        (lambda: model("resnet18"), {"where": ["fc"]}, "fc does not put out maps"),
+        (lambda: model("resnet18"), {"start": 1.0}, "between 0 and 1"),
+        (lambda: model("resnet18"), {"reduction": 0.5}, "reduction ratio"),
+        (Untraceable, {}, "cannot be traced"),
+        (lambda: model("resnet18"), {"channels": 5}, "cannot read an image of 5 x 224 x 224"),
+    ],
+)
+def test_what_cannot_be_done_is_said(make, options, told):
+    with pytest.raises(NetworkError, match=told):
+        cw.recalibrate(make(), **options)
