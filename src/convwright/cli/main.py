@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from convwright.cli import data, demo, evaluate, models, predict, show, train
+from convwright.cli import data, demo, evaluate, models, predict, reproduce, show, train
 from convwright.errors import ConvwrightError, ConvwrightWarning
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train.train,
     "evaluate": evaluate.evaluate,
     "predict": predict.predict,
+    "reproduce": reproduce.reproduce,
     "demo": demo.demo,
 }
 """Every command, in the order in which help lists them."""

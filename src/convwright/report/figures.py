@@ -75,12 +75,12 @@ def accuracy_against_macs(entries: Sequence[Entry]) -> Figure:
     macs = [entry.cost.macs for entry in entries]
     lows, highs = [entry.interval[0] for entry in entries], [entry.interval[1] for entry in entries]
     logarithmic = max(macs) >= LOG_MACS * min(macs)
-    x_axis = _log_axis(macs, room=0.35) if logarithmic else _axis(range=[0, 1.3 * max(macs)], nticks=6)
+    x_axis = log_axis(macs, room=0.35) if logarithmic else axis(range=[0, 1.3 * max(macs)], nticks=6)
     title = "MACs an image, logarithmic" if logarithmic else "MACs an image"
     room = 0.18 * (max(highs) - min(lows)) + 0.002
     y_range = (max(-0.02, min(lows) - room), min(1.02, max(highs) + room))
-    y_axis = _axis(range=y_range, tickformat=".1~%", nticks=6)
-    plot = _plot(height=400, x=x_axis | {"title": {"text": title}, "tickformat": "~s"}, y=y_axis)
+    y_axis = axis(range=y_range, tickformat=".1~%", nticks=6)
+    plot = empty_plot(height=400, x=x_axis | {"title": {"text": title}, "tickformat": "~s"}, y=y_axis)
     xs = [math.log10(x) if logarithmic else x for x in macs]  # as Plotly places notes
     names = [wrapped(entry.title) for entry in entries]
     dots = [Dot(x, e.accuracy, e.interval, name) for x, e, name in zip(xs, entries, names, strict=True)]
@@ -89,7 +89,7 @@ def accuracy_against_macs(entries: Sequence[Entry]) -> Figure:
         _add_point(plot, entry, index)
         if place:
             text = "<br>".join(escape(line, quote=False) for line in dot.lines)
-            plot.add_annotation(x=dot.x, text=text, **_note(colour(index), align=place.xanchor), **place._asdict())
+            plot.add_annotation(x=dot.x, text=text, **note(colour(index), align=place.xanchor), **place._asdict())
     gist = "; ".join(f"{e.title}: {percent(e.accuracy)} with {count(e.cost.macs)} MACs" for e in entries)
     caveat = "" if comparable(entries) else " Not all were measured on the same images: heights do not compare."
     return Figure(
@@ -103,11 +103,11 @@ def accuracy_against_macs(entries: Sequence[Entry]) -> Figure:
 
 def learning_curves(entries: Sequence[Entry]) -> Figure:
     """Draw loss and accuracy, in training and in validation, against the images seen."""
-    accuracy = _curves(entries, "accuracy", _axis(tickformat=".0%", nticks=6))
+    accuracy = _curves(entries, "accuracy", axis(tickformat=".0%", nticks=6))
     losses = [row[name] for entry in entries for row in entry.run.metrics for name in ("train_loss", "val_loss")]
     losses = [loss for loss in losses if 0 < loss < math.inf]
     logarithmic = bool(losses) and max(losses) >= LOG_LOSS * min(losses)
-    loss = _curves(entries, "loss", _log_axis(losses, room=0.05) if logarithmic else _axis(rangemode="tozero"))
+    loss = _curves(entries, "loss", log_axis(losses, room=0.05) if logarithmic else axis(rangemode="tozero"))
     ends = [(entry.title, entry.run.metrics[-1]) for entry in entries if entry.run.metrics]
     accuracies = ", ".join(f"{title} {percent(row['val_accuracy'])}" for title, row in ends)
     final_losses = ", ".join(f"{title} {row['val_loss']:.3g}" for title, row in ends)
@@ -144,7 +144,7 @@ def stage_costs(entries: Sequence[Entry]) -> Figure:
 
 
 def _curves(entries: Sequence[Entry], what: str, y_axis: dict[str, Any]) -> go.Figure:
-    plot = _plot(height=330, x=_axis(title="training images seen", rangemode="tozero", tickformat="~s"), y=y_axis)
+    plot = empty_plot(height=330, x=axis(title="training images seen", rangemode="tozero", tickformat="~s"), y=y_axis)
     kinds = (("train", "training", "dot", 1.5, 5), ("val", "validation", "solid", 2.5, 8))
     for key, kind, dash, width, size in kinds:
         for index, entry in enumerate(entries):
@@ -165,10 +165,10 @@ def _curves(entries: Sequence[Entry], what: str, y_axis: dict[str, Any]) -> go.F
 
 def _stage_bars(entries: Sequence[Entry], what: str) -> go.Figure:
     rows = len(entries)
-    plot = _plot(
+    plot = empty_plot(
         height=58 * rows + 44,
-        x=_axis(range=[0, 1], tickformat=".0%", tickvals=[0.25, 0.5, 0.75], showline=False),
-        y=_axis(range=[rows - 0.5, -0.72], visible=False),
+        x=axis(range=[0, 1], tickformat=".0%", tickvals=[0.25, 0.5, 0.75], showline=False),
+        y=axis(range=[rows - 0.5, -0.72], visible=False),
     )
     for row, entry in enumerate(entries):
         total = getattr(entry.cost, what)
@@ -182,7 +182,7 @@ def _stage_bars(entries: Sequence[Entry], what: str) -> go.Figure:
             yanchor="middle",
             text=f"{escape(entry.title, quote=False)}  <b>{count(total)}</b>",
             bgcolor="var(--paper)",
-            **_note("var(--ink)"),
+            **note("var(--ink)"),
         )
     plot.update_layout(barmode="stack", margin={"l": 0, "r": 0}, uniformtext={"minsize": 10, "mode": "hide"})
     return plot
@@ -249,12 +249,12 @@ def _add_point(plot: go.Figure, entry: Entry, index: int) -> None:
     )
 
 
-def _note(colour: str, align: str = "left") -> dict[str, Any]:
+def note(colour: str, align: str = "left") -> dict[str, Any]:
     """Return the style of a text in a plot: no arrow, no frame."""
     return {"showarrow": False, "borderpad": 0, "align": align, "font": {"color": colour, "size": 13}}
 
 
-def _plot(height: int, x: dict[str, Any], y: dict[str, Any]) -> go.Figure:
+def empty_plot(height: int, x: dict[str, Any], y: dict[str, Any]) -> go.Figure:
     """Return an empty plot in the page's style; its width is set by the page."""
     return go.Figure(
         layout={
@@ -277,17 +277,18 @@ def _plot(height: int, x: dict[str, Any], y: dict[str, Any]) -> go.Figure:
     )
 
 
-def _axis(**settings: Any) -> dict[str, Any]:
+def axis(**settings: Any) -> dict[str, Any]:
+    """Return an axis in the page's style, with these settings."""
     plain = {"gridcolor": "var(--rule)", "zeroline": False, "automargin": True, "fixedrange": True}
     if isinstance(title := settings.get("title"), str):
         settings["title"] = {"text": title}
     return plain | settings
 
 
-def _log_axis(values: Sequence[float], room: float) -> dict[str, Any]:
+def log_axis(values: Sequence[float], room: float) -> dict[str, Any]:
     """Return a logarithmic axis with marks at 1, 2 and 5 times the powers of ten; `room` in powers of ten."""
     low, high = math.log10(min(values)) - room, math.log10(max(values)) + room
     steps = (1, 2, 5) if high - low < 3 else (1,)
     marks = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
     inside = [mark for mark in marks if low <= math.log10(mark) <= high]
-    return _axis(type="log", range=[low, high], tickvals=inside)
+    return axis(type="log", range=[low, high], tickvals=inside)

@@ -1,0 +1,79 @@
+"""What "Densely Connected Convolutional Networks" prints (Huang et al. 2017, arXiv 1608.06993)."""
+
+from convwright.arch.layers import Conv
+from convwright.reproduction.claim import Chapter, Claim, Difference, costs, params
+
+# Table 2: network, growth rate, depth, parameters in millions.
+TABLE_2 = (
+    ("densenet_l40_k12", "DenseNet (k = 12), L = 40", "1.0"),
+    ("densenet_l100_k12", "DenseNet (k = 12), L = 100", "7.0"),
+    ("densenet_l100_k24", "DenseNet (k = 24), L = 100", "27.2"),
+    ("densenet_bc_l100_k12", "DenseNet-BC (k = 12), L = 100", "0.8"),
+    ("densenet_bc_l250_k24", "DenseNet-BC (k = 24), L = 250", "15.3"),
+    ("densenet_bc_l190_k40", "DenseNet-BC (k = 40), L = 190", "25.6"),
+)
+# Of Table 2's other networks, those whose parameters are ours to count.
+BASELINES = (
+    ("cifar_resnet110", "ResNet, L = 110", "1.7"),
+    ("cifar_preact_resnet164", "ResNet (pre-activation), L = 164", "1.7"),
+    ("cifar_preact_resnet1001", "ResNet (pre-activation), L = 1001", "10.2"),
+    ("wrn_16_8", "Wide ResNet, 16 layers, 8 times as wide", "11.0"),
+    ("wrn_28_10", "Wide ResNet, 28 layers, 10 times as wide", "36.5"),
+)
+# Section 3: input maps of a layer, k0 + k (l - 1), for the last layer of some dense blocks.
+BLOCKS = (
+    ("densenet121", "dense1", "DenseNet-121, block 1"),
+    ("densenet121", "dense4", "DenseNet-121, block 4"),
+    ("densenet_l40_k12", "dense3", "DenseNet (k = 12), L = 40, block 3"),
+)
+
+
+def entering(expression: str, stage: str) -> int:
+    """Maps that the last layer of a dense block reads, off its layer graph."""
+    found = next(part for part in costs(expression).stages if part.name == stage)
+    _, _, block = found.blocks[-1]
+    return next(row.input[0] for row in block.layers if isinstance(row.layer, Conv))
+
+
+def predicted(expression: str, stage: str) -> int:
+    """The same by the paper's formula: k0 + k (l - 1)."""
+    found = next(part for part in costs(expression).stages if part.name == stage)
+    _, layer, _ = found.blocks[0]
+    return found.input[0] + layer.growth * (len(found.blocks) - 1)  # type: ignore[attr-defined]
+
+
+_THOUSAND = Difference(
+    "quoted from another paper; by its description (bottlenecks of 16, 32, 64 maps four times as wide outside) the "
+    "network has 10.3 M",
+    within=0.02,
+    known=False,
+)
+
+
+def _claims() -> tuple[Claim, ...]:
+    training = Difference("takes training on CIFAR and SVHN: 'convwright train --recipe densenet' does it")
+    imagenet = Difference("takes training on ImageNet")
+    own = Difference("a figure of trained weights")
+    return (
+        *(
+            Claim(
+                "Section 3",
+                subject,
+                "maps the last layer reads, k0 + k(l - 1)",
+                str(predicted(name, stage)),
+                "",
+                lambda name=name, stage=stage: entering(name, stage),  # type: ignore[misc]
+            )
+            for name, stage, subject in BLOCKS
+        ),
+        *(
+            Claim("Table 2", subject, "parameters", printed, "M", params(name), _THOUSAND if "1001" in name else None)
+            for name, subject, printed in TABLE_2 + BASELINES
+        ),
+        Claim("Table 2", "all networks", "error on C10, C10+, C100, C100+, SVHN", "", "%", None, training),
+        Claim("Table 3", "DenseNet-121, 169, 201, 264", "top-1 and top-5 error", "", "%", None, imagenet),
+        Claim("Figure 5", "DenseNet (k = 12), L = 40", "mean absolute weight by source layer", "", "", None, own),
+    )
+
+
+CHAPTER = Chapter("densenet", "Densely Connected Convolutional Networks", _claims())
