@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from convwright.cli import data, demo, evaluate, models, predict, reproduce, show, train
+from convwright.cli import data, demo, evaluate, models, predict, reproduce, scale, show, train
 from convwright.errors import ConvwrightError, ConvwrightWarning
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -28,6 +28,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
 }
 """Every command, in the order in which help lists them."""
+GROUPS: dict[str, typer.Typer] = {"scale": scale.app}
+"""Commands that have commands of their own."""
 
 # What Typer raises where a command is used wrongly. Older versions stand on click and newer ones hold their
 # own copy, so the class is found through the one that all of them export.
@@ -63,6 +65,8 @@ class _Commands(TyperGroup):
 app = typer.Typer(name="convwright", cls=_Commands, pretty_exceptions_enable=False)
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
+for _name, _group in GROUPS.items():
+    app.add_typer(_group, name=_name)
 
 
 @app.callback(invoke_without_command=True)
@@ -101,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
     except ConvwrightError as error:
         return _fail(error, error.exit_status)
     except _WrongUse as error:
-        asked = next((name for name in arguments if name in COMMANDS), "")
+        asked = next((name for name in arguments if name in COMMANDS or name in GROUPS), "")
         return _fail(f"{_message(error)} (see '{' '.join(filter(None, ('convwright', asked, '--help')))}')", 2)
     except typer.Abort:
         return _fail("interrupted", _StoppedError.exit_status)

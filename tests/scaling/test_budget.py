@@ -1,0 +1,38 @@
+"""Budgets: read, written, and refused with what would be right."""
+
+import pytest
+
+from convwright.errors import UsageError
+from convwright.scaling import parse_budget
+
+
+def test_every_resource_with_its_units():
+    budget = parse_budget("macs<=50M, params<=1.5m ,memory<=40MB,latency<=3ms, activations<2e3K")
+    assert budget.limits == {"macs": 50e6, "params": 1.5e6, "memory": 40e6, "latency": 3e-3, "activations": 2e6}
+    assert parse_budget("memory<=1MiB").limits == {"memory": 2**20}
+    assert parse_budget("macs<=50000000").limits == {"macs": 50e6}
+    assert str(budget) == (
+        "macs <= 50.0 M, params <= 1.50 M, memory <= 40.0 MB, latency <= 3 ms, activations <= 2.00 M"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("macs<=50", "a unit is missing in 'macs<=50'; write macs<=50M"),
+        ("memory<=40", "a unit is missing in 'memory<=40'; write memory<=40MB"),
+        ("latency<=3", "write latency<=3ms"),
+        ("flops<=3M", "unknown resource 'flops'; did you mean macs?"),
+        ("laziness<=3M", "unknown resource 'laziness'; there are macs, params, activations, memory, latency"),
+        ("macs<=3MB", "'MB' in 'macs<=3MB' is no unit of macs"),
+        ("macs>=3M", "'macs>=3M' is no limit"),
+        ("macs<=1.2.3M", "'1.2.3' in 'macs<=1.2.3M' is not a number"),
+        ("macs<=0M", "leaves nothing"),
+        ("macs<=1M, macs<=2M", "macs is limited twice"),
+        (" , ", "give one limit or more"),
+    ],
+)
+def test_what_is_no_budget_says_what_would_be(text, told):
+    with pytest.raises(UsageError) as error:
+        parse_budget(text)
+    assert told in str(error.value)

@@ -1,0 +1,116 @@
+"""Plans: the largest network that keeps a budget, for every family, and what rounding did."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import convwright as cw
+from convwright.errors import UsageError
+from convwright.scaling import RULES, Compound, parse_budget, plan_budget, plan_factors
+from convwright.scaling.budget import used
+from convwright.scaling.plan import alternatives
+from convwright.scaling.rules import Factors
+
+BASES = (
+    "efficientnet_b0",
+    "cifar_resnet20",
+    "cifar_seresnet20",
+    "densenet_bc_l40_k12",
+    "mobilenet_v2",
+    "mobilenet_v1|fit:32",
+)
+
+
+@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.told)
+def test_a_plan_keeps_its_budget_and_nothing_larger_does(name, rule):
+    base = cw.network(name)
+    cost = cw.cost(base)
+    budget = parse_budget(f"macs<={3.3 * cost.macs:.0f}, params<={5 * cost.params:.0f}")
+    plan = plan_budget(base, budget, rule)
+    assert not budget.broken_by(plan.cost)
+    assert plan.binding
+    larger = rule.factors(_amount(rule, plan) + 0.6).apply(base)
+    assert budget.broken_by(cw.cost(larger))
+    assert plan.network == cw.network(plan.network.name), "its name makes it again"
+
+
+def _amount(rule, plan):
+    """Doublings that a plan stands for, by its factors before rounding."""
+    from math import log2
+
+    return log2(plan.asked.work)
+
+
+@settings(max_examples=25)
+@given(st.floats(0.05, 40), st.floats(0.3, 20), st.floats(0.3, 10))
+def test_any_budget_is_kept_or_refused_with_what_is_needed(macs, params, memory):
+    base = cw.network("cifar_seresnet14")
+    budget = parse_budget(f"macs<={macs}M, params<={params * 100:.4f}K, memory<={memory}MB")
+    try:
+        plan = plan_budget(base, budget)
+    except UsageError as error:
+        told = str(error)
+    else:
+        told = ""
+        assert all(used(plan.cost, name) <= limit for name, limit in budget.limits.items())
+    assert not told or "needs" in told
+
+
+def test_the_published_coefficients_double_multiply_adds_or_say_why_not():
+    base = cw.network("efficientnet_b0")
+    for phi in (1, 2, 3, 4):
+        plan = plan_factors(base, Compound().at(phi), phi=phi)
+        assert plan.asked.work == pytest.approx((1.2 * 1.1**2 * 1.15**2) ** phi)
+        near = abs(plan.work / plan.asked.work - 1) <= 0.1
+        assert near or "rounding changed depth +" in plan.told
+    wide = plan_factors(base, Factors(1, 2, 1))
+    assert wide.told == ""
+    assert wide.actual.width == pytest.approx(2)
+
+
+def test_a_growth_rate_is_a_dense_network_s_width():
+    plan = plan_factors(cw.network("densenet_bc_l40_k12"), Factors(1, 2, 1))
+    assert plan.actual == (1, 2, 1)
+
+
+def test_the_same_budget_spent_otherwise():
+    base = cw.network("efficientnet_b0")
+    budget = parse_budget("macs<=1.5G, memory<=60MB")
+    chosen = plan_budget(base, budget)
+    others = {plan.rule: plan for plan in alternatives(base, budget, chosen)}
+    assert set(others) == {"depth alone", "width alone", "resolution alone", "fast compound (mostly width)"}
+    assert others["depth alone"].actual.width == 1
+    assert others["resolution alone"].cost.params == cw.cost(base).params
+    assert all(not budget.broken_by(plan.cost) for plan in others.values())
+
+
+def test_an_impossible_limit_says_what_the_smallest_network_needs():
+    with pytest.raises(
+        UsageError, match=r"macs <= 1.00 k is too small .* the smallest network, at \d+ px, needs .* of macs"
+    ):
+        plan_budget(cw.network("efficientnet_b0"), parse_budget("macs<=1K"))
+
+
+def test_latency_is_kept_too():
+    base = cw.network("cifar_resnet20")
+    seconds = lambda network: cw.cost(network).macs * 1e-10  # noqa: E731 - a machine of 10 GMAC/s
+    plan = plan_budget(base, parse_budget("latency<=10ms, params<=100M"), measure=seconds)
+    assert plan.binding == ("latency",)
+    assert 7e-3 < plan.seconds <= 10e-3
+    with pytest.raises(UsageError, match="a latency is measured"):
+        plan_budget(base, parse_budget("latency<=10ms"))
+
+
+def test_a_budget_that_bounds_nothing_is_refused():
+    resolution = RULES[3]
+    assert resolution.told == "resolution alone"
+    with pytest.raises(UsageError, match="sets no limit to resnet18 scaled by resolution alone"):
+        plan_budget(cw.network("resnet18"), parse_budget("params<=20M"), resolution)
+
+
+def test_coefficients_below_one_are_refused():
+    with pytest.raises(UsageError, match="1 or more"):
+        Compound(0.9, 1.1, 1.1)
+    with pytest.raises(UsageError, match="not all of them 1"):
+        Compound(1, 1, 1)
