@@ -3,8 +3,8 @@
     python benchmarks/pretrained.py
 
 Photos: the 20 of ImageNet's validation images that the package `foolbox` ships, named by class; and the photographs
-of Debian's `tuxpaint-stamps-default`, in folders by what they show, of which 30 % are the test images. On these and on
-Fashion-MNIST a frozen EfficientNet-Lite0 with a new classifier is set beside a network from scratch, a minute each.
+of Debian's `tuxpaint-stamps-default`, in folders by what they show, of which 30 % are the test images. On these a
+frozen EfficientNet-Lite0 with a new classifier is set beside a network from scratch, a minute each.
 """
 
 import argparse
@@ -91,7 +91,7 @@ def compare(spec: str, scratch: str, resolutions: dict[str, int]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("photos", "stamps", "fashion-mnist"))
+    parser.add_argument("--only", choices=("photos", "stamps"))
     only = parser.parse_args().only
     print(f"{describe()}; torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
     if only in (None, "photos"):
@@ -99,8 +99,6 @@ def main() -> None:
     if only in (None, "stamps"):
         with tempfile.TemporaryDirectory() as folder:
             compare(stamps(Path(folder) / "stamps"), "seresnet18", {"efficientnet_lite0": 224, "seresnet18": 64})
-    if only in (None, "fashion-mnist"):
-        compare("fashion-mnist", "cifar_seresnet14", {"efficientnet_lite0": 28, "cifar_seresnet14": 28})
 
 
 if __name__ == "__main__":

@@ -110,19 +110,18 @@ def plan_budget(base: Network, budget: Budget, rule: Rule = Compound(), measure:
     while high < LARGEST and not over:
         low, high = high, high + 1.0
         over = broken(high)
-    if not over:
-        raise UsageError(
-            f"budget: {budget} sets no limit to {base.name} scaled by {rule.told}; limit macs or memory too"
-        )
-    while high - low > PRECISION:
+    while over and high - low > PRECISION:
         middle = (low + high) / 2
         if now := broken(middle):
             high, over = middle, now
         else:
             low = middle
+    binding = tuple(name for name in over if name in budget.limits)
+    if not binding:  # it grows until it cannot be built
+        unlimited = f"{base.name} scaled by {rule.told}"
+        raise UsageError(f"budget: {budget} sets no limit to {unlimited}; limit macs or memory too")
     asked = tidied(base, rule.factors(low))
     network = asked.apply(base)
-    binding = tuple(name for name in over if name in budget.limits)
     phi = rule.phi(low) if isinstance(rule, Compound) else None
     measured = seconds(network) if budget.latency is not None else None
     return Plan(base, network, rule.told, asked, phi, measured, binding)
