@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convwright.arch.units import human, human_bytes
+from convwright.cli import family, search, work
 from convwright.cli.networks import read_network
 from convwright.cli.table import emphasised, paragraph, table
 from convwright.errors import UsageError
@@ -71,6 +72,11 @@ def plan(
         typer.echo(json.dumps(_object(plans, limits), indent=1))
     else:
         typer.echo(_described(plans, limits, out))
+
+
+app.command()(search.search)
+app.command()(family.family)
+app.command(hidden=True)(work.work)
 
 
 class _stopwatch:  # noqa: N801 - used as a function

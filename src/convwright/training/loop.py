@@ -42,6 +42,8 @@ class Runtime:
     """Threads that make batches ahead; 0: the loop makes them."""
     checkpoint_seconds: float = 300.0
     """Time from one checkpoint to the next; there is one at each validation too."""
+    validate_once: bool = False
+    """Validate at the end only, which then is the best; a run that is gone on with must be told the same."""
 
 
 class Reporter:
@@ -155,7 +157,8 @@ class Trainer:
         self.learner = make_learner(config, run.network, data, self.devices, begun(run))
         self.batches = training_batches(config, data)
         self.steps = max(1, round(config.epochs * self.batches.steps_per_epoch))
-        self.period = validation_period(self.steps, self.batches, len(data.val))
+        often = validation_period(self.steps, self.batches, len(data.val))
+        self.period = self.steps if runtime.validate_once else often
         self.progress = Progress()
         self.saved_at = time.monotonic()
         if state := run.load_checkpoint():

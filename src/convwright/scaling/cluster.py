@@ -1,0 +1,114 @@
+"""The tasks of a study on a Ray cluster. This process alone speaks with the database; tasks only train."""
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from convwright.data import Dataset
+from convwright.errors import ConvwrightError, UsageError
+from convwright.scaling.experiment import Experiment
+from convwright.scaling.halving import Task
+from convwright.scaling.ledger import Claim, Ledger
+from convwright.scaling.trial import Opened, Outcome, Trials
+from convwright.scaling.worker import POLL
+
+RETRIES = 3
+"""How often a task is run again whose worker has died."""
+
+
+class Cluster:
+    """An existing Ray cluster: `address` is what ``ray start`` told, ``auto``, or ``local`` for one of this process.
+
+    cores: processor cores (and torch threads) of a task. The data is sent along, so that nodes need none.
+    """
+
+    def __init__(self, address: str, cores: int = 1) -> None:
+        if cores < 1:
+            raise UsageError(f"--cores-per-trial is 1 or more, not {cores}")
+        try:
+            import ray
+        except ImportError:
+            raise UsageError("--cluster needs Ray: pip install 'convwright[cluster]'") from None
+        self.ray: Any = ray
+        self.cores = cores
+        try:
+            ray.init(None if address == "local" else address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ConvwrightError(f"no Ray cluster answers at {address}: {first}") from None
+        self.sent: dict[tuple[int, int], Any] = {}
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ray.shutdown()
+
+    @property
+    def size(self) -> int:
+        """How many tasks the cluster has room for."""
+        return max(1, int(self.ray.cluster_resources().get("CPU", 1)) // self.cores)
+
+    def work(self, ledger: Ledger, opened: Opened, on_task: Callable[[Task], None] = lambda task: None) -> None:
+        """Run tasks until the schedule has none left."""
+        experiment, schedule = ledger.experiment, ledger.experiment.schedule
+        shared = self.ray.put(experiment.to_json())
+        run = self.ray.remote(num_cpus=self.cores, max_retries=RETRIES)(_run)
+        under_way: dict[Any, tuple[Claim, ExitStack]] = {}
+        with ExitStack() as all_claims:
+            while True:
+                left = schedule.remaining({task: one.accuracy for task, one in ledger.results().items()})
+                if not left and not under_way:
+                    return
+                taken = ledger.running()
+                for task in experiment.in_order([task for task in left if task not in taken]):
+                    if len(under_way) >= self.size:
+                        break
+                    if (claim := ledger.claim(task)) is None:
+                        continue
+                    alive = all_claims.enter_context(ExitStack())
+                    alive.enter_context(ledger.alive(claim))
+                    data = self._sent(experiment, task, opened)
+                    under_way[run.remote(shared, tuple(task), data, self.cores)] = (claim, alive)
+                    on_task(task)
+                self._collect(under_way)
+
+    def _collect(self, under_way: dict[Any, tuple[Claim, ExitStack]]) -> None:
+        """Record what has ended; wait a moment if nothing has."""
+        if not under_way:
+            time.sleep(POLL)
+            return
+        ended, _ = self.ray.wait(list(under_way), timeout=POLL)
+        for reference in ended:
+            claim, alive = under_way.pop(reference)
+            try:
+                outcome = Outcome(**self.ray.get(reference))
+            except self.ray.exceptions.RayError as error:
+                why = str(error).strip().splitlines()[-1]
+                raise ConvwrightError(
+                    f"{claim.ledger.experiment.entrants[claim.task.candidate].name}: the cluster failed to train it, "
+                    f"after {RETRIES} retries where a worker died: {why}"
+                ) from None
+            claim.complete(outcome)
+            alive.close()
+
+    def _sent(self, experiment: Experiment, task: Task, opened: Opened) -> Any:
+        """The data of a task in the cluster's store, sent once."""
+        key = experiment.network(task).resolution, task.seed
+        if key not in self.sent:
+            self.sent[key] = self.ray.put(opened(*key))
+        return self.sent[key]
+
+
+def _run(described: dict[str, Any], task: tuple[int, int, float], data: Dataset, cores: int) -> dict[str, Any]:
+    """What a Ray worker does."""
+    import torch
+
+    torch.set_num_threads(cores)
+    experiment = Experiment.from_json(described)
+    with tempfile.TemporaryDirectory(prefix="convwright-trial-") as folder:
+        return Trials(experiment, Path(folder), lambda *_: data).run(Task(*task)).to_json()

@@ -1,0 +1,97 @@
+"""Step 2: alpha, beta and gamma fixed, a family over phi; and networks of the same multiply-adds that grow in one
+dimension alone (EfficientNet, figures 3 and 8)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import log2
+
+from convwright.arch import Network, cost
+from convwright.errors import NetworkError, UsageError
+from convwright.scaling.experiment import Entrant
+from convwright.scaling.rules import RULES, Compound, Factors, Rule, Shares
+
+SINGLE = tuple(rule for rule in RULES if isinstance(rule, Shares) and max(rule.depth, rule.width, rule.resolution) == 1)
+"""Depth, width and resolution alone."""
+FINEST = 2.0**-5
+"""Doublings between the amounts that are tried around a wanted one."""
+REACH = 1.0
+"""Doublings around it in which they lie."""
+CLOSE = 0.25
+"""A single-dimension network further from the wanted multiply-adds than this share is left out: no comparison."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of a family."""
+
+    rule: str
+    step: int
+    """Which point of the curves: phi for the compound family, and the one it is to be compared with for others."""
+    factors: Factors
+    network: Network
+    macs: int
+
+    @property
+    def entrant(self) -> Entrant:
+        """The member as a study trains it."""
+        place = {"phi": float(self.step)} | self.factors._asdict()
+        return Entrant(f"{self.rule}, {self.step}", self.network, place, self.macs, self.rule)
+
+
+def compound_family(base: Network, rule: Compound, most: int) -> list[Member]:
+    """Return the networks of phi = 0 to `most`. NetworkError where one cannot be built."""
+    if not 0 <= most <= 16:
+        raise UsageError(f"phi goes from 0 to at most 16, not to {most}")
+    return [_member("compound", phi, base, rule.at(phi)) for phi in range(most + 1)]
+
+
+def single_families(
+    base: Network, members: Sequence[Member], rules: Sequence[Rule] = SINGLE
+) -> tuple[list[Member], list[str]]:
+    """Return, for each member but the base, the networks of each rule that are nearest to its multiply-adds.
+
+    Also returns a line for each point that rounding puts out of reach, or that a smaller one stands for already.
+    """
+    found: list[Member] = []
+    missing: list[str] = []
+    for rule in rules:
+        seen = {base}
+        for member in members:
+            if member.step == 0:
+                continue
+            nearest = min(_around(base, rule, member), key=lambda one: _miss(one, member), default=None)
+            if nearest is None or _miss(nearest, member) > CLOSE:
+                missing.append(f"{rule.told} has no network near {member.macs:,} multiply-adds (phi = {member.step})")
+            elif nearest.network in seen:
+                missing.append(f"{rule.told} at phi = {member.step} is the same network as a smaller one")
+            else:
+                found.append(nearest)
+                seen.add(nearest.network)
+    return found, missing
+
+
+def _around(base: Network, rule: Rule, member: Member) -> Iterator[Member]:
+    """The networks of a rule whose multiply-adds are near a member's."""
+    wanted = log2(member.macs / cost(base).macs)
+    seen: set[Network] = set()
+    for index in range(round(2 * REACH / FINEST) + 1):
+        amount = wanted - REACH + index * FINEST
+        if amount <= 0:
+            continue
+        try:
+            one = _member(rule.told, member.step, base, rule.factors(amount))
+        except NetworkError:
+            continue
+        if one.network not in seen:
+            seen.add(one.network)
+            yield one
+
+
+def _member(rule: str, step: int, base: Network, factors: Factors) -> Member:
+    factors = Factors(*(round(factor, 4) for factor in factors))
+    network = factors.apply(base) if factors != (1, 1, 1) else base
+    return Member(rule, step, factors, network, cost(network).macs)
+
+
+def _miss(member: Member, wanted: Member) -> float:
+    return abs(member.macs / wanted.macs - 1)

@@ -1,0 +1,257 @@
+"""The record of a study: an Optuna study in a database, where any number of workers note what they train.
+
+A task is claimed by a trial in the state RUNNING. Of several trials for one task the oldest holds the claim, so that
+two workers that claim at once agree on who was first. A claim whose worker is gone is given up: at once where that
+was a process of this machine, else when its heartbeat has stopped. A result counts when its trial is COMPLETE.
+"""
+
+import os
+import platform
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from convwright.errors import ConvwrightError, UsageError
+from convwright.scaling.experiment import Experiment
+from convwright.scaling.halving import Task
+from convwright.scaling.trial import Outcome
+
+HEARTBEAT, GRACE = 10, 60
+"""Seconds from one sign of life to the next, and after which a worker that gave none is taken for dead."""
+PATIENCE = 60.0
+"""Seconds for which a database that has answered before may be away."""
+LARGEST_PLACE = 1e6
+
+T = TypeVar("T")
+
+
+class StudyError(ConvwrightError):
+    """A study that is not the one that was asked for."""
+
+
+@dataclass
+class Claim:
+    """A task that is this process's to run, with the heartbeat that says so."""
+
+    ledger: "Ledger"
+    task: Task
+    trial: int
+    ended: bool = False
+
+    def complete(self, outcome: Outcome) -> None:
+        """Record the result. It is left out if the claim was lost meanwhile, since then another one counts."""
+
+        def write() -> None:
+            self.ledger.storage.set_trial_user_attr(self.trial, "outcome", outcome.to_json())
+            self.ledger.storage.set_trial_state_values(self.trial, TrialState.COMPLETE, [outcome.accuracy])
+
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self.ledger.patiently(write)
+        self.ended = True
+
+    def give_up(self) -> None:
+        """Leave the task to others, or to a later start."""
+        if not self.ended:
+            self.ended = True
+            with suppress(SQLAlchemyError, optuna.exceptions.OptunaError):
+                self.ledger.storage.set_trial_state_values(self.trial, TrialState.FAIL)
+
+
+class Ledger:
+    """Results, and who is at work on what, of one experiment in one database."""
+
+    def __init__(self, url: str, name: str, experiment: Experiment) -> None:
+        self.url, self.name, self.experiment = url, name, experiment
+        self.storage = _storage(url)
+        try:
+            self.study = self._found()
+        except SQLAlchemyError as error:
+            raise _unreachable(url, error) from None
+
+    def results(self) -> dict[Task, Outcome]:
+        """Return what has been found so far."""
+        found: dict[Task, Outcome] = {}
+        for trial in self._trials(TrialState.COMPLETE):
+            found.setdefault(_task(trial), Outcome(**trial.user_attrs["outcome"]))
+        return found
+
+    def running(self) -> set[Task]:
+        """Return the tasks that somebody is at work on, after giving up the claims of the dead."""
+        self._give_up_the_dead()
+        return {_task(trial) for trial in self._trials(TrialState.RUNNING)}
+
+    def claim(self, task: Task) -> Claim | None:
+        """Claim a task; None if another one was first."""
+        entrant = self.experiment.entrants[task.candidate]
+        place = {name: min(float(value), LARGEST_PLACE) for name, value in entrant.place.items()}
+        template = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=place,
+            distributions={name: optuna.distributions.FloatDistribution(0, LARGEST_PLACE) for name in place},
+            user_attrs={"task": list(task), "network": entrant.network.name, "worker": _myself()},
+        )
+        trial = self.patiently(lambda: self.storage.create_new_trial(self.study, template))
+        self.patiently(lambda: self.storage.record_heartbeat(trial))
+        claim = Claim(self, task, trial)
+        rivals = self._trials(TrialState.RUNNING, TrialState.COMPLETE)
+        if any(_task(rival) == task and rival._trial_id < trial for rival in rivals):
+            claim.give_up()
+            return None
+        return claim
+
+    @contextmanager
+    def alive(self, claim: Claim) -> Iterator[Claim]:
+        """Give signs of life while a claim's task is run; give the claim up if it ends without a result."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(HEARTBEAT):
+                with suppress(SQLAlchemyError, optuna.exceptions.OptunaError):  # the next one may get through
+                    self.storage.record_heartbeat(claim.trial)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield claim
+        finally:
+            over.set()
+            thread.join()
+            claim.give_up()
+
+    def patiently(self, action: Callable[[], T]) -> T:
+        """Do something with the database, again and again while it is away."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return action()
+            except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+                if time.monotonic() > until:
+                    raise _unreachable(self.url, error, "results so far are kept; the same command goes on") from None
+                time.sleep(1.0)
+
+    def _found(self) -> int:
+        """Return the id of the study, made if there is none; StudyError if it is of another experiment."""
+        with suppress(optuna.exceptions.DuplicatedStudyError):
+            made = self.storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], self.name)
+            self.storage.set_study_user_attr(made, "experiment", self.experiment.to_json())
+            return made
+        study = self.storage.get_study_id_from_name(self.name)
+        before = self._experiment_of(study)
+        if told := self.experiment.told_difference(before):
+            raise StudyError(f"study {self.name!r} in {shown(self.url)}: {told}; give another --out or --study")
+        return study
+
+    def _experiment_of(self, study: int) -> Mapping[str, Any]:
+        for _ in range(50):  # whoever made it a moment ago is about to write it
+            if (found := self.storage.get_study_user_attrs(study).get("experiment")) is not None:
+                return found
+            time.sleep(0.1)
+        raise StudyError(f"study {self.name!r} in {shown(self.url)} was not made by Convwright; give another --study")
+
+    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
+        found = self.patiently(lambda: self.storage.get_all_trials(self.study, deepcopy=False, states=states))
+        return [trial for trial in found if "task" in trial.user_attrs]
+
+    def _give_up_the_dead(self) -> None:
+        stale = set(self.patiently(lambda: self.storage._get_stale_trial_ids(self.study)))
+        for trial in self._trials(TrialState.RUNNING):
+            if trial._trial_id in stale or _is_dead(trial.user_attrs.get("worker", {})):
+                with suppress(optuna.exceptions.OptunaError):
+                    self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+
+def sqlite_in(folder: Path) -> str:
+    """Return the URL of the database that a study has in its own folder."""
+    return f"sqlite:///{folder.absolute() / 'study.db'}"
+
+
+def shown(url: str) -> str:
+    """Return a URL without its password."""
+    from sqlalchemy.engine import make_url
+
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return "the storage"
+
+
+def check_url(url: str) -> str:
+    """Return the URL with a driver that is here. UsageError says what is wrong with it."""
+    from sqlalchemy.engine import make_url
+
+    try:
+        parsed = make_url(url)
+    except SQLAlchemyError:
+        raise UsageError(
+            f"--storage {url!r} is no database's URL; write postgresql://user@host/database or sqlite:///file.db"
+        ) from None
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    try:
+        parsed.get_dialect().import_dbapi()
+    except (SQLAlchemyError, ImportError, AttributeError):
+        raise UsageError(
+            f"--storage: no driver for {parsed.drivername}; for PostgreSQL: pip install 'convwright[cluster]'"
+        ) from None
+    return parsed.render_as_string(hide_password=False)
+
+
+def _storage(url: str) -> RDBStorage:
+    engine: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("sqlite"):
+        engine["connect_args"] = {"timeout": PATIENCE}
+    elif url.startswith("postgresql"):
+        engine["connect_args"] = {"connect_timeout": 10}
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return RDBStorage(url, engine, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
+    except (SQLAlchemyError, ImportError) as error:
+        raise _unreachable(url, error) from None
+
+
+def _unreachable(url: str, error: Exception, advice: str = "") -> ConvwrightError:
+    reason = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    first = next((line.strip() for line in reason.splitlines() if line.strip()), type(error).__name__)
+    return ConvwrightError(f"the study's database {shown(url)} does not answer: {first}" + (advice and f"; {advice}"))
+
+
+def _task(trial: FrozenTrial) -> Task:
+    candidate, seed, epochs = trial.user_attrs["task"]
+    return Task(int(candidate), int(seed), float(epochs))
+
+
+def _myself() -> dict[str, Any]:
+    return {"host": _host(), "process": os.getpid(), "started": _started(os.getpid())}
+
+
+def _host() -> str:
+    """This machine since its last start, so that process numbers mean something."""
+    with suppress(OSError):
+        return f"{platform.node()} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
+    return platform.node()
+
+
+def _started(process: int) -> str | None:
+    """When a process started, in the system's own clock; None if there is none, or the system does not tell."""
+    with suppress(OSError, IndexError):
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return None if state[0] == "Z" else state[19]
+    return None
+
+
+def _is_dead(worker: Mapping[str, Any]) -> bool:
+    """Was this a process of this machine that is no more?"""
+    same = worker.get("host") == _host() and worker.get("started") is not None
+    return same and _started(worker["process"]) != worker["started"]

@@ -1,0 +1,124 @@
+"""How a study stands: what each network reached, how sure that is, and who cannot be told apart."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from convwright.arch import cost
+from convwright.scaling.experiment import Entrant, Experiment
+from convwright.scaling.halving import Task
+from convwright.scaling.statistics import Mean, difference, indistinguishable, of_seeds
+from convwright.scaling.trial import Outcome
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network's results at its longest training."""
+
+    entrant: Entrant
+    epochs: float
+    accuracies: Mapping[int, float]
+    """By seed: on the test images where the experiment measures them, else on the validation images."""
+    params: int
+
+    @property
+    def mean(self) -> Mean:
+        """The mean over seeds, with its interval."""
+        return of_seeds(list(self.accuracies.values()))
+
+
+def rows_of(experiment: Experiment, results: Mapping[Task, Outcome]) -> list[Row]:
+    """Return a row for each network that has results: those trained longest first, then by accuracy."""
+    by_length: dict[int, dict[float, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for task, outcome in results.items():
+        tested = experiment.tested and outcome.test_accuracy is not None
+        value = outcome.test_accuracy if tested else outcome.accuracy
+        by_length[task.candidate][task.epochs][task.seed] = float(value or 0.0)
+    rows = []
+    for candidate, lengths in by_length.items():
+        entrant, longest = experiment.entrants[candidate], max(lengths)
+        rows.append(Row(entrant, longest, lengths[longest], cost(entrant.network).params))
+    return sorted(rows, key=lambda row: (-row.epochs, -row.mean.value, row.entrant.name))
+
+
+def verdict(rows: Iterable[Row]) -> str:
+    """Say in a sentence which network is best, and of which it cannot be told apart."""
+    ordered = list(rows)
+    if not ordered:
+        return "No training has ended yet."
+    last = [row for row in ordered if row.epochs == ordered[0].epochs]
+    best = last[0]
+    if len(last) == 1:
+        return f"Best is {best.entrant.name}; nothing else was trained as long."
+    if len(best.accuracies) < 2:
+        return f"Best is {best.entrant.name}, by one seed: that tells nothing of its certainty; take --seeds 3 or more."
+    results = {index: row.accuracies for index, row in enumerate(last)}
+    near = [last[index].entrant.name for index in indistinguishable(results) if index != 0]
+    gap = difference(best.accuracies, last[1].accuracies)
+    lead = f"{100 * gap.value:+.2f} points" + (f" (± {100 * gap.half:.2f})" if gap.half is not None else "")
+    if not near:
+        return f"Best is {best.entrant.name}, {lead} before the next; it is better than every other (95 % level)."
+    told = "; ".join(near[:3]) + (f"; and {len(near) - 3} more" if len(near) > 3 else "")
+    seeds = len(best.accuracies)
+    return (
+        f"Best is {best.entrant.name}, {lead} before the next; with {seeds} seeds it cannot be told apart from "
+        f"{told} (95 % level, all comparisons together). More seeds or longer training would."
+    )
+
+
+def comparisons(rows: Iterable[Row]) -> list[tuple[Row, Row, Mean]]:
+    """Return, for each compound member and each other network of the same step, the difference in accuracy.
+
+    Seeds are paired. The third is the first's lead: positive where compound scaling is ahead.
+    """
+    listed = list(rows)
+    compound = {row.entrant.place.get("phi"): row for row in listed if row.entrant.group == "compound"}
+    found = []
+    for row in listed:
+        phi = row.entrant.place.get("phi")
+        if row.entrant.group != "compound" and phi in compound:
+            mine = compound[phi]
+            found.append((mine, row, difference(mine.accuracies, row.accuracies)))
+    return sorted(found, key=lambda one: (one[0].entrant.macs, one[1].entrant.group))
+
+
+def to_json(experiment: Experiment, results: Mapping[Task, Outcome]) -> dict[str, Any]:
+    """Return all that a study found, ready for JSON; every single result included."""
+    rows = rows_of(experiment, results)
+    return {
+        "base": experiment.base.name,
+        "base_macs": cost(experiment.base).macs,
+        "resolution": experiment.base.resolution,
+        "data": experiment.data,
+        "split": "test" if experiment.tested else "validation",
+        "recipe": experiment.recipe,
+        "schedule": asdict(experiment.schedule),
+        "finished": experiment.schedule.finished({task: one.accuracy for task, one in results.items()}),
+        "verdict": verdict(rows),
+        "networks": [
+            {
+                "name": row.entrant.name,
+                "rule": row.entrant.group,
+                "network": row.entrant.network.name,
+                "place": dict(row.entrant.place),
+                "resolution": row.entrant.network.resolution,
+                "params": row.params,
+                "macs": row.entrant.macs,
+                "epochs": row.epochs,
+                "accuracies": {str(seed): value for seed, value in sorted(row.accuracies.items())},
+                "mean": row.mean.value,
+                "half": row.mean.half,
+            }
+            for row in rows
+        ],
+        "comparisons": [
+            {"compound": mine.entrant.name, "other": other.entrant.name, "lead": gap.value, "half": gap.half}
+            for mine, other, gap in comparisons(rows)
+        ],
+        "trainings": [
+            {"network": experiment.entrants[task.candidate].name, "seed": task.seed, "epochs": task.epochs}
+            | outcome.to_json()
+            for task, outcome in sorted(results.items())
+        ],
+    }

@@ -1,0 +1,126 @@
+"""Workers: each takes the next task that nobody is at work on, until none is left."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+from convwright.errors import ConvwrightError, UsageError
+from convwright.files import write_text
+from convwright.scaling.experiment import Experiment
+from convwright.scaling.halving import Task
+from convwright.scaling.ledger import Ledger
+from convwright.scaling.trial import Trials, opener
+
+POLL = 0.5
+"""Seconds between looks at what others have ended."""
+RESTARTS = 3
+"""How often a worker that dies is started again."""
+DESCRIPTION = "study.json"
+
+
+def work(ledger: Ledger, trials: Trials, on_task: Callable[[Task], None] = lambda task: None) -> None:
+    """Run tasks until the schedule has none left; wait where others still run what the next rung depends on."""
+    experiment = ledger.experiment
+    while True:
+        left = experiment.schedule.remaining({task: one.accuracy for task, one in ledger.results().items()})
+        if not left:
+            return
+        taken = ledger.running()
+        free = [task for task in experiment.in_order(left) if task not in taken]
+        claim = ledger.claim(free[0]) if free else None
+        if claim is None:
+            time.sleep(POLL)
+            continue
+        on_task(claim.task)
+        with ledger.alive(claim):
+            claim.complete(trials.run(claim.task))
+        trials.tidy(claim.task)
+
+
+def describe(folder: Path, ledger: Ledger, keep: bool) -> None:
+    """Write down in a study's folder what its workers need to know."""
+    about = {"storage": ledger.url, "study": ledger.name, "keep": keep, "experiment": ledger.experiment.to_json()}
+    write_text(folder / DESCRIPTION, json.dumps(about, indent=1) + "\n")
+
+
+def described(folder: Path) -> tuple[Ledger, Trials]:
+    """Open the study of a folder. UsageError if it holds none."""
+    try:
+        about = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        experiment = Experiment.from_json(about["experiment"])
+        storage, name, keep = about["storage"], about["study"], about["keep"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(f"{folder}: not the folder of a study; it has no readable {DESCRIPTION}") from None
+    return Ledger(storage, name, experiment), Trials(experiment, folder / "trials", opener(experiment), keep)
+
+
+@contextmanager
+def processes(folder: Path, count: int) -> Iterator["Team"]:
+    """Start so many workers on a study's folder, the processor's cores divided among them; stop them at the end."""
+    team = Team(folder, divided(sorted(os.sched_getaffinity(0)), count))
+    try:
+        yield team
+    finally:
+        team.stop()
+
+
+def divided(cores: Sequence[int], count: int) -> list[list[int]]:
+    """Deal cores out to workers. UsageError if there are not enough."""
+    if not 1 <= count <= len(cores):
+        raise UsageError(f"--workers {count}: this machine has {len(cores)} cores; take 1 to {len(cores)}")
+    bounds = [len(cores) * index // count for index in range(count + 1)]
+    return [list(cores[low:high]) for low, high in pairwise(bounds)]
+
+
+class Team:
+    """Worker processes, each on cores of its own; what they say goes to files in the study's folder."""
+
+    def __init__(self, folder: Path, cores: list[list[int]]) -> None:
+        self.folder, self.cores = folder, cores
+        self.restarts = 0
+        self.members = [self._start(index) for index in range(len(cores))]
+
+    def check(self) -> bool:
+        """Start again who died; return whether any is still at work. ConvwrightError if they die again and again."""
+        for index, member in enumerate(self.members):
+            status = member.poll()
+            if status in (None, 0):
+                continue
+            if status in (1, 2) or self.restarts >= RESTARTS * len(self.members):
+                raise ConvwrightError(f"a worker failed: {self._last_words(index)}")
+            self.restarts += 1
+            self.members[index] = self._start(index)
+        return any(member.poll() is None for member in self.members)
+
+    def stop(self) -> None:
+        """Ask everybody to stop where they are, and wait for it."""
+        for member in self.members:
+            if member.poll() is None:
+                member.terminate()
+        for member in self.members:
+            try:
+                member.wait(30)
+            except subprocess.TimeoutExpired:
+                member.kill()
+
+    def _start(self, index: int) -> subprocess.Popen[bytes]:
+        cores = self.cores[index]
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(len(cores)))
+        command = [sys.executable, "-m", "convwright", "scale", "work", str(self.folder)]
+        command += ["--cores", ",".join(map(str, cores))]
+        with self._log(index).open("ab") as log:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | threads)
+
+    def _log(self, index: int) -> Path:
+        return self.folder / f"worker{index + 1}.log"
+
+    def _last_words(self, index: int) -> str:
+        lines = self._log(index).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        said = lines[-1].removeprefix("convwright: ") if lines else "it said nothing"
+        return f"{said} ({self._log(index)})"
