@@ -15,6 +15,7 @@ from convwright.cli.table import emphasised, paragraph, table
 if TYPE_CHECKING:
     from convwright.scaling.experiment import Experiment
     from convwright.scaling.standing import Row
+    from convwright.scaling.statistics import Mean
 
 RESULT = "search.json"
 SHOWN = 12
@@ -85,7 +86,7 @@ def finish(
 ) -> None:
     """Write down and show what a study found."""
     from convwright.files import write_text
-    from convwright.scaling.standing import rows_of, to_json, verdict
+    from convwright.scaling.standing import overall, rows_of, to_json, verdict
 
     found = to_json(experiment, results)
     write_text(path, json.dumps(found, indent=1) + "\n")
@@ -97,7 +98,10 @@ def finish(
         typer.echo(json.dumps(found, indent=1))
         return
     rows = rows_of(experiment, results)
-    blocks = [ranking(rows[:SHOWN], what, experiment), paragraph(verdict(rows)), f"results: {path}"]
+    blocks = [ranking(rows[:SHOWN], what, experiment), paragraph(verdict(rows))]
+    if leads := overall(rows):
+        blocks.append(_leads(leads))
+    blocks.append(f"results: {path}")
     if html is not None:
         blocks.append(f"page: {html}")
     typer.echo("\n\n".join(blocks))
@@ -123,6 +127,21 @@ def _row(row: "Row") -> tuple[str, ...]:
         "-" if mean.half is None else f"± {100 * mean.half:.2f}",
         "",
     )
+
+
+def _leads(leads: "dict[str, Mean]") -> str:
+    rows = [
+        (
+            rule,
+            f"{100 * lead.value:+.2f}",
+            "-" if lead.half is None else f"± {100 * lead.half:.2f}",
+            str(lead.count),
+            "",
+        )
+        for rule, lead in leads.items()
+    ]
+    titles = ["compound scaling's lead over", "points", "95 %", "seeds", "in the mean over all sizes, seeds paired"]
+    return table(titles, rows)
 
 
 def _candidates(experiment: "Experiment") -> str:

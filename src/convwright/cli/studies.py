@@ -1,6 +1,7 @@
 """What `scale search` and `scale family --train` share: a study prepared, carried out, and shown as it goes."""
 
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,8 @@ def conduct(experiment: "Experiment", how: How) -> "dict[Task, Outcome]":
     """
     from convwright.cli.progress import say
     from convwright.scaling.ledger import Ledger, check_url, sqlite_in
-    from convwright.scaling.worker import describe, divided
+    from convwright.scaling.worker import GO_ON, describe, divided
+    from convwright.training.interrupt import Interrupted
 
     divided(sorted(os.sched_getaffinity(0)), how.workers)  # before anything is written
     url = check_url(how.storage) if how.storage else sqlite_in(how.out)
@@ -136,14 +138,19 @@ def conduct(experiment: "Experiment", how: How) -> "dict[Task, Outcome]":
     describe(how.out, ledger, how.keep)
     if found := ledger.results():
         say(f"{len(found)} trainings have ended already; going on with the rest")
-    with _Board(ledger) as board:
-        if how.cluster is not None:
-            _on_cluster(ledger, how, board)
-        elif how.workers == 1:
-            _here(ledger, how, board)
-        else:
-            _in_processes(ledger, how, board)
-        board.look()
+    try:
+        with _Board(ledger) as board:
+            if how.cluster is not None:
+                _on_cluster(ledger, how, board)
+            elif how.workers == 1:
+                _here(ledger, how, board)
+            else:
+                _in_processes(ledger, how, board)
+            board.look()
+    except KeyboardInterrupt as stopped:
+        raise Interrupted(
+            f"stopped; what has been trained is kept, {GO_ON}", getattr(stopped, "number", signal.SIGINT)
+        ) from None
     return ledger.results()
 
 

@@ -1,6 +1,9 @@
 """`convwright scale work`: one more worker for a study, which `scale search --workers` starts by itself."""
 
 import os
+import signal
+import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +15,7 @@ from convwright.errors import UsageError
 def work(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a study that has begun.")],
     cores: Annotated[str | None, typer.Option(help="Processor cores to keep to: 0,1.")] = None,
+    tied: Annotated[bool, typer.Option("--tied", help="Stop when standard input ends.")] = False,
 ) -> None:
     """Train what a study still has to train, beside its other workers."""
     if cores is not None:
@@ -25,4 +29,11 @@ def work(
 
     if cores is not None:
         torch.set_num_threads(len(cores.split(",")))
+    if tied:
+        threading.Thread(target=_stop_at_the_end_of_input, daemon=True).start()
     worker.work(*worker.described(folder))
+
+
+def _stop_at_the_end_of_input() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -50,12 +50,12 @@ def single_families(
 ) -> tuple[list[Member], list[str]]:
     """Return, for each member but the base, the networks of each rule that are nearest to its multiply-adds.
 
-    Also returns a line for each point that rounding puts out of reach, or that a smaller one stands for already.
+    Also returns a line for each point that rounding puts out of reach, or for which another network stands already.
     """
     found: list[Member] = []
     missing: list[str] = []
     for rule in rules:
-        seen = {base}
+        seen = {base: "a smaller one"} | {member.network: "a compound one" for member in members if member.step}
         for member in members:
             if member.step == 0:
                 continue
@@ -63,19 +63,20 @@ def single_families(
             if nearest is None or _miss(nearest, member) > CLOSE:
                 missing.append(f"{rule.told} has no network near {member.macs:,} multiply-adds (phi = {member.step})")
             elif nearest.network in seen:
-                missing.append(f"{rule.told} at phi = {member.step} is the same network as a smaller one")
+                missing.append(f"{rule.told} at phi = {member.step} is the same network as {seen[nearest.network]}")
             else:
                 found.append(nearest)
-                seen.add(nearest.network)
+                seen[nearest.network] = "a smaller one"
     return found, missing
 
 
 def _around(base: Network, rule: Rule, member: Member) -> Iterator[Member]:
-    """The networks of a rule whose multiply-adds are near a member's."""
+    """The networks of a rule whose multiply-adds are near a member's, the nearest before rounding first."""
     wanted = log2(member.macs / cost(base).macs)
     seen: set[Network] = set()
-    for index in range(round(2 * REACH / FINEST) + 1):
-        amount = wanted - REACH + index * FINEST
+    steps = round(REACH / FINEST)
+    for index in sorted(range(-steps, steps + 1), key=abs):
+        amount = wanted + index * FINEST
         if amount <= 0:
             continue
         try:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from statistics import mean
 from typing import Any
 
 from convwright.arch import cost
@@ -83,6 +84,24 @@ def comparisons(rows: Iterable[Row]) -> list[tuple[Row, Row, Mean]]:
     return sorted(found, key=lambda one: (one[0].entrant.macs, one[1].entrant.group))
 
 
+def overall(rows: Iterable[Row]) -> dict[str, Mean]:
+    """Return, by rule, compound scaling's lead in the mean over all sizes that both have; seeds are paired."""
+    by_rule: dict[str, list[tuple[Row, Row]]] = defaultdict(list)
+    for mine, other, _ in comparisons(rows):
+        by_rule[other.entrant.group].append((mine, other))
+    leads = {}
+    for rule, pairs in by_rule.items():
+        shared = set.intersection(*({*mine.accuracies} & {*other.accuracies} for mine, other in pairs))
+        if shared:
+            leads[rule] = of_seeds(
+                [
+                    mean(mine.accuracies[seed] - other.accuracies[seed] for mine, other in pairs)
+                    for seed in sorted(shared)
+                ]
+            )
+    return leads
+
+
 def to_json(experiment: Experiment, results: Mapping[Task, Outcome]) -> dict[str, Any]:
     """Return all that a study found, ready for JSON; every single result included."""
     rows = rows_of(experiment, results)
@@ -115,6 +134,10 @@ def to_json(experiment: Experiment, results: Mapping[Task, Outcome]) -> dict[str
         "comparisons": [
             {"compound": mine.entrant.name, "other": other.entrant.name, "lead": gap.value, "half": gap.half}
             for mine, other, gap in comparisons(rows)
+        ],
+        "overall": [
+            {"other": rule, "lead": lead.value, "half": lead.half, "seeds": lead.count}
+            for rule, lead in overall(rows).items()
         ],
         "trainings": [
             {"network": experiment.entrants[task.candidate].name, "seed": task.seed, "epochs": task.epochs}

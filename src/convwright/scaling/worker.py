@@ -16,12 +16,14 @@ from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.ledger import Ledger
 from convwright.scaling.trial import Trials, opener
+from convwright.training.interrupt import Interrupted
 
 POLL = 0.5
 """Seconds between looks at what others have ended."""
 RESTARTS = 3
 """How often a worker that dies is started again."""
 DESCRIPTION = "study.json"
+GO_ON = "and the same command goes on"
 
 
 def work(ledger: Ledger, trials: Trials, on_task: Callable[[Task], None] = lambda task: None) -> None:
@@ -38,8 +40,11 @@ def work(ledger: Ledger, trials: Trials, on_task: Callable[[Task], None] = lambd
             time.sleep(POLL)
             continue
         on_task(claim.task)
-        with ledger.alive(claim):
-            claim.complete(trials.run(claim.task))
+        try:
+            with ledger.alive(claim):
+                claim.complete(trials.run(claim.task))
+        except Interrupted as stopped:  # its own words would name the training to go on with
+            raise Interrupted(f"stopped; what has been trained is kept, {GO_ON}", stopped.number) from None
         trials.tidy(claim.task)
 
 
@@ -113,9 +118,10 @@ class Team:
         cores = self.cores[index]
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(len(cores)))
         command = [sys.executable, "-m", "convwright", "scale", "work", str(self.folder)]
-        command += ["--cores", ",".join(map(str, cores))]
+        command += ["--cores", ",".join(map(str, cores)), "--tied"]
         with self._log(index).open("ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | threads)
+            # The pipe closes with this process, however it ends; then workers stop too.
+            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=os.environ | threads)
 
     def _log(self, index: int) -> Path:
         return self.folder / f"worker{index + 1}.log"

@@ -11,6 +11,7 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, text: str, number: int = signal.SIGINT) -> None:
         super().__init__(text)
+        self.number = number
         self.exit_status = 128 + number  # as shells report a signal
 
 
