@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from convwright.errors import UsageError
 
+LEAST_KEPT = 1.1
+"""A rung that is hardly longer than the one before tells nothing new."""
+
 
 class Task(NamedTuple):
     """One training: a candidate by its number, a seed, and how long."""
@@ -34,8 +37,10 @@ class Schedule:
     seeds: int = 2
 
     def __post_init__(self) -> None:
-        if min(self.candidates, self.rungs, self.seeds) < 1 or self.epochs <= 0 or self.keep < 1:
-            raise UsageError("candidates, rungs and seeds are each 1 or more, epochs above 0, and keep 1 or more")
+        if min(self.candidates, self.rungs, self.seeds) < 1 or self.epochs <= 0 or self.keep < LEAST_KEPT:
+            raise UsageError(
+                f"candidates, rungs and seeds are each 1 or more, epochs above 0, and keep {LEAST_KEPT} or more"
+            )
 
     def length(self, rung: int) -> float:
         """Return the epochs of a rung, from 0."""

@@ -1,0 +1,59 @@
+"""Families: phi = 0, 1, 2, ... and networks of the same multiply-adds that grow in one dimension."""
+
+from itertools import pairwise
+
+import pytest
+
+import convwright as cw
+from convwright.errors import UsageError
+from convwright.scaling.family import CLOSE, compound_family, single_families
+from convwright.scaling.rules import Compound, Factors
+
+BASES = ("efficientnet_b0", "cifar_resnet20", "cifar_seresnet20", "densenet_bc_l40_k12", "mobilenet_v2")
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_members_are_the_networks_of_phi(name):
+    base = cw.network(name)
+    members = compound_family(base, Compound(), 3)
+    assert members[0].network == base
+    assert [member.step for member in members] == [0, 1, 2, 3]
+    for phi, member in enumerate(members[1:], 1):
+        assert member.network == cw.compound(base, phi) or member.network == Compound().at(phi).apply(base)
+        assert member.macs == cw.cost(member.network).macs
+    assert all(small.macs < large.macs for small, large in pairwise(members))
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_single_dimensions_meet_the_multiply_adds_and_touch_nothing_else(name):
+    base = cw.network(name)
+    members = compound_family(base, Compound(), 2)
+    others, missing = single_families(base, members)
+    assert len(others) + len(missing) == 6
+    wanted = {member.step: member.macs for member in members}
+    for one in others:
+        assert abs(one.macs / wanted[one.step] - 1) <= CLOSE
+        changed = [factor != 1 for factor in one.factors]
+        assert sum(changed) == 1
+        assert one.rule.startswith(("depth", "width", "resolution")[changed.index(True)])
+    assert len({one.network for one in [*members, *others]}) == len(members) + len(others), "none is trained twice"
+
+
+def test_a_single_dimension_that_is_the_compound_one_is_told():
+    base = cw.network("cifar_seresnet8|resolution:28")
+    members = compound_family(base, Compound(2, 1, 1), 1)
+    others, missing = single_families(base, members)
+    assert "depth alone" not in {one.rule for one in others}
+    assert any("depth alone at phi = 1 is the same network as a compound one" in line for line in missing)
+
+
+def test_factors_of_a_single_dimension_are_those_nearest_to_what_was_wanted():
+    base = cw.network("cifar_resnet20|resolution:28")
+    others, _ = single_families(base, compound_family(base, Compound(2, 1, 1.0001), 1))
+    resolution = next(one for one in others if one.rule == "resolution alone")
+    assert Factors(1, 1, resolution.factors.resolution).work == pytest.approx(2, rel=0.15)
+
+
+def test_phi_has_bounds():
+    with pytest.raises(UsageError, match="phi goes from 0"):
+        compound_family(cw.network("resnet18"), Compound(), 99)

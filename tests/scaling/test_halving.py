@@ -1,0 +1,71 @@
+"""Successive halving as a function of the results: whoever does what in which order, all agree on what is left."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convwright.errors import UsageError
+from convwright.scaling.halving import Schedule, Task
+
+schedules = st.builds(
+    Schedule,
+    candidates=st.integers(1, 12),
+    epochs=st.floats(0.1, 20),
+    rungs=st.integers(1, 4),
+    keep=st.floats(1.1, 4),
+    seeds=st.integers(1, 3),
+)
+
+
+def quality(task):
+    return random.Random(hash(task)).random()
+
+
+def carried_out(schedule, draw):
+    """Do what is left in a random order; return all results."""
+    results = {}
+    while left := schedule.remaining(results):
+        task = draw.choice(left)
+        assert task not in results, "no task is done twice"
+        results[task] = quality(task)
+    return results
+
+
+@given(schedules, st.integers(0, 10**6))
+def test_order_does_not_matter(schedule, seed):
+    one, other = (carried_out(schedule, random.Random(value)) for value in (seed, seed + 1))
+    assert one == other
+    assert schedule.finished(one)
+    assert sum(task.epochs for task in one) == pytest.approx(schedule.total_epochs)
+
+
+@given(schedules)
+def test_the_best_of_each_rung_go_on(schedule):
+    results = carried_out(schedule, random.Random(0))
+    for rung in range(1, schedule.rungs):
+        before, now = schedule.survivors(rung - 1, results), schedule.survivors(rung, results)
+        assert len(now) == schedule.size(rung) <= len(before)
+        worst = min(schedule.mean(one, rung - 1, results) for one in now)
+        assert all(schedule.mean(one, rung - 1, results) <= worst for one in before if one not in now)
+
+
+@given(schedules)
+def test_all_candidates_of_a_rung_share_their_seeds_and_length(schedule):
+    results = carried_out(schedule, random.Random(0))
+    for rung in range(schedule.rungs):
+        for one in schedule.survivors(rung, results):
+            assert all(Task(one, seed, schedule.length(rung)) in results for seed in range(schedule.seeds))
+
+
+def test_a_rung_begins_only_when_the_one_before_has_ended():
+    schedule = Schedule(4, epochs=9, rungs=2, keep=3, seeds=2)
+    results = {task: quality(task) for task in schedule.remaining({})[:-1]}
+    assert [task.epochs for task in schedule.remaining(results)] == [3.0]
+
+
+@pytest.mark.parametrize("wrong", [{"candidates": 0}, {"epochs": 0}, {"rungs": 0}, {"seeds": 0}, {"keep": 1}])
+def test_wrong_schedules_are_refused(wrong):
+    with pytest.raises(UsageError):
+        Schedule(**({"candidates": 3} | wrong))

@@ -1,0 +1,165 @@
+"""The record of a study: one claim a task, none lost with its worker, and no study mistaken for another."""
+
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from convwright.errors import ConvwrightError, UsageError
+from convwright.scaling.experiment import Experiment
+from convwright.scaling.halving import Task
+from convwright.scaling.ledger import Ledger, StudyError, check_url, shown, sqlite_in
+from convwright.scaling.trial import Outcome
+
+TASK = Task(0, 0, 0.25)
+
+
+@pytest.fixture
+def ledger(experiment, tmp_path):
+    return Ledger(sqlite_in(tmp_path), "study", experiment)
+
+
+def test_results_come_back_as_they_were(ledger, experiment, tmp_path):
+    outcome = Outcome(0.875, 0.4, 0.8, 1.5, 2.5)
+    ledger.claim(TASK).complete(outcome)
+    assert Ledger(sqlite_in(tmp_path), "study", experiment).results() == {TASK: outcome}
+
+
+def test_optuna_itself_reads_the_study(ledger, tmp_path):
+    ledger.claim(TASK).complete(Outcome(0.875))
+    study = optuna.load_study(study_name="study", storage=sqlite_in(tmp_path))
+    assert study.best_value == 0.875
+    assert study.best_params == {"alpha": 1.0, "beta": 1.0, "gamma": 1.0}
+
+
+def test_a_task_is_claimed_once_however_many_want_it(experiment, tmp_path):
+    ledgers = [Ledger(sqlite_in(tmp_path), "study", experiment) for _ in range(6)]
+    start, claims = threading.Barrier(6), []
+
+    def want(ledger):
+        start.wait()
+        claims.append(ledger.claim(TASK))
+
+    threads = [threading.Thread(target=want, args=[ledger]) for ledger in ledgers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(claim is not None for claim in claims) == 1
+    assert ledgers[0].running() == {TASK}
+
+
+def test_a_finished_task_cannot_be_claimed(ledger):
+    ledger.claim(TASK).complete(Outcome(0.5))
+    assert ledger.claim(TASK) is None
+    assert ledger.results()[TASK].accuracy == 0.5
+
+
+def test_a_claim_that_is_given_up_is_free_again(ledger):
+    with pytest.raises(RuntimeError, match="oops"), ledger.alive(ledger.claim(TASK)):
+        raise RuntimeError("oops")
+    assert ledger.running() == set()
+    assert ledger.claim(TASK) is not None
+
+
+CLAIMER = """
+import json, os, signal, sys
+from pathlib import Path
+from convwright.scaling.experiment import Experiment
+from convwright.scaling.halving import Task
+from convwright.scaling.ledger import Ledger
+experiment = Experiment.from_json(json.loads(Path(sys.argv[1]).read_text()))
+Ledger(sys.argv[2], "study", experiment).claim(Task(0, 0, 0.25))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_claim_of_a_killed_process_is_given_up_at_once(ledger, experiment, tmp_path):
+    import json
+
+    (tmp_path / "experiment.json").write_text(json.dumps(experiment.to_json()))
+    command = [sys.executable, "-c", CLAIMER, str(tmp_path / "experiment.json"), sqlite_in(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == -9
+    assert len(ledger._trials(TrialState.RUNNING)) == 1, "it was killed with a claim"
+    assert ledger.running() == set()
+
+
+def test_a_silent_worker_of_another_machine_is_waited_for_and_then_given_up(ledger, monkeypatch):
+    import convwright.scaling.ledger as module
+
+    monkeypatch.setattr(module, "_host", lambda: "elsewhere")
+    claim = ledger.claim(TASK)
+    monkeypatch.undo()
+    assert ledger.running() == {TASK}
+    with ledger.storage.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour')")
+    assert ledger.running() == set()
+    claim.complete(Outcome(0.9))
+    assert ledger.results() == {}, "it comes too late: another worker may have the task by now"
+
+
+def test_an_experiment_survives_json(experiment):
+    assert Experiment.from_json(experiment.to_json()) == experiment
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"data": "photos"}, "the data is digits there and photos here"),
+        ({"fingerprint": "00"}, "the images of digits are not those"),
+        ({"recipe": "senet"}, "recipe is 'senet', and it was begun with 'fast'"),
+        ({"fields": {"progressive": 0.5}}, r"fields.progressive is 0.5, and it was begun with 0.0"),
+        ({"options": {"batch_size": 8}}, "options.batch_size is 8, and it was begun with None"),
+    ],
+)
+def test_another_experiment_is_refused_with_the_difference(ledger, experiment, tmp_path, change, told):
+    with pytest.raises(StudyError, match=told):
+        Ledger(sqlite_in(tmp_path), "study", replace(experiment, **change))
+
+
+def test_another_base_or_schedule_is_refused(ledger, experiment, tmp_path):
+    import convwright as cw
+
+    with pytest.raises(StudyError, match=r"the base network is .* there and resnet18 here"):
+        Ledger(sqlite_in(tmp_path), "study", replace(experiment, base=cw.network("resnet18")))
+    with pytest.raises(StudyError, match=r"schedule.seeds is 5"):
+        Ledger(sqlite_in(tmp_path), "study", replace(experiment, schedule=replace(experiment.schedule, seeds=5)))
+
+
+def test_studies_of_one_database_do_not_meet(ledger, experiment, tmp_path):
+    ledger.claim(TASK).complete(Outcome(0.5))
+    other = replace(experiment, recipe="senet")
+    assert Ledger(sqlite_in(tmp_path), "another", other).results() == {}
+
+
+def test_a_study_that_somebody_else_made_is_refused(experiment, tmp_path, monkeypatch):
+    monkeypatch.setattr("convwright.scaling.ledger.time.sleep", lambda _: None)
+    optuna.create_study(study_name="study", storage=sqlite_in(tmp_path))
+    with pytest.raises(StudyError, match="was not made by Convwright"):
+        Ledger(sqlite_in(tmp_path), "study", experiment)
+
+
+def test_a_database_that_does_not_answer_is_told_in_a_line_without_the_password(experiment):
+    url = check_url("postgresql://me:secret@127.0.0.1:1/nothing")
+    with pytest.raises(ConvwrightError, match="does not answer") as error:
+        Ledger(url, "study", experiment)
+    assert "secret" not in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "secret" not in shown(url)
+
+
+@pytest.mark.parametrize(("url", "told"), [("nonsense", "no database's URL"), ("oracle://x/y", "no driver for oracle")])
+def test_wrong_urls_are_refused(url, told):
+    with pytest.raises(UsageError, match=told):
+        check_url(url)
+
+
+def test_a_damaged_database_is_told(experiment, tmp_path):
+    (tmp_path / "study.db").write_bytes(os.urandom(4096))
+    with pytest.raises(ConvwrightError, match="does not answer: file is not a database"):
+        Ledger(sqlite_in(tmp_path), "study", experiment)
