@@ -18,7 +18,6 @@ from convwright.arch.layers import Activation
 from convwright.errors import NetworkError
 from convwright.modules.builder import module_of
 
-
 INVERSES: dict[str, Callable[[float], float]] = {
     "sigmoid": lambda start: log(start / (1 - start)),
     "hardsigmoid": lambda start: 6 * start - 3,

@@ -28,6 +28,7 @@ COUNTER = "num_batches_tracked"
 # Where names do not say in which order layers run: what to read in their place.
 _RESPELT = {
     "inception_v3": ((r"branch5x5", "branch2"),),
+    **{f"preact_resnet{depth}": ((r"^norm\b", "top.norm"),) for depth in (50, 101, 152)},
     "densenet264d": ((r"^features\.(conv|norm)[012]\b", r"features.\g<1>0"),),
     "inception_resnet_v2": (
         (r"^repeat\.", "r5."),
@@ -70,11 +71,9 @@ def adopt(network: Network, tensors: Tensors, source: str) -> Tensors:
         if f"{ours}.{part}" in shapes
     ]
     if absent := [theirs for _, theirs in wholes if theirs not in given]:
+        told = f"{', '.join(absent[:3])} {'is' if len(absent) == 1 else 'are'} missing"
         more = f" (and {len(absent) - 3} more)" if len(absent) > 3 else ""
-        raise ConvwrightError(
-            f"{source}: the weights do not fit {network.name}: {', '.join(absent[:3])} {'is' if len(absent) == 1 else 'are'}"
-            f" missing{more}"
-        )
+        raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {told}{more}")
     return {ours: given[theirs].reshape(shapes[ours]) for ours, theirs in wholes}
 
 

@@ -52,7 +52,8 @@ def _torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of protocols that other writers use
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with path.open("rb") as file:  # of a path torch reads the name too
+                return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         told = str(error)
         if "GLOBAL" in told or "Unsupported" in told or "not an allowed" in told:

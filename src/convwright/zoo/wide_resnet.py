@@ -138,7 +138,10 @@ def _register() -> None:
 
     register_pattern("Wide ResNet (CIFAR)", "wrn_<6n+4>_<k>", r"wrn_?(?P<depth>\d+)_(?P<factor>\d+)", wide_named)
     register_pattern(
-        "Pre-activation ResNet (CIFAR)", "cifar_preact_resnet<9n+2>", r"cifar_preact_?resnet_?(?P<depth>\d+)", preact_named
+        "Pre-activation ResNet (CIFAR)",
+        "cifar_preact_resnet<9n+2>",
+        r"cifar_preact_?resnet_?(?P<depth>\d+)",
+        preact_named,
     )
 
 
