@@ -49,8 +49,8 @@ def filters_only(expression: str) -> float:
 
 
 _THOUSAND = Difference(
-    "quoted from another paper; without the parameters of batch normalisation, which are 0.15 M, the printed digits come "
-    "out",
+    "quoted from another paper; without the parameters of batch normalisation, which are 0.15 M, the printed digits "
+    "come out",
     lambda: filters_only("cifar_preact_resnet1001"),
 )
 
