@@ -33,7 +33,7 @@ def test_all_four_placements_where_there_is_a_shortcut(name: str) -> None:
     for placement in ("pre", "post"):
         assert gates(f"{name}|se:16,placement={placement}") == gates(f"{name}|se:16")
     if name in NO_IDENTITY:
-        with pytest.raises(NetworkError, match="no block of .* has a shortcut that the identity placement could gate"):
+        with pytest.raises(NetworkError, match=r"no block of .* has a shortcut that the identity placement could gate"):
             cw.network(f"{name}|se:16,placement=identity")
     elif not name.startswith("densenet"):
         rows = list(cw.cost(cw.network(f"{name}|se:none")).layers)
