@@ -87,8 +87,8 @@ def recalibrate(
     )
     told = ["none" if se is None else number(reduction or 0)]
     if se is not None and se.placement == "identity" and not _gated(replace(network, stages=changed), chosen):
-        told = ", ".join(name for name in chosen if name in able)
-        raise NetworkError(f"{network.name}: no block of {told} has a shortcut that the identity placement could gate")
+        among = ", ".join(name for name in chosen if name in able)
+        raise NetworkError(f"{network.name}: no block of {among} has a shortcut that the identity placement could gate")
     if se is not None:
         told += [f"{field}={value}" for field, value in se.told() if field != "reduction"]
     if stages is not None:
