@@ -47,6 +47,7 @@ def cost(module: nn.Module, resolution: int = 224, *, channels: int = 3) -> Modu
     Multiply-adds are those of convolutions and linear layers, and of any other matrix product that torch's own
     counter knows. Raises NetworkError where the module cannot be run so.
     """
+    _check(module)
     copied = weightless(module).eval()
     layers: list[tuple[str, int, int, tuple[int, ...]]] = []
 
@@ -98,6 +99,7 @@ def recalibrate(
     channels: of an image that the module can read. Raises NetworkError where no such place is found, or a named
     module does not put out maps.
     """
+    _check(module)
     if not 0 < start < 1:
         raise NetworkError(f"a gate starts between 0 and 1, not at {start}")
     if gate not in INVERSES:
@@ -252,6 +254,12 @@ def _ancestors(node: fx.Node) -> dict[fx.Node, int]:
                     following.append(before)
         reached = following
     return distance
+
+
+def _check(module: object) -> None:
+    """Raise NetworkError for what is no module, as the name of a network is none."""
+    if not isinstance(module, nn.Module):
+        raise NetworkError(f"{module!r:.60} is neither a network nor a torch module; for a name, write network(name)")
 
 
 def _named(module: nn.Module, where: str | Sequence[str]) -> list[str]:
