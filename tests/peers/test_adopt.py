@@ -8,11 +8,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 import convwright as cw
+from convwright.errors import ConvwrightError
 from convwright.weights import adopt, carry, read_tensors, transfer
 from convwright.weights.carry import executed
 
 from .peers import COUNTERPARTS, build_peer
-from .test_logits import QUICK
+from .test_logits import QUICK, randomise
 
 
 def numbered(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -26,6 +27,7 @@ def numbered(module: nn.Module) -> dict[str, torch.Tensor]:
 CASES = [
     pytest.param(peer, ours, id=peer, marks=() if peer in QUICK else pytest.mark.slow)
     for peer, ours in COUNTERPARTS.items()
+    if "resnetv2" not in peer
 ]
 
 
@@ -75,3 +77,30 @@ def test_files_of_the_peers(peer: str, suffix: str, tmp_path: Path) -> None:
     carry(theirs, carried, images)
     with torch.no_grad():
         assert torch.equal(module(images), carried(images))
+
+
+@pytest.mark.parametrize(
+    "depth", [50, pytest.param(101, marks=pytest.mark.slow), pytest.param(152, marks=pytest.mark.slow)]
+)
+def test_logits_where_the_peer_s_shortcut_runs_before_its_body(depth: int) -> None:
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    theirs = build_peer(f"timm/resnetv2_{depth}").double()
+    randomise(theirs, images)
+    state = theirs.state_dict()
+    with torch.no_grad():
+        expected = theirs(images)
+    for arranged in (state, dict(sorted(state.items()))):
+        module = cw.build(cw.network(f"preact_resnet{depth}")).double().eval()
+        assert transfer(adopt(module.network, arranged, "it"), module) == []
+        with torch.no_grad():
+            assert (module(images) - expected).abs().max() < 1e-10 * expected.abs().max()
+
+
+@pytest.mark.parametrize("part", ["layer3.0.bn1.weight", "layer2.1.bn2.running_var", "layer1.0.bn1.bias"])
+def test_a_layer_that_lacks_a_part_is_told(part: str) -> None:
+    with torch.device("meta"):
+        state = build_peer("torchvision/resnet18").state_dict()
+    del state[part]
+    with pytest.raises(ConvwrightError, match=rf"it: the weights do not fit resnet18: {part} is missing$"):
+        adopt(cw.network("resnet18"), state, "it")

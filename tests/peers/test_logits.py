@@ -39,6 +39,8 @@ SLOW = {
     **{f"timm/tf_efficientnet_lite{index}": f"efficientnet_lite{index}" for index in (3, 4)},
     **{f"torchvision/efficientnet_v2_{size}": f"efficientnet_v2_{size}" for size in "ml"},
     **{f"timm/tf_efficientnetv2_b{index}": f"efficientnet_v2_b{index}" for index in (1, 2, 3)},
+    "timm/seresnext101_64x4d": "seresnext101_64x4d",
+    "timm/tf_efficientnet_b8": "efficientnet_b8",
     "timm/legacy_senet154": "senet154",
     "timm/densenet264d": "densenet264d",
 }

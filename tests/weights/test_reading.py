@@ -44,6 +44,33 @@ def test_what_is_no_checkpoint_is_said(tmp_path, content, suffix):
         read_tensors(tmp_path)
 
 
+def test_the_content_counts_not_the_name(tmp_path):
+    tensors = {"a.weight": torch.zeros(2)}
+    torch.save(tensors, tmp_path / "torch.safetensors")
+    save_file(tensors, tmp_path / "safe.pth")
+    torch.save(tensors, tmp_path / "old.safetensors", _use_new_zipfile_serialization=False)
+    for name in ("torch.safetensors", "safe.pth", "old.safetensors"):
+        assert list(read_tensors(tmp_path / name)) == ["a.weight"]
+
+
+def test_what_torch_says_of_a_damaged_file_is_told_in_one_sentence(tmp_path):
+    torch.save({"a.weight": torch.zeros(999)}, tmp_path / "cut.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "cut.pth").read_bytes()[:700])
+    (tmp_path / "text.pth").write_text("hello")
+    with pytest.raises(ConvwrightError, match=r"cut\.pth: not a checkpoint, or damaged: .*central directory$"):
+        read_tensors(tmp_path / "cut.pth")
+    with pytest.raises(ConvwrightError, match=r"text\.pth: not a checkpoint, or damaged$"):
+        read_tensors(tmp_path / "text.pth")
+
+
+def test_a_file_for_a_thousand_classes_is_taken_for_imagenet_s(tmp_path):
+    for classes, first in ((1000, "tench"), (7, None)):
+        path = tmp_path / f"{classes}.safetensors"
+        save_file(cw.build(cw.network(f"{SMALL}|classes:{classes}")).state_dict(), path)
+        found = find(str(path), cw.network(SMALL)).classes
+        assert (found[0] if found else None) == first
+
+
 def test_wrappers_around_the_weights_are_looked_through(tmp_path):
     inner = {"module.a.weight": torch.zeros(2), "module.b.weight": torch.ones(3)}
     torch.save(

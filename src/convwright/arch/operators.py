@@ -10,7 +10,7 @@ from math import isfinite
 
 from convwright.arch.blocks import SE, Block
 from convwright.arch.cost import cost
-from convwright.arch.layers import Add
+from convwright.arch.layers import Add, Gate
 from convwright.arch.network import Network, Stage
 from convwright.arch.rounding import round_depth, round_resolution
 from convwright.errors import NetworkError
@@ -86,6 +86,9 @@ def recalibrate(
         for stage in network.stages
     )
     told = ["none" if se is None else number(reduction or 0)]
+    if se is not None and se.placement == "identity" and not _gated(replace(network, stages=changed), chosen):
+        among = ", ".join(name for name in chosen if name in able)
+        raise NetworkError(f"{network.name}: no block of {among} has a shortcut that the identity placement could gate")
     if se is not None:
         told += [f"{field}={value}" for field, value in se.told() if field != "reduction"]
     if stages is not None:
@@ -167,6 +170,12 @@ def chosen_stages(network: Network, stages: Sequence[int | str] | None) -> list[
         else:
             raise NetworkError(f"{network.name} has no stage {stage!r}; it has {', '.join(every)}")
     return [name for name in every if name in chosen]
+
+
+def _gated(network: Network, stages: Sequence[str]) -> bool:
+    """Does any block of these stages hold squeeze-and-excitation?"""
+    blocks = (block for part in cost(network).stages if part.name in stages for _, _, block in part.blocks)
+    return any(isinstance(row.layer, Gate) for block in blocks for row in block.layers)
 
 
 def number(value: float) -> str:

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import NamedTuple
@@ -71,9 +71,11 @@ def _nothing_found(pattern: str) -> str:
     return f"no network is named like {pattern!r}; {hint}"
 
 
-def _listing(entries: Iterable[Entry]) -> str:
+def _listing(entries: Sequence[Entry]) -> str:
     rows: list[Row] = []
-    for family, members in groupby(entries, key=lambda entry: entry.family):
+    first = {entry.family: index for index, entry in reversed(list(enumerate(entries)))}
+    together = sorted(entries, key=lambda entry: first[entry.family])
+    for family, members in groupby(together, key=lambda entry: entry.family):
         rows += ["", family] if rows else [family]
         rows += [_cells(entry) for entry in members]
     return table(("name", "pixels", "params", "MACs", "published"), rows)

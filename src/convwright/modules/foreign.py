@@ -1,10 +1,13 @@
 """Any torch module, not one of ours: what it costs, and squeeze-and-excitation put into it."""
 
 import copy
+import difflib
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import log
+from math import atanh, log
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -14,6 +17,15 @@ from convwright.arch.blocks import SE
 from convwright.arch.layers import Activation
 from convwright.errors import NetworkError
 from convwright.modules.builder import module_of
+
+INVERSES: dict[str, Callable[[float], float]] = {
+    "sigmoid": lambda start: log(start / (1 - start)),
+    "hardsigmoid": lambda start: 6 * start - 3,
+    "tanh": atanh,
+    "relu": float,
+    "relu6": float,
+}
+"""What each gate must see to put out a number between 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,7 @@ def cost(module: nn.Module, resolution: int = 224, *, channels: int = 3) -> Modu
     Multiply-adds are those of convolutions and linear layers, and of any other matrix product that torch's own
     counter knows. Raises NetworkError where the module cannot be run so.
     """
+    _check(module)
     copied = weightless(module).eval()
     layers: list[tuple[str, int, int, tuple[int, ...]]] = []
 
@@ -68,7 +81,7 @@ def cost(module: nn.Module, resolution: int = 224, *, channels: int = 3) -> Modu
 def recalibrate(
     module: nn.Module,
     reduction: float = 16,
-    where: Sequence[str] | None = None,
+    where: str | Sequence[str] | None = None,
     *,
     least: int = 8,
     act: Activation = "relu",
@@ -80,32 +93,40 @@ def recalibrate(
     """Return a copy of a module with squeeze-and-excitation in it; its weights are kept.
 
     where: names of modules (as `named_modules` has them) whose output is to be gated; None finds the last layer of
-    each residual branch and each block that ends in a concatenation of its own branches (SENet, Figures 2 and 3).
-    reduction, least, act, gate: as in `convwright.arch.SE`. start: what every gate is at first, so that the output
-    changes little. resolution, channels: of an image that the module can read. Raises NetworkError where no such
-    place is found, or a named module does not put out maps.
+    each residual branch, each block that ends in a concatenation of its own branches (SENet, Figures 2 and 3), and
+    the last layer of what joins its own input's maps (DenseNet). reduction, least, act, gate: as in
+    `convwright.arch.SE`. start: what every gate is at first, so that the output changes little. resolution,
+    channels: of an image that the module can read. Raises NetworkError where no such place is found, or a named
+    module does not put out maps.
     """
+    _check(module)
     if not 0 < start < 1:
         raise NetworkError(f"a gate starts between 0 and 1, not at {start}")
+    if gate not in INVERSES:
+        raise NetworkError(f"a gate is one of {', '.join(INVERSES)}, not {gate!r}")
     se = SE(reduction, least=least, act=act, gate=gate)
-    names = list(dict.fromkeys(where)) if where is not None else places(module)
-    known = dict(module.named_modules())
-    if missing := [name for name in names if name not in known or not name]:
-        raise NetworkError(f"the module has no part named {missing[0]!r}")
-    widths = _widths(module, names, resolution, channels)
+    if where is None:
+        widths = _widths(module, places(module), resolution, channels, skip=True)
+        if not widths:
+            raise NetworkError(
+                f"none of {type(module).__name__}'s branches puts out maps (N x C x H x W) that could be gated"
+            )
+    else:
+        widths = _widths(module, _named(module, where), resolution, channels)
     changed = copy.deepcopy(module)
-    for name in names:
+    example = next(changed.parameters(), torch.empty(0))
+    for name in sorted(widths, key=lambda name: -name.count(".")):  # parts before what holds them
         parent, _, last = name.rpartition(".")
         inner = changed.get_submodule(name)
         block = module_of(se.layers(widths[name], widths[name]), (widths[name], 1, 1))
-        _open(block, start)
-        block.to(next(changed.parameters()).device)
+        _open(block, INVERSES[gate](start))
+        block.to(example.device, example.dtype)
         setattr(changed.get_submodule(parent), last, Recalibrated(inner, block.train(inner.training)))
     return changed
 
 
 class Recalibrated(nn.Module):
-    """A module whose output is gated."""
+    """A module whose output is gated; what else is asked of it, the module inside answers."""
 
     def __init__(self, inner: nn.Module, se: nn.Module) -> None:
         super().__init__()
@@ -116,6 +137,12 @@ class Recalibrated(nn.Module):
         """N x C x H x W, as the inner module puts them out, times a factor for each channel."""
         return self.se(self.inner(*inputs))
 
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
 
 def places(module: nn.Module) -> list[str]:
     """Name the modules whose output squeeze-and-excitation should gate. NetworkError where there are none."""
@@ -125,10 +152,11 @@ def places(module: nn.Module) -> list[str]:
         raise NetworkError(
             f"{type(module).__name__} cannot be traced ({str(error).splitlines()[0]:.100}); name the modules to gate"
         ) from None
-    found = [*_branches(graph), *_joints(graph)]
+    found = [*_branches(graph), *_joints(graph), *_additions(graph)]
     if not found:
         raise NetworkError(
-            f"{type(module).__name__} has no residual branches and no concatenated ones; name the modules to gate"
+            f"{type(module).__name__} has no residual branches and no concatenated ones (that are not gated already); "
+            "name the modules to gate"
         )
     order = {str(node.target): index for index, node in enumerate(graph.nodes) if node.op == "call_module"}
     return sorted(dict.fromkeys(found), key=lambda name: order.get(name, len(order)))
@@ -144,6 +172,7 @@ class _Tracer(fx.Tracer):
 
 def _branches(graph: fx.Graph) -> Iterator[str]:
     """Yield the last module of the longer operand of each sum that a shortcut takes part in."""
+    calls = _calls(graph)
     for node in graph.nodes:
         if not _is(node, operator.add, operator.iadd, torch.add, "add", "add_"):
             continue
@@ -157,10 +186,35 @@ def _branches(graph: fx.Graph) -> Iterator[str]:
         # The shortcut is the operand that is nearer to where both paths part.
         parting = min(shared, key=lambda ancestor: first[ancestor] + second[ancestor])
         body = operands[0] if first[parting] >= second[parting] else operands[1]
-        while body.op != "call_module" and len(body.all_input_nodes) == 1:
-            body = body.all_input_nodes[0]
-        if body.op == "call_module" and body is not parting:
-            yield str(body.target)
+        if last := _last(body, {parting}, calls):
+            yield last
+
+
+def _additions(graph: fx.Graph) -> Iterator[str]:
+    """Yield the last module of what is computed from all other operands of a concatenation (a dense layer's maps)."""
+    calls = _calls(graph)
+    for node in graph.nodes:
+        operands = set(node.all_input_nodes)
+        if not _is(node, torch.cat, torch.concat) or len(operands) < 2:
+            continue
+        for operand in operands:
+            others = operands - {operand}
+            if others <= _ancestors(operand).keys() and (last := _last(operand, others, calls)):
+                yield last
+
+
+def _last(node: fx.Node, before: set[fx.Node], calls: Counter[str]) -> str | None:
+    """Follow operations on one input back to a module that runs once; None where a branch has none of its own."""
+    while node.op != "call_module" or calls[str(node.target)] > 1:
+        if node in before or len(node.all_input_nodes) != 1:
+            return None
+        node = node.all_input_nodes[0]
+    return None if node in before else str(node.target)
+
+
+def _calls(graph: fx.Graph) -> Counter[str]:
+    """How often each module runs."""
+    return Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
 
 
 def _joints(graph: fx.Graph) -> Iterator[str]:
@@ -202,22 +256,47 @@ def _ancestors(node: fx.Node) -> dict[fx.Node, int]:
     return distance
 
 
-def _widths(module: nn.Module, names: list[str], resolution: int, channels: int) -> dict[str, int]:
-    """Return how many maps each of these modules puts out."""
+def _check(module: object) -> None:
+    """Raise NetworkError for what is no module, as the name of a network is none."""
+    if not isinstance(module, nn.Module):
+        raise NetworkError(f"{module!r:.60} is neither a network nor a torch module; for a name, write network(name)")
+
+
+def _named(module: nn.Module, where: str | Sequence[str]) -> list[str]:
+    """Return the names that the user gives, once each. NetworkError if one is no part of the module."""
+    names = list(dict.fromkeys([where] if isinstance(where, str) else where))
+    if not names:
+        raise NetworkError("name one module or more to gate")
+    known = [name for name, _ in module.named_modules() if name]
+    if missing := [name for name in names if name not in known]:
+        near = difflib.get_close_matches(missing[0], known, n=3)
+        hint = f"; the nearest are {', '.join(near)}" if near else ""
+        raise NetworkError(f"the module has no part named {missing[0]!r}{hint}")
+    return names
+
+
+def _widths(
+    module: nn.Module, names: list[str], resolution: int, channels: int, *, skip: bool = False
+) -> dict[str, int]:
+    """Return how many maps each of these modules puts out; skip: leave out those that put out none."""
     copied = weightless(module).eval()
     widths: dict[str, int] = {}
+    unfit: dict[str, str] = {}
 
     def note(name: str, output: object) -> None:
-        if not isinstance(output, torch.Tensor) or output.ndim != 4:
-            raise NetworkError(f"{name} does not put out maps (N x C x H x W) that could be gated")
-        widths[name] = output.shape[1]
+        # A square image has square maps: what is not, lists channels last, or tokens in windows.
+        if not isinstance(output, torch.Tensor) or output.ndim != 4 or output.shape[2] != output.shape[3]:
+            unfit[name] = "does not put out maps (N x C x H x W) that could be gated"
+        elif widths.setdefault(name, output.shape[1]) != output.shape[1]:
+            unfit[name] = "runs more than once, with different numbers of maps"
 
     for name in names:
         copied.get_submodule(name).register_forward_hook(lambda _, __, output, name=name: note(name, output))
     _run(copied, resolution, channels)
-    if missing := [name for name in names if name not in widths]:
-        raise NetworkError(f"{missing[0]} takes no part in the forward pass")
-    return widths
+    unfit |= {name: "takes no part in the forward pass" for name in names if name not in widths | unfit}
+    if unfit and not skip:
+        raise NetworkError("{} {}".format(*next(iter(unfit.items()))))
+    return {name: width for name, width in widths.items() if name not in unfit}
 
 
 def weightless(module: nn.Module) -> nn.Module:
@@ -238,8 +317,6 @@ def _run(module: nn.Module, resolution: int, channels: int, counter: FlopCounter
             else:
                 with counter:
                     module(image)
-    except NetworkError:
-        raise
     except Exception as error:  # of whatever the module does
         raise NetworkError(
             f"{type(module).__name__} cannot read an image of {channels} x {resolution} x {resolution}: "
@@ -247,9 +324,9 @@ def _run(module: nn.Module, resolution: int, channels: int, counter: FlopCounter
         ) from None
 
 
-def _open(gate: nn.Module, start: float) -> None:
-    """Set the last layer of a gate so that it begins near `start` whatever it sees."""
+def _open(gate: nn.Module, bias: float) -> None:
+    """Set the last layer of a gate to put out `bias` at first, whatever it sees."""
     last = [part for part in gate.modules() if isinstance(part, nn.Conv2d)][-1]
     nn.init.zeros_(last.weight)
     if last.bias is not None:
-        nn.init.constant_(last.bias, log(start / (1 - start)))
+        nn.init.constant_(last.bias, bias)

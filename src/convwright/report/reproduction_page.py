@@ -20,7 +20,7 @@ from convwright.reproduction.efficientnet import COMPARATORS, FAMILY, Row
 MARKS = {Verdict.EQUAL: "=", Verdict.EXPLAINED: "≈", Verdict.OPEN: "?", Verdict.ELSEWHERE: "–", Verdict.WRONG: "✗"}
 NAMED = {"ResNet-50", "DenseNet-264", "Inception-v4", "ResNeXt-101", "SENet", "AmoebaNet-C", "GPipe"}
 """Comparators whose names stand at their points; the others answer to pointing."""
-NAME_ROOM = 0.4
+NAME_ROOM = 0.75
 """Powers of ten to the right of the last point, for its name."""
 
 

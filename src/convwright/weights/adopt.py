@@ -28,6 +28,7 @@ COUNTER = "num_batches_tracked"
 # Where names do not say in which order layers run: what to read in their place.
 _RESPELT = {
     "inception_v3": ((r"branch5x5", "branch2"),),
+    **{f"preact_resnet{depth}": ((r"^norm\b", "top.norm"),) for depth in (50, 101, 152)},
     "densenet264d": ((r"^features\.(conv|norm)[012]\b", r"features.\g<1>0"),),
     "inception_resnet_v2": (
         (r"^repeat\.", "r5."),
@@ -63,12 +64,17 @@ def adopt(network: Network, tensors: Tensors, source: str) -> Tensors:
     if told := _differences(lacking, free):
         raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {told}")
     shapes = {name: tensor.shape for name, tensor in wanted.state_dict().items()}
-    return {
-        f"{ours}.{part}": given[f"{theirs}.{part}"].reshape(shapes[f"{ours}.{part}"])
+    wholes = [
+        (f"{ours}.{part}", f"{theirs}.{part}")
         for ours, theirs in pairs
         for part in ("weight", "bias", "running_mean", "running_var")
-        if f"{theirs}.{part}" in given
-    }
+        if f"{ours}.{part}" in shapes
+    ]
+    if absent := [theirs for _, theirs in wholes if theirs not in given]:
+        told = f"{', '.join(absent[:3])} {'is' if len(absent) == 1 else 'are'} missing"
+        more = f" (and {len(absent) - 3} more)" if len(absent) > 3 else ""
+        raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {told}{more}")
+    return {ours: given[theirs].reshape(shapes[ours]) for ours, theirs in wholes}
 
 
 def transfer(tensors: Tensors, module: nn.Module) -> list[str]:
@@ -120,7 +126,18 @@ def _layers(tensors: Tensors, network: str) -> dict[str, Kind]:
     names = list(shapes)
     if list(tensors) == sorted(tensors):  # as safetensors has them, whatever the order was before
         names.sort(key=lambda name: _rank(name, network))
+    names = _shortcuts_last(names)
     return {name: _kind(shapes[name]) for name in names}
+
+
+def _shortcuts_last(names: list[str]) -> list[str]:
+    """Put each shortcut's layers after those of its block's body, as our networks run them."""
+    places = dict(zip(names, range(len(names)), strict=True))
+    for name in names:
+        block, is_shortcut, _ = name.partition(".downsample.")
+        if is_shortcut:
+            places[name] = max(place for other, place in places.items() if other.startswith(f"{block}."))
+    return sorted(names, key=lambda name: (places[name], ".downsample." in name))
 
 
 def _rank(name: str, network: str) -> list[tuple[float, list[str | int]]]:

@@ -26,6 +26,7 @@ TIMM = {
     **{f"efficientnet_lite{index}": f"tf_efficientnet_lite{index}" for index in range(5)},
     **{f"seresnet{depth}_v1": f"legacy_seresnet{depth}" for depth in (50, 101, 152)},
     **{f"efficientnet_v2_b{index}": f"tf_efficientnetv2_b{index}" for index in range(4)},
+    **{f"preact_resnet{depth}": f"resnetv2_{depth}" for depth in (50, 101, 152)},
     "efficientnet_b8": "tf_efficientnet_b8",
     "efficientnet_l2": "tf_efficientnet_l2",
     "mobilenet_v1": "mobilenetv1_100",
@@ -70,7 +71,10 @@ def find(spec: str, network: Network) -> Published:
     if not path.exists():
         raise UsageError(f"no weights {spec!r}: give a file, a run directory, {PRETRAINED}, torchvision or timm")
     mean, std = LITE if "lite" in name else HALF if name in ("googlenet", "inception_v3") else IMAGENET
-    return Published(read_tensors(path), str(path), mean, std, _framing(name, network.resolution))
+    tensors = read_tensors(path)
+    outs = [tensor.shape[0] for tensor in tensors.values() if tensor.ndim == 2]
+    classes = imagenet_classes() if outs[-1:] == [1000] else None  # what is published tells ImageNet apart
+    return Published(tensors, str(path), mean, std, _framing(name, network.resolution), classes=classes)
 
 
 def _first(name: str) -> Published:

@@ -35,9 +35,10 @@ def read_tensors(path: Path) -> Tensors:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Does the file begin as safetensors do: eight bytes of length and a JSON object?"""
+    """Does the file begin as safetensors do, with eight bytes of length and a JSON object? Names may deceive."""
     with path.open("rb") as file:
-        return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
+        begins = file.read(9)
+    return begins[8:] == b"{" or (path.suffix == ".safetensors" and not begins.startswith((b"PK", b"\x80")))
 
 
 def _safetensors(path: Path) -> Tensors:
@@ -51,7 +52,8 @@ def _torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of protocols that other writers use
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with path.open("rb") as file:  # of a path torch reads the name too
+                return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         told = str(error)
         if "GLOBAL" in told or "Unsupported" in told or "not an allowed" in told:
@@ -61,11 +63,13 @@ def _torch(path: Path) -> Any:
             ) from None
         raise ConvwrightError(f"{path}: not a checkpoint of torch's, or damaged") from None
     except (OSError, RuntimeError, EOFError, BadZipFile, ValueError, KeyError) as error:
-        raise ConvwrightError(f"{path}: not a checkpoint, or damaged: {_line(error)}") from None
+        raise ConvwrightError(f"{path}: not a checkpoint, or damaged{_reason(error)}") from None
 
 
-def _line(error: Exception) -> str:
-    return f"{str(error) or type(error).__name__}".splitlines()[0][:120]
+def _reason(error: Exception) -> str:
+    """The first sentence of what torch says, where it says anything: a KeyError tells only a number."""
+    first = str(error).partition("\n")[0].partition(". ")[0]
+    return f": {first:.120}" if first and not isinstance(error, KeyError) else ""
 
 
 def _global(told: str) -> str:

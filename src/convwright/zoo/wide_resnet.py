@@ -1,4 +1,4 @@
-"""Pre-activation ResNet (He et al. 2016b) and Wide ResNet (Zagoruyko and Komodakis 2016) for CIFAR.
+"""Pre-activation ResNet (He et al. 2016b), for CIFAR and ImageNet, and Wide ResNet (Zagoruyko and Komodakis 2016).
 
 Both normalise and activate before each convolution. Where a block changes the number of maps, its shortcut too reads
 the activated maps.
@@ -14,6 +14,7 @@ from convwright.arch.network import Network, Paper, Result, Stage
 from convwright.arch.registry import register, register_pattern
 from convwright.errors import NetworkError
 from convwright.zoo.common import Classifier, Stem
+from convwright.zoo.resnet import DEPTHS
 
 PREACT_PAPER = Paper("Identity Mappings in Deep Residual Networks", "He et al.", 2016, "1603.05027")
 PAPER = Paper("Wide Residual Networks", "Zagoruyko and Komodakis", 2016, "1605.07146")
@@ -66,6 +67,8 @@ def _preactivated(rest: Layer, channels: int, out: int, stride: int, se: SE | No
     return Seq(first, residual(rest, Conv(out, stride=stride), se, channels, out))
 
 
+# Blocks a stage of the networks for ImageNet: ResNet's own, and the deepest of the paper (He et al. 2016b, section 5).
+PREACT_DEPTHS = {**{depth: DEPTHS[depth] for depth in (50, 101, 152)}, 200: (3, 24, 36, 3)}
 # DenseNet's Table 2 prints these: error on C10+ and C100+.
 WRN_ERRORS: dict[tuple[int, int], tuple[float, ...]] = {(16, 8): (4.81, 22.07), (28, 10): (4.17, 20.50), (40, 4): ()}
 PREACT_ERRORS: dict[int, tuple[float, ...]] = {164: (5.46, 24.33), 1001: (4.62, 22.71)}
@@ -93,6 +96,16 @@ def preact(depth: int) -> Network:
     return _cifar(name, blocks, repeats, PREACT_PAPER, PREACT_ERRORS.get(depth, ()))
 
 
+def preact_imagenet(depth: int) -> Network:
+    """A four-stage network for 224-pixel images; its first block normalises what the stem's pool puts out."""
+    stages = tuple(
+        Stage(f"stage{i + 1}", PreActBottleneck(64 * 2**i, 1 if i == 0 else 2), repeats)
+        for i, repeats in enumerate(PREACT_DEPTHS[depth])
+    )
+    stem = Stem(64, kernel=7, stride=2, pool="max", act=None)
+    return Network(f"preact_resnet{depth}", stem, stages, Classifier(norm=True), papers=(PREACT_PAPER,))
+
+
 def _cifar(
     name: str, blocks: list[PreActBlock] | list[PreActBottleneck], repeats: int, paper: Paper, errors: tuple[float, ...]
 ) -> Network:
@@ -110,8 +123,10 @@ def _cifar(
 
 
 def _register() -> None:
+    for depth in PREACT_DEPTHS:
+        register("Pre-activation ResNet", f"preact_resnet{depth}", lambda d=depth: preact_imagenet(d))  # type: ignore[misc]
     for depth in PREACT_ERRORS:
-        register("ResNet (CIFAR)", f"cifar_preact_resnet{depth}", lambda d=depth: preact(d))  # type: ignore[misc]
+        register("Pre-activation ResNet (CIFAR)", f"cifar_preact_resnet{depth}", lambda d=depth: preact(d))  # type: ignore[misc]
     for depth, factor in WRN_ERRORS:
         register("Wide ResNet (CIFAR)", f"wrn_{depth}_{factor}", lambda d=depth, k=factor: wide(d, k))  # type: ignore[misc]
 
@@ -123,7 +138,10 @@ def _register() -> None:
 
     register_pattern("Wide ResNet (CIFAR)", "wrn_<6n+4>_<k>", r"wrn_?(?P<depth>\d+)_(?P<factor>\d+)", wide_named)
     register_pattern(
-        "ResNet (CIFAR)", "cifar_preact_resnet<9n+2>", r"cifar_preact_?resnet_?(?P<depth>\d+)", preact_named
+        "Pre-activation ResNet (CIFAR)",
+        "cifar_preact_resnet<9n+2>",
+        r"cifar_preact_?resnet_?(?P<depth>\d+)",
+        preact_named,
     )
 
 
