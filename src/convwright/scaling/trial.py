@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from convwright.data import Dataset, open_dataset
-from convwright.errors import RunError
+from convwright.errors import RunError, UsageError
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.training.assessment import assess
@@ -101,7 +101,7 @@ class Trials:
         if (path / "config.yaml").exists():
             try:
                 return resume(Run.open(path), data, self.reporter, runtime)
-            except RunError:  # of another study, or damaged
+            except (RunError, UsageError):  # of another study, or damaged
                 shutil.rmtree(path)
         experiment = self.experiment
         config, network = plan(
