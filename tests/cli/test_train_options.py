@@ -137,3 +137,17 @@ def test_predictions_name_the_files(tmp_path, convwright):
         rows = list(csv.DictReader(file))
     assert all((tmp_path / "data" / row["image"]).is_file() for row in rows)
     assert {row["image"].split("/")[0] == row["label"] for row in rows} == {True}
+
+
+def test_classes_that_a_split_lacks_are_told(tmp_path, convwright):
+    from PIL import Image
+
+    for split, names in (("train", "abc"), ("val", "ac"), ("test", "a")):
+        for number in range(6):
+            folder = tmp_path / "data" / split / names[number % len(names)]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), 40 * number).save(folder / f"{number}.png")
+    options = ("--network", "cifar_resnet8", "--epochs", 1, "--out", tmp_path / "run")
+    answer = convwright("train", "--data", tmp_path / "data", *options)
+    assert answer.status == 0, answer.err
+    assert "there are no validation images of b\nthere are no test images of b, c\n" in answer.err
