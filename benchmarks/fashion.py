@@ -1,60 +1,131 @@
 """Fashion-MNIST from scratch in little time: `fast`, chosen on validation images, measured once on test images.
 
-    python benchmarks/fashion.py --out runs/fashion            20 minutes of two cores, three seeds
-    python benchmarks/fashion.py --out runs/fashion --families   accuracy against minutes, a network of each family
+    python benchmarks/fashion.py                20 minutes of two idle cores, three seeds
+    python benchmarks/fashion.py --minutes 60   what the same recipe gives in an hour, one seed
+    python benchmarks/fashion.py --families     accuracy against minutes, a network of each family
+    python benchmarks/fashion.py --all          all of these
+    python benchmarks/fashion.py --speed        only measure the seconds of an epoch of each network
+    python benchmarks/fashion.py --table        only show what has come out so far
 
-Epochs, not minutes, are fixed, so that the result does not depend on how busy the machine is: EPOCHS is what 20
-minutes allow on two idle cores (`--speed` measures it). Runs can be interrupted; the same command goes on. Every run
-is measured on the test images when it has ended, and noted in results.json.
+Minutes become epochs by SECONDS below, which `--speed` measured on two idle cores, so that what comes out does not
+depend on how busy the machine is. Every run can be interrupted: the same command goes on. A run is measured on the
+test images when it has ended, and noted in results.json of the folder; what is noted there is not run again.
 """
 
 import argparse
 import json
+import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
+from typing import Any
 
 import torch
 from machine import describe
 
 import convwright as cw
 from convwright.arch import at, fit_resolution
+from convwright.cli.progress import TrainingBar
 from convwright.data import Dataset, open_dataset
+from convwright.errors import ConvwrightError
+from convwright.files import write_text
 from convwright.training.assessment import assess
+from convwright.training.config import difference
+from convwright.training.interrupt import Interrupted
 from convwright.training.loop import make_learner, resume, train, training_batches
 from convwright.training.plan import plan
 from convwright.training.predictor import load
 from convwright.training.run import Run
 from convwright.training.views import AS_IT_IS, views_of
 
-NETWORK, EPOCHS, CROP = "cifar_resnet14", 25.0, 2
+NETWORK, RECIPE, CROP = "cifar_resnet14", "fast", 2
 FAMILIES = {
-    "DenseNet-BC": ("densenet_bc_l22_k12", (1, 2.5, 6)),
-    "SE-ResNet": ("cifar_seresnet14", (3, 8, 20)),
-    "EfficientNet": ("efficientnet_b0|scale:d=0.3,w=0.25", (3, 8, 20)),
+    "DenseNet-BC": "densenet_bc_l22_k12",
+    "SE-ResNet": "cifar_seresnet14",
+    "EfficientNet": "efficientnet_b0|scale:d=0.3,w=0.25",
 }
+SECONDS = {NETWORK: 60.0, FAMILIES["DenseNet-BC"]: 150.0, FAMILIES["SE-ResNet"]: 72.0, FAMILIES["EfficientNet"]: 120.0}
+"""Of an epoch with two threads on two idle cores, as `--speed` measures it."""
+MINUTES, HOUR, FAMILY_MINUTES = 20.0, 60.0, (3.0, 8.0, 20.0)
 SPEED_STEPS = 30
 
+Row = dict[str, Any]
 
-def trained(name: str, epochs: float, seed: int, path: Path, data: Dataset) -> dict[str, object]:
-    """Train, or go on, or take what is there; return what came out on the test images."""
-    config, network = plan(data, cw.network(name), name="fast", recipe={"crop": CROP}, epochs=epochs, seed=seed)
-    if (path / "config.yaml").exists():
-        resume(Run.open(path), data)
-    else:
-        train(config, network, data, path)
-    run = Run.open(path)
-    result = {}
-    for kind, views in (("accuracy", AS_IT_IS), ("with --tta", views_of(run.config.recipe))):
-        result[kind] = assess(load(path), data, [data.test], views=views).accuracy if data.test else float("nan")
-    summary = run.summary
-    told = {name: summary[name] for name in ("params", "macs", "epochs", "val_accuracy", "train_seconds", "threads")}
-    return {"network": network.name, "seed": seed, **told, **result}
+
+@dataclass(frozen=True)
+class Job:
+    """A network to be trained for so many epochs."""
+
+    network: str
+    epochs: float
+    seed: int
+
+    @classmethod
+    def within(cls, minutes: float, network: str, seed: int) -> "Job":
+        """Return the job that takes so many minutes."""
+        return cls(network, int(600 * minutes / SECONDS[network]) / 10, seed)
+
+    @property
+    def folder(self) -> str:
+        """Its run directory's name."""
+        name = self.network.partition("|")[0]
+        return f"{name}-{self.epochs:g}-seed{self.seed}"
+
+    def run(self, out: Path, data: Dataset) -> Row:
+        """Train, or go on, and measure once on the test images. ConvwrightError if another recipe was begun."""
+        path = out / self.folder
+        config, network = plan(
+            data, cw.network(self.network), name=RECIPE, recipe={"crop": CROP}, epochs=self.epochs, seed=self.seed
+        )
+        with TrainingBar(self.folder) as bar:
+            if (path / "config.yaml").exists():
+                run = Run.open(path)
+                if told := difference(run.config.model_dump(), config.model_dump()):
+                    raise ConvwrightError(f"{path}: {told}; remove it, or give another --out")
+                resume(run, data, bar)
+            else:
+                train(config, network, data, path, bar)
+        summary = Run.open(path).summary
+        assert data.test is not None
+        kinds = {"test": AS_IT_IS, "test_tta": views_of(config.recipe)}
+        tested = {kind: assess(load(path), data, [data.test], views=views).accuracy for kind, views in kinds.items()}
+        names = ("params", "macs", "epochs", "val_accuracy", "train_seconds", "threads")
+        return {"run": self.folder, "network": self.network, "seed": self.seed} | {
+            **{name: summary[name] for name in names},
+            **tested,
+        }
+
+
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    """Yield what is asked for, the most important first."""
+
+    def job(minutes: float, network: str, seed: int) -> Job:
+        return Job(network, options.epochs, seed) if options.epochs else Job.within(minutes, network, seed)
+
+    if options.all or not options.families:
+        minutes = options.minutes or MINUTES
+        for seed in options.seeds or ((0, 1, 2) if minutes <= MINUTES else (0,)):
+            yield job(minutes, NETWORK, seed)
+    if options.all or options.families:
+        for minutes in FAMILY_MINUTES:
+            for network in FAMILIES.values():
+                yield job(minutes, network, 0)
+    if options.all:
+        yield job(HOUR, NETWORK, 0)
+
+
+def noted(out: Path) -> dict[str, Row]:
+    """Return what has come out so far, by run."""
+    path = out / "results.json"
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return {row["run"]: row for row in rows}
 
 
 def speed(name: str, data: Dataset) -> float:
     """Return the seconds of an epoch: the mean over steps spread over a run, since its images grow."""
-    config, network = plan(data, cw.network(name), name="fast", recipe={"crop": CROP})
+    config, network = plan(data, cw.network(name), name=RECIPE, recipe={"crop": CROP})
     learner, batches = make_learner(config, network, data), training_batches(config, data)
     times = []
     for step in range(-3, SPEED_STEPS):
@@ -64,42 +135,67 @@ def speed(name: str, data: Dataset) -> float:
     return mean(times[3:]) * batches.steps_per_epoch
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/fashion-benchmark"), help="folder for the runs")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=float, default=EPOCHS)
-    parser.add_argument("--families", action="store_true", help="accuracy against minutes")
-    parser.add_argument("--speed", action="store_true", help="only measure the seconds of an epoch")
-    options = parser.parse_args()
-    print(f"{describe()}; torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
-    data = open_dataset("fashion-mnist")
-    if options.speed:
-        for name in (NETWORK, *(name for name, _ in FAMILIES.values())):
-            network = at(fit_resolution(cw.network(name), 28), channels=1, classes=10)
-            cost = cw.cost(network)
-            took = speed(name, data)
-            print(
-                f"{name:40} {cost.params:9,} parameters {cost.macs / 1e6:6.1f} M MACs {took:7.1f} s an epoch",
-                flush=True,
-            )
-        return
-    wanted = [(NETWORK, options.epochs, seed, f"seed{seed}") for seed in options.seeds]
-    if options.families:
-        wanted = [
-            (name, epochs, 0, f"{family}-{epochs:g}") for family, (name, many) in FAMILIES.items() for epochs in many
-        ]
-    rows = []
-    for name, epochs, seed, folder in wanted:
-        rows.append(trained(name, epochs, seed, options.out / folder, data))
-        print(json.dumps(rows[-1]), flush=True)
-        (options.out / "results.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    if not options.families:
-        accuracies = [float(row["accuracy"]) for row in rows]  # type: ignore[arg-type]
+def show_speed(data: Dataset) -> None:
+    """Print the seconds of an epoch of each network, beside those that are reckoned with."""
+    for name, reckoned in SECONDS.items():
+        cost = cw.cost(at(fit_resolution(cw.network(name), 28), channels=1, classes=10))
+        took = speed(name, data)
         print(
-            f"test accuracy: median {median(accuracies):.2%}, least {min(accuracies):.2%}, most {max(accuracies):.2%}"
+            f"{name:36} {cost.params:9,} parameters {cost.macs / 1e6:6.1f} M MACs {took:7.1f} s an epoch "
+            f"({reckoned:g} reckoned with)",
+            flush=True,
         )
 
 
+def show_table(out: Path) -> None:
+    """Print what has come out, as a table in Markdown; minutes are those of two idle cores."""
+    print("| network | parameters | minutes | epochs | seed | validation | test | with `--tta` |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    groups: dict[tuple[str, float], list[Row]] = {}
+    for row in noted(out).values():
+        groups.setdefault((row["network"], row["epochs"]), []).append(row)
+    for (network, epochs), rows in sorted(groups.items(), key=lambda item: (item[0][0] != NETWORK, item[0])):
+        names = ("val_accuracy", "test", "test_tta")
+        lines = [(str(row["seed"]), *(row[name] for name in names)) for row in sorted(rows, key=lambda r: r["seed"])]
+        if len(rows) > 1:
+            lines.append(("mean", *(mean(row[name] for row in rows) for name in names)))
+        minutes = epochs * SECONDS[network] / 60
+        for seed, *accuracies in lines:
+            shares = " | ".join(f"{value:.2%}".replace("%", " %") for value in accuracies)
+            cell = network.replace("|", "\\|")
+            print(f"| `{cell}` | {rows[0]['params']:,} | {minutes:.1f} | {epochs:g} | {seed} | {shares} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/fashion-benchmark"), help="folder for the runs")
+    parser.add_argument("--minutes", type=float, help=f"of two idle cores, {MINUTES:g} by default")
+    parser.add_argument("--epochs", type=float, help="instead of what fits into the minutes, for all runs")
+    parser.add_argument("--seeds", type=int, nargs="+", help="0 1 2 by default; 0 beyond 20 minutes")
+    parser.add_argument("--families", action="store_true", help="accuracy against minutes")
+    parser.add_argument("--all", action="store_true", help="three seeds, the families, and an hour")
+    parser.add_argument("--speed", action="store_true", help="only measure the seconds of an epoch")
+    parser.add_argument("--table", action="store_true", help="only show what has come out so far")
+    options = parser.parse_args()
+    if options.table:
+        show_table(options.out)
+        return
+    print(f"{describe()}; torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
+    data = open_dataset("fashion-mnist")
+    if options.speed:
+        show_speed(data)
+        return
+    for job in jobs(options):
+        rows = noted(options.out)
+        if job.folder not in rows:
+            rows[job.folder] = job.run(options.out, data)
+            write_text(options.out / "results.json", json.dumps(list(rows.values()), indent=1) + "\n")
+        print(json.dumps(rows[job.folder]), flush=True)
+    show_table(options.out)
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (Interrupted, ConvwrightError) as error:
+        sys.exit(f"{error}" if isinstance(error, ConvwrightError) else "interrupted; the same command goes on")

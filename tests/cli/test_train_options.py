@@ -37,15 +37,19 @@ def test_every_option_of_the_recipe_reaches_the_configuration(tmp_path, convwrig
         **{"optimizer": "adamw", "lr": 0.003, "momentum": 0.8, "weight-decay": 0.01, "schedule": "cosine"},
         **{"warm-up": 0.3, "label-smoothing": 0.05, "class-weights": "balanced", "accumulate": 2, "clip-norm": 3.0},
         **{"ema": 0.5, "progressive": 0.5, "dropout": 0.1, "stochastic-depth": 0.1, "patience": 3, "crop": 1},
+        **{"norm-momentum": 0.2},
         **{"randaugment": 4, "erasing": 0.1, "mixup": 0.2, "cutmix": 0.3},
     }
     given = [part for name, value in options.items() for part in (f"--{name}", value)]
-    answer = convwright("train", *QUICK, *given, "--flip", "--out", tmp_path / "run")
+    given += ["--flip", "--no-nesterov", "--milestone", 0.2, "--milestone", 0.4]
+    answer = convwright("train", *QUICK, *given, "--out", tmp_path / "run")
     assert answer.status == 0, answer.err
     recipe = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["recipe"]
     for name, value in options.items():
         assert recipe[{"lr": "learning_rate"}.get(name, name.replace("-", "_"))] == value
-    assert recipe["flip"] is True
+    assert (recipe["flip"], recipe["nesterov"], recipe["milestones"]) == (True, False, [0.2, 0.4])
+    told = {"optimizer", "freeze", "backbone_rate", "learning_rate", "flip", "nesterov", "milestones"}
+    assert set(recipe) == told | {name.replace("-", "_") for name in options if name != "lr"}, "fields without options"
     again = convwright("train", "--config", tmp_path / "run" / "config.yaml", "--no-flip", "--out", tmp_path / "again")
     assert again.status == 0
     assert yaml.safe_load((tmp_path / "again" / "config.yaml").read_text())["recipe"] == recipe | {"flip": False}
@@ -133,3 +137,17 @@ def test_predictions_name_the_files(tmp_path, convwright):
         rows = list(csv.DictReader(file))
     assert all((tmp_path / "data" / row["image"]).is_file() for row in rows)
     assert {row["image"].split("/")[0] == row["label"] for row in rows} == {True}
+
+
+def test_classes_that_a_split_lacks_are_told(tmp_path, convwright):
+    from PIL import Image
+
+    for split, names in (("train", "abc"), ("val", "ac"), ("test", "a")):
+        for number in range(6):
+            folder = tmp_path / "data" / split / names[number % len(names)]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), 40 * number).save(folder / f"{number}.png")
+    options = ("--network", "cifar_resnet8", "--epochs", 1, "--out", tmp_path / "run")
+    answer = convwright("train", "--data", tmp_path / "data", *options)
+    assert answer.status == 0, answer.err
+    assert "there are no validation images of b\nthere are no test images of b, c\n" in answer.err

@@ -149,6 +149,25 @@ def test_a_cache_of_which_most_is_out_of_date_starts_anew(cats_and_dogs: Path, p
     assert (units()["12x1"] / "pixels").stat().st_size <= 2 * 20 * 144
 
 
+@pytest.mark.parametrize("journal_lost", [False, True])
+def test_who_has_the_images_mapped_keeps_them(
+    journal_lost: bool, cats_and_dogs: Path, paint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A run of the whole night reads its images from the map, whatever becomes of the folder meanwhile."""
+    data = opened(cats_and_dogs, resolution=128)
+    before = data.train.images
+    for i in range(10):
+        for name in (f"cats/{i}.png", f"dogs/{i}.png"):
+            if i < 2 or journal_lost:
+                paint(name, 90 + i)
+            else:
+                (cats_and_dogs / name).unlink()
+    if journal_lost:
+        (units()["128x1"] / "journal").unlink()
+    assert opened(cats_and_dogs, resolution=128).train.images.min() >= 90
+    assert torch.equal(data.train.images, before)
+
+
 SCRIPT = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it

@@ -64,6 +64,13 @@ def test_two_processes_learn_what_one_does(alone, tmp_path):
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == run.weights.read_bytes()
 
 
+def test_a_batch_in_more_pieces_than_a_process_has_images(tmp_path):
+    """Of 33 images one process has 17 and the other 16: both must cut them into as many pieces."""
+    recipe = ["--accumulate", "17", "--lr", "0.001", "--epochs", "0.05"]
+    done = train(tmp_path / "run", *RUN, *recipe, "--devices", "2", timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_torchrun_starts_them_too(alone, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     prefix = [*torchrun, "-m", "convwright", "train"]

@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 
 import convwright as cw
 from convwright.data import Batches, open_dataset
-from convwright.errors import RunError, UsageError
+from convwright.errors import ConvwrightWarning, RunError, UsageError
 from convwright.training import run as run_files
+from convwright.training.evaluation import batch_for
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import Reporter, Trainer, resume, train, validation_period
 from convwright.training.pace import epochs_within
@@ -128,6 +129,65 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(digits, tmp_pa
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
+def test_what_is_damaged_makes_room_and_is_told(digits, tmp_path):
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.5)
+    with pytest.raises(Interrupted):
+        train(config, network, digits, tmp_path / "run", StopAfter(15))
+    run = Run.open(tmp_path / "run")
+    before, newest = sorted((tmp_path / "run" / "checkpoints").glob("*.pt"))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with pytest.warns(ConvwrightWarning, match=rf"{newest.name} is damaged \(.+\); trying {before.name}$"):
+        state = run.load_checkpoint()
+    run.save_checkpoint(state["progress"]["step"] + 1, state)  # one that can be read is worth more
+    assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())] == [
+        before.name,
+        f"step-{state['progress']['step'] + 1:09d}.pt",
+    ]
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    with pytest.warns(ConvwrightWarning, match=r"\(the checksum of .+ is wrong\)") as told:
+        assert run.load_checkpoint() is None
+    assert [str(warning.message).rpartition("; ")[2] for warning in told] == [
+        f"trying {before.name}",
+        "no other is left, so the run begins anew",
+    ]
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(digits, tmp_path):
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.2)
+    with pytest.raises(Interrupted):
+        train(config, network, digits, tmp_path / "run", StopAfter(3))
+    run = Run.open(tmp_path / "run")
+    partial = tmp_path / "run" / "checkpoints" / ".step-000000004.pt.partial"
+    partial.write_bytes(b"the other's")
+    with run.held():
+        done = subprocess.run(
+            [sys.executable, "-m", "convwright", "train", "--resume", tmp_path / "run"], capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (
+            2,
+            f"convwright: {tmp_path / 'run'}: another process is training this run\n",
+        )
+        assert partial.exists()
+    assert resume(run, digits)["steps"] == 8
+
+
+def test_evaluation_takes_no_more_memory_than_training():
+    assert batch_for(cw.network("cifar_resnet8")) == 256
+    large = cw.network("efficientnet_b7")
+    assert 1 <= batch_for(large) < 16
+    assert batch_for(large) * cw.cost(large).peak_bytes() <= 2**29
+    assert batch_for(cw.network("vgg16|resolution:2048")) == 1
+
+
+def test_a_batch_holds_no_more_images_than_there_are(digits):
+    config, _ = plan(digits, cw.network("cifar_resnet8"), batch_size=5000)
+    assert config.batch_size == len(digits.train)
+    assert config.recipe.learning_rate == pytest.approx(0.1 * len(digits.train) / 128)
+
+
 def test_the_seed_decides(digits, tmp_path):
     outcomes = []
     for run, seed in enumerate((0, 0, 1)):
@@ -185,6 +245,11 @@ def test_minutes_become_epochs_that_grow_with_them(digits):
     short, long = (epochs_within(minutes, config, network, digits) for minutes in (0.05, 0.5))
     assert 0 < short < long <= 200
     assert epochs_within(0.5, config, network, digits, most=0.25) == 0.25
+
+
+def test_measuring_the_speed_cannot_diverge(digits):
+    config, network = plan(digits, cw.network("cifar_resnet8"), recipe={"learning_rate": 1e30})
+    assert epochs_within(0.05, config, network, digits) > 0
 
 
 @pytest.mark.parametrize(("images", "size"), [(54_000, 128), (5_120, 128), (5_000, 64), (1_293, 32), (20, 16)])

@@ -20,11 +20,12 @@ def digits():
     return open_dataset("digits")
 
 
-def interrupted_run(digits, path, tracker):
-    """Stop a run half-way, and go on with it; `tracker` makes a reporter for each part."""
+def interrupted_run(digits, path, tracker, stopped=lambda: None):
+    """Stop a run half-way, and go on with it; `tracker` makes a reporter for each part, `stopped` is called between."""
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=1.5)
     with pytest.raises(Interrupted):
         train(config, network, digits, path, Reporters([tracker(), StopAfter(32)]))
+    stopped()
     resume(Run.open(path), digits, Reporters([tracker()]))
     return Run.open(path)
 
@@ -45,9 +46,17 @@ def test_mlflow(digits, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     mlflow = pytest.importorskip("mlflow")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    run = interrupted_run(digits, tmp_path / "run", lambda: MLflow(uri))
     client = mlflow.MlflowClient(uri)
-    (logged,) = client.search_runs([client.get_experiment_by_name("convwright").experiment_id])
+
+    def record():
+        (found,) = client.search_runs([client.get_experiment_by_name("convwright").experiment_id])
+        return found
+
+    statuses = []
+    tell = lambda: statuses.append(record().info.status)  # noqa: E731
+    run = interrupted_run(digits, tmp_path / "run", lambda: MLflow(uri), tell)
+    logged = record()
+    assert statuses == ["KILLED"]
     assert logged.info.status == "FINISHED"
     assert logged.data.params["recipe.optimizer"] == "sgd"
     history = client.get_metric_history(logged.info.run_id, "val_loss")

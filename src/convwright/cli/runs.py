@@ -183,6 +183,11 @@ def _opened(asked: Asked, spec: str, wanted: "Network") -> "Dataset":
         say(f"skipped {line}")
     if len(data.skipped) > MOST_SKIPPED:
         say(f"and {len(data.skipped) - MOST_SKIPPED} more that could not be read")
+    for role, split in (("validation", data.val), ("test", data.test)):
+        there = set(split.labels.tolist()) if split else set(range(len(data.classes)))
+        if absent := [name for label, name in enumerate(data.classes) if label not in there]:
+            more = f" and {len(absent) - MOST_SKIPPED} more" if len(absent) > MOST_SKIPPED else ""
+            say(f"there are no {role} images of {', '.join(absent[:MOST_SKIPPED])}{more}")
     return data
 
 

@@ -19,8 +19,13 @@ LearningRate = Annotated[float | None, _option(_RECIPE, "Highest learning rate."
 FindLr = Annotated[bool, _option(_RECIPE, "Find the highest learning rate by a test of 100 steps.", "--find-lr")]
 Optimizer = Annotated[str | None, _option(_RECIPE, "sgd, adamw or rmsprop.")]
 Momentum = Annotated[float | None, _option(_RECIPE, "Of SGD and RMSprop; the first beta of AdamW.")]
+Nesterov = Annotated[bool | None, _option(_RECIPE, "Nesterov's momentum in SGD, or the plain one.")]
 WeightDecay = Annotated[float | None, _option(_RECIPE, "On weights of convolutions and linear layers only.")]
 Schedule = Annotated[str | None, _option(_RECIPE, "one-cycle, cosine, step, exponential or constant.")]
+Milestones = Annotated[
+    list[float] | None,
+    _option(_RECIPE, "Share of all steps after which step divides the rate by ten; may be repeated.", "--milestone"),
+]
 WarmUp = Annotated[float | None, _option(_RECIPE, "Share of all steps in which the rate rises.")]
 LabelSmoothing = Annotated[float | None, _option(_RECIPE, "Share of each label spread over all classes.")]
 ClassWeights = Annotated[str | None, _option(_RECIPE, "balanced: rare classes count more; or none.")]
@@ -28,6 +33,9 @@ Accumulate = Annotated[int | None, _option(_RECIPE, "Pieces into which a batch i
 ClipNorm = Annotated[float | None, _option(_RECIPE, "Largest norm of the gradient.")]
 Ema = Annotated[float | None, _option(_RECIPE, "Decay of the weights' moving average, which is kept; 0: none.")]
 Progressive = Annotated[float | None, _option(_RECIPE, "Share of all steps in which images grow from half size.")]
+NormMomentum = Annotated[
+    float | None, _option(_RECIPE, "Of all batch normalisations: share of a batch in the running statistics.")
+]
 Dropout = Annotated[float | None, _option(_RECIPE, "Rate before the classifier; the network's own by default.")]
 StochasticDepth = Annotated[float | None, _option(_RECIPE, "Rate at which the last residual branch is skipped.")]
 Patience = Annotated[int | None, _option(_RECIPE, "Stop after so many validations without a better one.")]

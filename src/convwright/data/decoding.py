@@ -120,9 +120,9 @@ class Reader:
         """Return the files' rows on the shelf, after decoding what is not there yet."""
         journal = Journal(unit / "journal")
         used, found = _rows_used(journal), self._recalled(journal, paths)
-        if used > min(shelf.rows, MOST_ROWS * len(paths)):  # rows are lost, or most are out of date
+        if not used or used > min(shelf.rows, MOST_ROWS * len(paths)):  # rows are lost, or most are out of date
             journal.clear()
-            shelf.trim(0)
+            shelf.renew()
             used, found = 0, {}
         missing = [path for path in paths if path not in found]
         if not missing:

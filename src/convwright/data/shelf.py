@@ -49,13 +49,14 @@ class MemoryShelf:
 class FileShelf:
     """Rows in a file, read through a map, so that they may be more than the memory holds.
 
-    They are written by calls and not through the map: there a full disk would kill the process.
+    They are written by calls and not through the map: there a full disk would kill the process. A row that others
+    may have mapped is never written again, nor taken away: `renew` begins another file.
     """
 
     def __init__(self, path: Path, shape: Shape) -> None:
         self.path, self.shape = path, shape
         self.row_bytes = int(np.prod(shape))
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._file = self._opened()
 
     def __enter__(self) -> Self:
         return self
@@ -87,6 +88,12 @@ class FileShelf:
         if written < self.row_bytes:
             raise ShelfError("No space left on device")
 
+    def renew(self) -> None:
+        """Begin with an empty file; those who have the old one mapped keep it."""
+        self.path.unlink(missing_ok=True)
+        os.close(self._file)
+        self._file = self._opened()
+
     def sync(self) -> None:
         """Bring what was put to the disk."""
         os.fsync(self._file)
@@ -94,6 +101,9 @@ class FileShelf:
     def trim(self, rows: int) -> None:
         """Give back the room behind so many rows."""
         os.truncate(self._file, rows * self.row_bytes)
+
+    def _opened(self) -> int:
+        return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def view(self) -> torch.Tensor:
         """Map all rows, for reading only."""

@@ -9,12 +9,11 @@ import torch
 from convwright.data import Dataset, Split, evaluation_batches
 from convwright.data.images import printable
 from convwright.errors import DataError
-from convwright.training.evaluation import outputs
+from convwright.training.evaluation import batch_for, outputs
 from convwright.training.metrics import Measures, Tally
 from convwright.training.predictor import Predictor
 from convwright.training.views import AS_IT_IS, View
 
-BATCH = 256
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow turns colours to grey
 CHUNK = 1024
 
@@ -65,8 +64,9 @@ def _batches(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The splits as the network knows images: in its channels, normalised by the statistics it was trained with."""
     own = replace(data, mean=predictor.mean, std=predictor.std)
+    size = batch_for(predictor.network)
     for part in parts:
-        yield from evaluation_batches(in_channels(part, predictor.network.channels), own, BATCH)
+        yield from evaluation_batches(in_channels(part, predictor.network.channels), own, size)
 
 
 def in_channels(part: Split, channels: int) -> Split:

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from convwright.arch import Network, cost
 from convwright.training.views import AS_IT_IS, View
+
+LARGEST_BATCH = 256
+ACTIVATION_BYTES = 2**29
+"""What the activations of a batch may take."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,11 @@ class Evaluation:
     def interval(self) -> tuple[float, float]:
         """95 % confidence interval of the accuracy."""
         return wilson(round(self.accuracy * self.images), self.images)
+
+
+def batch_for(network: Network) -> int:
+    """Return how many images to evaluate at once: where training fits into memory, this does."""
+    return max(1, min(LARGEST_BATCH, ACTIVATION_BYTES // cost(network).peak_bytes()))
 
 
 def evaluate(

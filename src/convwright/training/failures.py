@@ -10,6 +10,8 @@ _GONE = ("connection closed by peer", "connection reset", "connection refused", 
 
 def explained(error: BaseException, config: TrainConfig, network: Network, data: Dataset, processes: int) -> str:
     """Return in one line what a failure means and what to do, or "" if it is none that is known."""
+    if not isinstance(error, RuntimeError | MemoryError):  # torch's own have no common class
+        return ""
     text = str(error).lower()
     if isinstance(error, MemoryError) or any(sign in text for sign in _MEMORY):
         return _out_of_memory(config, network, data)

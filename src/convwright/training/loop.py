@@ -4,7 +4,7 @@ ends in the same weights."""
 import math
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from convwright.arch import Network, cost
 from convwright.data import Augmentation, Batches, Dataset, evaluation_batches
 from convwright.errors import ConvwrightError, RunError
 from convwright.training.config import TrainConfig, difference
-from convwright.training.devices import Devices
-from convwright.training.evaluation import Evaluation, evaluate
+from convwright.training.devices import Devices, leads
+from convwright.training.evaluation import Evaluation, batch_for, evaluate
 from convwright.training.failures import explained
 from convwright.training.frozen import features_of
 from convwright.training.interrupt import Interrupted, StopSignal
@@ -27,7 +27,6 @@ from convwright.training.run import DataFacts, Run
 from convwright.training.step import DivergedError, Learner, balanced
 from convwright.weights import save_weights
 
-EVALUATION_BATCH = 256
 WANTED_VALIDATIONS = 5
 """A run of few epochs is validated within them, so that its learning curve is one ..."""
 TRAINED_PER_VALIDATED = 2
@@ -60,6 +59,9 @@ class Reporter:
 
     def validated(self, row: dict[str, float]) -> None:
         """The network has been validated; `row` is the new line of metrics.csv."""
+
+    def stopped(self) -> None:
+        """The run stops before its end, interrupted or failed."""
 
     def end(self, summary: dict[str, Any]) -> None:
         """The run has come to its end."""
@@ -121,20 +123,24 @@ def train(
     if devices.leads:
         Run.create(path, config, network, data.classes, DataFacts.of(data), {**(files or {}), **initial(start)})
     devices.wait()
-    return Trainer(Run.open(path), data, reporter, runtime, devices).fit()
+    run = Run.open(path)
+    with run.held() if devices.leads else nullcontext():
+        return Trainer(run, data, reporter, runtime, devices).fit()
 
 
 def resume(run: Run, data: Dataset, reporter: Reporter | None = None, runtime: Runtime = Runtime()) -> dict[str, Any]:
     """Go on with a run where it stopped; return its summary.
 
-    RunError names what has changed since: the data, the configuration or the network.
+    RunError names what has changed since, the data, the configuration or the network, or says that another process
+    is training the run.
     """
     if run.finished:
         return run.summary
     if data.fingerprint != run.data.fingerprint:
         told = run.data.difference(DataFacts.of(data))
         raise RunError(f"{run.path}: the images of {run.config.data} are not those that the run began with: {told}")
-    return Trainer(run, run.data.normalising(data), reporter, runtime).fit()
+    with run.held() if leads() else nullcontext():
+        return Trainer(run, run.data.normalising(data), reporter, runtime).fit()
 
 
 class Trainer:
@@ -185,7 +191,8 @@ class Trainer:
         """
         try:
             return self._fit()
-        except (RuntimeError, MemoryError) as error:  # torch's own have no common class
+        except BaseException as error:
+            self.reporter.stopped()
             if told := explained(error, self.config, self.run.network, self.data, self.devices.size):
                 raise ConvwrightError(f"{self.run.path}: {told}") from None
             raise
@@ -234,9 +241,10 @@ class Trainer:
         self.batches = training_batches(self.config, self.seen)
 
     def _diverged(self, error: DivergedError, step: int) -> DivergedError:
-        """Keep the state before the step, and tell with which images it went wrong and what to do."""
-        if self.learner.finite:
-            self._save()
+        """Tell with which images a step went wrong and what to do.
+
+        No checkpoint is made: normalisations have seen the images, so this is not the state before the step.
+        """
         epoch, batch = divmod(step, self.batches.steps_per_epoch)
         kept = self.run.newest_checkpoint
         return DivergedError(
@@ -247,7 +255,7 @@ class Trainer:
         )
 
     def _validate(self, stop: StopSignal) -> Evaluation:
-        batches = evaluation_batches(self.seen.val, self.seen, EVALUATION_BATCH)
+        batches = evaluation_batches(self.seen.val, self.seen, batch_for(self.run.network))
         device = self.learner.fabric.device
         return evaluate(self.learner.validated, batches, device, after_batch=lambda _: self._halt_if(stop))
 

@@ -12,11 +12,13 @@ from convwright.arch import Network
 from convwright.data import Dataset, evaluation_batches
 from convwright.training.config import TrainConfig
 from convwright.training.devices import world_size
-from convwright.training.evaluation import evaluate
+from convwright.training.evaluation import batch_for, evaluate
 from convwright.training.frozen import features_of
-from convwright.training.loop import EVALUATION_BATCH, make_learner, training_batches, validation_period
+from convwright.training.loop import make_learner, training_batches, validation_period
 
 WARM_UP_STEPS, MEASURED_STEPS, MEASURED_BATCHES = 4, 20, 2
+STANDING_STILL = 1e-12
+"""Learning rate of the measured steps."""
 SAMPLE = 256
 """Images of each split on which a frozen backbone is timed."""
 RESERVE = 0.05
@@ -26,8 +28,10 @@ RESERVE = 0.05
 def epochs_within(minutes: float, config: TrainConfig, network: Network, data: Dataset, most: float = 200) -> float:
     """Measure some steps of a throw-away network; return the number of epochs (a fraction, `most` at most).
 
-    Validations, which cost time too, are counted in, and so is a frozen backbone's one pass over the images.
+    Validations, which cost time too, are counted in, and so are the measuring itself and a frozen backbone's one pass
+    over the images.
     """
+    began = time.monotonic()
     config = config.model_copy(update={"devices": world_size()})
     learner = make_learner(config, network, data)
     batches = training_batches(config, data)
@@ -41,6 +45,8 @@ def epochs_within(minutes: float, config: TrainConfig, network: Network, data: D
         reading_seconds = (time.monotonic() - started) * images / (len(data.train) + len(data.val))
         batches = training_batches(config, data)
     learner.train()
+    # Steps as quick as any, that cannot diverge however high the recipe's rate is without its warm-up.
+    learner.recipe = config.recipe.model_copy(update={"learning_rate": STANDING_STILL})
     times = []
     for step in range(-WARM_UP_STEPS, MEASURED_STEPS):
         started = time.monotonic()
@@ -51,7 +57,7 @@ def epochs_within(minutes: float, config: TrainConfig, network: Network, data: D
     step_seconds = typical(times[WARM_UP_STEPS:])
 
     started = time.monotonic()
-    sample = islice(evaluation_batches(data.val, data, EVALUATION_BATCH), MEASURED_BATCHES)
+    sample = islice(evaluation_batches(data.val, data, batch_for(network)), MEASURED_BATCHES)
     seen = evaluate(learner.validated, sample, learner.fabric.device).images
     validation_seconds = (time.monotonic() - started) * len(whole.val) / seen
 
@@ -60,7 +66,8 @@ def epochs_within(minutes: float, config: TrainConfig, network: Network, data: D
         validations = math.ceil(taken / validation_period(taken, batches, len(whole.val)))
         return taken * step_seconds + validations * validation_seconds
 
-    budget = max(60 * minutes * (1 - RESERVE) - reading_seconds, step_seconds)
+    spent = time.monotonic() - began + reading_seconds
+    budget = max(60 * minutes * (1 - RESERVE) - spent, step_seconds)
     epochs = min(most, budget / (steps * step_seconds))
     while seconds(epochs) > budget and epochs * steps > 1:
         epochs *= 0.98

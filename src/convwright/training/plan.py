@@ -46,10 +46,12 @@ def plan(
     fit = fit and not fits and "weights" not in given  # trained weights expect the strides that they were trained with
     chosen = fit_resolution(network, data.resolution) if fit else at(network, resolution=data.resolution)
     chosen = at(chosen, channels=data.channels, classes=len(data.classes))
-    batch_size = given.setdefault("batch_size", min(default_batch_size(len(data.train)), len(data.train)))
+    batch_size = given.setdefault("batch_size", default_batch_size(len(data.train)))
+    if isinstance(batch_size, int):  # what is wrong is told below
+        batch_size = given["batch_size"] = min(batch_size, len(data.train))
     recipe = {field: value for field, value in (recipe or {}).items() if value is not None}
     if name is not None:
-        size = batch_size if isinstance(batch_size, int) else LARGEST_BATCH  # what is wrong is told below
+        size = batch_size if isinstance(batch_size, int) else LARGEST_BATCH
         published = named(name, size)
         if not has_shortcuts(chosen):
             published.pop("stochastic_depth", None)

@@ -1,12 +1,16 @@
 """The run directory: all that a run is, in files that other tools can read."""
 
 import csv
+import fcntl
 import io
 import json
+import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 from zipfile import ZipFile
@@ -16,7 +20,7 @@ import torch
 from convwright.arch import Network
 from convwright.arch.expression import load_network
 from convwright.data import Dataset
-from convwright.errors import ConvwrightError, RunError
+from convwright.errors import ConvwrightError, ConvwrightWarning, RunError
 from convwright.files import write_atomically, write_bytes, write_text
 from convwright.training.config import TrainConfig
 
@@ -157,6 +161,20 @@ class Run:
             raise RunError(f"{path}: classes.json names {len(classes)} classes, and the network has {network.classes}")
         return cls(path, TrainConfig.from_yaml(path / "config.yaml"), network, classes, data)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training this run too. RunError if one is at it already."""
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # some file systems know no locks
+                try:
+                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise RunError(f"{self.path}: another process is training this run") from None
+            yield
+        finally:
+            os.close(folder)
+
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replace metrics.csv by these rows."""
         text = io.StringIO()
@@ -170,26 +188,40 @@ class Run:
         write_text(self.path / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
 
     def save_checkpoint(self, step: int, state: dict[str, Any]) -> None:
-        """Write the state at a step, and drop all but the newest checkpoints."""
+        """Write the state at a step; of all checkpoints keep this and the one before.
+
+        Those of later steps go too: a run is only back here if they could not be read.
+        """
         path = self.path / "checkpoints" / f"step-{step:09d}.pt"
         whole = io.BytesIO()  # torch's own writer does not say why a disk takes no more
         torch.save(state, whole)
         write_atomically(path, lambda temporary: temporary.write_bytes(whole.getbuffer()))
-        for old in self._checkpoints()[KEPT_CHECKPOINTS:]:
-            old.unlink(missing_ok=True)
+        others = self._checkpoints()
+        place = others.index(path)
+        for other in others[:place] + others[place + KEPT_CHECKPOINTS :]:
+            other.unlink(missing_ok=True)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the newest state that can be read, with a warning for each damaged one; None if there is none."""
         for stale in (self.path / "checkpoints").glob("*.partial"):  # what a kill left in the middle of writing
             stale.unlink(missing_ok=True)
-        for path in self._checkpoints():
+        checkpoints = self._checkpoints()
+        for path, before in zip_longest(checkpoints, checkpoints[1:]):
             try:
                 with ZipFile(path) as file:  # torch itself does not look at the checksums that it writes
                     if damaged := file.testzip():
-                        raise ValueError(damaged)
+                        raise ValueError(f"the checksum of {damaged} is wrong")
                 return torch.load(path, map_location="cpu", weights_only=True)
+            except MemoryError:
+                raise  # the file may be whole
             except Exception as error:  # a damaged file makes torch raise nearly anything
-                warnings.warn(f"{path.name} is damaged ({type(error).__name__}); trying the one before", stacklevel=2)
+                why = (str(error) or type(error).__name__).splitlines()[0]
+                instead = f"trying {before.name}" if before else "no other is left, so the run begins anew"
+                warnings.warn(
+                    f"{path} is damaged ({why}); {instead}",
+                    ConvwrightWarning,
+                    stacklevel=2,
+                )
         return None
 
     @property

@@ -108,7 +108,7 @@ class Learner:
             images = shrunk(images, side_at(self.recipe, self.config.resolution, step, steps))
         self.optimizer.zero_grad(set_to_none=True)
         loss, correct = 0.0, 0
-        pieces = min(self.recipe.accumulate, len(labels))
+        pieces = min(self.recipe.accumulate, whole // self.devices.size)  # as many in every process
         for index, (some, theirs) in enumerate(
             zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True)
         ):
@@ -150,11 +150,6 @@ class Learner:
         norm = get_total_norm(gradients).item()
         if not norm < float("inf"):
             raise DivergedError(f"the gradient became {norm}")
-
-    @property
-    def finite(self) -> bool:
-        """Are all weights finite numbers?"""
-        return all(bool(weight.isfinite().all()) for weight in self.network.state_dict().values())
 
 
 def balanced(labels: torch.Tensor, classes: int) -> torch.Tensor:

@@ -39,6 +39,11 @@ class Reporters(Reporter):
         for reporter in self.reporters:
             reporter.validated(row)
 
+    def stopped(self) -> None:
+        """Tell all."""
+        for reporter in self.reporters:
+            reporter.stopped()
+
     def end(self, summary: dict[str, Any]) -> None:
         """Tell all."""
         for reporter in self.reporters:
@@ -71,6 +76,11 @@ class TensorBoard(Reporter):
                 self._writer.add_scalar(f"validation/{name}", value, int(row["step"]))
         self._writer.flush()
 
+    def stopped(self) -> None:
+        """Close the file."""
+        if self._writer:
+            self._writer.close()
+
     def end(self, summary: dict[str, Any]) -> None:
         """Close the file."""
         self._writer.close()
@@ -96,6 +106,11 @@ class MLflow(Reporter):
         """Log a line of the metrics."""
         self._try(self._log, row)
 
+    def stopped(self) -> None:
+        """Mark the record as that of a run that was stopped; going on with the run opens it again."""
+        if self._id:
+            self._try(lambda: self._client.set_terminated(self._id, "KILLED"))
+
     def end(self, summary: dict[str, Any]) -> None:
         """Close the record."""
         self._try(lambda: self._client.set_terminated(self._id))
@@ -105,7 +120,7 @@ class MLflow(Reporter):
         noted = run.path / MLFLOW_ID
         if noted.exists():
             self._id = noted.read_text(encoding="utf-8").strip()
-            self._client.get_run(self._id)
+            self._client.update_run(self._id, "RUNNING")
             return
         experiment = self._client.get_experiment_by_name("convwright")
         number = experiment.experiment_id if experiment else self._client.create_experiment("convwright")
