@@ -35,5 +35,6 @@ def work(
 
 
 def _stop_at_the_end_of_input() -> None:
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1):  # not by sys.stdin, whose lock would be in the way when Python ends
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
