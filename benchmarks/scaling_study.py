@@ -1,0 +1,78 @@
+"""The study of docs/compound-scaling-study.md: search and families on Fashion-MNIST, and its figures.
+
+    python benchmarks/scaling_study.py --out studies/fashion   about an hour and a half of two cores; can be stopped
+    python benchmarks/scaling_study.py --redraw                pages and pictures from the results in docs/data
+
+Stopped or killed, the same command goes on. Results are copied to docs/data; pictures need Chromium.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from convwright.report.scaling_page import write_scaling_page
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+SCALE = [sys.executable, "-m", "convwright", "scale"]
+BASE = ["cifar_resnet20", "--resolution", "14", "--data", "fashion-mnist", "--recipe", "fast"]
+BASE += ["--set", "progressive=0", "--workers", "2", "--epochs", "1", "--seeds", "3"]
+COMMANDS = {
+    "search": [*SCALE, "search", *BASE, "--rungs", "2"],
+    "family": [*SCALE, "family", *BASE, "--phi", "2", "--train"],
+}
+WINDOW = {"search": (900, 1150), "family": (1250, 1000)}
+
+
+def carry_out(out: Path) -> None:
+    """Run the study's commands, or what is left of them, and keep their results."""
+    for name, command in COMMANDS.items():
+        folder = out / name
+        subprocess.run([*command, "--out", str(folder)], check=True)
+        keep(folder / f"{name}.json", DOCS / "data" / f"scaling-{name}.json")
+
+
+def keep(source: Path, target: Path) -> None:
+    """Copy results, every training on a line of its own, so that the file stays small and can be compared."""
+    found = json.loads(source.read_text(encoding="utf-8"))
+    target.parent.mkdir(exist_ok=True)
+    lists = ("networks", "comparisons", "overall", "trainings")
+    parts = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in found.items() if name not in lists]
+    for name in lists:
+        rows = ",\n".join(f"  {json.dumps(row)}" for row in found[name])
+        parts.append(f" {json.dumps(name)}: [\n{rows}\n ]")
+    target.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+
+
+def redraw(pages: Path) -> None:
+    """Write the pages of the results in docs/data, and the pictures in docs/images."""
+    pages.mkdir(parents=True, exist_ok=True)
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    for name, (width, height) in WINDOW.items():
+        page = pages / f"{name}.html"
+        write_scaling_page(page, json.loads((DOCS / "data" / f"scaling-{name}.json").read_text(encoding="utf-8")))
+        print(page)
+        if browser is None:
+            continue
+        picture = DOCS / "images" / f"scaling-{name}.png"
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=5000"]
+        options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+        shot = [f"--screenshot={picture.absolute()}", f"--window-size={width},{height}"]
+        subprocess.run([browser, *options, *shot, page.absolute().as_uri()], check=True, capture_output=True)
+        print(picture)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("studies/fashion"), help="where the studies are")
+    parser.add_argument("--redraw", action="store_true", help="train nothing; draw what docs/data holds")
+    options = parser.parse_args()
+    if not options.redraw:
+        carry_out(options.out)
+    redraw(options.out / "pages")
+
+
+if __name__ == "__main__":
+    main()
