@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from convwright.errors import UsageError
 
 if TYPE_CHECKING:
+    from convwright.data import Dataset
     from convwright.explain.bench import Bench
     from convwright.training.predictor import Predictor
     from convwright.training.run import Run
@@ -39,13 +40,15 @@ def check_html(out: Path | None) -> None:
 
 
 @contextmanager
-def measuring(run: "Run", predictor: "Predictor", split: str, variants: int) -> "Iterator[Bench]":
+def measuring(
+    run: "Run", predictor: "Predictor", split: str, variants: int, data: "Dataset | None" = None
+) -> "Iterator[Bench]":
     """Give a bench with the run's images, and show how far measuring so many variants has come."""
     from convwright.cli.progress import counting
     from convwright.cli.runs import open_run_data
     from convwright.explain.bench import SPLITS, Bench
 
-    data = open_run_data(run)
+    data = data or open_run_data(run)
     done = 0
     with counting() as progress:
 

@@ -33,7 +33,7 @@ def reuse(
     ] = None,
     draws: Annotated[int, typer.Option(help="With --prune: random cuts to compare with, at each share.")] = 3,
     split: Annotated[str, typer.Option(help="With --prune: images to measure accuracy on, val or test.")] = "val",
-    out: Annotated[Path | None, typer.Option(help="Write the heat maps as a page (.html).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "--html", help="Write the figures as a page (.html).")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write every connection to this CSV file.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the matrices as JSON.")] = False,
@@ -71,7 +71,8 @@ def _pruned(
     from convwright.cli.explain_inputs import measuring
     from convwright.explain.prune import prune
 
-    variants = len(shares) + draws * sum(share > 0 for share in shares)
+    shares = [0.0, *(share for share in shares if share)]  # the whole network, to compare with
+    variants = len(shares) + draws * (len(shares) - 1)
     with measuring(run, predictor, split, variants) as bench:
         return list(prune(predictor.network, predictor.module, found, shares, bench.measure, draws=draws))
 
