@@ -61,7 +61,9 @@ def reuse(
         from convwright.report.explain_page import write_explain_page
         from convwright.report.reuse_figures import reuse_figures
 
-        write_explain_page(out, f"Feature reuse in {found.network}", found.definition, list(reuse_figures(found, steps, SPLITS[split])))
+        write_explain_page(
+            out, f"Feature reuse in {found.network}", found.definition, list(reuse_figures(found, steps, SPLITS[split]))
+        )
     typer.echo(json.dumps(_object(found, steps, run, split)) if as_json else _described(found, steps, split))
 
 
@@ -113,7 +115,11 @@ def _heat_map(block: "BlockReuse") -> str:
     """The relative values of a block as a table, if a terminal is wide enough for it."""
     if 14 + (CELL + 2) * len(block.targets) > terminal_width():
         return f"{block.name}: {len(block.targets)} columns are too wide for this terminal; see --out, --csv and --json"
-    titles = (f"{block.name} (relative)", *(f"to {name[-CELL:]}" if name.isdigit() else name for name in block.targets), "")
+    titles = (
+        f"{block.name} (relative)",
+        *(f"to {name[-CELL:]}" if name.isdigit() else name for name in block.targets),
+        "",
+    )
     rows = [
         (f"from {source}", *("" if value is None else f"{value:.2f}" for value in values), "")
         for source, values in zip(block.sources, block.relative, strict=True)
@@ -140,9 +146,13 @@ def _prune_table(steps: "Sequence[Pruned]", every: int, split: str) -> str:
         )
     titles = ("cut", "connections", "accuracy", "95 % interval", "random cuts", "their range", "parameters", "MACs", "")
     which = {"val": "validation", "test": "test"}[split]
-    return table(titles, rows) + "\n" + paragraph(
-        f"Accuracy on {which} images, without training again. Parameters and MACs (multiply-adds) are those of a "
-        "network that does not read these maps; a random cut of as many connections saves others."
+    return (
+        table(titles, rows)
+        + "\n"
+        + paragraph(
+            f"Accuracy on {which} images, without training again. Parameters and MACs (multiply-adds) are those of a "
+            "network that does not read these maps; a random cut of as many connections saves others."
+        )
     )
 
 
@@ -155,7 +165,9 @@ def _as_csv(found: "Reuse") -> str:
         for column, reader in enumerate(block.targets):
             for each in (each for each in found.connections if (each.block, each.target) == (block.name, reader)):
                 figures = (each.average, each.l1, each.normalised, relative[each.source][column])
-                writer.writerow((block.name, each.source, each.target, each.maps, *(f"{value:.9g}" for value in figures)))
+                writer.writerow(
+                    (block.name, each.source, each.target, each.maps, *(f"{value:.9g}" for value in figures))
+                )
     return text.getvalue()
 
 
