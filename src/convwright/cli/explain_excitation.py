@@ -1,4 +1,4 @@
-"""`convwright explain excitation`: what squeeze-and-excitation does in a trained network, and what dropping it costs."""
+"""`convwright explain excitation`: what squeeze-and-excitation does in a trained network, and what it is worth."""
 
 import json
 from collections.abc import Sequence

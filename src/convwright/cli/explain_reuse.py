@@ -61,9 +61,8 @@ def reuse(
         from convwright.report.explain_page import write_explain_page
         from convwright.report.reuse_figures import reuse_figures
 
-        write_explain_page(
-            out, f"Feature reuse in {found.network}", found.definition, list(reuse_figures(found, steps, SPLITS[split]))
-        )
+        figures = list(reuse_figures(found, steps, SPLITS[split]))
+        write_explain_page(out, f"Feature reuse in {found.network}", _summary(found), figures)
     typer.echo(json.dumps(_object(found, steps, run, split)) if as_json else _described(found, steps, split))
 
 
@@ -77,6 +76,15 @@ def _pruned(
     variants = len(shares) + draws * (len(shares) - 1)
     with measuring(run, predictor, split, variants) as bench:
         return list(prune(predictor.network, predictor.module, found, shares, bench.measure, draws=draws))
+
+
+def _summary(found: "Reuse") -> str:
+    low = min(block.spread[0] for block in found.blocks)
+    return (
+        f"{len(found.connections)} dense connections in {len(found.blocks)} blocks. Relative to the strongest source of "
+        f"the same layer, the weakest of all weighs {low:.2f}; by block, the average is "
+        f"{', '.join(f'{block.spread[1]:.2f} ({block.name})' for block in found.blocks)}."
+    )
 
 
 def _described(found: "Reuse", steps: "Sequence[Pruned]", split: str) -> str:
