@@ -81,8 +81,8 @@ def _pruned(
 def _summary(found: "Reuse") -> str:
     low = min(block.spread[0] for block in found.blocks)
     return (
-        f"{len(found.connections)} dense connections in {len(found.blocks)} blocks. Relative to the strongest source of "
-        f"the same layer, the weakest of all weighs {low:.2f}; by block, the average is "
+        f"{len(found.connections)} dense connections in {len(found.blocks)} blocks. Relative to the strongest source "
+        f"of the same layer, the weakest of all weighs {low:.2f}; by block, the average is "
         f"{', '.join(f'{block.spread[1]:.2f} ({block.name})' for block in found.blocks)}."
     )
 
