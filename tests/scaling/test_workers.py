@@ -240,8 +240,10 @@ def test_a_database_that_goes_away_loses_no_result(experiment, tmp_path, monkeyp
 def cluster():
     from convwright.scaling.cluster import Cluster
 
-    with Cluster("local") as cluster:
-        yield cluster
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # else Ray's workers give way to all other tests
+        with Cluster("local") as cluster:
+            yield cluster
 
 
 def test_a_cluster_finds_what_this_machine_finds_though_a_worker_dies(cluster, experiment, tmp_path, monkeypatch):

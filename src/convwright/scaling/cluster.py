@@ -36,7 +36,8 @@ class Cluster:
         self.ray: Any = ray
         self.cores = cores
         try:
-            ray.init(None if address == "local" else address, log_to_driver=False, logging_level=logging.ERROR)
+            own = {"include_dashboard": False} if address == "local" else {"address": address}
+            ray.init(**own, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ConvwrightError(f"no Ray cluster answers at {address}: {first}") from None
