@@ -14,7 +14,8 @@ from convwright.training.metrics import Measures, Tally
 from convwright.training.predictor import Predictor
 from convwright.training.views import AS_IT_IS, View
 
-BATCH = 256
+BATCH = 64
+"""With larger ones torch returns its memory to the system between layers and asks for it again, on a CPU."""
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow turns colours to grey
 CHUNK = 1024
 
