@@ -6,8 +6,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from convwright.report.entry import Answers, Entry
-from convwright.report.figure import Figure, Panel
-from convwright.report.plots import axis, colour, empty_plot, symbol
+from convwright.report.figures import Figure, Panel, axis, colour, empty_plot, symbol
 from convwright.report.wording import percent
 
 FEW = 10
@@ -43,6 +42,7 @@ def calibration(entries: Sequence[Entry]) -> Iterator[Figure]:
             Panel("How sure the answers are", sureness, f"Shares of images by probability. Mean probability: {sure}."),
         ),
         legend=True,
+        members=tuple(index for index, _, _ in answered),
         findings=tuple(_told(entry, answers) for _, entry, answers in answered),
     )
 

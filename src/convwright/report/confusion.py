@@ -7,8 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from convwright.report.entry import Answers, Entry
-from convwright.report.figure import Figure, Panel
-from convwright.report.plots import axis, empty_plot, heat_scale
+from convwright.report.figures import Figure, Panel, axis, empty_plot, heat_scale
 from convwright.report.wording import listed, shortened
 
 MOST_NAMED = 20

@@ -8,8 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from convwright.report.entry import Entry
-from convwright.report.figure import Figure, Panel
-from convwright.report.plots import axis, colour, empty_plot, log_axis, symbol
+from convwright.report.figures import Figure, Panel, axis, colour, empty_plot, log_axis, symbol
 from convwright.report.wording import percent
 
 MOST_MARKERS = 24

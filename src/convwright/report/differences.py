@@ -7,9 +7,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from convwright.report.entry import Entry, peers
-from convwright.report.figure import Figure, Panel
+from convwright.report.figures import Figure, Panel, axis, colour, empty_plot, note, symbol
 from convwright.report.pairs import Pair, pairs
-from convwright.report.plots import axis, colour, empty_plot, note, symbol
 from convwright.report.tradeoff import heading
 from convwright.report.wording import p_value, points, points_between
 

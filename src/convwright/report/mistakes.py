@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from convwright.report.entry import Answers, Entry, peers
-from convwright.report.figure import Figure, Gallery, Picture
+from convwright.report.figures import Figure, Gallery, Picture
 from convwright.report.pictures import as_pixels, data_uri, is_small
 from convwright.report.wording import listed, percent
 

@@ -15,10 +15,9 @@ from convwright.arch.diagram import diagram
 from convwright.errors import UsageError
 from convwright.files import write_text
 from convwright.report import wording
+from convwright.report.contents import figures
 from convwright.report.entry import Entry
-from convwright.report.figure import Figure
-from convwright.report.figures import figures
-from convwright.report.plots import colour, glyph
+from convwright.report.figures import Figure, colour, glyph
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,7 @@ def write(path: Path, report: Report) -> None:
     entries = report.entries
     page = environment.get_template("page.html.j2").render(
         report=report,
+        contents=_contents(report.figures),
         columns=_columns(entries),
         latency_note=_latency_note(entries),
         networks=[_network(index, entry, apart=not wording.comparable(entries)) for index, entry in enumerate(entries)],
@@ -69,6 +69,14 @@ def write(path: Path, report: Report) -> None:
         plotly=Markup(get_plotlyjs()),
     )
     write_text(path, page)
+
+
+def _contents(found: Sequence[Figure]) -> list[tuple[Figure, str]]:
+    """Return what to call each figure where all are listed: its title up to the colon, if no other begins so."""
+    short = [figure.title.partition(":")[0] for figure in found]
+    return [
+        (figure, label if short.count(label) == 1 else figure.title) for figure, label in zip(found, short, strict=True)
+    ]
 
 
 def _columns(entries: Sequence[Entry]) -> list[tuple[str, str, str]]:

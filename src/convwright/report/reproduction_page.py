@@ -12,8 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from convwright.files import write_text
-from convwright.report.figure import Figure, Panel
-from convwright.report.plots import axis, empty_plot, log_axis, note
+from convwright.report.figures import Figure, Panel, axis, empty_plot, log_axis, note
 from convwright.reproduction import Chapter, Outcome, Verdict, tally
 from convwright.reproduction.claim import costs
 from convwright.reproduction.efficientnet import COMPARATORS, FAMILY, Row

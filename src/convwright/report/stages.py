@@ -8,8 +8,7 @@ import plotly.graph_objects as go
 
 from convwright.arch.cost import StageCost
 from convwright.report.entry import Entry
-from convwright.report.figure import Figure, Panel
-from convwright.report.plots import SHADES, axis, empty_plot, note
+from convwright.report.figures import SHADES, Figure, Panel, axis, empty_plot, note
 from convwright.report.wording import count, percent
 
 

@@ -9,10 +9,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from convwright.report.entry import Entry, Numbered, peers
-from convwright.report.figure import Figure, Panel
+from convwright.report.figures import Figure, Panel, axis, colour, empty_plot, log_axis, note, symbol
 from convwright.report.labels import Dot, Place, place_names, wrapped
 from convwright.report.pairs import front
-from convwright.report.plots import axis, colour, empty_plot, log_axis, note, symbol
 from convwright.report.wording import comparable, count, interval, listed, measured_on, milliseconds, percent
 
 LOG_PRICE = 4
@@ -54,9 +53,15 @@ def tradeoff(entries: Sequence[Entry]) -> Iterator[Figure]:
         timed = all(entry.latency for entry in members)
         for price in (MACS, LATENCY) if timed else (MACS,):
             panel, unnamed = scatter(group, price)
-            best = [members[place].title for place in front(members, price.of)]
+            best = front(members, price.of)
             panels.append(panel)
-            facts.append({"against": price.name, "images": heading(members[0]), "front": best})
+            facts.append(
+                {
+                    "against": price.name,
+                    "images": heading(members[0]),
+                    "front": [members[place].title for place in best],
+                }
+            )
             told.append(_front_told(best, members, price) + unnamed)
     caveat = "" if comparable(entries) else " Only networks that were measured on the same images share a plot."
     yield Figure(
@@ -103,14 +108,16 @@ def heading(entry: Entry) -> str:
     return f"Accuracy on {measured_on(entry)}"
 
 
-def _front_told(best: Sequence[str], entries: Sequence[Entry], price: Price) -> str:
-    if len(best) == len(entries):
+def _front_told(best: Sequence[int], entries: Sequence[Entry], price: Price) -> str:
+    """Say who is on the Pareto front, given its places among the networks."""
+    names = [entries[place].title for place in best]
+    rest = [entry.title for place, entry in enumerate(entries) if place not in best]
+    if not rest:
         return f"In {price.name}, all are on the Pareto front: none is beaten in accuracy by one that takes no more."
-    rest = [entry.title for entry in entries if entry.title not in best]
-    verb = "is" if len(rest) == 1 else "are"
+    verbs = ["is" if len(some) == 1 else "are" for some in (names, rest)]
     return (
-        f"In {price.name}, {listed(best)} {'is' if len(best) == 1 else 'are'} on the Pareto front (dotted); "
-        f"{listed(rest)} {verb} beaten in accuracy by one that takes no more."
+        f"In {price.name}, {listed(names)} {verbs[0]} on the Pareto front (dotted); {listed(rest)} {verbs[1]} beaten, "
+        "or equalled, in accuracy by one that takes no more."
     )
 
 
