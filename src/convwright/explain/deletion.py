@@ -17,7 +17,7 @@ from torch import nn
 from torchvision.transforms.functional import gaussian_blur
 
 from convwright.errors import UsageError
-from convwright.explain.cam import ActivationMaps, Subject, batches, module_of, scores_of, stretched
+from convwright.explain.activation import ActivationMaps, Subject, batches, module_of, scores_of, stretched
 from convwright.explain.target import evaluating
 from convwright.seeds import derive
 from convwright.training.predictor import AnyImage
