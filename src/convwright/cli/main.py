@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from convwright.cli import data, demo, evaluate, models, predict, report, reproduce, scale, show, train
+from convwright.cli import data, demo, evaluate, explain, models, predict, report, reproduce, scale, show, train
 from convwright.errors import ConvwrightError, ConvwrightWarning
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -29,7 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
 }
 """Every command, in the order in which help lists them."""
-GROUPS: dict[str, typer.Typer] = {"scale": scale.app}
+GROUPS: dict[str, typer.Typer] = {"scale": scale.app, "explain": explain.app}
 """Commands that have commands of their own."""
 
 # What Typer raises where a command is used wrongly. Older versions stand on click and newer ones hold their
