@@ -100,6 +100,11 @@ def _stages(text: str) -> list[int | str]:
     return stages
 
 
+def _blocks(text: str) -> list[str]:
+    """Read ``stage2.block3+stage3``."""
+    return [part.strip() for part in text.split("+")]
+
+
 def _scale(network: Network, d: float = 1, w: float = 1, r: float = 1) -> Network:
     return operators.scale(network, d, w, r)
 
@@ -115,10 +120,10 @@ OPERATORS: dict[str, Operator] = {
         operators.compound,
     ),
     "se": Operator(
-        "se:16 or se:16,placement=pre,stages=1-3 or se:none",
+        "se:16 or se:16,placement=pre,stages=1-3 or se:none,blocks=stage2.block3+stage3",
         "reduction",
         {
-            "reduction": _reduction, "stages": _stages, "placement": str, "least": int, "act": str,
+            "reduction": _reduction, "stages": _stages, "blocks": _blocks, "placement": str, "least": int, "act": str,
             "gate": str, "of": str,
         },
         operators.recalibrate,

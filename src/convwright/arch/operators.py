@@ -6,6 +6,7 @@ returns a network that cannot be built.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from math import isfinite
 
 from convwright.arch.blocks import SE, Block
@@ -57,6 +58,7 @@ def recalibrate(
     *,
     placement: str | None = None,
     stages: Sequence[int | str] | None = None,
+    blocks: Sequence[str] | None = None,
     least: int | None = None,
     act: str | None = None,
     gate: str | None = None,
@@ -64,15 +66,18 @@ def recalibrate(
 ) -> Network:
     """Put squeeze-and-excitation into the blocks of the chosen stages, or with reduction None take it out.
 
-    stages: names or numbers (1 is the first stage of repeatable blocks); all by default. The other options are
-    fields of `SE`. What the block held before is replaced. A block without a shortcut holds nothing in the
-    identity placement. Raises NetworkError where a chosen stage has no place for it.
+    stages: names or numbers (1 is the first stage of repeatable blocks); all by default. blocks: instead, single
+    blocks by their paths, as `Network.blocks` has them (``stage2.block3``); a stage whose blocks then differ is
+    split. The other options are fields of `SE`. What the block held before is replaced. A block without a shortcut
+    holds nothing in the identity placement. Raises NetworkError where a chosen stage has no place for it.
     """
     fields = {"placement": placement, "least": least, "act": act, "gate": gate, "of": of}
     given = {name: value for name, value in fields.items() if value is not None}
     if reduction is None and given:
         raise NetworkError(f"without squeeze-and-excitation there is no {next(iter(given))} to choose")
     se = None if reduction is None else SE(reduction, **given)  # type: ignore[arg-type]
+    if blocks is not None:
+        return _recalibrated_blocks(network, se, blocks, stages)
     chosen = chosen_stages(network, stages)
     able = [stage.name for stage in network.stages if stage.block.gateable]
     if not able:
@@ -85,12 +90,51 @@ def recalibrate(
         replace(stage, block=stage.block.recalibrated(se)) if stage.name in chosen and stage.block.gateable else stage
         for stage in network.stages
     )
-    told = ["none" if se is None else number(reduction or 0)]
-    if se is not None:
-        told += [f"{field}={value}" for field, value in se.told() if field != "reduction"]
+    told = _told(se) + ("" if stages is None else ",stages=" + "+".join(chosen))
+    return _checked(network.changed(told, stages=changed))
+
+
+def _recalibrated_blocks(
+    network: Network, se: SE | None, blocks: Sequence[str], stages: Sequence[int | str] | None
+) -> Network:
     if stages is not None:
-        told.append("stages=" + "+".join(chosen))
-    return _checked(network.changed("se:" + ",".join(told), stages=changed))
+        raise NetworkError("squeeze-and-excitation is chosen by stages or by blocks, not by both")
+    known = {path: block for _, path, block in network.blocks()}
+    for path in blocks:
+        if path not in known:
+            raise NetworkError(f"{network.name} has no block {path!r}; its blocks are named as stage2 or stage2.block3")
+        if not known[path].gateable:
+            raise NetworkError(f"{network.name}: {path} has no place for squeeze-and-excitation")
+    changed: list[Stage] = []
+    for stage in network.stages:
+        paths = [path for name, path, _ in network.blocks() if name == stage.name]
+        changed += _split(stage, se, [path in blocks for path in paths])
+    told = f"{_told(se)},blocks={'+'.join(path for path in known if path in blocks)}"
+    return _checked(network.changed(told, stages=tuple(changed)))
+
+
+def _split(stage: Stage, se: SE | None, chosen: list[bool]) -> list[Stage]:
+    """Recalibrate some blocks of a stage: one stage for each run of blocks that are treated alike.
+
+    Those after the first are named by their first block: ``stage2_3`` begins with the third of ``stage2``.
+    """
+    if not any(chosen):
+        return [stage]
+    parts, first = [], 0
+    for wanted, run in groupby(chosen):
+        block, repeats = stage.blocks[first], len(list(run))
+        name = f"{stage.name}_{first + 1}" if first else stage.name
+        parts.append(Stage(name, block.recalibrated(se) if wanted else block, repeats))
+        first += repeats
+    return parts
+
+
+def _told(se: SE | None) -> str:
+    """How the operator is written: ``se:16,placement=pre``."""
+    if se is None:
+        return "se:none"
+    fields = [f"{field}={value}" for field, value in se.told() if field != "reduction"]
+    return ",".join([f"se:{number(se.reduction)}", *fields])
 
 
 def fit_resolution(network: Network, resolution: int, least: int = 4) -> Network:

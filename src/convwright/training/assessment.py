@@ -35,7 +35,7 @@ def assess(
     """
     order = class_order(data.classes, predictor.classes, data.name)
     tally = Tally(len(predictor.classes))
-    with closing(outputs(predictor.module, _batches(predictor, data, parts), predictor.device, views)) as results:
+    with closing(outputs(predictor.module, batches_of(predictor, data, parts), predictor.device, views)) as results:
         for logits, labels in results:
             labels = order[labels.cpu()]
             tally.add(logits, labels)
@@ -61,7 +61,7 @@ def _few(names: list[str]) -> str:
     return ", ".join(map(printable, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _batches(
+def batches_of(
     predictor: Predictor, data: Dataset, parts: Sequence[Split]
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The splits as the network knows images: in its channels, normalised by the statistics it was trained with."""

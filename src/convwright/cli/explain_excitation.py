@@ -1,0 +1,237 @@
+"""`convwright explain excitation`: what squeeze-and-excitation does in a trained network, and what dropping it costs."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convwright.arch.units import human
+from convwright.cli.table import paragraph, table
+from convwright.errors import UsageError
+
+if TYPE_CHECKING:
+    from convwright.data import Dataset
+    from convwright.explain.drop import By, Dropped
+    from convwright.explain.excitation import Excitations
+    from convwright.training.predictor import Predictor
+    from convwright.training.run import Run
+
+SAMPLE = 4096
+"""Training images, at most, over which the means that are folded into the weights are taken."""
+
+
+def excitation(
+    run: Annotated[Path, typer.Argument(help="A run directory of a network with squeeze-and-excitation.")],
+    classes: Annotated[
+        str | None, typer.Option(help="Classes to draw, by name, with commas; four by default.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="A channel whose mean excitation is at least this is saturated; 0.9.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Images to measure excitations on, val or test.")] = "val",
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Take squeeze-and-excitation out step by step, and measure each step.")
+    ] = False,
+    by: Annotated[
+        str, typer.Option(help="With --drop: the last stage first (stages), or the least useful block (blocks).")
+    ] = "stages",
+    save: Annotated[int | None, typer.Option(help="With --drop: write the network after this step as a run.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Page of the figures (.html); with --save, the new run.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Page of the figures, also with --save.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+) -> None:
+    """Draw SENet's Figures 6 and 7: how each block gates its channels, for images of which class, and how surely."""
+    from convwright.cli.explain_inputs import check_html
+    from convwright.explain.excitation import NEAR_ONE, chosen_classes
+    from convwright.training.predictor import load
+    from convwright.training.run import Run, ensure_free
+
+    page = html if save is not None else html or out
+    check_html(page)
+    threshold = NEAR_ONE if threshold is None else threshold
+    _check(drop, by, save, out, split, threshold)
+    if save is not None and out is not None:
+        ensure_free(out)
+    predictor, opened = load(run, device), Run.open(run)
+    shown = chosen_classes(predictor.classes, classes.split(",") if classes is not None else None)
+    found, steps = _measured(opened, predictor, split, by if drop else None, save)  # type: ignore[arg-type]
+    if save is not None and out is not None:
+        from convwright.explain.drop_run import write_run
+
+        write_run(opened, steps[save], out)
+    if page is not None:
+        from convwright.report.excitation_figures import excitation_figures
+        from convwright.report.explain_page import write_explain_page
+
+        figures = list(excitation_figures(found, shown, threshold, steps))
+        write_explain_page(page, f"Excitations of {found.network}", _summary(found, threshold), figures)
+    if as_json:
+        typer.echo(json.dumps(_object(found, steps, run, threshold)))
+        return
+    typer.echo(_described(found, shown, steps, threshold))
+    if save is not None:
+        typer.echo(f"step {save} is written to {out}; try: convwright evaluate {out}")
+
+
+def _check(drop: bool, by: str, save: int | None, out: Path | None, split: str, threshold: float) -> None:
+    if split not in ("val", "test"):
+        raise UsageError(f"--split is val or test, not {split!r}")
+    if not 0 < threshold <= 1:
+        raise UsageError(f"--threshold is above 0 and at most 1, not {threshold:g}")
+    if by not in ("stages", "blocks"):
+        raise UsageError(f"--by is stages or blocks, not {by!r}")
+    if save is not None and not drop:
+        raise UsageError("--save chooses a step of --drop; give --drop too")
+    if save is not None and out is None:
+        raise UsageError("--save writes a run; say where with --out RUN")
+
+
+def _measured(
+    run: "Run", predictor: "Predictor", split: str, by: "By | None", save: int | None
+) -> "tuple[Excitations, list[Dropped]]":
+    """Measure excitations on the split, and where they are to be dropped, each step on validation images."""
+    from convwright.cli.explain_inputs import measuring
+    from convwright.cli.progress import counting
+    from convwright.cli.runs import open_run_data
+    from convwright.explain.drop import drop, drop_order
+    from convwright.explain.excitation_gates import gates
+
+    gates(predictor.module)  # a network without any is told before images are read
+    data = open_run_data(run)
+    with counting() as progress:
+        found = _excitations(predictor, data, split, progress)
+        if by is None:
+            return found, []
+        means = _excitations(predictor, data, "train", progress)
+    steps = len(drop_order(predictor.network, by, means)) + 1
+    if save is not None and not 0 < save < steps:
+        raise UsageError(f"--save takes a step from 1 to {steps - 1}, not {save}")
+    with measuring(run, predictor, "val", steps, data) as bench:
+        return found, list(drop(predictor.network, predictor.module, means, bench.measure, by))  # type: ignore[arg-type]
+
+
+def _excitations(predictor: "Predictor", data: "Dataset", split: str, progress: Any) -> "Excitations":
+    import torch
+
+    from convwright.explain.excitation import run_excitations
+
+    images = {"val": data.val, "test": data.test, "train": data.train}[split]
+    if images is None:
+        raise UsageError(f"{data.name} has no test split; measure on --split val")
+    if split == "train" and len(images) > SAMPLE:
+        images = images.choose(torch.linspace(0, len(images) - 1, SAMPLE).long())
+    done = 0
+
+    def tell(some: int) -> None:
+        nonlocal done
+        done += some
+        progress(done, len(images), f"measuring excitations on {split} images")
+
+    return run_excitations(predictor, data, images, split, tell)
+
+
+def _summary(found: "Excitations", threshold: float) -> str:
+    first, last = found.blocks[0], found.blocks[-1]
+    return (
+        f"{len(found.blocks)} gates, measured on {found.images:,} {found.split} images. From the first to the last, "
+        f"the share of variance that lies between classes goes from {first.specificity:.2f} to {last.specificity:.2f}, "
+        f"and the share of channels gated at {threshold:g} or more from {first.saturation(threshold):.0%} to "
+        f"{last.saturation(threshold):.0%}."
+    )
+
+
+def _described(found: "Excitations", shown: Sequence[int], steps: "Sequence[Dropped]", threshold: float) -> str:
+    from convwright.explain.excitation import DEFINITION
+
+    rows = [
+        (
+            block.name,
+            f"{block.channels:,}",
+            f"{float(block.overall.mean()):.3f}",
+            *(f"{float(block.mean[index].mean()):.3f}" for index in shown),
+            f"{block.spread:.4f}",
+            f"{block.saturation(threshold):.0%}",
+            f"{block.specificity:.2f}",
+            "",
+        )
+        for block in found.blocks
+    ]
+    names = [found.classes[index] for index in shown]
+    titles = ("gate", "channels", "mean", *names, "spread", "saturated", "class-specific", "")
+    lines = [f"{found.network}: {_summary(found, threshold)}", "", table(titles, rows), ""]
+    lines.append(paragraph(f"{DEFINITION} Near one: {threshold:g} or more. Means by class are over channels."))
+    if steps:
+        lines += ["", _drop_table(steps)]
+    return "\n".join(lines)
+
+
+def _drop_table(steps: "Sequence[Dropped]") -> str:
+    rows = [
+        (
+            str(step.step),
+            step.without,
+            f"{step.accuracy:.2%}",
+            f"{step.interval[0]:.2%} to {step.interval[1]:.2%}",
+            f"{step.params:,}",
+            f"+{step.over_none:.1%}",
+            human(step.macs),
+            "yes" if not step.inexact else f"not {len(step.inexact)} of {len(step.blocks)}",
+            "",
+        )
+        for step in steps
+    ]
+    titles = ("step", "SE dropped from", "accuracy", "95 % interval", "parameters", "over no SE", "MACs", "exact", "")
+    note = (
+        "Accuracy on validation images, without training again; MACs are multiply-adds. In the place of each dropped "
+        "gate its mean excitation over training images is folded into the weights around it: exact, unless something "
+        "that cannot take the factors stands in the way (an identity shortcut); then the last normalisation of the "
+        "body takes them, and the shortcut goes without."
+    )
+    return f"{table(titles, rows, left=2)}\n{paragraph(note)}"
+
+
+def _object(found: "Excitations", steps: "Sequence[Dropped]", run: Path, threshold: float) -> dict[str, Any]:
+    from convwright.explain.excitation import DEFINITION
+
+    return {
+        "run": str(run),
+        "network": found.network,
+        "definition": DEFINITION,
+        "split": found.split,
+        "images": found.images,
+        "threshold": threshold,
+        "classes": found.classes,
+        "blocks": [
+            {
+                "name": block.name,
+                "channels": block.channels,
+                "mean": block.mean.tolist(),
+                "std": block.std.tolist(),
+                "overall": block.overall.tolist(),
+                "spread": block.spread,
+                "variation": block.variation,
+                "saturation": block.saturation(threshold),
+                "specificity": block.specificity,
+            }
+            for block in found.blocks
+        ],
+        "drop": [
+            {
+                "step": step.step,
+                "without": step.without,
+                "blocks": step.blocks,
+                "inexact": step.inexact,
+                "network": step.network.name,
+                "split": "val",
+                "accuracy": step.accuracy,
+                "interval": step.interval,
+                "params": step.params,
+                "macs": step.macs,
+                "over_none": step.over_none,
+            }
+            for step in steps
+        ],
+    }

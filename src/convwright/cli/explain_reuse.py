@@ -1,0 +1,199 @@
+"""`convwright explain reuse`: which layers of a densely connected network read whose maps, and what cutting costs."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convwright.arch.units import human, share
+from convwright.cli.table import paragraph, table, terminal_width
+from convwright.errors import UsageError
+
+if TYPE_CHECKING:
+    from convwright.explain.prune import Pruned
+    from convwright.explain.reuse import BlockReuse, Reuse
+    from convwright.training.predictor import Predictor
+    from convwright.training.run import Run
+
+CELL = 6
+"""Characters that a value of the heat map takes in the terminal."""
+
+
+def reuse(
+    run: Annotated[Path, typer.Argument(help="A run directory of a network with dense blocks.")],
+    with_norm: Annotated[
+        bool, typer.Option("--with-norm", help="Fold the scale of the batch normalisation before a layer into it.")
+    ] = False,
+    prune: Annotated[
+        str | None, typer.Option(help="Cut these shares of the connections, the weakest first: 0.1,0.2,0.4.")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="With --prune: random cuts to compare with, at each share.")] = 3,
+    split: Annotated[str, typer.Option(help="With --prune: images to measure accuracy on, val or test.")] = "val",
+    out: Annotated[Path | None, typer.Option("--out", "--html", help="Write the figures as a page (.html).")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write every connection to this CSV file.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the matrices as JSON.")] = False,
+) -> None:
+    """Draw DenseNet's Figure 5: how strongly each layer of a dense block weighs the maps of those before it."""
+    from convwright.cli.explain_inputs import check_html, read_shares
+
+    shares = [] if prune is None else read_shares("--prune", prune)
+    check_html(out)
+    if split not in ("val", "test"):
+        raise UsageError(f"--split is val or test, not {split!r}")
+    from convwright.explain.reuse import feature_reuse
+    from convwright.training.predictor import load
+    from convwright.training.run import Run
+
+    predictor = load(run, device)
+    found = feature_reuse(predictor.network, predictor.module, with_norm=with_norm)
+    steps = _pruned(Run.open(run), predictor, found, shares, draws, split) if shares else []
+    if csv_file is not None:
+        from convwright.files import write_text
+
+        write_text(csv_file, _as_csv(found))
+    if out is not None:
+        from convwright.explain.bench import SPLITS
+        from convwright.report.explain_page import write_explain_page
+        from convwright.report.reuse_figures import reuse_figures
+
+        write_explain_page(out, f"Feature reuse in {found.network}", found.definition, list(reuse_figures(found, steps, SPLITS[split])))
+    typer.echo(json.dumps(_object(found, steps, run, split)) if as_json else _described(found, steps, split))
+
+
+def _pruned(
+    run: "Run", predictor: "Predictor", found: "Reuse", shares: list[float], draws: int, split: str
+) -> "list[Pruned]":
+    from convwright.cli.explain_inputs import measuring
+    from convwright.explain.prune import prune
+
+    shares = [0.0, *(share for share in shares if share)]  # the whole network, to compare with
+    variants = len(shares) + draws * (len(shares) - 1)
+    with measuring(run, predictor, split, variants) as bench:
+        return list(prune(predictor.network, predictor.module, found, shares, bench.measure, draws=draws))
+
+
+def _described(found: "Reuse", steps: "Sequence[Pruned]", split: str) -> str:
+    rows = [
+        (
+            block.name,
+            str(len(block.sources) - 1),
+            str(sum(value is not None for row in block.raw for value in row)),
+            f"{block.spread[0]:.2f}",
+            f"{block.spread[1]:.2f}",
+            f"{block.input_share:.2f}",
+            "-" if block.lean is None else f"{block.lean:.2f}",
+            block.targets[-1],
+        )
+        for block in found.blocks
+    ]
+    titles = ("dense block", "layers", "connections", "lowest", "mean", "input", "late / early", "followed by")
+    lines = [f"{found.network}: {len(found.connections)} dense connections", "", table(titles, rows), ""]
+    lines += [
+        paragraph(
+            "lowest, mean, input: weights relative to the strongest source of the same layer; the least, the average, "
+            "and that of the block's input. late / early: what follows the block weighs the later half of its layers "
+            "so many times as much as the earlier half."
+        ),
+        "",
+    ]
+    for block in found.blocks:
+        lines += [_heat_map(block), ""]
+    lines += [paragraph(found.definition)]
+    if steps:
+        lines += ["", _prune_table(steps, len(found.connections), split)]
+    return "\n".join(lines)
+
+
+def _heat_map(block: "BlockReuse") -> str:
+    """The relative values of a block as a table, if a terminal is wide enough for it."""
+    if 14 + (CELL + 2) * len(block.targets) > terminal_width():
+        return f"{block.name}: {len(block.targets)} columns are too wide for this terminal; see --out, --csv and --json"
+    titles = (f"{block.name} (relative)", *(f"to {name[-CELL:]}" if name.isdigit() else name for name in block.targets), "")
+    rows = [
+        (f"from {source}", *("" if value is None else f"{value:.2f}" for value in values), "")
+        for source, values in zip(block.sources, block.relative, strict=True)
+    ]
+    return table(titles, rows)
+
+
+def _prune_table(steps: "Sequence[Pruned]", every: int, split: str) -> str:
+    rows = []
+    for step in steps:
+        random = [cut.accuracy for cut in step.random]
+        rows.append(
+            (
+                f"{step.share:.0%}",
+                f"{step.cut} of {every}",
+                f"{step.accuracy:.2%}",
+                f"{step.interval[0]:.2%} to {step.interval[1]:.2%}",
+                f"{sum(random) / len(random):.2%}" if random else "-",
+                f"{min(random):.2%} to {max(random):.2%}" if random else "-",
+                f"{step.params:,} (-{share(step.saving.params, step.params + step.saving.params)})",
+                f"{human(step.macs)} (-{share(step.saving.macs, step.macs + step.saving.macs)})",
+                "",
+            )
+        )
+    titles = ("cut", "connections", "accuracy", "95 % interval", "random cuts", "their range", "parameters", "MACs", "")
+    which = {"val": "validation", "test": "test"}[split]
+    return table(titles, rows) + "\n" + paragraph(
+        f"Accuracy on {which} images, without training again. Parameters and MACs (multiply-adds) are those of a "
+        "network that does not read these maps; a random cut of as many connections saves others."
+    )
+
+
+def _as_csv(found: "Reuse") -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("block", "source", "target", "maps", "raw", "l1", "normalised", "relative"))
+    for block in found.blocks:
+        relative = block.relative
+        for column, reader in enumerate(block.targets):
+            for each in (each for each in found.connections if (each.block, each.target) == (block.name, reader)):
+                figures = (each.average, each.l1, each.normalised, relative[each.source][column])
+                writer.writerow((block.name, each.source, each.target, each.maps, *(f"{value:.9g}" for value in figures)))
+    return text.getvalue()
+
+
+def _object(found: "Reuse", steps: "Sequence[Pruned]", run: Path, split: str) -> dict[str, Any]:
+    return {
+        "run": str(run),
+        "network": found.network,
+        "definition": found.definition,
+        "with_norm": found.with_norm,
+        "blocks": [
+            {
+                **{name: getattr(block, name) for name in ("name", "sources", "targets", "maps")},
+                **{name: getattr(block, name) for name in ("raw", "normalised", "relative")},
+                "lowest": block.spread[0],
+                "mean": block.spread[1],
+                "input": block.input_share,
+                "late_over_early": block.lean,
+            }
+            for block in found.blocks
+        ],
+        "prune": [
+            {
+                "share": step.share,
+                "cut": step.cut,
+                "connections": [{"block": e.block, "source": e.source, "target": e.target} for e in step.connections],
+                "split": split,
+                "accuracy": step.accuracy,
+                "interval": step.interval,
+                "params": step.params,
+                "params_saved": step.saving.params,
+                "macs": step.macs,
+                "macs_saved": step.saving.macs,
+                "random": [
+                    {"seed": cut.seed, "accuracy": cut.accuracy}
+                    | {"params_saved": cut.saving.params, "macs_saved": cut.saving.macs}
+                    for cut in step.random
+                ],
+            }
+            for step in steps
+        ],
+    }

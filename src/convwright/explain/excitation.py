@@ -1,0 +1,182 @@
+"""Excitations: SENet's Figures 6 and 7 (section 7.2) for any module with squeeze-and-excitation."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from convwright.data import Dataset, Split
+from convwright.data.images import printable
+from convwright.errors import UsageError
+from convwright.explain.excitation_gates import gates, watching
+from convwright.training.assessment import batches_of, class_order
+from convwright.training.evaluation import outputs
+from convwright.training.predictor import Predictor
+
+NEAR_ONE = 0.9
+"""A channel whose mean excitation is at least this is saturated."""
+SHOWN = 4
+"""Classes that are drawn if none are chosen."""
+
+DEFINITION = (
+    "An excitation is the factor, here from 0 to 1, by which squeeze-and-excitation multiplies a channel of one image. "
+    "Spread: its standard deviation over the images of one class, averaged over channels and classes. Saturated: the "
+    "share of channels whose mean excitation over all images is near one. Class-specific: the variance of the class "
+    "means over the variance over all images, both summed over channels; 0 if all classes are gated alike, 1 if all "
+    "images of a class are."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockExcitation:
+    """The excitations of one gate."""
+
+    name: str
+    """Path of the gate in the module."""
+    mean: torch.Tensor
+    """classes x channels, float64; over the images of each class."""
+    std: torch.Tensor
+    """The same for the standard deviation within each class."""
+    counts: torch.Tensor
+    """classes: how many images of each."""
+
+    @property
+    def channels(self) -> int:
+        """How many channels are gated."""
+        return self.mean.shape[1]
+
+    @property
+    def overall(self) -> torch.Tensor:
+        """channels: the mean over all images."""
+        return self._averaged(self.mean)
+
+    @property
+    def between(self) -> torch.Tensor:
+        """channels: the variance of the class means, each counted with its images."""
+        return self._averaged((self.mean - self.overall) ** 2)
+
+    @property
+    def within(self) -> torch.Tensor:
+        """channels: the variance within classes."""
+        return self._averaged(self.std**2)
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation within a class, averaged over channels and classes."""
+        return float(self._averaged(self.std).mean())
+
+    @property
+    def variation(self) -> float:
+        """The standard deviation over all images, averaged over channels: 0 for a gate that is a constant."""
+        return float((self.between + self.within).sqrt().mean())
+
+    @property
+    def specificity(self) -> float:
+        """Variance between classes over all variance, 0 to 1; 0 for a gate that is a constant."""
+        total = float((self.between + self.within).sum())
+        return float(self.between.sum()) / total if total else 0.0
+
+    def saturation(self, threshold: float = NEAR_ONE) -> float:
+        """The share of channels whose mean excitation is at least the threshold."""
+        return float((self.overall >= threshold).double().mean())
+
+    def _averaged(self, values: torch.Tensor) -> torch.Tensor:
+        """Average over the classes, each counted with its images."""
+        weights = self.counts.double() / self.counts.sum()
+        return (weights[:, None] * values).sum(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Excitations:
+    """The excitations of a whole network on some images."""
+
+    network: str
+    classes: tuple[str, ...]
+    images: int
+    split: str
+    """Which images."""
+    blocks: tuple[BlockExcitation, ...]
+    """In the order in which the network runs them."""
+
+
+def run_excitations(
+    predictor: Predictor, data: Dataset, split: Split, which: str, tell: Callable[[int], None] | None = None
+) -> Excitations:
+    """Measure the excitations of a trained network on a split of a data set with the same classes."""
+    order = class_order(data.classes, predictor.classes, data.name)
+    batches = ((images, order[labels]) for images, labels in batches_of(predictor, data, [split]))
+    classes, name = predictor.classes, predictor.network.name
+    return excitations(predictor.module, batches, classes, name=name, which=which, device=predictor.device, tell=tell)
+
+
+def excitations(
+    module: nn.Module,
+    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    classes: Sequence[str],
+    *,
+    name: str | None = None,
+    which: str = "given",
+    device: torch.device | str = "cpu",
+    tell: Callable[[int], None] | None = None,
+) -> Excitations:
+    """Measure the excitations of any module with squeeze-and-excitation that is recognised (`excitation_gates`).
+
+    batches: images N x C x H x W as the module reads them, and labels N. tell: is told the images of each batch done.
+    NetworkError where there is no squeeze-and-excitation, UsageError where there are no images.
+    """
+    sums = {path: _Sums(len(classes)) for path in gates(module)}
+    seen: dict[str, torch.Tensor] = {}
+
+    def labelled() -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+        for images, labels in batches:
+            seen["labels"] = labels.cpu()
+            yield images, labels
+
+    with watching(module, lambda path, factors: sums[path].add(factors, seen["labels"])):
+        with closing(outputs(module, labelled(), device)) as results:
+            for _, labels in results:
+                if tell:
+                    tell(len(labels))
+    blocks = [part.statistics(path) for path, part in sums.items() if part.counts.sum()]
+    if not blocks:
+        raise UsageError("there are no images to measure excitations on")
+    title = name or type(module).__name__
+    return Excitations(title, tuple(classes), int(blocks[0].counts.sum()), which, tuple(blocks))
+
+
+def chosen_classes(classes: Sequence[str], wanted: Sequence[str] | None = None) -> tuple[int, ...]:
+    """Return the indices of classes by name, or of four spread over all. UsageError names one that does not exist."""
+    if wanted is None:
+        last = len(classes) - 1
+        return tuple(dict.fromkeys(round(last * place / (SHOWN - 1)) for place in range(SHOWN)))
+    for name in wanted:
+        if name not in classes:
+            known = ", ".join(map(printable, classes[:12])) + (", ..." if len(classes) > 12 else "")
+            raise UsageError(f"no class is named {printable(name)!r}; there are {known}")
+    return tuple(dict.fromkeys(classes.index(name) for name in wanted))
+
+
+class _Sums:
+    """What has been seen of one gate so far."""
+
+    def __init__(self, classes: int) -> None:
+        self.counts = torch.zeros(classes, dtype=torch.int64)
+        self.sums: torch.Tensor | None = None
+        """2 x classes x channels: of the excitations and of their squares."""
+
+    def add(self, factors: torch.Tensor, labels: torch.Tensor) -> None:
+        """Count the excitations of a batch, N x C."""
+        factors = factors.cpu().double()
+        if self.sums is None:
+            self.sums = torch.zeros(2, len(self.counts), factors.shape[1], dtype=torch.float64)
+        self.sums[0].index_add_(0, labels, factors)
+        self.sums[1].index_add_(0, labels, factors**2)
+        self.counts += torch.bincount(labels, minlength=len(self.counts))
+
+    def statistics(self, path: str) -> BlockExcitation:
+        """Return means and deviations; those of a class without images are 0."""
+        assert self.sums is not None
+        mean, squares = self.sums / self.counts.clamp(min=1)[None, :, None]
+        return BlockExcitation(path, mean, (squares - mean**2).clamp(min=0).sqrt(), self.counts)

@@ -1,0 +1,131 @@
+"""Dense connections cut: what a network without the weakest of them costs, and how accurate it still is.
+
+A connection is cut by setting the weights with which a layer reads a source's maps to zero: the same network, to the
+last digit, as one whose layer does not read these maps at all. What that one has less is counted: the layer's weights,
+and scale and shift of the batch normalisation through which it alone reads the maps. A layer whose maps nobody reads
+any more is still counted.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from convwright.arch import cost
+from convwright.arch.network import Network
+from convwright.errors import UsageError
+from convwright.explain.bench import Accuracy
+from convwright.explain.reuse import Connection, Reuse, weight_by_source
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What a network has and does less."""
+
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class RandomCut:
+    """As many connections, chosen at random."""
+
+    seed: int
+    saving: Saving
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A network with a share of its dense connections cut, the weakest first."""
+
+    share: float
+    """What was asked for, of all connections."""
+    cut: int
+    """So many."""
+    connections: tuple[Connection, ...]
+    """These."""
+    params: int
+    macs: int
+    saving: Saving
+    accuracy: float
+    interval: tuple[float, float]
+    random: tuple[RandomCut, ...]
+
+
+def prune(
+    network: Network,
+    module: nn.Module,
+    reuse: Reuse,
+    shares: Sequence[float],
+    measure: Callable[[nn.Module], Accuracy],
+    *,
+    draws: int = 3,
+) -> Iterator[Pruned]:
+    """Cut each of these shares of the connections (0 to 1) and measure; then the same number at random, `draws` times.
+
+    measure: gives the accuracy of a module, which is given back as it was. The order of a random draw is the same at
+    every share. UsageError for a share that is none.
+    """
+    if wrong := [share for share in shares if not 0 <= share <= 1]:
+        raise UsageError(f"a share of the connections is from 0 to 1, not {wrong[0]:g}")
+    if draws < 0:
+        raise UsageError(f"there cannot be {draws} random draws")
+    whole, ranked = cost(network), reuse.weakest()
+    for share in shares:
+        cut = round(share * len(ranked))
+        chosen = ranked[:cut]
+        with cutting(module, chosen):
+            accuracy, interval = measure(module)
+        random = tuple(_at_random(network, module, ranked, cut, seed, measure) for seed in range(draws if cut else 0))
+        saving = saved(network, chosen)
+        params, macs = whole.params - saving.params, whole.macs - saving.macs
+        yield Pruned(share, cut, chosen, params, macs, saving, accuracy, interval, random)
+
+
+@contextmanager
+def cutting(module: nn.Module, connections: Sequence[Connection]) -> Iterator[None]:
+    """Set the weights of connections to zero, and back in the end."""
+    views = [_weight(module, each) for each in connections]
+    kept = [view.clone() for view in views]
+    try:
+        for view in views:
+            view.zero_()
+        yield
+    finally:
+        for view, before in zip(views, kept, strict=True):
+            view.copy_(before)
+
+
+def saved(network: Network, connections: Sequence[Connection]) -> Saving:
+    """Count what a network has less without these connections."""
+    rows = {row.path: row for row in cost(network).layers}
+    params = macs = 0
+    for each in connections:
+        row = rows[each.reader.path]
+        # A reader has as many weights for one map as for another; a bias has no part in it.
+        weights = row.macs // (row.output[1] * row.output[2]) * each.maps // sum(each.reader.maps)
+        params += weights + (2 * each.maps if each.reader.norm else 0)
+        macs += weights * row.output[1] * row.output[2]
+    return Saving(params, macs)
+
+
+def _at_random(
+    network: Network,
+    module: nn.Module,
+    connections: Sequence[Connection],
+    cut: int,
+    seed: int,
+    measure: Callable[[nn.Module], Accuracy],
+) -> RandomCut:
+    order = torch.randperm(len(connections), generator=torch.Generator().manual_seed(seed))
+    chosen = [connections[index] for index in order[:cut].tolist()]
+    with cutting(module, chosen):
+        return RandomCut(seed, saved(network, chosen), measure(module)[0])
+
+
+def _weight(module: nn.Module, connection: Connection) -> torch.Tensor:
+    layer = module.get_submodule(connection.reader.path)
+    return weight_by_source(layer, connection.reader)[connection.source]
