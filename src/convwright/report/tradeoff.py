@@ -55,13 +55,8 @@ def tradeoff(entries: Sequence[Entry]) -> Iterator[Figure]:
             panel, unnamed = scatter(group, price)
             best = front(members, price.of)
             panels.append(panel)
-            facts.append(
-                {
-                    "against": price.name,
-                    "images": heading(members[0]),
-                    "front": [members[place].title for place in best],
-                }
-            )
+            names = [members[place].title for place in best]
+            facts.append({"against": price.name, "images": measured_on(members[0]), "front": names})
             told.append(_front_told(best, members, price) + unnamed)
     caveat = "" if comparable(entries) else " Only networks that were measured on the same images share a plot."
     yield Figure(

@@ -67,8 +67,8 @@ def _figure(answered: Sequence[tuple[Entry, Answers]], number: int) -> Iterator[
         "cam" if number == 1 else f"cam-{number}",
         "What the networks look at" if len(looked) > 1 else f"What {looked[0].entry.title} looks at",
         f"Class activation maps ({methods}) for what each network answers, laid over the image; the brighter, the more "
-        f"a place speaks for the answer. The first of the {measured_on(looked[0].entry)} in each of {len(rows)} classes, "
-        "not chosen by what comes out.",
+        f"a place speaks for the answer. The images are the first of {len(rows)} classes among the "
+        f"{measured_on(looked[0].entry)}, not chosen by what comes out.",
         galleries=(_images(looked[0]), *map(_gallery, looked)),
         findings=(*map(_told, looked), *left_out),
         facts=[_as_json(one) for one in looked],
@@ -88,8 +88,8 @@ def _told(one: Looked) -> str:
     right = sum(1 for row, target in zip(one.rows, one.maps.targets, strict=True) if one.answers.labels[row] == target)
     return (
         f"{one.entry.title}: half of a map's weight lies in {percent(one.half)} of the image, on average; maps of "
-        f"{one.maps.layer}, {one.maps.raw.shape[1]} × {one.maps.raw.shape[2]}; {right} of these {len(one.rows)} answers "
-        "are right."
+        f"{one.maps.layer}, {one.maps.raw.shape[1]} × {one.maps.raw.shape[2]}; {right} of these {len(one.rows)} "
+        "answers are right."
     )
 
 

@@ -22,9 +22,9 @@ GATES_SHOWN = 3
 
 
 class Found(NamedTuple):
-    """The excitations of the page's network number `index`."""
+    """The excitations of the page's network of this number."""
 
-    index: int
+    number: int
     entry: Entry
     excitations: Excitations
 
@@ -75,7 +75,7 @@ def _by_depth(found: Sequence[Found]) -> Figure:
             Panel("Saturated channels", _depth(found, specific=False), f"Line chart of saturated channels: {most}."),
         ),
         legend=True,
-        members=tuple(one.index for one in found),
+        members=tuple(one.number for one in found),
         findings=tuple(map(_told, found)),
         facts=[_as_json(one) for one in found],
     )
@@ -85,9 +85,9 @@ def _told(one: Found) -> str:
     blocks = one.excitations.blocks
     most = max(blocks, key=lambda block: block.specificity)
     return (
-        f"{one.entry.title}: classes account for {percent(blocks[0].specificity)} of the variance in the first gate and "
-        f"{percent(blocks[-1].specificity)} in the last; most, {percent(most.specificity)}, in {most.name}. In the last "
-        f"gate, {percent(blocks[-1].saturation())} of the channels are saturated."
+        f"{one.entry.title}: classes account for {percent(blocks[0].specificity)} of the variance in the first gate "
+        f"and {percent(blocks[-1].specificity)} in the last; most, {percent(most.specificity)}, in {most.name}. In the "
+        f"last gate, {percent(blocks[-1].saturation())} of the channels are saturated."
     )
 
 
@@ -121,7 +121,7 @@ def _curves(one: Found) -> Figure:
     keys = [(colour(place), one.excitations.classes[index]) for place, index in enumerate(shown)]
     return replace(
         drawn,
-        name=f"excitation-{one.index + 1}",
+        name=f"excitation-{one.number + 1}",
         title=f"Excitations: {one.entry.title}",
         caption="The mean excitation of each channel, for some classes and for all images, in gates from the first to "
         "the last. Where the curves lie on each other, a gate does the same for every class; where they part, it picks "

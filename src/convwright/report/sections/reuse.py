@@ -35,8 +35,8 @@ def reuse_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
 def _told(block: BlockReuse) -> str:
     low, mean = block.spread
     told = (
-        f"{block.name}: against the source that a layer weighs most, all earlier ones have {mean:.2f} on average, and the "
-        f"weakest {low:.2f}; the block's input has {block.input_share:.2f}."
+        f"{block.name}: against the source that a layer weighs most, all that it reads have {mean:.2f} on average, and "
+        f"the weakest {low:.2f}; the block's input has {block.input_share:.2f}."
     )
     if block.lean is None:
         return told
