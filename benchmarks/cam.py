@@ -56,8 +56,8 @@ def main() -> None:
         run = trained(name, options.epochs, options.out)
         cost = cw.cost(run.network)
         print(
-            f"{name:10} {cost.params:9,} parameters {cost.macs / 1e6:6.2f} M MACs {run.summary['train_seconds']:6.0f} s, "
-            f"validation accuracy {run.summary['val_accuracy']:.2%}",
+            f"{name:10} {cost.params:9,} parameters {cost.macs / 1e6:6.2f} M MACs, "
+            f"{run.summary['train_seconds']:4.0f} s, validation accuracy {run.summary['val_accuracy']:.2%}",
             flush=True,
         )
 

@@ -104,7 +104,7 @@ class _Plan:
         module = module_of(subject)
         network = getattr(module, "network", None)
         head = head_of(network) if isinstance(network, Network) else None
-        own = head is not None and layer in (None, head.layer)
+        own = head is not None and layer in (None, head.layer, head.stage)
         linear = head.linear if head and own else None
         if method == "cam" and linear is None:
             raise UsageError(f"{_told(head, layer)}; take grad-cam or grad-cam++")
