@@ -232,7 +232,8 @@ def test_any_torch_module_has_grad_cam(images):
         ({"layer": ""}, "there is no layer ''; near it are stem"),
         ({"layer": "head"}, "head puts out maps of one pixel"),
         ({"target": 5}, "from 0 to 4; there is no class 5"),
-        ({"target": [0, 1]}, "one for each image"),
+        ({"target": [0, 1]}, "one for each image; there are more images than classes"),
+        ({"target": [0, 1, 2, 3]}, "one for each image; these are 4"),
         ({"batch_size": 0}, "1 or more"),
     ],
 )

@@ -50,7 +50,7 @@ def find_layer(module: nn.Module, name: str) -> nn.Module:
 
 
 def last_maps(module: nn.Module, images: torch.Tensor) -> str:
-    """Return the name of the last part of any module that puts out maps of more than one pixel."""
+    """Return the name of the last part of any module that puts out maps of more than one pixel, pooled ones not."""
     found: list[str] = []
 
     def note(name: str, output: object) -> None:
@@ -60,7 +60,7 @@ def last_maps(module: nn.Module, images: torch.Tensor) -> str:
     handles = [
         part.register_forward_hook(lambda _, __, output, name=name: note(name, output))
         for name, part in module.named_modules()
-        if name
+        if name and not isinstance(part, nn.AdaptiveAvgPool2d)
     ]
     try:
         with evaluating(module), torch.no_grad():
