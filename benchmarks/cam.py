@@ -8,6 +8,8 @@ scores on the same test images, with intervals of the differences. Can be interr
 """
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -50,16 +52,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/cam-benchmark"), help="folder for the runs")
     parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--count", type=int, default=300, help="test images that are scored")
     options = parser.parse_args()
     print(f"{describe()}; torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
     for name in VARIANTS:
         run = trained(name, options.epochs, options.out)
         cost = cw.cost(run.network)
         print(
-            f"{name:10} {cost.params:9,} parameters {cost.macs / 1e6:6.2f} M MACs {run.summary['train_seconds']:6.0f} s, "
-            f"validation accuracy {run.summary['val_accuracy']:.2%}",
+            f"{name:10} {cost.params:9,} parameters {cost.macs / 1e6:6.2f} M MACs, "
+            f"{run.summary['train_seconds']:4.0f} s, validation accuracy {run.summary['val_accuracy']:.2%}",
             flush=True,
         )
+    # As a user would: the figure, the maps and the scores are in the folder that this names.
+    command = [sys.executable, "-m", "convwright", "explain", "cam", *(str(options.out / name) for name in VARIANTS)]
+    command += ["--scores", "--count", str(options.count), "--show", "5", "--out", str(options.out / "maps")]
+    sys.exit(subprocess.run(command, check=False).returncode)
 
 
 if __name__ == "__main__":

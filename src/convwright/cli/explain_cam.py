@@ -232,8 +232,10 @@ def _note(one: Explained, row: int) -> str:
 def _caption(explained: Sequence[Explained]) -> str:
     """Say in words how the maps were made."""
     names = {"cam": "CAM", "grad-cam": "Grad-CAM", "grad-cam++": "Grad-CAM++"}
-    ways = list(dict.fromkeys((names[one.maps.method], one.maps.layer) for one in explained))
-    told = "; ".join(f"{method} at {layer}" for method, layer in ways)
+    ways: dict[str, dict[str, None]] = {}
+    for one in explained:
+        ways.setdefault(names[one.maps.method], {})[one.maps.layer] = None
+    told = "; ".join(f"{method} at {' and '.join(layers)}" for method, layers in ways.items())
     text = f"What speaks for the class that is named below, with its probability: {told}. Each map has its own scale."
     if explained[0].scores:
         text += " Deletion is better when low, insertion when high."

@@ -72,14 +72,16 @@ def cam(
     """
     done: list[ActivationMaps] = []
     plan: _Plan | None = None
+    one_for_all = target is None or isinstance(target, int | str)
     for batch in batches(subject, images, batch_size):
         plan = plan or _Plan.of(subject, batch, method, layer, epsilon)
-        one_for_all = target is None or isinstance(target, int | str)
         done.append(plan.maps(batch, target if one_for_all else target[sum(map(len, done)) :]))
         if progress:
             progress(len(batch))
     if not done:
         raise UsageError("there are no images to map")
+    if not one_for_all and len(target) != sum(map(len, done)):
+        raise UsageError(f"give one class, or one for each image; these are {len(target)}")
     return _joined(done)
 
 
@@ -104,7 +106,7 @@ class _Plan:
         module = module_of(subject)
         network = getattr(module, "network", None)
         head = head_of(network) if isinstance(network, Network) else None
-        own = head is not None and layer in (None, head.layer)
+        own = head is not None and layer in (None, head.layer, head.stage)
         linear = head.linear if head and own else None
         if method == "cam" and linear is None:
             raise UsageError(f"{_told(head, layer)}; take grad-cam or grad-cam++")
@@ -140,7 +142,7 @@ class _Plan:
             return logits.detach().argmax(1)
         wanted = [target] * len(logits) if isinstance(target, int | str) else list(target[: len(logits)])
         if len(wanted) < len(logits):
-            raise UsageError("give one class, or one for each image; these are fewer than the images")
+            raise UsageError("give one class, or one for each image; there are more images than classes")
         found = [class_index(one, self.classes, logits.shape[1]) for one in wanted]
         return torch.tensor(found, device=logits.device)
 

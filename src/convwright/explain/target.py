@@ -21,6 +21,8 @@ class Head:
 
     layer: str
     """The module that puts out the last feature maps, before they are pooled."""
+    stage: str | None
+    """The stage that ends with this module and so puts out the same; None where it stands in the head."""
     linear: str | None
     """The one linear layer that reads their averages; None where the head is not made so."""
 
@@ -30,10 +32,11 @@ def head_of(network: Network) -> Head:
     *_, last, head = cost(network).stages
     graph = Seq(head.blocks[0][2].graph)
     pooled = next((at for at, part in enumerate(graph.parts) if isinstance(part, GlobalPool | Linear)), 0)
-    layer = f"head.{graph.names[pooled - 1]}" if pooled else last.blocks[-1][0]
+    layer, stage = (f"head.{graph.names[pooled - 1]}", None) if pooled else (last.blocks[-1][0], last.name)
     pool, *between = graph.parts[pooled:-1] or (None,)
     plain = pool == GlobalPool() and all(isinstance(part, Dropout) for part in between)
-    return Head(layer, f"head.{graph.names[-1]}" if plain and isinstance(graph.parts[-1], Linear) else None)
+    linear = f"head.{graph.names[-1]}" if plain and isinstance(graph.parts[-1], Linear) else None
+    return Head(layer, stage, linear)
 
 
 def find_layer(module: nn.Module, name: str) -> nn.Module:
@@ -47,7 +50,7 @@ def find_layer(module: nn.Module, name: str) -> nn.Module:
 
 
 def last_maps(module: nn.Module, images: torch.Tensor) -> str:
-    """Return the name of the last part of any module that puts out maps of more than one pixel."""
+    """Return the name of the last part of any module that puts out maps of more than one pixel, pooled ones not."""
     found: list[str] = []
 
     def note(name: str, output: object) -> None:
@@ -57,7 +60,7 @@ def last_maps(module: nn.Module, images: torch.Tensor) -> str:
     handles = [
         part.register_forward_hook(lambda _, __, output, name=name: note(name, output))
         for name, part in module.named_modules()
-        if name
+        if name and not isinstance(part, nn.AdaptiveAvgPool2d)
     ]
     try:
         with evaluating(module), torch.no_grad():
