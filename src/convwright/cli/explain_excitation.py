@@ -1,4 +1,4 @@
-"""`convwright explain excitation`: what squeeze-and-excitation does in a trained network, and what dropping it costs."""
+"""`convwright explain excitation`: what squeeze-and-excitation does in a trained network, and what it is worth."""
 
 import json
 from collections.abc import Sequence
@@ -24,9 +24,7 @@ SAMPLE = 4096
 
 def excitation(
     run: Annotated[Path, typer.Argument(help="A run directory of a network with squeeze-and-excitation.")],
-    classes: Annotated[
-        str | None, typer.Option(help="Classes to draw, by name, with commas; four by default.")
-    ] = None,
+    classes: Annotated[str | None, typer.Option(help="Classes to draw, by name, with commas; four by default.")] = None,
     threshold: Annotated[
         float | None, typer.Option(help="A channel whose mean excitation is at least this is saturated; 0.9.")
     ] = None,

@@ -61,7 +61,8 @@ def reuse(
         from convwright.report.explain_page import write_explain_page
         from convwright.report.reuse_figures import reuse_figures
 
-        write_explain_page(out, f"Feature reuse in {found.network}", found.definition, list(reuse_figures(found, steps, SPLITS[split])))
+        figures = list(reuse_figures(found, steps, SPLITS[split]))
+        write_explain_page(out, f"Feature reuse in {found.network}", _summary(found), figures)
     typer.echo(json.dumps(_object(found, steps, run, split)) if as_json else _described(found, steps, split))
 
 
@@ -75,6 +76,15 @@ def _pruned(
     variants = len(shares) + draws * (len(shares) - 1)
     with measuring(run, predictor, split, variants) as bench:
         return list(prune(predictor.network, predictor.module, found, shares, bench.measure, draws=draws))
+
+
+def _summary(found: "Reuse") -> str:
+    low = min(block.spread[0] for block in found.blocks)
+    return (
+        f"{len(found.connections)} dense connections in {len(found.blocks)} blocks. Relative to the strongest source "
+        f"of the same layer, the weakest of all weighs {low:.2f}; by block, the average is "
+        f"{', '.join(f'{block.spread[1]:.2f} ({block.name})' for block in found.blocks)}."
+    )
 
 
 def _described(found: "Reuse", steps: "Sequence[Pruned]", split: str) -> str:
@@ -113,7 +123,11 @@ def _heat_map(block: "BlockReuse") -> str:
     """The relative values of a block as a table, if a terminal is wide enough for it."""
     if 14 + (CELL + 2) * len(block.targets) > terminal_width():
         return f"{block.name}: {len(block.targets)} columns are too wide for this terminal; see --out, --csv and --json"
-    titles = (f"{block.name} (relative)", *(f"to {name[-CELL:]}" if name.isdigit() else name for name in block.targets), "")
+    titles = (
+        f"{block.name} (relative)",
+        *(f"to {name[-CELL:]}" if name.isdigit() else name for name in block.targets),
+        "",
+    )
     rows = [
         (f"from {source}", *("" if value is None else f"{value:.2f}" for value in values), "")
         for source, values in zip(block.sources, block.relative, strict=True)
@@ -140,9 +154,13 @@ def _prune_table(steps: "Sequence[Pruned]", every: int, split: str) -> str:
         )
     titles = ("cut", "connections", "accuracy", "95 % interval", "random cuts", "their range", "parameters", "MACs", "")
     which = {"val": "validation", "test": "test"}[split]
-    return table(titles, rows) + "\n" + paragraph(
-        f"Accuracy on {which} images, without training again. Parameters and MACs (multiply-adds) are those of a "
-        "network that does not read these maps; a random cut of as many connections saves others."
+    return (
+        table(titles, rows)
+        + "\n"
+        + paragraph(
+            f"Accuracy on {which} images, without training again. Parameters and MACs (multiply-adds) are those of a "
+            "network that does not read these maps; a random cut of as many connections saves others."
+        )
     )
 
 
@@ -155,7 +173,9 @@ def _as_csv(found: "Reuse") -> str:
         for column, reader in enumerate(block.targets):
             for each in (each for each in found.connections if (each.block, each.target) == (block.name, reader)):
                 figures = (each.average, each.l1, each.normalised, relative[each.source][column])
-                writer.writerow((block.name, each.source, each.target, each.maps, *(f"{value:.9g}" for value in figures)))
+                writer.writerow(
+                    (block.name, each.source, each.target, each.maps, *(f"{value:.9g}" for value in figures))
+                )
     return text.getvalue()
 
 

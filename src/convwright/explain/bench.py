@@ -22,7 +22,7 @@ class Bench:
     def __init__(
         self, predictor: Predictor, data: Dataset, split: str, tell: Callable[[int], None] | None = None
     ) -> None:
-        """Take `val` or `test`; `tell` is told the number of images of each batch done. UsageError if there are none."""
+        """Take `val` or `test`; `tell` hears of the images of each batch done. UsageError if there are none."""
         if split not in SPLITS:
             raise UsageError(f"accuracy is measured on val or test images, not on {split!r}")
         images = data.test if split == "test" else data.val

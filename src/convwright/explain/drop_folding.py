@@ -65,10 +65,10 @@ class _Item(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """A sequence, and the layer of it in which (or which is) the gate; the last but one item for its combinator."""
+    """A sequence, the place in it of the gate or of the layer that holds it, and in which branch of that."""
 
     items: list[_Item]
-    index: int
+    place: int
     branch: int = 0
 
 
@@ -82,10 +82,10 @@ class _Pushed(NamedTuple):
 def fold(network: Network, gate: str, factors: Factors) -> Folding:
     """Find where the factors of a gate, given by its path, go. NetworkError if the network has no such gate."""
     frames = _locate(_program(network), gate)
-    if not frames or not isinstance(frames[-1].items[frames[-1].index].layer, Gate):
+    if not frames or not isinstance(frames[-1].items[frames[-1].place].layer, Gate):
         raise NetworkError(f"{network.name} has no gate at {gate}")
     inner = frames[-1]
-    before = inner.items[: inner.index]
+    before = inner.items[: inner.place]
     for pushed in (_backward(before, factors), _forward(frames, factors)):
         if pushed is not None:
             return Folding(tuple(pushed), exact=True)
@@ -212,8 +212,8 @@ def _forward(frames: Sequence[_Frame], factors: Factors) -> list[Edit] | None:
     """Have the layers behind read so much larger maps; None if they cannot."""
     edits: list[Edit] = []
     for depth in range(len(frames) - 1, -1, -1):
-        items, index, _ = frames[depth]
-        pushed = _absorbed(items[index + 1 :], factors)
+        items, place, _ = frames[depth]
+        pushed = _absorbed(items[place + 1 :], factors)
         if pushed is None:
             return None
         edits += pushed.edits

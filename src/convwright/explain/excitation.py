@@ -134,11 +134,13 @@ def excitations(
             seen["labels"] = labels.cpu()
             yield images, labels
 
-    with watching(module, lambda path, factors: sums[path].add(factors, seen["labels"])):
-        with closing(outputs(module, labelled(), device)) as results:
-            for _, labels in results:
-                if tell:
-                    tell(len(labels))
+    def note(path: str, factors: torch.Tensor) -> None:
+        sums[path].add(factors, seen["labels"])
+
+    with watching(module, note), closing(outputs(module, labelled(), device)) as results:
+        for _, labels in results:
+            if tell:
+                tell(len(labels))
     blocks = [part.statistics(path) for path, part in sums.items() if part.counts.sum()]
     if not blocks:
         raise UsageError("there are no images to measure excitations on")

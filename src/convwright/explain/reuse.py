@@ -71,10 +71,12 @@ class BlockReuse:
         """The normalised matrix, each column divided by its largest value."""
         largest = [max(filter(None, column), default=0.0) for column in zip(*self.normalised, strict=True)]
         return tuple(
-            tuple(None if value is None else value / most if most else 0.0 for value, most in zip(row, largest, strict=True))
+            tuple(
+                None if value is None else value / most if most else 0.0
+                for value, most in zip(row, largest, strict=True)
+            )
             for row in self.normalised
         )
-
 
     @property
     def spread(self) -> tuple[float, float]:

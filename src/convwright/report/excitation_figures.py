@@ -1,5 +1,6 @@
 """Figures of excitations: SENet's Figures 6 and 7, both by depth, and what dropping them costs."""
 
+import math
 from collections.abc import Iterator, Sequence
 from html import escape
 
@@ -32,8 +33,9 @@ def excitation_figures(
 def by_class(found: Excitations, shown: Sequence[int]) -> Figure:
     """Draw the mean excitation of each channel, for some classes and for all images (SENet, Figure 6)."""
     panels = []
+    bounds = _bounds(found)
     for block in drawn_blocks(found):
-        plot = _channels(block)
+        plot = _channels(block, bounds)
         _curve(plot, block.overall, OTHERS, "all images", width=2.5)
         for place, index in enumerate(shown):
             _curve(plot, block.mean[index], place, found.classes[index])
@@ -43,8 +45,8 @@ def by_class(found: Excitations, shown: Sequence[int]) -> Figure:
     return Figure(
         "excitation-classes",
         "Mean excitation of each channel, by class",
-        f"{found.network}, {found.images:,} {found.split} images: {names}, and all images (grey). Where the curves fall "
-        f"together, a block gates all classes alike.{_left_out(found)} {DEFINITION}",
+        f"{found.network}, {found.images:,} {found.split} images: {names}, and all images (grey). Where the curves "
+        f"fall together, a block gates all classes alike.{_left_out(found)} {DEFINITION}",
         tuple(panels),
     )
 
@@ -52,8 +54,9 @@ def by_class(found: Excitations, shown: Sequence[int]) -> Figure:
 def within_class(found: Excitations, shown: Sequence[int]) -> Figure:
     """Draw the mean excitation and its spread within a class (SENet, Figure 7)."""
     panels = []
+    bounds = _bounds(found)
     for block in drawn_blocks(found):
-        plot = _channels(block)
+        plot = _channels(block, bounds)
         for place, index in enumerate(shown):
             _band(plot, block.mean[index], block.std[index], place)
             _curve(plot, block.mean[index], place, found.classes[index])
@@ -117,12 +120,12 @@ def dropping_costs(found: Excitations, steps: Sequence[Dropped]) -> Figure:
         customdata=[[escape(step.without), count(step.macs)] for step in steps],
         hovertemplate="without %{customdata[0]}: %{y:.1%}<br>%{customdata[1]} MACs<extra></extra>",
     )
-    told = "; ".join(f"{step.step}: {escape(step.without)}, {percent(step.accuracy)}" for step in steps)
+    told = "; ".join(f"{step.step}: {step.without}, {percent(step.accuracy)}" for step in steps)
     return Figure(
         "excitation-drop",
         "What dropping squeeze-and-excitation costs",
-        f"Validation accuracy of {found.network} with 95\u00a0% intervals, without training again, after each step (its "
-        f"number at the point); the mean excitation is folded into the weights. {told}.",
+        f"Validation accuracy of {found.network} with 95\u00a0% intervals, without training again, after each step "
+        f"(its number at the point); the mean excitation is folded into the weights. {told}.",
         (Panel("Accuracy on validation images", plot, f"Line chart of accuracy against parameters. {told}."),),
     )
 
@@ -140,12 +143,16 @@ def _left_out(found: Excitations) -> str:
     return f" {drawn} of {len(found.blocks)} gates are drawn." if drawn < len(found.blocks) else ""
 
 
-def _channels(block: BlockExcitation) -> go.Figure:
-    return empty_plot(
-        height=230,
-        x=axis(title="channel", range=[-0.5, block.channels - 0.5], nticks=6),
-        y=axis(range=[-0.02, 1.02] if float(block.mean.max()) <= 1 else None, nticks=5),
-    )
+def _bounds(found: Excitations) -> list[float]:
+    """The same range for all gates, so that they compare; no wider than they need."""
+    low = min(float((block.mean - block.std).min()) for block in drawn_blocks(found))
+    high = max(float((block.mean + block.std).max()) for block in drawn_blocks(found))
+    return [math.floor(10 * low) / 10 - 0.02, math.ceil(10 * high) / 10 + 0.02]
+
+
+def _channels(block: BlockExcitation, bounds: list[float]) -> go.Figure:
+    x = axis(title="channel", range=[-0.5, block.channels - 0.5], nticks=6)
+    return empty_plot(height=230, x=x, y=axis(range=bounds, nticks=5))
 
 
 def _curve(plot: go.Figure, values: object, place: int, name: str, width: float = 1.5) -> None:

@@ -1,7 +1,6 @@
 """Figures of feature reuse: a heat map per dense block, and what cutting connections costs."""
 
 from collections.abc import Iterator, Sequence
-from html import escape
 from statistics import fmean
 
 import plotly.graph_objects as go
@@ -31,9 +30,10 @@ def heat_maps(found: Reuse, *, raw: bool = False) -> Figure:
         Panel(_heading(block), _heat_map(block, block.raw if raw else block.relative, raw), _gist(block))
         for block in found.blocks
     )
-    shown = "raw, a scale for each block" if raw else "relative to the strongest of each column"
-    name = "reuse-raw" if raw else "reuse"
-    return Figure(name, f"Feature reuse, {shown}", f"{found.network}. {found.definition}", panels)
+    if raw:
+        caption = f"The average absolute weights of {found.network} themselves, with a scale for each block."
+        return Figure("reuse-raw", "Average absolute weights", caption, panels)
+    return Figure("reuse", "Feature reuse", f"{found.network}, relative. {found.definition}", panels)
 
 
 def cutting_costs(found: Reuse, pruned: Sequence[Pruned], split: str) -> Figure:
@@ -70,15 +70,18 @@ def cutting_costs(found: Reuse, pruned: Sequence[Pruned], split: str) -> Figure:
             colour(0),
         ),
         customdata=[[count(step.saving.params), count(step.saving.macs)] for step in pruned],
-        hovertemplate="the weakest: %{y:.1%}<br>saves %{customdata[0]} parameters, %{customdata[1]} MACs<extra></extra>",
+        hovertemplate=(
+            "the weakest: %{y:.1%}<br>saves %{customdata[0]} parameters, %{customdata[1]} MACs<extra></extra>"
+        ),
     )
     gist = "; ".join(f"{percent(s.share)} cut: {percent(s.accuracy)}" for s in pruned)
     return Figure(
         "prune",
         "What cutting the weakest connections costs",
         f"Accuracy of {found.network} on {split} images, without training again, when a share of its "
-        f"{len(found.connections)} dense connections is cut. Solid: those of least average absolute weight, with 95\u00a0% "
-        "intervals. Dotted: as many at random, the mean of several draws; bars reach from the worst to the best.",
+        f"{len(found.connections)} dense connections is cut. Solid: those of least average absolute weight, with "
+        "95\u00a0% intervals. Dotted: as many at random, the mean of several draws; bars reach from the worst to the "
+        "best.",
         (Panel(f"Accuracy on {split} images", plot, f"Line chart of accuracy against the share cut. {gist}."),),
     )
 
@@ -99,7 +102,7 @@ def _heat_map(block: BlockReuse, values: Matrix, raw: bool) -> go.Figure:
         xgap=1,
         ygap=1,
         colorbar={"thickness": 10, "outlinewidth": 0, "tickformat": ".2~g" if raw else ".1f", "nticks": 5},
-        customdata=[[target for target in block.targets]] * rows,
+        customdata=[list(block.targets)] * rows,
         hoverongaps=False,
         hovertemplate="from %{y} to %{customdata}: %{z:.3g}<extra></extra>",
     )
@@ -125,7 +128,7 @@ def _heading(block: BlockReuse) -> str:
 def _gist(block: BlockReuse) -> str:
     low, mean = block.spread
     lean = "" if block.lean is None else f", and {block.targets[-1]} weighs late layers {block.lean:.2f} times as much"
-    return escape(
+    return (
         f"Heat map of {block.name}: relative to the strongest source of each layer, the weakest has {low:.2f} and all "
         f"have {mean:.2f} on average; the block's input has {block.input_share:.2f}{lean}."
     )

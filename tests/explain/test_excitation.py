@@ -1,0 +1,197 @@
+"""Excitations: what is watched, what is computed of it, and in whose networks."""
+
+import json
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+
+import convwright as cw
+from convwright.errors import NetworkError, UsageError
+from convwright.explain.excitation import BlockExcitation, chosen_classes, excitations
+from convwright.explain.excitation_gates import gates, watching
+
+from ..tiny import RECALIBRATED
+
+FOREIGN = {
+    "torchvision efficientnet_b0": (lambda: torchvision.models.efficientnet_b0(), 16),
+    "torchvision mobilenet_v3_small": (lambda: torchvision.models.mobilenet_v3_small(), 9),
+    "torchvision regnet_y_400mf": (lambda: torchvision.models.regnet_y_400mf(), 16),
+    "timm seresnet18": (lambda: timm.create_model("seresnet18"), 8),
+    "timm legacy_seresnet18": (lambda: timm.create_model("legacy_seresnet18"), 8),
+    "timm efficientnet_b0": (lambda: timm.create_model("efficientnet_b0"), 16),
+    "timm mobilenetv3_small_050": (lambda: timm.create_model("mobilenetv3_small_050"), 9),
+    "timm ese_vovnet19b_dw": (lambda: timm.create_model("ese_vovnet19b_dw"), 4),
+}
+
+
+def gate_sizes(module, resolution=64, channels=3):
+    """Run two images; hold what is watched of every gate against what the gate does to its input."""
+    watched, sizes = {}, {}
+    module.eval()
+
+    def check(name, inputs, output):
+        factors = watched[name][:, :, None, None]
+        assert torch.allclose(inputs[0] * factors, output, atol=1e-6)
+        sizes[name] = factors.shape[1]
+
+    with watching(module, watched.__setitem__), torch.no_grad():
+        for name in gates(module):
+            module.get_submodule(name).register_forward_hook(
+                lambda _, inputs, output, name=name: check(name, [kept[name]], output)
+            )
+            module.get_submodule(name).register_forward_pre_hook(
+                lambda _, inputs, name=name: kept.__setitem__(name, inputs[0].clone())
+            )
+        kept = {}
+        module(torch.randn(2, channels, resolution, resolution))
+    return sizes
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_gates_of_timm_and_torchvision_are_watched(name):
+    make, count = FOREIGN[name]
+    sizes = gate_sizes(make())
+    assert len(sizes) == count
+
+
+@pytest.mark.parametrize("name", RECALIBRATED)
+def test_ours_are_watched_in_every_place(name):
+    network = cw.network(RECALIBRATED[name])
+    module = cw.build(network, seed=0)
+    assert gate_sizes(module, network.resolution, network.channels).keys() == {
+        path for path, part in module.named_modules() if type(part).__name__ == "Gated"
+    }
+
+
+def test_squeeze_and_excitation_put_into_a_foreign_module_is_watched():
+    module = cw.recalibrate(torchvision.models.resnet18(), 16, resolution=64)
+    assert len(gate_sizes(module)) == 8
+
+
+@pytest.mark.parametrize("module", [torchvision.models.resnet18(), cw.build(cw.network("resnet18"), device="meta")])
+def test_no_gates_no_excitations(module):
+    with pytest.raises(NetworkError, match="no squeeze-and-excitation"):
+        gates(module)
+
+
+def test_hooks_are_gone_afterwards():
+    module = cw.build(cw.network("cifar_seresnet8"), seed=0)
+    with watching(module, lambda *_: None):
+        assert any(part._forward_hooks for part in module.modules())
+    assert not any(part._forward_hooks for part in module.modules())
+
+
+def test_statistics_are_those_of_the_excitations_seen():
+    module = cw.build(cw.network("cifar_seresnet8"), classes=3, seed=0)
+    images = torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(40) % 3
+    seen = {}
+    with watching(module, lambda name, factors: seen.setdefault(name, []).append(factors)), torch.no_grad():
+        module.eval()(images)
+    batches = zip(images.split(16), labels.split(16), strict=True)
+    found = excitations(module, batches, ("a", "b", "c"))
+    assert (found.images, len(found.blocks)) == (40, 3)
+    for block in found.blocks:
+        factors = seen[block.name][0].double()
+        for label in range(3):
+            own = factors[labels == label]
+            assert torch.allclose(block.mean[label], own.mean(0), atol=1e-6)
+            assert torch.allclose(block.std[label], own.std(0, correction=0), atol=1e-5)
+        total = factors.var(0, correction=0)
+        assert torch.allclose(block.overall, factors.mean(0), atol=1e-6)
+        assert torch.allclose(block.between + block.within, total, rtol=1e-3, atol=1e-9)
+        assert block.variation == pytest.approx(float(total.sqrt().mean()), rel=1e-3)
+        assert 0 < block.specificity < 1
+
+
+def block_of(mean, std, counts):
+    mean, std = (torch.tensor(values, dtype=torch.float64) for values in (mean, std))
+    return BlockExcitation("gate", mean, std, torch.tensor(counts))
+
+
+def test_specificity_goes_from_all_alike_to_one_class_one_gate():
+    assert block_of([[0.5, 0.9], [0.5, 0.9]], [[0.1, 0.1], [0.1, 0.1]], [5, 5]).specificity == 0
+    assert block_of([[0.2, 0.9], [0.8, 0.9]], [[0.0, 0.0], [0.0, 0.0]], [5, 5]).specificity == 1
+    assert block_of([[0.4], [0.6]], [[0.1], [0.1]], [5, 5]).specificity == pytest.approx(0.5)
+    constant = block_of([[1.0, 1.0]], [[0.0, 0.0]], [5])
+    assert (constant.specificity, constant.variation, constant.saturation()) == (0, 0, 1)
+
+
+def test_saturation_counts_channels_near_one():
+    block = block_of([[0.89, 0.95, 1.0, 0.2]], [[0.0] * 4], [3])
+    assert (block.saturation(), block.saturation(0.99), block.saturation(0.1)) == (0.5, 0.25, 1)
+
+
+def test_four_classes_are_spread_over_all_unless_they_are_chosen():
+    names = [f"c{index}" for index in range(10)]
+    assert chosen_classes(names) == (0, 3, 6, 9)
+    assert chosen_classes(names[:2]) == (0, 1)
+    assert chosen_classes(names, ["c7", "c2", "c7"]) == (7, 2)
+    with pytest.raises(UsageError, match="no class is named 'dog'; there are c0, c1"):
+        chosen_classes(names, ["dog"])
+
+
+def test_no_images_no_excitations():
+    with pytest.raises(UsageError, match="no images"):
+        excitations(cw.build(cw.network("cifar_seresnet8"), seed=0), [], ("a", "b"))
+
+
+def test_a_gate_that_is_no_factor_a_channel_is_refused():
+    class SEModule(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate = nn.Sigmoid()
+
+        def forward(self, x):
+            return x * self.gate(x)
+
+    with watching(module := SEModule(), lambda *_: None), pytest.raises(NetworkError, match="not whole channels"):
+        module(torch.ones(1, 2, 3, 3))
+
+
+def test_the_command_tells_every_figure(convwright, runs, tmp_path):
+    page = tmp_path / "page.html"
+    answer = convwright("explain", "excitation", runs["gated"], "--json", "--out", page, "--classes", "3,8")
+    assert answer.status == 0, answer.err
+    told = json.loads(answer.out)
+    assert [block["channels"] for block in told["blocks"]] == [8, 8, 16, 16, 32, 32]
+    assert (told["split"], told["images"]) == ("val", 143)
+    for block in told["blocks"]:
+        assert len(block["mean"]) == len(block["std"]) == 10
+        assert len(block["mean"][0]) == block["channels"]
+        assert 0 <= block["specificity"] <= 1
+    assert "143 val images: 3 and 8, and all images" in page.read_text()
+
+
+def test_the_terminal_has_a_row_for_every_gate(convwright, runs):
+    out = convwright("explain", "excitation", runs["gated"], "--split", "test", "--threshold", "0.5").out
+    assert sum(line.startswith("stage") for line in out.splitlines()) == 6
+    assert "359 test images" in out
+    assert "Near one: 0.5 or more" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--classes", "3,eight"), "no class is named 'eight'"),
+        (("--split", "train"), "--split is val or test"),
+        (("--threshold", "2"), "--threshold is above 0"),
+        (("--drop", "--by", "layers"), "--by is stages or blocks"),
+        (("--save", "1", "--out", "new"), "give --drop too"),
+        (("--drop", "--save", "1"), "--out RUN"),
+        (("--out", "new"), "named .html"),
+    ],
+)
+def test_wrong_options_are_told_in_one_line(convwright, runs, arguments, told):
+    answer = convwright("explain", "excitation", runs["gated"], *arguments)
+    assert answer.status == 2
+    assert told in answer.message
+
+
+def test_a_run_without_excitations_is_told_in_one_line(convwright, runs):
+    answer = convwright("explain", "excitation", runs["dense"])
+    assert answer.status == 2
+    assert "no squeeze-and-excitation" in answer.message
