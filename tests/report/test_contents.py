@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +52,14 @@ def test_the_data_is_what_the_page_says(report: Report, measured: list[Entry]) -
         assert sum(stage["macs"] for stage in network["stages"]) == network["macs"] == entry.cost.macs
     assert set(told["figures"]) == {figure.name for figure in report.figures}
     assert len(told["figures"]["differences"]["data"]) == 3
+
+
+def test_a_run_that_diverged_is_told_in_valid_json(measured: list[Entry], tmp_path: Path) -> None:
+    run = replace(measured[0].run, path=tmp_path)
+    run.write_metrics([row | {"train_loss": float("nan"), "val_loss": float("inf")} for row in measured[0].run.metrics])
+    told = facts(compose("Diverged", [replace(measured[0], run=run)]))
+    curves = json.loads(json.dumps(told, allow_nan=False))["networks"][0]["curves"]
+    assert {row["train_loss"] for row in curves} == {row["val_loss"] for row in curves} == {None}
 
 
 def test_the_confusion_matrix_holds_every_count(measured: list[Entry]) -> None:

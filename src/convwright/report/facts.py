@@ -1,5 +1,6 @@
 """The page as data: what it says of each network, and what its figures show."""
 
+import math
 from typing import Any
 
 from convwright.report.entry import Entry
@@ -7,22 +8,33 @@ from convwright.report.page import Report
 
 
 def facts(report: Report) -> dict[str, Any]:
-    """Return all that the page says, as JSON can carry it."""
-    return {
-        "title": report.title,
-        "summary": report.summary,
-        "notes": list(report.notes),
-        "networks": [_network(entry) for entry in report.entries],
-        "figures": {
-            figure.name: {
-                "title": figure.title,
-                "caption": figure.caption,
-                "findings": list(figure.findings),
-                "data": figure.facts,
-            }
-            for figure in report.figures
-        },
-    }
+    """Return all that the page says, as JSON can carry it: what is not a finite number is None."""
+    return _finite(
+        {
+            "title": report.title,
+            "summary": report.summary,
+            "notes": list(report.notes),
+            "networks": [_network(entry) for entry in report.entries],
+            "figures": {
+                figure.name: {
+                    "title": figure.title,
+                    "caption": figure.caption,
+                    "findings": list(figure.findings),
+                    "data": figure.facts,
+                }
+                for figure in report.figures
+            },
+        }
+    )
+
+
+def _finite(value: Any) -> Any:
+    """Replace the losses of a run that diverged, which JSON has no numbers for."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _network(entry: Entry) -> dict[str, Any]:
