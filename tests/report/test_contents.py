@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convwright.report import Entry, compose, facts
+from convwright.report import Entry, compose, facts, write
 from convwright.report.calibration import calibration
 from convwright.report.confusion import confusion
 from convwright.report.mistakes import mistakes
@@ -114,11 +114,15 @@ def test_calibration_tells_who_is_too_sure(measured: list[Entry]) -> None:
         assert list(line.y) == [part.accuracy for part in filled]
 
 
-def test_explanations_are_of_the_networks_that_allow_them(measured: list[Entry]) -> None:
+def test_explanations_are_of_the_networks_that_allow_them(measured: list[Entry], tmp_path: Path) -> None:
     assert [figure.name for figure in explanations(measured[:1])] == ["cam", "reuse-1"]
     assert [figure.name for figure in explanations(measured[1:2])] == ["cam", "excitation", "excitation-1"]
     gates = next(figure for figure in explanations(measured) if figure.name == "excitation")
     assert gates.members == (1, 2)
+    write(tmp_path / "page.html", compose("Gates", measured))
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    legend = page[page.index('<h2 id="excitation">') :].partition("</ul>")[0]
+    assert re.findall(r"</span> (\S+)</li>", legend) == [entry.title for entry in measured[1:]]
     maps = next(explanations(measured))
     assert [gallery.heading for gallery in maps.galleries[1:]] == [entry.title for entry in measured]
     assert len({len(gallery.pictures) for gallery in maps.galleries}) == 1

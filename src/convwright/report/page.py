@@ -101,6 +101,7 @@ def _network(index: int, entry: Entry, *, apart: bool) -> dict[str, Any]:
     cost, path = entry.cost, entry.run.path
     return {
         "entry": entry,
+        "number": index,
         "anchor": f"network-{index + 1}",
         "colour": colour(index),
         "glyph": glyph(index),
