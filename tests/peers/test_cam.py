@@ -43,14 +43,17 @@ def compared(module: nn.Module, layer: str, images: torch.Tensor) -> None:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     for method, peer in (("grad-cam", gradcam.GradCAM), ("grad-cam++", gradcam.GradCAMPlusPlus)):
+        shaped = 0
         for target in (None, 3):
             ours = cam(module, images, method=method, layer=layer, target=target)
             with peer(module, [module.get_submodule(layer)]) as theirs:
                 expected = theirs(images.clone(), [ClassifierOutputTarget(index) for index in ours.targets])
             for mine, other in zip(ours.maps, expected, strict=True):
-                assert other.std() > 0.05, "a map without a shape would prove nothing"
-                assert np.corrcoef(mine.ravel(), other.ravel())[0, 1] > 0.999
                 assert np.abs(mine - other).max() < 0.02
+                if other.any():  # random weights may say nothing for a class in an image
+                    shaped += 1
+                    assert np.corrcoef(mine.ravel(), other.ravel())[0, 1] > 0.999
+        assert shaped > 1, "empty maps would prove nothing"
 
 
 @pytest.mark.parametrize("expression", OURS.values(), ids=OURS)

@@ -36,7 +36,7 @@ def picture(pixels: np.ndarray, side: int | None = None) -> Image.Image:
     if side in (None, *image.size):
         return image
     method = Image.Resampling.NEAREST if max(image.size) <= PIXELATED else Image.Resampling.BICUBIC
-    return image.resize((side, side), method)  # type: ignore[arg-type]
+    return image.resize((side, side), method)
 
 
 def overlay(pixels: np.ndarray, relevance: np.ndarray, side: int | None = None) -> Image.Image:
