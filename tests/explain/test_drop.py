@@ -125,6 +125,13 @@ def test_single_blocks_lose_it_and_stages_are_split_around_them():
     assert sum(cost(whole).params - without for without in gates) == cost(whole).params - cost(network).params
 
 
+def test_without_the_last_stages_the_papers_network_has_four_percent_more_instead_of_ten():
+    network = cw.network("seresnet50_v1")
+    bare = cost(cw.recalibrate(network, None)).params
+    assert cost(network).params / bare - 1 == pytest.approx(0.10, abs=0.002)
+    assert cost(cw.recalibrate(network, None, stages=[4])).params / bare - 1 == pytest.approx(0.04, abs=0.003)
+
+
 def test_all_blocks_of_a_stage_are_the_stage():
     network = cw.network("cifar_seresnet20")
     blocks = [f"stage3.block{index}" for index in (1, 2, 3)]

@@ -54,11 +54,12 @@ def dense_blocks(network: Network) -> tuple[DenseBlock, ...]:
     for stage, path, block in network.blocks():
         finder.stage, finder.place = stage, path
         maps = finder.visit(block.layers(maps.channels), path, maps)
-    if not finder.blocks:
+    found = tuple(block for block in finder.blocks if block.readers)
+    if not found:
         raise NetworkError(
             f"{network.name} has no dense blocks: no layer joins its new maps to those that it reads, as DenseNet's do"
         )
-    return tuple(finder.blocks)
+    return found
 
 
 def children(layer: Combinator, path: str) -> Iterator[tuple[str, Layer]]:
