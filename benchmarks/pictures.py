@@ -10,7 +10,7 @@ from types import ModuleType
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-WIDTH, HEIGHT = 1400, 1500
+WIDTH, HEIGHT = 1400, 1470
 SHARE = 0.75
 """Of its size on the screen, at which a picture is kept."""
 LARGEST = 290_000
@@ -44,7 +44,7 @@ def save(screen: bytes, path: Path, height: int) -> None:
     picture = picture.resize((round(SHARE * picture.width), round(SHARE * picture.height)), Image.Resampling.LANCZOS)
     picture.save(path, optimize=True)
     if path.stat().st_size > LARGEST:
-        picture.quantize(192, dither=Image.Dither.NONE).save(path, optimize=True)
+        picture.quantize(256, kmeans=4, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {picture.width} x {picture.height} pixels, {path.stat().st_size / 1e3:.0f} kB")
 
 
