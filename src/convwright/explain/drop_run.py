@@ -1,35 +1,47 @@
 """A network with changed weights, written as a run that the other commands take."""
 
+import json
 from pathlib import Path
+from typing import Any
 
+import torch
+from safetensors.torch import save
+
+import convwright
 from convwright.explain.drop import Dropped
-from convwright.training.run import Run, ensure_free
-from convwright.weights import save_weights
+from convwright.training.run import Run
 
 
 def write_run(source: Run, chosen: Dropped, out: Path) -> Run:
-    """Write a step of `drop`, measured on validation images, as a finished run. RunError if something is there.
+    """Write a step of `drop`, measured on validation images, as a finished run, whole or not at all.
 
-    Its configuration trains the changed network anew; its summary tells where the weights come from.
+    Its configuration trains the changed network anew; its summary tells where the weights come from. RunError if
+    something is in the way.
     """
-    ensure_free(out)
-    network = chosen.network
-    config = source.config.model_copy(update={"network": network.name})
-    run = Run.create(out, config, network, source.classes, source.data)
-    save_weights(chosen.module, run.weights)
+    config = source.config.model_copy(update={"network": chosen.network.name})
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in chosen.module.state_dict().items()}
+    files: dict[str, str | bytes] = {
+        "model.safetensors": save(tensors, {"format": "pt"}),
+        "summary.json": json.dumps(_summary(source, chosen), indent=1, ensure_ascii=False) + "\n",
+    }
+    return Run.create(out, config, chosen.network, source.classes, source.data, files)
+
+
+def _summary(source: Run, chosen: Dropped) -> dict[str, Any]:
+    rows = source.metrics
     before = source.summary if source.finished else {}
-    run.write_summary(
-        before
-        | {
-            "network": network.name,
-            "data": source.config.data,
-            "params": chosen.params,
-            "macs": chosen.macs,
-            "resolution": network.resolution,
-            "val_accuracy": chosen.accuracy,
-            "val_images": source.data.images["val"],
-            "derived_from": str(source.path),
-            "without_se": list(chosen.blocks),
-        }
-    )
-    return run
+    before.pop("val_loss", None)  # the former network's
+    now = {
+        "network": chosen.network.name,
+        "data": source.config.data,
+        "params": chosen.params,
+        "macs": chosen.macs,
+        "resolution": chosen.network.resolution,
+        "val_accuracy": chosen.accuracy,
+        "val_images": source.data.images["val"],
+        "train_seconds": rows[-1]["seconds"] if rows else before.get("train_seconds", 0.0),
+        "versions": {"convwright": convwright.__version__, "torch": torch.__version__},
+        "derived_from": str(source.path),
+        "without_se": list(chosen.blocks),
+    }
+    return before | now
