@@ -179,8 +179,11 @@ def _compared(entries: Sequence[Entry]) -> str:
     found = [compare(best, other) for other in ranked if other[1].accuracy < best[1].accuracy]
     behind = [pair.second[1].title for pair in found if pair.settled]
     open_ = [f"{pair.second[1].title} ({p_value(pair.p_value)})" for pair in found if not pair.settled]
-    parts = [f"it is better than {listed(behind)}"] * bool(behind)
-    parts += [f"{'while ' if behind else ''}the lead over {listed(open_)} may be chance"] * bool(open_)
+    parts = []
+    if behind:
+        parts.append(f"it is better than {listed(behind)}")
+    if open_:
+        parts.append(f"{'while ' if behind else ''}the lead over {listed(open_)} may be chance")
     return f"Compared image by image, {', '.join(parts)}."
 
 
