@@ -10,7 +10,7 @@ Importing it is light: torch is loaded when something needs it (`build`, `load`)
 
 from typing import TYPE_CHECKING, Any, overload
 
-from convwright import arch, zoo
+from convwright import arch, explain, zoo
 from convwright.arch import SE, Cost, Network, at, compound, fit_resolution, network, scale
 from convwright.errors import ConvwrightError
 
@@ -31,6 +31,7 @@ __all__ = [
     "build",
     "compound",
     "cost",
+    "explain",
     "fit_resolution",
     "load",
     "network",

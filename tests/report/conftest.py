@@ -8,7 +8,8 @@ import torch
 
 from convwright.arch import network
 from convwright.data import open_dataset
-from convwright.report import Entry
+from convwright.report import Entry, measuring
+from convwright.scaling.latency import Stopwatch
 from convwright.training.evaluation import wilson
 from convwright.training.loop import train
 from convwright.training.plan import plan
@@ -48,6 +49,13 @@ def entry(runs: dict[str, Run]) -> Callable[..., Entry]:
 @pytest.fixture(scope="session")
 def entries(entry: Callable[..., Entry]) -> list[Entry]:
     return [entry(title) for title in NETWORKS]
+
+
+@pytest.fixture(scope="session")
+def measured(runs: dict[str, Run]) -> list[Entry]:
+    """The networks' real answers to the 359 test images."""
+    digits, stopwatch = open_dataset("digits"), Stopwatch(remember=False, threads=1)
+    return [measuring.measured(run, digits, title, stopwatch=stopwatch) for title, run in runs.items()]
 
 
 @pytest.fixture

@@ -4,7 +4,15 @@ from dataclasses import replace
 import pytest
 
 from convwright.report import Entry
-from convwright.report.figures import accuracy_against_macs, figures, learning_curves, stage_costs
+from convwright.report.contents import figures
+from convwright.report.curves import learning_curves
+from convwright.report.figures import Figure
+from convwright.report.stages import stage_costs
+from convwright.report.tradeoff import tradeoff
+
+
+def accuracy_against_macs(entries: list[Entry]) -> Figure:
+    return next(tradeoff(entries))
 
 
 def test_the_figures_of_several_networks_and_of_one(entries: list[Entry]) -> None:
@@ -22,7 +30,7 @@ def test_every_panel_says_in_words_what_it_shows(entries: list[Entry]) -> None:
 
 def test_points_and_error_bars_are_the_measured_ones(entries: list[Entry]) -> None:
     plot = accuracy_against_macs(entries).panels[0].plot
-    for entry, trace in zip(entries, plot.data, strict=True):
+    for entry, trace in zip(entries, plot.data[: len(entries)], strict=True):
         assert (trace.x[0], trace.y[0]) == (entry.cost.macs, entry.accuracy)
         assert trace.y[0] + trace.error_y.array[0] == pytest.approx(entry.interval[1])
         assert trace.y[0] - trace.error_y.arrayminus[0] == pytest.approx(entry.interval[0])
@@ -44,13 +52,28 @@ def test_every_network_is_named_in_the_scatter_plot(entries: list[Entry]) -> Non
 
 def test_names_without_room_are_told_in_the_caption(entry: Callable[..., Entry]) -> None:
     figure = accuracy_against_macs([entry("SE-ResNet", title=f"SE-ResNet number {index}") for index in range(9)])
-    assert "No room was left to write" in figure.caption
+    assert "No room was left to write" in " ".join(figure.findings)
 
 
-def test_different_images_are_told_in_the_caption(entry: Callable[..., Entry]) -> None:
-    figure = accuracy_against_macs([entry("DenseNet-BC"), replace(entry("SE-ResNet"), split="val", images=143)])
-    assert "heights do not compare" in figure.caption
-    assert figure.panels[0].heading == "Accuracy on 359 test images and 143 val images"
+def test_only_networks_on_the_same_images_share_a_plot(entry: Callable[..., Entry]) -> None:
+    apart = replace(entry("SE-ResNet"), split="val", images=143)
+    assert not list(tradeoff([entry("DenseNet-BC"), apart]))
+    figure = accuracy_against_macs([entry("DenseNet-BC"), apart, entry("EfficientNet")])
+    assert "Only networks that were measured on the same images share a plot" in figure.caption
+    (panel,) = figure.panels
+    assert panel.heading == "Accuracy on 359 test images of digits"
+    assert "SE-ResNet" not in panel.alt
+    assert [trace.marker.color for trace in panel.plot.data[:2]] == ["var(--network-0)", "var(--network-2)"]
+
+
+def test_the_front_leaves_out_who_is_beaten(entry: Callable[..., Entry]) -> None:
+    names = sorted(("DenseNet-BC", "SE-ResNet", "EfficientNet"), key=lambda name: entry(name).cost.macs)
+    quick, middle, slow = (entry(name, right) for name, right in zip(names, (200, 190, 300), strict=True))
+    figure = accuracy_against_macs([slow, middle, quick])
+    assert figure.facts[0]["front"] == [quick.title, slow.title]
+    assert f"{middle.title} is beaten" in figure.findings[0]
+    steps = figure.panels[0].plot.data[-1]
+    assert list(steps.x) == [quick.cost.macs, slow.cost.macs]
 
 
 def test_curves_run_over_the_images_seen(entries: list[Entry]) -> None:
@@ -72,7 +95,7 @@ def test_a_run_with_a_single_validation_is_a_point(entry: Callable[..., Entry]) 
 def test_a_network_has_one_colour_in_all_figures(entries: list[Entry]) -> None:
     scatter = accuracy_against_macs(entries).panels[0].plot
     curves = learning_curves(entries).panels[0].plot
-    for index, trace in enumerate(scatter.data):
+    for index, trace in enumerate(scatter.data[: len(entries)]):
         assert trace.marker.color == curves.data[index].line.color == f"var(--network-{index})"
         assert trace.marker.symbol == curves.data[index + len(entries)].marker.symbol
 

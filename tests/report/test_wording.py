@@ -2,6 +2,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
+import torch
 
 from convwright.report import Entry, wording
 
@@ -86,3 +87,28 @@ def test_a_folder_is_named_by_its_last_part(entry: Callable[..., Entry]) -> None
     given = entry("SE-ResNet")
     config = given.run.config.model_copy(update={"data": "/somewhere/of/mine/flowers"})
     assert wording.data_name(replace(given, run=replace(given.run, config=config))) == "flowers"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            (0, 2, 3),
+            "Compared image by image, the lead over SE-ResNet (p = 0.5) and EfficientNet (p = 0.25) may be chance.",
+        ),
+        ((0, 3, 12), "it is better than EfficientNet, while the lead over SE-ResNet (p = 0.25) may be chance."),
+        ((0, 12, 14), "Compared image by image, it is better than SE-ResNet and EfficientNet."),
+    ],
+)
+def test_summary_says_what_comparing_image_by_image_settles(
+    measured: list[Entry], wrong: tuple[int, ...], told: str
+) -> None:
+    """The first network is right on 345 of 359 images, the others on so many fewer of the same."""
+    entries = []
+    for entry, fewer in zip(measured, wrong, strict=True):
+        assert entry.answers is not None
+        labels = entry.answers.labels
+        predicted = torch.where(torch.arange(len(labels)) < 345 - fewer, labels, (labels + 1) % 10)
+        answers = replace(entry.answers, predicted=predicted)
+        entries.append(replace(entry, answers=answers, accuracy=(345 - fewer) / 359, interval=(0.9, 0.99)))
+    assert told in summary(entries)

@@ -81,7 +81,7 @@ def _free_port():
         return probe.getsockname()[1]
 
 
-def until(condition, seconds=90):
+def until(condition, seconds=240):
     """Wait for something; fail if it does not come."""
     end = time.monotonic() + seconds
     while not condition():

@@ -175,7 +175,7 @@ def test_a_worker_that_is_killed_is_replaced_and_workers_end_with_their_master(t
 
 def workers_of(folder):
     """Return the processes that work on a study."""
-    listed = subprocess.run(["ps", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-wweo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
     lines = [line.split(None, 2) for line in listed.splitlines()[1:]]
     return [int(pid) for pid, state, words in lines if f"scale work {folder}" in words and not state.startswith("Z")]
 

@@ -49,28 +49,31 @@ def demo(
     if not minutes > 0:
         raise UsageError(f"--minutes takes a number above 0, not {minutes:g}")
     from convwright.cli.progress import say
+    from convwright.cli.report import gather
     from convwright.data import best_at_hand
-    from convwright.report import write_page
+    from convwright.report import compose, write
 
     spec = data or best_at_hand()
     share = minutes / len(CONTESTANTS)
-    entries = [_trained(contestant, spec, out / contestant.folder, share) for contestant in CONTESTANTS]
+    for contestant in CONTESTANTS:
+        _train(contestant, spec, out / contestant.folder, share)
+    say("measuring the three networks, and what they look at, for the page ...")
+    paths, titles = [out / c.folder for c in CONTESTANTS], [c.title for c in CONTESTANTS]
+    entries, notes = gather(paths, titles=titles)
     page = out / "report.html"
-    write_page(page, f"Three families on {spec}", entries)
+    write(page, compose(f"Three families on {spec}", entries, notes=notes))
     if as_json:
         typer.echo(json.dumps([_row(entry) for entry in entries]))
     else:
         _print_table(map(_row, entries))
-        typer.echo(f"the page with learning curves and accuracy against MACs: {page}")
+        typer.echo(f"the page that compares them: {page}")
     say(f"try: convwright show '{CONTESTANTS[0].expression}'")
 
 
-def _trained(contestant: Contestant, spec: str, path: Path, minutes: float) -> "Entry":
+def _train(contestant: Contestant, spec: str, path: Path, minutes: float) -> None:
     """Train a contestant, go on with an interrupted run, or take the one that has ended."""
-    from convwright.cli.evaluate import evaluate_run
     from convwright.cli.progress import TrainingBar, counting, say
     from convwright.data import open_dataset
-    from convwright.report import Entry
     from convwright.training.loop import resume, train
     from convwright.training.pace import epochs_within
     from convwright.training.run import Run
@@ -90,9 +93,6 @@ def _trained(contestant: Contestant, spec: str, path: Path, minutes: float) -> "
             say(f"{contestant.title}: measuring how fast this machine trains {fitted.name}")
             epochs = epochs_within(minutes, config, fitted, images, MOST_EPOCHS)
             train(config.model_copy(update={"epochs": epochs}), fitted, images, path, bar)
-            run = Run.open(path)
-    split, result = evaluate_run(run)
-    return Entry(contestant.title, run, result.accuracy, result.interval, result.images, split)
 
 
 def _planned(contestant: Contestant, images: "Dataset") -> "tuple[TrainConfig, Network]":

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convwright.cli.scores import as_json as scores_as_json
 from convwright.cli.scores import as_text
 from convwright.errors import UsageError
 
@@ -61,7 +60,7 @@ def evaluate(
     name, result = evaluate_run(opened, split, data=data, views=views, device=device, predictions=predictions)
     if as_json:
         facts: dict[str, Any] = {"run": str(run), "network": opened.network.name, "data": data or opened.config.data}
-        facts |= {"split": name, "views": list(map(str, views))} | scores_as_json(result, opened.classes)
+        facts |= {"split": name, "views": list(map(str, views))} | result.as_json(opened.classes)
         typer.echo(json.dumps(facts))
         return
     low, high = result.interval

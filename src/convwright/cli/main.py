@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from convwright.cli import data, demo, evaluate, explain, models, predict, reproduce, scale, show, train
+from convwright.cli import data, demo, evaluate, explain, models, predict, report, reproduce, scale, show, train
 from convwright.errors import ConvwrightError, ConvwrightWarning
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train.train,
     "evaluate": evaluate.evaluate,
     "predict": predict.predict,
+    "report": report.report,
     "reproduce": reproduce.reproduce,
     "demo": demo.demo,
 }

@@ -1,6 +1,6 @@
-"""How `evaluate` shows a network's measures: as tables for people, and as JSON."""
+"""How `evaluate` shows a network's measures: as tables for people."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from convwright.cli.table import paragraph, table
 
@@ -25,33 +25,6 @@ def as_text(result: "Measures", classes: tuple[str, ...]) -> str:
         f"calibration error {result.calibration_error:.2%}: by so much the probability of an answer is off, on average"
     )
     return "\n".join([*lines, "", _class_table(result, classes), "", _confusion(result, classes)])
-
-
-def as_json(result: "Measures", classes: tuple[str, ...]) -> dict[str, Any]:
-    """Return every measure; `confusion` has a row per class, in the order of `classes`, of what it was taken for."""
-    return {
-        "accuracy": result.accuracy,
-        "interval": list(result.interval),
-        "loss": result.loss,
-        "images": result.images,
-        "top5": result.top5,
-        "top5_interval": result.top5_interval and list(result.top5_interval),
-        "calibration_error": result.calibration_error,
-        "reliability": [vars(part) for part in result.reliability],
-        "classes": [
-            {
-                "class": score.name,
-                "images": score.images,
-                "predicted": score.predicted,
-                "precision": score.precision,
-                "recall": score.recall,
-                "recall_interval": score.recall_interval and list(score.recall_interval),
-                "f1": score.f1,
-            }
-            for score in result.class_scores(classes)
-        ],
-        "confusion": result.confusion.tolist(),
-    }
 
 
 def _class_table(result: "Measures", classes: tuple[str, ...]) -> str:

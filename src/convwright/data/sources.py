@@ -126,14 +126,15 @@ def _at_resolution(data: Parts, resolution: int | None) -> Parts:
         return data
     train, test = data.train, data.test
     check_fits(len(train) + len(test or ()), train.channels, resolution)
-    return replace(data, train=_resize(train, resolution), test=None if test is None else _resize(test, resolution))
+    return replace(data, train=resized(train, resolution), test=None if test is None else resized(test, resolution))
 
 
-def _resize(split: Split, resolution: int) -> Split:
-    resized = torch.empty(len(split), split.channels, resolution, resolution, dtype=torch.uint8)
-    for source, target in zip(torch.split(split.images, CHUNK), torch.split(resized, CHUNK), strict=True):
+def resized(split: Split, resolution: int) -> Split:
+    """Return the images at a resolution, as a source's are when it is opened at that resolution."""
+    pixels = torch.empty(len(split), split.channels, resolution, resolution, dtype=torch.uint8)
+    for source, target in zip(torch.split(split.images, CHUNK), torch.split(pixels, CHUNK), strict=True):
         target.copy_(torch.nn.functional.interpolate(source, size=resolution, mode="bicubic", antialias=True))
-    return Split(resized, split.labels)
+    return Split(pixels, split.labels)
 
 
 def _with_traits(split: Split) -> Split:

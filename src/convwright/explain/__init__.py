@@ -1,1 +1,32 @@
-"""What the papers draw, on the user's own runs, and what follows from it."""
+"""What a trained network looks at, and what its parts are for.
+
+`cam` maps what speaks for a class in an image, for a `Predictor` or any torch module; `faithfulness` scores such maps
+by what the network says when the pixels that they point at go, or come; `overlays` draws them. They are loaded when
+they are asked for, since torch comes with them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convwright.explain.activation import ActivationMaps, cam
+    from convwright.explain.deletion import Estimate, Faithfulness, faithfulness
+    from convwright.explain.gallery import Overlay, overlays
+
+__all__ = ["ActivationMaps", "Estimate", "Faithfulness", "Overlay", "cam", "faithfulness", "overlays"]
+
+_WHERE = {
+    "ActivationMaps": "activation",
+    "cam": "activation",
+    "Estimate": "deletion",
+    "Faithfulness": "deletion",
+    "faithfulness": "deletion",
+    "Overlay": "gallery",
+    "overlays": "gallery",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'convwright.explain' has no attribute {name!r}")
+    return getattr(import_module(f"convwright.explain.{_WHERE[name]}"), name)

@@ -1,12 +1,15 @@
-"""The report: one self-contained HTML page for several trained runs, to be read without a network.
+"""The report: one self-contained HTML page for one trained run or several, to be read without a network.
 
-    >>> write_page(Path("report.html"), "Three families on digits", [Entry("DenseNet-BC", run, ...), ...])
+    >>> entries = [measuring.measured(run, data, "DenseNet-BC"), ...]
+    >>> write(Path("report.html"), compose("Three families on digits", entries))
 
-`Entry` is one trained network and its measured accuracy, `write_page` sets them on a page. The figures are
-Plotly's, whose JavaScript travels in the page; sizes, and colours for light, dark and paper, are set by the reader.
+`Entry` is one trained network and what was measured of it; `compose` works out what the page says, `write` sets it, and
+`facts` gives it as data. The figures are Plotly's, whose JavaScript travels in the page; sizes, and colours for light,
+dark and paper, are set by the reader.
 """
 
 from convwright.report.entry import Entry
-from convwright.report.page import write_page
+from convwright.report.facts import facts
+from convwright.report.page import compose, write, write_page
 
-__all__ = ["Entry", "write_page"]
+__all__ = ["Entry", "compose", "facts", "write", "write_page"]

@@ -1,21 +1,15 @@
 """The page of a data set: counts, problems and a contact sheet, in one HTML file."""
 
-import base64
-import io
 import shlex
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
 from convwright.data.findings import Spread, as_json, measures, problems, suggested_resolution
 from convwright.data.survey import Survey
 from convwright.files import write_text
-
-SMALL = 40
-"""Images of up to so many pixels are enlarged without smoothing, and kept without loss."""
+from convwright.report.pictures import data_uri, is_small
 
 
 def write_data_page(path: Path, survey: Survey, batch_size: int) -> None:
@@ -64,12 +58,5 @@ def _row(survey: Survey, label: int) -> dict[str, Any]:
         "name": survey.classes[label],
         "counts": [f"{survey.counts[split][label]:,}" for split in survey.splits],
         "share": 100 * survey.counts["train"][label] / largest,
-        "images": [{"uri": _data_uri(pixels), "pixelated": len(pixels) <= SMALL} for pixels in shown],
+        "images": [{"uri": data_uri(pixels), "pixelated": is_small(pixels)} for pixels in shown],
     }
-
-
-def _data_uri(pixels: np.ndarray) -> str:
-    form = "PNG" if len(pixels) <= SMALL else "JPEG"
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, form, quality=80)
-    return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -5,8 +5,11 @@ from pathlib import Path
 
 from convwright.arch.units import human, human_bytes
 from convwright.report.entry import Entry
+from convwright.report.pairs import compare
 
 NBSP = "\u00a0"
+APART = "Accuracies are compared only between networks that were measured on the same images."
+"""What is said of networks that were not."""
 SMALL_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -28,6 +31,31 @@ def percent(share: float, sign: bool = True) -> str:
 def interval(bounds: tuple[float, float]) -> str:
     """Return an interval of shares: ``93.0 to 98.9 %``."""
     return f"{percent(bounds[0], sign=False)} to {percent(bounds[1])}"
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a short time in milliseconds, in three digits: ``1.25 ms``."""
+    return f"{1000 * seconds:.3g}{NBSP}ms" if seconds < 0.9995 else f"{seconds:.3g}{NBSP}s"
+
+
+def points(share: float) -> str:
+    """Return a difference of shares in percentage points, with its sign: ``+0.4``."""
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def points_between(bounds: tuple[float, float]) -> str:
+    """Return an interval of differences in percentage points: ``−0.1 to +0.9``."""
+    return f"{points(bounds[0])} to {points(bounds[1])}"
+
+
+def p_value(p: float) -> str:
+    """Return the result of a test: ``p = 0.03``, or ``p < 0.001``."""
+    return f"p{NBSP}<{NBSP}0.001" if p < 0.001 else f"p{NBSP}={NBSP}{p:.2g}"
+
+
+def shortened(name: str, longest: int) -> str:
+    """Return a name of at most so many characters: ``a very lon…``."""
+    return name if len(name) <= longest else f"{name[: longest - 1].rstrip()}…"
 
 
 def duration(seconds: float) -> str:
@@ -59,12 +87,29 @@ def number_word(number: int) -> str:
 
 def data_name(entry: Entry) -> str:
     """Return what a reader calls the data: a source's name or a folder's last part."""
-    return Path(entry.run.config.data).name or entry.run.config.data
+    return _folder(entry.data or entry.run.config.data)
+
+
+def _folder(spec: str) -> str:
+    return Path(spec).name or spec
 
 
 def comparable(entries: Sequence[Entry]) -> bool:
     """Were all accuracies measured on the same images?"""
     return len({entry.measured_on for entry in entries}) == 1
+
+
+def title(entries: Sequence[Entry]) -> str:
+    """Return the page's heading, where nobody gave one."""
+    data = listed(dict.fromkeys(data_name(entry) for entry in entries))
+    name = entries[0].title if len(entries) == 1 else f"{number_word(len(entries)).capitalize()} networks"
+    return f"{name} on {data}"
+
+
+def measured_on(entry: Entry) -> str:
+    """Return the images that an accuracy was measured on: ``359 test images of digits``."""
+    kind = "" if entry.split == "all" else f"{entry.split} "
+    return f"{entry.images:,} {kind}images of {data_name(entry)}"
 
 
 def summary(entries: Sequence[Entry]) -> str:
@@ -79,22 +124,29 @@ def summary(entries: Sequence[Entry]) -> str:
     return " ".join((_setting(entries), _most_accurate(entries), _cheapest(entries), _trade(entries))).strip()
 
 
+def unfinished(entry: Entry) -> str | None:
+    """Say how far a run has come that has not ended; None for one that has."""
+    if entry.run.finished:
+        return None
+    rows = entry.run.metrics
+    so_far = f"{rows[-1]['epoch']:.3g} of {entry.run.config.epochs:.3g} epochs" if rows else "its first validation"
+    return f"{entry.title} has not ended: what is shown are its best weights so far, after {so_far}."
+
+
 def _single(entry: Entry) -> str:
     trained = f", after {duration(entry.seconds)} of training" if entry.seconds else ""
     return (
-        f"{entry.title} is right on {percent(entry.accuracy)} of {entry.images:,} {entry.split} images of "
-        f"{data_name(entry)} (95{NBSP}% interval {interval(entry.interval)}){trained}. It takes "
+        f"{entry.title} is right on {percent(entry.accuracy)} of {measured_on(entry)} "
+        f"(95{NBSP}% interval {interval(entry.interval)}){trained}. It takes "
         f"{count(entry.cost.macs)} multiply-adds (MACs) an image and has {count(entry.cost.params)} parameters."
     )
 
 
 def _setting(entries: Sequence[Entry]) -> str:
     first = entries[0]
-    names = listed(dict.fromkeys(data_name(entry) for entry in entries))
-    return (
-        f"{number_word(len(entries)).capitalize()} networks, trained on {names} and measured on the same "
-        f"{first.images:,} {first.split} images."
-    )
+    names = listed(dict.fromkeys(_folder(entry.run.config.data) for entry in entries))
+    images = measured_on(first) if first.data else measured_on(first).rpartition(" of ")[0]
+    return f"{number_word(len(entries)).capitalize()} networks, trained on {names} and measured on the same {images}."
 
 
 def _most_accurate(entries: Sequence[Entry]) -> str:
@@ -110,12 +162,29 @@ def _most_accurate(entries: Sequence[Entry]) -> str:
         return f"{statement}."
     if not close:
         return f"{statement}; no other interval overlaps with this."
+    if all(entry.answers for entry in entries):
+        return f"{statement}. {_compared(entries)}"
     those = "the interval" if len(close) == 1 else "the intervals"
     clear = "" if len(close) == len(rest) else ", not with the others'"
     return (
         f"{statement}; this overlaps with {those} of {listed(close)}{clear}, so {entries[0].images:,} images "
         "do not settle which of them is better."
     )
+
+
+def _compared(entries: Sequence[Entry]) -> str:
+    """Say what comparing the most accurate network with the others image by image settles."""
+    ranked = sorted(enumerate(entries), key=lambda numbered: -numbered[1].accuracy)
+    best = ranked[0]
+    found = [compare(best, other) for other in ranked if other[1].accuracy < best[1].accuracy]
+    behind = [pair.second[1].title for pair in found if pair.settled]
+    open_ = [f"{pair.second[1].title} ({p_value(pair.p_value)})" for pair in found if not pair.settled]
+    parts = []
+    if behind:
+        parts.append(f"it is better than {listed(behind)}")
+    if open_:
+        parts.append(f"{'while ' if behind else ''}the lead over {listed(open_)} may be chance")
+    return f"Compared image by image, {', '.join(parts)}."
 
 
 def _cheapest(entries: Sequence[Entry]) -> str:

@@ -11,7 +11,8 @@ from torch import nn
 from convwright.arch import Network, cost
 from convwright.training.views import AS_IT_IS, View
 
-LARGEST_BATCH = 256
+LARGEST_BATCH = 64
+"""With larger ones torch returns its memory to the system between layers and asks for it again, on a CPU."""
 ACTIVATION_BYTES = 2**29
 """What the activations of a batch may take."""
 

@@ -1,7 +1,7 @@
 """What a network's answers are worth, class by class: confusion, precision, recall and calibration."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -45,6 +45,18 @@ class ClassScore:
     def f1(self) -> float | None:
         """Harmonic mean of precision and recall."""
         return 2 * self.correct / (self.images + self.predicted) if self.images + self.predicted else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every score."""
+        return {
+            "class": self.name,
+            "images": self.images,
+            "predicted": self.predicted,
+            "precision": self.precision,
+            "recall": self.recall,
+            "recall_interval": self.recall_interval and list(self.recall_interval),
+            "f1": self.f1,
+        }
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,21 @@ class Measures:
         mistakes = self.confusion.clone().fill_diagonal_(0)
         found = [Confused(i, j, int(mistakes[i, j])) for i, j in mistakes.nonzero().tolist()]
         return sorted(found, key=lambda pair: (-pair.images, pair))[:most]
+
+    def as_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """Return every measure; `confusion` has a row per class, in their order, of what it was taken for."""
+        return {
+            "accuracy": self.accuracy,
+            "interval": list(self.interval),
+            "loss": self.loss,
+            "images": self.images,
+            "top5": self.top5,
+            "top5_interval": self.top5_interval and list(self.top5_interval),
+            "calibration_error": self.calibration_error,
+            "reliability": [vars(part) for part in self.reliability],
+            "classes": [score.as_json() for score in self.class_scores(classes)],
+            "confusion": self.confusion.tolist(),
+        }
 
 
 class Tally:

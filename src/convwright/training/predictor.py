@@ -73,9 +73,13 @@ class Predictor:
     @torch.no_grad()
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """Return N x classes probabilities for N x C x H x W uint8 images of the network's size."""
+        return self.module(self.normalised(images)).float().softmax(1).cpu()
+
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """Return N x C x H x W uint8 images as the module reads them: floats, on its device."""
         images = images.to(self.device)
         mean, std = (torch.tensor(values, device=self.device).view(-1, 1, 1) for values in (self.mean, self.std))
-        return self.module((images - mean * 255) / (std * 255)).float().softmax(1).cpu()
+        return (images - mean * 255) / (std * 255)
 
     def rank(self, pixels: Sequence[torch.Tensor], top: int = 5) -> list[Prediction]:
         """Name the `top` likeliest classes of each image that `read` gave, all in one batch."""
@@ -95,7 +99,7 @@ class Predictor:
         """
         if top < 1 or batch_size < 1:
             raise UsageError(f"top and batch_size must be 1 or more, not {top} and {batch_size}")
-        _check_many(images)
+        check_many(images)
         predictions: list[Prediction] = []
         for batch in _batched(images, batch_size):
             pixels = []
@@ -151,11 +155,11 @@ def _checked(array: np.ndarray, kind: str, layout: str, shape: Sequence[int] | N
     return array
 
 
-def _check_many(images: object) -> None:
+def check_many(images: object) -> None:
     """UsageError for one image where many are taken: iterating over it would take it for a list of its rows."""
     few = isinstance(images, torch.Tensor | np.ndarray) and images.ndim < 4
     if few or isinstance(images, str | bytes | Path | Image.Image) or not isinstance(images, Iterable):
-        raise UsageError("predict takes several images; give a list, also of one")
+        raise UsageError("several images are taken; give a list, also of one")
 
 
 def _batched(images: Iterable[AnyImage], size: int) -> Iterator[list[AnyImage]]:

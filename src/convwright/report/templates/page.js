@@ -5,10 +5,13 @@
 const plots = [...document.querySelectorAll(".plot")];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const themed = /^var\((--[\w-]+)\)$/;
+const plain = 17; // pixels of the page's text for which the plots' sizes are made
 
 function draw(plot) {
   const style = getComputedStyle(document.documentElement);
-  const named = (_, value) => {
+  const scale = parseFloat(style.fontSize) / plain;
+  const named = (key, value) => {
+    if (typeof value === "number") return ["size", "height", "yshift", "xshift"].includes(key) ? value * scale : value;
     const match = typeof value === "string" && value.match(themed);
     return match ? style.getPropertyValue(match[1]).trim() : value;
   };

@@ -1,0 +1,232 @@
+"""Class activation maps: which parts of an image speak for a class.
+
+CAM (Zhou et al. 2016) weighs the last feature maps as the linear layer behind their averages does. Grad-CAM
+(Selvaraju et al. 2017) weighs any layer's maps by the mean derivative of the class's score, Grad-CAM++
+(Chattopadhay et al. 2018) by a weighted mean of the positive ones.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from convwright.arch import Network
+from convwright.errors import ConvwrightError, UsageError
+from convwright.explain.target import Head, Watched, class_index, find_layer, head_of, last_maps, watching
+from convwright.training.predictor import AnyImage, Predictor, check_many
+
+Method = Literal["cam", "grad-cam", "grad-cam++"]
+METHODS: tuple[str, ...] = Method.__args__  # type: ignore[attr-defined]
+Subject = Predictor | nn.Module
+"""A trained network of ours, or any torch module that puts out a score a class."""
+Target = int | str | Sequence[int | str] | None
+"""A class by number or name, or one for each image; None: the one that the network finds likeliest."""
+BATCH = 32
+EPSILON = 1e-6
+"""Added to Grad-CAM++'s denominators, as common implementations do. The paper has none, but with it the squared
+derivatives of a large map, often 1e-6 themselves, are damped: 0 gives the paper's weights."""
+
+
+@dataclass(frozen=True)
+class ActivationMaps:
+    """What speaks for a class in each of some images, as one network sees them."""
+
+    method: str
+    layer: str
+    """The module whose feature maps are weighed."""
+    raw: np.ndarray
+    """N x h x w, float32: the weighted sums on the layer's own grid; what is negative speaks against the class."""
+    maps: np.ndarray
+    """N x H x W, float32: resized to the image, without what is negative (but for CAM), stretched to 0..1."""
+    targets: tuple[int, ...]
+    """The class of each image's map."""
+    probabilities: tuple[float, ...]
+    """Of that class."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+def cam(
+    subject: Subject,
+    images: Iterable[AnyImage] | torch.Tensor,
+    *,
+    method: str | None = None,
+    layer: str | None = None,
+    target: Target = None,
+    batch_size: int = BATCH,
+    epsilon: float = EPSILON,
+    progress: Callable[[int], None] | None = None,
+) -> ActivationMaps:
+    """Map what speaks for a class in each image.
+
+    images: as `Predictor.predict` takes them; for a torch module, a float tensor N x C x H x W as it reads them.
+    method: "cam" where the network's head is global pooling and one linear layer, else "grad-cam", unless given.
+    layer: a module by its name; None is the one before the pooling (of a foreign module, the last that puts out
+    maps). progress is told the number of images of each batch done. Raises UsageError for what cannot be, and
+    ConvwrightError for an image that cannot be read.
+    """
+    done: list[ActivationMaps] = []
+    plan: _Plan | None = None
+    several = None if target is None or isinstance(target, int | str) else target
+    for batch in batches(subject, images, batch_size):
+        plan = plan or _Plan.of(subject, batch, method, layer, epsilon)
+        done.append(plan.maps(batch, target if several is None else several[sum(map(len, done)) :]))
+        if progress:
+            progress(len(batch))
+    if not done:
+        raise UsageError("there are no images to map")
+    if several is not None and len(several) != sum(map(len, done)):
+        raise UsageError(f"give one class, or one for each image; these are {len(several)}")
+    return _joined(done)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How maps are made of one network."""
+
+    module: nn.Module
+    classes: tuple[str, ...]
+    method: str
+    layer: str
+    linear: str | None
+    epsilon: float
+
+    @classmethod
+    def of(
+        cls, subject: Subject, images: torch.Tensor, method: str | None, layer: str | None, epsilon: float
+    ) -> "_Plan":
+        """Settle method and layer. UsageError where CAM is asked of a head that it cannot serve."""
+        if method is not None and method not in METHODS:
+            raise UsageError(f"unknown method {method!r}: take {', '.join(METHODS[:-1])} or {METHODS[-1]}")
+        module = module_of(subject)
+        network = getattr(module, "network", None)
+        head = head_of(network) if isinstance(network, Network) else None
+        own = head is not None and layer in (None, head.layer, head.stage)
+        linear = head.linear if head and own else None
+        if method == "cam" and linear is None:
+            raise UsageError(f"{_told(head, layer)}; take grad-cam or grad-cam++")
+        if layer is None:
+            layer = head.layer if head else last_maps(module, images)
+        find_layer(module, layer)
+        classes = subject.classes if isinstance(subject, Predictor) else ()
+        return cls(module, classes, method or ("cam" if linear else "grad-cam"), layer, linear, epsilon)
+
+    def maps(self, images: torch.Tensor, target: Target) -> ActivationMaps:
+        """Map normalised images."""
+        with watching(self.module, self.layer, differentiate=self.method != "cam") as watched:
+            logits = scores_of(self.module, images)
+            targets = self._targets(logits, target)
+            raw = self._weighed(watched, logits, targets).detach().float()
+        if raw[0].numel() == 1:
+            raise UsageError(
+                f"{self.layer} puts out maps of one pixel, which cannot show where something is; name an earlier layer"
+            )
+        maps = stretched(raw if self.method == "cam" else raw.relu(), tuple(images.shape[-2:]))
+        probabilities = logits.detach().float().softmax(1).gather(1, targets[:, None])[:, 0]
+        return ActivationMaps(
+            self.method,
+            self.layer,
+            raw.cpu().numpy(),
+            maps.cpu().numpy(),
+            tuple(targets.tolist()),
+            tuple(probabilities.tolist()),
+        )
+
+    def _targets(self, logits: torch.Tensor, target: Target) -> torch.Tensor:
+        if target is None:
+            return logits.detach().argmax(1)
+        wanted = [target] * len(logits) if isinstance(target, int | str) else list(target[: len(logits)])
+        if len(wanted) < len(logits):
+            raise UsageError("give one class, or one for each image; there are more images than classes")
+        found = [class_index(one, self.classes, logits.shape[1]) for one in wanted]
+        return torch.tensor(found, device=logits.device)
+
+    def _weighed(self, watched: Watched, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return N x h x w sums of the features, each map with its weight."""
+        features = watched.features
+        if self.method == "cam":
+            weights = self.module.get_parameter(f"{self.linear}.weight")[targets]
+        else:
+            gradients = watched.gradients(logits.gather(1, targets[:, None]))
+            if self.method == "grad-cam":
+                weights = gradients.mean((2, 3))
+            else:
+                weights = plus_plus_weights(features.detach(), gradients, self.epsilon)
+        return torch.einsum("nc,nchw->nhw", weights, features)
+
+
+def plus_plus_weights(features: torch.Tensor, gradients: torch.Tensor, epsilon: float = EPSILON) -> torch.Tensor:
+    """Return Grad-CAM++'s weights, N x C (equations 10 and 19, for the exponential of the score)."""
+    squares = gradients.square()
+    total = features.sum((2, 3), keepdim=True)
+    denominators = 2 * squares + total * squares * gradients + epsilon
+    shares = torch.where(gradients == 0, 0.0, squares / torch.where(denominators == 0, 1.0, denominators))
+    return (shares * gradients.relu()).sum((2, 3))
+
+
+def stretched(maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+    """Resize N x h x w maps to a size and stretch each to 0..1; one that is the same everywhere becomes 0."""
+    large = torch.nn.functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+    low, high = large.amin((1, 2), keepdim=True), large.amax((1, 2), keepdim=True)
+    return torch.where(high > low, (large - low) / torch.where(high > low, high - low, 1.0), 0.0)
+
+
+def module_of(subject: Subject) -> nn.Module:
+    """Return the torch module of what is to be explained."""
+    return subject.module if isinstance(subject, Predictor) else subject
+
+
+def scores_of(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Return N x classes scores. UsageError where a module puts out something else."""
+    scores = module(images)
+    if not isinstance(scores, torch.Tensor) or scores.ndim < 2 or scores.flatten(1).shape[1] < 2:
+        raise UsageError(f"{type(module).__name__} does not put out a score for each class (N x classes)")
+    return scores.flatten(1)
+
+
+def batches(subject: Subject, images: Iterable[AnyImage] | torch.Tensor, size: int) -> Iterable[torch.Tensor]:
+    """Yield images as the module reads them, so many at once."""
+    if size < 1:
+        raise UsageError(f"the batch size is 1 or more, not {size}")
+    if isinstance(subject, nn.Module):
+        if not isinstance(images, torch.Tensor) or images.ndim != 4 or not images.is_floating_point():
+            raise UsageError("images for a torch module are a float tensor N x C x H x W, normalised as it expects")
+        device = next((parameter.device for parameter in subject.parameters()), images.device)
+        return (batch.to(device) for batch in images.split(size) if len(batch))
+    check_many(images)
+    return (subject.normalised(torch.stack(read)) for read in _read(subject, images, size))
+
+
+def _read(predictor: Predictor, images: Iterable[AnyImage], size: int) -> Iterable[list[torch.Tensor]]:
+    remaining = iter(images)
+    while batch := list(islice(remaining, size)):
+        pixels = []
+        for read in predictor.read_all(batch):
+            if isinstance(read, ConvwrightError):
+                raise read
+            pixels.append(read)
+        yield pixels
+
+
+def _joined(parts: Sequence[ActivationMaps]) -> ActivationMaps:
+    return replace(
+        parts[0],
+        raw=np.concatenate([part.raw for part in parts]),
+        maps=np.concatenate([part.maps for part in parts]),
+        targets=tuple(target for part in parts for target in part.targets),
+        probabilities=tuple(probability for part in parts for probability in part.probabilities),
+    )
+
+
+def _told(head: Head | None, layer: str | None) -> str:
+    """Say why CAM does not apply."""
+    if head is None:
+        return "CAM is for networks of ours, whose head is known"
+    if head.linear is None:
+        return "CAM needs a head of global pooling and one linear layer, which this network has not"
+    return f"CAM is read at {head.layer}, before the global pooling, and not at {layer}"

@@ -1,0 +1,47 @@
+"""Images with what speaks for a class laid over them, for pages and figures."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+
+from convwright.explain.activation import ActivationMaps, cam
+from convwright.explain.drawing import overlay, png
+from convwright.training.predictor import AnyImage, Predictor
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One image under its map."""
+
+    picture: Image.Image
+    label: str
+    """The class that the map speaks for."""
+    probability: float
+
+    @property
+    def png(self) -> bytes:
+        """The picture as the content of a PNG file."""
+        return png(self.picture)
+
+
+def overlays(
+    predictor: Predictor, images: Iterable[AnyImage], *, side: int | None = None, **options: Any
+) -> list[Overlay]:
+    """Return each image under its map. side: of the pictures, in pixels; options: `cam`'s."""
+    pixels = [predictor.read(image) for image in images]
+    return laid_over(predictor, pixels, cam(predictor, pixels, **options), side)
+
+
+def laid_over(
+    predictor: Predictor, pixels: Iterable[torch.Tensor], maps: ActivationMaps, side: int | None = None
+) -> list[Overlay]:
+    """Return images that `Predictor.read` gave under the maps that `cam` made of them."""
+    return [
+        Overlay(overlay(image.numpy(), relevance, side), predictor.classes[target], probability)
+        for image, relevance, target, probability in zip(
+            pixels, maps.maps, maps.targets, maps.probabilities, strict=False
+        )
+    ]

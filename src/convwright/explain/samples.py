@@ -1,0 +1,34 @@
+"""Which images are explained, and each as every network reads it."""
+
+import torch
+
+from convwright.data import Dataset, Split
+from convwright.data.sources import resized
+from convwright.seeds import derive
+from convwright.training.assessment import in_channels
+from convwright.training.predictor import Predictor
+
+
+def held_out(data: Dataset) -> tuple[str, Split]:
+    """Return the name and the images of the test split, or of the validation split where there is none."""
+    return ("val", data.val) if data.test is None else ("test", data.test)
+
+
+def chosen(split: Split, count: int, seed: int = 0) -> Split:
+    """Draw images from a split by seed, the classes in turn, so that few images show many classes."""
+    shuffled = torch.randperm(len(split), generator=torch.Generator().manual_seed(derive(seed, "explained images")))
+    labels = split.labels[shuffled]
+    turn = torch.empty(len(split), dtype=torch.int64)
+    for label in labels.unique():
+        of_class = (labels == label).nonzero().flatten()
+        turn[of_class] = torch.arange(len(of_class))
+    order = (turn * (int(labels.max()) + 1) + labels).argsort()
+    return split.choose(shuffled[order[:count]])
+
+
+def as_read(predictor: Predictor, split: Split) -> list[torch.Tensor]:
+    """Return a source's images as the network reads them: in its channels and at its resolution."""
+    fitting = in_channels(split, predictor.network.channels)
+    if fitting.resolution != predictor.network.resolution:
+        fitting = resized(fitting, predictor.network.resolution)
+    return list(fitting.images)

@@ -1,0 +1,146 @@
+"""What squeeze-and-excitation does at each depth: SENet's Figures 6 and 7."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from html import escape
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+import torch
+
+from convwright.data import Split
+from convwright.errors import NetworkError
+from convwright.explain.excitation import DEFINITION, NEAR_ONE, Excitations, chosen_classes, run_excitations
+from convwright.report.entry import Answers, Entry
+from convwright.report.excitation_figures import OTHERS, by_class
+from convwright.report.figures import Figure, Panel, axis, colour, empty_plot, symbol
+from convwright.report.wording import percent
+
+MOST_IMAGES = 1000
+"""Evenly spaced over the split: means over a hundred images a class are steady enough to look at."""
+GATES_SHOWN = 3
+
+
+class Found(NamedTuple):
+    """The excitations of the page's network of this number."""
+
+    number: int
+    entry: Entry
+    excitations: Excitations
+
+
+def excitation_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
+    """Yield class-specificity and saturation by depth, and the curves of each network that has gates."""
+    found = []
+    for index, entry in enumerate(entries):
+        if entry.answers and (measured := _measured(entry.answers, entry.split)):
+            found.append(Found(index, entry, measured))
+    if found:
+        yield _by_depth(found)
+    for one in found:
+        yield _curves(one)
+
+
+def _measured(answers: Answers, which: str) -> Excitations | None:
+    """Measure a network's gates on some images of the split; None if it has no gates."""
+    try:
+        return run_excitations(answers.predictor, answers.data, _some(answers.parts[0]), which)
+    except NetworkError:
+        return None
+
+
+def _some(split: Split) -> Split:
+    step = -(-len(split) // MOST_IMAGES)
+    return split.choose(torch.arange(0, len(split), step))
+
+
+def _by_depth(found: Sequence[Found]) -> Figure:
+    counts = " and ".join(dict.fromkeys(f"{one.excitations.images:,}" for one in found))
+    ends = "; ".join(
+        f"{one.entry.title} from {percent(one.excitations.blocks[0].specificity)} in the first gate to "
+        f"{percent(one.excitations.blocks[-1].specificity)} in the last"
+        for one in found
+    )
+    most = "; ".join(
+        f"{one.entry.title} at most {percent(max(block.saturation() for block in one.excitations.blocks))}"
+        for one in found
+    )
+    return Figure(
+        "excitation",
+        "Squeeze-and-excitation by depth",
+        f"The gates of each network from its first to its last, over {counts} images evenly spaced in the split. "
+        f"{DEFINITION} Near one means {NEAR_ONE:g} or more.",
+        (
+            Panel("Class-specificity", _depth(found, specific=True), f"Line chart of class-specificity: {ends}."),
+            Panel("Saturated channels", _depth(found, specific=False), f"Line chart of saturated channels: {most}."),
+        ),
+        legend=True,
+        members=tuple(one.number for one in found),
+        findings=tuple(map(_told, found)),
+        facts=[_as_json(one) for one in found],
+    )
+
+
+def _told(one: Found) -> str:
+    blocks = one.excitations.blocks
+    most = max(blocks, key=lambda block: block.specificity)
+    return (
+        f"{one.entry.title}: classes account for {percent(blocks[0].specificity)} of the variance in the first gate "
+        f"and {percent(blocks[-1].specificity)} in the last; most, {percent(most.specificity)}, in {most.name}. In the "
+        f"last gate, {percent(blocks[-1].saturation())} of the channels are saturated."
+    )
+
+
+def _depth(found: Sequence[Found], *, specific: bool) -> go.Figure:
+    most = max(len(one.excitations.blocks) for one in found)
+    plot = empty_plot(
+        height=330,
+        x=axis(title="gate, from input to output", range=[0.5, most + 0.5], dtick=max(1, most // 8), tick0=1),
+        y=axis(range=[-0.02, 1.02], tickformat=".0%", nticks=6),
+    )
+    for index, entry, excitations in found:
+        blocks = excitations.blocks
+        plot.add_scatter(
+            x=list(range(1, len(blocks) + 1)),
+            y=[block.specificity if specific else block.saturation() for block in blocks],
+            customdata=[block.name for block in blocks],
+            mode="lines+markers",
+            line={"color": colour(index), "width": 2},
+            marker={"symbol": symbol(index), "size": 8},
+            cliponaxis=False,
+            hovertemplate=f"{escape(entry.title)}, %{{customdata}}: %{{y:.1%}}<extra></extra>",
+        )
+    return plot
+
+
+def _curves(one: Found) -> Figure:
+    shown = chosen_classes(one.excitations.classes)
+    drawn = by_class(one.excitations, shown)
+    last = len(drawn.panels) - 1
+    places = dict.fromkeys(round(last * step / (GATES_SHOWN - 1)) for step in range(GATES_SHOWN))
+    keys = [(colour(place), one.excitations.classes[index]) for place, index in enumerate(shown)]
+    return replace(
+        drawn,
+        name=f"excitation-{one.number + 1}",
+        title=f"Excitations: {one.entry.title}",
+        caption="The mean excitation of each channel, for some classes and for all images, in gates from the first to "
+        "the last. Where the curves lie on each other, a gate does the same for every class; where they part, it picks "
+        "channels by class.",
+        panels=tuple(drawn.panels[place] for place in places),
+        keys=(*keys, (colour(OTHERS), "all images")),
+    )
+
+
+def _as_json(one: Found) -> dict[str, Any]:
+    gates = [
+        {
+            "gate": block.name,
+            "channels": block.channels,
+            "specificity": block.specificity,
+            "saturation": block.saturation(),
+            "spread": block.spread,
+            "mean": block.overall.tolist(),
+        }
+        for block in one.excitations.blocks
+    ]
+    return {"network": one.entry.title, "images": one.excitations.images, "gates": gates}

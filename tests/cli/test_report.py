@@ -1,0 +1,134 @@
+"""report: the page and its data from run directories, finished or not, on any data."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import convwright as cw
+from convwright.data import open_dataset
+from convwright.training.loop import train
+from convwright.training.plan import plan
+
+
+def trained(path, spec, expression="cifar_seresnet8|scale:w=0.25", epochs=1.0):
+    data = open_dataset(str(spec))
+    config, network = plan(data, cw.network(expression), epochs=epochs)
+    torch.set_num_threads(1)
+    train(config, network, data, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "photos"
+    digits = load_digits()
+    for number, (pixels, label) in enumerate(zip(digits.images[:240], digits.target[:240], strict=True)):
+        if label < 3:
+            folder = root / ("zero", "one", "two")[label]
+            folder.mkdir(exist_ok=True, parents=True)
+            grey = Image.fromarray((pixels * 15.9).astype(np.uint8)).resize((48, 48))
+            grey.convert("RGB").save(folder / f"{number}.jpg")
+    return root
+
+
+@pytest.fixture(scope="module")
+def runs(photos, tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    trained(root / "se", "digits")
+    trained(root / "dense", "digits", "densenet_bc_l10_k4", 0.2)
+    trained(root / "photos", photos)
+    return root
+
+
+def test_a_page_of_two_runs(runs, tmp_path, convwright):
+    answer = convwright("report", runs / "se", runs / "dense", "--out", tmp_path / "page.html")
+    assert answer.status == 0
+    assert "Two networks, trained on digits and measured on the same 359 test images" in answer.out.replace("\n", " ")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<h1>Two networks on digits</h1>" in page
+    assert 'id="reuse-2"' in page
+    assert 'id="excitation-1"' in page
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_json_tells_what_the_page_says_and_writes_none(runs, tmp_path, monkeypatch, convwright):
+    monkeypatch.chdir(tmp_path)
+    answer = convwright("report", runs / "se", "--json", "--title", "For you")
+    assert answer.status == 0
+    told = json.loads(answer.out)
+    evaluated = json.loads(convwright("evaluate", runs / "se", "--json").out)
+    (network,) = told["networks"]
+    assert told["title"] == "For you"
+    assert (network["split"], network["images"]) == ("test", 359)
+    assert network["accuracy"] == evaluated["accuracy"]
+    assert network["measures"]["confusion"] == evaluated["confusion"]
+    assert "accuracy" not in told["figures"]
+    assert list(tmp_path.iterdir()) == []
+    assert convwright("report", runs / "se").status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_runs_of_different_data_are_not_compared(runs, tmp_path, convwright):
+    answer = convwright("report", runs / "se", runs / "photos", "--json", "--out", tmp_path / "page.html")
+    assert answer.status == 0
+    told = json.loads(answer.out)
+    assert told["notes"] == ["Accuracies are compared only between networks that were measured on the same images."]
+    assert [network["split"] for network in told["networks"]] == ["test", "val"]
+    assert not {"accuracy", "differences"} & set(told["figures"])
+    assert {"cam", "cam-2", "confusion", "calibration"} <= set(told["figures"])
+    assert all(isinstance(one["image"], str) for one in told["figures"]["mistakes"]["data"].get("photos", []))
+    assert "test images of digits" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_has_not_ended_is_told_in_a_line(runs, tmp_path, convwright):
+    shutil.copytree(runs / "se", tmp_path / "stopped")
+    (tmp_path / "stopped" / "summary.json").unlink()
+    shutil.copytree(tmp_path / "stopped", tmp_path / "begun")
+    (tmp_path / "begun" / "model.safetensors").unlink()
+    answer = convwright("report", tmp_path / "stopped", tmp_path / "begun", "--json")
+    assert answer.status == 0
+    told = json.loads(answer.out)
+    assert told["notes"] == [
+        "begun is left out: it has no weights yet.",
+        "stopped has not ended: what is shown are its best weights so far, after 1 of 1 epochs.",
+    ]
+    assert [network["title"] for network in told["networks"]] == ["stopped"]
+    assert all(line in answer.err for line in told["notes"])
+    alone = convwright("report", tmp_path / "begun", "--out", tmp_path / "page.html")
+    assert alone.status == 2
+    assert "begun: no weights yet" in alone.message
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_other_data_with_the_same_classes(runs, photos, tmp_path, convwright):
+    other = shutil.copytree(photos, tmp_path / "shop")
+    answer = convwright("report", runs / "photos", "--data", other, "--json")
+    assert answer.status == 0
+    (network,) = json.loads(answer.out)["networks"]
+    assert (network["split"], network["data"]) == ("all", str(other))
+    assert network["images"] == len(list(other.glob("*/*.jpg")))
+    assert "of shop" in json.loads(answer.out)["summary"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere: no such run directory"),
+        (["se", "--out", "no/such/page.html"], "--out no/such/page.html: there is no folder no/such"),
+        (["se", "--data", "nowhere"], "no folder nowhere"),
+        (["photos", "--data", "digits"], "does not have the 3 classes"),
+        ([], "Missing argument"),
+    ],
+)
+def test_wrong_use(arguments, message, runs, monkeypatch, convwright):
+    monkeypatch.chdir(runs)
+    before = sorted(path.name for path in runs.iterdir())
+    answer = convwright("report", *arguments)
+    assert answer.status == 2
+    assert message in answer.message
+    assert sorted(path.name for path in runs.iterdir()) == before

@@ -1,0 +1,73 @@
+"""The same maps as the package grad-cam, on our networks and on torchvision's."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import convwright as cw
+from convwright.arch import at
+from convwright.explain import cam
+
+from .peers import build_peer
+
+gradcam = pytest.importorskip("pytorch_grad_cam")
+
+OURS = {
+    "cifar_resnet14": "cifar_resnet14|resolution:32",
+    "seresnet18": "seresnet18|resolution:64",
+    "densenet": "densenet_bc_l22_k12|resolution:32",
+    "efficientnet": "efficientnet_b0|fit:32|scale:d=0.4,w=0.5",
+}
+# Behind torchvision's last normalisation of a DenseNet stands a function that overwrites what grad-cam has kept, so
+# that its own maps are not of the layer that it is given; the layers here are followed by none.
+THEIRS = {
+    "resnet18": "layer3",
+    "densenet121": "features.denseblock4",
+    "efficientnet_b0": "features.8",
+    "vgg11": "features",
+}
+
+
+@torch.no_grad()
+def lively(module: nn.Module, images: torch.Tensor) -> nn.Module:
+    """Normalise by these images' own statistics, so that random weights do not make all maps alike."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.momentum = 1.0
+    module.train()(images)
+    return module.eval()
+
+
+def compared(module: nn.Module, layer: str, images: torch.Tensor) -> None:
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    for method, peer in (("grad-cam", gradcam.GradCAM), ("grad-cam++", gradcam.GradCAMPlusPlus)):
+        shaped = 0
+        for target in (None, 3):
+            ours = cam(module, images, method=method, layer=layer, target=target)
+            with peer(module, [module.get_submodule(layer)]) as theirs:
+                expected = theirs(images.clone(), [ClassifierOutputTarget(index) for index in ours.targets])
+            for mine, other in zip(ours.maps, expected, strict=True):
+                assert np.abs(mine - other).max() < 0.02
+                if other.any():  # random weights may say nothing for a class in an image
+                    shaped += 1
+                    assert np.corrcoef(mine.ravel(), other.ravel())[0, 1] > 0.999
+        assert shaped > 1, "empty maps would prove nothing"
+
+
+@pytest.mark.parametrize("expression", OURS.values(), ids=OURS)
+def test_maps_of_our_networks(expression):
+    torch.manual_seed(0)
+    network = at(cw.network(expression), classes=10)
+    images = torch.randn(4, 3, network.resolution, network.resolution)
+    module = lively(cw.build(network, seed=0), images)
+    compared(module, cam(module, images).layer, images[:2])
+    compared(module, [name for name, _ in module.named_children()][-3], images[:2])
+
+
+@pytest.mark.parametrize(("name", "layer"), THEIRS.items())
+def test_maps_of_torchvisions_networks(name, layer):
+    torch.manual_seed(0)
+    images = torch.randn(4, 3, 96, 96)
+    compared(lively(build_peer(f"torchvision/{name}"), images), layer, images[:2])

@@ -1,0 +1,82 @@
+"""What is measured of a run: on which images, and how runs are called."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from convwright.data import open_dataset
+from convwright.report import Entry, measuring
+from convwright.report.entry import peers
+from convwright.training.run import Run
+
+
+def test_answers_are_those_of_the_test_split(measured: list[Entry]) -> None:
+    digits = open_dataset("digits")
+    assert digits.test is not None
+    for entry in measured:
+        answers = entry.answers
+        assert answers is not None
+        assert (entry.split, entry.images) == ("test", 359)
+        assert answers.labels.tolist() == digits.test.labels.tolist()
+        assert entry.accuracy == pytest.approx(float(answers.right.double().mean()))
+        likeliest = answers.predictor.probabilities(answers.take(range(20))).max(1)
+        assert likeliest.indices.tolist() == answers.predicted[:20].tolist()
+        assert torch.allclose(likeliest.values.double(), answers.confidence[:20], atol=1e-5)
+
+
+def test_the_surest_mistake_comes_first(measured: list[Entry]) -> None:
+    for entry in measured:
+        assert entry.answers is not None
+        rows = entry.answers.mistakes
+        assert len(rows) == entry.images - int(entry.answers.right.sum())
+        sure = entry.answers.confidence[rows].tolist()
+        assert sure == sorted(sure, reverse=True)
+        assert not entry.answers.right[rows].any()
+
+
+def test_latency_is_measured_and_tells_its_threads(measured: list[Entry]) -> None:
+    assert all(entry.latency and entry.latency.seconds > 0 and entry.latency.threads == 1 for entry in measured)
+
+
+def test_the_same_images_are_known_at_any_resolution() -> None:
+    small, large = open_dataset("digits"), open_dataset("digits", resolution=16)
+    assert small.test is not None
+    assert large.test is not None
+    keys = [measuring.images_key(data, [data.test]) for data in (small, large) if data.test is not None]
+    assert keys[0] == keys[1]
+    validation = [measuring.images_key(data, [data.val]) for data in (small, large)]
+    assert validation[0] == validation[1] != keys[0]
+    other = open_dataset("digits", seed=1)
+    assert measuring.images_key(other, [other.val]) != validation[0]
+
+
+def test_without_a_test_split_the_validation_images_are_taken(runs: dict[str, Run]) -> None:
+    digits = open_dataset("digits")
+    parts = [measuring.chosen(data, other) for data, other in ((digits, False), (digits, True))]
+    assert [name for name, _ in parts] == ["test", "test"]
+    bare = type(digits)(**(vars(digits) | {"test": None}))
+    assert measuring.chosen(bare, False) == ("val", (digits.val,))
+    assert measuring.chosen(bare, True) == ("all", (digits.val, digits.train))
+
+
+def test_positions_reach_over_several_splits(measured: list[Entry]) -> None:
+    answers = measured[0].answers
+    assert answers is not None
+    digits = answers.data
+    both = measuring.answered(answers.predictor, digits, (digits.val, digits.train))
+    last = len(digits.val)
+    assert torch.equal(both.take([last])[0], digits.train.take(torch.tensor([0]))[0])
+    assert int(both.labels[last]) == int(digits.train.labels[0])
+
+
+def test_networks_measured_on_the_same_images_belong_together(measured: list[Entry], unfinished: Entry) -> None:
+    groups = list(peers([measured[0], unfinished, measured[1]]))
+    assert [[index for index, _ in group] for group in groups] == [[0, 2]]
+
+
+def test_runs_are_called_by_as_much_of_their_path_as_tells_them_apart() -> None:
+    paths = [Path("/a/x/run"), Path("/a/y/run"), Path("/b/other")]
+    assert measuring.titles(paths) == ["x/run", "y/run", "other"]
+    assert measuring.titles([Path("runs/fashion")]) == ["fashion"]
+    assert measuring.titles([Path("/p/a/b"), Path("/q/a/b")]) == ["p/a/b", "q/a/b"]
