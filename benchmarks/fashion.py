@@ -2,6 +2,7 @@
 
     python benchmarks/fashion.py                20 minutes of two idle cores, three seeds
     python benchmarks/fashion.py --minutes 60   what the same recipe gives in an hour, one seed
+    python benchmarks/fashion.py --epochs 25 --precision bf16-mixed   16-bit products, where the processor has them
     python benchmarks/fashion.py --families     accuracy against minutes, a network of each family
     python benchmarks/fashion.py --all          all of these
     python benchmarks/fashion.py --speed        only measure the seconds of an epoch of each network
@@ -61,6 +62,7 @@ class Job:
     network: str
     epochs: float
     seed: int
+    precision: str = "32-true"
 
     @classmethod
     def within(cls, minutes: float, network: str, seed: int) -> "Job":
@@ -71,14 +73,14 @@ class Job:
     def folder(self) -> str:
         """Its run directory's name."""
         name = self.network.partition("|")[0]
-        return f"{name}-{self.epochs:g}-seed{self.seed}"
+        kind = "" if self.precision == "32-true" else f"-{self.precision}"
+        return f"{name}-{self.epochs:g}{kind}-seed{self.seed}"
 
     def run(self, out: Path, data: Dataset) -> Row:
         """Train, or go on, and measure once on the test images. ConvwrightError if another recipe was begun."""
         path = out / self.folder
-        config, network = plan(
-            data, cw.network(self.network), name=RECIPE, recipe={"crop": CROP}, epochs=self.epochs, seed=self.seed
-        )
+        wanted = {"epochs": self.epochs, "seed": self.seed, "precision": self.precision}
+        config, network = plan(data, cw.network(self.network), name=RECIPE, recipe={"crop": CROP}, **wanted)
         with TrainingBar(self.folder) as bar:
             if (path / "config.yaml").exists():
                 run = Run.open(path)
@@ -102,7 +104,9 @@ def jobs(options: argparse.Namespace) -> Iterator[Job]:
     """Yield what is asked for, the most important first."""
 
     def job(minutes: float, network: str, seed: int) -> Job:
-        return Job(network, options.epochs, seed) if options.epochs else Job.within(minutes, network, seed)
+        if options.epochs:
+            return Job(network, options.epochs, seed, options.precision)
+        return Job.within(minutes, network, seed)
 
     if options.all or not options.families:
         minutes = options.minutes or MINUTES
@@ -123,9 +127,9 @@ def noted(out: Path) -> dict[str, Row]:
     return {row["run"]: row for row in rows}
 
 
-def speed(name: str, data: Dataset) -> float:
+def speed(name: str, data: Dataset, precision: str) -> float:
     """Return the seconds of an epoch: the mean over steps spread over a run, since its images grow."""
-    config, network = plan(data, cw.network(name), name=RECIPE, recipe={"crop": CROP})
+    config, network = plan(data, cw.network(name), name=RECIPE, recipe={"crop": CROP}, precision=precision)
     learner, batches = make_learner(config, network, data), training_batches(config, data)
     times = []
     for step in range(-3, SPEED_STEPS):
@@ -135,14 +139,14 @@ def speed(name: str, data: Dataset) -> float:
     return mean(times[3:]) * batches.steps_per_epoch
 
 
-def show_speed(data: Dataset) -> None:
+def show_speed(data: Dataset, precision: str) -> None:
     """Print the seconds of an epoch of each network, beside those that are reckoned with."""
     for name, reckoned in SECONDS.items():
         cost = cw.cost(at(fit_resolution(cw.network(name), 28), channels=1, classes=10))
-        took = speed(name, data)
+        took = speed(name, data, precision)
         print(
             f"{name:36} {cost.params:9,} parameters {cost.macs / 1e6:6.1f} M MACs {took:7.1f} s an epoch "
-            f"({reckoned:g} reckoned with)",
+            f"({reckoned:g} reckoned with in 32 bits)",
             flush=True,
         )
 
@@ -171,6 +175,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/fashion-benchmark"), help="folder for the runs")
     parser.add_argument("--minutes", type=float, help=f"of two idle cores, {MINUTES:g} by default")
     parser.add_argument("--epochs", type=float, help="instead of what fits into the minutes, for all runs")
+    parser.add_argument("--precision", default="32-true", help="bf16-mixed: with --epochs or --speed")
     parser.add_argument("--seeds", type=int, nargs="+", help="0 1 2 by default; 0 beyond 20 minutes")
     parser.add_argument("--families", action="store_true", help="accuracy against minutes")
     parser.add_argument("--all", action="store_true", help="three seeds, the families, and an hour")
@@ -183,7 +188,7 @@ def main() -> None:
     print(f"{describe()}; torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
     data = open_dataset("fashion-mnist")
     if options.speed:
-        show_speed(data)
+        show_speed(data, options.precision)
         return
     for job in jobs(options):
         rows = noted(options.out)
