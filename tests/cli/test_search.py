@@ -81,6 +81,8 @@ def test_a_family_is_trained_and_drawn(convwright, tmp_path):
         (("--set", "learning_rate=fast"), "recipe.learning_rate", 2),
         (("--recipe", "slow"), "no recipe is named 'slow'", 2),
         (("--workers", "99"), "--workers 99: this machine has", 2),
+        (("--workers", "2", "--cluster", "local"), "give one of the two", 2),
+        (("--target", "inf"), "at most 16", 2),
         (("--storage", "nonsense"), "no database's URL", 2),
         (("--storage", "postgresql://me@127.0.0.1:1/none"), "does not answer", 1),
         (("--tolerance", "0.0001"), "no point of the grid", 2),
@@ -91,6 +93,7 @@ def test_wrong_searches_are_one_line(convwright, tmp_path, options, told, status
     answer = convwright(*SEARCH, "--out", tmp_path / "study", *options)
     assert answer.status == status
     assert told in answer.message
+    assert not (tmp_path / "study").exists(), "nothing is left behind"
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from optuna.trial import TrialState
 
-from convwright.errors import ConvwrightError, UsageError
+from convwright.errors import ConvwrightError, RunHeldError, UsageError
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.ledger import Ledger, check_url, sqlite_in
@@ -17,6 +18,7 @@ from convwright.scaling.trial import Outcome, Trials, name_of, opener
 from convwright.scaling.worker import describe, described, divided, work
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import Reporter
+from convwright.training.run import Run
 
 from .conftest import SEARCH, until
 
@@ -101,6 +103,31 @@ def test_a_run_of_another_study_is_not_taken_for_ones_own(experiment, tmp_path):
     first = Trials(experiment, tmp_path, opener(experiment), keep=True).run(task)
     (tmp_path / name_of(task) / "config.yaml").write_text("network: other\n")
     assert Trials(experiment, tmp_path, opener(experiment)).run(task).accuracy == first.accuracy
+
+
+def test_a_run_of_another_recipe_in_the_same_folder_is_not_taken_for_ones_own(experiment, tmp_path):
+    """As is left where a study is begun anew with another --set, or under another name."""
+    task = Task(0, 0, 0.25)
+    other = replace(experiment, fields={"progressive": 0.0, "learning_rate": 1e-6})
+    slow = Trials(other, tmp_path, opener(other), keep=True).run(task)
+    own = Trials(experiment, tmp_path, opener(experiment), keep=True).run(task)
+    assert own.loss != slow.loss
+    assert Trials(experiment, tmp_path, opener(experiment)).run(task).loss == own.loss, "its own it does take"
+
+
+def test_a_run_that_another_process_trains_is_left_alone(experiment, tmp_path):
+    task = Task(0, 0, 0.25)
+    Trials(experiment, tmp_path, opener(experiment), keep=True).run(task)
+    path = tmp_path / name_of(task)
+    (path / "summary.json").unlink()
+    with Run.open(path).held(), pytest.raises(RunHeldError, match="another process is training"):
+        Trials(experiment, tmp_path, opener(experiment)).run(task)
+    assert (path / "config.yaml").exists()
+
+
+def test_a_password_is_for_nobody_else_to_read(experiment, tmp_path):
+    describe(tmp_path, Ledger(sqlite_in(tmp_path), "study", experiment), keep=False)
+    assert (tmp_path / "study.json").stat().st_mode & 0o077 == 0
 
 
 def test_kept_runs_are_runs(experiment, tmp_path):

@@ -125,7 +125,7 @@ def _row(row: "Row") -> tuple[str, ...]:
         str(mean.count),
         f"{mean.value:.2%}",
         "-" if mean.half is None else f"± {100 * mean.half:.2f}",
-        "",
+        f"{row.diverged} diverged" if row.diverged else "",
     )
 
 

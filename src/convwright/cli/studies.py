@@ -128,13 +128,18 @@ def conduct(experiment: "Experiment", how: How) -> "dict[Task, Outcome]":
     from convwright.scaling.worker import GO_ON, describe, divided
     from convwright.training.interrupt import Interrupted
 
+    if how.cluster is not None and how.workers != 1:
+        raise UsageError("--workers are of this machine; a --cluster has its own: give one of the two")
     divided(sorted(os.sched_getaffinity(0)), how.workers)  # before anything is written
-    url = check_url(how.storage) if how.storage else sqlite_in(how.out)
+    name = how.study or how.out.resolve().name
+    if how.storage:
+        ledger = Ledger(check_url(how.storage), name, experiment)  # nothing is left behind where it does not answer
     try:
         (how.out / "trials").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConvwrightError(f"{how.out}: the study's folder could not be made: {error.strerror}") from None
-    ledger = Ledger(url, how.study or how.out.name, experiment)
+    if not how.storage:
+        ledger = Ledger(sqlite_in(how.out), name, experiment)
     describe(how.out, ledger, how.keep)
     if found := ledger.results():
         say(f"{len(found)} trainings have ended already; going on with the rest")

@@ -2,7 +2,8 @@
 
 A task is claimed by a trial in the state RUNNING. Of several trials for one task the oldest holds the claim, so that
 two workers that claim at once agree on who was first. A claim whose worker is gone is given up: at once where that
-was a process of this machine, else when its heartbeat has stopped. A result counts when its trial is COMPLETE.
+was a process of this machine, which its process tells, else when its heartbeat has stopped. A result counts when its
+trial is COMPLETE.
 """
 
 import os
@@ -18,7 +19,10 @@ from typing import Any, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import select
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from convwright.errors import ConvwrightError, UsageError
@@ -48,8 +52,11 @@ class Claim:
     trial: int
     ended: bool = False
 
-    def complete(self, outcome: Outcome) -> None:
-        """Record the result. It is left out if the claim was lost meanwhile, since then another one counts."""
+    def complete(self, outcome: Outcome) -> bool:
+        """Record the result. It is left out if the claim was lost meanwhile, since then another one counts.
+
+        Returns whether the result that now counts is this claim's.
+        """
 
         def write() -> None:
             self.ledger.storage.set_trial_user_attr(self.trial, "outcome", outcome.to_json())
@@ -58,6 +65,8 @@ class Claim:
         with suppress(optuna.exceptions.UpdateFinishedTrialError):
             self.ledger.patiently(write)
         self.ended = True
+        now = self.ledger.patiently(lambda: self.ledger.storage.get_trial(self.trial))
+        return now.state == TrialState.COMPLETE
 
     def give_up(self) -> None:
         """Leave the task to others, or to a later start."""
@@ -164,38 +173,58 @@ class Ledger:
 
     def _give_up_the_dead(self) -> None:
         stale = set(self.patiently(lambda: self.storage._get_stale_trial_ids(self.study)))
+        silent = None
         for trial in self._trials(TrialState.RUNNING):
-            if trial._trial_id in stale or _is_dead(trial.user_attrs.get("worker", {})):
+            alive = _is_alive(trial.user_attrs.get("worker", {}))
+            if alive is None and trial._trial_id not in stale:
+                silent = self._without_heartbeat() if silent is None else silent
+                if trial._trial_id in silent:  # killed between claim and first sign of life: its time runs from now
+                    self.patiently(lambda: self.storage.record_heartbeat(trial._trial_id))  # noqa: B023
+            elif not alive:
                 with suppress(optuna.exceptions.OptunaError):
                     self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+    def _without_heartbeat(self) -> set[int]:
+        """Return running trials that have never given a sign of life, which Optuna would wait for without end."""
+        trials, beats = models.TrialModel, models.TrialHeartbeatModel
+        wanted = (
+            select(trials.trial_id)
+            .outerjoin(beats, beats.trial_id == trials.trial_id)
+            .where(trials.study_id == self.study, trials.state == TrialState.RUNNING, beats.trial_id.is_(None))
+        )
+
+        def read() -> set[int]:
+            with self.storage.engine.connect() as connection:
+                return set(connection.scalars(wanted))
+
+        return self.patiently(read)
 
 
 def sqlite_in(folder: Path) -> str:
     """Return the URL of the database that a study has in its own folder."""
-    return f"sqlite:///{folder.absolute() / 'study.db'}"
+    path = str(folder.absolute() / "study.db")
+    return URL.create("sqlite", database=path).render_as_string(hide_password=False)
 
 
 def shown(url: str) -> str:
     """Return a URL without its password."""
-    from sqlalchemy.engine import make_url
-
     try:
         return make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):
         return "the storage"
 
 
 def check_url(url: str) -> str:
     """Return the URL with a driver that is here. UsageError says what is wrong with it."""
-    from sqlalchemy.engine import make_url
-
     try:
         parsed = make_url(url)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):  # a port that is no number; the text may hold a password
         raise UsageError(
-            f"--storage {url!r} is no database's URL; write postgresql://user@host/database or sqlite:///file.db"
+            "--storage is no database's URL; write postgresql://user@host:5432/database or sqlite:///file.db"
         ) from None
-    if parsed.drivername == "postgresql":
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise UsageError("--storage sqlite:// names no file, and would keep nothing; write sqlite:///file.db")
+    if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     try:
         parsed.get_dialect().import_dbapi()
@@ -237,9 +266,10 @@ def _myself() -> dict[str, Any]:
 
 
 def _host() -> str:
-    """This machine since its last start, so that process numbers mean something."""
+    """This machine since its last start, or this container on it, so that process numbers mean something."""
     with suppress(OSError):
-        return f"{platform.node()} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
+        start = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{platform.node()} {start} {Path('/proc/self/ns/pid').readlink()}"
     return platform.node()
 
 
@@ -251,7 +281,11 @@ def _started(process: int) -> str | None:
     return None
 
 
-def _is_dead(worker: Mapping[str, Any]) -> bool:
-    """Was this a process of this machine that is no more?"""
-    same = worker.get("host") == _host() and worker.get("started") is not None
-    return same and _started(worker["process"]) != worker["started"]
+def _is_alive(worker: Mapping[str, Any]) -> bool | None:
+    """Is this process of this machine still there? None for one of another machine.
+
+    Here a silent one is only stopped for a while, with the machine asleep or the database away.
+    """
+    if worker.get("host") != _host() or worker.get("started") is None:
+        return None
+    return _started(worker["process"]) == worker["started"]
