@@ -43,8 +43,8 @@ class Grid:
     tolerance: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0.005 <= self.step <= 1:
-            raise UsageError(f"the grid's step lies between 0.005 and 1, not {self.step:g}")
+        if not 0.01 <= self.step <= 1:
+            raise UsageError(f"the grid's step lies between 0.01 and 1, not {self.step:g}")
         if not 1 < self.target <= LARGEST_TARGET:
             raise UsageError(f"the target factor is above 1 and at most {LARGEST_TARGET}, not {self.target:g}")
         if not 0 < self.tolerance < 1:
