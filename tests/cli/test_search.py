@@ -29,6 +29,16 @@ def test_a_dry_run_lists_candidates_and_trains_nothing(convwright, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_networks_are_augmented_alike(convwright):
+    """A base of 14 px is too small for random shifts; then its larger candidates are not shifted either."""
+    small = ("scale", "search", "cifar_resnet8", "--data", "digits", "--tolerance", "0.2", "--dry-run", "--json")
+    told = json.loads(convwright(*small, "--resolution", "14").out)
+    assert {one["network"]["resolution"] for one in told["entrants"]} > {14}
+    assert told["fields"] == {"crop": 0}
+    assert json.loads(convwright(*small, "--resolution", "14", "--set", "crop=1").out)["fields"] == {"crop": 1}
+    assert json.loads(convwright(*small, "--resolution", "16").out)["fields"] == {}
+
+
 def test_a_search_ends_with_a_ranking_and_a_plain_sentence(convwright, searched):
     answer = convwright(*SEARCH, "--epochs", "0.6", "--out", searched)
     assert "Best is alpha" in answer.out

@@ -175,6 +175,34 @@ def test_a_study_that_somebody_else_made_is_refused(experiment, tmp_path, monkey
         Ledger(sqlite_in(tmp_path), "study", experiment)
 
 
+def test_a_study_whose_maker_was_killed_at_its_birth_goes_on(experiment, tmp_path, monkeypatch):
+    monkeypatch.setattr("convwright.scaling.ledger.time.sleep", lambda _: None)
+    optuna.create_study(study_name="study", storage=sqlite_in(tmp_path), direction="maximize")
+    ledger = Ledger(sqlite_in(tmp_path), "study", experiment)
+    ledger.claim(TASK).complete(Outcome(0.5))
+    with pytest.raises(StudyError, match="recipe is 'senet'"):
+        Ledger(sqlite_in(tmp_path), "study", replace(experiment, recipe="senet"))
+
+
+def test_workers_that_start_together_make_one_study(experiment, tmp_path):
+    start, made, failed = threading.Barrier(4), [], []
+
+    def begin():
+        start.wait()
+        try:
+            made.append(Ledger(sqlite_in(tmp_path), "study", experiment).study)
+        except ConvwrightError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert len(set(made)) == 1
+
+
 def test_a_database_that_does_not_answer_is_told_in_a_line_without_the_password(experiment):
     url = check_url("postgresql://me:secret@127.0.0.1:1/nothing")
     with pytest.raises(ConvwrightError, match="does not answer") as error:

@@ -88,7 +88,7 @@ def family(
     schedule = Schedule(len(entrants), epochs, rungs=1, seeds=seeds)
     options, tested = studies.options_of(batch_size, precision), opened.test is not None
     experiment = Experiment(
-        base, entrants, schedule, data, opened.fingerprint, recipe, studies.fields_of(fields), options, tested
+        base, entrants, schedule, data, opened.fingerprint, recipe, studies.fields_of(fields, base), options, tested
     )
     studies.check_trainable(experiment, opened)
     out = out or studies.default_folder("family", name, data)

@@ -70,7 +70,7 @@ def search(
     )
     options = studies.options_of(batch_size, precision)
     experiment = Experiment(
-        base, entrants, schedule, data, opened.fingerprint, recipe, studies.fields_of(fields), options
+        base, entrants, schedule, data, opened.fingerprint, recipe, studies.fields_of(fields, base), options
     )
     studies.check_trainable(experiment, opened)
     if dry_run:

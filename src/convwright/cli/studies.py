@@ -79,13 +79,18 @@ def options_of(batch_size: int | None, precision: str | None) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def fields_of(given: list[str] | None) -> dict[str, Any]:
-    """Read FIELD=VALUE pairs of a recipe. UsageError names a field that there is not; values are checked later."""
+def fields_of(given: list[str] | None, base: "Network") -> dict[str, Any]:
+    """Read FIELD=VALUE pairs of a recipe. UsageError names a field that there is not; values are checked later.
+
+    Where the base's images are too small to be shifted, those of larger networks are not either: networks that are
+    compared are trained alike.
+    """
     import yaml
 
     from convwright.training.config import Recipe
+    from convwright.training.plan import LEAST_CROPPED
 
-    fields = {}
+    fields: dict[str, Any] = {"crop": 0} if base.resolution < LEAST_CROPPED else {}
     for text in given or ():
         name, _, value = text.partition("=")
         if name not in Recipe.model_fields or not value:

@@ -23,7 +23,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from convwright.errors import ConvwrightError, UsageError
 from convwright.scaling.experiment import Experiment
@@ -34,6 +34,8 @@ HEARTBEAT, GRACE = 10, 60
 """Seconds from one sign of life to the next, and after which a worker that gave none is taken for dead."""
 PATIENCE = 60.0
 """Seconds for which a database that has answered before may be away."""
+ATTEMPTS = 4
+"""How often a new database is opened, where workers that start together all want to make its tables."""
 LARGEST_PLACE = 1e6
 
 T = TypeVar("T")
@@ -165,7 +167,16 @@ class Ledger:
             if (found := self.storage.get_study_user_attrs(study).get("experiment")) is not None:
                 return found
             time.sleep(0.1)
+        if self._is_newborn(study):  # whoever made it was killed before
+            self.storage.set_study_user_attr(study, "experiment", self.experiment.to_json())
+            return self.storage.get_study_user_attrs(study)["experiment"]
         raise StudyError(f"study {self.name!r} in {shown(self.url)} was not made by Convwright; give another --study")
+
+    def _is_newborn(self, study: int) -> bool:
+        """Is a study as `_found` makes it, with nothing in it?"""
+        storage = self.storage
+        ours = storage.get_study_directions(study) == [optuna.study.StudyDirection.MAXIMIZE]
+        return ours and not storage.get_study_user_attrs(study) and not storage.get_n_trials(study)
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         found = self.patiently(lambda: self.storage.get_all_trials(self.study, deepcopy=False, states=states))
@@ -242,12 +253,16 @@ def _storage(url: str) -> RDBStorage:
     elif url.startswith("postgresql"):
         engine["connect_args"] = {"connect_timeout": 10}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return RDBStorage(url, engine, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
-    except (SQLAlchemyError, ImportError) as error:
-        raise _unreachable(url, error) from None
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return RDBStorage(url, engine, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
+        except (SQLAlchemyError, ImportError) as error:
+            if not left or not (isinstance(error, IntegrityError) or "already exists" in str(error)):
+                raise _unreachable(url, error) from None
+            time.sleep(1.0)  # another worker is making the tables
+    raise AssertionError
 
 
 def _unreachable(url: str, error: Exception, advice: str = "") -> ConvwrightError:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ class Trials:
         if self.experiment.tested and data.test is not None:
             tested = assess(load(path), data, [data.test]).accuracy
         took = time.monotonic() - started
-        return Outcome(summary["val_accuracy"], summary["val_loss"], tested, summary["train_seconds"], took)
+        loss = summary["val_loss"] if isfinite(summary["val_loss"]) else None  # which JSON could not say
+        return Outcome(summary["val_accuracy"], loss, tested, summary["train_seconds"], took)
 
     def tidy(self, task: Task) -> None:
         """Remove what a recorded task left behind; of a kept run only what resuming would need."""
