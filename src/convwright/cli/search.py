@@ -121,7 +121,7 @@ def _row(row: "Row") -> tuple[str, ...]:
         human(row.entrant.macs),
         human(row.params),
         str(row.entrant.network.resolution),
-        f"{row.epochs:g}",
+        f"{row.epochs:.3g}",
         str(mean.count),
         f"{mean.value:.2%}",
         "-" if mean.half is None else f"± {100 * mean.half:.2f}",
@@ -154,7 +154,7 @@ def _candidates(experiment: "Experiment") -> str:
         for one in experiment.entrants
     ]
     rungs = "; ".join(
-        f"{schedule.size(rung)} candidates for {schedule.length(rung):g} epochs" for rung in range(schedule.rungs)
+        f"{schedule.size(rung)} candidates for {schedule.length(rung):.3g} epochs" for rung in range(schedule.rungs)
     )
     return "\n\n".join(
         (

@@ -260,7 +260,7 @@ class _Board:
         reached = f"validation {outcome.accuracy:.2%}{test}" if outcome.diverged is None else "diverged"
         self.bar.console.print(
             f"{len(self.told) + 1}: {experiment.entrants[task.candidate].name}, seed {task.seed}, "
-            f"{task.epochs:g} epochs: {reached}, {outcome.seconds:.0f} s",
+            f"{task.epochs:.3g} epochs: {reached}, {outcome.seconds:.0f} s",
             markup=False,
             soft_wrap=True,
         )

@@ -162,10 +162,10 @@ def _ranking(found: Found) -> Figure:
     lengths = sorted({network["epochs"] for network in networks}, reverse=True)
     plot = empty_plot(
         height=34 * len(networks) + 70,
-        x=axis(tickformat=".0%", title=f"{found['split']} accuracy", nticks=7),
+        x=axis(tickformat=".1~%", title=f"{found['split']} accuracy", nticks=5, tickangle=0),
         y=axis(
             tickvals=list(range(len(networks))),
-            ticktext=[escape(network["name"]) for network in networks],
+            ticktext=[",<br>".join(escape(network["name"]).rsplit(", ", 1)) for network in networks],
             range=[len(networks) - 0.5, -0.5],
             showgrid=False,
         ),
@@ -178,12 +178,17 @@ def _ranking(found: Found) -> Figure:
             mode="markers",
             marker={"color": colour(0 if index == 0 else 7), "size": 10, "symbol": symbol(index)},
             error_x=_bars([one for _, one in rows], 0 if index == 0 else 7),
-            hovertemplate=f"%{{x:.2%}} after {length:g} epochs<extra></extra>",
+            hovertemplate=f"%{{x:.2%}} after {length:.3g} epochs<extra></extra>",
         )
+    halving = (
+        " Blue: trained longest, those that successive halving kept. Grey: left behind after a shorter training, so "
+        "that their accuracies are lower for that alone."
+    )
     return Figure(
         "ranking",
         "Candidates",
-        "Mean accuracy over the seeds with Student's 95 % interval. Blue: trained longest, those that successive "
-        "halving kept. Grey: left behind after a shorter training, so that their accuracies are lower for that alone.",
+        "Mean accuracy over the seeds with Student's 95 % interval."
+        + (halving if len(lengths) > 1 else "")
+        + (f" The {len(networks)} best; the table has all." if len(found["networks"]) > len(networks) else ""),
         (Panel(f"{len(networks)} candidates", plot, f"A dot for each candidate. {found['verdict']}"),),
     )

@@ -71,7 +71,7 @@ def verdict(rows: Iterable[Row]) -> str:
     seeds = len(best.accuracies)
     return (
         f"Best is {best.entrant.name}, {lead} before the next; with {seeds} seeds it cannot be told apart from "
-        f"{told} (95 % level, all comparisons together). More seeds or longer training would."
+        f"{told} (95 % level, all comparisons together). More seeds or longer training may tell."
     )
 
 
