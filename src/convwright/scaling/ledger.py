@@ -184,7 +184,7 @@ class Ledger:
 
     def _give_up_the_dead(self) -> None:
         stale = set(self.patiently(lambda: self.storage._get_stale_trial_ids(self.study)))
-        silent = None
+        silent: set[int] | None = None
         for trial in self._trials(TrialState.RUNNING):
             alive = _is_alive(trial.user_attrs.get("worker", {}))
             if alive is None and trial._trial_id not in stale:
