@@ -2,14 +2,20 @@
 
 import json
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 from collections import Counter
 from dataclasses import replace
 
 import pytest
+import torch
 from optuna.trial import TrialState
+from PIL import Image
+from sklearn.datasets import load_digits
 
+from convwright.data import Batches, open_dataset
 from convwright.errors import ConvwrightError, RunHeldError, UsageError
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
@@ -194,6 +200,7 @@ def test_a_worker_that_is_killed_is_replaced_and_workers_end_with_their_master(t
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as master:
         until(lambda: len(workers_of(folder)) == 2)
         victim = workers_of(folder)[0]
+        assert os.getsid(victim) == victim, "a terminal's Ctrl-C comes to the master alone, which asks workers to stop"
         os.kill(victim, signal.SIGKILL)
         until(lambda: len(workers_of(folder)) == 2 and victim not in workers_of(folder))
         master.kill()
@@ -261,6 +268,24 @@ def test_a_database_that_goes_away_loses_no_result(experiment, tmp_path, monkeyp
 
     again = Trials(experiment, tmp_path / "trials", opener(experiment), reporter=NoSteps()).run(claim.task)
     assert again.accuracy == outcome.accuracy
+
+
+def test_photos_travel_to_a_cluster_with_their_pixels(tmp_path, monkeypatch):
+    """Nodes have neither the folder nor the cache of decoded images that this machine maps."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    photos = tmp_path / "photos"
+    for place, image in enumerate(load_digits().images[:24]):
+        (photos / str(place % 2)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 15).astype("uint8")).resize((24, 24)).save(photos / str(place % 2) / f"{place}.png")
+    data = open_dataset(str(photos), resolution=16)
+    images = data.train.images.clone()
+    sent = pickle.dumps(data)
+    del data
+    shutil.rmtree(photos)
+    shutil.rmtree(tmp_path / "cache")
+    there = pickle.loads(sent)
+    assert torch.equal(there.train.images, images)
+    assert next(iter(Batches(there.train, there, 4, 0).iterate(0, 1)))[0].shape == (4, 1, 16, 16)
 
 
 @pytest.fixture(scope="module")
