@@ -25,5 +25,9 @@ class RunError(UsageError):
     """A directory that is not a run, or a run that lacks what is asked of it."""
 
 
+class RunHeldError(RunError):
+    """A run that another process is training."""
+
+
 class ConvwrightWarning(UserWarning):
     """What goes on, but not as well as it could. Its text is one line."""

@@ -10,9 +10,16 @@ from convwright.errors import ConvwrightError
 DEVICES = Path("/dev")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+def write_text(path: Path, text: str, mode: int | None = None) -> None:
+    """Write a text file atomically. mode: its permissions, if not the usual ones."""
+
+    def write(temporary: Path) -> None:
+        if mode is not None:
+            temporary.touch(mode)
+            temporary.chmod(mode)
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -29,6 +29,16 @@ def test_a_dry_run_lists_candidates_and_trains_nothing(convwright, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_networks_are_augmented_alike(convwright):
+    """A base of 14 px is too small for random shifts; then its larger candidates are not shifted either."""
+    small = ("scale", "search", "cifar_resnet8", "--data", "digits", "--tolerance", "0.2", "--dry-run", "--json")
+    told = json.loads(convwright(*small, "--resolution", "14").out)
+    assert {one["network"]["resolution"] for one in told["entrants"]} > {14}
+    assert told["fields"] == {"crop": 0}
+    assert json.loads(convwright(*small, "--resolution", "14", "--set", "crop=1").out)["fields"] == {"crop": 1}
+    assert json.loads(convwright(*small, "--resolution", "16").out)["fields"] == {}
+
+
 def test_a_search_ends_with_a_ranking_and_a_plain_sentence(convwright, searched):
     answer = convwright(*SEARCH, "--epochs", "0.6", "--out", searched)
     assert "Best is alpha" in answer.out
@@ -81,6 +91,8 @@ def test_a_family_is_trained_and_drawn(convwright, tmp_path):
         (("--set", "learning_rate=fast"), "recipe.learning_rate", 2),
         (("--recipe", "slow"), "no recipe is named 'slow'", 2),
         (("--workers", "99"), "--workers 99: this machine has", 2),
+        (("--workers", "2", "--cluster", "local"), "give one of the two", 2),
+        (("--target", "inf"), "at most 16", 2),
         (("--storage", "nonsense"), "no database's URL", 2),
         (("--storage", "postgresql://me@127.0.0.1:1/none"), "does not answer", 1),
         (("--tolerance", "0.0001"), "no point of the grid", 2),
@@ -91,6 +103,7 @@ def test_wrong_searches_are_one_line(convwright, tmp_path, options, told, status
     answer = convwright(*SEARCH, "--out", tmp_path / "study", *options)
     assert answer.status == status
     assert told in answer.message
+    assert options[0] == "--cluster" or not (tmp_path / "study").exists(), "nothing is left behind"
 
 
 @pytest.mark.parametrize(

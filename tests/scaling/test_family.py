@@ -6,7 +6,7 @@ import pytest
 
 import convwright as cw
 from convwright.errors import UsageError
-from convwright.scaling.family import CLOSE, compound_family, single_families
+from convwright.scaling.family import CLOSE, compound_family, distinct, single_families
 from convwright.scaling.rules import Compound, Factors
 
 BASES = ("efficientnet_b0", "cifar_resnet20", "cifar_seresnet20", "densenet_bc_l40_k12", "mobilenet_v2")
@@ -52,6 +52,13 @@ def test_factors_of_a_single_dimension_are_those_nearest_to_what_was_wanted():
     others, _ = single_families(base, compound_family(base, Compound(2, 1, 1.0001), 1))
     resolution = next(one for one in others if one.rule == "resolution alone")
     assert Factors(1, 1, resolution.factors.resolution).work == pytest.approx(2, rel=0.15)
+
+
+def test_members_that_rounding_makes_equal_are_trained_once():
+    members = compound_family(cw.network("cifar_seresnet8|resolution:28"), Compound(1.3, 1, 1), 3)
+    kept, dropped = distinct(members)
+    assert [member.step for member in kept] == [0, 1, 3], "1.3 and 1.69 blocks are both two"
+    assert dropped == ["compound at phi = 2 is the same network as at phi = 1"]
 
 
 def test_phi_has_bounds():

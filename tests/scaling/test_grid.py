@@ -1,6 +1,7 @@
 """Step 1's grid: every point near the target, each network once, rounding judged."""
 
 import itertools
+from fractions import Fraction
 
 import pytest
 
@@ -14,9 +15,12 @@ BASE = "cifar_resnet20|resolution:14"
 @pytest.mark.parametrize(("step", "target", "tolerance"), [(0.1, 2, 0.1), (0.05, 2, 0.05), (0.25, 3, 0.2)])
 def test_the_grid_is_all_points_near_the_target(step, target, tolerance):
     most = int((target * 1.3 - 1) / step) + 2
-    steps = [round(1 + index * step, 6) for index in range(most)]
+    exact, near = Fraction(str(step)), Fraction(str(tolerance))
+    steps = [1 + index * exact for index in range(most)]
     wanted = {
-        (a, b, c) for a, b, c in itertools.product(steps, repeat=3) if abs(a * b * b * c * c / target - 1) <= tolerance
+        tuple(map(float, (a, b, c)))
+        for a, b, c in itertools.product(steps, repeat=3)
+        if abs(a * b * b * c * c / target - 1) <= near
     }
     points = [(rule.alpha, rule.beta, rule.gamma) for rule in Grid(step, target, tolerance).points()]
     assert set(points) == wanted
@@ -37,12 +41,32 @@ def test_candidates_meet_the_target_after_rounding_and_are_different_networks():
     assert all(one.network == cw.network(one.network.name) for one in candidates), "a name makes its network again"
 
 
+def test_a_thousand_candidates_are_costed_and_none_is_built(monkeypatch):
+    import convwright.scaling.grid as module
+
+    costed = []
+    monkeypatch.setattr(module, "cost", lambda network: costed.append(network) or cw.cost(network))
+    monkeypatch.setattr("torch.nn.Module.__init__", lambda *_: pytest.fail("a network was built"))
+    candidates = Grid(0.025).candidates(cw.network("cifar_resnet20|resolution:14"))
+    assert len(set(costed)) >= len(candidates) > 4
+    assert len(list(Grid(0.025).points())) > 1000
+    assert len(costed) >= 1000
+
+
 def test_a_base_that_rounding_keeps_from_the_target_says_what_to_change():
     with pytest.raises(UsageError, match=r"no point of the grid .* finer --step or a larger --tolerance"):
         Grid(1.0, 2.0, 0.001).candidates(cw.network("cifar_resnet8|resolution:28"))
 
 
-@pytest.mark.parametrize(("wrong", "told"), [((0, 2, 0.1), "step"), ((0.1, 1, 0.1), "target"), ((0.1, 2, 1), "toler")])
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ((0, 2, 0.1), "step"),
+        ((0.1, 1, 0.1), "target"),
+        ((0.1, float("inf"), 0.1), "target"),
+        ((0.1, 2, 1), "toler"),
+    ],
+)
 def test_wrong_grids_are_refused(wrong, told):
     with pytest.raises(UsageError, match=told):
         Grid(*wrong)

@@ -65,7 +65,9 @@ def test_a_rung_begins_only_when_the_one_before_has_ended():
     assert [task.epochs for task in schedule.remaining(results)] == [3.0]
 
 
-@pytest.mark.parametrize("wrong", [{"candidates": 0}, {"epochs": 0}, {"rungs": 0}, {"seeds": 0}, {"keep": 1}])
+@pytest.mark.parametrize(
+    "wrong", [{"candidates": 0}, {"epochs": 0}, {"rungs": 0}, {"seeds": 0}, {"keep": 1}, {"keep": float("nan")}]
+)
 def test_wrong_schedules_are_refused(wrong):
     with pytest.raises(UsageError):
         Schedule(**({"candidates": 3} | wrong))

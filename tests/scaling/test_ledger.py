@@ -99,8 +99,33 @@ def test_a_silent_worker_of_another_machine_is_waited_for_and_then_given_up(ledg
     with ledger.storage.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour')")
     assert ledger.running() == set()
-    claim.complete(Outcome(0.9))
+    assert not claim.complete(Outcome(0.9))
     assert ledger.results() == {}, "it comes too late: another worker may have the task by now"
+
+
+def test_a_claim_without_any_heartbeat_is_given_up_in_the_end(ledger, monkeypatch):
+    """Its worker was killed between the claim and the first sign of life, on another machine."""
+    import convwright.scaling.ledger as module
+
+    monkeypatch.setattr(module, "_host", lambda: "elsewhere")
+    with monkeypatch.context() as killed:
+        killed.setattr(ledger.storage, "record_heartbeat", lambda _: None)
+        ledger.claim(TASK)
+    monkeypatch.undo()
+    assert ledger.running() == {TASK}, "its time begins when it is seen"
+    with ledger.storage.engine.begin() as connection:
+        aged = connection.exec_driver_sql("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour')")
+        assert aged.rowcount == 1
+    assert ledger.running() == set()
+
+
+def test_a_worker_of_this_machine_that_was_asleep_keeps_its_claim(ledger):
+    claim = ledger.claim(TASK)
+    with ledger.storage.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour')")
+    assert ledger.running() == {TASK}
+    assert claim.complete(Outcome(0.9))
+    assert ledger.results()[TASK].accuracy == 0.9
 
 
 def test_an_experiment_survives_json(experiment):
@@ -110,7 +135,7 @@ def test_an_experiment_survives_json(experiment):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"data": "photos"}, "the data is digits there and photos here"),
+        ({"data": "photos", "fingerprint": "00"}, "the data is digits there and photos here"),
         ({"fingerprint": "00"}, "the images of digits are not those"),
         ({"recipe": "senet"}, "recipe is 'senet', and it was begun with 'fast'"),
         ({"fields": {"progressive": 0.5}}, r"fields.progressive is 0.5, and it was begun with 0.0"),
@@ -120,6 +145,12 @@ def test_an_experiment_survives_json(experiment):
 def test_another_experiment_is_refused_with_the_difference(ledger, experiment, tmp_path, change, told):
     with pytest.raises(StudyError, match=told):
         Ledger(sqlite_in(tmp_path), "study", replace(experiment, **change))
+
+
+def test_the_same_images_may_lie_elsewhere(ledger, experiment, tmp_path):
+    ledger.claim(TASK).complete(Outcome(0.5))
+    elsewhere = Ledger(sqlite_in(tmp_path), "study", replace(experiment, data="/mnt/digits/"))
+    assert elsewhere.results()[TASK].accuracy == 0.5
 
 
 def test_another_base_or_schedule_is_refused(ledger, experiment, tmp_path):
@@ -144,6 +175,34 @@ def test_a_study_that_somebody_else_made_is_refused(experiment, tmp_path, monkey
         Ledger(sqlite_in(tmp_path), "study", experiment)
 
 
+def test_a_study_whose_maker_was_killed_at_its_birth_goes_on(experiment, tmp_path, monkeypatch):
+    monkeypatch.setattr("convwright.scaling.ledger.time.sleep", lambda _: None)
+    optuna.create_study(study_name="study", storage=sqlite_in(tmp_path), direction="maximize")
+    ledger = Ledger(sqlite_in(tmp_path), "study", experiment)
+    ledger.claim(TASK).complete(Outcome(0.5))
+    with pytest.raises(StudyError, match="recipe is 'senet'"):
+        Ledger(sqlite_in(tmp_path), "study", replace(experiment, recipe="senet"))
+
+
+def test_workers_that_start_together_make_one_study(experiment, tmp_path):
+    start, made, failed = threading.Barrier(4), [], []
+
+    def begin():
+        start.wait()
+        try:
+            made.append(Ledger(sqlite_in(tmp_path), "study", experiment).study)
+        except ConvwrightError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert len(set(made)) == 1
+
+
 def test_a_database_that_does_not_answer_is_told_in_a_line_without_the_password(experiment):
     url = check_url("postgresql://me:secret@127.0.0.1:1/nothing")
     with pytest.raises(ConvwrightError, match="does not answer") as error:
@@ -153,10 +212,28 @@ def test_a_database_that_does_not_answer_is_told_in_a_line_without_the_password(
     assert "secret" not in shown(url)
 
 
-@pytest.mark.parametrize(("url", "told"), [("nonsense", "no database's URL"), ("oracle://x/y", "no driver for oracle")])
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("nonsense", "no database's URL"),
+        ("oracle://x/y", "no driver for oracle"),
+        ("postgresql://me:secret@host:port/studies", "no database's URL"),
+        ("sqlite://", "would keep nothing"),
+        ("sqlite:///:memory:", "would keep nothing"),
+    ],
+)
 def test_wrong_urls_are_refused(url, told):
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=told) as error:
         check_url(url)
+    assert "secret" not in str(error.value)
+
+
+def test_a_folder_may_have_any_name(experiment, tmp_path):
+    folder = tmp_path / "what? 100 % #1"
+    folder.mkdir()
+    Ledger(sqlite_in(folder), "study", experiment).claim(TASK).complete(Outcome(0.5))
+    assert [path.name for path in folder.iterdir()] == ["study.db"]
+    assert len(Ledger(sqlite_in(folder), "study", experiment).results()) == 1
 
 
 def test_a_damaged_database_is_told(experiment, tmp_path):

@@ -57,6 +57,23 @@ def test_any_budget_is_kept_or_refused_with_what_is_needed(macs, params, memory)
     assert not told or "needs" in told
 
 
+@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize("phi", [1, 2, 3, 4])
+def test_every_phi_doubles_multiply_adds_or_the_plan_says_why_not(name, phi):
+    plan = plan_factors(cw.network(name), Compound().at(phi), phi=phi)
+    if abs(plan.work / 2**phi - 1) > 0.1:
+        assert "rounding changed" in plan.told or "alpha * beta^2 * gamma^2 is 1.92 and not 2" in plan.told
+    else:
+        assert "and not 2" not in plan.told
+
+
+def test_coefficients_far_from_doubling_are_told():
+    plan = plan_factors(cw.network("cifar_resnet20|resolution:32"), Compound(1, 1.5, 1).at(2), phi=2)
+    assert (
+        "alpha * beta^2 * gamma^2 is 2.25 and not 2, so that phi = 2 asks for 5.06 times and not for 4.00" in plan.told
+    )
+
+
 def test_the_published_coefficients_double_multiply_adds_or_say_why_not():
     base = cw.network("efficientnet_b0")
     for phi in (1, 2, 3, 4):
@@ -90,6 +107,28 @@ def test_an_impossible_limit_says_what_the_smallest_network_needs():
         UsageError, match=r"macs <= 1.00 k is too small .* the smallest network, at \d+ px, needs .* of macs"
     ):
         plan_budget(cw.network("efficientnet_b0"), parse_budget("macs<=1K"))
+
+
+def test_an_impossible_latency_says_how_long_the_smallest_network_takes():
+    seconds = lambda network: 2e-3 + cw.cost(network).macs * 1e-10  # noqa: E731 - starting alone takes 2 ms
+    with pytest.raises(UsageError, match=r"latency <= 1 ms is too small .* at \d+ px, needs 2\.?\d* ms of latency"):
+        plan_budget(cw.network("cifar_resnet20"), parse_budget("latency<=1ms"), measure=seconds)
+
+
+def test_a_plan_with_latency_measures_few_networks():
+    """Each takes under a second where a run takes under 0.1 s: B0's plan and its four rivals stay within a minute."""
+    measured = []
+
+    def seconds(network):
+        measured.append(network)
+        return cw.cost(network).macs * 5e-11
+
+    base = cw.network("efficientnet_b0")
+    budget = parse_budget("latency<=30ms, params<=50M")
+    chosen = plan_budget(base, budget, measure=seconds)
+    others = list(alternatives(base, budget, chosen, measure=seconds))
+    assert len(others) == 4
+    assert len(measured) <= 60
 
 
 def test_latency_is_kept_too():

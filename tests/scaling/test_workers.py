@@ -2,14 +2,21 @@
 
 import json
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+import torch
 from optuna.trial import TrialState
+from PIL import Image
+from sklearn.datasets import load_digits
 
-from convwright.errors import ConvwrightError, UsageError
+from convwright.data import Batches, open_dataset
+from convwright.errors import ConvwrightError, RunHeldError, UsageError
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.ledger import Ledger, check_url, sqlite_in
@@ -17,6 +24,7 @@ from convwright.scaling.trial import Outcome, Trials, name_of, opener
 from convwright.scaling.worker import describe, described, divided, work
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import Reporter
+from convwright.training.run import Run
 
 from .conftest import SEARCH, until
 
@@ -103,6 +111,31 @@ def test_a_run_of_another_study_is_not_taken_for_ones_own(experiment, tmp_path):
     assert Trials(experiment, tmp_path, opener(experiment)).run(task).accuracy == first.accuracy
 
 
+def test_a_run_of_another_recipe_in_the_same_folder_is_not_taken_for_ones_own(experiment, tmp_path):
+    """As is left where a study is begun anew with another --set, or under another name."""
+    task = Task(0, 0, 0.25)
+    other = replace(experiment, fields={"progressive": 0.0, "learning_rate": 1e-6})
+    slow = Trials(other, tmp_path, opener(other), keep=True).run(task)
+    own = Trials(experiment, tmp_path, opener(experiment), keep=True).run(task)
+    assert own.loss != slow.loss
+    assert Trials(experiment, tmp_path, opener(experiment)).run(task).loss == own.loss, "its own it does take"
+
+
+def test_a_run_that_another_process_trains_is_left_alone(experiment, tmp_path):
+    task = Task(0, 0, 0.25)
+    Trials(experiment, tmp_path, opener(experiment), keep=True).run(task)
+    path = tmp_path / name_of(task)
+    (path / "summary.json").unlink()
+    with Run.open(path).held(), pytest.raises(RunHeldError, match="another process is training"):
+        Trials(experiment, tmp_path, opener(experiment)).run(task)
+    assert (path / "config.yaml").exists()
+
+
+def test_a_password_is_for_nobody_else_to_read(experiment, tmp_path):
+    describe(tmp_path, Ledger(sqlite_in(tmp_path), "study", experiment), keep=False)
+    assert (tmp_path / "study.json").stat().st_mode & 0o077 == 0
+
+
 def test_kept_runs_are_runs(experiment, tmp_path):
     from convwright.training.predictor import load
 
@@ -167,6 +200,7 @@ def test_a_worker_that_is_killed_is_replaced_and_workers_end_with_their_master(t
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as master:
         until(lambda: len(workers_of(folder)) == 2)
         victim = workers_of(folder)[0]
+        assert os.getsid(victim) == victim, "a terminal's Ctrl-C comes to the master alone, which asks workers to stop"
         os.kill(victim, signal.SIGKILL)
         until(lambda: len(workers_of(folder)) == 2 and victim not in workers_of(folder))
         master.kill()
@@ -234,6 +268,24 @@ def test_a_database_that_goes_away_loses_no_result(experiment, tmp_path, monkeyp
 
     again = Trials(experiment, tmp_path / "trials", opener(experiment), reporter=NoSteps()).run(claim.task)
     assert again.accuracy == outcome.accuracy
+
+
+def test_photos_travel_to_a_cluster_with_their_pixels(tmp_path, monkeypatch):
+    """Nodes have neither the folder nor the cache of decoded images that this machine maps."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    photos = tmp_path / "photos"
+    for place, image in enumerate(load_digits().images[:24]):
+        (photos / str(place % 2)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 15).astype("uint8")).resize((24, 24)).save(photos / str(place % 2) / f"{place}.png")
+    data = open_dataset(str(photos), resolution=16)
+    images = data.train.images.clone()
+    sent = pickle.dumps(data)
+    del data
+    shutil.rmtree(photos)
+    shutil.rmtree(tmp_path / "cache")
+    there = pickle.loads(sent)
+    assert torch.equal(there.train.images, images)
+    assert next(iter(Batches(there.train, there, 4, 0).iterate(0, 1)))[0].shape == (4, 1, 16, 16)
 
 
 @pytest.fixture(scope="module")

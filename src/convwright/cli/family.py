@@ -60,7 +60,7 @@ def family(
 
     Trained networks are measured on the test split, where there is one: nothing is chosen by it.
     """
-    from convwright.scaling.family import compound_family, single_families
+    from convwright.scaling.family import compound_family, distinct, single_families
 
     found = _searched(search) if search else {}
     name, data = network or found.get("base"), data or found.get("data")
@@ -70,8 +70,9 @@ def family(
     opened = studies.open_data(data, resolution or found.get("resolution"), base) if data else None
     base = studies.fitted(base, opened) if opened else base
     rule = Compound(*_coefficients(found, alpha, beta, gamma))
-    members = compound_family(base, rule, phi)
+    members, dropped = distinct(compound_family(base, rule, phi))
     others, missing = single_families(base, members) if singles else ([], [])
+    missing = dropped + missing
     if not train:
         typer.echo(json.dumps(_object(rule, members + others), indent=1) if as_json else _listed(members + others))
         _tell(missing)
@@ -87,7 +88,7 @@ def family(
     schedule = Schedule(len(entrants), epochs, rungs=1, seeds=seeds)
     options, tested = studies.options_of(batch_size, precision), opened.test is not None
     experiment = Experiment(
-        base, entrants, schedule, data, opened.fingerprint, recipe, studies.fields_of(fields), options, tested
+        base, entrants, schedule, data, opened.fingerprint, recipe, studies.fields_of(fields, base), options, tested
     )
     studies.check_trainable(experiment, opened)
     out = out or studies.default_folder("family", name, data)

@@ -70,7 +70,7 @@ def search(
     )
     options = studies.options_of(batch_size, precision)
     experiment = Experiment(
-        base, entrants, schedule, data, opened.fingerprint, recipe, studies.fields_of(fields), options
+        base, entrants, schedule, data, opened.fingerprint, recipe, studies.fields_of(fields, base), options
     )
     studies.check_trainable(experiment, opened)
     if dry_run:
@@ -121,11 +121,11 @@ def _row(row: "Row") -> tuple[str, ...]:
         human(row.entrant.macs),
         human(row.params),
         str(row.entrant.network.resolution),
-        f"{row.epochs:g}",
+        f"{row.epochs:.3g}",
         str(mean.count),
         f"{mean.value:.2%}",
         "-" if mean.half is None else f"± {100 * mean.half:.2f}",
-        "",
+        f"{row.diverged} diverged" if row.diverged else "",
     )
 
 
@@ -154,7 +154,7 @@ def _candidates(experiment: "Experiment") -> str:
         for one in experiment.entrants
     ]
     rungs = "; ".join(
-        f"{schedule.size(rung)} candidates for {schedule.length(rung):g} epochs" for rung in range(schedule.rungs)
+        f"{schedule.size(rung)} candidates for {schedule.length(rung):.3g} epochs" for rung in range(schedule.rungs)
     )
     return "\n\n".join(
         (

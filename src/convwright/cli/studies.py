@@ -79,13 +79,18 @@ def options_of(batch_size: int | None, precision: str | None) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def fields_of(given: list[str] | None) -> dict[str, Any]:
-    """Read FIELD=VALUE pairs of a recipe. UsageError names a field that there is not; values are checked later."""
+def fields_of(given: list[str] | None, base: "Network") -> dict[str, Any]:
+    """Read FIELD=VALUE pairs of a recipe. UsageError names a field that there is not; values are checked later.
+
+    Where the base's images are too small to be shifted, those of larger networks are not either: networks that are
+    compared are trained alike.
+    """
     import yaml
 
     from convwright.training.config import Recipe
+    from convwright.training.plan import LEAST_CROPPED
 
-    fields = {}
+    fields: dict[str, Any] = {"crop": 0} if base.resolution < LEAST_CROPPED else {}
     for text in given or ():
         name, _, value = text.partition("=")
         if name not in Recipe.model_fields or not value:
@@ -128,13 +133,18 @@ def conduct(experiment: "Experiment", how: How) -> "dict[Task, Outcome]":
     from convwright.scaling.worker import GO_ON, describe, divided
     from convwright.training.interrupt import Interrupted
 
+    if how.cluster is not None and how.workers != 1:
+        raise UsageError("--workers are of this machine; a --cluster has its own: give one of the two")
     divided(sorted(os.sched_getaffinity(0)), how.workers)  # before anything is written
-    url = check_url(how.storage) if how.storage else sqlite_in(how.out)
+    name = how.study or how.out.resolve().name
+    if how.storage:
+        ledger = Ledger(check_url(how.storage), name, experiment)  # nothing is left behind where it does not answer
     try:
         (how.out / "trials").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConvwrightError(f"{how.out}: the study's folder could not be made: {error.strerror}") from None
-    ledger = Ledger(url, how.study or how.out.name, experiment)
+    if not how.storage:
+        ledger = Ledger(sqlite_in(how.out), name, experiment)
     describe(how.out, ledger, how.keep)
     if found := ledger.results():
         say(f"{len(found)} trainings have ended already; going on with the rest")
@@ -250,7 +260,7 @@ class _Board:
         reached = f"validation {outcome.accuracy:.2%}{test}" if outcome.diverged is None else "diverged"
         self.bar.console.print(
             f"{len(self.told) + 1}: {experiment.entrants[task.candidate].name}, seed {task.seed}, "
-            f"{task.epochs:g} epochs: {reached}, {outcome.seconds:.0f} s",
+            f"{task.epochs:.3g} epochs: {reached}, {outcome.seconds:.0f} s",
             markup=False,
             soft_wrap=True,
         )

@@ -90,19 +90,20 @@ class Experiment:
     def told_difference(self, before: Mapping[str, Any]) -> str:
         """Tell in what a stored experiment (`to_json`) differs from this one; empty if it does not."""
         now = self.to_json()
-        for name, told in (("base", "the base network"), ("data", "the data")):
-            one, other = (side["base"]["name"] if name == "base" else side["data"] for side in (before, now))
-            if one != other:
-                return f"{told} is {one} there and {other} here"
-        if before["fingerprint"] != now["fingerprint"]:
+        if (one := before["base"]["name"]) != self.base.name:
+            return f"the base network is {one} there and {self.base.name} here"
+        if before["fingerprint"] != self.fingerprint:
+            if before["data"] != self.data:
+                return f"the data is {before['data']} there and {self.data} here"
             return f"the images of {self.data} are not those that it was begun with"
         names = [[one["name"] for one in side["entrants"]] for side in (before, now)]
         if names[0] != names[1]:
             return f"it compares {len(names[0])} other networks ({names[0][0]}, ...) there, {len(names[1])} here"
+        before = dict(before) | {"data": self.data}  # the same images may lie elsewhere on another machine
         plain = [{name: side[name] for name in side if name not in ("entrants", "base")} for side in (before, now)]
         if told := difference(plain[0], plain[1]):
             return told.replace("the run began with", "it was begun with")
-        return "" if dict(before) == now else "a network has changed since"
+        return "" if before == now else "a network has changed since"
 
 
 def _magnitude(work: float) -> int:

@@ -45,6 +45,18 @@ def compound_family(base: Network, rule: Compound, most: int) -> list[Member]:
     return [_member("compound", phi, base, rule.at(phi)) for phi in range(most + 1)]
 
 
+def distinct(members: Sequence[Member]) -> tuple[list[Member], list[str]]:
+    """Return the members without those that rounding makes the same as a smaller one, and a line for each of these."""
+    first: dict[Network, int] = {}
+    kept = [member for member in members if first.setdefault(member.network, member.step) == member.step]
+    dropped = [
+        f"compound at phi = {member.step} is the same network as at phi = {first[member.network]}"
+        for member in members
+        if member not in kept
+    ]
+    return kept, dropped
+
+
 def single_families(
     base: Network, members: Sequence[Member], rules: Sequence[Rule] = SINGLE
 ) -> tuple[list[Member], list[str]]:

@@ -8,6 +8,10 @@ from convwright.arch import Network, cost
 from convwright.errors import NetworkError, UsageError
 from convwright.scaling.rules import Compound, Factors
 
+LARGEST_TARGET = 16
+EPSILON = 1e-9
+"""What floats may be off where a point lies on the grid's edge."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -39,20 +43,20 @@ class Grid:
     tolerance: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0.005 <= self.step <= 1:
-            raise UsageError(f"the grid's step lies between 0.005 and 1, not {self.step:g}")
-        if not self.target > 1:
-            raise UsageError(f"the target factor is above 1, not {self.target:g}")
+        if not 0.01 <= self.step <= 1:
+            raise UsageError(f"the grid's step lies between 0.01 and 1, not {self.step:g}")
+        if not 1 < self.target <= LARGEST_TARGET:
+            raise UsageError(f"the target factor is above 1 and at most {LARGEST_TARGET}, not {self.target:g}")
         if not 0 < self.tolerance < 1:
             raise UsageError(f"the tolerance is a share between 0 and 1, not {self.tolerance:g}")
 
     def points(self) -> Iterator[Compound]:
         """Yield every alpha, beta, gamma >= 1 on the grid with alpha beta^2 gamma^2 near the target."""
-        most = self.target * (1 + self.tolerance)
+        most = self.target * (1 + self.tolerance + EPSILON)
         for alpha in self._steps(most):
             for beta in self._steps(math.sqrt(most / alpha)):
                 for gamma in self._steps(math.sqrt(most / (alpha * beta**2))):
-                    if abs(alpha * beta**2 * gamma**2 / self.target - 1) <= self.tolerance:
+                    if self._near(alpha * beta**2 * gamma**2 / self.target):
                         yield Compound(alpha, beta, gamma)
 
     def candidates(self, base: Network) -> tuple[Candidate, ...]:
@@ -68,7 +72,7 @@ class Grid:
                 network = Factors(rule.alpha, rule.beta, rule.gamma).apply(base)
             except NetworkError:
                 continue
-            if abs(cost(network).macs / wanted - 1) > self.tolerance:
+            if not self._near(cost(network).macs / wanted):
                 continue
             if network not in found or self._miss(rule) < self._miss(found[network]):
                 found[network] = rule
@@ -83,8 +87,11 @@ class Grid:
         return tuple(sorted(chosen, key=lambda one: (one.alpha, one.beta, one.gamma)))
 
     def _steps(self, most: float) -> Iterator[float]:
-        count = math.floor((most - 1) / self.step + 1e-9)
+        count = math.floor((most - 1) / self.step + EPSILON)
         return (round(1 + index * self.step, 6) for index in range(count + 1))
+
+    def _near(self, share: float) -> bool:
+        return abs(share - 1) <= self.tolerance + EPSILON
 
     def _miss(self, rule: Compound) -> float:
         return abs(math.log(rule.step / self.target))

@@ -6,6 +6,7 @@ time, agree on what is to be done without speaking to each other.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from statistics import mean
 from typing import NamedTuple
 
@@ -37,7 +38,8 @@ class Schedule:
     seeds: int = 2
 
     def __post_init__(self) -> None:
-        if min(self.candidates, self.rungs, self.seeds) < 1 or self.epochs <= 0 or self.keep < LEAST_KEPT:
+        whole = min(self.candidates, self.rungs, self.seeds) >= 1
+        if not (whole and 0 < self.epochs < inf and LEAST_KEPT <= self.keep < inf):
             raise UsageError(
                 f"candidates, rungs and seeds are each 1 or more, epochs above 0, and keep {LEAST_KEPT} or more"
             )

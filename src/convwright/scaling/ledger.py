@@ -2,7 +2,8 @@
 
 A task is claimed by a trial in the state RUNNING. Of several trials for one task the oldest holds the claim, so that
 two workers that claim at once agree on who was first. A claim whose worker is gone is given up: at once where that
-was a process of this machine, else when its heartbeat has stopped. A result counts when its trial is COMPLETE.
+was a process of this machine, which its process tells, else when its heartbeat has stopped. A result counts when its
+trial is COMPLETE.
 """
 
 import os
@@ -18,8 +19,11 @@ from typing import Any, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from convwright.errors import ConvwrightError, UsageError
 from convwright.scaling.experiment import Experiment
@@ -30,6 +34,8 @@ HEARTBEAT, GRACE = 10, 60
 """Seconds from one sign of life to the next, and after which a worker that gave none is taken for dead."""
 PATIENCE = 60.0
 """Seconds for which a database that has answered before may be away."""
+ATTEMPTS = 4
+"""How often a new database is opened, where workers that start together all want to make its tables."""
 LARGEST_PLACE = 1e6
 
 T = TypeVar("T")
@@ -48,8 +54,11 @@ class Claim:
     trial: int
     ended: bool = False
 
-    def complete(self, outcome: Outcome) -> None:
-        """Record the result. It is left out if the claim was lost meanwhile, since then another one counts."""
+    def complete(self, outcome: Outcome) -> bool:
+        """Record the result. It is left out if the claim was lost meanwhile, since then another one counts.
+
+        Returns whether the result that now counts is this claim's.
+        """
 
         def write() -> None:
             self.ledger.storage.set_trial_user_attr(self.trial, "outcome", outcome.to_json())
@@ -58,6 +67,8 @@ class Claim:
         with suppress(optuna.exceptions.UpdateFinishedTrialError):
             self.ledger.patiently(write)
         self.ended = True
+        now = self.ledger.patiently(lambda: self.ledger.storage.get_trial(self.trial))
+        return now.state == TrialState.COMPLETE
 
     def give_up(self) -> None:
         """Leave the task to others, or to a later start."""
@@ -156,7 +167,16 @@ class Ledger:
             if (found := self.storage.get_study_user_attrs(study).get("experiment")) is not None:
                 return found
             time.sleep(0.1)
+        if self._is_newborn(study):  # whoever made it was killed before
+            self.storage.set_study_user_attr(study, "experiment", self.experiment.to_json())
+            return self.storage.get_study_user_attrs(study)["experiment"]
         raise StudyError(f"study {self.name!r} in {shown(self.url)} was not made by Convwright; give another --study")
+
+    def _is_newborn(self, study: int) -> bool:
+        """Is a study as `_found` makes it, with nothing in it?"""
+        storage = self.storage
+        ours = storage.get_study_directions(study) == [optuna.study.StudyDirection.MAXIMIZE]
+        return ours and not storage.get_study_user_attrs(study) and not storage.get_n_trials(study)
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         found = self.patiently(lambda: self.storage.get_all_trials(self.study, deepcopy=False, states=states))
@@ -164,38 +184,58 @@ class Ledger:
 
     def _give_up_the_dead(self) -> None:
         stale = set(self.patiently(lambda: self.storage._get_stale_trial_ids(self.study)))
+        silent: set[int] | None = None
         for trial in self._trials(TrialState.RUNNING):
-            if trial._trial_id in stale or _is_dead(trial.user_attrs.get("worker", {})):
+            alive = _is_alive(trial.user_attrs.get("worker", {}))
+            if alive is None and trial._trial_id not in stale:
+                silent = self._without_heartbeat() if silent is None else silent
+                if trial._trial_id in silent:  # killed between claim and first sign of life: its time runs from now
+                    self.patiently(lambda: self.storage.record_heartbeat(trial._trial_id))  # noqa: B023
+            elif not alive:
                 with suppress(optuna.exceptions.OptunaError):
                     self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+    def _without_heartbeat(self) -> set[int]:
+        """Return running trials that have never given a sign of life, which Optuna would wait for without end."""
+        trials, beats = models.TrialModel, models.TrialHeartbeatModel
+        wanted = (
+            select(trials.trial_id)
+            .outerjoin(beats, beats.trial_id == trials.trial_id)
+            .where(trials.study_id == self.study, trials.state == TrialState.RUNNING, beats.trial_id.is_(None))
+        )
+
+        def read() -> set[int]:
+            with self.storage.engine.connect() as connection:
+                return set(connection.scalars(wanted))
+
+        return self.patiently(read)
 
 
 def sqlite_in(folder: Path) -> str:
     """Return the URL of the database that a study has in its own folder."""
-    return f"sqlite:///{folder.absolute() / 'study.db'}"
+    path = str(folder.absolute() / "study.db")
+    return URL.create("sqlite", database=path).render_as_string(hide_password=False)
 
 
 def shown(url: str) -> str:
     """Return a URL without its password."""
-    from sqlalchemy.engine import make_url
-
     try:
         return make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):
         return "the storage"
 
 
 def check_url(url: str) -> str:
     """Return the URL with a driver that is here. UsageError says what is wrong with it."""
-    from sqlalchemy.engine import make_url
-
     try:
         parsed = make_url(url)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):  # a port that is no number; the text may hold a password
         raise UsageError(
-            f"--storage {url!r} is no database's URL; write postgresql://user@host/database or sqlite:///file.db"
+            "--storage is no database's URL; write postgresql://user@host:5432/database or sqlite:///file.db"
         ) from None
-    if parsed.drivername == "postgresql":
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise UsageError("--storage sqlite:// names no file, and would keep nothing; write sqlite:///file.db")
+    if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     try:
         parsed.get_dialect().import_dbapi()
@@ -213,12 +253,16 @@ def _storage(url: str) -> RDBStorage:
     elif url.startswith("postgresql"):
         engine["connect_args"] = {"connect_timeout": 10}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return RDBStorage(url, engine, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
-    except (SQLAlchemyError, ImportError) as error:
-        raise _unreachable(url, error) from None
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return RDBStorage(url, engine, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
+        except (SQLAlchemyError, ImportError) as error:
+            if not left or not (isinstance(error, IntegrityError) or "already exists" in str(error)):
+                raise _unreachable(url, error) from None
+            time.sleep(1.0)  # another worker is making the tables
+    raise AssertionError
 
 
 def _unreachable(url: str, error: Exception, advice: str = "") -> ConvwrightError:
@@ -237,9 +281,10 @@ def _myself() -> dict[str, Any]:
 
 
 def _host() -> str:
-    """This machine since its last start, so that process numbers mean something."""
+    """This machine since its last start, or this container on it, so that process numbers mean something."""
     with suppress(OSError):
-        return f"{platform.node()} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
+        start = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{platform.node()} {start} {Path('/proc/self/ns/pid').readlink()}"
     return platform.node()
 
 
@@ -251,7 +296,11 @@ def _started(process: int) -> str | None:
     return None
 
 
-def _is_dead(worker: Mapping[str, Any]) -> bool:
-    """Was this a process of this machine that is no more?"""
-    same = worker.get("host") == _host() and worker.get("started") is not None
-    return same and _started(worker["process"]) != worker["started"]
+def _is_alive(worker: Mapping[str, Any]) -> bool | None:
+    """Is this process of this machine still there? None for one of another machine.
+
+    Here a silent one is only stopped for a while, with the machine asleep or the database away.
+    """
+    if worker.get("host") != _host() or worker.get("started") is None:
+        return None
+    return _started(worker["process"]) == worker["started"]

@@ -63,7 +63,22 @@ class Plan:
 
     @property
     def told(self) -> str:
-        """Why the multiply-adds are not what was asked; empty where they are, within 10 %."""
+        """Why the multiply-adds are not what was asked, or 2^phi; empty where they are, within 10 %."""
+        return "; ".join(filter(None, (self._rounding, self._formula)))
+
+    @property
+    def _formula(self) -> str:
+        """Why they are not 2^phi, as far as the coefficients are why."""
+        asked, phi = self.asked.work, self.phi
+        if phi is None or abs(self.work / 2**phi - 1) <= WITHIN or abs(asked / 2**phi - 1) < 0.01:
+            return ""
+        return (
+            f"alpha * beta^2 * gamma^2 is {asked ** (1 / phi):.2f} and not 2, so that phi = {phi:.3g} asks for "
+            f"{asked:.2f} times and not for {2**phi:.2f}"
+        )
+
+    @property
+    def _rounding(self) -> str:
         asked, work = self.asked.work, self.work
         if abs(work / asked - 1) <= WITHIN:
             return ""
@@ -72,7 +87,8 @@ class Plan:
         return (
             f"multiply-adds are {work:.2f} times the base's where {asked:.2f} were asked: rounding changed "
             + (", ".join(moved) if moved else "each dimension by under 1 %")
-            + " (repetitions go up to whole blocks in each stage, widths to multiples of 8)"
+            + " (repetitions go up to whole blocks in each stage, widths to multiples of 8, "
+            "a growth rate of 12 to multiples of 4)"
         )
 
 
@@ -105,7 +121,7 @@ def plan_budget(base: Network, budget: Budget, rule: Rule = Compound(), measure:
             over.append(LATENCY)
         return over
 
-    low = _feasible(base, budget, rule, broken)
+    low = _feasible(base, budget, rule, broken, seconds)
     high, over = low, list[str]()
     while high < LARGEST and not over:
         low, high = high, high + 1.0
@@ -155,22 +171,26 @@ def _scaled(base: Network, rule: Rule, amount: float) -> Network | str:
         return str(error)
 
 
-def _feasible(base: Network, budget: Budget, rule: Rule, broken: Callable[[float], list[str]]) -> float:
+def _feasible(
+    base: Network, budget: Budget, rule: Rule, broken: Callable[[float], list[str]], seconds: Measure
+) -> float:
     """Return an amount, in whole doublings, at which every limit is kept, 0 if the base itself does."""
     amount, smallest = 0.0, base
     while broken(amount):
         smaller = _scaled(base, rule, amount)
         if isinstance(smaller, str) or amount <= SMALLEST:
-            raise UsageError(_impossible(base, budget, smallest, rule))
+            raise UsageError(_impossible(base, budget, smallest, rule, seconds))
         smallest = smaller
         amount -= 1.0
     return amount
 
 
-def _impossible(base: Network, budget: Budget, smallest: Network, rule: Rule) -> str:
+def _impossible(base: Network, budget: Budget, smallest: Network, rule: Rule, seconds: Measure) -> str:
     taken = cost(smallest)
-    over = budget.broken_by(taken)
-    needs = ", ".join(f"{written(name, used(taken, name))} of {name}" for name in over) or "more time"
+    needed = {name: used(taken, name) for name in budget.broken_by(taken)}
+    if budget.latency is not None and (least := seconds(smallest)) > budget.latency:
+        needed[LATENCY] = least
+    needs = " and ".join(f"{written(name, amount)} of {name}" for name, amount in needed.items())
     return (
         f"budget: {budget} is too small for {base.name} scaled by {rule.told}: the smallest network, at "
         f"{smallest.resolution} px, needs {needs}; take a smaller base"

@@ -22,6 +22,8 @@ class Row:
     accuracies: Mapping[int, float]
     """By seed: on the test images where the experiment measures them, else on the validation images."""
     params: int
+    diverged: int = 0
+    """Trainings that diverged, which count as 0."""
 
     @property
     def mean(self) -> Mean:
@@ -39,7 +41,12 @@ def rows_of(experiment: Experiment, results: Mapping[Task, Outcome]) -> list[Row
     rows = []
     for candidate, lengths in by_length.items():
         entrant, longest = experiment.entrants[candidate], max(lengths)
-        rows.append(Row(entrant, longest, lengths[longest], cost(entrant.network).params))
+        diverged = sum(
+            outcome.diverged is not None
+            for task, outcome in results.items()
+            if (task.candidate, task.epochs) == (candidate, longest)
+        )
+        rows.append(Row(entrant, longest, lengths[longest], cost(entrant.network).params, diverged))
     return sorted(rows, key=lambda row: (-row.epochs, -row.mean.value, row.entrant.name))
 
 
@@ -64,7 +71,7 @@ def verdict(rows: Iterable[Row]) -> str:
     seeds = len(best.accuracies)
     return (
         f"Best is {best.entrant.name}, {lead} before the next; with {seeds} seeds it cannot be told apart from "
-        f"{told} (95 % level, all comparisons together). More seeds or longer training would."
+        f"{told} (95 % level, all comparisons together). More seeds or longer training may tell."
     )
 
 
@@ -128,6 +135,7 @@ def to_json(experiment: Experiment, results: Mapping[Task, Outcome]) -> dict[str
                 "accuracies": {str(seed): value for seed, value in sorted(row.accuracies.items())},
                 "mean": row.mean.value,
                 "half": row.mean.half,
+                "diverged": row.diverged,
             }
             for row in rows
         ],

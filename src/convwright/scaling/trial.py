@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from convwright.arch import Network
 from convwright.data import Dataset, open_dataset
-from convwright.errors import RunError, UsageError
+from convwright.errors import RunHeldError, UsageError
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.training.assessment import assess
+from convwright.training.config import TrainConfig
 from convwright.training.loop import Reporter, Runtime, resume, train
 from convwright.training.plan import plan
 from convwright.training.predictor import load
@@ -89,7 +92,8 @@ class Trials:
         if self.experiment.tested and data.test is not None:
             tested = assess(load(path), data, [data.test]).accuracy
         took = time.monotonic() - started
-        return Outcome(summary["val_accuracy"], summary["val_loss"], tested, summary["train_seconds"], took)
+        loss = summary["val_loss"] if isfinite(summary["val_loss"]) else None  # which JSON could not say
+        return Outcome(summary["val_accuracy"], loss, tested, summary["train_seconds"], took)
 
     def tidy(self, task: Task) -> None:
         """Remove what a recorded task left behind; of a kept run only what resuming would need."""
@@ -98,11 +102,6 @@ class Trials:
 
     def _trained(self, task: Task, data: Dataset, path: Path) -> Mapping[str, Any]:
         runtime = Runtime(checkpoint_seconds=self.checkpoint_seconds, validate_once=True)
-        if (path / "config.yaml").exists():
-            try:
-                return resume(Run.open(path), data, self.reporter, runtime)
-            except (RunError, UsageError):  # of another study, or damaged
-                shutil.rmtree(path)
         experiment = self.experiment
         config, network = plan(
             data,
@@ -113,4 +112,19 @@ class Trials:
             seed=task.seed,
             **experiment.options,
         )
+        if path.exists():
+            try:
+                if _is_of(run := Run.open(path), config, network, data):
+                    return resume(run, data, self.reporter, runtime)
+            except RunHeldError:
+                raise
+            except UsageError:  # damaged
+                pass
+            shutil.rmtree(path)
         return train(config, network, data, path, self.reporter, runtime)
+
+
+def _is_of(run: Run, config: TrainConfig, network: Network, data: Dataset) -> bool:
+    """Is a run what a task would begin? Another study may have left its own in the same folder."""
+    here, there = (one.model_dump(mode="json", exclude={"data"}) for one in (config, run.config))
+    return here == there and run.network == network and run.data.fingerprint == data.fingerprint

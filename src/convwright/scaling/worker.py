@@ -29,6 +29,8 @@ GO_ON = "and the same command goes on"
 def work(ledger: Ledger, trials: Trials, on_task: Callable[[Task], None] = lambda task: None) -> None:
     """Run tasks until the schedule has none left; wait where others still run what the next rung depends on."""
     experiment = ledger.experiment
+    for task in ledger.results():  # of one that was killed before it did
+        trials.tidy(task)
     while True:
         left = experiment.schedule.remaining({task: one.accuracy for task, one in ledger.results().items()})
         if not left:
@@ -42,16 +44,18 @@ def work(ledger: Ledger, trials: Trials, on_task: Callable[[Task], None] = lambd
         on_task(claim.task)
         try:
             with ledger.alive(claim):
-                claim.complete(trials.run(claim.task))
+                counts = claim.complete(trials.run(claim.task))
         except Interrupted as stopped:  # its own words would name the training to go on with
             raise Interrupted(f"stopped; what has been trained is kept, {GO_ON}", stopped.number) from None
-        trials.tidy(claim.task)
+        if counts:  # else another one may be training it in the same folder
+            trials.tidy(claim.task)
 
 
 def describe(folder: Path, ledger: Ledger, keep: bool) -> None:
     """Write down in a study's folder what its workers need to know."""
     about = {"storage": ledger.url, "study": ledger.name, "keep": keep, "experiment": ledger.experiment.to_json()}
-    write_text(folder / DESCRIPTION, json.dumps(about, indent=1) + "\n")
+    # For nobody else to read, as the database's URL may hold a password.
+    write_text(folder / DESCRIPTION, json.dumps(about, indent=1) + "\n", mode=0o600)
 
 
 def described(folder: Path) -> tuple[Ledger, Trials]:
@@ -120,8 +124,16 @@ class Team:
         command = [sys.executable, "-m", "convwright", "scale", "work", str(self.folder)]
         command += ["--cores", ",".join(map(str, cores)), "--tied"]
         with self._log(index).open("ab") as log:
-            # The pipe closes with this process, however it ends; then workers stop too.
-            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=os.environ | threads)
+            # The pipe closes with this process, however it ends; then workers stop too. Ctrl-C comes to this process
+            # alone, since the second signal, of `stop`, would not let a worker write its checkpoint.
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=os.environ | threads,
+                start_new_session=True,
+            )
 
     def _log(self, index: int) -> Path:
         return self.folder / f"worker{index + 1}.log"

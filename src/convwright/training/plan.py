@@ -13,6 +13,8 @@ from convwright.training.recipes import named
 LARGEST_BATCH = 128
 FEWEST_STEPS = 40
 """An epoch should have so many steps, at the cost of smaller batches."""
+LEAST_CROPPED = 16
+"""Pixels of a side from which on images are shifted at random; smaller ones cannot spare any."""
 FINE_TUNING = 0.02
 """Learning rate of SGD for weights that are good already, with batches of 128."""
 
@@ -58,8 +60,8 @@ def plan(
         recipe = published | recipe
     frozen = bool(recipe.get("freeze"))  # then features of the same images are computed once
     recipe.setdefault("flip", data.default_flip and not frozen)
-    # An eighth of the side, as 4 pixels are for CIFAR; images of a few pixels cannot spare any.
-    recipe.setdefault("crop", data.resolution // 8 if data.resolution >= 16 and not frozen else 0)
+    # An eighth of the side, as 4 pixels are for CIFAR.
+    recipe.setdefault("crop", data.resolution // 8 if data.resolution >= LEAST_CROPPED and not frozen else 0)
     if "learning_rate" not in recipe and recipe.get("optimizer", "sgd") == "sgd" and isinstance(batch_size, int):
         tuned = given.get("weights") is not None and not frozen
         recipe["learning_rate"] = (FINE_TUNING if tuned else 0.1) * batch_size / LARGEST_BATCH

@@ -20,7 +20,7 @@ import torch
 from convwright.arch import Network
 from convwright.arch.expression import load_network
 from convwright.data import Dataset
-from convwright.errors import ConvwrightError, ConvwrightWarning, RunError
+from convwright.errors import ConvwrightError, ConvwrightWarning, RunError, RunHeldError
 from convwright.files import write_atomically, write_bytes, write_text
 from convwright.training.config import TrainConfig
 
@@ -163,14 +163,14 @@ class Run:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other processes from training this run too. RunError if one is at it already."""
+        """Keep other processes from training this run too. RunHeldError if one is at it already."""
         folder = os.open(self.path, os.O_RDONLY)
         try:
             with suppress(OSError):  # some file systems know no locks
                 try:
                     fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    raise RunError(f"{self.path}: another process is training this run") from None
+                    raise RunHeldError(f"{self.path}: another process is training this run") from None
             yield
         finally:
             os.close(folder)
