@@ -1,6 +1,6 @@
 """The study of docs/compound-scaling-study.md: search and families on Fashion-MNIST, and its figures.
 
-    python benchmarks/scaling_study.py --out studies/fashion   about an hour and a half of two cores; can be stopped
+    python benchmarks/scaling_study.py --out studies/fashion   about 40 minutes of two idle cores; can be stopped
     python benchmarks/scaling_study.py --redraw                pages and pictures from the results in docs/data
 
 Stopped or killed, the same command goes on. Results are copied to docs/data; pictures need Chromium.
@@ -17,10 +17,10 @@ from convwright.report.scaling_page import write_scaling_page
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SCALE = [sys.executable, "-m", "convwright", "scale"]
-BASE = ["cifar_resnet20", "--resolution", "14", "--data", "fashion-mnist", "--recipe", "fast"]
-BASE += ["--set", "progressive=0", "--workers", "2", "--epochs", "1", "--seeds", "3"]
+BASE = ["cifar_resnet14", "--resolution", "14", "--data", "fashion-mnist", "--recipe", "fast"]
+BASE += ["--set", "progressive=0", "--precision", "bf16-mixed", "--workers", "2", "--epochs", "1.5", "--seeds", "3"]
 COMMANDS = {
-    "search": [*SCALE, "search", *BASE, "--rungs", "2"],
+    "search": [*SCALE, "search", *BASE, "--step", "0.05", "--rungs", "2"],
     "family": [*SCALE, "family", *BASE, "--phi", "2", "--train"],
 }
 WINDOW = {"search": (900, 1150), "family": (1250, 1000)}
