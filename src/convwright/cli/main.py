@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from convwright.cli import data, demo, evaluate, models, predict, reproduce, scale, show, train
+from convwright.cli import bench, data, demo, evaluate, export, models, predict, reproduce, scale, show, train
 from convwright.errors import ConvwrightError, ConvwrightWarning
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -24,6 +24,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train.train,
     "evaluate": evaluate.evaluate,
     "predict": predict.predict,
+    "export": export.export,
+    "bench": bench.bench,
     "reproduce": reproduce.reproduce,
     "demo": demo.demo,
 }

@@ -53,7 +53,9 @@ class Card:
             told = data.get("version") if isinstance(data, dict) else None
             raise UsageError(f"{where}: exported in version {told!r} of the format; this Convwright reads {VERSION}")
         known = {f.name: f for f in fields(cls)}
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
         needed = [name for name in known if name not in ("precision", "description", "verified", "version")]
         for name in needed:
             if name not in values or not fits(values[name], _HINTS[name]):

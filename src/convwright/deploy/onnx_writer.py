@@ -127,7 +127,7 @@ def _activate(to: _Writer, op: steps.Activate, out: str) -> None:
             gate = to.node("Sigmoid", [value], f"{out}_gate", f"{op.path}_sigmoid")
             to.node("Mul", [value, gate], out, op.path)
         case "relu6":
-            bounds = [to.constant(name, np.float32(bound)) for name, bound in (("zero", 0), ("six", 6))]
+            bounds = [to.constant(name, np.array(bound, np.float32)) for name, bound in (("zero", 0), ("six", 6))]
             to.node("Clip", [value, *bounds], out, op.path)
         case "hardsigmoid":
             to.node("HardSigmoid", [value], out, op.path, alpha=1 / 6, beta=0.5)
@@ -146,13 +146,21 @@ _FUNCTIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "hardswish":
 def _gelu(to: _Writer, op: steps.Activate, value: str, out: str) -> None:
     """x / 2 * (1 + erf(x / sqrt 2)), before there was a node for it."""
     root, one, half = (
-        to.constant(name, np.float32(number)) for name, number in (("root_half", 0.5**0.5), ("one", 1), ("half", 0.5))
+        to.constant(name, np.array(number, np.float32))
+        for name, number in (("root_half", 0.5**0.5), ("one", 1), ("half", 0.5))
     )
     scaled = to.node("Mul", [value, root], f"{out}_scaled", f"{op.path}_scaled")
     erf = to.node("Erf", [scaled], f"{out}_erf", f"{op.path}_erf")
     raised = to.node("Add", [erf, one], f"{out}_raised", f"{op.path}_raised")
     product = to.node("Mul", [value, raised], f"{out}_product", f"{op.path}_product")
     to.node("Mul", [product, half], out, op.path)
+
+
+def _clamp(to: _Writer, op: steps.Clamp, out: str) -> None:
+    value, bounded = to.maps(op.inputs[0]), bool(np.all(np.isinf(op.high)))
+    value = to.node("Max", [value, to.floats(op, "low", -1, 1, 1)], out if bounded else f"{out}_low", f"{op.path}_low")
+    if not bounded:
+        to.node("Min", [value, to.floats(op, "high", -1, 1, 1)], out, f"{op.path}_high")
 
 
 def _window(to: _Writer, op: steps.Window, out: str) -> None:
@@ -181,10 +189,11 @@ def _add_channels(to: _Writer, op: steps.AddChannels, out: str) -> None:
     to.node("Pad", [to.maps(op.inputs[0]), pads], out, op.path)
 
 
-_WRITERS: dict[type[steps.Op], Callable[[_Writer, Any, str], None]] = {
+_WRITERS: dict[type[steps.Op], Callable[[_Writer, Any, str], object]] = {
     steps.Convolve: _convolve,
     steps.Affine: _affine,
     steps.Activate: _activate,
+    steps.Clamp: _clamp,
     steps.Window: _window,
     steps.Connect: _connect,
     steps.Sum: _sum,

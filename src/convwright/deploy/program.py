@@ -6,7 +6,7 @@ The layer graph says what a network is; a program says what must be computed, on
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -58,6 +58,14 @@ class Activate(Op):
     """An element-wise function."""
 
     function: Activation
+
+
+@dataclass(frozen=True, eq=False)
+class Clamp(Op):
+    """Each channel kept between two bounds: a normalisation and ReLU whose factors the next convolution has taken."""
+
+    low: np.ndarray
+    high: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +162,3 @@ def bytes_of(op: Op, shapes: dict[Value, Shape], element: int = 4) -> tuple[int,
     arrays = [value for value in vars(op).values() if isinstance(value, np.ndarray)]
     maps = sum(int(np.prod(shapes[value])) for value in (*op.inputs, op.output))
     return element * sum(array.size for array in arrays), element * maps
-
-
-def changed(op: Op, **fields: Any) -> Any:
-    """Return an operation with fields changed."""
-    return replace(op, **fields)

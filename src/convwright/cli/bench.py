@@ -1,0 +1,5 @@
+"""`convwright bench`."""
+
+
+def bench() -> None:
+    """To be written."""
