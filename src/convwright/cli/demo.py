@@ -68,7 +68,8 @@ def demo(
 def _trained(contestant: Contestant, spec: str, path: Path, minutes: float) -> "Entry":
     """Train a contestant, go on with an interrupted run, or take the one that has ended."""
     from convwright.cli.evaluate import evaluate_run
-    from convwright.cli.progress import TrainingBar, counting, say
+    from convwright.cli.progress import counting, say
+    from convwright.cli.training_bar import TrainingBar
     from convwright.data import open_dataset
     from convwright.report import Entry
     from convwright.training.loop import resume, train

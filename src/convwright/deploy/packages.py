@@ -1,8 +1,6 @@
 """Packages that deploying needs, and one clear line where one is missing. No torch in here."""
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as version_of
 from importlib.util import find_spec
 from typing import Any
 
@@ -32,6 +30,9 @@ def installed(module: str) -> bool:
 
 def version(package: str) -> str:
     """Return an installed package's version, or an empty text."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of
+
     try:
         return version_of(package)
     except PackageNotFoundError:
