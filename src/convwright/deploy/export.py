@@ -74,20 +74,20 @@ def export(
     progress("writing")
     with _workspace(out) as folder:
         expected = logits_of(subject.reference, check.images)
-        draft = _draft(subject, format, opset, calibration, folder, check, progress)
+        made = draft(subject, format, opset, calibration, folder, progress)
         path = folder / out.name
-        draft.write(path, draft.card)
+        made.write(path, made.card)
         agreements, times = {}, {}
         for name in engines:
             progress(f"verifying with {name}")
             loaded = open_file(path, name)
             agreements[name] = compare(expected, logits_of(loaded.run, check.images), check.labels)
             times[name] = 1000 * median_seconds(loaded.run, check.images[:1], RUNS_FOR_TIME)
-        _judge(agreements, draft, out)
-        card = _verified(draft.card, check, agreements, times, engines)
-        draft.write(path, card)
+        _judge(agreements, made, out)
+        card = _verified(made.card, check, agreements, times, engines)
+        made.write(path, card)
         files = _publish(folder, out)
-    return Exported(out, files, card, agreements, sum(file.stat().st_size for file in files), draft.kept)
+    return Exported(out, files, card, agreements, sum(file.stat().st_size for file in files), made.kept)
 
 
 def _engines(suffix: str) -> list[str]:
@@ -99,15 +99,15 @@ def _engines(suffix: str) -> list[str]:
     return there
 
 
-def _draft(
+def draft(
     subject: Subject,
     format: str,
     opset: int | None,
     calibration: Calibration | None,
     folder: Path,
-    check: Check,
-    progress: Progress,
+    progress: Progress = lambda _: None,
 ) -> Draft:
+    """Return a network in a format, in 8 bits if images to calibrate on are given; the folder is for scraps."""
     if format == "torch":
         if calibration is not None:
             raise UsageError("--int8 is for the formats onnx and openvino")

@@ -8,6 +8,7 @@ import numpy as np
 
 from convwright.data.images import Framing
 from convwright.deploy.engines import SUFFIXES, open_file
+from convwright.deploy.picks import find_pick
 from convwright.errors import UsageError
 from convwright.training.answering import Answering
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 class FilePredictor(Answering):
     """An exported network in an engine. It takes and answers what `Predictor` does, with arrays for tensors."""
 
-    def __init__(self, path: Path, engine: str | None = None, threads: int | None = None) -> None:
-        loaded = open_file(path, engine, threads)
+    def __init__(
+        self, path: Path, engine: str | None = None, threads: int | None = None, precision: str = "f32"
+    ) -> None:
+        loaded = open_file(path, engine, threads, precision)
         self.run, self.card = loaded.run, loaded.card
         self.classes, self.channels, self.resolution = self.card.classes, self.card.channels, self.card.resolution
         self.framing = Framing(self.card.crop, self.card.interpolation)
@@ -41,7 +44,8 @@ class FilePredictor(Answering):
 def load(path: str | Path, device: Any = "cpu", engine: str | None = None) -> Union["Predictor", FilePredictor]:
     """Load a run directory or an exported file (.onnx, .xml, .safetensors) to predict with.
 
-    engine: what runs an exported file; by default the quickest at hand that it was verified with. Raises RunError or
+    engine: what runs an exported file; by default the quickest at hand that it was verified with. A run for which
+    `convwright bench --pick` has found the fastest engine of this machine is run by that. Raises RunError or
     UsageError for what is neither.
     """
     path = Path(path)
@@ -51,6 +55,9 @@ def load(path: str | Path, device: Any = "cpu", engine: str | None = None) -> Un
         return FilePredictor(path, engine)
     if engine is not None:
         raise UsageError(f"{path}: an engine runs exported files; 'convwright export' makes one of a run")
+    if str(device) in ("cpu", "auto") and (found := find_pick(path)):
+        pick, file = found
+        return FilePredictor(file, pick.engine, pick.threads, "bf16" if pick.precision == "bf16" else "f32")
     from convwright.training.predictor import load as load_run
 
     return load_run(path, device)
