@@ -4,7 +4,7 @@ NNCF quantizes OpenVINO models and ONNX Runtime's own tool ONNX models. Which la
 both: groups of layers are tried one by one, on training images that calibration has not seen.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,14 +73,17 @@ class Quantizer(Protocol):
 def quantized(
     model: Any, format: str, calibration: Calibration, folder: Path, progress: Callable[[str], None]
 ) -> tuple[Any, Kept]:
-    """Return a model in 8 bits, and what was left in float so that no more accuracy is lost than allowed.
-
-    The group whose return to float mends most is left in float, then the next, until the loss is small enough.
-    """
+    """Return a model in 8 bits, and what was left in float so that no more accuracy is lost than allowed."""
     made: Quantizer = _Onnx(model, folder) if format == "onnx" else _OpenVino(model)
-    float_run = made.runner(model)
+    return search(made, model, calibration, progress)
+
+
+def search(
+    made: Quantizer, model: Any, calibration: Calibration, progress: Callable[[str], None] = lambda _: None
+) -> tuple[Any, Kept]:
+    """Quantize all; while too much accuracy is lost, leave the group in float whose return mends most."""
     scoring = calibration.scoring
-    expected = logits_of(float_run, scoring.images)
+    expected = logits_of(made.runner(model), scoring.images)
     # Without labels the float network's own answers are what must not change.
     labels = expected.argmax(1) if scoring.labels is None else scoring.labels
     waiting = groups_of(made.layers())
@@ -216,8 +219,3 @@ def _quiet() -> Iterator[None]:
     finally:
         logging.disable(before)
         sys.stdout.flush()
-
-
-def spread(count: int, most: int) -> Iterable[int]:
-    """Return positions of at most so many of `count` items, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
