@@ -69,7 +69,7 @@ def open_file(path: Path, engine: str | None = None, threads: int | None = None,
     if engine is not None:
         chosen = _named(engine)
         if chosen not in able:
-            raise UsageError(f"{chosen.name} does not read {path.suffix} files; {_listed(able)} do")
+            raise UsageError(f"{chosen.name} does not read {path.suffix} files; {_listed(able)}")
         return _opened(chosen, path, threads, precision)
     there = [one for one in able if installed(one.package)]
     if not there:
@@ -176,4 +176,5 @@ SUFFIXES = frozenset(suffix for engine in FILE_ENGINES.values() for suffix in en
 
 
 def _listed(engines: list[FileEngine]) -> str:
-    return " and ".join(engine.name for engine in engines)
+    names = [engine.name for engine in engines]
+    return f"{' and '.join(names)} {'does' if len(names) == 1 else 'do'}"
