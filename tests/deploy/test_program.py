@@ -18,7 +18,7 @@ MORE = {
     "pool with ceil, branches": "googlenet|resolution:48|scale:w=0.25",
     "scaled residual": "inception_resnet_v2|resolution:96|scale:d=0.2,w=0.125",
     "padded as TensorFlow pads": "efficientnet_lite0|resolution:32|scale:w=0.25",
-    "grouped": "resnext50|resolution:32|scale:d=0.3",
+    "grouped": "resnext50_32x4d|resolution:32|scale:d=0.3",
     "padded shortcut": "cifar_resnet8",
     "several linear layers": "vgg11|resolution:224|scale:w=0.0625",
 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convwright.cli.networks import is_network, read_network
+from convwright.cli.networks import FILE, read_network
 from convwright.cli.table import emphasised, paragraph, table
 from convwright.errors import UsageError
 
@@ -91,9 +91,9 @@ def _measured(
     from convwright.deploy.quantization import Calibration
     from convwright.deploy.subject import Subject
 
-    if is_file(network) and Path(network).exists():
+    if is_file(network):
         return bench_file(Path(network), asked, tell), None
-    if Path(network).is_dir() and not is_network(network):
+    if (Path(network) / FILE).is_file():
         from convwright.cli.export import load
 
         predictor, data = load(network, None, None)

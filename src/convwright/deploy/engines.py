@@ -140,14 +140,31 @@ def openvino_card(model: Any) -> str | None:
 
 
 def openvino_runner(core: Any, model: Any, threads: int | None, precision: str) -> Runner:
-    """Compile an OpenVINO model for the least latency."""
+    """Compile an OpenVINO model for the least latency, when the first images come.
+
+    It is compiled for as many images as these: where the size of a batch is open, OpenVINO plans shapes and memory anew
+    in every run, a tenth of EfficientNet-B0's time. Other sizes share a second one that takes any.
+    """
     how = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads or cores(),
         "INFERENCE_PRECISION_HINT": precision,
     }
-    request = core.compile_model(model, "CPU", how).create_infer_request()
-    return lambda images: request.infer([images], share_inputs=True)[0]
+    requests: dict[int | None, Any] = {}
+
+    def compiled(count: int | None) -> Any:
+        fixed = model.clone()
+        if count is not None:
+            fixed.reshape([count, *(size.get_length() for size in list(model.input(0).partial_shape)[1:])])
+        return core.compile_model(fixed, "CPU", how).create_infer_request()
+
+    def run(images: np.ndarray) -> np.ndarray:
+        key = len(images) if not requests or len(images) in requests else None
+        if key not in requests:
+            requests[key] = compiled(key)
+        return requests[key].infer([images], share_inputs=True)[0]
+
+    return run
 
 
 def _torch(path: Path, threads: int | None, precision: str) -> Loaded:

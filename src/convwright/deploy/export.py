@@ -184,9 +184,9 @@ def _workspace(out: Path) -> Iterator[Path]:
 
 def _publish(folder: Path, out: Path) -> tuple[Path, ...]:
     """Move the file to its name, and what belongs to it first (OpenVINO keeps its weights in a .bin beside)."""
-    made = sorted(folder.glob(f"{out.stem}.*"), key=lambda path: path.name == out.name)
+    made = [path for path in folder.iterdir() if path.name.startswith(f"{out.stem}.")]
     moved = []
-    for path in made:
+    for path in sorted(made, key=lambda path: path.name == out.name):
         with path.open("rb") as file:
             os.fsync(file.fileno())
         moved.append(path.replace(out.with_name(path.name)))

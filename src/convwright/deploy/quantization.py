@@ -6,6 +6,7 @@ both: groups of layers are tried one by one, on training images that calibration
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -140,7 +141,7 @@ class _Onnx:
         path, given = self.folder / "quantized.onnx", self.model.graph.input[0].name
         with _quiet():
             tool.quantize_static(
-                self.model,
+                deepcopy(self.model),  # the tool moves the weights of what it is given into a file
                 path,
                 _Reader(images, given, tool.CalibrationDataReader),
                 per_channel=True,
