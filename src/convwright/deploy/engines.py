@@ -143,7 +143,7 @@ def openvino_runner(core: Any, model: Any, threads: int | None, precision: str) 
     """Compile an OpenVINO model for the least latency, when the first images come.
 
     It is compiled for as many images as these: where the size of a batch is open, OpenVINO plans shapes and memory anew
-    in every run, a tenth of EfficientNet-B0's time. Other sizes share a second one that takes any.
+    in every run, a twentieth of EfficientNet-B0's time. Other sizes share a second one that takes any.
     """
     how = {
         "PERFORMANCE_HINT": "LATENCY",
