@@ -28,7 +28,7 @@ from machine import describe
 
 import convwright as cw
 from convwright.arch import at, fit_resolution
-from convwright.cli.progress import TrainingBar
+from convwright.cli.training_bar import TrainingBar
 from convwright.data import Dataset, open_dataset
 from convwright.errors import ConvwrightError
 from convwright.files import write_text

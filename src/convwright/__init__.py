@@ -17,9 +17,9 @@ from convwright.errors import ConvwrightError
 if TYPE_CHECKING:
     from torch import nn
 
+    from convwright.deploy.predictor import load
     from convwright.modules import build
     from convwright.modules.foreign import ModuleCost
-    from convwright.training.predictor import load
 
 __version__ = "0.1.0"
 
@@ -40,7 +40,7 @@ __all__ = [
     "zoo",
 ]
 
-_HEAVY = {"build": "convwright.modules", "load": "convwright.training.predictor"}
+_HEAVY = {"build": "convwright.modules", "load": "convwright.deploy.predictor"}
 
 
 @overload

@@ -72,7 +72,8 @@ def demo(
 
 def _train(contestant: Contestant, spec: str, path: Path, minutes: float) -> None:
     """Train a contestant, go on with an interrupted run, or take the one that has ended."""
-    from convwright.cli.progress import TrainingBar, counting, say
+    from convwright.cli.progress import counting, say
+    from convwright.cli.training_bar import TrainingBar
     from convwright.data import open_dataset
     from convwright.training.loop import resume, train
     from convwright.training.pace import epochs_within

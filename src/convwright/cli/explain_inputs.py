@@ -127,7 +127,7 @@ def _read(
     return Images(
         [names[row] for row in good],
         [truths[row] for row in good],
-        pixels,  # type: ignore[arg-type]
+        pixels,
         source or ("1 file" if len(good) == 1 else f"{len(good)} files"),
         troubles,
     )

@@ -14,7 +14,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from convwright.cli import data, demo, evaluate, explain, models, predict, report, reproduce, scale, show, train
+from convwright.cli import (
+    bench,
+    data,
+    demo,
+    evaluate,
+    explain,
+    export,
+    models,
+    predict,
+    report,
+    reproduce,
+    scale,
+    show,
+    train,
+)
 from convwright.errors import ConvwrightError, ConvwrightWarning
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -25,6 +39,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate.evaluate,
     "predict": predict.predict,
     "report": report.report,
+    "export": export.export,
+    "bench": bench.bench,
     "reproduce": reproduce.reproduce,
     "demo": demo.demo,
 }

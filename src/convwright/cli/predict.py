@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,9 +17,7 @@ from convwright.cli.networks import is_network, read_network
 from convwright.errors import ConvwrightError, UsageError
 
 if TYPE_CHECKING:
-    import torch
-
-    from convwright.training.predictor import Prediction, Predictor
+    from convwright.training.answering import Answering, Prediction
 
 READ_AHEAD = 2
 """Batches decoded while the network is busy with the one before."""
@@ -29,7 +27,7 @@ Row = Callable[[str, "Prediction"], str]
 
 
 def predict(
-    run: Annotated[str, typer.Argument(help="A run directory; with --weights, a network.")],
+    run: Annotated[str, typer.Argument(help="A run directory or an exported file; with --weights, a network.")],
     images: Annotated[
         list[str] | None,
         typer.Argument(
@@ -46,6 +44,9 @@ def predict(
     top: Annotated[int, typer.Option(help="How many classes to name for each image.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Images at once.")] = 64,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    engine: Annotated[
+        str | None, typer.Option(help="What runs an exported file: onnxruntime, openvino or torch; the quickest.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line and image.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line an image.")] = False,
 ) -> None:
@@ -55,7 +56,7 @@ def predict(
             raise UsageError(f"{option} is 1 or more, not {value}")
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other")
-    predictor = _predictor(run, weights, device)
+    predictor = _predictor(run, weights, device, engine)
     inputs = find_images(images or [], files_from)
     for trouble in inputs.troubles:
         typer.echo(f"convwright: {trouble}", err=True)
@@ -68,23 +69,23 @@ def predict(
         raise ConvwrightError("; ".join(told))
 
 
-def _predictor(run: str, weights: str | None, device: str) -> "Predictor":
+def _predictor(run: str, weights: str | None, device: str, engine: str | None) -> "Answering":
     """Load a run, or a network with published weights."""
     if weights is None:
-        from convwright.training.predictor import load
+        from convwright.deploy.predictor import load
 
         if not Path(run).exists() and is_network(run):
             raise UsageError(
                 f"{run} is a network, not a run directory; to use published weights, add --weights pretrained"
             )
-        return load(run, device)
+        return load(run, device, engine)
     network = read_network(run)
     from convwright.training.pretrained import pretrained
 
     return pretrained(network, weights, device)
 
 
-def _answer(predictor: "Predictor", inputs: Inputs, top: int, batch_size: int, header: str, row: Row) -> int:
+def _answer(predictor: "Answering", inputs: Inputs, top: int, batch_size: int, header: str, row: Row) -> int:
     """Print an answer for each image as soon as its batch is done; return how many could not be read."""
     from convwright.cli.progress import counting
 
@@ -111,8 +112,8 @@ def _answer(predictor: "Predictor", inputs: Inputs, top: int, batch_size: int, h
 
 
 def _read_ahead(
-    predictor: "Predictor", inputs: Inputs, size: int
-) -> Generator[tuple[list[str], list["torch.Tensor | ConvwrightError"]], None, None]:
+    predictor: "Answering", inputs: Inputs, size: int
+) -> Generator[tuple[list[str], list[Any]], None, None]:
     """Yield the names and the pixels (or errors) of each batch, decoded in threads while the last is in use."""
     from convwright.data.threads import ahead
 

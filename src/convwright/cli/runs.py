@@ -67,7 +67,8 @@ class Asked:
 
 def start(asked: Asked) -> tuple[Path, dict[str, Any]]:
     """Resolve what is asked, say it, and train; return the run directory and its summary."""
-    from convwright.cli.progress import TrainingBar, say
+    from convwright.cli.progress import say
+    from convwright.cli.training_bar import TrainingBar
     from convwright.data import best_at_hand
     from convwright.modules import build
     from convwright.training.devices import check_batch, check_devices, leads, world_size
@@ -104,7 +105,8 @@ def start(asked: Asked) -> tuple[Path, dict[str, Any]]:
 
 def go_on(path: Path, asked: Asked) -> dict[str, Any]:
     """Go on with a run. UsageError names an option that is not what the run began with."""
-    from convwright.cli.progress import TrainingBar, say
+    from convwright.cli.progress import say
+    from convwright.cli.training_bar import TrainingBar
     from convwright.training.devices import world_size
     from convwright.training.loop import resume
     from convwright.training.run import Run

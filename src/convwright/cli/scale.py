@@ -40,7 +40,7 @@ def plan(
     ] = True,
     batch: Annotated[int, typer.Option(help="Images at once where latency is measured.")] = 1,
     threads: Annotated[int | None, typer.Option(help="Threads where latency is measured; torch's own choice.")] = None,
-    engine: Annotated[str, typer.Option(help="What runs the network where latency is measured: torch.")] = "torch",
+    engine: Annotated[str, typer.Option(help="What runs the network: torch, onnxruntime or openvino.")] = "torch",
     remeasure: Annotated[bool, typer.Option("--remeasure", help="Do not use latencies measured before.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the network as JSON, for --network.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,

@@ -1,11 +1,18 @@
-"""Images with labels: where they come from, how they are decoded, and batches addressed by step."""
+"""Images with labels: where they come from, how they are decoded, and batches addressed by step.
 
-from convwright.data.augmentation import Augmentation
-from convwright.data.batches import Batches, evaluation_batches
-from convwright.data.builtin import best_at_hand
-from convwright.data.dataset import Dataset, Split
-from convwright.data.images import read_image
-from convwright.data.sources import SOURCES, open_dataset
+Names are looked up when they are asked for, so that decoding an image alone loads no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convwright.data.augmentation import Augmentation
+    from convwright.data.batches import Batches, evaluation_batches
+    from convwright.data.builtin import best_at_hand
+    from convwright.data.dataset import Dataset, Split
+    from convwright.data.images import read_image
+    from convwright.data.sources import SOURCES, open_dataset
 
 __all__ = [
     "SOURCES",
@@ -18,3 +25,21 @@ __all__ = [
     "open_dataset",
     "read_image",
 ]
+
+_PLACES = {
+    "SOURCES": "sources",
+    "Augmentation": "augmentation",
+    "Batches": "batches",
+    "Dataset": "dataset",
+    "Split": "dataset",
+    "best_at_hand": "builtin",
+    "evaluation_batches": "batches",
+    "open_dataset": "sources",
+    "read_image": "images",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'convwright.data' has no attribute {name!r}")
+    return getattr(import_module(f"convwright.data.{_PLACES[name]}"), name)

@@ -6,13 +6,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from convwright.errors import ConvwrightError
+
+if TYPE_CHECKING:
+    import torch
 
 ORIENTATION = 0x0112  # of EXIF
 
@@ -54,11 +56,13 @@ class Framing(NamedTuple):
     """Or "bilinear"."""
 
 
-def read_image(file: ImageFile, resolution: int, channels: int) -> torch.Tensor:
+def read_image(file: ImageFile, resolution: int, channels: int) -> "torch.Tensor":
     """Return the image as uint8, channels x resolution x resolution: short side fitted, centre cropped.
 
     Not for threads, as it silences warnings; they call ``decode`` inside one ``quiet()``.
     """
+    import torch  # here, since an exported file is used without it
+
     try:
         with quiet():
             return torch.from_numpy(decode(file, resolution, channels)).contiguous()

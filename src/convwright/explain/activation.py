@@ -17,7 +17,8 @@ from torch import nn
 from convwright.arch import Network
 from convwright.errors import ConvwrightError, UsageError
 from convwright.explain.target import Head, Watched, class_index, find_layer, head_of, last_maps, watching
-from convwright.training.predictor import AnyImage, Predictor, check_many
+from convwright.training.answering import AnyImage, check_many
+from convwright.training.predictor import Predictor
 
 Method = Literal["cam", "grad-cam", "grad-cam++"]
 METHODS: tuple[str, ...] = Method.__args__  # type: ignore[attr-defined]

@@ -9,11 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 
 from convwright.arch import Network
 from convwright.data.cache import cache_folder
+from convwright.deploy.engines import open_file
+from convwright.deploy.packages import needed, version
 from convwright.errors import UsageError
 from convwright.files import write_text
 from convwright.modules import build
@@ -21,7 +25,8 @@ from convwright.modules import build
 WARM_UP, LEAST, MOST = 2, 5, 30
 ENOUGH_SECONDS = 0.7
 """A measurement ends when it has taken so long, but not before `LEAST` runs."""
-ENGINES = ("torch",)
+ENGINES = ("torch", "onnxruntime", "openvino")
+"""What may run the network: torch channels last, or an exported file in an engine of the extra `deploy`."""
 
 
 @dataclass
@@ -44,6 +49,8 @@ class Stopwatch:
             raise UsageError("batch and threads are each 1 or more")
         if self.engine not in ENGINES:
             raise UsageError(f"no engine {self.engine!r}; there are {', '.join(ENGINES)}")
+        if self.engine != "torch":
+            needed(self.engine, f"measuring with {self.engine}")
 
     def __call__(self, network: Network) -> float:
         """Return a network's latency in seconds."""
@@ -61,20 +68,31 @@ class Stopwatch:
                 write_text(self._file, json.dumps(known, indent=1) + "\n")
         return known[key]
 
-    @torch.inference_mode()
     def _measure(self, network: Network) -> float:
+        return self._measure_torch(network) if self.engine == "torch" else self._measure_exported(network)
+
+    def _measure_exported(self, network: Network) -> float:
+        """Write the network as `convwright export` does, and run it in the engine."""
+        from convwright.deploy.onnx_writer import onnx_model
+        from convwright.deploy.subject import Subject
+
+        subject = Subject.untrained(network)
+        images = np.zeros((self.batch, network.channels, network.resolution, network.resolution), np.uint8)
+        with TemporaryDirectory(prefix="convwright-latency-") as folder:
+            path = Path(folder) / "network.onnx"
+            path.write_bytes(onnx_model(subject.program, subject.card).SerializeToString())
+            run = open_file(path, self.engine, self.threads).run
+            return _median_of(lambda: run(images))
+
+    @torch.inference_mode()
+    def _measure_torch(self, network: Network) -> float:
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(self.threads or threads)
             module = build(network, seed=0).eval().to(memory_format=torch.channels_last)
             images = torch.zeros(self.batch, network.channels, network.resolution, network.resolution)
             images = images.contiguous(memory_format=torch.channels_last)
-            times: list[float] = []
-            while len(times) < WARM_UP + LEAST or (sum(times) < ENOUGH_SECONDS and len(times) < WARM_UP + MOST):
-                started = time.perf_counter()
-                module(images)
-                times.append(time.perf_counter() - started)
-            return median(times[WARM_UP:])
+            return _median_of(lambda: module(images))
         finally:
             torch.set_num_threads(threads)
 
@@ -82,7 +100,8 @@ class Stopwatch:
         described = json.dumps(network.to_json() | {"name": "", "papers": [], "results": []}, sort_keys=True)
         digest = hashlib.blake2b(described.encode(), digest_size=8).hexdigest()
         threads = self.threads or torch.get_num_threads()
-        return f"{digest} {self.engine} {torch.__version__} batch {self.batch} threads {threads}"
+        made_with = torch.__version__ if self.engine == "torch" else version(self.engine)
+        return f"{digest} {self.engine} {made_with} batch {self.batch} threads {threads}"
 
     @property
     def _file(self) -> Path:
@@ -97,3 +116,13 @@ class Stopwatch:
             return {str(key): float(value) for key, value in known.items()}
         except (OSError, ValueError, AttributeError, TypeError):  # none yet, or damaged: it is measured again
             return {}
+
+
+def _median_of(work: Callable[[], object]) -> float:
+    """Return the median time of a run, in seconds."""
+    times: list[float] = []
+    while len(times) < WARM_UP + LEAST or (sum(times) < ENOUGH_SECONDS and len(times) < WARM_UP + MOST):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return median(times[WARM_UP:])

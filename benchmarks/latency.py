@@ -1,0 +1,215 @@
+"""Latency of our exported networks against timm's own, in the same engines: `python benchmarks/latency.py`.
+
+Every contender of a network runs in turn, round after round in one process, so that whatever else the machine does
+falls on all of them alike; ratios are medians over rounds. `--clock cpu` counts the processor's time instead of the
+clock's, for a machine that is busy (with one thread the two are the same on an idle one).
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from machine import describe
+
+import convwright as cw
+from convwright.deploy import check_images
+from convwright.deploy.engines import Runner, openvino_runner
+from convwright.deploy.export import draft
+from convwright.deploy.quantization import Calibration
+from convwright.deploy.subject import Subject
+from convwright.deploy.torch_program import torch_runner
+
+NETWORKS = ("efficientnet_b0", "densenet121", "seresnet50")
+"""timm has each under the same name."""
+START = """
+import sys, time
+started = time.perf_counter()
+import convwright as cw
+predictor = cw.load(sys.argv[1], engine=sys.argv[2])
+predictor.predict([sys.argv[3]])
+assert "torch" not in sys.modules
+print(time.perf_counter() - started, time.process_time())
+"""
+
+
+def onnxruntime_runner(path: Path, threads: int) -> Runner:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})[0]
+
+
+def openvino_file(path: Path, threads: int) -> Runner:
+    import openvino
+
+    core = openvino.Core()
+    return openvino_runner(core, core.read_model(str(path)), threads, "f32")
+
+
+def peer_file(name: str, folder: Path) -> Path:
+    """Export timm's network as its users do, with torch's exporter."""
+    import timm
+
+    path = folder / f"timm_{name}.onnx"
+    if not path.exists():
+        module = timm.create_model(name, pretrained=False).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module, (torch.zeros(1, 3, 224, 224),), path, dynamo=True, external_data=False, verbose=False
+            )
+    return path
+
+
+def written(subject: Subject, folder: Path, stem: str, format: str, calibration: Calibration | None = None) -> Path:
+    suffix = {"onnx": ".onnx", "openvino": ".xml"}[format]
+    made = draft(subject, format, None, calibration, folder)
+    path = folder / f"{stem}{suffix}"
+    made.write(path, made.card)
+    return path
+
+
+def contenders(name: str, folder: Path, peers: Path, threads: int, int8: bool) -> dict[str, tuple[Runner, np.ndarray]]:
+    subject = Subject.untrained(cw.network(name))
+    images = np.random.default_rng(0).integers(0, 256, (1, 3, 224, 224), dtype=np.uint8)
+    floats = (images / 255).astype(np.float32)
+    peer = peer_file(name, peers)
+    found = {
+        "timm, ONNX Runtime": (onnxruntime_runner(peer, threads), floats),
+        "timm, OpenVINO": (openvino_file(peer, threads), floats),
+        "ours, ONNX Runtime": (onnxruntime_runner(written(subject, folder, name, "onnx"), threads), images),
+        "ours, OpenVINO": (openvino_file(written(subject, folder, name, "openvino"), threads), images),
+    }
+    if not int8:
+        found["ours, torch folded"] = (torch_runner(subject.eager_program, threads), images)
+        found["torch channels last"] = (_eager(subject), images)
+    else:  # of random weights only the time is worth knowing
+        photographs = check_images.photographs(subject.predictor, 8)
+        calibration = Calibration(photographs.images, photographs, max_drop=1.0)
+        small = written(subject, folder, f"{name}-int8", "openvino", calibration)
+        found["ours, OpenVINO int8"] = (openvino_file(small, threads), images)
+        small = written(subject, folder, f"{name}-int8", "onnx", calibration)
+        found["ours, ONNX Runtime int8"] = (onnxruntime_runner(small, threads), images)
+    return found
+
+
+def _eager(subject: Subject) -> Runner:
+    module = subject.predictor.module
+    mean, std = torch.tensor(0.5 * 255), torch.tensor(0.25 * 255)
+
+    @torch.inference_mode()
+    def run(images: np.ndarray) -> np.ndarray:
+        return module(((torch.from_numpy(images) - mean) / std).to(memory_format=torch.channels_last)).numpy()
+
+    return run
+
+
+def rounds(found: dict[str, tuple[Runner, np.ndarray]], count: int, clock: str) -> dict[str, list[float]]:
+    """Return milliseconds of each contender, round by round; the first run of a round warms the cache."""
+    now = time.perf_counter if clock == "wall" else time.process_time
+    times: dict[str, list[float]] = {name: [] for name in found}
+    for index in range(count + 1):
+        for name, (run, images) in found.items():
+            run(images)
+            started = now()
+            run(images)
+            if index:
+                times[name].append(1000 * (now() - started))
+    return times
+
+
+def ratio(times: dict[str, list[float]], ours: str, theirs: str) -> str:
+    """The best of ours over the best of theirs: the median over rounds, and its quartiles."""
+    best = [
+        min((n for n in times if n.startswith(who)), key=lambda n: statistics.median(times[n]))
+        for who in (ours, theirs)
+    ]
+    ratios = [mine / other for mine, other in zip(times[best[0]], times[best[1]], strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return f"{best[0]} / {best[1]}: {middle:.3f} (quartiles {low:.3f} to {high:.3f})"
+
+
+def startup(folder: Path, runs: int) -> None:
+    subject = Subject.untrained(cw.network("efficientnet_b0"))
+    image = folder / "image.png"
+    from PIL import Image
+
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)).save(image)
+    print("\nimport and first prediction from an exported EfficientNet-B0, without torch, in seconds")
+    for format, engine in (("onnx", "onnxruntime"), ("openvino", "openvino")):
+        path = written(subject, folder, "start", format)
+        command = [sys.executable, "-c", START, str(path), engine, str(image)]
+        told = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(runs)]
+        wall, cpu = (statistics.median(float(row[index]) for row in told) for index in (0, 1))
+        print(f"{path.suffix:6} {engine:12} {wall:6.2f}   (processor time of the whole process {cpu:.2f})", flush=True)
+
+
+def accuracy(run: str, folder: Path) -> None:
+    """Quantize a run, and tell what that costs on its test images."""
+    from convwright.cli.runs import open_run_data
+    from convwright.deploy.export import export
+    from convwright.training.predictor import load
+    from convwright.training.run import Run
+
+    predictor, data = load(run), open_run_data(Run.open(Path(run)))
+    split = data.test if data.test is not None else data.val
+    check = check_images.of_split(predictor, data, split, "test", 10_000)
+    print(f"\n{predictor.network.name}, 8 bits after training, on {check.told}")
+    for format, suffix in (("openvino", ".xml"), ("onnx", ".onnx")):
+        calibration = check_images.calibration(predictor, data)
+        done = export(Subject(predictor), folder / f"accuracy{suffix}", format, check, calibration=calibration)
+        for engine, found in done.agreements.items():
+            lost, low, high = (100 * value for value in found.lost or (0, 0, 0))
+            kept = ", ".join(done.kept.groups) if done.kept and done.kept.groups else "nothing"
+            print(
+                f"{suffix:6} in {engine:12} accuracy {found.accuracy:.2%}, {found.reference:.2%} in float: {lost:.2f} "
+                f"points lost (95 % interval {low:.2f} to {high:.2f}); {kept} in float",
+                flush=True,
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", nargs="*", default=NETWORKS)
+    parser.add_argument("--int8", action="store_true", help="8 bits against the best float engine")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--peers", type=Path, help="keep timm's exported files here")
+    parser.add_argument("--start", type=int, default=0, help="time so many processes that answer from a file")
+    parser.add_argument("--run", help="also quantize this run and tell the accuracy lost")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    print(f"{describe()}; batch 1, 224 px, {asked.threads} thread(s), {asked.clock} time, {asked.rounds} rounds")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for network in asked.networks:
+            found = contenders(network, folder, asked.peers or folder, asked.threads, asked.int8)
+            times = rounds(found, asked.rounds, asked.clock)
+            print(f"\n{network}, milliseconds")
+            for contender, values in times.items():
+                low, middle, high = statistics.quantiles(values, n=4)
+                print(f"{contender:26} {middle:8.2f}   quartiles {low:8.2f} to {high:8.2f}", flush=True)
+            floats = {contender: values for contender, values in times.items() if "int8" not in contender}
+            print(ratio({n: v for n, v in floats.items() if "torch" not in n}, "ours", "timm"))
+            if asked.int8:
+                small = {f"8 bits: {n}": v for n, v in times.items() if "int8" in n}
+                print(ratio(small | {f"float: {n}": v for n, v in floats.items()}, "8 bits", "float"), flush=True)
+        if asked.start:
+            startup(folder, asked.start)
+        if asked.run:
+            accuracy(asked.run, folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""`convwright bench`: what an image costs in every engine on this machine, and how far that is from the least."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convwright.cli.networks import FILE, read_network
+from convwright.cli.table import emphasised, paragraph, table
+from convwright.errors import UsageError
+
+if TYPE_CHECKING:
+    from convwright.deploy.bench import Asked, Bench, Line
+    from convwright.deploy.picks import Pick
+    from convwright.deploy.roofline import Machine
+
+MOST_LAYERS = 12
+NOTE = (
+    "Times are for a batch, from uint8 images to logits. Memory is what the process grew by. The floor is the sum over "
+    "layers of the larger of multiply-adds at the speed of a large matrix product and bytes at the speed of copying "
+    "memory; maps that stay in the processor's cache can undercut the latter."
+)
+
+
+def bench(
+    networks: Annotated[list[str], typer.Argument(metavar="NETWORK...", help="Networks, runs or exported files.")],
+    engine: Annotated[
+        list[str] | None, typer.Option(help="torch, torch-channels-last, torch-compile, torch-folded, onnxruntime, ...")
+    ] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="f32, bf16, int8; by default f32.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Images at once; by default 1.")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Threads; by default as many as cores.")] = None,
+    seconds: Annotated[float, typer.Option(help="How long each measurement takes.")] = 2.0,
+    layers: Annotated[bool, typer.Option("--layers", help="Tell the layers that take most at least.")] = False,
+    pick: Annotated[
+        float | None, typer.Option(help="Name the fastest engine that keeps this accuracy, in percent; needs a run.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Draw the figure into this page.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure latency, throughput and memory by engine, precision, batch and threads."""
+    asked = _asked(engine, precision, batch, threads, seconds)
+    if pick is not None and not (len(networks) == 1 and Path(networks[0]).is_dir() and 0 < pick <= 100):
+        raise UsageError("--pick takes an accuracy in percent, and one run whose images tell which engine keeps it")
+    from convwright.cli.progress import errors
+    from convwright.deploy.roofline import measure_machine
+
+    with errors.status("measuring the machine") as status:
+        machines = {count: measure_machine(count) for count in asked.threads}
+        results = [_measured(network, asked, machines, pick, status.update) for network in networks]
+    benches, chosen = [result for result, _ in results], results[0][1]
+    if html is not None:
+        from convwright.report.bench_page import write_bench_page
+
+        write_bench_page(html, benches, machines)
+    if as_json:
+        typer.echo(json.dumps(_object(benches, machines, chosen), indent=1))
+        return
+    typer.echo("\n\n".join(_described(one, layers) for one in benches))
+    typer.echo("\n" + "\n".join(_machine(machine) for machine in machines.values()))
+    typer.echo(paragraph(NOTE))
+    if chosen is not None:
+        typer.echo("\n" + _picked(chosen, networks[0]))
+
+
+def _asked(
+    engine: list[str] | None,
+    precision: list[str] | None,
+    batch: list[int] | None,
+    threads: list[int] | None,
+    seconds: float,
+) -> "Asked":
+    from convwright.deploy.bench import Asked
+    from convwright.deploy.engines import cores
+    from convwright.deploy.measuring import check_precision, engines_named
+
+    precisions, batches, counts = precision or ["f32"], batch or [1], threads or [cores()]
+    if min(*batches, *counts) < 1 or seconds <= 0:
+        raise UsageError("--batch and --threads are 1 or more, --seconds more than 0")
+    for one in precisions:
+        check_precision(one)
+    return Asked(engines_named(engine), precisions, batches, counts, seconds)
+
+
+def _measured(
+    network: str, asked: "Asked", machines: "dict[int, Machine]", pick: float | None, tell: Any
+) -> "tuple[Bench, Pick | None]":
+    from convwright.deploy import check_images
+    from convwright.deploy.bench import bench_file, bench_subject, is_file
+    from convwright.deploy.quantization import Calibration
+    from convwright.deploy.subject import Subject
+
+    if is_file(network):
+        return bench_file(Path(network), asked, tell), None
+    if (Path(network) / FILE).is_file():
+        from convwright.cli.export import load
+
+        predictor, data = load(network, None, None)
+        assert data is not None
+        check = check_images.of_split(predictor, data, data.val, "validation", check_images.MOST)
+        calibration = check_images.calibration(predictor, data) if "int8" in asked.precisions else None
+        wanted = None if pick is None else (pick / 100, Path(network))
+        subject = Subject(predictor, network)
+        return bench_subject(subject, asked, machines, check=check, calibration=calibration, progress=tell, pick=wanted)
+    subject = Subject.untrained(read_network(network))
+    calibration = None
+    if "int8" in asked.precisions:  # of random weights only the time is worth knowing
+        photographs = check_images.photographs(subject.predictor, 8)
+        calibration = Calibration(photographs.images, photographs, max_drop=1.0)
+    return bench_subject(subject, asked, machines, calibration=calibration, progress=tell)
+
+
+def _described(bench: "Bench", layers: bool) -> str:
+    from convwright.arch.units import human
+
+    saved = f" ({human(bench.folded_macs)} after folding)" if bench.folded_macs != bench.macs else ""
+    head = f"{emphasised(bench.name)}: {human(bench.params)} parameters, {human(bench.macs)} MACs{saved}"
+    accuracy = any(line.agreement and line.agreement.accuracy is not None for line in bench.lines)
+    titles = ["engine", "precision", "batch", "threads", "median ms", "p95 ms", "images/s", "memory", "x floor"]
+    titles += ["accuracy"] if accuracy else []
+    blocks = [head, table([*titles, ""], [_row(bench, line, accuracy) for line in bench.lines], left=2)]
+    if layers:
+        blocks += [_layers(bench, *key) for key in bench.floors]
+    return "\n\n".join(blocks)
+
+
+def _row(bench: "Bench", line: "Line", accuracy: bool) -> tuple[str, ...]:
+    from convwright.arch.units import human_bytes
+
+    setting, result = line.setting, line.measurement
+    first = (setting.engine, setting.precision, str(setting.batch), str(setting.threads))
+    if result.problem:
+        return (*first, *["-"] * (6 if accuracy else 5), result.problem)
+    floor = bench.floor(setting)
+    cells = (
+        f"{1000 * result.median:.2f}",
+        f"{1000 * result.p95:.2f}",
+        f"{result.throughput:,.1f}",
+        human_bytes(result.memory_bytes),
+        "-" if floor is None else f"{result.median / floor:.2f}",
+    )
+    reached = line.agreement.accuracy if line.agreement else None
+    return (*first, *cells, *([f"{reached:.2%}" if reached is not None else "-"] if accuracy else []), "")
+
+
+def _layers(bench: "Bench", batch: int, threads: int) -> str:
+    from convwright.arch.units import human, human_bytes
+
+    found = bench.floors[batch, threads]
+    total = sum(floor.seconds for floor in found)
+    rows = [
+        (
+            floor.path,
+            floor.kind,
+            human(floor.macs),
+            human_bytes(floor.bytes),
+            f"{1e6 * floor.seconds:.1f}",
+            f"{floor.seconds / total:.1%}",
+            floor.bound,
+        )
+        for floor in sorted(found, key=lambda floor: -floor.seconds)[:MOST_LAYERS]
+    ]
+    head = f"batch {batch}, {threads} threads: a floor of {1000 * total:.2f} ms over {len(found)} layers"
+    return f"{head}\n" + table(["layer", "kind", "MACs", "bytes", "floor us", "share", "bound by"], rows, left=2)
+
+
+def _machine(machine: "Machine") -> str:
+    return (
+        f"this machine, {machine.threads} threads: {machine.macs_per_second / 1e9:.1f} G MACs/s in a matrix product, "
+        f"{machine.bytes_per_second / 1e9:.1f} GB/s in copying"
+    )
+
+
+def _picked(pick: "Pick", run: str) -> str:
+    how = f"{pick.engine}, {pick.precision}, {pick.threads} threads"
+    told = f"fastest at {pick.accuracy:.2%}: {how}, {pick.milliseconds:.2f} ms an image"
+    return told + (f"; 'convwright predict {run}' uses it on this machine from now on" if pick.file else "")
+
+
+def _object(benches: "list[Bench]", machines: "dict[int, Machine]", pick: "Pick | None") -> dict[str, Any]:
+    from convwright.deploy.bench import as_json
+
+    return {
+        "machine": [vars(machine) for machine in machines.values()],
+        "networks": [as_json(one) for one in benches],
+        "pick": vars(pick) if pick else None,
+    }

@@ -1,0 +1,135 @@
+"""`convwright export`: a trained network as one file that holds all it needs."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convwright.cli.networks import is_network, read_network
+from convwright.errors import UsageError
+
+if TYPE_CHECKING:
+    from convwright.data import Dataset
+    from convwright.deploy.agreement import Agreement
+    from convwright.deploy.export import Exported
+    from convwright.training.predictor import Predictor
+
+SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ".safetensors": "torch"}
+
+
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run directory; with --weights, a network.")],
+    format: Annotated[
+        str | None, typer.Option(help="onnx, openvino or torch; by default what --out ends in, else onnx.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file: .onnx, .xml (with a .bin beside) or .safetensors.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Whose weights a network gets: pretrained, torchvision, timm, or a file.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Images to verify (and calibrate) on, where a run's own will not do.")
+    ] = None,
+    images: Annotated[int, typer.Option(help="How many images to verify on, at most.")] = 1000,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantize to 8 bits, calibrated on training images.")] = False,
+    max_drop: Annotated[float, typer.Option(help="Points of accuracy that 8 bits may cost.")] = 0.5,
+    opset: Annotated[int | None, typer.Option(help="ONNX opset, 13 to 22; by default 17.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write a network with its preprocessing and classes inside, verified on real images before it gets its name."""
+    if images < 1 or not 0 <= max_drop <= 100:
+        raise UsageError("--images is 1 or more, and --max-drop from 0 to 100 points")
+    format, out = _target(run, format, out)
+    from convwright.cli.progress import errors
+    from convwright.deploy import check_images
+    from convwright.deploy import export as exporting
+    from convwright.deploy.subject import Subject
+
+    predictor, opened = load(run, weights, data)
+    if opened is None and int8:
+        raise UsageError("--int8 is calibrated on training images, and there are none: say which with --data")
+    check = (
+        check_images.photographs(predictor)
+        if opened is None
+        else check_images.of_split(predictor, opened, opened.val, "validation", images)
+    )
+    calibration = check_images.calibration(predictor, opened, max_drop / 100) if int8 and opened else None
+    with errors.status("exporting") as status:
+        done = exporting.export(
+            Subject(predictor, run),
+            out,
+            format,
+            check,
+            opset=opset,
+            calibration=calibration,
+            progress=lambda what: status.update(what),
+        )
+    typer.echo(json.dumps(exporting.as_json(done)) if as_json else _described(done, check.told))
+
+
+def load(run: str, weights: str | None, data: str | None) -> "tuple[Predictor, Dataset | None]":
+    """Load a run, or a network with published weights, and the images that go with it, if there are any."""
+    if weights is None:
+        from convwright.cli.runs import open_run_data
+        from convwright.training.predictor import load as load_run
+        from convwright.training.run import Run
+
+        if not Path(run).exists() and is_network(run):
+            raise UsageError(f"{run} is a network, not a run directory; to give it weights, add --weights pretrained")
+        predictor = load_run(run)
+        return predictor, open_data(data, predictor) if data else open_run_data(Run.open(Path(run)))
+    from convwright.training.pretrained import pretrained
+
+    predictor = pretrained(read_network(run), weights)
+    return predictor, open_data(data, predictor) if data else None
+
+
+def open_data(spec: str, predictor: "Predictor") -> "Dataset":
+    """Open images at a network's size."""
+    from convwright.cli.progress import counting
+    from convwright.data import open_dataset
+
+    with counting() as progress:
+        return open_dataset(spec, resolution=predictor.resolution, progress=progress)
+
+
+def _target(run: str, format: str | None, out: Path | None) -> tuple[str, Path]:
+    """Settle format and file from what was said of either."""
+    suffixes = {name: suffix for suffix, name in SUFFIXES.items()}
+    if format is not None and format not in suffixes:
+        raise UsageError(f"--format is {', '.join(suffixes)}, not {format!r}")
+    if out is None:
+        name = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(run).name)
+        format = format or "onnx"
+        return format, Path(name + suffixes[format])
+    if format is None:
+        if out.suffix not in SUFFIXES:
+            raise UsageError(f"--out {out}: end it in {', '.join(SUFFIXES)}, or say the --format")
+        format = SUFFIXES[out.suffix]
+    return format, out
+
+
+def _described(done: "Exported", told: str) -> str:
+    from convwright.arch.units import human_bytes
+
+    lines = [
+        f"{', '.join(map(str, done.files))}: {done.card.network}, {done.card.precision}, {human_bytes(done.bytes)}"
+    ]
+    lines.append(f"verified on {told}")
+    for name, agreement in done.agreements.items():
+        milliseconds = done.card.verified["engines"][name]["milliseconds"]
+        lines.append(f"  {name}: {_agreement(agreement)}; {milliseconds:.2f} ms an image")
+    if done.kept is not None:
+        kept = ", ".join(done.kept.groups)
+        lines.append(f"left in float: {kept} ({len(done.kept.layers)} layers)" if kept else "nothing was left in float")
+    return "\n".join(lines)
+
+
+def _agreement(agreement: "Agreement") -> str:
+    told = f"{agreement.same:.2%} of answers the same, logits within {agreement.difference:.1e} of the largest"
+    if agreement.accuracy is None or agreement.lost is None:
+        return told
+    lost, low, high = (100 * value for value in agreement.lost)
+    return f"{told}; accuracy {agreement.accuracy:.2%}, {lost:.2f} points lost (95 % interval {low:.2f} to {high:.2f})"

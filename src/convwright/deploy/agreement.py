@@ -1,0 +1,80 @@
+"""How well an exported network agrees with the one that it was made from, image by image."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from convwright.deploy.engines import Runner
+
+TOLERANCE = 1e-3
+"""Largest difference of logits that counts as rounding, as a share of the largest logit."""
+BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """Images to compare on: uint8, N x C x H x W, their labels where known, and what they are in words."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    told: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What came of a comparison; accuracies (0 to 1) are None without labels."""
+
+    images: int
+    difference: float
+    """Largest difference of a logit, as a share of the largest logit."""
+    same: float
+    """Share of images for which both name the same class first."""
+    accuracy: float | None
+    """Of the exported network."""
+    reference: float | None
+    """Of the original."""
+    lost: tuple[float, float, float] | None
+    """Accuracy lost, and the 95 % interval of that."""
+
+    @property
+    def sound(self) -> bool:
+        """Is the difference no more than rounding?"""
+        return self.difference <= TOLERANCE
+
+    def facts(self) -> dict[str, Any]:
+        """Return the figures for JSON."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+def logits_of(run: Runner, images: np.ndarray, batch: int = BATCH) -> np.ndarray:
+    """Run an engine over images, so many at a time."""
+    parts = [np.array(run(np.ascontiguousarray(images[i : i + batch]))) for i in range(0, len(images), batch)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def compare(expected: np.ndarray, given: np.ndarray, labels: np.ndarray | None) -> Agreement:
+    """Compare logits, N x classes, of the original and of the exported network."""
+    if given.shape != expected.shape or not np.isfinite(given).all():
+        return Agreement(len(expected), math.inf, 0.0, None, None, None)
+    difference = float(np.abs(given - expected).max() / max(1e-12, np.abs(expected).max()))
+    before, after = expected.argmax(1), given.argmax(1)
+    same = float((before == after).mean())
+    if labels is None:
+        return Agreement(len(expected), difference, same, None, None, None)
+    right, still = before == labels, after == labels
+    lost = paired_loss(int((right & ~still).sum()), int((~right & still).sum()), len(labels))
+    return Agreement(len(expected), difference, same, float(still.mean()), float(right.mean()), lost)
+
+
+def paired_loss(spoilt: int, mended: int, images: int, z: float = 1.959964) -> tuple[float, float, float]:
+    """Return the share of images lost by a change, and its interval (95 % by default), from pairs of answers.
+
+    spoilt: images right before and wrong after; mended: the other way round. The interval is Wald's with half an image
+    added to each of the four outcomes (Agresti and Min 2005), which holds where hardly any answer changes.
+    """
+    total = images + 2
+    middle = (spoilt - mended) / total
+    spread = z * math.sqrt(spoilt + mended + 1 - (spoilt - mended) ** 2 / total) / total
+    return (spoilt - mended) / images, max(-1.0, middle - spread), min(1.0, middle + spread)

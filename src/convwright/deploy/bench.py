@@ -1,0 +1,210 @@
+"""Networks, runs and exported files measured in every engine that is at hand, against what the machine allows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convwright.deploy.agreement import Agreement, Check, compare, logits_of
+from convwright.deploy.engines import FILE_ENGINES, SUFFIXES, open_file
+from convwright.deploy.measuring import (
+    ENGINES,
+    ENOUGH_SECONDS,
+    Engine,
+    Measurement,
+    Setting,
+    file_settings,
+    measure,
+    measure_file,
+    prepared,
+)
+from convwright.deploy.picks import Pick, save_pick
+from convwright.deploy.quantization import Calibration
+from convwright.deploy.roofline import Floor, Machine, floors
+from convwright.deploy.subject import Subject
+from convwright.errors import ConvwrightError, UsageError
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured."""
+
+    engines: Sequence[Engine]
+    precisions: Sequence[str]
+    batches: Sequence[int]
+    threads: Sequence[int]
+    seconds: float = ENOUGH_SECONDS
+
+    def settings(self) -> list[Setting]:
+        """Return every combination that an engine knows."""
+        return [
+            Setting(engine.name, precision, batch, threads)
+            for batch in self.batches
+            for threads in self.threads
+            for precision in self.precisions
+            for engine in self.engines
+            if precision in engine.precisions
+        ]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measurement, and how well the engine agreed where images were at hand."""
+
+    measurement: Measurement
+    agreement: Agreement | None = None
+
+    @property
+    def setting(self) -> Setting:
+        """How it was run."""
+        return self.measurement.setting
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that was measured of one network."""
+
+    name: str
+    params: int
+    macs: int
+    """Of the network as it is described, for one image."""
+    folded_macs: int
+    """After what algebra saves."""
+    lines: tuple[Line, ...]
+    floors: dict[tuple[int, int], list[Floor]]
+    """By batch and threads."""
+
+    def floor(self, setting: Setting) -> float | None:
+        """Return the least seconds of a batch in f32; None for what the floor is not measured for."""
+        found = self.floors.get((setting.batch, setting.threads))
+        return sum(floor.seconds for floor in found) if found and setting.precision == "f32" else None
+
+    def compute_floor(self, setting: Setting) -> float | None:
+        """Return the seconds of the multiply-adds alone at the matrix product's speed."""
+        found = self.floors.get((setting.batch, setting.threads))
+        return sum(floor.compute for floor in found) if found and setting.precision == "f32" else None
+
+
+def bench_subject(
+    subject: Subject,
+    asked: Asked,
+    machines: dict[int, Machine],
+    *,
+    check: Check | None = None,
+    calibration: Calibration | None = None,
+    progress: Progress = lambda _: None,
+    pick: tuple[float, Path] | None = None,
+) -> tuple[Bench, Pick | None]:
+    """Measure a network in every setting; with images, also how well each engine agrees with the original.
+
+    pick: an accuracy to keep (0 to 1), and the run directory that remembers the fastest engine that keeps it.
+    """
+    from convwright.arch import cost
+
+    expected = logits_of(subject.reference, check.images) if check else None
+    lines = []
+    chosen = None
+    progress("writing")
+    with prepared(subject, asked.engines, asked.precisions, calibration) as folder:
+        for setting in asked.settings():
+            progress(f"{subject.source}: {setting.engine}, {setting.precision}, batch {setting.batch}")
+            result = measure(folder, setting, check.images if check else None, asked.seconds)
+            lines.append(Line(result, _agreement(result, expected, check)))
+        if pick is not None:
+            chosen = save_pick(pick[1], folder, fastest(lines, pick[0]))
+    costs = cost(subject.network)
+    floor = {(b, t): floors(subject.program, machines[t], b) for b in asked.batches for t in asked.threads}
+    bench = Bench(subject.source, costs.params, costs.macs, subject.program.macs, tuple(lines), floor)
+    return bench, chosen
+
+
+def bench_file(path: Path, asked: Asked, progress: Progress = lambda _: None) -> Bench:
+    """Measure an exported file in the engines that read it."""
+    from convwright.arch import Network, cost
+
+    card = open_file(path).card
+    precisions = [card.precision] if card.precision == "int8" else [p for p in asked.precisions if p != "int8"]
+    lines = []
+    for batch in asked.batches:
+        for threads in asked.threads:
+            for precision in precisions:
+                for setting in file_settings(path, asked.engines, batch, threads, precision):
+                    if precision not in _known(setting.engine):
+                        continue
+                    progress(f"{path}: {setting.engine}, {precision}, batch {batch}")
+                    lines.append(Line(measure_file(path, setting, seconds=asked.seconds)))
+    if not lines:
+        readers = ", ".join(engine.name for engine in FILE_ENGINES.values() if path.suffix in engine.reads)
+        asked_for = ", ".join(asked.precisions)
+        raise UsageError(f"{path}: no engine that was asked for runs it in {asked_for}; it is read by {readers}")
+    costs = cost(Network.from_json(card.description))
+    return Bench(str(path), costs.params, costs.macs, costs.macs, tuple(lines), {})
+
+
+def is_file(text: str) -> bool:
+    """Does this name an exported file?"""
+    return Path(text).suffix in SUFFIXES
+
+
+def fastest(lines: Sequence[Line], accuracy: float) -> Line:
+    """Return the line with the least time an image that keeps an accuracy. ConvwrightError if none does."""
+    able = [
+        line
+        for line in lines
+        if not line.measurement.problem
+        and line.agreement is not None
+        and line.agreement.accuracy is not None
+        and line.agreement.accuracy >= accuracy
+    ]
+    if not able:
+        reached = [line.agreement.accuracy for line in lines if line.agreement and line.agreement.accuracy is not None]
+        best = f"the best reaches {max(reached):.2%}" if reached else "none could be measured"
+        raise ConvwrightError(f"no engine keeps an accuracy of {accuracy:.2%}: {best}")
+    return min(able, key=lambda line: line.measurement.median / line.setting.batch)
+
+
+def _known(engine: str) -> tuple[str, ...]:
+    return ENGINES[engine].precisions
+
+
+def _agreement(result: Measurement, expected: np.ndarray | None, check: Check | None) -> Agreement | None:
+    if result.logits is None or expected is None or check is None:
+        return None
+    return compare(expected, result.logits, check.labels)
+
+
+def as_json(bench: Bench) -> dict[str, Any]:
+    """Return what was measured for JSON."""
+    return {
+        "network": bench.name,
+        "params": bench.params,
+        "macs": bench.macs,
+        "folded_macs": bench.folded_macs,
+        "engines": [_line(bench, line) for line in bench.lines],
+        "layers": {
+            f"batch {batch}, {threads} threads": [vars(floor) | {"bound": floor.bound} for floor in found]
+            for (batch, threads), found in bench.floors.items()
+        },
+    }
+
+
+def _line(bench: Bench, line: Line) -> dict[str, Any]:
+    told: dict[str, Any] = dict(vars(line.setting))
+    result = line.measurement
+    if result.problem:
+        return told | {"problem": result.problem}
+    floor, compute = bench.floor(line.setting), bench.compute_floor(line.setting)
+    told |= {
+        "median_ms": 1000 * result.median,
+        "p95_ms": 1000 * result.p95,
+        "images_per_second": result.throughput,
+        "memory_bytes": result.memory_bytes,
+        "load_seconds": result.load_seconds,
+        "floor_ms": None if floor is None else 1000 * floor,
+        "compute_floor_ms": None if compute is None else 1000 * compute,
+    }
+    return told | (line.agreement.facts() if line.agreement else {})

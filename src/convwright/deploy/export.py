@@ -1,0 +1,207 @@
+"""Exporting: write a file in a folder of its own, hold it to the original, and only then give it its name."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from convwright.deploy.agreement import Agreement, Check, compare, logits_of
+from convwright.deploy.card import KEY, Card
+from convwright.deploy.engines import FILE_ENGINES, open_file
+from convwright.deploy.onnx_writer import OPSET, onnx_model, put_card
+from convwright.deploy.packages import installed, needed
+from convwright.deploy.quantization import Calibration, Kept, quantized
+from convwright.deploy.subject import Subject
+from convwright.deploy.timing import median_seconds
+from convwright.deploy.torch_file import write_torch_file
+from convwright.errors import ConvwrightError, UsageError
+
+FORMATS = {"onnx": ".onnx", "openvino": ".xml", "torch": ".safetensors"}
+"""What can be written, and how such files end."""
+RUNS_FOR_TIME = 9
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how well it agrees with the original in each engine that could be asked."""
+
+    path: Path
+    files: tuple[Path, ...]
+    card: Card
+    agreements: dict[str, Agreement]
+    bytes: int
+    kept: Kept | None = None
+    """What quantization left in float, and why."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A model in memory: how to write it with a card."""
+
+    write: Callable[[Path, Card], None]
+    card: Card
+    kept: Kept | None = None
+
+
+def export(
+    subject: Subject,
+    out: Path,
+    format: str,
+    check: Check,
+    *,
+    opset: int | None = None,
+    calibration: Calibration | None = None,
+    progress: Progress = lambda _: None,
+) -> Exported:
+    """Export a network to a file, verified on images in every engine at hand that reads it.
+
+    calibration: quantize to 8 bits with these images. Raises UsageError for what cannot be done, ConvwrightError where
+    the file does not agree with the network; then nothing is written.
+    """
+    suffix = FORMATS.get(format)
+    if suffix is None:
+        raise UsageError(f"no format {format!r}; there are {', '.join(FORMATS)}")
+    if out.suffix != suffix:
+        raise UsageError(f"--out {out}: a file in the format {format} ends in {suffix}")
+    if opset is not None and format == "torch":
+        raise UsageError("the format torch has no opset")
+    engines = _engines(suffix)
+    progress("writing")
+    with _workspace(out) as folder:
+        expected = logits_of(subject.reference, check.images)
+        made = draft(subject, format, opset, calibration, folder, progress)
+        path = folder / out.name
+        made.write(path, made.card)
+        agreements, times = {}, {}
+        for name in engines:
+            progress(f"verifying with {name}")
+            loaded = open_file(path, name)
+            agreements[name] = compare(expected, logits_of(loaded.run, check.images), check.labels)
+            times[name] = 1000 * median_seconds(loaded.run, check.images[:1], RUNS_FOR_TIME)
+        _judge(agreements, made, out)
+        card = _verified(made.card, check, agreements, times, engines)
+        made.write(path, card)
+        files = _publish(folder, out)
+    return Exported(out, files, card, agreements, sum(file.stat().st_size for file in files), made.kept)
+
+
+def _engines(suffix: str) -> list[str]:
+    """Return the engines at hand that read such files. UsageError if there is none to verify with."""
+    able = [engine for engine in FILE_ENGINES.values() if suffix in engine.reads]
+    there = [engine.name for engine in able if installed(engine.package)]
+    if not there:
+        needed(able[0].package, f"verifying a {suffix} file")
+    return there
+
+
+def draft(
+    subject: Subject,
+    format: str,
+    opset: int | None,
+    calibration: Calibration | None,
+    folder: Path,
+    progress: Progress = lambda _: None,
+) -> Draft:
+    """Return a network in a format, in 8 bits if images to calibrate on are given; the folder is for scraps."""
+    if format == "torch":
+        if calibration is not None:
+            raise UsageError("--int8 is for the formats onnx and openvino")
+        program = subject.eager_program
+        return Draft(lambda path, card: write_torch_file(program, card, path), subject.card)
+    model = onnx_model(subject.program, subject.card, OPSET if opset is None else opset)
+    if format == "onnx":
+        card, kept = subject.card, None
+        if calibration is not None:
+            model, kept = quantized(model, "onnx", calibration, folder, progress)
+            card = replace(card, precision="int8")
+        return Draft(lambda path, card: _write_onnx(model, card, path), card, kept)
+    openvino = needed("openvino", "the format openvino")
+    converted, card, kept = _read_openvino(openvino, model), subject.card, None
+    if calibration is not None:
+        converted, kept = quantized(converted, "openvino", calibration, folder, progress)
+        card = replace(card, precision="int8")
+    return Draft(lambda path, card: _write_openvino(openvino, converted, card, path), card, kept)
+
+
+def _read_openvino(openvino: Any, model: Any) -> Any:
+    import io
+
+    return openvino.Core().read_model(io.BytesIO(model.SerializeToString()))
+
+
+def _write_onnx(model: Any, card: Card, path: Path) -> None:
+    put_card(model, card)
+    path.write_bytes(model.SerializeToString())
+
+
+def _write_openvino(openvino: Any, model: Any, card: Card, path: Path) -> None:
+    model.set_rt_info(card.to_json_text(), [KEY])
+    openvino.save_model(model, str(path), compress_to_fp16=False)
+
+
+def _judge(agreements: dict[str, Agreement], draft: Draft, out: Path) -> None:
+    """ConvwrightError for the first engine that does not agree with the network."""
+    for name, agreement in agreements.items():
+        if draft.kept is None and not agreement.sound:
+            raise ConvwrightError(
+                f"{out} was not written: in {name} its logits differ from the network's by "
+                f"{agreement.difference:.2g} of the largest, on {agreement.images} images"
+            )
+        if draft.kept is not None and (why := draft.kept.refusal(agreement)):
+            raise ConvwrightError(f"{out} was not written: in {name} {why}")
+
+
+def _verified(
+    card: Card, check: Check, agreements: dict[str, Agreement], times: dict[str, float], engines: list[str]
+) -> Card:
+    told = {
+        name: agreements[name].facts() | {"milliseconds": round(times[name], 3), "threads": "all"} for name in engines
+    }
+    return replace(card, verified=card.verified | {"on": check.told, "images": len(check.images), "engines": told})
+
+
+@contextmanager
+def _workspace(out: Path) -> Iterator[Path]:
+    """Yield a new folder beside the file to be; it is gone afterwards."""
+    if out.is_dir():
+        raise UsageError(f"--out {out} is a folder; name a file in it")
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise ConvwrightError(f"{out} could not be written: {error.strerror}") from None
+    try:
+        yield folder
+    except OSError as error:
+        raise ConvwrightError(f"{out} could not be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(folder: Path, out: Path) -> tuple[Path, ...]:
+    """Move the file to its name, and what belongs to it first (OpenVINO keeps its weights in a .bin beside)."""
+    made = [path for path in folder.iterdir() if path.name.startswith(f"{out.stem}.")]
+    moved = []
+    for path in sorted(made, key=lambda path: path.name == out.name):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        moved.append(path.replace(out.with_name(path.name)))
+    return tuple(moved)
+
+
+def as_json(exported: Exported) -> dict[str, Any]:
+    """Return what was exported for JSON."""
+    card = asdict(exported.card)
+    return {
+        "file": str(exported.path),
+        "files": [str(path) for path in exported.files],
+        "bytes": exported.bytes,
+        "network": card["network"],
+        "precision": card["precision"],
+        "verified": card["verified"],
+        "kept_in_float": list(exported.kept.layers) if exported.kept else [],
+    }

@@ -1,0 +1,81 @@
+"""The process that measures one engine: `python -m convwright.deploy.worker JOB` prints one line of JSON."""
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convwright.deploy.agreement import logits_of
+from convwright.deploy.card import Card
+from convwright.deploy.engines import Runner, open_file
+from convwright.deploy.measuring import ENGINES, LEAST, MOST
+from convwright.deploy.timing import WARM_UP
+from convwright.errors import ConvwrightError
+
+FILE_NAMES = {"torch-folded": "torch"}
+"""What an engine is called where exported files are opened."""
+
+
+def work(job: dict[str, Any]) -> dict[str, Any]:
+    """Open a network in an engine, run it, and return times and memory."""
+    path, engine = Path(job["path"]), ENGINES[job["engine"]]
+    __import__(engine.package)
+    if engine.package == "torch":  # what its first operation loads is no network's memory
+        import torch
+
+        torch.set_num_threads(job["threads"])
+        torch.nn.functional.conv2d(torch.zeros(1, 3, 8, 8), torch.zeros(8, 3, 3, 3))
+    before, started = _peak_bytes(), time.perf_counter()
+    run, card = _opened(path, engine.name, job)
+    images = np.random.default_rng(0).integers(
+        0, 256, (job["batch"], card.channels, card.resolution, card.resolution), dtype=np.uint8
+    )
+    run(images)
+    loaded = time.perf_counter() - started
+    times = _times(run, images, job["seconds"])
+    memory = _peak_bytes() - before
+    if job["images"]:
+        np.save(f"{job['images']}.logits.npy", logits_of(run, np.load(job["images"])))
+    return {"seconds": times, "load_seconds": loaded, "memory_bytes": memory}
+
+
+def _opened(path: Path, engine: str, job: dict[str, Any]) -> tuple[Runner, Card]:
+    if path.is_dir():
+        from convwright.deploy.torch_eager import eager_runner
+
+        return eager_runner(path, engine, job["precision"])
+    name = FILE_NAMES.get(engine, engine)
+    compute = "bf16" if job["precision"] == "bf16" else "f32"
+    loaded = open_file(path, name, job["threads"], compute)
+    return loaded.run, loaded.card
+
+
+def _times(run: Runner, images: np.ndarray, enough: float) -> list[float]:
+    for _ in range(WARM_UP):
+        run(images)
+    times: list[float] = []
+    while len(times) < LEAST or (sum(times) < enough and len(times) < MOST):
+        started = time.perf_counter()
+        run(images)
+        times.append(time.perf_counter() - started)
+    return times
+
+
+def _peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+if __name__ == "__main__":
+    answer = os.dup(1)
+    os.dup2(2, 1)  # engines and compilers may print; only the answer goes to standard output
+    try:
+        told = work(json.loads(sys.argv[1]))
+    except ConvwrightError as error:
+        sys.exit(str(error))
+    os.write(answer, (json.dumps(told) + "\n").encode())

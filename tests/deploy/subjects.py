@@ -1,0 +1,41 @@
+"""Networks whose statistics are not those of new ones, ready to be exported."""
+
+import numpy as np
+import torch
+
+import convwright as cw
+from convwright.deploy.agreement import Check
+from convwright.deploy.subject import Subject
+from convwright.training.predictor import Predictor
+
+
+def lively(module, seed=1):
+    """Give normalisations factors and statistics as training would: some small, some negative, one zero."""
+    generator = torch.Generator().manual_seed(seed)
+    for part in module.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            size = part.num_features
+            part.weight.data = torch.rand(size, generator=generator) * 1.5 - 0.3
+            part.weight.data[0] = 0
+            part.bias.data = torch.randn(size, generator=generator) * 0.2
+            part.running_mean = torch.randn(size, generator=generator) * 0.1
+            part.running_var = torch.rand(size, generator=generator) + 0.5
+    return module.eval()
+
+
+def subject_of(expression):
+    """A network with lively weights, ready to be exported."""
+    network = cw.network(expression)
+    classes = [f"class {index}" for index in range(network.classes)]
+    mean, std = np.linspace(0.3, 0.5, network.channels).tolist(), np.linspace(0.2, 0.3, network.channels).tolist()
+    return Subject(Predictor(network, lively(cw.build(network, seed=0)), classes, mean, std), expression)
+
+
+def images_for(subject, count=3, seed=0):
+    network = subject.network
+    shape = (count, network.channels, network.resolution, network.resolution)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def check_of(subject, count=6):
+    return Check(images_for(subject, count), None, f"{count} images of noise")

@@ -1,0 +1,104 @@
+"""Measurements are of the engine that was asked for, in a process of its own; the pick keeps the accuracy."""
+
+import numpy as np
+import pytest
+
+import convwright as cw
+from convwright.deploy.agreement import Agreement
+from convwright.deploy.bench import Line, fastest
+from convwright.deploy.measuring import (
+    ENGINES,
+    Measurement,
+    Setting,
+    check_precision,
+    engines_named,
+    file_settings,
+    measure,
+    prepared,
+)
+from convwright.deploy.picks import find_pick, save_pick
+from convwright.deploy.predictor import FilePredictor
+from convwright.deploy.roofline import Machine, floors
+from convwright.deploy.subject import Subject
+from convwright.errors import ConvwrightError, UsageError
+from convwright.training.predictor import Predictor, load
+
+
+def line(engine, seconds, accuracy, precision="f32"):
+    agreement = Agreement(100, 0.0, 1.0, accuracy, accuracy, (0.0, 0.0, 0.0))
+    return Line(Measurement(Setting(engine, precision, 1, 1), (seconds,) * 3), agreement)
+
+
+def test_an_engine_is_measured_in_a_process_of_its_own_and_answers(run):
+    subject = Subject(load(run), str(run))
+    images = np.random.default_rng(0).integers(0, 256, (5, 1, 8, 8), dtype=np.uint8)
+    with prepared(subject, [ENGINES["onnxruntime"]], ["f32"]) as folder:
+        found = measure(folder, Setting("onnxruntime", "f32", 2, 1), images, seconds=0.01)
+        assert not found.problem
+        assert len(found.seconds) >= 10
+        assert 0 < found.median <= found.p95
+        assert found.throughput == pytest.approx(2 / found.median)
+        assert found.memory_bytes >= 0
+        assert found.logits is not None
+        assert np.allclose(found.logits, subject.reference(images), atol=1e-4)
+        assert measure(folder, Setting("openvino", "f32", 1, 1)).problem == "openvino does not run f32"
+        (folder / "f32.onnx").write_bytes(b"damaged")
+        assert "onnxruntime cannot run it" in measure(folder, Setting("onnxruntime", "f32", 1, 1)).problem
+    assert not folder.exists()
+
+
+def test_the_pick_is_the_fastest_that_keeps_the_accuracy():
+    lines = [line("torch", 3e-3, 0.95), line("onnxruntime", 2e-3, 0.94), line("openvino", 1e-3, 0.93, "int8")]
+    lines.append(Line(Measurement(Setting("torch-compile"), problem="no compiler")))
+    assert fastest(lines, 0.93).setting.engine == "openvino"
+    assert fastest(lines, 0.935).setting.engine == "onnxruntime"
+    with pytest.raises(ConvwrightError, match=r"no engine keeps an accuracy of 99\.00%: the best reaches 95\.00%"):
+        fastest(lines, 0.99)
+
+
+def test_a_pick_is_used_until_the_weights_change(run):
+    subject = Subject(load(run), str(run))
+    with prepared(subject, [ENGINES["onnxruntime"]], ["f32"]) as folder:
+        pick = save_pick(run, folder, line("onnxruntime", 1e-3, 0.9))
+    assert (pick.file, pick.engine) == ("f32.onnx", "onnxruntime")
+    image = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    quick = cw.load(run)
+    assert isinstance(quick, FilePredictor)
+    (given,), (expected,) = quick.predict([image]), load(run).predict([image])
+    assert given.classes == expected.classes
+    before = (run / "model.safetensors").read_bytes()
+    try:
+        (run / "model.safetensors").write_bytes(before + b" ")
+        assert find_pick(run) is None
+    finally:
+        (run / "model.safetensors").write_bytes(before)
+    (run / "picked" / "pick.json").unlink()
+    assert isinstance(cw.load(run), Predictor)
+
+
+def test_floors_add_up():
+    subject = Subject.untrained(cw.network("cifar_seresnet8"))
+    machine = Machine(1, 1e9, 1e9)
+    one, four = floors(subject.program, machine), floors(subject.program, machine, 4)
+    assert sum(floor.macs for floor in one) == subject.program.macs
+    assert sum(floor.compute for floor in four) == pytest.approx(4 * sum(floor.compute for floor in one))
+    assert all(floor.seconds == max(floor.compute, floor.memory) for floor in one)
+    assert {floor.bound for floor in one} == {"compute", "memory"}
+
+
+def test_wrong_settings_are_told(monkeypatch):
+    with pytest.raises(UsageError, match="no engine 'abacus'; there are torch, "):
+        engines_named(["abacus"])
+    with pytest.raises(UsageError, match="no precision 'f8'"):
+        check_precision("f8")
+    monkeypatch.setattr("convwright.deploy.measuring.installed", lambda _: False)
+    with pytest.raises(UsageError, match=r"needs openvino: pip install 'convwright\[deploy\]'"):
+        engines_named(["openvino"])
+
+
+def test_files_are_run_by_the_engines_that_read_them(tmp_path):
+    engines = list(ENGINES.values())
+    names = [setting.engine for setting in file_settings(tmp_path / "a.onnx", engines, 1, 1, "f32")]
+    assert names == ["onnxruntime", "openvino"]
+    names = [setting.engine for setting in file_settings(tmp_path / "a.safetensors", engines, 1, 1, "f32")]
+    assert names == ["torch-folded"]

@@ -1,0 +1,203 @@
+"""Exported files answer as the network does, hold all they need, and are not written where they do not agree."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import convwright as cw
+from convwright.deploy import engines
+from convwright.deploy.agreement import compare, paired_loss
+from convwright.deploy.card import Card
+from convwright.deploy.export import FORMATS, export
+from convwright.deploy.onnx_writer import onnx_model
+from convwright.deploy.predictor import FilePredictor
+from convwright.errors import ConvwrightError, UsageError
+
+from ..tiny import TINY
+from .subjects import check_of, images_for, subject_of
+
+LIGHT = """
+import sys
+import convwright as cw
+answer = cw.load(sys.argv[1]).predict([sys.argv[2]])[0]
+heavy = ("torch", "torchvision", "onnx", "nncf", "sklearn")
+print(answer.classes[0], *(name for name in heavy if name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize("expression", TINY.values(), ids=TINY)
+def test_onnx_runtime_computes_what_the_network_computes(expression, tmp_path):
+    subject = subject_of(expression)
+    done = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject))
+    assert done.agreements["onnxruntime"].difference < 1e-5
+    predictor = FilePredictor(done.path, "onnxruntime")
+    for count in (1, 5):  # any number of images
+        images = images_for(subject, count, seed=count)
+        assert np.allclose(predictor.logits(images), subject.reference(images), atol=1e-4)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_predicts_as_the_network_it_came_from(format, subject, tmp_path):
+    done = export(subject, tmp_path / f"network{FORMATS[format]}", format, check_of(subject))
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in done.files}
+    predictor = cw.load(done.path)
+    assert isinstance(predictor, FilePredictor)
+    assert predictor.classes == subject.predictor.classes
+    noise = np.random.default_rng(3).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    for image in (noise, Image.fromarray(noise)):
+        (given,), (expected,) = predictor.predict([image]), subject.predictor.predict([image])
+        assert given.classes == expected.classes
+        assert given.probabilities == pytest.approx(expected.probabilities, rel=1e-3)
+    assert np.array_equal(predictor.read(noise), subject.predictor.read(noise).numpy())
+    verified = predictor.card.verified
+    assert verified["images"] == 6
+    assert all(told["difference"] < 1e-3 for told in verified["engines"].values())
+    assert cw.Network.from_json(predictor.card.description) == subject.network
+
+
+def test_a_file_answers_without_torch(subject, tmp_path):
+    path = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject)).path
+    Image.fromarray(np.full((20, 30, 3), 200, np.uint8)).save(tmp_path / "image.png")
+    command = [sys.executable, "-c", LIGHT, str(path), str(tmp_path / "image.png")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert told[0] == "class"
+    assert len(told) == 2, f"loaded {told[2:]}"
+
+
+def test_a_file_that_does_not_agree_is_not_written(tmp_path):
+    subject = subject_of(TINY["residual-basic"])
+    _ = subject.program  # as the weights are now
+    with np.errstate(all="ignore"):
+        next(subject.predictor.module.parameters()).data.mul_(1.5)
+    with pytest.raises(ConvwrightError, match=r"was not written: in onnxruntime its logits differ"):
+        export(subject, tmp_path / "network.onnx", "onnx", check_of(subject))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_stays_where_exporting_fails(subject, tmp_path):
+    path = tmp_path / "network.onnx"
+    path.write_text("before")
+    with pytest.raises(UsageError, match="opset 9 will not do: the network needs 13 or newer"):
+        export(subject, path, "onnx", check_of(subject), opset=9)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("opset", [13, 17, 22])
+def test_every_opset_that_is_offered_is_right(opset):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    subject = subject_of("mobilenet_v1|resolution:32|scale:w=0.125")
+    model = onnx_model(subject.program, subject.card, opset)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    images = images_for(subject)
+    assert np.allclose(session.run(None, {"images": images})[0], subject.reference(images), atol=1e-4)
+
+
+@pytest.mark.parametrize("function", ["relu6", "silu", "hardswish", "hardsigmoid", "gelu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("opset", [13, 20])
+def test_every_activation_is_written(function, opset):
+    import onnxruntime
+    import torch
+
+    from convwright.deploy import program as steps
+    from convwright.deploy.torch_program import TorchProgram
+
+    ops = (
+        steps.Affine("centre", (0,), 1, np.full(2, 0.1), np.full(2, -10.0)),
+        steps.Activate("act", (1,), 2, function),
+        steps.Connect("head", (2,), 3, np.eye(8), np.zeros(8)),
+    )
+    shapes = {0: (2, 2, 2), 1: (2, 2, 2), 2: (2, 2, 2), 3: (8, 1, 1)}
+    program = steps.Program("one", ops, shapes, 3)
+    card = Card("one", ("a",) * 8, 2, 2, (0.0,) * 2, (1.0,) * 2, 1.0, "bicubic")
+    images = np.arange(0, 256, 255 // 15, dtype=np.uint8)[:16].reshape(2, 2, 2, 2)
+    session = onnxruntime.InferenceSession(
+        onnx_model(program, card, opset).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    expected = TorchProgram(program)(torch.from_numpy(images)).numpy()
+    assert np.allclose(session.run(None, {"images": images})[0], expected, atol=1e-5)
+    assert np.ptp(expected) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "told"),
+    [
+        ("network.pb", "onnx", r"a file in the format onnx ends in \.onnx"),
+        ("network.onnx", "keras", "no format 'keras'; there are onnx, openvino, torch"),
+    ],
+)
+def test_wrong_names(name, format, told, subject, tmp_path):
+    with pytest.raises(UsageError, match=told):
+        export(subject, tmp_path / name, format, check_of(subject))
+
+
+def test_files_that_are_not_ours(subject, tmp_path):
+    import onnx
+
+    model = onnx_model(subject.program, subject.card)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "other.onnx")
+    (tmp_path / "damaged.onnx").write_bytes(b"damaged")
+    (tmp_path / "damaged.safetensors").write_bytes(b"damaged")
+    for name, told in (
+        ("absent.onnx", "no such file"),
+        ("other.onnx", "not a file that 'convwright export' wrote"),
+        ("damaged.onnx", "cannot run it"),
+        ("damaged.safetensors", "not a readable safetensors file"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            cw.load(tmp_path / name)
+
+
+def test_a_missing_engine_is_told_with_the_extra(subject, tmp_path, monkeypatch):
+    path = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject)).path
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as Python marks what cannot be imported
+    monkeypatch.setattr(engines, "installed", lambda _: False)
+    monkeypatch.setattr("convwright.deploy.packages.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"needs onnxruntime: pip install 'convwright\[deploy\]'"):
+        cw.load(path)
+    (tmp_path / "x.safetensors").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"openvino does not read \.safetensors files; torch does"):
+        cw.load(tmp_path / "x.safetensors", engine="openvino")
+
+
+def test_the_quickest_verified_engine_is_taken():
+    verified = {"engines": {"onnxruntime": {"milliseconds": 3.0}, "openvino": {"milliseconds": 2.0}}}
+    assert engines.quickest(verified, ["onnxruntime", "openvino"]) == "openvino"
+    assert engines.quickest(verified, ["onnxruntime"]) == "onnxruntime"
+    assert engines.quickest({}, ["onnxruntime"]) is None
+
+
+def test_cards_are_read_strictly():
+    card = Card("n", ("a", "b"), 3, 8, (0.5,) * 3, (0.2,) * 3, 0.875, "bicubic", verified={"images": 3})
+    assert Card.from_json_text(card.to_json_text(), "file") == card
+    for change, told in (
+        ({"version": 99}, "exported in version 99"),
+        ({"classes": [1]}, "lacks a sound 'classes'"),
+        ({"resolution": "big"}, "lacks a sound 'resolution'"),
+    ):
+        with pytest.raises(UsageError, match=f"file: .*{told}"):
+            Card.from_json_text(json.dumps(vars(card) | change), "file")
+    with pytest.raises(UsageError, match="not readable"):
+        Card.from_json_text("{", "file")
+
+
+def test_agreement_counts_pairs():
+    expected = np.eye(4, dtype=np.float32)
+    given = expected.copy()
+    given[0] = [0, 2, 0, 0]
+    found = compare(expected, given, np.array([0, 1, 2, 0]))
+    assert (found.reference, found.accuracy, found.same, found.difference) == (0.75, 0.5, 0.75, 2.0)
+    assert found.lost is not None
+    assert found.lost[0] == 0.25
+    assert not found.sound
+    assert replace(found, difference=1e-6).sound
+    assert not compare(expected, np.full_like(expected, np.nan), None).sound
+    lost, low, high = paired_loss(5, 5, 1000)
+    assert lost == 0
+    assert -0.01 < low < 0 < high < 0.01

@@ -1,0 +1,96 @@
+"""Eight bits: what is left in float is found, what costs too much is refused."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import convwright as cw
+from convwright.data import open_dataset
+from convwright.deploy import check_images
+from convwright.deploy.agreement import Check, compare
+from convwright.deploy.export import export
+from convwright.deploy.quantization import GATES, LAST, Calibration, Kept, groups_of, search
+from convwright.deploy.subject import Subject
+from convwright.errors import ConvwrightError
+from convwright.training.predictor import load
+
+
+@dataclass
+class Coarse:
+    """A quantizer of three layers, of which one loses all that it tells apart in 8 bits."""
+
+    tried: list
+
+    def layers(self):
+        return ["stem.conv", "stage1.body.conv", "head.linear"]
+
+    def quantize(self, images, ignored):
+        self.tried.append(tuple(ignored))
+        return "good" if "stage1.body.conv" in ignored else "bad"
+
+    def runner(self, model):
+        return lambda images: np.eye(2, dtype=np.float32)[images[:, 0, 0, 0] % 2 * (model != "bad")]
+
+
+def test_the_layers_that_lose_are_found():
+    images = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1)
+    quantizer = Coarse([])
+    model, kept = search(quantizer, "float", Calibration(images, Check(images, None, "numbers"), 0.01))
+    assert (model, kept.groups, kept.layers, kept.lost) == ("good", ("stage1",), ("stage1.body.conv",), 0)
+    assert quantizer.tried[0] == ()
+    assert len(quantizer.tried) == 4, "all in 8 bits, then each group by itself"
+
+
+def test_layers_are_grouped_by_stage():
+    layers = ["stem.conv", "stage1.block1.conv", "stage1.block1.se.conv1", "stage2.conv", "head.linear"]
+    assert groups_of(layers) == {
+        "stem": ["stem.conv"],
+        "stage1": ["stage1.block1.conv"],
+        GATES: ["stage1.block1.se.conv1"],
+        "stage2": ["stage2.conv"],
+        LAST: ["head.linear"],
+    }
+
+
+def test_a_loss_that_is_not_allowed_is_refused():
+    answers = np.eye(4, dtype=np.float32)
+    kept = Kept((), (), 0.0, 0.005)
+    assert kept.refusal(compare(answers, answers, None)) == ""
+    told = kept.refusal(compare(answers, answers[::-1], np.arange(4)))
+    assert told.startswith("8 bits cost 100.00 points of accuracy on 4 images, more than the 0.5 allowed")
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("onnx", ".onnx"), ("openvino", ".xml")])
+def test_a_trained_network_keeps_its_accuracy(format, suffix, run, tmp_path):
+    predictor, data = load(run), open_dataset("digits")
+    check = check_images.of_split(predictor, data, data.val, "validation", 1000)
+    calibration = check_images.calibration(predictor, data, max_drop=0.05)
+    done = export(Subject(predictor), tmp_path / f"small{suffix}", format, check, calibration=calibration)
+    assert done.card.precision == "int8"
+    found = done.agreements[{"onnx": "onnxruntime"}.get(format, format)]
+    assert found.lost is not None
+    assert found.lost[0] <= 0.05
+    assert found.difference > 1e-4, "8 bits are not 32"
+    assert cw.load(done.path).card.precision == "int8"
+
+
+def test_too_much_is_refused_and_nothing_written(run, tmp_path):
+    predictor, data = load(run), open_dataset("digits")
+    check = check_images.of_split(predictor, data, data.val, "validation", 1000)
+    calibration = check_images.calibration(predictor, data, max_drop=-1.0)  # not even a gain would do
+    calibration = Calibration(calibration.images[:4], Check(check.images[:4], None, "few"), -1.0)
+    with pytest.raises(ConvwrightError, match=r"8 bits cost .* more than the -100 allowed"):
+        export(Subject(predictor), tmp_path / "small.onnx", "onnx", check, calibration=calibration)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_calibration_takes_training_images_and_scores_on_others(run):
+    predictor, data = load(run), open_dataset("digits")
+    calibration = check_images.calibration(predictor, data)
+    training = {image.tobytes() for image in data.train.images.numpy()}
+    fitting = {image.tobytes() for image in calibration.images}
+    scoring = {image.tobytes() for image in calibration.scoring.images}
+    assert fitting <= training
+    assert scoring <= training
+    assert not fitting & scoring
