@@ -21,8 +21,8 @@ Found = Mapping[str, Any]
 COMPOUND = "compound"
 HEIGHT, AROUND = 440, 72
 """Pixels of a plot of curves, and how many of them its horizontal axis and margins take."""
-ROOM = 0.06
-"""Above and below what the axis of accuracy must show, as a share of it."""
+ROOM, LEAST_ROOM = 0.06, 0.002
+"""Above and below what the axis of accuracy must show: as a share of it, and at least."""
 NAME = 34
 """Pixels that a name of two lines takes."""
 MOST_RANKED = 30
@@ -120,7 +120,8 @@ def _heights(networks: Sequence[Found]) -> tuple[float, float]:
     spread = max(max(means) - min(means), 0.01)
     low = max(min(one["mean"] - (one["half"] or 0.0) for one in networks), min(means) - spread, 0.0)
     high = min(max(one["mean"] + (one["half"] or 0.0) for one in networks), max(means) + spread, 1.0)
-    return low - ROOM * (high - low), high + ROOM * (high - low)
+    room = max(ROOM * (high - low), LEAST_ROOM)
+    return low - room, high + room
 
 
 def _name_ends(plot: go.Figure, ends: Sequence[tuple[float, float, str, int]], heights: tuple[float, float]) -> None:
