@@ -13,9 +13,8 @@ from statistics import median
 import torch
 
 from convwright.arch import Network
-from convwright.data.cache import cache_folder
 from convwright.errors import UsageError
-from convwright.files import write_text
+from convwright.files import cache_folder, write_text
 from convwright.modules import build
 
 WARM_UP, LEAST, MOST = 2, 5, 30
