@@ -133,3 +133,10 @@ def test_predictions_name_the_files(tmp_path, convwright):
         rows = list(csv.DictReader(file))
     assert all((tmp_path / "data" / row["image"]).is_file() for row in rows)
     assert {row["image"].split("/")[0] == row["label"] for row in rows} == {True}
+
+
+def test_operators_are_chosen(tmp_path, convwright):
+    answer = convwright("train", *QUICK, "--no-fused", "--memory-efficient", "--out", tmp_path / "run")
+    assert answer.status == 0, answer.err
+    config = Run.open(tmp_path / "run").config
+    assert (config.fused, config.memory_efficient) == (False, True)

@@ -37,7 +37,7 @@ def build(
     channels: int | None = None,
     device: torch.device | str | None = None,
     seed: int | None = None,
-    fused: bool = False,
+    fused: bool | None = None,
     memory_efficient: bool = False,
 ) -> ConvNet:
     """Build the torch module that a network describes, initialised as its paper says.
@@ -45,7 +45,8 @@ def build(
     classes, channels: outputs and input channels, the network's own by default. device: "meta" gives a
     module without weights. seed: fixes the initial weights without touching torch's global generator.
     fused: train with fewer passes over memory (`convwright.modules.fused`); weights and their names are the same.
-    memory_efficient: compute again in the backward pass what is cheap to, dense blocks above all, instead of keeping it.
+    memory_efficient: compute again in the backward pass what is cheap to compute, instead of keeping it; dense blocks
+    take far less then. It is fused too, unless that is refused.
     Maps N x channels x H x W (normalised floats) to N x classes (logits). Parameters are named by stage,
     block and layer (``stage2.block1.add.body.conv1.weight``), as `cost` names its rows. Raises NetworkError
     where the network cannot be built.
@@ -54,6 +55,7 @@ def build(
     cost(network)  # names the layer that cannot be built, before any memory is spent
     device = torch.device(device or "cpu")
     with torch.device("meta"):  # torch's own initialisation would draw from the global generator
+        fused = memory_efficient if fused is None else fused
         operators = Operators(fused, memory_efficient) if fused or memory_efficient else None
         module = _Builder(network.classes, operators).run(network)
     if device.type != "meta":

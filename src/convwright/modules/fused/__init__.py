@@ -1,1 +1,1 @@
-"""Batch normalisation computed together with what surrounds it, and dense blocks that keep little for their gradient."""
+"""Batch normalisation with what surrounds it as one operator; dense blocks that keep little for their gradient."""
