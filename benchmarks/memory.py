@@ -99,8 +99,9 @@ def drawn(rows: list[dict[str, object]]) -> str:
         x, y = place(0, most * share / 4)
         parts.append(f'<path d="M{x} {y:.1f}H{width - 20}" stroke="#ddd"/>')
         parts.append(f'<text x="{x - 6}" y="{y + 4:.1f}" text-anchor="end">{most * share / 4:.0f}</text>')
-    for depth in DEPTHS:
-        parts.append(f'<text x="{place(depth, 0)[0]:.1f}" y="{height - 32}" text-anchor="middle">{depth}</text>')
+    parts += [
+        f'<text x="{place(depth, 0)[0]:.1f}" y="{height - 32}" text-anchor="middle">{depth}</text>' for depth in DEPTHS
+    ]
     for index, (kind, colour) in enumerate(COLOURS.items()):
         points = [
             place(depth, float(row["peak_mib"]))  # type: ignore[arg-type]

@@ -101,8 +101,7 @@ class _Builder:
                 cast(dict[str, nn.Module], top.setdefault(stage, {}))[name] = module
             else:
                 top[stage] = module
-        thrifty = self.operators is not None and self.operators.thrifty
-        dense = {stage for stage in top if thrifty and all(kinds.get(stage, [False]))}
+        dense = {stage for stage in top if self.operators and all(kinds[stage])}
         parts = [
             (name, part if isinstance(part, nn.Module) else self._stage(part, dense=name in dense))
             for name, part in top.items()

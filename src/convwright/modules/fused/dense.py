@@ -107,6 +107,10 @@ class _Maps:
         self.products[seen] += s.scale * s.inverse.square() * products
         return products * s.inverse, sums
 
+    def release(self) -> None:
+        """Give the memory back, which autograd would hold until its whole pass is done."""
+        self.maps, self.gradient = self.maps.new_empty(0), None
+
     def settled(self, place: slice) -> Tensor:
         """Return the whole gradient of maps whose readers are all done."""
         assert self.gradient is not None
@@ -121,21 +125,25 @@ class _Write(torch.autograd.Function):
     """New maps into the block's; `order`, a number without meaning, has autograd keep the order of all."""
 
     @staticmethod
-    def forward(ctx: Any, shared: _Maps, order: Tensor, new: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, shared: _Maps, order: Tensor, new: Tensor) -> Tensor:
         ctx.shared, ctx.place = shared, shared.write(new)
         return order.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, order: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        return None, order, ctx.shared.settled(ctx.place) if ctx.needs_input_grad[2] else None
+    def backward(ctx: Any, order: Tensor) -> tuple[Tensor | None, ...]:
+        shared = ctx.shared
+        d_new = shared.settled(ctx.place) if ctx.needs_input_grad[2] else None
+        if ctx.place.start == 0:
+            shared.release()
+        return None, order, d_new
 
 
 class _Read(torch.autograd.Function):
     """All maps that are there, normalised and activated."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, shared: _Maps, order: Tensor, weight: Tensor, bias: Tensor, statistics: Statistics, act: str
     ) -> Tensor:
         ctx.shared, ctx.statistics, ctx.act = shared, statistics, act
@@ -143,7 +151,7 @@ class _Read(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         d_weight, d_bias = ctx.shared.gather(channels_last(d), ctx.statistics, ctx.act)
         return None, d.new_zeros(()), d_weight, d_bias, None, None
 
@@ -152,12 +160,12 @@ class _Close(torch.autograd.Function):
     """The block's maps, for whoever reads them next."""
 
     @staticmethod
-    def forward(ctx: Any, shared: _Maps, order: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, shared: _Maps, order: Tensor) -> Tensor:
         ctx.shared = shared
         return shared.maps.detach()  # the tensor itself would hold on to what holds on to it
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         ctx.shared.gradient = d.clone(memory_format=torch.channels_last)
         return None, d.new_zeros(())

@@ -112,7 +112,7 @@ def recalibrate(
 
 class _Normalise(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         x: Tensor,
         weight: Tensor,
@@ -131,7 +131,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         x, y = ctx.saved_tensors
         squeezed = None if ctx.kept is None else torch.zeros_like(ctx.kept)
         dx, d_sum, d_weight, d_bias = _backward(channels_last(d), y, ctx.kept, squeezed, x, ctx.statistics, ctx.act)
@@ -148,7 +148,7 @@ class _Squeeze(torch.autograd.Function):
     """Maps to themselves, and to the mean of each once normalised and activated, N x C x 1 x 1."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, statistics: Statistics, act: str, joint: _Joint
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x)
@@ -158,7 +158,7 @@ class _Squeeze(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d: Tensor, d_squeezed: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, d: Tensor, d_squeezed: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         squeezed = d_squeezed.flatten(1).contiguous() / (x.shape[2] * x.shape[3])
         dx, _, d_weight, d_bias = _backward(d, None, ctx.joint.gate, squeezed, x, ctx.statistics, ctx.act)
@@ -173,7 +173,7 @@ class _Excite(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         x: Tensor,
         excitation: Tensor,
@@ -191,7 +191,7 @@ class _Excite(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         x, gate, y = ctx.saved_tensors
         s = ctx.statistics
         d_sum, d_gate = s.kernels.gate_backward(channels_last(d), y, x, s.scale, s.shift, ctx.act)
