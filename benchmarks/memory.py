@@ -4,7 +4,8 @@
 
 Each point is a process of its own, which takes two training steps; what it holds at most beyond what it held before
 them is its peak. "live": every tensor is given back to the system at once (malloc's settings), so that the peak is
-that of what is in use; "resident": as `convwright train` runs, which keeps freed memory for the next step. Times are
+that of what is in use; "resident": as `convwright train` runs, which keeps freed memory for the next step unless it
+is to be memory-efficient. Times are
 processor time of the second step with one thread. Writes memory.json and memory.svg.
 """
 
@@ -49,7 +50,7 @@ def measure(job: Job) -> tuple[float, float]:
         libc = ctypes.CDLL(None)
         libc.mallopt(MMAP_THRESHOLD, 65536)
         libc.mallopt(TRIM_THRESHOLD, 65536)
-    elif not job.kind.startswith("timm"):
+    elif job.kind == "plain":
         keep_freed_memory()
     if job.kind.startswith("timm"):
         import timm

@@ -64,7 +64,7 @@ def measure(job: Job) -> list[tuple[float, float]]:
     """Return seconds by the clock and of processor time of each step."""
     torch.manual_seed(0)
     torch.set_num_threads(job.threads)
-    if not job.kind.startswith("timm") and job.kind != "plain":
+    if job.kind.startswith("fused") and "memory" not in job.kind:  # as `convwright train` does
         keep_freed_memory()
     resolution, channels, batch = NETWORKS[job.network]
     module = module_of(job).train()

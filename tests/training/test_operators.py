@@ -38,16 +38,17 @@ def planned(digits, **options):
 
 @needs_compiler
 @pytest.mark.skipif(torch.cuda.is_available(), reason="they are for CPUs")
-def test_fused_is_the_default_where_it_can_be_had(digits):
-    assert planned(digits).fused
-    assert not planned(digits, fused=False).fused
-    assert not planned(digits, devices=2).fused
+def test_what_saves_memory_is_fused_where_it_can_be(digits):
+    assert not planned(digits).fused
+    assert planned(digits, memory_efficient=True).fused
+    assert not planned(digits, memory_efficient=True, fused=False).fused
+    assert not planned(digits, memory_efficient=True, devices=2).fused
     with pytest.raises(UsageError, match="fused operators are for one device"):
         check_operators(planned(digits, devices=2, fused=True))
 
 
 def test_without_a_compiler_runs_are_plain_and_fused_ones_are_refused(digits, no_compiler):
-    assert not planned(digits).fused
+    assert not planned(digits, memory_efficient=True).fused
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match=f"need a C.. compiler .*{compiling.OFF} forbids it.*--no-fused"):
             check_operators(planned(digits, fused=True))

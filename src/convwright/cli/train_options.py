@@ -13,7 +13,7 @@ _RECIPE, _IMAGES, _START = "Recipe", "Augmentation of training images", "Weights
 
 Fused = Annotated[
     bool | None,
-    typer.Option("--fused/--no-fused", help="Compiled operators for CPUs; by default where there is a compiler."),
+    typer.Option("--fused/--no-fused", help="Operators for CPUs, compiled for this machine; by default with --memory-efficient."),
 ]
 MemoryEfficient = Annotated[
     bool | None,

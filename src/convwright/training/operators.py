@@ -10,8 +10,14 @@ from convwright.training.config import TrainConfig
 
 
 def fused_by_default(options: dict[str, Any]) -> bool:
-    """Are fused operators the better choice for a run with these fields of its configuration?"""
-    return not torch.cuda.is_available() and options.get("devices", 1) == 1 and library(torch.float32) is not None
+    """Are fused operators the better choice for a run with these fields of its configuration?
+
+    Where memory is to be saved they are: torch's own, computed again, take longer. Elsewhere that depends on the
+    network, and they have to be compiled first.
+    """
+    if not options.get("memory_efficient") or torch.cuda.is_available() or options.get("devices", 1) != 1:
+        return False
+    return library(torch.float32) is not None
 
 
 def check_operators(config: TrainConfig) -> None:
