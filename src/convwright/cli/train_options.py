@@ -13,7 +13,9 @@ _RECIPE, _IMAGES, _START = "Recipe", "Augmentation of training images", "Weights
 
 Fused = Annotated[
     bool | None,
-    typer.Option("--fused/--no-fused", help="Operators for CPUs, compiled for this machine; by default with --memory-efficient."),
+    typer.Option(
+        "--fused/--no-fused", help="Operators compiled for this machine's CPU; by default with --memory-efficient."
+    ),
 ]
 MemoryEfficient = Annotated[
     bool | None,
