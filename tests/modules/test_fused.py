@@ -200,3 +200,59 @@ def test_a_copy_learns_by_itself() -> None:
             part.drop_rate = part.p = 0.0
     copied = copy.deepcopy(fused)
     assert_close(outcome(copied, x), outcome(fused, x), 1e-12)
+
+
+@needs_compiler
+@pytest.mark.parametrize("expression", [TINY["residual-basic"], TINY["dense-bottleneck"]])
+def test_a_part_that_is_not_in_training_mode_stays_so(expression: str) -> None:
+    plain, fused, x = pair(expression, torch.float64)
+    for module in (plain, fused):
+        for name, part in module.named_modules():
+            if isinstance(part, nn.BatchNorm2d) and "block1" in name:
+                part.eval()
+    assert_close(outcome(fused, x), outcome(plain, x), 1e-8)
+
+
+def thrifty(expression: str, **options: bool) -> tuple[nn.Module, nn.Module, torch.Tensor]:
+    network = cw.network(expression)
+    plain = cw.build(network, seed=0)
+    other = cw.build(network, seed=0, memory_efficient=True, **options)
+    x = images(network, 4, torch.float64).contiguous(memory_format=torch.channels_last)
+    return plain.to(x.dtype, memory_format=torch.channels_last), other.to(
+        x.dtype, memory_format=torch.channels_last
+    ), x  # fmt: skip
+
+
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
+@networks
+def test_a_memory_efficient_step_equals_that_of_the_plain_network(expression: str, fused: bool) -> None:
+    plain, other, x = thrifty(expression, fused=fused)
+    assert list(other.state_dict()) == list(plain.state_dict())
+    assert_close(outcome(other, x), outcome(plain, x), 1e-8)  # running statistics too: updated once
+
+
+class Kept:
+    """Bytes that a forward pass keeps for the backward pass."""
+
+    def __init__(self, module: nn.Module, x: torch.Tensor) -> None:
+        storages = {}
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            if not isinstance(tensor, nn.Parameter):
+                storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            self.logits = module(x)  # held, so that no address is used twice
+        self.bytes = sum(storages.values())
+
+
+def test_memory_grows_with_the_depth_and_not_with_its_square() -> None:
+    kept = []
+    for layers in (4, 8, 12):
+        network = cw.network(f"densenet_bc_l{6 * layers + 4}_k4|resolution:8|classes:10")
+        module = cw.build(network, seed=0, memory_efficient=True, fused=False)
+        kept.append(Kept(module, images(network, 2)).bytes)
+    first, second = kept[1] - kept[0], kept[2] - kept[1]
+    assert second < 1.1 * first
+    assert kept[2] < 0.5 * Kept(cw.build(network, seed=0), images(network, 2)).bytes

@@ -48,10 +48,15 @@ class FusedChain(joints.Chain):
         self, x: Tensor, residual: Tensor | None = None, kept: Tensor | None = None, rectified: bool = False
     ) -> Tensor:
         """Run the parts in order; with a residual, where the chain ends in a norm, `normalise` says the rest."""
-        kernels = self.operators.kernels(x) if self.training else None
+        kernels = self.kernels(x)
         if kernels is None:
             return super().forward(x)
         return self.run(kernels, x, self.steps, None, residual, kept, rectified)
+
+    def kernels(self, x: Tensor) -> Kernels | None:
+        """Return what to compute with; None for plain modules, as where some part is not in training mode."""
+        learning = self.training and all(part.training for part in self.children())
+        return self.operators.kernels(x) if learning else None
 
     def run(
         self,
@@ -132,7 +137,7 @@ def recomputed(x: Tensor, again: Callable[[], Tensor] | None) -> Iterator[None]:
 
 
 def _takes_residual(body: nn.Module, x: Tensor) -> bool:
-    return isinstance(body, FusedChain) and body.ends_in_norm and body.operators.kernels(x) is not None
+    return isinstance(body, FusedChain) and body.ends_in_norm and body.kernels(x) is not None
 
 
 def _steps(layers: dict[str, graph.Layer]) -> Iterator[Step]:

@@ -31,7 +31,7 @@ class DenseStage(joints.Chain):
 
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W to as many and all new maps."""
-        kernels = self.operators.kernels(x) if self.training else None
+        kernels = self.operators.kernels(x) if all(part.training for part in self.modules()) else None
         if kernels is None:
             return super().forward(x)
         bodies = [block.get_submodule("new") for block in self]

@@ -248,8 +248,8 @@ void squeeze(const Maps* x, int64_t images, int64_t rows, int64_t channels, cons
 
 // The gradient of the gate; and, where the output was rectified, that of the sum.
 template <typename T, int ACT, bool MASKED>
-void gate_backward(const Maps* d, const Maps* y, const Maps* x, int64_t images, int64_t rows, int64_t channels, const T* scale,
-                   const T* shift, Maps* d_sum, T* d_gate, int threads) {
+void gate_backward(const Maps* d, const Maps* y, const Maps* x, int64_t images, int64_t rows, int64_t channels,
+                   const T* scale, const T* shift, Maps* d_sum, T* d_gate, int threads) {
     const Grid grid(images, rows, channels);
     const int64_t times = joined(channels, true);
     const Tiled<T> scales(scale, channels, times), shifts(shift, channels, times);
@@ -378,8 +378,8 @@ void backward_input(Upstream<T> up, const Maps* x, int64_t images, int64_t rows,
 
 // A reader's part of the gradient of shared maps: gathered += scale * dz; and the two sums, as in backward_sums.
 template <typename T, int ACT>
-void gather(const Maps* d, const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_t channels, const T* scale,
-            const T* shift, const T* mean, Maps* gathered, T* sum, T* product, int threads) {
+void gather(const Maps* d, const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_t channels,
+            const T* scale, const T* shift, const T* mean, Maps* gathered, T* sum, T* product, int threads) {
     const Grid grid(images, rows, channels);
     std::vector<T> first(grid.count() * channels), second(grid.count() * channels);
 #pragma omp parallel for num_threads(threads) schedule(static)
