@@ -48,10 +48,9 @@ class FusedChain(joints.Chain):
         self, x: Tensor, residual: Tensor | None = None, kept: Tensor | None = None, rectified: bool = False
     ) -> Tensor:
         """Run the parts in order; with a residual, where the chain ends in a norm, `normalise` says the rest."""
-        kernels = self.kernels(x)
-        if kernels is None:
+        if self.kernels(x) is None:
             return super().forward(x)
-        return self.run(kernels, x, self.steps, None, residual, kept, rectified)
+        return self.run(x, self.steps, None, residual, kept, rectified)
 
     def kernels(self, x: Tensor) -> Kernels | None:
         """Return what to compute with; None for plain modules, as where some part is not in training mode."""
@@ -60,7 +59,6 @@ class FusedChain(joints.Chain):
 
     def run(
         self,
-        kernels: Kernels,
         x: Tensor,
         steps: Sequence[Step],
         again: Callable[[], Tensor] | None = None,
@@ -73,12 +71,11 @@ class FusedChain(joints.Chain):
             ends = residual is not None and step is steps[-1]
             with recomputed(x, again if self.operators.thrifty else None):
                 last = (residual, kept, rectified) if ends else (None, None, False)
-                x, again = self._step(kernels, step, x, *last)
+                x, again = self._step(step, x, *last)
         return x
 
     def _step(
         self,
-        kernels: Kernels,
         step: Step,
         x: Tensor,
         residual: Tensor | None,
@@ -91,13 +88,17 @@ class FusedChain(joints.Chain):
             return first(x, rectified=len(step) > 1), None
         if not isinstance(first, nn.BatchNorm2d):
             return first(x), None
+        kernels = self.operators.kernels(x)  # for these maps: mixed precision changes their type within a chain
+        if kernels is None:
+            for name in step:
+                x = self.get_submodule(name)(x)
+            return _added(x, residual, kept, rectified), None
         act = self.activation(step)
         if not isinstance(gate, joints.Gated):
             return normalise(kernels, first, x, act, residual=residual, kept=kept, rectified=rectified)
         if kept is None or residual is None:
             return recalibrate(kernels, first, gate, x, act, residual=residual, rectified=rectified), None
-        total = recalibrate(kernels, first, gate, x, act) * kept + residual
-        return torch.relu_(total) if rectified else total, None
+        return _added(recalibrate(kernels, first, gate, x, act), residual, kept, rectified), None
 
     def activation(self, step: Step) -> str:
         """Name the activation within a step."""
@@ -134,6 +135,13 @@ def recomputed(x: Tensor, again: Callable[[], Tensor] | None) -> Iterator[None]:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
         yield
+
+
+def _added(x: Tensor, residual: Tensor | None, kept: Tensor | None, rectified: bool) -> Tensor:
+    """What `normalise` does after it has normalised, in torch."""
+    x = x if kept is None else x * kept
+    x = x if residual is None else x + residual
+    return torch.relu(x) if rectified else x
 
 
 def _takes_residual(body: nn.Module, x: Tensor) -> bool:

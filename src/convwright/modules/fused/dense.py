@@ -44,7 +44,7 @@ class DenseStage(joints.Chain):
             assert isinstance(norm, nn.BatchNorm2d)
             statistics, act = shared.statistics(norm), body.activation(body.steps[0])
             read = _Read.apply(shared, order, norm.weight, norm.bias, statistics, act)
-            order = _Write.apply(shared, order, body.run(kernels, read, body.steps[1:], shared.reader(statistics, act)))
+            order = _Write.apply(shared, order, body.run(read, body.steps[1:], shared.reader(statistics, act)))
         return _Close.apply(shared, order)
 
 

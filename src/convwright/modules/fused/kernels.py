@@ -70,7 +70,7 @@ def compiled(x: Tensor) -> "Compiled | None":
     if x.device.type != "cpu" or x.dtype not in NUMBERS:
         return None
     found = library(x.dtype)
-    return Compiled(found) if found else None
+    return Compiled(found, x.dtype) if found else None
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -169,8 +169,8 @@ PLAIN = Plain()
 class Compiled:
     """The kernels of kernels.cpp."""
 
-    def __init__(self, functions: ctypes.CDLL) -> None:
-        self.functions = functions
+    def __init__(self, functions: ctypes.CDLL, dtype: torch.dtype) -> None:
+        self.functions, self.dtype = functions, dtype
 
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See `Kernels`."""
@@ -233,6 +233,13 @@ class Compiled:
         return sums, products
 
     def _call(self, name: str, *arguments: Any) -> None:
+        maps = [each for each in arguments if isinstance(each, Tensor) and each.ndim == 4]
+        others = [each for each in arguments if isinstance(each, Tensor) and each.ndim < 4]
+        # What is not of the type that the functions were compiled for would be read, and written, beyond its end.
+        if any(each.dtype != self.dtype or each.shape != maps[0].shape for each in maps) or any(
+            each.dtype != real(maps[0]) or not each.is_contiguous() for each in others
+        ):
+            raise TypeError(f"{name} reads maps of one shape and of {self.dtype}, and {real(maps[0])} for the rest")
         getattr(self.functions, name)(*map(_passed, arguments), ctypes.c_int(torch.get_num_threads()))
 
 
