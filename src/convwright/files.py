@@ -10,6 +10,11 @@ from convwright.errors import ConvwrightError
 DEVICES = Path("/dev")
 
 
+def cache_folder() -> Path:
+    """Return where downloads, decoded images and compiled kernels are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convwright"
+
+
 def write_text(path: Path, text: str, mode: int | None = None) -> None:
     """Write a text file atomically. mode: its permissions, if not the usual ones."""
 

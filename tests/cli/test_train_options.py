@@ -151,3 +151,10 @@ def test_classes_that_a_split_lacks_are_told(tmp_path, convwright):
     answer = convwright("train", "--data", tmp_path / "data", *options)
     assert answer.status == 0, answer.err
     assert "there are no validation images of b\nthere are no test images of b, c\n" in answer.err
+
+
+def test_operators_are_chosen(tmp_path, convwright):
+    answer = convwright("train", *QUICK, "--no-fused", "--memory-efficient", "--out", tmp_path / "run")
+    assert answer.status == 0, answer.err
+    config = Run.open(tmp_path / "run").config
+    assert (config.fused, config.memory_efficient) == (False, True)

@@ -44,6 +44,8 @@ def train(
         float, typer.Option(min=0, help="Minutes between checkpoints; there is one at each validation too.")
     ] = 5.0,
     precision: Annotated[str | None, typer.Option(help="32-true or bf16-mixed.")] = None,
+    fused: options.Fused = None,
+    memory_efficient: options.MemoryEfficient = None,
     fit: Annotated[bool, typer.Option(help="Drop the network's early strides for small images.")] = True,
     recipe: options.RecipeName = None,
     learning_rate: options.LearningRate = None,
@@ -121,6 +123,8 @@ def train(
         "precision": precision,
         "devices": devices,
         "weights": weights,
+        "fused": fused,
+        "memory_efficient": memory_efficient,
     }
     asked = Asked(
         values,

@@ -11,6 +11,19 @@ def _option(group: str, text: str, *names: str) -> Any:
 
 _RECIPE, _IMAGES, _START = "Recipe", "Augmentation of training images", "Weights that are trained already"
 
+Fused = Annotated[
+    bool | None,
+    typer.Option(
+        "--fused/--no-fused", help="Operators compiled for this machine's CPU; by default with --memory-efficient."
+    ),
+]
+MemoryEfficient = Annotated[
+    bool | None,
+    typer.Option(
+        "--memory-efficient/--no-memory-efficient", help="Keep less for the backward pass: dense blocks take far less."
+    ),
+]
+
 RecipeName = Annotated[
     str | None,
     _option(_RECIPE, "densenet, senet, efficientnet: as the papers trained; fast: most for the time. Options win."),

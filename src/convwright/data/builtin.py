@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from convwright.data.cache import cache_folder
 from convwright.data.dataset import Parts, Split
 from convwright.data.split import stratified_split
 from convwright.errors import DataError
+from convwright.files import cache_folder
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION_MNIST_FILES = {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from convwright.errors import UsageError
+from convwright.files import cache_folder
 
 LIMIT_VARIABLE = "CONVWRIGHT_CACHE_GB"
 DEFAULT_LIMIT_GB = 20.0
@@ -19,11 +20,6 @@ GB = 10**9
 
 class CacheFullError(OSError):
     """The limit leaves no room for what would be kept."""
-
-
-def cache_folder() -> Path:
-    """Return where downloads and decoded images are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convwright"
 
 
 @dataclass(frozen=True)

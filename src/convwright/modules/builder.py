@@ -13,6 +13,8 @@ from convwright.arch.operators import at
 from convwright.arch.shapes import Shape, conv_padding, conv_shape, pool_shape
 from convwright.errors import NetworkError
 from convwright.modules import joints
+from convwright.modules.fused.chains import FusedChain, FusedSum, Operators
+from convwright.modules.fused.dense import DenseStage, is_dense
 from convwright.modules.init import initialise
 
 
@@ -35,11 +37,16 @@ def build(
     channels: int | None = None,
     device: torch.device | str | None = None,
     seed: int | None = None,
+    fused: bool | None = None,
+    memory_efficient: bool = False,
 ) -> ConvNet:
     """Build the torch module that a network describes, initialised as its paper says.
 
     classes, channels: outputs and input channels, the network's own by default. device: "meta" gives a
     module without weights. seed: fixes the initial weights without touching torch's global generator.
+    fused: train with fewer passes over memory (`convwright.modules.fused`); weights and their names are the same.
+    memory_efficient: compute again in the backward pass what is cheap to compute, instead of keeping it; dense blocks
+    take far less then. It is fused too, unless that is refused.
     Maps N x channels x H x W (normalised floats) to N x classes (logits). Parameters are named by stage,
     block and layer (``stage2.block1.add.body.conv1.weight``), as `cost` names its rows. Raises NetworkError
     where the network cannot be built.
@@ -48,7 +55,9 @@ def build(
     cost(network)  # names the layer that cannot be built, before any memory is spent
     device = torch.device(device or "cpu")
     with torch.device("meta"):  # torch's own initialisation would draw from the global generator
-        module = _Builder(network.classes).run(network)
+        fused = memory_efficient if fused is None else fused
+        operators = Operators(fused, memory_efficient) if fused or memory_efficient else None
+        module = _Builder(network.classes, operators).run(network)
     if device.type != "meta":
         try:
             module.to_empty(device=device)
@@ -71,26 +80,38 @@ def module_of(layer: graph.Layer, shape: Shape, classes: int = 1, seed: int = 0)
 
 
 class _Builder:
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
+    def __init__(self, classes: int, operators: Operators | None = None) -> None:
+        self.classes, self.operators = classes, operators
         self.drop_rate = 0.0
 
     def run(self, network: Network) -> ConvNet:
         """Build every block, in nested sequences named by stage and block."""
         shape: Shape = (network.channels, network.resolution, network.resolution)
         top: dict[str, dict[str, nn.Module] | nn.Module] = {}
+        kinds: dict[str, list[bool]] = {}
         placed = list(network.blocks())
         inner = len(placed) - 2  # stem and head drop nothing
         for index, (_, path, block) in enumerate(placed):
             self.drop_rate = network.stochastic_depth * (index - 1) / inner if 0 < index <= inner else 0.0
-            module, shape = self.visit(block.layers(shape[0]), shape)
+            layers = block.layers(shape[0])
+            module, shape = self.visit(layers, shape)
             stage, _, name = path.partition(".")
+            kinds.setdefault(stage, []).append(is_dense(layers))
             if name:
                 cast(dict[str, nn.Module], top.setdefault(stage, {}))[name] = module
             else:
                 top[stage] = module
-        parts = [(name, joints.Chain(part.items()) if isinstance(part, dict) else part) for name, part in top.items()]
+        dense = {stage for stage in top if self.operators and all(kinds[stage])}
+        parts = [
+            (name, part if isinstance(part, nn.Module) else self._stage(part, dense=name in dense))
+            for name, part in top.items()
+        ]
         return ConvNet(network, parts)
+
+    def _stage(self, blocks: dict[str, nn.Module], *, dense: bool) -> nn.Module:
+        if dense and self.operators:
+            return DenseStage(blocks.items(), self.operators)
+        return joints.Chain(blocks.items())
 
     def visit(self, layer: graph.Layer, shape: Shape, *, owned: bool = False) -> tuple[nn.Module, Shape]:
         """Return the module of a layer and the shape of its output.
@@ -100,6 +121,8 @@ class _Builder:
         match layer:
             case graph.Seq():
                 parts, shape = self._chain(layer, shape)
+                if self.operators:
+                    return FusedChain(parts, layer.parts, self.operators), shape
                 return joints.Chain(parts), shape
             case graph.Gate():
                 parts, _ = self._chain(layer, shape)
@@ -107,7 +130,8 @@ class _Builder:
             case graph.Add():
                 branches = [self.visit(part, shape) for part in layer.parts]
                 named = zip(layer.names, [module for module, _ in branches], strict=True)
-                return joints.Sum(named, self.drop_rate), branches[0][1]
+                kind = FusedSum if self.operators else joints.Sum
+                return kind(named, self.drop_rate), branches[0][1]
             case graph.Concat():
                 branches = [self.visit(part, shape) for part in layer.parts]
                 named = zip(layer.names, [module for module, _ in branches], strict=True)

@@ -42,9 +42,13 @@ class Sum(nn.Module):
     def _dropped(self, body: torch.Tensor) -> torch.Tensor:
         if not self.training or self.drop_rate == 0:
             return body
+        return body * self._kept(body)
+
+    def _kept(self, x: torch.Tensor) -> torch.Tensor:
+        """Draw a factor for each image, N x 1 x 1 x 1: 0 or 1 / (the chance to stay)."""
         keep = 1 - self.drop_rate
-        kept = torch.empty((len(body), 1, 1, 1), dtype=body.dtype, device=body.device).bernoulli_(keep)
-        return body * (kept / keep)
+        kept = torch.empty((len(x), 1, 1, 1), dtype=x.dtype, device=x.device).bernoulli_(keep)
+        return kept / keep
 
     def extra_repr(self) -> str:
         """Tell the drop rate, where there is one."""

@@ -15,11 +15,10 @@ import numpy as np
 import torch
 
 from convwright.arch import Network
-from convwright.data.cache import cache_folder
 from convwright.deploy.engines import open_file
 from convwright.deploy.packages import needed, version
 from convwright.errors import UsageError
-from convwright.files import write_text
+from convwright.files import cache_folder, write_text
 from convwright.modules import build
 
 WARM_UP, LEAST, MOST = 2, 5, 30

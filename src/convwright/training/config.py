@@ -87,6 +87,10 @@ class TrainConfig(BaseModel):
     devices: int = Field(1, gt=0)
     """Processes that share each batch: GPUs, or parts of a CPU."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    fused: bool = False
+    """Normalise, activate, gate and add in as few passes over memory as can be: faster on CPUs, other rounding."""
+    memory_efficient: bool = False
+    """Keep less for the backward pass, and compute it again there."""
     recipe: Recipe = Recipe()
 
     def to_yaml(self) -> str:

@@ -15,7 +15,7 @@ import convwright
 from convwright.arch import Network, cost
 from convwright.data import Augmentation, Batches, Dataset, evaluation_batches
 from convwright.errors import ConvwrightError, RunError
-from convwright.training.config import TrainConfig, difference
+from convwright.training.config import TrainConfig, checked, difference
 from convwright.training.devices import Devices, leads
 from convwright.training.evaluation import Evaluation, batch_for, evaluate
 from convwright.training.failures import explained
@@ -306,7 +306,8 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Take a checkpoint's state. RunError if the run directory no longer says what it was made with."""
-        if told := difference(state["config"], self.config.model_dump(mode="json")):
+        # A version that did not know a field yet did what the field's default says.
+        if told := difference(checked(state["config"]).model_dump(mode="json"), self.config.model_dump(mode="json")):
             raise RunError(f"{self.run.path / 'config.yaml'}: {told}")
         if state["network"] != self.run.network.to_json_text():
             raise RunError(f"{self.run.path / 'network.json'}: not the network that the run began with")

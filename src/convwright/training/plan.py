@@ -7,6 +7,7 @@ from convwright.arch import Network, at, cost, fit_resolution, regularise
 from convwright.arch.operators import has_shortcuts
 from convwright.data import SOURCES, Dataset
 from convwright.training.config import TrainConfig, checked
+from convwright.training.operators import fused_by_default
 from convwright.training.progressive import smallest
 from convwright.training.recipes import named
 
@@ -65,6 +66,7 @@ def plan(
     if "learning_rate" not in recipe and recipe.get("optimizer", "sgd") == "sgd" and isinstance(batch_size, int):
         tuned = given.get("weights") is not None and not frozen
         recipe["learning_rate"] = (FINE_TUNING if tuned else 0.1) * batch_size / LARGEST_BATCH
+    given.setdefault("fused", fused_by_default(given))
     config = checked(
         {"data": _found_again(data.name), "network": chosen.name, "resolution": data.resolution, "recipe": recipe}
         | given

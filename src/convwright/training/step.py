@@ -11,10 +11,12 @@ from convwright.errors import ConvwrightError, UsageError
 from convwright.modules import build
 from convwright.modules.synchronised import synchronise
 from convwright.seeds import derive
+from convwright.training.allocator import keep_freed_memory
 from convwright.training.config import TrainConfig
 from convwright.training.devices import Devices
 from convwright.training.ema import Average
 from convwright.training.frozen import can_keep_features, split
+from convwright.training.operators import check_operators
 from convwright.training.optim import classifier, learning_rate, make_optimizer
 from convwright.training.progressive import shrunk, side_at
 
@@ -47,7 +49,15 @@ class Learner:
         self.fabric = self.devices.fabric
         # On a GPU too, the same step must give the same weights.
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
-        self.network = build(network, seed=derive(config.seed, "init"))
+        check_operators(config)
+        if self.fabric.device.type == "cpu" and not config.memory_efficient:
+            keep_freed_memory()
+        self.network = build(
+            network,
+            seed=derive(config.seed, "init"),
+            fused=config.fused,
+            memory_efficient=config.memory_efficient,
+        )
         if start:
             start.load(self.network)
         self.reads_features = can_keep_features(self.recipe)

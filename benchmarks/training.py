@@ -1,0 +1,170 @@
+"""Training speed on a CPU: torch's own operators, fused ones, and timm's networks, each in fresh processes, in turns.
+
+    python benchmarks/training.py                        all four networks, one thread and two
+    python benchmarks/training.py --networks densenet121 --threads 1 --rounds 1 --no-compile
+    python benchmarks/training.py --progressive          what small images first gain
+
+A step is forward, backward and an SGD update. Where other work shares the cores, processor time with one thread says
+more than the clock does; both are printed.
+"""
+
+import argparse
+import json
+import multiprocessing
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+from machine import describe
+from torch import nn
+
+import convwright as cw
+from convwright.arch import at, fit_resolution, regularise
+from convwright.data import open_dataset
+from convwright.training.allocator import keep_freed_memory
+from convwright.training.loop import train
+from convwright.training.plan import plan
+from convwright.training.run import Run
+
+NETWORKS = {"cifar_resnet14": (28, 1, 128), "efficientnet_b0": (224, 3, 16), "densenet121": (224, 3, 16)}
+NETWORKS["seresnet50"] = (224, 3, 16)
+"""Resolution, channels and images a step."""
+PEERS = ("timm", "timm, channels last", "timm, torch.compile")
+OURS = ("plain", "fused", "fused, memory-efficient")
+OTHER_PRECISION = ("plain, bfloat16", "fused, bfloat16")
+WARM_UP = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """One contender, measured in a process of its own."""
+
+    network: str
+    kind: str
+    threads: int
+    steps: int
+
+
+def module_of(job: Job) -> nn.Module:
+    resolution, channels, _ = NETWORKS[job.network]
+    if job.kind.startswith("timm"):
+        import timm
+
+        module = timm.create_model(job.network, num_classes=1000)
+        return module if job.kind == "timm" else module.to(memory_format=torch.channels_last)
+    network = at(fit_resolution(cw.network(job.network), resolution), channels=channels)
+    network = regularise(network, dropout=None, stochastic_depth=0.0 if network.stochastic_depth else None)
+    fused, thrifty = job.kind.startswith("fused"), "memory" in job.kind
+    return cw.build(network, seed=0, fused=fused, memory_efficient=thrifty).to(memory_format=torch.channels_last)
+
+
+def measure(job: Job) -> list[tuple[float, float]]:
+    """Return seconds by the clock and of processor time of each step."""
+    torch.manual_seed(0)
+    torch.set_num_threads(job.threads)
+    if job.kind.startswith("fused") and "memory" not in job.kind:  # as `convwright train` does
+        keep_freed_memory()
+    resolution, channels, batch = NETWORKS[job.network]
+    module = module_of(job).train()
+    optimizer = torch.optim.SGD(module.parameters(), 0.01, 0.9, nesterov=True)
+    run = torch.compile(module) if "compile" in job.kind else module
+    images = torch.randn(batch, channels, resolution, resolution)
+    if job.kind != "timm":
+        images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (batch,))
+    times = []
+    for _ in range(WARM_UP + job.steps):
+        clock, processor = time.perf_counter(), time.process_time()
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled="bfloat16" in job.kind):
+            logits = run(images)
+        nn.functional.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+        times.append((time.perf_counter() - clock, time.process_time() - processor))
+    return times[WARM_UP:]
+
+
+def compare(network: str, threads: int, rounds: int, steps: int, kinds: list[str]) -> dict[str, dict[str, float]]:
+    """Measure all contenders in turns; return medians."""
+    times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
+    for _ in range(rounds):
+        for kind in kinds:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:  # malloc's settings must not be handed on
+                times[kind] += pool.apply(measure, (Job(network, kind, threads, steps),))
+    batch = NETWORKS[network][2]
+    return {
+        kind: {"seconds": median(c for c, _ in found), "processor": median(p for _, p in found)}
+        | {"images_per_second": batch / median(c for c, _ in found)}
+        for kind, found in times.items()
+    }
+
+
+def show(network: str, threads: int, found: dict[str, dict[str, float]]) -> None:
+    reference = [kind for kind in found if kind in PEERS] or ["plain"]
+    best = {unit: min(found[kind][unit] for kind in reference) for unit in ("seconds", "processor")}
+    what = "the best of timm's" if reference != ["plain"] else "plain"
+    print(f"\n{network}, {threads} thread{'s' if threads > 1 else ''}; ratios to {what}")
+    for kind, row in found.items():
+        print(
+            f"  {kind:26} {1e3 * row['seconds']:8.0f} ms ({best['seconds'] / row['seconds']:4.2f} times as fast), "
+            f"processor time {1e3 * row['processor']:8.0f} ms ({best['processor'] / row['processor']:4.2f} times), "
+            f"{row['images_per_second']:7.1f} images/s",
+            flush=True,
+        )
+
+
+def progressive(out: Path, epochs: float) -> list[dict[str, object]]:
+    """Train with and without small images first: the same epochs, and the same processor time."""
+    data = open_dataset("fashion-mnist")
+    rows: list[dict[str, object]] = []
+    ratio = 1.0
+    for share, length in ((0.6, epochs), (0.0, epochs), (0.0, None)):
+        wanted = epochs * ratio if length is None else length
+        recipe = {"crop": 2, "progressive": share}
+        config, network = plan(data, cw.network("cifar_resnet14"), name="fast", recipe=recipe, epochs=wanted, seed=0)
+        path = out / f"progressive-{share:g}-{wanted:.2f}"
+        started = time.process_time()
+        if not (path / "summary.json").exists():
+            train(config, network, data, path)
+        took = time.process_time() - started
+        rows.append({"progressive": share, "epochs": wanted, "seconds": took} | {
+            "val_accuracy": Run.open(path).summary["val_accuracy"]
+        })  # fmt: skip
+        print(json.dumps(rows[-1]), flush=True)
+        if len(rows) == 2 and rows[0]["seconds"] and rows[1]["seconds"]:
+            ratio = float(rows[0]["seconds"]) / float(rows[1]["seconds"])  # type: ignore[arg-type]
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each contender")
+    parser.add_argument("--steps", type=int, default=5, help="measured steps of each process")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which takes minutes")
+    parser.add_argument("--progressive", action="store_true", help="measure progressive resolution instead")
+    parser.add_argument("--epochs", type=float, default=1.0, help="of the runs that measure it")
+    parser.add_argument("--out", type=Path, default=Path("runs/training-benchmark"))
+    options = parser.parse_args()
+    print(f"{describe()}; torch {torch.__version__}", flush=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.progressive:
+        rows = progressive(options.out, options.epochs)
+        (options.out / "progressive.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        return
+    results = []
+    for network in options.networks:
+        peers = () if network == "cifar_resnet14" else PEERS[: -1 if options.no_compile else None]
+        for threads in options.threads:
+            kinds = [*peers, *OURS, *OTHER_PRECISION]
+            found = compare(network, threads, options.rounds, options.steps, kinds)
+            show(network, threads, found)
+            results += [asdict(Job(network, kind, threads, options.steps)) | row for kind, row in found.items()]
+            (options.out / "training.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

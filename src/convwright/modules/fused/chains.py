@@ -1,0 +1,169 @@
+"""The combinators of `joints`, which in training take several of their parts at once; parts and names are the same."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from convwright.arch import layers as graph
+from convwright.modules import joints
+from convwright.modules.fused.kernels import ACTS, PLAIN, Kernels, compiled
+from convwright.modules.fused.norms import normalise, recalibrate
+
+Step = tuple[str, ...]
+"""Names of parts that are computed together: a normalisation, its activation, the gate that follows."""
+
+
+@dataclass(frozen=True)
+class Operators:
+    """What a network is to be trained with."""
+
+    fused: bool = True
+    """Compiled kernels, where there are any for its maps."""
+    thrifty: bool = False
+    """Compute again in the backward pass what is cheap to compute; without compiled kernels, in torch."""
+
+    def kernels(self, x: Tensor) -> Kernels | None:
+        """Return what maps like these are computed with; None for plain modules."""
+        return (compiled(x) if self.fused else None) or (PLAIN if self.thrifty else None)
+
+
+class FusedChain(joints.Chain):
+    """A sequence in which a normalisation is computed together with what follows it."""
+
+    def __init__(self, parts: joints.Named, layers: Sequence[graph.Layer], operators: Operators) -> None:
+        super().__init__(parts)
+        self.layers = dict(zip(self._modules, layers, strict=True))
+        self.steps = list(_steps(self.layers))
+        self.operators = operators
+
+    @property
+    def ends_in_norm(self) -> bool:
+        """Can a residual be added in the pass of the last step?"""
+        return bool(self.steps) and isinstance(self.layers[self.steps[-1][0]], graph.Norm)
+
+    def forward(
+        self, x: Tensor, residual: Tensor | None = None, kept: Tensor | None = None, rectified: bool = False
+    ) -> Tensor:
+        """Run the parts in order; with a residual, where the chain ends in a norm, `normalise` says the rest."""
+        if self.kernels(x) is None:
+            return super().forward(x)
+        return self.run(x, self.steps, None, residual, kept, rectified)
+
+    def kernels(self, x: Tensor) -> Kernels | None:
+        """Return what to compute with; None for plain modules, as where some part is not in training mode."""
+        learning = self.training and all(part.training for part in self.children())
+        return self.operators.kernels(x) if learning else None
+
+    def run(
+        self,
+        x: Tensor,
+        steps: Sequence[Step],
+        again: Callable[[], Tensor] | None = None,
+        residual: Tensor | None = None,
+        kept: Tensor | None = None,
+        rectified: bool = False,
+    ) -> Tensor:
+        """Run some steps; again: computes x again, so that nobody need keep it."""
+        for step in steps:
+            ends = residual is not None and step is steps[-1]
+            with recomputed(x, again if self.operators.thrifty else None):
+                last = (residual, kept, rectified) if ends else (None, None, False)
+                x, again = self._step(step, x, *last)
+        return x
+
+    def _step(
+        self,
+        step: Step,
+        x: Tensor,
+        residual: Tensor | None,
+        kept: Tensor | None,
+        rectified: bool,
+    ) -> tuple[Tensor, Callable[[], Tensor] | None]:
+        first, gate = self._modules[step[0]], self._modules[step[-1]]
+        assert first is not None
+        if isinstance(first, FusedSum):
+            return first(x, rectified=len(step) > 1), None
+        if not isinstance(first, nn.BatchNorm2d):
+            return first(x), None
+        kernels = self.operators.kernels(x)  # for these maps: mixed precision changes their type within a chain
+        if kernels is None:
+            for name in step:
+                x = self.get_submodule(name)(x)
+            return _added(x, residual, kept, rectified), None
+        act = self.activation(step)
+        if not isinstance(gate, joints.Gated):
+            return normalise(kernels, first, x, act, residual=residual, kept=kept, rectified=rectified)
+        if kept is None or residual is None:
+            return recalibrate(kernels, first, gate, x, act, residual=residual, rectified=rectified), None
+        return _added(recalibrate(kernels, first, gate, x, act), residual, kept, rectified), None
+
+    def activation(self, step: Step) -> str:
+        """Name the activation within a step."""
+        acts = (layer.function for name in step if isinstance(layer := self.layers[name], graph.Act))
+        return next(acts, "identity")
+
+
+class FusedSum(joints.Sum):
+    """A residual connection whose sum is taken in the last pass of the body."""
+
+    def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
+        """Run the branches and add them; then ReLU, if it is to be rectified."""
+        body, *others = self.children()
+        if not self.training or len(others) != 1 or not _takes_residual(body, x):
+            total = super().forward(x)
+            return torch.relu_(total) if rectified else total
+        kept = self._kept(x) if self.drop_rate else None
+        return body(x, residual=others[0](x), kept=kept, rectified=rectified)
+
+
+@contextmanager
+def recomputed(x: Tensor, again: Callable[[], Tensor] | None) -> Iterator[None]:
+    """Have what is computed from x compute it again for its backward pass, instead of keeping it."""
+    if again is None:
+        yield
+        return
+    address, shape = x.data_ptr(), x.shape
+
+    def pack(saved: Tensor) -> Tensor | Callable[[], Tensor]:
+        return again if saved.data_ptr() == address and saved.shape == shape else saved
+
+    def unpack(packed: Tensor | Callable[[], Tensor]) -> Tensor:
+        return packed if isinstance(packed, Tensor) else packed()
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        yield
+
+
+def _added(x: Tensor, residual: Tensor | None, kept: Tensor | None, rectified: bool) -> Tensor:
+    """What `normalise` does after it has normalised, in torch."""
+    x = x if kept is None else x * kept
+    x = x if residual is None else x + residual
+    return torch.relu(x) if rectified else x
+
+
+def _takes_residual(body: nn.Module, x: Tensor) -> bool:
+    return isinstance(body, FusedChain) and body.ends_in_norm and body.kernels(x) is not None
+
+
+def _steps(layers: dict[str, graph.Layer]) -> Iterator[Step]:
+    """Group the parts of a sequence into those that are computed together."""
+    names = list(layers)
+    while names:
+        first, *rest = names
+        step = [first]
+        if isinstance(layers[first], graph.Norm):
+            if rest and isinstance(act := layers[rest[0]], graph.Act) and act.function in ACTS:
+                step.append(rest.pop(0))
+            if rest and isinstance(gate := layers[rest[0]], graph.Gate) and _squeezes(gate):
+                step.append(rest.pop(0))
+        elif isinstance(layers[first], graph.Add) and rest and layers[rest[0]] == graph.Act("relu"):
+            step.append(rest.pop(0))
+        yield tuple(step)
+        names = rest
+
+
+def _squeezes(gate: graph.Gate) -> bool:
+    return len(gate.parts) > 1 and gate.parts[0] == graph.GlobalPool()

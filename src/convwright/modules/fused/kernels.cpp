@@ -1,0 +1,492 @@
+// Batch normalisation with what surrounds it, in as few passes over memory as can be: see kernels.py for what each
+// function computes. Maps are rows of C channels (channels last), `rows` of them an image; the rows of `x` may lie
+// `stride` numbers apart, as those of the first channels of wider maps do.
+//
+// Sums are taken over pieces whose size depends on the shape alone and added up in one order, so that the result does
+// not depend on the number of threads.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+// Maps may be kept in 16 bits; all arithmetic is on REAL.
+struct bfloat16 {
+    uint16_t bits;
+};
+
+inline float read(bfloat16 value) {
+    const uint32_t bits = uint32_t(value.bits) << 16;
+    float number;
+    std::memcpy(&number, &bits, 4);
+    return number;
+}
+
+template <typename T> inline T read(T value) { return value; }
+
+inline void write(float number, bfloat16& place) {  // to the nearest, ties to even; what is no number stays none
+    uint32_t bits;
+    std::memcpy(&bits, &number, 4);
+    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    place.bits = uint16_t(number != number ? 0x7fc0u : rounded);
+}
+
+template <typename T> inline void write(T number, T& place) { place = number; }
+
+using Maps = STORED;
+
+enum Act { IDENTITY, RELU, RELU6, SILU, HARDSWISH };
+
+constexpr int64_t PIECE = 1 << 14;  // numbers that stay in the processor's cache
+constexpr int64_t VECTOR = 16;      // numbers that the widest registers hold
+
+struct Grid {
+    int64_t images, rows, channels, pieces, size;
+
+    Grid(int64_t images, int64_t rows, int64_t channels) : images(images), rows(rows), channels(channels) {
+        size = std::clamp<int64_t>(PIECE / channels, 1, rows);
+        pieces = (rows + size - 1) / size;
+    }
+    int64_t count() const { return images * pieces; }
+    int64_t first(int64_t piece) const { return piece % pieces * size; }
+    int64_t many(int64_t piece) const { return std::min(size, rows - first(piece)); }
+    int64_t row(int64_t piece) const { return piece / pieces * rows + first(piece); }
+};
+
+// How many rows are taken as one, so that whole vectors fit where the channels are few or an odd number.
+int64_t joined(int64_t channels, bool contiguous) {
+    if (!contiguous) return 1;
+    int64_t times = 1;
+    while (times * channels % VECTOR && times < VECTOR) times *= 2;
+    while (times * channels < 4 * VECTOR) times *= 2;
+    return times;
+}
+
+template <typename T> struct Tiled {
+    std::vector<T> values;
+    Tiled(const T* from, int64_t channels, int64_t times) : values(channels * times, T(0)) {
+        if (from) fill(from, channels);
+    }
+    void fill(const T* from, int64_t channels) {
+        for (size_t at = 0; at < values.size(); at += channels) std::copy(from, from + channels, values.data() + at);
+    }
+    const T* data() const { return values.data(); }
+};
+
+inline double exponential(double x) { return std::exp(x); }
+
+// 2^n * e^r with |r| <= ln 2 / 2; within 2 units of the last place, and in vectors, which the library's is not.
+inline float exponential(float x) {
+    x = x < -87.3f ? -87.3f : x > 88.3f ? 88.3f : x;
+    const float shifter = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
+    float n = x * 1.44269504f + shifter;
+    int32_t bits;
+    std::memcpy(&bits, &n, 4);
+    n -= shifter;
+    const float r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
+    float p = 1.38888889e-3f;
+    p = p * r + 8.33333333e-3f;
+    p = p * r + 4.16666667e-2f;
+    p = p * r + 1.66666667e-1f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    bits = static_cast<int32_t>((static_cast<uint32_t>(bits) + 127u) << 23);
+    float power;
+    std::memcpy(&power, &bits, 4);
+    return p * power;
+}
+
+// Comparisons are put so that what is no number stays none.
+template <typename T, int ACT> inline T activated(T z) {
+    if constexpr (ACT == RELU) return z < T(0) ? T(0) : z;
+    if constexpr (ACT == RELU6) return z < T(0) ? T(0) : z > T(6) ? T(6) : z;
+    if constexpr (ACT == SILU) return z / (T(1) + exponential(-z));
+    if constexpr (ACT == HARDSWISH) {
+        const T gate = z + T(3);
+        return z * (gate < T(0) ? T(0) : gate > T(6) ? T(6) : gate) / T(6);
+    }
+    return z;
+}
+
+template <typename T, int ACT> inline T slope(T z) {
+    if constexpr (ACT == RELU) return z <= T(0) ? T(0) : T(1);
+    if constexpr (ACT == RELU6) return z <= T(0) || z >= T(6) ? T(0) : T(1);
+    if constexpr (ACT == SILU) {
+        const T s = T(1) / (T(1) + exponential(-z));
+        return s * (T(1) + z * (T(1) - s));
+    }
+    if constexpr (ACT == HARDSWISH) return z <= T(-3) ? T(0) : z >= T(3) ? T(1) : z / T(3) + T(0.5);
+    return T(1);
+}
+
+// Add up a sum for each channel from those of all pieces, taken over rows side by side.
+template <typename T>
+void collect(const std::vector<T>& parts, int64_t pieces, int64_t channels, int64_t width, double* sums) {
+    std::fill(sums, sums + channels, 0.0);
+    for (int64_t piece = 0; piece < pieces; piece++)
+        for (int64_t j = 0; j < width; j += channels)
+            for (int64_t c = 0; c < channels; c++) sums[c] += parts[piece * width + j + c];
+}
+
+template <typename T>
+void statistics(const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_t channels, T* mean, T* variance,
+                int threads) {
+    const Grid grid(images, rows, channels);
+    const int64_t times = joined(channels, stride == channels), width = times * channels;
+    std::vector<T> near(channels);  // the mean: squares of the distance to it do not lose the variance
+    std::transform(x, x + channels, near.begin(), [](Maps value) { return read(value); });
+    const Tiled<T> pivot(near.data(), channels, times);
+    std::vector<T> first(grid.count() * width), second(grid.count() * width);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t piece = 0; piece < grid.count(); piece++) {
+        T* __restrict a = first.data() + piece * width;
+        T* __restrict b = second.data() + piece * width;
+        const T* __restrict p = pivot.data();
+        const int64_t many = grid.many(piece);
+        for (int64_t row = 0; row < many; row += times) {
+            const Maps* __restrict v = x + (grid.row(piece) + row) * stride;
+            const int64_t now = std::min(times, many - row) * channels;
+#pragma omp simd
+            for (int64_t j = 0; j < now; j++) {
+                const T d = read(v[j]) - p[j];
+                a[j] += d;
+                b[j] += d * d;
+            }
+        }
+    }
+    std::vector<double> sums(channels), squares(channels);
+    collect(first, grid.count(), channels, width, sums.data());
+    collect(second, grid.count(), channels, width, squares.data());
+    const double total = double(images) * rows;
+    for (int64_t c = 0; c < channels; c++) {
+        const double off = sums[c] / total;
+        mean[c] = T(double(near[c]) + off);
+        const double spread = squares[c] / total - off * off;
+        variance[c] = T(spread < 0 ? 0 : spread);
+    }
+}
+
+// y = final(act(x * scale + shift) * gate + residual)
+template <typename T, int ACT, bool GATED, bool SUMMED>
+void forward(const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_t channels, const T* scale,
+             const T* shift, const T* gate, const Maps* residual, int rectified, Maps* y, int threads) {
+    const Grid grid(images, rows, channels);
+    const int64_t times = joined(channels, stride == channels);
+    const Tiled<T> scales(scale, channels, times), shifts(shift, channels, times);
+    const T floor = rectified ? T(0) : -INFINITY;
+#pragma omp parallel num_threads(threads)
+    {
+        Tiled<T> gates(nullptr, GATED ? channels : 0, times);
+#pragma omp for schedule(static)
+        for (int64_t piece = 0; piece < grid.count(); piece++) {
+            if constexpr (GATED) gates.fill(gate + piece / grid.pieces * channels, channels);
+            const T* __restrict s = scales.data();
+            const T* __restrict t = shifts.data();
+            const T* __restrict g = gates.data();
+            const int64_t many = grid.many(piece);
+            for (int64_t row = 0; row < many; row += times) {
+                const int64_t at = grid.row(piece) + row;
+                const Maps* __restrict v = x + at * stride;
+                const Maps* __restrict r = residual + at * channels;
+                Maps* __restrict out = y + at * channels;
+                const int64_t now = std::min(times, many - row) * channels;
+#pragma omp simd
+                for (int64_t j = 0; j < now; j++) {
+                    T u = activated<T, ACT>(read(v[j]) * s[j] + t[j]);
+                    if constexpr (GATED) u *= g[j];
+                    if constexpr (SUMMED) {
+                        u += read(r[j]);
+                        u = u < floor ? floor : u;
+                    }
+                    write(u, out[j]);
+                }
+            }
+        }
+    }
+}
+
+// Sum over each image's rows of what `term(row, width, accumulator)` adds up.
+template <typename T, typename Term>
+void by_image(const Grid& grid, int64_t times, double factor, T* sums, int threads, Term term) {
+    const int64_t width = times * grid.channels;
+    std::vector<T> parts(grid.count() * width);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t piece = 0; piece < grid.count(); piece++) {
+        const int64_t many = grid.many(piece);
+        for (int64_t row = 0; row < many; row += times)
+            term(grid.row(piece) + row, std::min(times, many - row) * grid.channels, parts.data() + piece * width);
+    }
+    for (int64_t image = 0; image < grid.images; image++)
+        for (int64_t c = 0; c < grid.channels; c++) {
+            double sum = 0;
+            for (int64_t piece = image * grid.pieces; piece < (image + 1) * grid.pieces; piece++)
+                for (int64_t j = c; j < width; j += grid.channels) sum += parts[piece * width + j];
+            sums[image * grid.channels + c] = T(sum * factor);
+        }
+}
+
+// The mean over each image of act(x * scale + shift).
+template <typename T, int ACT>
+void squeeze(const Maps* x, int64_t images, int64_t rows, int64_t channels, const T* scale, const T* shift, T* means,
+             int threads) {
+    const Grid grid(images, rows, channels);
+    const int64_t times = joined(channels, true);
+    const Tiled<T> scales(scale, channels, times), shifts(shift, channels, times);
+    by_image(grid, times, 1.0 / rows, means, threads, [&](int64_t at, int64_t now, T* accumulator) {
+        const Maps* __restrict v = x + at * channels;
+        const T* __restrict s = scales.data();
+        const T* __restrict t = shifts.data();
+        T* __restrict a = accumulator;
+#pragma omp simd
+        for (int64_t j = 0; j < now; j++) a[j] += activated<T, ACT>(read(v[j]) * s[j] + t[j]);
+    });
+}
+
+// The gradient of the gate; and, where the output was rectified, that of the sum.
+template <typename T, int ACT, bool MASKED>
+void gate_backward(const Maps* d, const Maps* y, const Maps* x, int64_t images, int64_t rows, int64_t channels,
+                   const T* scale, const T* shift, Maps* d_sum, T* d_gate, int threads) {
+    const Grid grid(images, rows, channels);
+    const int64_t times = joined(channels, true);
+    const Tiled<T> scales(scale, channels, times), shifts(shift, channels, times);
+    by_image(grid, times, 1.0, d_gate, threads, [&](int64_t at, int64_t now, T* accumulator) {
+        const Maps* __restrict e = d + at * channels;
+        const Maps* __restrict v = x + at * channels;
+        const Maps* __restrict o = y + at * channels;
+        const T* __restrict s = scales.data();
+        const T* __restrict t = shifts.data();
+        Maps* __restrict w = d_sum + at * channels;
+        T* __restrict a = accumulator;
+#pragma omp simd
+        for (int64_t j = 0; j < now; j++) {
+            T g = read(e[j]);
+            if constexpr (MASKED) {
+                g = read(o[j]) <= T(0) ? T(0) : g;
+                write(g, w[j]);
+            }
+            a[j] += g * activated<T, ACT>(read(v[j]) * s[j] + t[j]);
+        }
+    });
+}
+
+// What reaches the normalised maps: (d where y is not rectified) * gate + squeezed, times the slope of the activation.
+template <typename T> struct Upstream {
+    const Maps *d, *y;
+    const T *gate, *squeezed;
+};
+
+template <typename T, int ACT, bool GATED, bool MASKED>
+void backward_sums(Upstream<T> up, const Maps* x, int64_t images, int64_t rows, int64_t channels, const T* scale,
+                   const T* shift, const T* mean, T* sum, T* product, int threads) {
+    const Grid grid(images, rows, channels);
+    const int64_t times = joined(channels, true), width = times * channels;
+    const Tiled<T> scales(scale, channels, times), shifts(shift, channels, times), means(mean, channels, times);
+    std::vector<T> first(grid.count() * width), second(grid.count() * width);
+#pragma omp parallel num_threads(threads)
+    {
+        Tiled<T> gates(nullptr, GATED ? channels : 0, times), squeezes(nullptr, GATED ? channels : 0, times);
+#pragma omp for schedule(static)
+        for (int64_t piece = 0; piece < grid.count(); piece++) {
+            if constexpr (GATED) {
+                gates.fill(up.gate + piece / grid.pieces * channels, channels);
+                squeezes.fill(up.squeezed + piece / grid.pieces * channels, channels);
+            }
+            T* __restrict a = first.data() + piece * width;
+            T* __restrict b = second.data() + piece * width;
+            const T* __restrict s = scales.data();
+            const T* __restrict t = shifts.data();
+            const T* __restrict m = means.data();
+            const T* __restrict g = gates.data();
+            const T* __restrict q = squeezes.data();
+            const int64_t many = grid.many(piece);
+            for (int64_t row = 0; row < many; row += times) {
+                const int64_t at = (grid.row(piece) + row) * channels;
+                const Maps* __restrict e = up.d + at;
+                const Maps* __restrict o = up.y + at;
+                const Maps* __restrict v = x + at;
+                const int64_t now = std::min(times, many - row) * channels;
+#pragma omp simd
+                for (int64_t j = 0; j < now; j++) {
+                    T dz = read(e[j]);
+                    if constexpr (MASKED) dz = read(o[j]) <= T(0) ? T(0) : dz;
+                    if constexpr (GATED) dz = dz * g[j] + q[j];
+                    if constexpr (ACT != IDENTITY) dz *= slope<T, ACT>(read(v[j]) * s[j] + t[j]);
+                    a[j] += dz;
+                    b[j] += dz * (read(v[j]) - m[j]);
+                }
+            }
+        }
+    }
+    std::vector<double> sums(channels);
+    collect(first, grid.count(), channels, width, sums.data());
+    std::copy(sums.begin(), sums.end(), sum);
+    collect(second, grid.count(), channels, width, sums.data());
+    std::copy(sums.begin(), sums.end(), product);
+}
+
+// dx = scale * dz + slant * x + offset, and the gradient of the sum where it is wanted.
+template <typename T, int ACT, bool GATED, bool MASKED>
+void backward_input(Upstream<T> up, const Maps* x, int64_t images, int64_t rows, int64_t channels, const T* scale,
+                    const T* shift, const T* slant, const T* offset, Maps* dx, Maps* d_sum, int threads) {
+    const Grid grid(images, rows, channels);
+    const int64_t times = joined(channels, true);
+    const Tiled<T> scales(scale, channels, times), shifts(shift, channels, times);
+    const Tiled<T> slants(slant, channels, times), offsets(offset, channels, times);
+#pragma omp parallel num_threads(threads)
+    {
+        Tiled<T> gates(nullptr, GATED ? channels : 0, times), squeezes(nullptr, GATED ? channels : 0, times);
+#pragma omp for schedule(static)
+        for (int64_t piece = 0; piece < grid.count(); piece++) {
+            if constexpr (GATED) {
+                gates.fill(up.gate + piece / grid.pieces * channels, channels);
+                squeezes.fill(up.squeezed + piece / grid.pieces * channels, channels);
+            }
+            const T* __restrict s = scales.data();
+            const T* __restrict t = shifts.data();
+            const T* __restrict k = slants.data();
+            const T* __restrict l = offsets.data();
+            const T* __restrict g = gates.data();
+            const T* __restrict q = squeezes.data();
+            const int64_t many = grid.many(piece);
+            for (int64_t row = 0; row < many; row += times) {
+                const int64_t at = (grid.row(piece) + row) * channels;
+                const Maps* __restrict e = up.d + at;
+                const Maps* __restrict o = up.y + at;
+                const Maps* __restrict v = x + at;
+                Maps* __restrict out = dx + at;
+                Maps* __restrict w = d_sum + at;
+                const int64_t now = std::min(times, many - row) * channels;
+#pragma omp simd
+                for (int64_t j = 0; j < now; j++) {
+                    T dz = read(e[j]);
+                    if constexpr (MASKED) {
+                        dz = read(o[j]) <= T(0) ? T(0) : dz;
+                        write(dz, w[j]);
+                    }
+                    if constexpr (GATED) dz = dz * g[j] + q[j];
+                    if constexpr (ACT != IDENTITY) dz *= slope<T, ACT>(read(v[j]) * s[j] + t[j]);
+                    write(dz * s[j] + (read(v[j]) * k[j] + l[j]), out[j]);
+                }
+            }
+        }
+    }
+}
+
+// A reader's part of the gradient of shared maps: gathered += scale * dz; and the two sums, as in backward_sums.
+template <typename T, int ACT>
+void gather(const Maps* d, const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_t channels,
+            const T* scale, const T* shift, const T* mean, Maps* gathered, T* sum, T* product, int threads) {
+    const Grid grid(images, rows, channels);
+    std::vector<T> first(grid.count() * channels), second(grid.count() * channels);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t piece = 0; piece < grid.count(); piece++) {
+        T* __restrict a = first.data() + piece * channels;
+        T* __restrict b = second.data() + piece * channels;
+        for (int64_t row = 0; row < grid.many(piece); row++) {
+            const int64_t at = grid.row(piece) + row;
+            const Maps* __restrict e = d + at * channels;
+            const Maps* __restrict v = x + at * stride;
+            Maps* __restrict out = gathered + at * stride;
+#pragma omp simd
+            for (int64_t j = 0; j < channels; j++) {
+                const T dz = read(e[j]) * slope<T, ACT>(read(v[j]) * scale[j] + shift[j]);
+                write(read(out[j]) + dz * scale[j], out[j]);
+                a[j] += dz;
+                b[j] += dz * (read(v[j]) - mean[j]);
+            }
+        }
+    }
+    std::vector<double> sums(channels);
+    collect(first, grid.count(), channels, channels, sums.data());
+    std::copy(sums.begin(), sums.end(), sum);
+    collect(second, grid.count(), channels, channels, sums.data());
+    std::copy(sums.begin(), sums.end(), product);
+}
+
+template <typename Call> void with_act(int act, Call call) {
+    switch (act) {
+        case RELU: return call(std::integral_constant<int, RELU>());
+        case RELU6: return call(std::integral_constant<int, RELU6>());
+        case SILU: return call(std::integral_constant<int, SILU>());
+        case HARDSWISH: return call(std::integral_constant<int, HARDSWISH>());
+        default: return call(std::integral_constant<int, IDENTITY>());
+    }
+}
+
+template <typename Call> void with_flags(bool one, bool other, Call call) {
+    if (one && other) return call(std::true_type(), std::true_type());
+    if (one) return call(std::true_type(), std::false_type());
+    if (other) return call(std::false_type(), std::true_type());
+    return call(std::false_type(), std::false_type());
+}
+
+}  // namespace
+
+extern "C" {
+
+void statistics_of(const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_t channels, REAL* mean,
+                   REAL* variance, int threads) {
+    statistics<REAL>(x, stride, images, rows, channels, mean, variance, threads);
+}
+
+void forward_of(const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_t channels, const REAL* scale,
+                const REAL* shift, int act, const REAL* gate, const Maps* residual, int rectified, Maps* y,
+                int threads) {
+    with_act(act, [&](auto a) {
+        with_flags(gate, residual, [&](auto g, auto r) {
+            forward<REAL, a(), g(), r()>(x, stride, images, rows, channels, scale, shift, gate, residual, rectified, y,
+                                         threads);
+        });
+    });
+}
+
+void squeeze_of(const Maps* x, int64_t images, int64_t rows, int64_t channels, const REAL* scale, const REAL* shift,
+                int act, REAL* means, int threads) {
+    with_act(act, [&](auto a) { squeeze<REAL, a()>(x, images, rows, channels, scale, shift, means, threads); });
+}
+
+void gate_backward_of(const Maps* d, const Maps* y, const Maps* x, int64_t images, int64_t rows, int64_t channels,
+                      const REAL* scale, const REAL* shift, int act, Maps* d_sum, REAL* d_gate, int threads) {
+    with_act(act, [&](auto a) {
+        if (y)
+            gate_backward<REAL, a(), true>(d, y, x, images, rows, channels, scale, shift, d_sum, d_gate, threads);
+        else
+            gate_backward<REAL, a(), false>(d, y, x, images, rows, channels, scale, shift, d_sum, d_gate, threads);
+    });
+}
+
+void backward_sums_of(const Maps* d, const Maps* y, const REAL* gate, const REAL* squeezed, const Maps* x,
+                      int64_t images, int64_t rows, int64_t channels, const REAL* scale, const REAL* shift,
+                      const REAL* mean, int act, REAL* sum, REAL* product, int threads) {
+    with_act(act, [&](auto a) {
+        with_flags(gate, y, [&](auto g, auto m) {
+            backward_sums<REAL, a(), g(), m()>({d, y, gate, squeezed}, x, images, rows, channels, scale, shift, mean,
+                                               sum, product, threads);
+        });
+    });
+}
+
+void backward_input_of(const Maps* d, const Maps* y, const REAL* gate, const REAL* squeezed, const Maps* x,
+                       int64_t images, int64_t rows, int64_t channels, const REAL* scale, const REAL* shift,
+                       const REAL* slant, const REAL* offset, int act, Maps* dx, Maps* d_sum, int threads) {
+    with_act(act, [&](auto a) {
+        with_flags(gate, y, [&](auto g, auto m) {
+            backward_input<REAL, a(), g(), m()>({d, y, gate, squeezed}, x, images, rows, channels, scale, shift, slant,
+                                                offset, dx, d_sum, threads);
+        });
+    });
+}
+
+void gather_of(const Maps* d, const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_t channels,
+               const REAL* scale, const REAL* shift, const REAL* mean, int act, Maps* gathered, REAL* sum,
+               REAL* product, int threads) {
+    with_act(act, [&](auto a) {
+        gather<REAL, a()>(d, x, stride, images, rows, channels, scale, shift, mean, gathered, sum, product, threads);
+    });
+}
+
+}  // extern "C"

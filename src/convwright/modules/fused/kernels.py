@@ -1,0 +1,264 @@
+"""What the operators compute, twice: in torch's own words, which say what is meant, and compiled.
+
+Maps are N x C x H x W in torch's channels-last format. scale, shift: C numbers each; z = x * scale + shift are the
+normalised maps. act: a name of `ACTS`. Maps may be of 16 bits; all else is of 32, and so is what is computed.
+"""
+
+import ctypes
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from convwright.modules.fused.library import NUMBERS, library
+
+ACTS = ("identity", "relu", "relu6", "silu", "hardswish")
+_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": lambda z: z,
+    "relu": torch.relu,
+    "relu6": functional.relu6,
+    "silu": functional.silu,
+    "hardswish": functional.hardswish,
+}
+
+
+class Kernels(Protocol):
+    """The passes over maps of which operators are made."""
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each channel's mean and variance (of the whole batch: no correction)."""
+
+    def forward(
+        self, x: Tensor, scale: Tensor, shift: Tensor, act: str,
+        gate: Tensor | None = None, residual: Tensor | None = None, rectified: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """Return act(z) * gate + residual, gate being N x C; rectified: ReLU of that (only with a residual)."""
+
+    def squeeze(self, x: Tensor, scale: Tensor, shift: Tensor, act: str) -> Tensor:
+        """Return the mean of each image's act(z), N x C."""
+
+    def gate_backward(
+        self, d: Tensor, y: Tensor | None, x: Tensor, scale: Tensor, shift: Tensor, act: str
+    ) -> tuple[Tensor, Tensor]:
+        """Return the gradients of the sum that was rectified to `y` (None: it was not) and of the gate, N x C."""
+
+    def backward_sums(
+        self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
+        x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Return each channel's sums of dz and of dz * (x - mean).
+
+        dz = ((d, 0 where y is rectified) * gate + squeezed) * the slope of act; squeezed: N x C.
+        """
+
+    def backward_input(
+        self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
+        x: Tensor, scale: Tensor, shift: Tensor, slant: Tensor, offset: Tensor, act: str,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Return scale * dz + slant * x + offset, and d, 0 where y is rectified."""
+
+    def gather(
+        self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str, gathered: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Add scale * dz to `gathered`, whose layout is that of x; return the sums of `backward_sums`."""
+
+
+def compiled(x: Tensor) -> "Compiled | None":
+    """Return the compiled kernels for maps like these, or None."""
+    if x.device.type != "cpu" or x.dtype not in NUMBERS:
+        return None
+    found = library(x.dtype)
+    return Compiled(found, x.dtype) if found else None
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Return maps in the format that kernels read."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def real(x: Tensor) -> torch.dtype:
+    """The type of what is computed from maps: theirs, or 32 bits if they are stored in 16."""
+    return torch.float32 if x.dtype == torch.bfloat16 else x.dtype
+
+
+class Plain:
+    """The kernels in torch."""
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Kernels`."""
+        variance, mean = torch.var_mean(x.to(real(x)), (0, 2, 3), correction=0)
+        return mean, variance
+
+    def forward(
+        self, x: Tensor, scale: Tensor, shift: Tensor, act: str,
+        gate: Tensor | None = None, residual: Tensor | None = None, rectified: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """See `Kernels`."""
+        y = _FUNCTIONS[act](_normalised(x, scale, shift))
+        y = y if gate is None else y * _each(gate)
+        y = y if residual is None else y + residual
+        return channels_last(torch.relu(y) if rectified else y).to(x.dtype)
+
+    def squeeze(self, x: Tensor, scale: Tensor, shift: Tensor, act: str) -> Tensor:
+        """See `Kernels`."""
+        return self.forward(x.to(real(x)), scale, shift, act).mean((2, 3))
+
+    def gate_backward(
+        self, d: Tensor, y: Tensor | None, x: Tensor, scale: Tensor, shift: Tensor, act: str
+    ) -> tuple[Tensor, Tensor]:
+        """See `Kernels`."""
+        d = d if y is None else d * (y > 0)
+        return d, (d * self.forward(x.to(real(x)), scale, shift, act)).sum((2, 3))
+
+    def backward_sums(
+        self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
+        x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """See `Kernels`."""
+        _, dz = _upstream(d, y, gate, squeezed, x, scale, shift, act)
+        return dz.sum((0, 2, 3)), (dz * (x - _channel(mean))).sum((0, 2, 3))
+
+    def backward_input(
+        self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
+        x: Tensor, scale: Tensor, shift: Tensor, slant: Tensor, offset: Tensor, act: str,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """See `Kernels`."""
+        d_sum, dz = _upstream(d, y, gate, squeezed, x, scale, shift, act)
+        return channels_last(dz * _channel(scale) + _normalised(x, slant, offset)).to(x.dtype), d_sum
+
+    def gather(
+        self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str, gathered: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `Kernels`."""
+        _, dz = _upstream(d, None, None, None, x, scale, shift, act)
+        gathered += dz * _channel(scale)
+        return dz.sum((0, 2, 3)), (dz * (x - _channel(mean))).sum((0, 2, 3))
+
+
+def _upstream(
+    d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
+    x: Tensor, scale: Tensor, shift: Tensor, act: str,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The gradient of the sum, and that of the normalised maps."""
+    d = d if y is None else d * (y > 0)
+    with torch.enable_grad():
+        z = _normalised(x, scale, shift).detach().requires_grad_()
+        u = _FUNCTIONS[act](z)
+        gated = d if gate is None or squeezed is None else d * _each(gate) + _each(squeezed)
+        gated = gated.to(z.dtype)
+        return d, gated if act == "identity" else torch.autograd.grad(u, z, gated)[0]
+
+
+def _normalised(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    return torch.addcmul(_channel(shift), x.to(scale.dtype), _channel(scale))
+
+
+def _channel(values: Tensor) -> Tensor:
+    return values.view(1, -1, 1, 1)
+
+
+def _each(values: Tensor) -> Tensor:
+    return values[:, :, None, None]
+
+
+PLAIN = Plain()
+
+
+class Compiled:
+    """The kernels of kernels.cpp."""
+
+    def __init__(self, functions: ctypes.CDLL, dtype: torch.dtype) -> None:
+        self.functions, self.dtype = functions, dtype
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Kernels`."""
+        mean, variance = (x.new_empty(x.shape[1], dtype=real(x)) for _ in range(2))
+        self._call("statistics_of", x, _stride(x), *_sizes(x), mean, variance)
+        return mean, variance
+
+    def forward(
+        self, x: Tensor, scale: Tensor, shift: Tensor, act: str,
+        gate: Tensor | None = None, residual: Tensor | None = None, rectified: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """See `Kernels`."""
+        y = _empty(x)
+        given = (scale, shift, ACTS.index(act), gate, residual, int(rectified))
+        self._call("forward_of", x, _stride(x), *_sizes(x), *given, y)
+        return y
+
+    def squeeze(self, x: Tensor, scale: Tensor, shift: Tensor, act: str) -> Tensor:
+        """See `Kernels`."""
+        means = x.new_empty(x.shape[:2], dtype=real(x))
+        self._call("squeeze_of", x, *_sizes(x), scale, shift, ACTS.index(act), means)
+        return means
+
+    def gate_backward(
+        self, d: Tensor, y: Tensor | None, x: Tensor, scale: Tensor, shift: Tensor, act: str
+    ) -> tuple[Tensor, Tensor]:
+        """See `Kernels`."""
+        d_gate, d_sum = x.new_empty(x.shape[:2], dtype=real(x)), d if y is None else _empty(x)
+        self._call("gate_backward_of", d, y, x, *_sizes(x), scale, shift, ACTS.index(act), d_sum, d_gate)
+        return d_sum, d_gate
+
+    def backward_sums(
+        self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
+        x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """See `Kernels`."""
+        sums, products = torch.empty_like(mean), torch.empty_like(mean)
+        given = (scale, shift, mean, ACTS.index(act), sums, products)
+        self._call("backward_sums_of", d, y, gate, squeezed, x, *_sizes(x), *given)
+        return sums, products
+
+    def backward_input(
+        self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
+        x: Tensor, scale: Tensor, shift: Tensor, slant: Tensor, offset: Tensor, act: str,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """See `Kernels`."""
+        dx, d_sum = _empty(x), d if y is None else _empty(x)
+        given = (scale, shift, slant, offset, ACTS.index(act), dx, d_sum)
+        self._call("backward_input_of", d, y, gate, squeezed, x, *_sizes(x), *given)
+        return dx, d_sum
+
+    def gather(
+        self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str, gathered: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `Kernels`."""
+        assert gathered.stride() == x.stride()
+        sums, products = torch.empty_like(mean), torch.empty_like(mean)
+        given = (scale, shift, mean, ACTS.index(act), gathered, sums, products)
+        self._call("gather_of", d, x, _stride(x), *_sizes(x), *given)
+        return sums, products
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        maps = [each for each in arguments if isinstance(each, Tensor) and each.ndim == 4]
+        others = [each for each in arguments if isinstance(each, Tensor) and each.ndim < 4]
+        # What is not of the type that the functions were compiled for would be read, and written, beyond its end.
+        if any(each.dtype != self.dtype or each.shape != maps[0].shape for each in maps) or any(
+            each.dtype != real(maps[0]) or not each.is_contiguous() for each in others
+        ):
+            raise TypeError(f"{name} reads maps of one shape and of {self.dtype}, and {real(maps[0])} for the rest")
+        getattr(self.functions, name)(*map(_passed, arguments), ctypes.c_int(torch.get_num_threads()))
+
+
+def _passed(argument: Any) -> Any:
+    """A tensor's address, a size as 64 bits; what is given as a plain `int` is one of C's."""
+    if isinstance(argument, Tensor):
+        return ctypes.c_void_p(argument.data_ptr())
+    return argument
+
+
+def _sizes(x: Tensor) -> tuple[ctypes.c_int64, ...]:
+    images, channels, height, width = x.shape
+    return ctypes.c_int64(images), ctypes.c_int64(height * width), ctypes.c_int64(channels)
+
+
+def _stride(x: Tensor) -> ctypes.c_int64:
+    """How far apart the pixels of maps lie, which may be the first channels of wider ones."""
+    return ctypes.c_int64(x.stride(3) if x.shape[3] > 1 else x.stride(2) if x.shape[2] > 1 else x.stride(0))
+
+
+def _empty(x: Tensor) -> Tensor:
+    return torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)

@@ -1,0 +1,84 @@
+"""`kernels.cpp`, compiled once for this machine into the user's cache, if there is a compiler."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from convwright.files import cache_folder
+
+SOURCE = Path(__file__).with_name("kernels.cpp")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-fopenmp")
+WIDE = "-mprefer-vector-width=512"
+"""Which compilers for other processors do not know."""
+NUMBERS = {
+    torch.float32: ("float", "float"),
+    torch.float64: ("double", "double"),
+    torch.bfloat16: ("bfloat16", "float"),
+}
+"""How maps are stored, and in what is computed."""
+OFF = "CONVWRIGHT_NO_COMPILER"
+"""Set in the environment, it keeps everything plain."""
+PATIENCE = 300.0
+
+
+@cache
+def library(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """Return the kernels for maps of a type of `NUMBERS`; None where they cannot be had."""
+    if forbidden() or dtype not in NUMBERS or (compiler := _compiler()) is None:
+        return None
+    stored, real = NUMBERS[dtype]
+    for flags in ((*FLAGS, WIDE), FLAGS):
+        with suppress(OSError, subprocess.SubprocessError):
+            return ctypes.CDLL(str(_built([*compiler, *flags, f"-DSTORED={stored}", f"-DREAL={real}"])))
+    return None
+
+
+def forbidden() -> bool:
+    """Does the environment say that nothing is to be compiled?"""
+    return bool(os.environ.get(OFF))
+
+
+def _compiler() -> list[str] | None:
+    """$CXX, or the first compiler of the usual names."""
+    commands = [shlex.split(os.environ.get("CXX", "")), ["c++"], ["g++"], ["clang++"]]
+    return next((command for command in commands if command and shutil.which(command[0])), None)
+
+
+def _built(command: list[str]) -> Path:
+    """Return the compiled library, from the cache where it has been compiled before.
+
+    Its name holds all that it depends on. Raises OSError or SubprocessError where it cannot be compiled.
+    """
+    told = "\0".join([SOURCE.read_text(encoding="utf-8"), *command, _version(command[0]), _processor()])
+    folder = cache_folder() / "compiled"
+    path = folder / f"kernels-{hashlib.sha256(told.encode()).hexdigest()[:16]}.so"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:  # no process sees half a library
+            made = Path(temporary) / path.name
+            subprocess.run([*command, str(SOURCE), "-o", str(made)], check=True, capture_output=True, timeout=PATIENCE)
+            made.replace(path)
+    return path
+
+
+def _version(compiler: str) -> str:
+    return subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def _processor() -> str:
+    """What `-march=native` looks at: a cache may be shared by different machines."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
+    return "\n".join(dict.fromkeys(line for line in lines if line.startswith(("flags", "Features", "model name")))) or (
+        platform.processor()
+    )

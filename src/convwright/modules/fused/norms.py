@@ -1,0 +1,215 @@
+"""Normalisation, activation, gate and sum as one operator, with its own backward pass.
+
+Torch's own take a pass over memory each, and keep what each of them put out. Here the maps are read once for their
+statistics and once to be transformed; the backward pass reads them twice, and computes again what lies between.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from convwright.modules.fused.kernels import Kernels, channels_last, real
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a batch normalisation makes of its maps: z = x * scale + shift; and what it is computed with."""
+
+    kernels: Kernels
+    mean: Tensor
+    inverse: Tensor
+    """1 / standard deviation."""
+    scale: Tensor
+    shift: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, kernels: Kernels, norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> "Statistics":
+        """Combine a batch's statistics with a module's weights."""
+        inverse = (variance + norm.eps).rsqrt()
+        scale = norm.weight * inverse
+        return cls(kernels, mean, inverse, scale, norm.bias - mean * scale)
+
+    def slanted(self, sums: Tensor, products: Tensor, count: float) -> tuple[Tensor, Tensor]:
+        """Return slant and offset: what passes through mean and variance is, at x, slant * x + offset."""
+        slant = -self.scale * self.inverse.square() * products / count
+        return slant, -self.scale * sums / count - slant * self.mean
+
+
+def measure(kernels: Kernels, norm: nn.BatchNorm2d, x: Tensor) -> Statistics:
+    """Take a batch's statistics, note them in the running ones, and return what they make of the maps."""
+    mean, variance = kernels.statistics(x.detach())
+    remember(norm, mean, variance, x.numel() // x.shape[1])
+    return Statistics.of(kernels, norm, mean, variance)
+
+
+@torch.no_grad()
+def remember(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Move the running statistics of a normalisation towards those of `count` values a channel."""
+    if count < 2:
+        raise ValueError("Expected more than 1 value per channel when training")  # as torch says it
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    assert norm.momentum is not None
+    norm.num_batches_tracked += 1
+    norm.running_mean.lerp_(mean, norm.momentum)
+    norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
+
+
+def normalise(
+    kernels: Kernels,
+    norm: nn.BatchNorm2d,
+    x: Tensor,
+    act: str = "identity",
+    *,
+    kept: Tensor | None = None,
+    residual: Tensor | None = None,
+    rectified: bool = False,
+) -> tuple[Tensor, Callable[[], Tensor]]:
+    """Return act(norm(x)) * kept + residual, and ReLU of that if it is to be rectified, in training mode.
+
+    kept: a factor for each image, N x 1 x 1 x 1, that learns nothing (stochastic depth). The function that comes with
+    the maps computes them again.
+    """
+    x = channels_last(x)
+    residual = None if residual is None else channels_last(residual.to(x.dtype))
+    factors = None if kept is None else kept.flatten(1).expand(x.shape[:2]).to(real(x)).contiguous()
+    s = measure(kernels, norm, x)
+    y = _Normalise.apply(x, norm.weight, norm.bias, s, act, factors, residual, rectified)
+    added = None if residual is None else residual.detach()
+    return y, partial(kernels.forward, x.detach(), s.scale, s.shift, act, factors, added, rectified)
+
+
+def recalibrate(
+    kernels: Kernels,
+    norm: nn.BatchNorm2d,
+    gate: nn.Sequential,
+    x: Tensor,
+    act: str = "identity",
+    *,
+    residual: Tensor | None = None,
+    rectified: bool = False,
+) -> Tensor:
+    """Return act(norm(x)), gated by what `gate` makes of its mean (squeeze-and-excitation), + residual, ReLU of that.
+
+    The first part of `gate`, global average pooling, is done here.
+    """
+    x = channels_last(x)
+    residual = None if residual is None else channels_last(residual.to(x.dtype))
+    statistics, joint = measure(kernels, norm, x), _Joint()
+    maps, squeezed = _Squeeze.apply(x, norm.weight, norm.bias, statistics, act, joint)
+    excitation = squeezed
+    for part in list(gate)[1:]:
+        excitation = part(excitation)
+    return _Excite.apply(maps, excitation, residual, statistics, act, rectified, joint)
+
+
+class _Normalise(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        statistics: Statistics,
+        act: str,
+        kept: Tensor | None,
+        residual: Tensor | None,
+        rectified: bool,
+    ) -> Tensor:
+        s = statistics
+        y = s.kernels.forward(x, s.scale, s.shift, act, kept, residual, rectified)
+        ctx.save_for_backward(x, y if rectified else None)
+        ctx.statistics, ctx.act, ctx.kept = s, act, kept
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
+        x, y = ctx.saved_tensors
+        squeezed = None if ctx.kept is None else torch.zeros_like(ctx.kept)
+        dx, d_sum, d_weight, d_bias = _backward(channels_last(d), y, ctx.kept, squeezed, x, ctx.statistics, ctx.act)
+        return dx, d_weight, d_bias, None, None, None, d_sum if ctx.needs_input_grad[6] else None, None
+
+
+class _Joint:
+    """What the two halves of a recalibration hand on from one backward pass to the other."""
+
+    gate: Tensor
+
+
+class _Squeeze(torch.autograd.Function):
+    """Maps to themselves, and to the mean of each once normalised and activated, N x C x 1 x 1."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, statistics: Statistics, act: str, joint: _Joint
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x)
+        ctx.statistics, ctx.act, ctx.joint = statistics, act, joint
+        means = statistics.kernels.squeeze(x, statistics.scale, statistics.shift, act)
+        return x.view_as(x), means[:, :, None, None]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d: Tensor, d_squeezed: Tensor) -> tuple[Tensor | None, ...]:
+        (x,) = ctx.saved_tensors
+        squeezed = d_squeezed.flatten(1).contiguous() / (x.shape[2] * x.shape[3])
+        dx, _, d_weight, d_bias = _backward(d, None, ctx.joint.gate, squeezed, x, ctx.statistics, ctx.act)
+        return dx, d_weight, d_bias, None, None, None
+
+
+class _Excite(torch.autograd.Function):
+    """Maps, not yet normalised, and their factors to gated maps, added to a residual.
+
+    What it hands back for its maps is the gradient of the gated ones: `_Squeeze`, which alone reads it, takes it
+    through gate, activation and normalisation in one pass.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        excitation: Tensor,
+        residual: Tensor | None,
+        statistics: Statistics,
+        act: str,
+        rectified: bool,
+        joint: _Joint,
+    ) -> Tensor:
+        gate, s = excitation.flatten(1).to(real(x)).contiguous(), statistics
+        y = s.kernels.forward(x, s.scale, s.shift, act, gate, residual, rectified)
+        ctx.save_for_backward(x, gate, y if rectified else None)
+        ctx.statistics, ctx.act, ctx.joint = s, act, joint
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
+        x, gate, y = ctx.saved_tensors
+        s = ctx.statistics
+        d_sum, d_gate = s.kernels.gate_backward(channels_last(d), y, x, s.scale, s.shift, ctx.act)
+        ctx.joint.gate = gate
+        return d_sum, d_gate[:, :, None, None], d_sum if ctx.needs_input_grad[2] else None, None, None, None, None
+
+
+def _backward(
+    d: Tensor,
+    y: Tensor | None,
+    gate: Tensor | None,
+    squeezed: Tensor | None,
+    x: Tensor,
+    s: Statistics,
+    act: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of x, of what a residual was added to, of weight and of bias."""
+    sums, products = s.kernels.backward_sums(d, y, gate, squeezed, x, s.scale, s.shift, s.mean, act)
+    slant, offset = s.slanted(sums, products, x.numel() / x.shape[1])
+    dx, d_sum = s.kernels.backward_input(d, y, gate, squeezed, x, s.scale, s.shift, slant, offset, act)
+    return dx, d_sum, products * s.inverse, sums

@@ -1,0 +1,35 @@
+"""Which operators a run trains with: torch's, or those of `convwright.modules.fused`."""
+
+from typing import Any
+
+import torch
+
+from convwright.errors import UsageError
+from convwright.modules.fused.library import OFF, forbidden, library
+from convwright.training.config import TrainConfig
+
+
+def fused_by_default(options: dict[str, Any]) -> bool:
+    """Are fused operators the better choice for a run with these fields of its configuration?
+
+    Where memory is to be saved they are: torch's own, computed again, take longer. Elsewhere that depends on the
+    network, and they have to be compiled first.
+    """
+    if not options.get("memory_efficient") or torch.cuda.is_available() or options.get("devices", 1) != 1:
+        return False
+    return library(torch.float32) is not None
+
+
+def check_operators(config: TrainConfig) -> None:
+    """UsageError if a run asks for operators that cannot be had here."""
+    if not config.fused:
+        return
+    if config.devices > 1:
+        raise UsageError("fused operators are for one device; with --devices, say --no-fused")
+    if torch.cuda.is_available():
+        return  # where they are torch's own
+    if library(torch.float32) is None:
+        raise UsageError(
+            "the run uses fused operators (fused: true), which need a C++ compiler such as g++ here"
+            f"{f' ({OFF} forbids it)' if forbidden() else ''}; a new run can do without: --no-fused"
+        )

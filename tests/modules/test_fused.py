@@ -1,0 +1,258 @@
+"""Fused operators against torch's own: values, gradients, running statistics, names."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import convwright as cw
+from convwright.modules.fused import library as compiling
+from convwright.modules.fused.kernels import ACTS, PLAIN, Compiled, compiled
+from convwright.modules.fused.norms import normalise, recalibrate
+from convwright.modules.joints import Gated, Sum
+
+from ..tiny import RECALIBRATED, TINY
+from .test_build import images
+
+NETWORKS = {
+    **TINY,
+    **{name: RECALIBRATED[name] for name in ("residual-basic-standard", "mbconv-post", "residual-bottleneck-identity")},
+    "lite": "efficientnet_lite0|fit:32|scale:d=0.4,w=0.25|classes:10",
+    "pre-activation": "wrn_10_1|classes:10",
+}
+networks = pytest.mark.parametrize("expression", NETWORKS.values(), ids=NETWORKS)
+needs_compiler = pytest.mark.skipif(compiling.library(torch.float64) is None, reason="needs a C++ compiler")
+
+
+def maps(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (drawn + 0.3).to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+def outcome(module: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Logits, gradients and running statistics after one step in training mode."""
+    torch.manual_seed(0)  # for stochastic depth and dropout
+    x = x.clone().requires_grad_()
+    logits = module(x)
+    (logits * torch.linspace(1, 2, logits.numel(), dtype=x.dtype).view_as(logits).cos()).sum().backward()
+    assert x.grad is not None
+    weights = {name: weight.grad for name, weight in module.named_parameters() if weight.grad is not None}
+    return {"logits": logits.detach(), "input": x.grad} | weights | dict(module.named_buffers())
+
+
+def pair(expression: str, dtype: torch.dtype) -> tuple[nn.Module, nn.Module, torch.Tensor]:
+    network = cw.network(expression)
+    plain, other = (
+        cw.build(network, seed=0, fused=fused).to(dtype, memory_format=torch.channels_last) for fused in (False, True)
+    )
+    return plain, other, images(network, 4, dtype).contiguous(memory_format=torch.channels_last)
+
+
+def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], share: float) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        # Gradients that cancel out to nothing are held to what the others are.
+        size = max(float(value.abs().max()), float(expected["input"].abs().max()) if value.is_floating_point() else 0)
+        torch.testing.assert_close(found[name], value, rtol=share, atol=share * size, msg=name)
+
+
+@needs_compiler
+@networks
+def test_a_step_equals_that_of_the_plain_network(expression: str) -> None:
+    plain, fused, x = pair(expression, torch.float64)
+    assert_close(outcome(fused, x), outcome(plain, x), 1e-8)
+
+
+@networks
+def test_weights_can_be_exchanged(expression: str) -> None:
+    plain, fused, x = pair(expression, torch.float32)
+    assert list(fused.state_dict()) == list(plain.state_dict())
+    assert [name for name, _ in fused.named_modules()] == [name for name, _ in plain.named_modules()]
+    for one, other in zip(fused.state_dict().values(), plain.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    with torch.no_grad():
+        assert torch.equal(fused.eval()(x), plain.eval()(x))
+
+
+def test_without_a_compiler_it_is_the_plain_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(compiling.OFF, "1")
+    compiling.library.cache_clear()
+    try:
+        plain, fused, x = pair(TINY["residual-basic"], torch.float32)
+        expected = outcome(plain, x)
+        assert all(torch.equal(value, expected[name]) for name, value in outcome(fused, x).items())
+    finally:
+        compiling.library.cache_clear()
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_step_in_fewer_bits_is_near(dtype: torch.dtype) -> None:
+    plain, fused, x = pair(TINY["residual-basic"], torch.float32)
+    found = []
+    for module in (plain, fused):
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            found.append(outcome(module, x.float()))
+    share = 1e-3 if dtype == torch.float32 else 0.1
+    for name in ("logits", "stem.conv.weight", "head.linear.weight"):
+        off = (found[0][name] - found[1][name]).norm() / found[0][name].norm()
+        assert off < share, name
+
+
+def with_each(function: object) -> object:
+    return pytest.mark.parametrize("channels", [3, 16, 20])(pytest.mark.parametrize("act", ACTS)(function))
+
+
+@needs_compiler
+@with_each
+def test_each_kernel_equals_torch(act: str, channels: int) -> None:
+    shape = (3, channels, 5, 7)
+    x, d, r = (maps(*shape, seed=seed) for seed in range(3))
+    scale, shift, mean, gate, squeezed = (maps(3, channels, 1, 1, seed=seed).flatten(1) for seed in range(3, 8))
+    scale, shift, mean = scale[0], shift[0], mean[0]
+    kernels = compiled(x)
+    assert isinstance(kernels, Compiled)
+    masked = kernels.forward(x, scale, shift, act, None, r, True)
+    calls = [
+        ("statistics", (x,)),
+        ("forward", (x, scale, shift, act)),
+        ("forward", (x, scale, shift, act, gate, r)),
+        ("forward", (x, scale, shift, act, gate, r, True)),
+        ("squeeze", (x, scale, shift, act)),
+        ("gate_backward", (d, None, x, scale, shift, act)),
+        ("gate_backward", (d, masked, x, scale, shift, act)),
+        ("backward_sums", (d, masked, None, None, x, scale, shift, mean, act)),
+        ("backward_sums", (d, None, gate, squeezed, x, scale, shift, mean, act)),
+        ("backward_input", (d, masked, None, None, x, scale, shift, mean, mean, act)),
+        ("backward_input", (d, None, gate, squeezed, x, scale, shift, mean, mean, act)),
+    ]
+    for name, arguments in calls:
+        torch.testing.assert_close(getattr(kernels, name)(*arguments), getattr(PLAIN, name)(*arguments), msg=name)
+
+
+@needs_compiler
+@with_each
+def test_readers_of_some_of_the_channels_gather_their_gradients(act: str, channels: int) -> None:
+    wide = maps(2, 24, 4, 5)
+    x, d = wide[:, :channels], maps(2, channels, 4, 5, seed=1)
+    scale, shift, mean = (maps(1, channels, 1, 1, seed=seed).flatten() for seed in range(2, 5))
+    results = []
+    for kernels in (compiled(x), PLAIN):
+        gathered = maps(2, 24, 4, 5, seed=9)
+        results.append((kernels.gather(d, x, scale, shift, mean, act, gathered[:, :channels]), gathered))
+        results[-1] += (kernels.statistics(x), kernels.forward(x, scale, shift, act))
+    torch.testing.assert_close(*results)
+
+
+@needs_compiler
+def test_sums_do_not_depend_on_the_number_of_threads() -> None:
+    x = maps(4, 48, 37, 41, dtype=torch.float32)
+    kernels, before = compiled(x), torch.get_num_threads()
+    assert kernels is not None
+    try:
+        found = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(kernels.statistics(x))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+@needs_compiler
+def test_the_variance_is_kept_beside_a_large_mean() -> None:
+    x = maps(4, 16, 30, 30, dtype=torch.float32) + 1000
+    mean, variance = compiled(x).statistics(x)  # type: ignore[union-attr]
+    expected = torch.var_mean(x.double(), (0, 2, 3), correction=0)
+    torch.testing.assert_close(variance.double(), expected[0], rtol=1e-3, atol=0)
+    torch.testing.assert_close(mean.double(), expected[1], rtol=1e-6, atol=0)
+
+
+@needs_compiler
+@pytest.mark.parametrize("act", ACTS)
+def test_what_is_no_number_stays_none(act: str) -> None:
+    x, one = torch.full((2, 16, 3, 3), float("nan")).to(memory_format=torch.channels_last), torch.ones(16)
+    assert compiled(x).forward(x, one, one, act).isnan().all()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("summed", [False, True])
+def test_gradients_are_those_of_finite_differences(act: str, gated: bool, summed: bool) -> None:
+    norm = nn.BatchNorm2d(3).double()
+    gate = Gated([("pool", nn.AdaptiveAvgPool2d(1)), ("conv", nn.Conv2d(3, 3, 1).double()), ("act", nn.Sigmoid())])
+    x, residual = maps(2, 3, 3, 4).requires_grad_(), maps(2, 3, 3, 4, seed=1).requires_grad_()
+
+    def function(x: torch.Tensor, residual: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        added = {"residual": residual, "rectified": True} if summed else {}
+        return recalibrate(PLAIN, norm, gate, x, act, **added) if gated else normalise(PLAIN, norm, x, act, **added)[0]
+
+    parameters = [*norm.parameters(), *(gate.parameters() if gated else ())]
+    assert torch.autograd.gradcheck(function, (x, residual, *parameters))
+
+
+@needs_compiler
+def test_a_copy_learns_by_itself() -> None:
+    _, fused, x = pair(TINY["mbconv"], torch.float64)
+    for part in fused.modules():
+        if isinstance(part, Sum | nn.Dropout):
+            part.drop_rate = part.p = 0.0
+    copied = copy.deepcopy(fused)
+    assert_close(outcome(copied, x), outcome(fused, x), 1e-12)
+
+
+@needs_compiler
+@pytest.mark.parametrize("expression", [TINY["residual-basic"], TINY["dense-bottleneck"]])
+def test_a_part_that_is_not_in_training_mode_stays_so(expression: str) -> None:
+    plain, fused, x = pair(expression, torch.float64)
+    for module in (plain, fused):
+        for name, part in module.named_modules():
+            if isinstance(part, nn.BatchNorm2d) and "block1" in name:
+                part.eval()
+    assert_close(outcome(fused, x), outcome(plain, x), 1e-8)
+
+
+def thrifty(expression: str, **options: bool) -> tuple[nn.Module, nn.Module, torch.Tensor]:
+    network = cw.network(expression)
+    plain = cw.build(network, seed=0)
+    other = cw.build(network, seed=0, memory_efficient=True, **options)
+    x = images(network, 4, torch.float64).contiguous(memory_format=torch.channels_last)
+    return plain.to(x.dtype, memory_format=torch.channels_last), other.to(
+        x.dtype, memory_format=torch.channels_last
+    ), x  # fmt: skip
+
+
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
+@networks
+def test_a_memory_efficient_step_equals_that_of_the_plain_network(expression: str, fused: bool) -> None:
+    plain, other, x = thrifty(expression, fused=fused)
+    assert list(other.state_dict()) == list(plain.state_dict())
+    assert_close(outcome(other, x), outcome(plain, x), 1e-8)  # running statistics too: updated once
+
+
+class Kept:
+    """Bytes that a forward pass keeps for the backward pass."""
+
+    def __init__(self, module: nn.Module, x: torch.Tensor) -> None:
+        storages = {}
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            if not isinstance(tensor, nn.Parameter):
+                storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            self.logits = module(x)  # held, so that no address is used twice
+        self.bytes = sum(storages.values())
+
+
+def test_memory_grows_with_the_depth_and_not_with_its_square() -> None:
+    kept = []
+    for layers in (4, 8, 12):
+        network = cw.network(f"densenet_bc_l{6 * layers + 4}_k4|resolution:8|classes:10")
+        module = cw.build(network, seed=0, memory_efficient=True, fused=False)
+        kept.append(Kept(module, images(network, 2)).bytes)
+    first, second = kept[1] - kept[0], kept[2] - kept[1]
+    assert second < 1.1 * first
+    assert kept[2] < 0.5 * Kept(cw.build(network, seed=0), images(network, 2)).bytes

@@ -1,0 +1,92 @@
+"""Fused and memory-efficient operators in runs: who gets them, and that runs with them are resumed to the same bits."""
+
+import pytest
+import torch
+import yaml
+
+import convwright as cw
+from convwright.data import open_dataset
+from convwright.errors import RunError, UsageError
+from convwright.modules.fused import library as compiling
+from convwright.training.interrupt import Interrupted
+from convwright.training.loop import resume, train
+from convwright.training.operators import check_operators
+from convwright.training.plan import plan
+from convwright.training.run import Run
+
+from .test_loop import NOISY, StopAfter, assert_same, last_state
+
+needs_compiler = pytest.mark.skipif(compiling.library(torch.float32) is None, reason="needs a C++ compiler")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return open_dataset("digits")
+
+
+@pytest.fixture
+def no_compiler(monkeypatch):
+    monkeypatch.setenv(compiling.OFF, "1")
+    compiling.library.cache_clear()
+    yield
+    compiling.library.cache_clear()
+
+
+def planned(digits, **options):
+    return plan(digits, cw.network("cifar_resnet8"), **options)[0]
+
+
+@needs_compiler
+@pytest.mark.skipif(torch.cuda.is_available(), reason="they are for CPUs")
+def test_what_saves_memory_is_fused_where_it_can_be(digits):
+    assert not planned(digits).fused
+    assert planned(digits, memory_efficient=True).fused
+    assert not planned(digits, memory_efficient=True, fused=False).fused
+    assert not planned(digits, memory_efficient=True, devices=2).fused
+    with pytest.raises(UsageError, match="fused operators are for one device"):
+        check_operators(planned(digits, devices=2, fused=True))
+
+
+def test_without_a_compiler_runs_are_plain_and_fused_ones_are_refused(digits, no_compiler):
+    assert not planned(digits, memory_efficient=True).fused
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match=f"need a C.. compiler .*{compiling.OFF} forbids it.*--no-fused"):
+            check_operators(planned(digits, fused=True))
+
+
+def test_a_compiler_that_fails_is_as_good_as_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", "false")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    compiling.library.cache_clear()
+    try:
+        assert compiling.library(torch.float32) is None
+        assert not list(tmp_path.rglob("*.so"))
+    finally:
+        compiling.library.cache_clear()
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", [NOISY, "densenet_bc_l16_k8"])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_memory_efficient_run_is_resumed_to_the_same_bits(name, precision, digits, tmp_path):
+    options = {"fused": True, "memory_efficient": True, "precision": precision}
+    config, network = plan(digits, cw.network(name), epochs=0.4, recipe={"ema": 0.9, "progressive": 0.5}, **options)
+    train(config, network, digits, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(config, network, digits, tmp_path / "stopped", StopAfter(5))
+    resume(Run.open(tmp_path / "stopped"), digits)
+    assert_same(last_state(tmp_path / "stopped"), last_state(tmp_path / "whole"))
+
+
+def test_a_run_does_not_change_its_operators(digits, tmp_path):
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.2, fused=False)
+    with pytest.raises(Interrupted):
+        train(config, network, digits, tmp_path / "run", StopAfter(3))
+    said = tmp_path / "run" / "config.yaml"
+    values = yaml.safe_load(said.read_text())
+    said.write_text(yaml.safe_dump(values | {"memory_efficient": True}))
+    with pytest.raises(RunError, match="memory_efficient is True, and the run began with False"):
+        resume(Run.open(tmp_path / "run"), digits)
+    older = {name: value for name, value in values.items() if name not in ("fused", "memory_efficient")}
+    said.write_text(yaml.safe_dump(older))  # as versions before these fields wrote it
+    resume(Run.open(tmp_path / "run"), digits)
