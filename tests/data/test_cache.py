@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 
 from convwright.data import Dataset, decoding, open_dataset
-from convwright.data.cache import Cache, cache_folder
+from convwright.data.cache import Cache
 from convwright.data.images import decode
 from convwright.data.journal import Journal, stamp_of
 from convwright.data.shelf import FileShelf
 from convwright.errors import ConvwrightWarning, UsageError
+from convwright.files import cache_folder
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import convwright as cw
-from convwright.data.cache import cache_folder
 from convwright.errors import UsageError
+from convwright.files import cache_folder
 from convwright.scaling.latency import Stopwatch
 
 
