@@ -38,13 +38,13 @@ def weights(path):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     path = tmp_path_factory.mktemp("alone") / "run"
-    done = train(path, *RUN, *RECIPE, "--epochs", "0.5")
+    done = train(path, *RUN, *RECIPE, "--epochs", "0.3")
     assert done.returncode == 0, done.stderr
     return path
 
 
 def assert_near(path, other):
-    """Equal up to the rounding of some twenty steps in float32."""
+    """Equal up to the rounding of a dozen steps in float32; every further one makes it larger."""
     ours, theirs = weights(path), weights(other)
     assert ours.keys() == theirs.keys()
     for name in ours:
@@ -54,12 +54,12 @@ def assert_near(path, other):
 
 
 def test_two_processes_learn_what_one_does(alone, tmp_path):
-    done = train(tmp_path / "run", *RUN, *RECIPE, "--epochs", "0.5", "--devices", "2")
+    done = train(tmp_path / "run", *RUN, *RECIPE, "--epochs", "0.3", "--devices", "2")
     assert done.returncode == 0, done.stderr
     assert_near(tmp_path / "run", alone)
     run = Run.open(tmp_path / "run")
     assert run.config.devices == run.summary["devices"] == 2
-    again = train(tmp_path / "again", *RUN, *RECIPE, "--epochs", "0.5", "--devices", "2")
+    again = train(tmp_path / "again", *RUN, *RECIPE, "--epochs", "0.3", "--devices", "2")
     assert again.returncode == 0
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == run.weights.read_bytes()
 
@@ -74,7 +74,7 @@ def test_a_batch_in_more_pieces_than_a_process_has_images(tmp_path):
 def test_torchrun_starts_them_too(alone, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     prefix = [*torchrun, "-m", "convwright", "train"]
-    done = train(tmp_path / "run", *RUN, *RECIPE, "--epochs", "0.5", prefix=prefix)
+    done = train(tmp_path / "run", *RUN, *RECIPE, "--epochs", "0.3", prefix=prefix)
     assert done.returncode == 0, done.stderr
     assert_near(tmp_path / "run", alone)
 
