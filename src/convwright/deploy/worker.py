@@ -68,7 +68,7 @@ def _times(run: Runner, images: np.ndarray, enough: float) -> list[float]:
 
 
 def _peak_bytes() -> int:
-    # Linux counts the peak of the process that started this one into ru_maxrss, so the network's own would vanish in it.
+    # On Linux ru_maxrss begins at the peak of the process that started this one, in which the network would vanish.
     with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
