@@ -45,7 +45,8 @@ def test_a_run_is_exported_and_the_file_predicts(run, convwright, tmp_path):
         (["{run}", "--format", "tflite"], "--format is onnx, openvino, torch, not 'tflite'"),
         (["{run}", "--out", "a.onnx", "--opset", "9"], "opset 9 will not do: the network needs 13 or newer"),
         (["{run}", "--images", "0"], "--images is 1 or more"),
-        (["{run}", "--out", "absent/a.onnx"], "absent/a.onnx could not be written"),
+        (["{run}", "--out", "absent/a.onnx"], "--out absent/a.onnx: there is no folder absent"),
+        (["{run}", "--format", "onnx", "--out", "a.xml"], "--out a.xml: a file in the format onnx ends in .onnx"),
         (["{run}", "--out", "a.safetensors", "--int8"], "--int8 is for the formats onnx and openvino"),
     ],
 )
@@ -88,9 +89,14 @@ def test_bench_measures_draws_and_picks(run, convwright, tmp_path):
         (["resnet18", "--batch", "0"], "--batch and --threads are 1 or more"),
         (["resnet18", "--pick", "90"], "--pick takes an accuracy in percent, and one run"),
         (["nonsense"], "nonsense"),
+        (["resnet18", "nonsense"], "nonsense"),
+        (["resnet18", "absent.onnx"], "absent.onnx: no such file"),
+        (["resnet18", "--html", "absent/a.html"], "--html absent/a.html: name a file in a folder that is there"),
+        (["resnet18", "--engine", "torch", "--precision", "int8"], "nothing to measure, since torch does not run int8"),
     ],
 )
-def test_what_cannot_be_measured(arguments, told, convwright):
+def test_what_cannot_be_measured_is_told_first(arguments, told, convwright, monkeypatch):
+    monkeypatch.setattr("convwright.deploy.roofline.measure_machine", lambda _: pytest.fail("began to measure"))
     answer = convwright("bench", *arguments)
     assert answer.status == 2
     assert told in answer.message

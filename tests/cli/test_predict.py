@@ -188,6 +188,7 @@ def test_names_of_any_bytes(run, photos, convwright):
         (["photos", "--top", "0"], "--top is 1 or more"),
         (["photos", "--batch-size", "0"], "--batch-size is 1 or more"),
         (["photos", "--device", "abacus"], "no device 'abacus'"),
+        (["photos", "--weights", "timm", "--engine", "openvino"], "--engine runs exported files; with --weights"),
     ],
 )
 def test_wrong_use(names, told, run, photos, convwright):

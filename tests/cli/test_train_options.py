@@ -71,6 +71,7 @@ def test_every_option_of_the_recipe_reaches_the_configuration(tmp_path, convwrig
         (["--patience", "0"], "recipe.patience: .*greater than 0"),
         (["--network", "densenet_bc_l16_k12", "--stochastic-depth", "0.2"], "no block has a residual sum"),
         (["--workers", "-1"], "--workers"),
+        (["--devices", "2", "--fused"], "fused operators are for one device; with --devices, say --no-fused"),
         (["--devices", "1000"], "--devices 1000: this machine has"),
         (["--mlflow", "x", "--resume", "absent"], "absent: no such run"),
     ],

@@ -43,6 +43,7 @@ def bench(
     asked = _asked(engine, precision, batch, threads, seconds)
     if pick is not None and not (len(networks) == 1 and Path(networks[0]).is_dir() and 0 < pick <= 100):
         raise UsageError("--pick takes an accuracy in percent, and one run whose images tell which engine keeps it")
+    _check(networks, asked, html)
     from convwright.cli.progress import errors
     from convwright.deploy.roofline import measure_machine
 
@@ -81,6 +82,23 @@ def _asked(
     for one in precisions:
         check_precision(one)
     return Asked(engines_named(engine), precisions, batches, counts, seconds)
+
+
+def _check(networks: list[str], asked: "Asked", html: Path | None) -> None:
+    """UsageError for what cannot be measured or written, before minutes are spent on the rest."""
+    from convwright.deploy.bench import is_file
+
+    if html is not None and (html.is_dir() or not html.absolute().parent.is_dir()):
+        raise UsageError(f"--html {html}: name a file in a folder that is there")
+    for network in networks:
+        if is_file(network):
+            if not Path(network).is_file():
+                raise UsageError(f"{network}: no such file")
+            continue
+        read_network(network)
+        if not asked.settings():
+            engines, precisions = (", ".join(names) for names in ([e.name for e in asked.engines], asked.precisions))
+            raise UsageError(f"{network}: nothing to measure, since {engines} does not run {precisions}")
 
 
 def _measured(

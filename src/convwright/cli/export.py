@@ -42,6 +42,8 @@ def export(
     if images < 1 or not 0 <= max_drop <= 100:
         raise UsageError("--images is 1 or more, and --max-drop from 0 to 100 points")
     format, out = _target(run, format, out)
+    if int8 and format == "torch":
+        raise UsageError("--int8 is for the formats onnx and openvino")
     from convwright.cli.progress import errors
     from convwright.deploy import check_images
     from convwright.deploy import export as exporting
@@ -108,6 +110,10 @@ def _target(run: str, format: str | None, out: Path | None) -> tuple[str, Path]:
         if out.suffix not in SUFFIXES:
             raise UsageError(f"--out {out}: end it in {', '.join(SUFFIXES)}, or say the --format")
         format = SUFFIXES[out.suffix]
+    if out.suffix != suffixes[format]:
+        raise UsageError(f"--out {out}: a file in the format {format} ends in {suffixes[format]}")
+    if not out.absolute().parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {out.parent}")
     return format, out
 
 

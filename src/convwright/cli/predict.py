@@ -79,6 +79,8 @@ def _predictor(run: str, weights: str | None, device: str, engine: str | None) -
                 f"{run} is a network, not a run directory; to use published weights, add --weights pretrained"
             )
         return load(run, device, engine)
+    if engine is not None:
+        raise UsageError("--engine runs exported files; with --weights the network runs in torch")
     network = read_network(run)
     from convwright.training.pretrained import pretrained
 

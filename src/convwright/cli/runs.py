@@ -200,6 +200,7 @@ def _resolved(
     from convwright.cli.progress import counting, say
     from convwright.training.lr_finder import find_learning_rate
     from convwright.training.memory_fit import fitting_batch
+    from convwright.training.operators import check_operators
     from convwright.training.pace import epochs_within
     from convwright.training.plan import plan
 
@@ -212,6 +213,7 @@ def _resolved(
         asked.values["batch_size"] = fitting_batch(*planned(), data)
         say(f"a batch of {asked.values['batch_size']} images fits into memory")
     config, network = planned()
+    check_operators(config)
     if asked.find_lr:
         with counting() as progress:
             finding = find_learning_rate(config, network, data, progress, begun)

@@ -51,6 +51,8 @@ def plan(
     ways = [budget is not None, phi is not None, any(factor is not None for factor in factors)]
     if sum(ways) != 1:
         raise UsageError("give one of --budget, --phi, or factors (--depth, --width, --resolution)")
+    if engine != "torch" and (budget is None or parse_budget(budget).latency is None):
+        raise UsageError(f"--engine {engine} measures latency, which only a --budget such as 'latency<=3ms' asks for")
     base = read_network(network)
     if budget is None:
         chosen = (
