@@ -14,7 +14,7 @@ import convwright as cw
 from convwright.data import Batches, open_dataset
 from convwright.errors import ConvwrightWarning, RunError, UsageError
 from convwright.training import run as run_files
-from convwright.training.evaluation import batch_for
+from convwright.training.evaluation import LARGEST_BATCH, batch_for
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import Reporter, Trainer, resume, train, validation_period
 from convwright.training.pace import epochs_within
@@ -175,7 +175,7 @@ def test_a_run_is_trained_by_one_process_at_a_time(digits, tmp_path):
 
 
 def test_evaluation_takes_no_more_memory_than_training():
-    assert batch_for(cw.network("cifar_resnet8")) == 256
+    assert batch_for(cw.network("cifar_resnet8")) == LARGEST_BATCH
     large = cw.network("efficientnet_b7")
     assert 1 <= batch_for(large) < 16
     assert batch_for(large) * cw.cost(large).peak_bytes() <= 2**29
