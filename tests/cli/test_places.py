@@ -22,3 +22,9 @@ def test_the_place_of_a_page_is_checked_first(command, convwright, tmp_path, mon
         assert told in answer.message
         assert answer.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_family_is_drawn_when_it_is_trained(convwright, tmp_path):
+    answer = convwright("scale", "family", "cifar_resnet8", "--html", tmp_path / "family.html")
+    assert answer.status == 2
+    assert "--html draws trained networks; give --train too" in answer.message

@@ -63,6 +63,8 @@ def family(
     """
     from convwright.scaling.family import compound_family, distinct, single_families
 
+    if html is not None and not train:
+        raise UsageError("--html draws trained networks; give --train too")
     check_place("--html", html)
     found = _searched(search) if search else {}
     name, data = network or found.get("base"), data or found.get("data")
