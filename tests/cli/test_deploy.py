@@ -91,7 +91,7 @@ def test_bench_measures_draws_and_picks(run, convwright, tmp_path):
         (["nonsense"], "nonsense"),
         (["resnet18", "nonsense"], "nonsense"),
         (["resnet18", "absent.onnx"], "absent.onnx: no such file"),
-        (["resnet18", "--html", "absent/a.html"], "--html absent/a.html: name a file in a folder that is there"),
+        (["resnet18", "--html", "absent/a.html"], "--html absent/a.html: there is no folder absent"),
         (["resnet18", "--engine", "torch", "--precision", "int8"], "nothing to measure, since torch does not run int8"),
     ],
 )

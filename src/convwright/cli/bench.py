@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convwright.cli.inputs import check_place
 from convwright.cli.networks import FILE, read_network
 from convwright.cli.table import emphasised, paragraph, table
 from convwright.errors import UsageError
@@ -88,8 +89,7 @@ def _check(networks: list[str], asked: "Asked", html: Path | None) -> None:
     """UsageError for what cannot be measured or written, before minutes are spent on the rest."""
     from convwright.deploy.bench import is_file
 
-    if html is not None and (html.is_dir() or not html.absolute().parent.is_dir()):
-        raise UsageError(f"--html {html}: name a file in a folder that is there")
+    check_place("--html", html)
     for network in networks:
         if is_file(network):
             if not Path(network).is_file():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convwright.cli.inputs import check_place
 from convwright.cli.table import emphasised, paragraph, table
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def data(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Look over a data set: counts, sizes, unreadable and duplicate images, leakage between splits."""
+    check_place("--html", html)
     from convwright.cli.progress import counting
     from convwright.data import findings
     from convwright.data.survey import survey

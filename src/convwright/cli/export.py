@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convwright.cli.inputs import check_place
 from convwright.cli.networks import is_network, read_network
 from convwright.errors import UsageError
 
@@ -112,8 +113,7 @@ def _target(run: str, format: str | None, out: Path | None) -> tuple[str, Path]:
         format = SUFFIXES[out.suffix]
     if out.suffix != suffixes[format]:
         raise UsageError(f"--out {out}: a file in the format {format} ends in {suffixes[format]}")
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"--out {out}: there is no folder {out.parent}")
+    check_place("--out", out)
     return format, out
 
 

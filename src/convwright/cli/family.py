@@ -9,6 +9,7 @@ import typer
 from convwright.arch import cost
 from convwright.arch.units import human
 from convwright.cli import studies
+from convwright.cli.inputs import check_place
 from convwright.cli.networks import read_network
 from convwright.cli.search import RESULT as SEARCH
 from convwright.cli.search import finish
@@ -62,6 +63,9 @@ def family(
     """
     from convwright.scaling.family import compound_family, distinct, single_families
 
+    if html is not None and not train:
+        raise UsageError("--html draws trained networks; give --train too")
+    check_place("--html", html)
     found = _searched(search) if search else {}
     name, data = network or found.get("base"), data or found.get("data")
     if name is None:

@@ -1,4 +1,4 @@
-"""What `predict` is pointed at: files, folders, patterns and lists become the images to read."""
+"""What commands are pointed at: files, folders, patterns and lists become the images to read; places to write to."""
 
 import os
 import sys
@@ -12,6 +12,16 @@ from typing import BinaryIO
 from convwright.errors import UsageError
 
 STANDARD_INPUT = "-"
+
+
+def check_place(option: str, path: Path | None) -> None:
+    """UsageError where a file cannot be written, before any work is done."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise UsageError(f"{option} {path} is a folder; name a file in it")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}")
 
 
 class Piped(BytesIO):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convwright.cli.inputs import check_place
 from convwright.cli.table import paragraph, table
 from convwright.errors import ConvwrightError
 
@@ -19,6 +20,7 @@ def reproduce(
     as_json: Annotated[bool, typer.Option("--json", help="Print every claim as JSON.")] = False,
 ) -> None:
     """Compute what the papers print and can be computed without ImageNet, and judge each claim."""
+    check_place("--html", html)
     from convwright.reproduction import PAPERS, Verdict, chapter, tally
 
     chapters = [chapter(name) for name in ([paper.lower()] if paper else PAPERS)]

@@ -9,6 +9,7 @@ import typer
 from convwright.arch import cost
 from convwright.arch.units import human
 from convwright.cli import studies
+from convwright.cli.inputs import check_place
 from convwright.cli.networks import read_network
 from convwright.cli.table import emphasised, paragraph, table
 
@@ -53,6 +54,7 @@ def search(
     Stopped or killed at any moment, the same command goes on. The same command with --storage postgresql://... on
     other machines works on the same study.
     """
+    check_place("--html", html)
     from convwright.scaling.experiment import Entrant, Experiment
     from convwright.scaling.grid import Grid
     from convwright.scaling.halving import Schedule

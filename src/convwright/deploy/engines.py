@@ -99,7 +99,9 @@ def _opened(engine: FileEngine, path: Path, threads: int | None, precision: str)
     except ConvwrightError:
         raise
     except Exception as error:  # every engine has errors of its own for a damaged file or an unknown operation
-        why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        lines = (line.strip() for line in str(error).splitlines())
+        # OpenVINO begins with the place in its own source.
+        why = next((line for line in lines if line and not line.startswith("Exception from ")), type(error).__name__)
         raise UsageError(f"{path}: {engine.name} cannot run it: {why:.200}") from None
 
 
@@ -125,6 +127,8 @@ def _onnxruntime(path: Path, threads: int | None, precision: str) -> Loaded:
 def _openvino(path: Path, threads: int | None, precision: str) -> Loaded:
     import openvino
 
+    if path.suffix == ".xml" and not (weights := path.with_suffix(".bin")).is_file():
+        raise UsageError(f"{path}: its weights are not beside it: there is no {weights.name}")
     core = openvino.Core()
     model = core.read_model(str(path))
     card = _card(openvino_card(model), path)
