@@ -50,7 +50,7 @@ class Learner:
         # On a GPU too, the same step must give the same weights.
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
         check_operators(config)
-        if self.fabric.device.type == "cpu" and not config.memory_efficient:
+        if self.fabric.device.type == "cpu" and config.fused and not config.memory_efficient:
             keep_freed_memory()
         self.network = build(
             network,
