@@ -4,9 +4,8 @@
 
 Each point is a process of its own, which takes two training steps; what it holds at most beyond what it held before
 them is its peak. "live": every tensor is given back to the system at once (malloc's settings), so that the peak is
-that of what is in use; "resident": as `convwright train` runs, which keeps freed memory for the next step unless it
-is to be memory-efficient. Times are
-processor time of the second step with one thread. Writes memory.json and memory.svg.
+that of what is in use; "resident": as `convwright train` runs. Times are processor time of the second step with one
+thread. Writes memory.json and memory.svg.
 """
 
 import argparse
@@ -23,7 +22,6 @@ from machine import describe
 from torch import nn
 
 import convwright as cw
-from convwright.training.allocator import keep_freed_memory
 
 DEPTHS = (22, 40, 58, 76, 100)
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
@@ -50,8 +48,6 @@ def measure(job: Job) -> tuple[float, float]:
         libc = ctypes.CDLL(None)
         libc.mallopt(MMAP_THRESHOLD, 65536)
         libc.mallopt(TRIM_THRESHOLD, 65536)
-    elif job.kind == "plain":
-        keep_freed_memory()
     if job.kind.startswith("timm"):
         import timm
 
