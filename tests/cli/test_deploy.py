@@ -29,6 +29,7 @@ def test_a_run_is_exported_and_the_file_predicts(run, convwright, tmp_path):
     assert facts["file"] == str(out)
     assert facts["verified"]["images"] == 50
     assert facts["verified"]["engines"]["onnxruntime"]["lost"][0] == 0
+    assert facts["predict_with"] is None or (run / "picked" / "f32.onnx").read_bytes() == out.read_bytes()
     Image.fromarray(np.full((9, 9), 100, np.uint8)).save(tmp_path / "image.png")
     answers = [convwright("predict", which, tmp_path / "image.png", "--json") for which in (out, run)]
     first, second = (json.loads(answer.out)["predictions"] for answer in answers)
@@ -80,6 +81,14 @@ def test_bench_measures_draws_and_picks(run, convwright, tmp_path):
     assert facts["pick"]["engine"] == "onnxruntime"
     assert "multiply-adds alone" in page.read_text(encoding="utf-8")
     assert (run / "picked" / "f32.onnx").exists()
+
+
+def test_what_was_measured_is_told_though_no_engine_will_do(run, convwright):
+    quick = ["--engine", "onnxruntime", "--threads", 1, "--seconds", 0.01]
+    told = convwright("bench", run, *quick, "--pick", 100)
+    assert told.status == 1
+    assert "no engine keeps an accuracy of 100.00%" in told.message
+    assert "onnxruntime" in told.out
 
 
 @pytest.mark.parametrize(

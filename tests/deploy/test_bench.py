@@ -1,11 +1,15 @@
 """Measurements are of the engine that was asked for, in a process of its own; the pick keeps the accuracy."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import convwright as cw
 from convwright.deploy.agreement import Agreement
 from convwright.deploy.bench import Line, fastest
+from convwright.deploy.export import Exported
 from convwright.deploy.measuring import (
     ENGINES,
     Measurement,
@@ -16,7 +20,7 @@ from convwright.deploy.measuring import (
     measure,
     prepared,
 )
-from convwright.deploy.picks import find_pick, save_pick
+from convwright.deploy.picks import find_pick, keep_export, save_pick
 from convwright.deploy.predictor import FilePredictor
 from convwright.deploy.roofline import Machine, floors
 from convwright.deploy.subject import Subject
@@ -74,6 +78,33 @@ def test_a_pick_is_used_until_the_weights_change(run):
         (run / "model.safetensors").write_bytes(before)
     (run / "picked" / "pick.json").unlink()
     assert isinstance(cw.load(run), Predictor)
+
+
+def exported(run, folder, suffix, milliseconds, precision="f32"):
+    """An export of the run, as if one engine had taken so long."""
+    path = folder / f"any{suffix}"
+    path.write_bytes(b"weights")
+    engine = {".onnx": "onnxruntime", ".safetensors": "torch"}[suffix]
+    verified = {"engines": {engine: {"milliseconds": milliseconds}}}
+    card = replace(Subject(load(run), str(run)).card, precision=precision, verified=verified)
+    return Exported(path, (path,), card, {engine: Agreement(4, 0.0, 1.0, 0.9, 0.9, (0, 0, 0))}, 7)
+
+
+def test_an_export_that_is_quicker_than_torch_is_kept_for_its_run(run, tmp_path):
+    assert keep_export(run, exported(run, tmp_path, ".onnx", 5.0), torch_milliseconds=4.0) is None
+    assert keep_export(run, exported(run, tmp_path, ".onnx", 1.0, "int8"), torch_milliseconds=4.0) is None
+    assert find_pick(run) is None
+    kept = keep_export(run, exported(run, tmp_path, ".onnx", 2.0), torch_milliseconds=4.0)
+    assert (kept.file, kept.engine, kept.asked) == ("f32.onnx", "onnxruntime", False)
+    assert find_pick(run) == (kept, run / "picked" / "f32.onnx")
+    assert keep_export(run, exported(run, tmp_path, ".safetensors", 3.0), torch_milliseconds=4.0) is None
+    quicker = keep_export(run, exported(run, tmp_path, ".safetensors", 1.0), torch_milliseconds=4.0)
+    assert find_pick(run) == (quicker, run / "picked" / "f32.safetensors")
+    with prepared(Subject(load(run), str(run)), [ENGINES["onnxruntime"]], ["f32"]) as folder:
+        asked = save_pick(run, folder, line("onnxruntime", 5e-3, 0.9))
+    assert keep_export(run, exported(run, tmp_path, ".safetensors", 0.5), torch_milliseconds=4.0) is None
+    assert find_pick(run)[0] == asked, "what bench --pick found stays"
+    shutil.rmtree(run / "picked")
 
 
 def test_floors_add_up():

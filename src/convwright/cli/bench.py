@@ -9,7 +9,7 @@ import typer
 from convwright.cli.inputs import check_place
 from convwright.cli.networks import FILE, read_network
 from convwright.cli.table import emphasised, paragraph, table
-from convwright.errors import UsageError
+from convwright.errors import ConvwrightError, UsageError
 
 if TYPE_CHECKING:
     from convwright.deploy.bench import Asked, Bench, Line
@@ -56,14 +56,17 @@ def bench(
         from convwright.report.bench_page import write_bench_page
 
         write_bench_page(html, benches, machines)
+    found = None if isinstance(chosen, ConvwrightError) else chosen
     if as_json:
-        typer.echo(json.dumps(_object(benches, machines, chosen), indent=1))
-        return
-    typer.echo("\n\n".join(_described(one, layers) for one in benches))
-    typer.echo("\n" + "\n".join(_machine(machine) for machine in machines.values()))
-    typer.echo(paragraph(NOTE))
-    if chosen is not None:
-        typer.echo("\n" + _picked(chosen, networks[0]))
+        typer.echo(json.dumps(_object(benches, machines, found), indent=1))
+    else:
+        typer.echo("\n\n".join(_described(one, layers) for one in benches))
+        typer.echo("\n" + "\n".join(_machine(machine) for machine in machines.values()))
+        typer.echo(paragraph(NOTE))
+        if found is not None:
+            typer.echo("\n" + _picked(found, networks[0]))
+    if isinstance(chosen, ConvwrightError):  # what was measured is told all the same
+        raise chosen
 
 
 def _asked(
@@ -103,7 +106,7 @@ def _check(networks: list[str], asked: "Asked", html: Path | None) -> None:
 
 def _measured(
     network: str, asked: "Asked", machines: "dict[int, Machine]", pick: float | None, tell: Any
-) -> "tuple[Bench, Pick | None]":
+) -> "tuple[Bench, Pick | ConvwrightError | None]":
     from convwright.deploy import check_images
     from convwright.deploy.bench import bench_file, bench_subject, is_file
     from convwright.deploy.quantization import Calibration

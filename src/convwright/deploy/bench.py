@@ -98,16 +98,17 @@ def bench_subject(
     calibration: Calibration | None = None,
     progress: Progress = lambda _: None,
     pick: tuple[float, Path] | None = None,
-) -> tuple[Bench, Pick | None]:
+) -> tuple[Bench, Pick | ConvwrightError | None]:
     """Measure a network in every setting; with images, also how well each engine agrees with the original.
 
-    pick: an accuracy to keep (0 to 1), and the run directory that remembers the fastest engine that keeps it.
+    pick: an accuracy to keep (0 to 1), and the run directory that remembers the fastest engine that keeps it; where
+    none does, the error comes back beside what was measured.
     """
     from convwright.arch import cost
 
     expected = logits_of(subject.reference, check.images) if check else None
     lines = []
-    chosen = None
+    chosen: Pick | ConvwrightError | None = None
     progress("writing")
     with prepared(subject, asked.engines, asked.precisions, calibration) as folder:
         for setting in asked.settings():
@@ -115,7 +116,10 @@ def bench_subject(
             result = measure(folder, setting, check.images if check else None, asked.seconds)
             lines.append(Line(result, _agreement(result, expected, check)))
         if pick is not None:
-            chosen = save_pick(pick[1], folder, fastest(lines, pick[0]))
+            try:
+                chosen = save_pick(pick[1], folder, fastest(lines, pick[0]))
+            except ConvwrightError as error:
+                chosen = error
     costs = cost(subject.network)
     floor = {(b, t): floors(subject.program, machines[t], b) for b in asked.batches for t in asked.threads}
     bench = Bench(subject.source, costs.params, costs.macs, subject.program.macs, tuple(lines), floor)

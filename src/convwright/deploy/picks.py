@@ -1,7 +1,6 @@
 """The engine that a run was found to be fastest in on this machine, remembered in its directory. No torch in here."""
 
 import json
-import os
 import platform
 import shutil
 from contextlib import suppress
@@ -10,13 +9,16 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convwright.deploy.engines import FILE_ENGINES
+from convwright.deploy.engines import FILE_ENGINES, cores, quickest
 from convwright.deploy.packages import installed
 
 if TYPE_CHECKING:
     from convwright.deploy.bench import Line
+    from convwright.deploy.export import Exported
 
 FOLDER, RECORD = "picked", "pick.json"
+WEIGHTS = {".xml": ".bin"}
+"""Suffix of the file that holds the weights of another."""
 
 
 @dataclass(frozen=True)
@@ -34,33 +36,28 @@ class Pick:
     weights: str
     """Digest of the run's weights that it was made from."""
     machine: str
+    asked: bool = True
+    """Was it chosen by `bench --pick`, or kept because an export turned out to be quicker than torch?"""
 
 
 def machine() -> str:
     """Name this machine well enough to tell whether a pick was made on it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{platform.node()} {platform.machine()} {cores}"
+    return f"{platform.node()} {platform.machine()} {cores()}"
 
 
 def save_pick(run: Path, folder: Path, best: "Line") -> Pick:
     """Keep the fastest line's file in the run directory; the record is written last."""
     from convwright.deploy.measuring import ENGINES
-    from convwright.files import write_text
 
     setting, agreement = best.setting, best.agreement
     assert agreement is not None
     assert agreement.accuracy is not None
     suffix = ENGINES[setting.engine].suffix
     stem = "int8" if setting.precision == "int8" else "f32"
-    kept = run / FOLDER
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir()
-    if suffix:
-        for path in folder.glob(f"{stem}.*"):
-            if path.suffix == suffix or (suffix == ".xml" and path.suffix == ".bin"):
-                shutil.copy2(path, kept / path.name)
+    name = f"{stem}{suffix}" if suffix else ""
+    files = [path for path in folder.glob(f"{stem}.*") if suffix and path.suffix in (suffix, WEIGHTS.get(suffix))]
     pick = Pick(
-        f"{stem}{suffix}" if suffix else "",
+        name,
         setting.engine.replace("torch-folded", "torch"),
         setting.precision,
         setting.threads,
@@ -69,6 +66,40 @@ def save_pick(run: Path, folder: Path, best: "Line") -> Pick:
         digest(run / "model.safetensors"),
         machine(),
     )
+    return _keep(run, files, pick)
+
+
+def keep_export(run: Path, exported: "Exported", torch_milliseconds: float) -> Pick | None:
+    """Keep an exported file in its run if it answers quicker than torch and than what is kept; else return None.
+
+    Only files in float, whose answers are the run's own up to rounding, and never in the place of what was asked for.
+    """
+    times = exported.card.verified["engines"]
+    engine = quickest(exported.card.verified, list(times))
+    accuracy = exported.agreements[engine].accuracy if engine else None
+    if engine is None or accuracy is None or exported.card.precision != "f32":
+        return None
+    milliseconds = times[engine]["milliseconds"]
+    before = find_pick(run)
+    if milliseconds >= torch_milliseconds or (before and (before[0].asked or before[0].milliseconds <= milliseconds)):
+        return None
+    name = f"f32{exported.path.suffix}"
+    weights = digest(run / "model.safetensors")
+    pick = Pick(name, engine, "f32", cores(), milliseconds, accuracy, weights, machine(), asked=False)
+    with suppress(OSError):  # the run may be one that others own
+        return _keep(run, list(exported.files), pick)
+    return None
+
+
+def _keep(run: Path, files: list[Path], pick: Pick) -> Pick:
+    """Copy the files into the run under the pick's name; the record is written last."""
+    from convwright.files import write_text
+
+    kept = run / FOLDER
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir()
+    for path in files:
+        shutil.copy2(path, kept / Path(pick.file).with_suffix(path.suffix))
     write_text(kept / RECORD, json.dumps(asdict(pick), indent=1) + "\n")
     return pick
 

@@ -45,7 +45,8 @@ def load(path: str | Path, device: Any = "cpu", engine: str | None = None) -> Un
     """Load a run directory or an exported file (.onnx, .xml, .safetensors) to predict with.
 
     engine: what runs an exported file; by default the quickest at hand that it was verified with. A run for which
-    `convwright bench --pick` has found the fastest engine of this machine is run by that. Raises RunError or
+    `convwright bench --pick` or `convwright export` has found a faster engine than torch on this machine is run by
+    that. Raises RunError or
     UsageError for what is neither.
     """
     path = Path(path)
