@@ -91,6 +91,7 @@ def start(asked: Asked) -> tuple[Path, dict[str, Any]]:
         ensure_free(path)
     data = _opened(asked, spec, wanted)
     data = begun.normalised(data) if begun else data
+    _compile(asked.values)
     config, network, files = _resolved(asked, data, wanted, begun)
     say(_described(data, network, config))
     if begun:
@@ -101,6 +102,19 @@ def start(asked: Asked) -> tuple[Path, dict[str, Any]]:
         return path, _in_processes(run, asked)
     with TrainingBar(network.name) as bar:
         return path, train(config, network, data, path, Reporters([bar, *trackers]), asked.runtime, files, begun)
+
+
+def _compile(values: dict[str, Any]) -> None:
+    """Have the operators that are asked for compiled, which takes seconds the first time, and say so meanwhile."""
+    if values.get("fused") or (values.get("memory_efficient") and values.get("fused") is not False):
+        import torch
+
+        from convwright.cli.progress import errors
+        from convwright.modules.fused.library import library
+
+        with errors.status("compiling fused operators for this machine, once"):
+            for dtype in (torch.float32, *([torch.bfloat16] if values.get("precision") == "bf16-mixed" else [])):
+                library(dtype)
 
 
 def go_on(path: Path, asked: Asked) -> dict[str, Any]:
