@@ -1,16 +1,17 @@
 """Fashion-MNIST from scratch in little time: `fast`, chosen on validation images, measured once on test images.
 
-    python benchmarks/fashion.py                20 minutes of two idle cores, three seeds
-    python benchmarks/fashion.py --minutes 60   what the same recipe gives in an hour, one seed
-    python benchmarks/fashion.py --epochs 25 --precision bf16-mixed   16-bit products, where the processor has them
-    python benchmarks/fashion.py --families     accuracy against minutes, a network of each family
-    python benchmarks/fashion.py --all          all of these
+    python benchmarks/fashion.py --precision bf16-mixed               20 minutes of two idle cores, three seeds
+    python benchmarks/fashion.py --precision bf16-mixed --minutes 60  what the same gives in an hour, one seed
+    python benchmarks/fashion.py --precision bf16-mixed --families    accuracy against minutes, a network of each family
+    python benchmarks/fashion.py --precision bf16-mixed --all         all of these
     python benchmarks/fashion.py --speed        only measure the seconds of an epoch of each network
     python benchmarks/fashion.py --table        only show what has come out so far
 
-Minutes become epochs by SECONDS below, which `--speed` measured on two idle cores, so that what comes out does not
-depend on how busy the machine is. Every run can be interrupted: the same command goes on. A run is measured on the
-test images when it has ended, and noted in results.json of the folder; what is noted there is not run again.
+Without `--precision` products are of 32 bits, for processors that have no bfloat16. Minutes become epochs by SECONDS
+below, which `--speed` measured on two idle cores, so that what comes out does not depend on how busy the machine is:
+two runs at once, each on a core of its own (OMP_NUM_THREADS=1), come out the same. Every run can be interrupted: the
+same command goes on. A run is measured on the test images when it has ended, and noted in results.json of the folder;
+what is noted there is not run again.
 """
 
 import argparse
@@ -47,7 +48,10 @@ FAMILIES = {
     "SE-ResNet": "cifar_seresnet14",
     "EfficientNet": "efficientnet_b0|scale:d=0.3,w=0.25",
 }
-SECONDS = {NETWORK: 60.0, FAMILIES["DenseNet-BC"]: 150.0, FAMILIES["SE-ResNet"]: 72.0, FAMILIES["EfficientNet"]: 120.0}
+SECONDS = {
+    "32-true": dict(zip((NETWORK, *FAMILIES.values()), (33.6, 150.0, 72.0, 120.0), strict=True)),
+    "bf16-mixed": dict(zip((NETWORK, *FAMILIES.values()), (22.9, 46.0, 30.0, 110.0), strict=True)),
+}
 """Of an epoch with two threads on two idle cores, as `--speed` measures it."""
 MINUTES, HOUR, FAMILY_MINUTES = 20.0, 60.0, (3.0, 8.0, 20.0)
 SPEED_STEPS = 30
@@ -65,9 +69,11 @@ class Job:
     precision: str = "32-true"
 
     @classmethod
-    def within(cls, minutes: float, network: str, seed: int) -> "Job":
-        """Return the job that takes so many minutes."""
-        return cls(network, int(600 * minutes / SECONDS[network]) / 10, seed)
+    def within(cls, minutes: float, network: str, seed: int, precision: str) -> "Job":
+        """Return the job that takes so many minutes, whole epochs from five on, in 32 bits if that is quicker."""
+        precision = min((precision, "32-true"), key=lambda one: SECONDS[one][network])
+        epochs = int(600 * minutes / SECONDS[precision][network]) / 10
+        return cls(network, epochs if epochs < 5 else int(epochs), seed, precision)
 
     @property
     def folder(self) -> str:
@@ -95,6 +101,7 @@ class Job:
         tested = {kind: assess(load(path), data, [data.test], views=views).accuracy for kind, views in kinds.items()}
         names = ("params", "macs", "epochs", "val_accuracy", "train_seconds", "threads")
         return {"run": self.folder, "network": self.network, "seed": self.seed} | {
+            **{"precision": self.precision},
             **{name: summary[name] for name in names},
             **tested,
         }
@@ -106,7 +113,7 @@ def jobs(options: argparse.Namespace) -> Iterator[Job]:
     def job(minutes: float, network: str, seed: int) -> Job:
         if options.epochs:
             return Job(network, options.epochs, seed, options.precision)
-        return Job.within(minutes, network, seed)
+        return Job.within(minutes, network, seed, options.precision)
 
     if options.all or not options.families:
         minutes = options.minutes or MINUTES
@@ -141,33 +148,34 @@ def speed(name: str, data: Dataset, precision: str) -> float:
 
 def show_speed(data: Dataset, precision: str) -> None:
     """Print the seconds of an epoch of each network, beside those that are reckoned with."""
-    for name, reckoned in SECONDS.items():
+    for name, reckoned in SECONDS[precision].items():
         cost = cw.cost(at(fit_resolution(cw.network(name), 28), channels=1, classes=10))
         took = speed(name, data, precision)
         print(
             f"{name:36} {cost.params:9,} parameters {cost.macs / 1e6:6.1f} M MACs {took:7.1f} s an epoch "
-            f"({reckoned:g} reckoned with in 32 bits)",
+            f"({reckoned:g} reckoned with)",
             flush=True,
         )
 
 
 def show_table(out: Path) -> None:
     """Print what has come out, as a table in Markdown; minutes are those of two idle cores."""
-    print("| network | parameters | minutes | epochs | seed | validation | test | with `--tta` |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
-    groups: dict[tuple[str, float], list[Row]] = {}
+    print("| network | parameters | precision | minutes | epochs | seed | validation | test | with `--tta` |")
+    print("|---|---:|---|---:|---:|---:|---:|---:|---:|")
+    groups: dict[tuple[str, float, str], list[Row]] = {}
     for row in noted(out).values():
-        groups.setdefault((row["network"], row["epochs"]), []).append(row)
-    for (network, epochs), rows in sorted(groups.items(), key=lambda item: (item[0][0] != NETWORK, item[0])):
+        groups.setdefault((row["network"], row["epochs"], row["precision"]), []).append(row)
+    for (network, epochs, precision), rows in sorted(groups.items(), key=lambda item: (item[0][0] != NETWORK, item[0])):
         names = ("val_accuracy", "test", "test_tta")
         lines = [(str(row["seed"]), *(row[name] for name in names)) for row in sorted(rows, key=lambda r: r["seed"])]
         if len(rows) > 1:
             lines.append(("mean", *(mean(row[name] for row in rows) for name in names)))
-        minutes = epochs * SECONDS[network] / 60
+        minutes = epochs * SECONDS[precision][network] / 60
         for seed, *accuracies in lines:
             shares = " | ".join(f"{value:.2%}".replace("%", " %") for value in accuracies)
             cell = network.replace("|", "\\|")
-            print(f"| `{cell}` | {rows[0]['params']:,} | {minutes:.1f} | {epochs:g} | {seed} | {shares} |")
+            first = f"| `{cell}` | {rows[0]['params']:,} | {precision} | {minutes:.1f} | {epochs:g} | {seed}"
+            print(f"{first} | {shares} |")
 
 
 def main() -> None:
@@ -175,7 +183,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/fashion-benchmark"), help="folder for the runs")
     parser.add_argument("--minutes", type=float, help=f"of two idle cores, {MINUTES:g} by default")
     parser.add_argument("--epochs", type=float, help="instead of what fits into the minutes, for all runs")
-    parser.add_argument("--precision", default="32-true", help="bf16-mixed: with --epochs or --speed")
+    parser.add_argument("--precision", choices=list(SECONDS), default="32-true", help="of products")
     parser.add_argument("--seeds", type=int, nargs="+", help="0 1 2 by default; 0 beyond 20 minutes")
     parser.add_argument("--families", action="store_true", help="accuracy against minutes")
     parser.add_argument("--all", action="store_true", help="three seeds, the families, and an hour")
@@ -193,7 +201,8 @@ def main() -> None:
     for job in jobs(options):
         rows = noted(options.out)
         if job.folder not in rows:
-            rows[job.folder] = job.run(options.out, data)
+            row = job.run(options.out, data)
+            rows = noted(options.out) | {job.folder: row}  # another may have been at it meanwhile
             write_text(options.out / "results.json", json.dumps(list(rows.values()), indent=1) + "\n")
         print(json.dumps(rows[job.folder]), flush=True)
     show_table(options.out)
