@@ -101,15 +101,8 @@ def timm(epochs: int, crops: float, options: argparse.Namespace) -> Progress:
     )  # fmt: skip
     test = create_loader(Pictures(False), is_training=False, interpolation="bilinear", crop_pct=1.0, **common)
     optimizer = create_optimizer_v2(module, opt="sgd", lr=0.05, momentum=0.9, weight_decay=2e-5)
-    schedule, _ = create_scheduler_v2(
-        optimizer,
-        sched="cosine",
-        num_epochs=epochs,
-        warmup_epochs=WARM_UP,
-        warmup_lr=1e-5,
-        min_lr=0.0,
-        cooldown_epochs=0,
-    )
+    warming = {"warmup_epochs": epochs // 6, "warmup_lr": 1e-5}
+    schedule, _ = create_scheduler_v2(optimizer, "cosine", num_epochs=epochs, min_lr=0.0, cooldown_epochs=0, **warming)
     loss_of, spent = LabelSmoothingCrossEntropy(0.1), 0.0
     half = options.precision == "bf16-mixed"
     for epoch in range(epochs):
