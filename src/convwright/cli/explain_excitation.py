@@ -28,7 +28,7 @@ def excitation(
     threshold: Annotated[
         float | None, typer.Option(help="A channel whose mean excitation is at least this is saturated; 0.9.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Images to measure excitations on, val or test.")] = "val",
+    split: Annotated[str, typer.Option(help="Images to measure excitations and accuracy on, val or test.")] = "val",
     drop: Annotated[
         bool, typer.Option("--drop", help="Take squeeze-and-excitation out step by step, and measure each step.")
     ] = False,
@@ -83,6 +83,8 @@ def _check(drop: bool, by: str, save: int | None, out: Path | None, split: str, 
         raise UsageError(f"--by is stages or blocks, not {by!r}")
     if save is not None and not drop:
         raise UsageError("--save chooses a step of --drop; give --drop too")
+    if save is not None and split != "val":
+        raise UsageError("--save takes a step measured on validation images; leave out --split")
     if save is not None and out is None:
         raise UsageError("--save writes a run; say where with --out RUN")
 
@@ -90,7 +92,7 @@ def _check(drop: bool, by: str, save: int | None, out: Path | None, split: str, 
 def _measured(
     run: "Run", predictor: "Predictor", split: str, by: "By | None", save: int | None
 ) -> "tuple[Excitations, list[Dropped]]":
-    """Measure excitations on the split, and where they are to be dropped, each step on validation images."""
+    """Measure excitations on the split, and where they are to be dropped, the accuracy of each step on it."""
     from convwright.cli.explain_inputs import measuring
     from convwright.cli.progress import counting
     from convwright.cli.runs import open_run_data
@@ -107,7 +109,7 @@ def _measured(
     steps = len(drop_order(predictor.network, by, means)) + 1
     if save is not None and not 0 < save < steps:
         raise UsageError(f"--save takes a step from 1 to {steps - 1}, not {save}")
-    with measuring(run, predictor, "val", steps, data) as bench:
+    with measuring(run, predictor, split, steps, data) as bench:
         return found, list(drop(predictor.network, predictor.module, means, bench.measure, by))  # type: ignore[arg-type]
 
 
@@ -162,17 +164,21 @@ def _described(found: "Excitations", shown: Sequence[int], steps: "Sequence[Drop
     lines = [f"{found.network}: {_summary(found, threshold)}", "", table(titles, rows), ""]
     lines.append(paragraph(f"{DEFINITION} Near one: {threshold:g} or more. Means by class are over channels."))
     if steps:
-        lines += ["", _drop_table(steps)]
+        lines += ["", _drop_table(steps, found.split)]
     return "\n".join(lines)
 
 
-def _drop_table(steps: "Sequence[Dropped]") -> str:
+def _drop_table(steps: "Sequence[Dropped]", split: str) -> str:
+    from convwright.cli.explain_inputs import CHANGED, changed
+    from convwright.explain.bench import SPLITS
+
     rows = [
         (
             str(step.step),
             step.without,
             f"{step.accuracy:.2%}",
             f"{step.interval[0]:.2%} to {step.interval[1]:.2%}",
+            *changed(step.change),
             f"{step.params:,}",
             f"+{step.over_none:.1%}",
             human(step.macs),
@@ -181,9 +187,11 @@ def _drop_table(steps: "Sequence[Dropped]") -> str:
         )
         for step in steps
     ]
-    titles = ("step", "SE dropped from", "accuracy", "95 % interval", "parameters", "over no SE", "MACs", "exact", "")
+    measured = ("accuracy", "95 % interval", "change", "95 % interval")
+    titles = ("step", "SE dropped from", *measured, "parameters", "over no SE", "MACs", "exact", "")
     note = (
-        "Accuracy on validation images, without training again; MACs are multiply-adds. In the place of each dropped "
+        f"Accuracy on {SPLITS[split]} images, without training again; MACs are multiply-adds. "
+        f"{CHANGED.format('step 0')} In the place of each dropped "
         "gate its mean excitation over training images is folded into the weights around it: exact, unless something "
         "that cannot take the factors stands in the way (an identity shortcut); then the last normalisation of the "
         "body takes them, and the shortcut goes without."
@@ -192,6 +200,7 @@ def _drop_table(steps: "Sequence[Dropped]") -> str:
 
 
 def _object(found: "Excitations", steps: "Sequence[Dropped]", run: Path, threshold: float) -> dict[str, Any]:
+    from convwright.cli.explain_inputs import change_facts
     from convwright.explain.excitation import DEFINITION
 
     return {
@@ -223,9 +232,10 @@ def _object(found: "Excitations", steps: "Sequence[Dropped]", run: Path, thresho
                 "blocks": step.blocks,
                 "inexact": step.inexact,
                 "network": step.network.name,
-                "split": "val",
+                "split": found.split,
                 "accuracy": step.accuracy,
                 "interval": step.interval,
+                **change_facts(step.change),
                 "params": step.params,
                 "macs": step.macs,
                 "over_none": step.over_none,

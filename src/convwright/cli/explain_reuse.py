@@ -72,8 +72,8 @@ def _pruned(
     from convwright.cli.explain_inputs import measuring
     from convwright.explain.prune import prune
 
-    shares = [0.0, *(share for share in shares if share)]  # the whole network, to compare with
-    variants = len(shares) + draws * (len(shares) - 1)
+    some = sum(share > 0 for share in shares)
+    variants = 1 + some * (1 + draws)  # the whole network first, to compare with
     with measuring(run, predictor, split, variants) as bench:
         return list(prune(predictor.network, predictor.module, found, shares, bench.measure, draws=draws))
 
@@ -136,6 +136,8 @@ def _heat_map(block: "BlockReuse") -> str:
 
 
 def _prune_table(steps: "Sequence[Pruned]", every: int, split: str) -> str:
+    from convwright.cli.explain_inputs import CHANGED, changed
+
     rows = []
     for step in steps:
         random = [cut.accuracy for cut in step.random]
@@ -145,6 +147,7 @@ def _prune_table(steps: "Sequence[Pruned]", every: int, split: str) -> str:
                 f"{step.cut} of {every}",
                 f"{step.accuracy:.2%}",
                 f"{step.interval[0]:.2%} to {step.interval[1]:.2%}",
+                *changed(step.change),
                 f"{sum(random) / len(random):.2%}" if random else "-",
                 f"{min(random):.2%} to {max(random):.2%}" if random else "-",
                 f"{step.params:,} (-{share(step.saving.params, step.params + step.saving.params)})",
@@ -152,14 +155,16 @@ def _prune_table(steps: "Sequence[Pruned]", every: int, split: str) -> str:
                 "",
             )
         )
-    titles = ("cut", "connections", "accuracy", "95 % interval", "random cuts", "their range", "parameters", "MACs", "")
+    measured = ("accuracy", "95 % interval", "change", "95 % interval", "random cuts", "their range")
+    titles = ("cut", "connections", *measured, "parameters", "MACs", "")
     which = {"val": "validation", "test": "test"}[split]
     return (
         table(titles, rows)
         + "\n"
         + paragraph(
-            f"Accuracy on {which} images, without training again. Parameters and MACs (multiply-adds) are those of a "
-            "network that does not read these maps; a random cut of as many connections saves others."
+            f"Accuracy on {which} images, without training again. {CHANGED.format('the whole network')} "
+            "Parameters and MACs (multiply-adds) are those of a network that does not read these maps; a random cut of "
+            "as many connections saves others."
         )
     )
 
@@ -180,6 +185,8 @@ def _as_csv(found: "Reuse") -> str:
 
 
 def _object(found: "Reuse", steps: "Sequence[Pruned]", run: Path, split: str) -> dict[str, Any]:
+    from convwright.cli.explain_inputs import change_facts
+
     return {
         "run": str(run),
         "network": found.network,
@@ -204,6 +211,7 @@ def _object(found: "Reuse", steps: "Sequence[Pruned]", run: Path, split: str) ->
                 "split": split,
                 "accuracy": step.accuracy,
                 "interval": step.interval,
+                **change_facts(step.change),
                 "params": step.params,
                 "params_saved": step.saving.params,
                 "macs": step.macs,

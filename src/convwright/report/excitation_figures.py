@@ -6,10 +6,11 @@ from html import escape
 
 import plotly.graph_objects as go
 
+from convwright.explain.bench import SPLITS
 from convwright.explain.drop import Dropped
 from convwright.explain.excitation import DEFINITION, BlockExcitation, Excitations
 from convwright.report.figures import COLOURS, Figure, Panel, axis, colour, empty_plot, symbol
-from convwright.report.wording import count, listed, percent
+from convwright.report.wording import count, listed, percent, points, points_between
 
 MOST_PANELS = 8
 """Gates of a deeper network are drawn from the first to the last at even distances."""
@@ -96,6 +97,7 @@ def by_depth(found: Excitations, threshold: float) -> Figure:
 
 def dropping_costs(found: Excitations, steps: Sequence[Dropped]) -> Figure:
     """Draw accuracy against parameters as squeeze-and-excitation is taken out."""
+    images = SPLITS[found.split]
     plot = empty_plot(
         height=330, x=axis(title="parameters", tickformat="~s", nticks=6), y=axis(tickformat=".1~%", nticks=6)
     )
@@ -117,17 +119,24 @@ def dropping_costs(found: Excitations, steps: Sequence[Dropped]) -> Figure:
         line={"color": colour(0), "width": 2},
         marker={"symbol": "circle", "size": 8},
         error_y=bars,
-        customdata=[[escape(step.without), count(step.macs)] for step in steps],
-        hovertemplate="without %{customdata[0]}: %{y:.1%}<br>%{customdata[1]} MACs<extra></extra>",
+        customdata=[[escape(step.without), count(step.macs), _change(step)] for step in steps],
+        hovertemplate="without %{customdata[0]}: %{y:.1%}<br>%{customdata[1]} MACs%{customdata[2]}<extra></extra>",
     )
     told = "; ".join(f"{step.step}: {step.without}, {percent(step.accuracy)}" for step in steps)
     return Figure(
         "excitation-drop",
         "What dropping squeeze-and-excitation costs",
-        f"Validation accuracy of {found.network} with 95\u00a0% intervals, without training again, after each step "
-        f"(its number at the point); the mean excitation is folded into the weights. {told}.",
-        (Panel("Accuracy on validation images", plot, f"Line chart of accuracy against parameters. {told}."),),
+        f"Accuracy of {found.network} on {images} images with 95\u00a0% intervals, without training again, after each "
+        "step (its number at the point); the mean excitation is folded into the weights. All steps answer the same "
+        f"images: each point also tells the change from step 0, in points, with the interval of that. {told}.",
+        (Panel(f"Accuracy on {images} images", plot, f"Line chart of accuracy against parameters. {told}."),),
     )
+
+
+def _change(step: Dropped) -> str:
+    if step.change is None:
+        return ""
+    return f"<br>change {points(step.change.difference)} ({points_between(step.change.interval)})"
 
 
 def drawn_blocks(found: Excitations) -> list[BlockExcitation]:
