@@ -235,9 +235,12 @@ def test_a_step_is_written_as_a_run_that_other_commands_take(convwright, runs, t
     assert "already holds a run" in taken.message
 
 
-def test_a_step_that_does_not_exist_is_told_and_nothing_is_written(convwright, runs, tmp_path):
+def test_a_step_that_does_not_exist_is_told_before_anything_is_measured(convwright, runs, tmp_path, monkeypatch):
     new = tmp_path / "lean"
+    monkeypatch.setattr(torch.nn.Module, "__call__", None)
     answer = convwright("explain", "excitation", runs["gated"], "--drop", "--save", 9, "--out", new)
     assert answer.status == 2
     assert "--save takes a step from 1 to 3" in answer.message
     assert not new.exists()
+    answer = convwright("explain", "excitation", runs["gated"], "--drop", "--by", "blocks", "--save", 9, "--out", new)
+    assert "--save takes a step from 1 to 6" in answer.message

@@ -225,6 +225,10 @@ def test_the_terminal_shows_heat_maps_and_their_definition(convwright, runs):
         (("--split", "train"), "--split is val or test"),
         (("--out", "reuse.png"), "named .html"),
         (("--prune", "0.1", "--draws", "-1"), "random draws"),
+        (("--draws", "2"), "give --prune too"),
+        (("--split", "test"), "give --prune too"),
+        (("--csv", "nowhere/reuse.csv"), "--csv nowhere/reuse.csv: there is no folder nowhere"),
+        (("--csv", "."), "a folder is in the way"),
     ],
 )
 def test_wrong_options_are_told_in_one_line(convwright, runs, arguments, told):

@@ -206,8 +206,15 @@ def check_html(out: Path | None) -> None:
         return
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: the figures are a page, which is named .html")
-    if not out.parent.is_dir():
-        raise UsageError(f"--out {out}: there is no folder {out.parent}")
+    check_file("--out", out)
+
+
+def check_file(option: str, path: Path) -> None:
+    """UsageError where a file cannot be written, before any work is done."""
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: a folder is in the way")
 
 
 @contextmanager

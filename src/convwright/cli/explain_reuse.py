@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from convwright.training.predictor import Predictor
     from convwright.training.run import Run
 
+DRAWS = 3
 CELL = 6
 """Characters that a value of the heat map takes in the terminal."""
 
@@ -31,20 +32,26 @@ def reuse(
     prune: Annotated[
         str | None, typer.Option(help="Cut these shares of the connections, the weakest first: 0.1,0.2,0.4.")
     ] = None,
-    draws: Annotated[int, typer.Option(help="With --prune: random cuts to compare with, at each share.")] = 3,
-    split: Annotated[str, typer.Option(help="With --prune: images to measure accuracy on, val or test.")] = "val",
+    draws: Annotated[
+        int | None, typer.Option(help="With --prune: random cuts to compare with at each share; 3.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="With --prune: images to measure accuracy on, val (the default) or test.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "--html", help="Write the figures as a page (.html).")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write every connection to this CSV file.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the matrices as JSON.")] = False,
 ) -> None:
     """Draw DenseNet's Figure 5: how strongly each layer of a dense block weighs the maps of those before it."""
-    from convwright.cli.explain_inputs import check_html, read_shares
+    from convwright.cli.explain_inputs import check_file, check_html, read_shares
 
     shares = [] if prune is None else read_shares("--prune", prune)
     check_html(out)
-    if split not in ("val", "test"):
-        raise UsageError(f"--split is val or test, not {split!r}")
+    if csv_file is not None:
+        check_file("--csv", csv_file)
+    _check(prune, draws, split)
+    draws, split = DRAWS if draws is None else draws, split or "val"
     from convwright.explain.reuse import feature_reuse
     from convwright.training.predictor import load
     from convwright.training.run import Run
@@ -64,6 +71,16 @@ def reuse(
         figures = list(reuse_figures(found, steps, SPLITS[split]))
         write_explain_page(out, f"Feature reuse in {found.network}", _summary(found), figures)
     typer.echo(json.dumps(_object(found, steps, run, split)) if as_json else _described(found, steps, split))
+
+
+def _check(prune: str | None, draws: int | None, split: str | None) -> None:
+    if split not in (None, "val", "test"):
+        raise UsageError(f"--split is val or test, not {split!r}")
+    if draws is not None and draws < 0:
+        raise UsageError(f"there cannot be {draws} random draws")
+    for option, value in (("--draws", draws), ("--split", split)):
+        if prune is None and value is not None:
+            raise UsageError(f"{option} is for measuring what cuts cost; give --prune too")
 
 
 def _pruned(

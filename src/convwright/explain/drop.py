@@ -86,6 +86,12 @@ def drop_order(network: Network, by: By, found: Excitations | None = None) -> li
     return [(each.block, [each]) for each in ranked]
 
 
+def drop_steps(network: Network, by: By) -> int:
+    """Return how many steps `drop` takes beyond step 0. NetworkError if there is nothing to drop."""
+    every = gated_blocks(network)
+    return len(every) if by == "blocks" else len({each.stage for each in every})
+
+
 def drop(
     network: Network, module: ConvNet, found: Excitations, measure: Callable[[torch.nn.Module], Accuracy], by: By
 ) -> Iterator[Dropped]:
