@@ -103,7 +103,11 @@ def excitation_lines(told: dict[str, Any]) -> Iterator[str]:
 
 def _accuracy(step: dict[str, Any]) -> str:
     low, high = step["interval"]
-    return f"{step['accuracy']:.2%} ({low:.2%} to {high:.2%})"
+    told = f"{step['accuracy']:.2%} ({low:.2%} to {high:.2%})"
+    if step["change"] is None:
+        return told
+    low, high = (100 * bound for bound in step["change_interval"])
+    return f"{told}, change {100 * step['change']:+.2f} ({low:+.2f} to {high:+.2f}) points"
 
 
 LINES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {

@@ -11,7 +11,7 @@ from PIL import Image
 
 import convwright as cw
 from convwright.deploy import engines
-from convwright.deploy.agreement import compare, paired_loss
+from convwright.deploy.agreement import compare
 from convwright.deploy.card import Card
 from convwright.deploy.export import FORMATS, export
 from convwright.deploy.onnx_writer import onnx_model
@@ -198,6 +198,3 @@ def test_agreement_counts_pairs():
     assert not found.sound
     assert replace(found, difference=1e-6).sound
     assert not compare(expected, np.full_like(expected, np.nan), None).sound
-    lost, low, high = paired_loss(5, 5, 1000)
-    assert lost == 0
-    assert -0.01 < low < 0 < high < 0.01

@@ -11,6 +11,7 @@ from torch import nn
 import convwright as cw
 from convwright.arch import cost
 from convwright.errors import NetworkError
+from convwright.explain.bench import Accuracy
 from convwright.explain.drop import carried, drop_order, gated_blocks, without
 from convwright.explain.drop_folding import fold
 from convwright.explain.excitation import excitations
@@ -178,8 +179,40 @@ def test_dropping_tells_accuracy_and_cost_at_every_step(convwright, runs):
         assert (counted.params, counted.macs) == (step["params"], step["macs"])
         assert step["interval"][0] <= step["accuracy"] <= step["interval"][1]
         assert step["inexact"] == []
+    for step in steps[1:]:
+        assert step["change"] == pytest.approx(step["accuracy"] - steps[0]["accuracy"])
+        assert step["change_interval"][0] < step["change"] < step["change_interval"][1]
+    assert steps[0]["change"] is None
     assert steps[-1]["over_none"] == 0
     assert steps[-1]["accuracy"] > 0.3  # the means keep the network alive
+
+
+def test_a_change_is_told_from_pairs_of_answers():
+    """Two variants that are right about 600 of 1000 images: the same ones, or half of them others."""
+    before = Accuracy(0.6, (0.57, 0.63), torch.arange(1000) < 600)
+    same, (low, high) = before.change_from(before)
+    assert same == 0
+    assert -0.004 < low < 0 < high < 0.004
+    other = Accuracy(0.6, (0.57, 0.63), torch.arange(1000) >= 400)
+    same, (low, high) = other.change_from(before)
+    assert same == 0
+    assert low == pytest.approx(-0.0555, abs=5e-4)
+    assert high == -low
+    worse = Accuracy(0.5, (0.47, 0.53), torch.arange(1000) < 500)
+    lost, (low, high) = worse.change_from(before)
+    assert lost == -0.1
+    assert low < -0.1 < high < -0.08
+
+
+def test_steps_are_measured_on_the_images_that_are_asked_for(convwright, runs, tmp_path):
+    drop, page = ("explain", "excitation", runs["gated"], "--drop", "--split", "test"), tmp_path / "drop.html"
+    first = json.loads(convwright(*drop, "--json", "--out", page).out)["drop"][0]
+    evaluated = json.loads(convwright("evaluate", runs["gated"], "--split", "test", "--json").out)
+    assert (first["split"], first["accuracy"]) == ("test", evaluated["accuracy"])
+    assert "Accuracy on test images" in page.read_text()
+    answer = convwright(*drop, "--save", 1, "--out", tmp_path / "new")
+    assert answer.status == 2
+    assert "--save takes a step measured on validation images" in answer.message
 
 
 def test_a_step_is_written_as_a_run_that_other_commands_take(convwright, runs, tmp_path):
@@ -202,9 +235,12 @@ def test_a_step_is_written_as_a_run_that_other_commands_take(convwright, runs, t
     assert "already holds a run" in taken.message
 
 
-def test_a_step_that_does_not_exist_is_told_and_nothing_is_written(convwright, runs, tmp_path):
+def test_a_step_that_does_not_exist_is_told_before_anything_is_measured(convwright, runs, tmp_path, monkeypatch):
     new = tmp_path / "lean"
+    monkeypatch.setattr(torch.nn.Module, "__call__", None)
     answer = convwright("explain", "excitation", runs["gated"], "--drop", "--save", 9, "--out", new)
     assert answer.status == 2
     assert "--save takes a step from 1 to 3" in answer.message
     assert not new.exists()
+    answer = convwright("explain", "excitation", runs["gated"], "--drop", "--by", "blocks", "--save", 9, "--out", new)
+    assert "--save takes a step from 1 to 6" in answer.message

@@ -10,8 +10,9 @@ from torch import nn
 
 import convwright as cw
 from convwright.errors import NetworkError, UsageError
-from convwright.explain.excitation import BlockExcitation, chosen_classes, excitations
+from convwright.explain.excitation import MOST_SHOWN, BlockExcitation, chosen_classes, excitations
 from convwright.explain.excitation_gates import gates, watching
+from convwright.report.excitation_figures import by_class, within_class
 
 from ..tiny import RECALIBRATED
 
@@ -86,8 +87,8 @@ def test_hooks_are_gone_afterwards():
 
 def test_statistics_are_those_of_the_excitations_seen():
     module = cw.build(cw.network("cifar_seresnet8"), classes=3, seed=0)
-    images = torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(40) % 3
+    images = torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(0)) + labels[:, None, None, None]
     seen = {}
     with watching(module, lambda name, factors: seen.setdefault(name, []).append(factors)), torch.no_grad():
         module.eval()(images)
@@ -104,7 +105,11 @@ def test_statistics_are_those_of_the_excitations_seen():
         assert torch.allclose(block.overall, factors.mean(0), atol=1e-6)
         assert torch.allclose(block.between + block.within, total, rtol=1e-3, atol=1e-9)
         assert block.variation == pytest.approx(float(total.sqrt().mean()), rel=1e-3)
-        assert 0 < block.specificity < 1
+        within = sum(
+            float(factors[labels == label].var(0, correction=0).sum()) * sum(labels == label) for label in range(3)
+        )
+        expected = 1 - (within / (40 - 3)) / (float(total.sum()) * 40 / (40 - 1))
+        assert block.specificity == pytest.approx(max(0.0, float(expected)), abs=1e-4)
 
 
 def block_of(mean, std, counts):
@@ -115,9 +120,72 @@ def block_of(mean, std, counts):
 def test_specificity_goes_from_all_alike_to_one_class_one_gate():
     assert block_of([[0.5, 0.9], [0.5, 0.9]], [[0.1, 0.1], [0.1, 0.1]], [5, 5]).specificity == 0
     assert block_of([[0.2, 0.9], [0.8, 0.9]], [[0.0, 0.0], [0.0, 0.0]], [5, 5]).specificity == 1
-    assert block_of([[0.4], [0.6]], [[0.1], [0.1]], [5, 5]).specificity == pytest.approx(0.5)
+    assert block_of([[0.4], [0.6]], [[0.1], [0.1]], [5, 5]).specificity == pytest.approx(0.4375)
     constant = block_of([[1.0, 1.0]], [[0.0, 0.0]], [5])
     assert (constant.specificity, constant.variation, constant.saturation()) == (0, 0, 1)
+
+
+def test_what_many_classes_of_few_images_differ_by_chance_is_no_specificity():
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.rand(300, 8, generator=generator, dtype=torch.float64)  # the same for all classes
+
+    def specificity(each):
+        some = factors.view(-1, each, 8)
+        block = BlockExcitation("gate", some.mean(1), some.std(1, correction=0), torch.full((len(some),), each))
+        return block.specificity
+
+    assert specificity(3) < 0.1  # eta squared is about a third
+    assert specificity(1) is None  # and here it is exactly 1
+
+
+def test_a_constant_is_not_class_specific_by_rounding():
+    block = block_of([[0.7], [0.7 + 1e-12]], [[0.0], [0.0]], [50, 50])
+    assert block.specificity == 0
+    assert block_of([[0.7], [0.7 + 1e-4]], [[0.0], [0.0]], [50, 50]).specificity == 1
+
+
+def test_classes_without_images_are_neither_counted_nor_drawn():
+    module = cw.build(cw.network("cifar_seresnet8"), classes=6, seed=0)
+    images = torch.randn(12, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    names = [f"c{index}" for index in range(6)]
+    found = excitations(module, [(images, torch.tensor([1, 2, 4, 5] * 3))], names)
+    assert found.counts.tolist() == [0, 3, 3, 0, 3, 3]
+    some = excitations(module, [(images, torch.tensor([0, 1, 2, 3] * 3))], names[:4])
+    for block, other in zip(found.blocks, some.blocks, strict=True):
+        assert block.mean[[0, 3]].isnan().all()
+        assert block.std[[0, 3]].isnan().all()
+        assert torch.equal(block.overall, other.overall)
+        assert (block.spread, block.specificity) == (other.spread, other.specificity)
+    shown = chosen_classes(names, counts=found.counts)
+    assert shown == (1, 2, 4, 5)
+    drawn = by_class(found, shown)
+    low, high = drawn.panels[0].plot.layout.yaxis.range
+    assert low > 0  # factors of an untrained network are close to one half
+    assert high < 1
+    with pytest.raises(UsageError, match="no images of class 'c3'"):
+        chosen_classes(names, ["c1", "c3"], found.counts)
+
+
+def test_the_figures_of_classes_tell_which_curve_is_which():
+    module = cw.build(cw.network("cifar_seresnet8"), classes=7, seed=0)
+    images = torch.randn(14, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    found = excitations(module, [(images, torch.arange(14) % 7)], [f"c{index}" for index in range(7)])
+    for figure in (by_class(found, range(MOST_SHOWN)), within_class(found, (3, 1))):
+        names = dict(figure.keys)
+        assert len(names) == len(figure.keys)  # every colour stands for one curve
+        for panel in figure.panels:
+            curves = [trace for trace in panel.plot.data if trace.hovertemplate]
+            assert len(curves) == len(names)
+            for trace in curves:
+                assert trace.hovertemplate.startswith(f"{names[trace.line.color]}:")
+
+
+def test_a_module_keeps_the_mode_of_each_part():
+    module = cw.build(cw.network("cifar_seresnet8"), classes=2, seed=0).train()
+    module.stem.eval()
+    before = [part.training for part in module.modules()]
+    excitations(module, [(torch.randn(2, 3, 32, 32), torch.arange(2))], ("a", "b"))
+    assert [part.training for part in module.modules()] == before
 
 
 def test_saturation_counts_channels_near_one():
@@ -130,6 +198,8 @@ def test_four_classes_are_spread_over_all_unless_they_are_chosen():
     assert chosen_classes(names) == (0, 3, 6, 9)
     assert chosen_classes(names[:2]) == (0, 1)
     assert chosen_classes(names, ["c7", "c2", "c7"]) == (7, 2)
+    with pytest.raises(UsageError, match="at most 7 classes can be told apart in a figure, not 8"):
+        chosen_classes(names, names[:8])
     with pytest.raises(UsageError, match="no class is named 'dog'; there are c0, c1"):
         chosen_classes(names, ["dog"])
 
@@ -154,7 +224,7 @@ def test_a_gate_that_is_no_factor_a_channel_is_refused():
 
 def test_the_command_tells_every_figure(convwright, runs, tmp_path):
     page = tmp_path / "page.html"
-    answer = convwright("explain", "excitation", runs["gated"], "--json", "--out", page, "--classes", "3,8")
+    answer = convwright("explain", "excitation", runs["gated"], "--json", "--out", page, "--classes", "3, 8")
     assert answer.status == 0, answer.err
     told = json.loads(answer.out)
     assert [block["channels"] for block in told["blocks"]] == [8, 8, 16, 16, 32, 32]
@@ -183,6 +253,11 @@ def test_the_terminal_has_a_row_for_every_gate(convwright, runs):
         (("--save", "1", "--out", "new"), "give --drop too"),
         (("--drop", "--save", "1"), "--out RUN"),
         (("--out", "new"), "named .html"),
+        (("--out", "nowhere/new.html"), "there is no folder nowhere"),
+        (("--html", "a.html", "--out", "b.html"), "both name the page"),
+        (("--by", "blocks"), "give --drop too"),
+        (("--classes", " , "), "none is given"),
+        (("--classes", "0,1,2,3,4,5,6,7"), "at most 7 classes"),
     ],
 )
 def test_wrong_options_are_told_in_one_line(convwright, runs, arguments, told):

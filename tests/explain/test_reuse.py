@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 import convwright as cw
 from convwright.errors import NetworkError, UsageError
+from convwright.explain.bench import Accuracy
 from convwright.explain.prune import cutting, prune, saved
 from convwright.explain.reuse import feature_reuse
 from convwright.explain.reuse_connections import dense_blocks
@@ -158,12 +160,13 @@ def test_pruning_measures_each_share_and_random_cuts_and_leaves_the_network_alon
     def measure(changed):
         weights = torch.cat([part.weight.flatten() for part in changed.modules() if isinstance(part, nn.Conv2d)])
         seen.append(int((weights == 0).sum()))
-        return 0.5, (0.4, 0.6)
+        return Accuracy(0.5, (0.4, 0.6), torch.arange(10) >= len(seen))
 
     reuse = feature_reuse(network, module)
     steps = list(prune(network, module, reuse, [0, 0.5, 1], measure, draws=2))
     assert [(step.cut, len(step.random)) for step in steps] == [(0, 0), (9, 2), (18, 2)]
     assert steps[0].saving.params == seen[0] == 0
+    assert [step.change and step.change.difference for step in steps] == [None, -0.1, -0.4]  # measured 2nd and 5th
     assert steps[1].connections == reuse.weakest()[:9]
     assert max(each.average for each in steps[1].connections) <= min(e.average for e in reuse.weakest()[9:])
     assert steps[1].params + steps[1].saving.params == cw.cost(network).params
@@ -188,6 +191,9 @@ def test_the_command_tells_figures_and_what_cutting_costs(convwright, runs, tmp_
     assert whole["accuracy"] == evaluated["accuracy"]
     assert whole["interval"] == evaluated["interval"]
     assert (whole["cut"], some["cut"], every["cut"]) == (0, 4, 18)
+    assert whole["change"] is whole["change_interval"] is None
+    assert every["change"] == pytest.approx(every["accuracy"] - whole["accuracy"])
+    assert every["change_interval"][0] < every["change"] < every["change_interval"][1] < 0
     assert every["accuracy"] == every["random"][0]["accuracy"] < whole["accuracy"]
     assert whole["params"] - some["params"] == some["params_saved"] > 0
     rows = list(csv.DictReader(table.open()))
@@ -206,6 +212,8 @@ def test_the_terminal_shows_heat_maps_and_their_definition(convwright, runs):
     assert "Raw: the average absolute weight" in out
     assert "|gamma|" in out
     assert "Accuracy on test images" in out
+    assert re.search(r"accuracy +95 % interval +change +95 % interval", out)
+    assert "against the whole network" in out
 
 
 @pytest.mark.parametrize(
@@ -217,6 +225,10 @@ def test_the_terminal_shows_heat_maps_and_their_definition(convwright, runs):
         (("--split", "train"), "--split is val or test"),
         (("--out", "reuse.png"), "named .html"),
         (("--prune", "0.1", "--draws", "-1"), "random draws"),
+        (("--draws", "2"), "give --prune too"),
+        (("--split", "test"), "give --prune too"),
+        (("--csv", "nowhere/reuse.csv"), "--csv nowhere/reuse.csv: there is no folder nowhere"),
+        (("--csv", "."), "a folder is in the way"),
     ],
 )
 def test_wrong_options_are_told_in_one_line(convwright, runs, arguments, told):

@@ -12,6 +12,8 @@ from convwright.cli.table import paragraph, table
 from convwright.errors import UsageError
 
 if TYPE_CHECKING:
+    import torch
+
     from convwright.data import Dataset
     from convwright.explain.drop import By, Dropped
     from convwright.explain.excitation import Excitations
@@ -24,17 +26,22 @@ SAMPLE = 4096
 
 def excitation(
     run: Annotated[Path, typer.Argument(help="A run directory of a network with squeeze-and-excitation.")],
-    classes: Annotated[str | None, typer.Option(help="Classes to draw, by name, with commas; four by default.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Classes to draw, by name, with commas; 7 at most, 4 by default.")
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="A channel whose mean excitation is at least this is saturated; 0.9.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Images to measure excitations on, val or test.")] = "val",
+    split: Annotated[str, typer.Option(help="Images to measure excitations and accuracy on, val or test.")] = "val",
     drop: Annotated[
         bool, typer.Option("--drop", help="Take squeeze-and-excitation out step by step, and measure each step.")
     ] = False,
     by: Annotated[
-        str, typer.Option(help="With --drop: the last stage first (stages), or the least useful block (blocks).")
-    ] = "stages",
+        str | None,
+        typer.Option(
+            help="With --drop: the last stage first (stages, the default), or the least useful block (blocks)."
+        ),
+    ] = None,
     save: Annotated[int | None, typer.Option(help="With --drop: write the network after this step as a run.")] = None,
     out: Annotated[Path | None, typer.Option(help="Page of the figures (.html); with --save, the new run.")] = None,
     html: Annotated[Path | None, typer.Option(help="Page of the figures, also with --save.")] = None,
@@ -47,15 +54,17 @@ def excitation(
     from convwright.training.predictor import load
     from convwright.training.run import Run, ensure_free
 
+    threshold = NEAR_ONE if threshold is None else threshold
+    _check(drop, by, save, out, html, split, threshold)
     page = html if save is not None else html or out
     check_html(page)
-    threshold = NEAR_ONE if threshold is None else threshold
-    _check(drop, by, save, out, split, threshold)
     if save is not None and out is not None:
         ensure_free(out)
     predictor, opened = load(run, device), Run.open(run)
-    shown = chosen_classes(predictor.classes, classes.split(",") if classes is not None else None)
-    found, steps = _measured(opened, predictor, split, by if drop else None, save)  # type: ignore[arg-type]
+    wanted = None if classes is None else _names(classes)
+    chosen_classes(predictor.classes, wanted)  # names are told before images are read, and classes without any after
+    order = (by or "stages") if drop else None
+    found, shown, steps = _measured(opened, predictor, split, wanted, order, save)  # type: ignore[arg-type]
     if save is not None and out is not None:
         from convwright.explain.drop_run import write_run
 
@@ -74,41 +83,61 @@ def excitation(
         typer.echo(f"step {save} is written to {out}; try: convwright evaluate {out}")
 
 
-def _check(drop: bool, by: str, save: int | None, out: Path | None, split: str, threshold: float) -> None:
+def _names(text: str) -> list[str]:
+    names = list(filter(None, map(str.strip, text.split(","))))
+    if not names:
+        raise UsageError("--classes takes names with commas between them; none is given")
+    return names
+
+
+def _check(
+    drop: bool, by: str | None, save: int | None, out: Path | None, html: Path | None, split: str, threshold: float
+) -> None:
     if split not in ("val", "test"):
         raise UsageError(f"--split is val or test, not {split!r}")
     if not 0 < threshold <= 1:
         raise UsageError(f"--threshold is above 0 and at most 1, not {threshold:g}")
-    if by not in ("stages", "blocks"):
+    if by not in (None, "stages", "blocks"):
         raise UsageError(f"--by is stages or blocks, not {by!r}")
+    if by is not None and not drop:
+        raise UsageError("--by tells how to --drop; give --drop too")
     if save is not None and not drop:
         raise UsageError("--save chooses a step of --drop; give --drop too")
+    if save is not None and split != "val":
+        raise UsageError("--save takes a step measured on validation images; leave out --split")
     if save is not None and out is None:
         raise UsageError("--save writes a run; say where with --out RUN")
+    if save is None and out is not None and html is not None:
+        raise UsageError("--out and --html both name the page; give one of them")
 
 
 def _measured(
-    run: "Run", predictor: "Predictor", split: str, by: "By | None", save: int | None
-) -> "tuple[Excitations, list[Dropped]]":
-    """Measure excitations on the split, and where they are to be dropped, each step on validation images."""
+    run: "Run", predictor: "Predictor", split: str, wanted: list[str] | None, by: "By | None", save: int | None
+) -> "tuple[Excitations, tuple[int, ...], list[Dropped]]":
+    """Measure excitations on the split, and where they are to be dropped, the accuracy of each step on it.
+
+    The classes that are drawn are chosen among those that the split has images of.
+    """
     from convwright.cli.explain_inputs import measuring
     from convwright.cli.progress import counting
     from convwright.cli.runs import open_run_data
-    from convwright.explain.drop import drop, drop_order
+    from convwright.explain.drop import drop, drop_steps
+    from convwright.explain.excitation import chosen_classes
     from convwright.explain.excitation_gates import gates
 
     gates(predictor.module)  # a network without any is told before images are read
+    steps = 0 if by is None else drop_steps(predictor.network, by)
+    if save is not None and not 0 < save <= steps:
+        raise UsageError(f"--save takes a step from 1 to {steps}, not {save}")
     data = open_run_data(run)
     with counting() as progress:
         found = _excitations(predictor, data, split, progress)
+        shown = chosen_classes(found.classes, wanted, found.counts)
         if by is None:
-            return found, []
+            return found, shown, []
         means = _excitations(predictor, data, "train", progress)
-    steps = len(drop_order(predictor.network, by, means)) + 1
-    if save is not None and not 0 < save < steps:
-        raise UsageError(f"--save takes a step from 1 to {steps - 1}, not {save}")
-    with measuring(run, predictor, "val", steps, data) as bench:
-        return found, list(drop(predictor.network, predictor.module, means, bench.measure, by))  # type: ignore[arg-type]
+    with measuring(run, predictor, split, steps + 1, data) as bench:
+        return found, shown, list(drop(predictor.network, predictor.module, means, bench.measure, by))  # type: ignore[arg-type]
 
 
 def _excitations(predictor: "Predictor", data: "Dataset", split: str, progress: Any) -> "Excitations":
@@ -133,11 +162,16 @@ def _excitations(predictor: "Predictor", data: "Dataset", split: str, progress: 
 
 def _summary(found: "Excitations", threshold: float) -> str:
     first, last = found.blocks[0], found.blocks[-1]
-    return (
+    told = (
         f"{len(found.blocks)} gates, measured on {found.images:,} {found.split} images. From the first to the last, "
-        f"the share of variance that lies between classes goes from {first.specificity:.2f} to {last.specificity:.2f}, "
-        f"and the share of channels gated at {threshold:g} or more from {first.saturation(threshold):.0%} to "
-        f"{last.saturation(threshold):.0%}."
+        f"the share of channels gated at {threshold:g} or more goes from {first.saturation(threshold):.0%} to "
+        f"{last.saturation(threshold):.0%}"
+    )
+    if first.specificity is None or last.specificity is None:
+        return f"{told}; there are too few images a class to tell how class-specific they are."
+    return (
+        f"{told}, and the share of variance that lies between classes from {first.specificity:.2f} to "
+        f"{last.specificity:.2f}."
     )
 
 
@@ -152,7 +186,7 @@ def _described(found: "Excitations", shown: Sequence[int], steps: "Sequence[Drop
             *(f"{float(block.mean[index].mean()):.3f}" for index in shown),
             f"{block.spread:.4f}",
             f"{block.saturation(threshold):.0%}",
-            f"{block.specificity:.2f}",
+            "-" if block.specificity is None else f"{block.specificity:.2f}",
             "",
         )
         for block in found.blocks
@@ -162,17 +196,21 @@ def _described(found: "Excitations", shown: Sequence[int], steps: "Sequence[Drop
     lines = [f"{found.network}: {_summary(found, threshold)}", "", table(titles, rows), ""]
     lines.append(paragraph(f"{DEFINITION} Near one: {threshold:g} or more. Means by class are over channels."))
     if steps:
-        lines += ["", _drop_table(steps)]
+        lines += ["", _drop_table(steps, found.split)]
     return "\n".join(lines)
 
 
-def _drop_table(steps: "Sequence[Dropped]") -> str:
+def _drop_table(steps: "Sequence[Dropped]", split: str) -> str:
+    from convwright.cli.explain_inputs import CHANGED, changed
+    from convwright.explain.bench import SPLITS
+
     rows = [
         (
             str(step.step),
             step.without,
             f"{step.accuracy:.2%}",
             f"{step.interval[0]:.2%} to {step.interval[1]:.2%}",
+            *changed(step.change),
             f"{step.params:,}",
             f"+{step.over_none:.1%}",
             human(step.macs),
@@ -181,9 +219,11 @@ def _drop_table(steps: "Sequence[Dropped]") -> str:
         )
         for step in steps
     ]
-    titles = ("step", "SE dropped from", "accuracy", "95 % interval", "parameters", "over no SE", "MACs", "exact", "")
+    measured = ("accuracy", "95 % interval", "change", "95 % interval")
+    titles = ("step", "SE dropped from", *measured, "parameters", "over no SE", "MACs", "exact", "")
     note = (
-        "Accuracy on validation images, without training again; MACs are multiply-adds. In the place of each dropped "
+        f"Accuracy on {SPLITS[split]} images, without training again; MACs are multiply-adds. "
+        f"{CHANGED.format('step 0')} In the place of each dropped "
         "gate its mean excitation over training images is folded into the weights around it: exact, unless something "
         "that cannot take the factors stands in the way (an identity shortcut); then the last normalisation of the "
         "body takes them, and the shortcut goes without."
@@ -192,6 +232,7 @@ def _drop_table(steps: "Sequence[Dropped]") -> str:
 
 
 def _object(found: "Excitations", steps: "Sequence[Dropped]", run: Path, threshold: float) -> dict[str, Any]:
+    from convwright.cli.explain_inputs import change_facts
     from convwright.explain.excitation import DEFINITION
 
     return {
@@ -206,8 +247,9 @@ def _object(found: "Excitations", steps: "Sequence[Dropped]", run: Path, thresho
             {
                 "name": block.name,
                 "channels": block.channels,
-                "mean": block.mean.tolist(),
-                "std": block.std.tolist(),
+                "images": block.counts.tolist(),
+                "mean": _rows(block.mean, block.present),
+                "std": _rows(block.std, block.present),
                 "overall": block.overall.tolist(),
                 "spread": block.spread,
                 "variation": block.variation,
@@ -223,9 +265,10 @@ def _object(found: "Excitations", steps: "Sequence[Dropped]", run: Path, thresho
                 "blocks": step.blocks,
                 "inexact": step.inexact,
                 "network": step.network.name,
-                "split": "val",
+                "split": found.split,
                 "accuracy": step.accuracy,
                 "interval": step.interval,
+                **change_facts(step.change),
                 "params": step.params,
                 "macs": step.macs,
                 "over_none": step.over_none,
@@ -233,3 +276,8 @@ def _object(found: "Excitations", steps: "Sequence[Dropped]", run: Path, thresho
             for step in steps
         ],
     }
+
+
+def _rows(values: "torch.Tensor", present: "torch.Tensor") -> list[list[float] | None]:
+    """Return a list of channels a class; None for a class without images."""
+    return [row if there else None for row, there in zip(values.tolist(), present.tolist(), strict=True)]

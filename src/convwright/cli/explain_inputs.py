@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from glob import has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     import torch
 
     from convwright.data import Dataset, Split
-    from convwright.explain.bench import Bench
+    from convwright.explain.bench import Bench, Change
     from convwright.training.predictor import AnyImage, Predictor
     from convwright.training.run import Run
 
 BATCH = 64
+CHANGED = "Change: of accuracy against {}, in percentage points, and its interval, from pairs of answers to each image."
+"""What the columns of `changed` are; to be completed by what is compared with."""
 
 
 @dataclass(frozen=True)
@@ -204,8 +206,15 @@ def check_html(out: Path | None) -> None:
         return
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: the figures are a page, which is named .html")
-    if not out.parent.is_dir():
-        raise UsageError(f"--out {out}: there is no folder {out.parent}")
+    check_file("--out", out)
+
+
+def check_file(option: str, path: Path) -> None:
+    """UsageError where a file cannot be written, before any work is done."""
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: a folder is in the way")
 
 
 @contextmanager
@@ -228,3 +237,15 @@ def measuring(
 
         bench = Bench(predictor, data, split, tell)
         yield bench
+
+
+def changed(change: "Change | None") -> tuple[str, str]:
+    """Return the cells of a table for a change of accuracy, and for its interval; None: there is nothing before it."""
+    if change is None:
+        return "-", "-"
+    return f"{100 * change.difference:+.2f}", " to ".join(f"{100 * bound:+.2f}" for bound in change.interval)
+
+
+def change_facts(change: "Change | None") -> dict[str, Any]:
+    """Return a change of accuracy for JSON, as shares of the images."""
+    return {"change": change and change.difference, "change_interval": change and change.interval}

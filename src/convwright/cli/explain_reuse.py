@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from convwright.training.predictor import Predictor
     from convwright.training.run import Run
 
+DRAWS = 3
 CELL = 6
 """Characters that a value of the heat map takes in the terminal."""
 
@@ -31,20 +32,26 @@ def reuse(
     prune: Annotated[
         str | None, typer.Option(help="Cut these shares of the connections, the weakest first: 0.1,0.2,0.4.")
     ] = None,
-    draws: Annotated[int, typer.Option(help="With --prune: random cuts to compare with, at each share.")] = 3,
-    split: Annotated[str, typer.Option(help="With --prune: images to measure accuracy on, val or test.")] = "val",
+    draws: Annotated[
+        int | None, typer.Option(help="With --prune: random cuts to compare with at each share; 3.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="With --prune: images to measure accuracy on, val (the default) or test.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "--html", help="Write the figures as a page (.html).")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write every connection to this CSV file.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the matrices as JSON.")] = False,
 ) -> None:
     """Draw DenseNet's Figure 5: how strongly each layer of a dense block weighs the maps of those before it."""
-    from convwright.cli.explain_inputs import check_html, read_shares
+    from convwright.cli.explain_inputs import check_file, check_html, read_shares
 
     shares = [] if prune is None else read_shares("--prune", prune)
     check_html(out)
-    if split not in ("val", "test"):
-        raise UsageError(f"--split is val or test, not {split!r}")
+    if csv_file is not None:
+        check_file("--csv", csv_file)
+    _check(prune, draws, split)
+    draws, split = DRAWS if draws is None else draws, split or "val"
     from convwright.explain.reuse import feature_reuse
     from convwright.training.predictor import load
     from convwright.training.run import Run
@@ -66,14 +73,24 @@ def reuse(
     typer.echo(json.dumps(_object(found, steps, run, split)) if as_json else _described(found, steps, split))
 
 
+def _check(prune: str | None, draws: int | None, split: str | None) -> None:
+    if split not in (None, "val", "test"):
+        raise UsageError(f"--split is val or test, not {split!r}")
+    if draws is not None and draws < 0:
+        raise UsageError(f"there cannot be {draws} random draws")
+    for option, value in (("--draws", draws), ("--split", split)):
+        if prune is None and value is not None:
+            raise UsageError(f"{option} is for measuring what cuts cost; give --prune too")
+
+
 def _pruned(
     run: "Run", predictor: "Predictor", found: "Reuse", shares: list[float], draws: int, split: str
 ) -> "list[Pruned]":
     from convwright.cli.explain_inputs import measuring
     from convwright.explain.prune import prune
 
-    shares = [0.0, *(share for share in shares if share)]  # the whole network, to compare with
-    variants = len(shares) + draws * (len(shares) - 1)
+    some = sum(share > 0 for share in shares)
+    variants = 1 + some * (1 + draws)  # the whole network first, to compare with
     with measuring(run, predictor, split, variants) as bench:
         return list(prune(predictor.network, predictor.module, found, shares, bench.measure, draws=draws))
 
@@ -136,6 +153,8 @@ def _heat_map(block: "BlockReuse") -> str:
 
 
 def _prune_table(steps: "Sequence[Pruned]", every: int, split: str) -> str:
+    from convwright.cli.explain_inputs import CHANGED, changed
+
     rows = []
     for step in steps:
         random = [cut.accuracy for cut in step.random]
@@ -145,6 +164,7 @@ def _prune_table(steps: "Sequence[Pruned]", every: int, split: str) -> str:
                 f"{step.cut} of {every}",
                 f"{step.accuracy:.2%}",
                 f"{step.interval[0]:.2%} to {step.interval[1]:.2%}",
+                *changed(step.change),
                 f"{sum(random) / len(random):.2%}" if random else "-",
                 f"{min(random):.2%} to {max(random):.2%}" if random else "-",
                 f"{step.params:,} (-{share(step.saving.params, step.params + step.saving.params)})",
@@ -152,14 +172,16 @@ def _prune_table(steps: "Sequence[Pruned]", every: int, split: str) -> str:
                 "",
             )
         )
-    titles = ("cut", "connections", "accuracy", "95 % interval", "random cuts", "their range", "parameters", "MACs", "")
+    measured = ("accuracy", "95 % interval", "change", "95 % interval", "random cuts", "their range")
+    titles = ("cut", "connections", *measured, "parameters", "MACs", "")
     which = {"val": "validation", "test": "test"}[split]
     return (
         table(titles, rows)
         + "\n"
         + paragraph(
-            f"Accuracy on {which} images, without training again. Parameters and MACs (multiply-adds) are those of a "
-            "network that does not read these maps; a random cut of as many connections saves others."
+            f"Accuracy on {which} images, without training again. {CHANGED.format('the whole network')} "
+            "Parameters and MACs (multiply-adds) are those of a network that does not read these maps; a random cut of "
+            "as many connections saves others."
         )
     )
 
@@ -180,6 +202,8 @@ def _as_csv(found: "Reuse") -> str:
 
 
 def _object(found: "Reuse", steps: "Sequence[Pruned]", run: Path, split: str) -> dict[str, Any]:
+    from convwright.cli.explain_inputs import change_facts
+
     return {
         "run": str(run),
         "network": found.network,
@@ -204,6 +228,7 @@ def _object(found: "Reuse", steps: "Sequence[Pruned]", run: Path, split: str) ->
                 "split": split,
                 "accuracy": step.accuracy,
                 "interval": step.interval,
+                **change_facts(step.change),
                 "params": step.params,
                 "params_saved": step.saving.params,
                 "macs": step.macs,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from convwright.deploy.engines import Runner
+from convwright.intervals import paired_loss
 
 TOLERANCE = 1e-3
 """Largest difference of logits that counts as rounding, as a share of the largest logit."""
@@ -66,15 +67,3 @@ def compare(expected: np.ndarray, given: np.ndarray, labels: np.ndarray | None) 
     right, still = before == labels, after == labels
     lost = paired_loss(int((right & ~still).sum()), int((~right & still).sum()), len(labels))
     return Agreement(len(expected), difference, same, float(still.mean()), float(right.mean()), lost)
-
-
-def paired_loss(spoilt: int, mended: int, images: int, z: float = 1.959964) -> tuple[float, float, float]:
-    """Return the share of images lost by a change, and its interval (95 % by default), from pairs of answers.
-
-    spoilt: images right before and wrong after; mended: the other way round. The interval is Wald's with half an image
-    added to each of the four outcomes (Agresti and Min 2005), which holds where hardly any answer changes.
-    """
-    total = images + 2
-    middle = (spoilt - mended) / total
-    spread = z * math.sqrt(spoilt + mended + 1 - (spoilt - mended) ** 2 / total) / total
-    return (spoilt - mended) / images, max(-1.0, middle - spread), min(1.0, middle + spread)

@@ -2,18 +2,45 @@
 
 from collections.abc import Callable
 from copy import copy
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from convwright.data import Dataset, Split
 from convwright.errors import UsageError
+from convwright.intervals import paired_loss
 from convwright.training.assessment import assess
 from convwright.training.predictor import Predictor
 
 SPLITS = {"val": "validation", "test": "test"}
-Accuracy = tuple[float, tuple[float, float]]
-"""Accuracy (0 to 1), and its 95 % interval."""
+
+
+class Change(NamedTuple):
+    """By how much the accuracy of a variant differs from another's, as a share of the images; negative: it lost."""
+
+    difference: float
+    interval: tuple[float, float]
+    """At 95 %, from pairs of answers to the same images (Agresti and Min 2005)."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many of the bench's images a variant recognises."""
+
+    share: float
+    """0 to 1."""
+    interval: tuple[float, float]
+    """Of the share alone, at 95 %."""
+    right: torch.Tensor = field(compare=False, repr=False)
+    """N, bool: is it right about each image? In the same order for all variants."""
+
+    def change_from(self, before: "Accuracy") -> Change:
+        """Compare with another variant on the same images."""
+        spoilt, mended = int((before.right & ~self.right).sum()), int((self.right & ~before.right).sum())
+        lost, low, high = paired_loss(spoilt, mended, len(self.right))
+        return Change(0.0 - lost, (-high, -low))
 
 
 class Bench:
@@ -37,9 +64,12 @@ class Bench:
         variant = copy(self.predictor)
         variant.module = module.to(variant.device)
 
+        right: list[torch.Tensor] = []
+
         def after_batch(logits: torch.Tensor, labels: torch.Tensor) -> None:
+            right.append(logits.argmax(1).cpu() == labels.cpu())
             if self.tell:
                 self.tell(len(labels))
 
         result = assess(variant, self.data, [self.images], after_batch=after_batch)
-        return result.accuracy, result.interval
+        return Accuracy(result.accuracy, result.interval, torch.cat(right))

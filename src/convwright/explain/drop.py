@@ -13,7 +13,7 @@ from convwright.arch import cost, recalibrate
 from convwright.arch.layers import Combinator, Gate, Layer
 from convwright.arch.network import Network
 from convwright.errors import NetworkError, UsageError
-from convwright.explain.bench import Accuracy
+from convwright.explain.bench import Accuracy, Change
 from convwright.explain.drop_folding import apply, fold
 from convwright.explain.excitation import Excitations
 from convwright.explain.reuse_connections import channels_after, children
@@ -50,6 +50,8 @@ class Dropped:
     """Parameters more than the same network without any squeeze-and-excitation, as a share of the latter."""
     accuracy: float
     interval: tuple[float, float]
+    change: Change | None
+    """Of accuracy against step 0; None for step 0 itself."""
 
 
 def gated_blocks(network: Network) -> tuple[Gated, ...]:
@@ -84,6 +86,12 @@ def drop_order(network: Network, by: By, found: Excitations | None = None) -> li
     return [(each.block, [each]) for each in ranked]
 
 
+def drop_steps(network: Network, by: By) -> int:
+    """Return how many steps `drop` takes beyond step 0. NetworkError if there is nothing to drop."""
+    every = gated_blocks(network)
+    return len(every) if by == "blocks" else len({each.stage for each in every})
+
+
 def drop(
     network: Network, module: ConvNet, found: Excitations, measure: Callable[[torch.nn.Module], Accuracy], by: By
 ) -> Iterator[Dropped]:
@@ -95,11 +103,14 @@ def drop(
     bare = cost(recalibrate(network, None)).params
     means = {block.name: block.overall for block in found.blocks}
     gone: list[Gated] = []
+    first: Accuracy | None = None
     for step, (label, some) in enumerate([("-", []), *drop_order(network, by, found)]):
         gone += some
         changed = without(network, gone, by)
         variant, inexact = (module, ()) if not gone else carried(network, module, changed, gone, means)
-        counted, (accuracy, interval) = cost(changed), measure(variant)
+        counted, measured = cost(changed), measure(variant)
+        change = None if first is None else measured.change_from(first)
+        first = first or measured
         yield Dropped(
             step,
             label,
@@ -110,8 +121,9 @@ def drop(
             counted.params,
             counted.macs,
             counted.params / bare - 1,
-            accuracy,
-            interval,
+            measured.share,
+            measured.interval,
+            change,
         )
 
 

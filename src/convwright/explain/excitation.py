@@ -19,13 +19,17 @@ NEAR_ONE = 0.9
 """A channel whose mean excitation is at least this is saturated."""
 SHOWN = 4
 """Classes that are drawn if none are chosen."""
+MOST_SHOWN = 7
+"""More curves cannot be told apart; an eighth colour is that of all images."""
+ROUNDING = 1e-12
+"""A variance of no more than this share of the mean square is that of a constant."""
 
 DEFINITION = (
     "An excitation is the factor, here from 0 to 1, by which squeeze-and-excitation multiplies a channel of one image. "
     "Spread: its standard deviation over the images of one class, averaged over channels and classes. Saturated: the "
-    "share of channels whose mean excitation over all images is near one. Class-specific: the variance of the class "
-    "means over the variance over all images, both summed over channels; 0 if all classes are gated alike, 1 if all "
-    "images of a class are."
+    "share of channels whose mean excitation over all images is near one. Class-specific: the share of the variance "
+    "over all images, summed over channels, that lies between classes, less what chance alone puts there (epsilon "
+    "squared); 0 if all classes are gated alike, 1 if all images of a class are."
 )
 
 
@@ -36,7 +40,7 @@ class BlockExcitation:
     name: str
     """Path of the gate in the module."""
     mean: torch.Tensor
-    """classes x channels, float64; over the images of each class."""
+    """classes x channels, float64; over the images of each class, NaN where it has none."""
     std: torch.Tensor
     """The same for the standard deviation within each class."""
     counts: torch.Tensor
@@ -73,10 +77,24 @@ class BlockExcitation:
         return float((self.between + self.within).sqrt().mean())
 
     @property
-    def specificity(self) -> float:
-        """Variance between classes over all variance, 0 to 1; 0 for a gate that is a constant."""
-        total = float((self.between + self.within).sum())
-        return float(self.between.sum()) / total if total else 0.0
+    def present(self) -> torch.Tensor:
+        """classes, bool: those that have images."""
+        return self.counts > 0
+
+    @property
+    def specificity(self) -> float | None:
+        """The share of the variance that lies between classes, 0 to 1; 0 for a gate that is a constant.
+
+        It is epsilon squared: with few images of each of many classes, their means differ by chance, and the plain
+        share (eta squared) comes close to 1. None where no class has a second image, so that nothing can be told.
+        """
+        images, classes = int(self.counts.sum()), int(self.present.sum())
+        if images <= classes:
+            return None
+        between, total = float(self.between.sum()), float((self.between + self.within).sum())
+        if total <= ROUNDING * float((self.overall**2).sum()):
+            return 0.0
+        return min(1.0, max(0.0, 1 - (1 - between / total) * (images - 1) / (images - classes)))
 
     def saturation(self, threshold: float = NEAR_ONE) -> float:
         """The share of channels whose mean excitation is at least the threshold."""
@@ -84,8 +102,8 @@ class BlockExcitation:
 
     def _averaged(self, values: torch.Tensor) -> torch.Tensor:
         """Average over the classes, each counted with its images."""
-        weights = self.counts.double() / self.counts.sum()
-        return (weights[:, None] * values).sum(0)
+        counts = self.counts[self.present].double()
+        return (counts[:, None] * values[self.present]).sum(0) / counts.sum()
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +117,11 @@ class Excitations:
     """Which images."""
     blocks: tuple[BlockExcitation, ...]
     """In the order in which the network runs them."""
+
+    @property
+    def counts(self) -> torch.Tensor:
+        """classes: how many images of each."""
+        return self.blocks[0].counts
 
 
 def run_excitations(
@@ -148,16 +171,29 @@ def excitations(
     return Excitations(title, tuple(classes), int(blocks[0].counts.sum()), which, tuple(blocks))
 
 
-def chosen_classes(classes: Sequence[str], wanted: Sequence[str] | None = None) -> tuple[int, ...]:
-    """Return the indices of classes by name, or of four spread over all. UsageError names one that does not exist."""
+def chosen_classes(
+    classes: Sequence[str], wanted: Sequence[str] | None = None, counts: torch.Tensor | None = None
+) -> tuple[int, ...]:
+    """Return the indices of classes by name, or of four spread over all.
+
+    counts: how many images each class has; one without any is not drawn. UsageError names a wanted class that does not
+    exist or has no images, and tells where there are more than can be told apart.
+    """
     if wanted is None:
-        last = len(classes) - 1
-        return tuple(dict.fromkeys(round(last * place / (SHOWN - 1)) for place in range(SHOWN)))
+        present = [index for index in range(len(classes)) if counts is None or counts[index]]
+        last = len(present) - 1
+        return tuple(dict.fromkeys(present[round(last * place / (SHOWN - 1))] for place in range(SHOWN)))
     for name in wanted:
         if name not in classes:
             known = ", ".join(map(printable, classes[:12])) + (", ..." if len(classes) > 12 else "")
             raise UsageError(f"no class is named {printable(name)!r}; there are {known}")
-    return tuple(dict.fromkeys(classes.index(name) for name in wanted))
+    indices = tuple(dict.fromkeys(classes.index(name) for name in wanted))
+    if len(indices) > MOST_SHOWN:
+        raise UsageError(f"at most {MOST_SHOWN} classes can be told apart in a figure, not {len(indices)}")
+    for index in indices:
+        if counts is not None and not counts[index]:
+            raise UsageError(f"there are no images of class {printable(classes[index])!r}, so it cannot be drawn")
+    return indices
 
 
 class _Sums:
@@ -178,7 +214,7 @@ class _Sums:
         self.counts += torch.bincount(labels, minlength=len(self.counts))
 
     def statistics(self, path: str) -> BlockExcitation:
-        """Return means and deviations; those of a class without images are 0."""
+        """Return means and deviations; those of a class without images are NaN."""
         assert self.sums is not None
-        mean, squares = self.sums / self.counts.clamp(min=1)[None, :, None]
+        mean, squares = self.sums / self.counts[None, :, None]
         return BlockExcitation(path, mean, (squares - mean**2).clamp(min=0).sqrt(), self.counts)

@@ -16,7 +16,7 @@ from torch import nn
 from convwright.arch import cost
 from convwright.arch.network import Network
 from convwright.errors import UsageError
-from convwright.explain.bench import Accuracy
+from convwright.explain.bench import Accuracy, Change
 from convwright.explain.reuse import Connection, Reuse, weight_by_source
 
 
@@ -53,6 +53,8 @@ class Pruned:
     accuracy: float
     interval: tuple[float, float]
     random: tuple[RandomCut, ...]
+    change: Change | None = None
+    """Of accuracy against the whole network; None for the whole network itself."""
 
 
 def prune(
@@ -64,25 +66,28 @@ def prune(
     *,
     draws: int = 3,
 ) -> Iterator[Pruned]:
-    """Cut each of these shares of the connections (0 to 1) and measure; then the same number at random, `draws` times.
+    """Measure the whole network; cut each of these shares of the connections (0 to 1) and measure again.
 
-    measure: gives the accuracy of a module, which is given back as it was. The order of a random draw is the same at
-    every share. UsageError for a share that is none.
+    Then the same number is cut at random, `draws` times. measure: gives the accuracy of a module, which is given back
+    as it was. The order of a random draw is the same at every share. UsageError for a share that is none.
     """
     if wrong := [share for share in shares if not 0 <= share <= 1]:
         raise UsageError(f"a share of the connections is from 0 to 1, not {wrong[0]:g}")
     if draws < 0:
         raise UsageError(f"there cannot be {draws} random draws")
     whole, ranked = cost(network), reuse.weakest()
-    for share in shares:
+    first: Accuracy | None = None
+    for share in (0.0, *filter(None, shares)):
         cut = round(share * len(ranked))
         chosen = ranked[:cut]
         with cutting(module, chosen):
-            accuracy, interval = measure(module)
+            measured = measure(module)
+        change = None if first is None else measured.change_from(first)
+        first = first or measured
         random = tuple(_at_random(network, module, ranked, cut, seed, measure) for seed in range(draws if cut else 0))
         saving = saved(network, chosen)
         params, macs = whole.params - saving.params, whole.macs - saving.macs
-        yield Pruned(share, cut, chosen, params, macs, saving, accuracy, interval, random)
+        yield Pruned(share, cut, chosen, params, macs, saving, measured.share, measured.interval, random, change)
 
 
 @contextmanager
@@ -123,7 +128,7 @@ def _at_random(
     order = torch.randperm(len(connections), generator=torch.Generator().manual_seed(seed))
     chosen = [connections[index] for index in order[:cut].tolist()]
     with cutting(module, chosen):
-        return RandomCut(seed, saved(network, chosen), measure(module)[0])
+        return RandomCut(seed, saved(network, chosen), measure(module).share)
 
 
 def _weight(module: nn.Module, connection: Connection) -> torch.Tensor:

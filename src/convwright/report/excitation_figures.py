@@ -6,10 +6,11 @@ from html import escape
 
 import plotly.graph_objects as go
 
+from convwright.explain.bench import SPLITS
 from convwright.explain.drop import Dropped
 from convwright.explain.excitation import DEFINITION, BlockExcitation, Excitations
 from convwright.report.figures import COLOURS, Figure, Panel, axis, colour, empty_plot, symbol
-from convwright.report.wording import count, listed, percent
+from convwright.report.wording import count, listed, percent, points, points_between
 
 MOST_PANELS = 8
 """Gates of a deeper network are drawn from the first to the last at even distances."""
@@ -17,6 +18,8 @@ BANDS = 2
 """Classes whose spread is drawn: more bands would hide each other."""
 OTHERS = COLOURS - 1
 """The colour of the average over all classes."""
+ALL = (colour(OTHERS), "all images")
+"""The key of that average."""
 
 
 def excitation_figures(
@@ -39,7 +42,7 @@ def by_class(found: Excitations, shown: Sequence[int]) -> Figure:
         _curve(plot, block.overall, OTHERS, "all images", width=2.5)
         for place, index in enumerate(shown):
             _curve(plot, block.mean[index], place, found.classes[index])
-        gist = f"class-specific {block.specificity:.2f}, mean {float(block.overall.mean()):.2f}"
+        gist = f"class-specific {_figure(block.specificity, 2)}, mean {float(block.overall.mean()):.2f}"
         panels.append(Panel(f"{block.name}: {gist}", plot, f"Line chart of excitations of {block.name}; {gist}."))
     names = listed(found.classes[index] for index in shown)
     return Figure(
@@ -48,6 +51,7 @@ def by_class(found: Excitations, shown: Sequence[int]) -> Figure:
         f"{found.network}, {found.images:,} {found.split} images: {names}, and all images (grey). Where the curves "
         f"fall together, a block gates all classes alike.{_left_out(found)} {DEFINITION}",
         tuple(panels),
+        keys=(*_keys(found, shown), ALL),
     )
 
 
@@ -68,13 +72,14 @@ def within_class(found: Excitations, shown: Sequence[int]) -> Figure:
         f"Mean of each channel over the images of {listed(found.classes[index] for index in shown)}; bands are one "
         f"standard deviation over the images of the class.{_left_out(found)}",
         tuple(panels),
+        keys=_keys(found, shown),
     )
 
 
 def by_depth(found: Excitations, threshold: float) -> Figure:
     """Draw class-specificity, saturation and spread of every gate, from the first to the last."""
-    lines = (
-        ("class-specific: variance between classes over all", [b.specificity for b in found.blocks]),
+    lines: tuple[tuple[str, list[float | None]], ...] = (
+        ("class-specific: share of variance between classes", [b.specificity for b in found.blocks]),
         (f"saturated: channels at {threshold:g} or more", [b.saturation(threshold) for b in found.blocks]),
         ("spread within a class", [b.spread for b in found.blocks]),
     )
@@ -82,7 +87,8 @@ def by_depth(found: Excitations, threshold: float) -> Figure:
         Panel(
             name,
             _depth(found, values, place),
-            f"Line chart over {len(values)} gates: {values[0]:.3f} at the first, {values[-1]:.3f} at the last.",
+            f"Line chart over {len(values)} gates: {_figure(values[0])} at the first, {_figure(values[-1])} at the "
+            "last.",
         )
         for place, (name, values) in enumerate(lines)
     )
@@ -96,6 +102,7 @@ def by_depth(found: Excitations, threshold: float) -> Figure:
 
 def dropping_costs(found: Excitations, steps: Sequence[Dropped]) -> Figure:
     """Draw accuracy against parameters as squeeze-and-excitation is taken out."""
+    images = SPLITS[found.split]
     plot = empty_plot(
         height=330, x=axis(title="parameters", tickformat="~s", nticks=6), y=axis(tickformat=".1~%", nticks=6)
     )
@@ -117,17 +124,24 @@ def dropping_costs(found: Excitations, steps: Sequence[Dropped]) -> Figure:
         line={"color": colour(0), "width": 2},
         marker={"symbol": "circle", "size": 8},
         error_y=bars,
-        customdata=[[escape(step.without), count(step.macs)] for step in steps],
-        hovertemplate="without %{customdata[0]}: %{y:.1%}<br>%{customdata[1]} MACs<extra></extra>",
+        customdata=[[escape(step.without), count(step.macs), _change(step)] for step in steps],
+        hovertemplate="without %{customdata[0]}: %{y:.1%}<br>%{customdata[1]} MACs%{customdata[2]}<extra></extra>",
     )
     told = "; ".join(f"{step.step}: {step.without}, {percent(step.accuracy)}" for step in steps)
     return Figure(
         "excitation-drop",
         "What dropping squeeze-and-excitation costs",
-        f"Validation accuracy of {found.network} with 95\u00a0% intervals, without training again, after each step "
-        f"(its number at the point); the mean excitation is folded into the weights. {told}.",
-        (Panel("Accuracy on validation images", plot, f"Line chart of accuracy against parameters. {told}."),),
+        f"Accuracy of {found.network} on {images} images with 95\u00a0% intervals, without training again, after each "
+        "step (its number at the point); the mean excitation is folded into the weights. All steps answer the same "
+        f"images: each point also tells the change from step 0, in points, with the interval of that. {told}.",
+        (Panel(f"Accuracy on {images} images", plot, f"Line chart of accuracy against parameters. {told}."),),
     )
+
+
+def _change(step: Dropped) -> str:
+    if step.change is None:
+        return ""
+    return f"<br>change {points(step.change.difference)} ({points_between(step.change.interval)})"
 
 
 def drawn_blocks(found: Excitations) -> list[BlockExcitation]:
@@ -143,10 +157,19 @@ def _left_out(found: Excitations) -> str:
     return f" {drawn} of {len(found.blocks)} gates are drawn." if drawn < len(found.blocks) else ""
 
 
+def _keys(found: Excitations, shown: Sequence[int]) -> tuple[tuple[str, str], ...]:
+    return tuple((colour(place), found.classes[index]) for place, index in enumerate(shown))
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "unknown" if value is None else f"{value:.{digits}f}"
+
+
 def _bounds(found: Excitations) -> list[float]:
-    """The same range for all gates, so that they compare; no wider than they need."""
-    low = min(float((block.mean - block.std).min()) for block in drawn_blocks(found))
-    high = max(float((block.mean + block.std).max()) for block in drawn_blocks(found))
+    """The same range for all gates, so that they compare; no wider than the classes with images need."""
+    present = [(block.mean[block.present], block.std[block.present]) for block in drawn_blocks(found)]
+    low = min(float((mean - std).min()) for mean, std in present)
+    high = max(float((mean + std).max()) for mean, std in present)
     return [math.floor(10 * low) / 10 - 0.02, math.ceil(10 * high) / 10 + 0.02]
 
 
@@ -180,11 +203,13 @@ def _band(plot: go.Figure, mean: object, std: object, place: int) -> None:
     )
 
 
-def _depth(found: Excitations, values: Sequence[float], place: int) -> go.Figure:
+def _depth(found: Excitations, values: Sequence[float | None], place: int) -> go.Figure:
     plot = empty_plot(
         height=230,
         x=axis(title="gate", range=[0.5, len(values) + 0.5], nticks=8, tickformat="d"),
-        y=axis(range=[-0.02, 1.02] if place < 2 else [0, max(1.1 * max(values), 1e-3)], nticks=5),
+        y=axis(
+            range=[-0.02, 1.02] if place < 2 else [0, max(1.1 * max(filter(None, values), default=0), 1e-3)], nticks=5
+        ),
     )
     plot.add_scatter(
         x=list(range(1, len(values) + 1)),

@@ -1,14 +1,13 @@
 """Networks against each other: on the same images, and in what they cost."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from scipy.special import bdtr
 
+from convwright.intervals import paired_loss
 from convwright.report.entry import Entry, Numbered
 
-Z = 1.959964
 MOST_PAIRED = 4
 """Of more networks only the best one is compared with each of the others."""
 
@@ -32,10 +31,7 @@ class Pair:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the difference of paired shares, half an image added to each cell (Agresti, Min 2005)."""
-        first, second, images = self.only_first + 0.5, self.only_second + 0.5, self.images + 2
-        middle = (first - second) / images
-        spread = Z * math.sqrt((first + second) / images - middle**2) / math.sqrt(images)
-        return max(-1.0, middle - spread), min(1.0, middle + spread)
+        return paired_loss(self.only_first, self.only_second, self.images)[1:]
 
     @property
     def p_value(self) -> float:

@@ -1,8 +1,8 @@
 """How good a network is on a split of its data: the few figures that training watches."""
 
 import math
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +45,7 @@ def evaluate(
 ) -> Evaluation:
     """Run a module over batches (images N x C x H x W, labels N) in evaluation mode.
 
-    after_batch is told the number of images of each batch done. The module's mode is restored.
+    after_batch is told the number of images of each batch done. The mode of each part of the module is restored.
     """
     correct, loss, images = 0, 0.0, 0
     with closing(outputs(module, batches, device)) as results:
@@ -69,13 +69,21 @@ def outputs(
 
     Of several views, the logits are the logarithms of their mean probabilities.
     """
-    training = module.training
-    module.eval()
-    try:
+    with evaluating(module):
         for images, labels in batches:
             yield averaged(module, images.to(device), views), labels.to(device)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode, and each of its parts back into the mode it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
     finally:
-        module.train(training)
+        for part, training in modes:
+            part.training = training
 
 
 def averaged(module: nn.Module, images: torch.Tensor, views: Sequence[View]) -> torch.Tensor:

@@ -10,9 +10,16 @@ import torch
 
 from convwright.data import Split
 from convwright.errors import NetworkError
-from convwright.explain.excitation import DEFINITION, NEAR_ONE, Excitations, chosen_classes, run_excitations
+from convwright.explain.excitation import (
+    DEFINITION,
+    NEAR_ONE,
+    BlockExcitation,
+    Excitations,
+    chosen_classes,
+    run_excitations,
+)
 from convwright.report.entry import Answers, Entry
-from convwright.report.excitation_figures import OTHERS, by_class
+from convwright.report.excitation_figures import by_class
 from convwright.report.figures import Figure, Panel, axis, colour, empty_plot, symbol
 from convwright.report.wording import percent
 
@@ -57,8 +64,8 @@ def _some(split: Split) -> Split:
 def _by_depth(found: Sequence[Found]) -> Figure:
     counts = " and ".join(dict.fromkeys(f"{one.excitations.images:,}" for one in found))
     ends = "; ".join(
-        f"{one.entry.title} from {percent(one.excitations.blocks[0].specificity)} in the first gate to "
-        f"{percent(one.excitations.blocks[-1].specificity)} in the last"
+        f"{one.entry.title} from {_share(one.excitations.blocks[0])} in the first gate to "
+        f"{_share(one.excitations.blocks[-1])} in the last"
         for one in found
     )
     most = "; ".join(
@@ -83,12 +90,18 @@ def _by_depth(found: Sequence[Found]) -> Figure:
 
 def _told(one: Found) -> str:
     blocks = one.excitations.blocks
-    most = max(blocks, key=lambda block: block.specificity)
+    saturated = f"In the last gate, {percent(blocks[-1].saturation())} of the channels are saturated."
+    if None in [block.specificity for block in blocks]:
+        return f"{one.entry.title}: too few images a class to tell how class-specific its gates are. {saturated}"
+    most = max(blocks, key=lambda block: block.specificity or 0)
     return (
-        f"{one.entry.title}: classes account for {percent(blocks[0].specificity)} of the variance in the first gate "
-        f"and {percent(blocks[-1].specificity)} in the last; most, {percent(most.specificity)}, in {most.name}. In the "
-        f"last gate, {percent(blocks[-1].saturation())} of the channels are saturated."
+        f"{one.entry.title}: classes account for {_share(blocks[0])} of the variance in the first gate and "
+        f"{_share(blocks[-1])} in the last; most, {_share(most)}, in {most.name}. {saturated}"
     )
+
+
+def _share(block: BlockExcitation) -> str:
+    return "an unknown share" if block.specificity is None else percent(block.specificity)
 
 
 def _depth(found: Sequence[Found], *, specific: bool) -> go.Figure:
@@ -114,11 +127,10 @@ def _depth(found: Sequence[Found], *, specific: bool) -> go.Figure:
 
 
 def _curves(one: Found) -> Figure:
-    shown = chosen_classes(one.excitations.classes)
+    shown = chosen_classes(one.excitations.classes, counts=one.excitations.counts)
     drawn = by_class(one.excitations, shown)
     last = len(drawn.panels) - 1
     places = dict.fromkeys(round(last * step / (GATES_SHOWN - 1)) for step in range(GATES_SHOWN))
-    keys = [(colour(place), one.excitations.classes[index]) for place, index in enumerate(shown)]
     return replace(
         drawn,
         name=f"excitation-{one.number + 1}",
@@ -127,7 +139,6 @@ def _curves(one: Found) -> Figure:
         "the last. Where the curves lie on each other, a gate does the same for every class; where they part, it picks "
         "channels by class.",
         panels=tuple(drawn.panels[place] for place in places),
-        keys=(*keys, (colour(OTHERS), "all images")),
     )
 
 
