@@ -129,9 +129,13 @@ def test_published_weights(here, convwright):
     [
         (["SMALL", "--class", "71"], "small: there is no class '71'; near it are"),
         (["SMALL", "--layer", "stage9"], "small: there is no layer 'stage9'; near it are"),
-        (["SMALL", "--method", "score"], "small: unknown method 'score'"),
+        (["SMALL", "--method", "score"], "unknown method 'score'"),
         (["SMALL", "--count", "0"], "--count is 1 or more"),
         (["SMALL", "--removed", "grey", "--scores"], "mean, black or blur, not 'grey'"),
+        (["absent", "--removed", "grey", "--scores"], "mean, black or blur, not 'grey'"),
+        (["absent", "--method", "score"], "unknown method 'score'"),
+        (["absent", "--removed", "blur"], "--removed is about scores; add --scores"),
+        (["absent", "--steps", "8"], "--steps is about scores; add --scores"),
         (["SMALL", "--images", "0.png", "--data", "digits"], "exclude each other"),
         (["--images", "0.png", "1.png"], "name a run directory"),
         (["SMALL", "--out", "."], ". exists and is not empty"),
@@ -152,3 +156,43 @@ def test_wrong_use(arguments, told, runs, here, convwright):
 def test_a_class_by_its_number_is_no_name(runs, here, convwright):
     answer = convwright("explain", "cam", runs / "small", "--class", "three", "--images", "0.png")
     assert "classes are 0, 1, 2, 3, 4 ..." in answer.message
+
+
+@pytest.mark.parametrize("out", [".", "PATH"])
+def test_the_current_folder_is_not_replaced(out, here, tmp_path_factory, monkeypatch, convwright):
+    empty = tmp_path_factory.mktemp("empty")
+    monkeypatch.chdir(empty)
+    answer = convwright("explain", "cam", "absent", "--out", empty if out == "PATH" else out)
+    assert answer.status == 2
+    assert "is the current folder, which cannot be replaced" in answer.message
+
+
+def test_the_batch_size_bounds_scoring_too(runs, here, monkeypatch, convwright):
+    import convwright.explain.deletion as module
+
+    asked = []
+    scored = module.faithfulness
+
+    def noting(*arguments, **options):
+        asked.append(options["batch_size"])
+        return scored(*arguments, **options)
+
+    monkeypatch.setattr(module, "faithfulness", noting)
+    for options in (["--batch-size", 3], []):
+        answer = convwright("explain", "cam", runs / "small", "--count", 2, "--scores", "--steps", 4, *options)
+        assert answer.status == 0, answer.err
+    assert asked == [3, None]
+
+
+def test_maps_of_another_layer_than_expected_are_told(here, convwright):
+    network = at(cw.network("resnet18|scale:w=0.125"), resolution=32)
+    data = open_dataset("digits", resolution=32)
+    config, network = plan(data, network, epochs=0.05)
+    train(config, network, data, here / "run")
+    answer = convwright("explain", "cam", here / "run", "--count", 1)
+    assert answer.status == 0, answer.err
+    text = " ".join(answer.out.split())
+    assert "Grad-CAM at stage3" in text
+    assert "run: the maps before the pooling have one pixel; stage3 is the last block whose maps have more." in text
+    (network,) = json.loads((here / "cams" / "cams.json").read_text())["networks"]
+    assert network["note"].startswith("The maps before the pooling have one pixel")

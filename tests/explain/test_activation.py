@@ -235,6 +235,10 @@ def test_any_torch_module_has_grad_cam(images):
         ({"target": [0, 1]}, "one for each image; there are more images than classes"),
         ({"target": [0, 1, 2, 3]}, "one for each image; these are 4"),
         ({"batch_size": 0}, "1 or more"),
+        ({"target": True}, "a class is a number or a name, not True"),
+        ({"target": 1.5}, "a class is a number or a name, not 1.5"),
+        ({"target": [0, None, 1]}, "a class is a number or a name, not None"),
+        ({"target": "cat"}, "have no names; give a number instead of 'cat'"),
     ],
 )
 def test_what_cannot_be_is_told(options, told, images):
@@ -267,7 +271,109 @@ def test_heads_and_layers_that_have_no_cam_are_told(images):
         cam(Foreign(), images, layer="unused")
     with pytest.raises(UsageError, match="puts out no feature maps"):
         cam(Foreign(), images, layer="hidden")
-    with pytest.raises(UsageError, match="maps of one pixel"):
-        cam(lively("resnet18|scale:w=0.125"), images)
     with pytest.raises(UsageError, match="a float tensor N x C x H x W"):
         cam(vgg, images.to(torch.uint8))
+
+
+@pytest.mark.parametrize(
+    "target", [np.int64(3), torch.tensor(3), np.array(3), [3, 3, 3], (np.int8(3),) * 3, torch.full((3,), 3)]
+)
+def test_a_class_is_any_whole_number(target, images):
+    assert cam(lively("cifar_resnet8|scale:w=0.5"), images, target=target).targets == (3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("expression", "layer"), [("resnet18|scale:w=0.125", "stage3"), ("vgg11_bn|scale:w=0.125", "stage5")]
+)
+def test_where_the_last_maps_have_one_pixel_the_last_block_with_more_is_taken(expression, layer, images):
+    module = lively(expression)
+    found = cam(module, images)
+    assert (found.method, found.layer, found.raw.shape) == ("grad-cam", layer, (3, 2, 2))
+    assert f"one pixel; {layer} is the last block" in found.note
+    assert np.array_equal(found.raw, cam(module, images, method="grad-cam", layer=layer).raw)
+    assert cam(module, images, method="grad-cam++").layer == layer
+    assert cam(lively("cifar_resnet8|scale:w=0.5"), images).note == ""
+    with pytest.raises(UsageError, match="maps of one pixel"):
+        cam(module, images, layer="stage4.block2" if layer == "stage3" else "pool5")
+
+
+def test_cam_by_name_of_one_pixel_is_told(images):
+    with pytest.raises(UsageError, match=r"maps of one pixel, .*; take grad-cam"):
+        cam(lively("resnet18|scale:w=0.125"), images, method="cam")
+
+
+def test_a_head_that_was_replaced_has_grad_cam(images):
+    module = lively("cifar_resnet8|scale:w=0.5")
+    module.head.linear = nn.Sequential(nn.Flatten(), nn.Linear(module.head.linear.in_features, 5))
+    assert cam(module, images).method == "grad-cam"
+    with pytest.raises(UsageError, match=r"one linear layer behind the pooling, and head\.linear is something else"):
+        cam(module, images, method="cam")
+
+
+class ChannelsLast(nn.Module):
+    """As Swin Transformer: a patch embedding, then N x H x W x C to the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.norm, self.out = nn.Conv2d(3, 12, 4, 4), nn.LayerNorm(12), nn.Linear(12, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.norm(self.patches(x).permute(0, 2, 3, 1)).mean((1, 2)))
+
+
+class Tokens(nn.Module):
+    """As a vision transformer: N x heads x tokens x features inside its attention, N x tokens x features outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.keys, self.norm = nn.Conv2d(3, 12, 4, 4), nn.LayerNorm(6), nn.LayerNorm(12)
+        self.out = nn.Linear(12, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        heads = self.keys(tokens.unflatten(2, (2, 6)).transpose(1, 2))
+        return self.out(self.norm(heads.transpose(1, 2).flatten(2)).mean(1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "layer"), [(ChannelsLast, "1 x 8 x 8 x 12", "norm"), (Tokens, "1 x 64 x 12", "keys")]
+)
+def test_what_is_no_map_is_not_taken_for_one(kind, shape, layer, images):
+    module = kind()
+    with pytest.raises(
+        UsageError, match=f"{shape}, put out by norm: .* CAM is for convolutional networks; name a layer"
+    ):
+        cam(module, images)
+    with pytest.raises(UsageError, match=f"{layer} puts out no feature maps"):
+        cam(module, images, layer=layer)
+    assert cam(module, images, layer="patches").raw.shape == (3, 8, 8)
+
+
+def test_the_last_maps_are_of_a_layer_that_the_scores_depend_on():
+    class Watching(Foreign):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            scores = super().forward(x)
+            self.unused(x)
+            return scores
+
+    tall = torch.randn(2, 3, 33, 70, generator=torch.Generator().manual_seed(0))
+    found = cam(Watching(), tall)
+    assert (found.layer, found.raw.shape) == ("features", (2, 9, 18))
+
+
+def test_running_out_of_memory_is_not_taken_for_a_wrong_layer(images):
+    class Exhausting(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(context, gradient):
+            raise torch.OutOfMemoryError("out of memory")
+
+    class Large(Foreign):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) + Exhausting.apply(self.features(x)).mean()
+
+    with pytest.raises(torch.OutOfMemoryError):
+        cam(Large(), images, layer="features")

@@ -117,6 +117,31 @@ def test_batches_of_any_size_and_chunks_of_images_give_the_same(predictor, pictu
         assert values == pytest.approx(small.values()[name], abs=1e-5)
 
 
+@pytest.mark.parametrize(("batch_size", "steps"), [(1, 3), (5, 3), (16, 40), (9, 3)])
+def test_no_batch_is_larger_than_asked_for(batch_size, steps, predictor, pictures):
+    sizes = []
+    handle = predictor.module.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    maps = cam(predictor, pictures)
+    sizes.clear()
+    found = faithfulness(predictor, pictures, maps, steps=steps, batch_size=batch_size)
+    handle.remove()
+    assert max(sizes) <= batch_size
+    assert sum(sizes) == 4 * len(pictures) * (steps + 1)
+    whole = faithfulness(predictor, pictures, maps, steps=steps, batch_size=1000)
+    assert found.maps.deletion == pytest.approx(whole.maps.deletion, abs=1e-5)
+    assert found.random.insertion == pytest.approx(whole.random.insertion, abs=1e-5)
+
+
+def test_unless_told_no_batch_is_larger_than_in_evaluation(predictor, pictures, monkeypatch):
+    monkeypatch.setattr("convwright.explain.deletion.batch_for", lambda network: 7)
+    sizes = []
+    handle = predictor.module.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    maps = cam(predictor, pictures, batch_size=1)
+    faithfulness(predictor, pictures, maps, steps=20)
+    handle.remove()
+    assert max(sizes) == 7
+
+
 def test_the_module_is_left_as_it_was(predictor, pictures):
     predictor.module.train()
     faithfulness(predictor, pictures[:1], cam(predictor, pictures[:1]), steps=2)
@@ -189,6 +214,7 @@ def test_networks_are_compared_image_by_image():
     ("options", "told"),
     [
         ({"steps": 0}, "1 step or more, not 0"),
+        ({"batch_size": 0}, "batch size is 1 or more, not 0"),
         ({"removed": "grey"}, "mean, black or blur, not 'grey'"),
         ({"blur": 0.0}, "above 0 and at most 1"),
         ({"removed": "black"}, "what is black for a torch module is not known"),

@@ -14,7 +14,7 @@ from convwright.report.reuse_figures import cutting_costs, heat_maps, reuse_figu
 from ..report.chromium import EXECUTABLE, Browser
 
 EVERY = "[...document.querySelectorAll('.plot')]"
-DRAWN = f"{EVERY}.map(plot => plot.querySelectorAll('.main-svg .trace, .main-svg .hm, .main-svg image').length)"
+DRAWN = f"{EVERY}.map(plot => plot.querySelectorAll('.main-svg .trace, .main-svg .hm image').length)"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 needs_browser = pytest.mark.skipif(EXECUTABLE is None, reason="Chromium is not installed")
 
@@ -74,6 +74,19 @@ def test_heat_maps_hold_the_matrices_and_frame_what_follows(found):
             assert (frame.x0 + frame.x1) / 2 == len(block.targets) - 1
             assert block.name in panel.alt
     assert "average absolute weight" in heat_maps(found).caption
+
+
+def test_the_words_for_raw_weights_are_about_raw_weights(found):
+    for block, panel in zip(found.blocks, heat_maps(found, raw=True).panels, strict=True):
+        weights = {
+            (value, source, target)
+            for source, row in zip(block.sources, block.raw, strict=True)
+            for target, value in zip(block.targets, row, strict=True)
+            if value is not None
+        }
+        for name, (value, source, target) in (("least", min(weights)), ("greatest", max(weights))):
+            assert f"the {name} {value:.2g} from source {source} to target {target}" in panel.alt
+        assert "relative" not in panel.alt
 
 
 def test_cutting_is_drawn_with_its_intervals_beside_random_cuts(found, pruned):

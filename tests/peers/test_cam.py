@@ -7,6 +7,7 @@ from torch import nn
 
 import convwright as cw
 from convwright.arch import at
+from convwright.errors import UsageError
 from convwright.explain import cam
 
 from .peers import build_peer
@@ -64,6 +65,21 @@ def test_maps_of_our_networks(expression):
     module = lively(cw.build(network, seed=0), images)
     compared(module, cam(module, images).layer, images[:2])
     compared(module, [name for name, _ in module.named_children()][-3], images[:2])
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "vit_tiny_patch16_224"])
+def test_transformers_are_refused(name):
+    with pytest.raises(UsageError, match=r"put out by norm: .* CAM is for convolutional networks; name a layer"):
+        cam(build_peer(f"timm/{name}"), torch.randn(1, 3, 224, 224))
+
+
+@pytest.mark.parametrize(
+    ("peer", "layer"),
+    [("timm/convnext_atto", "norm_pre"), ("timm/resnet18", "layer4"), ("torchvision/swin_t", "permute")],
+)
+def test_the_last_maps_of_others_networks_are_found(peer, layer):
+    found = cam(build_peer(peer), torch.randn(1, 3, 224, 224))
+    assert (found.layer, found.raw.shape) == (layer, (1, 7, 7))
 
 
 @pytest.mark.parametrize(("name", "layer"), THEIRS.items())

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from convwright.explain import ActivationMaps
 from convwright.report import Entry, compose, facts, write
 from convwright.report.calibration import calibration
 from convwright.report.confusion import confusion
@@ -18,7 +20,7 @@ from convwright.report.mistakes import mistakes
 from convwright.report.page import Report
 from convwright.report.pictures import data_uri
 from convwright.report.sections import explanations
-from convwright.report.sections.cam import concentration
+from convwright.report.sections.cam import Looked, _picture, _told, concentration
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,8 @@ def test_the_confusion_matrix_holds_every_count(measured: list[Entry]) -> None:
         right, wrong = (trace.text for trace in panel.plot.data)
         drawn = [[int(right[i][j] or wrong[i][j] or 0) for j in range(10)] for i in range(10)]
         assert drawn == counts
+        for trace in panel.plot.data:
+            assert list(trace.x) == list(trace.y) == list(entry.run.classes)
 
 
 def test_many_classes_are_drawn_without_names(measured: list[Entry]) -> None:
@@ -84,6 +88,34 @@ def test_many_classes_are_drawn_without_names(measured: list[Entry]) -> None:
         module.MOST_NAMED = before
     assert figure.panels[0].plot.layout.xaxis.showticklabels is False
     assert figure.panels[0].plot.data[0].texttemplate is None
+
+
+def with_classes(entry: Entry, count: int) -> Entry:
+    """A network with so many classes, of which 7 is often taken for 3, the last for 5, and none for any other."""
+    assert entry.answers is not None
+    confusion = 10 * torch.eye(count, dtype=torch.int64)
+    confusion[7, 3], confusion[-1, 5] = 10, 5
+    measures = replace(entry.answers.measures, confusion=confusion)
+    run = replace(entry.run, classes=tuple(f"class number {index}" for index in range(count)))
+    return replace(entry, run=run, answers=replace(entry.answers, measures=measures))
+
+
+def test_of_very_many_classes_those_that_are_confused_most_are_drawn(measured: list[Entry]) -> None:
+    (figure,) = confusion([with_classes(measured[0], 300)])
+    assert "Only the classes that a network confuses most are drawn: 4 of 300." in figure.caption
+    (panel,) = figure.panels
+    right, wrong = panel.plot.data
+    assert list(right.x) == list(wrong.y) == [f"class number {index}" for index in (3, 5, 7, 299)]
+    assert (wrong.text[2][0], wrong.text[3][1]) == ("10", "5")
+    assert (wrong.z[2][0], wrong.z[3][1]) == (0.5, round(1 / 3, 4))
+    assert [right.text[place][place] for place in range(4)] == ["10"] * 4
+    assert "Only" not in next(confusion(measured)).caption
+
+
+def test_a_matrix_of_a_hundred_classes_is_small_enough_to_send(measured: list[Entry]) -> None:
+    (figure,) = confusion([with_classes(measured[0], 100)])
+    assert len(figure.panels[0].plot.data[0].x) == 100
+    assert len(figure.panels[0].plot.to_json()) < 250_000
 
 
 def test_mistakes_are_shown_as_they_are(measured: list[Entry]) -> None:
@@ -133,7 +165,38 @@ def test_concentration_of_a_map() -> None:
     spot[3, 4] = 1
     assert concentration(spot) == 0.01
     assert concentration(np.ones((10, 10), np.float32)) == 0.5
-    assert concentration(np.zeros((10, 10), np.float32)) == 0.01
+    assert concentration(np.zeros((10, 10), np.float32)) is None
+
+
+def test_half_of_what_speaks_for_an_answer_compares_between_methods_and_leaves_empty_maps_out(
+    measured: list[Entry],
+) -> None:
+    entry = measured[1]
+    assert entry.answers is not None
+    raw = -np.ones((3, 4, 4), np.float32)
+    raw[1:, 1, 1] = 1
+    maps = np.zeros((3, 8, 8), np.float32)
+    found = ActivationMaps("cam", "x", raw, maps, (0, 1, 2), (0.5,) * 3)
+    stretched = replace(found, method="grad-cam", raw=5 * raw.clip(0))  # the same but for scale and what is negative
+    one, other = (Looked(entry, entry.answers, (0, 1, 2), each) for each in (found, stretched))
+    assert one.halves == other.halves
+    assert one.halves[0] is None
+    assert one.half == one.halves[1] == one.halves[2] < 0.1
+    assert "nothing speaks for 1 of the answers" in _told(one)
+    assert _picture(one, 0).alt.endswith("nothing")
+    nowhere = Looked(entry, entry.answers, (0, 1, 2), replace(found, raw=-np.abs(raw)))
+    assert nowhere.half is None
+    assert "nothing speaks for 3 of the answers" in _told(nowhere)
+    assert "half of what" not in _told(nowhere)
+
+
+def test_the_page_says_why_maps_are_of_an_earlier_layer(measured: list[Entry]) -> None:
+    entry = measured[1]
+    assert entry.answers is not None
+    maps = ActivationMaps("grad-cam", "x", np.ones((1, 2, 2), np.float32), np.ones((1, 8, 8)), (0,), (0.5,), "Because.")
+    told = _told(Looked(entry, entry.answers, (0,), maps))
+    assert "maps of x, 2 × 2, by Grad-CAM" in told
+    assert told.endswith(" Because.")
 
 
 def test_pictures_are_small_enough_to_send() -> None:

@@ -1,4 +1,7 @@
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -7,6 +10,7 @@ import pytest
 
 from convwright.errors import ConvwrightError, UsageError
 from convwright.report import Entry, write_page
+from convwright.training.run import Run
 
 
 class Elements(HTMLParser):
@@ -55,9 +59,73 @@ def test_nothing_is_fetched(page: str) -> None:
     assert policy.startswith("default-src 'none'")
 
 
-def test_the_page_is_small_enough_to_send(page: str) -> None:
+NASTY = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+
+
+def hostile(entry: Entry) -> Entry:
+    """The same network with classes, files and a title that are meant to break out of the page."""
+    assert entry.answers is not None
+    classes = tuple(f"{NASTY}{index}" for index in range(len(entry.run.classes)))
+    parts = tuple(replace(part, names=(f"{NASTY}.png",) * len(part)) for part in entry.answers.parts)
+    predictor = copy(entry.answers.predictor)
+    predictor.classes = classes
+    data = replace(entry.answers.data, classes=classes)
+    answers = replace(entry.answers, predictor=predictor, data=data, parts=parts)
+    return replace(entry, title=NASTY, run=replace(entry.run, classes=classes), answers=answers, data=f"/x/{NASTY}")
+
+
+def test_a_page_with_every_figure_is_small_enough_to_send(measured: list[Entry], tmp_path: Path) -> None:
+    write_page(tmp_path / "report.html", "Everything", measured)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for figure in ("confusion", "mistakes", "cam"):
+        assert f'<h2 id="{figure}">' in page
     assert len(page.encode()) < 6e6
     assert page.count("plotly.js v") == 1
+
+
+def test_nothing_that_data_is_called_can_break_out(measured: list[Entry], tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_page(path, "Plain", measured)
+    plain = Elements(path.read_text(encoding="utf-8"))
+    write_page(path, NASTY, list(map(hostile, measured)), intro=NASTY)
+    page = path.read_text(encoding="utf-8")
+    elements = Elements(page)
+    assert NASTY in elements.text, "the names do not stand in the page: this would prove nothing"
+    for tag in ("script", "img", "svg"):
+        assert len(elements.all(tag)) == len(plain.all(tag))
+    assert not any(name.startswith("on") for _, attributes in elements.found for name in attributes)
+    # Plotly takes texts for markup of its own, so that they must be escaped in the plots' data as well.
+    plots = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert plots
+    for plot in plots:
+        assert "<img" not in plot
+        assert not [text for text in texts_of(json.loads(plot)) if "<img" in text or "<script" in text]
+
+
+def texts_of(value: object) -> Iterator[str]:
+    """Every text in data read from JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts_of(inner)
+
+
+def test_a_network_derived_from_another_run_is_not_said_to_be_repeated(
+    entry: Callable[..., Entry], tmp_path: Path
+) -> None:
+    given = entry("SE-ResNet")
+    run = Run.create(tmp_path / "lean", given.run.config, given.run.network, given.run.classes, given.run.data)
+    run.write_summary(given.run.summary | {"derived_from": "runs/gated", "without_se": ["stage2.block1", "stage3"]})
+    derived = replace(given, run=run, title="Lean")
+    texts = []
+    for entries in ([derived], [derived, entry("DenseNet-BC")]):
+        write_page(tmp_path / "report.html", "Derived", entries)
+        texts.append(" ".join(Elements((tmp_path / "report.html").read_text(encoding="utf-8")).text.split()))
+        assert "of the run runs/gated: squeeze-and-excitation was taken out of stage2.block1 and stage3" in texts[-1]
+        assert "does not repeat them" in texts[-1]
+    assert "repeat each training" not in texts[0]
+    assert "unless it says otherwise, repeat each training" in texts[1]
 
 
 def test_every_number_is_in_the_table(page: str, entries: list[Entry]) -> None:

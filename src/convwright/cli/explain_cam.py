@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SHOWN, SCORED = 8, 100
 """Images drawn from data unless `--count` says how many: to look at, and to take the mean of scores over."""
+STEPS, REMOVED = 32, "mean"
 SCORES = {
     "deletion": "deletion",
     "random_deletion": "random map",
@@ -77,13 +78,18 @@ def cam(
     scores: Annotated[
         bool, typer.Option("--scores", help="Score the maps by deletion and insertion, beside random maps.")
     ] = False,
-    steps: Annotated[int, typer.Option(help="With --scores: into how many parts an image's pixels go.")] = 32,
+    steps: Annotated[
+        int | None, typer.Option(help=f"With --scores: into how many parts an image's pixels go; {STEPS} unless given.")
+    ] = None,
     removed: Annotated[
-        str, typer.Option(help="With --scores: what removed pixels become: mean, black or blur.")
-    ] = "mean",
+        str | None,
+        typer.Option(help=f"With --scores: what removed pixels become: mean, black or blur; {REMOVED} unless given."),
+    ] = None,
     show: Annotated[int, typer.Option(help="Most images to draw; the maps of all are written.")] = SHOWN,
     out: Annotated[Path | None, typer.Option(help="A new folder; cams, cams-2, ... unless given.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images at once.")] = 32,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images at once, changed ones included; as suits the network unless given.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -93,7 +99,12 @@ def cam(
             raise UsageError(f"{option} is 1 or more, not {value}")
     if images and data is not None:
         raise UsageError("--images and --data exclude each other")
+    for option, given in (("--steps", steps), ("--removed", removed)):
+        if given is not None and not scores:
+            raise UsageError(f"{option} is about scores; add --scores")
     folder = _free(out)
+    scoring = (STEPS if steps is None else steps, REMOVED if removed is None else removed) if scores else None
+    _check(method, scoring)
     names, files = part(networks, images or [])
     if not names:
         raise UsageError("name a run directory, or a network with --weights, before --images")
@@ -101,7 +112,7 @@ def cam(
     drawn = count or (SCORED if scores else SHOWN)
     read = from_files(subjects, files, count) if files else from_data(subjects, data, drawn)
     warn(read)
-    explained = _explain(subjects, read, (method, layer, label), (steps, removed) if scores else None, batch_size)
+    explained = _explain(subjects, read, (method, layer, label), scoring, batch_size)
     result = _write(folder, explained, read, show)
     typer.echo(json.dumps(result) if as_json else _described(result, explained, read, folder, show))
     if read.troubles:
@@ -113,11 +124,11 @@ def _explain(
     images: Images,
     how: tuple[str | None, str | None, str | None],
     scoring: tuple[int, str] | None,
-    batch_size: int,
+    batch_size: int | None,
 ) -> list[Explained]:
     """Map, and score, with each network in turn. UsageError names the network that it is about."""
     from convwright.cli.progress import counting
-    from convwright.explain.activation import cam
+    from convwright.explain.activation import BATCH, cam
     from convwright.explain.deletion import faithfulness
 
     method, layer, label = how
@@ -131,7 +142,7 @@ def _explain(
                     method=method,
                     layer=layer,
                     target=label,
-                    batch_size=batch_size,
+                    batch_size=batch_size or BATCH,
                     progress=_counted(progress, len(pixels), f"{subject.title}: maps"),
                 )
             except UsageError as error:
@@ -140,7 +151,9 @@ def _explain(
             if scoring:
                 told = _counted(progress, len(pixels), f"{subject.title}: scores")
                 steps, removed = scoring
-                scores = faithfulness(subject.predictor, pixels, maps, steps=steps, removed=removed, progress=told)
+                scores = faithfulness(
+                    subject.predictor, pixels, maps, steps=steps, removed=removed, batch_size=batch_size, progress=told
+                )
             found.append(Explained(subject, maps, scores))
     return found
 
@@ -156,6 +169,16 @@ def _counted(progress: Callable[[int, int, str], None], total: int, what: str) -
     return tell
 
 
+def _check(method: str | None, scoring: tuple[int, str] | None) -> None:
+    """UsageError for ways to map and to score that there are not, before any work is done."""
+    from convwright.explain.activation import check_method
+    from convwright.explain.deletion import check_scoring
+
+    check_method(method)
+    if scoring:
+        check_scoring(*scoring)
+
+
 def _free(out: Path | None) -> Path:
     """Return where to write. UsageError if something is there already."""
     if out is None:
@@ -165,6 +188,8 @@ def _free(out: Path | None) -> Path:
             out = Path(f"cams-{number}")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not empty; give another --out")
+    elif not out.name or out.resolve() == Path.cwd():
+        raise UsageError(f"--out {out} is the current folder, which cannot be replaced; name a new one in it")
     elif not out.parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {out.parent}")
     return out
@@ -237,9 +262,20 @@ def _caption(explained: Sequence[Explained]) -> str:
         ways.setdefault(names[one.maps.method], {})[one.maps.layer] = None
     told = "; ".join(f"{method} at {' and '.join(layers)}" for method, layers in ways.items())
     text = f"What speaks for the class that is named below, with its probability: {told}. Each map has its own scale."
+    for note, titles in _notes(explained).items():
+        text += f" {titles}: {note[0].lower()}{note[1:]}"
     if explained[0].scores:
         text += " Deletion is better when low, insertion when high."
     return text
+
+
+def _notes(explained: Sequence[Explained]) -> dict[str, str]:
+    """Return why maps are of other layers than expected, and the networks whose they are."""
+    found: dict[str, list[str]] = {}
+    for one in explained:
+        if one.maps.note:
+            found.setdefault(one.maps.note, []).append(one.subject.title)
+    return {note: ", ".join(titles) for note, titles in found.items()}
 
 
 def _facts(one: Explained, images: Images, folder: Path, files: Sequence[str]) -> dict[str, Any]:
@@ -258,6 +294,7 @@ def _facts(one: Explained, images: Images, folder: Path, files: Sequence[str]) -
         "network": one.subject.predictor.network.name,
         "method": one.maps.method,
         "layer": one.maps.layer,
+        "note": one.maps.note or None,
         "maps": str(folder / "maps.npy"),
         "raw": str(folder / "raw.npy"),
     }

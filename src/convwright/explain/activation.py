@@ -16,7 +16,17 @@ from torch import nn
 
 from convwright.arch import Network
 from convwright.errors import ConvwrightError, UsageError
-from convwright.explain.target import Head, Watched, class_index, find_layer, head_of, last_maps, watching
+from convwright.explain.target import (
+    Head,
+    Watched,
+    class_index,
+    find_layer,
+    head_of,
+    last_maps,
+    read_target,
+    scores_of,
+    watching,
+)
 from convwright.training.answering import AnyImage, check_many
 from convwright.training.predictor import Predictor
 
@@ -47,6 +57,13 @@ class ActivationMaps:
     """The class of each image's map."""
     probabilities: tuple[float, ...]
     """Of that class."""
+    note: str = ""
+    """Why the maps are not those before the pooling, where nobody asked for others."""
+
+    @property
+    def positive(self) -> np.ndarray:
+        """N x H x W, float32: what speaks for the class, resized to the image but not stretched; 0 elsewhere."""
+        return resized(torch.from_numpy(self.raw).relu(), self.maps.shape[1:]).numpy()
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -67,13 +84,15 @@ def cam(
 
     images: as `Predictor.predict` takes them; for a torch module, a float tensor N x C x H x W as it reads them.
     method: "cam" where the network's head is global pooling and one linear layer, else "grad-cam", unless given.
-    layer: a module by its name; None is the one before the pooling (of a foreign module, the last that puts out
-    maps). progress is told the number of images of each batch done. Raises UsageError for what cannot be, and
-    ConvwrightError for an image that cannot be read.
+    layer: a module by its name; None is the one before the pooling, or where its maps have one pixel, the last block
+    whose maps have more (of a foreign module, the last layer that puts out maps). target: whole numbers, Python's,
+    NumPy's or torch's, or names. progress is told the number of images of each batch done. Raises UsageError for what
+    cannot be, and ConvwrightError for an image that cannot be read.
     """
     done: list[ActivationMaps] = []
     plan: _Plan | None = None
-    several = None if target is None or isinstance(target, int | str) else target
+    target = read_target(target)
+    several = target if isinstance(target, list) else None
     for batch in batches(subject, images, batch_size):
         plan = plan or _Plan.of(subject, batch, method, layer, epsilon)
         done.append(plan.maps(batch, target if several is None else several[sum(map(len, done)) :]))
@@ -96,37 +115,39 @@ class _Plan:
     layer: str
     linear: str | None
     epsilon: float
+    note: str
 
     @classmethod
     def of(
         cls, subject: Subject, images: torch.Tensor, method: str | None, layer: str | None, epsilon: float
     ) -> "_Plan":
         """Settle method and layer. UsageError where CAM is asked of a head that it cannot serve."""
-        if method is not None and method not in METHODS:
-            raise UsageError(f"unknown method {method!r}: take {', '.join(METHODS[:-1])} or {METHODS[-1]}")
+        check_method(method)
         module = module_of(subject)
         network = getattr(module, "network", None)
         head = head_of(network) if isinstance(network, Network) else None
-        own = head is not None and layer in (None, head.layer, head.stage)
-        linear = head.linear if head and own else None
+        linear = _linear(module, head) if head and layer in (None, head.layer, head.stage) else None
         if method == "cam" and linear is None:
             raise UsageError(f"{_told(head, layer)}; take grad-cam or grad-cam++")
+        note = ""
         if layer is None:
             layer = head.layer if head else last_maps(module, images)
+            if isinstance(network, Network) and method != "cam" and _is_one_pixel(module, layer, images):
+                layer, linear = last_maps(module, images, _blocks(network)), None
+                note = f"The maps before the pooling have one pixel; {layer} is the last block whose maps have more."
         find_layer(module, layer)
         classes = subject.classes if isinstance(subject, Predictor) else ()
-        return cls(module, classes, method or ("cam" if linear else "grad-cam"), layer, linear, epsilon)
+        return cls(module, classes, method or ("cam" if linear else "grad-cam"), layer, linear, epsilon, note)
 
-    def maps(self, images: torch.Tensor, target: Target) -> ActivationMaps:
+    def maps(self, images: torch.Tensor, target: int | str | list[int | str] | None) -> ActivationMaps:
         """Map normalised images."""
-        with watching(self.module, self.layer, differentiate=self.method != "cam") as watched:
+        with watching(self.module, self.layer, images, differentiate=self.method != "cam") as watched:
             logits = scores_of(self.module, images)
             targets = self._targets(logits, target)
             raw = self._weighed(watched, logits, targets).detach().float()
         if raw[0].numel() == 1:
-            raise UsageError(
-                f"{self.layer} puts out maps of one pixel, which cannot show where something is; name an earlier layer"
-            )
+            way = "take grad-cam" if self.method == "cam" else "name an earlier layer"
+            raise UsageError(f"{self.layer} puts out maps of one pixel, which cannot show where something is; {way}")
         maps = stretched(raw if self.method == "cam" else raw.relu(), tuple(images.shape[-2:]))
         probabilities = logits.detach().float().softmax(1).gather(1, targets[:, None])[:, 0]
         return ActivationMaps(
@@ -136,12 +157,13 @@ class _Plan:
             maps.cpu().numpy(),
             tuple(targets.tolist()),
             tuple(probabilities.tolist()),
+            self.note,
         )
 
-    def _targets(self, logits: torch.Tensor, target: Target) -> torch.Tensor:
+    def _targets(self, logits: torch.Tensor, target: int | str | list[int | str] | None) -> torch.Tensor:
         if target is None:
             return logits.detach().argmax(1)
-        wanted = [target] * len(logits) if isinstance(target, int | str) else list(target[: len(logits)])
+        wanted = [target] * len(logits) if isinstance(target, int | str) else target[: len(logits)]
         if len(wanted) < len(logits):
             raise UsageError("give one class, or one for each image; there are more images than classes")
         found = [class_index(one, self.classes, logits.shape[1]) for one in wanted]
@@ -161,6 +183,12 @@ class _Plan:
         return torch.einsum("nc,nchw->nhw", weights, features)
 
 
+def check_method(method: str | None) -> None:
+    """UsageError for a method that there is not; None leaves the choice to `cam`."""
+    if method is not None and method not in METHODS:
+        raise UsageError(f"unknown method {method!r}: take {', '.join(METHODS[:-1])} or {METHODS[-1]}")
+
+
 def plus_plus_weights(features: torch.Tensor, gradients: torch.Tensor, epsilon: float = EPSILON) -> torch.Tensor:
     """Return Grad-CAM++'s weights, N x C (equations 10 and 19, for the exponential of the score)."""
     squares = gradients.square()
@@ -170,9 +198,14 @@ def plus_plus_weights(features: torch.Tensor, gradients: torch.Tensor, epsilon: 
     return (shares * gradients.relu()).sum((2, 3))
 
 
+def resized(maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+    """Resize N x h x w maps to a size."""
+    return torch.nn.functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+
+
 def stretched(maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
     """Resize N x h x w maps to a size and stretch each to 0..1; one that is the same everywhere becomes 0."""
-    large = torch.nn.functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+    large = resized(maps, size)
     low, high = large.amin((1, 2), keepdim=True), large.amax((1, 2), keepdim=True)
     return torch.where(high > low, (large - low) / torch.where(high > low, high - low, 1.0), 0.0)
 
@@ -180,14 +213,6 @@ def stretched(maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
 def module_of(subject: Subject) -> nn.Module:
     """Return the torch module of what is to be explained."""
     return subject.module if isinstance(subject, Predictor) else subject
-
-
-def scores_of(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Return N x classes scores. UsageError where a module puts out something else."""
-    scores = module(images)
-    if not isinstance(scores, torch.Tensor) or scores.ndim < 2 or scores.flatten(1).shape[1] < 2:
-        raise UsageError(f"{type(module).__name__} does not put out a score for each class (N x classes)")
-    return scores.flatten(1)
 
 
 def batches(subject: Subject, images: Iterable[AnyImage] | torch.Tensor, size: int) -> Iterable[torch.Tensor]:
@@ -224,10 +249,28 @@ def _joined(parts: Sequence[ActivationMaps]) -> ActivationMaps:
     )
 
 
+def _linear(module: nn.Module, head: Head) -> str | None:
+    """Return the linear layer that CAM reads, unless something else was put in its place."""
+    return head.linear if isinstance(dict(module.named_modules()).get(head.linear), nn.Linear) else None
+
+
+def _is_one_pixel(module: nn.Module, layer: str, images: torch.Tensor) -> bool:
+    with watching(module, layer, images[:1]) as watched:
+        module(images[:1])
+    return watched.features[0, 0].numel() == 1
+
+
+def _blocks(network: Network) -> set[str]:
+    """Return the names of a network's blocks and stages."""
+    return {name for placed in network.blocks() for name in (placed.stage, placed.path)}
+
+
 def _told(head: Head | None, layer: str | None) -> str:
     """Say why CAM does not apply."""
     if head is None:
         return "CAM is for networks of ours, whose head is known"
     if head.linear is None:
         return "CAM needs a head of global pooling and one linear layer, which this network has not"
+    if layer in (None, head.layer, head.stage):
+        return f"CAM needs one linear layer behind the pooling, and {head.linear} is something else"
     return f"CAM is read at {head.layer}, before the global pooling, and not at {layer}"

@@ -16,14 +16,15 @@ import torch
 from torch import nn
 from torchvision.transforms.functional import gaussian_blur
 
+from convwright.arch import Network
 from convwright.errors import UsageError
-from convwright.explain.activation import ActivationMaps, Subject, batches, module_of, scores_of, stretched
-from convwright.explain.target import evaluating
+from convwright.explain.activation import ActivationMaps, Subject, batches, module_of, stretched
+from convwright.explain.target import evaluating, scores_of
 from convwright.seeds import derive
+from convwright.training.evaluation import LARGEST_BATCH, batch_for
 from convwright.training.predictor import AnyImage
 
 STEPS = 32
-BATCH = 256
 BLUR = 1 / 8
 """Standard deviation of the blur, as a share of the image's side: enough to hide what is shown."""
 LEVEL = 0.95
@@ -109,7 +110,7 @@ def faithfulness(
     steps: int = STEPS,
     removed: str = "mean",
     blur: float = BLUR,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Faithfulness:
@@ -117,26 +118,26 @@ def faithfulness(
 
     steps: into how many equal parts the pixels are divided. removed: what takes a pixel's place where it is deleted:
     the training images' mean colour (for a torch module, zeros), black, or what the blurred image has there. blur:
-    standard deviation of the blur, as a share of the image's side. batch_size: of what the network reads. progress is
-    told the number of images of each batch done. Raises UsageError for what cannot be, and ConvwrightError for an image
-    that cannot be read.
+    standard deviation of the blur, as a share of the image's side. batch_size: the most
+    changed images that the network reads at once; None: as many as in evaluation. progress is told the number of images
+    of each batch done. Raises UsageError for what cannot be, and ConvwrightError for an image that cannot be read.
     """
-    if steps < 1:
-        raise UsageError(f"pixels are removed in 1 step or more, not {steps}")
-    if removed not in REMOVED:
-        raise UsageError(f"removed pixels become {', '.join(REMOVED[:-1])} or {REMOVED[-1]}, not {removed!r}")
+    check_scoring(steps, removed)
     if not 0 < blur <= 1:
         raise UsageError(f"the blur is a share of the image's side, above 0 and at most 1, not {blur:g}")
     module, done = module_of(subject), 0
+    at_once = _at_once(module) if batch_size is None else batch_size
+    if at_once < 1:
+        raise UsageError(f"the batch size is 1 or more, not {at_once}")
     found: list[tuple[np.ndarray, ...]] = []
     with evaluating(module), torch.inference_mode():
-        for batch in batches(subject, images, max(1, batch_size // (steps + 1))):
+        for batch in batches(subject, images, max(1, at_once // (steps + 1))):
             rows = range(done, done + len(batch))
             _check_same(rows.stop <= len(maps), maps)
             blurred = _blurred(batch, blur)
             instead = {"mean": torch.zeros_like(batch), "blur": blurred}.get(removed)
             instead = _black(subject, batch) if instead is None else instead
-            work = _Work(module, batch, blurred, instead, maps.targets[done : rows.stop])
+            work = _Work(module, batch, blurred, instead, maps.targets[done : rows.stop], at_once)
             real = torch.from_numpy(maps.maps[done : rows.stop])
             chance = stretched(random_grids(maps.raw.shape[-2:], rows, seed), tuple(batch.shape[-2:]))
             ranks = [_ranks(one, rows, seed) for one in (real, chance)]
@@ -149,6 +150,19 @@ def faithfulness(
     return Faithfulness(Curves(*parts[:2]), Curves(*parts[2:]))
 
 
+def check_scoring(steps: int, removed: str) -> None:
+    """UsageError for steps and replacements of pixels that there are not."""
+    if steps < 1:
+        raise UsageError(f"pixels are removed in 1 step or more, not {steps}")
+    if removed not in REMOVED:
+        raise UsageError(f"removed pixels become {', '.join(REMOVED[:-1])} or {REMOVED[-1]}, not {removed!r}")
+
+
+def _at_once(module: nn.Module) -> int:
+    network = getattr(module, "network", None)
+    return batch_for(network) if isinstance(network, Network) else LARGEST_BATCH
+
+
 @dataclass(frozen=True)
 class _Work:
     """A batch of images, and what becomes of their pixels."""
@@ -158,14 +172,18 @@ class _Work:
     blurred: torch.Tensor
     removed: torch.Tensor
     targets: Sequence[int]
+    at_once: int
+    """The most images that the module reads at once."""
 
     def curves(self, ranks: torch.Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Return N x (steps + 1) probabilities in deletion and in insertion, pixels changing in the order of ranks."""
-        pixels = ranks[0].numel()
-        counts = torch.linspace(0, pixels, steps + 1, device=ranks.device).round()
-        changed = ranks[:, None] < counts[:, None, None]  # N x (steps + 1) x H x W
-        deletion = self._probabilities(changed, self.removed, self.images)
-        return deletion, self._probabilities(changed, self.images, self.blurred)
+        counts = torch.linspace(0, ranks[0].numel(), steps + 1, device=ranks.device).round()
+        deletion, insertion = [], []
+        for some in counts.split(max(1, self.at_once // len(ranks))):
+            changed = ranks[:, None] < some[:, None, None]  # N x steps x H x W
+            deletion.append(self._probabilities(changed, self.removed, self.images))
+            insertion.append(self._probabilities(changed, self.images, self.blurred))
+        return np.concatenate(deletion, axis=1), np.concatenate(insertion, axis=1)
 
     def _probabilities(self, changed: torch.Tensor, after: torch.Tensor, before: torch.Tensor) -> np.ndarray:
         mixed = torch.where(changed[:, :, None], after[:, None], before[:, None]).flatten(0, 1)

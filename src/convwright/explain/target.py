@@ -1,9 +1,10 @@
 """Where class activation maps are read: the layer that puts out the maps, and the one linear layer that may follow."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -49,28 +50,71 @@ def find_layer(module: nn.Module, name: str) -> nn.Module:
     raise UsageError(f"there is no layer {name!r}; near it are {', '.join(near[:NAMES_SHOWN])}")
 
 
-def last_maps(module: nn.Module, images: torch.Tensor) -> str:
-    """Return the name of the last part of any module that puts out maps of more than one pixel, pooled ones not."""
-    found: list[str] = []
+def last_maps(module: nn.Module, images: torch.Tensor, among: Collection[str] | None = None) -> str:
+    """Return the name of the last part of a module that puts out maps of more than one pixel, pooled ones not.
+
+    among: only parts of these names; None: all. UsageError where the last that the scores depend on, before places
+    are pooled, is no map: a transformer's tokens, or channels that come last.
+    """
+    found: list[tuple[str, torch.Tensor]] = []
 
     def note(name: str, output: object) -> None:
-        if isinstance(output, torch.Tensor) and output.ndim == 4 and output[0, 0].numel() > 1:
-            found.append(name)
+        if isinstance(output, torch.Tensor) and output.requires_grad and _has_places(output):
+            found.append((name, output))
 
     handles = [
         part.register_forward_hook(lambda _, __, output, name=name: note(name, output))
         for name, part in module.named_modules()
-        if name and not isinstance(part, nn.AdaptiveAvgPool2d)
+        if name and not isinstance(part, nn.AdaptiveAvgPool2d) and (among is None or name in among)
     ]
+    one = images[:1]
     try:
-        with evaluating(module), torch.no_grad():
-            module(images[:1])
+        with evaluating(module), torch.enable_grad():
+            scores = scores_of(module, one.detach().requires_grad_().clone())  # a copy may be overwritten
     finally:
         for handle in handles:
             handle.remove()
-    if not found:
-        raise UsageError(f"no layer of {type(module).__name__} puts out feature maps (N x C x H x W)")
-    return found[-1]
+    used = _differentiated(scores, [output for _, output in found])
+    layers = [layer for layer, gradient in zip(found, used, strict=True) if gradient is not None]
+    kind = type(module).__name__
+    if not layers:
+        raise UsageError(
+            f"no layer of {kind} that its scores depend on puts out feature maps (N x C x H x W) of several pixels"
+        )
+    name, output = layers[-1]
+    if not _are_maps(output, one):
+        raise UsageError(
+            f"the last that {kind} works out before it pools is {_shape(output)}, put out by {name}: no feature maps "
+            f"(N x C x H x W) of {_shape(one)} images. CAM is for convolutional networks; name a layer with maps"
+        )
+    return name
+
+
+def _has_places(output: torch.Tensor) -> bool:
+    """Does an output still tell places apart, as maps (4 dimensions) or as tokens (3)?"""
+    return (output.ndim == 4 and output[0, 0].numel() > 1) or (output.ndim == 3 and min(output.shape[1:]) > 1)
+
+
+def _are_maps(output: torch.Tensor, images: torch.Tensor) -> bool:
+    """Can an output be N x C x h x w maps of images: no larger than they are, and as wide for their height?
+
+    Channels that come last, and tokens by their features, hardly ever are.
+    """
+    if output.ndim != 4 or len(output) != len(images):
+        return False
+    (high, wide), (height, width) = output.shape[2:], images.shape[2:]
+    return high <= height and wide <= width and abs(high * width - wide * height) < max(height, width)
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return " x ".join(map(str, tensor.shape))
+
+
+def _differentiated(scores: torch.Tensor, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor | None]:
+    """Return the derivatives of the scores' sum by each tensor; None for those that play no part in it."""
+    if not tensors or not scores.requires_grad:
+        return [None] * len(tensors)
+    return torch.autograd.grad(scores.sum(), tensors, allow_unused=True)
 
 
 @dataclass
@@ -83,24 +127,26 @@ class Watched:
 
     def gradients(self, scores: torch.Tensor) -> torch.Tensor:
         """Return the derivatives of each image's score (N) by its features. UsageError where there are none."""
-        try:
-            (gradients,) = torch.autograd.grad(scores.sum(), self.features)
-        except RuntimeError:
-            raise UsageError(f"what {self.layer} puts out plays no part in the classes' scores") from None
+        (gradients,) = _differentiated(scores, [self.features])
+        if gradients is None:
+            raise UsageError(f"what {self.layer} puts out plays no part in the classes' scores")
         return gradients
 
 
 @contextmanager
-def watching(module: nn.Module, layer: str, *, differentiate: bool) -> Iterator[Watched]:
-    """Watch a layer in evaluation mode. differentiate: make a graph of what follows it, and of nothing before.
+def watching(module: nn.Module, layer: str, images: torch.Tensor, *, differentiate: bool = False) -> Iterator[Watched]:
+    """Watch a layer in evaluation mode, while the module reads these images.
 
-    What follows reads a copy, so that an activation that overwrites its input leaves the watched features alone.
+    differentiate: make a graph of what follows the layer, and of nothing before. UsageError, once the module runs,
+    where the layer puts out no maps of the images. What follows reads a copy, so that an activation that overwrites
+    its input leaves the watched features alone.
     """
     watched = Watched(layer)
 
     def watch(_: nn.Module, __: object, output: object) -> torch.Tensor:
-        if not isinstance(output, torch.Tensor) or output.ndim != 4:
-            raise UsageError(f"{layer} puts out no feature maps (N x C x H x W); name another layer")
+        if not isinstance(output, torch.Tensor) or not _are_maps(output, images):
+            what = f", but {_shape(output)} for images {_shape(images)}" if isinstance(output, torch.Tensor) else ""
+            raise UsageError(f"{layer} puts out no feature maps (N x C x H x W){what}; name another layer")
         watched.features = output.detach()
         if differentiate:
             torch.set_grad_enabled(True)  # until the no_grad around it ends
@@ -127,9 +173,42 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
+def scores_of(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Return N x classes scores. UsageError where a module puts out something else."""
+    scores = module(images)
+    if not isinstance(scores, torch.Tensor) or scores.ndim < 2 or scores.flatten(1).shape[1] < 2:
+        raise UsageError(f"{type(module).__name__} does not put out a score for each class (N x classes)")
+    return scores.flatten(1)
+
+
+def read_target(target: object) -> int | str | list[int | str] | None:
+    """Return a class, or one for each image, as plain numbers and names. UsageError for what is neither."""
+    if target is None:
+        return None
+    plain = _plain(target)
+    if isinstance(plain, Sequence) and not isinstance(plain, str):
+        return [_read_class(_plain(each)) for each in plain]
+    return _read_class(plain)
+
+
+def _plain(value: object) -> object:
+    """Return NumPy's and torch's numbers and arrays as Python's own."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _read_class(value: object) -> int | str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    raise UsageError(f"a class is a number or a name, not {value!r}")
+
+
 def class_index(target: int | str, classes: Sequence[str], outputs: int) -> int:
     """Return the output that a class stands at. UsageError names those that are called alike."""
     if isinstance(target, str):
+        if not classes:
+            raise UsageError(f"the classes of a torch module have no names; give a number instead of {target!r}")
         if target in classes:
             return list(classes).index(target)
         lower = {name.lower(): name for name in classes}

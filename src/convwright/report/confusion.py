@@ -12,6 +12,8 @@ from convwright.report.wording import listed, shortened
 
 MOST_NAMED = 20
 """Of more classes there is no room for names and counts; pointing tells them."""
+MOST_DRAWN = 100
+"""Of more classes the page would grow too large, and a cell too small: only some are drawn, with names."""
 LONGEST = 14
 """Characters of a class's name beside the matrix."""
 WORST = 3
@@ -22,15 +24,33 @@ def confusion(entries: Sequence[Entry]) -> Iterator[Figure]:
     answered = [(entry, entry.answers) for entry in entries if entry.answers]
     if not answered:
         return
-    counts = "" if any(len(e.run.classes) > MOST_NAMED for e, _ in answered) else "Numbers are images. "
+    named = all(len(_drawn(entry, answers)) <= MOST_NAMED for entry, answers in answered)
+    counts = "Numbers are images. " if named else ""
     yield Figure(
         "confusion",
         "What is taken for what",
         f"Each row is a class as the data has it, each column what the network says. {counts}On the diagonal, in blue, "
-        "what is recognised; elsewhere, in orange, what is mistaken; the darker, the larger the share of the row.",
+        "what is recognised; elsewhere, in orange, what is mistaken; the darker, the larger the share of the row's "
+        f"class.{_left_out(answered)}",
         tuple(Panel(entry.title, _plot(entry, answers), _alt(entry, answers)) for entry, answers in answered),
         findings=tuple(_told(entry, answers) for entry, answers in answered),
     )
+
+
+def _drawn(entry: Entry, answers: Answers) -> list[int]:
+    """Return the classes that are drawn: all, or of too many those that are confused most."""
+    total = len(entry.run.classes)
+    if total <= MOST_DRAWN:
+        return list(range(total))
+    pairs = answers.measures.most_confused(MOST_NAMED)
+    found = list(dict.fromkeys(at for pair in pairs for at in (pair.truth, pair.taken_for)))
+    return sorted((found or list(range(total)))[:MOST_NAMED])
+
+
+def _left_out(answered: Sequence[tuple[Entry, Answers]]) -> str:
+    drawn = [(len(_drawn(entry, answers)), len(entry.run.classes)) for entry, answers in answered]
+    some = listed(dict.fromkeys(f"{few} of {total:,}" for few, total in drawn if few < total) or [""])
+    return f" Only the classes that a network confuses most are drawn: {some}." if some else ""
 
 
 def _told(entry: Entry, answers: Answers) -> str:
@@ -53,14 +73,22 @@ def _alt(entry: Entry, answers: Answers) -> str:
 
 
 def _plot(entry: Entry, answers: Answers) -> go.Figure:
-    names = entry.run.classes
-    counts = answers.measures.confusion
-    shares = (counts / counts.sum(1, keepdim=True).clamp(min=1)).tolist()
+    drawn = _drawn(entry, answers)
+    names = [escape(entry.run.classes[index]) for index in drawn]
+    confusion = answers.measures.confusion
+    counts = confusion[drawn][:, drawn]
+    shares = (counts / confusion.sum(1, keepdim=True)[drawn].clamp(min=1)).tolist()
     few = len(names) <= MOST_NAMED
-    ticks: dict[str, Any] = {"showgrid": False, "showline": False, "constrain": "domain"}
+    ticks: dict[str, Any] = {
+        "showgrid": False,
+        "showline": False,
+        "constrain": "domain",
+        "type": "category",
+        "ticks": "",
+    }
     if few:
-        short = [escape(shortened(name, LONGEST), quote=False) for name in names]
-        ticks |= {"tickvals": list(range(len(names))), "ticktext": short}
+        short = [escape(shortened(entry.run.classes[index], LONGEST), quote=False) for index in drawn]
+        ticks |= {"tickvals": names, "ticktext": short}
     else:
         ticks |= {"showticklabels": False}
     plot = empty_plot(
@@ -70,14 +98,19 @@ def _plot(entry: Entry, answers: Answers) -> go.Figure:
     )
     for diagonal, scale in ((True, "heat"), (False, "fault")):
         cells = _cells(counts.tolist(), shares, diagonal)
-        plot.add_heatmap(z=cells, colorscale=heat_scale(scale), **_style(cells, counts.tolist(), names, few))
+        plot.add_heatmap(
+            x=names, y=names, z=cells, colorscale=heat_scale(scale), **_style(cells, counts.tolist(), names, few)
+        )
     return plot
 
 
 def _cells(counts: list[list[int]], shares: list[list[float]], diagonal: bool) -> list[list[float | None]]:
     """Return the shares on the diagonal, or those beside it; None elsewhere and where there are no images."""
     return [
-        [share if (row == column) is diagonal and counts[row][column] else None for column, share in enumerate(line)]
+        [
+            round(share, 4) if (row == column) is diagonal and counts[row][column] else None
+            for column, share in enumerate(line)
+        ]
         for row, line in enumerate(shares)
     ]
 
@@ -88,16 +121,21 @@ def _style(cells: list[list[float | None]], counts: list[list[int]], names: Sequ
         ["" if cell is None else str(count) for cell, count in zip(*lines, strict=True)]
         for lines in zip(cells, counts, strict=True)
     ]
-    pointed = [[f"{escape(row)} taken for {escape(column)}" for column in names] for row in names]
-    style = {
+    style: dict[str, Any] = {
         "zmin": 0,
         "zmax": max(shown, default=1.0),
         "xgap": 1 if few else 0,
         "ygap": 1 if few else 0,
         "showscale": False,
         "hoverongaps": False,
-        "customdata": pointed,
-        "hovertemplate": "%{customdata}: %{text} images, %{z:.1%}<extra></extra>",
+        "hovertemplate": "%{y} taken for %{x}: %{text} images, %{z:.1%}<extra></extra>",
         "text": texts,
     }
-    return style | ({"texttemplate": "%{text}", "textfont": {"size": 10}} if few else {})
+    if few:  # the axes have shortened names; many would make the page large
+        style |= {
+            "customdata": [[f"{row} taken for {column}" for column in names] for row in names],
+            "hovertemplate": "%{customdata}: %{text} images, %{z:.1%}<extra></extra>",
+            "texttemplate": "%{text}",
+            "textfont": {"size": 10},
+        }
+    return style

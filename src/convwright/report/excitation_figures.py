@@ -65,7 +65,8 @@ def within_class(found: Excitations, shown: Sequence[int]) -> Figure:
             _band(plot, block.mean[index], block.std[index], place)
             _curve(plot, block.mean[index], place, found.classes[index])
         spreads = ", ".join(f"{found.classes[i]} {float(block.std[i].mean()):.3f}" for i in shown)
-        panels.append(Panel(f"{block.name}: spread {block.spread:.3f}", plot, f"Line chart with bands; {spreads}."))
+        alt = f"Line chart with bands: excitations of {block.name}, standard deviation within a class {spreads}."
+        panels.append(Panel(f"{block.name}: spread {block.spread:.3f}", plot, alt))
     return Figure(
         "excitation-spread",
         "Excitations within a class",

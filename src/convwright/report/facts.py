@@ -45,6 +45,7 @@ def _network(entry: Entry) -> dict[str, Any]:
         "network": run.network.name,
         "data": entry.data or run.config.data,
         "finished": run.finished,
+        "derived_from": run.summary.get("derived_from") if run.finished else None,
         "split": entry.split,
         "images": entry.images,
         "accuracy": entry.accuracy,

@@ -118,6 +118,7 @@ def _network(index: int, entry: Entry, *, apart: bool) -> dict[str, Any]:
         },
         "interval": wording.interval(entry.interval),
         "diagram": Markup(diagram(entry.run.network)),
+        "derived": wording.derived(entry),
         "command": shlex.join(["convwright", "train", "--config", str(path / "config.yaml"), "--out", f"{path}-again"]),
         "config": entry.run.config.to_yaml(),
     }

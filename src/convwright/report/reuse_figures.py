@@ -27,7 +27,11 @@ def reuse_figures(found: Reuse, pruned: Sequence[Pruned] = (), split: str = "val
 def heat_maps(found: Reuse, *, raw: bool = False) -> Figure:
     """Draw how strongly each layer of each dense block weighs the maps of those before it."""
     panels = tuple(
-        Panel(_heading(block), _heat_map(block, block.raw if raw else block.relative, raw), _gist(block))
+        Panel(
+            _heading(block),
+            _heat_map(block, block.raw if raw else block.relative, raw),
+            (_raw_gist if raw else _gist)(block),
+        )
         for block in found.blocks
     )
     if raw:
@@ -132,6 +136,17 @@ def _gist(block: BlockReuse) -> str:
         f"Heat map of {block.name}: relative to the strongest source of each layer, the weakest has {low:.2f} and all "
         f"have {mean:.2f} on average; the block's input has {block.input_share:.2f}{lean}."
     )
+
+
+def _raw_gist(block: BlockReuse) -> str:
+    places = [
+        (value, f"{value:.2g} from source {source} to target {target}")
+        for source, row in zip(block.sources, block.raw, strict=True)
+        for target, value in zip(block.targets, row, strict=True)
+        if value is not None
+    ]
+    (_, least), (_, most) = (choose(places, key=lambda place: place[0]) for choose in (min, max))
+    return f"Heat map of {block.name}: average absolute weights, the least {least}, the greatest {most}."
 
 
 def _bars(up: list[float], down: list[float], colour: str) -> dict[str, object]:

@@ -133,6 +133,24 @@ def unfinished(entry: Entry) -> str | None:
     return f"{entry.title} has not ended: what is shown are its best weights so far, after {so_far}."
 
 
+def derived(entry: Entry) -> str | None:
+    """Say how a network came out of another run, where it was not trained as it is; None where it was."""
+    summary = entry.run.summary if entry.run.finished else {}
+    if not (source := summary.get("derived_from")):
+        return None
+    blocks = summary.get("without_se", [])
+    how = (
+        f": squeeze-and-excitation was taken out of {listed(blocks)}, and its mean excitation folded into the weights "
+        "around it, without further training"
+        if blocks
+        else ""
+    )
+    return (
+        f"Its weights were not trained as they are: they are derived from those of the run {source}{how}. The "
+        "command below does not repeat them, but trains the changed network anew."
+    )
+
+
 def _single(entry: Entry) -> str:
     trained = f", after {duration(entry.seconds)} of training" if entry.seconds else ""
     return (

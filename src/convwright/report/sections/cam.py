@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 import numpy as np
@@ -30,10 +31,16 @@ class Looked:
     rows: tuple[int, ...]
     maps: ActivationMaps
 
+    @cached_property
+    def halves(self) -> list[float | None]:
+        """In what share of each image half of what speaks for the answer lies; None where nothing does."""
+        return [concentration(weights) for weights in self.maps.positive]
+
     @property
-    def half(self) -> float:
-        """In what share of the image half of a map's weight lies, on average over the images."""
-        return fmean(map(concentration, self.maps.maps))
+    def half(self) -> float | None:
+        """The mean of these over the images in which something speaks for the answer; None if it does in none."""
+        there = [half for half in self.halves if half is not None]
+        return fmean(there) if there else None
 
 
 def activation_maps(entries: Sequence[Entry]) -> Iterator[Figure]:
@@ -46,8 +53,13 @@ def activation_maps(entries: Sequence[Entry]) -> Iterator[Figure]:
             yield from _figure(answered, number)
 
 
-def concentration(weights: np.ndarray) -> float:
-    """Return the least share of a map's pixels that holds half of its weight: small where it has one clear spot."""
+def concentration(weights: np.ndarray) -> float | None:
+    """Return the least share of a map's pixels that holds half of its weight: small where it has one clear spot.
+
+    weights: H x W, none negative. None for a map that is empty.
+    """
+    if not weights.any():
+        return None
     ranked = np.sort(weights, axis=None)[::-1].cumsum(dtype=np.float64)
     return float(np.searchsorted(ranked, HALF * ranked[-1]) + 1) / ranked.size
 
@@ -58,7 +70,7 @@ def _figure(answered: Sequence[tuple[Entry, Answers]], number: int) -> Iterator[
     for entry, answers in answered:
         try:
             looked.append(Looked(entry, answers, rows, cam(answers.predictor, list(answers.take(rows)))))
-        except UsageError as error:  # a network without a head that CAM serves, or whose maps are single pixels
+        except UsageError as error:  # a network without maps of several pixels
             left_out.append(f"{entry.title} is left out: {error}.")
     if not looked:
         return
@@ -86,11 +98,20 @@ def _one_a_class(answers: Answers) -> tuple[int, ...]:
 
 def _told(one: Looked) -> str:
     right = sum(1 for row, target in zip(one.rows, one.maps.targets, strict=True) if one.answers.labels[row] == target)
-    return (
-        f"{one.entry.title}: half of a map's weight lies in {percent(one.half)} of the image, on average; maps of "
-        f"{one.maps.layer}, {one.maps.raw.shape[1]} × {one.maps.raw.shape[2]}; {right} of these {len(one.rows)} "
-        "answers are right."
+    empty = one.halves.count(None)
+    half = (
+        f"half of what speaks for an answer lies in {percent(one.half)} of the image, on average; " if one.half else ""
     )
+    nothing = f"nothing speaks for {empty} of the answers; " if empty else ""
+    note = f" {one.maps.note}" if one.maps.note else ""
+    return (
+        f"{one.entry.title}: {half}{nothing}maps of {one.maps.layer}, {one.maps.raw.shape[1]} × "
+        f"{one.maps.raw.shape[2]}, by {_name(one)}; {right} of these {len(one.rows)} answers are right.{note}"
+    )
+
+
+def _name(one: Looked) -> str:
+    return METHODS.get(one.maps.method, one.maps.method).partition(",")[0]
 
 
 def _images(one: Looked) -> Gallery:
@@ -113,10 +134,11 @@ def _picture(one: Looked, place: int) -> Picture:
     (image,) = one.answers.take([one.rows[place]])
     answer, label = classes[one.maps.targets[place]], classes[int(one.answers.labels[one.rows[place]])]
     said = f"{answer} {percent(one.maps.probabilities[place])}"
+    half = one.halves[place]
+    found = "nothing" if half is None else f"most at the {_where(weights)}, half of it in {percent(half)} of the image"
     return Picture(
         data_uri(np.asarray(overlay(image.cpu().numpy(), weights))),
-        f"What speaks for {said} in an image of {label}, by {one.entry.title}: most at the {_where(weights)}, half of "
-        f"it in {percent(concentration(weights))} of the image",
+        f"What speaks for {said} in an image of {label}, by {one.entry.title}: {found}",
         (said,) if answer == label else (said, "wrong"),
     )
 
