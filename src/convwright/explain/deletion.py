@@ -19,9 +19,9 @@ from torchvision.transforms.functional import gaussian_blur
 from convwright.arch import Network
 from convwright.errors import UsageError
 from convwright.explain.activation import ActivationMaps, Subject, batches, module_of, stretched
-from convwright.explain.target import evaluating, scores_of
+from convwright.explain.target import scores_of
 from convwright.seeds import derive
-from convwright.training.evaluation import LARGEST_BATCH, batch_for
+from convwright.training.evaluation import LARGEST_BATCH, batch_for, evaluating
 from convwright.training.predictor import AnyImage
 
 STEPS = 32

@@ -12,6 +12,7 @@ from torch import nn
 from convwright.arch import Network, cost
 from convwright.arch.layers import Dropout, GlobalPool, Linear, Seq
 from convwright.errors import UsageError
+from convwright.training.evaluation import evaluating
 
 NAMES_SHOWN = 5
 
@@ -159,18 +160,6 @@ def watching(module: nn.Module, layer: str, images: torch.Tensor, *, differentia
             yield watched
     finally:
         handle.remove()
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode, and each of its parts back into the mode it was in."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def scores_of(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
