@@ -150,7 +150,7 @@ def _described(done: "Exported", told: str) -> str:
         lines.append(f"  {name}: {_agreement(agreement)}; {milliseconds:.2f} ms an image")
     if done.kept is not None:
         kept = ", ".join(done.kept.groups)
-        lines.append(f"left in float: {kept} ({len(done.kept.layers)} layers)" if kept else "nothing was left in float")
+        lines.append(f"left in float: {kept} ({len(done.kept.layers)} operations)" if kept else "nothing was left in float")
     return "\n".join(lines)
 
 
