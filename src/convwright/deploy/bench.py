@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from convwright.deploy.agreement import Agreement, Check, compare, logits_of
+from convwright.deploy.card_reading import read_card
 from convwright.deploy.engines import FILE_ENGINES, SUFFIXES, open_file
 from convwright.deploy.measuring import (
     ENGINES,
@@ -130,7 +131,7 @@ def bench_file(path: Path, asked: Asked, progress: Progress = lambda _: None) ->
     """Measure an exported file in the engines that read it."""
     from convwright.arch import Network, cost
 
-    card = open_file(path).card
+    card = read_card(path) or open_file(path).card
     precisions = [card.precision] if card.precision == "int8" else [p for p in asked.precisions if p != "int8"]
     lines = []
     for batch in asked.batches:

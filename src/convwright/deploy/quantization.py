@@ -105,6 +105,14 @@ class Quantizer(Protocol):
         """Return what runs a model."""
 
 
+def check_quantizer(format: str) -> None:
+    """UsageError if the package is missing that quantizes for a format."""
+    if format == "onnx":
+        needed("onnxruntime", "quantizing ONNX files")
+    else:
+        needed("nncf", "quantizing for OpenVINO")
+
+
 def quantized(
     model: Any, format: str, calibration: Calibration, folder: Path, progress: Callable[[str], None]
 ) -> tuple[Any, Kept]:
