@@ -22,10 +22,11 @@ from convwright.deploy.measuring import (
     prepared,
 )
 from convwright.deploy.picks import Pick, save_pick
+from convwright.deploy.program import Program
 from convwright.deploy.quantization import Calibration
 from convwright.deploy.roofline import Floor, Machine, floors
 from convwright.deploy.subject import Subject
-from convwright.errors import ConvwrightError, UsageError
+from convwright.errors import ConvwrightError, NetworkError, UsageError
 
 Progress = Callable[[str], None]
 
@@ -77,7 +78,7 @@ class Bench:
     """After what algebra saves."""
     lines: tuple[Line, ...]
     floors: dict[tuple[int, int], list[Floor]]
-    """By batch and threads."""
+    """By batch and threads; empty for a network that cannot be exported."""
 
     def floor(self, setting: Setting) -> float | None:
         """Return the least seconds of a batch in f32; None for what the floor is not measured for."""
@@ -107,6 +108,7 @@ def bench_subject(
     """
     from convwright.arch import cost
 
+    costs, program = cost(subject.network), _program(subject)
     expected = logits_of(subject.reference, check.images) if check else None
     lines = []
     chosen: Pick | ConvwrightError | None = None
@@ -121,10 +123,18 @@ def bench_subject(
                 chosen = save_pick(pick[1], folder, fastest(lines, pick[0]))
             except ConvwrightError as error:
                 chosen = error
-    costs = cost(subject.network)
-    floor = {(b, t): floors(subject.program, machines[t], b) for b in asked.batches for t in asked.threads}
-    bench = Bench(subject.source, costs.params, costs.macs, subject.program.macs, tuple(lines), floor)
+    floor = {(b, t): floors(program, machines[t], b) for b in asked.batches for t in asked.threads} if program else {}
+    folded = program.macs if program else costs.macs
+    bench = Bench(subject.source, costs.params, costs.macs, folded, tuple(lines), floor)
     return bench, chosen
+
+
+def _program(subject: Subject) -> Program | None:
+    """Return what floors are taken of; None for a network that runs as it was trained only."""
+    try:
+        return subject.program
+    except NetworkError:
+        return None
 
 
 def bench_file(path: Path, asked: Asked, progress: Progress = lambda _: None) -> Bench:
