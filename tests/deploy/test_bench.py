@@ -194,6 +194,10 @@ def test_floors_add_up():
     assert sum(floor.compute for floor in four) == pytest.approx(4 * sum(floor.compute for floor in one))
     assert all(floor.seconds == max(floor.compute, floor.memory) for floor in one)
     assert {floor.bound for floor in one} == {"compute", "memory"}
+    assert floors(subject.program, machine, precision="bf16") == [], "its speed is not known"
+    half = floors(subject.program, replace(machine, reduced={"bf16": 4e9}), precision="bf16")
+    assert sum(floor.compute for floor in half) == pytest.approx(sum(floor.compute for floor in one) / 4)
+    assert sum(floor.memory for floor in half) == pytest.approx(sum(floor.memory for floor in one) / 2)
 
 
 def test_wrong_settings_are_told(monkeypatch):

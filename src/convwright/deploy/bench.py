@@ -77,18 +77,18 @@ class Bench:
     folded_macs: int
     """After what algebra saves."""
     lines: tuple[Line, ...]
-    floors: dict[tuple[int, int], list[Floor]]
-    """By batch and threads; empty for a network that cannot be exported."""
+    floors: dict[tuple[int, int, str], list[Floor]]
+    """By batch, threads and precision; empty for a network that cannot be exported."""
 
     def floor(self, setting: Setting) -> float | None:
-        """Return the least seconds of a batch in f32; None for what the floor is not measured for."""
-        found = self.floors.get((setting.batch, setting.threads))
-        return sum(floor.seconds for floor in found) if found and setting.precision == "f32" else None
+        """Return the least seconds of a batch; None for what the floor is not measured for."""
+        found = self.floors.get((setting.batch, setting.threads, setting.precision))
+        return sum(floor.seconds for floor in found) if found else None
 
     def compute_floor(self, setting: Setting) -> float | None:
         """Return the seconds of the multiply-adds alone at the matrix product's speed."""
-        found = self.floors.get((setting.batch, setting.threads))
-        return sum(floor.compute for floor in found) if found and setting.precision == "f32" else None
+        found = self.floors.get((setting.batch, setting.threads, setting.precision))
+        return sum(floor.compute for floor in found) if found else None
 
 
 def bench_subject(
@@ -123,7 +123,8 @@ def bench_subject(
                 chosen = save_pick(pick[1], folder, fastest(lines, pick[0]))
             except ConvwrightError as error:
                 chosen = error
-    floor = {(b, t): floors(program, machines[t], b) for b in asked.batches for t in asked.threads} if program else {}
+    keys = [(b, t, p) for b in asked.batches for t in asked.threads for p in asked.precisions] if program else []
+    floor = {(b, t, p): found for b, t, p in keys if program and (found := floors(program, machines[t], b, p))}
     folded = program.macs if program else costs.macs
     bench = Bench(subject.source, costs.params, costs.macs, folded, tuple(lines), floor)
     return bench, chosen
@@ -201,8 +202,8 @@ def as_json(bench: Bench) -> dict[str, Any]:
         "folded_macs": bench.folded_macs,
         "engines": [_line(bench, line) for line in bench.lines],
         "layers": {
-            f"batch {batch}, {threads} threads": [vars(floor) | {"bound": floor.bound} for floor in found]
-            for (batch, threads), found in bench.floors.items()
+            f"batch {batch}, {threads} threads, {precision}": [vars(floor) | {"bound": floor.bound} for floor in found]
+            for (batch, threads, precision), found in bench.floors.items()
         },
     }
 
