@@ -20,8 +20,8 @@ from machine import describe
 
 import convwright as cw
 from convwright.deploy import check_images
-from convwright.deploy.engines import Runner, openvino_runner
-from convwright.deploy.export import draft
+from convwright.deploy.engines import Runner, open_file, openvino_runner, quickest
+from convwright.deploy.export import draft, export
 from convwright.deploy.quantization import Calibration
 from convwright.deploy.subject import Subject
 from convwright.deploy.torch_program import torch_runner
@@ -32,8 +32,8 @@ START = """
 import sys, time
 started = time.perf_counter()
 import convwright as cw
-predictor = cw.load(sys.argv[1], engine=sys.argv[2])
-predictor.predict([sys.argv[3]])
+predictor = cw.load(sys.argv[1])
+predictor.predict([sys.argv[2]])
 assert "torch" not in sys.modules
 print(time.perf_counter() - started, time.process_time())
 """
@@ -146,36 +146,63 @@ def startup(folder: Path, runs: int) -> None:
 
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)).save(image)
     print("\nimport and first prediction from an exported EfficientNet-B0, without torch, in seconds")
-    for format, engine in (("onnx", "onnxruntime"), ("openvino", "openvino")):
-        path = written(subject, folder, "start", format)
-        command = [sys.executable, "-c", START, str(path), engine, str(image)]
+    check = check_images.photographs(subject.predictor, 4)
+    for format, suffix in (("onnx", ".onnx"), ("openvino", ".xml")):
+        done = export(subject, folder / f"start{suffix}", format, check)
+        command = [sys.executable, "-c", START, str(done.path), str(image)]
         told = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(runs)]
         wall, cpu = (statistics.median(float(row[index]) for row in told) for index in (0, 1))
-        print(f"{path.suffix:6} {engine:12} {wall:6.2f}   (processor time of the whole process {cpu:.2f})", flush=True)
+        engine = quickest(done.card.verified, list(done.agreements))
+        print(f"{suffix:6} {engine:12} {wall:6.2f}   (processor time of the whole process {cpu:.2f})", flush=True)
 
 
-def accuracy(run: str, folder: Path) -> None:
-    """Quantize a run, and tell what that costs on its test images."""
+def accuracy(run: str, folder: Path, threads: list[int], count: int, clock: str) -> None:
+    """Quantize a run, and tell what that costs on its test images and what the very same file gains in time."""
     from convwright.cli.runs import open_run_data
-    from convwright.deploy.export import export
     from convwright.training.predictor import load
     from convwright.training.run import Run
 
     predictor, data = load(run), open_run_data(Run.open(Path(run)))
+    subject = Subject(predictor)
     split = data.test if data.test is not None else data.val
     check = check_images.of_split(predictor, data, split, "test", 10_000)
     print(f"\n{predictor.network.name}, 8 bits after training, on {check.told}")
     for format, suffix in (("openvino", ".xml"), ("onnx", ".onnx")):
+        floats = export(subject, folder / f"float{suffix}", format, check)
         calibration = check_images.calibration(predictor, data)
-        done = export(Subject(predictor), folder / f"accuracy{suffix}", format, check, calibration=calibration)
-        for engine, found in done.agreements.items():
+        small = export(subject, folder / f"accuracy{suffix}", format, check, calibration=calibration)
+        kept = ", ".join(small.kept.groups) if small.kept and small.kept.groups else "nothing"
+        for engine, found in small.agreements.items():
             lost, low, high = (100 * value for value in found.lost or (0, 0, 0))
-            kept = ", ".join(done.kept.groups) if done.kept and done.kept.groups else "nothing"
             print(
                 f"{suffix:6} in {engine:12} accuracy {found.accuracy:.2%}, {found.reference:.2%} in float: {lost:.2f} "
                 f"points lost (95 % interval {low:.2f} to {high:.2f}); {kept} in float",
                 flush=True,
             )
+        for engine in filter(floats.agreements.__contains__, small.agreements):
+            for number in threads:
+                files = {"8 bits": small.path, "float": floats.path}
+                runs = {name: (open_file(path, engine, number).run, check.images[:1]) for name, path in files.items()}
+                told = ratio(rounds(runs, count, clock), "8 bits", "float")
+                print(f"{suffix:6} in {engine:12} {number} thread(s), batch 1, {told}", flush=True)
+
+
+def compared(network: str, folder: Path, asked: argparse.Namespace, threads: int) -> None:
+    """Time every contender of one network with so many threads."""
+    torch.set_num_threads(threads)
+    found = contenders(network, folder, asked.peers or folder, threads, asked.int8)
+    times = rounds(found, asked.rounds, asked.clock)
+    print(f"\n{network}, {threads} thread(s), milliseconds")
+    if asked.int8:
+        print("(random weights, all layers in 8 bits: of these only the time means anything; --run has both)")
+    for contender, values in times.items():
+        low, middle, high = statistics.quantiles(values, n=4)
+        print(f"{contender:26} {middle:8.2f}   quartiles {low:8.2f} to {high:8.2f}", flush=True)
+    floats = {contender: values for contender, values in times.items() if "int8" not in contender}
+    print(ratio({n: v for n, v in floats.items() if "torch" not in n}, "ours", "timm"))
+    if asked.int8:
+        small = {f"8 bits: {n}": v for n, v in times.items() if "int8" in n}
+        print(ratio(small | {f"float: {n}": v for n, v in floats.items()}, "8 bits", "float"), flush=True)
 
 
 def main() -> None:
@@ -183,32 +210,23 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", default=NETWORKS)
     parser.add_argument("--int8", action="store_true", help="8 bits against the best float engine")
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--peers", type=Path, help="keep timm's exported files here")
     parser.add_argument("--start", type=int, default=0, help="time so many processes that answer from a file")
-    parser.add_argument("--run", help="also quantize this run and tell the accuracy lost")
+    parser.add_argument("--run", help="also quantize this run: the accuracy lost and the time gained by one file")
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    print(f"{describe()}; batch 1, 224 px, {asked.threads} thread(s), {asked.clock} time, {asked.rounds} rounds")
+    told = ", ".join(map(str, asked.threads))
+    print(f"{describe()}; batch 1, 224 px, {told} thread(s), {asked.clock} time, {asked.rounds} rounds")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for network in asked.networks:
-            found = contenders(network, folder, asked.peers or folder, asked.threads, asked.int8)
-            times = rounds(found, asked.rounds, asked.clock)
-            print(f"\n{network}, milliseconds")
-            for contender, values in times.items():
-                low, middle, high = statistics.quantiles(values, n=4)
-                print(f"{contender:26} {middle:8.2f}   quartiles {low:8.2f} to {high:8.2f}", flush=True)
-            floats = {contender: values for contender, values in times.items() if "int8" not in contender}
-            print(ratio({n: v for n, v in floats.items() if "torch" not in n}, "ours", "timm"))
-            if asked.int8:
-                small = {f"8 bits: {n}": v for n, v in times.items() if "int8" in n}
-                print(ratio(small | {f"float: {n}": v for n, v in floats.items()}, "8 bits", "float"), flush=True)
+            for threads in asked.threads:
+                compared(network, folder, asked, threads)
         if asked.start:
             startup(folder, asked.start)
         if asked.run:
-            accuracy(asked.run, folder)
+            accuracy(asked.run, folder, asked.threads, asked.rounds, asked.clock)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 
 from convwright.errors import ConvwrightError
@@ -13,6 +14,15 @@ DEVICES = Path("/dev")
 def cache_folder() -> Path:
     """Return where downloads, decoded images and compiled kernels are kept."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convwright"
+
+
+def digest(path: Path) -> str:
+    """Return a digest of a file: 32 hexadecimal digits."""
+    with path.open("rb") as file:
+        whole = blake2b(digest_size=16)
+        while block := file.read(2**20):
+            whole.update(block)
+    return whole.hexdigest()
 
 
 def write_text(path: Path, text: str, mode: int | None = None) -> None:

@@ -23,12 +23,12 @@ def lively(module, seed=1):
     return module.eval()
 
 
-def subject_of(expression):
-    """A network with lively weights, ready to be exported."""
-    network = cw.network(expression)
+def subject_of(described):
+    """A network, or an expression of one, with lively weights, ready to be exported."""
+    network = described if isinstance(described, cw.Network) else cw.network(described)
     classes = [f"class {index}" for index in range(network.classes)]
     mean, std = np.linspace(0.3, 0.5, network.channels).tolist(), np.linspace(0.2, 0.3, network.channels).tolist()
-    return Subject(Predictor(network, lively(cw.build(network, seed=0)), classes, mean, std), expression)
+    return Subject(Predictor(network, lively(cw.build(network, seed=0)), classes, mean, std), network.name)
 
 
 def images_for(subject, count=3, seed=0):

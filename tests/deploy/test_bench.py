@@ -1,14 +1,17 @@
 """Measurements are of the engine that was asked for, in a process of its own; the pick keeps the accuracy."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import convwright as cw
 from convwright.deploy.agreement import Agreement
-from convwright.deploy.bench import Line, fastest
+from convwright.deploy.bench import Asked, Line, bench_subject, fastest
 from convwright.deploy.export import Exported
 from convwright.deploy.measuring import (
     ENGINES,
@@ -21,10 +24,10 @@ from convwright.deploy.measuring import (
     prepared,
 )
 from convwright.deploy.picks import find_pick, keep_export, save_pick
-from convwright.deploy.predictor import FilePredictor
+from convwright.deploy.predictor import FilePredictor, RunPredictor
 from convwright.deploy.roofline import Machine, floors
 from convwright.deploy.subject import Subject
-from convwright.errors import ConvwrightError, UsageError
+from convwright.errors import ConvwrightError, NetworkError, UsageError
 from convwright.training.predictor import Predictor, load
 
 
@@ -67,7 +70,7 @@ def test_a_pick_is_used_until_the_weights_change(run):
     assert (pick.file, pick.engine) == ("f32.onnx", "onnxruntime")
     image = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
     quick = cw.load(run)
-    assert isinstance(quick, FilePredictor)
+    assert isinstance(quick, RunPredictor)
     (given,), (expected,) = quick.predict([image]), load(run).predict([image])
     assert given.classes == expected.classes
     before = (run / "model.safetensors").read_bytes()
@@ -78,6 +81,71 @@ def test_a_pick_is_used_until_the_weights_change(run):
         (run / "model.safetensors").write_bytes(before)
     (run / "picked" / "pick.json").unlink()
     assert isinstance(cw.load(run), Predictor)
+
+
+@pytest.fixture
+def picked(run):
+    """The run with a pick."""
+    with prepared(Subject(load(run), str(run)), [ENGINES["onnxruntime"]], ["f32"]) as folder:
+        save_pick(run, folder, line("onnxruntime", 1e-3, 0.9))
+    yield run
+    shutil.rmtree(run / "picked")
+
+
+WITHOUT_TORCH = """
+import sys
+import numpy as np
+import convwright as cw
+predictor = cw.load(sys.argv[1])
+predictor.predict([np.zeros((9, 9), np.uint8)])
+print("torch" in sys.modules)
+"""
+
+
+def test_a_run_with_a_pick_does_all_that_one_without_does(picked):
+    from convwright.explain import cam
+
+    images = np.random.default_rng(0).integers(0, 256, (3, 1, 8, 8), dtype=np.uint8)
+    quick, plain = cw.load(picked), load(picked)
+    assert isinstance(quick.quick, FilePredictor)
+    assert (quick.classes, quick.network, quick.mean) == (plain.classes, plain.network, plain.mean)
+    pixels = [quick.read(image[0]) for image in images]
+    assert all(isinstance(image, torch.Tensor) for image in pixels)
+    assert quick.rank(pixels)[0].classes == plain.rank(pixels)[0].classes
+    batch = torch.stack(pixels)
+    assert torch.equal(quick.probabilities(batch), plain.probabilities(batch))
+    assert torch.equal(quick.normalised(batch), plain.normalised(batch))
+    given, expected = cam(quick, [images[0, 0]]), cam(plain, [images[0, 0]])
+    assert np.array_equal(given.maps, expected.maps)
+    with pytest.raises(UsageError, match="load the run instead of a file exported from it"):
+        cam(quick.quick, [images[0, 0]])
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(picked)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_pick_that_cannot_be_opened_is_told_and_torch_predicts(picked, capsys):
+    (picked / "picked" / "f32.onnx").write_bytes(b"damaged")
+    assert isinstance(cw.load(picked), Predictor)
+    told = capsys.readouterr().err
+    assert told.startswith("convwright: torch predicts instead of onnxruntime: ")
+    assert told.count("\n") == 1
+
+
+def test_a_pick_is_for_machines_without_a_gpu(picked, monkeypatch, tmp_path):
+    monkeypatch.setattr("convwright.deploy.predictor.GPU", (str(tmp_path),))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("convwright.training.predictor.load", lambda path, device: f"{path} on {device}")
+    assert cw.load(picked, "auto") == f"{picked} on auto"
+    assert isinstance(cw.load(picked, "cpu"), RunPredictor)
+
+
+def test_images_that_do_not_fit_are_told(picked):
+    quick = cw.load(picked).quick
+    images = np.zeros((2, 1, 8, 8), np.uint8)
+    for wrong in (images / np.float32(255), images[0], images[:, :, :4], images.repeat(3, 1)):
+        with pytest.raises(UsageError, match=r"images are uint8, N x 1 x 8 x 8, not \w+, [\dx ]+; "):
+            quick.logits(wrong)
+    assert quick.logits(images[:0]).shape == quick.probabilities(images[:0]).shape == (0, 10)
 
 
 def exported(run, folder, suffix, milliseconds, precision="f32"):
@@ -107,6 +175,17 @@ def test_an_export_that_is_quicker_than_torch_is_kept_for_its_run(run, tmp_path)
     shutil.rmtree(run / "picked")
 
 
+def test_a_network_that_cannot_be_exported_is_measured_in_torch():
+    network = cw.network("vgg11|resolution:64|scale:w=0.0625")  # pools a map of 2 x 2 to 7 x 7
+    asked = Asked([ENGINES["torch"]], ["f32"], [1], [1], seconds=0.01)
+    found, _ = bench_subject(Subject.untrained(network), asked, {1: Machine(1, 1e9, 1e9)})
+    (measured,) = found.lines
+    assert not measured.measurement.problem
+    assert found.floor(measured.setting) is None
+    with pytest.raises(NetworkError, match="no engine pools"):
+        bench_subject(Subject.untrained(network), replace(asked, engines=[ENGINES["onnxruntime"]]), {})
+
+
 def test_floors_add_up():
     subject = Subject.untrained(cw.network("cifar_seresnet8"))
     machine = Machine(1, 1e9, 1e9)
@@ -115,6 +194,10 @@ def test_floors_add_up():
     assert sum(floor.compute for floor in four) == pytest.approx(4 * sum(floor.compute for floor in one))
     assert all(floor.seconds == max(floor.compute, floor.memory) for floor in one)
     assert {floor.bound for floor in one} == {"compute", "memory"}
+    assert floors(subject.program, machine, precision="bf16") == [], "its speed is not known"
+    half = floors(subject.program, replace(machine, reduced={"bf16": 4e9}), precision="bf16")
+    assert sum(floor.compute for floor in half) == pytest.approx(sum(floor.compute for floor in one) / 4)
+    assert sum(floor.memory for floor in half) == pytest.approx(sum(floor.memory for floor in one) / 2)
 
 
 def test_wrong_settings_are_told(monkeypatch):

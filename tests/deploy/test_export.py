@@ -11,8 +11,10 @@ from PIL import Image
 
 import convwright as cw
 from convwright.deploy import engines
+from convwright.deploy import export as exporting
 from convwright.deploy.agreement import compare
 from convwright.deploy.card import Card
+from convwright.deploy.card_reading import read_card
 from convwright.deploy.export import FORMATS, export
 from convwright.deploy.onnx_writer import onnx_model
 from convwright.deploy.predictor import FilePredictor
@@ -67,6 +69,128 @@ def test_a_file_answers_without_torch(subject, tmp_path):
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert told[0] == "class"
     assert len(told) == 2, f"loaded {told[2:]}"
+
+
+def test_every_image_is_held_to_its_own_logits():
+    expected = np.array([[1000.0, 0, 0], [0.9, 0, 0], [2, 0, 0], [1, 0, 0]], np.float32)
+    given = expected.copy()
+    given[3] = [0.9, 0, 0]
+    assert compare(expected, given, None).difference == pytest.approx(0.1, rel=1e-3)
+    given[3] = [1, 0, 1e-4]
+    assert compare(expected, given, None).sound
+
+
+def test_answers_may_change_in_ties_only():
+    expected = np.full((4, 3), 10, np.float32) + np.array([0, 1e-3, 0], np.float32)
+    given = np.full((4, 3), 10, np.float32)
+    found = compare(expected, given, None)
+    assert (found.same, found.changed, found.sound) == (0, 1, False)
+    assert found.difference < 1e-3, "though the difference is small"
+    expected[:, 1] = 10 + 1e-5
+    assert compare(expected, given, None).sound
+
+
+def other_writing(monkeypatch, change):
+    """Let the second writing of an ONNX file, that with the card, go wrong."""
+    write, written = exporting._write_onnx, []
+
+    def twice(model, card, path):
+        if written:
+            change(model)
+        written.append(path)
+        write(model, card, path)
+
+    monkeypatch.setattr(exporting, "_write_onnx", twice)
+
+
+def test_what_is_published_is_what_was_verified(subject, tmp_path, monkeypatch):
+    def spoil(model):
+        weights = next(array for array in model.graph.initializer if "weight" in array.name)
+        weights.raw_data = bytes(len(weights.raw_data))
+
+    other_writing(monkeypatch, spoil)
+    with pytest.raises(ConvwrightError, match=r"network\.onnx was not written: read again, and image by image"):
+        export(subject, tmp_path / "network.onnx", "onnx", check_of(subject))
+    assert list(tmp_path.iterdir()) == []
+
+
+def unable(monkeypatch, name):
+    """Let an engine read no file."""
+
+    def fail(path, *_):
+        raise RuntimeError(f"nothing known of {path}")
+
+    monkeypatch.setitem(engines.FILE_ENGINES, name, replace(engines.FILE_ENGINES[name], open=fail))
+
+
+def test_an_engine_that_cannot_run_the_file_is_told(subject, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    out = tmp_path / "network.onnx"
+    unable(monkeypatch, "openvino")
+    done = export(subject, out, "onnx", check_of(subject))
+    assert list(done.agreements) == ["onnxruntime"]
+    assert done.problems == {"openvino": f"{out}: openvino cannot run it: nothing known of {out}"}
+    assert list(done.card.verified["engines"]) == ["onnxruntime"]
+    out.unlink()
+    unable(monkeypatch, "onnxruntime")
+    with pytest.raises(ConvwrightError, match=r"network\.onnx was not written: .*onnxruntime cannot run it") as told:
+        export(subject, out, "onnx", check_of(subject))
+    assert f"{tmp_path}/." not in str(told.value), "a folder that is gone"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("format", "options", "missing", "told"),
+    [
+        ("onnx", {"opset": 9}, None, "opset 9 will not do"),
+        ("onnx", {}, "onnx", "writing ONNX files needs onnx: pip install"),
+        ("openvino", {}, "openvino", "needs openvino: pip install"),
+        ("openvino", {"calibration": "any"}, "nncf", "needs nncf: pip install"),
+    ],
+)
+def test_what_is_missing_is_told_before_the_network_is_run(format, options, missing, told, tmp_path, monkeypatch):
+    class Waiting:
+        @property
+        def reference(self):
+            pytest.fail("began to run")
+
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+        monkeypatch.setattr("convwright.deploy.packages.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=told):
+        export(Waiting(), tmp_path / f"network{FORMATS[format]}", format, None, **options)
+
+
+def test_a_card_is_read_without_an_engine(subject, tmp_path):
+    for format, suffix in FORMATS.items():
+        done = export(subject, tmp_path / f"network{suffix}", format, check_of(subject))
+        assert read_card(done.path) == done.card
+        assert read_card(done.path).verified["engines"]
+    for name, content in (("a.onnx", b"\x7aabc"), ("a.xml", b"<net/>"), ("b.xml", b"<net"), ("a.safetensors", b"1")):
+        (tmp_path / name).write_bytes(content)
+        assert read_card(tmp_path / name) is None
+
+
+def test_only_the_quickest_engine_is_opened(subject, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    done = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject))
+    best = engines.quickest(done.card.verified, ["onnxruntime", "openvino"])
+    (other,) = {"onnxruntime", "openvino"} - {best}
+    unable(monkeypatch, other)
+    assert cw.load(done.path).logits(images_for(subject)).shape == (3, 10)
+    with pytest.raises(UsageError, match="nothing known"):
+        cw.load(done.path, engine=other)
+
+
+def test_weights_of_another_export_are_told(subject, tmp_path):
+    pytest.importorskip("openvino")
+    first = export(subject, tmp_path / "network.xml", "openvino", check_of(subject))
+    (weights,) = (path for path in first.files if path.suffix == ".bin")
+    values = bytearray(weights.read_bytes())
+    values[-1] ^= 1
+    weights.write_bytes(values)
+    with pytest.raises(UsageError, match=r"network\.xml: network\.bin holds other weights than those it was written"):
+        cw.load(first.path)
 
 
 def test_a_file_that_does_not_agree_is_not_written(tmp_path):
@@ -196,5 +320,6 @@ def test_agreement_counts_pairs():
     assert found.lost is not None
     assert found.lost[0] == 0.25
     assert not found.sound
-    assert replace(found, difference=1e-6).sound
+    assert not replace(found, difference=1e-6).sound, "a quarter of the answers changed"
+    assert replace(found, difference=1e-6, changed=0.0).sound
     assert not compare(expected, np.full_like(expected, np.nan), None).sound

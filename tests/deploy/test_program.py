@@ -1,16 +1,23 @@
 """Programs compute what the modules compute, before and after algebra has made them quicker."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given as drawn
+from hypothesis import reject
 
 import convwright as cw
+from convwright.arch.layers import Act, Add, Concat, Conv, Gate, GlobalPool, Identity, Norm, Seq
 from convwright.deploy.folding import clamped, folded
 from convwright.deploy.lowering import lower
 from convwright.deploy.program import Affine, Clamp, Convolve, Join, Mean, Window
 from convwright.deploy.torch_program import TorchProgram
 from convwright.errors import NetworkError
+from convwright.zoo.common import Classifier
 
+from ..arch.strategies import Graph, networks, raw
 from ..tiny import RECALIBRATED, TINY
 from .subjects import images_for, subject_of
 
@@ -89,3 +96,66 @@ def test_dense_blocks_are_written_into_one_buffer():
 def test_what_cannot_be_exported_is_told_with_its_place():
     with pytest.raises(NetworkError, match=r"at head: head\.pool: no engine pools a map of 2 x 2 to 7 x 7"):
         plain_program(subject_of("vgg11|resolution:64|scale:w=0.0625"))
+
+
+def unwritten(*size, **options):
+    """Memory that nobody has written to, as the worst case of `torch.empty`."""
+    return torch.full(*size, torch.nan, **options)
+
+
+def in_double(subject, program, images):
+    """Logits of the module and of a program of it, in double precision: what differs is no rounding."""
+    predictor = subject.predictor
+    module = predictor.module.double()
+    mean, std = (
+        torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) * 255 for values in (predictor.mean, predictor.std)
+    )
+    pixels = torch.from_numpy(images)
+    with torch.inference_mode():
+        expected = module((pixels - mean) / std).numpy()
+    run = TorchProgram(program, torch.float64)
+    with mock.patch.object(torch, "empty", unwritten):
+        return expected, run(pixels).numpy()
+
+
+def graph_subject(layer, channels=4, resolution=6):
+    network = cw.Network("graph", Graph(layer), (), Classifier(), resolution, channels, 5)
+    return subject_of(network)
+
+
+def test_joins_that_share_a_beginning_do_not_share_memory():
+    def longer():
+        return Concat(Identity(), Conv(3))
+
+    layers = {
+        "two chains from one join": Seq(Concat(Identity(), Conv(3)), Add(longer(), longer())),
+        "a join twice": Seq(Conv(4), Concat(Conv(2), Conv(3)), Concat(Identity(), Identity())),
+        "a join as a later part": Seq(Conv(4), Concat(Conv(2), Seq(Act("relu"), Concat(Identity(), Identity())))),
+    }
+    for told, layer in layers.items():
+        subject = graph_subject(layer)
+        expected, given = in_double(subject, plain_program(subject), images_for(subject, 2))
+        assert difference(given, expected) < 1e-6, told
+
+
+def test_a_squeeze_is_not_taken_early_past_what_is_rewritten():
+    gate = Gate(GlobalPool(), Conv(2, bias=True), Act("tanh"), Conv(9, bias=True), Act("sigmoid"))
+    subject = graph_subject(Seq(Conv(4, 3), Act("relu"), Norm(), Conv(9), gate))
+    program = folded(plain_program(subject))
+    assert next(program.shapes[op.inputs[0]][0] for op in program.ops if isinstance(op, Mean)) == 4, "of the fewer maps"
+    expected, given = in_double(subject, program, images_for(subject, 2))
+    assert difference(given, expected) < 1e-6
+
+
+@drawn(networks | raw)
+def test_random_networks_are_what_they_were_after_algebra(network):
+    subject = subject_of(network)
+    images = images_for(subject, 2)
+    try:
+        program = plain_program(subject)
+    except NetworkError:
+        reject()  # told when exporting
+    for stage in (program, folded(program), clamped(folded(program))):
+        expected, given = in_double(subject, stage, images)
+        assert given.shape == expected.shape
+        assert np.allclose(given, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())

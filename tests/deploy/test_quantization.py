@@ -1,6 +1,7 @@
 """Eight bits: what is left in float is found, what costs too much is refused."""
 
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,12 +9,16 @@ import pytest
 import convwright as cw
 from convwright.data import open_dataset
 from convwright.deploy import check_images
-from convwright.deploy.agreement import Check, compare
+from convwright.deploy.agreement import Check, compare, logits_of
 from convwright.deploy.export import export
-from convwright.deploy.quantization import GATES, LAST, Calibration, Kept, groups_of, search
+from convwright.deploy.onnx_writer import onnx_model
+from convwright.deploy.quantization import GATES, LAST, Calibration, Kept, _Onnx, _OpenVino, groups_of, search
 from convwright.deploy.subject import Subject
 from convwright.errors import ConvwrightError
 from convwright.training.predictor import load
+
+from ..tiny import TINY
+from .subjects import images_for, subject_of
 
 
 @dataclass
@@ -51,11 +56,57 @@ def test_layers_are_grouped_by_stage():
         "stage2": ["stage2.conv"],
         LAST: ["head.linear"],
     }
+    assert groups_of(["head.pool", "head.linear/WithoutBiases", "head.linear"]) == {
+        "head": ["head.pool"],
+        LAST: ["head.linear/WithoutBiases", "head.linear"],
+    }
+
+
+def quantizer_of(format, subject, folder):
+    """A quantizer of a network, and how its models tell what is in 8 bits."""
+    model = onnx_model(subject.program, subject.card)
+    if format == "onnx":
+        return _Onnx(model, folder), lambda made: [node.name for node in made.graph.node if "Quantize" in node.op_type]
+    openvino = pytest.importorskip("openvino")
+    read = openvino.Core().read_model(io.BytesIO(model.SerializeToString()))
+    return _OpenVino(read), lambda made: [
+        op.get_friendly_name() for op in made.get_ordered_ops() if op.get_type_name() == "FakeQuantize"
+    ]
+
+
+NETWORKS = ("cifar_seresnet8|scale:w=0.25|resolution:16", TINY["dense-bottleneck"], TINY["mbconv"])
+
+
+@pytest.mark.parametrize("expression", NETWORKS, ids=["residual", "dense", "mbconv"])
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_what_is_left_in_float_has_no_8_bits(format, expression, tmp_path):
+    subject = subject_of(expression)
+    images = images_for(subject, 4)
+    quantizer, in_8_bits = quantizer_of(format, subject, tmp_path)
+    layers = quantizer.layers()
+    everything = in_8_bits(quantizer.quantize(images, []))
+    assert not any(name.startswith("normalisation_") or "images" in name for name in everything), "the mean first"
+    assert in_8_bits(quantizer.quantize(images, layers)) == []
+    some = [layer for name, group in groups_of(layers).items() if name in ("stem", LAST) for layer in group]
+    assert 0 < len(in_8_bits(quantizer.quantize(images, some))) < len(everything)
+
+
+def test_ranges_hold_the_extremes(run, tmp_path):
+    """Ranges that are the mean of images' extremes cut off a third of the largest logits."""
+    predictor, data = load(run), open_dataset("digits")
+    subject, calibration = Subject(predictor), check_images.calibration(predictor, data)
+    for format in ("onnx", "openvino"):
+        quantizer, _ = quantizer_of(format, subject, tmp_path)
+        logits = logits_of(quantizer.runner(quantizer.quantize(calibration.images, [])), calibration.images)
+        expected = logits_of(subject.reference, calibration.images)
+        assert np.abs(logits - expected).max() < 0.1 * np.abs(expected).max(), format
 
 
 def test_a_loss_that_is_not_allowed_is_refused():
     answers = np.eye(4, dtype=np.float32)
     kept = Kept((), (), 0.0, 0.005)
+    nothing = compare(answers, np.full_like(answers, np.nan), np.arange(4))
+    assert replace(kept, max_drop=1.0).refusal(nothing) == "its answers to 4 images are no finite numbers"
     assert kept.refusal(compare(answers, answers, None)) == ""
     told = kept.refusal(compare(answers, answers[::-1], np.arange(4)))
     assert told.startswith("8 bits cost 100.00 points of accuracy on 4 images, more than the 0.5 allowed")

@@ -165,10 +165,10 @@ def _row(bench: "Bench", line: "Line", accuracy: bool) -> tuple[str, ...]:
     return (*first, *cells, *([f"{reached:.2%}" if reached is not None else "-"] if accuracy else []), "")
 
 
-def _layers(bench: "Bench", batch: int, threads: int) -> str:
+def _layers(bench: "Bench", batch: int, threads: int, precision: str) -> str:
     from convwright.arch.units import human, human_bytes
 
-    found = bench.floors[batch, threads]
+    found = bench.floors[batch, threads, precision]
     total = sum(floor.seconds for floor in found)
     rows = [
         (
@@ -182,13 +182,15 @@ def _layers(bench: "Bench", batch: int, threads: int) -> str:
         )
         for floor in sorted(found, key=lambda floor: -floor.seconds)[:MOST_LAYERS]
     ]
-    head = f"batch {batch}, {threads} threads: a floor of {1000 * total:.2f} ms over {len(found)} layers"
+    head = f"batch {batch}, {threads} threads, {precision}: a floor of {1000 * total:.2f} ms over {len(found)} layers"
     return f"{head}\n" + table(["layer", "kind", "MACs", "bytes", "floor us", "share", "bound by"], rows, left=2)
 
 
 def _machine(machine: "Machine") -> str:
+    others = "".join(f" ({speed / 1e9:.1f} in {name})" for name, speed in machine.reduced.items())
     return (
-        f"this machine, {machine.threads} threads: {machine.macs_per_second / 1e9:.1f} G MACs/s in a matrix product, "
+        f"this machine, {machine.threads} threads: {machine.macs_per_second / 1e9:.1f} G MACs/s in a matrix product"
+        f"{others}, "
         f"{machine.bytes_per_second / 1e9:.1f} GB/s in copying"
     )
 

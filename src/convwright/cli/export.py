@@ -47,13 +47,12 @@ def export(
     if images < 1 or not 0 <= max_drop <= 100:
         raise UsageError("--images is 1 or more, and --max-drop from 0 to 100 points")
     format, out = _target(run, format, out)
-    if int8 and format == "torch":
-        raise UsageError("--int8 is for the formats onnx and openvino")
     from convwright.cli.progress import errors
     from convwright.deploy import check_images
     from convwright.deploy import export as exporting
     from convwright.deploy.subject import Subject
 
+    exporting.check_possible(format, opset, int8=int8)
     predictor, opened = load(run, weights, data)
     if opened is None and int8:
         raise UsageError("--int8 is calibrated on training images, and there are none: say which with --data")
@@ -148,14 +147,17 @@ def _described(done: "Exported", told: str) -> str:
     for name, agreement in done.agreements.items():
         milliseconds = done.card.verified["engines"][name]["milliseconds"]
         lines.append(f"  {name}: {_agreement(agreement)}; {milliseconds:.2f} ms an image")
+    lines += [f"  {name} could not run it and is not used for it: {why}" for name, why in done.problems.items()]
     if done.kept is not None:
         kept = ", ".join(done.kept.groups)
-        lines.append(f"left in float: {kept} ({len(done.kept.layers)} layers)" if kept else "nothing was left in float")
+        lines.append(
+            f"left in float: {kept} ({len(done.kept.layers)} operations)" if kept else "nothing was left in float"
+        )
     return "\n".join(lines)
 
 
 def _agreement(agreement: "Agreement") -> str:
-    told = f"{agreement.same:.2%} of answers the same, logits within {agreement.difference:.1e} of the largest"
+    told = f"{agreement.same:.2%} of answers the same, logits within {agreement.difference:.1e} of an image's largest"
     if agreement.accuracy is None or agreement.lost is None:
         return told
     lost, low, high = (100 * value for value in agreement.lost)

@@ -72,13 +72,13 @@ def predict(
 def _predictor(run: str, weights: str | None, device: str, engine: str | None) -> "Answering":
     """Load a run, or a network with published weights."""
     if weights is None:
-        from convwright.deploy.predictor import load
+        from convwright.deploy.predictor import answering
 
         if not Path(run).exists() and is_network(run):
             raise UsageError(
                 f"{run} is a network, not a run directory; to use published weights, add --weights pretrained"
             )
-        return load(run, device, engine)
+        return answering(Path(run), device, engine)
     if engine is not None:
         raise UsageError("--engine runs exported files; with --weights the network runs in torch")
     network = read_network(run)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from convwright.deploy.agreement import Agreement, Check, compare, logits_of
+from convwright.deploy.card_reading import read_card
 from convwright.deploy.engines import FILE_ENGINES, SUFFIXES, open_file
 from convwright.deploy.measuring import (
     ENGINES,
@@ -21,10 +22,11 @@ from convwright.deploy.measuring import (
     prepared,
 )
 from convwright.deploy.picks import Pick, save_pick
+from convwright.deploy.program import Program
 from convwright.deploy.quantization import Calibration
 from convwright.deploy.roofline import Floor, Machine, floors
 from convwright.deploy.subject import Subject
-from convwright.errors import ConvwrightError, UsageError
+from convwright.errors import ConvwrightError, NetworkError, UsageError
 
 Progress = Callable[[str], None]
 
@@ -75,18 +77,18 @@ class Bench:
     folded_macs: int
     """After what algebra saves."""
     lines: tuple[Line, ...]
-    floors: dict[tuple[int, int], list[Floor]]
-    """By batch and threads."""
+    floors: dict[tuple[int, int, str], list[Floor]]
+    """By batch, threads and precision; empty for a network that cannot be exported."""
 
     def floor(self, setting: Setting) -> float | None:
-        """Return the least seconds of a batch in f32; None for what the floor is not measured for."""
-        found = self.floors.get((setting.batch, setting.threads))
-        return sum(floor.seconds for floor in found) if found and setting.precision == "f32" else None
+        """Return the least seconds of a batch; None for what the floor is not measured for."""
+        found = self.floors.get((setting.batch, setting.threads, setting.precision))
+        return sum(floor.seconds for floor in found) if found else None
 
     def compute_floor(self, setting: Setting) -> float | None:
         """Return the seconds of the multiply-adds alone at the matrix product's speed."""
-        found = self.floors.get((setting.batch, setting.threads))
-        return sum(floor.compute for floor in found) if found and setting.precision == "f32" else None
+        found = self.floors.get((setting.batch, setting.threads, setting.precision))
+        return sum(floor.compute for floor in found) if found else None
 
 
 def bench_subject(
@@ -106,6 +108,7 @@ def bench_subject(
     """
     from convwright.arch import cost
 
+    costs, program = cost(subject.network), _program(subject)
     expected = logits_of(subject.reference, check.images) if check else None
     lines = []
     chosen: Pick | ConvwrightError | None = None
@@ -120,17 +123,26 @@ def bench_subject(
                 chosen = save_pick(pick[1], folder, fastest(lines, pick[0]))
             except ConvwrightError as error:
                 chosen = error
-    costs = cost(subject.network)
-    floor = {(b, t): floors(subject.program, machines[t], b) for b in asked.batches for t in asked.threads}
-    bench = Bench(subject.source, costs.params, costs.macs, subject.program.macs, tuple(lines), floor)
+    keys = [(b, t, p) for b in asked.batches for t in asked.threads for p in asked.precisions] if program else []
+    floor = {(b, t, p): found for b, t, p in keys if program and (found := floors(program, machines[t], b, p))}
+    folded = program.macs if program else costs.macs
+    bench = Bench(subject.source, costs.params, costs.macs, folded, tuple(lines), floor)
     return bench, chosen
+
+
+def _program(subject: Subject) -> Program | None:
+    """Return what floors are taken of; None for a network that runs as it was trained only."""
+    try:
+        return subject.program
+    except NetworkError:
+        return None
 
 
 def bench_file(path: Path, asked: Asked, progress: Progress = lambda _: None) -> Bench:
     """Measure an exported file in the engines that read it."""
     from convwright.arch import Network, cost
 
-    card = open_file(path).card
+    card = read_card(path) or open_file(path).card
     precisions = [card.precision] if card.precision == "int8" else [p for p in asked.precisions if p != "int8"]
     lines = []
     for batch in asked.batches:
@@ -190,8 +202,8 @@ def as_json(bench: Bench) -> dict[str, Any]:
         "folded_macs": bench.folded_macs,
         "engines": [_line(bench, line) for line in bench.lines],
         "layers": {
-            f"batch {batch}, {threads} threads": [vars(floor) | {"bound": floor.bound} for floor in found]
-            for (batch, threads), found in bench.floors.items()
+            f"batch {batch}, {threads} threads, {precision}": [vars(floor) | {"bound": floor.bound} for floor in found]
+            for (batch, threads, precision), found in bench.floors.items()
         },
     }
 

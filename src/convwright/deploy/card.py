@@ -36,6 +36,8 @@ class Card:
     """The network in JSON, as `Network.from_json` reads it."""
     verified: dict[str, Any] = field(default_factory=dict)
     """What the file was compared with before it was written, and how well it agreed."""
+    weights: str = ""
+    """Digest of the file that holds the weights, where that is another (OpenVINO's .bin)."""
     version: int = VERSION
 
     def to_json_text(self) -> str:
@@ -56,7 +58,7 @@ class Card:
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
         }
-        needed = [name for name in known if name not in ("precision", "description", "verified", "version")]
+        needed = [name for name in known if name not in ("precision", "description", "verified", "weights", "version")]
         for name in needed:
             if name not in values or not fits(values[name], _HINTS[name]):
                 raise UsageError(f"{where}: its preprocessing lacks a sound {name!r}; export the network again")

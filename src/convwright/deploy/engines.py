@@ -13,13 +13,17 @@ from typing import Any
 import numpy as np
 
 from convwright.deploy.card import KEY, Card
+from convwright.deploy.card_reading import read_card
 from convwright.deploy.packages import installed, needed
 from convwright.errors import ConvwrightError, UsageError
+from convwright.files import digest
 
 Runner = Callable[[np.ndarray], np.ndarray]
 """Takes uint8 images, N x C x H x W; gives float32 logits, N x classes."""
 PRECISIONS = ("f32", "bf16")
 """In which engines compute; what is quantized is so in the file."""
+WEIGHTS = {".xml": ".bin"}
+"""Suffix of the file that holds the weights of another."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,9 @@ def open_file(path: Path, engine: str | None = None, threads: int | None = None,
     there = [one for one in able if installed(one.package)]
     if not there:
         needed(able[0].package, f"{path.name}")
-    loaded = _opened(there[0], path, threads, precision)
-    best = quickest(loaded.card.verified, [one.name for one in there])
-    return loaded if best in (None, there[0].name) else _opened(FILE_ENGINES[best], path, threads, precision)
+    card = read_card(path)
+    best = quickest(card.verified, [one.name for one in there]) if card else None
+    return _opened(FILE_ENGINES[best or there[0].name], path, threads, precision)
 
 
 def quickest(verified: Mapping[str, Any], engines: list[str]) -> str | None:
@@ -127,12 +131,23 @@ def _onnxruntime(path: Path, threads: int | None, precision: str) -> Loaded:
 def _openvino(path: Path, threads: int | None, precision: str) -> Loaded:
     import openvino
 
-    if path.suffix == ".xml" and not (weights := path.with_suffix(".bin")).is_file():
-        raise UsageError(f"{path}: its weights are not beside it: there is no {weights.name}")
+    _check_weights(path)
     core = openvino.Core()
     model = core.read_model(str(path))
     card = _card(openvino_card(model), path)
     return Loaded(openvino_runner(core, model, threads, precision), card)
+
+
+def _check_weights(path: Path) -> None:
+    """UsageError if the weights are not beside a file, or are not its own: two files are not replaced at once."""
+    if path.suffix not in WEIGHTS:
+        return
+    weights = path.with_suffix(WEIGHTS[path.suffix])
+    if not weights.is_file():
+        raise UsageError(f"{path}: its weights are not beside it: there is no {weights.name}")
+    card = read_card(path)
+    if card and card.weights and card.weights != digest(weights):
+        raise UsageError(f"{path}: {weights.name} holds other weights than those it was written with; export it again")
 
 
 def openvino_card(model: Any) -> str | None:

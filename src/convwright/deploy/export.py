@@ -4,25 +4,30 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from convwright.deploy.agreement import Agreement, Check, compare, logits_of
 from convwright.deploy.card import KEY, Card
-from convwright.deploy.engines import FILE_ENGINES, open_file
-from convwright.deploy.onnx_writer import OPSET, onnx_model, put_card
+from convwright.deploy.engines import FILE_ENGINES, WEIGHTS, open_file
+from convwright.deploy.onnx_writer import OPSET, check_opset, onnx_model, put_card
 from convwright.deploy.packages import installed, needed
-from convwright.deploy.quantization import Calibration, Kept, quantized
+from convwright.deploy.quantization import Calibration, Kept, check_quantizer, quantized
 from convwright.deploy.subject import Subject
 from convwright.deploy.timing import median_seconds
 from convwright.deploy.torch_file import write_torch_file
 from convwright.errors import ConvwrightError, UsageError
+from convwright.files import digest
 
 FORMATS = {"onnx": ".onnx", "openvino": ".xml", "torch": ".safetensors"}
 """What can be written, and how such files end."""
 RUNS_FOR_TIME = 9
+FEW = 4
+"""Images on which the file is verified once more as it will be published, one at a time."""
 Progress = Callable[[str], None]
 
 
@@ -37,6 +42,8 @@ class Exported:
     bytes: int
     kept: Kept | None = None
     """What quantization left in float, and why."""
+    problems: dict[str, str] = field(default_factory=dict)
+    """Engines at hand that could not run the file, and why; they never open it by default."""
 
 
 @dataclass(frozen=True)
@@ -63,31 +70,87 @@ def export(
     calibration: quantize to 8 bits with these images. Raises UsageError for what cannot be done, ConvwrightError where
     the file does not agree with the network; then nothing is written.
     """
-    suffix = FORMATS.get(format)
-    if suffix is None:
-        raise UsageError(f"no format {format!r}; there are {', '.join(FORMATS)}")
-    if out.suffix != suffix:
-        raise UsageError(f"--out {out}: a file in the format {format} ends in {suffix}")
-    if opset is not None and format == "torch":
-        raise UsageError("the format torch has no opset")
-    engines = _engines(suffix)
-    progress("writing")
+    check_possible(format, opset, int8=calibration is not None)
+    if out.suffix != FORMATS[format]:
+        raise UsageError(f"--out {out}: a file in the format {format} ends in {FORMATS[format]}")
+    engines = _engines(FORMATS[format])
+    _ = subject.program  # what cannot be written is told before anything is run
     with _workspace(out) as folder:
+        progress("running the network as it was trained")
         expected = logits_of(subject.reference, check.images)
+        progress("writing")
         made = draft(subject, format, opset, calibration, folder, progress)
         path = folder / out.name
         made.write(path, made.card)
-        agreements, times = {}, {}
-        for name in engines:
-            progress(f"verifying with {name}")
-            loaded = open_file(path, name)
-            agreements[name] = compare(expected, logits_of(loaded.run, check.images), check.labels)
-            times[name] = 1000 * median_seconds(loaded.run, check.images[:1], RUNS_FOR_TIME)
+        trials, problems = _tried(path, out, engines, check, progress)
+        agreements = {name: compare(expected, trial.logits, check.labels) for name, trial in trials.items()}
         _judge(agreements, made, out)
-        card = _verified(made.card, check, agreements, times, engines)
+        card = _verified(made.card, path, check, agreements, trials)
         made.write(path, card)
+        progress("reading what was written")
+        for name, trial in trials.items():
+            _read_again(path, out, name, check, expected[:FEW] if made.kept is None else trial.singly)
         files = _publish(folder, out)
-    return Exported(out, files, card, agreements, sum(file.stat().st_size for file in files), made.kept)
+    return Exported(out, files, card, agreements, sum(file.stat().st_size for file in files), made.kept, problems)
+
+
+def check_possible(format: str, opset: int | None, *, int8: bool) -> None:
+    """UsageError for a format that cannot be written as it is asked for, or whose packages are missing."""
+    if format not in FORMATS:
+        raise UsageError(f"no format {format!r}; there are {', '.join(FORMATS)}")
+    if format == "torch":
+        if opset is not None:
+            raise UsageError("the format torch has no opset")
+        if int8:
+            raise UsageError("--int8 is for the formats onnx and openvino")
+        return
+    check_opset(OPSET if opset is None else opset)
+    needed("onnx", "writing ONNX files" if format == "onnx" else "the format openvino")
+    if format == "openvino":
+        needed("openvino", "the format openvino")
+    if int8:
+        check_quantizer(format)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What an engine made of a file."""
+
+    logits: np.ndarray
+    singly: np.ndarray
+    """Logits of the first few images, one image at a time."""
+    milliseconds: float
+    """For one image, in as many threads as there are cores."""
+
+
+def _tried(
+    path: Path, out: Path, engines: list[str], check: Check, progress: Progress
+) -> tuple[dict[str, Trial], dict[str, str]]:
+    """Run a file in every engine; return also why some could not. ConvwrightError if none could."""
+    trials, problems = {}, {}
+    for name in engines:
+        progress(f"verifying with {name}")
+        try:
+            trials[name] = _trial(path, name, check)
+        except Exception as error:  # every engine has errors of its own, and what one cannot run another may
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            problems[name] = first.replace(str(path), str(out))[:300]
+    if not trials:
+        raise ConvwrightError(f"{out} was not written: {'; '.join(problems.values())}")
+    return trials, problems
+
+
+def _trial(path: Path, engine: str, check: Check) -> Trial:
+    run = open_file(path, engine).run
+    logits, singly = logits_of(run, check.images), logits_of(run, check.images[:FEW], 1)
+    return Trial(logits, singly, 1000 * median_seconds(run, check.images[:1], RUNS_FOR_TIME))
+
+
+def _read_again(path: Path, out: Path, engine: str, check: Check, expected: np.ndarray) -> None:
+    """ConvwrightError if the file as it will be published does not answer a few images, one at a time, as expected."""
+    again = logits_of(open_file(path, engine).run, check.images[:FEW], 1)
+    if not compare(expected, again, None).sound:
+        raise ConvwrightError(f"{out} was not written: read again, and image by image, {engine} answers otherwise")
 
 
 def _engines(suffix: str) -> list[str]:
@@ -109,8 +172,6 @@ def draft(
 ) -> Draft:
     """Return a network in a format, in 8 bits if images to calibrate on are given; the folder is for scraps."""
     if format == "torch":
-        if calibration is not None:
-            raise UsageError("--int8 is for the formats onnx and openvino")
         program = subject.eager_program
         return Draft(lambda path, card: write_torch_file(program, card, path), subject.card)
     model = onnx_model(subject.program, subject.card, OPSET if opset is None else opset)
@@ -149,20 +210,22 @@ def _judge(agreements: dict[str, Agreement], draft: Draft, out: Path) -> None:
     for name, agreement in agreements.items():
         if draft.kept is None and not agreement.sound:
             raise ConvwrightError(
-                f"{out} was not written: in {name} its logits differ from the network's by "
-                f"{agreement.difference:.2g} of the largest, on {agreement.images} images"
+                f"{out} was not written: in {name} its logits differ from the network's by up to "
+                f"{agreement.difference:.2g} of an image's largest, and {agreement.changed:.1%} of the answers, "
+                f"on {agreement.images} images"
             )
         if draft.kept is not None and (why := draft.kept.refusal(agreement)):
             raise ConvwrightError(f"{out} was not written: in {name} {why}")
 
 
-def _verified(
-    card: Card, check: Check, agreements: dict[str, Agreement], times: dict[str, float], engines: list[str]
-) -> Card:
+def _verified(card: Card, path: Path, check: Check, agreements: dict[str, Agreement], trials: dict[str, Trial]) -> Card:
     told = {
-        name: agreements[name].facts() | {"milliseconds": round(times[name], 3), "threads": "all"} for name in engines
+        name: agreements[name].facts() | {"milliseconds": round(trial.milliseconds, 3), "threads": "all"}
+        for name, trial in trials.items()
     }
-    return replace(card, verified=card.verified | {"on": check.told, "images": len(check.images), "engines": told})
+    weights = digest(path.with_suffix(WEIGHTS[path.suffix])) if path.suffix in WEIGHTS else ""
+    verified = card.verified | {"on": check.told, "images": len(check.images), "engines": told}
+    return replace(card, verified=verified, weights=weights)
 
 
 @contextmanager
@@ -190,6 +253,12 @@ def _publish(folder: Path, out: Path) -> tuple[Path, ...]:
         with path.open("rb") as file:
             os.fsync(file.fileno())
         moved.append(path.replace(out.with_name(path.name)))
+    with suppress(OSError):  # not every system opens folders
+        handle = os.open(out.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     return tuple(moved)
 
 
@@ -204,4 +273,5 @@ def as_json(exported: Exported) -> dict[str, Any]:
         "precision": card["precision"],
         "verified": card["verified"],
         "kept_in_float": list(exported.kept.layers) if exported.kept else [],
+        "problems": exported.problems,
     }

@@ -47,6 +47,8 @@ class _Rewriting:
         self.shapes = dict(program.shapes)
         self.readers, self.makers = program.readers(), program.makers()
         self.reader_of = {value: op for op in program.ops for value in op.inputs}
+        self.used: set[Value] = set()
+        """What operations made that took part in this walk already: they are no longer as they are in `makers`."""
 
     def only_read_by(self, op: Op) -> Op | None:
         """Return the operation that alone reads what this one makes."""
@@ -57,14 +59,13 @@ def _once(program: Program, rules: "Rules") -> Program:
     """Apply each rule wherever it fits, no operation taking part twice."""
     look = _Rewriting(program)
     replaced: dict[int, list[Op]] = {}
-    used: set[Value] = set()
     for op in program.ops:
         for rule in rules:
             if (found := rule(look, op)) is None:
                 continue
             taken, made = found
-            if used.isdisjoint(part.output for part in taken):
-                used |= {part.output for part in taken}
+            if look.used.isdisjoint(part.output for part in taken):
+                look.used |= {part.output for part in taken}
                 replaced |= {part.output: [] for part in taken}
                 replaced[taken[-1].output] = made
                 break
@@ -148,7 +149,7 @@ def _squeeze_early(look: _Rewriting, op: Op) -> Found | None:
     assert isinstance(before, Convolve)
     assert isinstance(squeeze, Convolve)
     out, channels = before.weight.shape[:2]
-    if channels >= out:
+    if channels >= out or before.output in look.used:  # what it reads may be gone after this walk; the next will do
         return None
     first, second = squeeze.weight[:, :, 0, 0], before.weight[:, :, 0, 0]
     weight, bias = first @ second, first @ before.bias + squeeze.bias

@@ -21,8 +21,7 @@ def onnx_model(program: steps.Program, card: Card, opset: int = OPSET) -> Any:
 
     UsageError for an opset that is too old, or newer than what is known here.
     """
-    if not OLDEST <= opset <= NEWEST:
-        raise UsageError(f"opset {opset} will not do: the network needs {OLDEST} or newer, and {NEWEST} is the newest")
+    check_opset(opset)
     onnx = needed("onnx", "writing ONNX files")
     writer = _Writer(program, opset)
     batch = [onnx.helper.make_tensor_value_info(INPUT, onnx.TensorProto.UINT8, ["batch", *program.input_shape])]
@@ -38,6 +37,12 @@ def onnx_model(program: steps.Program, card: Card, opset: int = OPSET) -> Any:
     put_card(model, card)
     onnx.checker.check_model(model)
     return model
+
+
+def check_opset(opset: int) -> None:
+    """UsageError for an opset that is too old, or newer than what is known here."""
+    if not OLDEST <= opset <= NEWEST:
+        raise UsageError(f"opset {opset} will not do: the network needs {OLDEST} or newer, and {NEWEST} is the newest")
 
 
 def put_card(model: Any, card: Card) -> None:

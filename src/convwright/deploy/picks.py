@@ -5,20 +5,18 @@ import platform
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convwright.deploy.engines import FILE_ENGINES, cores, quickest
+from convwright.deploy.engines import FILE_ENGINES, WEIGHTS, cores, quickest
 from convwright.deploy.packages import installed
+from convwright.files import digest
 
 if TYPE_CHECKING:
     from convwright.deploy.bench import Line
     from convwright.deploy.export import Exported
 
 FOLDER, RECORD = "picked", "pick.json"
-WEIGHTS = {".xml": ".bin"}
-"""Suffix of the file that holds the weights of another."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +113,3 @@ def find_pick(run: Path) -> tuple[Pick, Path] | None:
         if fits and pick.machine == machine() and pick.weights == digest(run / "model.safetensors"):
             return pick, path
     return None
-
-
-def digest(path: Path) -> str:
-    """Return a digest of a file."""
-    with path.open("rb") as file:
-        whole = blake2b(digest_size=16)
-        while block := file.read(2**20):
-            whole.update(block)
-    return whole.hexdigest()

@@ -4,6 +4,8 @@ NNCF quantizes OpenVINO models and ONNX Runtime's own tool ONNX models. Which la
 both: groups of layers are tried one by one, on training images that calibration has not seen.
 """
 
+import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -24,6 +26,35 @@ MAX_DROP = 0.005
 MOST_KEPT = 6
 """So many groups are left in float at most."""
 GATES, LAST = "squeeze-and-excitation", "classifier"
+INPUT = "normalisation"
+"""How the operations are named that prepare the images; they stay in float."""
+ONNX_OPERATIONS = ("Conv", "Gemm", "Add", "Concat", "MaxPool", "AveragePool", "Relu", "Clip")
+OPENVINO_OPERATIONS = frozenset(
+    [
+        "Convolution",
+        "GroupConvolution",
+        "MatMul",
+        "Add",
+        "Multiply",
+        "Concat",
+        "MaxPool",
+        "AvgPool",
+        "ReduceMean",
+        "Relu",
+        "Clamp",
+        "Sigmoid",
+        "Swish",
+        "HSwish",
+        "HSigmoid",
+        "Gelu",
+        "Tanh",
+        "Maximum",
+        "Minimum",
+        "Pad",
+    ]
+)
+_UNNAMED = re.compile(r"[A-Z]\w*_\d+")
+"""Names that OpenVINO gives to what stands in no network, as sums of sizes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +72,7 @@ class Kept:
     """What quantization left in float."""
 
     layers: tuple[str, ...]
+    """Operations, as the format names them."""
     groups: tuple[str, ...]
     lost: float
     """Accuracy lost on the images scored on, of the training split."""
@@ -48,6 +80,8 @@ class Kept:
 
     def refusal(self, agreement: Agreement) -> str:
         """Return why the quantized network will not do, or an empty text."""
+        if not math.isfinite(agreement.difference):
+            return f"its answers to {agreement.images} images are no finite numbers"
         lost = agreement.lost[0] if agreement.lost else 1 - agreement.same
         if lost <= self.max_drop:
             return ""
@@ -62,13 +96,21 @@ class Quantizer(Protocol):
     """How one format is quantized."""
 
     def layers(self) -> list[str]:
-        """Return the names of the layers that can be quantized, in order."""
+        """Return the names of the operations that can be quantized, in order; the last is the classifier's."""
 
     def quantize(self, images: np.ndarray, ignored: Sequence[str]) -> Any:
-        """Return the model with these layers left in float."""
+        """Return the model with these operations left in float."""
 
     def runner(self, model: Any) -> Runner:
         """Return what runs a model."""
+
+
+def check_quantizer(format: str) -> None:
+    """UsageError if the package is missing that quantizes for a format."""
+    if format == "onnx":
+        needed("onnxruntime", "quantizing ONNX files")
+    else:
+        needed("nncf", "quantizing for OpenVINO")
 
 
 def quantized(
@@ -113,11 +155,17 @@ def search(
 def groups_of(layers: Sequence[str]) -> dict[str, list[str]]:
     """Group layers by the stage of the network that they belong to; all gates, and the classifier, by themselves."""
     groups: dict[str, list[str]] = {}
-    for index, layer in enumerate(layers):
-        own = LAST if index == len(layers) - 1 else layer.partition(".")[0]
+    last = _path(layers[-1]) if layers else ""
+    for layer in layers:
+        own = LAST if _path(layer) == last else layer.partition(".")[0]
         name = GATES if ".se." in layer else own
         groups.setdefault(name, []).append(layer)
     return groups
+
+
+def _path(layer: str) -> str:
+    """Return whose operation it is: OpenVINO has "head.linear" for the sum and "head.linear/..." for the product."""
+    return layer.partition("/")[0]
 
 
 def _loss(agreement: Agreement) -> float:
@@ -132,7 +180,10 @@ class _Onnx:
         self.model, self.folder = model, folder
 
     def layers(self) -> list[str]:
-        return [node.name for node in self.model.graph.node if node.op_type in ("Conv", "Gemm")]
+        return [name for name in self._nodes() if not name.startswith(INPUT)]
+
+    def _nodes(self) -> list[str]:
+        return [node.name for node in self.model.graph.node if node.op_type in ONNX_OPERATIONS]
 
     def quantize(self, images: np.ndarray, ignored: Sequence[str]) -> Any:
         import onnx
@@ -147,8 +198,9 @@ class _Onnx:
                 per_channel=True,
                 activation_type=tool.QuantType.QUInt8,
                 weight_type=tool.QuantType.QInt8,
-                nodes_to_exclude=list(ignored),
-                op_types_to_quantize=["Conv", "Gemm", "Add", "Concat", "MaxPool", "AveragePool", "Relu", "Clip"],
+                # Images are whole numbers from 0 to 255: 8 bits before their mean is subtracted would only lose.
+                nodes_to_exclude=[*ignored, *(name for name in self._nodes() if name.startswith(INPUT))],
+                op_types_to_quantize=list(ONNX_OPERATIONS),
             )
         quantized = onnx.load(path)
         path.unlink()
@@ -185,19 +237,31 @@ class _OpenVino:
         self.model = model
 
     def layers(self) -> list[str]:
-        kinds = ("Convolution", "GroupConvolution", "MatMul")
-        return [op.get_friendly_name() for op in self.model.get_ordered_ops() if op.get_type_name() in kinds]
+        named = [
+            op.get_friendly_name() for op in self.model.get_ordered_ops() if op.get_type_name() in OPENVINO_OPERATIONS
+        ]
+        return [name for name in named if not name.startswith(INPUT) and not _UNNAMED.fullmatch(name)]
 
     def quantize(self, images: np.ndarray, ignored: Sequence[str]) -> Any:
-        scope = self.nncf.IgnoredScope(names=list(ignored)) if ignored else None
-        samples = self.nncf.Dataset(list(images[:, None]))
+        """Quantize with ranges from the least to the largest value.
+
+        NNCF's default is the mean over images of each one's extremes, which cuts off half of them. On the digits
+        (cifar_seresnet8|scale:w=0.5 after 5 epochs, 512 training images) that is off by 33 % of the largest logit and
+        costs 0.8 points, and this by 4 % and none. Neither the preset, nor corrected biases (where the format lets NNCF
+        find them, the fast way costs 7 points), nor the fix of overflows gained anything.
+        """
+        nncf = self.nncf
+        estimators = nncf.quantization.range_estimator.RangeEstimatorParametersSet
         with _quiet():
-            return self.nncf.quantize(
+            return nncf.quantize(
                 self.model,
-                samples,
+                nncf.Dataset(list(images[:, None])),
                 subset_size=len(images),
-                ignored_scope=scope,
-                preset=self.nncf.QuantizationPreset.MIXED,
+                ignored_scope=nncf.IgnoredScope(names=list(ignored)) if ignored else None,
+                preset=nncf.QuantizationPreset.MIXED,
+                advanced_parameters=nncf.AdvancedQuantizationParameters(
+                    activations_range_estimator_params=estimators.MINMAX, disable_bias_correction=True
+                ),
             )
 
     def runner(self, model: Any) -> Runner:

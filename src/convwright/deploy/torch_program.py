@@ -176,8 +176,8 @@ Place = tuple[steps.Value, int, int, int]
 def _places(program: steps.Program) -> dict[steps.Value, Place]:
     """Give every value that chained joins put side by side its place in one buffer.
 
-    A join whose first part is itself a join (or anything else that is at hand) extends it: the last of such a chain
-    says how large the buffer is.
+    A join whose first part is itself a join extends it: the last of such a chain says how large the buffer is. Where
+    two chains share parts, the first has them, and the joins of the other copy.
     """
     joins = {op.output: op for op in program.ops if isinstance(op, steps.Join)}
     begins = {op.inputs[0] for op in joins.values() if op.inputs[0] in joins}
@@ -197,13 +197,13 @@ def _give_places(program: steps.Program, last: Any, joins: dict[int, Any], place
         start = 0
         for index, value in enumerate(op.inputs):
             channels = program.shapes[value][0]
-            if index or value not in joins:
-                if value in places or value in taken or value == 0:
-                    return  # it lies elsewhere already: join by copying
+            if value in places or value in taken or value == 0 or (index and value in joins):
+                return  # it lies elsewhere, or its parts do: join by copying
+            if value not in joins:
                 taken[value] = (last.output, whole, start, start + channels)
             start += channels
         taken[op.output] = (last.output, whole, 0, start)
-        if op.inputs[0] not in joins or op.inputs[0] in places:
+        if op.inputs[0] not in joins:
             break
         op = joins[op.inputs[0]]
     places.update(taken)

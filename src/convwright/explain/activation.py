@@ -136,7 +136,7 @@ class _Plan:
                 layer, linear = last_maps(module, images, _blocks(network)), None
                 note = f"The maps before the pooling have one pixel; {layer} is the last block whose maps have more."
         find_layer(module, layer)
-        classes = subject.classes if isinstance(subject, Predictor) else ()
+        classes = () if isinstance(subject, nn.Module) else subject.classes
         return cls(module, classes, method or ("cam" if linear else "grad-cam"), layer, linear, epsilon, note)
 
     def maps(self, images: torch.Tensor, target: int | str | list[int | str] | None) -> ActivationMaps:
@@ -211,14 +211,19 @@ def stretched(maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
 
 
 def module_of(subject: Subject) -> nn.Module:
-    """Return the torch module of what is to be explained."""
-    return subject.module if isinstance(subject, Predictor) else subject
+    """Return the torch module of what is to be explained. UsageError for what has none, as an exported file."""
+    if isinstance(subject, nn.Module):
+        return subject
+    if not hasattr(subject, "module"):
+        raise UsageError("explaining takes a network in torch: load the run instead of a file exported from it")
+    return subject.module
 
 
 def batches(subject: Subject, images: Iterable[AnyImage] | torch.Tensor, size: int) -> Iterable[torch.Tensor]:
     """Yield images as the module reads them, so many at once."""
     if size < 1:
         raise UsageError(f"the batch size is 1 or more, not {size}")
+    module_of(subject)
     if isinstance(subject, nn.Module):
         if not isinstance(images, torch.Tensor) or images.ndim != 4 or not images.is_floating_point():
             raise UsageError("images for a torch module are a float tensor N x C x H x W, normalised as it expects")
