@@ -231,6 +231,25 @@ def test_a_memory_efficient_step_equals_that_of_the_plain_network(expression: st
     assert_close(outcome(other, x), outcome(plain, x), 1e-8)  # running statistics too: updated once
 
 
+class Doubled(nn.BatchNorm2d):
+    """A normalisation of another class, which computes otherwise."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize("which", ["", "1."])
+@pytest.mark.parametrize("name", ["residual-basic", "mbconv", "dense-bottleneck", "residual-bottleneck-identity"])
+def test_a_normalisation_of_another_class_computes_itself(name: str, which: str) -> None:
+    plain, other, x = thrifty(NETWORKS[name], fused=False)
+    for module in (plain, other):
+        norms = [part for name, part in module.named_modules() if type(part) is nn.BatchNorm2d and which in name]
+        assert norms
+        for part in norms:
+            part.__class__ = Doubled
+    assert_close(outcome(other, x), outcome(plain, x), 1e-8)
+
+
 class Kept:
     """Bytes that a forward pass keeps for the backward pass."""
 

@@ -41,6 +41,11 @@ class Statistics:
         return slant, -self.scale * sums / count - slant * self.mean
 
 
+def is_ordinary(part: nn.Module | None) -> bool:
+    """Is this torch's own batch normalisation, with weights? Another class, as one across devices, computes itself."""
+    return type(part) is nn.BatchNorm2d and part.affine
+
+
 def measure(kernels: Kernels, norm: nn.BatchNorm2d, x: Tensor) -> Statistics:
     """Take a batch's statistics, note them in the running ones, and return what they make of the maps."""
     mean, variance = kernels.statistics(x.detach())
