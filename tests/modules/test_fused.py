@@ -231,6 +231,19 @@ def test_a_memory_efficient_step_equals_that_of_the_plain_network(expression: st
     assert_close(outcome(other, x), outcome(plain, x), 1e-8)  # running statistics too: updated once
 
 
+def test_a_second_backward_pass_equals_the_first_or_is_refused() -> None:
+    _, other, x = thrifty(TINY["dense-bottleneck"], fused=False)
+    stage = other.get_submodule("dense1")
+    x = maps(2, stage.get_submodule("block1.new.norm1").weight.shape[0], 6, 6)
+    loss = stage(x).square().sum()
+    found = [torch.autograd.grad(loss, [*stage.parameters()], retain_graph=True) for _ in range(2)]
+    torch.testing.assert_close(*found)
+    loss = stage(x.requires_grad_()).square().sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="memory-efficient dense block a second time"):
+        loss.backward()
+
+
 class Doubled(nn.BatchNorm2d):
     """A normalisation of another class, which computes otherwise."""
 

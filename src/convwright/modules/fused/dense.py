@@ -69,7 +69,7 @@ class _Maps:
     """All maps of a dense block, with their statistics, and in the backward pass their gradient."""
 
     def __init__(self, kernels: Kernels, x: Tensor, channels: int) -> None:
-        self.kernels, self.filled = kernels, 0
+        self.kernels, self.filled, self.released = kernels, 0, False
         size = (x.shape[0], channels, *x.shape[2:])
         self.maps = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         self.gradient: Tensor | None = None
@@ -112,9 +112,20 @@ class _Maps:
         self.products[seen] += s.scale * s.inverse.square() * products
         return products * s.inverse, sums
 
+    def begin(self, d: Tensor) -> None:
+        """Begin a backward pass with the gradient from without. RuntimeError if one has given the maps back."""
+        if self.released:
+            raise RuntimeError(
+                "trying to backward through a memory-efficient dense block a second time: its maps have been freed, "
+                "retain_graph or not; build the network without memory_efficient for that"
+            )
+        self.gradient = d.clone(memory_format=torch.channels_last)
+        self.sums.zero_()
+        self.products.zero_()
+
     def release(self) -> None:
         """Give the memory back, which autograd would hold until its whole pass is done."""
-        self.maps, self.gradient = self.maps.new_empty(0), None
+        self.maps, self.gradient, self.released = self.maps.new_empty(0), None, True
 
     def settled(self, place: slice) -> Tensor:
         """Return the whole gradient of maps whose readers are all done."""
@@ -172,5 +183,5 @@ class _Close(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
-        ctx.shared.gradient = d.clone(memory_format=torch.channels_last)
+        ctx.shared.begin(d)
         return None, d.new_zeros(())
