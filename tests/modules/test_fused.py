@@ -1,6 +1,7 @@
 """Fused operators against torch's own: values, gradients, running statistics, names."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -242,6 +243,51 @@ def test_a_second_backward_pass_equals_the_first_or_is_refused() -> None:
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="memory-efficient dense block a second time"):
         loss.backward()
+
+
+def cumulative(norm: nn.BatchNorm2d) -> None:
+    norm.momentum = None
+
+
+def untracked(norm: nn.BatchNorm2d) -> None:
+    norm.track_running_stats = False
+    norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+
+
+@pytest.mark.parametrize("setting", [cumulative, untracked])
+@pytest.mark.parametrize("expression", [TINY["residual-basic"], TINY["dense-bottleneck"]])
+def test_running_statistics_may_be_cumulative_or_none(setting: Callable, expression: str) -> None:
+    plain, other, x = thrifty(expression, fused=False)
+    for module in (plain, other):
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                setting(part)
+    for factor in (1.0, 2.0, 0.5):
+        assert_close(outcome(other, factor * x), outcome(plain, factor * x), 1e-8)
+
+
+@pytest.mark.parametrize("expression", [TINY["mbconv"], TINY["dense-bottleneck"]])
+def test_a_memory_efficient_step_in_half_precision_is_near(expression: str) -> None:
+    found = []
+    for module in thrifty(expression, fused=False)[:2]:
+        module, x = module.float(), maps(4, 3, 32, 32, dtype=torch.float32)
+        for part in module.modules():
+            if isinstance(part, Sum | nn.Dropout):
+                part.drop_rate = part.p = 0.0
+        with torch.autocast("cpu", torch.float16):
+            found.append(outcome(module, x))
+    for name in ("logits", "input"):
+        off = (found[0][name].float() - found[1][name].float()).norm() / found[0][name].float().norm()
+        assert off < 0.1, name
+
+
+@pytest.mark.parametrize("expression", [TINY["residual-basic"], TINY["dense-bottleneck"]])
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
+def test_batches_without_a_variance_are_refused(expression: str, fused: bool) -> None:
+    _, other, _ = thrifty(expression, fused=fused)
+    for shape in ((0, 3, 8, 8), (1, 3, 1, 1)):
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            other(torch.zeros(shape, dtype=torch.float64))
 
 
 class Doubled(nn.BatchNorm2d):

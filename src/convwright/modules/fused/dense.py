@@ -19,7 +19,7 @@ from convwright.arch import layers as graph
 from convwright.modules import joints
 from convwright.modules.fused.chains import FusedChain, Operators
 from convwright.modules.fused.kernels import Kernels, channels_last, real
-from convwright.modules.fused.norms import Statistics, is_ordinary, remember
+from convwright.modules.fused.norms import Statistics, check_count, is_ordinary, remember
 
 
 class DenseStage(joints.Chain):
@@ -70,6 +70,7 @@ class _Maps:
 
     def __init__(self, kernels: Kernels, x: Tensor, channels: int) -> None:
         self.kernels, self.filled, self.released = kernels, 0, False
+        check_count(x.numel() // x.shape[1])
         size = (x.shape[0], channels, *x.shape[2:])
         self.maps = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         self.gradient: Tensor | None = None

@@ -80,7 +80,7 @@ def channels_last(x: Tensor) -> Tensor:
 
 def real(x: Tensor) -> torch.dtype:
     """The type of what is computed from maps: theirs, or 32 bits if they are stored in 16."""
-    return torch.float32 if x.dtype == torch.bfloat16 else x.dtype
+    return torch.float32 if x.dtype in (torch.bfloat16, torch.float16) else x.dtype
 
 
 class Plain:
