@@ -174,7 +174,9 @@ class _Squeeze(torch.autograd.Function):
     def backward(ctx: Any, d: Tensor, d_squeezed: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         squeezed = d_squeezed.flatten(1).contiguous() / (x.shape[2] * x.shape[3])
-        dx, _, d_weight, d_bias = _backward(d, None, ctx.joint.gate, squeezed, x, ctx.statistics, ctx.act)
+        dx, _, d_weight, d_bias = _backward(
+            channels_last(d), None, ctx.joint.gate, squeezed, x, ctx.statistics, ctx.act
+        )
         return dx, d_weight, d_bias, None, None, None
 
 
