@@ -147,7 +147,7 @@ def progressive(out: Path, epochs: float) -> list[dict[str, object]]:
         wanted = epochs * ratio if length is None else length
         recipe = {"crop": 2, "progressive": share}
         config, network = plan(data, cw.network("cifar_resnet14"), name="fast", recipe=recipe, epochs=wanted, seed=0)
-        path = out / f"progressive-{share:g}-{wanted:.2f}"
+        path = out / f"progressive-{share:g}-{wanted:.4f}"
         kept = out / f"{path.name}.json"  # what it took, for a second start of this command
         if not (path / "summary.json").exists() or not kept.exists():
             shutil.rmtree(path, ignore_errors=True)
