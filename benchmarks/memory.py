@@ -2,10 +2,11 @@
 
     python benchmarks/memory.py --out runs/memory
 
-Each point is a process of its own, which takes two training steps; what it holds at most beyond what it held before
-them is its peak. "live": every tensor is given back to the system at once (malloc's settings), so that the peak is
-that of what is in use; "resident": as `convwright train` runs. Times are processor time of the second step with one
-thread. Writes memory.json and memory.svg.
+Each point is a process of its own. Memory: it takes two training steps; what it holds at most beyond what it held
+before them is its peak. "live": every tensor is given back to the system at once (malloc's settings), so that the peak
+is that of what is in use; "resident": as `convwright train` runs. Time: processor time with one thread, as resident,
+the kinds taking turns in several processes, each with four steps after one that is left out; ratios are of one round's
+medians, told as their median and range. Writes memory.json (rows of peaks, rows of times) and memory.svg.
 """
 
 import argparse
@@ -14,8 +15,12 @@ import json
 import multiprocessing
 import resource
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import torch
 from machine import describe
@@ -26,6 +31,7 @@ import convwright as cw
 DEPTHS = (22, 40, 58, 76, 100)
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 MB = 2**20
+LARGE = ("plain", "memory-efficient", "timm", "timm, checkpoint")
 COLOURS = {"plain": "#c44", "memory-efficient": "#26a"}
 
 
@@ -40,8 +46,33 @@ class Job:
     live: bool
 
 
-def measure(job: Job) -> tuple[float, float]:
-    """Return the peak in MiB and the seconds of the second step."""
+def seconds_of_steps(job: Job, steps: int) -> list[float]:
+    """Take training steps; return the processor time of each."""
+    module, images, labels = made(job)
+    return [step(module, images, labels) for _ in range(steps)]
+
+
+def peak_of(job: Job) -> float:
+    """Return the peak of two steps in MiB."""
+    module, images, labels = made(job)
+    with suppress(OSError):  # else a process that was started by a larger one may carry that one's peak
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = largest()
+    for _ in range(2):
+        step(module, images, labels)
+    return largest() - before
+
+
+def largest() -> float:
+    """The most that this process has held, in MiB: since it was last reset, where the system tells that."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / MB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB
+
+
+def made(job: Job) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    """Set the process up for a job; return its network, images and labels."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     if job.live:
@@ -58,32 +89,58 @@ def measure(job: Job) -> tuple[float, float]:
     module = module.to(memory_format=torch.channels_last).train()
     size = (job.batch, 3, job.resolution, job.resolution)
     images = torch.randn(size).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(0, 10, (job.batch,))
-    before, took = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0.0
-    for _ in range(2):
-        module.zero_grad()
-        started = time.process_time()
-        nn.functional.cross_entropy(module(images), labels).backward()
-        took = time.process_time() - started
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / MB, took
+    return module, images, torch.randint(0, 10, (job.batch,))
 
 
-def rows_of(jobs: list[Job]) -> list[dict[str, object]]:
+def step(module: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Forward and backward; return the processor time."""
+    module.zero_grad()
+    started = time.process_time()
+    nn.functional.cross_entropy(module(images), labels).backward()
+    return time.process_time() - started
+
+
+def apart(function: Callable[..., Any], *arguments: object) -> Any:
+    """Call a function in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def peaks(jobs: list[Job]) -> list[dict[str, object]]:
+    """A row for each job, with its peak."""
     rows = []
     for job in jobs:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            peak, took = pool.apply(measure, (job,))
-        rows.append(asdict(job) | {"peak_mib": round(peak, 1), "seconds": round(took, 3)})
+        peak = apart(peak_of, job)
+        rows.append(asdict(job) | {"peak_mib": round(peak, 1)})
         how = "live" if job.live else "resident"
-        print(f"{job.network:24} {job.kind:18} {how:8} {peak:8.0f} MiB {took:7.2f} s", flush=True)
+        print(f"{job.network:24} {job.kind:18} {how:8} {peak:8.0f} MiB", flush=True)
     return rows
 
 
-def drawn(rows: list[dict[str, object]]) -> str:
+def times(jobs: list[Job], rounds: int, steps: int) -> list[dict[str, object]]:
+    """A row for each job, in turns: the median of its rounds, and ratios to the first job's."""
+    found: list[list[float]] = [[] for _ in jobs]
+    for _ in range(rounds):
+        for job, seconds in zip(jobs, found, strict=True):
+            seconds.append(median(apart(seconds_of_steps, job, 1 + steps)[1:]))
+    rows = []
+    for job, seconds in zip(jobs, found, strict=True):
+        ratios = [one / first for one, first in zip(seconds, found[0], strict=True)]
+        ratio = {"median": median(ratios), "least": min(ratios), "most": max(ratios)}
+        rows.append(asdict(job) | {"seconds": seconds, "ratio": ratio, "of": jobs[0].kind, "steps": steps})
+        print(
+            f"{job.network:24} {job.kind:18} {median(seconds):8.2f} s, {ratio['median']:.3f} times that of "
+            f"{jobs[0].kind} ({ratio['least']:.3f} to {ratio['most']:.3f}, {rounds} rounds)",
+            flush=True,
+        )
+    return rows
+
+
+def drawn(rows: list[dict[str, object]], depths: list[int]) -> str:
     """A line for each kind: peak memory against depth, as SVG."""
     width, height, left, top = 560, 320, 70, 30
     most = max(float(row["peak_mib"]) for row in rows)  # type: ignore[arg-type]
-    deepest = max(DEPTHS)
+    deepest = max(depths)
 
     def place(depth: float, peak: float) -> tuple[float, float]:
         return left + (width - left - 20) * depth / deepest, height - 50 - (height - 50 - top) * peak / most
@@ -97,12 +154,12 @@ def drawn(rows: list[dict[str, object]]) -> str:
         parts.append(f'<path d="M{x} {y:.1f}H{width - 20}" stroke="#ddd"/>')
         parts.append(f'<text x="{x - 6}" y="{y + 4:.1f}" text-anchor="end">{most * share / 4:.0f}</text>')
     parts += [
-        f'<text x="{place(depth, 0)[0]:.1f}" y="{height - 32}" text-anchor="middle">{depth}</text>' for depth in DEPTHS
+        f'<text x="{place(depth, 0)[0]:.1f}" y="{height - 32}" text-anchor="middle">{depth}</text>' for depth in depths
     ]
     for index, (kind, colour) in enumerate(COLOURS.items()):
         points = [
             place(depth, float(row["peak_mib"]))  # type: ignore[arg-type]
-            for depth, row in zip(DEPTHS, [row for row in rows if row["kind"] == kind], strict=True)
+            for depth, row in zip(depths, [row for row in rows if row["kind"] == kind], strict=True)
         ]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
@@ -117,19 +174,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/memory-benchmark"))
     parser.add_argument("--batch", type=int, default=64, help="images a step of the CIFAR networks")
+    parser.add_argument("--depths", type=int, nargs="+", default=list(DEPTHS), help="of DenseNet-BC, k = 12")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each kind that are timed")
+    parser.add_argument("--steps", type=int, default=4, help="timed steps of each process")
+    parser.add_argument("--no-large", action="store_true", help="leave DenseNet-121 out")
     options = parser.parse_args()
     print(f"{describe()}; torch {torch.__version__}, 1 thread", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
-    depths = [
-        Job(f"densenet_bc_l{depth}_k12", kind, 32, options.batch, live=True) for depth in DEPTHS for kind in COLOURS
-    ]
-    kinds = ("plain", "memory-efficient", "timm", "timm, checkpoint")
-    large = [Job("densenet121", kind, 224, 16, live) for live in (True, False) for kind in kinds]
-    resident = [Job(f"densenet_bc_l{DEPTHS[-1]}_k12", kind, 32, options.batch, live=False) for kind in COLOURS]
-    rows = rows_of(depths)
-    (options.out / "memory.svg").write_text(drawn(rows), encoding="utf-8")
-    rows += rows_of(resident) + rows_of(large)
-    (options.out / "memory.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+    def small(depth: int, live: bool) -> list[Job]:
+        return [Job(f"densenet_bc_l{depth}_k12", kind, 32, options.batch, live) for kind in COLOURS]
+
+    def large(live: bool) -> list[Job]:
+        return [] if options.no_large else [Job("densenet121", kind, 224, 16, live) for kind in LARGE]
+
+    rows = peaks([job for depth in options.depths for job in small(depth, live=True)])
+    (options.out / "memory.svg").write_text(drawn(rows, options.depths), encoding="utf-8")
+    deepest = small(max(options.depths), live=False)
+    rows += peaks([*deepest, *large(live=True), *large(live=False)])
+    for jobs in (deepest, large(live=False)):
+        rows += times(jobs, options.rounds, options.steps) if jobs else []
+        (options.out / "memory.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,16 +5,20 @@
     python benchmarks/training.py --progressive          what small images first gain
 
 A step is forward, backward and an SGD update. Where other work shares the cores, processor time with one thread says
-more than the clock does; both are printed.
+more than the clock does; both are printed. Ratios are of one round's medians, told as their median and range: to the
+best of timm's, or to "plain" where timm has no such network; those in bfloat16 to timm's in bfloat16.
 """
 
 import argparse
 import json
 import multiprocessing
+import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from machine import describe
@@ -31,9 +35,12 @@ from convwright.training.run import Run
 NETWORKS = {"cifar_resnet14": (28, 1, 128), "efficientnet_b0": (224, 3, 16), "densenet121": (224, 3, 16)}
 NETWORKS["seresnet50"] = (224, 3, 16)
 """Resolution, channels and images a step."""
-PEERS = ("timm", "timm, channels last", "timm, torch.compile")
-OURS = ("plain", "fused", "fused, memory-efficient")
+PEERS = ("timm", "timm, channels last", "timm, channels last, bfloat16", "timm, torch.compile")
+KEPT = "plain, memory kept"
+"""With malloc's settings of fused operators, to tell what they gain from what these do."""
+OURS = ("plain", KEPT, "fused", "fused, memory-efficient")
 OTHER_PRECISION = ("plain, bfloat16", "fused, bfloat16")
+UNITS = ("seconds", "processor")
 WARM_UP = 2
 
 
@@ -56,7 +63,7 @@ def module_of(job: Job) -> nn.Module:
         return module if job.kind == "timm" else module.to(memory_format=torch.channels_last)
     network = at(fit_resolution(cw.network(job.network), resolution), channels=channels)
     network = regularise(network, dropout=None, stochastic_depth=0.0 if network.stochastic_depth else None)
-    fused, thrifty = job.kind.startswith("fused"), "memory" in job.kind
+    fused, thrifty = job.kind.startswith("fused"), "memory-efficient" in job.kind
     return cw.build(network, seed=0, fused=fused, memory_efficient=thrifty).to(memory_format=torch.channels_last)
 
 
@@ -64,7 +71,8 @@ def measure(job: Job) -> list[tuple[float, float]]:
     """Return seconds by the clock and of processor time of each step."""
     torch.manual_seed(0)
     torch.set_num_threads(job.threads)
-    if job.kind.startswith("fused") and "memory" not in job.kind:  # as `convwright train` does
+    # As `convwright train` does.
+    if job.kind == KEPT or (job.kind.startswith("fused") and "memory-efficient" not in job.kind):
         keep_freed_memory()
     resolution, channels, batch = NETWORKS[job.network]
     module = module_of(job).train()
@@ -86,33 +94,48 @@ def measure(job: Job) -> list[tuple[float, float]]:
     return times[WARM_UP:]
 
 
-def compare(network: str, threads: int, rounds: int, steps: int, kinds: list[str]) -> dict[str, dict[str, float]]:
-    """Measure all contenders in turns; return medians."""
-    times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
+def compare(network: str, threads: int, rounds: int, steps: int, kinds: list[str]) -> dict[str, dict[str, Any]]:
+    """Measure all contenders in turns; return their medians by round, by the clock and of processor time."""
+    found: dict[str, dict[str, Any]] = {kind: {"seconds": [], "processor": []} for kind in kinds}
     for _ in range(rounds):
         for kind in kinds:
             with multiprocessing.get_context("spawn").Pool(1) as pool:  # malloc's settings must not be handed on
-                times[kind] += pool.apply(measure, (Job(network, kind, threads, steps),))
-    batch = NETWORKS[network][2]
-    return {
-        kind: {"seconds": median(c for c, _ in found), "processor": median(p for _, p in found)}
-        | {"images_per_second": batch / median(c for c, _ in found)}
-        for kind, found in times.items()
-    }
-
-
-def show(network: str, threads: int, found: dict[str, dict[str, float]]) -> None:
-    reference = [kind for kind in found if kind in PEERS] or ["plain"]
-    best = {unit: min(found[kind][unit] for kind in reference) for unit in ("seconds", "processor")}
-    what = "the best of timm's" if reference != ["plain"] else "plain"
-    print(f"\n{network}, {threads} thread{'s' if threads > 1 else ''}; ratios to {what}")
+                times = pool.apply(measure, (Job(network, kind, threads, steps),))
+            for unit, values in zip(UNITS, zip(*times, strict=True), strict=True):
+                found[kind][unit].append(median(values))
     for kind, row in found.items():
-        print(
-            f"  {kind:26} {1e3 * row['seconds']:8.0f} ms ({best['seconds'] / row['seconds']:4.2f} times as fast), "
-            f"processor time {1e3 * row['processor']:8.0f} ms ({best['processor'] / row['processor']:4.2f} times), "
-            f"{row['images_per_second']:7.1f} images/s",
-            flush=True,
-        )
+        row["images_per_second"] = NETWORKS[network][2] / median(row["seconds"])
+        for unit in UNITS:
+            row[f"{unit}_ratio"] = times_as_fast(found, kind, unit)
+    return found
+
+
+def references(kind: str, kinds: Iterable[str]) -> list[str]:
+    """Name what a contender is held to: timm's in its precision, or else plain."""
+    bits = "bfloat16" in kind
+    return [peer for peer in kinds if peer in PEERS and ("bfloat16" in peer) == bits] or [
+        "plain, bfloat16" if bits else "plain"
+    ]
+
+
+def times_as_fast(found: dict[str, dict[str, Any]], kind: str, unit: str) -> dict[str, Any]:
+    """How many times as fast as the best of its references a contender is: the median over rounds, and the range."""
+    held_to = min(references(kind, found), key=lambda each: median(found[each][unit]))
+    ratios = [other / own for other, own in zip(found[held_to][unit], found[kind][unit], strict=True)]
+    return {"of": held_to, "median": median(ratios), "least": min(ratios), "most": max(ratios)}
+
+
+def show(network: str, threads: int, found: dict[str, dict[str, Any]]) -> None:
+    print(f"\n{network}, {threads} thread{'s' if threads > 1 else ''}")
+    for kind, row in found.items():
+        told = []
+        for unit, name in zip(UNITS, ("", "processor time "), strict=True):
+            ratio = row[f"{unit}_ratio"]
+            told.append(
+                f"{name}{1e3 * median(row[unit]):8.0f} ms ({ratio['median']:4.2f} times as fast as {ratio['of']}, "
+                f"{ratio['least']:4.2f} to {ratio['most']:4.2f})"
+            )
+        print(f"  {kind:30} {', '.join(told)}, {row['images_per_second']:7.1f} images/s", flush=True)
 
 
 def progressive(out: Path, epochs: float) -> list[dict[str, object]]:
@@ -124,16 +147,19 @@ def progressive(out: Path, epochs: float) -> list[dict[str, object]]:
         wanted = epochs * ratio if length is None else length
         recipe = {"crop": 2, "progressive": share}
         config, network = plan(data, cw.network("cifar_resnet14"), name="fast", recipe=recipe, epochs=wanted, seed=0)
-        path = out / f"progressive-{share:g}-{wanted:.2f}"
-        started = time.process_time()
-        if not (path / "summary.json").exists():
+        path = out / f"progressive-{share:g}-{wanted:.4f}"
+        kept = out / f"{path.name}.json"  # what it took, for a second start of this command
+        if not (path / "summary.json").exists() or not kept.exists():
+            shutil.rmtree(path, ignore_errors=True)
+            started = time.process_time()
             train(config, network, data, path)
-        took = time.process_time() - started
+            kept.write_text(json.dumps({"seconds": time.process_time() - started}) + "\n", encoding="utf-8")
+        took = json.loads(kept.read_text(encoding="utf-8"))["seconds"]
         rows.append({"progressive": share, "epochs": wanted, "seconds": took} | {
             "val_accuracy": Run.open(path).summary["val_accuracy"]
         })  # fmt: skip
         print(json.dumps(rows[-1]), flush=True)
-        if len(rows) == 2 and rows[0]["seconds"] and rows[1]["seconds"]:
+        if len(rows) == 2:
             ratio = float(rows[0]["seconds"]) / float(rows[1]["seconds"])  # type: ignore[arg-type]
     return rows
 

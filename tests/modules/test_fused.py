@@ -1,14 +1,17 @@
 """Fused operators against torch's own: values, gradients, running statistics, names."""
 
 import copy
+import weakref
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import convwright as cw
 from convwright.modules.fused import library as compiling
-from convwright.modules.fused.kernels import ACTS, PLAIN, Compiled, compiled
+from convwright.modules.fused.kernels import ACTS, PLAIN
 from convwright.modules.fused.norms import normalise, recalibrate
 from convwright.modules.joints import Gated, Sum
 
@@ -100,82 +103,6 @@ def test_a_step_in_fewer_bits_is_near(dtype: torch.dtype) -> None:
         assert off < share, name
 
 
-def with_each(function: object) -> object:
-    return pytest.mark.parametrize("channels", [3, 16, 20])(pytest.mark.parametrize("act", ACTS)(function))
-
-
-@needs_compiler
-@with_each
-def test_each_kernel_equals_torch(act: str, channels: int) -> None:
-    shape = (3, channels, 5, 7)
-    x, d, r = (maps(*shape, seed=seed) for seed in range(3))
-    scale, shift, mean, gate, squeezed = (maps(3, channels, 1, 1, seed=seed).flatten(1) for seed in range(3, 8))
-    scale, shift, mean = scale[0], shift[0], mean[0]
-    kernels = compiled(x)
-    assert isinstance(kernels, Compiled)
-    masked = kernels.forward(x, scale, shift, act, None, r, True)
-    calls = [
-        ("statistics", (x,)),
-        ("forward", (x, scale, shift, act)),
-        ("forward", (x, scale, shift, act, gate, r)),
-        ("forward", (x, scale, shift, act, gate, r, True)),
-        ("squeeze", (x, scale, shift, act)),
-        ("gate_backward", (d, None, x, scale, shift, act)),
-        ("gate_backward", (d, masked, x, scale, shift, act)),
-        ("backward_sums", (d, masked, None, None, x, scale, shift, mean, act)),
-        ("backward_sums", (d, None, gate, squeezed, x, scale, shift, mean, act)),
-        ("backward_input", (d, masked, None, None, x, scale, shift, mean, mean, act)),
-        ("backward_input", (d, None, gate, squeezed, x, scale, shift, mean, mean, act)),
-    ]
-    for name, arguments in calls:
-        torch.testing.assert_close(getattr(kernels, name)(*arguments), getattr(PLAIN, name)(*arguments), msg=name)
-
-
-@needs_compiler
-@with_each
-def test_readers_of_some_of_the_channels_gather_their_gradients(act: str, channels: int) -> None:
-    wide = maps(2, 24, 4, 5)
-    x, d = wide[:, :channels], maps(2, channels, 4, 5, seed=1)
-    scale, shift, mean = (maps(1, channels, 1, 1, seed=seed).flatten() for seed in range(2, 5))
-    results = []
-    for kernels in (compiled(x), PLAIN):
-        gathered = maps(2, 24, 4, 5, seed=9)
-        results.append((kernels.gather(d, x, scale, shift, mean, act, gathered[:, :channels]), gathered))
-        results[-1] += (kernels.statistics(x), kernels.forward(x, scale, shift, act))
-    torch.testing.assert_close(*results)
-
-
-@needs_compiler
-def test_sums_do_not_depend_on_the_number_of_threads() -> None:
-    x = maps(4, 48, 37, 41, dtype=torch.float32)
-    kernels, before = compiled(x), torch.get_num_threads()
-    assert kernels is not None
-    try:
-        found = []
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            found.append(kernels.statistics(x))
-    finally:
-        torch.set_num_threads(before)
-    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
-
-
-@needs_compiler
-def test_the_variance_is_kept_beside_a_large_mean() -> None:
-    x = maps(4, 16, 30, 30, dtype=torch.float32) + 1000
-    mean, variance = compiled(x).statistics(x)  # type: ignore[union-attr]
-    expected = torch.var_mean(x.double(), (0, 2, 3), correction=0)
-    torch.testing.assert_close(variance.double(), expected[0], rtol=1e-3, atol=0)
-    torch.testing.assert_close(mean.double(), expected[1], rtol=1e-6, atol=0)
-
-
-@needs_compiler
-@pytest.mark.parametrize("act", ACTS)
-def test_what_is_no_number_stays_none(act: str) -> None:
-    x, one = torch.full((2, 16, 3, 3), float("nan")).to(memory_format=torch.channels_last), torch.ones(16)
-    assert compiled(x).forward(x, one, one, act).isnan().all()  # type: ignore[union-attr]
-
-
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("summed", [False, True])
@@ -231,28 +158,135 @@ def test_a_memory_efficient_step_equals_that_of_the_plain_network(expression: st
     assert_close(outcome(other, x), outcome(plain, x), 1e-8)  # running statistics too: updated once
 
 
-class Kept:
-    """Bytes that a forward pass keeps for the backward pass."""
-
-    def __init__(self, module: nn.Module, x: torch.Tensor) -> None:
-        storages = {}
-
-        def note(tensor: torch.Tensor) -> torch.Tensor:
-            if not isinstance(tensor, nn.Parameter):
-                storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            self.logits = module(x)  # held, so that no address is used twice
-        self.bytes = sum(storages.values())
+def test_a_second_backward_pass_equals_the_first_or_is_refused() -> None:
+    _, other, x = thrifty(TINY["dense-bottleneck"], fused=False)
+    stage = other.get_submodule("dense1")
+    x = maps(2, stage.get_submodule("block1.new.norm1").weight.shape[0], 6, 6)
+    loss = stage(x).square().sum()
+    found = [torch.autograd.grad(loss, [*stage.parameters()], retain_graph=True) for _ in range(2)]
+    torch.testing.assert_close(*found)
+    loss = stage(x.requires_grad_()).square().sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="memory-efficient dense block a second time"):
+        loss.backward()
 
 
-def test_memory_grows_with_the_depth_and_not_with_its_square() -> None:
-    kept = []
+def cumulative(norm: nn.BatchNorm2d) -> None:
+    norm.momentum = None
+
+
+def untracked(norm: nn.BatchNorm2d) -> None:
+    norm.track_running_stats = False
+    norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+
+
+@pytest.mark.parametrize("setting", [cumulative, untracked])
+@pytest.mark.parametrize("expression", [TINY["residual-basic"], TINY["dense-bottleneck"]])
+def test_running_statistics_may_be_cumulative_or_none(setting: Callable, expression: str) -> None:
+    plain, other, x = thrifty(expression, fused=False)
+    for module in (plain, other):
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                setting(part)
+    for factor in (1.0, 2.0, 0.5):
+        assert_close(outcome(other, factor * x), outcome(plain, factor * x), 1e-8)
+
+
+@pytest.mark.parametrize("expression", [TINY["mbconv"], TINY["dense-bottleneck"]])
+def test_a_memory_efficient_step_in_half_precision_is_near(expression: str) -> None:
+    found = []
+    for module in thrifty(expression, fused=False)[:2]:
+        module, x = module.float(), maps(4, 3, 32, 32, dtype=torch.float32)
+        for part in module.modules():
+            if isinstance(part, Sum | nn.Dropout):
+                part.drop_rate = part.p = 0.0
+        with torch.autocast("cpu", torch.float16):
+            found.append(outcome(module, x))
+    for name in ("logits", "input"):
+        off = (found[0][name].float() - found[1][name].float()).norm() / found[0][name].float().norm()
+        assert off < 0.1, name
+
+
+@pytest.mark.parametrize("expression", [TINY["residual-basic"], TINY["dense-bottleneck"]])
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
+def test_batches_without_a_variance_are_refused(expression: str, fused: bool) -> None:
+    _, other, _ = thrifty(expression, fused=fused)
+    for shape in ((0, 3, 8, 8), (1, 3, 1, 1)):
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            other(torch.zeros(shape, dtype=torch.float64))
+
+
+class Doubled(nn.BatchNorm2d):
+    """A normalisation of another class, which computes otherwise."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize("which", ["", "1."])
+@pytest.mark.parametrize("name", ["residual-basic", "mbconv", "dense-bottleneck", "residual-bottleneck-identity"])
+def test_a_normalisation_of_another_class_computes_itself(name: str, which: str) -> None:
+    plain, other, x = thrifty(NETWORKS[name], fused=False)
+    for module in (plain, other):
+        norms = [part for name, part in module.named_modules() if type(part) is nn.BatchNorm2d and which in name]
+        assert norms
+        for part in norms:
+            part.__class__ = Doubled
+    assert_close(outcome(other, x), outcome(plain, x), 1e-8)
+
+
+class Live(TorchDispatchMode):
+    """Counts the bytes of the tensors that are made within it and exist at the same time; `most`: at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: set[int] = set()
+        self.now = self.most = 0
+
+    def __torch_dispatch__(self, function: Callable, types: object, given: tuple = (), options: dict | None = None):
+        result = function(*given, **(options or {}))
+        for made in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(made, torch.Tensor) and id(made.untyped_storage()) not in self.known:
+                self._begin(made.untyped_storage())
+        return result
+
+    def _begin(self, storage: torch.UntypedStorage) -> None:
+        self.known.add(id(storage))
+        self.now += storage.nbytes()
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self._end, id(storage), storage.nbytes())
+
+    def _end(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.now -= size
+
+
+def peak(module: nn.Module, x: torch.Tensor) -> int:
+    """Bytes that a step takes at most, forward and backward."""
+    with Live() as live:
+        module(x).square().sum().backward()
+    return live.most
+
+
+def test_the_count_of_memory_knows_what_is_kept_and_what_is_freed() -> None:
+    with Live() as live:
+        x = torch.zeros(1000)
+        for _ in range(3):
+            y = x + 1  # the one before is freed once this one is there
+            y.add_(1).view(10, 100)
+    assert (live.now, live.most) == (8000, 12000)
+
+
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
+def test_memory_grows_with_the_depth_and_not_with_its_square(fused: bool) -> None:
+    taken = []
     for layers in (4, 8, 12):
-        network = cw.network(f"densenet_bc_l{6 * layers + 4}_k4|resolution:8|classes:10")
-        module = cw.build(network, seed=0, memory_efficient=True, fused=False)
-        kept.append(Kept(module, images(network, 2)).bytes)
-    first, second = kept[1] - kept[0], kept[2] - kept[1]
-    assert second < 1.1 * first
-    assert kept[2] < 0.5 * Kept(cw.build(network, seed=0), images(network, 2)).bytes
+        network = cw.network(f"densenet_bc_l{6 * layers + 4}_k4|resolution:32|classes:10")
+        x = images(network, 4).contiguous(memory_format=torch.channels_last)
+        taken.append([
+            peak(cw.build(network, seed=0, **how).to(memory_format=torch.channels_last), x)
+            for how in ({"memory_efficient": True, "fused": fused}, {"memory_efficient": False})
+        ])  # fmt: skip
+    (first, _), (second, _), (third, plain) = taken
+    assert third - second < 1.15 * (second - first)
+    assert third < 0.5 * plain

@@ -43,8 +43,13 @@ def test_what_saves_memory_is_fused_where_it_can_be(digits):
     assert planned(digits, memory_efficient=True).fused
     assert not planned(digits, memory_efficient=True, fused=False).fused
     assert not planned(digits, memory_efficient=True, devices=2).fused
-    with pytest.raises(UsageError, match="fused operators are for one device"):
+
+
+def test_operators_that_know_one_device_are_refused_for_more(digits):
+    with pytest.raises(UsageError, match=r"^fused operators are for one device; with --devices, say --no-fused$"):
         check_operators(planned(digits, devices=2, fused=True))
+    with pytest.raises(UsageError, match=r"^memory-efficient operators are for one device; .* leave"):
+        check_operators(planned(digits, devices=2, memory_efficient=True))
 
 
 def test_without_a_compiler_runs_are_plain_and_fused_ones_are_refused(digits, no_compiler):

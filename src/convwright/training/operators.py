@@ -22,6 +22,8 @@ def fused_by_default(options: dict[str, Any]) -> bool:
 
 def check_operators(config: TrainConfig) -> None:
     """UsageError if a run asks for operators that cannot be had here."""
+    if config.memory_efficient and config.devices > 1:
+        raise UsageError("memory-efficient operators are for one device; with --devices, leave --memory-efficient out")
     if not config.fused:
         return
     if config.devices > 1:

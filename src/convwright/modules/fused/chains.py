@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from convwright.arch import layers as graph
 from convwright.modules import joints
 from convwright.modules.fused.kernels import ACTS, PLAIN, Kernels, compiled
-from convwright.modules.fused.norms import normalise, recalibrate
+from convwright.modules.fused.norms import is_ordinary, normalise, recalibrate
 
 Step = tuple[str, ...]
 """Names of parts that are computed together: a normalisation, its activation, the gate that follows."""
@@ -86,10 +86,9 @@ class FusedChain(joints.Chain):
         assert first is not None
         if isinstance(first, FusedSum):
             return first(x, rectified=len(step) > 1), None
-        if not isinstance(first, nn.BatchNorm2d):
-            return first(x), None
-        kernels = self.operators.kernels(x)  # for these maps: mixed precision changes their type within a chain
-        if kernels is None:
+        # For these maps: mixed precision changes their type within a chain.
+        kernels = self.operators.kernels(x) if is_ordinary(first) else None
+        if kernels is None or not isinstance(first, nn.BatchNorm2d):
             for name in step:
                 x = self.get_submodule(name)(x)
             return _added(x, residual, kept, rectified), None

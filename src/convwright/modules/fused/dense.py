@@ -7,7 +7,7 @@ what a reader makes of them is computed again in the backward pass. A reader's g
 passes through the statistics is settled in one pass when all readers are done.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from convwright.arch import layers as graph
 from convwright.modules import joints
 from convwright.modules.fused.chains import FusedChain, Operators
 from convwright.modules.fused.kernels import Kernels, channels_last, real
-from convwright.modules.fused.norms import Statistics, remember
+from convwright.modules.fused.norms import Statistics, check_count, is_ordinary, remember
 
 
 class DenseStage(joints.Chain):
@@ -31,10 +31,10 @@ class DenseStage(joints.Chain):
 
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W to as many and all new maps."""
-        kernels = self.operators.kernels(x) if all(part.training for part in self.modules()) else None
+        bodies = [block.get_submodule("new") for block in self]
+        kernels = self.operators.kernels(x) if self._learns(bodies) else None
         if kernels is None:
             return super().forward(x)
-        bodies = [block.get_submodule("new") for block in self]
         growths = [_growth(body) for body in bodies]
         shared = _Maps(kernels, x, x.shape[1] + sum(growths))
         order = _Write.apply(shared, x.new_zeros(()), x)
@@ -46,6 +46,11 @@ class DenseStage(joints.Chain):
             read = _Read.apply(shared, order, norm.weight, norm.bias, statistics, act)
             order = _Write.apply(shared, order, body.run(read, body.steps[1:], shared.reader(statistics, act)))
         return _Close.apply(shared, order)
+
+    def _learns(self, bodies: Sequence[nn.Module]) -> bool:
+        """Are all parts in training mode, and the norms that read shared maps those that `Statistics` stands for?"""
+        norms = (next(body.children()) for body in bodies)
+        return all(part.training for part in self.modules()) and all(map(is_ordinary, norms))
 
 
 def is_dense(layer: graph.Layer) -> bool:
@@ -64,7 +69,8 @@ class _Maps:
     """All maps of a dense block, with their statistics, and in the backward pass their gradient."""
 
     def __init__(self, kernels: Kernels, x: Tensor, channels: int) -> None:
-        self.kernels, self.filled = kernels, 0
+        self.kernels, self.filled, self.released = kernels, 0, False
+        check_count(x.numel() // x.shape[1])
         size = (x.shape[0], channels, *x.shape[2:])
         self.maps = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         self.gradient: Tensor | None = None
@@ -107,9 +113,20 @@ class _Maps:
         self.products[seen] += s.scale * s.inverse.square() * products
         return products * s.inverse, sums
 
+    def begin(self, d: Tensor) -> None:
+        """Begin a backward pass with the gradient from without. RuntimeError if one has given the maps back."""
+        if self.released:
+            raise RuntimeError(
+                "trying to backward through a memory-efficient dense block a second time: its maps have been freed, "
+                "retain_graph or not; build the network without memory_efficient for that"
+            )
+        self.gradient = d.clone(memory_format=torch.channels_last)
+        self.sums.zero_()
+        self.products.zero_()
+
     def release(self) -> None:
         """Give the memory back, which autograd would hold until its whole pass is done."""
-        self.maps, self.gradient = self.maps.new_empty(0), None
+        self.maps, self.gradient, self.released = self.maps.new_empty(0), None, True
 
     def settled(self, place: slice) -> Tensor:
         """Return the whole gradient of maps whose readers are all done."""
@@ -167,5 +184,5 @@ class _Close(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
-        ctx.shared.gradient = d.clone(memory_format=torch.channels_last)
+        ctx.shared.begin(d)
         return None, d.new_zeros(())

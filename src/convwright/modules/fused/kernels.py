@@ -5,7 +5,7 @@ normalised maps. act: a name of `ACTS`. Maps may be of 16 bits; all else is of 3
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -80,7 +80,7 @@ def channels_last(x: Tensor) -> Tensor:
 
 def real(x: Tensor) -> torch.dtype:
     """The type of what is computed from maps: theirs, or 32 bits if they are stored in 16."""
-    return torch.float32 if x.dtype == torch.bfloat16 else x.dtype
+    return torch.float32 if x.dtype in (torch.bfloat16, torch.float16) else x.dtype
 
 
 class Plain:
@@ -175,7 +175,7 @@ class Compiled:
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See `Kernels`."""
         mean, variance = (x.new_empty(x.shape[1], dtype=real(x)) for _ in range(2))
-        self._call("statistics_of", x, _stride(x), *_sizes(x), mean, variance)
+        self._call("statistics_of", x, _stride(x), *_sizes(x), mean, variance, wide=(x,))
         return mean, variance
 
     def forward(
@@ -185,13 +185,13 @@ class Compiled:
         """See `Kernels`."""
         y = _empty(x)
         given = (scale, shift, ACTS.index(act), gate, residual, int(rectified))
-        self._call("forward_of", x, _stride(x), *_sizes(x), *given, y)
+        self._call("forward_of", x, _stride(x), *_sizes(x), *given, y, wide=(x,), factors=(gate,))
         return y
 
     def squeeze(self, x: Tensor, scale: Tensor, shift: Tensor, act: str) -> Tensor:
         """See `Kernels`."""
         means = x.new_empty(x.shape[:2], dtype=real(x))
-        self._call("squeeze_of", x, *_sizes(x), scale, shift, ACTS.index(act), means)
+        self._call("squeeze_of", x, *_sizes(x), scale, shift, ACTS.index(act), means, factors=(means,))
         return means
 
     def gate_backward(
@@ -199,7 +199,8 @@ class Compiled:
     ) -> tuple[Tensor, Tensor]:
         """See `Kernels`."""
         d_gate, d_sum = x.new_empty(x.shape[:2], dtype=real(x)), d if y is None else _empty(x)
-        self._call("gate_backward_of", d, y, x, *_sizes(x), scale, shift, ACTS.index(act), d_sum, d_gate)
+        given = (scale, shift, ACTS.index(act), d_sum, d_gate)
+        self._call("gate_backward_of", d, y, x, *_sizes(x), *given, factors=(d_gate,))
         return d_sum, d_gate
 
     def backward_sums(
@@ -209,7 +210,8 @@ class Compiled:
         """See `Kernels`."""
         sums, products = torch.empty_like(mean), torch.empty_like(mean)
         given = (scale, shift, mean, ACTS.index(act), sums, products)
-        self._call("backward_sums_of", d, y, gate, squeezed, x, *_sizes(x), *given)
+        factors = _both(gate, squeezed)
+        self._call("backward_sums_of", d, y, *factors, x, *_sizes(x), *given, factors=factors)
         return sums, products
 
     def backward_input(
@@ -219,28 +221,56 @@ class Compiled:
         """See `Kernels`."""
         dx, d_sum = _empty(x), d if y is None else _empty(x)
         given = (scale, shift, slant, offset, ACTS.index(act), dx, d_sum)
-        self._call("backward_input_of", d, y, gate, squeezed, x, *_sizes(x), *given)
+        factors = _both(gate, squeezed)
+        self._call("backward_input_of", d, y, *factors, x, *_sizes(x), *given, factors=factors)
         return dx, d_sum
 
     def gather(
         self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str, gathered: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See `Kernels`."""
-        assert gathered.stride() == x.stride()
+        if _stride(gathered).value != _stride(x).value:
+            raise RuntimeError("gather adds to maps that lie in memory as those that it reads")
         sums, products = torch.empty_like(mean), torch.empty_like(mean)
         given = (scale, shift, mean, ACTS.index(act), gathered, sums, products)
-        self._call("gather_of", d, x, _stride(x), *_sizes(x), *given)
+        self._call("gather_of", d, x, _stride(x), *_sizes(x), *given, wide=(x, gathered))
         return sums, products
 
-    def _call(self, name: str, *arguments: Any) -> None:
-        maps = [each for each in arguments if isinstance(each, Tensor) and each.ndim == 4]
-        others = [each for each in arguments if isinstance(each, Tensor) and each.ndim < 4]
-        # What is not of the type that the functions were compiled for would be read, and written, beyond its end.
-        if any(each.dtype != self.dtype or each.shape != maps[0].shape for each in maps) or any(
-            each.dtype != real(maps[0]) or not each.is_contiguous() for each in others
-        ):
-            raise TypeError(f"{name} reads maps of one shape and of {self.dtype}, and {real(maps[0])} for the rest")
+    def _call(
+        self, name: str, *arguments: Any, wide: Sequence[Tensor] = (), factors: Sequence[Tensor | None] = ()
+    ) -> None:
+        """Call a function, with arguments that it would not read, or write, beyond their end.
+
+        wide: those of the maps that may be some channels of wider maps; factors: those of the other tensors that are
+        N x C; the rest hold C numbers. TypeError or RuntimeError where they are not so.
+        """
+        tensors = [each for each in arguments if isinstance(each, Tensor)]
+        shape, number = next((each.shape, real(each)) for each in tensors if each.ndim == 4)
+        if not shape.numel():
+            raise RuntimeError(f"{name}: there is nothing in maps of {tuple(shape)}")
+        for each in tensors:
+            if each.dtype != (self.dtype if each.ndim == 4 else number) or each.device.type != "cpu":
+                raise TypeError(f"{name} reads maps of {self.dtype}, and {number} for the rest, on the CPU")
+            if each.ndim == 4:
+                wanted, fits = shape, _stride(each).value == shape[1] or _among(each, wide)
+            else:
+                wanted, fits = shape[:2] if _among(each, factors) else shape[1:2], each.is_contiguous()
+            if each.shape != wanted or not fits:
+                raise RuntimeError(
+                    f"{name}: {tuple(each.shape)} at strides of {each.stride()}, where {tuple(wanted)} is read"
+                    f"{', channels last' if each.ndim == 4 else ''}"
+                )
         getattr(self.functions, name)(*map(_passed, arguments), ctypes.c_int(torch.get_num_threads()))
+
+
+def _among(tensor: Tensor, others: Sequence[Tensor | None]) -> bool:
+    return any(tensor is other for other in others)
+
+
+def _both(gate: Tensor | None, squeezed: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    if (gate is None) != (squeezed is None):
+        raise RuntimeError("a gate and what is squeezed come together")
+    return gate, squeezed
 
 
 def _passed(argument: Any) -> Any:
@@ -256,8 +286,18 @@ def _sizes(x: Tensor) -> tuple[ctypes.c_int64, ...]:
 
 
 def _stride(x: Tensor) -> ctypes.c_int64:
-    """How far apart the pixels of maps lie, which may be the first channels of wider ones."""
-    return ctypes.c_int64(x.stride(3) if x.shape[3] > 1 else x.stride(2) if x.shape[2] > 1 else x.stride(0))
+    """How far apart the pixels of maps lie, which may be some channels of wider ones.
+
+    RuntimeError where a pixel's channels do not lie side by side, or the pixels not evenly.
+    """
+    images, channels, height, width = x.shape
+    axes = [(width, x.stride(3), 1), (height, x.stride(2), width), (images, x.stride(0), width * height)]
+    axes = [axis for axis in axes if axis[0] > 1]  # torch leaves the strides of the others open
+    apart = axes[0][1] if axes else channels
+    side_by_side = channels == 1 or x.stride(1) == 1
+    if not side_by_side or apart < channels or any(stride != apart * pixels for _, stride, pixels in axes):
+        raise RuntimeError(f"maps of {tuple(x.shape)} at strides of {x.stride()} are not channels last")
+    return ctypes.c_int64(apart)
 
 
 def _empty(x: Tensor) -> Tensor:

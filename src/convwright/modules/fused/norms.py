@@ -41,25 +41,38 @@ class Statistics:
         return slant, -self.scale * sums / count - slant * self.mean
 
 
+def is_ordinary(part: nn.Module | None) -> bool:
+    """Is this torch's own batch normalisation, with weights? Another class, as one across devices, computes itself."""
+    return type(part) is nn.BatchNorm2d and part.affine
+
+
 def measure(kernels: Kernels, norm: nn.BatchNorm2d, x: Tensor) -> Statistics:
     """Take a batch's statistics, note them in the running ones, and return what they make of the maps."""
+    count = x.numel() // x.shape[1]
+    check_count(count)
     mean, variance = kernels.statistics(x.detach())
-    remember(norm, mean, variance, x.numel() // x.shape[1])
+    remember(norm, mean, variance, count)
     return Statistics.of(kernels, norm, mean, variance)
+
+
+def check_count(count: int) -> None:
+    """ValueError if so many values a channel have no variance."""
+    if count < 2:
+        raise ValueError("Expected more than 1 value per channel when training")  # as torch says it
 
 
 @torch.no_grad()
 def remember(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
-    """Move the running statistics of a normalisation towards those of `count` values a channel."""
-    if count < 2:
-        raise ValueError("Expected more than 1 value per channel when training")  # as torch says it
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    assert norm.num_batches_tracked is not None
-    assert norm.momentum is not None
+    """Move the running statistics of a normalisation, if it has any, towards those of `count` values a channel.
+
+    By its momentum; without one (`momentum=None`) they become the mean over all batches so far.
+    """
+    if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
+        return
     norm.num_batches_tracked += 1
-    norm.running_mean.lerp_(mean, norm.momentum)
-    norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
+    share = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    norm.running_mean.lerp_(mean, share)
+    norm.running_var.lerp_(variance * (count / (count - 1)), share)
 
 
 def normalise(
@@ -161,7 +174,9 @@ class _Squeeze(torch.autograd.Function):
     def backward(ctx: Any, d: Tensor, d_squeezed: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         squeezed = d_squeezed.flatten(1).contiguous() / (x.shape[2] * x.shape[3])
-        dx, _, d_weight, d_bias = _backward(d, None, ctx.joint.gate, squeezed, x, ctx.statistics, ctx.act)
+        dx, _, d_weight, d_bias = _backward(
+            channels_last(d), None, ctx.joint.gate, squeezed, x, ctx.statistics, ctx.act
+        )
         return dx, d_weight, d_bias, None, None, None
 
 
