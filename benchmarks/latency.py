@@ -28,6 +28,8 @@ from convwright.deploy.torch_program import torch_runner
 
 NETWORKS = ("efficientnet_b0", "densenet121", "seresnet50")
 """timm has each under the same name."""
+PAUSE = 0.1
+"""Seconds before each contender's turn: threads of the one before wait for more work at full speed for a while."""
 START = """
 import sys, time
 started = time.perf_counter()
@@ -120,6 +122,7 @@ def rounds(found: dict[str, tuple[Runner, np.ndarray]], count: int, clock: str) 
     times: dict[str, list[float]] = {name: [] for name in found}
     for index in range(count + 1):
         for name, (run, images) in found.items():
+            time.sleep(PAUSE)
             run(images)
             started = now()
             run(images)
