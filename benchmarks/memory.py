@@ -12,6 +12,7 @@ medians, told as their median and range. Writes memory.json (rows of peaks, rows
 import argparse
 import ctypes
 import json
+import math
 import multiprocessing
 import resource
 import time
@@ -139,7 +140,9 @@ def times(jobs: list[Job], rounds: int, steps: int) -> list[dict[str, object]]:
 def drawn(rows: list[dict[str, object]], depths: list[int]) -> str:
     """A line for each kind: peak memory against depth, as SVG."""
     width, height, left, top = 560, 320, 70, 30
-    most = max(float(row["peak_mib"]) for row in rows)  # type: ignore[arg-type]
+    largest = max(float(row["peak_mib"]) for row in rows)  # type: ignore[arg-type]
+    tick = next(tick for tick in (50, 100, 250, 500, 1000, 2500, 5000, 10**6) if largest / tick <= 6)
+    most = tick * math.ceil(largest / tick)
     deepest = max(depths)
 
     def place(depth: float, peak: float) -> tuple[float, float]:
@@ -149,10 +152,10 @@ def drawn(rows: list[dict[str, object]], depths: list[int]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
         'font-size="12"><rect width="100%" height="100%" fill="white"/>'
     ]
-    for share in range(5):
-        x, y = place(0, most * share / 4)
+    for value in range(0, most + 1, tick):
+        x, y = place(0, value)
         parts.append(f'<path d="M{x} {y:.1f}H{width - 20}" stroke="#ddd"/>')
-        parts.append(f'<text x="{x - 6}" y="{y + 4:.1f}" text-anchor="end">{most * share / 4:.0f}</text>')
+        parts.append(f'<text x="{x - 6}" y="{y + 4:.1f}" text-anchor="end">{value}</text>')
     parts += [
         f'<text x="{place(depth, 0)[0]:.1f}" y="{height - 32}" text-anchor="middle">{depth}</text>' for depth in depths
     ]
