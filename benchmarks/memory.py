@@ -14,7 +14,6 @@ import ctypes
 import json
 import math
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +27,7 @@ from machine import describe
 from torch import nn
 
 import convwright as cw
+from convwright.deploy.worker import peak_bytes
 
 DEPTHS = (22, 40, 58, 76, 100)
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
@@ -58,18 +58,10 @@ def peak_of(job: Job) -> float:
     module, images, labels = made(job)
     with suppress(OSError):  # else a process that was started by a larger one may carry that one's peak
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    before = largest()
+    before = peak_bytes()
     for _ in range(2):
         step(module, images, labels)
-    return largest() - before
-
-
-def largest() -> float:
-    """The most that this process has held, in MiB: since it was last reset, where the system tells that."""
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024 / MB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB
+    return (peak_bytes() - before) / MB
 
 
 def made(job: Job) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:

@@ -37,18 +37,19 @@ TARGETS = (0.93, 0.94)
 OURS, TIMM, KERAS = (8, 25, 50), (10, 30), 15
 """Epochs."""
 BATCH, SEED = 128, 0
+DATA = Path("/usr/share/datasets/fashion-mnist")
 Progress = Iterator[tuple[int, float, float]]
 """Epochs done, seconds of training so far, accuracy on the test images."""
 
 
 def images(train: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Read Debian's files, or those of `convwright train --data fashion-mnist`, without torch."""
+    """Read the files of Debian's package dataset-fashion-mnist, with what every contender's Python has."""
     import gzip
 
     name = "train" if train else "t10k"
-    with gzip.open(f"/usr/share/datasets/fashion-mnist/{name}-images-idx3-ubyte.gz") as file:
+    with gzip.open(DATA / f"{name}-images-idx3-ubyte.gz") as file:
         pixels = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)
-    with gzip.open(f"/usr/share/datasets/fashion-mnist/{name}-labels-idx1-ubyte.gz") as file:
+    with gzip.open(DATA / f"{name}-labels-idx1-ubyte.gz") as file:
         return pixels, np.frombuffer(file.read(), np.uint8, offset=8).astype(np.int64)
 
 
@@ -224,6 +225,8 @@ def main() -> None:
         return
     from machine import describe
 
+    if not DATA.is_dir():
+        sys.exit(f"there is no {DATA}: install Debian's package dataset-fashion-mnist")
     print(f"{describe()}; {options.threads} threads each", flush=True)
     path = options.out / "results.json"
     options.out.mkdir(parents=True, exist_ok=True)

@@ -228,7 +228,7 @@ def test_the_terminal_shows_heat_maps_and_their_definition(convwright, runs):
         (("--draws", "2"), "give --prune too"),
         (("--split", "test"), "give --prune too"),
         (("--csv", "nowhere/reuse.csv"), "--csv nowhere/reuse.csv: there is no folder nowhere"),
-        (("--csv", "."), "a folder is in the way"),
+        (("--csv", "."), "is a folder; name a file in it"),
     ],
 )
 def test_wrong_options_are_told_in_one_line(convwright, runs, arguments, told):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from convwright.cli.inputs import find_images, name_of
+from convwright.cli.inputs import check_place, find_images, name_of
 from convwright.cli.networks import is_network, read_network
 from convwright.errors import ConvwrightError, UsageError
 
@@ -206,15 +206,7 @@ def check_html(out: Path | None) -> None:
         return
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: the figures are a page, which is named .html")
-    check_file("--out", out)
-
-
-def check_file(option: str, path: Path) -> None:
-    """UsageError where a file cannot be written, before any work is done."""
-    if not path.parent.is_dir():
-        raise UsageError(f"{option} {path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise UsageError(f"{option} {path}: a folder is in the way")
+    check_place("--out", out)
 
 
 @contextmanager

@@ -44,12 +44,12 @@ def reuse(
     as_json: Annotated[bool, typer.Option("--json", help="Print the matrices as JSON.")] = False,
 ) -> None:
     """Draw DenseNet's Figure 5: how strongly each layer of a dense block weighs the maps of those before it."""
-    from convwright.cli.explain_inputs import check_file, check_html, read_shares
+    from convwright.cli.explain_inputs import check_html, read_shares
+    from convwright.cli.inputs import check_place
 
     shares = [] if prune is None else read_shares("--prune", prune)
     check_html(out)
-    if csv_file is not None:
-        check_file("--csv", csv_file)
+    check_place("--csv", csv_file)
     _check(prune, draws, split)
     draws, split = DRAWS if draws is None else draws, split or "val"
     from convwright.explain.reuse import feature_reuse

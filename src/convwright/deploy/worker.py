@@ -31,7 +31,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
 
         torch.set_num_threads(job["threads"])
         torch.nn.functional.conv2d(torch.zeros(1, 3, 8, 8), torch.zeros(8, 3, 3, 3))
-    before, started = _peak_bytes(), time.perf_counter()
+    before, started = peak_bytes(), time.perf_counter()
     run, card = _opened(path, engine.name, job)
     images = np.random.default_rng(0).integers(
         0, 256, (job["batch"], card.channels, card.resolution, card.resolution), dtype=np.uint8
@@ -39,7 +39,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     run(images)
     loaded = time.perf_counter() - started
     times = _times(run, images, job["seconds"])
-    memory = _peak_bytes() - before
+    memory = peak_bytes() - before
     if job["images"]:
         np.save(f"{job['images']}.logits.npy", logits_of(run, np.load(job["images"])))
     return {"seconds": times, "load_seconds": loaded, "memory_bytes": memory}
@@ -67,7 +67,8 @@ def _times(run: Runner, images: np.ndarray, enough: float) -> list[float]:
     return times
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """Return the most memory that this process has held."""
     # On Linux ru_maxrss begins at the peak of the process that started this one, in which the network would vanish.
     with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()

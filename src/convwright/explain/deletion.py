@@ -118,9 +118,9 @@ def faithfulness(
 
     steps: into how many equal parts the pixels are divided. removed: what takes a pixel's place where it is deleted:
     the training images' mean colour (for a torch module, zeros), black, or what the blurred image has there. blur:
-    standard deviation of the blur, as a share of the image's side. batch_size: the most
-    changed images that the network reads at once; None: as many as in evaluation. progress is told the number of images
-    of each batch done. Raises UsageError for what cannot be, and ConvwrightError for an image that cannot be read.
+    standard deviation of the blur, as a share of the image's side. batch_size: the most changed images that the network
+    reads at once; None: as many as in evaluation. progress is told the number of images of each batch done. Raises
+    UsageError for what cannot be, and ConvwrightError for an image that cannot be read.
     """
     check_scoring(steps, removed)
     if not 0 < blur <= 1:

@@ -4,6 +4,7 @@ No torch in here: an exported file answers through the same code.
 """
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -33,7 +34,7 @@ class Prediction:
     probabilities: tuple[float, ...]
 
 
-class Answering:
+class Answering(ABC):
     """Reads images as training does, and names the likeliest classes. Subclasses say what the probabilities are."""
 
     classes: tuple[str, ...]
@@ -92,9 +93,9 @@ class Answering:
         """Return an image's pixels as this predictor computes with them."""
         return pixels
 
+    @abstractmethod
     def _answers(self, pixels: Sequence[Any]) -> np.ndarray:
         """Return probabilities, N x classes, of images as `read` gives them."""
-        raise NotImplementedError
 
     def _pixels(self, image: AnyImage) -> np.ndarray:
         if is_tensor(image):
