@@ -261,6 +261,20 @@ class Live(TorchDispatchMode):
         self.now -= size
 
 
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
+@networks
+def test_a_step_leaves_nothing_in_memory(expression: str, fused: bool) -> None:
+    network = cw.network(expression)
+    module = cw.build(network, seed=0, fused=fused, memory_efficient=not fused)
+    x, left = images(network, 4), []
+    with Live() as live:
+        for _ in range(3):
+            module(x).square().sum().backward()
+            module.zero_grad(set_to_none=True)
+            left.append(live.now)  # running statistics count from their first change on
+    assert left[0] == left[1] == left[2]
+
+
 def peak(module: nn.Module, x: torch.Tensor) -> int:
     """Bytes that a step takes at most, forward and backward."""
     with Live() as live:

@@ -198,7 +198,8 @@ class _Excite(torch.autograd.Function):
         rectified: bool,
         joint: _Joint,
     ) -> Tensor:
-        gate, s = excitation.flatten(1).to(real(x)).contiguous(), statistics
+        # Detached: as a view it would hold its base, and with that, through `joint`, the graph that holds `joint`.
+        gate, s = excitation.detach().flatten(1).to(real(x)).contiguous(), statistics
         y = s.kernels.forward(x, s.scale, s.shift, act, gate, residual, rectified)
         ctx.save_for_backward(x, gate, y if rectified else None)
         ctx.statistics, ctx.act, ctx.joint = s, act, joint
