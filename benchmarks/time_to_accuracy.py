@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 TARGETS = (0.93, 0.94)
-OURS, TIMM, KERAS = (8, 25, 50), (10, 30), 15
+OURS, TIMM, KERAS = (8, 30, 50), (10, 30), 15
 """Epochs."""
 BATCH, SEED = 128, 0
 DATA = Path("/usr/share/datasets/fashion-mnist")

@@ -53,8 +53,8 @@ def calls(shape: tuple[int, ...], act: str, dtype: torch.dtype) -> list[Call]:
         ("forward", (x, scale, shift, act, gate, r)),
         ("forward", (x, scale, shift, act, gate, r, True)),
         ("squeeze", (x, scale, shift, act)),
-        ("gate_backward", (d, None, x, scale, shift, act)),
-        ("gate_backward", (d, masked, x, scale, shift, act)),
+        ("gate_backward", (d, None, x, scale, shift, mean, act)),
+        ("gate_backward", (d, masked, x, scale, shift, mean, act)),
         ("backward_sums", (d, masked, None, None, x, scale, shift, mean, act)),
         ("backward_sums", (d, None, gate, squeezed, x, scale, shift, mean, act)),
         ("backward_sums", (d, masked, gate, squeezed, x, scale, shift, mean, act)),
@@ -212,7 +212,8 @@ def test_sums_do_not_depend_on_the_number_of_threads() -> None:
 
 def test_the_variance_is_kept_beside_a_large_mean() -> None:
     x = maps(4, 16, 30, 30, dtype=torch.float32) + 1000
-    mean, variance = compiled(x).statistics(x)  # type: ignore[union-attr]
+    mean, variance, means = compiled(x).statistics(x)  # type: ignore[union-attr]
+    torch.testing.assert_close(means, x.double().mean((2, 3)).float(), rtol=1e-6, atol=0)
     expected = torch.var_mean(x.double(), (0, 2, 3), correction=0)
     torch.testing.assert_close(variance.double(), expected[0], rtol=1e-3, atol=0)
     torch.testing.assert_close(mean.double(), expected[1], rtol=1e-6, atol=0)

@@ -113,8 +113,9 @@ def _compile(values: dict[str, Any]) -> None:
         from convwright.modules.fused.library import library
 
         with errors.status("compiling fused operators for this machine, once"):
-            for dtype in (torch.float32, *([torch.bfloat16] if values.get("precision") == "bf16-mixed" else [])):
-                library(dtype)
+            mixed = values.get("precision") == "bf16-mixed"
+            library(torch.float32)
+            library(torch.bfloat16) if mixed else library(torch.float32, "winograd")
 
 
 def go_on(path: Path, asked: Asked) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from convwright.arch.operators import at
 from convwright.arch.shapes import Shape, conv_padding, conv_shape, pool_shape
 from convwright.errors import NetworkError
 from convwright.modules import joints
+from convwright.modules.fused import winograd
 from convwright.modules.fused.chains import FusedChain, FusedSum, Operators
 from convwright.modules.fused.dense import DenseStage, is_dense
 from convwright.modules.init import initialise
@@ -139,6 +140,8 @@ class _Builder:
                 return joints.Join(named), (channels, *branches[0][1][1:])
             case graph.Act():
                 return _activation(layer, in_place=owned), shape
+            case graph.Conv() if self.operators and self.operators.fused and winograd.suits(layer, shape[0]):
+                return _conv(layer, shape, kind=winograd.WinogradConv2d)
         return _PRIMITIVES[type(layer)](layer, shape, self.classes)
 
     def _chain(self, layer: graph.Combinator, shape: Shape) -> tuple[list[tuple[str, nn.Module]], Shape]:
@@ -168,8 +171,10 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def _conv(conv: graph.Conv, shape: Shape, _: int) -> tuple[nn.Module, Shape]:
-    kind = joints.SameConv2d if conv.same else nn.Conv2d
+def _conv(
+    conv: graph.Conv, shape: Shape, _: int = 0, *, kind: type[nn.Conv2d] | None = None
+) -> tuple[nn.Module, Shape]:
+    kind = kind or (joints.SameConv2d if conv.same else nn.Conv2d)
     module = kind(
         shape[0],
         conv.out,

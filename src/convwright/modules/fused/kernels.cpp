@@ -125,7 +125,7 @@ template <typename T, int ACT> inline T slope(T z) {
 
 // Add up a sum for each channel from those of all pieces, taken over rows side by side.
 template <typename T>
-void collect(const std::vector<T>& parts, int64_t pieces, int64_t channels, int64_t width, double* sums) {
+void collect(const T* parts, int64_t pieces, int64_t channels, int64_t width, double* sums) {
     std::fill(sums, sums + channels, 0.0);
     for (int64_t piece = 0; piece < pieces; piece++)
         for (int64_t j = 0; j < width; j += channels)
@@ -134,7 +134,7 @@ void collect(const std::vector<T>& parts, int64_t pieces, int64_t channels, int6
 
 template <typename T>
 void statistics(const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_t channels, T* mean, T* variance,
-                int threads) {
+                T* means, int threads) {
     const Grid grid(images, rows, channels);
     const int64_t times = joined(channels, stride == channels), width = times * channels;
     std::vector<T> near(channels);  // the mean: squares of the distance to it do not lose the variance
@@ -158,9 +158,15 @@ void statistics(const Maps* x, int64_t stride, int64_t images, int64_t rows, int
             }
         }
     }
-    std::vector<double> sums(channels), squares(channels);
-    collect(first, grid.count(), channels, width, sums.data());
-    collect(second, grid.count(), channels, width, squares.data());
+    std::vector<double> sums(channels), squares(channels), some(channels);
+    collect(second.data(), grid.count(), channels, width, squares.data());
+    for (int64_t image = 0; image < images; image++) {
+        collect(first.data() + image * grid.pieces * width, grid.pieces, channels, width, some.data());
+        for (int64_t c = 0; c < channels; c++) {
+            sums[c] += some[c];
+            means[image * channels + c] = T(double(near[c]) + some[c] / rows);
+        }
+    }
     const double total = double(images) * rows;
     for (int64_t c = 0; c < channels; c++) {
         const double off = sums[c] / total;
@@ -209,24 +215,27 @@ void forward(const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_
     }
 }
 
-// Sum over each image's rows of what `term(row, width, accumulator)` adds up.
-template <typename T, typename Term>
+// Sum over each image's rows what `term(row, width, accumulators)` adds up, to SUMS x images x channels; the
+// accumulators of one sum lie behind those of another, `times * channels` each.
+template <typename T, int SUMS, typename Term>
 void by_image(const Grid& grid, int64_t times, double factor, T* sums, int threads, Term term) {
     const int64_t width = times * grid.channels;
-    std::vector<T> parts(grid.count() * width);
+    std::vector<T> parts(grid.count() * SUMS * width);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t piece = 0; piece < grid.count(); piece++) {
         const int64_t many = grid.many(piece);
         for (int64_t row = 0; row < many; row += times)
-            term(grid.row(piece) + row, std::min(times, many - row) * grid.channels, parts.data() + piece * width);
+            term(grid.row(piece) + row, std::min(times, many - row) * grid.channels,
+                 parts.data() + piece * SUMS * width);
     }
-    for (int64_t image = 0; image < grid.images; image++)
-        for (int64_t c = 0; c < grid.channels; c++) {
-            double sum = 0;
-            for (int64_t piece = image * grid.pieces; piece < (image + 1) * grid.pieces; piece++)
-                for (int64_t j = c; j < width; j += grid.channels) sum += parts[piece * width + j];
-            sums[image * grid.channels + c] = T(sum * factor);
-        }
+    for (int64_t k = 0; k < SUMS; k++)
+        for (int64_t image = 0; image < grid.images; image++)
+            for (int64_t c = 0; c < grid.channels; c++) {
+                double sum = 0;
+                for (int64_t piece = image * grid.pieces; piece < (image + 1) * grid.pieces; piece++)
+                    for (int64_t j = c; j < width; j += grid.channels) sum += parts[(piece * SUMS + k) * width + j];
+                sums[(k * grid.images + image) * grid.channels + c] = T(sum * factor);
+            }
 }
 
 // The mean over each image of act(x * scale + shift).
@@ -236,7 +245,7 @@ void squeeze(const Maps* x, int64_t images, int64_t rows, int64_t channels, cons
     const Grid grid(images, rows, channels);
     const int64_t times = joined(channels, true);
     const Tiled<T> scales(scale, channels, times), shifts(shift, channels, times);
-    by_image(grid, times, 1.0 / rows, means, threads, [&](int64_t at, int64_t now, T* accumulator) {
+    by_image<T, 1>(grid, times, 1.0 / rows, means, threads, [&](int64_t at, int64_t now, T* accumulator) {
         const Maps* __restrict v = x + at * channels;
         const T* __restrict s = scales.data();
         const T* __restrict t = shifts.data();
@@ -246,21 +255,27 @@ void squeeze(const Maps* x, int64_t images, int64_t rows, int64_t channels, cons
     });
 }
 
-// The gradient of the gate; and, where the output was rectified, that of the sum.
+// Five sums over each image; and, where the output was rectified, the gradient of the sum that it was made of.
 template <typename T, int ACT, bool MASKED>
 void gate_backward(const Maps* d, const Maps* y, const Maps* x, int64_t images, int64_t rows, int64_t channels,
-                   const T* scale, const T* shift, Maps* d_sum, T* d_gate, int threads) {
+                   const T* scale, const T* shift, const T* mean, Maps* d_sum, T* sums, int threads) {
+    constexpr bool LINEAR = ACT == IDENTITY || ACT == RELU;  // act(z) = z * slope: the first sum follows from others
     const Grid grid(images, rows, channels);
-    const int64_t times = joined(channels, true);
-    const Tiled<T> scales(scale, channels, times), shifts(shift, channels, times);
-    by_image(grid, times, 1.0, d_gate, threads, [&](int64_t at, int64_t now, T* accumulator) {
+    const int64_t times = joined(channels, true), width = times * channels, size = images * channels;
+    const Tiled<T> scales(scale, channels, times), shifts(shift, channels, times), means(mean, channels, times);
+    by_image<T, 5>(grid, times, 1.0, sums, threads, [&](int64_t at, int64_t now, T* accumulators) {
         const Maps* __restrict e = d + at * channels;
         const Maps* __restrict v = x + at * channels;
         const Maps* __restrict o = y + at * channels;
         const T* __restrict s = scales.data();
         const T* __restrict t = shifts.data();
+        const T* __restrict m = means.data();
         Maps* __restrict w = d_sum + at * channels;
-        T* __restrict a = accumulator;
+        T* __restrict gate = accumulators;
+        T* __restrict slopes = accumulators + width;
+        T* __restrict products = accumulators + 2 * width;
+        T* __restrict d_slopes = accumulators + 3 * width;
+        T* __restrict d_products = accumulators + 4 * width;
 #pragma omp simd
         for (int64_t j = 0; j < now; j++) {
             T g = read(e[j]);
@@ -268,9 +283,20 @@ void gate_backward(const Maps* d, const Maps* y, const Maps* x, int64_t images, 
                 g = read(o[j]) <= T(0) ? T(0) : g;
                 write(g, w[j]);
             }
-            a[j] += g * activated<T, ACT>(read(v[j]) * s[j] + t[j]);
+            const T z = read(v[j]) * s[j] + t[j], r = slope<T, ACT>(z), p = r * (read(v[j]) - m[j]);
+            if constexpr (!LINEAR) gate[j] += g * activated<T, ACT>(z);
+            if constexpr (ACT != IDENTITY) slopes[j] += r;
+            products[j] += p;
+            d_slopes[j] += g * r;
+            d_products[j] += g * p;
         }
     });
+    if constexpr (ACT == IDENTITY) std::fill(sums + size, sums + 2 * size, T(rows));
+    if constexpr (LINEAR)
+        for (int64_t at = 0; at < size; at++) {
+            const int64_t c = at % channels;
+            sums[at] = scale[c] * sums[4 * size + at] + (scale[c] * mean[c] + shift[c]) * sums[3 * size + at];
+        }
 }
 
 // What reaches the normalised maps: (d where y is not rectified) * gate + squeezed, times the slope of the activation.
@@ -322,9 +348,9 @@ void backward_sums(Upstream<T> up, const Maps* x, int64_t images, int64_t rows, 
         }
     }
     std::vector<double> sums(channels);
-    collect(first, grid.count(), channels, width, sums.data());
+    collect(first.data(), grid.count(), channels, width, sums.data());
     std::copy(sums.begin(), sums.end(), sum);
-    collect(second, grid.count(), channels, width, sums.data());
+    collect(second.data(), grid.count(), channels, width, sums.data());
     std::copy(sums.begin(), sums.end(), product);
 }
 
@@ -401,9 +427,9 @@ void gather(const Maps* d, const Maps* x, int64_t stride, int64_t images, int64_
         }
     }
     std::vector<double> sums(channels);
-    collect(first, grid.count(), channels, channels, sums.data());
+    collect(first.data(), grid.count(), channels, channels, sums.data());
     std::copy(sums.begin(), sums.end(), sum);
-    collect(second, grid.count(), channels, channels, sums.data());
+    collect(second.data(), grid.count(), channels, channels, sums.data());
     std::copy(sums.begin(), sums.end(), product);
 }
 
@@ -429,8 +455,8 @@ template <typename Call> void with_flags(bool one, bool other, Call call) {
 extern "C" {
 
 void statistics_of(const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_t channels, REAL* mean,
-                   REAL* variance, int threads) {
-    statistics<REAL>(x, stride, images, rows, channels, mean, variance, threads);
+                   REAL* variance, REAL* means, int threads) {
+    statistics<REAL>(x, stride, images, rows, channels, mean, variance, means, threads);
 }
 
 void forward_of(const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_t channels, const REAL* scale,
@@ -450,12 +476,13 @@ void squeeze_of(const Maps* x, int64_t images, int64_t rows, int64_t channels, c
 }
 
 void gate_backward_of(const Maps* d, const Maps* y, const Maps* x, int64_t images, int64_t rows, int64_t channels,
-                      const REAL* scale, const REAL* shift, int act, Maps* d_sum, REAL* d_gate, int threads) {
+                      const REAL* scale, const REAL* shift, const REAL* mean, int act, Maps* d_sum, REAL* sums,
+                      int threads) {
     with_act(act, [&](auto a) {
         if (y)
-            gate_backward<REAL, a(), true>(d, y, x, images, rows, channels, scale, shift, d_sum, d_gate, threads);
+            gate_backward<REAL, a(), true>(d, y, x, images, rows, channels, scale, shift, mean, d_sum, sums, threads);
         else
-            gate_backward<REAL, a(), false>(d, y, x, images, rows, channels, scale, shift, d_sum, d_gate, threads);
+            gate_backward<REAL, a(), false>(d, y, x, images, rows, channels, scale, shift, mean, d_sum, sums, threads);
     });
 }
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from convwright.modules.fused.library import NUMBERS, library
+from convwright.modules.fused.library import NUMBERS, call, library
 
 ACTS = ("identity", "relu", "relu6", "silu", "hardswish")
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -27,8 +27,8 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class Kernels(Protocol):
     """The passes over maps of which operators are made."""
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each channel's mean and variance (of the whole batch: no correction)."""
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return each channel's mean and variance (of the whole batch: no correction), and its mean by image, N x C."""
 
     def forward(
         self, x: Tensor, scale: Tensor, shift: Tensor, act: str,
@@ -40,9 +40,13 @@ class Kernels(Protocol):
         """Return the mean of each image's act(z), N x C."""
 
     def gate_backward(
-        self, d: Tensor, y: Tensor | None, x: Tensor, scale: Tensor, shift: Tensor, act: str
+        self, d: Tensor, y: Tensor | None, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str
     ) -> tuple[Tensor, Tensor]:
-        """Return the gradients of the sum that was rectified to `y` (None: it was not) and of the gate, N x C."""
+        """Return the gradient of the sum that was rectified to `y` (None: it was not), and sums, 5 x N x C.
+
+        Over each image: d * act(z), which is the gradient of the gate; r, the slope of act; r * (x - mean); and the
+        last two times d.
+        """
 
     def backward_sums(
         self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
@@ -86,10 +90,11 @@ def real(x: Tensor) -> torch.dtype:
 class Plain:
     """The kernels in torch."""
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `Kernels`."""
-        variance, mean = torch.var_mean(x.to(real(x)), (0, 2, 3), correction=0)
-        return mean, variance
+        x = x.to(real(x))
+        variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+        return mean, variance, x.mean((2, 3))
 
     def forward(
         self, x: Tensor, scale: Tensor, shift: Tensor, act: str,
@@ -106,11 +111,14 @@ class Plain:
         return self.forward(x.to(real(x)), scale, shift, act).mean((2, 3))
 
     def gate_backward(
-        self, d: Tensor, y: Tensor | None, x: Tensor, scale: Tensor, shift: Tensor, act: str
+        self, d: Tensor, y: Tensor | None, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str
     ) -> tuple[Tensor, Tensor]:
         """See `Kernels`."""
         d = d if y is None else d * (y > 0)
-        return d, (d * self.forward(x.to(real(x)), scale, shift, act)).sum((2, 3))
+        _, slope = _upstream(torch.ones_like(x, dtype=real(x)), None, None, None, x, scale, shift, act)
+        product = slope * (x - _channel(mean))
+        terms = (d * self.forward(x.to(real(x)), scale, shift, act), slope, product, d * slope, d * product)
+        return d, torch.stack([term.sum((2, 3)) for term in terms])
 
     def backward_sums(
         self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
@@ -172,11 +180,12 @@ class Compiled:
     def __init__(self, functions: ctypes.CDLL, dtype: torch.dtype) -> None:
         self.functions, self.dtype = functions, dtype
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `Kernels`."""
         mean, variance = (x.new_empty(x.shape[1], dtype=real(x)) for _ in range(2))
-        self._call("statistics_of", x, _stride(x), *_sizes(x), mean, variance, wide=(x,))
-        return mean, variance
+        means = x.new_empty(x.shape[:2], dtype=real(x))
+        self._call("statistics_of", x, _stride(x), *_sizes(x), mean, variance, means, wide=(x,), factors=(means,))
+        return mean, variance, means
 
     def forward(
         self, x: Tensor, scale: Tensor, shift: Tensor, act: str,
@@ -195,13 +204,13 @@ class Compiled:
         return means
 
     def gate_backward(
-        self, d: Tensor, y: Tensor | None, x: Tensor, scale: Tensor, shift: Tensor, act: str
+        self, d: Tensor, y: Tensor | None, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str
     ) -> tuple[Tensor, Tensor]:
         """See `Kernels`."""
-        d_gate, d_sum = x.new_empty(x.shape[:2], dtype=real(x)), d if y is None else _empty(x)
-        given = (scale, shift, ACTS.index(act), d_sum, d_gate)
-        self._call("gate_backward_of", d, y, x, *_sizes(x), *given, factors=(d_gate,))
-        return d_sum, d_gate
+        sums, d_sum = x.new_empty((5, *x.shape[:2]), dtype=real(x)), d if y is None else _empty(x)
+        given = (scale, shift, mean, ACTS.index(act), d_sum, sums)
+        self._call("gate_backward_of", d, y, x, *_sizes(x), *given, factors=(sums,))
+        return d_sum, sums
 
     def backward_sums(
         self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
@@ -242,7 +251,7 @@ class Compiled:
         """Call a function, with arguments that it would not read, or write, beyond their end.
 
         wide: those of the maps that may be some channels of wider maps; factors: those of the other tensors that are
-        N x C; the rest hold C numbers. TypeError or RuntimeError where they are not so.
+        N x C, or several of these; the rest hold C numbers. TypeError or RuntimeError where they are not so.
         """
         tensors = [each for each in arguments if isinstance(each, Tensor)]
         shape, number = next((each.shape, real(each)) for each in tensors if each.ndim == 4)
@@ -255,12 +264,12 @@ class Compiled:
                 wanted, fits = shape, _stride(each).value == shape[1] or _among(each, wide)
             else:
                 wanted, fits = shape[:2] if _among(each, factors) else shape[1:2], each.is_contiguous()
-            if each.shape != wanted or not fits:
+            if each.shape[-len(wanted) :] != wanted or not fits:
                 raise RuntimeError(
                     f"{name}: {tuple(each.shape)} at strides of {each.stride()}, where {tuple(wanted)} is read"
                     f"{', channels last' if each.ndim == 4 else ''}"
                 )
-        getattr(self.functions, name)(*map(_passed, arguments), ctypes.c_int(torch.get_num_threads()))
+        call(getattr(self.functions, name), *arguments)
 
 
 def _among(tensor: Tensor, others: Sequence[Tensor | None]) -> bool:
@@ -271,13 +280,6 @@ def _both(gate: Tensor | None, squeezed: Tensor | None) -> tuple[Tensor | None, 
     if (gate is None) != (squeezed is None):
         raise RuntimeError("a gate and what is squeezed come together")
     return gate, squeezed
-
-
-def _passed(argument: Any) -> Any:
-    """A tensor's address, a size as 64 bits; what is given as a plain `int` is one of C's."""
-    if isinstance(argument, Tensor):
-        return ctypes.c_void_p(argument.data_ptr())
-    return argument
 
 
 def _sizes(x: Tensor) -> tuple[ctypes.c_int64, ...]:

@@ -1,4 +1,4 @@
-"""`kernels.cpp`, compiled once for this machine into the user's cache, if there is a compiler."""
+"""The C++ of this folder, compiled once for this machine into the user's cache, if there is a compiler."""
 
 import ctypes
 import hashlib
@@ -11,12 +11,12 @@ import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from convwright.files import cache_folder
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-fopenmp")
 WIDE = "-mprefer-vector-width=512"
 """Which compilers for other processors do not know."""
@@ -32,15 +32,21 @@ PATIENCE = 300.0
 
 
 @cache
-def library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """Return the kernels for maps of a type of `NUMBERS`; None where they cannot be had."""
+def library(dtype: torch.dtype, name: str = "kernels") -> ctypes.CDLL | None:
+    """Return the functions of a source for maps of a type of `NUMBERS`; None where they cannot be had."""
     if forbidden() or dtype not in NUMBERS or (compiler := _compiler()) is None:
         return None
     stored, real = NUMBERS[dtype]
     for flags in ((*FLAGS, WIDE), FLAGS):
         with suppress(OSError, subprocess.SubprocessError):
-            return ctypes.CDLL(str(_built([*compiler, *flags, f"-DSTORED={stored}", f"-DREAL={real}"])))
+            return ctypes.CDLL(str(_built(name, [*compiler, *flags, f"-DSTORED={stored}", f"-DREAL={real}"])))
     return None
+
+
+def call(function: Any, *arguments: Any) -> None:
+    """Call a function of a library: tensors by their address, `int` as C's; and last, torch's number of threads."""
+    addresses = (ctypes.c_void_p(each.data_ptr()) if isinstance(each, torch.Tensor) else each for each in arguments)
+    function(*addresses, ctypes.c_int(torch.get_num_threads()))
 
 
 def forbidden() -> bool:
@@ -54,19 +60,20 @@ def _compiler() -> list[str] | None:
     return next((command for command in commands if command and shutil.which(command[0])), None)
 
 
-def _built(command: list[str]) -> Path:
+def _built(name: str, command: list[str]) -> Path:
     """Return the compiled library, from the cache where it has been compiled before.
 
     Its name holds all that it depends on. Raises OSError or SubprocessError where it cannot be compiled.
     """
-    told = "\0".join([SOURCE.read_text(encoding="utf-8"), *command, _version(command[0]), _processor()])
+    source = Path(__file__).with_name(f"{name}.cpp")
+    told = "\0".join([source.read_text(encoding="utf-8"), *command, _version(command[0]), _processor()])
     folder = cache_folder() / "compiled"
-    path = folder / f"kernels-{hashlib.sha256(told.encode()).hexdigest()[:16]}.so"
+    path = folder / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.so"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as temporary:  # no process sees half a library
             made = Path(temporary) / path.name
-            subprocess.run([*command, str(SOURCE), "-o", str(made)], check=True, capture_output=True, timeout=PATIENCE)
+            subprocess.run([*command, str(source), "-o", str(made)], check=True, capture_output=True, timeout=PATIENCE)
             made.replace(path)
     return path
 

@@ -26,14 +26,24 @@ class Statistics:
     """1 / standard deviation."""
     scale: Tensor
     shift: Tensor
+    means: Tensor | None = None
+    """Of each image, N x C."""
 
     @classmethod
     @torch.no_grad()
-    def of(cls, kernels: Kernels, norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> "Statistics":
+    def of(
+        cls, kernels: Kernels, norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, means: Tensor | None = None
+    ) -> "Statistics":
         """Combine a batch's statistics with a module's weights."""
         inverse = (variance + norm.eps).rsqrt()
         scale = norm.weight * inverse
-        return cls(kernels, mean, inverse, scale, norm.bias - mean * scale)
+        return cls(kernels, mean, inverse, scale, norm.bias - mean * scale, means)
+
+    def squeezed(self, x: Tensor, act: str) -> Tensor:
+        """Return the mean of each image once normalised and activated, N x C."""
+        if act == "identity" and self.means is not None:
+            return self.means * self.scale + self.shift
+        return self.kernels.squeeze(x, self.scale, self.shift, act)
 
     def slanted(self, sums: Tensor, products: Tensor, count: float) -> tuple[Tensor, Tensor]:
         """Return slant and offset: what passes through mean and variance is, at x, slant * x + offset."""
@@ -50,9 +60,9 @@ def measure(kernels: Kernels, norm: nn.BatchNorm2d, x: Tensor) -> Statistics:
     """Take a batch's statistics, note them in the running ones, and return what they make of the maps."""
     count = x.numel() // x.shape[1]
     check_count(count)
-    mean, variance = kernels.statistics(x.detach())
+    mean, variance, means = kernels.statistics(x.detach())
     remember(norm, mean, variance, count)
-    return Statistics.of(kernels, norm, mean, variance)
+    return Statistics.of(kernels, norm, mean, variance, means)
 
 
 def check_count(count: int) -> None:
@@ -155,6 +165,8 @@ class _Joint:
     """What the two halves of a recalibration hand on from one backward pass to the other."""
 
     gate: Tensor
+    sums: list[Tensor]
+    """Those of `Kernels.gate_backward` but the first."""
 
 
 class _Squeeze(torch.autograd.Function):
@@ -166,17 +178,17 @@ class _Squeeze(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x)
         ctx.statistics, ctx.act, ctx.joint = statistics, act, joint
-        means = statistics.kernels.squeeze(x, statistics.scale, statistics.shift, act)
-        return x.view_as(x), means[:, :, None, None]
+        return x.view_as(x), statistics.squeezed(x, act)[:, :, None, None]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d: Tensor, d_squeezed: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         squeezed = d_squeezed.flatten(1).contiguous() / (x.shape[2] * x.shape[3])
-        dx, _, d_weight, d_bias = _backward(
-            channels_last(d), None, ctx.joint.gate, squeezed, x, ctx.statistics, ctx.act
-        )
+        gate, (slopes, products, d_slopes, d_products) = ctx.joint.gate, ctx.joint.sums
+        # All that the normalisation needs to know of its maps, which need not be read for it once more.
+        sums = ((gate * d_slopes + squeezed * slopes).sum(0), (gate * d_products + squeezed * products).sum(0))
+        dx, _, d_weight, d_bias = _backward(channels_last(d), None, gate, squeezed, x, ctx.statistics, ctx.act, sums)
         return dx, d_weight, d_bias, None, None, None
 
 
@@ -210,8 +222,8 @@ class _Excite(torch.autograd.Function):
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         x, gate, y = ctx.saved_tensors
         s = ctx.statistics
-        d_sum, d_gate = s.kernels.gate_backward(channels_last(d), y, x, s.scale, s.shift, ctx.act)
-        ctx.joint.gate = gate
+        d_sum, (d_gate, *sums) = s.kernels.gate_backward(channels_last(d), y, x, s.scale, s.shift, s.mean, ctx.act)
+        ctx.joint.gate, ctx.joint.sums = gate, sums
         return d_sum, d_gate[:, :, None, None], d_sum if ctx.needs_input_grad[2] else None, None, None, None, None
 
 
@@ -223,9 +235,10 @@ def _backward(
     x: Tensor,
     s: Statistics,
     act: str,
+    known: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of x, of what a residual was added to, of weight and of bias."""
-    sums, products = s.kernels.backward_sums(d, y, gate, squeezed, x, s.scale, s.shift, s.mean, act)
+    """Return the gradients of x, of what a residual was added to, of weight and of bias; known: `backward_sums`."""
+    sums, products = known or s.kernels.backward_sums(d, y, gate, squeezed, x, s.scale, s.shift, s.mean, act)
     slant, offset = s.slanted(sums, products, x.numel() / x.shape[1])
     dx, d_sum = s.kernels.backward_input(d, y, gate, squeezed, x, s.scale, s.shift, slant, offset, act)
     return dx, d_sum, products * s.inverse, sums
