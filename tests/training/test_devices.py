@@ -145,3 +145,8 @@ def test_what_cannot_be_shared_is_told(tmp_path):
     done = train(tmp_path / "run", *RUN, "--devices", "2", "--minutes", "1")
     assert (done.returncode, "--minutes plans for one device" in done.stderr) == (2, True)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_library_beneath_says_nothing(caplog):
+    Devices(TrainConfig(data="digits", network="cifar_resnet8", resolution=8, precision="bf16-mixed"))
+    assert not caplog.records

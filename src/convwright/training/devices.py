@@ -5,6 +5,7 @@ written and shown is left to the first. With the same global batch the weights e
 dropout and stochastic depth draw differently in each process, but the same in each repetition.
 """
 
+import logging
 import os
 
 import torch
@@ -12,6 +13,8 @@ from lightning_fabric import Fabric
 
 from convwright.errors import UsageError
 from convwright.training.config import TrainConfig
+
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision was asked for, and is in config.yaml
 
 
 class Devices:
