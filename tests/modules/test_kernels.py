@@ -1,7 +1,7 @@
 """Compiled kernels against those in torch: values, shapes, types, and what they refuse to read."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -49,6 +49,7 @@ def calls(shape: tuple[int, ...], act: str, dtype: torch.dtype) -> list[Call]:
     masked = torch.relu(r)
     return [
         ("statistics", (x,)),
+        ("statistics_by_image", (x,)),
         ("forward", (x, scale, shift, act)),
         ("forward", (x, scale, shift, act, gate, r)),
         ("forward", (x, scale, shift, act, gate, r, True)),
@@ -70,10 +71,15 @@ def doubled(argument: Any) -> Any:
 
 def assert_near(found: Any, expected: Any, dtype: torch.dtype, name: str) -> None:
     """Results of a kernel, and of torch in float64."""
-    found, expected = ((each,) if isinstance(each, torch.Tensor) else each for each in (found, expected))
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(_apart(found), _apart(expected), strict=True):
         share = SHARES[dtype]
         torch.testing.assert_close(one.double(), other, rtol=share, atol=share * float(other.abs().max()), msg=name)
+
+
+def _apart(results: Any) -> Iterator[torch.Tensor]:
+    """Each result by itself, and each of the sums of a gate's backward pass, which are of different sizes."""
+    for result in (results,) if isinstance(results, torch.Tensor) else results:
+        yield from result if result.ndim == 3 else (result,)
 
 
 @pytest.mark.parametrize("channels", [3, 16, 20])
@@ -84,11 +90,11 @@ def test_each_kernel_equals_torch(act: str, channels: int) -> None:
         torch.testing.assert_close(getattr(kernels, name)(*arguments), getattr(PLAIN, name)(*arguments), msg=name)
 
 
-# With an activation whose slope does not jump where rounding decides.
+@pytest.mark.parametrize("act", ["silu", "identity", "relu"])
 @pytest.mark.parametrize("dtype", SHARES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_each_kernel_equals_torch_for_maps_of_any_shape(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    for name, arguments in calls(shape, "silu", dtype):
+def test_each_kernel_equals_torch_for_maps_of_any_shape(shape: tuple[int, ...], dtype: torch.dtype, act: str) -> None:
+    for name, arguments in calls(shape, act, dtype):
         found = getattr(kernels_for(arguments[0]), name)(*arguments)
         assert_near(found, getattr(PLAIN, name)(*map(doubled, arguments)), dtype, name)
 
@@ -170,6 +176,11 @@ def gradients_gathered_elsewhere() -> object:
     return kernels_for(x).gather(maps(2, 4, 3, 3), x, one, one, one, "relu", maps(2, 4, 3, 3))
 
 
+def a_gate_for_a_scale() -> object:
+    x, one = maps(2, 4, 3, 3), torch.ones(4, dtype=torch.float64)
+    return kernels_for(x).forward(x, torch.ones(2, 4, dtype=torch.float64), one, "relu")
+
+
 def scales_of_another_type() -> object:
     x, one = maps(2, 4, 3, 3), torch.ones(4)
     return kernels_for(x).forward(x, one, one, "relu")
@@ -185,6 +196,7 @@ def scales_of_another_type() -> object:
         (one_image_spread_over_all, "are not channels last"),
         (too_few_scales, "forward_of: (3,) at strides of (1,), where (4,) is read"),
         (a_gate_for_one_image, "where (2, 4) is read"),
+        (a_gate_for_a_scale, "where (4,) is read"),
         (a_gate_alone, "come together"),
         (a_smaller_residual, "where (2, 4, 3, 3) is read, channels last"),
         (gradients_gathered_elsewhere, "gather adds to maps that lie"),
@@ -197,14 +209,15 @@ def test_what_would_be_read_beyond_its_end_is_refused(call: Callable[[], object]
 
 
 def test_sums_do_not_depend_on_the_number_of_threads() -> None:
-    x = maps(4, 48, 37, 41, dtype=torch.float32)
+    x, d = (maps(4, 48, 37, 41, seed=seed, dtype=torch.float32) for seed in range(2))
+    one = torch.ones(48)
     kernels, before = compiled(x), torch.get_num_threads()
     assert kernels is not None
     try:
         found = []
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            found.append(kernels.statistics(x))
+            found.append([*kernels.statistics(x), *kernels.gate_backward(d, None, x, one, one, one, "silu")])
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
@@ -212,11 +225,20 @@ def test_sums_do_not_depend_on_the_number_of_threads() -> None:
 
 def test_the_variance_is_kept_beside_a_large_mean() -> None:
     x = maps(4, 16, 30, 30, dtype=torch.float32) + 1000
-    mean, variance, means = compiled(x).statistics(x)  # type: ignore[union-attr]
+    mean, variance, means = compiled(x).statistics_by_image(x)  # type: ignore[union-attr]
     torch.testing.assert_close(means, x.double().mean((2, 3)).float(), rtol=1e-6, atol=0)
     expected = torch.var_mean(x.double(), (0, 2, 3), correction=0)
     torch.testing.assert_close(variance.double(), expected[0], rtol=1e-3, atol=0)
     torch.testing.assert_close(mean.double(), expected[1], rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("act", ["identity", "relu"])
+def test_the_gradient_of_a_gate_beside_a_large_mean(act: str) -> None:
+    x, d = maps(4, 16, 30, 30, dtype=torch.float32) + 100, maps(4, 16, 30, 30, seed=1, dtype=torch.float32)
+    given = (torch.full((16,), 2.0), torch.full((16,), -200.0), torch.full((16,), 100.0))
+    _, found = compiled(x).gate_backward(d, None, x, *given, act)  # type: ignore[union-attr]
+    _, expected = PLAIN.gate_backward(d.double(), None, x.double(), *(each.double() for each in given), act)
+    assert_near(found, expected, torch.float32, "sums")
 
 
 @pytest.mark.parametrize("act", ACTS)

@@ -34,8 +34,12 @@ def drawn(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> tor
 
 def convolutions(into: int, out: int, dtype: torch.dtype, *, bias: bool = False) -> tuple[nn.Conv2d, nn.Conv2d]:
     """Winograd's and torch's, of the same filters."""
+    assert compiling.library(dtype, "winograd") is not None  # or torch's would be held to itself
     usual = nn.Conv2d(into, out, 3, padding=1, bias=bias, dtype=dtype)
     fast = Always(into, out, 3, padding=1, bias=bias, dtype=dtype)
+    with torch.no_grad():
+        for seed, parameter in enumerate(usual.parameters(), 5):
+            parameter.copy_(drawn(*parameter.shape, dtype=dtype, seed=seed) / (9 * into) ** 0.5)
     fast.load_state_dict(usual.state_dict())
     return fast, usual
 
@@ -68,11 +72,34 @@ def test_maps_of_any_size(
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("shape", [(16, 128, 32, 28), (16, 64, 64, 14), (4, 256, 512, 7), (2, 48, 32, 9)])
+@pytest.mark.parametrize("channels", [(32, 48), (48, 16), (16, 80)])
+def test_many_tiles(channels: tuple[int, int]) -> None:
+    fast, usual = convolutions(*channels, torch.float64)
+    x = drawn(5, channels[0], 30, 41)
+    for found, expected in zip(gradients(fast, x), gradients(usual, x), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_filters_that_lie_unevenly() -> None:
+    fast, usual = convolutions(32, 32, torch.float64)
+    x = drawn(2, 32, 8, 8)
+    expected = gradients(usual, x)
+    wide = drawn(32, 32, 5, 5)
+    for weight in (wide[:, :, 1:4, 1:4], wide[:, :, :3, :3].transpose(2, 3)):
+        with torch.no_grad():
+            weight.copy_(usual.weight)
+        fast.weight = nn.Parameter(weight)
+        for found, each in zip(gradients(fast, x), expected, strict=True):
+            torch.testing.assert_close(found, each, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "shape", [(16, 128, 32, 28), (64, 64, 64, 14), (4, 256, 512, 7), (2, 48, 32, 9), (128, 32, 32, 28)]
+)
 def test_in_32_bits_it_is_as_near_as_is_said(shape: tuple[int, int, int, int]) -> None:
     batch, into, out, size = shape
     fast, usual = convolutions(into, out, torch.float32)
-    x = drawn(batch, into, size, size, dtype=torch.float32)
+    x = drawn(batch, into, size, size, dtype=torch.float32).relu()
     shares = (5e-6, 5e-6, 2e-5)
     exact = gradients(copy.deepcopy(usual).double(), x.double())
     for share, found, expected in zip(shares, gradients(fast, x), exact, strict=True):
@@ -94,6 +121,14 @@ def test_the_result_does_not_depend_on_the_number_of_threads() -> None:
         assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
 
 
+def test_an_input_that_needs_no_gradient() -> None:
+    fast, usual = convolutions(32, 32, torch.float64)
+    x = drawn(2, 32, 8, 8)
+    for conv in (fast, usual):
+        conv(x).square().sum().backward()
+    torch.testing.assert_close(fast.weight.grad, usual.weight.grad)
+
+
 def test_a_frozen_convolution_hands_its_gradient_on() -> None:
     fast, usual = convolutions(32, 32, torch.float64)
     found = []
@@ -104,6 +139,40 @@ def test_a_frozen_convolution_hands_its_gradient_on() -> None:
         assert conv.weight.grad is None
         found.append(x.grad)
     torch.testing.assert_close(*found)
+
+
+def test_what_is_kept_for_the_gradient_may_come_back_in_another_layout() -> None:
+    fast, usual = convolutions(32, 32, torch.float64)
+    x = drawn(2, 32, 8, 9)
+    with torch.autograd.graph.saved_tensors_hooks(lambda kept: kept, lambda kept: kept.contiguous()):
+        found = gradients(fast, x)
+    for one, expected in zip(found, gradients(usual, x), strict=True):
+        torch.testing.assert_close(one, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_maps_of_other_channels_are_refused_as_torch_refuses_them() -> None:
+    fast, usual = convolutions(32, 32, torch.float32)
+    x = drawn(4, 48, 8, 8, dtype=torch.float32)
+    for conv in (usual, fast):
+        with pytest.raises(RuntimeError, match=r"expected input.*to have 32 channels, but got 48"):
+            conv(x)
+
+
+@pytest.mark.parametrize(
+    ("x", "filters", "message"),
+    [
+        (drawn(2, 48, 8, 8), drawn(32, 32, 3, 3), r"maps of \(2, 48, 8, 8\) for filters of \(32, 32, 3, 3\)"),
+        (drawn(2, 40, 8, 8), drawn(40, 40, 3, 3), "maps of"),
+        (drawn(2, 32, 8, 8), drawn(32, 32, 3, 3), "not channels last"),
+        (drawn(0, 32, 8, 8), drawn(32, 32, 3, 3), "not channels last"),
+        (drawn(2, 32, 8, 8).to(memory_format=torch.channels_last), drawn(32, 32, 5, 5), "of 3x3"),
+    ],
+)
+def test_what_would_be_read_beyond_its_end_is_refused(x: torch.Tensor, filters: torch.Tensor, message: str) -> None:
+    functions = compiling.library(torch.float64, "winograd")
+    assert functions is not None
+    with pytest.raises(RuntimeError, match=message):
+        winograd.convolve(functions, x, filters)
 
 
 @pytest.fixture
@@ -129,6 +198,25 @@ def test_a_step_of_a_network_equals_the_plain_one(used: list[tuple[int, ...]]) -
     assert_close(outcome(fused, x), expected, 1e-8)
     assert len(used) == 2 * 4  # of each stage's convolutions those of stride 1 from 32 channels on, there and back
     assert {shape[2] for shape in used} == {32, 16, 8}
+
+
+@pytest.mark.parametrize("expression", ["densenet_bc_l22_k32|classes:10", WIDE])
+def test_beside_memory_efficient_operators(expression: str, used: list[tuple[int, ...]]) -> None:
+    network = cw.network(expression)
+    plain, thrifty = (
+        cw.build(network, seed=0, memory_efficient=thrifty).to(torch.float64, memory_format=torch.channels_last)
+        for thrifty in (False, True)
+    )
+    x = images(network, 4, torch.float64)
+    assert_close(outcome(thrifty, x), outcome(plain, x), 1e-8)
+    assert used
+
+
+def test_filters_that_the_cache_does_not_hold_want_larger_batches(used: list[tuple[int, ...]]) -> None:
+    conv = WinogradConv2d(512, 512, 3, padding=1, bias=False)
+    for batch in (16, 32):
+        conv(torch.zeros(batch, 512, 7, 7))
+    assert used == [(32, 512, 7, 7)]
 
 
 def test_it_is_for_training_in_full_precision_with_batches_that_are_worth_it(used: list[tuple[int, ...]]) -> None:

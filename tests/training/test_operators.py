@@ -71,6 +71,22 @@ def test_a_compiler_that_fails_is_as_good_as_none(monkeypatch, tmp_path):
 
 
 @needs_compiler
+@pytest.mark.skipif(torch.cuda.is_available(), reason="they are for CPUs")
+def test_a_run_does_without_none_of_its_operators(digits, monkeypatch):
+    built = compiling._built
+    monkeypatch.setattr(
+        compiling, "_built", lambda name, command: built("nothing" if name == "winograd" else name, command)
+    )
+    compiling.library.cache_clear()
+    try:
+        with pytest.raises(UsageError, match=r"need a C\+\+ compiler"):
+            check_operators(planned(digits, fused=True))
+        check_operators(planned(digits, fused=True, precision="bf16-mixed"))  # which convolves as torch does
+    finally:
+        compiling.library.cache_clear()
+
+
+@needs_compiler
 @pytest.mark.parametrize("name", [NOISY, "densenet_bc_l16_k8"])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_a_memory_efficient_run_is_resumed_to_the_same_bits(name, precision, digits, tmp_path):

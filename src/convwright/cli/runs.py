@@ -1,5 +1,6 @@
 """Runs begun, and gone on with, as the command line asks for them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,18 +105,14 @@ def start(asked: Asked) -> tuple[Path, dict[str, Any]]:
         return path, train(config, network, data, path, Reporters([bar, *trackers]), asked.runtime, files, begun)
 
 
-def _compile(values: dict[str, Any]) -> None:
+def _compile(values: Mapping[str, Any]) -> None:
     """Have the operators that are asked for compiled, which takes seconds the first time, and say so meanwhile."""
     if values.get("fused") or (values.get("memory_efficient") and values.get("fused") is not False):
-        import torch
-
         from convwright.cli.progress import errors
-        from convwright.modules.fused.library import library
+        from convwright.training.operators import compile_fused
 
         with errors.status("compiling fused operators for this machine, once"):
-            mixed = values.get("precision") == "bf16-mixed"
-            library(torch.float32)
-            library(torch.bfloat16) if mixed else library(torch.float32, "winograd")
+            compile_fused(values.get("precision") or "32-true")
 
 
 def go_on(path: Path, asked: Asked) -> dict[str, Any]:
@@ -135,6 +132,7 @@ def go_on(path: Path, asked: Asked) -> dict[str, Any]:
         return run.summary
     if run.config.devices > world_size():
         return _in_processes(run, asked)
+    _compile({"fused": run.config.fused, "precision": run.config.precision})
     with TrainingBar(run.network.name) as bar:
         return resume(run, open_run_data(run, asked.cache_gb), Reporters([bar, *trackers]), asked.runtime)
 

@@ -45,7 +45,8 @@ def build(
 
     classes, channels: outputs and input channels, the network's own by default. device: "meta" gives a
     module without weights. seed: fixes the initial weights without touching torch's global generator.
-    fused: train with fewer passes over memory (`convwright.modules.fused`); weights and their names are the same.
+    fused: train with fewer passes over memory and quicker 3x3 convolutions, rounded otherwise than torch's
+    (`convwright.modules.fused`); weights and their names are the same, and so is inference.
     memory_efficient: compute again in the backward pass what is cheap to compute, instead of keeping it; dense blocks
     take far less then. It is fused too, unless that is refused.
     Maps N x channels x H x W (normalised floats) to N x classes (logits). Parameters are named by stage,

@@ -9,6 +9,14 @@ from convwright.modules.fused.library import OFF, forbidden, library
 from convwright.training.config import TrainConfig
 
 
+def compile_fused(precision: str) -> bool:
+    """Compile what fused operators in a precision are made of, once for the machine; False if that cannot be done."""
+    needed = [(torch.float32, "kernels"), (torch.float32, "winograd")]
+    if precision == "bf16-mixed":
+        needed[1] = (torch.bfloat16, "kernels")
+    return all(library(dtype, name) is not None for dtype, name in needed)
+
+
 def fused_by_default(options: dict[str, Any]) -> bool:
     """Are fused operators the better choice for a run with these fields of its configuration?
 
@@ -17,7 +25,7 @@ def fused_by_default(options: dict[str, Any]) -> bool:
     """
     if not options.get("memory_efficient") or torch.cuda.is_available() or options.get("devices", 1) != 1:
         return False
-    return library(torch.float32) is not None
+    return compile_fused(options.get("precision", "32-true"))
 
 
 def check_operators(config: TrainConfig) -> None:
@@ -30,7 +38,7 @@ def check_operators(config: TrainConfig) -> None:
         raise UsageError("fused operators are for one device; with --devices, say --no-fused")
     if torch.cuda.is_available():
         return  # where they are torch's own
-    if library(torch.float32) is None:
+    if not compile_fused(config.precision):
         raise UsageError(
             "the run uses fused operators (fused: true), which need a C++ compiler such as g++ here"
             f"{f' ({OFF} forbids it)' if forbidden() else ''}; a new run can do without: --no-fused"

@@ -21,7 +21,7 @@ class Operators:
     """What a network is to be trained with."""
 
     fused: bool = True
-    """Compiled kernels, where there are any for its maps."""
+    """Compiled kernels, and Winograd's convolutions, where there are any for its maps."""
     thrifty: bool = False
     """Compute again in the backward pass what is cheap to compute; without compiled kernels, in torch."""
 

@@ -88,7 +88,7 @@ class _Maps:
         """Put maps behind those that are there; return where they are."""
         place = slice(self.filled, self.filled + new.shape[1])
         self.maps[:, place] = new
-        self.mean[place], self.variance[place], _ = self.kernels.statistics(self.maps[:, place])
+        self.mean[place], self.variance[place] = self.kernels.statistics(self.maps[:, place])
         self.filled = place.stop
         return place
 

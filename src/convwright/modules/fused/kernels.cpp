@@ -123,13 +123,13 @@ template <typename T, int ACT> inline T slope(T z) {
     return T(1);
 }
 
-// Add up a sum for each channel from those of all pieces, taken over rows side by side.
+// Add up a sum for each channel from those of all pieces, `apart` from one to the next, taken over rows side by side.
 template <typename T>
-void collect(const T* parts, int64_t pieces, int64_t channels, int64_t width, double* sums) {
+void collect(const T* parts, int64_t pieces, int64_t apart, int64_t channels, int64_t width, double* sums) {
     std::fill(sums, sums + channels, 0.0);
     for (int64_t piece = 0; piece < pieces; piece++)
         for (int64_t j = 0; j < width; j += channels)
-            for (int64_t c = 0; c < channels; c++) sums[c] += parts[piece * width + j + c];
+            for (int64_t c = 0; c < channels; c++) sums[c] += parts[piece * apart + j + c];
 }
 
 template <typename T>
@@ -159,9 +159,9 @@ void statistics(const Maps* x, int64_t stride, int64_t images, int64_t rows, int
         }
     }
     std::vector<double> sums(channels), squares(channels), some(channels);
-    collect(second.data(), grid.count(), channels, width, squares.data());
+    collect(second.data(), grid.count(), width, channels, width, squares.data());
     for (int64_t image = 0; image < images; image++) {
-        collect(first.data() + image * grid.pieces * width, grid.pieces, channels, width, some.data());
+        collect(first.data() + image * grid.pieces * width, grid.pieces, width, channels, width, some.data());
         for (int64_t c = 0; c < channels; c++) {
             sums[c] += some[c];
             means[image * channels + c] = T(double(near[c]) + some[c] / rows);
@@ -228,14 +228,15 @@ void by_image(const Grid& grid, int64_t times, double factor, T* sums, int threa
             term(grid.row(piece) + row, std::min(times, many - row) * grid.channels,
                  parts.data() + piece * SUMS * width);
     }
+#pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
     for (int64_t k = 0; k < SUMS; k++)
-        for (int64_t image = 0; image < grid.images; image++)
-            for (int64_t c = 0; c < grid.channels; c++) {
-                double sum = 0;
-                for (int64_t piece = image * grid.pieces; piece < (image + 1) * grid.pieces; piece++)
-                    for (int64_t j = c; j < width; j += grid.channels) sum += parts[(piece * SUMS + k) * width + j];
-                sums[(k * grid.images + image) * grid.channels + c] = T(sum * factor);
-            }
+        for (int64_t image = 0; image < grid.images; image++) {
+            std::vector<double> some(grid.channels);
+            collect(parts.data() + (image * grid.pieces * SUMS + k) * width, grid.pieces, SUMS * width, grid.channels,
+                    width, some.data());
+            for (int64_t c = 0; c < grid.channels; c++)
+                sums[(k * grid.images + image) * grid.channels + c] = T(some[c] * factor);
+        }
 }
 
 // The mean over each image of act(x * scale + shift).
@@ -348,9 +349,9 @@ void backward_sums(Upstream<T> up, const Maps* x, int64_t images, int64_t rows, 
         }
     }
     std::vector<double> sums(channels);
-    collect(first.data(), grid.count(), channels, width, sums.data());
+    collect(first.data(), grid.count(), width, channels, width, sums.data());
     std::copy(sums.begin(), sums.end(), sum);
-    collect(second.data(), grid.count(), channels, width, sums.data());
+    collect(second.data(), grid.count(), width, channels, width, sums.data());
     std::copy(sums.begin(), sums.end(), product);
 }
 
@@ -427,9 +428,9 @@ void gather(const Maps* d, const Maps* x, int64_t stride, int64_t images, int64_
         }
     }
     std::vector<double> sums(channels);
-    collect(first.data(), grid.count(), channels, channels, sums.data());
+    collect(first.data(), grid.count(), channels, channels, channels, sums.data());
     std::copy(sums.begin(), sums.end(), sum);
-    collect(second.data(), grid.count(), channels, channels, sums.data());
+    collect(second.data(), grid.count(), channels, channels, channels, sums.data());
     std::copy(sums.begin(), sums.end(), product);
 }
 

@@ -27,8 +27,11 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class Kernels(Protocol):
     """The passes over maps of which operators are made."""
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return each channel's mean and variance (of the whole batch: no correction), and its mean by image, N x C."""
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each channel's mean and variance (of the whole batch: no correction)."""
+
+    def statistics_by_image(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return these, and each image's means, N x C."""
 
     def forward(
         self, x: Tensor, scale: Tensor, shift: Tensor, act: str,
@@ -90,11 +93,14 @@ def real(x: Tensor) -> torch.dtype:
 class Plain:
     """The kernels in torch."""
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See `Kernels`."""
-        x = x.to(real(x))
-        variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
-        return mean, variance, x.mean((2, 3))
+        variance, mean = torch.var_mean(x.to(real(x)), (0, 2, 3), correction=0)
+        return mean, variance
+
+    def statistics_by_image(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Kernels`."""
+        return *self.statistics(x), x.mean((2, 3), dtype=real(x))
 
     def forward(
         self, x: Tensor, scale: Tensor, shift: Tensor, act: str,
@@ -116,9 +122,10 @@ class Plain:
         """See `Kernels`."""
         d = d if y is None else d * (y > 0)
         _, slope = _upstream(torch.ones_like(x, dtype=real(x)), None, None, None, x, scale, shift, act)
+        gates = (d * self.forward(x.to(real(x)), scale, shift, act)).sum((2, 3))
         product = slope * (x - _channel(mean))
-        terms = (d * self.forward(x.to(real(x)), scale, shift, act), slope, product, d * slope, d * product)
-        return d, torch.stack([term.sum((2, 3)) for term in terms])
+        weighted = [(d * term).sum((2, 3)) for term in (slope, product)]  # one after the other, for memory's sake
+        return d, torch.stack([gates, slope.sum((2, 3)), product.sum((2, 3)), *weighted])
 
     def backward_sums(
         self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
@@ -180,7 +187,11 @@ class Compiled:
     def __init__(self, functions: ctypes.CDLL, dtype: torch.dtype) -> None:
         self.functions, self.dtype = functions, dtype
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Kernels`."""
+        return self.statistics_by_image(x)[:2]
+
+    def statistics_by_image(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `Kernels`."""
         mean, variance = (x.new_empty(x.shape[1], dtype=real(x)) for _ in range(2))
         means = x.new_empty(x.shape[:2], dtype=real(x))
@@ -209,7 +220,7 @@ class Compiled:
         """See `Kernels`."""
         sums, d_sum = x.new_empty((5, *x.shape[:2]), dtype=real(x)), d if y is None else _empty(x)
         given = (scale, shift, mean, ACTS.index(act), d_sum, sums)
-        self._call("gate_backward_of", d, y, x, *_sizes(x), *given, factors=(sums,))
+        self._call("gate_backward_of", d, y, x, *_sizes(x), *given, sums=sums)
         return d_sum, sums
 
     def backward_sums(
@@ -246,12 +257,17 @@ class Compiled:
         return sums, products
 
     def _call(
-        self, name: str, *arguments: Any, wide: Sequence[Tensor] = (), factors: Sequence[Tensor | None] = ()
+        self,
+        name: str,
+        *arguments: Any,
+        wide: Sequence[Tensor] = (),
+        factors: Sequence[Tensor | None] = (),
+        sums: Tensor | None = None,
     ) -> None:
         """Call a function, with arguments that it would not read, or write, beyond their end.
 
         wide: those of the maps that may be some channels of wider maps; factors: those of the other tensors that are
-        N x C, or several of these; the rest hold C numbers. TypeError or RuntimeError where they are not so.
+        N x C; sums: one that is 5 x N x C; the rest hold C numbers. TypeError or RuntimeError where they are not so.
         """
         tensors = [each for each in arguments if isinstance(each, Tensor)]
         shape, number = next((each.shape, real(each)) for each in tensors if each.ndim == 4)
@@ -264,7 +280,8 @@ class Compiled:
                 wanted, fits = shape, _stride(each).value == shape[1] or _among(each, wide)
             else:
                 wanted, fits = shape[:2] if _among(each, factors) else shape[1:2], each.is_contiguous()
-            if each.shape[-len(wanted) :] != wanted or not fits:
+                wanted = torch.Size((5, *shape[:2])) if each is sums else wanted
+            if each.shape != wanted or not fits:
                 raise RuntimeError(
                     f"{name}: {tuple(each.shape)} at strides of {each.stride()}, where {tuple(wanted)} is read"
                     f"{', channels last' if each.ndim == 4 else ''}"

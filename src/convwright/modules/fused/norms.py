@@ -1,7 +1,8 @@
 """Normalisation, activation, gate and sum as one operator, with its own backward pass.
 
 Torch's own take a pass over memory each, and keep what each of them put out. Here the maps are read once for their
-statistics and once to be transformed; the backward pass reads them twice, and computes again what lies between.
+statistics and once to be transformed; the backward pass reads them twice, and computes again what lies between. What
+is squeezed after an activation is read once more.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ class Statistics:
     scale: Tensor
     shift: Tensor
     means: Tensor | None = None
-    """Of each image, N x C."""
+    """Of each image, N x C, where they are asked for: normalised, they are what is squeezed."""
 
     @classmethod
     @torch.no_grad()
@@ -56,13 +57,13 @@ def is_ordinary(part: nn.Module | None) -> bool:
     return type(part) is nn.BatchNorm2d and part.affine
 
 
-def measure(kernels: Kernels, norm: nn.BatchNorm2d, x: Tensor) -> Statistics:
+def measure(kernels: Kernels, norm: nn.BatchNorm2d, x: Tensor, *, by_image: bool = False) -> Statistics:
     """Take a batch's statistics, note them in the running ones, and return what they make of the maps."""
     count = x.numel() // x.shape[1]
     check_count(count)
-    mean, variance, means = kernels.statistics(x.detach())
+    mean, variance, *means = (kernels.statistics_by_image if by_image else kernels.statistics)(x.detach())
     remember(norm, mean, variance, count)
-    return Statistics.of(kernels, norm, mean, variance, means)
+    return Statistics.of(kernels, norm, mean, variance, *means)
 
 
 def check_count(count: int) -> None:
@@ -125,7 +126,7 @@ def recalibrate(
     """
     x = channels_last(x)
     residual = None if residual is None else channels_last(residual.to(x.dtype))
-    statistics, joint = measure(kernels, norm, x), _Joint()
+    statistics, joint = measure(kernels, norm, x, by_image=act == "identity"), _Joint()
     maps, squeezed = _Squeeze.apply(x, norm.weight, norm.bias, statistics, act, joint)
     excitation = squeezed
     for part in list(gate)[1:]:

@@ -2,7 +2,7 @@
 // image's maps are cut into patches of 6x6 that overlap by two, patches and filters are transformed, and 36 matrix
 // products over the channels then stand for the convolution: 36 products for 16 outputs of a channel pair, not 144.
 //
-// Maps are rows of channels (channels last), filters 3 x 3 x in x out, of as many channels as whole vectors hold.
+// Maps are rows of channels (channels last), of which there are as many as whole vectors hold; filters lie as they like.
 // In `winograd.py` is said what each function computes. Every output is summed in one order, whatever the threads.
 
 #include <algorithm>
@@ -18,6 +18,10 @@ constexpr int LANES = 32 / sizeof(REAL), ROWS = 4;
 #endif
 constexpr int FREQUENCIES = 36;
 constexpr int64_t SKEW = 16;  // so that the frequencies do not share the same few lines of a cache
+
+// How many numbers of tiles are in work at once, and tiles at least: of the sizes tried, those that were quickest on a
+// core with 1 MB of second-level cache, which holds the filters' frequencies up to FEW pairs of channels.
+constexpr int64_t FORWARD = 120000, BACKWARD = 400000, FEW = 100000, LEAST = 16, LEAST_OF_MANY = 64;
 
 typedef REAL Vector __attribute__((vector_size(sizeof(REAL) * LANES)));
 typedef REAL Unaligned __attribute__((vector_size(sizeof(REAL) * LANES), aligned(sizeof(REAL)), may_alias));
@@ -102,7 +106,8 @@ template <typename Line> inline void both(const Vector* from, Vector* to) {
     for (int row = 0; row < Line::OUT; row++) Line::apply(half + row * Line::IN, 1, to + row * Line::OUT);
 }
 
-// c = a b, or c += a b: ROWS rows by WIDE vectors; a is read at a[row * a_row + k * a_step].
+// c = a b, or c += a b: ROWS rows by WIDE vectors; a is read at a[row * a_row + k * a_step]. What is added to is added
+// last, so that sums over many products do not become one long chain.
 template <int WIDE>
 void product(const REAL* a, int64_t a_row, int64_t a_step, const REAL* b, int64_t b_step, REAL* c, int64_t c_row,
              int64_t depth, bool add) {
@@ -110,7 +115,7 @@ void product(const REAL* a, int64_t a_row, int64_t a_step, const REAL* b, int64_
 #pragma GCC unroll 8
     for (int row = 0; row < ROWS; row++)
 #pragma GCC unroll 2
-        for (int v = 0; v < WIDE; v++) sums[row][v] = add ? load(c + row * c_row + v * LANES) : Vector{};
+        for (int v = 0; v < WIDE; v++) sums[row][v] = Vector{};
     for (int64_t k = 0; k < depth; k++) {
         Vector right[WIDE];
 #pragma GCC unroll 2
@@ -125,7 +130,10 @@ void product(const REAL* a, int64_t a_row, int64_t a_step, const REAL* b, int64_
 #pragma GCC unroll 8
     for (int row = 0; row < ROWS; row++)
 #pragma GCC unroll 2
-        for (int v = 0; v < WIDE; v++) store(c + row * c_row + v * LANES, sums[row][v]);
+        for (int v = 0; v < WIDE; v++) {
+            REAL* place = c + row * c_row + v * LANES;
+            store(place, add ? load(place) + sums[row][v] : sums[row][v]);
+        }
 }
 
 // How many numbers of `out` a panel takes that begins at `at`: two vectors, or what there is.
@@ -188,13 +196,13 @@ void gather(const Tiles& tiles, const REAL* from, int64_t apart, int64_t tile, R
 // How far apart the frequencies of filters lie.
 int64_t apart(int64_t in, int64_t out) { return in * out + SKEW; }
 
-// Filters as torch keeps them, in whatever order of memory; `turned` by half a circle for the way back.
-struct Filters {
-    int64_t in, out, in_stride, out_stride, stride;
+// Where filters lie: `step` is from one of the nine to the next; they are `turned` by half a circle for the way back.
+struct Layout {
+    int64_t in, out, in_stride, out_stride, step;
     bool turned;
 
     int64_t at(int64_t i, int64_t o, int k) const {
-        return i * in_stride + o * out_stride + (turned ? 8 - k : k) * stride;
+        return i * in_stride + o * out_stride + (turned ? 8 - k : k) * step;
     }
 };
 
@@ -202,29 +210,29 @@ struct Filters {
 struct Block {
     REAL values[9][LANES][LANES];
 
-    void read(const Filters& shape, const REAL* filters, int64_t i, int64_t o) {
+    void read(const Layout& layout, const REAL* filters, int64_t i, int64_t o) {
         for (int column = 0; column < LANES; column++)
             for (int k = 0; k < 9; k++)
                 for (int row = 0; row < LANES; row++)
-                    values[k][row][column] = filters[shape.at(i + row, o + column, k)];
+                    values[k][row][column] = filters[layout.at(i + row, o + column, k)];
     }
-    void write(const Filters& shape, REAL* filters, int64_t i, int64_t o) const {
+    void write(const Layout& layout, REAL* filters, int64_t i, int64_t o) const {
         for (int column = 0; column < LANES; column++)
             for (int k = 0; k < 9; k++)
                 for (int row = 0; row < LANES; row++)
-                    filters[shape.at(i + row, o + column, k)] = values[k][row][column];
+                    filters[layout.at(i + row, o + column, k)] = values[k][row][column];
     }
 };
 
 // Filters to frequencies, each in panels of two vectors of outputs: panel x in x vector(s).
-void transform_filters(const Filters& shape, const REAL* filters, REAL* to, int threads) {
-    const int64_t in = shape.in, out = shape.out;
+void transform_filters(const Layout& layout, const REAL* filters, REAL* to, int threads) {
+    const int64_t in = layout.in, out = layout.out;
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
     for (int64_t o = 0; o < out; o += LANES)
         for (int64_t i = 0; i < in; i += LANES) {
             const int64_t panel = o / (2 * LANES) * (2 * LANES), wide = width_of(panel, out);
             Block block;
-            block.read(shape, filters, i, o);
+            block.read(layout, filters, i, o);
             for (int row = 0; row < LANES; row++) {
                 Vector before[9], after[FREQUENCIES];
                 for (int k = 0; k < 9; k++) before[k] = load(block.values[k][row]);
@@ -236,101 +244,119 @@ void transform_filters(const Filters& shape, const REAL* filters, REAL* to, int 
 }
 
 // The gradient of frequencies, in x out each, to that of filters.
-void gather_filters(const Filters& shape, const REAL* frequencies, REAL* gradient, int threads) {
+void gather_filters(const Layout& layout, const REAL* frequencies, REAL* gradient, int threads) {
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
-    for (int64_t o = 0; o < shape.out; o += LANES)
-        for (int64_t i = 0; i < shape.in; i += LANES) {
+    for (int64_t o = 0; o < layout.out; o += LANES)
+        for (int64_t i = 0; i < layout.in; i += LANES) {
             Block block;
             for (int row = 0; row < LANES; row++) {
                 Vector before[FREQUENCIES], after[9];
-                const REAL* place = frequencies + (i + row) * shape.out + o;
-                for (int f = 0; f < FREQUENCIES; f++) before[f] = load(place + f * apart(shape.in, shape.out));
+                const REAL* place = frequencies + (i + row) * layout.out + o;
+                for (int f = 0; f < FREQUENCIES; f++) before[f] = load(place + f * apart(layout.in, layout.out));
                 both<FilterGradient>(before, after);
                 for (int k = 0; k < 9; k++) store(block.values[k][row], after[k]);
             }
-            block.write(shape, gradient, i, o);
+            block.write(layout, gradient, i, o);
         }
 }
 
-int64_t rounded(int64_t count) { return (count + ROWS - 1) / ROWS * ROWS; }
+int64_t parts_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
-// How many tiles are transformed together, of so many numbers each, for a share of the processor's cache.
-int64_t batch_of(int64_t tiles, int64_t channels, int64_t numbers, int64_t least, int64_t parts) {
-    const int64_t fits = std::max(numbers / (FREQUENCIES * channels), least);
-    return rounded(std::max<int64_t>(1, std::min(fits, (tiles + parts - 1) / parts)));
-}
+// In how many batches tiles are transformed and multiplied, and what they take; as many for each thread as can be.
+struct Work {
+    Tiles tiles;
+    int64_t in, out, batch, batches, patches, others;
 
-REAL* scratch(int64_t numbers) {  // a thread's own, kept for the next call
-    static thread_local std::vector<REAL> kept;
-    if (int64_t(kept.size()) < numbers) kept.resize(numbers);
-    return kept.data();
+    Work(const Tiles& tiles, int64_t in, int64_t out, int64_t numbers, int64_t least, int64_t threads)
+        : tiles(tiles), in(in), out(out) {
+        const int64_t fits = std::max(numbers / (FREQUENCIES * (in + out)), least);
+        const int64_t wanted = parts_of(parts_of(tiles.count(), fits), threads) * threads;
+        batch = parts_of(parts_of(tiles.count(), wanted), ROWS) * ROWS;
+        batches = parts_of(tiles.count(), batch);
+        patches = batch * in + SKEW;
+        others = batch * out + SKEW;
+    }
+    int64_t many(int64_t number) const { return std::min(batch, tiles.count() - number * batch); }
+    // Frequencies of patches, of as many outputs or slopes, and a pixel that is no pixel.
+    int64_t room() const { return FREQUENCIES * (patches + others) + std::max(in, out); }
+
+    static Work forward(const Tiles& tiles, int64_t in, int64_t out, int threads) {
+        return Work(tiles, in, out, FORWARD, in * out < FEW ? LEAST : LEAST_OF_MANY, threads);
+    }
+    static Work backward(const Tiles& tiles, int64_t in, int64_t out) {
+        return Work(tiles, in, out, BACKWARD, LEAST_OF_MANY, 1);
+    }
+};
+
+// The maps of one batch of tiles.
+void convolve(const Work& work, int64_t number, const REAL* x, const REAL* filters, REAL* y, REAL* room) {
+    const int64_t in = work.in, out = work.out, first = number * work.batch, many = work.many(number);
+    REAL *outputs = room + FREQUENCIES * work.patches, *pixel = outputs + FREQUENCIES * work.others;
+    std::fill(pixel, pixel + in, REAL(0));
+    for (int64_t t = 0; t < many; t++)
+        scatter<Patch, 1>(work.tiles, x, in, first + t, pixel, room + t * in, work.patches);
+    for (int f = 0; f < FREQUENCIES; f++)
+        for (int64_t o = 0; o < out; o += 2 * LANES)
+            for (int64_t t = 0; t < many; t += ROWS)
+                product_of(width_of(o, out))(room + f * work.patches + t * in, in, 1,
+                                             filters + f * apart(in, out) + o * in, width_of(o, out),
+                                             outputs + f * work.others + t * out + o, out, in, false);
+    for (int64_t t = 0; t < many; t++) gather(work.tiles, outputs + t * out, work.others, first + t, y, out, pixel);
 }
 
 }  // namespace
 
 extern "C" {
 
-void convolve_of(const REAL* x, int64_t images, int64_t height, int64_t width, int64_t in,
-                 int64_t out, const REAL* filters, int64_t in_stride, int64_t out_stride, int64_t stride, int turned,
-                 REAL* y, REAL* transformed, int threads) {
-    const Tiles tiles(images, height, width);
-    transform_filters({in, out, in_stride, out_stride, stride, bool(turned)}, filters, transformed, threads);
-    const int64_t batch = batch_of(tiles.count(), in + out, 120000, in * out < 100000 ? 16 : 64, threads);
-    const int64_t batches = (tiles.count() + batch - 1) / batch;
-    const int64_t before = batch * in + SKEW, after = batch * out + SKEW;
-#pragma omp parallel num_threads(threads)
-    {
-        REAL* patches = scratch(FREQUENCIES * (before + after) + in + out);
-        REAL *outputs = patches + FREQUENCIES * before, *zeros = outputs + FREQUENCIES * after, *nowhere = zeros + in;
-        std::fill(zeros, zeros + in, REAL(0));
-#pragma omp for schedule(static)
-        for (int64_t b = 0; b < batches; b++) {
-            const int64_t first = b * batch, many = std::min(batch, tiles.count() - first);
-            for (int64_t t = 0; t < many; t++)
-                scatter<Patch, 1>(tiles, x, in, first + t, zeros, patches + t * in, before);
-            for (int f = 0; f < FREQUENCIES; f++)
-                for (int64_t o = 0; o < out; o += 2 * LANES) {
-                    const int64_t wide = width_of(o, out);
-                    const auto multiply = product_of(wide);
-                    for (int64_t t = 0; t < many; t += ROWS)
-                        multiply(patches + f * before + t * in, in, 1, transformed + f * apart(in, out) + o * in, wide,
-                                 outputs + f * after + t * out + o, out, in, false);
-                }
-            for (int64_t t = 0; t < many; t++)
-                gather(tiles, outputs + t * out, after, first + t, y, out, nowhere);
-        }
-    }
+// Numbers that the functions below want room for.
+int64_t convolve_room(int64_t images, int64_t height, int64_t width, int64_t in, int64_t out, int threads) {
+    const Work work = Work::forward(Tiles(images, height, width), in, out, threads);
+    return FREQUENCIES * apart(in, out) + threads * work.room();
 }
 
-void filter_gradient_of(const REAL* x, const REAL* d, int64_t images, int64_t height, int64_t width,
-                        int64_t in, int64_t out, REAL* frequencies, REAL* gradient, int64_t in_stride,
-                        int64_t out_stride, int64_t stride, int threads) {
-    const Tiles tiles(images, height, width);
-    const int64_t batch = batch_of(tiles.count(), in + out, 400000, 64, 1);
-    const int64_t before = batch * in + SKEW, after = batch * out + SKEW;
-    REAL* patches = scratch(FREQUENCIES * (before + after) + std::max(in, out));
-    REAL *slopes = patches + FREQUENCIES * before, *zeros = slopes + FREQUENCIES * after;
+int64_t filter_gradient_room(int64_t images, int64_t height, int64_t width, int64_t in, int64_t out, int) {
+    return FREQUENCIES * apart(in, out) + Work::backward(Tiles(images, height, width), in, out).room();
+}
+
+void convolve_of(const REAL* x, int64_t images, int64_t height, int64_t width, int64_t in, int64_t out,
+                 const REAL* filters, int64_t in_stride, int64_t out_stride, int64_t step, int turned, REAL* y,
+                 REAL* room, int threads) {
+    const Work work = Work::forward(Tiles(images, height, width), in, out, threads);
+    REAL* mine = room + FREQUENCIES * apart(in, out);
+    transform_filters({in, out, in_stride, out_stride, step, bool(turned)}, filters, room, threads);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int part = 0; part < threads; part++)
+        for (int64_t number = part * work.batches / threads; number < (part + 1) * work.batches / threads; number++)
+            convolve(work, number, x, room, y, mine + part * work.room());
+}
+
+void filter_gradient_of(const REAL* x, const REAL* d, int64_t images, int64_t height, int64_t width, int64_t in,
+                        int64_t out, REAL* gradient, int64_t in_stride, int64_t out_stride, int64_t step, REAL* room,
+                        int threads) {
+    const Work work = Work::backward(Tiles(images, height, width), in, out);
+    REAL *frequencies = room, *patches = room + FREQUENCIES * apart(in, out);
+    REAL *slopes = patches + FREQUENCIES * work.patches, *zeros = slopes + FREQUENCIES * work.others;
     std::fill(zeros, zeros + std::max(in, out), REAL(0));
-    for (int64_t first = 0; first < tiles.count(); first += batch) {
-        const int64_t many = std::min(batch, tiles.count() - first);
+    for (int64_t number = 0; number < work.batches; number++) {
+        const int64_t first = number * work.batch, many = work.many(number);
 #pragma omp parallel num_threads(threads)
         {
 #pragma omp for schedule(static)
             for (int64_t t = 0; t < many; t++) {
-                scatter<Patch, 1>(tiles, x, in, first + t, zeros, patches + t * in, before);
-                scatter<Gradient, 0>(tiles, d, out, first + t, zeros, slopes + t * out, after);
+                scatter<Patch, 1>(work.tiles, x, in, first + t, zeros, patches + t * in, work.patches);
+                scatter<Gradient, 0>(work.tiles, d, out, first + t, zeros, slopes + t * out, work.others);
             }
-#pragma omp for schedule(static)
+#pragma omp for collapse(2) schedule(static)
             for (int f = 0; f < FREQUENCIES; f++)
-                for (int64_t o = 0; o < out; o += 2 * LANES) {
-                    const auto multiply = product_of(width_of(o, out));
+                for (int64_t o = 0; o < out; o += 2 * LANES)
                     for (int64_t i = 0; i < in; i += ROWS)
-                        multiply(patches + f * before + i, 1, in, slopes + f * after + o, out,
-                                 frequencies + f * apart(in, out) + i * out + o, out, many, first > 0);
-                }
+                        product_of(width_of(o, out))(patches + f * work.patches + i, 1, in,
+                                                     slopes + f * work.others + o, out,
+                                                     frequencies + f * apart(in, out) + i * out + o, out, many,
+                                                     number > 0);
         }
     }
-    gather_filters({in, out, in_stride, out_stride, stride, false}, frequencies, gradient, threads);
+    gather_filters({in, out, in_stride, out_stride, step, false}, frequencies, gradient, threads);
 }
 
 }  // extern "C"

@@ -1,9 +1,9 @@
 """3x3 convolutions by Winograd's minimal filtering, F(4x4, 3x3) (Lavin and Gray, 2016, section 4.3).
 
 Sixteen outputs of a pair of channels take 36 multiplications, not 144, and some additions: where the processor's time
-goes into multiplications, as it does in training in 32 bits, that is about half of the time. It adds up in another
-order numbers some of which are larger: its relative error is about 2e-6 in 32 bits for outputs and 1e-5 for the
-gradients of filters, where that of the definition is 1e-6.
+goes into multiplications, as it does in training in 32 bits, that is quicker (`benchmarks/training.py`). It adds up in
+another order numbers some of which are larger: its relative error in 32 bits is about 2e-6 for outputs and 1e-5 for the
+gradients of filters, where that of the definition is about 1e-6.
 """
 
 import ctypes
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from convwright.arch import layers as graph
+from convwright.arch.shapes import conv_padding, pair
 from convwright.modules.fused.kernels import channels_last
 from convwright.modules.fused.library import call, library
 
@@ -22,38 +23,40 @@ VECTOR = 16
 """Numbers that the widest registers hold, of which channels are to be a multiple."""
 LEAST = 32
 """Channels, on both sides, from which on it is quicker."""
-SKEW = 16
-"""Numbers between one frequency's filters and the next's, as in winograd.cpp."""
 CACHED = 1 << 18
 """Pairs of channels from which on the processor's cache does not hold their frequencies."""
 WORTH, WORTH_BEYOND = 2000, 8000
-"""Multiplications that a batch has to save for each pair of channels, as filters are transformed every time: where
-the cache holds them, and beyond."""
+"""Multiplications that a batch has to save for each pair of channels, as filters are transformed every time: where the
+cache holds them, and beyond."""
 
 
 def suits(conv: graph.Conv, channels: int) -> bool:
-    """Is this a convolution that can be quicker so?"""
-    same_size = (conv.kernel, conv.stride, conv.dilation, conv.groups) == (3, 1, 1, 1) and conv.padding in (None, 1)
-    return same_size and not conv.same and all(c >= LEAST and c % VECTOR == 0 for c in (channels, conv.out))
+    """Is this a convolution that can be quicker so: 3x3, stride 1, padded by 1, with whole vectors of channels?"""
+    shape = (pair(conv.kernel), pair(conv.stride), conv.dilation, conv.groups, conv_padding(conv), conv.same)
+    usual = shape == ((3, 3), (1, 1), 1, 1, (1, 1), False)
+    return usual and all(each >= LEAST and each % VECTOR == 0 for each in (channels, conv.out))
 
 
 class WinogradConv2d(nn.Conv2d):
-    """A 3x3 convolution of stride 1, padded by 1, by Winograd's method.
+    """A convolution that `suits`, by Winograd's method.
 
     It is torch's own in inference, in mixed precision, on other devices, and where maps or batches are too small.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W to N x out x H x W."""
-        functions = library(x.dtype, "winograd") if self._learns(x) and self._gains(x) else None
+        weight = self.weight  # once, as a parametrisation may compute it
+        functions = library(x.dtype, "winograd") if self._learns(x, weight) and self._gains(x) else None
         if functions is None:
-            return super().forward(x)
-        y = _Convolve.apply(channels_last(x), self.weight, functions)
+            return self._conv_forward(x, weight, self.bias)
+        y = _Convolve.apply(channels_last(x), weight, functions)
         return y if self.bias is None else y + self.bias[:, None, None]
 
-    def _learns(self, x: Tensor) -> bool:
-        usual = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and x.dtype == self.weight.dtype
-        return self.training and usual and x.ndim == 4 and not torch.is_autocast_enabled("cpu")
+    def _learns(self, x: Tensor, weight: Tensor) -> bool:
+        if not self.training or torch.is_autocast_enabled("cpu") or x.device.type != "cpu":
+            return False
+        fits = x.ndim == 4 and x.shape[1] == weight.shape[1] and x.dtype == weight.dtype and x.device == weight.device
+        return fits and x.dtype in (torch.float32, torch.float64) and x.numel() > 0  # what does not, torch refuses
 
     def _gains(self, x: Tensor) -> bool:
         images, _, height, width = x.shape
@@ -73,31 +76,48 @@ class _Convolve(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        d = channels_last(d)
+        x, d = channels_last(x), channels_last(d)
         d_x = convolve(ctx.functions, d, weight, back=True) if ctx.needs_input_grad[0] else None
         d_weight = filter_gradient(ctx.functions, x, d, weight) if ctx.needs_input_grad[1] else None
         return d_x, d_weight, None
 
 
 def convolve(functions: ctypes.CDLL, x: Tensor, weight: Tensor, *, back: bool = False) -> Tensor:
-    """Return the maps of a convolution, from maps in torch's channels-last format.
+    """Return the maps of a convolution.
 
-    back: of its gradients, which is a convolution too, by the same filters turned by half a circle.
+    back: of its gradients, which is a convolution too, by the same filters turned by half a circle. RuntimeError if
+    something does not lie in memory as it is read.
     """
     filters = _evenly(weight.detach())
     filters = filters.transpose(0, 1) if back else filters
     y = torch.empty((len(x), len(filters), *x.shape[2:]), dtype=x.dtype, memory_format=torch.channels_last)
-    given = (filters, *_strides(filters), int(back), y, _frequencies(weight))
-    call(functions.convolve_of, x, *_sizes(x, len(filters)), *given)
+    _check(filters, x, y)
+    sizes = _sizes(x, len(filters))
+    given = (filters, *_strides(filters), int(back), y, _room(functions.convolve_room, sizes, x.dtype))
+    call(functions.convolve_of, x, *sizes, *given)
     return y
 
 
 def filter_gradient(functions: ctypes.CDLL, x: Tensor, d: Tensor, weight: Tensor) -> Tensor:
-    """Return the gradient of the filters, which lies in memory as they do, from maps and gradients in channels last."""
+    """Return the gradient of the filters, which lies in memory as they do. RuntimeError as `convolve`."""
     gradient = torch.empty_like(_evenly(weight))
-    given = (_frequencies(weight), gradient, *_strides(gradient))
-    call(functions.filter_gradient_of, x, d, *_sizes(x, len(weight)), *given)
+    _check(gradient, x, d)
+    sizes = _sizes(x, len(weight))
+    given = (gradient, *_strides(gradient), _room(functions.filter_gradient_room, sizes, x.dtype))
+    call(functions.filter_gradient_of, x, d, *sizes, *given)
     return gradient
+
+
+def _check(filters: Tensor, x: Tensor, y: Tensor) -> None:
+    """RuntimeError if something would be read, or written, beyond its end."""
+    out, channels, *kernel = filters.shape
+    for maps, each in ((x, channels), (y, out)):
+        if maps.shape[1] != each or each % VECTOR or maps.dtype != filters.dtype or maps.shape[2:] != x.shape[2:]:
+            raise RuntimeError(f"maps of {tuple(maps.shape)} for filters of {tuple(filters.shape)}, {filters.dtype}")
+        if not maps.numel() or not maps.is_contiguous(memory_format=torch.channels_last):
+            raise RuntimeError(f"maps of {tuple(maps.shape)} at strides of {maps.stride()} are not channels last")
+    if kernel != [3, 3] or len(x) != len(y):
+        raise RuntimeError(f"{len(x)} and {len(y)} images, filters of {tuple(kernel)}: as many are read, of 3x3")
 
 
 def _sizes(x: Tensor, out: int) -> tuple[ctypes.c_int64, ...]:
@@ -116,6 +136,7 @@ def _strides(filters: Tensor) -> tuple[ctypes.c_int64, ...]:
     return tuple(map(ctypes.c_int64, (channels, out, step)))
 
 
-def _frequencies(weight: Tensor) -> Tensor:
-    """Room for the filters' 36 frequencies."""
-    return torch.empty(FREQUENCIES * (weight.shape[0] * weight.shape[1] + SKEW), dtype=weight.dtype)
+def _room(function: Any, sizes: tuple[ctypes.c_int64, ...], dtype: torch.dtype) -> Tensor:
+    """What a function works in, as large as it says."""
+    function.restype = ctypes.c_int64
+    return torch.empty(function(*sizes, torch.get_num_threads()), dtype=dtype)
