@@ -25,6 +25,13 @@ def digest(path: Path) -> str:
     return whole.hexdigest()
 
 
+def usual_mode(path: Path) -> None:
+    """Give a file the permissions of new ones: safetensors writes files that nobody else may read."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)
+
+
 def write_text(path: Path, text: str, mode: int | None = None) -> None:
     """Write a text file atomically. mode: its permissions, if not the usual ones."""
 

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,12 +124,29 @@ def test_a_run_with_a_pick_does_all_that_one_without_does(picked):
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_a_pick_that_cannot_be_opened_is_told_and_torch_predicts(picked, capsys):
-    (picked / "picked" / "f32.onnx").write_bytes(b"damaged")
+def flipped(path):
+    """Change one byte in the middle, as a bad disk would."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "told"),
+    [
+        ("f32.onnx", lambda path: path.write_bytes(b"damaged"), "damaged"),
+        ("f32.onnx", flipped, "damaged"),
+        ("f32.onnx", Path.unlink, "no such file"),
+        ("pick.json", lambda path: path.write_text('{"a":'), "not readable"),
+        ("pick.json", lambda path: path.write_text("[]"), "not readable"),
+    ],
+)
+def test_a_pick_that_cannot_be_opened_is_told_and_torch_predicts(name, spoil, told, picked, capsys):
+    spoil(picked / "picked" / name)
     assert isinstance(cw.load(picked), Predictor)
-    told = capsys.readouterr().err
-    assert told.startswith("convwright: torch predicts instead of onnxruntime: ")
-    assert told.count("\n") == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"convwright: torch predicts instead of a faster engine: {picked / 'picked' / name}: {told}")
+    assert said.count("\n") == 1
 
 
 def test_a_pick_is_for_machines_without_a_gpu(picked, monkeypatch, tmp_path):

@@ -193,6 +193,29 @@ def test_weights_of_another_export_are_told(subject, tmp_path):
         cw.load(first.path)
 
 
+@pytest.mark.parametrize(("name", "format"), [("a.onnx", "onnx"), ("a.safetensors", "torch")])
+def test_a_damaged_file_is_told(name, format, subject, tmp_path):
+    out = tmp_path / name
+    export(subject, out, format, check_of(subject))
+    cw.load(out)
+    (tmp_path / "new").touch()
+    assert out.stat().st_mode == (tmp_path / "new").stat().st_mode
+    content = out.read_bytes()
+    for place in (len(content) // 2, len(content) // 3):
+        out.write_bytes(content[:place] + bytes([content[place] ^ 0x40]) + content[place + 1 :])
+        with pytest.raises(UsageError, match=rf"{name}: damaged: it does not hold what it was written with"):
+            cw.load(out)
+
+
+def test_answers_that_are_no_numbers_are_told(subject, tmp_path):
+    export(subject, tmp_path / "a.onnx", "onnx", check_of(subject))
+    predictor = cw.load(tmp_path / "a.onnx")
+    predictor.run = lambda images: np.full((len(images), len(predictor.classes)), np.nan, np.float32)
+    size = (1, predictor.channels, predictor.resolution, predictor.resolution)
+    with pytest.raises(ConvwrightError, match=r"a\.onnx: answers with what is no number"):
+        predictor.probabilities(np.zeros(size, np.uint8))
+
+
 def test_a_file_that_does_not_agree_is_not_written(tmp_path):
     subject = subject_of(TINY["residual-basic"])
     _ = subject.program  # as the weights are now

@@ -1,5 +1,7 @@
 """Fused and memory-efficient operators in runs: who gets them, and that runs with them are resumed to the same bits."""
 
+import re
+
 import pytest
 import torch
 import yaml
@@ -59,13 +61,20 @@ def test_without_a_compiler_runs_are_plain_and_fused_ones_are_refused(digits, no
             check_operators(planned(digits, fused=True))
 
 
-def test_a_compiler_that_fails_is_as_good_as_none(monkeypatch, tmp_path):
-    monkeypatch.setenv("CXX", "false")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="they are for CPUs")
+@pytest.mark.parametrize(
+    ("compiler", "told"),
+    [("false", "false could not compile kernels.cpp"), ("/absent/g++ -O3", "CXX=/absent/g++ -O3: no such program")],
+)
+def test_a_compiler_that_fails_is_as_good_as_none(compiler, told, digits, monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", compiler)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     compiling.library.cache_clear()
     try:
         assert compiling.library(torch.float32) is None
         assert not list(tmp_path.rglob("*.so"))
+        with pytest.raises(UsageError, match=re.escape(f"such as g++ here ({told})")):
+            check_operators(planned(digits, fused=True))
     finally:
         compiling.library.cache_clear()
 

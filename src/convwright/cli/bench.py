@@ -1,6 +1,7 @@
 """`convwright bench`: what an image costs in every engine on this machine, and how far that is from the least."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +45,10 @@ def bench(
     asked = _asked(engine, precision, batch, threads, seconds)
     if pick is not None and not (len(networks) == 1 and Path(networks[0]).is_dir() and 0 < pick <= 100):
         raise UsageError("--pick takes an accuracy in percent, and one run whose images tell which engine keeps it")
+    if pick is not None and not os.access(networks[0], os.W_OK):
+        raise ConvwrightError(
+            f"{networks[0]}: --pick keeps the fastest engine's file in the run, which is not writable"
+        )
     _check(networks, asked, html)
     from convwright.cli.progress import errors
     from convwright.deploy.roofline import measure_machine
@@ -67,6 +72,8 @@ def bench(
             typer.echo("\n" + _picked(found, networks[0]))
     if isinstance(chosen, ConvwrightError):  # what was measured is told all the same
         raise chosen
+    if not any(line.measurement for one in benches for line in one.lines):
+        raise ConvwrightError("no engine could be measured; the table says why")
 
 
 def _asked(
@@ -81,8 +88,13 @@ def _asked(
     from convwright.deploy.measuring import check_precision, engines_named
 
     precisions, batches, counts = precision or ["f32"], batch or [1], threads or [cores()]
-    if min(*batches, *counts) < 1 or seconds <= 0:
-        raise UsageError("--batch and --threads are 1 or more, --seconds more than 0")
+    for option, given in (("--batch", min(batches)), ("--threads", min(counts))):
+        if given < 1:
+            raise UsageError(f"{option} is 1 or more, not {given}")
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"--seconds is more than 0, not {seconds:g}")
+    if max(counts) > (most := os.cpu_count() or 1):
+        raise UsageError(f"this machine has {most} processor cores; --threads takes 1 to {most}, not {max(counts)}")
     for one in precisions:
         check_precision(one)
     return Asked(engines_named(engine), precisions, batches, counts, seconds)

@@ -96,6 +96,8 @@ def load(run: str, weights: str | None, data: str | None) -> "tuple[Predictor, D
         return predictor, open_data(data, predictor) if data else open_run_data(Run.open(Path(run)))
     from convwright.training.pretrained import pretrained
 
+    if (Path(run) / "model.safetensors").is_file():
+        raise UsageError(f"{run} is a run and has weights of its own; leave --weights out")
     predictor = pretrained(read_network(run), weights)
     return predictor, open_data(data, predictor) if data else None
 

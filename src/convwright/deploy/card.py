@@ -10,6 +10,8 @@ from convwright.errors import UsageError
 KEY = "convwright"
 """Under which the card stands in a file's metadata, as JSON."""
 VERSION = 1
+UNSEALED = "unsealed" * 4
+"""As long as a digest, for which it makes room."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Card:
     verified: dict[str, Any] = field(default_factory=dict)
     """What the file was compared with before it was written, and how well it agreed."""
     weights: str = ""
-    """Digest of the file that holds the weights, where that is another (OpenVINO's .bin)."""
+    """Digest of the file that holds the weights: OpenVINO's .bin, or this one, taken while it says `UNSEALED` here."""
     version: int = VERSION
 
     def to_json_text(self) -> str:

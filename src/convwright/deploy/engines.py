@@ -7,12 +7,13 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from convwright.deploy.card import KEY, Card
+from convwright.deploy.card import KEY, UNSEALED, Card
 from convwright.deploy.card_reading import read_card
 from convwright.deploy.packages import installed, needed
 from convwright.errors import ConvwrightError, UsageError
@@ -98,6 +99,7 @@ def _named(name: str) -> FileEngine:
 
 def _opened(engine: FileEngine, path: Path, threads: int | None, precision: str) -> Loaded:
     needed(engine.package, f"running {path.name}")
+    _check_weights(path)
     try:
         return engine.open(path, threads, precision)
     except ConvwrightError:
@@ -131,7 +133,6 @@ def _onnxruntime(path: Path, threads: int | None, precision: str) -> Loaded:
 def _openvino(path: Path, threads: int | None, precision: str) -> Loaded:
     import openvino
 
-    _check_weights(path)
     core = openvino.Core()
     model = core.read_model(str(path))
     card = _card(openvino_card(model), path)
@@ -139,15 +140,23 @@ def _openvino(path: Path, threads: int | None, precision: str) -> Loaded:
 
 
 def _check_weights(path: Path) -> None:
-    """UsageError if the weights are not beside a file, or are not its own: two files are not replaced at once."""
-    if path.suffix not in WEIGHTS:
-        return
-    weights = path.with_suffix(WEIGHTS[path.suffix])
+    """UsageError if a file's weights are not there, or not those that it was written with."""
+    weights = path.with_suffix(WEIGHTS.get(path.suffix, path.suffix))
     if not weights.is_file():
         raise UsageError(f"{path}: its weights are not beside it: there is no {weights.name}")
     card = read_card(path)
-    if card and card.weights and card.weights != digest(weights):
+    if not card or not card.weights:
+        return
+    if weights == path:
+        if card.weights != seal(path.read_bytes(), card.weights):
+            raise UsageError(f"{path}: damaged: it does not hold what it was written with; export it again")
+    elif card.weights != digest(weights):
         raise UsageError(f"{path}: {weights.name} holds other weights than those it was written with; export it again")
+
+
+def seal(content: bytes, written: str) -> str:
+    """Return the digest of a file's content while its card said `UNSEALED` where it says `written`."""
+    return blake2b(content.replace(written.encode(), UNSEALED.encode(), 1), digest_size=16).hexdigest()
 
 
 def openvino_card(model: Any) -> str | None:

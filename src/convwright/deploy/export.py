@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from convwright.deploy.agreement import Agreement, Check, compare, logits_of
-from convwright.deploy.card import KEY, Card
-from convwright.deploy.engines import FILE_ENGINES, WEIGHTS, open_file
+from convwright.deploy.card import KEY, UNSEALED, Card
+from convwright.deploy.engines import FILE_ENGINES, WEIGHTS, open_file, seal
 from convwright.deploy.onnx_writer import OPSET, check_opset, onnx_model, put_card
 from convwright.deploy.packages import installed, needed
 from convwright.deploy.quantization import Calibration, Kept, check_quantizer, quantized
@@ -87,6 +87,7 @@ def export(
         _judge(agreements, made, out)
         card = _verified(made.card, path, check, agreements, trials)
         made.write(path, card)
+        card = _sealed(path, card)
         progress("reading what was written")
         for name, trial in trials.items():
             _read_again(path, out, name, check, expected[:FEW] if made.kept is None else trial.singly)
@@ -223,9 +224,19 @@ def _verified(card: Card, path: Path, check: Check, agreements: dict[str, Agreem
         name: agreements[name].facts() | {"milliseconds": round(trial.milliseconds, 3), "threads": "all"}
         for name, trial in trials.items()
     }
-    weights = digest(path.with_suffix(WEIGHTS[path.suffix])) if path.suffix in WEIGHTS else ""
+    weights = digest(path.with_suffix(WEIGHTS[path.suffix])) if path.suffix in WEIGHTS else UNSEALED
     verified = card.verified | {"on": check.told, "images": len(check.images), "engines": told}
     return replace(card, verified=verified, weights=weights)
+
+
+def _sealed(path: Path, card: Card) -> Card:
+    """Write a file's digest into its card, so that damage is seen; OpenVINO's has that of its .bin already."""
+    if card.weights != UNSEALED:
+        return card
+    content = path.read_bytes()
+    found = seal(content, UNSEALED)
+    path.write_bytes(content.replace(UNSEALED.encode(), found.encode(), 1))
+    return replace(card, weights=found)
 
 
 @contextmanager

@@ -4,12 +4,13 @@ import json
 import platform
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convwright.deploy.engines import FILE_ENGINES, WEIGHTS, cores, quickest
 from convwright.deploy.packages import installed
+from convwright.errors import UsageError
 from convwright.files import digest
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Pick:
     weights: str
     """Digest of the run's weights that it was made from."""
     machine: str
+    held: dict[str, str] = field(default_factory=dict)
+    """Digest of each of its files, by name."""
     asked: bool = True
     """Was it chosen by `bench --pick`, or kept because an export turned out to be quicker than torch?"""
 
@@ -78,7 +81,9 @@ def keep_export(run: Path, exported: "Exported", torch_milliseconds: float) -> P
     if engine is None or accuracy is None or exported.card.precision != "f32":
         return None
     milliseconds = times[engine]["milliseconds"]
-    before = find_pick(run)
+    before = None
+    with suppress(UsageError):  # a damaged one is replaced
+        before = find_pick(run)
     if milliseconds >= torch_milliseconds or (before and (before[0].asked or before[0].milliseconds <= milliseconds)):
         return None
     name = f"f32{exported.path.suffix}"
@@ -98,18 +103,34 @@ def _keep(run: Path, files: list[Path], pick: Pick) -> Pick:
     kept.mkdir()
     for path in files:
         shutil.copy2(path, kept / Path(pick.file).with_suffix(path.suffix))
+    pick = replace(pick, held={path.name: digest(path) for path in kept.iterdir()})
     write_text(kept / RECORD, json.dumps(asdict(pick), indent=1) + "\n")
     return pick
 
 
 def find_pick(run: Path) -> tuple[Pick, Path] | None:
-    """Return a run's pick and its file, if it was made on this machine, of the weights as they are, and can run."""
-    with suppress(OSError, ValueError, TypeError):
-        told: dict[str, Any] = json.loads((run / FOLDER / RECORD).read_text(encoding="utf-8"))
+    """Return a run's pick and its file, if it was made on this machine, of the weights as they are, and can run.
+
+    UsageError if the record cannot be read, or its file is not there.
+    """
+    record = run / FOLDER / RECORD
+    if not record.is_file():
+        return None
+    try:
+        told: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
         pick = Pick(**told)
         path = run / FOLDER / Path(pick.file).name
-        engine = FILE_ENGINES.get(pick.engine)
-        fits = pick.file and path.is_file() and engine is not None and installed(engine.package)
-        if fits and pick.machine == machine() and pick.weights == digest(run / "model.safetensors"):
-            return pick, path
-    return None
+    except (OSError, ValueError, TypeError):
+        raise UsageError(f"{record}: not readable; 'convwright bench {run} --pick' writes it anew") from None
+    engine = FILE_ENGINES.get(pick.engine)
+    if not pick.file or engine is None or not installed(engine.package) or pick.machine != machine():
+        return None
+    weights = run / "model.safetensors"
+    if not weights.is_file() or pick.weights != digest(weights):
+        return None
+    for name, wanted in (pick.held or {pick.file: ""}).items():
+        file = run / FOLDER / Path(name).name
+        if not file.is_file() or (wanted and wanted != digest(file)):
+            wrong = "damaged" if file.is_file() else "no such file"
+            raise UsageError(f"{file}: {wrong}; 'convwright bench {run} --pick' writes it anew")
+    return pick, path

@@ -28,7 +28,7 @@ class FilePredictor(Answering):
     def __init__(
         self, path: Path, engine: str | None = None, threads: int | None = None, precision: str = "f32"
     ) -> None:
-        loaded = open_file(path, engine, threads, precision)
+        loaded, self.path = open_file(path, engine, threads, precision), path
         self.run, self.card = loaded.run, loaded.card
         self.classes, self.channels, self.resolution = self.card.classes, self.card.channels, self.card.resolution
         self.framing = Framing(self.card.crop, self.card.interpolation)
@@ -43,7 +43,10 @@ class FilePredictor(Answering):
             raise UsageError(f"images are uint8, {wanted}, not {images.dtype}, {given}; 'predict' takes any size")
         if not len(images):
             return np.zeros((0, len(self.classes)), np.float32)
-        return np.asarray(self.run(np.ascontiguousarray(images)), np.float32)
+        logits = np.asarray(self.run(np.ascontiguousarray(images)), np.float32)
+        if not np.isfinite(logits).all():
+            raise ConvwrightError(f"{self.path}: answers with what is no number; its weights are damaged, or diverged")
+        return logits
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return N x classes probabilities for uint8 images, N x C x H x W, of the network's size."""
@@ -125,13 +128,15 @@ def answering(path: Path, device: Any, engine: str | None = None) -> Union["Pred
 
 def _picked(run: Path) -> FilePredictor | None:
     """Open the file that a run was found to be fastest with; what is wrong with it is told, for torch will do."""
-    if (found := find_pick(run)) is None:
-        return None
-    pick, file = found
+    engine = "a faster engine"
     try:
+        if (found := find_pick(run)) is None:
+            return None
+        pick, file = found
+        engine = pick.engine
         return FilePredictor(file, pick.engine, pick.threads, "bf16" if pick.precision == "bf16" else "f32")
     except ConvwrightError as error:
-        print(f"convwright: torch predicts instead of {pick.engine}: {error}", file=sys.stderr)
+        print(f"convwright: torch predicts instead of {engine}: {error}", file=sys.stderr)
         return None
 
 

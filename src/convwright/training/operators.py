@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from convwright.errors import UsageError
-from convwright.modules.fused.library import OFF, forbidden, library
+from convwright.modules.fused.library import library, why_not
 from convwright.training.config import TrainConfig
 
 
@@ -40,6 +40,6 @@ def check_operators(config: TrainConfig) -> None:
         return  # where they are torch's own
     if not compile_fused(config.precision):
         raise UsageError(
-            "the run uses fused operators (fused: true), which need a C++ compiler such as g++ here"
-            f"{f' ({OFF} forbids it)' if forbidden() else ''}; a new run can do without: --no-fused"
+            "the run uses fused operators (fused: true), which need a C++ compiler such as g++ here "
+            f"({why_not()}); a new run can do without: --no-fused"
         )

@@ -8,13 +8,18 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from convwright.errors import ConvwrightError
-from convwright.files import write_atomically
+from convwright.files import usual_mode, write_atomically
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write a module's parameters and buffers under a temporary name, sync them, and give them their name."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, {"format": "pt"}))
+
+    def write(temporary: Path) -> None:
+        save_file(tensors, temporary, {"format": "pt"})
+        usual_mode(temporary)
+
+    write_atomically(path, write)
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,9 +37,26 @@ def library(dtype: torch.dtype, name: str = "kernels") -> ctypes.CDLL | None:
         return None
     stored, real = NUMBERS[dtype]
     for flags in ((*FLAGS, WIDE), FLAGS):
-        with suppress(OSError, subprocess.SubprocessError):
+        try:
             return ctypes.CDLL(str(_built(name, [*compiler, *flags, f"-DSTORED={stored}", f"-DREAL={real}"])))
+        except OSError as error:  # as a folder that cannot be written
+            _failures[name] = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        except subprocess.SubprocessError:
+            _failures[name] = f"{compiler[0]} could not compile {name}.cpp"
     return None
+
+
+_failures: dict[str, str] = {}
+
+
+def why_not() -> str:
+    """Say why there is no library, if there is none."""
+    if forbidden():
+        return f"{OFF} forbids it"
+    if _compiler() is None:
+        given = os.environ.get("CXX")
+        return f"CXX={given}: no such program" if given else "there is none"
+    return "; ".join(dict.fromkeys(_failures.values()))
 
 
 def call(function: Any, *arguments: Any) -> None:
@@ -55,8 +71,9 @@ def forbidden() -> bool:
 
 
 def _compiler() -> list[str] | None:
-    """$CXX, or the first compiler of the usual names."""
-    commands = [shlex.split(os.environ.get("CXX", "")), ["c++"], ["g++"], ["clang++"]]
+    """$CXX, or else the first compiler of the usual names."""
+    given = shlex.split(os.environ.get("CXX", ""))
+    commands = [given] if given else [["c++"], ["g++"], ["clang++"]]
     return next((command for command in commands if command and shutil.which(command[0])), None)
 
 
