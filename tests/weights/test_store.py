@@ -29,6 +29,12 @@ def test_the_round_trip_is_exact(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_others_may_read_weights_as_they_may_read_any_new_file(tmp_path: Path) -> None:
+    save_weights(built(), tmp_path / "model.safetensors")
+    (tmp_path / "new").touch()
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
 def test_channels_last_weights_are_stored_as_any_others(tmp_path: Path) -> None:
     module, other = built().to(memory_format=torch.channels_last), built(seed=1)
     save_weights(module, tmp_path / "w")
