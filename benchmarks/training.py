@@ -170,6 +170,9 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3, help="processes of each contender")
     parser.add_argument("--steps", type=int, default=5, help="measured steps of each process")
+    parser.add_argument(
+        "--without", nargs="+", default=[], help="contenders to leave out, as they are named in the table"
+    )
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which takes minutes")
     parser.add_argument("--progressive", action="store_true", help="measure progressive resolution instead")
     parser.add_argument("--epochs", type=float, default=1.0, help="of the runs that measure it")
@@ -185,7 +188,7 @@ def main() -> None:
     for network in options.networks:
         peers = () if network == "cifar_resnet14" else PEERS[: -1 if options.no_compile else None]
         for threads in options.threads:
-            kinds = [*peers, *OURS, *OTHER_PRECISION]
+            kinds = [kind for kind in (*peers, *OURS, *OTHER_PRECISION) if kind not in options.without]
             found = compare(network, threads, options.rounds, options.steps, kinds)
             show(network, threads, found)
             results += [asdict(Job(network, kind, threads, options.steps)) | row for kind, row in found.items()]
