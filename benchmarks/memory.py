@@ -28,6 +28,7 @@ from torch import nn
 
 import convwright as cw
 from convwright.deploy.worker import peak_bytes
+from convwright.training.allocator import return_freed_memory
 
 DEPTHS = (22, 40, 58, 76, 100)
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
@@ -72,6 +73,8 @@ def made(job: Job) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
         libc = ctypes.CDLL(None)
         libc.mallopt(MMAP_THRESHOLD, 65536)
         libc.mallopt(TRIM_THRESHOLD, 65536)
+    elif job.kind == "memory-efficient":
+        return_freed_memory()
     if job.kind.startswith("timm"):
         import timm
 

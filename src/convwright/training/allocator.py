@@ -1,21 +1,34 @@
-"""Memory that one training step frees is kept for the next."""
+"""What becomes of memory that a training step frees: kept for the next, or given back at once.
+
+By default glibc decides block by block. It gives large blocks back to the system, which hands them out again page by
+page, each cleared first: on a CPU that takes longer than much of what is computed in them. Smaller ones it keeps, and
+the holes between them: of what it holds, half may be free. Neither changes what is computed.
+"""
 
 import ctypes
 import sys
 from contextlib import suppress
 
-TRIM_THRESHOLD, MMAP_MAX = -1, -4  # malloc.h
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # malloc.h
+LARGE = 16 * 2**20
+"""Bytes from which on a block is given back."""
+USUAL_MMAPS, USUAL_TRIM = 65536, 128 * 2**10
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what is freed, as far as it is the C library; it does not change what is computed.
+    """Have glibc keep what is freed, as far as it is the C library."""
+    _set(MMAP_MAX, 0)
+    _set(TRIM_THRESHOLD, -1)
 
-    By default large blocks go back to the system at once, which hands them out again page by page, each cleared first:
-    on a CPU that takes longer than much of what is computed in them.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    with suppress(OSError, AttributeError):  # another C library
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(MMAP_MAX, 0)
-        mallopt(TRIM_THRESHOLD, -1)
+
+def return_freed_memory() -> None:
+    """Have glibc give large blocks back at once, as far as it is the C library."""
+    _set(MMAP_MAX, USUAL_MMAPS)
+    _set(TRIM_THRESHOLD, USUAL_TRIM)
+    _set(MMAP_THRESHOLD, LARGE)
+
+
+def _set(option: int, value: int) -> None:
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(option, value)

@@ -11,7 +11,7 @@ from convwright.errors import ConvwrightError, UsageError
 from convwright.modules import build
 from convwright.modules.synchronised import synchronise
 from convwright.seeds import derive
-from convwright.training.allocator import keep_freed_memory
+from convwright.training.allocator import keep_freed_memory, return_freed_memory
 from convwright.training.config import TrainConfig
 from convwright.training.devices import Devices
 from convwright.training.ema import Average
@@ -50,7 +50,9 @@ class Learner:
         # On a GPU too, the same step must give the same weights.
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
         check_operators(config)
-        if self.fabric.device.type == "cpu" and config.fused and not config.memory_efficient:
+        if self.fabric.device.type == "cpu" and config.memory_efficient:
+            return_freed_memory()
+        elif self.fabric.device.type == "cpu" and config.fused:
             keep_freed_memory()
         self.network = build(
             network,
