@@ -12,7 +12,7 @@ from contextlib import suppress
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # malloc.h
 LARGE = 16 * 2**20
 """Bytes from which on a block is given back."""
-USUAL_MMAPS, USUAL_TRIM = 65536, 128 * 2**10
+USUAL_MMAPS = 65536
 
 
 def keep_freed_memory() -> None:
@@ -24,7 +24,7 @@ def keep_freed_memory() -> None:
 def return_freed_memory() -> None:
     """Have glibc give large blocks back at once, as far as it is the C library."""
     _set(MMAP_MAX, USUAL_MMAPS)
-    _set(TRIM_THRESHOLD, USUAL_TRIM)
+    _set(TRIM_THRESHOLD, 2 * LARGE)  # as glibc does when it moves its own limits
     _set(MMAP_THRESHOLD, LARGE)
 
 
