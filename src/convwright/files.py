@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from hashlib import blake2b
+from functools import partial
+from hashlib import blake2b, file_digest
 from pathlib import Path
 
 from convwright.errors import ConvwrightError
 
 DEVICES = Path("/dev")
+DIGEST_BYTES = 16
 
 
 def cache_folder() -> Path:
@@ -19,17 +21,12 @@ def cache_folder() -> Path:
 def digest(path: Path) -> str:
     """Return a digest of a file: 32 hexadecimal digits."""
     with path.open("rb") as file:
-        whole = blake2b(digest_size=16)
-        while block := file.read(2**20):
-            whole.update(block)
-    return whole.hexdigest()
+        return file_digest(file, partial(blake2b, digest_size=DIGEST_BYTES)).hexdigest()
 
 
-def usual_mode(path: Path) -> None:
-    """Give a file the permissions of new ones: safetensors writes files that nobody else may read."""
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod(0o666 & ~umask)
+def digest_of(content: bytes) -> str:
+    """Return the digest of a file with this content."""
+    return blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def write_text(path: Path, text: str, mode: int | None = None) -> None:

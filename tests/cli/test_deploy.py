@@ -113,3 +113,21 @@ def test_what_cannot_be_measured_is_told_first(arguments, told, convwright, monk
     answer = convwright("bench", *arguments)
     assert answer.status == 2
     assert told in answer.message
+
+
+def test_a_run_that_cannot_keep_a_pick_is_told_before_minutes_are_spent(run, convwright, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: str(path) != str(run))
+    monkeypatch.setattr("convwright.deploy.roofline.measure_machine", lambda _: pytest.fail("began to measure"))
+    answer = convwright("bench", run, "--pick", "1")
+    assert answer.status == 1
+    assert f"{run}: --pick keeps the fastest engine's file in the run, which is not writable" in answer.message
+
+
+def test_a_table_without_a_measurement_is_a_failure(run, convwright, tmp_path):
+    out = tmp_path / "digits.xml"
+    assert convwright("export", run, "--out", out, "--images", 20).status == 0
+    out.with_suffix(".bin").write_bytes(bytes(out.with_suffix(".bin").stat().st_size))
+    answer = convwright("bench", out, "--seconds", "0.1", "--threads", "1")
+    assert answer.status == 1
+    assert "digits.bin holds other weights" in " ".join(answer.out.split())
+    assert "no engine could be measured; the table says why" in answer.message

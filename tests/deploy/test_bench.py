@@ -134,7 +134,7 @@ def flipped(path):
 @pytest.mark.parametrize(
     ("name", "spoil", "told"),
     [
-        ("f32.onnx", lambda path: path.write_bytes(b"damaged"), "damaged"),
+        ("f32.onnx", lambda path: path.write_bytes(b"short"), "onnxruntime cannot run it"),
         ("f32.onnx", flipped, "damaged"),
         ("f32.onnx", Path.unlink, "no such file"),
         ("pick.json", lambda path: path.write_text('{"a":'), "not readable"),
@@ -145,7 +145,9 @@ def test_a_pick_that_cannot_be_opened_is_told_and_torch_predicts(name, spoil, to
     spoil(picked / "picked" / name)
     assert isinstance(cw.load(picked), Predictor)
     said = capsys.readouterr().err
-    assert said.startswith(f"convwright: torch predicts instead of a faster engine: {picked / 'picked' / name}: {told}")
+    engine = "onnxruntime" if name == "f32.onnx" else "a faster engine"
+    assert said.startswith(f"convwright: torch predicts instead of {engine}: {picked / 'picked' / name}: ")
+    assert told in said
     assert said.count("\n") == 1
 
 

@@ -81,6 +81,19 @@ def test_a_compiler_that_fails_is_as_good_as_none(compiler, told, digits, monkey
 
 @needs_compiler
 @pytest.mark.skipif(torch.cuda.is_available(), reason="they are for CPUs")
+def test_a_cache_that_cannot_be_written_is_not_taken_for_a_missing_compiler(digits, monkeypatch, tmp_path):
+    (tmp_path / "convwright").write_text("a file, not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    compiling.library.cache_clear()
+    try:
+        with pytest.raises(UsageError, match=rf"\({tmp_path}/convwright/compiled: Not a directory\)"):
+            check_operators(planned(digits, fused=True))
+    finally:
+        compiling.library.cache_clear()
+
+
+@needs_compiler
+@pytest.mark.skipif(torch.cuda.is_available(), reason="they are for CPUs")
 def test_a_run_does_without_none_of_its_operators(digits, monkeypatch):
     built = compiling._built
     monkeypatch.setattr(

@@ -72,7 +72,7 @@ def bench(
             typer.echo("\n" + _picked(found, networks[0]))
     if isinstance(chosen, ConvwrightError):  # what was measured is told all the same
         raise chosen
-    if not any(line.measurement for one in benches for line in one.lines):
+    if all(line.measurement.problem for one in benches for line in one.lines):
         raise ConvwrightError("no engine could be measured; the table says why")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convwright.cli.inputs import check_place
-from convwright.cli.networks import is_network, read_network
+from convwright.cli.networks import FILE, is_network, read_network
 from convwright.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def load(run: str, weights: str | None, data: str | None) -> "tuple[Predictor, D
         return predictor, open_data(data, predictor) if data else open_run_data(Run.open(Path(run)))
     from convwright.training.pretrained import pretrained
 
-    if (Path(run) / "model.safetensors").is_file():
+    if (Path(run) / FILE).is_file():
         raise UsageError(f"{run} is a run and has weights of its own; leave --weights out")
     predictor = pretrained(read_network(run), weights)
     return predictor, open_data(data, predictor) if data else None

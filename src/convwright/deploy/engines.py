@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from convwright.deploy.card import KEY, UNSEALED, Card
 from convwright.deploy.card_reading import read_card
 from convwright.deploy.packages import installed, needed
 from convwright.errors import ConvwrightError, UsageError
-from convwright.files import digest
+from convwright.files import digest, digest_of
 
 Runner = Callable[[np.ndarray], np.ndarray]
 """Takes uint8 images, N x C x H x W; gives float32 logits, N x classes."""
@@ -156,7 +155,7 @@ def _check_weights(path: Path) -> None:
 
 def seal(content: bytes, written: str) -> str:
     """Return the digest of a file's content while its card said `UNSEALED` where it says `written`."""
-    return blake2b(content.replace(written.encode(), UNSEALED.encode(), 1), digest_size=16).hexdigest()
+    return digest_of(content.replace(written.encode(), UNSEALED.encode(), 1))
 
 
 def openvino_card(model: Any) -> str | None:

@@ -85,9 +85,8 @@ def export(
         trials, problems = _tried(path, out, engines, check, progress)
         agreements = {name: compare(expected, trial.logits, check.labels) for name, trial in trials.items()}
         _judge(agreements, made, out)
-        card = _verified(made.card, path, check, agreements, trials)
-        made.write(path, card)
-        card = _sealed(path, card)
+        card = _verified(made.card, check, agreements, trials)
+        card = write_sealed(made, path, card)
         progress("reading what was written")
         for name, trial in trials.items():
             _read_again(path, out, name, check, expected[:FEW] if made.kept is None else trial.singly)
@@ -219,24 +218,26 @@ def _judge(agreements: dict[str, Agreement], draft: Draft, out: Path) -> None:
             raise ConvwrightError(f"{out} was not written: in {name} {why}")
 
 
-def _verified(card: Card, path: Path, check: Check, agreements: dict[str, Agreement], trials: dict[str, Trial]) -> Card:
+def _verified(card: Card, check: Check, agreements: dict[str, Agreement], trials: dict[str, Trial]) -> Card:
     told = {
         name: agreements[name].facts() | {"milliseconds": round(trial.milliseconds, 3), "threads": "all"}
         for name, trial in trials.items()
     }
-    weights = digest(path.with_suffix(WEIGHTS[path.suffix])) if path.suffix in WEIGHTS else UNSEALED
     verified = card.verified | {"on": check.told, "images": len(check.images), "engines": told}
-    return replace(card, verified=verified, weights=weights)
+    return replace(card, verified=verified)
 
 
-def _sealed(path: Path, card: Card) -> Card:
-    """Write a file's digest into its card, so that damage is seen; OpenVINO's has that of its .bin already."""
-    if card.weights != UNSEALED:
+def write_sealed(made: Draft, path: Path, card: Card) -> Card:
+    """Write a file whose card has the digest of its weights, so that damage is seen; return that card."""
+    made.write(path, replace(card, weights=UNSEALED))
+    if path.suffix in WEIGHTS:
+        card = replace(card, weights=digest(path.with_suffix(WEIGHTS[path.suffix])))
+        made.write(path, card)
         return card
     content = path.read_bytes()
-    found = seal(content, UNSEALED)
-    path.write_bytes(content.replace(UNSEALED.encode(), found.encode(), 1))
-    return replace(card, weights=found)
+    card = replace(card, weights=seal(content, UNSEALED))
+    path.write_bytes(content.replace(UNSEALED.encode(), card.weights.encode(), 1))
+    return card
 
 
 @contextmanager

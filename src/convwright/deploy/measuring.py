@@ -119,7 +119,7 @@ def prepared(
     subject: "Subject", engines: Sequence[Engine], precisions: Sequence[str], calibration: "Calibration | None" = None
 ) -> Iterator[Path]:
     """Write a network in every form that these engines read; yield the folder, which is gone afterwards."""
-    from convwright.deploy.export import Draft, draft
+    from convwright.deploy.export import draft, write_sealed
     from convwright.weights import save_weights
 
     formats = {".onnx": "onnx", ".xml": "openvino", ".safetensors": "torch"}
@@ -133,8 +133,8 @@ def prepared(
                 if precision == "int8" and (calibration is None or suffix == ".safetensors"):
                     continue
                 wanted = calibration if precision == "int8" else None
-                made: Draft = draft(subject, formats[suffix], None, wanted, folder)
-                made.write(folder / f"{precision}{suffix}", made.card)
+                made = draft(subject, formats[suffix], None, wanted, folder)
+                write_sealed(made, folder / f"{precision}{suffix}", made.card)
         yield folder
 
 

@@ -4,7 +4,7 @@ import json
 import platform
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +35,6 @@ class Pick:
     weights: str
     """Digest of the run's weights that it was made from."""
     machine: str
-    held: dict[str, str] = field(default_factory=dict)
-    """Digest of each of its files, by name."""
     asked: bool = True
     """Was it chosen by `bench --pick`, or kept because an export turned out to be quicker than torch?"""
 
@@ -103,7 +101,6 @@ def _keep(run: Path, files: list[Path], pick: Pick) -> Pick:
     kept.mkdir()
     for path in files:
         shutil.copy2(path, kept / Path(pick.file).with_suffix(path.suffix))
-    pick = replace(pick, held={path.name: digest(path) for path in kept.iterdir()})
     write_text(kept / RECORD, json.dumps(asdict(pick), indent=1) + "\n")
     return pick
 
@@ -111,7 +108,7 @@ def _keep(run: Path, files: list[Path], pick: Pick) -> Pick:
 def find_pick(run: Path) -> tuple[Pick, Path] | None:
     """Return a run's pick and its file, if it was made on this machine, of the weights as they are, and can run.
 
-    UsageError if the record cannot be read, or its file is not there.
+    UsageError if the record cannot be read. Its file is looked at when it is opened.
     """
     record = run / FOLDER / RECORD
     if not record.is_file():
@@ -128,9 +125,4 @@ def find_pick(run: Path) -> tuple[Pick, Path] | None:
     weights = run / "model.safetensors"
     if not weights.is_file() or pick.weights != digest(weights):
         return None
-    for name, wanted in (pick.held or {pick.file: ""}).items():
-        file = run / FOLDER / Path(name).name
-        if not file.is_file() or (wanted and wanted != digest(file)):
-            wrong = "damaged" if file.is_file() else "no such file"
-            raise UsageError(f"{file}: {wrong}; 'convwright bench {run} --pick' writes it anew")
     return pick, path

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from convwright.deploy import program as steps
 from convwright.deploy.card import KEY, Card
 from convwright.errors import UsageError
-from convwright.files import usual_mode
 
 PROGRAM = "program"
 KINDS: dict[str, type[steps.Op]] = {kind.__name__: kind for kind in steps.Op.__subclasses__()}
@@ -24,8 +23,7 @@ def write_torch_file(program: steps.Program, card: Card, path: Path) -> None:
     ops = [_told(op, index, arrays) for index, op in enumerate(program.ops)]
     shapes = {str(value): list(shape) for value, shape in program.shapes.items()}
     told = {"name": program.name, "ops": ops, "shapes": shapes, "output": program.output}
-    save_file(arrays, path, {KEY: card.to_json_text(), PROGRAM: json.dumps(told)})
-    usual_mode(path)
+    path.write_bytes(save(arrays, {KEY: card.to_json_text(), PROGRAM: json.dumps(told)}))
 
 
 def read_torch_file(path: Path) -> tuple[steps.Program, Card]:

@@ -11,10 +11,8 @@ from convwright.training.config import TrainConfig
 
 def compile_fused(precision: str) -> bool:
     """Compile what fused operators in a precision are made of, once for the machine; False if that cannot be done."""
-    needed = [(torch.float32, "kernels"), (torch.float32, "winograd")]
-    if precision == "bf16-mixed":
-        needed[1] = (torch.bfloat16, "kernels")
-    return all(library(dtype, name) is not None for dtype, name in needed)
+    other = (torch.bfloat16, "kernels") if precision == "bf16-mixed" else (torch.float32, "winograd")
+    return all(library(*needed) is not None for needed in ((torch.float32, "kernels"), other))
 
 
 def fused_by_default(options: dict[str, Any]) -> bool:

@@ -4,22 +4,17 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from convwright.errors import ConvwrightError
-from convwright.files import usual_mode, write_atomically
+from convwright.files import write_bytes
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write a module's parameters and buffers under a temporary name, sync them, and give them their name."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-
-    def write(temporary: Path) -> None:
-        save_file(tensors, temporary, {"format": "pt"})
-        usual_mode(temporary)
-
-    write_atomically(path, write)
+    write_bytes(path, save(tensors, {"format": "pt"}))  # its own files nobody else may read
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

@@ -38,7 +38,9 @@ def library(dtype: torch.dtype, name: str = "kernels") -> ctypes.CDLL | None:
     stored, real = NUMBERS[dtype]
     for flags in ((*FLAGS, WIDE), FLAGS):
         try:
-            return ctypes.CDLL(str(_built(name, [*compiler, *flags, f"-DSTORED={stored}", f"-DREAL={real}"])))
+            found = ctypes.CDLL(str(_built(name, [*compiler, *flags, f"-DSTORED={stored}", f"-DREAL={real}"])))
+            _failures.pop(name, None)  # as of the flags before
+            return found
         except OSError as error:  # as a folder that cannot be written
             _failures[name] = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         except subprocess.SubprocessError:
