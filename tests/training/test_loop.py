@@ -1,6 +1,7 @@
 """Training on real images (scikit-learn's digits): it learns, and is a function of configuration and step."""
 
 import math
+import re
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 
 import convwright as cw
 from convwright.data import Batches, open_dataset
-from convwright.errors import ConvwrightWarning, RunError, UsageError
+from convwright.errors import ConvwrightError, ConvwrightWarning, RunError, UsageError
 from convwright.training import run as run_files
 from convwright.training.evaluation import LARGEST_BATCH, batch_for
 from convwright.training.interrupt import Interrupted
@@ -265,16 +266,21 @@ def test_fit_drops_strides_only_where_it_is_wanted(digits):
     assert (plain.resolution, plain.channels, plain.classes) == (8, 1, 10)
 
 
-def test_a_failed_run_leaves_no_partial_files(digits, tmp_path, monkeypatch):
+@pytest.mark.parametrize("full", [r"checkpoints/step-\d+\.pt", r"model\.safetensors"])
+def test_a_failed_run_leaves_no_partial_files(digits, tmp_path, monkeypatch, full):
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.2)
+    written = Path.write_bytes
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def write_bytes(path, content):
+        if re.search(full, str(path).replace("/.", "/")):
+            written(path, content[:1000])
+            raise OSError(28, "No space left on device")
+        return written(path, content)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(Exception, match=r"checkpoints.* could not be written: No space left on device"):
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    with pytest.raises(ConvwrightError, match=rf"{full} could not be written: No space left on device"):
         train(config, network, digits, tmp_path / "run")
-    assert not list(Path(tmp_path).rglob("*.partial"))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_kill_while_a_run_is_created_leaves_nothing_in_the_way(digits, tmp_path, monkeypatch):
