@@ -10,7 +10,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import convwright as cw
+from convwright.arch import layers as graph
+from convwright.modules.builder import module_of
 from convwright.modules.fused import library as compiling
+from convwright.modules.fused.chains import _steps
 from convwright.modules.fused.kernels import ACTS, PLAIN
 from convwright.modules.fused.norms import normalise, recalibrate
 from convwright.modules.joints import Gated, Sum
@@ -138,6 +141,40 @@ def test_a_part_that_is_not_in_training_mode_stays_so(expression: str) -> None:
             if isinstance(part, nn.BatchNorm2d) and "block1" in name:
                 part.eval()
     assert_close(outcome(fused, x), outcome(plain, x), 1e-8)
+
+
+@needs_compiler
+def test_a_mean_over_windows_comes_before_a_pointwise_convolution() -> None:
+    plain, fused, x = pair(TINY["dense-bottleneck"], torch.float64)
+    sides = []
+    conv = fused.get_submodule("transition1.conv")
+    conv.register_forward_hook(lambda _, given, made: sides.append((given[0].shape[2], made.shape[2])))
+    assert_close(outcome(fused, x), outcome(plain, x), 1e-8)
+    assert sides == [(x.shape[2] // 2,) * 2]
+
+
+@pytest.mark.parametrize(
+    ("conv", "pool", "expected"),
+    [
+        (graph.Conv(8, 1, bias=True), graph.Pool("avg", 2, 2), True),
+        (graph.Conv(8, 1, bias=True), graph.Pool("avg", 3, 2, padding=1, include_pad=False), True),
+        (graph.Conv(8, 1, bias=True), graph.Pool("avg", 3, 2, padding=1), False),
+        (graph.Conv(8, 1), graph.Pool("avg", 3, 1), False),
+        (graph.Conv(8, 1), graph.Pool("max", 2, 2), False),
+        (graph.Conv(8, 1, stride=2), graph.Pool("avg", 2, 2), False),
+        (graph.Conv(8, 1, padding=1), graph.Pool("avg", 2, 2), False),
+        (graph.Conv(8, 3), graph.Pool("avg", 2, 2), False),
+        (graph.Norm(), graph.Pool("avg", 2, 2), False),
+    ],
+)
+def test_which_convolutions_and_means_commute(conv: graph.Layer, pool: graph.Pool, expected: bool) -> None:
+    together = [step for step in _steps({"conv": conv, "pool": pool}) if len(step) > 1]
+    assert together == ([("pool", "conv")] if expected else [])
+    if expected:
+        x = maps(2, 4, 7, 7)
+        one, other = (module_of(layer, (4, 7, 7), seed=0).double() for layer in (conv, pool))
+        one.bias.data.fill_(3.0)  # type: ignore[operator, union-attr]
+        torch.testing.assert_close(one(other(x)), other(one(x)))
 
 
 def thrifty(expression: str, **options: bool) -> tuple[nn.Module, nn.Module, torch.Tensor]:

@@ -94,10 +94,11 @@ def test_a_cache_that_cannot_be_written_is_not_taken_for_a_missing_compiler(digi
 
 @needs_compiler
 @pytest.mark.skipif(torch.cuda.is_available(), reason="they are for CPUs")
-def test_a_run_does_without_none_of_its_operators(digits, monkeypatch):
+@pytest.mark.parametrize("source", ["winograd", "pointwise"])
+def test_a_run_does_without_none_of_its_operators(source, digits, monkeypatch):
     built = compiling._built
     monkeypatch.setattr(
-        compiling, "_built", lambda name, command: built("nothing" if name == "winograd" else name, command)
+        compiling, "_built", lambda name, command: built("nothing" if name == source else name, command)
     )
     compiling.library.cache_clear()
     try:

@@ -11,8 +11,10 @@ from convwright.training.config import TrainConfig
 
 def compile_fused(precision: str) -> bool:
     """Compile what fused operators in a precision are made of, once for the machine; False if that cannot be done."""
-    other = (torch.bfloat16, "kernels") if precision == "bf16-mixed" else (torch.float32, "winograd")
-    return all(library(*needed) is not None for needed in ((torch.float32, "kernels"), other))
+    bits = precision == "bf16-mixed"
+    needed = [(torch.float32, "kernels")]
+    needed += [(torch.bfloat16, "kernels")] if bits else [(torch.float32, name) for name in ("winograd", "pointwise")]
+    return all(library(dtype, name) is not None for dtype, name in needed)
 
 
 def fused_by_default(options: dict[str, Any]) -> bool:

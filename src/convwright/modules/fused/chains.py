@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from convwright.arch import layers as graph
+from convwright.arch.shapes import conv_padding, pair
 from convwright.modules import joints
 from convwright.modules.fused.kernels import ACTS, PLAIN, Kernels, compiled
 from convwright.modules.fused.norms import is_ordinary, normalise, recalibrate
@@ -160,8 +161,21 @@ def _steps(layers: dict[str, graph.Layer]) -> Iterator[Step]:
                 step.append(rest.pop(0))
         elif isinstance(layers[first], graph.Add) and rest and layers[rest[0]] == graph.Act("relu"):
             step.append(rest.pop(0))
+        elif rest and _commute(layers[first], layers[rest[0]]):
+            step.insert(0, rest.pop(0))
         yield tuple(step)
         names = rest
+
+
+def _commute(conv: graph.Layer, pool: graph.Layer) -> bool:
+    """Is this a 1x1 convolution and a mean over windows? The one mixes no positions and the other no channels.
+
+    The mean comes first then: in DenseNet's transitions the convolution is left with a quarter of the positions.
+    """
+    if not (isinstance(conv, graph.Conv) and isinstance(pool, graph.Pool)) or pool.function != "avg" or pool.stride < 2:
+        return False
+    moves_nothing = (pair(conv.kernel), pair(conv.stride), conv_padding(conv)) == ((1, 1), (1, 1), (0, 0))
+    return moves_nothing and (pool.padding == 0 or not pool.include_pad)  # zeros would take from the bias
 
 
 def _squeezes(gate: graph.Gate) -> bool:

@@ -7,6 +7,7 @@ what a reader makes of them is computed again in the backward pass. A reader's g
 passes through the statistics is settled in one pass when all readers are done.
 """
 
+import ctypes
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from convwright.modules import joints
 from convwright.modules.fused.chains import FusedChain, Operators
 from convwright.modules.fused.kernels import Kernels, channels_last, real
 from convwright.modules.fused.norms import Statistics, check_count, is_ordinary, remember
+from convwright.modules.fused.pointwise import convolve, convolve_back, functions_for
 
 
 class DenseStage(joints.Chain):
@@ -43,9 +45,18 @@ class DenseStage(joints.Chain):
             norm = body.get_submodule(body.steps[0][0])
             assert isinstance(norm, nn.BatchNorm2d)
             statistics, act = shared.statistics(norm), body.activation(body.steps[0])
-            read = _Read.apply(shared, order, norm.weight, norm.bias, statistics, act)
-            order = _Write.apply(shared, order, body.run(read, body.steps[1:], shared.reader(statistics, act)))
+            order = _Write.apply(shared, order, self._made(body, shared, order, statistics, act))
         return _Close.apply(shared, order)
+
+    def _made(self, body: FusedChain, shared: "_Maps", order: Tensor, statistics: Statistics, act: str) -> Tensor:
+        """What a layer makes of all maps that are there, with what its first step does to them."""
+        norm, conv = (body.get_submodule(name) for name in (body.steps[0][0], body.steps[1][0]))
+        functions = functions_for(conv, shared.maps) if self.operators.fused else None
+        if functions is None:
+            read = _Read.apply(shared, order, norm.weight, norm.bias, statistics, act)
+            return body.run(read, body.steps[1:], shared.reader(statistics, act))
+        new = _Convolve.apply(shared, order, norm.weight, norm.bias, conv.weight, statistics, act, functions)
+        return body.run(new, body.steps[2:])
 
     def _learns(self, bodies: Sequence[nn.Module]) -> bool:
         """Are all parts in training mode, and the norms that read shared maps those that `Statistics` stands for?"""
@@ -106,9 +117,26 @@ class _Maps:
         """Add a reader's gradient to that of the maps it has read; return the gradients of its weight and bias."""
         assert self.gradient is not None
         seen = slice(0, len(s.mean))
-        sums, products = self.kernels.gather(
-            d, self.maps[:, seen], s.scale, s.shift, s.mean, act, self.gradient[:, seen]
-        )
+        given = (self.maps[:, seen], s.scale, s.shift, s.mean, act)
+        return self._noted(s, *self.kernels.gather(d, *given, self.gradient[:, seen]))
+
+    def convolve(self, filters: Tensor, s: Statistics, act: str, functions: ctypes.CDLL) -> Tensor:
+        """Return the 1x1 convolution of what a reader makes of the maps."""
+        return convolve(functions, self.maps[:, : len(s.mean)], s.scale, s.shift, act, filters)
+
+    def convolve_back(
+        self, d: Tensor, filters: Tensor, s: Statistics, act: str, functions: ctypes.CDLL
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Do as `gather` for a reader that `convolve`s; return the gradient of the filters too, first."""
+        assert self.gradient is not None
+        seen = slice(0, len(s.mean))
+        given = (self.maps[:, seen], s.scale, s.shift, s.mean, act, filters, self.gradient[:, seen])
+        gradient, sums, products = convolve_back(functions, d, *given)
+        return gradient, *self._noted(s, sums, products)
+
+    def _noted(self, s: Statistics, sums: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
+        """Note what reaches the maps through their statistics; return the gradients of the norm's weight and bias."""
+        seen = slice(0, len(s.mean))
         self.sums[seen] += s.scale * sums
         self.products[seen] += s.scale * s.inverse.square() * products
         return products * s.inverse, sums
@@ -171,6 +199,33 @@ class _Read(torch.autograd.Function):
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         d_weight, d_bias = ctx.shared.gather(channels_last(d), ctx.statistics, ctx.act)
         return None, d.new_zeros(()), d_weight, d_bias, None, None
+
+
+class _Convolve(torch.autograd.Function):
+    """All maps that are there, normalised, activated and convolved."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        shared: _Maps,
+        order: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        filters: Tensor,
+        statistics: Statistics,
+        act: str,
+        functions: ctypes.CDLL,
+    ) -> Tensor:
+        ctx.save_for_backward(filters)
+        ctx.shared, ctx.how = shared, (statistics, act, functions)
+        return shared.convolve(filters, *ctx.how)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
+        (filters,) = ctx.saved_tensors
+        d_filters, d_weight, d_bias = ctx.shared.convolve_back(channels_last(d), filters, *ctx.how)
+        return None, d.new_zeros(()), d_weight, d_bias, d_filters, None, None, None
 
 
 class _Close(torch.autograd.Function):

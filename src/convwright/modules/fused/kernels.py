@@ -195,7 +195,7 @@ class Compiled:
         """See `Kernels`."""
         mean, variance = (x.new_empty(x.shape[1], dtype=real(x)) for _ in range(2))
         means = x.new_empty(x.shape[:2], dtype=real(x))
-        self._call("statistics_of", x, _stride(x), *_sizes(x), mean, variance, means, wide=(x,), factors=(means,))
+        self._call("statistics_of", x, stride_of(x), *_sizes(x), mean, variance, means, wide=(x,), factors=(means,))
         return mean, variance, means
 
     def forward(
@@ -205,7 +205,7 @@ class Compiled:
         """See `Kernels`."""
         y = _empty(x)
         given = (scale, shift, ACTS.index(act), gate, residual, int(rectified))
-        self._call("forward_of", x, _stride(x), *_sizes(x), *given, y, wide=(x,), factors=(gate,))
+        self._call("forward_of", x, stride_of(x), *_sizes(x), *given, y, wide=(x,), factors=(gate,))
         return y
 
     def squeeze(self, x: Tensor, scale: Tensor, shift: Tensor, act: str) -> Tensor:
@@ -249,11 +249,11 @@ class Compiled:
         self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str, gathered: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See `Kernels`."""
-        if _stride(gathered).value != _stride(x).value:
+        if stride_of(gathered).value != stride_of(x).value:
             raise RuntimeError("gather adds to maps that lie in memory as those that it reads")
         sums, products = torch.empty_like(mean), torch.empty_like(mean)
         given = (scale, shift, mean, ACTS.index(act), gathered, sums, products)
-        self._call("gather_of", d, x, _stride(x), *_sizes(x), *given, wide=(x, gathered))
+        self._call("gather_of", d, x, stride_of(x), *_sizes(x), *given, wide=(x, gathered))
         return sums, products
 
     def _call(
@@ -277,7 +277,7 @@ class Compiled:
             if each.dtype != (self.dtype if each.ndim == 4 else number) or each.device.type != "cpu":
                 raise TypeError(f"{name} reads maps of {self.dtype}, and {number} for the rest, on the CPU")
             if each.ndim == 4:
-                wanted, fits = shape, _stride(each).value == shape[1] or _among(each, wide)
+                wanted, fits = shape, stride_of(each).value == shape[1] or _among(each, wide)
             else:
                 wanted, fits = shape[:2] if _among(each, factors) else shape[1:2], each.is_contiguous()
                 wanted = torch.Size((5, *shape[:2])) if each is sums else wanted
@@ -304,7 +304,7 @@ def _sizes(x: Tensor) -> tuple[ctypes.c_int64, ...]:
     return ctypes.c_int64(images), ctypes.c_int64(height * width), ctypes.c_int64(channels)
 
 
-def _stride(x: Tensor) -> ctypes.c_int64:
+def stride_of(x: Tensor) -> ctypes.c_int64:
     """How far apart the pixels of maps lie, which may be some channels of wider ones.
 
     RuntimeError where a pixel's channels do not lie side by side, or the pixels not evenly.

@@ -85,7 +85,8 @@ def _built(name: str, command: list[str]) -> Path:
     Its name holds all that it depends on. Raises OSError or SubprocessError where it cannot be compiled.
     """
     source = Path(__file__).with_name(f"{name}.cpp")
-    told = "\0".join([source.read_text(encoding="utf-8"), *command, _version(command[0]), _processor()])
+    read = [file.read_text(encoding="utf-8") for file in (source, *sorted(source.parent.glob("*.hpp")))]
+    told = "\0".join([*read, *command, _version(command[0]), _processor()])
     folder = cache_folder() / "compiled"
     path = folder / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.so"
     if not path.exists():

@@ -9,25 +9,16 @@
 #include <cstdint>
 #include <vector>
 
+#include "vectors.hpp"
+
 namespace {
 
-#ifdef __AVX512F__
-constexpr int LANES = 64 / sizeof(REAL), ROWS = 8;
-#else
-constexpr int LANES = 32 / sizeof(REAL), ROWS = 4;
-#endif
 constexpr int FREQUENCIES = 36;
 constexpr int64_t SKEW = 16;  // so that the frequencies do not share the same few lines of a cache
 
 // How many numbers of tiles are in work at once, and tiles at least: of the sizes tried, those that were quickest on a
 // core with 1 MB of second-level cache, which holds the filters' frequencies up to FEW pairs of channels.
 constexpr int64_t FORWARD = 120000, BACKWARD = 400000, FEW = 100000, LEAST = 16, LEAST_OF_MANY = 64;
-
-typedef REAL Vector __attribute__((vector_size(sizeof(REAL) * LANES)));
-typedef REAL Unaligned __attribute__((vector_size(sizeof(REAL) * LANES), aligned(sizeof(REAL)), may_alias));
-
-inline Vector load(const REAL* from) { return *reinterpret_cast<const Unaligned*>(from); }
-inline void store(REAL* to, Vector value) { *reinterpret_cast<Unaligned*>(to) = value; }
 
 // The transforms of a line, after Lavin and Gray's matrices.
 struct Patch {  // B^T
@@ -105,42 +96,6 @@ template <typename Line> inline void both(const Vector* from, Vector* to) {
     }
     for (int row = 0; row < Line::OUT; row++) Line::apply(half + row * Line::IN, 1, to + row * Line::OUT);
 }
-
-// c = a b, or c += a b: ROWS rows by WIDE vectors; a is read at a[row * a_row + k * a_step]. What is added to is added
-// last, so that sums over many products do not become one long chain.
-template <int WIDE>
-void product(const REAL* a, int64_t a_row, int64_t a_step, const REAL* b, int64_t b_step, REAL* c, int64_t c_row,
-             int64_t depth, bool add) {
-    Vector sums[ROWS][WIDE];
-#pragma GCC unroll 8
-    for (int row = 0; row < ROWS; row++)
-#pragma GCC unroll 2
-        for (int v = 0; v < WIDE; v++) sums[row][v] = Vector{};
-    for (int64_t k = 0; k < depth; k++) {
-        Vector right[WIDE];
-#pragma GCC unroll 2
-        for (int v = 0; v < WIDE; v++) right[v] = load(b + k * b_step + v * LANES);
-#pragma GCC unroll 8
-        for (int row = 0; row < ROWS; row++) {
-            const REAL left = a[row * a_row + k * a_step];
-#pragma GCC unroll 2
-            for (int v = 0; v < WIDE; v++) sums[row][v] += left * right[v];
-        }
-    }
-#pragma GCC unroll 8
-    for (int row = 0; row < ROWS; row++)
-#pragma GCC unroll 2
-        for (int v = 0; v < WIDE; v++) {
-            REAL* place = c + row * c_row + v * LANES;
-            store(place, add ? load(place) + sums[row][v] : sums[row][v]);
-        }
-}
-
-// How many numbers of `out` a panel takes that begins at `at`: two vectors, or what there is.
-inline int64_t width_of(int64_t at, int64_t out) { return out - at < 2 * LANES ? out - at : 2 * LANES; }
-
-// The product for panels of this width, of one vector or two.
-inline auto product_of(int64_t width) { return width == LANES ? product<1> : product<2>; }
 
 // Where the patches of maps lie.
 struct Tiles {

@@ -1,0 +1,242 @@
+// 1x1 convolutions of maps that are normalised and activated while they are read, and the way back through all three:
+// what lies between is in the processor's cache only, and never written to memory.
+//
+// Maps are rows of channels (channels last); those of `x` may lie `stride` numbers apart, as the first channels of wider
+// maps do. Outputs fill whole vectors. In `pointwise.py` is said what each function computes. How the work is cut
+// depends on the shape alone, and every sum is added up in one order, whatever the threads.
+
+#include <algorithm>
+
+#include "acts.hpp"
+#include "vectors.hpp"
+
+namespace {
+
+constexpr int64_t PANEL = 2 * LANES;   // outputs, or channels, of a matrix product
+constexpr int64_t GROUP = 4 * PANEL;   // channels that are taken back together
+constexpr int64_t BLOCK = 128;         // rows that are worked on at a time
+constexpr int64_t IN_CACHE = 1 << 16;  // numbers of a block, which the second-level cache holds beside the filters
+constexpr int64_t SKEW = 16;           // so that rows do not share the same few lines of a cache
+constexpr int64_t PIECE = 4096;          // rows that have a gradient of the filters of their own
+
+int64_t parts_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
+int64_t whole(int64_t count, int64_t size) { return parts_of(count, size) * size; }
+
+struct Maps {
+    const REAL* x;
+    int64_t stride, rows, channels;
+    const REAL *scale, *shift;
+
+    // act(x * scale + shift) of `many` rows and `some` channels; what is left of `width` numbers a row becomes zero.
+    template <int ACT>
+    void activate(int64_t first, int64_t many, int64_t from, int64_t some, REAL* to, int64_t width) const {
+        for (int64_t row = 0; row < many; row++) {
+            const REAL* __restrict v = x + (first + row) * stride + from;
+            const REAL* __restrict s = scale + from;
+            const REAL* __restrict t = shift + from;
+            REAL* __restrict out = to + row * width;
+#pragma omp simd
+            for (int64_t c = 0; c < some; c++) out[c] = activated<REAL, ACT>(v[c] * s[c] + t[c]);
+            std::fill(out + some, out + width, REAL(0));
+        }
+    }
+};
+
+// How the way there is cut into blocks of rows.
+struct Blocks {
+    int64_t rows, size, count;
+
+    Blocks(int64_t rows, int64_t channels) : rows(rows) {
+        const int64_t fits = std::clamp<int64_t>(IN_CACHE / channels, 4 * ROWS, BLOCK);
+        const int64_t even = whole(parts_of(rows, fits), 4);  // for a few threads to have as many each
+        size = whole(parts_of(rows, even), ROWS);
+        count = parts_of(rows, size);
+    }
+    int64_t many(int64_t block) const { return std::min(size, rows - block * size); }
+};
+
+// How the way back is cut into pieces of rows and groups of channels.
+struct Cut {
+    int64_t rows, channels, out, pieces, size, groups;
+
+    Cut(int64_t rows, int64_t channels, int64_t out)
+        : rows(rows), channels(channels), out(out), groups(parts_of(channels, GROUP)) {
+        int64_t wanted = 2;
+        while (wanted < 16 && wanted * PIECE < rows) wanted *= 2;
+        size = whole(parts_of(rows, wanted), ROWS);
+        pieces = parts_of(rows, size);
+    }
+    int64_t some(int64_t group) const { return std::min(GROUP, channels - group * GROUP); }
+    int64_t end(int64_t piece) const { return std::min(rows, (piece + 1) * size); }
+    // A gradient of filters, out x GROUP, and two sums for each channel.
+    int64_t share() const { return (out + 2) * GROUP; }
+    int64_t filters() const { return groups * GROUP * out; }
+    // Activated maps and their gradient, and the gradient of the last few rows.
+    int64_t room() const { return BLOCK * GROUP * 2 + ROWS * out; }
+};
+
+// Filters, out x in, in panels of outputs, in x PANEL each, for the way there.
+void outputs_in_panels(const REAL* filters, int64_t in, int64_t out, REAL* to, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t panel = 0; panel < out; panel += PANEL) {
+        const int64_t width = width_of(panel, out);
+        for (int64_t i = 0; i < in; i++)
+            for (int64_t o = 0; o < width; o++)
+                to[panel * in + i * width + o] = filters[(panel + o) * in + i];
+    }
+}
+
+// The same in panels of inputs, out x PANEL each, the last of them with zeros, for the way back.
+void inputs_in_panels(const REAL* filters, int64_t in, int64_t out, REAL* to, int64_t all, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t panel = 0; panel < all; panel += PANEL)
+        for (int64_t o = 0; o < out; o++)
+            for (int64_t i = 0; i < PANEL; i++)
+                to[panel * out + o * PANEL + i] = panel + i < in ? filters[o * in + panel + i] : REAL(0);
+}
+
+// The outputs of one block of rows; their filters lie in panels.
+template <int ACT>
+void convolve(const Maps& maps, const Blocks& blocks, int64_t block, const REAL* filters, int64_t out, REAL* y,
+              REAL* room) {
+    const int64_t in = maps.channels, width = in + SKEW, many = blocks.many(block), first = block * blocks.size;
+    REAL* last = room + blocks.size * width;  // ROWS x out, of which the maps may want fewer
+    maps.activate<ACT>(first, many, 0, in, room, width);
+    for (int64_t o = 0; o < out; o += PANEL)
+        for (int64_t row = 0; row < many; row += ROWS) {
+            REAL* to = row + ROWS <= many ? y + (first + row) * out : last;
+            product_of(width_of(o, out))(room + row * width, width, 1, filters + o * in, width_of(o, out), to + o, out,
+                                         in, false);
+        }
+    const int64_t rest = many % ROWS;
+    if (rest) std::copy(last, last + rest * out, y + (first + many - rest) * out);
+}
+
+struct Gradients {
+    const REAL *d, *mean;
+    REAL* gathered;
+};
+
+// gathered += scale * dz, where dz is `slopes` times the slope of the activation; and sums of dz, dz * (x - mean).
+template <int ACT>
+void gather(const Maps& maps, const Gradients& to, int64_t first, int64_t many, int64_t from, int64_t some,
+            const REAL* slopes, double* totals) {
+    REAL sums[GROUP] = {}, products[GROUP] = {};
+    const REAL* __restrict s = maps.scale + from;
+    const REAL* __restrict t = maps.shift + from;
+    const REAL* __restrict m = to.mean + from;
+    for (int64_t row = 0; row < many; row++) {
+        const REAL* __restrict v = maps.x + (first + row) * maps.stride + from;
+        const REAL* __restrict e = slopes + row * GROUP;
+        REAL* __restrict out = to.gathered + (first + row) * maps.stride + from;
+#pragma omp simd
+        for (int64_t c = 0; c < some; c++) {
+            const REAL dz = e[c] * slope<REAL, ACT>(v[c] * s[c] + t[c]);
+            out[c] += dz * s[c];
+            sums[c] += dz;
+            products[c] += dz * (v[c] - m[c]);
+        }
+    }
+    for (int64_t c = 0; c < some; c++) {
+        totals[c] += sums[c];
+        totals[GROUP + c] += products[c];
+    }
+}
+
+// What a piece of rows gives to the gradients of a group of channels; `share` is laid out as `Cut` says.
+template <int ACT>
+void back(const Maps& maps, const Gradients& to, const Cut& cut, int64_t piece, int64_t group, const REAL* filters,
+          REAL* share, REAL* room) {
+    const int64_t out = cut.out, from = group * GROUP, some = cut.some(group), width = whole(some, LANES);
+    REAL *slopes = room + BLOCK * GROUP, *last = slopes + BLOCK * GROUP;
+    double totals[2 * GROUP] = {};
+    for (int64_t first = piece * cut.size; first < cut.end(piece); first += BLOCK) {
+        const int64_t many = std::min(BLOCK, cut.end(piece) - first), rest = many % ROWS;
+        const REAL* d = to.d + first * out;
+        if (rest) {
+            std::copy(d + (many - rest) * out, d + many * out, last);
+            std::fill(last + rest * out, last + ROWS * out, REAL(0));
+        }
+        maps.activate<ACT>(first, many, from, some, room, GROUP);
+        for (int64_t panel = 0; panel < width; panel += PANEL)
+            for (int64_t row = 0; row < many; row += ROWS)
+                product_of(width_of(panel, width))(row + ROWS <= many ? d + row * out : last, out, 1,
+                                                   filters + (from + panel) * out, PANEL,
+                                                   slopes + row * GROUP + panel, GROUP, out, false);
+        gather<ACT>(maps, to, first, many, from, some, slopes, totals);
+        for (int64_t panel = 0; panel < width; panel += PANEL)
+            for (int64_t o = 0; o < out; o += ROWS)
+                product_of(width_of(panel, width))(d + o, 1, out, room + panel, GROUP, share + o * GROUP + panel, GROUP,
+                                                   many, first > piece * cut.size);
+    }
+    std::copy(totals, totals + 2 * GROUP, share + out * GROUP);
+}
+
+// Add up what the pieces gave.
+void settle(const Cut& cut, const REAL* shares, REAL* gradient, REAL* sum, REAL* product, int threads) {
+    const int64_t apart = cut.groups * cut.share();
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t o = 0; o < cut.out + 2; o++)
+        for (int64_t group = 0; group < cut.groups; group++)
+            for (int64_t c = 0; c < cut.some(group); c++) {
+                double total = 0;
+                for (int64_t piece = 0; piece < cut.pieces; piece++)
+                    total += shares[piece * apart + group * cut.share() + o * GROUP + c];
+                const int64_t channel = group * GROUP + c;
+                REAL& place = o < cut.out    ? gradient[o * cut.channels + channel]
+                              : o == cut.out ? sum[channel]
+                                             : product[channel];
+                place = REAL(total);
+            }
+}
+
+}  // namespace
+
+extern "C" {
+
+// Numbers that the functions below want room for.
+int64_t read_room(int64_t rows, int64_t channels, int64_t out, int threads) {
+    const Blocks blocks(rows, channels);
+    return channels * out + threads * (blocks.size * (channels + SKEW) + ROWS * out);
+}
+
+int64_t read_back_room(int64_t rows, int64_t channels, int64_t out, int threads) {
+    const Cut cut(rows, channels, out);
+    return cut.filters() + cut.pieces * cut.groups * cut.share() + threads * cut.room();
+}
+
+void read_of(const REAL* x, int64_t stride, int64_t rows, int64_t channels, const REAL* scale, const REAL* shift,
+             int act, const REAL* filters, int64_t out, REAL* y, REAL* room, int threads) {
+    const Maps maps{x, stride, rows, channels, scale, shift};
+    const Blocks blocks(rows, channels);
+    outputs_in_panels(filters, channels, out, room, threads);
+    REAL* rooms = room + channels * out;
+    const int64_t each = blocks.size * (channels + SKEW) + ROWS * out;
+    with_act(act, [&](auto a) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+        for (int part = 0; part < threads; part++)
+            for (int64_t block = part * blocks.count / threads; block < (part + 1) * blocks.count / threads; block++)
+                convolve<a()>(maps, blocks, block, room, out, y, rooms + part * each);
+    });
+}
+
+void read_back_of(const REAL* d, const REAL* x, int64_t stride, int64_t rows, int64_t channels, const REAL* scale,
+                  const REAL* shift, const REAL* mean, int act, const REAL* filters, int64_t out,
+                  REAL* gathered, REAL* gradient, REAL* sum, REAL* product, REAL* room, int threads) {
+    const Maps maps{x, stride, rows, channels, scale, shift};
+    const Gradients to{d, mean, gathered};
+    const Cut cut(rows, channels, out);
+    REAL *shares = room + cut.filters(), *rooms = shares + cut.pieces * cut.groups * cut.share();
+    inputs_in_panels(filters, channels, out, room, cut.groups * GROUP, threads);
+    const int64_t tasks = cut.pieces * cut.groups;
+    with_act(act, [&](auto a) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+        for (int part = 0; part < threads; part++)
+            for (int64_t task = part * tasks / threads; task < (part + 1) * tasks / threads; task++)
+                back<a()>(maps, to, cut, task / cut.groups, task % cut.groups, room, shares + task * cut.share(),
+                          rooms + part * cut.room());
+    });
+    settle(cut, shares, gradient, sum, product, threads);
+}
+
+}  // extern "C"

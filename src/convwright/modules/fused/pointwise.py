@@ -1,0 +1,94 @@
+"""1x1 convolutions of maps that are normalised and activated while they are read.
+
+A layer of a dense block begins with these three (Huang et al., 2017, section 3: BN-ReLU-Conv), over all maps before it.
+Taken one by one, the activated maps are written and read again, and so is their gradient; taken together, both stay in
+the processor's cache, and nothing but the maps themselves need be kept for the way back.
+
+Maps are N x C x H x W, channels last, and may be the first channels of wider ones; filters are out x C x 1 x 1; scale,
+shift and mean: C numbers each. In the words of `kernels`, z = x * scale + shift, and act(z) is convolved.
+"""
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convwright.modules.fused.kernels import ACTS, stride_of
+from convwright.modules.fused.library import call, library
+
+VECTOR = 16
+"""Numbers that the widest registers hold, of which outputs are to be a multiple."""
+
+
+def functions_for(conv: nn.Module, x: Tensor) -> ctypes.CDLL | None:
+    """Return the functions with which a convolution of maps like these is computed; None for torch's."""
+    if type(conv) is not nn.Conv2d or conv.bias is not None or conv.groups > 1 or conv.out_channels % VECTOR:
+        return None
+    if (conv.kernel_size, conv.stride, conv.padding) != ((1, 1), (1, 1), (0, 0)):
+        return None
+    if torch.is_autocast_enabled("cpu") or x.device.type != "cpu" or x.dtype != conv.weight.dtype:
+        return None
+    return library(x.dtype, "pointwise") if x.dtype in (torch.float32, torch.float64) else None
+
+
+def convolve(
+    functions: ctypes.CDLL, x: Tensor, scale: Tensor, shift: Tensor, act: str, filters: Tensor
+) -> Tensor:  # fmt: skip
+    """Return the convolution of act(z). RuntimeError if something does not lie in memory as it is read."""
+    filters = filters.detach().contiguous()
+    y = torch.empty((len(x), len(filters), *x.shape[2:]), dtype=x.dtype, memory_format=torch.channels_last)
+    _check(x, filters, y, scale, shift)
+    given = (scale, shift, ACTS.index(act), filters, *_int64(len(filters)), y)
+    call(functions.read_of, x, *_sizes(x), *given, _room(functions.read_room, x, filters))
+    return y
+
+
+def convolve_back(
+    functions: ctypes.CDLL, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str,
+    filters: Tensor, gathered: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Add scale * dz to `gathered`, which lies in memory as x does; d is the gradient of what `convolve` returns.
+
+    Returns the gradient of the filters, and each channel's sums of dz and of dz * (x - mean). RuntimeError as
+    `convolve`.
+    """
+    filters = filters.detach().contiguous()
+    _check(x, filters, d, scale, shift, mean)
+    if gathered.shape != x.shape or gathered.dtype != x.dtype or stride_of(gathered).value != stride_of(x).value:
+        raise RuntimeError("gradients are added to maps that lie in memory as those that are read")
+    gradient, sums, products = torch.empty_like(filters), torch.empty_like(mean), torch.empty_like(mean)
+    given = (scale, shift, mean, ACTS.index(act), filters, *_int64(len(filters)))
+    results = (gathered, gradient, sums, products, _room(functions.read_back_room, x, filters))
+    call(functions.read_back_of, d, x, *_sizes(x), *given, *results)
+    return gradient, sums, products
+
+
+def _check(x: Tensor, filters: Tensor, y: Tensor, *numbers: Tensor) -> None:
+    """RuntimeError if something would be read, or written, beyond its end."""
+    out, channels, *kernel = filters.shape
+    if x.shape[1] != channels or kernel != [1, 1] or out % VECTOR or not x.numel():
+        raise RuntimeError(f"maps of {tuple(x.shape)} for filters of {tuple(filters.shape)}")
+    if y.shape != (len(x), out, *x.shape[2:]) or not y.is_contiguous(memory_format=torch.channels_last):
+        raise RuntimeError(f"outputs of {tuple(y.shape)} at strides of {y.stride()} for maps of {tuple(x.shape)}")
+    if any(each.shape != (channels,) or not each.is_contiguous() for each in numbers):
+        raise RuntimeError(f"scale, shift and mean are {channels} numbers each, as many as there are channels")
+    if any(each.dtype != x.dtype for each in (filters, y, *numbers)):
+        raise RuntimeError(f"maps of {x.dtype} and filters of {filters.dtype}: all are of one type")
+
+
+def _int64(*numbers: int) -> tuple[ctypes.c_int64, ...]:
+    return tuple(map(ctypes.c_int64, numbers))
+
+
+def _sizes(x: Tensor) -> tuple[ctypes.c_int64, ...]:
+    """How far apart pixels lie, how many there are, and of how many channels."""
+    images, channels, height, width = x.shape
+    return stride_of(x), *_int64(images * height * width, channels)
+
+
+def _room(function: Any, x: Tensor, filters: Tensor) -> Tensor:
+    """What a function works in, as large as it says."""
+    function.restype = ctypes.c_int64
+    _, rows, channels = _sizes(x)
+    return torch.empty(function(rows, channels, *_int64(len(filters)), torch.get_num_threads()), dtype=x.dtype)

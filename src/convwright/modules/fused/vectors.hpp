@@ -1,0 +1,57 @@
+// Vectors as wide as the processor's, and matrix products of a few rows by a few of them.
+
+#pragma once
+
+#include <cstdint>
+
+namespace {
+
+#ifdef __AVX512F__
+constexpr int LANES = 64 / sizeof(REAL), ROWS = 8;
+#else
+constexpr int LANES = 32 / sizeof(REAL), ROWS = 4;
+#endif
+
+typedef REAL Vector __attribute__((vector_size(sizeof(REAL) * LANES)));
+typedef REAL Unaligned __attribute__((vector_size(sizeof(REAL) * LANES), aligned(sizeof(REAL)), may_alias));
+
+inline Vector load(const REAL* from) { return *reinterpret_cast<const Unaligned*>(from); }
+inline void store(REAL* to, Vector value) { *reinterpret_cast<Unaligned*>(to) = value; }
+
+// c = a b, or c += a b: ROWS rows by WIDE vectors; a is read at a[row * a_row + k * a_step]. What is added to is added
+// last, so that sums over many products do not become one long chain.
+template <int WIDE>
+void product(const REAL* a, int64_t a_row, int64_t a_step, const REAL* b, int64_t b_step, REAL* c, int64_t c_row,
+             int64_t depth, bool add) {
+    Vector sums[ROWS][WIDE];
+#pragma GCC unroll 8
+    for (int row = 0; row < ROWS; row++)
+#pragma GCC unroll 2
+        for (int v = 0; v < WIDE; v++) sums[row][v] = Vector{};
+    for (int64_t k = 0; k < depth; k++) {
+        Vector right[WIDE];
+#pragma GCC unroll 2
+        for (int v = 0; v < WIDE; v++) right[v] = load(b + k * b_step + v * LANES);
+#pragma GCC unroll 8
+        for (int row = 0; row < ROWS; row++) {
+            const REAL left = a[row * a_row + k * a_step];
+#pragma GCC unroll 2
+            for (int v = 0; v < WIDE; v++) sums[row][v] += left * right[v];
+        }
+    }
+#pragma GCC unroll 8
+    for (int row = 0; row < ROWS; row++)
+#pragma GCC unroll 2
+        for (int v = 0; v < WIDE; v++) {
+            REAL* place = c + row * c_row + v * LANES;
+            store(place, add ? load(place) + sums[row][v] : sums[row][v]);
+        }
+}
+
+// How many numbers of `out` a panel takes that begins at `at`: two vectors, or what there is.
+inline int64_t width_of(int64_t at, int64_t out) { return out - at < 2 * LANES ? out - at : 2 * LANES; }
+
+// The product for panels of this width, of one vector or two.
+inline auto product_of(int64_t width) { return width == LANES ? product<1> : product<2>; }
+
+}  // namespace
