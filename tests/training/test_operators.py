@@ -12,7 +12,7 @@ from convwright.errors import RunError, UsageError
 from convwright.modules.fused import library as compiling
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import resume, train
-from convwright.training.operators import check_operators
+from convwright.training.operators import OWN, check_operators
 from convwright.training.plan import plan
 from convwright.training.run import Run
 
@@ -94,7 +94,7 @@ def test_a_cache_that_cannot_be_written_is_not_taken_for_a_missing_compiler(digi
 
 @needs_compiler
 @pytest.mark.skipif(torch.cuda.is_available(), reason="they are for CPUs")
-@pytest.mark.parametrize("source", ["winograd", "pointwise"])
+@pytest.mark.parametrize("source", OWN)
 def test_a_run_does_without_none_of_its_operators(source, digits, monkeypatch):
     built = compiling._built
     monkeypatch.setattr(

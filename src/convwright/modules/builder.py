@@ -13,7 +13,7 @@ from convwright.arch.operators import at
 from convwright.arch.shapes import Shape, conv_padding, conv_shape, pool_shape
 from convwright.errors import NetworkError
 from convwright.modules import joints
-from convwright.modules.fused import winograd
+from convwright.modules.fused import depthwise, winograd
 from convwright.modules.fused.chains import FusedChain, FusedSum, Operators
 from convwright.modules.fused.dense import DenseStage, is_dense
 from convwright.modules.init import initialise
@@ -141,8 +141,8 @@ class _Builder:
                 return joints.Join(named), (channels, *branches[0][1][1:])
             case graph.Act():
                 return _activation(layer, in_place=owned), shape
-            case graph.Conv() if self.operators and self.operators.fused and winograd.suits(layer, shape[0]):
-                return _conv(layer, shape, kind=winograd.WinogradConv2d)
+            case graph.Conv() if self.operators and self.operators.fused:
+                return _conv(layer, shape, kind=_own(layer, shape[0]))
         return _PRIMITIVES[type(layer)](layer, shape, self.classes)
 
     def _chain(self, layer: graph.Combinator, shape: Shape) -> tuple[list[tuple[str, nn.Module]], Shape]:
@@ -170,6 +170,13 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "tanh": nn.Tanh,
 }
+
+
+def _own(conv: graph.Conv, channels: int) -> type[nn.Conv2d] | None:
+    """Return the class of a convolution that has operators of its own."""
+    if winograd.suits(conv, channels):
+        return winograd.WinogradConv2d
+    return depthwise.DepthwiseConv2d if depthwise.suits(conv, channels) else None
 
 
 def _conv(

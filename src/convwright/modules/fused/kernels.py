@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from convwright.modules.fused.library import NUMBERS, call, library
+from convwright.modules.fused.library import NUMBERS, call, int64, library
 
 ACTS = ("identity", "relu", "relu6", "silu", "hardswish")
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -301,7 +301,7 @@ def _both(gate: Tensor | None, squeezed: Tensor | None) -> tuple[Tensor | None, 
 
 def _sizes(x: Tensor) -> tuple[ctypes.c_int64, ...]:
     images, channels, height, width = x.shape
-    return ctypes.c_int64(images), ctypes.c_int64(height * width), ctypes.c_int64(channels)
+    return int64(images, height * width, channels)
 
 
 def stride_of(x: Tensor) -> ctypes.c_int64:

@@ -67,6 +67,11 @@ def call(function: Any, *arguments: Any) -> None:
     function(*addresses, ctypes.c_int(torch.get_num_threads()))
 
 
+def int64(*numbers: int) -> tuple[ctypes.c_int64, ...]:
+    """Return whole numbers as functions of a library take them."""
+    return tuple(map(ctypes.c_int64, numbers))
+
+
 def forbidden() -> bool:
     """Does the environment say that nothing is to be compiled?"""
     return bool(os.environ.get(OFF))

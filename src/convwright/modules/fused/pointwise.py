@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from convwright.modules.fused.kernels import ACTS, stride_of
-from convwright.modules.fused.library import call, library
+from convwright.modules.fused.library import call, int64, library
 
 VECTOR = 16
 """Numbers that the widest registers hold, of which outputs are to be a multiple."""
@@ -39,7 +39,7 @@ def convolve(
     filters = filters.detach().contiguous()
     y = torch.empty((len(x), len(filters), *x.shape[2:]), dtype=x.dtype, memory_format=torch.channels_last)
     _check(x, filters, y, scale, shift)
-    given = (scale, shift, ACTS.index(act), filters, *_int64(len(filters)), y)
+    given = (scale, shift, ACTS.index(act), filters, *int64(len(filters)), y)
     call(functions.read_of, x, *_sizes(x), *given, _room(functions.read_room, x, filters))
     return y
 
@@ -58,7 +58,7 @@ def convolve_back(
     if gathered.shape != x.shape or gathered.dtype != x.dtype or stride_of(gathered).value != stride_of(x).value:
         raise RuntimeError("gradients are added to maps that lie in memory as those that are read")
     gradient, sums, products = torch.empty_like(filters), torch.empty_like(mean), torch.empty_like(mean)
-    given = (scale, shift, mean, ACTS.index(act), filters, *_int64(len(filters)))
+    given = (scale, shift, mean, ACTS.index(act), filters, *int64(len(filters)))
     results = (gathered, gradient, sums, products, _room(functions.read_back_room, x, filters))
     call(functions.read_back_of, d, x, *_sizes(x), *given, *results)
     return gradient, sums, products
@@ -77,18 +77,14 @@ def _check(x: Tensor, filters: Tensor, y: Tensor, *numbers: Tensor) -> None:
         raise RuntimeError(f"maps of {x.dtype} and filters of {filters.dtype}: all are of one type")
 
 
-def _int64(*numbers: int) -> tuple[ctypes.c_int64, ...]:
-    return tuple(map(ctypes.c_int64, numbers))
-
-
 def _sizes(x: Tensor) -> tuple[ctypes.c_int64, ...]:
     """How far apart pixels lie, how many there are, and of how many channels."""
     images, channels, height, width = x.shape
-    return stride_of(x), *_int64(images * height * width, channels)
+    return stride_of(x), *int64(images * height * width, channels)
 
 
 def _room(function: Any, x: Tensor, filters: Tensor) -> Tensor:
     """What a function works in, as large as it says."""
     function.restype = ctypes.c_int64
     _, rows, channels = _sizes(x)
-    return torch.empty(function(rows, channels, *_int64(len(filters)), torch.get_num_threads()), dtype=x.dtype)
+    return torch.empty(function(rows, channels, *int64(len(filters)), torch.get_num_threads()), dtype=x.dtype)

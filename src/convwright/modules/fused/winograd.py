@@ -10,13 +10,14 @@ import ctypes
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from convwright.arch import layers as graph
 from convwright.arch.shapes import conv_padding, pair
+from convwright.modules.fused.convolution import OwnConv2d
 from convwright.modules.fused.kernels import channels_last
-from convwright.modules.fused.library import call, library
+from convwright.modules.fused.library import call, int64
 
 TILE, FREQUENCIES = 4, 36
 VECTOR = 16
@@ -37,32 +38,19 @@ def suits(conv: graph.Conv, channels: int) -> bool:
     return usual and all(each >= LEAST and each % VECTOR == 0 for each in (channels, conv.out))
 
 
-class WinogradConv2d(nn.Conv2d):
-    """A convolution that `suits`, by Winograd's method.
+class WinogradConv2d(OwnConv2d):
+    """A convolution that `suits`, by Winograd's method; torch's where maps or batches are too small."""
 
-    It is torch's own in inference, in mixed precision, on other devices, and where maps or batches are too small.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N x C x H x W to N x out x H x W."""
-        weight = self.weight  # once, as a parametrisation may compute it
-        functions = library(x.dtype, "winograd") if self._learns(x, weight) and self._gains(x) else None
-        if functions is None:
-            return self._conv_forward(x, weight, self.bias)
-        y = _Convolve.apply(channels_last(x), weight, functions)
-        return y if self.bias is None else y + self.bias[:, None, None]
-
-    def _learns(self, x: Tensor, weight: Tensor) -> bool:
-        if not self.training or torch.is_autocast_enabled("cpu") or x.device.type != "cpu":
-            return False
-        fits = x.ndim == 4 and x.shape[1] == weight.shape[1] and x.dtype == weight.dtype and x.device == weight.device
-        return fits and x.dtype in (torch.float32, torch.float64) and x.numel() > 0  # what does not, torch refuses
+    source = "winograd"
 
     def _gains(self, x: Tensor) -> bool:
         images, _, height, width = x.shape
         usual, minimal = 9 * height * width, FREQUENCIES * -(-height // TILE) * -(-width // TILE)
         worth = WORTH if self.in_channels * self.out_channels < CACHED else WORTH_BEYOND
         return 2 * minimal <= usual and images * (usual - minimal) >= worth
+
+    def _convolve(self, x: Tensor, weight: Tensor, functions: ctypes.CDLL) -> Tensor:
+        return _Convolve.apply(x, weight, functions)
 
 
 class _Convolve(torch.autograd.Function):
@@ -122,7 +110,7 @@ def _check(filters: Tensor, x: Tensor, y: Tensor) -> None:
 
 def _sizes(x: Tensor, out: int) -> tuple[ctypes.c_int64, ...]:
     images, channels, height, width = x.shape
-    return tuple(map(ctypes.c_int64, (images, height, width, channels, out)))
+    return int64(images, height, width, channels, out)
 
 
 def _evenly(filters: Tensor) -> Tensor:
@@ -133,7 +121,7 @@ def _evenly(filters: Tensor) -> Tensor:
 def _strides(filters: Tensor) -> tuple[ctypes.c_int64, ...]:
     """From one input to the next, from one output to the next, from one of the nine to the next."""
     out, channels, _, step = filters.stride()
-    return tuple(map(ctypes.c_int64, (channels, out, step)))
+    return int64(channels, out, step)
 
 
 def _room(function: Any, sizes: tuple[ctypes.c_int64, ...], dtype: torch.dtype) -> Tensor:

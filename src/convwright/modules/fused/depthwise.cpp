@@ -1,0 +1,231 @@
+// The way back through depthwise convolutions: the gradients of maps and of filters in one pass over both.
+//
+// Maps are rows of channels (channels last), of which there are as many as whole vectors hold. In `depthwise.py` is said
+// what the function computes. How the work is cut depends on the shape alone, and every sum is added up in one order,
+// whatever the threads.
+
+#include <algorithm>
+#include <type_traits>
+
+#include "vectors.hpp"
+
+namespace {
+
+constexpr int64_t PIECES = 8;          // of the images: each has a gradient of the filters of its own
+constexpr int64_t GROUP = 256;         // channels that are worked on together
+constexpr int64_t IN_CACHE = 1 << 18;  // numbers of some rows of all maps, which the second-level cache holds
+constexpr int SIDE = 4;                // columns that are computed side by side
+
+struct Shape {
+    int64_t images, height, width, channels, down, across, kernel, stride, top, left;
+
+    int64_t pieces() const { return std::min(images, PIECES); }
+    int64_t groups() const { return (channels + GROUP - 1) / GROUP; }
+    int64_t some(int64_t from) const { return std::min(GROUP, channels - from); }
+    int64_t taps() const { return kernel * kernel; }
+    // Rows of the outputs that are worked on at a time.
+    int64_t rows(int64_t some) const {
+        return std::clamp<int64_t>(IN_CACHE / ((2 * stride * width + across) * some), 1, down);
+    }
+    // What the outputs of a row begin to read at; it may lie before the first row.
+    int64_t above(int64_t row) const { return row * stride - top; }
+    int64_t before(int64_t column) const { return column * stride - left; }
+};
+
+// An image's part of all maps, from a channel on.
+struct Image {
+    const REAL *x, *d;
+    REAL* dx;
+};
+
+// Add to the gradient of filters, taps x channels, what some rows of outputs give.
+template <int KERNEL>
+void gather_filters(const Shape& shape, const Image& image, int64_t first, int64_t last, int64_t some, REAL* gradient) {
+    const int64_t channels = shape.channels;
+    const int64_t low = std::min((shape.left + shape.stride - 1) / shape.stride, shape.across);
+    const int64_t inside = (shape.width + shape.left - KERNEL) / shape.stride + 1;
+    const int64_t high = shape.width + shape.left < KERNEL ? low : std::clamp(inside, low, shape.across);
+    for (int64_t c = 0; c < some; c += LANES)
+        for (int64_t y = 0; y < KERNEL; y++) {
+            Vector sums[KERNEL] = {}, others[KERNEL] = {};  // two, for neighbours not to wait for each other
+            for (int64_t row = first; row < last; row++) {
+                const int64_t above = shape.above(row) + y;
+                if (above < 0 || above >= shape.height) continue;
+                const REAL* x = image.x + above * shape.width * channels + c;
+                const REAL* d = image.d + row * shape.across * channels + c;
+                const auto edge = [&](int64_t column) {
+                    const int64_t before = shape.before(column);
+                    const Vector slope = load(d + column * channels);
+                    for (int k = 0; k < KERNEL; k++)
+                        if (before + k >= 0 && before + k < shape.width)
+                            sums[k] += load(x + (before + k) * channels) * slope;
+                };
+                const auto whole = [&](int64_t column, Vector* to) {
+                    const Vector slope = load(d + column * channels);
+                    const REAL* from = x + shape.before(column) * channels;
+                    for (int k = 0; k < KERNEL; k++) to[k] += load(from + k * channels) * slope;
+                };
+                int64_t column = 0;
+                for (; column < low; column++) edge(column);
+                for (; column + 2 <= high; column += 2) {
+                    whole(column, sums);
+                    whole(column + 1, others);
+                }
+                for (; column < shape.across; column++) edge(column);
+            }
+            for (int k = 0; k < KERNEL; k++) {
+                REAL* place = gradient + (y * KERNEL + k) * channels + c;
+                store(place, load(place) + (sums[k] + others[k]));
+            }
+        }
+}
+
+// Columns of maps that lie `stride` apart: output column `at + offset - k` reaches the one numbered `at` by the filter's
+// column `first + k * stride`, TAPS of them.
+struct Columns {
+    int64_t residue, count, first, offset;
+
+    Columns(const Shape& shape, int64_t residue) : residue(residue) {
+        count = (shape.width - residue + shape.stride - 1) / shape.stride;
+        first = (residue + shape.left) % shape.stride;
+        offset = (residue + shape.left - first) / shape.stride;
+    }
+    int64_t taps(const Shape& shape) const { return (shape.kernel - first + shape.stride - 1) / shape.stride; }
+};
+
+// Rows of outputs that a row of maps is read by, with the filter's row for each.
+struct Readers {
+    int64_t count = 0, output[8], tap[8];
+
+    Readers(const Shape& shape, int64_t row) {
+        for (int64_t y = (row + shape.top) % shape.stride; y < shape.kernel; y += shape.stride) {
+            const int64_t from = row + shape.top - y;
+            if (from < 0 || from / shape.stride >= shape.down) continue;
+            output[count] = from / shape.stride;
+            tap[count++] = y;
+        }
+    }
+};
+
+template <int TAPS>
+void scatter_columns(const Shape& shape, const Image& image, const Readers& readers, const Columns& columns,
+                     const REAL* filters, REAL* to) {
+    const int64_t channels = shape.channels;
+    const int64_t low = std::clamp<int64_t>(TAPS - 1 - columns.offset, 0, columns.count);
+    const int64_t high = std::clamp<int64_t>(shape.across - columns.offset, low, columns.count);
+    const auto weight = [&](int64_t reader, int k) {
+        return load(filters + (readers.tap[reader] * shape.kernel + columns.first + k * shape.stride) * channels);
+    };
+    const auto place = [&](int64_t at) { return to + (columns.residue + at * shape.stride) * channels; };
+    const auto edge = [&](int64_t at) {
+        Vector sum = {};
+        for (int64_t r = 0; r < readers.count; r++)
+            for (int k = 0; k < TAPS; k++) {
+                const int64_t column = at + columns.offset - k;
+                if (column >= 0 && column < shape.across)
+                    sum += load(image.d + (readers.output[r] * shape.across + column) * channels) * weight(r, k);
+            }
+        store(place(at), sum);
+    };
+    for (int64_t at = 0; at < low; at++) edge(at);
+    int64_t at = low;
+    for (; at + SIDE <= high; at += SIDE) {
+        Vector sums[SIDE] = {};
+        for (int64_t r = 0; r < readers.count; r++) {
+            const REAL* d = image.d + (readers.output[r] * shape.across + at + columns.offset) * channels;
+            for (int k = 0; k < TAPS; k++) {
+                const Vector w = weight(r, k);
+                for (int side = 0; side < SIDE; side++) sums[side] += load(d + (side - k) * channels) * w;
+            }
+        }
+        for (int side = 0; side < SIDE; side++) store(place(at + side), sums[side]);
+    }
+    for (; at < columns.count; at++) edge(at);
+}
+
+// The gradient of some rows of maps; filters are taps x channels.
+void scatter_rows(const Shape& shape, const Image& image, int64_t first, int64_t last, int64_t some,
+                  const REAL* filters) {
+    for (int64_t row = first; row < last; row++) {
+        const Readers readers(shape, row);
+        for (int64_t residue = 0; residue < std::min(shape.stride, shape.width); residue++) {
+            const Columns columns(shape, residue);
+            for (int64_t c = 0; c < some; c += LANES) {
+                const Image from{nullptr, image.d + c, nullptr};
+                REAL* to = image.dx + row * shape.width * shape.channels + c;
+                const auto scatter = [&](auto taps) {
+                    scatter_columns<taps()>(shape, from, readers, columns, filters + c, to);
+                };
+                switch (columns.taps(shape)) {
+                    case 1: scatter(std::integral_constant<int, 1>()); break;
+                    case 2: scatter(std::integral_constant<int, 2>()); break;
+                    case 3: scatter(std::integral_constant<int, 3>()); break;
+                    case 4: scatter(std::integral_constant<int, 4>()); break;
+                    case 5: scatter(std::integral_constant<int, 5>()); break;
+                    default: scatter(std::integral_constant<int, 7>());
+                }
+            }
+        }
+    }
+}
+
+// What some images give to a group of channels: `dx` whole, and a gradient of filters.
+template <int KERNEL>
+void back(const Shape& shape, const REAL* x, const REAL* d, const REAL* filters, int64_t piece, int64_t from, REAL* dx,
+          REAL* gradient) {
+    const int64_t some = shape.some(from), rows = shape.rows(some), size = shape.width * shape.channels;
+    for (int64_t tap = 0; tap < shape.taps(); tap++)
+        std::fill_n(gradient + tap * shape.channels + from, some, REAL(0));
+    const int64_t pieces = shape.pieces();
+    for (int64_t n = piece * shape.images / pieces; n < (piece + 1) * shape.images / pieces; n++) {
+        const int64_t at = n * shape.height * size + from;
+        const Image image{x + at, d + n * shape.down * shape.across * shape.channels + from, dx ? dx + at : nullptr};
+        for (int64_t row = 0; row < shape.down; row += rows) {
+            const int64_t end = std::min(row + rows, shape.down);
+            gather_filters<KERNEL>(shape, image, row, end, some, gradient + from);
+            if (dx)
+                scatter_rows(shape, image, std::min(row * shape.stride, shape.height),
+                             end == shape.down ? shape.height : std::min(end * shape.stride, shape.height), some,
+                             filters + from);
+        }
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+// Numbers that the function below wants room for.
+int64_t depthwise_back_room(int64_t images, int64_t channels, int64_t kernel) {
+    return (1 + std::min(images, PIECES)) * kernel * kernel * channels;
+}
+
+void depthwise_back_of(const REAL* x, const REAL* d, int64_t images, int64_t height, int64_t width, int64_t channels,
+                       int64_t down, int64_t across, int64_t kernel, int64_t stride, int64_t top, int64_t left,
+                       const REAL* filters, REAL* dx, REAL* gradient, REAL* room, int threads) {
+    const Shape shape{images, height, width, channels, down, across, kernel, stride, top, left};
+    const int64_t pieces = shape.pieces(), groups = shape.groups(), size = shape.taps() * channels;
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t tap = 0; tap < shape.taps(); tap++) room[tap * channels + c] = filters[c * shape.taps() + tap];
+#pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
+    for (int64_t piece = 0; piece < pieces; piece++)
+        for (int64_t group = 0; group < groups; group++) {
+            REAL* share = room + (1 + piece) * size;
+            const auto run = [&](auto side) { back<side()>(shape, x, d, room, piece, group * GROUP, dx, share); };
+            if (kernel == 3)
+                run(std::integral_constant<int, 3>());
+            else if (kernel == 5)
+                run(std::integral_constant<int, 5>());
+            else
+                run(std::integral_constant<int, 7>());
+        }
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t tap = 0; tap < shape.taps(); tap++) {
+            double total = 0;
+            for (int64_t piece = 0; piece < pieces; piece++) total += room[(1 + piece) * size + tap * channels + c];
+            gradient[c * shape.taps() + tap] = REAL(total);
+        }
+}
+
+}  // extern "C"

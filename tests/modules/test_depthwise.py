@@ -1,0 +1,183 @@
+"""The way back through depthwise convolutions against torch's: gradients, when it is used, what it refuses."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+
+import convwright as cw
+from convwright.arch import layers as graph
+from convwright.modules.fused import depthwise
+from convwright.modules.fused import library as compiling
+from convwright.modules.fused.depthwise import DepthwiseConv2d, gradients, suits
+
+from .test_build import images
+from .test_fused import assert_close, outcome
+from .test_kernels import maps
+
+pytestmark = pytest.mark.skipif(compiling.library(torch.float32) is None, reason="needs a C++ compiler")
+
+SHARES = {torch.float64: 1e-10, torch.float32: 1e-4}
+"""How far results may be off, as a share of the largest of them."""
+
+
+def drawn(shape: tuple[int, ...], side: int, stride: int, padding: int, dtype: torch.dtype) -> tuple[Any, ...]:
+    x, weight = maps(*shape, dtype=dtype), maps(shape[1], 1, side, side, seed=1, dtype=dtype)
+    d = maps(*functional.conv2d(x, weight, None, stride, padding, 1, shape[1]).shape, seed=2, dtype=dtype)
+    return x, d, weight, stride, padding
+
+
+def own(x: torch.Tensor, *more: Any, maps: bool = True) -> tuple[torch.Tensor | None, torch.Tensor]:
+    functions = compiling.library(x.dtype, "depthwise")
+    assert functions is not None
+    return gradients(functions, x, *more, maps=maps)
+
+
+def assert_gradients(x: torch.Tensor, d: torch.Tensor, weight: torch.Tensor, stride: int, padding: int) -> None:
+    x, weight = x.requires_grad_(), weight.requires_grad_()
+    exact = functional.conv2d(x.double(), weight.double(), None, stride, padding, 1, len(weight))
+    expected = torch.autograd.grad(exact, (x, weight), d.double())
+    for found, other in zip(own(x.detach(), d, weight, stride, padding), expected, strict=True):
+        assert found is not None
+        share = SHARES[x.dtype]
+        torch.testing.assert_close(found, other, rtol=share, atol=share * float(other.abs().max()))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 3),
+    st.sampled_from([16, 48]),
+    st.tuples(st.integers(1, 13), st.integers(1, 13)),
+    st.sampled_from([3, 5, 7]),
+    st.sampled_from([1, 2]),
+    st.data(),
+)
+def test_maps_of_any_size(
+    count: int, channels: int, sides: tuple[int, int], side: int, stride: int, data: st.DataObject
+) -> None:
+    least = max(0, -(-(side - min(sides)) // 2))  # so that the filter fits
+    padding = data.draw(st.integers(least, side - 1))
+    assert_gradients(*drawn((count, channels, *sides), side, stride, padding, torch.float64))
+
+
+@pytest.mark.parametrize("dtype", SHARES, ids=str)
+@pytest.mark.parametrize(
+    ("shape", "side", "stride"),
+    [
+        ((11, 32, 15, 15), 3, 1),  # more images than pieces
+        ((2, 288, 20, 21), 5, 2),  # several groups of channels
+        ((2, 96, 60, 61), 5, 1),  # several runs of rows
+        ((1, 96, 112, 112), 3, 2),
+        ((2, 16, 9, 8), 7, 2),
+    ],
+)
+def test_work_cut_into_pieces(shape: tuple[int, ...], side: int, stride: int, dtype: torch.dtype) -> None:
+    assert_gradients(*drawn(shape, side, stride, side // 2, dtype))
+
+
+def test_nothing_depends_on_the_number_of_threads() -> None:
+    taken, before = drawn((16, 96, 14, 14), 5, 1, 2, torch.float32), torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(own(*taken))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+def test_only_what_is_wanted_is_computed() -> None:
+    taken = drawn((2, 16, 6, 6), 3, 1, 1, torch.float64)
+    d_x, d_weight = own(*taken, maps=False)
+    assert d_x is None
+    assert torch.equal(d_weight, own(*taken)[1])
+
+
+Given = tuple[Any, ...]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, d, w, s, p: (x, d, w[:, :, :2, :2], s, p), "are not known here"),
+        (lambda x, d, w, s, p: (x, d, w.expand(-1, 2, -1, -1), s, p), "are not known here"),
+        (lambda x, d, w, s, p: (x, d, w, 3, p), "are not known here"),
+        (lambda x, d, w, s, p: (x, d, w, s, 3), "are not known here"),
+        (lambda x, d, w, s, p: (x[:, :8], d[:, :8], w[:8], s, p), "for filters of"),
+        (lambda x, d, w, s, p: (x, d.float(), w, s, p), "for filters of"),
+        (lambda x, d, w, s, p: (x[:0], d[:0], w, s, p), "for filters of"),
+        (lambda x, d, w, s, p: (x, d[:, :, 1:], w, s, p), "a gradient of"),
+        (lambda x, d, w, s, p: (x.contiguous(), d, w, s, p), "are not channels last"),
+        (lambda x, d, w, s, p: (x, d.contiguous(), w, s, p), "are not channels last"),
+    ],
+)
+def test_what_would_be_read_beyond_its_end_is_refused(change: Callable[..., Given], message: str) -> None:
+    with pytest.raises(RuntimeError, match=message):
+        own(*change(*drawn((2, 16, 6, 6), 3, 1, 1, torch.float64)))
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes of maps whose gradients were taken so."""
+    shapes: list[tuple[int, ...]] = []
+
+    def noting(functions: Any, x: torch.Tensor, *more: Any, **how: Any) -> Any:
+        shapes.append(x.shape)
+        return gradients(functions, x, *more, **how)
+
+    monkeypatch.setattr(depthwise, "gradients", noting)
+    return shapes
+
+
+def test_a_step_of_a_network_equals_the_plain_one(used: list[tuple[int, ...]]) -> None:
+    network = cw.network("efficientnet_b0|fit:32|scale:d=0.4,w=0.5|classes:10")
+    plain, fused = (
+        cw.build(network, seed=0, fused=fused).to(torch.float64, memory_format=torch.channels_last)
+        for fused in (False, True)
+    )
+    x = images(network, 4, torch.float64)
+    expected = outcome(plain, x)
+    assert not used
+    assert_close(outcome(fused, x), expected, 1e-8)
+    assert used
+
+
+def test_it_is_for_training_in_full_precision(used: list[tuple[int, ...]]) -> None:
+    conv = DepthwiseConv2d(32, 32, 3, padding=1, groups=32, bias=True)
+    x = maps(2, 32, 6, 6, dtype=torch.float32)
+    expected = nn.functional.conv2d(x, conv.weight, conv.bias, padding=1, groups=32)
+    with torch.autocast("cpu", torch.bfloat16):
+        conv(x).sum().backward()
+    assert torch.equal(conv.eval()(x), expected)
+    assert not used
+    y = conv.train()(x)
+    torch.testing.assert_close(y, expected)
+    y.sum().backward()
+    assert used == [x.shape]
+
+
+@pytest.mark.parametrize(
+    ("conv", "channels", "expected"),
+    [
+        (graph.Conv(32, 3, groups=32), 32, True),
+        (graph.Conv(32, 5, stride=2, groups=32), 32, True),
+        (graph.Conv(32, 7, groups=32, padding=0), 32, True),
+        (graph.Conv(64, 3, groups=32), 32, False),
+        (graph.Conv(32, 3, groups=16), 32, False),
+        (graph.Conv(24, 3, groups=24), 24, False),
+        (graph.Conv(32, 9, groups=32), 32, False),
+        (graph.Conv(32, (3, 5), groups=32), 32, False),
+        (graph.Conv(32, 3, stride=3, groups=32), 32, False),
+        (graph.Conv(32, 3, dilation=2, groups=32), 32, False),
+        (graph.Conv(32, 3, groups=32, same=True), 32, False),
+        (graph.Conv(32, 3, groups=32, padding=3), 32, False),
+    ],
+)
+def test_which_convolutions_it_is_for(conv: graph.Conv, channels: int, expected: bool) -> None:
+    assert suits(conv, channels) == expected
