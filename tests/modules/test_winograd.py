@@ -214,9 +214,9 @@ def test_beside_memory_efficient_operators(expression: str, used: list[tuple[int
 
 def test_filters_that_the_cache_does_not_hold_want_larger_batches(used: list[tuple[int, ...]]) -> None:
     conv = WinogradConv2d(512, 512, 3, padding=1, bias=False)
-    for batch in (16, 32):
+    for batch in (8, 16):
         conv(torch.zeros(batch, 512, 7, 7))
-    assert used == [(32, 512, 7, 7)]
+    assert used == [(16, 512, 7, 7)]
 
 
 def test_it_is_for_training_in_full_precision_with_batches_that_are_worth_it(used: list[tuple[int, ...]]) -> None:

@@ -26,7 +26,7 @@ LEAST = 32
 """Channels, on both sides, from which on it is quicker."""
 CACHED = 1 << 18
 """Pairs of channels from which on the processor's cache does not hold their frequencies."""
-WORTH, WORTH_BEYOND = 2000, 8000
+WORTH, WORTH_BEYOND = 2000, 4000
 """Multiplications that a batch has to save for each pair of channels, as filters are transformed every time: where the
 cache holds them, and beyond."""
 
