@@ -14,7 +14,8 @@ import convwright as cw
 from convwright.arch import layers as graph
 from convwright.modules.fused import depthwise
 from convwright.modules.fused import library as compiling
-from convwright.modules.fused.depthwise import DepthwiseConv2d, gradients, suits
+from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseConv2d, gradients, suits
+from convwright.modules.joints import SameConv2d
 
 from .test_build import images
 from .test_fused import assert_close, outcome
@@ -29,7 +30,7 @@ SHARES = {torch.float64: 1e-10, torch.float32: 1e-4}
 def drawn(shape: tuple[int, ...], side: int, stride: int, padding: int, dtype: torch.dtype) -> tuple[Any, ...]:
     x, weight = maps(*shape, dtype=dtype), maps(shape[1], 1, side, side, seed=1, dtype=dtype)
     d = maps(*functional.conv2d(x, weight, None, stride, padding, 1, shape[1]).shape, seed=2, dtype=dtype)
-    return x, d, weight, stride, padding
+    return x, d, weight, stride, (padding,) * 4
 
 
 def own(x: torch.Tensor, *more: Any, maps: bool = True) -> tuple[torch.Tensor | None, torch.Tensor]:
@@ -38,11 +39,11 @@ def own(x: torch.Tensor, *more: Any, maps: bool = True) -> tuple[torch.Tensor | 
     return gradients(functions, x, *more, maps=maps)
 
 
-def assert_gradients(x: torch.Tensor, d: torch.Tensor, weight: torch.Tensor, stride: int, padding: int) -> None:
+def assert_gradients(x: torch.Tensor, d: torch.Tensor, weight: torch.Tensor, stride: int, pads: depthwise.Pads) -> None:
     x, weight = x.requires_grad_(), weight.requires_grad_()
-    exact = functional.conv2d(x.double(), weight.double(), None, stride, padding, 1, len(weight))
+    exact = functional.conv2d(x.double(), weight.double(), None, stride, pads[0], 1, len(weight))
     expected = torch.autograd.grad(exact, (x, weight), d.double())
-    for found, other in zip(own(x.detach(), d, weight, stride, padding), expected, strict=True):
+    for found, other in zip(own(x.detach(), d, weight, stride, pads), expected, strict=True):
         assert found is not None
         share = SHARES[x.dtype]
         torch.testing.assert_close(found, other, rtol=share, atol=share * float(other.abs().max()))
@@ -80,6 +81,22 @@ def test_work_cut_into_pieces(shape: tuple[int, ...], side: int, stride: int, dt
     assert_gradients(*drawn(shape, side, stride, side // 2, dtype))
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [3, 5, 7])
+@pytest.mark.parametrize("sides", [(1, 1), (4, 7), (9, 6), (12, 12)])
+def test_pads_that_depend_on_the_maps(sides: tuple[int, int], side: int, stride: int) -> None:
+    usual, own = (
+        kind(32, 32, side, stride, groups=32, dtype=torch.float64) for kind in (SameConv2d, SameDepthwiseConv2d)
+    )
+    own.load_state_dict(usual.state_dict())
+    found = []
+    for conv in (usual, own):
+        x = maps(2, 32, *sides).requires_grad_()
+        y = conv(x)
+        found.append((y, *torch.autograd.grad(y.square().sum(), [x, *conv.parameters()])))
+    torch.testing.assert_close(*found)
+
+
 def test_nothing_depends_on_the_number_of_threads() -> None:
     taken, before = drawn((16, 96, 14, 14), 5, 1, 2, torch.float32), torch.get_num_threads()
     try:
@@ -108,7 +125,7 @@ Given = tuple[Any, ...]
         (lambda x, d, w, s, p: (x, d, w[:, :, :2, :2], s, p), "are not known here"),
         (lambda x, d, w, s, p: (x, d, w.expand(-1, 2, -1, -1), s, p), "are not known here"),
         (lambda x, d, w, s, p: (x, d, w, 3, p), "are not known here"),
-        (lambda x, d, w, s, p: (x, d, w, s, 3), "are not known here"),
+        (lambda x, d, w, s, p: (x, d, w, s, (3, 0, 0, 0)), "are not known here"),
         (lambda x, d, w, s, p: (x[:, :8], d[:, :8], w[:8], s, p), "for filters of"),
         (lambda x, d, w, s, p: (x, d.float(), w, s, p), "for filters of"),
         (lambda x, d, w, s, p: (x[:0], d[:0], w, s, p), "for filters of"),
@@ -135,8 +152,9 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     return shapes
 
 
-def test_a_step_of_a_network_equals_the_plain_one(used: list[tuple[int, ...]]) -> None:
-    network = cw.network("efficientnet_b0|fit:32|scale:d=0.4,w=0.5|classes:10")
+@pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_lite0"])
+def test_a_step_of_a_network_equals_the_plain_one(name: str, used: list[tuple[int, ...]]) -> None:
+    network = cw.network(f"{name}|fit:32|scale:d=0.4,w=0.5|classes:10")
     plain, fused = (
         cw.build(network, seed=0, fused=fused).to(torch.float64, memory_format=torch.channels_last)
         for fused in (False, True)
@@ -175,7 +193,7 @@ def test_it_is_for_training_in_full_precision(used: list[tuple[int, ...]]) -> No
         (graph.Conv(32, (3, 5), groups=32), 32, False),
         (graph.Conv(32, 3, stride=3, groups=32), 32, False),
         (graph.Conv(32, 3, dilation=2, groups=32), 32, False),
-        (graph.Conv(32, 3, groups=32, same=True), 32, False),
+        (graph.Conv(32, 3, groups=32, same=True), 32, True),
         (graph.Conv(32, 3, groups=32, padding=3), 32, False),
     ],
 )

@@ -176,7 +176,9 @@ def _own(conv: graph.Conv, channels: int) -> type[nn.Conv2d] | None:
     """Return the class of a convolution that has operators of its own."""
     if winograd.suits(conv, channels):
         return winograd.WinogradConv2d
-    return depthwise.DepthwiseConv2d if depthwise.suits(conv, channels) else None
+    if depthwise.suits(conv, channels):
+        return depthwise.SameDepthwiseConv2d if conv.same else depthwise.DepthwiseConv2d
+    return None
 
 
 def _conv(

@@ -123,13 +123,17 @@ class FullyConnected(nn.Linear):
 class SameConv2d(nn.Conv2d):
     """Convolution padded as TensorFlow does, by the size of what comes in: the odd pixel goes below and right."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """N x C x H x W to N x out x ceil(H / stride) x ceil(W / stride)."""
+    def pads(self, x: torch.Tensor) -> tuple[int, int, int, int]:
+        """Pixels added above, below, on the left and on the right."""
         sizes = zip(x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True)
         height, width = (_missing(*size) for size in sizes)
-        if height or width:
-            x = pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
-        return super().forward(x)
+        return height // 2, height - height // 2, width // 2, width - width // 2
+
+    def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """N x C x H x W to N x out x ceil(H / stride) x ceil(W / stride)."""
+        top, bottom, left, right = self.pads(input)
+        padded = pad(input, (left, right, top, bottom)) if bottom or right else input
+        return super()._conv_forward(padded, weight, bias)
 
 
 def _missing(size: int, kernel: int, stride: int, dilation: int) -> int:
