@@ -1,6 +1,7 @@
-"""1x1 convolutions of maps that are normalised while they are read, against the three taken one by one."""
+"""1x1 convolutions: their way back, and those of maps that are normalised while they are read, against torch's."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 import convwright as cw
+from convwright.arch import layers as graph
 from convwright.modules.fused import dense, pointwise
 from convwright.modules.fused import library as compiling
 from convwright.modules.fused.kernels import ACTS, PLAIN
@@ -133,6 +135,125 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
     monkeypatch.setattr(dense, "convolve", noting)
     return shapes
+
+
+BACK = [
+    ((2, 24, 16, 17), 8),
+    ((1, 24, 23, 29), 144),  # rows that fill no tile, channels that fill no vector
+    ((3, 40, 15, 15), 240),
+    ((2, 128, 20, 20), 136),
+    ((1, 300, 30, 31), 16),  # several groups, several blocks
+    ((7, 64, 50, 50), 96),  # several pieces
+    ((2, 17, 1, 1), 8),
+]
+
+
+def gradients_of(shape: tuple[int, ...], out: int, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    return maps(*shape, dtype=dtype), maps(shape[0], out, *shape[2:], seed=1, dtype=dtype), maps(
+        out, shape[1], 1, 1, seed=2, dtype=dtype
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", SHARES, ids=str)
+@pytest.mark.parametrize(("shape", "out"), BACK, ids=str)
+def test_the_way_back_of_maps_of_any_shape(shape: tuple[int, ...], out: int, dtype: torch.dtype) -> None:
+    x, d, filters = gradients_of(shape, out, dtype)
+    functions = compiling.library(dtype, "pointwise")
+    assert functions is not None
+    found = pointwise.gradients(functions, x, d, filters)
+    expected = (
+        functional.conv_transpose2d(d.double(), filters.double()),
+        torch.einsum("nohw,nchw->oc", d.double(), x.double())[:, :, None, None],
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert one is not None
+        share = SHARES[dtype]
+        torch.testing.assert_close(one.double(), other, rtol=share, atol=share * float(other.abs().max()))
+    alone = pointwise.gradients(functions, x, d, filters, maps=False)
+    assert alone[0] is None
+    assert torch.equal(alone[1], found[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, d, w: (x, d[:, :4], w[:4]), "for filters of"),
+        (lambda x, d, w: (x[:, :8], d, w), "for filters of"),
+        (lambda x, d, w: (x, d[:, :, 1:], w), "outputs of"),
+        (lambda x, d, w: (x.contiguous(), d, w), "not channels last"),
+        (lambda x, d, w: (maps(2, 24, 4, 5)[:, :20], d, w[:, :20]), "not channels last"),
+        (lambda x, d, w: (x.float(), d, w), "all are of one type"),
+    ],
+)
+def test_a_way_back_beyond_the_end_is_refused(change: Callable[..., Any], message: str) -> None:
+    functions = compiling.library(torch.float64, "pointwise")
+    assert functions is not None
+    with pytest.raises(RuntimeError, match=message):
+        pointwise.gradients(functions, *change(*gradients_of((2, 24, 4, 5), 8, torch.float64)))
+
+
+def test_its_way_back_does_not_depend_on_the_number_of_threads() -> None:
+    given, before = gradients_of((8, 160, 28, 28), 192, torch.float32), torch.get_num_threads()
+    functions = compiling.library(torch.float32, "pointwise")
+    assert functions is not None
+    try:
+        found = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(pointwise.gradients(functions, *given))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_it_goes_back_in_training_in_full_precision_where_there_are_pixels(
+    bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes, own = [], pointwise.gradients
+    monkeypatch.setattr(
+        pointwise, "gradients", lambda given, x, *more, **how: shapes.append(x.shape) or own(given, x, *more, **how)
+    )
+    usual, conv = (kind(24, 40, 1, bias=bias) for kind in (nn.Conv2d, pointwise.PointwiseConv2d))
+    conv.load_state_dict(usual.state_dict())
+
+    def gradients(conv: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x = x.clone(memory_format=torch.channels_last).requires_grad_()
+        return torch.autograd.grad(conv(x).square().sum(), [x, *conv.parameters()])
+
+    x = maps(2, 24, 16, 16, dtype=torch.float32)
+    for training in (False, True):
+        assert not shapes
+        found = gradients(conv.train(training), x)
+        torch.testing.assert_close(found, gradients(usual, x), rtol=1e-4, atol=1e-3)
+    assert shapes == [x.shape]
+    gradients(conv, x[:1])
+    with torch.autocast("cpu", torch.bfloat16):
+        gradients(conv, x)
+    assert shapes == [x.shape]
+    weight = conv.weight.requires_grad_(False)
+    assert conv(x.requires_grad_()).sum().backward() is None
+    assert x.grad is not None
+    assert weight.grad is None
+
+
+@pytest.mark.parametrize(
+    ("conv", "channels", "expected"),
+    [
+        (graph.Conv(64, 1), 24, True),
+        (graph.Conv(64, 1, same=True), 24, True),
+        (graph.Conv(512, 1), 2048, True),
+        (graph.Conv(512, 1), 512, False),
+        (graph.Conv(64, 1), 16, False),
+        (graph.Conv(60, 1), 24, False),
+        (graph.Conv(64, 1, stride=2), 24, False),
+        (graph.Conv(64, 1, groups=8), 24, False),
+        (graph.Conv(64, 1, padding=1), 24, False),
+        (graph.Conv(64, 3), 24, False),
+    ],
+)
+def test_which_convolutions_go_back_so(conv: graph.Conv, channels: int, expected: bool) -> None:
+    assert pointwise.suits(conv, channels) == expected
 
 
 BOTTLENECKS = "densenet_bc_l22_k12|classes:10"

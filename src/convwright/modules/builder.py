@@ -13,7 +13,7 @@ from convwright.arch.operators import at
 from convwright.arch.shapes import Shape, conv_padding, conv_shape, pool_shape
 from convwright.errors import NetworkError
 from convwright.modules import joints
-from convwright.modules.fused import depthwise, winograd
+from convwright.modules.fused import depthwise, pointwise, winograd
 from convwright.modules.fused.chains import FusedChain, FusedSum, Operators
 from convwright.modules.fused.dense import DenseStage, is_dense
 from convwright.modules.init import initialise
@@ -178,7 +178,7 @@ def _own(conv: graph.Conv, channels: int) -> type[nn.Conv2d] | None:
         return winograd.WinogradConv2d
     if depthwise.suits(conv, channels):
         return depthwise.SameDepthwiseConv2d if conv.same else depthwise.DepthwiseConv2d
-    return None
+    return pointwise.PointwiseConv2d if pointwise.suits(conv, channels) else None
 
 
 def _conv(

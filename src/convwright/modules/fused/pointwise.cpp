@@ -1,8 +1,9 @@
-// 1x1 convolutions of maps that are normalised and activated while they are read, and the way back through all three:
-// what lies between is in the processor's cache only, and never written to memory.
+// The way back through 1x1 convolutions, whose two gradients are matrix products over the same few rows; and 1x1
+// convolutions of maps that are normalised and activated while they are read, with the way back through all three: what
+// lies between is in the processor's cache only, and never written to memory.
 //
 // Maps are rows of channels (channels last); those of `x` may lie `stride` numbers apart, as the first channels of wider
-// maps do. Outputs fill whole vectors. In `pointwise.py` is said what each function computes. How the work is cut
+// maps do. Outputs fill whole vectors, or whole tiles of ROWS where maps are not normalised. In `pointwise.py` is said what each function computes. How the work is cut
 // depends on the shape alone, and every sum is added up in one order, whatever the threads.
 
 #include <algorithm>
@@ -17,6 +18,7 @@ constexpr int64_t GROUP = 4 * PANEL;   // channels that are taken back together
 constexpr int64_t BLOCK = 128;         // rows that are worked on at a time
 constexpr int64_t IN_CACHE = 1 << 16;  // numbers of a block, which the second-level cache holds beside the filters
 constexpr int64_t SKEW = 16;           // so that rows do not share the same few lines of a cache
+constexpr int NONE = -1;               // no normalisation, no activation
 constexpr int64_t PIECE = 4096;          // rows that have a gradient of the filters of their own
 
 int64_t parts_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
@@ -27,7 +29,7 @@ struct Maps {
     int64_t stride, rows, channels;
     const REAL *scale, *shift;
 
-    // act(x * scale + shift) of `many` rows and `some` channels; what is left of `width` numbers a row becomes zero.
+    // act(x * scale + shift), or x, of `many` rows and `some` channels; the rest of `width` numbers a row becomes zero.
     template <int ACT>
     void activate(int64_t first, int64_t many, int64_t from, int64_t some, REAL* to, int64_t width) const {
         for (int64_t row = 0; row < many; row++) {
@@ -35,8 +37,12 @@ struct Maps {
             const REAL* __restrict s = scale + from;
             const REAL* __restrict t = shift + from;
             REAL* __restrict out = to + row * width;
+            if constexpr (ACT == NONE) {
+                std::copy(v, v + some, out);
+            } else {
 #pragma omp simd
-            for (int64_t c = 0; c < some; c++) out[c] = activated<REAL, ACT>(v[c] * s[c] + t[c]);
+                for (int64_t c = 0; c < some; c++) out[c] = activated<REAL, ACT>(v[c] * s[c] + t[c]);
+            }
             std::fill(out + some, out + width, REAL(0));
         }
     }
@@ -158,12 +164,23 @@ void back(const Maps& maps, const Gradients& to, const Cut& cut, int64_t piece, 
             std::fill(last + rest * out, last + ROWS * out, REAL(0));
         }
         maps.activate<ACT>(first, many, from, some, room, GROUP);
-        for (int64_t panel = 0; panel < width; panel += PANEL)
-            for (int64_t row = 0; row < many; row += ROWS)
-                product_of(width_of(panel, width))(row + ROWS <= many ? d + row * out : last, out, 1,
-                                                   filters + (from + panel) * out, PANEL,
-                                                   slopes + row * GROUP + panel, GROUP, out, false);
-        gather<ACT>(maps, to, first, many, from, some, slopes, totals);
+        // Into the gradient at once where it is no one's but this convolution's, and whole rows of vectors fit.
+        const bool apart = ACT != NONE, wanted = to.gathered != nullptr;
+        for (int64_t panel = 0; panel < width && wanted; panel += PANEL) {
+            const int64_t wide = width_of(panel, width);
+            const bool fits = !apart && panel + wide <= some;
+            REAL* dx = to.gathered + first * maps.stride + from + panel;
+            for (int64_t row = 0; row < many; row += ROWS) {
+                const bool whole_rows = row + ROWS <= many, direct = fits && whole_rows;
+                product_of(wide)(whole_rows ? d + row * out : last, out, 1, filters + (from + panel) * out, PANEL,
+                                 direct ? dx + row * maps.stride : slopes + row * GROUP + panel,
+                                 direct ? maps.stride : GROUP, out, false);
+                if (!apart && !direct)
+                    for (int64_t r = row; r < std::min(row + ROWS, many); r++)
+                        std::copy_n(slopes + r * GROUP + panel, std::min(wide, some - panel), dx + r * maps.stride);
+            }
+        }
+        if constexpr (ACT != NONE) gather<ACT>(maps, to, first, many, from, some, slopes, totals);
         for (int64_t panel = 0; panel < width; panel += PANEL)
             for (int64_t o = 0; o < out; o += ROWS)
                 product_of(width_of(panel, width))(d + o, 1, out, room + panel, GROUP, share + o * GROUP + panel, GROUP,
@@ -176,7 +193,7 @@ void back(const Maps& maps, const Gradients& to, const Cut& cut, int64_t piece, 
 void settle(const Cut& cut, const REAL* shares, REAL* gradient, REAL* sum, REAL* product, int threads) {
     const int64_t apart = cut.groups * cut.share();
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t o = 0; o < cut.out + 2; o++)
+    for (int64_t o = 0; o < cut.out + (sum ? 2 : 0); o++)
         for (int64_t group = 0; group < cut.groups; group++)
             for (int64_t c = 0; c < cut.some(group); c++) {
                 double total = 0;
@@ -188,6 +205,21 @@ void settle(const Cut& cut, const REAL* shares, REAL* gradient, REAL* sum, REAL*
                                              : product[channel];
                 place = REAL(total);
             }
+}
+
+template <int ACT>
+void go_back(const Maps& maps, const Gradients& to, const REAL* filters, int64_t out, REAL* gradient, REAL* sum,
+             REAL* product, REAL* room, int threads) {
+    const Cut cut(maps.rows, maps.channels, out);
+    REAL *shares = room + cut.filters(), *rooms = shares + cut.pieces * cut.groups * cut.share();
+    inputs_in_panels(filters, maps.channels, out, room, cut.groups * GROUP, threads);
+    const int64_t tasks = cut.pieces * cut.groups;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int part = 0; part < threads; part++)
+        for (int64_t task = part * tasks / threads; task < (part + 1) * tasks / threads; task++)
+            back<ACT>(maps, to, cut, task / cut.groups, task % cut.groups, room, shares + task * cut.share(),
+                      rooms + part * cut.room());
+    settle(cut, shares, gradient, sum, product, threads);
 }
 
 }  // namespace
@@ -221,22 +253,19 @@ void read_of(const REAL* x, int64_t stride, int64_t rows, int64_t channels, cons
 }
 
 void read_back_of(const REAL* d, const REAL* x, int64_t stride, int64_t rows, int64_t channels, const REAL* scale,
-                  const REAL* shift, const REAL* mean, int act, const REAL* filters, int64_t out,
-                  REAL* gathered, REAL* gradient, REAL* sum, REAL* product, REAL* room, int threads) {
+                  const REAL* shift, const REAL* mean, int act, const REAL* filters, int64_t out, REAL* gathered,
+                  REAL* gradient, REAL* sum, REAL* product, REAL* room, int threads) {
     const Maps maps{x, stride, rows, channels, scale, shift};
-    const Gradients to{d, mean, gathered};
-    const Cut cut(rows, channels, out);
-    REAL *shares = room + cut.filters(), *rooms = shares + cut.pieces * cut.groups * cut.share();
-    inputs_in_panels(filters, channels, out, room, cut.groups * GROUP, threads);
-    const int64_t tasks = cut.pieces * cut.groups;
     with_act(act, [&](auto a) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-        for (int part = 0; part < threads; part++)
-            for (int64_t task = part * tasks / threads; task < (part + 1) * tasks / threads; task++)
-                back<a()>(maps, to, cut, task / cut.groups, task % cut.groups, room, shares + task * cut.share(),
-                          rooms + part * cut.room());
+        go_back<a()>(maps, {d, mean, gathered}, filters, out, gradient, sum, product, room, threads);
     });
-    settle(cut, shares, gradient, sum, product, threads);
+}
+
+// dx and the gradient of filters; dx may be no one's wish.
+void pointwise_back_of(const REAL* d, const REAL* x, int64_t rows, int64_t channels, const REAL* filters, int64_t out,
+                       REAL* dx, REAL* gradient, REAL* room, int threads) {
+    const Maps maps{x, channels, rows, channels, nullptr, nullptr};
+    go_back<NONE>(maps, {d, nullptr, dx}, filters, out, gradient, nullptr, nullptr, room, threads);
 }
 
 }  // extern "C"

@@ -1,8 +1,11 @@
-"""1x1 convolutions of maps that are normalised and activated while they are read.
+"""1x1 convolutions: their way back, and those of maps that are normalised and activated while they are read.
 
-A layer of a dense block begins with these three (Huang et al., 2017, section 3: BN-ReLU-Conv), over all maps before it.
-Taken one by one, the activated maps are written and read again, and so is their gradient; taken together, both stay in
-the processor's cache, and nothing but the maps themselves need be kept for the way back.
+Both gradients of a 1x1 convolution are matrix products over the same few rows, which the processor's cache holds for
+the second.
+
+A layer of a dense block begins with normalisation, activation and such a convolution (Huang et al., 2017, section 3),
+over all maps before it. Taken one by one, the activated maps are written and read again, and so is their gradient;
+taken together, both stay in the cache, and nothing but the maps themselves need be kept for the way back.
 
 Maps are N x C x H x W, channels last, and may be the first channels of wider ones; filters are out x C x 1 x 1; scale,
 shift and mean: C numbers each. In the words of `kernels`, z = x * scale + shift, and act(z) is convolved.
@@ -13,17 +16,84 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-from convwright.modules.fused.kernels import ACTS, stride_of
+from convwright.arch import layers as graph
+from convwright.arch.shapes import conv_padding, pair
+from convwright.modules.fused.convolution import OwnConv2d
+from convwright.modules.fused.kernels import ACTS, channels_last, stride_of
 from convwright.modules.fused.library import call, int64, library
 
 VECTOR = 16
-"""Numbers that the widest registers hold, of which outputs are to be a multiple."""
+"""Numbers that the widest registers hold, of which outputs are to be a multiple where maps are normalised."""
+TILE = 8
+"""Rows of a matrix product, of which they are to be a multiple elsewhere."""
+LEAST, MANY = 24, 1024
+"""Channels from which on the way back is quicker than torch's: to more outputs than channels, and to fewer."""
+PIXELS = 512
+"""Of a batch, from which on it is."""
+
+
+def suits(conv: graph.Conv, channels: int) -> bool:
+    """Is this a 1x1 convolution whose way back can be quicker here?"""
+    shape = (pair(conv.kernel), pair(conv.stride), conv.groups, (0, 0) if conv.same else conv_padding(conv))
+    if shape != ((1, 1), (1, 1), 1, (0, 0)) or conv.out % TILE:
+        return False
+    return channels >= LEAST and (conv.out > channels or channels >= MANY)
+
+
+class PointwiseConv2d(OwnConv2d):
+    """A convolution that `suits`; torch's where there are few pixels."""
+
+    source = "pointwise"
+
+    def _gains(self, x: Tensor) -> bool:
+        return x.numel() >= PIXELS * self.in_channels
+
+    def _convolve(self, x: Tensor, weight: Tensor, functions: ctypes.CDLL) -> Tensor:
+        return _Convolve.apply(x, weight, functions)
+
+
+class _Convolve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, functions: ctypes.CDLL) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.functions = functions
+        return functional.conv2d(x, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[0]
+        return *gradients(ctx.functions, channels_last(x), channels_last(d), weight, maps=wanted), None
+
+
+def gradients(
+    functions: ctypes.CDLL, x: Tensor, d: Tensor, weight: Tensor, *, maps: bool = True
+) -> tuple[Tensor | None, Tensor]:
+    """Return the gradients of maps (None if they are not wanted) and of filters; d is that of the outputs.
+
+    RuntimeError if something does not lie in memory as it is read.
+    """
+    filters = weight.detach().contiguous()
+    _check(x, filters, d, tile=TILE)
+    stride, rows, channels = _sizes(x)
+    if stride.value != channels.value:
+        raise RuntimeError(f"maps of {tuple(x.shape)} at strides of {x.stride()} are not channels last")
+    d_x = torch.empty_like(x) if maps else None  # which keeps the layout
+    gradient, room = torch.empty_like(filters), _room(functions.read_back_room, x, filters)
+    call(functions.pointwise_back_of, d, x, rows, channels, filters, *int64(len(filters)), d_x, gradient, room)
+    return d_x, gradient
 
 
 def functions_for(conv: nn.Module, x: Tensor) -> ctypes.CDLL | None:
-    """Return the functions with which a convolution of maps like these is computed; None for torch's."""
-    if type(conv) is not nn.Conv2d or conv.bias is not None or conv.groups > 1 or conv.out_channels % VECTOR:
+    """Return the functions with which a convolution of normalised maps like these is computed; None for torch's."""
+    if type(conv) not in (nn.Conv2d, PointwiseConv2d):
+        return None
+    assert isinstance(conv, nn.Conv2d)
+    if conv.bias is not None or conv.groups > 1 or conv.out_channels % VECTOR:
         return None
     if (conv.kernel_size, conv.stride, conv.padding) != ((1, 1), (1, 1), (0, 0)):
         return None
@@ -64,10 +134,10 @@ def convolve_back(
     return gradient, sums, products
 
 
-def _check(x: Tensor, filters: Tensor, y: Tensor, *numbers: Tensor) -> None:
+def _check(x: Tensor, filters: Tensor, y: Tensor, *numbers: Tensor, tile: int = VECTOR) -> None:
     """RuntimeError if something would be read, or written, beyond its end."""
     out, channels, *kernel = filters.shape
-    if x.shape[1] != channels or kernel != [1, 1] or out % VECTOR or not x.numel():
+    if x.shape[1] != channels or kernel != [1, 1] or out % tile or not x.numel():
         raise RuntimeError(f"maps of {tuple(x.shape)} for filters of {tuple(filters.shape)}")
     if y.shape != (len(x), out, *x.shape[2:]) or not y.is_contiguous(memory_format=torch.channels_last):
         raise RuntimeError(f"outputs of {tuple(y.shape)} at strides of {y.stride()} for maps of {tuple(x.shape)}")
