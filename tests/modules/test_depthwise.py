@@ -7,14 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 from torch.nn import functional
 
 import convwright as cw
-from convwright.arch import layers as graph
 from convwright.modules.fused import depthwise
 from convwright.modules.fused import library as compiling
-from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseConv2d, gradients, suits
+from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseConv2d, gradients
 from convwright.modules.joints import SameConv2d
 
 from .test_build import images
@@ -33,10 +31,12 @@ def drawn(shape: tuple[int, ...], side: int, stride: int, padding: int, dtype: t
     return x, d, weight, stride, (padding,) * 4
 
 
-def own(x: torch.Tensor, *more: Any, maps: bool = True) -> tuple[torch.Tensor | None, torch.Tensor]:
+def own(
+    x: torch.Tensor, *more: Any, wanted: tuple[bool, bool] = (True, True)
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     functions = compiling.library(x.dtype, "depthwise")
     assert functions is not None
-    return gradients(functions, x, *more, maps=maps)
+    return gradients(functions, x, *more, wanted=wanted)
 
 
 def assert_gradients(x: torch.Tensor, d: torch.Tensor, weight: torch.Tensor, stride: int, pads: depthwise.Pads) -> None:
@@ -111,9 +111,11 @@ def test_nothing_depends_on_the_number_of_threads() -> None:
 
 def test_only_what_is_wanted_is_computed() -> None:
     taken = drawn((2, 16, 6, 6), 3, 1, 1, torch.float64)
-    d_x, d_weight = own(*taken, maps=False)
-    assert d_x is None
-    assert torch.equal(d_weight, own(*taken)[1])
+    whole = own(*taken)
+    for wanted in ((True, False), (False, True), (False, False)):
+        for found, expected, want in zip(own(*taken, wanted=wanted), whole, wanted, strict=True):
+            assert (found is not None) == want
+            assert found is None or torch.equal(found, expected)
 
 
 Given = tuple[Any, ...]
@@ -130,6 +132,8 @@ Given = tuple[Any, ...]
         (lambda x, d, w, s, p: (x, d.float(), w, s, p), "for filters of"),
         (lambda x, d, w, s, p: (x[:0], d[:0], w, s, p), "for filters of"),
         (lambda x, d, w, s, p: (x, d[:, :, 1:], w, s, p), "a gradient of"),
+        (lambda x, d, w, s, p: (x, d, w, s, (-1, 3, 1, 1)), "are not known here"),
+        (lambda x, d, w, s, p: (x[:, :, :1], d[:, :, :0], w, s, (0, 1, 1, 1)), "for filters of"),
         (lambda x, d, w, s, p: (x.contiguous(), d, w, s, p), "are not channels last"),
         (lambda x, d, w, s, p: (x, d.contiguous(), w, s, p), "are not channels last"),
     ],
@@ -163,39 +167,18 @@ def test_a_step_of_a_network_equals_the_plain_one(name: str, used: list[tuple[in
     expected = outcome(plain, x)
     assert not used
     assert_close(outcome(fused, x), expected, 1e-8)
-    assert used
-
-
-def test_it_is_for_training_in_full_precision(used: list[tuple[int, ...]]) -> None:
-    conv = DepthwiseConv2d(32, 32, 3, padding=1, groups=32, bias=True)
-    x = maps(2, 32, 6, 6, dtype=torch.float32)
-    expected = nn.functional.conv2d(x, conv.weight, conv.bias, padding=1, groups=32)
-    with torch.autocast("cpu", torch.bfloat16):
-        conv(x).sum().backward()
-    assert torch.equal(conv.eval()(x), expected)
-    assert not used
-    y = conv.train()(x)
-    torch.testing.assert_close(y, expected)
-    y.sum().backward()
-    assert used == [x.shape]
+    sides = {
+        name: module.weight.shape[2] for name, module in fused.named_modules() if isinstance(module, DepthwiseConv2d)
+    }
+    assert len(used) >= sum(side > 3 for side in sides.values()) > 0
 
 
 @pytest.mark.parametrize(
-    ("conv", "channels", "expected"),
-    [
-        (graph.Conv(32, 3, groups=32), 32, True),
-        (graph.Conv(32, 5, stride=2, groups=32), 32, True),
-        (graph.Conv(32, 7, groups=32, padding=0), 32, True),
-        (graph.Conv(64, 3, groups=32), 32, False),
-        (graph.Conv(32, 3, groups=16), 32, False),
-        (graph.Conv(24, 3, groups=24), 24, False),
-        (graph.Conv(32, 9, groups=32), 32, False),
-        (graph.Conv(32, (3, 5), groups=32), 32, False),
-        (graph.Conv(32, 3, stride=3, groups=32), 32, False),
-        (graph.Conv(32, 3, dilation=2, groups=32), 32, False),
-        (graph.Conv(32, 3, groups=32, same=True), 32, True),
-        (graph.Conv(32, 3, groups=32, padding=3), 32, False),
-    ],
+    ("side", "size", "expected"),
+    [(3, 14, True), (3, 13, False), (3, 3, False), (3, 2, True), (5, 7, True), (7, 3, True)],
 )
-def test_which_convolutions_it_is_for(conv: graph.Conv, channels: int, expected: bool) -> None:
-    assert suits(conv, channels) == expected
+def test_it_is_for_maps_that_are_worth_it(side: int, size: int, expected: bool, used: list[tuple[int, ...]]) -> None:
+    conv = DepthwiseConv2d(32, 32, side, padding=side // 2, groups=32)
+    x = maps(2, 32, size, size, dtype=torch.float32)
+    conv(x).sum().backward()
+    assert used == ([x.shape] if expected else [])

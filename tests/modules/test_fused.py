@@ -195,17 +195,33 @@ def test_a_memory_efficient_step_equals_that_of_the_plain_network(expression: st
     assert_close(outcome(other, x), outcome(plain, x), 1e-8)  # running statistics too: updated once
 
 
-def test_a_second_backward_pass_equals_the_first_or_is_refused() -> None:
-    _, other, x = thrifty(TINY["dense-bottleneck"], fused=False)
+@pytest.mark.parametrize("expression", [TINY["dense-bottleneck"], "densenet_bc_l22_k24|resolution:32"])
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
+def test_a_second_backward_pass_equals_the_first_or_is_refused(expression: str, fused: bool) -> None:
+    _, other, x = thrifty(expression, fused=fused)
     stage = other.get_submodule("dense1")
-    x = maps(2, stage.get_submodule("block1.new.norm1").weight.shape[0], 6, 6)
+    x = maps(8, stage.get_submodule("block1.new.norm1").weight.shape[0], 8, 8)
     loss = stage(x).square().sum()
     found = [torch.autograd.grad(loss, [*stage.parameters()], retain_graph=True) for _ in range(2)]
     torch.testing.assert_close(*found)
     loss = stage(x.requires_grad_()).square().sum()
     loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="memory-efficient dense block a second time"):
+    with pytest.raises(RuntimeError, match="through a dense block a second time"):
         loss.backward()
+
+
+@needs_compiler
+@pytest.mark.parametrize("thrifty", [False, True])
+def test_a_mean_keeps_nothing_of_what_it_averages(thrifty: bool) -> None:
+    network = cw.network(TINY["dense-bottleneck"])
+    transition = cw.build(network, seed=0, fused=True, memory_efficient=thrifty).get_submodule("transition1")
+    x = maps(8, transition.get_submodule("conv").weight.shape[1], 16, 16, dtype=torch.float32).requires_grad_()
+    with Live() as live:
+        y = transition(x)
+        kept = live.now
+    assert kept < 1.6 * x.untyped_storage().nbytes()  # itself, a quarter of its positions, and the outputs
+    y.square().sum().backward()
+    assert x.grad is not None
 
 
 def cumulative(norm: nn.BatchNorm2d) -> None:

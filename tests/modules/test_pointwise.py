@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import prune
 
 import convwright as cw
-from convwright.arch import layers as graph
 from convwright.modules.fused import dense, pointwise
 from convwright.modules.fused import library as compiling
 from convwright.modules.fused.kernels import ACTS, PLAIN
@@ -169,9 +169,12 @@ def test_the_way_back_of_maps_of_any_shape(shape: tuple[int, ...], out: int, dty
         assert one is not None
         share = SHARES[dtype]
         torch.testing.assert_close(one.double(), other, rtol=share, atol=share * float(other.abs().max()))
-    alone = pointwise.gradients(functions, x, d, filters, maps=False)
-    assert alone[0] is None
-    assert torch.equal(alone[1], found[1])
+    for wanted in ((True, False), (False, True)):
+        for one, other, want in zip(
+            pointwise.gradients(functions, x, d, filters, wanted=wanted), found, wanted, strict=True
+        ):
+            assert (one is not None) == want
+            assert one is None or torch.equal(one, other)
 
 
 @pytest.mark.parametrize(
@@ -206,79 +209,56 @@ def test_its_way_back_does_not_depend_on_the_number_of_threads() -> None:
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
 
 
-@pytest.mark.parametrize("bias", [False, True])
-def test_it_goes_back_in_training_in_full_precision_where_there_are_pixels(
-    bias: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shapes, own = [], pointwise.gradients
-    monkeypatch.setattr(
-        pointwise, "gradients", lambda given, x, *more, **how: shapes.append(x.shape) or own(given, x, *more, **how)
+BOTTLENECKS = "densenet_bc_l22_k24|classes:10"
+
+
+def both(**how: bool) -> tuple[nn.Module, nn.Module, torch.Tensor]:
+    """A plain network, a fused one, and enough images for both."""
+    network = cw.network(BOTTLENECKS)
+    plain, fused = (
+        cw.build(network, seed=0, **options).to(torch.float64, memory_format=torch.channels_last)
+        for options in ({}, {"fused": True} | how)
     )
-    usual, conv = (kind(24, 40, 1, bias=bias) for kind in (nn.Conv2d, pointwise.PointwiseConv2d))
-    conv.load_state_dict(usual.state_dict())
-
-    def gradients(conv: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        x = x.clone(memory_format=torch.channels_last).requires_grad_()
-        return torch.autograd.grad(conv(x).square().sum(), [x, *conv.parameters()])
-
-    x = maps(2, 24, 16, 16, dtype=torch.float32)
-    for training in (False, True):
-        assert not shapes
-        found = gradients(conv.train(training), x)
-        torch.testing.assert_close(found, gradients(usual, x), rtol=1e-4, atol=1e-3)
-    assert shapes == [x.shape]
-    gradients(conv, x[:1])
-    with torch.autocast("cpu", torch.bfloat16):
-        gradients(conv, x)
-    assert shapes == [x.shape]
-    weight = conv.weight.requires_grad_(False)
-    assert conv(x.requires_grad_()).sum().backward() is None
-    assert x.grad is not None
-    assert weight.grad is None
-
-
-@pytest.mark.parametrize(
-    ("conv", "channels", "expected"),
-    [
-        (graph.Conv(64, 1), 24, True),
-        (graph.Conv(64, 1, same=True), 24, True),
-        (graph.Conv(512, 1), 2048, True),
-        (graph.Conv(512, 1), 512, False),
-        (graph.Conv(64, 1), 16, False),
-        (graph.Conv(60, 1), 24, False),
-        (graph.Conv(64, 1, stride=2), 24, False),
-        (graph.Conv(64, 1, groups=8), 24, False),
-        (graph.Conv(64, 1, padding=1), 24, False),
-        (graph.Conv(64, 3), 24, False),
-    ],
-)
-def test_which_convolutions_go_back_so(conv: graph.Conv, channels: int, expected: bool) -> None:
-    assert pointwise.suits(conv, channels) == expected
-
-
-BOTTLENECKS = "densenet_bc_l22_k12|classes:10"
+    return plain, fused, images(network, 8, torch.float64)
 
 
 @pytest.mark.parametrize("thrifty", [False, True])
 def test_layers_of_dense_blocks_are_computed_so(used: list[tuple[int, ...]], thrifty: bool) -> None:
-    network = cw.network(BOTTLENECKS)
-    plain, fused = (
-        cw.build(network, seed=0, fused=fused, memory_efficient=thrifty and fused).to(
-            torch.float64, memory_format=torch.channels_last
-        )
-        for fused in (False, True)
-    )
-    x = images(network, 4, torch.float64)
+    plain, fused, x = both(memory_efficient=thrifty)
     expected = outcome(plain, x)
     assert not used
     assert_close(outcome(fused, x), expected, 1e-8)
-    assert len(used) == 9
-    assert set(used[:3]) == {(48, 24, 1, 1), (48, 36, 1, 1), (48, 48, 1, 1)}
+    assert used == [(96, channels, 1, 1) for channels in (48, 72, 96, 60, 84, 108, 66, 90, 114)]
+
+
+@pytest.mark.parametrize("frozen", ["conv1", "norm1", "dense1", "stem"])
+def test_layers_of_which_parts_are_frozen(frozen: str) -> None:
+    plain, fused, x = both()
+    for module in (plain, fused):
+        for name, weight in module.named_parameters():
+            weight.requires_grad_(frozen not in name)
+    assert_close(outcome(fused, x), outcome(plain, x), 1e-8)
+
+
+def test_what_is_hung_on_a_convolution_is_called(used: list[tuple[int, ...]]) -> None:
+    plain, fused, x = both()
+    name = "dense1.block2.new.conv1"
+    for module in (plain, fused):
+        prune.l1_unstructured(module.get_submodule(name), "weight", 0.5)
+    for _ in range(2):  # pruning computes its weight anew before each step
+        assert_close(outcome(fused, x), outcome(plain, x), 1e-8)
+        for module in (plain, fused):
+            module.zero_grad()
+    assert (96, 72, 1, 1) not in used
+    called = []
+    fused.get_submodule("dense1.block1.new.conv1").register_forward_hook(lambda *_: called.append(True))
+    fused(x)
+    assert called
 
 
 def test_it_is_for_full_precision_and_fused_operators(used: list[tuple[int, ...]]) -> None:
     network = cw.network(BOTTLENECKS)
-    x = images(network, 4)
+    x = images(network, 8)
     with torch.autocast("cpu", torch.bfloat16):
         cw.build(network, seed=0, fused=True)(x).sum().backward()
     cw.build(network, seed=0, memory_efficient=True, fused=False)(x).sum().backward()
@@ -289,27 +269,32 @@ def test_it_is_for_full_precision_and_fused_operators(used: list[tuple[int, ...]
 @pytest.mark.parametrize(
     ("conv", "expected"),
     [
-        (nn.Conv2d(8, 16, 1, bias=False), True),
-        (nn.Conv2d(8, 16, 1), False),
-        (nn.Conv2d(8, 24, 1, bias=False), False),
-        (nn.Conv2d(8, 16, 3, bias=False), False),
-        (nn.Conv2d(8, 16, 1, stride=2, bias=False), False),
-        (nn.Conv2d(8, 16, 1, padding=1, bias=False), False),
-        (nn.Conv2d(8, 16, 1, groups=2, bias=False), False),
-        (nn.Conv2d(8, 16, 1, bias=False, dtype=torch.float64), False),
-        (nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 16, 1, bias=False)), False),
+        (nn.Conv2d(48, 16, 1, bias=False), True),
+        (pointwise.PointwiseConv2d(48, 64, 1, bias=False), True),
+        (nn.Conv2d(48, 16, 1), False),
+        (nn.Conv2d(48, 24, 1, bias=False), False),
+        (nn.Conv2d(40, 16, 1, bias=False), False),
+        (nn.Conv2d(48, 16, 3, bias=False), False),
+        (nn.Conv2d(48, 16, 1, stride=2, bias=False), False),
+        (nn.Conv2d(48, 16, 1, padding=1, bias=False), False),
+        (nn.Conv2d(48, 16, 1, groups=2, bias=False), False),
+        (nn.Conv2d(48, 16, 1, bias=False, dtype=torch.float64), False),
+        (nn.utils.parametrizations.weight_norm(nn.Conv2d(48, 16, 1, bias=False)), False),
         (nn.Identity(), False),
     ],
 )
 def test_which_convolutions_it_is_for(conv: nn.Module, expected: bool) -> None:
-    assert (pointwise.functions_for(conv, torch.zeros(2, 8, 3, 3)) is not None) == expected
+    channels = conv.in_channels if isinstance(conv, nn.Conv2d) else 48
+    x = torch.zeros(8, channels, 8, 8)
+    assert (pointwise.functions_for(conv, x) is not None) == expected
+    assert pointwise.functions_for(conv, x[:4]) is None
+    assert pointwise.functions_for(conv, x.to("meta")) is None
 
 
 def test_weights_that_change_before_the_way_back_are_told() -> None:
-    network = cw.network(BOTTLENECKS)
-    module = cw.build(network, seed=0, fused=True)
-    loss = module(images(network, 4)).sum()
+    _, fused, x = both()
+    loss = fused(x).sum()
     with torch.no_grad():
-        module.get_submodule("dense1.block1.new.conv1").weight.mul_(2)  # type: ignore[operator]
+        fused.get_parameter("dense1.block1.new.conv1.weight").mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()

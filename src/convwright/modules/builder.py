@@ -13,9 +13,12 @@ from convwright.arch.operators import at
 from convwright.arch.shapes import Shape, conv_padding, conv_shape, pool_shape
 from convwright.errors import NetworkError
 from convwright.modules import joints
-from convwright.modules.fused import depthwise, pointwise, winograd
 from convwright.modules.fused.chains import FusedChain, FusedSum, Operators
+from convwright.modules.fused.convolution import Form
 from convwright.modules.fused.dense import DenseStage, is_dense
+from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseConv2d
+from convwright.modules.fused.pointwise import PointwiseConv2d
+from convwright.modules.fused.winograd import WinogradConv2d
 from convwright.modules.init import initialise
 
 
@@ -45,7 +48,7 @@ def build(
 
     classes, channels: outputs and input channels, the network's own by default. device: "meta" gives a
     module without weights. seed: fixes the initial weights without touching torch's global generator.
-    fused: train with fewer passes over memory and quicker 3x3 convolutions, rounded otherwise than torch's
+    fused: train with fewer passes over memory and quicker convolutions, rounded otherwise than torch's
     (`convwright.modules.fused`); weights and their names are the same, and so is inference.
     memory_efficient: compute again in the backward pass what is cheap to compute, instead of keeping it; dense blocks
     take far less then. It is fused too, unless that is refused.
@@ -174,11 +177,9 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 def _own(conv: graph.Conv, channels: int) -> type[nn.Conv2d] | None:
     """Return the class of a convolution that has operators of its own."""
-    if winograd.suits(conv, channels):
-        return winograd.WinogradConv2d
-    if depthwise.suits(conv, channels):
-        return depthwise.SameDepthwiseConv2d if conv.same else depthwise.DepthwiseConv2d
-    return pointwise.PointwiseConv2d if pointwise.suits(conv, channels) else None
+    form = Form.of_layer(conv, channels)
+    kind = next((kind for kind in (WinogradConv2d, DepthwiseConv2d, PointwiseConv2d) if kind.knows(form)), None)
+    return SameDepthwiseConv2d if kind is DepthwiseConv2d and conv.same else kind
 
 
 def _conv(

@@ -5,18 +5,20 @@ from typing import Any
 import torch
 
 from convwright.errors import UsageError
+from convwright.modules.fused.depthwise import DepthwiseConv2d
 from convwright.modules.fused.library import library, why_not
+from convwright.modules.fused.pointwise import PointwiseConv2d
+from convwright.modules.fused.winograd import WinogradConv2d
 from convwright.training.config import TrainConfig
 
-OWN = ("winograd", "pointwise", "depthwise")
+OWN = tuple(kind.source for kind in (WinogradConv2d, PointwiseConv2d, DepthwiseConv2d))
 """Sources of convolutions for maps of 32 bits."""
 
 
 def compile_fused(precision: str) -> bool:
     """Compile what fused operators in a precision are made of, once for the machine; False if that cannot be done."""
-    bits = precision == "bf16-mixed"
     needed = [(torch.float32, "kernels")]
-    needed += [(torch.bfloat16, "kernels")] if bits else [(torch.float32, name) for name in OWN]
+    needed += [(torch.bfloat16, "kernels")] if precision == "bf16-mixed" else [(torch.float32, name) for name in OWN]
     return all(library(dtype, name) is not None for dtype, name in needed)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,8 @@ from convwright.modules.fused.kernels import ACTS, PLAIN, Kernels, compiled
 from convwright.modules.fused.norms import is_ordinary, normalise, recalibrate
 
 Step = tuple[str, ...]
-"""Names of parts that are computed together: a normalisation, its activation, the gate that follows."""
+"""Names of parts that are computed together, in the order in which they are: a normalisation, its activation, the gate
+that follows; a sum and its activation; a mean over windows and the convolution that stands before it."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Operators:
     """What a network is to be trained with."""
 
     fused: bool = True
-    """Compiled kernels, and Winograd's convolutions, where there are any for its maps."""
+    """Compiled kernels, and convolutions of `OwnConv2d`, where there are any for its maps."""
     thrifty: bool = False
     """Compute again in the backward pass what is cheap to compute; without compiled kernels, in torch."""
 
@@ -70,7 +72,8 @@ class FusedChain(joints.Chain):
         """Run some steps; again: computes x again, so that nobody need keep it."""
         for step in steps:
             ends = residual is not None and step is steps[-1]
-            with recomputed(x, again if self.operators.thrifty else None):
+            averages = isinstance(self.layers[step[0]], graph.Pool) and len(step) > 1
+            with recomputed(x, _like(x) if averages else again if self.operators.thrifty else None):
                 last = (residual, kept, rectified) if ends else (None, None, False)
                 x, again = self._step(step, x, *last)
         return x
@@ -135,6 +138,13 @@ def recomputed(x: Tensor, again: Callable[[], Tensor] | None) -> Iterator[None]:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
         yield
+
+
+def _like(x: Tensor) -> Callable[[], Tensor]:
+    """Return a function that makes maps like these with anything in them: of what it averages, a mean wants no more."""
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    return partial(torch.empty, x.shape, dtype=x.dtype, device=x.device, memory_format=layout)
 
 
 def _added(x: Tensor, residual: Tensor | None, kept: Tensor | None, rectified: bool) -> Tensor:

@@ -1,13 +1,48 @@
 """Convolutions that in training on a CPU are computed by operators of their own."""
 
 import ctypes
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
+from convwright.arch import layers as graph
+from convwright.arch.shapes import conv_padding, pair
 from convwright.modules.fused.kernels import channels_last
 from convwright.modules.fused.library import library
+from convwright.modules.joints import SameConv2d
+
+VECTOR = 16
+"""Numbers that the widest registers hold."""
+
+
+class Form(NamedTuple):
+    """What a convolution is, but for its weights."""
+
+    channels: int
+    out: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: Any
+    dilation: tuple[int, ...]
+    groups: int
+    same: bool
+    """Padded by the size of what comes in, not by `padding`."""
+    mode: str = "zeros"
+
+    @classmethod
+    def of_layer(cls, conv: graph.Conv, channels: int) -> Self:
+        """Return that of a layer for so many channels."""
+        padding = (0, 0) if conv.same else conv_padding(conv)
+        dilation, sides = (conv.dilation, conv.dilation), (pair(conv.kernel), pair(conv.stride))
+        return cls(channels, conv.out, *sides, padding, dilation, conv.groups, conv.same)
+
+    @classmethod
+    def of_module(cls, conv: nn.Conv2d, weight: Tensor) -> Self:
+        """Return that of a module, whose attributes may have been changed since it was built."""
+        out, channels, *kernel = weight.shape
+        given = (conv.stride, conv.padding, conv.dilation, conv.groups, isinstance(conv, SameConv2d), conv.padding_mode)
+        return cls(channels * conv.groups, out, tuple(kernel), *given)
 
 
 class OwnConv2d(nn.Conv2d):
@@ -19,6 +54,11 @@ class OwnConv2d(nn.Conv2d):
     source: ClassVar[str]
     """Where its operators are, as `library` names it."""
 
+    @classmethod
+    def knows(cls, form: Form) -> bool:
+        """Are there operators for such a convolution?"""
+        raise NotImplementedError
+
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W to N x out x H x W."""
         weight = self.weight  # once, as a parametrisation may compute it
@@ -29,14 +69,15 @@ class OwnConv2d(nn.Conv2d):
         return y if self.bias is None else y + self.bias[:, None, None]
 
     def _learns(self, x: Tensor, weight: Tensor) -> bool:
-        if not self.training or torch.is_autocast_enabled("cpu") or x.device.type != "cpu" or x.ndim != 4:
+        form = Form.of_module(self, weight)
+        if not self.training or torch.is_autocast_enabled("cpu") or x.device.type != "cpu" or not self.knows(form):
             return False
-        fits = x.shape[1] == self.in_channels and x.dtype == weight.dtype and x.device == weight.device
+        fits = x.ndim == 4 and x.shape[1] == form.channels and x.dtype == weight.dtype and x.device == weight.device
         return fits and x.dtype in (torch.float32, torch.float64) and x.numel() > 0  # what does not, torch refuses
 
     def _gains(self, x: Tensor) -> bool:
         """Would its own operators be quicker for maps like these?"""
-        raise NotImplementedError
+        return True
 
     def _convolve(self, x: Tensor, weight: Tensor, functions: ctypes.CDLL) -> Tensor:
         """Return the maps, without a bias; x lies channels last."""

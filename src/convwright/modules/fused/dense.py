@@ -55,7 +55,7 @@ class DenseStage(joints.Chain):
         if functions is None:
             read = _Read.apply(shared, order, norm.weight, norm.bias, statistics, act)
             return body.run(read, body.steps[1:], shared.reader(statistics, act))
-        new = _Convolve.apply(shared, order, norm.weight, norm.bias, conv.weight, statistics, act, functions)
+        new = _ReadConvolved.apply(shared, order, norm.weight, norm.bias, conv.weight, statistics, act, functions)
         return body.run(new, body.steps[2:])
 
     def _learns(self, bodies: Sequence[nn.Module]) -> bool:
@@ -125,13 +125,13 @@ class _Maps:
         return convolve(functions, self.maps[:, : len(s.mean)], s.scale, s.shift, act, filters)
 
     def convolve_back(
-        self, d: Tensor, filters: Tensor, s: Statistics, act: str, functions: ctypes.CDLL
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Do as `gather` for a reader that `convolve`s; return the gradient of the filters too, first."""
+        self, d: Tensor, filters: Tensor, s: Statistics, act: str, functions: ctypes.CDLL, *, wanted: bool
+    ) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Do as `gather` for a reader that `convolve`s; return the gradient of the filters too, first, if wanted."""
         assert self.gradient is not None
         seen = slice(0, len(s.mean))
         given = (self.maps[:, seen], s.scale, s.shift, s.mean, act, filters, self.gradient[:, seen])
-        gradient, sums, products = convolve_back(functions, d, *given)
+        gradient, sums, products = convolve_back(functions, d, *given, wanted=wanted)
         return gradient, *self._noted(s, sums, products)
 
     def _noted(self, s: Statistics, sums: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,8 +145,8 @@ class _Maps:
         """Begin a backward pass with the gradient from without. RuntimeError if one has given the maps back."""
         if self.released:
             raise RuntimeError(
-                "trying to backward through a memory-efficient dense block a second time: its maps have been freed, "
-                "retain_graph or not; build the network without memory_efficient for that"
+                "trying to backward through a dense block a second time: its maps have been freed, "
+                "retain_graph or not; build the network without fused and memory_efficient for that"
             )
         self.gradient = d.clone(memory_format=torch.channels_last)
         self.sums.zero_()
@@ -201,7 +201,7 @@ class _Read(torch.autograd.Function):
         return None, d.new_zeros(()), d_weight, d_bias, None, None
 
 
-class _Convolve(torch.autograd.Function):
+class _ReadConvolved(torch.autograd.Function):
     """All maps that are there, normalised, activated and convolved."""
 
     @staticmethod
@@ -224,7 +224,8 @@ class _Convolve(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         (filters,) = ctx.saved_tensors
-        d_filters, d_weight, d_bias = ctx.shared.convolve_back(channels_last(d), filters, *ctx.how)
+        wanted = ctx.needs_input_grad[4]
+        d_filters, d_weight, d_bias = ctx.shared.convolve_back(channels_last(d), filters, *ctx.how, wanted=wanted)
         return None, d.new_zeros(()), d_weight, d_bias, d_filters, None, None, None
 
 

@@ -11,7 +11,7 @@
 
 namespace {
 
-constexpr int64_t PIECES = 8;          // of the images: each has a gradient of the filters of its own
+constexpr int64_t PIECES = 8;          // of the images, each with a gradient of the filters: as many threads a group
 constexpr int64_t GROUP = 256;         // channels that are worked on together
 constexpr int64_t IN_CACHE = 1 << 18;  // numbers of some rows of all maps, which the second-level cache holds
 constexpr int SIDE = 4;                // columns that are computed side by side
@@ -169,12 +169,12 @@ void scatter_rows(const Shape& shape, const Image& image, int64_t first, int64_t
     }
 }
 
-// What some images give to a group of channels: `dx` whole, and a gradient of filters.
+// What some images give to a group of channels: `dx` whole, and a gradient of filters, where they are wanted.
 template <int KERNEL>
 void back(const Shape& shape, const REAL* x, const REAL* d, const REAL* filters, int64_t piece, int64_t from, REAL* dx,
           REAL* gradient) {
     const int64_t some = shape.some(from), rows = shape.rows(some), size = shape.width * shape.channels;
-    for (int64_t tap = 0; tap < shape.taps(); tap++)
+    for (int64_t tap = 0; tap < shape.taps() && gradient; tap++)
         std::fill_n(gradient + tap * shape.channels + from, some, REAL(0));
     const int64_t pieces = shape.pieces();
     for (int64_t n = piece * shape.images / pieces; n < (piece + 1) * shape.images / pieces; n++) {
@@ -182,7 +182,7 @@ void back(const Shape& shape, const REAL* x, const REAL* d, const REAL* filters,
         const Image image{x + at, d + n * shape.down * shape.across * shape.channels + from, dx ? dx + at : nullptr};
         for (int64_t row = 0; row < shape.down; row += rows) {
             const int64_t end = std::min(row + rows, shape.down);
-            gather_filters<KERNEL>(shape, image, row, end, some, gradient + from);
+            if (gradient) gather_filters<KERNEL>(shape, image, row, end, some, gradient + from);
             if (dx)
                 scatter_rows(shape, image, std::min(row * shape.stride, shape.height),
                              end == shape.down ? shape.height : std::min(end * shape.stride, shape.height), some,
@@ -196,7 +196,7 @@ void back(const Shape& shape, const REAL* x, const REAL* d, const REAL* filters,
 extern "C" {
 
 // Numbers that the function below wants room for.
-int64_t depthwise_back_room(int64_t images, int64_t channels, int64_t kernel) {
+int64_t depthwise_back_room(int64_t images, int64_t channels, int64_t kernel, int) {
     return (1 + std::min(images, PIECES)) * kernel * kernel * channels;
 }
 
@@ -210,7 +210,7 @@ void depthwise_back_of(const REAL* x, const REAL* d, int64_t images, int64_t hei
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
     for (int64_t piece = 0; piece < pieces; piece++)
         for (int64_t group = 0; group < groups; group++) {
-            REAL* share = room + (1 + piece) * size;
+            REAL* share = gradient ? room + (1 + piece) * size : nullptr;
             const auto run = [&](auto side) { back<side()>(shape, x, d, room, piece, group * GROUP, dx, share); };
             if (kernel == 3)
                 run(std::integral_constant<int, 3>());
@@ -219,6 +219,7 @@ void depthwise_back_of(const REAL* x, const REAL* d, int64_t images, int64_t hei
             else
                 run(std::integral_constant<int, 7>());
         }
+    if (!gradient) return;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t c = 0; c < channels; c++)
         for (int64_t tap = 0; tap < shape.taps(); tap++) {

@@ -12,35 +12,34 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from convwright.arch import layers as graph
-from convwright.arch.shapes import conv_padding, pair
-from convwright.modules.fused.convolution import OwnConv2d
+from convwright.modules.fused.convolution import VECTOR, Form, OwnConv2d
 from convwright.modules.fused.kernels import channels_last
-from convwright.modules.fused.library import call, int64
+from convwright.modules.fused.library import call, int64, room
 from convwright.modules.joints import SameConv2d
 
-VECTOR = 16
-"""Numbers that the widest registers hold, of which channels are to be a multiple."""
 SIDES, STRIDES = (3, 5, 7), (1, 2)
 """Of the filters that it knows."""
-
-
+LARGE, SMALL = 14, 2
+"""Sides of maps from which on, and up to which, it is quicker for filters of 3x3 too."""
 Pads = tuple[int, int, int, int]
 """Pixels added above, below, on the left and on the right."""
 
 
-def suits(conv: graph.Conv, channels: int) -> bool:
-    """Is this a depthwise convolution with one filter a channel, of sides and strides that are known here?"""
-    if conv.dilation != 1 or not conv.groups == conv.out == channels or channels % VECTOR:
-        return False
-    (side, other), stride, padding = pair(conv.kernel), pair(conv.stride), (0, 0) if conv.same else conv_padding(conv)
-    return side == other and stride[0] == stride[1] and side in SIDES and stride[0] in STRIDES and max(padding) < side
-
-
 class DepthwiseConv2d(OwnConv2d):
-    """A convolution that `suits`."""
+    """A convolution with one filter a channel; forward, and for small maps, it is torch's."""
 
     source = "depthwise"
+
+    @classmethod
+    def knows(cls, form: Form) -> bool:
+        """Of the sides and strides that are known here, with whole vectors of channels."""
+        if not form.groups == form.out == form.channels or form.channels % VECTOR or form.mode != "zeros":
+            return False
+        if len({*form.kernel}) > 1 or len({*form.stride}) > 1 or form.dilation != (1, 1):
+            return False
+        side, padding = form.kernel[0], form.padding
+        known = side in SIDES and form.stride[0] in STRIDES
+        return known and isinstance(padding, tuple) and all(0 <= each < side for each in padding)
 
     def pads(self, x: Tensor) -> Pads:
         """Pixels added to maps like these."""
@@ -49,17 +48,18 @@ class DepthwiseConv2d(OwnConv2d):
         return height, height, width, width
 
     def _gains(self, x: Tensor) -> bool:
-        return True
+        sides = x.shape[2:]
+        return self.kernel_size[0] > min(SIDES) or min(sides) >= LARGE or max(sides) <= SMALL
 
     def _convolve(self, x: Tensor, weight: Tensor, functions: ctypes.CDLL) -> Tensor:
-        return _Convolve.apply(x, weight, self.stride[0], self.pads(x), functions)
+        return _Depthwise.apply(x, weight, self.stride[0], self.pads(x), functions)
 
 
 class SameDepthwiseConv2d(SameConv2d, DepthwiseConv2d):
     """One that is padded by the size of what comes in."""
 
 
-class _Convolve(torch.autograd.Function):
+class _Depthwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, pads: Pads, functions: ctypes.CDLL) -> Tensor:
         ctx.save_for_backward(x, weight)
@@ -74,29 +74,28 @@ class _Convolve(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[0]
-        d_x, d_weight = gradients(ctx.functions, channels_last(x), channels_last(d), weight, *ctx.how, maps=wanted)
-        return d_x, d_weight, None, None, None
+        wanted = ctx.needs_input_grad[:2]
+        given = (channels_last(x), channels_last(d), weight, *ctx.how)
+        return *gradients(ctx.functions, *given, wanted=wanted), None, None, None
 
 
 def gradients(
-    functions: ctypes.CDLL, x: Tensor, d: Tensor, weight: Tensor, stride: int, pads: Pads, *, maps: bool = True
-) -> tuple[Tensor | None, Tensor]:
-    """Return the gradients of maps (None if they are not wanted) and of filters, C x 1 x K x K, as torch has them.
+    functions: ctypes.CDLL, x: Tensor, d: Tensor, weight: Tensor, stride: int, pads: Pads,
+    *, wanted: tuple[bool, bool] = (True, True),
+) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
+    """Return the gradients of maps and of filters, C x 1 x K x K, as torch has them; None for one that is not wanted.
 
     x: N x C x H x W; d: the gradient of what the convolution makes of it. Both lie channels last. RuntimeError if
     something does not lie in memory as it is read.
     """
     filters = weight.detach().contiguous()
     _check(x, d, filters, stride, pads)
-    d_x = torch.empty_like(x) if maps else None  # which keeps the layout
-    gradient = torch.empty_like(filters)
+    d_x, gradient = (torch.empty_like(each) if want else None for each, want in zip((x, filters), wanted, strict=True))
     images, channels, height, width = x.shape
     side, (top, _, left, _) = filters.shape[2], pads
-    functions.depthwise_back_room.restype = ctypes.c_int64
-    room = functions.depthwise_back_room(*int64(images, channels, side))
+    work = room(functions.depthwise_back_room, *int64(images, channels, side), dtype=x.dtype)
     sizes = int64(images, height, width, channels, *d.shape[2:], side, stride, top, left)
-    call(functions.depthwise_back_of, x, d, *sizes, filters, d_x, gradient, torch.empty(room, dtype=x.dtype))
+    call(functions.depthwise_back_of, x, d, *sizes, filters, d_x, gradient, work)
     return d_x, gradient
 
 
@@ -107,7 +106,13 @@ def _check(x: Tensor, d: Tensor, filters: Tensor, stride: int, pads: Pads) -> No
     known = side in SIDES and stride in STRIDES and all(0 <= each < side for each in pads)
     if kernel != [1, side, side] or not known:
         raise RuntimeError(f"filters of {tuple(filters.shape)}, stride {stride}, pads {pads} are not known here")
-    if x.shape[1] != channels or channels % VECTOR or not x.numel() or not d.dtype == x.dtype == filters.dtype:
+    if (
+        x.shape[1] != channels
+        or channels % VECTOR
+        or not x.numel()
+        or not d.numel()
+        or not d.dtype == x.dtype == filters.dtype
+    ):
         raise RuntimeError(f"maps of {tuple(x.shape)}, {x.dtype} for filters of {tuple(filters.shape)}")
     height, width = x.shape[2] + top + bottom, x.shape[3] + left + right
     if d.shape != (len(x), channels, (height - side) // stride + 1, (width - side) // stride + 1):

@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -28,6 +29,8 @@ NUMBERS = {
 OFF = "CONVWRIGHT_NO_COMPILER"
 """Set in the environment, it keeps everything plain."""
 PATIENCE = 300.0
+SOURCES = Path(__file__).parent
+INCLUDED = re.compile(r'^#include "(.+)"$', re.MULTILINE)
 
 
 @cache
@@ -67,6 +70,12 @@ def call(function: Any, *arguments: Any) -> None:
     function(*addresses, ctypes.c_int(torch.get_num_threads()))
 
 
+def room(function: Any, *sizes: Any, dtype: torch.dtype) -> torch.Tensor:
+    """Return what a function works in, as large as another one says."""
+    function.restype = ctypes.c_int64
+    return torch.empty(function(*sizes, ctypes.c_int(torch.get_num_threads())), dtype=dtype)
+
+
 def int64(*numbers: int) -> tuple[ctypes.c_int64, ...]:
     """Return whole numbers as functions of a library take them."""
     return tuple(map(ctypes.c_int64, numbers))
@@ -87,20 +96,25 @@ def _compiler() -> list[str] | None:
 def _built(name: str, command: list[str]) -> Path:
     """Return the compiled library, from the cache where it has been compiled before.
 
-    Its name holds all that it depends on. Raises OSError or SubprocessError where it cannot be compiled.
+    Raises OSError or SubprocessError where it cannot be compiled.
     """
-    source = Path(__file__).with_name(f"{name}.cpp")
-    read = [file.read_text(encoding="utf-8") for file in (source, *sorted(source.parent.glob("*.hpp")))]
-    told = "\0".join([*read, *command, _version(command[0]), _processor()])
-    folder = cache_folder() / "compiled"
-    path = folder / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.so"
+    path = _place(name, command)
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:  # no process sees half a library
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as temporary:  # no process sees half a library
             made = Path(temporary) / path.name
-            subprocess.run([*command, str(source), "-o", str(made)], check=True, capture_output=True, timeout=PATIENCE)
+            source = str(SOURCES / f"{name}.cpp")
+            subprocess.run([*command, source, "-o", str(made)], check=True, capture_output=True, timeout=PATIENCE)
             made.replace(path)
     return path
+
+
+def _place(name: str, command: list[str]) -> Path:
+    """Return where the compiled library belongs; its name holds all that it depends on."""
+    text = (SOURCES / f"{name}.cpp").read_text(encoding="utf-8")
+    headers = [(SOURCES / header).read_text(encoding="utf-8") for header in INCLUDED.findall(text)]
+    told = "\0".join([text, *headers, *command, _version(command[0]), _processor()])
+    return cache_folder() / "compiled" / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.so"
 
 
 def _version(compiler: str) -> str:

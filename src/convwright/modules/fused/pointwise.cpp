@@ -13,15 +13,15 @@
 
 namespace {
 
+constexpr int NONE = -1;               // no normalisation, no activation
 constexpr int64_t PANEL = 2 * LANES;   // outputs, or channels, of a matrix product
 constexpr int64_t GROUP = 4 * PANEL;   // channels that are taken back together
 constexpr int64_t BLOCK = 128;         // rows that are worked on at a time
 constexpr int64_t IN_CACHE = 1 << 16;  // numbers of a block, which the second-level cache holds beside the filters
 constexpr int64_t SKEW = 16;           // so that rows do not share the same few lines of a cache
-constexpr int NONE = -1;               // no normalisation, no activation
-constexpr int64_t PIECE = 4096;          // rows that have a gradient of the filters of their own
+constexpr int64_t TASKS = 32;          // pieces of groups that are wanted, for as many threads
+constexpr int64_t PIECE = 512;         // rows at least that are worth a gradient of the filters of their own
 
-int64_t parts_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 int64_t whole(int64_t count, int64_t size) { return parts_of(count, size) * size; }
 
 struct Maps {
@@ -67,8 +67,7 @@ struct Cut {
 
     Cut(int64_t rows, int64_t channels, int64_t out)
         : rows(rows), channels(channels), out(out), groups(parts_of(channels, GROUP)) {
-        int64_t wanted = 2;
-        while (wanted < 16 && wanted * PIECE < rows) wanted *= 2;
+        const int64_t wanted = std::clamp<int64_t>(std::min(TASKS / groups, rows / PIECE), 2, TASKS / 2);
         size = whole(parts_of(rows, wanted), ROWS);
         pieces = parts_of(rows, size);
     }
@@ -118,9 +117,10 @@ void convolve(const Maps& maps, const Blocks& blocks, int64_t block, const REAL*
     if (rest) std::copy(last, last + rest * out, y + (first + many - rest) * out);
 }
 
+// What comes back, and where gradients go: of maps, of filters, of scale and shift. Any may be no one's wish.
 struct Gradients {
     const REAL *d, *mean;
-    REAL* gathered;
+    REAL *gathered, *filters, *sum, *product;
 };
 
 // gathered += scale * dz, where dz is `slopes` times the slope of the activation; and sums of dz, dz * (x - mean).
@@ -165,23 +165,23 @@ void back(const Maps& maps, const Gradients& to, const Cut& cut, int64_t piece, 
         }
         maps.activate<ACT>(first, many, from, some, room, GROUP);
         // Into the gradient at once where it is no one's but this convolution's, and whole rows of vectors fit.
-        const bool apart = ACT != NONE, wanted = to.gathered != nullptr;
+        const bool normalised = ACT != NONE, wanted = to.gathered != nullptr;
         for (int64_t panel = 0; panel < width && wanted; panel += PANEL) {
             const int64_t wide = width_of(panel, width);
-            const bool fits = !apart && panel + wide <= some;
+            const bool fits = !normalised && panel + wide <= some;
             REAL* dx = to.gathered + first * maps.stride + from + panel;
             for (int64_t row = 0; row < many; row += ROWS) {
                 const bool whole_rows = row + ROWS <= many, direct = fits && whole_rows;
                 product_of(wide)(whole_rows ? d + row * out : last, out, 1, filters + (from + panel) * out, PANEL,
                                  direct ? dx + row * maps.stride : slopes + row * GROUP + panel,
                                  direct ? maps.stride : GROUP, out, false);
-                if (!apart && !direct)
+                if (!normalised && !direct)
                     for (int64_t r = row; r < std::min(row + ROWS, many); r++)
                         std::copy_n(slopes + r * GROUP + panel, std::min(wide, some - panel), dx + r * maps.stride);
             }
         }
         if constexpr (ACT != NONE) gather<ACT>(maps, to, first, many, from, some, slopes, totals);
-        for (int64_t panel = 0; panel < width; panel += PANEL)
+        for (int64_t panel = 0; panel < width && to.filters; panel += PANEL)
             for (int64_t o = 0; o < out; o += ROWS)
                 product_of(width_of(panel, width))(d + o, 1, out, room + panel, GROUP, share + o * GROUP + panel, GROUP,
                                                    many, first > piece * cut.size);
@@ -190,26 +190,25 @@ void back(const Maps& maps, const Gradients& to, const Cut& cut, int64_t piece, 
 }
 
 // Add up what the pieces gave.
-void settle(const Cut& cut, const REAL* shares, REAL* gradient, REAL* sum, REAL* product, int threads) {
+void settle(const Cut& cut, const REAL* shares, const Gradients& to, int threads) {
     const int64_t apart = cut.groups * cut.share();
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t o = 0; o < cut.out + (sum ? 2 : 0); o++)
+    for (int64_t o = to.filters ? 0 : cut.out; o < cut.out + (to.sum ? 2 : 0); o++)
         for (int64_t group = 0; group < cut.groups; group++)
             for (int64_t c = 0; c < cut.some(group); c++) {
                 double total = 0;
                 for (int64_t piece = 0; piece < cut.pieces; piece++)
                     total += shares[piece * apart + group * cut.share() + o * GROUP + c];
                 const int64_t channel = group * GROUP + c;
-                REAL& place = o < cut.out    ? gradient[o * cut.channels + channel]
-                              : o == cut.out ? sum[channel]
-                                             : product[channel];
+                REAL& place = o < cut.out    ? to.filters[o * cut.channels + channel]
+                              : o == cut.out ? to.sum[channel]
+                                             : to.product[channel];
                 place = REAL(total);
             }
 }
 
 template <int ACT>
-void go_back(const Maps& maps, const Gradients& to, const REAL* filters, int64_t out, REAL* gradient, REAL* sum,
-             REAL* product, REAL* room, int threads) {
+void go_back(const Maps& maps, const Gradients& to, const REAL* filters, int64_t out, REAL* room, int threads) {
     const Cut cut(maps.rows, maps.channels, out);
     REAL *shares = room + cut.filters(), *rooms = shares + cut.pieces * cut.groups * cut.share();
     inputs_in_panels(filters, maps.channels, out, room, cut.groups * GROUP, threads);
@@ -219,7 +218,7 @@ void go_back(const Maps& maps, const Gradients& to, const REAL* filters, int64_t
         for (int64_t task = part * tasks / threads; task < (part + 1) * tasks / threads; task++)
             back<ACT>(maps, to, cut, task / cut.groups, task % cut.groups, room, shares + task * cut.share(),
                       rooms + part * cut.room());
-    settle(cut, shares, gradient, sum, product, threads);
+    settle(cut, shares, to, threads);
 }
 
 }  // namespace
@@ -257,15 +256,15 @@ void read_back_of(const REAL* d, const REAL* x, int64_t stride, int64_t rows, in
                   REAL* gradient, REAL* sum, REAL* product, REAL* room, int threads) {
     const Maps maps{x, stride, rows, channels, scale, shift};
     with_act(act, [&](auto a) {
-        go_back<a()>(maps, {d, mean, gathered}, filters, out, gradient, sum, product, room, threads);
+        go_back<a()>(maps, {d, mean, gathered, gradient, sum, product}, filters, out, room, threads);
     });
 }
 
-// dx and the gradient of filters; dx may be no one's wish.
+// dx and the gradient of filters, where they are wanted.
 void pointwise_back_of(const REAL* d, const REAL* x, int64_t rows, int64_t channels, const REAL* filters, int64_t out,
                        REAL* dx, REAL* gradient, REAL* room, int threads) {
     const Maps maps{x, channels, rows, channels, nullptr, nullptr};
-    go_back<NONE>(maps, {d, nullptr, dx}, filters, out, gradient, nullptr, nullptr, room, threads);
+    go_back<NONE>(maps, {d, nullptr, dx, gradient, nullptr, nullptr}, filters, out, room, threads);
 }
 
 }  // extern "C"

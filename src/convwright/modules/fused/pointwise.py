@@ -19,43 +19,43 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from convwright.arch import layers as graph
-from convwright.arch.shapes import conv_padding, pair
-from convwright.modules.fused.convolution import OwnConv2d
+from convwright.modules.fused.convolution import VECTOR, Form, OwnConv2d
 from convwright.modules.fused.kernels import ACTS, channels_last, stride_of
-from convwright.modules.fused.library import call, int64, library
+from convwright.modules.fused.library import call, int64, library, room
 
-VECTOR = 16
-"""Numbers that the widest registers hold, of which outputs are to be a multiple where maps are normalised."""
 TILE = 8
-"""Rows of a matrix product, of which they are to be a multiple elsewhere."""
-LEAST, MANY = 24, 1024
+"""Rows of a matrix product, of which outputs are to be a multiple."""
+LEAST, MANY = 32, 1024
 """Channels from which on the way back is quicker than torch's: to more outputs than channels, and to fewer."""
 PIXELS = 512
 """Of a batch, from which on it is."""
-
-
-def suits(conv: graph.Conv, channels: int) -> bool:
-    """Is this a 1x1 convolution whose way back can be quicker here?"""
-    shape = (pair(conv.kernel), pair(conv.stride), conv.groups, (0, 0) if conv.same else conv_padding(conv))
-    if shape != ((1, 1), (1, 1), 1, (0, 0)) or conv.out % TILE:
-        return False
-    return channels >= LEAST and (conv.out > channels or channels >= MANY)
+READ = 48
+"""Channels from which on it is quicker to normalise maps while they are read."""
 
 
 class PointwiseConv2d(OwnConv2d):
-    """A convolution that `suits`; torch's where there are few pixels."""
+    """A 1x1 convolution; forward, and where there are few pixels, it is torch's."""
 
     source = "pointwise"
 
+    @classmethod
+    def knows(cls, form: Form) -> bool:
+        """With whole tiles of outputs; more of them than channels, or many channels."""
+        usual = _moves_nothing(form) and form.out % TILE == 0
+        return usual and form.channels >= LEAST and (form.out > form.channels or form.channels >= MANY)
+
     def _gains(self, x: Tensor) -> bool:
-        return x.numel() >= PIXELS * self.in_channels
+        return x.numel() >= PIXELS * x.shape[1]
 
     def _convolve(self, x: Tensor, weight: Tensor, functions: ctypes.CDLL) -> Tensor:
-        return _Convolve.apply(x, weight, functions)
+        return _Pointwise.apply(x, weight, functions)
 
 
-class _Convolve(torch.autograd.Function):
+def _moves_nothing(form: Form) -> bool:
+    return form[2:] in {((1, 1), (1, 1), (0, 0), (1, 1), 1, same, "zeros") for same in (False, True)}
+
+
+class _Pointwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, functions: ctypes.CDLL) -> Tensor:
         ctx.save_for_backward(x, weight)
@@ -66,14 +66,14 @@ class _Convolve(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[0]
-        return *gradients(ctx.functions, channels_last(x), channels_last(d), weight, maps=wanted), None
+        wanted = ctx.needs_input_grad[:2]
+        return *gradients(ctx.functions, channels_last(x), channels_last(d), weight, wanted=wanted), None
 
 
 def gradients(
-    functions: ctypes.CDLL, x: Tensor, d: Tensor, weight: Tensor, *, maps: bool = True
-) -> tuple[Tensor | None, Tensor]:
-    """Return the gradients of maps (None if they are not wanted) and of filters; d is that of the outputs.
+    functions: ctypes.CDLL, x: Tensor, d: Tensor, weight: Tensor, *, wanted: tuple[bool, bool] = (True, True)
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of maps and of filters, None for one that is not wanted; d is that of the outputs.
 
     RuntimeError if something does not lie in memory as it is read.
     """
@@ -82,24 +82,30 @@ def gradients(
     stride, rows, channels = _sizes(x)
     if stride.value != channels.value:
         raise RuntimeError(f"maps of {tuple(x.shape)} at strides of {x.stride()} are not channels last")
-    d_x = torch.empty_like(x) if maps else None  # which keeps the layout
-    gradient, room = torch.empty_like(filters), _room(functions.read_back_room, x, filters)
-    call(functions.pointwise_back_of, d, x, rows, channels, filters, *int64(len(filters)), d_x, gradient, room)
+    d_x, gradient = (torch.empty_like(each) if want else None for each, want in zip((x, filters), wanted, strict=True))
+    given = (rows, channels, filters, *int64(len(filters)), d_x, gradient)
+    call(functions.pointwise_back_of, d, x, *given, _room(functions.read_back_room, x, filters))
     return d_x, gradient
 
 
 def functions_for(conv: nn.Module, x: Tensor) -> ctypes.CDLL | None:
     """Return the functions with which a convolution of normalised maps like these is computed; None for torch's."""
-    if type(conv) not in (nn.Conv2d, PointwiseConv2d):
+    if type(conv) not in (nn.Conv2d, PointwiseConv2d) or _is_watched(conv):
         return None
     assert isinstance(conv, nn.Conv2d)
-    if conv.bias is not None or conv.groups > 1 or conv.out_channels % VECTOR:
-        return None
-    if (conv.kernel_size, conv.stride, conv.padding) != ((1, 1), (1, 1), (0, 0)):
+    form = Form.of_module(conv, conv.weight)
+    if not _moves_nothing(form) or conv.bias is not None or form.out % VECTOR or form.channels < READ:
         return None
     if torch.is_autocast_enabled("cpu") or x.device.type != "cpu" or x.dtype != conv.weight.dtype:
         return None
-    return library(x.dtype, "pointwise") if x.dtype in (torch.float32, torch.float64) else None
+    enough = x.dtype in (torch.float32, torch.float64) and x.numel() >= PIXELS * x.shape[1]
+    return library(x.dtype, "pointwise") if enough else None
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Has somebody hung something on a module that wants it to be called, as pruning does?"""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks) or "forward" in vars(module)
 
 
 def convolve(
@@ -116,18 +122,18 @@ def convolve(
 
 def convolve_back(
     functions: ctypes.CDLL, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str,
-    filters: Tensor, gathered: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    filters: Tensor, gathered: Tensor, *, wanted: bool = True,
+) -> tuple[Tensor | None, Tensor, Tensor]:  # fmt: skip
     """Add scale * dz to `gathered`, which lies in memory as x does; d is the gradient of what `convolve` returns.
 
-    Returns the gradient of the filters, and each channel's sums of dz and of dz * (x - mean). RuntimeError as
-    `convolve`.
+    Returns the gradient of the filters (None if it is not wanted), and each channel's sums of dz and of
+    dz * (x - mean). RuntimeError as `convolve`.
     """
     filters = filters.detach().contiguous()
     _check(x, filters, d, scale, shift, mean)
     if gathered.shape != x.shape or gathered.dtype != x.dtype or stride_of(gathered).value != stride_of(x).value:
         raise RuntimeError("gradients are added to maps that lie in memory as those that are read")
-    gradient, sums, products = torch.empty_like(filters), torch.empty_like(mean), torch.empty_like(mean)
+    gradient, sums, products = torch.empty_like(filters) if wanted else None, *map(torch.empty_like, (mean, mean))
     given = (scale, shift, mean, ACTS.index(act), filters, *int64(len(filters)))
     results = (gathered, gradient, sums, products, _room(functions.read_back_room, x, filters))
     call(functions.read_back_of, d, x, *_sizes(x), *given, *results)
@@ -154,7 +160,6 @@ def _sizes(x: Tensor) -> tuple[ctypes.c_int64, ...]:
 
 
 def _room(function: Any, x: Tensor, filters: Tensor) -> Tensor:
-    """What a function works in, as large as it says."""
-    function.restype = ctypes.c_int64
+    """What a function works in."""
     _, rows, channels = _sizes(x)
-    return torch.empty(function(rows, channels, *int64(len(filters)), torch.get_num_threads()), dtype=x.dtype)
+    return room(function, rows, channels, *int64(len(filters)), dtype=x.dtype)

@@ -18,6 +18,8 @@ typedef REAL Unaligned __attribute__((vector_size(sizeof(REAL) * LANES), aligned
 inline Vector load(const REAL* from) { return *reinterpret_cast<const Unaligned*>(from); }
 inline void store(REAL* to, Vector value) { *reinterpret_cast<Unaligned*>(to) = value; }
 
+inline int64_t parts_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
+
 // c = a b, or c += a b: ROWS rows by WIDE vectors; a is read at a[row * a_row + k * a_step]. What is added to is added
 // last, so that sums over many products do not become one long chain.
 template <int WIDE>

@@ -215,8 +215,6 @@ void gather_filters(const Layout& layout, const REAL* frequencies, REAL* gradien
         }
 }
 
-int64_t parts_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
-
 // In how many batches tiles are transformed and multiplied, and what they take; as many for each thread as can be.
 struct Work {
     Tiles tiles;

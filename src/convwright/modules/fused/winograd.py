@@ -13,15 +13,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from convwright.arch import layers as graph
-from convwright.arch.shapes import conv_padding, pair
-from convwright.modules.fused.convolution import OwnConv2d
+from convwright.modules.fused.convolution import VECTOR, Form, OwnConv2d
 from convwright.modules.fused.kernels import channels_last
-from convwright.modules.fused.library import call, int64
+from convwright.modules.fused.library import call, int64, room
 
 TILE, FREQUENCIES = 4, 36
-VECTOR = 16
-"""Numbers that the widest registers hold, of which channels are to be a multiple."""
 LEAST = 32
 """Channels, on both sides, from which on it is quicker."""
 CACHED = 1 << 18
@@ -31,17 +27,16 @@ WORTH, WORTH_BEYOND = 2000, 4000
 cache holds them, and beyond."""
 
 
-def suits(conv: graph.Conv, channels: int) -> bool:
-    """Is this a convolution that can be quicker so: 3x3, stride 1, padded by 1, with whole vectors of channels?"""
-    shape = (pair(conv.kernel), pair(conv.stride), conv.dilation, conv.groups, conv_padding(conv), conv.same)
-    usual = shape == ((3, 3), (1, 1), 1, 1, (1, 1), False)
-    return usual and all(each >= LEAST and each % VECTOR == 0 for each in (channels, conv.out))
-
-
 class WinogradConv2d(OwnConv2d):
-    """A convolution that `suits`, by Winograd's method; torch's where maps or batches are too small."""
+    """A convolution of 3x3 and stride 1, padded by 1, by Winograd's method; torch's where batches are too small."""
 
     source = "winograd"
+
+    @classmethod
+    def knows(cls, form: Form) -> bool:
+        """With whole vectors of channels on both sides."""
+        many = all(each >= LEAST and each % VECTOR == 0 for each in (form.channels, form.out))
+        return many and form[2:] == ((3, 3), (1, 1), (1, 1), (1, 1), 1, False, "zeros")
 
     def _gains(self, x: Tensor) -> bool:
         images, _, height, width = x.shape
@@ -50,10 +45,10 @@ class WinogradConv2d(OwnConv2d):
         return 2 * minimal <= usual and images * (usual - minimal) >= worth
 
     def _convolve(self, x: Tensor, weight: Tensor, functions: ctypes.CDLL) -> Tensor:
-        return _Convolve.apply(x, weight, functions)
+        return _Winograd.apply(x, weight, functions)
 
 
-class _Convolve(torch.autograd.Function):
+class _Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, functions: ctypes.CDLL) -> Tensor:
         ctx.save_for_backward(x, weight)
@@ -81,7 +76,7 @@ def convolve(functions: ctypes.CDLL, x: Tensor, weight: Tensor, *, back: bool = 
     y = torch.empty((len(x), len(filters), *x.shape[2:]), dtype=x.dtype, memory_format=torch.channels_last)
     _check(filters, x, y)
     sizes = _sizes(x, len(filters))
-    given = (filters, *_strides(filters), int(back), y, _room(functions.convolve_room, sizes, x.dtype))
+    given = (filters, *_strides(filters), int(back), y, room(functions.convolve_room, *sizes, dtype=x.dtype))
     call(functions.convolve_of, x, *sizes, *given)
     return y
 
@@ -91,7 +86,7 @@ def filter_gradient(functions: ctypes.CDLL, x: Tensor, d: Tensor, weight: Tensor
     gradient = torch.empty_like(_evenly(weight))
     _check(gradient, x, d)
     sizes = _sizes(x, len(weight))
-    given = (gradient, *_strides(gradient), _room(functions.filter_gradient_room, sizes, x.dtype))
+    given = (gradient, *_strides(gradient), room(functions.filter_gradient_room, *sizes, dtype=x.dtype))
     call(functions.filter_gradient_of, x, d, *sizes, *given)
     return gradient
 
@@ -122,9 +117,3 @@ def _strides(filters: Tensor) -> tuple[ctypes.c_int64, ...]:
     """From one input to the next, from one output to the next, from one of the nine to the next."""
     out, channels, _, step = filters.stride()
     return int64(channels, out, step)
-
-
-def _room(function: Any, sizes: tuple[ctypes.c_int64, ...], dtype: torch.dtype) -> Tensor:
-    """What a function works in, as large as it says."""
-    function.restype = ctypes.c_int64
-    return torch.empty(function(*sizes, torch.get_num_threads()), dtype=dtype)
