@@ -20,7 +20,7 @@ constexpr int64_t BLOCK = 128;         // rows that are worked on at a time
 constexpr int64_t IN_CACHE = 1 << 16;  // numbers of a block, which the second-level cache holds beside the filters
 constexpr int64_t SKEW = 16;           // so that rows do not share the same few lines of a cache
 constexpr int64_t TASKS = 32;          // pieces of groups that are wanted, for as many threads
-constexpr int64_t PIECE = 512;         // rows at least that are worth a gradient of the filters of their own
+constexpr int64_t PIECE = 1536;        // rows at least that are worth a gradient of the filters of their own
 
 int64_t whole(int64_t count, int64_t size) { return parts_of(count, size) * size; }
 
