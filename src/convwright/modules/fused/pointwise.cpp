@@ -3,8 +3,9 @@
 // lies between is in the processor's cache only, and never written to memory.
 //
 // Maps are rows of channels (channels last); those of `x` may lie `stride` numbers apart, as the first channels of wider
-// maps do. Outputs fill whole vectors, or whole tiles of ROWS where maps are not normalised. In `pointwise.py` is said what each function computes. How the work is cut
-// depends on the shape alone, and every sum is added up in one order, whatever the threads.
+// maps do. Outputs fill whole vectors, or whole tiles of ROWS where maps are not normalised. In `pointwise.py` is said
+// what each function computes. How the work is cut depends on the shape alone, and every sum is added up in one order,
+// whatever the threads.
 
 #include <algorithm>
 
