@@ -288,6 +288,92 @@ def test_a_normalisation_of_another_class_computes_itself(name: str, which: str)
     assert_close(outcome(other, x), outcome(plain, x), 1e-8)
 
 
+def replaced(module: nn.Module, old: type[nn.Module], new: Callable[[nn.Module], nn.Module]) -> int:
+    """Put other parts in the place of some; return how many."""
+    places = [(module, name, part) for module in module.modules() for name, part in module.named_children()]
+    found = [(owner, name, part) for owner, name, part in places if type(part) is old]
+    for owner, name, part in found:
+        setattr(owner, name, new(part))
+    return len(found)
+
+
+def other_activations(module: nn.Module) -> None:
+    assert sum(replaced(module, old, lambda _: nn.LeakyReLU(0.3)) for old in (nn.ReLU, nn.ReLU6, nn.SiLU))
+
+
+def doubling_hooks(module: nn.Module, *kinds: type[nn.Module]) -> None:
+    parts = [part for part in module.modules() if type(part) in kinds]
+    assert parts
+    for part in parts[1::2]:
+        part.register_forward_hook(lambda _, given, made: 2 * made)
+
+
+def hooks_on_norms(module: nn.Module) -> None:
+    doubling_hooks(module, nn.BatchNorm2d)
+
+
+def hooks_on_activations(module: nn.Module) -> None:
+    doubling_hooks(module, nn.ReLU, nn.ReLU6, nn.SiLU)
+
+
+def hooks_on_chains(module: nn.Module) -> None:
+    bodies = [part for name, part in module.named_modules() if name.endswith(("new", "body"))]
+    for body in bodies[1:]:
+        body.register_forward_hook(lambda _, given, made: 2 * made)
+
+
+def norms_without_weights(module: nn.Module) -> None:
+    for part in [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)][::2]:
+        part.weight = part.bias = None
+
+
+class Halved(nn.Sequential):
+    """Another part, and half of what it makes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 0.5 * super().forward(x)
+
+
+def wrapped_convolutions(module: nn.Module) -> None:
+    for kind in {type(part) for part in module.modules() if isinstance(part, nn.Conv2d)}:
+        replaced(module, kind, Halved)
+
+
+CHANGES = (
+    other_activations,
+    hooks_on_norms,
+    hooks_on_activations,
+    hooks_on_chains,
+    norms_without_weights,
+    wrapped_convolutions,
+)
+PARTS = ("residual-basic", "mbconv", "dense-bottleneck", "residual-bottleneck-identity", "lite", "pre-activation")
+
+
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", PARTS)
+def test_what_is_put_in_its_place_or_hung_on_it_counts(name: str, change: Callable, fused: bool) -> None:
+    plain, other, x = thrifty(NETWORKS[name], fused=fused)
+    for module in (plain, other):
+        change(module)
+    assert_close(outcome(other, x), outcome(plain, x), 1e-8)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
+@pytest.mark.parametrize("name", ["residual-basic", "mbconv", "dense-bottleneck"])
+def test_a_module_of_fewer_bits_learns(name: str, fused: bool, dtype: torch.dtype) -> None:
+    plain, other, x = thrifty(NETWORKS[name], fused=fused)
+    found = []
+    for module in (plain, other.to(dtype)):
+        for part in module.modules():
+            if isinstance(part, Sum | nn.Dropout):
+                part.drop_rate = part.p = 0.0
+        found.append(outcome(module, x.to(next(module.parameters()).dtype))["logits"].double())
+    assert (found[0] - found[1]).norm() < 0.1 * found[0].norm()
+
+
 class Live(TorchDispatchMode):
     """Counts the bytes of the tensors that are made within it and exist at the same time; `most`: at most."""
 

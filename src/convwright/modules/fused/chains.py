@@ -12,11 +12,15 @@ from convwright.arch import layers as graph
 from convwright.arch.shapes import conv_padding, pair
 from convwright.modules import joints
 from convwright.modules.fused.kernels import ACTS, PLAIN, Kernels, compiled
-from convwright.modules.fused.norms import is_ordinary, normalise, recalibrate
+from convwright.modules.fused.norms import is_ordinary, is_watched, normalise, recalibrate
 
 Step = tuple[str, ...]
 """Names of parts that are computed together, in the order in which they are: a normalisation, its activation, the gate
 that follows; a sum and its activation; a mean over windows and the convolution that stands before it."""
+
+
+_CLASSES = {"relu": nn.ReLU, "relu6": nn.ReLU6, "silu": nn.SiLU, "hardswish": nn.Hardswish}
+"""Of activations that are computed with what stands before them."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,11 @@ class FusedChain(joints.Chain):
     ) -> tuple[Tensor, Callable[[], Tensor] | None]:
         first, gate = self._modules[step[0]], self._modules[step[-1]]
         assert first is not None
-        if isinstance(first, FusedSum):
+        as_built = self.is_as_built(step)
+        if isinstance(first, FusedSum) and as_built:
             return first(x, rectified=len(step) > 1), None
         # For these maps: mixed precision changes their type within a chain.
-        kernels = self.operators.kernels(x) if is_ordinary(first) else None
+        kernels = self.operators.kernels(x) if is_ordinary(first) and as_built else None
         if kernels is None or not isinstance(first, nn.BatchNorm2d):
             for name in step:
                 x = self.get_submodule(name)(x)
@@ -102,6 +107,18 @@ class FusedChain(joints.Chain):
         if kept is None or residual is None:
             return recalibrate(kernels, first, gate, x, act, residual=residual, rectified=rectified), None
         return _added(recalibrate(kernels, first, gate, x, act), residual, kept, rectified), None
+
+    def is_as_built(self, step: Step) -> bool:
+        """Are the parts of a step that are not called those that it was built with, and does nobody watch them?"""
+        for name in step[1:]:
+            part, layer = self.get_submodule(name), self.layers[name]
+            if isinstance(layer, graph.Act) and (type(part) is not _CLASSES[layer.function] or is_watched(part)):
+                return False
+            if isinstance(layer, graph.Gate) and (type(part) is not joints.Gated or is_watched(part)):
+                return False
+            if isinstance(part, joints.Gated) and (type(part[0]) is not nn.AdaptiveAvgPool2d or is_watched(part[0])):
+                return False
+        return True
 
     def activation(self, step: Step) -> str:
         """Name the activation within a step."""
@@ -155,7 +172,9 @@ def _added(x: Tensor, residual: Tensor | None, kept: Tensor | None, rectified: b
 
 
 def _takes_residual(body: nn.Module, x: Tensor) -> bool:
-    return isinstance(body, FusedChain) and body.ends_in_norm and body.kernels(x) is not None
+    if not isinstance(body, FusedChain) or is_watched(body):
+        return False
+    return body.ends_in_norm and body.kernels(x) is not None
 
 
 def _steps(layers: dict[str, graph.Layer]) -> Iterator[Step]:

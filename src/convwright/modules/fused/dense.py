@@ -20,7 +20,7 @@ from convwright.arch import layers as graph
 from convwright.modules import joints
 from convwright.modules.fused.chains import FusedChain, Operators
 from convwright.modules.fused.kernels import Kernels, channels_last, real
-from convwright.modules.fused.norms import Statistics, check_count, is_ordinary, remember
+from convwright.modules.fused.norms import Statistics, check_count, is_ordinary, is_watched, remember
 from convwright.modules.fused.pointwise import convolve, convolve_back, functions_for
 
 
@@ -37,11 +37,10 @@ class DenseStage(joints.Chain):
         kernels = self.operators.kernels(x) if self._learns(bodies) else None
         if kernels is None:
             return super().forward(x)
-        growths = [_growth(body) for body in bodies]
-        shared = _Maps(kernels, x, x.shape[1] + sum(growths))
+        chains = [body for body in bodies if isinstance(body, FusedChain)]  # which they are, as `_learns` says
+        shared = _Maps(kernels, x, x.shape[1] + sum(map(_growth, chains)))
         order = _Write.apply(shared, x.new_zeros(()), x)
-        for body in bodies:
-            assert isinstance(body, FusedChain)
+        for body in chains:
             norm = body.get_submodule(body.steps[0][0])
             assert isinstance(norm, nn.BatchNorm2d)
             statistics, act = shared.statistics(norm), body.activation(body.steps[0])
@@ -59,9 +58,14 @@ class DenseStage(joints.Chain):
         return body.run(new, body.steps[2:])
 
     def _learns(self, bodies: Sequence[nn.Module]) -> bool:
-        """Are all parts in training mode, and the norms that read shared maps those that `Statistics` stands for?"""
-        norms = (next(body.children()) for body in bodies)
-        return all(part.training for part in self.modules()) and all(map(is_ordinary, norms))
+        """Are all parts in training mode, and what reads shared maps as it was built?"""
+        if not all(part.training for part in self.modules()):
+            return False
+        called = [part for block, body in zip(self, bodies, strict=True) for part in (block, body)]
+        if any(map(is_watched, called)) or not all(isinstance(body, FusedChain) for body in bodies):
+            return False
+        chains = [body for body in bodies if isinstance(body, FusedChain)]
+        return all(is_ordinary(next(body.children())) and body.is_as_built(body.steps[0]) for body in chains)
 
 
 def is_dense(layer: graph.Layer) -> bool:
@@ -72,8 +76,8 @@ def is_dense(layer: graph.Layer) -> bool:
     return False
 
 
-def _growth(body: nn.Module) -> int:
-    return [part.out_channels for part in body.children() if isinstance(part, nn.Conv2d)][-1]
+def _growth(body: FusedChain) -> int:
+    return [layer.out for layer in body.layers.values() if isinstance(layer, graph.Conv)][-1]
 
 
 class _Maps:

@@ -54,7 +54,15 @@ class Statistics:
 
 def is_ordinary(part: nn.Module | None) -> bool:
     """Is this torch's own batch normalisation, with weights? Another class, as one across devices, computes itself."""
-    return type(part) is nn.BatchNorm2d and part.affine
+    if type(part) is not nn.BatchNorm2d or is_watched(part):
+        return False
+    return isinstance(part.weight, Tensor) and isinstance(part.bias, Tensor)
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Has somebody hung something on a module that wants it to be called, as hooks and pruning do?"""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks) or "forward" in vars(module)
 
 
 def measure(kernels: Kernels, norm: nn.BatchNorm2d, x: Tensor, *, by_image: bool = False) -> Statistics:
@@ -82,8 +90,8 @@ def remember(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -
         return
     norm.num_batches_tracked += 1
     share = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
-    norm.running_mean.lerp_(mean, share)
-    norm.running_var.lerp_(variance * (count / (count - 1)), share)
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
+    norm.running_var.lerp_((variance * (count / (count - 1))).to(norm.running_var.dtype), share)
 
 
 def normalise(
@@ -128,7 +136,7 @@ def recalibrate(
     residual = None if residual is None else channels_last(residual.to(x.dtype))
     statistics, joint = measure(kernels, norm, x, by_image=act == "identity"), _Joint()
     maps, squeezed = _Squeeze.apply(x, norm.weight, norm.bias, statistics, act, joint)
-    excitation = squeezed
+    excitation = squeezed.to(norm.weight.dtype)  # that of a module of fewer bits
     for part in list(gate)[1:]:
         excitation = part(excitation)
     return _Excite.apply(maps, excitation, residual, statistics, act, rectified, joint)

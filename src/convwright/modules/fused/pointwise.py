@@ -22,6 +22,7 @@ from torch.nn import functional
 from convwright.modules.fused.convolution import VECTOR, Form, OwnConv2d
 from convwright.modules.fused.kernels import ACTS, channels_last, stride_of
 from convwright.modules.fused.library import call, int64, library, room
+from convwright.modules.fused.norms import is_watched
 
 TILE = 8
 """Rows of a matrix product, of which outputs are to be a multiple."""
@@ -90,7 +91,7 @@ def gradients(
 
 def functions_for(conv: nn.Module, x: Tensor) -> ctypes.CDLL | None:
     """Return the functions with which a convolution of normalised maps like these is computed; None for torch's."""
-    if type(conv) not in (nn.Conv2d, PointwiseConv2d) or _is_watched(conv):
+    if type(conv) not in (nn.Conv2d, PointwiseConv2d) or is_watched(conv):
         return None
     assert isinstance(conv, nn.Conv2d)
     form = Form.of_module(conv, conv.weight)
@@ -100,12 +101,6 @@ def functions_for(conv: nn.Module, x: Tensor) -> ctypes.CDLL | None:
         return None
     enough = x.dtype in (torch.float32, torch.float64) and x.numel() >= PIXELS * x.shape[1]
     return library(x.dtype, "pointwise") if enough else None
-
-
-def _is_watched(module: nn.Module) -> bool:
-    """Has somebody hung something on a module that wants it to be called, as pruning does?"""
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return any(hooks) or "forward" in vars(module)
 
 
 def convolve(
