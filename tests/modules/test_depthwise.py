@@ -9,14 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-import convwright as cw
 from convwright.modules.fused import depthwise
 from convwright.modules.fused import library as compiling
 from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseConv2d, gradients
 from convwright.modules.joints import SameConv2d
 
-from .test_build import images
-from .test_fused import assert_close, outcome
+from .test_fused import assert_close, outcome, pair
 from .test_kernels import maps
 
 pytestmark = pytest.mark.skipif(compiling.library(torch.float32) is None, reason="needs a C++ compiler")
@@ -158,19 +156,12 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_lite0"])
 def test_a_step_of_a_network_equals_the_plain_one(name: str, used: list[tuple[int, ...]]) -> None:
-    network = cw.network(f"{name}|fit:32|scale:d=0.4,w=0.5|classes:10")
-    plain, fused = (
-        cw.build(network, seed=0, fused=fused).to(torch.float64, memory_format=torch.channels_last)
-        for fused in (False, True)
-    )
-    x = images(network, 4, torch.float64)
+    plain, fused, x = pair(f"{name}|fit:32|scale:d=0.4,w=0.5|classes:10", torch.float64)
     expected = outcome(plain, x)
     assert not used
     assert_close(outcome(fused, x), expected, 1e-8)
-    sides = {
-        name: module.weight.shape[2] for name, module in fused.named_modules() if isinstance(module, DepthwiseConv2d)
-    }
-    assert len(used) >= sum(side > 3 for side in sides.values()) > 0
+    sides = [module.kernel_size[0] for module in fused.modules() if isinstance(module, DepthwiseConv2d)]
+    assert len(used) >= sum(side > 3 for side in sides) > 0
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import convwright as cw
-from convwright.arch import layers as graph
-from convwright.modules.builder import module_of
 from convwright.modules.fused import library as compiling
-from convwright.modules.fused.chains import _steps
+from convwright.modules.fused.chains import _commute
 from convwright.modules.fused.kernels import ACTS, PLAIN
 from convwright.modules.fused.norms import normalise, recalibrate
 from convwright.modules.joints import Gated, Sum
@@ -144,37 +142,72 @@ def test_a_part_that_is_not_in_training_mode_stays_so(expression: str) -> None:
 
 
 @needs_compiler
-def test_a_mean_over_windows_comes_before_a_pointwise_convolution() -> None:
+def test_a_mean_over_windows_comes_before_a_pointwise_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, fused, x = pair(TINY["dense-bottleneck"], torch.float64)
-    sides = []
-    conv = fused.get_submodule("transition1.conv")
-    conv.register_forward_hook(lambda _, given, made: sides.append((given[0].shape[2], made.shape[2])))
-    assert_close(outcome(fused, x), outcome(plain, x), 1e-8)
-    assert sides == [(x.shape[2] // 2,) * 2]
+    expected, conv, sides = outcome(plain, x), fused.get_submodule("transition1.conv"), []
+    convolve = nn.Conv2d._conv_forward
+
+    def noting(self: nn.Conv2d, given: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
+        if self is conv:
+            sides.append(given.shape[2])
+        return convolve(self, given, *more)
+
+    monkeypatch.setattr(nn.Conv2d, "_conv_forward", noting)
+    assert_close(outcome(fused, x), expected, 1e-8)
+    assert sides == [x.shape[2] // 2]
+
+
+def other_pools(transition: nn.Module) -> None:
+    transition.pool = nn.MaxPool2d(2)
+
+
+def wider_convolutions(transition: nn.Module) -> None:
+    transition.conv = nn.Sequential(transition.conv, nn.Tanh())
+
+
+def padded_convolutions(transition: nn.Module) -> None:
+    transition.conv.padding = (1, 1)
+
+
+def hooked_convolutions(transition: nn.Module) -> None:
+    transition.conv.register_forward_hook(lambda _, given, made: made.relu())
+
+
+def hooked_pools(transition: nn.Module) -> None:
+    transition.pool.register_forward_hook(lambda _, given, made: made.relu())
+
+
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
+@pytest.mark.parametrize(
+    "change", [other_pools, wider_convolutions, padded_convolutions, hooked_convolutions, hooked_pools]
+)
+def test_what_commutes_no_more_is_computed_in_order(change: Callable, fused: bool) -> None:
+    plain, other, x = thrifty(TINY["dense-bottleneck"], fused=fused)
+    for module in (plain, other):
+        change(module.get_submodule("transition1"))
+    assert_close(outcome(other, x), outcome(plain, x), 1e-8)
 
 
 @pytest.mark.parametrize(
     ("conv", "pool", "expected"),
     [
-        (graph.Conv(8, 1, bias=True), graph.Pool("avg", 2, 2), True),
-        (graph.Conv(8, 1, bias=True), graph.Pool("avg", 3, 2, padding=1, include_pad=False), True),
-        (graph.Conv(8, 1, bias=True), graph.Pool("avg", 3, 2, padding=1), False),
-        (graph.Conv(8, 1), graph.Pool("avg", 3, 1), False),
-        (graph.Conv(8, 1), graph.Pool("max", 2, 2), False),
-        (graph.Conv(8, 1, stride=2), graph.Pool("avg", 2, 2), False),
-        (graph.Conv(8, 1, padding=1), graph.Pool("avg", 2, 2), False),
-        (graph.Conv(8, 3), graph.Pool("avg", 2, 2), False),
-        (graph.Norm(), graph.Pool("avg", 2, 2), False),
+        (nn.Conv2d(4, 8, 1), nn.AvgPool2d(2), True),
+        (nn.Conv2d(4, 8, 1), nn.AvgPool2d(3, 2, padding=1, count_include_pad=False), True),
+        (nn.Conv2d(4, 8, 1), nn.AvgPool2d(2, ceil_mode=True), True),
+        (nn.Conv2d(4, 8, 1, groups=2), nn.AvgPool2d(2), True),
+        (nn.Conv2d(4, 8, 1), nn.AvgPool2d(3, 2, padding=1), False),
+        (nn.Conv2d(4, 8, 1), nn.MaxPool2d(2), False),
+        (nn.Conv2d(4, 8, 1, stride=2), nn.AvgPool2d(2), False),
+        (nn.Conv2d(4, 8, 1, padding=1), nn.AvgPool2d(2), False),
+        (nn.Conv2d(4, 8, 3), nn.AvgPool2d(2), False),
+        (nn.BatchNorm2d(4), nn.AvgPool2d(2), False),
     ],
 )
-def test_which_convolutions_and_means_commute(conv: graph.Layer, pool: graph.Pool, expected: bool) -> None:
-    together = [step for step in _steps({"conv": conv, "pool": pool}) if len(step) > 1]
-    assert together == ([("pool", "conv")] if expected else [])
+def test_which_convolutions_and_means_commute(conv: nn.Module, pool: nn.Module, expected: bool) -> None:
+    assert _commute(conv, pool) == expected
     if expected:
         x = maps(2, 4, 7, 7)
-        one, other = (module_of(layer, (4, 7, 7), seed=0).double() for layer in (conv, pool))
-        one.bias.data.fill_(3.0)  # type: ignore[operator, union-attr]
-        torch.testing.assert_close(one(other(x)), other(one(x)))
+        torch.testing.assert_close(conv.double()(pool(x)), pool(conv(x)))
 
 
 def thrifty(expression: str, **options: bool) -> tuple[nn.Module, nn.Module, torch.Tensor]:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from convwright.arch import layers as graph
-from convwright.arch.shapes import conv_padding, pair
 from convwright.modules import joints
 from convwright.modules.fused.kernels import ACTS, PLAIN, Kernels, compiled
 from convwright.modules.fused.norms import is_ordinary, is_watched, normalise, recalibrate
+from convwright.modules.fused.pointwise import PointwiseConv2d
 
 Step = tuple[str, ...]
 """Names of parts that are computed together, in the order in which they are: a normalisation, its activation, the gate
@@ -76,10 +76,14 @@ class FusedChain(joints.Chain):
         """Run some steps; again: computes x again, so that nobody need keep it."""
         for step in steps:
             ends = residual is not None and step is steps[-1]
-            averages = isinstance(self.layers[step[0]], graph.Pool) and len(step) > 1
-            with recomputed(x, _like(x) if averages else again if self.operators.thrifty else None):
+            again = again if self.operators.thrifty else None
+            names = step
+            if _turns(step, self.layers):
+                pool, conv = map(self.get_submodule, step)
+                names, again = (step, _like(x)) if _commute(conv, pool) else (step[::-1], again)
+            with recomputed(x, again):
                 last = (residual, kept, rectified) if ends else (None, None, False)
-                x, again = self._step(step, x, *last)
+                x, again = self._step(names, x, *last)
         return x
 
     def _step(
@@ -190,21 +194,34 @@ def _steps(layers: dict[str, graph.Layer]) -> Iterator[Step]:
                 step.append(rest.pop(0))
         elif isinstance(layers[first], graph.Add) and rest and layers[rest[0]] == graph.Act("relu"):
             step.append(rest.pop(0))
-        elif rest and _commute(layers[first], layers[rest[0]]):
-            step.insert(0, rest.pop(0))
+        elif rest and isinstance(layers[first], graph.Conv) and _shrinks(layers[rest[0]]):
+            step.insert(0, rest.pop(0))  # if they turn out to commute
         yield tuple(step)
         names = rest
 
 
-def _commute(conv: graph.Layer, pool: graph.Layer) -> bool:
+def _shrinks(pool: graph.Layer) -> bool:
+    return isinstance(pool, graph.Pool) and pool.function == "avg" and pool.stride > 1
+
+
+def _turns(step: Step, layers: dict[str, graph.Layer]) -> bool:
+    """Is this a step of a mean over windows and the convolution that stands before it?"""
+    return len(step) > 1 and isinstance(layers[step[0]], graph.Pool)
+
+
+def _commute(conv: nn.Module, pool: nn.Module) -> bool:
     """Is this a 1x1 convolution and a mean over windows? The one mixes no positions and the other no channels.
 
-    The mean comes first then: in DenseNet's transitions the convolution is left with a quarter of the positions.
+    The mean comes first then: in DenseNet's transitions the convolution is left with a quarter of the positions. The
+    modules are asked, not their layers, as they may have been replaced or changed since they were built.
     """
-    if not (isinstance(conv, graph.Conv) and isinstance(pool, graph.Pool)) or pool.function != "avg" or pool.stride < 2:
+    if type(conv) not in (nn.Conv2d, PointwiseConv2d) or type(pool) is not nn.AvgPool2d:
         return False
-    moves_nothing = (pair(conv.kernel), pair(conv.stride), conv_padding(conv)) == ((1, 1), (1, 1), (0, 0))
-    return moves_nothing and (pool.padding == 0 or not pool.include_pad)  # zeros would take from the bias
+    assert isinstance(conv, nn.Conv2d)
+    if is_watched(conv) or is_watched(pool):
+        return False
+    moves_nothing = (conv.kernel_size, conv.stride, conv.padding) == ((1, 1), (1, 1), (0, 0))
+    return moves_nothing and (pool.padding == 0 or not pool.count_include_pad)  # zeros would take from the bias
 
 
 def _squeezes(gate: graph.Gate) -> bool:

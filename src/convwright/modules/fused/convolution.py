@@ -1,6 +1,7 @@
 """Convolutions that in training on a CPU are computed by operators of their own."""
 
 import ctypes
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -45,7 +46,7 @@ class Form(NamedTuple):
         return cls(channels * conv.groups, out, tuple(kernel), *given)
 
 
-class OwnConv2d(nn.Conv2d):
+class OwnConv2d(nn.Conv2d, ABC):
     """A convolution with operators of its own.
 
     It is torch's in inference, in mixed precision, on other devices, and where its own would gain nothing.
@@ -55,9 +56,9 @@ class OwnConv2d(nn.Conv2d):
     """Where its operators are, as `library` names it."""
 
     @classmethod
+    @abstractmethod
     def knows(cls, form: Form) -> bool:
         """Are there operators for such a convolution?"""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W to N x out x H x W."""
@@ -79,6 +80,6 @@ class OwnConv2d(nn.Conv2d):
         """Would its own operators be quicker for maps like these?"""
         return True
 
+    @abstractmethod
     def _convolve(self, x: Tensor, weight: Tensor, functions: ctypes.CDLL) -> Tensor:
         """Return the maps, without a bias; x lies channels last."""
-        raise NotImplementedError

@@ -8,7 +8,7 @@ passes through the statistics is settled in one pass when all readers are done.
 """
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -33,11 +33,10 @@ class DenseStage(joints.Chain):
 
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W to as many and all new maps."""
-        bodies = [block.get_submodule("new") for block in self]
-        kernels = self.operators.kernels(x) if self._learns(bodies) else None
+        chains = self._learners()
+        kernels = self.operators.kernels(x) if chains else None
         if kernels is None:
             return super().forward(x)
-        chains = [body for body in bodies if isinstance(body, FusedChain)]  # which they are, as `_learns` says
         shared = _Maps(kernels, x, x.shape[1] + sum(map(_growth, chains)))
         order = _Write.apply(shared, x.new_zeros(()), x)
         for body in chains:
@@ -57,15 +56,14 @@ class DenseStage(joints.Chain):
         new = _ReadConvolved.apply(shared, order, norm.weight, norm.bias, conv.weight, statistics, act, functions)
         return body.run(new, body.steps[2:])
 
-    def _learns(self, bodies: Sequence[nn.Module]) -> bool:
-        """Are all parts in training mode, and what reads shared maps as it was built?"""
-        if not all(part.training for part in self.modules()):
-            return False
-        called = [part for block, body in zip(self, bodies, strict=True) for part in (block, body)]
-        if any(map(is_watched, called)) or not all(isinstance(body, FusedChain) for body in bodies):
-            return False
+    def _learners(self) -> list[FusedChain]:
+        """Return the layers' chains, if all is in training mode and what reads shared maps is as it was built."""
+        bodies = [block.get_submodule("new") for block in self]
         chains = [body for body in bodies if isinstance(body, FusedChain)]
-        return all(is_ordinary(next(body.children())) and body.is_as_built(body.steps[0]) for body in chains)
+        if len(chains) < len(bodies) or any(map(is_watched, (*self, *bodies))):
+            return []
+        reads = all(is_ordinary(next(body.children())) and body.is_as_built(body.steps[0]) for body in chains)
+        return chains if reads and all(part.training for part in self.modules()) else []
 
 
 def is_dense(layer: graph.Layer) -> bool:
