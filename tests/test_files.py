@@ -1,5 +1,6 @@
 """Files appear whole or not at all, and what is no file is not replaced by one."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -9,7 +10,7 @@ import threading
 import pytest
 
 from convwright.errors import ConvwrightError
-from convwright.files import write_atomically, write_text
+from convwright.files import cache_folder, new_folder, remove_partial, write_atomically, write_bytes, write_text
 
 
 def test_a_failure_leaves_what_was_there(tmp_path):
@@ -18,12 +19,24 @@ def test_a_failure_leaves_what_was_there(tmp_path):
 
     def fails(temporary):
         temporary.write_text("half")
-        raise RuntimeError("no more\nsecond line")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(ConvwrightError, match=r"a\.txt could not be written: no more$"):
+    with pytest.raises(ConvwrightError, match=r"a\.txt could not be written: No space left on device$"):
         write_atomically(path, fails)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no more"), TypeError("a bug"), KeyError("a bug")])
+def test_a_programming_error_is_not_reported_as_a_failed_write(tmp_path, error):
+    def fails(temporary):
+        temporary.write_text("half")
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        write_atomically(tmp_path / "a.txt", fails)
+    assert raised.value is error
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interruption_leaves_no_partial_file(tmp_path):
@@ -86,3 +99,88 @@ def test_standard_output_by_its_device(tmp_path):
     assert (tmp_path / "out").read_text() == "text"
     piped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert piped.stdout == "text"
+
+
+ROUNDS = 1000
+WRITER = """
+import sys
+from pathlib import Path
+from convwright.files import new_folder, write_bytes
+path, letter, kind = Path(sys.argv[1]), sys.argv[2].encode(), sys.argv[3]
+for round in range(int(sys.argv[4])):
+    if kind == "file":
+        write_bytes(path, letter * (1000 + round))
+    else:
+        with new_folder(path, replace=True) as folder:
+            for name in ("first", "second"):
+                (folder / name).write_bytes(letter * (1000 + round))
+"""
+
+
+def _write_with_two_processes(path, kind, rounds, check):
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, letter, kind, str(rounds)]) for letter in "ab"]
+    while any(writer.poll() is None for writer in writers):
+        check()
+    assert [writer.wait() for writer in writers] == [0, 0]
+    check()
+
+
+def test_two_writers_of_one_file_never_tear_or_lose_it(tmp_path):
+    path = tmp_path / "file"
+    write_bytes(path, b"a" * 1000)
+
+    def check():
+        content = path.read_bytes()
+        assert len(content) >= 1000
+        assert set(content) <= {content[0]}
+
+    _write_with_two_processes(path, "file", ROUNDS, check)
+    assert path.stat().st_size == 1000 + ROUNDS - 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_of_one_folder_leave_a_whole_one(tmp_path):
+    path = tmp_path / "folder"
+    _write_with_two_processes(path, "folder", ROUNDS // 4, lambda: None)
+    first, second = sorted(path.iterdir())
+    assert (first.name, second.name) == ("first", "second")
+    assert first.read_bytes() == second.read_bytes()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_in_use_is_not_replaced_unless_requested(tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "kept").touch()
+    with pytest.raises(ConvwrightError, match="folder: the folder could not be made: "), new_folder(path) as folder:
+        (folder / "new").touch()
+    assert [found.name for found in path.iterdir()] == ["kept"]
+    with new_folder(path, replace=True) as folder:
+        (folder / "new").touch()
+    assert [found.name for found in path.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_of_killed_writers_can_be_removed(tmp_path):
+    code = "import os, sys; from pathlib import Path; from convwright.files import write_atomically; "
+    code += "write_atomically(Path(sys.argv[1]), lambda t: (t.write_text('half'), os.kill(os.getpid(), 9)))"
+    assert subprocess.run([sys.executable, "-c", code, tmp_path / "a.txt"], check=False).returncode == -9
+    assert len(list(tmp_path.iterdir())) == 1
+    remove_partial(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_user_without_a_home_has_a_private_cache(tmp_path, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("convwright.files.Path.home", no_home)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = cache_folder()
+    assert folder.parent == tmp_path
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert cache_folder() == folder
+    folder.chmod(0o777)
+    with pytest.raises(ConvwrightError, match="set XDG_CACHE_HOME"):
+        cache_folder()

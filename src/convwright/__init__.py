@@ -11,7 +11,9 @@ Importing it is light: torch is loaded when something needs it (`build`, `load`)
 from typing import TYPE_CHECKING, Any, overload
 
 from convwright import arch, explain, zoo
-from convwright.arch import SE, Cost, Network, at, compound, fit_resolution, network, scale
+from convwright.arch import SE, Cost, Network, at, compound, fit_resolution, scale
+from convwright.arch.cost import cost as network_cost
+from convwright.arch.expression import network
 from convwright.errors import ConvwrightError
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def cost(network: "nn.Module", resolution: int | None = None, **options: Any) ->
 def cost(network: "Network | nn.Module", resolution: int | None = None, **options: Any) -> "Cost | ModuleCost":
     """Count what a network costs (`convwright.arch.cost`), or any torch module (`convwright.modules.foreign.cost`)."""
     if isinstance(network, Network):
-        return arch.cost(network, resolution, **options)
+        return network_cost(network, resolution, **options)
     from convwright.modules import foreign
 
     return foreign.cost(network, 224 if resolution is None else resolution, **options)

@@ -25,6 +25,10 @@ class RunError(UsageError):
     """A directory that is not a run, or a run that lacks what is asked of it."""
 
 
+class NotFiniteError(ConvwrightError):
+    """A network's outputs or weights are NaN or infinite."""
+
+
 class RunHeldError(RunError):
     """A run that another process is training."""
 

@@ -1,8 +1,13 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all, also by several writers at once."""
 
+import errno
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import blake2b, file_digest
 from pathlib import Path
@@ -11,11 +16,35 @@ from convwright.errors import ConvwrightError
 
 DEVICES = Path("/dev")
 DIGEST_BYTES = 16
+PARTIAL = ".partial"
+"""Suffix of files and folders that are still being written; a killed process leaves them behind."""
+_REPLACE_ATTEMPTS = 1000
 
 
 def cache_folder() -> Path:
-    """Return where downloads, decoded images and compiled kernels are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convwright"
+    """Return the folder that keeps downloads, decoded images and compiled kernels.
+
+    It is `XDG_CACHE_HOME` or `~/.cache`; for a user without a home, a private folder in the system's temporary one.
+
+    Raises:
+        ConvwrightError: There is no home, and another user owns the temporary folder of this name.
+    """
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "convwright"
+    try:
+        return Path.home() / ".cache" / "convwright"
+    except RuntimeError:  # neither HOME nor an entry in the system's list of users
+        return _private_temporary_folder()
+
+
+def _private_temporary_folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"convwright-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise ConvwrightError(f"{folder}: not a private folder of this user; set XDG_CACHE_HOME to a folder for caches")
+    return folder
 
 
 def digest(path: Path) -> str:
@@ -30,27 +59,45 @@ def digest_of(content: bytes) -> str:
 
 
 def write_text(path: Path, text: str, mode: int | None = None) -> None:
-    """Write a text file atomically. mode: its permissions, if not the usual ones."""
+    """Write a UTF-8 text file atomically.
+
+    Args:
+        path: File to write.
+        text: Its content. What UTF-8 cannot hold, as undecodable bytes of file names, is written as `\\udc..` escapes.
+        mode: Permissions; None leaves them to the process's umask.
+
+    Raises:
+        ConvwrightError: The file could not be written.
+    """
+    content = text.encode("utf-8", "backslashreplace")
 
     def write(temporary: Path) -> None:
         if mode is not None:
             temporary.touch(mode)
             temporary.chmod(mode)
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
     write_atomically(path, write)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a binary file atomically."""
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a binary file atomically. ConvwrightError if it could not be written."""
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a temporary file, sync it to disk, and only then give it its name.
+    """Let `write` fill a temporary file, sync it to disk, and only then rename it to `path`.
 
-    A symbolic link stays one: its target is replaced. Pipes and devices, as /dev/stdout, are written to as they
-    are. Raises ConvwrightError where the disk is full or does not allow it; what was there before then stays.
+    The temporary name is unique, so of several writers each publishes a whole file and the last one stays. A symbolic
+    link stays one: its target is replaced. Pipes and devices, as /dev/stdout, are written to as they are.
+
+    Args:
+        path: File to write.
+        write: Function that writes the content to the path that it is given.
+
+    Raises:
+        ConvwrightError: The system could not write the file (`OSError`); a file of this name stays as it was. Every
+            other error of `write` is raised as it is.
     """
     if path.is_dir():
         raise ConvwrightError(f"{path} could not be written: it is a folder; name a file in it")
@@ -59,13 +106,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             write(path)
         else:
             _replace(path.resolve() if path.is_symlink() else path, write)
-    except Exception as error:  # writers of torch and safetensors have errors of their own for a full disk
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
-        raise ConvwrightError(f"{path} could not be written: {reason}") from None
+    except OSError as error:
+        raise ConvwrightError(f"{path} could not be written: {error.strerror or error}") from None
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = temporary_beside(path)
     try:
         write(temporary)
         with temporary.open("rb") as file:
@@ -75,3 +121,61 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
         with suppress(OSError):  # there may be no such folder
             temporary.unlink()
         raise
+
+
+@contextmanager
+def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Fill a temporary folder that becomes `path` when the block ends without an error.
+
+    Args:
+        path: Folder to make.
+        replace: Whether a folder of this name is replaced; else only an empty one is.
+
+    Yields:
+        The temporary folder, beside `path`.
+
+    Raises:
+        ConvwrightError: `path` exists and is not to be replaced, or the system could not make it. What was there stays.
+    """
+    temporary = temporary_beside(path)
+    try:
+        try:
+            temporary.mkdir(parents=True)
+        except OSError as error:
+            raise ConvwrightError(f"{path}: the folder could not be made: {error.strerror or error}") from None
+        yield temporary
+        try:
+            _publish_folder(temporary, path, replace)
+        except OSError as error:
+            raise ConvwrightError(f"{path}: the folder could not be made: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _publish_folder(temporary: Path, path: Path, replace: bool) -> None:
+    for _ in range(_REPLACE_ATTEMPTS):
+        try:
+            temporary.rename(path)
+            return
+        except OSError as error:
+            if not replace or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        previous = temporary_beside(path)
+        with suppress(FileNotFoundError):  # another writer has moved it away
+            path.rename(previous)
+            shutil.rmtree(previous, ignore_errors=True)
+    raise OSError(errno.EBUSY, "other processes keep replacing it")
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return an unused hidden name in the same folder, for what is to be renamed to `path`."""
+    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}{PARTIAL}")
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove the files and folders that killed writers left in a folder in which nobody else writes now."""
+    for stale in folder.glob(f".*{PARTIAL}"):
+        if stale.is_dir() and not stale.is_symlink():
+            shutil.rmtree(stale, ignore_errors=True)
+        else:
+            stale.unlink(missing_ok=True)

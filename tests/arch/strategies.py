@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from convwright.arch import SE, Block, Network, Paper, Result, Stage, cost
+from convwright.arch import SE, Block, Network, Paper, Result, Stage
+from convwright.arch.cost import cost
 from convwright.arch.layers import (
     ACTIVATIONS,
     Act,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from convwright.arch import network
+from convwright.arch.expression import network
 from convwright.data import open_dataset
 from convwright.training.loop import train
 from convwright.training.plan import plan

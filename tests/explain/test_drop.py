@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import convwright as cw
-from convwright.arch import cost
+from convwright.arch.cost import cost
 from convwright.errors import NetworkError
 from convwright.explain.bench import Accuracy
 from convwright.explain.drop import carried, drop_order, gated_blocks, without

@@ -9,8 +9,9 @@ from torch import nn
 
 import convwright as cw
 from convwright.errors import ConvwrightError
-from convwright.weights import adopt, carry, read_tensors, transfer
-from convwright.weights.carry import executed
+from convwright.weights import read_tensors, transfer
+from convwright.weights.adopt import adopt
+from convwright.weights.carry import carry, executed
 
 from .peers import COUNTERPARTS, build_peer
 from .test_logits import QUICK, randomise

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from convwright.arch import network
+from convwright.arch.expression import network
 from convwright.data import open_dataset
 from convwright.report import Entry, measuring
 from convwright.scaling.latency import Stopwatch

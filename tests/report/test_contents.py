@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 from convwright.explain import ActivationMaps
-from convwright.report import Entry, compose, facts, write
+from convwright.report import Entry, compose, write
 from convwright.report.calibration import calibration
 from convwright.report.confusion import confusion
+from convwright.report.facts import facts
 from convwright.report.mistakes import mistakes
 from convwright.report.page import Report
 from convwright.report.pictures import data_uri

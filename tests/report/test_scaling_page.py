@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from convwright.arch import cost, network
+from convwright.arch.cost import cost
+from convwright.arch.expression import network
 from convwright.data import open_dataset
 from convwright.report.scaling_page import write_scaling_page
 from convwright.scaling.experiment import Entrant, Experiment

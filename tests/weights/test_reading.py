@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 import convwright as cw
 from convwright.errors import ConvwrightError, UsageError
-from convwright.weights import adopt, read_tensors, transfer
+from convwright.weights import read_tensors, transfer
+from convwright.weights.adopt import adopt
 from convwright.weights.published import find
 
 SMALL = "cifar_resnet8|scale:w=0.25"

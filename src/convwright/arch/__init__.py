@@ -1,8 +1,11 @@
-"""The language: networks as data, operators on them, and what they cost. Nothing here imports torch."""
+"""Networks as data, the operators on them, and their cost. Nothing here imports torch.
+
+The functions `cost` (in `convwright.arch.cost`) and `network` (in `convwright.arch.expression`) are not exported here,
+because the package has modules of these names; `convwright.cost` and `convwright.network` are the functions.
+"""
 
 from convwright.arch.blocks import SE, Block, dense, residual
-from convwright.arch.cost import Cost, cost
-from convwright.arch.expression import network
+from convwright.arch.cost import Cost
 from convwright.arch.network import Network, Paper, Result, Stage
 from convwright.arch.operators import at, compound, fit_resolution, recalibrate, regularise, scale
 
@@ -16,10 +19,8 @@ __all__ = [
     "Stage",
     "at",
     "compound",
-    "cost",
     "dense",
     "fit_resolution",
-    "network",
     "recalibrate",
     "regularise",
     "residual",

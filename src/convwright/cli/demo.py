@@ -97,7 +97,8 @@ def _train(contestant: Contestant, spec: str, path: Path, minutes: float) -> Non
 
 
 def _planned(contestant: Contestant, images: "Dataset") -> "tuple[TrainConfig, Network]":
-    from convwright.arch import fit_resolution, network
+    from convwright.arch import fit_resolution
+    from convwright.arch.expression import network
     from convwright.training.plan import plan
 
     return plan(images, fit_resolution(network(contestant.expression), images.resolution, contestant.least))

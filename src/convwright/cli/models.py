@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import typer
 
-from convwright.arch import Cost, Network, cost, network, registry
+from convwright.arch import Cost, Network, registry
+from convwright.arch.cost import cost
+from convwright.arch.expression import network
 from convwright.arch.units import human
 from convwright.cli.networks import provenance, published
 from convwright.cli.table import Row, emphasised, paragraph, table

@@ -39,7 +39,8 @@ def report(
     if page is not None and not page.absolute().parent.is_dir():
         raise UsageError(f"--out {page}: there is no folder {page.parent}")
     from convwright.cli.progress import say
-    from convwright.report import compose, facts, write
+    from convwright.report import compose, write
+    from convwright.report.facts import facts
 
     entries, notes = gather(runs, data=data, device=device)
     for line in notes:

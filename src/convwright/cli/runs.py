@@ -278,7 +278,7 @@ def _operators(expression: str) -> list[str]:
 
 
 def _described(data: "Dataset", network: "Network", config: "TrainConfig") -> str:
-    from convwright.arch import cost
+    from convwright.arch.cost import cost
 
     count = cost(network)
     test = f", {len(data.test):,} to test" if data.test is not None else ""

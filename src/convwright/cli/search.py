@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convwright.arch import cost
+from convwright.arch.cost import cost
 from convwright.arch.units import human
 from convwright.cli import studies
 from convwright.cli.inputs import check_place

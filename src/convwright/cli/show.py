@@ -5,8 +5,8 @@ from pathlib import Path
 
 import typer
 
-from convwright.arch import SE, Block, Cost, Network, at, cost
-from convwright.arch.cost import StageCost
+from convwright.arch import SE, Block, Cost, Network, at
+from convwright.arch.cost import StageCost, cost
 from convwright.arch.units import human, human_bytes, human_shape, share
 from convwright.cli.networks import provenance, published, read_network
 from convwright.cli.table import emphasised, paragraph, table

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convwright.arch import at, cost, fit_resolution
+from convwright.arch import at, fit_resolution
+from convwright.arch.cost import cost
 from convwright.errors import ConvwrightError, UsageError
 
 if TYPE_CHECKING:

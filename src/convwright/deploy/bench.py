@@ -106,7 +106,7 @@ def bench_subject(
     pick: an accuracy to keep (0 to 1), and the run directory that remembers the fastest engine that keeps it; where
     none does, the error comes back beside what was measured.
     """
-    from convwright.arch import cost
+    from convwright.arch.cost import cost
 
     costs, program = cost(subject.network), _program(subject)
     expected = logits_of(subject.reference, check.images) if check else None
@@ -140,7 +140,8 @@ def _program(subject: Subject) -> Program | None:
 
 def bench_file(path: Path, asked: Asked, progress: Progress = lambda _: None) -> Bench:
     """Measure an exported file in the engines that read it."""
-    from convwright.arch import Network, cost
+    from convwright.arch import Network
+    from convwright.arch.cost import cost
 
     card = read_card(path) or open_file(path).card
     precisions = [card.precision] if card.precision == "int8" else [p for p in asked.precisions if p != "int8"]

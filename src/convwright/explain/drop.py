@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from convwright.arch import cost, recalibrate
+from convwright.arch import recalibrate
+from convwright.arch.cost import cost
 from convwright.arch.layers import Combinator, Gate, Layer
 from convwright.arch.network import Network
 from convwright.errors import NetworkError, UsageError

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from convwright.arch import cost
+from convwright.arch.cost import cost
 from convwright.arch.network import Network
 from convwright.errors import UsageError
 from convwright.explain.bench import Accuracy, Change

@@ -9,7 +9,8 @@ from numbers import Integral
 import torch
 from torch import nn
 
-from convwright.arch import Network, cost
+from convwright.arch import Network
+from convwright.arch.cost import cost
 from convwright.arch.layers import Dropout, GlobalPool, Linear, Seq
 from convwright.errors import UsageError
 from convwright.training.evaluation import evaluating

@@ -3,13 +3,12 @@
     >>> entries = [measuring.measured(run, data, "DenseNet-BC"), ...]
     >>> write(Path("report.html"), compose("Three families on digits", entries))
 
-`Entry` is one trained network and what was measured of it; `compose` works out what the page says, `write` sets it, and
-`facts` gives it as data. The figures are Plotly's, whose JavaScript travels in the page; sizes, and colours for light,
-dark and paper, are set by the reader.
+`Entry` is one trained network and its measurements. `compose` computes the page's content, `write` renders it, and
+`convwright.report.facts.facts` returns it as data. The figures are Plotly's, whose JavaScript is part of the page; the
+reader's browser chooses sizes, and colours for light, dark and paper.
 """
 
 from convwright.report.entry import Entry
-from convwright.report.facts import facts
 from convwright.report.page import compose, write, write_page
 
-__all__ = ["Entry", "compose", "facts", "write", "write_page"]
+__all__ = ["Entry", "compose", "write", "write_page"]

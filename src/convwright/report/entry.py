@@ -6,7 +6,8 @@ from functools import cached_property
 
 import torch
 
-from convwright.arch import Cost, cost
+from convwright.arch import Cost
+from convwright.arch.cost import cost
 from convwright.data import Dataset, Split
 from convwright.training.metrics import Measures
 from convwright.training.predictor import Predictor

@@ -7,7 +7,9 @@ from enum import StrEnum
 from functools import cache
 from typing import NamedTuple
 
-from convwright.arch import Cost, Network, cost, network
+from convwright.arch import Cost, Network
+from convwright.arch.cost import cost
+from convwright.arch.expression import network
 
 
 class Verdict(StrEnum):

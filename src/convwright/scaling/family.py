@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import log2
 
-from convwright.arch import Network, cost
+from convwright.arch import Network
+from convwright.arch.cost import cost
 from convwright.errors import NetworkError, UsageError
 from convwright.scaling.experiment import Entrant
 from convwright.scaling.rules import RULES, Compound, Factors, Rule, Shares

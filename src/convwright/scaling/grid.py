@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from convwright.arch import Network, cost
+from convwright.arch import Network
+from convwright.arch.cost import cost
 from convwright.errors import NetworkError, UsageError
 from convwright.scaling.rules import Compound, Factors
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from convwright.arch import Cost, Network, cost
+from convwright.arch import Cost, Network
+from convwright.arch.cost import cost
 from convwright.errors import NetworkError, UsageError
 from convwright.scaling.budget import LATENCY, Budget, used, written
 from convwright.scaling.rules import RULES, Compound, Factors, Rule

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from statistics import mean
 from typing import Any
 
-from convwright.arch import cost
+from convwright.arch.cost import cost
 from convwright.scaling.experiment import Entrant, Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.statistics import Mean, difference, indistinguishable, of_seeds

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from convwright.arch import Network, cost
+from convwright.arch import Network
+from convwright.arch.cost import cost
 from convwright.training.views import AS_IT_IS, View
 
 LARGEST_BATCH = 64

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 import convwright
-from convwright.arch import Network, cost
+from convwright.arch import Network
+from convwright.arch.cost import cost
 from convwright.data import Augmentation, Batches, Dataset, evaluation_batches
 from convwright.errors import ConvwrightError, RunError
 from convwright.training.config import TrainConfig, checked, difference

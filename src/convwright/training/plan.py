@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from convwright.arch import Network, at, cost, fit_resolution, regularise
+from convwright.arch import Network, at, fit_resolution, regularise
+from convwright.arch.cost import cost
 from convwright.arch.operators import has_shortcuts
 from convwright.data import SOURCES, Dataset
 from convwright.training.config import TrainConfig, checked

@@ -14,7 +14,8 @@ from convwright.errors import UsageError
 from convwright.modules import build
 from convwright.training.predictor import Predictor
 from convwright.training.run import Run
-from convwright.weights import adopt, transfer
+from convwright.weights import transfer
+from convwright.weights.adopt import adopt
 from convwright.weights.published import Published, find
 from convwright.weights.reading import Tensors, read_tensors
 

@@ -1,8 +1,10 @@
-"""Weights: read, written, and carried between modules."""
+"""Weights: read, written, and transferred between modules.
 
-from convwright.weights.adopt import adopt, classifier_of, transfer
-from convwright.weights.carry import carry
+`adopt` and `carry` are functions in the modules of the same names.
+"""
+
+from convwright.weights.adopt import classifier_of, transfer
 from convwright.weights.reading import read_tensors
 from convwright.weights.store import load_weights, save_weights
 
-__all__ = ["adopt", "carry", "classifier_of", "load_weights", "read_tensors", "save_weights", "transfer"]
+__all__ = ["classifier_of", "load_weights", "read_tensors", "save_weights", "transfer"]
