@@ -53,7 +53,7 @@ def digest(path: Path) -> str:
         return file_digest(file, partial(blake2b, digest_size=DIGEST_BYTES)).hexdigest()
 
 
-def digest_of(content: bytes) -> str:
+def digest_of(content: bytes | memoryview) -> str:
     """Return the digest of a file with this content."""
     return blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
 
@@ -173,9 +173,7 @@ def temporary_beside(path: Path) -> Path:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove the files and folders that killed writers left in a folder in which nobody else writes now."""
+    """Remove the files that killed writers left in a folder in which no other process writes files now."""
     for stale in folder.glob(f".*{PARTIAL}"):
-        if stale.is_dir() and not stale.is_symlink():
-            shutil.rmtree(stale, ignore_errors=True)
-        else:
+        if stale.is_file():
             stale.unlink(missing_ok=True)

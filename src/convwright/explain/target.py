@@ -13,6 +13,7 @@ from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.arch.layers import Dropout, GlobalPool, Linear, Seq
 from convwright.errors import UsageError
+from convwright.finite import check_finite
 from convwright.training.evaluation import evaluating
 
 NAMES_SHOWN = 5
@@ -168,7 +169,7 @@ def scores_of(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
     scores = module(images)
     if not isinstance(scores, torch.Tensor) or scores.ndim < 2 or scores.flatten(1).shape[1] < 2:
         raise UsageError(f"{type(module).__name__} does not put out a score for each class (N x classes)")
-    return scores.flatten(1)
+    return check_finite(scores.flatten(1), type(module).__name__)
 
 
 def read_target(target: object) -> int | str | list[int | str] | None:

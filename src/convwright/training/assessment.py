@@ -33,7 +33,8 @@ def assess(
     """
     order = class_order(data.classes, predictor.classes, data.name)
     tally = Tally(len(predictor.classes))
-    with closing(outputs(predictor.module, batches_of(predictor, data, parts), predictor.device, views)) as results:
+    batches = batches_of(predictor, data, parts)
+    with closing(outputs(predictor.module, batches, predictor.device, views, predictor.source)) as results:
         for logits, labels in results:
             labels = order[labels.cpu()]
             tally.add(logits, labels)

@@ -6,7 +6,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from convwright.checksums import verify
 from convwright.errors import UsageError
+
+MOST_NESTED = 20
+"""Levels of nesting in a YAML file; a configuration has three."""
 
 
 class Recipe(BaseModel):
@@ -100,18 +104,42 @@ class TrainConfig(BaseModel):
     @classmethod
     def from_yaml(cls, path: Path) -> "TrainConfig":
         """Read a configuration. UsageError names the file, the field and what would be right."""
+        verify(path)
         return checked(read_yaml(path), str(path))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping. UsageError if there is none."""
+    """Return the mapping that a YAML file holds.
+
+    Raises:
+        UsageError: The file cannot be read, is not YAML, holds no mapping, or has aliases or deep nesting, which no
+            configuration needs and which can take any amount of time and memory.
+    """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: not a readable YAML file: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
+        text = path.read_text(encoding="utf-8")
+        _check_structure(text)
+        values = yaml.safe_load(text)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: encoding, dates, numbers of many digits
+        raise UsageError(f"{path}: not a readable YAML file: {' '.join(str(error).split()):.300}") from None
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise UsageError(f"{path}: must hold 'field: value' lines, as a run's config.yaml does")
     return values
+
+
+def _check_structure(text: str) -> None:
+    """Raise ValueError for aliases and deep nesting, before anything is built from a YAML text."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("aliases ('*name') are not supported; write the value out")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MOST_NESTED:
+            raise ValueError(f"nested more than {MOST_NESTED} levels deep")
 
 
 def checked(values: dict[str, Any], source: str = "") -> TrainConfig:

@@ -10,6 +10,8 @@ from torch import nn
 
 from convwright.arch import Network
 from convwright.arch.cost import cost
+from convwright.errors import NotFiniteError
+from convwright.finite import check_finite
 from convwright.training.views import AS_IT_IS, View
 
 LARGEST_BATCH = 64
@@ -56,6 +58,8 @@ def evaluate(
             images += len(labels)
             if after_batch:
                 after_batch(len(labels))
+    if not math.isfinite(loss):
+        raise NotFiniteError(f"the loss over {images} images is {loss}; the network's outputs are too large")
     return Evaluation(correct / images, loss / images, images)
 
 
@@ -65,14 +69,16 @@ def outputs(
     batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
     device: torch.device | str = "cpu",
     views: Sequence[View] = AS_IT_IS,
+    source: object = "the network",
 ) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
     """Yield (logits, labels) of each batch, in evaluation mode, which ends when the generator is closed.
 
-    Of several views, the logits are the logarithms of their mean probabilities.
+    Of several views, the logits are the logarithms of their mean probabilities. NotFiniteError if a logit is NaN or
+    infinite; `source` is what the network is called in its message.
     """
     with evaluating(module):
         for images, labels in batches:
-            yield averaged(module, images.to(device), views), labels.to(device)
+            yield averaged(module, images.to(device), views, source), labels.to(device)
 
 
 @contextmanager
@@ -87,12 +93,15 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def averaged(module: nn.Module, images: torch.Tensor, views: Sequence[View]) -> torch.Tensor:
+def averaged(
+    module: nn.Module, images: torch.Tensor, views: Sequence[View], source: object = "the network"
+) -> torch.Tensor:
     """Return a module's float32 logits for normalised images, their probabilities averaged over the views."""
+    logits = [check_finite(module(view.of(images)).float(), source) for view in views]
     if len(views) == 1:
-        return module(views[0].of(images)).float()
+        return logits[0]
     # In logarithms, so that the least likely classes keep a finite loss.
-    seen = torch.stack([module(view.of(images)).float().log_softmax(1) for view in views])
+    seen = torch.stack([one.log_softmax(1) for one in logits])
     return seen.logsumexp(0) - math.log(len(views))
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from convwright.data import Augmentation, Dataset, Split, evaluation_batches
 from convwright.data.memory import check_fits
+from convwright.finite import check_finite
 from convwright.modules.joints import FullyConnected
 from convwright.training.config import Recipe
 
@@ -59,6 +60,7 @@ def features_of(
         for images, _ in evaluation_batches(part, data, BATCH):
             with torch.no_grad():
                 found = backbone(images.to(device).contiguous(memory_format=torch.channels_last)).float().cpu()
+            check_finite(found, "the frozen backbone")
             if stored is None:
                 check_fits(total, found[0].numel() * FLOAT, 1)
                 stored = torch.empty(len(part), *found.shape[1:])

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -44,7 +45,7 @@ def launch(devices: int, arguments: Sequence[str], run: Path) -> int:
             why = _told(processes[failed].returncode, lines)
             raise ConvwrightError(
                 f"{run}: the process of device {failed} ended: {why}; "
-                f"go on from the last checkpoint with: convwright train --resume {run}"
+                f"resume from the last checkpoint with: convwright train --resume {shlex.quote(str(run))}"
             )
         return processes[0].returncode if processes[0].returncode >= 0 else 128 - processes[0].returncode
 

@@ -2,6 +2,7 @@
 ends in the same weights."""
 
 import math
+import shlex
 import time
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
@@ -15,7 +16,7 @@ import convwright
 from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.data import Augmentation, Batches, Dataset, evaluation_batches
-from convwright.errors import ConvwrightError, RunError
+from convwright.errors import ConvwrightError, NotFiniteError, RunError
 from convwright.training.config import TrainConfig, checked, difference
 from convwright.training.devices import Devices, leads
 from convwright.training.evaluation import Evaluation, batch_for, evaluate
@@ -26,7 +27,6 @@ from convwright.training.optim import learning_rate
 from convwright.training.pretrained import Start, begun, initial
 from convwright.training.run import DataFacts, Run
 from convwright.training.step import DivergedError, Learner, balanced
-from convwright.weights import save_weights
 
 WANTED_VALIDATIONS = 5
 """A run of few epochs is validated within them, so that its learning curve is one ..."""
@@ -242,14 +242,19 @@ class Trainer:
         self.batches = training_batches(self.config, self.seen)
 
     def _diverged(self, error: DivergedError, step: int) -> DivergedError:
-        """Tell with which images a step went wrong and what to do.
+        """Return the error with the images of the step that diverged.
 
         No checkpoint is made: normalisations have seen the images, so this is not the state before the step.
         """
         epoch, batch = divmod(step, self.batches.steps_per_epoch)
+        place = f"at step {step}, batch {batch + 1} of epoch {epoch + 1} ({self.batches.described(step)})"
+        return self._advised(f"{error} {place}")
+
+    def _advised(self, problem: str) -> DivergedError:
+        """Return the error of a diverged run, with what is left of it and what to try."""
         kept = self.run.newest_checkpoint
         return DivergedError(
-            f"{error} at step {step}, batch {batch + 1} of epoch {epoch + 1} ({self.batches.described(step)}); "
+            f"{problem}; "
             + (f"{kept.name} is the last good checkpoint; " if kept else "")
             + (f"the best weights so far are in {self.run.weights}; " if self.progress.rows else "")
             + f"try a lower learning rate than {self.config.recipe.learning_rate:g}, or --clip-norm 1"
@@ -258,7 +263,10 @@ class Trainer:
     def _validate(self, stop: StopSignal) -> Evaluation:
         batches = evaluation_batches(self.seen.val, self.seen, batch_for(self.run.network))
         device = self.learner.fabric.device
-        return evaluate(self.learner.validated, batches, device, after_batch=lambda _: self._halt_if(stop))
+        try:
+            return evaluate(self.learner.validated, batches, device, after_batch=lambda _: self._halt_if(stop))
+        except NotFiniteError as error:
+            raise self._advised(f"validation after step {self.progress.step}: {error}") from None
 
     def _close(self, validation: Evaluation) -> None:
         progress = self.progress
@@ -274,7 +282,7 @@ class Trainer:
             "seconds": progress.seconds,
         }
         if progress.close(row) and self.devices.leads:
-            save_weights(self.learner.result, self.run.weights)
+            self.run.write_weights(self.learner.result)
         if self.devices.leads:
             self.run.write_metrics(progress.rows)
         self._save()
@@ -286,7 +294,7 @@ class Trainer:
             self._save()
             raise Interrupted(
                 f"interrupted at step {self.progress.step} of {self.steps}, nothing is lost; "
-                f"go on with: convwright train --resume {self.run.path}",
+                f"resume with: convwright train --resume {shlex.quote(str(self.run.path))}",
                 stop.requested,
             )
 
@@ -306,7 +314,18 @@ class Trainer:
         self.run.save_checkpoint(self.progress.step, state)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        """Take a checkpoint's state. RunError if the run directory no longer says what it was made with."""
+        """Continue from a checkpoint's state. RunError if the run directory has changed since, or it is no state."""
+        try:
+            self._restore_state(state)
+        except ConvwrightError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # of a run without checksums
+            raise RunError(
+                f"{self.run.newest_checkpoint}: not a checkpoint of this run ({str(error).splitlines()[0]:.160}); "
+                "remove it"
+            ) from None
+
+    def _restore_state(self, state: dict[str, Any]) -> None:
         # A version that did not know a field yet did what the field's default says.
         if told := difference(checked(state["config"]).model_dump(mode="json"), self.config.model_dump(mode="json")):
             raise RunError(f"{self.run.path / 'config.yaml'}: {told}")

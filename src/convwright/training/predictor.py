@@ -9,7 +9,8 @@ from torch import nn
 
 from convwright.arch import Network
 from convwright.data.images import Framing
-from convwright.errors import RunError, UsageError
+from convwright.errors import UsageError
+from convwright.finite import check_finite
 from convwright.modules import build
 from convwright.training.answering import BATCH, Answering, AnyImage, Prediction
 from convwright.training.run import Run
@@ -30,8 +31,10 @@ class Predictor(Answering):
         std: Sequence[float],
         device: torch.device | str = "cpu",
         framing: Framing = Framing(),
+        source: object = "",
     ) -> None:
         self.framing = framing
+        self.source = source or network.name
         self.network, self.classes = network, tuple(classes)
         self.channels, self.resolution = network.channels, network.resolution
         self.mean, self.std = tuple(mean), tuple(std)
@@ -42,7 +45,7 @@ class Predictor(Answering):
     @torch.no_grad()
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """Return N x classes probabilities for N x C x H x W uint8 images of the network's size."""
-        return self.module(self.normalised(images)).float().softmax(1).cpu()
+        return check_finite(self.module(self.normalised(images)).float(), self.source).softmax(1).cpu()
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """Return N x C x H x W uint8 images as the module reads them: floats, on its device."""
@@ -71,10 +74,8 @@ def find_device(name: torch.device | str) -> torch.device:
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> Predictor:
-    """Load a run directory as a `Predictor`. RunError if it is not a run, or has no weights yet."""
+    """Load a run directory as a `Predictor`. RunError if it is not a run, is damaged, or has no weights yet."""
     run = Run.open(Path(path))
-    if not run.weights.exists():
-        raise RunError(f"{run.path}: no weights yet; the first epoch must end first")
     module = build(run.network, seed=0)
-    load_weights(module, run.weights)
-    return Predictor(run.network, module, run.classes, run.data.mean, run.data.std, device)
+    load_weights(module, run.existing_weights())
+    return Predictor(run.network, module, run.classes, run.data.mean, run.data.std, device, source=path)

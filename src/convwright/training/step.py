@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils import get_total_norm
 
 from convwright.arch import Network
-from convwright.errors import ConvwrightError, UsageError
+from convwright.errors import NotFiniteError, UsageError
 from convwright.modules import build
 from convwright.modules.synchronised import synchronise
 from convwright.seeds import derive
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from convwright.training.pretrained import Start
 
 
-class DivergedError(ConvwrightError):
+class DivergedError(NotFiniteError):
     """The loss, or its gradient, is no longer a finite number."""
 
 

@@ -1,0 +1,179 @@
+"""The records in a run directory, and the check of everything that is read back from them."""
+
+import csv
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from convwright import json_text
+from convwright.data import Dataset
+from convwright.errors import RunError
+
+Record = TypeVar("Record")
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+COLUMNS = (
+    "epoch",
+    "step",
+    "learning_rate",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "images_per_second",
+    "seconds",
+)
+"""Columns of `metrics.csv`; those of later versions may follow."""
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+ClassNames = Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataFacts:
+    """Facts of the training data that using its network takes: `data.json`."""
+
+    fingerprint: str
+    channels: Positive
+    resolution: Positive
+    mean: tuple[float, ...]
+    """By channel, on the scale 0 to 1."""
+    std: tuple[Annotated[float, Field(gt=0)], ...]
+    images: dict[str, Count]
+    """Number of images by split."""
+
+    def __post_init__(self) -> None:
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError(f"mean and std must have a value for each of {self.channels} channels")
+        if not {"train", "val"} <= self.images.keys():
+            raise ValueError("images must have a number for train and for val")
+
+    @classmethod
+    def of(cls, data: Dataset) -> "DataFacts":
+        """Return the facts of a data set."""
+        splits = {"train": data.train, "val": data.val, "test": data.test}
+        counts = {name: len(split) for name, split in splits.items() if split is not None}
+        return cls(data.fingerprint, data.channels, data.resolution, data.mean, data.std, counts)
+
+    def normalising(self, data: Dataset) -> Dataset:
+        """Return the data set with the normalisation of the run."""
+        return replace(data, mean=self.mean, std=self.std)
+
+    def difference(self, now: "DataFacts") -> str:
+        """Describe how the data differs from that of the run."""
+        if self.images != now.images:
+            before, after = (", ".join(f"{n:,} {name}" for name, n in facts.images.items()) for facts in (self, now))
+            return f"{after} images now, {before} then"
+        if (self.channels, self.resolution) != (now.channels, now.resolution):
+            before, after = (f"{facts.channels} channels of {facts.resolution} px" for facts in (self, now))
+            return f"{after} now, {before} then"
+        return "as many as then, but not the same pixels, labels or split"
+
+
+class Summary(BaseModel):
+    """Types of the members of `summary.json`; those of other versions are kept as they are."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, strict=True)
+
+    network: str
+    data: str
+    params: Count
+    macs: Count
+    resolution: Positive
+    val_accuracy: Share
+    val_images: Count
+    train_seconds: Annotated[float, Field(ge=0)]
+    versions: dict[str, str]
+    epochs: Annotated[float, Field(gt=0)] = 1
+    steps: Count = 0
+    stopped_early: bool = False
+    best_step: float = 0
+    val_loss: float | None = None
+    device: str = ""
+    devices: Positive = 1
+    threads: Positive = 1
+    derived_from: str | None = None
+    without_se: list[str] = []
+
+
+def parse_record(kind: type[Record] | Any, content: bytes, path: Path) -> Record:
+    """Return the record that a JSON file holds.
+
+    Args:
+        kind: Type of the record, as pydantic validates it.
+        content: The file's content.
+        path: Where the file lies, for error messages.
+
+    Raises:
+        RunError: The file is not JSON, or names the first member of a wrong type or out of its range.
+    """
+    json_text.parse(content, path, RunError)  # NaN, depth and encoding
+    try:
+        return TypeAdapter(kind).validate_json(content)
+    except ValidationError as error:
+        raise RunError(f"{path}: {problem_of(error)}") from None
+
+
+def problem_of(error: ValidationError) -> str:
+    """Return the first problem of a validation in one line: the field, what is wrong, and the value."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    message = f"{message[:1].lower()}{message[1:]}"
+    given = "" if first["type"] in ("missing", "value_error") else f", not {first['input']!r:.100}"
+    return f"{field}: {message}{given}" if field else f"{message}{given}"
+
+
+def parse_summary(content: bytes, path: Path) -> dict[str, Any]:
+    """Return the members of a `summary.json`; RunError names the first that is wrong."""
+    summary: Summary = parse_record(Summary, content, path)
+    return summary.model_dump(exclude_unset=True)
+
+
+def parse_metrics(content: bytes, path: Path) -> list[dict[str, float]]:
+    """Return the rows of a `metrics.csv`, one a validation.
+
+    Raises:
+        RunError: A column is missing, a row is not as long as the header, or a value is not a finite number.
+    """
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RunError(f"{path}: not readable CSV: {error}") from None
+    if not rows:
+        raise RunError(f"{path}: empty; it must begin with a line of column names")
+    header = rows[0]
+    if missing := [name for name in COLUMNS if header.count(name) != 1]:
+        raise RunError(f"{path}: must have one column {missing[0]!r}")
+    return [_metrics_row(header, row, f"{path}: line {number}") for number, row in enumerate(rows[1:], 2)]
+
+
+def _metrics_row(header: list[str], row: list[str], place: str) -> dict[str, float]:
+    if len(row) != len(header):
+        raise RunError(f"{place}: has {len(row)} values, not {len(header)}")
+    values = {}
+    for name, text in zip(header, row, strict=True):
+        try:
+            values[name] = float(text)
+        except ValueError:
+            raise RunError(f"{place}: {name} is {text!r:.40}, not a number") from None
+        if not math.isfinite(values[name]):
+            raise RunError(f"{place}: {name} is {text!r:.40}, not a finite number")
+    if not values["step"] >= 1:
+        raise RunError(f"{place}: step is {values['step']:g}; it must be 1 or more")
+    return values
+
+
+def format_metrics(rows: list[dict[str, float]]) -> str:
+    """Return rows of metrics as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

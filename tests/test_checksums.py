@@ -1,0 +1,92 @@
+"""Damage to a folder's files is noticed; interrupted and concurrent writing is not damage."""
+
+import subprocess
+import sys
+
+import pytest
+
+from convwright.checksums import NAME, Checksums, verify
+from convwright.errors import RunError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    checksums = Checksums(tmp_path)
+    checksums.write("a.bin", bytes(range(256)))
+    checksums.write("b.txt", b"text")
+    return checksums
+
+
+def test_files_are_read_as_they_were_written(folder):
+    assert folder.read("a.bin") == bytes(range(256))
+    assert folder.verified("b.txt").read_bytes() == b"text"
+    verify(folder.folder / "a.bin")
+
+
+@pytest.mark.parametrize("name", ["a.bin", "b.txt", NAME])
+def test_every_flipped_bit_is_noticed(folder, name):
+    path = folder.folder / name
+    whole = path.read_bytes()
+    for place in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        other = "a.bin" if name == NAME else name
+        with pytest.raises(RunError):
+            folder.read(other)
+        with pytest.raises(RunError):
+            folder.verified(other)
+    path.write_bytes(whole)
+    folder.read("a.bin")
+
+
+def test_a_file_without_a_checksum_is_refused(folder):
+    (folder.folder / "c.txt").write_text("not ours")
+    with pytest.raises(RunError, match=r"c\.txt: has no checksum in checksums\.json"):
+        folder.read("c.txt")
+    verify(folder.folder / "c.txt")  # somebody else's file, which happens to lie there
+
+
+def test_without_checksums_everything_is_accepted_until_they_are_recorded(tmp_path):
+    checksums = Checksums(tmp_path)
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "a.txt").write_text("one")
+    assert checksums.read("inner/a.txt") == b"one"
+    checksums.record_existing()
+    assert checksums.read("inner/a.txt") == b"one"
+    (tmp_path / "inner" / "a.txt").write_text("two")
+    with pytest.raises(RunError, match="its checksum is wrong"):
+        checksums.read("inner/a.txt")
+    checksums.record_existing()  # which never blesses damage
+    with pytest.raises(RunError, match="its checksum is wrong"):
+        checksums.read("inner/a.txt")
+
+
+def test_a_writer_killed_before_the_file_is_replaced_leaves_no_damage(folder):
+    folder.record({"b.txt": "0" * 32})
+    assert folder.read("b.txt") == b"text"
+    folder.record({"b.txt": "1" * 32, "never-written.txt": "2" * 32})
+    folder.record({"a.bin": "3" * 32})
+    assert "never-written" not in folder.path.read_text()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from convwright.checksums import Checksums
+checksums = Checksums(Path(sys.argv[1]))
+for round in range(300):
+    checksums.write("b.txt", b"%d" % round * 100)
+"""
+
+
+def test_readers_do_not_take_a_concurrent_writer_for_damage(folder):
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, folder.folder])
+    reads = 0
+    while writer.poll() is None:
+        folder.read("b.txt")
+        folder.verified("b.txt")
+        reads += 1
+    assert writer.wait() == 0
+    assert reads > 1
+    assert folder.read("b.txt") == b"299" * 100
