@@ -68,6 +68,14 @@ class Checksums:
         self._checked(name, digest, str)
         return self.folder / name
 
+    def intact(self, name: str) -> bool:
+        """Return whether a file is the one that was written."""
+        try:
+            self.verified(name)
+        except RunError:
+            return False
+        return True
+
     def _checked(self, name: str, read: Callable[[Path], Content], digest_of: Callable[[Content], str]) -> Content:
         path = self.folder / name
         before = ""

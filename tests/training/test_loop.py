@@ -148,11 +148,11 @@ def test_what_is_damaged_makes_room_and_is_told(digits, tmp_path):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-    with pytest.warns(ConvwrightWarning, match=r"\(the checksum of .+ is wrong\)") as told:
+    with pytest.warns(ConvwrightWarning, match=r"\(its checksum in checksums\.json is wrong\)") as told:
         assert run.load_checkpoint() is None
     assert [str(warning.message).rpartition("; ")[2] for warning in told] == [
         f"trying {before.name}",
-        "no other is left, so the run begins anew",
+        "no other is left, so the run starts again",
     ]
 
 
@@ -162,8 +162,8 @@ def test_a_run_is_trained_by_one_process_at_a_time(digits, tmp_path):
         train(config, network, digits, tmp_path / "run", StopAfter(3))
     run = Run.open(tmp_path / "run")
     partial = tmp_path / "run" / "checkpoints" / ".step-000000004.pt.partial"
-    partial.write_bytes(b"the other's")
     with run.held():
+        partial.write_bytes(b"the other's")
         done = subprocess.run(
             [sys.executable, "-m", "convwright", "train", "--resume", tmp_path / "run"], capture_output=True, text=True
         )
@@ -285,14 +285,14 @@ def test_a_failed_run_leaves_no_partial_files(digits, tmp_path, monkeypatch, ful
 
 def test_a_kill_while_a_run_is_created_leaves_nothing_in_the_way(digits, tmp_path, monkeypatch):
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.1)
-    written = run_files.write_text
+    written = run_files.write_bytes
 
-    def killed(path, text):
+    def killed(path, content):
         if path.name == "data.json":
             raise KeyboardInterrupt
-        written(path, text)
+        written(path, content)
 
-    monkeypatch.setattr(run_files, "write_text", killed)
+    monkeypatch.setattr(run_files, "write_bytes", killed)
     with pytest.raises(KeyboardInterrupt):
         train(config, network, digits, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -128,6 +128,7 @@ def test_a_run_does_not_change_its_operators(digits, tmp_path):
         train(config, network, digits, tmp_path / "run", StopAfter(3))
     said = tmp_path / "run" / "config.yaml"
     values = yaml.safe_load(said.read_text())
+    (tmp_path / "run" / "checksums.json").unlink()  # as earlier versions left it
     said.write_text(yaml.safe_dump(values | {"memory_efficient": True}))
     with pytest.raises(RunError, match="memory_efficient is True, and the run began with False"):
         resume(Run.open(tmp_path / "run"), digits)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import convwright as cw
 from convwright.data import open_dataset
-from convwright.errors import RunError, UsageError
+from convwright.errors import ConvwrightWarning, RunError, UsageError
 from convwright.training.config import Recipe, TrainConfig, checked
 from convwright.training.evaluation import evaluate, wilson
 from convwright.training.optim import learning_rate, make_optimizer
@@ -139,7 +139,8 @@ def test_what_a_directory_lacks_to_be_a_run_is_named(run, name):
 )
 def test_damaged_files_of_a_run_are_told(run, name, text):
     (run.path / name).write_text(text)
-    with pytest.raises(UsageError) as error:
+    (run.path / "checksums.json").unlink()
+    with pytest.warns(ConvwrightWarning), pytest.raises(UsageError, match=name) as error:
         Run.open(run.path)
     assert "\n" not in str(error.value)
 
@@ -147,7 +148,10 @@ def test_damaged_files_of_a_run_are_told(run, name, text):
 @pytest.mark.parametrize("text", ["{", "[]", "{}"])
 def test_a_damaged_summary_is_told(run, text):
     (run.path / "summary.json").write_text(text)
-    with pytest.raises(RunError, match=r"summary\.json.*--resume"):
+    with pytest.raises(RunError, match=r"summary\.json: has no checksum"):
+        _ = run.summary
+    (run.path / "checksums.json").unlink()
+    with pytest.raises(RunError, match=r"summary\.json: (not readable|input should|network: )"):
         _ = run.summary
 
 

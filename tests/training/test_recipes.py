@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 import convwright as cw
 from convwright.data import open_dataset
-from convwright.errors import NetworkError, RunError, UsageError
+from convwright.errors import ConvwrightWarning, NetworkError, RunError, UsageError
 from convwright.training.config import Recipe, TrainConfig
 from convwright.training.ema import Average
 from convwright.training.interrupt import Interrupted
@@ -245,14 +245,26 @@ def stopped(digits, tmp_path):
 def test_a_changed_configuration_is_not_resumed(stopped, digits):
     path = stopped / "config.yaml"
     path.write_text(path.read_text().replace("momentum: 0.9", "momentum: 0.8"))
-    with pytest.raises(RunError, match=r"config\.yaml: recipe\.momentum is 0\.8, and the run began with 0\.9"):
+    with pytest.raises(RunError, match=r"config\.yaml: its checksum is wrong"):
+        Run.open(stopped)
+    (stopped / "checksums.json").unlink()
+    with (
+        pytest.warns(ConvwrightWarning, match=r"has no checksums\.json"),
+        pytest.raises(RunError, match=r"config\.yaml: recipe\.momentum is 0\.8, and the run began with 0\.9"),
+    ):
         resume(Run.open(stopped), digits)
 
 
 def test_a_changed_network_is_not_resumed(stopped, digits):
     path = stopped / "network.json"
     path.write_text(path.read_text().replace('"stride": 2', '"stride": 1', 1))
-    with pytest.raises(RunError, match=r"network\.json: not the network that the run began with"):
+    with pytest.raises(RunError, match=r"network\.json: its checksum is wrong"):
+        Run.open(stopped)
+    (stopped / "checksums.json").unlink()
+    with (
+        pytest.warns(ConvwrightWarning, match=r"has no checksums\.json"),
+        pytest.raises(RunError, match=r"network\.json: not the network that the run began with"),
+    ):
         resume(Run.open(stopped), digits)
 
 

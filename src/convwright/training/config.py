@@ -142,16 +142,27 @@ def _check_structure(text: str) -> None:
             raise ValueError(f"nested more than {MOST_NESTED} levels deep")
 
 
+class FieldError(UsageError):
+    """A value that a field of the configuration cannot have."""
+
+    def __init__(self, field: str, reason: str, source: str = "") -> None:
+        super().__init__(f"{source}: {field}: {reason}" if source else f"{field}: {reason}")
+        self.field, self.reason = field, reason
+
+
 def checked(values: dict[str, Any], source: str = "") -> TrainConfig:
-    """Validate values into a configuration. UsageError tells the first wrong field in one line."""
+    """Validate values into a configuration.
+
+    Raises:
+        FieldError: The first field with a wrong value, by its dotted name, as `recipe.learning_rate`.
+    """
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the configuration"
-        before = f"{source}: " if source else ""
         given = "" if first["type"] == "missing" else f", not {first['input']!r}"
-        raise UsageError(f"{before}{field}: {first['msg'][0].lower()}{first['msg'][1:]}{given}") from None
+        raise FieldError(field, f"{first['msg'][0].lower()}{first['msg'][1:]}{given}", source) from None
 
 
 def difference(before: dict[str, Any], after: dict[str, Any], within: str = "") -> str:

@@ -209,7 +209,8 @@ class Run:
         checkpoints = self._checkpoints()
         for path, before in zip_longest(checkpoints, checkpoints[1:]):
             try:
-                self.files.verified(f"checkpoints/{path.name}")
+                if not self.files.intact(f"checkpoints/{path.name}"):
+                    raise ValueError(f"its checksum in {CHECKSUMS} is wrong")
                 with ZipFile(path) as file:  # for runs without checksums.json: torch does not check the file's own
                     if damaged := file.testzip():
                         raise ValueError(f"the checksum of {damaged} is wrong")
@@ -217,7 +218,7 @@ class Run:
             except MemoryError:
                 raise  # the file may be whole
             except Exception as error:  # a damaged file makes torch raise nearly anything
-                why = (str(error) or type(error).__name__).splitlines()[0].removeprefix(f"{path}: ")
+                why = (str(error) or type(error).__name__).splitlines()[0]
                 instead = f"trying {before.name}" if before else "no other is left, so the run starts again"
                 warnings.warn(
                     f"{path} is damaged ({why}); {instead}",

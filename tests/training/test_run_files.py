@@ -1,0 +1,207 @@
+"""Every file of a run is checked when it is read: against its checksum, and every value in it."""
+
+import random
+import shutil
+import warnings
+
+import pytest
+import yaml
+
+import convwright as cw
+from convwright.checksums import NAME, Checksums
+from convwright.data import open_dataset
+from convwright.errors import ConvwrightError, ConvwrightWarning, RunError
+from convwright.json_text import dump, parse
+from convwright.training.config import TrainConfig
+from convwright.training.loop import resume, train
+from convwright.training.plan import plan
+from convwright.training.predictor import load
+from convwright.training.pretrained import start
+from convwright.training.run import Run
+
+from ..mutations import mutated
+
+FLIPS, MUTATIONS = 200, 2000
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return open_dataset("digits")
+
+
+@pytest.fixture(scope="module")
+def finished(digits, tmp_path_factory):
+    """A finished run that started from the weights of another one, with a file that no reader of ours knows."""
+    folder = tmp_path_factory.mktemp("finished")
+    for name, spec in (("first", None), ("run", str(folder / "first"))):
+        network = cw.network("cifar_seresnet8")
+        config, planned = plan(digits, network, epochs=0.3, weights=spec)
+        weights = start(spec, network) if spec else None
+        train(config, planned, digits, folder / name, files={"lr_finder.csv": "learning_rate,loss\n"}, start=weights)
+    return folder / "run"
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def read_everything(path):
+    """Read all that a run directory holds, as the commands do."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a damaged checkpoint is passed over with a warning
+        run = Run.open(path)
+        assert run.metrics
+        assert run.summary["val_accuracy"] >= 0
+        load(path)
+        assert run.load_checkpoint() is not None
+        assert start(str(path), run.network)
+        for name in (run.INITIAL, "lr_finder.csv"):
+            run.files.read(name)
+        for checkpoint in (path / "checkpoints").iterdir():
+            run.files.verified(f"checkpoints/{checkpoint.name}")
+
+
+def test_one_flipped_bit_in_any_file_of_a_run_is_noticed(run):
+    read_everything(run)
+    draw = random.Random(0)
+    files = sorted(path for path in run.rglob("*") if path.is_file())
+    assert {path.name for path in files} >= {NAME, "config.yaml", "model.safetensors", "metrics.csv", "summary.json"}
+    for number in range(FLIPS):
+        path = files[number % len(files)]
+        whole = path.read_bytes()
+        damaged = bytearray(whole)
+        damaged[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises((ConvwrightError, ConvwrightWarning)) as raised:
+            read_everything(run)
+        assert path.name == NAME or path.name in str(raised.value)
+        assert "\n" not in str(raised.value)
+        path.write_bytes(whole)
+    read_everything(run)
+
+
+def test_files_with_wrong_values_are_one_clear_error(run):
+    """Of a run without checksums, as earlier versions wrote it, every value is checked by its type and range."""
+    (run / NAME).unlink()
+    draw = random.Random(1)
+    readers = {
+        "data.json": lambda: Run.open(run),
+        "classes.json": lambda: Run.open(run),
+        "network.json": lambda: Run.open(run),
+        "config.yaml": lambda: TrainConfig.from_yaml(run / "config.yaml"),
+        "summary.json": lambda: opened.summary,
+        "metrics.csv": lambda: opened.metrics,
+    }
+    refused = dict.fromkeys(readers, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvwrightWarning)
+        opened = Run.open(run)
+        for number in range(MUTATIONS):
+            name = list(readers)[number % len(readers)]
+            whole = (run / name).read_text()
+            (run / name).write_text(_mutated(name, whole, draw))
+            try:
+                readers[name]()
+            except ConvwrightError as error:
+                assert "\n" not in str(error)
+                assert name in str(error) or "classes.json names" in str(error)
+                refused[name] += 1
+            finally:
+                (run / name).write_text(whole)
+    assert all(count > MUTATIONS / len(readers) / 5 for count in refused.values()), refused
+
+
+def _mutated(name, text, draw):
+    if draw.random() < 0.2:  # as text
+        place = draw.randrange(len(text))
+        return (
+            text[:place] + draw.choice(["", "\0", "NaN", "1e999", '"', "[", "-", "9" * 5000, ","]) + text[place + 1 :]
+        )
+    if name == "metrics.csv":
+        rows = [line.split(",") for line in text.splitlines()]
+        row = draw.choice(rows)
+        row[draw.randrange(len(row))] = draw.choice(["", "nan", "inf", "-1", "text", "1e999"])
+        return "\n".join(",".join(row) for row in rows)
+    value = mutated(yaml.safe_load(text) if name == "config.yaml" else parse(text, name), draw)
+    try:
+        return yaml.safe_dump(value) if name == "config.yaml" else dump(value)
+    except ConvwrightError:
+        return str(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "message"),
+    [
+        ("data.json", '"std": [', '"std": [-', r"data\.json: std\.0: .* greater than 0"),
+        ("data.json", '"channels": 1', '"channels": 3', r"data\.json: mean and std must have a value for each of 3"),
+        ("data.json", '"resolution": 8', '"resolution": 16', r"data\.json has 1 channels of 16 px, and the network 1"),
+        ("classes.json", '"3"', "3", r"classes\.json: 3: input should be a valid string"),
+        ("summary.json", '"params": ', '"params": null, "x": ', r"summary\.json: params: .*, not None"),
+        ("metrics.csv", "val_loss", "loss", r"metrics\.csv: must have one column 'val_loss'"),
+    ],
+)
+def test_wrong_values_are_named(run, name, before, after, message):
+    (run / NAME).unlink()
+    text = (run / name).read_text()
+    assert before in text
+    (run / name).write_text(text.replace(before, after))
+    with pytest.warns(ConvwrightWarning, match="has no checksums"), pytest.raises(RunError, match=message):  # noqa: PT012
+        opened = Run.open(run)
+        _ = opened.metrics, opened.summary
+
+
+def test_a_configuration_with_aliases_or_deep_nesting_is_refused_at_once(tmp_path):
+    path = tmp_path / "config.yaml"
+    levels = ["l0: &l0 [x, x, x, x, x, x, x, x, x]"]
+    levels += [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 12)]
+    for text in ("\n".join(levels), "a: " + "[" * 3000 + "]" * 3000, "\n".join(" " * n + "a:" for n in range(3000))):
+        path.write_text(text)
+        with pytest.raises(
+            ConvwrightError, match=r"config\.yaml: not a readable YAML file: (aliases|nested more than)"
+        ):
+            TrainConfig.from_yaml(path)
+
+
+def test_a_configuration_that_was_edited_inside_its_run_is_named(run):
+    path = run / "config.yaml"
+    path.write_text(path.read_text().replace("seed: 0", "seed: 1"))
+    with pytest.raises(RunError, match=r"config\.yaml: its checksum is wrong"):
+        TrainConfig.from_yaml(path)
+    shutil.copy(path, run.parent / "config.yaml")
+    assert TrainConfig.from_yaml(run.parent / "config.yaml").seed == 1
+
+
+def test_weights_that_are_gone_are_told_from_weights_that_are_not_there_yet(run, digits, tmp_path):
+    (run / "model.safetensors").unlink()
+    with pytest.raises(RunError, match=r"model\.safetensors: missing, although the run has ended"):
+        load(run)
+    config, network = plan(digits, cw.network("cifar_seresnet8"))
+    opened = Run.open(run)
+    fresh = Run.create(tmp_path / "fresh", config, network, digits.classes, opened.data)
+    with pytest.raises(RunError, match="no weights yet; a run has some after its first validation"):
+        load(fresh.path)
+
+
+def test_a_run_of_an_earlier_version_gets_checksums_when_it_is_resumed(run, digits):
+    (run / NAME).unlink()
+    (run / "summary.json").unlink()
+    with pytest.warns(ConvwrightWarning, match="runs of earlier versions"):
+        opened = Run.open(run)
+    resume(opened, digits)
+    read_everything(run)
+    assert Checksums(run).recorded
+
+
+def test_a_run_directory_removed_during_training_is_one_error(digits, tmp_path):
+    from convwright.training.loop import Reporter
+
+    class Remover(Reporter):
+        def step(self, step, images, loss):
+            if step == 3:
+                shutil.rmtree(tmp_path / "run")
+
+    config, network = plan(digits, cw.network("cifar_seresnet8"), epochs=0.3)
+    with pytest.raises(ConvwrightError, match="could not be written: No such file or directory"):
+        train(config, network, digits, tmp_path / "run", Remover())
