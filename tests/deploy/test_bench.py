@@ -24,7 +24,7 @@ from convwright.deploy.measuring import (
     measure,
     prepared,
 )
-from convwright.deploy.picks import find_pick, keep_export, save_pick
+from convwright.deploy.picks import find_pick, fingerprint, keep_export, save_pick
 from convwright.deploy.predictor import FilePredictor, RunPredictor
 from convwright.deploy.roofline import Machine, floors
 from convwright.deploy.subject import Subject
@@ -51,7 +51,7 @@ def test_an_engine_is_measured_in_a_process_of_its_own_and_answers(run):
         assert np.allclose(found.logits, subject.reference(images), atol=1e-4)
         assert measure(folder, Setting("openvino", "f32", 1, 1)).problem == "openvino does not run f32"
         (folder / "f32.onnx").write_bytes(b"damaged")
-        assert "onnxruntime cannot run it" in measure(folder, Setting("onnxruntime", "f32", 1, 1)).problem
+        assert "f32.onnx: not a readable ONNX file" in measure(folder, Setting("onnxruntime", "f32", 1, 1)).problem
     assert not folder.exists()
 
 
@@ -64,31 +64,11 @@ def test_the_pick_is_the_fastest_that_keeps_the_accuracy():
         fastest(lines, 0.99)
 
 
-def test_a_pick_is_used_until_the_weights_change(run):
-    subject = Subject(load(run), str(run))
-    with prepared(subject, [ENGINES["onnxruntime"]], ["f32"]) as folder:
-        pick = save_pick(run, folder, line("onnxruntime", 1e-3, 0.9))
-    assert (pick.file, pick.engine) == ("f32.onnx", "onnxruntime")
-    image = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
-    quick = cw.load(run)
-    assert isinstance(quick, RunPredictor)
-    (given,), (expected,) = quick.predict([image]), load(run).predict([image])
-    assert given.classes == expected.classes
-    before = (run / "model.safetensors").read_bytes()
-    try:
-        (run / "model.safetensors").write_bytes(before + b" ")
-        assert find_pick(run) is None
-    finally:
-        (run / "model.safetensors").write_bytes(before)
-    (run / "picked" / "pick.json").unlink()
-    assert isinstance(cw.load(run), Predictor)
-
-
 @pytest.fixture
 def picked(run):
     """The run with a pick."""
     with prepared(Subject(load(run), str(run)), [ENGINES["onnxruntime"]], ["f32"]) as folder:
-        save_pick(run, folder, line("onnxruntime", 1e-3, 0.9))
+        save_pick(run, folder, line("onnxruntime", 1e-3, 0.9), fingerprint(run))
     yield run
     shutil.rmtree(run / "picked")
 
@@ -134,11 +114,11 @@ def flipped(path):
 @pytest.mark.parametrize(
     ("name", "spoil", "told"),
     [
-        ("f32.onnx", lambda path: path.write_bytes(b"short"), "onnxruntime cannot run it"),
+        ("f32.onnx", lambda path: path.write_bytes(b"short"), "not a "),
         ("f32.onnx", flipped, "damaged"),
         ("f32.onnx", Path.unlink, "no such file"),
         ("pick.json", lambda path: path.write_text('{"a":'), "not readable"),
-        ("pick.json", lambda path: path.write_text("[]"), "not readable"),
+        ("pick.json", lambda path: path.write_text("[]"), "damaged or edited"),
     ],
 )
 def test_a_pick_that_cannot_be_opened_is_told_and_torch_predicts(name, spoil, told, picked, capsys):
@@ -174,23 +154,36 @@ def exported(run, folder, suffix, milliseconds, precision="f32"):
     path.write_bytes(b"weights")
     engine = {".onnx": "onnxruntime", ".safetensors": "torch"}[suffix]
     verified = {"engines": {engine: {"milliseconds": milliseconds}}}
-    card = replace(Subject(load(run), str(run)).card, precision=precision, verified=verified)
+    card = replace(Subject(load(run), str(run)).card, precision=precision, verified=verified, seal="0" * 32)
     return Exported(path, (path,), card, {engine: Agreement(4, 0.0, 1.0, 0.9, 0.9, (0, 0, 0))}, 7)
 
 
 def test_an_export_that_is_quicker_than_torch_is_kept_for_its_run(run, tmp_path):
-    assert keep_export(run, exported(run, tmp_path, ".onnx", 5.0), torch_milliseconds=4.0) is None
-    assert keep_export(run, exported(run, tmp_path, ".onnx", 1.0, "int8"), torch_milliseconds=4.0) is None
+    assert (
+        keep_export(run, exported(run, tmp_path, ".onnx", 5.0), torch_milliseconds=4.0, before=fingerprint(run)) is None
+    )
+    assert (
+        keep_export(run, exported(run, tmp_path, ".onnx", 1.0, "int8"), torch_milliseconds=4.0, before=fingerprint(run))
+        is None
+    )
     assert find_pick(run) is None
-    kept = keep_export(run, exported(run, tmp_path, ".onnx", 2.0), torch_milliseconds=4.0)
+    kept = keep_export(run, exported(run, tmp_path, ".onnx", 2.0), torch_milliseconds=4.0, before=fingerprint(run))
     assert (kept.file, kept.engine, kept.asked) == ("f32.onnx", "onnxruntime", False)
     assert find_pick(run) == (kept, run / "picked" / "f32.onnx")
-    assert keep_export(run, exported(run, tmp_path, ".safetensors", 3.0), torch_milliseconds=4.0) is None
-    quicker = keep_export(run, exported(run, tmp_path, ".safetensors", 1.0), torch_milliseconds=4.0)
+    assert (
+        keep_export(run, exported(run, tmp_path, ".safetensors", 3.0), torch_milliseconds=4.0, before=fingerprint(run))
+        is None
+    )
+    quicker = keep_export(
+        run, exported(run, tmp_path, ".safetensors", 1.0), torch_milliseconds=4.0, before=fingerprint(run)
+    )
     assert find_pick(run) == (quicker, run / "picked" / "f32.safetensors")
     with prepared(Subject(load(run), str(run)), [ENGINES["onnxruntime"]], ["f32"]) as folder:
-        asked = save_pick(run, folder, line("onnxruntime", 5e-3, 0.9))
-    assert keep_export(run, exported(run, tmp_path, ".safetensors", 0.5), torch_milliseconds=4.0) is None
+        asked = save_pick(run, folder, line("onnxruntime", 5e-3, 0.9), fingerprint(run))
+    assert (
+        keep_export(run, exported(run, tmp_path, ".safetensors", 0.5), torch_milliseconds=4.0, before=fingerprint(run))
+        is None
+    )
     assert find_pick(run)[0] == asked, "what bench --pick found stays"
     shutil.rmtree(run / "picked")
 

@@ -1,22 +1,52 @@
 """A file that no engine can run is told in one line that says why."""
 
+from dataclasses import replace
+
 import pytest
 
+from convwright.deploy import engines
 from convwright.deploy.engines import open_file
-from convwright.errors import UsageError
+from convwright.deploy.export import FORMATS, draft, export, write_sealed
+from convwright.errors import ConvwrightError, UsageError
+
+from .subjects import check_of, images_for, resealed, subject_of
 
 pytest.importorskip("openvino")
 
 
-def test_weights_that_are_not_beside_are_told(tmp_path):
-    (tmp_path / "network.xml").write_text("<net/>")
+def test_weights_that_are_not_beside_are_reported(subject, tmp_path):
+    path = export(subject, tmp_path / "network.xml", "openvino", check_of(subject)).path
+    path.with_suffix(".bin").unlink()
     with pytest.raises(UsageError, match=r"network\.xml: its weights are not beside it: there is no network\.bin"):
-        open_file(tmp_path / "network.xml", "openvino")
+        open_file(path, "openvino")
 
 
-def test_a_damaged_file_is_told_without_places_in_an_engines_source(tmp_path):
-    (tmp_path / "network.xml").write_text("<net/>")
-    (tmp_path / "network.bin").write_bytes(b"")
-    with pytest.raises(UsageError, match=r"network\.xml: openvino cannot run it: ") as told:
-        open_file(tmp_path / "network.xml", "openvino")
-    assert "Exception from" not in str(told.value)
+def test_a_wrong_file_is_reported_without_places_in_an_engines_source(subject, tmp_path):
+    path = export(subject, tmp_path / "network.xml", "openvino", check_of(subject)).path
+    resealed(path, lambda content: content.replace(b'type="Convolution"', b'type="Convulsion"'))
+    with pytest.raises(UsageError, match=r"network\.xml: openvino cannot run it: ") as raised:
+        open_file(path, "openvino")
+    assert "Exception from" not in str(raised.value)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_whose_card_is_of_another_network_is_refused(format, subject, tmp_path):
+    path = tmp_path / f"network{FORMATS[format]}"
+    other = subject_of("cifar_seresnet8|scale:w=0.25|resolution:24")
+    made = draft(subject, format, None, None, tmp_path)
+    for card in (other.card, replace(subject.card, classes=("one", "another"))):
+        write_sealed(made, path, card)
+        with pytest.raises(UsageError, match=rf"{path.name}: .*its card"):
+            open_file(path)
+
+
+def test_an_error_while_an_engine_runs_is_one_line(subject, tmp_path, monkeypatch):
+    path = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject)).path
+
+    def fail(images):
+        raise RuntimeError("Exception from src/core.cpp:1\nno room for the maps\nat frame 3")
+
+    engine = engines.FILE_ENGINES["onnxruntime"]
+    monkeypatch.setitem(engines.FILE_ENGINES, "onnxruntime", replace(engine, open=lambda *_: fail))
+    with pytest.raises(ConvwrightError, match=r"network\.onnx: onnxruntime cannot run it: no room for the maps$"):
+        open_file(path, "onnxruntime").run(images_for(subject))

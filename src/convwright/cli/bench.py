@@ -1,7 +1,7 @@
 """`convwright bench`: what an image costs in every engine on this machine, and how far that is from the least."""
 
-import json
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +9,7 @@ import typer
 
 from convwright.cli.inputs import check_place
 from convwright.cli.networks import FILE, read_network
+from convwright.cli.output import echo, print_json
 from convwright.cli.table import emphasised, paragraph, table
 from convwright.errors import ConvwrightError, UsageError
 
@@ -63,13 +64,13 @@ def bench(
         write_bench_page(html, benches, machines)
     found = None if isinstance(chosen, ConvwrightError) else chosen
     if as_json:
-        typer.echo(json.dumps(_object(benches, machines, found), indent=1))
+        print_json(_object(benches, machines, found), indent=1)
     else:
-        typer.echo("\n\n".join(_described(one, layers) for one in benches))
-        typer.echo("\n" + "\n".join(_machine(machine) for machine in machines.values()))
-        typer.echo(paragraph(NOTE))
+        echo("\n\n".join(_described(one, layers) for one in benches))
+        echo("\n" + "\n".join(_machine(machine) for machine in machines.values()))
+        echo(paragraph(NOTE))
         if found is not None:
-            typer.echo("\n" + _picked(found, networks[0]))
+            echo("\n" + _picked(found, networks[0]))
     if isinstance(chosen, ConvwrightError):  # what was measured is told all the same
         raise chosen
     if all(line.measurement.problem for one in benches for line in one.lines):
@@ -120,7 +121,8 @@ def _measured(
     network: str, asked: "Asked", machines: "dict[int, Machine]", pick: float | None, tell: Any
 ) -> "tuple[Bench, Pick | ConvwrightError | None]":
     from convwright.deploy import check_images
-    from convwright.deploy.bench import bench_file, bench_subject, is_file
+    from convwright.deploy.bench import Wanted, bench_file, bench_subject, is_file
+    from convwright.deploy.picks import fingerprint
     from convwright.deploy.quantization import Calibration
     from convwright.deploy.subject import Subject
 
@@ -129,11 +131,12 @@ def _measured(
     if (Path(network) / FILE).is_file():
         from convwright.cli.export import load
 
+        before = fingerprint(Path(network))
         predictor, data = load(network, None, None)
         assert data is not None
         check = check_images.of_split(predictor, data, data.val, "validation", check_images.MOST)
         calibration = check_images.calibration(predictor, data) if "int8" in asked.precisions else None
-        wanted = None if pick is None else (pick / 100, Path(network))
+        wanted = None if pick is None else Wanted(pick / 100, Path(network), before)
         subject = Subject(predictor, network)
         return bench_subject(subject, asked, machines, check=check, calibration=calibration, progress=tell, pick=wanted)
     subject = Subject.untrained(read_network(network))
@@ -210,7 +213,9 @@ def _machine(machine: "Machine") -> str:
 def _picked(pick: "Pick", run: str) -> str:
     how = f"{pick.engine}, {pick.precision}, {pick.threads} threads"
     told = f"fastest at {pick.accuracy:.2%}: {how}, {pick.milliseconds:.2f} ms an image"
-    return told + (f"; 'convwright predict {run}' uses it on this machine from now on" if pick.file else "")
+    if not pick.file:
+        return told
+    return f"{told}\npredictions use it on this machine from now on: convwright predict {shlex.quote(run)}"
 
 
 def _object(benches: "list[Bench]", machines: "dict[int, Machine]", pick: "Pick | None") -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`convwright export`: a trained network as one file that holds all it needs."""
 
-import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +8,7 @@ import typer
 
 from convwright.cli.inputs import check_place
 from convwright.cli.networks import FILE, is_network, read_network
+from convwright.cli.output import echo, print_json
 from convwright.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,9 +51,11 @@ def export(
     from convwright.cli.progress import errors
     from convwright.deploy import check_images
     from convwright.deploy import export as exporting
+    from convwright.deploy.picks import fingerprint
     from convwright.deploy.subject import Subject
 
     exporting.check_possible(format, opset, int8=int8)
+    before = fingerprint(Path(run)) if weights is None and data is None else None
     predictor, opened = load(run, weights, data)
     if opened is None and int8:
         raise UsageError("--int8 is calibrated on training images, and there are none: say which with --data")
@@ -73,14 +76,14 @@ def export(
             calibration=calibration,
             progress=lambda what: status.update(what),
         )
-        quicker = _kept(Path(run), subject, done, check.images[:1]) if weights is None and data is None else None
+        quicker = _kept(Path(run), subject, done, check.images[:1], before) if before else None
     if as_json:
-        typer.echo(json.dumps(exporting.as_json(done) | {"predict_with": vars(quicker) if quicker else None}))
+        print_json(exporting.as_json(done) | {"predict_with": vars(quicker) if quicker else None})
         return
-    typer.echo(_described(done, check.told))
+    echo(_described(done, check.told))
     if quicker is not None:
-        took = f"{quicker.milliseconds:.2f} ms an image, less than torch does"
-        typer.echo(f"'convwright predict {run}' uses {quicker.engine} on this machine from now on: {took}")
+        took = f"it takes {quicker.milliseconds:.2f} ms an image, less than torch"
+        echo(f"from now on {quicker.engine} predicts on this machine, as {took}: convwright predict {shlex.quote(run)}")
 
 
 def load(run: str, weights: str | None, data: str | None) -> "tuple[Predictor, Dataset | None]":
@@ -130,13 +133,15 @@ def _target(run: str, format: str | None, out: Path | None) -> tuple[str, Path]:
     return format, out
 
 
-def _kept(run: Path, subject: "Subject", done: "Exported", image: "np.ndarray") -> "Pick | None":
+def _kept(
+    run: Path, subject: "Subject", done: "Exported", image: "np.ndarray", before: dict[str, str]
+) -> "Pick | None":
     """Let the run predict with what was exported, where that is quicker than torch."""
     from convwright.deploy.export import RUNS_FOR_TIME
     from convwright.deploy.picks import keep_export
     from convwright.deploy.timing import median_seconds
 
-    return keep_export(run, done, 1000 * median_seconds(subject.reference, image, RUNS_FOR_TIME))
+    return keep_export(run, done, 1000 * median_seconds(subject.reference, image, RUNS_FOR_TIME), before)
 
 
 def _described(done: "Exported", told: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from convwright.deploy.engines import Runner
+from convwright.finite import check_finite
 from convwright.intervals import paired_loss
 
 TOLERANCE = 1e-3
@@ -58,9 +59,21 @@ class Agreement:
 
 
 def logits_of(run: Runner, images: np.ndarray, batch: int = BATCH) -> np.ndarray:
-    """Run an engine over images, so many at a time."""
+    """Run an engine over images.
+
+    Args:
+        run: The engine.
+        images: `N x C x H x W`, uint8.
+        batch: Images at a time.
+
+    Returns:
+        Logits, `N x classes`, float32.
+
+    Raises:
+        NotFiniteError: A logit is NaN or infinite.
+    """
     parts = [np.array(run(np.ascontiguousarray(images[i : i + batch]))) for i in range(0, len(images), batch)]
-    return np.concatenate(parts).astype(np.float32)
+    return check_finite(np.concatenate(parts).astype(np.float32))
 
 
 def compare(expected: np.ndarray, given: np.ndarray, labels: np.ndarray | None) -> Agreement:

@@ -9,7 +9,7 @@ import numpy as np
 
 from convwright.deploy.agreement import Agreement, Check, compare, logits_of
 from convwright.deploy.card_reading import read_card
-from convwright.deploy.engines import FILE_ENGINES, SUFFIXES, open_file
+from convwright.deploy.engines import FILE_ENGINES, SUFFIXES
 from convwright.deploy.measuring import (
     ENGINES,
     ENOUGH_SECONDS,
@@ -51,6 +51,17 @@ class Asked:
             for engine in self.engines
             if precision in engine.precisions
         ]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The engine to pick for a run."""
+
+    accuracy: float
+    """Least accuracy that it must keep, 0 to 1."""
+    run: Path
+    fingerprint: dict[str, str]
+    """`picks.fingerprint` of the run before it was loaded."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +110,19 @@ def bench_subject(
     check: Check | None = None,
     calibration: Calibration | None = None,
     progress: Progress = lambda _: None,
-    pick: tuple[float, Path] | None = None,
+    pick: Wanted | None = None,
 ) -> tuple[Bench, Pick | ConvwrightError | None]:
     """Measure a network in every setting; with images, also how well each engine agrees with the original.
 
-    pick: an accuracy to keep (0 to 1), and the run directory that remembers the fastest engine that keeps it; where
-    none does, the error comes back beside what was measured.
+    Args:
+        subject: The network.
+        asked: What is to be measured.
+        machines: Peaks of this machine by number of threads.
+        check: Images to compare on.
+        calibration: Images that set the ranges of 8 bits; without them those are not measured.
+        progress: Gets a line for each step.
+        pick: Run directory that remembers the fastest engine; where no engine keeps the accuracy, or the directory
+            could not be written, the error comes back beside what was measured.
     """
     from convwright.arch.cost import cost
 
@@ -120,7 +138,7 @@ def bench_subject(
             lines.append(Line(result, _agreement(result, expected, check)))
         if pick is not None:
             try:
-                chosen = save_pick(pick[1], folder, fastest(lines, pick[0]))
+                chosen = save_pick(pick.run, folder, fastest(lines, pick.accuracy), pick.fingerprint)
             except ConvwrightError as error:
                 chosen = error
     keys = [(b, t, p) for b in asked.batches for t in asked.threads for p in asked.precisions] if program else []
@@ -143,7 +161,11 @@ def bench_file(path: Path, asked: Asked, progress: Progress = lambda _: None) ->
     from convwright.arch import Network
     from convwright.arch.cost import cost
 
-    card = read_card(path) or open_file(path).card
+    card = read_card(path)
+    try:
+        costs = cost(Network.from_json(card.description))
+    except NetworkError as error:
+        raise UsageError(f"{path}: its description of the network is not sound: {error}") from None
     precisions = [card.precision] if card.precision == "int8" else [p for p in asked.precisions if p != "int8"]
     lines = []
     for batch in asked.batches:
@@ -158,7 +180,6 @@ def bench_file(path: Path, asked: Asked, progress: Progress = lambda _: None) ->
         readers = ", ".join(engine.name for engine in FILE_ENGINES.values() if path.suffix in engine.reads)
         asked_for = ", ".join(asked.precisions)
         raise UsageError(f"{path}: no engine that was asked for runs it in {asked_for}; it is read by {readers}")
-    costs = cost(Network.from_json(card.description))
     return Bench(str(path), costs.params, costs.macs, costs.macs, tuple(lines), {})
 
 

@@ -1,13 +1,12 @@
 """The card of an exported file, without an engine: which is quickest must be known before any is imported."""
 
-import json
 from collections.abc import Iterator
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 from xml.etree import ElementTree
 
+from convwright import json_text
 from convwright.deploy.card import KEY, Card
 from convwright.errors import UsageError
 
@@ -17,13 +16,24 @@ _METADATA, _ENTRY_KEY, _ENTRY_VALUE = 14, 1, 2
 """Numbers of fields in ONNX's ModelProto and StringStringEntryProto."""
 
 
-def read_card(path: Path) -> Card | None:
-    """Return the card of an .onnx, .xml or .safetensors file; None without a sound one, which engines then tell."""
-    read = {".onnx": _of_onnx, ".xml": _of_openvino, ".safetensors": _of_safetensors}.get(path.suffix)
-    with suppress(OSError, ValueError, SyntaxError, AttributeError, UsageError):  # XML's errors are SyntaxErrors
-        text = read(path) if read else None
-        return Card.from_json_text(text, path) if text else None
-    return None
+def read_card(path: Path) -> Card:
+    """Return the card of an .onnx, .xml or .safetensors file.
+
+    Raises:
+        UsageError: The file cannot be read, is damaged, or is not one that `convwright export` wrote.
+    """
+    kind, read = _READERS[path.suffix]
+    try:
+        text = read(path)
+    except UsageError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, OverflowError, LookupError, SyntaxError) as error:  # SyntaxErrors are XML's
+        raise UsageError(f"{path}: not a readable {kind} file: {error}") from None
+    if not text:
+        raise UsageError(f"{path}: not a file that 'convwright export' wrote: it does not say how images are prepared")
+    return Card.from_json_text(text, path)
 
 
 def _of_onnx(path: Path) -> str | None:
@@ -64,14 +74,22 @@ def _varint(file: BinaryIO) -> int | None:
 
 
 def _of_openvino(path: Path) -> str | None:
-    root = ElementTree.parse(path).getroot()
-    found = root.find(f"rt_info/{KEY}")
-    found = root.find(f"rt_info/framework/{KEY}") if found is None else found
+    found = ElementTree.parse(path).getroot().find(f"rt_info/{KEY}")
     return None if found is None else found.get("value")
 
 
 def _of_safetensors(path: Path) -> str | None:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        text: str | None = json.loads(file.read(length if length <= MOST_BYTES else 0))["__metadata__"].get(KEY)
-    return text
+        header = file.read(length if length <= MOST_BYTES else 0)
+    parsed = json_text.parse(header, f"{path}: not a readable safetensors file: its header")
+    metadata = parsed.get("__metadata__") if isinstance(parsed, dict) else None
+    text = metadata.get(KEY) if isinstance(metadata, dict) else None
+    return text if isinstance(text, str) else None
+
+
+_READERS = {
+    ".onnx": ("ONNX", _of_onnx),
+    ".xml": ("OpenVINO", _of_openvino),
+    ".safetensors": ("safetensors", _of_safetensors),
+}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from convwright.deploy.card import KEY, UNSEALED, Card
+from convwright.deploy.card import UNSEALED, Card
 from convwright.deploy.card_reading import read_card
 from convwright.deploy.packages import installed, needed
 from convwright.errors import ConvwrightError, UsageError
@@ -43,8 +43,8 @@ class FileEngine:
     """What is imported, and what pip installs."""
     reads: tuple[str, ...]
     """Suffixes of files."""
-    open: Callable[[Path, int | None, str], Loaded]
-    """Load a file, for so many threads (None: the engine's choice), to compute in a precision."""
+    open: Callable[[Path, Card, int | None, str], Runner]
+    """Load a file with this card, for so many threads (None: the engine's choice), to compute in a precision."""
 
 
 def cores() -> int:
@@ -78,15 +78,14 @@ def open_file(path: Path, engine: str | None = None, threads: int | None = None,
     there = [one for one in able if installed(one.package)]
     if not there:
         needed(able[0].package, f"{path.name}")
-    card = read_card(path)
-    best = quickest(card.verified, [one.name for one in there]) if card else None
+    best = quickest(read_card(path).verified, [one.name for one in there])
     return _opened(FILE_ENGINES[best or there[0].name], path, threads, precision)
 
 
 def quickest(verified: Mapping[str, Any], engines: list[str]) -> str | None:
     """Return the engine of these that agreed at export and took least time then; None if nothing is known."""
     known = verified.get("engines", {})
-    times = {name: known[name].get("milliseconds", float("inf")) for name in engines if name in known}
+    times = {name: known[name]["milliseconds"] for name in engines if name in known}
     return min(times, key=lambda name: times[name]) if times else None
 
 
@@ -98,25 +97,78 @@ def _named(name: str) -> FileEngine:
 
 def _opened(engine: FileEngine, path: Path, threads: int | None, precision: str) -> Loaded:
     needed(engine.package, f"running {path.name}")
-    _check_weights(path)
+    card = read_card(path)
+    check_seal(path, card)
     try:
-        return engine.open(path, threads, precision)
+        run = engine.open(path, card, threads, precision)
     except ConvwrightError:
         raise
     except Exception as error:  # every engine has errors of its own for a damaged file or an unknown operation
-        lines = (line.strip() for line in str(error).splitlines())
-        # OpenVINO begins with the place in its own source.
-        why = next((line for line in lines if line and not line.startswith("Exception from ")), type(error).__name__)
-        raise UsageError(f"{path}: {engine.name} cannot run it: {why:.200}") from None
+        raise UsageError(f"{path}: {engine.name} cannot run it: {_reason(error)}") from None
+
+    def guarded(images: np.ndarray) -> np.ndarray:
+        try:
+            return run(images)
+        except ConvwrightError:
+            raise
+        except Exception as error:  # OpenVINO compiles a model only when it sees the number of images
+            raise ConvwrightError(f"{path}: {engine.name} cannot run it: {_reason(error)}") from None
+
+    return Loaded(guarded, card)
 
 
-def _card(text: str | None, path: Path) -> Card:
-    if not text:
-        raise UsageError(f"{path}: not a file that 'convwright export' wrote: it does not say how images are prepared")
-    return Card.from_json_text(text, path)
+def _reason(error: Exception) -> str:
+    """Return the first line of an engine's error that says something."""
+    lines = (line.strip() for line in str(error).splitlines())
+    # OpenVINO begins with the place in its own source.
+    why = next((line for line in lines if line and not line.startswith("Exception from ")), type(error).__name__)
+    return f"{why:.200}"
 
 
-def _onnxruntime(path: Path, threads: int | None, precision: str) -> Loaded:
+def check_seal(path: Path, card: Card) -> None:
+    """Check that an exported file, and the file of its weights where that is another, is as it was written.
+
+    Raises:
+        UsageError: A bit of it has changed, it cannot be read, or the weights are missing or of another export.
+    """
+    weights = path.with_suffix(WEIGHTS[path.suffix]) if path.suffix in WEIGHTS else None
+    if weights is not None and not weights.is_file():
+        raise UsageError(f"{path}: its weights are not beside it: there is no {weights.name}")
+    try:
+        sound = bool(card.seal) and card.seal == seal_of(path.read_bytes(), card.seal)
+        same_weights = card.weights == ("" if weights is None else digest(weights))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if not sound:
+        raise UsageError(f"{path}: damaged: it does not hold what it was written with; export it again")
+    if not same_weights:
+        name = path.name if weights is None else weights.name
+        raise UsageError(f"{path}: {name} holds other weights than those it was written with; export it again")
+
+
+def seal_of(content: bytes, written: str) -> str:
+    """Return the digest of a file's content while its card said `UNSEALED` where it says `written`."""
+    return digest_of(content.replace(written.encode(), UNSEALED.encode(), 1))
+
+
+def _check_ports(card: Card, images: tuple[object, ...], logits: tuple[object, ...]) -> None:
+    """Check what a network takes and gives against its card.
+
+    Args:
+        card: Card of the file.
+        images: Type of the input's numbers, number of inputs, and the input's shape without the batch.
+        logits: The same of the output.
+
+    Raises:
+        ValueError: They do not fit the card.
+    """
+    expected = ("uint8", 1, card.channels, card.resolution, card.resolution), ("float32", 1, len(card.classes))
+    for name, found, right in zip(("takes", "gives"), (images, logits), expected, strict=True):
+        if found != right:
+            raise ValueError(f"it {name} {found}, and its card says {right}")
+
+
+def _onnxruntime(path: Path, card: Card, threads: int | None, precision: str) -> Runner:
     import onnxruntime
 
     _only_f32("onnxruntime", precision)
@@ -124,46 +176,32 @@ def _onnxruntime(path: Path, threads: int | None, precision: str) -> Loaded:
     options.intra_op_num_threads = threads or cores()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    card = _card(session.get_modelmeta().custom_metadata_map.get(KEY), path)
+    kinds = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+    images, logits = (
+        (kinds.get(ports[0].type), len(ports), *ports[0].shape[1:])
+        for ports in (session.get_inputs(), session.get_outputs())
+    )
+    _check_ports(card, images, logits)
     name = session.get_inputs()[0].name
-    return Loaded(lambda images: session.run(None, {name: images})[0], card)
+    return lambda images: session.run(None, {name: images})[0]
 
 
-def _openvino(path: Path, threads: int | None, precision: str) -> Loaded:
+def _openvino(path: Path, card: Card, threads: int | None, precision: str) -> Runner:
     import openvino
 
     core = openvino.Core()
     model = core.read_model(str(path))
-    card = _card(openvino_card(model), path)
-    return Loaded(openvino_runner(core, model, threads, precision), card)
-
-
-def _check_weights(path: Path) -> None:
-    """UsageError if a file's weights are not there, or not those that it was written with."""
-    weights = path.with_suffix(WEIGHTS.get(path.suffix, path.suffix))
-    if not weights.is_file():
-        raise UsageError(f"{path}: its weights are not beside it: there is no {weights.name}")
-    card = read_card(path)
-    if not card or not card.weights:
-        return
-    if weights == path:
-        if card.weights != seal(path.read_bytes(), card.weights):
-            raise UsageError(f"{path}: damaged: it does not hold what it was written with; export it again")
-    elif card.weights != digest(weights):
-        raise UsageError(f"{path}: {weights.name} holds other weights than those it was written with; export it again")
-
-
-def seal(content: bytes, written: str) -> str:
-    """Return the digest of a file's content while its card said `UNSEALED` where it says `written`."""
-    return digest_of(content.replace(written.encode(), UNSEALED.encode(), 1))
-
-
-def openvino_card(model: Any) -> str | None:
-    """Return the text of the card in an OpenVINO model that was read from .xml or .onnx; None without one."""
-    for place in ([KEY], ["framework", KEY]):
-        if model.has_rt_info(place):
-            return str(model.get_rt_info(place).astype(str))
-    return None
+    kinds = {"u8": "uint8", "f32": "float32"}
+    images, logits = (
+        (
+            kinds.get(ports[0].get_element_type().get_type_name()),
+            len(ports),
+            *(size.get_length() for size in list(ports[0].get_partial_shape())[1:]),
+        )
+        for ports in (model.inputs, model.outputs)
+    )
+    _check_ports(card, images, logits)
+    return openvino_runner(core, model, threads, precision)
 
 
 def openvino_runner(core: Any, model: Any, threads: int | None, precision: str) -> Runner:
@@ -194,13 +232,13 @@ def openvino_runner(core: Any, model: Any, threads: int | None, precision: str) 
     return run
 
 
-def _torch(path: Path, threads: int | None, precision: str) -> Loaded:
+def _torch(path: Path, card: Card, threads: int | None, precision: str) -> Runner:
     from convwright.deploy.torch_file import read_torch_file
 
-    program, card = read_torch_file(path)
+    program = read_torch_file(path, card)
     from convwright.deploy.torch_program import torch_runner
 
-    return Loaded(torch_runner(program, threads, precision), card)
+    return torch_runner(program, threads, precision)
 
 
 def _only_f32(engine: str, precision: str) -> None:

@@ -2,26 +2,26 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from convwright.deploy.agreement import Agreement, Check, compare, logits_of
-from convwright.deploy.card import KEY, UNSEALED, Card
-from convwright.deploy.engines import FILE_ENGINES, WEIGHTS, open_file, seal
+from convwright.deploy.card import KEY, PENDING, UNSEALED, Card
+from convwright.deploy.engines import FILE_ENGINES, WEIGHTS, open_file
 from convwright.deploy.onnx_writer import OPSET, check_opset, onnx_model, put_card
 from convwright.deploy.packages import installed, needed
 from convwright.deploy.quantization import Calibration, Kept, check_quantizer, quantized
 from convwright.deploy.subject import Subject
 from convwright.deploy.timing import median_seconds
-from convwright.deploy.torch_file import write_torch_file
-from convwright.errors import ConvwrightError, UsageError
-from convwright.files import digest
+from convwright.deploy.torch_file import torch_file
+from convwright.errors import ConvwrightError, NotFiniteError, UsageError
+from convwright.files import digest, digest_of, temporary_beside, write_atomically, write_bytes
 
 FORMATS = {"onnx": ".onnx", "openvino": ".xml", "torch": ".safetensors"}
 """What can be written, and how such files end."""
@@ -50,7 +50,8 @@ class Exported:
 class Draft:
     """A model in memory: how to write it with a card."""
 
-    write: Callable[[Path, Card], None]
+    content: Callable[[Path, Card], bytes]
+    """Return the content of the file at a path; what belongs beside it (OpenVINO's .bin) is written there."""
     card: Card
     kept: Kept | None = None
 
@@ -81,7 +82,7 @@ def export(
         progress("writing")
         made = draft(subject, format, opset, calibration, folder, progress)
         path = folder / out.name
-        made.write(path, made.card)
+        write_sealed(made, path, made.card)
         trials, problems = _tried(path, out, engines, check, progress)
         agreements = {name: compare(expected, trial.logits, check.labels) for name, trial in trials.items()}
         _judge(agreements, made, out)
@@ -132,6 +133,8 @@ def _tried(
         progress(f"verifying with {name}")
         try:
             trials[name] = _trial(path, name, check)
+        except NotFiniteError as error:
+            raise ConvwrightError(f"{out} was not written: in {name}, {error}") from None
         except Exception as error:  # every engine has errors of its own, and what one cannot run another may
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             problems[name] = first.replace(str(path), str(out))[:300]
@@ -173,20 +176,21 @@ def draft(
     """Return a network in a format, in 8 bits if images to calibrate on are given; the folder is for scraps."""
     if format == "torch":
         program = subject.eager_program
-        return Draft(lambda path, card: write_torch_file(program, card, path), subject.card)
+        return Draft(lambda _, card: torch_file(program, card), subject.card)
     model = onnx_model(subject.program, subject.card, OPSET if opset is None else opset)
     if format == "onnx":
         card, kept = subject.card, None
         if calibration is not None:
             model, kept = quantized(model, "onnx", calibration, folder, progress)
             card = replace(card, precision="int8")
-        return Draft(lambda path, card: _write_onnx(model, card, path), card, kept)
+        return Draft(lambda _, card: _onnx_file(model, card), card, kept)
     openvino = needed("openvino", "the format openvino")
+    del model.metadata_props[:]  # OpenVINO would keep this card beside the one that is verified
     converted, card, kept = _read_openvino(openvino, model), subject.card, None
     if calibration is not None:
         converted, kept = quantized(converted, "openvino", calibration, folder, progress)
         card = replace(card, precision="int8")
-    return Draft(lambda path, card: _write_openvino(openvino, converted, card, path), card, kept)
+    return Draft(lambda path, card: _openvino_file(openvino, converted, card, path), card, kept)
 
 
 def _read_openvino(openvino: Any, model: Any) -> Any:
@@ -195,14 +199,23 @@ def _read_openvino(openvino: Any, model: Any) -> Any:
     return openvino.Core().read_model(io.BytesIO(model.SerializeToString()))
 
 
-def _write_onnx(model: Any, card: Card, path: Path) -> None:
+def _onnx_file(model: Any, card: Card) -> bytes:
     put_card(model, card)
-    path.write_bytes(model.SerializeToString())
+    content: bytes = model.SerializeToString()
+    return content
 
 
-def _write_openvino(openvino: Any, model: Any, card: Card, path: Path) -> None:
+def _openvino_file(openvino: Any, model: Any, card: Card, path: Path) -> bytes:
+    """Write the weights beside a path and return the content of the file itself."""
     model.set_rt_info(card.to_json_text(), [KEY])
-    openvino.save_model(model, str(path), compress_to_fp16=False)
+    try:
+        openvino.save_model(model, str(path), compress_to_fp16=False)
+    except RuntimeError as error:
+        constants = (op for op in model.get_ordered_ops() if op.get_type_name() == "Constant")
+        # OpenVINO does not say why; the system says it when as many bytes are written once more.
+        write_bytes(path, bytes(sum(op.get_byte_size() for op in constants)))
+        raise ConvwrightError(f"{path} could not be written: {error}") from None
+    return path.read_bytes()
 
 
 def _judge(agreements: dict[str, Agreement], draft: Draft, out: Path) -> None:
@@ -228,50 +241,66 @@ def _verified(card: Card, check: Check, agreements: dict[str, Agreement], trials
 
 
 def write_sealed(made: Draft, path: Path, card: Card) -> Card:
-    """Write a file whose card has the digest of its weights, so that damage is seen; return that card."""
-    made.write(path, replace(card, weights=UNSEALED))
-    if path.suffix in WEIGHTS:
-        card = replace(card, weights=digest(path.with_suffix(WEIGHTS[path.suffix])))
-        made.write(path, card)
-        return card
-    content = path.read_bytes()
-    card = replace(card, weights=seal(content, UNSEALED))
-    path.write_bytes(content.replace(UNSEALED.encode(), card.weights.encode(), 1))
+    """Write a file whose card has digests of it and of its weights, so that damage is noticed.
+
+    Args:
+        made: The network in the file's format.
+        path: File to write, in a folder that nobody else uses.
+        card: Card without digests.
+
+    Returns:
+        The card as it stands in the file.
+
+    Raises:
+        ConvwrightError: The file could not be written.
+    """
+    weights = path.with_suffix(WEIGHTS[path.suffix]) if path.suffix in WEIGHTS else None
+    content = made.content(path, replace(card, weights=PENDING if weights else "", seal=UNSEALED))
+    for name in (UNSEALED, PENDING) if weights else (UNSEALED,):
+        if content.count(name.encode()) != 1:
+            raise UsageError(f"{path}: no class and no layer can be named {name!r}; rename it")
+    if weights:
+        card = replace(card, weights=digest(weights))
+        content = content.replace(PENDING.encode(), card.weights.encode())
+    card = replace(card, seal=digest_of(content))
+    write_bytes(path, content.replace(UNSEALED.encode(), card.seal.encode()))
     return card
 
 
 @contextmanager
 def _workspace(out: Path) -> Iterator[Path]:
-    """Yield a new folder beside the file to be; it is gone afterwards."""
+    """Yield a new folder beside the file to be; it is gone afterwards, and errors name the file instead."""
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder; name a file in it")
+    folder = temporary_beside(out)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise ConvwrightError(f"{out} could not be written: {error.strerror}") from None
-    try:
+        folder.mkdir()
         yield folder
     except OSError as error:
         raise ConvwrightError(f"{out} could not be written: {error.strerror or error}") from None
+    except ConvwrightError as error:
+        named = str(error).replace(str(folder / out.name), str(out))
+        raise type(error)(named.replace(str(folder / out.stem), str(out.with_suffix("")))) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _publish(folder: Path, out: Path) -> tuple[Path, ...]:
-    """Move the file to its name, and what belongs to it first (OpenVINO keeps its weights in a .bin beside)."""
+    """Move the file to its name, and what belongs to it first (OpenVINO keeps its weights in a .bin beside).
+
+    Whenever this is interrupted, the file that is there has its own weights beside it, or a digest of others.
+    """
     made = [path for path in folder.iterdir() if path.name.startswith(f"{out.stem}.")]
-    moved = []
-    for path in sorted(made, key=lambda path: path.name == out.name):
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-        moved.append(path.replace(out.with_name(path.name)))
+    ordered = sorted(made, key=lambda path: path.name == out.name)
+    for path in ordered:
+        write_atomically(out.with_name(path.name), partial(shutil.move, path))
     with suppress(OSError):  # not every system opens folders
         handle = os.open(out.parent, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-    return tuple(moved)
+    return tuple(out.with_name(path.name) for path in ordered)
 
 
 def as_json(exported: Exported) -> dict[str, Any]:

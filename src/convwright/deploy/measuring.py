@@ -3,21 +3,23 @@
 The parent writes the network in every form that engines read; a child opens one of them and runs it.
 """
 
-import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convwright import json_text
 from convwright.deploy.engines import FILE_ENGINES, cores, has_bf16
 from convwright.deploy.packages import EXTRA, installed
-from convwright.errors import UsageError
+from convwright.errors import ConvwrightError, UsageError
+from convwright.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     from convwright.deploy.quantization import Calibration
@@ -115,6 +117,24 @@ def check_precision(precision: str) -> None:
 
 
 @contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Yield a new folder in the system's temporary one; it is gone afterwards."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="convwright-bench-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ConvwrightError(f"no temporary folder could be made: {error.strerror}; set TMPDIR to another") from None
+    with made as name:
+        yield Path(name)
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an array in numpy's format. ConvwrightError if the file could not be written."""
+    content = BytesIO()
+    np.save(content, array)
+    write_bytes(path, content.getbuffer())
+
+
+@contextmanager
 def prepared(
     subject: "Subject", engines: Sequence[Engine], precisions: Sequence[str], calibration: "Calibration | None" = None
 ) -> Iterator[Path]:
@@ -123,10 +143,9 @@ def prepared(
     from convwright.weights import save_weights
 
     formats = {".onnx": "onnx", ".xml": "openvino", ".safetensors": "torch"}
-    with tempfile.TemporaryDirectory(prefix="convwright-bench-") as name:
-        folder = Path(name)
-        (folder / "network.json").write_text(subject.network.to_json_text(), encoding="utf-8")
-        (folder / "card.json").write_text(subject.card.to_json_text(), encoding="utf-8")
+    with _temporary_folder() as folder:
+        write_text(folder / "network.json", subject.network.to_json_text())
+        write_text(folder / "card.json", subject.card.to_json_text())
         save_weights(subject.predictor.module, folder / "weights.safetensors")
         for suffix in {engine.suffix for engine in engines if engine.suffix}:
             for precision in {"f32", *precisions} - {"bf16"}:
@@ -157,16 +176,16 @@ def measure_file(
     path: Path, setting: Setting, images: np.ndarray | None = None, seconds: float = ENOUGH_SECONDS
 ) -> Measurement:
     """Measure an engine on an exported file, or on the folder that `prepared` has written."""
-    with tempfile.TemporaryDirectory(prefix="convwright-bench-") as name:
-        asked = Path(name) / "images.npy"
+    with _temporary_folder() as folder:
+        asked = folder / "images.npy"
         if images is not None:
-            np.save(asked, images)
+            save_array(asked, images)
         job = vars(setting) | {
             "path": str(path),
             "seconds": seconds,
             "images": str(asked) if images is not None else "",
         }
-        command = [sys.executable, "-m", "convwright.deploy.worker", json.dumps(job)]
+        command = [sys.executable, "-m", "convwright.deploy.worker", json_text.dump(job)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT, check=False)
         except subprocess.TimeoutExpired:
@@ -174,7 +193,7 @@ def measure_file(
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
             return Measurement(setting, problem=lines[-1][:200])
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        told: dict[str, Any] = json_text.parse(done.stdout.splitlines()[-1], setting.engine)
         logits = np.load(f"{asked}.logits.npy") if images is not None else None
     return Measurement(setting, tuple(told["seconds"]), told["load_seconds"], told["memory_bytes"], logits)
 

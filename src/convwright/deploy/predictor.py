@@ -11,8 +11,9 @@ import numpy as np
 from convwright.data.images import Framing
 from convwright.deploy.engines import SUFFIXES, open_file
 from convwright.deploy.packages import installed
-from convwright.deploy.picks import find_pick
+from convwright.deploy.picks import check_kept, find_pick
 from convwright.errors import ConvwrightError, UsageError
+from convwright.finite import check_finite
 from convwright.training.answering import BATCH, Answering, AnyImage, Prediction
 
 if TYPE_CHECKING:
@@ -44,14 +45,16 @@ class FilePredictor(Answering):
         if not len(images):
             return np.zeros((0, len(self.classes)), np.float32)
         logits = np.asarray(self.run(np.ascontiguousarray(images)), np.float32)
-        if not np.isfinite(logits).all():
-            raise ConvwrightError(f"{self.path}: answers with what is no number; its weights are damaged, or diverged")
-        return logits
+        if logits.shape != (len(images), len(self.classes)):
+            found, right = (" x ".join(map(str, shape)) for shape in (logits.shape, (len(images), len(self.classes))))
+            raise ConvwrightError(f"{self.path}: its network returns {found} logits, not {right}; export it again")
+        return check_finite(logits, self.path)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return N x classes probabilities for uint8 images, N x C x H x W, of the network's size."""
         logits = self.logits(images)
-        raised = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))
+        with np.errstate(over="ignore", under="ignore"):  # of differences larger than float32 holds, exp is 0
+            raised = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))
         return raised / raised.sum(1, keepdims=True)
 
     def _answers(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
@@ -134,7 +137,9 @@ def _picked(run: Path) -> FilePredictor | None:
             return None
         pick, file = found
         engine = pick.engine
-        return FilePredictor(file, pick.engine, pick.threads, "bf16" if pick.precision == "bf16" else "f32")
+        quick = FilePredictor(file, pick.engine, pick.threads, "bf16" if pick.precision == "bf16" else "f32")
+        check_kept(pick, quick.card, run)
+        return quick
     except ConvwrightError as error:
         print(f"convwright: torch predicts instead of {engine}: {error}", file=sys.stderr)
         return None

@@ -18,6 +18,7 @@ import numpy as np
 from convwright.deploy.agreement import Agreement, Check, compare, logits_of
 from convwright.deploy.engines import Runner, openvino_runner
 from convwright.deploy.packages import needed
+from convwright.errors import NotFiniteError
 
 CALIBRATED_ON, SCORED_ON = 256, 512
 """Images for each of the two, at most."""
@@ -133,7 +134,11 @@ def search(
 
     def attempt(names: Sequence[str]) -> tuple[Any, Agreement]:
         candidate = made.quantize(calibration.images, [layer for name in names for layer in groups[name]])
-        return candidate, compare(expected, logits_of(made.runner(candidate), scoring.images), labels)
+        try:
+            logits = logits_of(made.runner(candidate), scoring.images)
+        except NotFiniteError:
+            logits = np.full_like(expected, np.nan)  # another group in float may mend it
+        return candidate, compare(expected, logits, labels)
 
     groups = dict(waiting)
     kept: list[str] = []

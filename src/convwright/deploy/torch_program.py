@@ -118,10 +118,10 @@ def _clamp(to: TorchProgram, op: Any) -> Compute:
 def _window(_: TorchProgram, op: Any) -> Compute:
     top, left, bottom, right = op.pads
     if (top, left) == (bottom, right):
-        padding = {"padding": top}
+        padding = (top, left)
         if op.function == "max":
-            return lambda x: f.max_pool2d(x, op.kernel, op.stride, **padding)
-        return lambda x: f.avg_pool2d(x, op.kernel, op.stride, count_include_pad=op.counted, **padding)
+            return lambda x: f.max_pool2d(x, op.kernel, op.stride, padding)
+        return lambda x: f.avg_pool2d(x, op.kernel, op.stride, padding, count_include_pad=op.counted)
     around = (left, right, top, bottom)
     if op.function == "max":
         return lambda x: f.max_pool2d(f.pad(x, around, value=-torch.inf), op.kernel, op.stride)

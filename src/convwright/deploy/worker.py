@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from convwright import json_text
 from convwright.deploy.agreement import logits_of
 from convwright.deploy.card import Card
 from convwright.deploy.engines import Runner, open_file
-from convwright.deploy.measuring import ENGINES, LEAST, MOST
+from convwright.deploy.measuring import ENGINES, LEAST, MOST, save_array
 from convwright.deploy.timing import WARM_UP
 from convwright.errors import ConvwrightError
 
@@ -41,7 +42,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     times = _times(run, images, job["seconds"])
     memory = peak_bytes() - before
     if job["images"]:
-        np.save(f"{job['images']}.logits.npy", logits_of(run, np.load(job["images"])))
+        save_array(Path(f"{job['images']}.logits.npy"), logits_of(run, np.load(job["images"])))
     return {"seconds": times, "load_seconds": loaded, "memory_bytes": memory}
 
 
@@ -84,4 +85,4 @@ if __name__ == "__main__":
         told = work(json.loads(sys.argv[1]))
     except ConvwrightError as error:
         sys.exit(str(error))
-    os.write(answer, (json.dumps(told) + "\n").encode())
+    os.write(answer, (json_text.dump(told) + "\n").encode())
