@@ -8,7 +8,7 @@ from hypothesis import given
 
 import convwright as cw
 from convwright.arch import SE, Network, registry
-from convwright.arch.layers import Add, Conv, Dropout, Identity, Linear, Pool, Seq
+from convwright.arch.layers import Add, Conv, Dropout, Identity, Linear, Norm, Pool, Seq
 from convwright.arch.node import decode
 from convwright.errors import NetworkError
 
@@ -65,10 +65,12 @@ BLOCK = {"type": "BasicBlock", "out": 16}
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not a network in JSON"),
-        ("{", "not a network in JSON"),
-        ("[" * 100_000, "not a network in JSON"),
-        ("1" * 5000, "not a network in JSON"),
+        ("", "the network: not readable JSON"),
+        ("{", "the network: not readable JSON"),
+        ("[" * 100_000, "the network: not readable JSON: nested too deeply"),
+        ("1" * 5000, "the network: not readable JSON"),
+        (changed(stochastic_depth=float("nan")), "NaN is not a finite number"),
+        ("[" * 150 + "]" * 150, "nested more than 100 levels deep"),
         ("null", "expected a Network in the JSON, found NoneType"),
         ("[]", "expected a Network in the JSON, found tuple"),
         ("{}", "unknown type None"),
@@ -86,7 +88,7 @@ BLOCK = {"type": "BasicBlock", "out": 16}
         (changed(stages=[STAGE | {"block": BLOCK, "repeats": "2"}]), "'repeats' in the JSON cannot be '2'"),
         (changed(stages=[STAGE | {"block": BLOCK, "repeats": 1.0}]), "'repeats' in the JSON cannot be 1.0"),
         (changed(stages=[STAGE | {"block": BLOCK, "repeats": 0}]), "must hold at least one block"),
-        (changed(stages=[STAGE | {"block": BLOCK, "repeats": 10**9}]), "blocks are too many"),
+        (changed(stages=[STAGE | {"block": BLOCK, "repeats": 10**6}]), "blocks are too many"),
         (changed(stages=[STAGE | {"block": BLOCK}] * 2), "two parts are named 'stage1'"),
         (changed(stages=[{"type": "Stage", "name": "a b", "block": BLOCK}]), "a stage's name is a word"),
         (changed(stages=[STAGE | {"block": BLOCK | {"shortcut": "none"}}]), "'shortcut' in the JSON cannot be"),
@@ -96,6 +98,14 @@ BLOCK = {"type": "BasicBlock", "out": 16}
         (changed(resolution=True), "'resolution' in the JSON cannot be True"),
         (changed(resolution=None), "'resolution' in the JSON cannot be None"),
         (changed(resolution=0), "resolution must be 1 or more"),
+        (changed(resolution=10**18), "'resolution' is at most 10,000,000, not 1000000000000000000"),
+        (changed(name="a\x1b[2Jb"), r"'name' has control characters: 'a\\x1b\[2Jb'"),
+        (changed(name="\u202eb"), "'name' has control characters"),
+        (changed(init="magic"), "unknown initialisation 'magic'"),
+        (changed(stages=[STAGE | {"block": BLOCK | {"stride": 0}}]), "BasicBlock's stride must be 1 or more"),
+        (changed(stages=[STAGE | {"block": {"type": "Inception", "rows": []}}]), "needs one row of filters or more"),
+        (changed(stages=[STAGE | {"block": {"type": "Inception", "rows": ["9" * 5000]}}]), "is no filter"),
+        (changed(stages=[STAGE | {"block": {"type": "SENetBlock", "out": 8, "groups": 0}}]), "one group or more"),
         (changed(stochastic_depth=1), "stochastic depth is a rate"),
         (changed(stochastic_depth="a"), "'stochastic_depth' in the JSON cannot be"),
         (changed(papers={"type": "Paper"}), "Paper lacks its field"),
@@ -123,6 +133,8 @@ def test_objects_are_checked_as_their_text_is() -> None:
         (lambda: Pool("avg", 2, 2, padding=2), "at most half"),
         (lambda: Dropout(1.0), "dropout rate"),
         (lambda: Linear(0), "1 output or more"),
+        (lambda: Norm(eps=-1.0), "eps is 0 or more, and its momentum from 0 to 1"),
+        (lambda: Norm(momentum=1.5), "eps is 0 or more, and its momentum from 0 to 1"),
         (lambda: Add(Identity()), "joins 2 branches or more, not 1"),
         (lambda: decode({"type": "Concat", "parts": []}), "joins 2 branches or more, not 0"),
         (

@@ -1,5 +1,7 @@
 """Plans: the largest network that keeps a budget, for every family, and what rounding did."""
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -149,7 +151,24 @@ def test_a_budget_that_bounds_nothing_is_refused():
 
 
 def test_coefficients_below_one_are_refused():
-    with pytest.raises(UsageError, match="1 or more"):
+    with pytest.raises(UsageError, match="alpha is a number from 1 up"):
         Compound(0.9, 1.1, 1.1)
     with pytest.raises(UsageError, match="not all of them 1"):
         Compound(1, 1, 1)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300, 10**400, -1.0])
+def test_numbers_beyond_all_bounds_are_refused(value):
+    base = cw.network("cifar_resnet8")
+    for place in range(3):
+        coefficients = [1.2, 1.1, 1.15]
+        coefficients[place] = value
+        with pytest.raises(UsageError, match="is a number from 1 up, at most 100"):
+            Compound(*coefficients)
+        factors = [1.0, 1.0, 1.0]
+        factors[place] = value
+        with pytest.raises(UsageError, match="factor is above 0 and at most 100"):
+            plan_factors(base, Factors(*factors))
+    if value != -1:
+        with pytest.raises(UsageError, match="phi must be a number from -100 to 100"):
+            plan_factors(base, Compound().at(value), "compound", value)

@@ -1,13 +1,23 @@
 """Networks as data, the operators on them, and their cost. Nothing here imports torch.
 
+The operators exported here take an expression such as ``resnet50|se:16`` wherever they take a network.
+
 The functions `cost` (in `convwright.arch.cost`) and `network` (in `convwright.arch.expression`) are not exported here,
 because the package has modules of these names; `convwright.cost` and `convwright.network` are the functions.
 """
 
+from convwright.arch import operators
 from convwright.arch.blocks import SE, Block, dense, residual
 from convwright.arch.cost import Cost
+from convwright.arch.expression import accepts_expressions
 from convwright.arch.network import Network, Paper, Result, Stage
-from convwright.arch.operators import at, compound, fit_resolution, recalibrate, regularise, scale
+
+at = accepts_expressions(operators.at)
+compound = accepts_expressions(operators.compound)
+fit_resolution = accepts_expressions(operators.fit_resolution)
+recalibrate = accepts_expressions(operators.recalibrate)
+regularise = accepts_expressions(operators.regularise)
+scale = accepts_expressions(operators.scale)
 
 __all__ = [
     "SE",

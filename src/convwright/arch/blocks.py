@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 from convwright.arch.layers import Act, Activation, Add, Concat, Conv, Gate, GlobalPool, Identity, Layer, Seq
-from convwright.arch.node import Node
+from convwright.arch.node import Node, brief, check_size
 from convwright.arch.rounding import round_width
 from convwright.errors import NetworkError
 
@@ -29,13 +29,12 @@ class SE(Node):
     of: Literal["gated", "input"] = "gated"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.reduction <= 1e6:
-            raise NetworkError(f"a reduction ratio is a number from 1 up, not {self.reduction}")
+        if not isinstance(self.reduction, int | float) or not 1 <= self.reduction <= 1e6:
+            raise NetworkError(f"a reduction ratio is a number from 1 up, at most 1e6, not {brief(self.reduction)}")
         if self.placement not in PLACEMENTS:
             known = ", ".join(PLACEMENTS)
             raise NetworkError(f"unknown placement {self.placement!r} of squeeze-and-excitation; known: {known}")
-        if self.least < 1:
-            raise NetworkError(f"squeeze-and-excitation needs a squeezed width of 1 or more, not {self.least}")
+        check_size("the least squeezed width of squeeze-and-excitation", self.least)
         if self.of not in ("gated", "input"):
             raise NetworkError(f"a reduction ratio counts of 'gated' or 'input' channels, not {self.of!r}")
 

@@ -34,6 +34,7 @@ from convwright.arch.layers import (
     Seq,
 )
 from convwright.arch.network import Network
+from convwright.arch.node import check_size
 from convwright.arch.shapes import Shape, TooSmallError, conv_shape, pair, pool_shape
 from convwright.errors import NetworkError
 
@@ -169,8 +170,8 @@ def cost(
     resolution = network.resolution if resolution is None else resolution
     classes = network.classes if classes is None else classes
     shape: Shape = (network.channels if channels is None else channels, resolution, resolution)
-    if min(*shape, classes) < 1:
-        raise NetworkError("resolution, channels and classes must each be 1 or more")
+    for name, value in (("resolution", resolution), ("channels", shape[0]), ("classes", classes)):
+        check_size(f"{network.name}: {name}", value)
     stages: list[StageCost] = []
     blocks: list[tuple[str, Block, BlockCost]] = []
     before, current = shape, "stem"

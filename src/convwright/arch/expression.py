@@ -3,12 +3,18 @@
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from convwright.arch import operators, registry
 from convwright.arch.cost import cost
 from convwright.arch.network import Network
+from convwright.arch.node import brief
 from convwright.errors import NetworkError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +28,42 @@ class Operator:
     needs_first: bool = True
 
 
-def network(expression: str) -> Network:
-    """Return the network that an expression names. NetworkError says what is wrong, and what is near."""
-    name, *operations = expression.split("|")
+def network(expression: str | Network) -> Network:
+    """Return the network that an expression names.
+
+    Args:
+        expression: Such as ``resnet50|se:16``; a `Network` is returned as it is.
+
+    Raises:
+        NetworkError: The expression is malformed, or names an unknown network or operator; the message has the
+            nearest known ones.
+    """
+    return as_network(expression)
+
+
+def as_network(value: object) -> Network:
+    """Return a network that is given as itself or as an expression; NetworkError for anything else."""
+    if isinstance(value, Network):
+        return value
+    if not isinstance(value, str):
+        raise NetworkError(f"a network is an expression such as 'resnet50|se:16' or a Network, not {brief(value)}")
+    name, *operations = value.split("|")
     if not name.strip():
-        raise NetworkError(f"{expression!r} names no network; write NAME|operator|..., e.g. resnet50|se:16")
+        raise NetworkError(f"{brief(value)} names no network; write NAME|operator|..., e.g. resnet50|se:16")
     result = registry.find(name)
     for operation in operations:
         result = apply(result, operation)
     return result
+
+
+def accepts_expressions(function: Callable[Concatenate[Network, P], T]) -> Callable[Concatenate[Network | str, P], T]:
+    """Return a function of a network that also takes an expression in its place."""
+
+    @wraps(function)
+    def accepting(network: Network | str, *arguments: P.args, **options: P.kwargs) -> T:
+        return function(as_network(network), *arguments, **options)
+
+    return cast(Callable[Concatenate[Network | str, P], T], accepting)
 
 
 def apply(network: Network, operation: str) -> Network:
@@ -40,28 +73,30 @@ def apply(network: Network, operation: str) -> Network:
     if operator is None:
         near = difflib.get_close_matches(name, OPERATORS, n=1, cutoff=0.5) or list(OPERATORS)
         forms = "; ".join(OPERATORS[key].form for key in near)
-        raise NetworkError(f"unknown operator {name.strip()!r} in {operation!r}; known: {forms}")
+        raise NetworkError(f"unknown operator {brief(name.strip())} in {brief(operation)}; known: {forms}")
     return operator.apply(network, **_options(operator, operation, rest))
 
 
 def load_network(path: Path) -> Network:
-    """Read a network's JSON from a file, as a run directory holds it. NetworkError says what is wrong with it."""
+    """Read a network's JSON from a file, as a run directory holds it.
+
+    Raises:
+        NetworkError: The file cannot be read, or does not hold a network that can be built.
+    """
     try:
-        loaded = Network.from_json_text(path.read_text(encoding="utf-8"))
-        cost(loaded)  # meets what the types of dataclasses do not hold: a width of "64"
+        text = path.read_bytes()
     except OSError as error:
         raise NetworkError(f"{path} cannot be read: {error.strerror or error}") from None
+    loaded = Network.from_json_text(text, path)
+    try:
+        cost(loaded)
     except NetworkError as error:
         raise NetworkError(f"{path}: {error}") from None
-    except (UnicodeDecodeError, RecursionError):
-        raise NetworkError(f"{path}: not a network in JSON") from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise NetworkError(f"{path}: a field of the network has a value that cannot be: {error}") from None
     return loaded
 
 
 def _options(operator: Operator, operation: str, text: str) -> dict[str, object]:
-    wrong = f"malformed operator {operation.strip()!r}; write {operator.form}"
+    wrong = f"malformed operator {brief(operation.strip())}; write {operator.form}"
     options: dict[str, object] = {}
     for index, item in enumerate(filter(None, map(str.strip, text.split(",")))):
         key, equals, value = (part.strip() for part in item.partition("="))
@@ -70,13 +105,13 @@ def _options(operator: Operator, operation: str, text: str) -> dict[str, object]
             if index or not operator.first:
                 raise NetworkError(wrong)
         if key not in operator.readers:
-            raise NetworkError(f"{wrong} ({key!r} is not an option of it)")
+            raise NetworkError(f"{wrong} ({brief(key)} is not an option of it)")
         if key in options:
             raise NetworkError(f"{wrong} ({key!r} is given twice)")
         try:
             options[key] = operator.readers[key](value)
         except ValueError:
-            raise NetworkError(f"{wrong} ({value!r} will not do for {key!r})") from None
+            raise NetworkError(f"{wrong} ({brief(value)} will not do for {key!r})") from None
     if not options or (operator.needs_first and operator.first not in options):
         raise NetworkError(wrong)
     return options

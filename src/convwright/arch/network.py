@@ -1,17 +1,21 @@
 """A network: stem, named stages and head, the size of image it is made for, and where it was published."""
 
-import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
+from convwright import json_text
 from convwright.arch.blocks import Block
-from convwright.arch.node import Node
+from convwright.arch.node import Node, brief, check_size, check_values
 from convwright.errors import NetworkError
 
 MOST_BLOCKS = 10_000
-"""A deeper network is taken for a mistake."""
+"""Blocks of the deepest network that is built; a deeper one is a mistake."""
+
+INITS = ("he", "efficientnet")
+"""Rules of initial weights (`convwright.modules.init`)."""
 
 
 @dataclass(frozen=True, repr=False, slots=True)
@@ -48,7 +52,9 @@ class Stage(Node):
         if not re.fullmatch(r"[A-Za-z_]\w*", self.name):
             raise NetworkError(f"a stage's name is a word, not {self.name!r}")
         if self.repeats < 1:
-            raise NetworkError(f"stage {self.name} must hold at least one block, not {self.repeats}")
+            raise NetworkError(f"stage {self.name} must hold at least one block, not {brief(self.repeats)}")
+        if self.repeats > MOST_BLOCKS:
+            raise NetworkError(f"{brief(self.repeats)} blocks are too many; at most {MOST_BLOCKS} are built")
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -83,19 +89,24 @@ class Network(Node):
     """Rate at which residual branches are skipped in training: 0 in the first block, and linearly more up to
     this rate just after the last."""
     init: str = "he"
-    """How weights start: "he" or "efficientnet" (see `convwright.modules.init`)."""
+    """Rule of the initial weights, one of `INITS`."""
     papers: tuple[Paper, ...] = field(default=(), compare=False)
     results: tuple[Result, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        names = ["stem", *(stage.name for stage in self.stages), "head"]
-        if repeated := [name for name in names if names.count(name) > 1]:
-            raise NetworkError(f"{self.name}: two parts are named {repeated[0]!r}")
+        check_values(self, "the network")
         if (blocks := sum(stage.repeats for stage in self.stages)) > MOST_BLOCKS:
             raise NetworkError(f"{self.name}: {blocks} blocks are too many; at most {MOST_BLOCKS} are built")
+        names = Counter(("stem", *(stage.name for stage in self.stages), "head"))
+        if repeated := [name for name, count in names.items() if count > 1]:
+            raise NetworkError(f"{self.name}: two parts are named {repeated[0]!r}")
         for what in ("resolution", "channels", "classes"):
-            if getattr(self, what) < 1:
-                raise NetworkError(f"{self.name}: {what} must be 1 or more, not {getattr(self, what)}")
+            check_size(f"{self.name}: {what}", getattr(self, what))
+        for block in (self.stem, *(stage.block for stage in self.stages), self.head):
+            if wrong := [name for name in block.strides if getattr(block, name) < 1]:
+                raise NetworkError(f"{self.name}: {type(block).__name__}'s {wrong[0]} must be 1 or more")
+        if self.init not in INITS:
+            raise NetworkError(f"{self.name}: unknown initialisation {brief(self.init)}; known are {', '.join(INITS)}")
         if not 0 <= self.stochastic_depth < 1:
             raise NetworkError(f"{self.name}: stochastic depth is a rate from 0 to under 1")
 
@@ -124,16 +135,24 @@ class Network(Node):
 
     def to_json_text(self) -> str:
         """Return the network as indented JSON; `Network.from_json_text` gives back an equal network."""
-        return json.dumps(self.to_json(), indent=1)
+        return json_text.dump(self.to_json(), indent=1, ascii_only=True)
 
     @classmethod
-    def from_json_text(cls, text: str) -> Self:
-        """Read a network from JSON. NetworkError says what is wrong with the text."""
+    def from_json_text(cls, text: str | bytes, source: object = "the network") -> Self:
+        """Read a network from JSON.
+
+        Args:
+            text: What `to_json_text` returned; bytes are UTF-8.
+            source: What the text is called in error messages, usually its file.
+
+        Raises:
+            NetworkError: The text is not JSON, or not that of a network.
+        """
+        data = json_text.parse(text, source, NetworkError)
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise NetworkError(f"not a network in JSON: {error}") from None
-        return cls.from_json(data)
+            return cls.from_json(data)
+        except NetworkError as error:
+            raise NetworkError(f"{source}: {error}") from None
 
     def __repr__(self) -> str:
         rows = [

@@ -4,12 +4,21 @@ Every part of a network is a frozen dataclass that derives from `Node`. Its JSON
 "type" is the class's name and whose other members are the fields that differ from their defaults.
 """
 
+import math
+import unicodedata
 from dataclasses import MISSING, Field, fields, is_dataclass
+from operator import index
 from types import UnionType
-from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, SupportsIndex, Union, get_args, get_origin, get_type_hints
 
 from convwright.errors import NetworkError
 
+LARGEST_NUMBER = 10_000_000
+"""Largest number of channels, classes, pixels, layers or anything else that a field of a network can hold."""
+DEEPEST = 100
+"""Levels of objects and lists in a network's JSON; networks of the zoo have five."""
+_CONTROL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode categories of control, formatting and line-breaking characters, and of halves of surrogate pairs."""
 _TYPES: dict[str, type["Node"]] = {}
 
 
@@ -59,31 +68,95 @@ def encode(value: Any) -> Any:
     return value
 
 
-def decode(value: Any) -> Any:
-    """Undo `encode`. Raises NetworkError that names the type or field that is not known, or the wrong value."""
+def decode(value: Any, depth: int = 0) -> Any:
+    """Rebuild the nodes and tuples that `encode` turned into objects and arrays.
+
+    Args:
+        value: Objects, arrays and scalars, as `json.loads` returns them.
+        depth: Levels of JSON around `value`.
+
+    Raises:
+        NetworkError: A type or field is unknown, a value is not of its field's type, or the nesting is too deep.
+    """
+    if depth > DEEPEST:
+        raise NetworkError(f"the JSON is nested more than {DEEPEST} levels deep")
     if isinstance(value, list):
-        return tuple(decode(item) for item in value)
+        return tuple([decode(item, depth + 1) for item in value])
     if not isinstance(value, dict):
         return value
     kind = value.get("type")
     cls = _TYPES.get(kind) if isinstance(kind, str) else None
     if cls is None or not is_dataclass(cls):
         known = ", ".join(name for name, cls in sorted(_TYPES.items()) if is_dataclass(cls))
-        raise NetworkError(f"the JSON names an unknown type {kind!r:.100}; known are {known}")
-    return _construct(cls, {name: decode(item) for name, item in value.items() if name != "type"})
+        raise NetworkError(f"the JSON names an unknown type {brief(kind)}; known are {known}")
+    return _construct(cls, {name: decode(item, depth + 1) for name, item in value.items() if name != "type"})
+
+
+def check_values(value: object, place: str) -> None:
+    """Check every number and text in a node: numbers are finite and not absurd, texts have no control characters.
+
+    Control characters in a name would change the terminal that shows it; larger numbers than `LARGEST_NUMBER` are
+    mistakes, and their products would not fit into floats and tensors.
+
+    Args:
+        value: A node, a tuple, or the value of a field.
+        place: What the value is called in the error message.
+
+    Raises:
+        NetworkError: A value is none of these.
+    """
+    if isinstance(value, Node):
+        for name in value.__dataclass_fields__:
+            check_values(getattr(value, name), f"{type(value).__name__}'s field {name!r}")
+    elif isinstance(value, tuple):
+        for item in value:
+            check_values(item, place)
+    elif isinstance(value, str):
+        if not value.isprintable() and any(unicodedata.category(character) in _CONTROL for character in value):
+            raise NetworkError(f"{place} has control characters: {brief(value)}")
+    elif isinstance(value, int | float) and not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:  # also if it is NaN
+        kind = "at most" if isinstance(value, int) or math.isfinite(value) else "a finite number of at most"
+        raise NetworkError(f"{place} is {kind} {LARGEST_NUMBER:,}, not {brief(value)}")
+
+
+def check_size(name: str, value: object) -> None:
+    """Check a number of pixels, channels, classes or the like.
+
+    Raises:
+        NetworkError: It is not a whole number from 1 to `LARGEST_NUMBER`.
+    """
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise NetworkError(f"{name} must be a whole number, not {brief(value)}")
+    if index(value) < 1:
+        raise NetworkError(f"{name} must be 1 or more, not {brief(value)}")
+    if index(value) > LARGEST_NUMBER:
+        raise NetworkError(f"{name} must be at most {LARGEST_NUMBER:,}, not {brief(value)}")
+
+
+def brief(value: object) -> str:
+    """Return a value's representation in at most 100 characters, whatever its size."""
+    if isinstance(value, int) and value.bit_length() > 300:  # Python refuses to write thousands of digits
+        return f"a number of about {int(value.bit_length() * math.log10(2)) + 1} digits"
+    try:
+        text = repr(value)
+    except ValueError:  # such a number inside it
+        return f"{type(value).__name__} with a number of thousands of digits"
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _construct(cls: type[Node], values: dict[str, Any]) -> Node:
     known = {field.name for field in fields(cls)}
     if unknown := sorted(values.keys() - known):
-        raise NetworkError(f"{cls.__name__} has no field {unknown[0]!r}; it has {', '.join(sorted(known))}")
+        raise NetworkError(f"{cls.__name__} has no field {brief(unknown[0])}; it has {', '.join(sorted(known))}")
     required = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
     if lacking := sorted(required - values.keys()):
         raise NetworkError(f"{cls.__name__} lacks its field {lacking[0]!r}")
     hints = get_type_hints(cls)
     for name, value in values.items():
         if not fits(value, hints[name]):
-            raise NetworkError(f"{cls.__name__}'s field {name!r} in the JSON cannot be {value!r:.100}")
+            raise NetworkError(f"{cls.__name__}'s field {name!r} in the JSON cannot be {brief(value)}")
+        if not isinstance(value, Node):  # its own values have been checked where it was made
+            check_values(value, f"{cls.__name__}'s field {name!r}")
     node = cls.__new__(cls)
     for field in fields(cls):
         default = field.default_factory() if field.default_factory is not MISSING else field.default
@@ -95,7 +168,7 @@ def _construct(cls: type[Node], values: dict[str, Any]) -> Node:
 
 
 def fits(value: object, hint: Any) -> bool:
-    """Is a value of the type that a field is annotated with? Only the kinds of type that nodes' fields have."""
+    """Whether a value is of the type that a field is annotated with; only the kinds of type that nodes' fields have."""
     arguments = get_args(hint)
     if get_origin(hint) in (Union, UnionType):
         return any(fits(value, one) for one in arguments)

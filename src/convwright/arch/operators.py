@@ -7,17 +7,21 @@ returns a network that cannot be built.
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
-from math import isfinite
+from numbers import Real
+from typing import cast
 
 from convwright.arch.blocks import SE, Block
 from convwright.arch.cost import cost
 from convwright.arch.layers import Add, Gate
 from convwright.arch.network import Network, Stage
+from convwright.arch.node import brief, check_size
 from convwright.arch.rounding import round_depth, round_resolution
 from convwright.errors import NetworkError
 
 LARGEST_FACTOR = 100.0
-"""Scaling further than this is taken for a mistake."""
+"""Largest factor of depth, width and resolution; a larger one is a mistake."""
+LARGEST_PHI = 100.0
+"""Largest compound coefficient, up or down; the papers go to 8."""
 
 
 def scale(network: Network, depth: float = 1, width: float = 1, resolution: float = 1) -> Network:
@@ -26,8 +30,9 @@ def scale(network: Network, depth: float = 1, width: float = 1, resolution: floa
     Depth multiplies the repetitions of every stage of repeatable blocks, width every number of channels and
     growth rate (stem and head included), resolution the side of the native image.
     """
-    asked = {"d": depth, "w": width, "r": resolution}
-    told = ",".join(f"{key}={number(factor)}" for key, factor in asked.items() if factor != 1)
+    check_factors(depth, width, resolution)
+    factors = {"d": depth, "w": width, "r": resolution}
+    told = ",".join(f"{key}={number(factor)}" for key, factor in factors.items() if factor != 1)
     return _scaled(network, depth, width, resolution, f"scale:{told}")
 
 
@@ -36,20 +41,39 @@ def compound(network: Network, phi: float, alpha: float = 1.2, beta: float = 1.1
 
     The defaults are those that the paper found for EfficientNet-B0: alpha * beta^2 * gamma^2 is about 2.
     """
-    if not isfinite(phi):
-        raise NetworkError(f"phi must be a number, not {phi}")
-    for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
-        if not 1 <= value <= LARGEST_FACTOR:
-            raise NetworkError(f"{name} is a number from 1 up (EfficientNet, equation 3), not {value}")
+    factors = compound_factors(phi, alpha, beta, gamma)
     told = [f"phi:{number(phi)}"]
     for name, value, default in (("alpha", alpha, 1.2), ("beta", beta, 1.1), ("gamma", gamma, 1.15)):
         if value != default:
             told.append(f"{name}={number(value)}")
-    try:
-        factors = float(alpha) ** phi, float(beta) ** phi, float(gamma) ** phi
-    except OverflowError:
-        raise NetworkError(f"phi={number(phi)} scales beyond all numbers") from None
+    check_factors(*factors)
     return _scaled(network, *factors, ",".join(told))
+
+
+def compound_factors(phi: float, alpha: float, beta: float, gamma: float) -> tuple[float, float, float]:
+    """Return alpha^phi, beta^phi and gamma^phi.
+
+    Raises:
+        NetworkError: `phi` is beyond `LARGEST_PHI`, or another number is not from 1 to `LARGEST_FACTOR`.
+    """
+    if not _is_between(phi, -LARGEST_PHI, LARGEST_PHI):
+        raise NetworkError(f"phi must be a number from {-LARGEST_PHI:g} to {LARGEST_PHI:g}, not {brief(phi)}")
+    for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
+        if not _is_between(value, 1, LARGEST_FACTOR):
+            raise NetworkError(f"{name} is a number from 1 up, at most {LARGEST_FACTOR:g}, not {brief(value)}")
+    return float(alpha) ** phi, float(beta) ** phi, float(gamma) ** phi
+
+
+def check_factors(depth: float, width: float, resolution: float) -> None:
+    """Check the factors of scaling; NetworkError if one is not above 0 and at most `LARGEST_FACTOR`."""
+    for name, factor in (("depth", depth), ("width", width), ("resolution", resolution)):
+        if not (_is_between(factor, 0, LARGEST_FACTOR) and factor > 0):
+            raise NetworkError(f"a {name} factor is above 0 and at most {LARGEST_FACTOR:g}, not {brief(factor)}")
+
+
+def _is_between(value: object, lowest: float, highest: float) -> bool:
+    """Whether a value is a number in a range; text and NaN are not."""
+    return isinstance(value, Real) and lowest <= cast(float, value) <= highest
 
 
 def recalibrate(
@@ -146,8 +170,8 @@ def fit_resolution(network: Network, resolution: int, least: int = 4) -> Network
     The last map keeps at least `least` x `least` pixels (fewer only if no stride is left to drop). Strides
     go from the stem on, since those throw away what small images cannot spare.
     """
-    if resolution < 1 or least < 1:
-        raise NetworkError(f"fit needs a resolution and a least size of 1 or more, not {resolution} and {least}")
+    check_size("fit: the resolution", resolution)
+    check_size("fit: least, the side of the last map,", least)
     fitted = replace(network, resolution=resolution)
     while (smaller := _last_map(fitted)) is None or smaller < min(least, resolution):
         relaxed = _without_first_stride(fitted)
@@ -170,6 +194,7 @@ def at(
     """Set the native resolution, the number of input channels or the number of classes; nothing else."""
     for name, value in (("resolution", resolution), ("channels", channels), ("classes", classes)):
         if value is not None:
+            check_size(f"{network.name}: {name}", value)
             network = network.changed(f"{name}:{value}", **{name: value})
     return _checked(network)
 
@@ -179,6 +204,9 @@ def regularise(network: Network, *, dropout: float | None = None, stochastic_dep
 
     Raises NetworkError where the head has no place for dropout, or no block a shortcut to skip along.
     """
+    for name, value in (("dropout", dropout), ("stochastic_depth", stochastic_depth)):
+        if value is not None and not (_is_between(value, 0, 1) and value < 1):
+            raise NetworkError(f"{network.name}: {name} is a rate from 0 to under 1, not {brief(value)}")
     if dropout is not None:
         if "dropout" not in network.head.__dataclass_fields__:
             raise NetworkError(f"{network.name}: its head, {type(network.head).__name__}, has no place for dropout")
@@ -207,12 +235,12 @@ def chosen_stages(network: Network, stages: Sequence[int | str] | None) -> list[
     for stage in stages:
         if isinstance(stage, int):
             if not 1 <= stage <= len(counted):
-                raise NetworkError(f"{network.name} has stages 1 to {len(counted)}, not {stage}")
+                raise NetworkError(f"{network.name} has stages 1 to {len(counted)}, not {brief(stage)}")
             chosen.append(counted[stage - 1])
         elif stage in every:
             chosen.append(stage)
         else:
-            raise NetworkError(f"{network.name} has no stage {stage!r}; it has {', '.join(every)}")
+            raise NetworkError(f"{network.name} has no stage {brief(stage)}; it has {', '.join(every)}")
     return [name for name in every if name in chosen]
 
 
@@ -228,9 +256,6 @@ def number(value: float) -> str:
 
 
 def _scaled(network: Network, depth: float, width: float, resolution: float, told: str) -> Network:
-    for name, factor in (("depth", depth), ("width", width), ("resolution", resolution)):
-        if not 0 < factor <= LARGEST_FACTOR:
-            raise NetworkError(f"a {name} factor is above 0 and at most {LARGEST_FACTOR:g}, not {factor}")
     stages = tuple(
         replace(
             stage,

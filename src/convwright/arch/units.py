@@ -1,10 +1,17 @@
 """How numbers and shapes are written for people; JSON carries them exactly."""
 
+from decimal import Decimal
+
 from convwright.arch.shapes import Shape
+
+BEYOND_FLOATS = 1 << 1000
+"""Whole numbers from here on are not converted to floats, which end at 2^1024."""
 
 
 def human(count: float) -> str:
-    """Write a count in three digits: 448, 25.6 M, 4.09 G."""
+    """Write a count in three digits: 448, 25.6 M, 4.09 G; above the units 1.23e+15."""
+    if isinstance(count, int) and count >= BEYOND_FLOATS:
+        return f"{Decimal(count):.3g}"
     for unit, size in (("", 1), (" k", 1e3), (" M", 1e6), (" G", 1e9), (" T", 1e12)):
         scaled = count / size
         if scaled < 999.5:

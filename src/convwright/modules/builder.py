@@ -8,9 +8,11 @@ from torch import nn
 
 from convwright.arch import layers as graph
 from convwright.arch.cost import cost
+from convwright.arch.expression import as_network
 from convwright.arch.network import Network
 from convwright.arch.operators import at
 from convwright.arch.shapes import Shape, conv_padding, conv_shape, pool_shape
+from convwright.arch.units import human
 from convwright.errors import NetworkError
 from convwright.modules import joints
 from convwright.modules.fused.chains import FusedChain, FusedSum, Operators
@@ -20,6 +22,9 @@ from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseCon
 from convwright.modules.fused.pointwise import PointwiseConv2d
 from convwright.modules.fused.winograd import WinogradConv2d
 from convwright.modules.init import initialise
+
+MOST_PARAMS = 1 << 50
+"""Parameters of the largest module that is built, also without weights: torch counts bytes in 63 bits."""
 
 
 class ConvNet(joints.Chain):
@@ -35,7 +40,7 @@ class ConvNet(joints.Chain):
 
 
 def build(
-    network: Network,
+    network: Network | str,
     classes: int | None = None,
     *,
     channels: int | None = None,
@@ -46,18 +51,29 @@ def build(
 ) -> ConvNet:
     """Build the torch module that a network describes, initialised as its paper says.
 
-    classes, channels: outputs and input channels, the network's own by default. device: "meta" gives a
-    module without weights. seed: fixes the initial weights without touching torch's global generator.
-    fused: train with fewer passes over memory and quicker convolutions, rounded otherwise than torch's
-    (`convwright.modules.fused`); weights and their names are the same, and so is inference.
-    memory_efficient: compute again in the backward pass what is cheap to compute, instead of keeping it; dense blocks
-    take far less then. It is fused too, unless that is refused.
-    Maps N x channels x H x W (normalised floats) to N x classes (logits). Parameters are named by stage,
-    block and layer (``stage2.block1.add.body.conv1.weight``), as `cost` names its rows. Raises NetworkError
-    where the network cannot be built.
+    Parameters are named by stage, block and layer (``stage2.block1.add.body.conv1.weight``), as `cost` names its rows.
+
+    Args:
+        network: Network, or the expression of one.
+        classes: Outputs; the network's own by default.
+        channels: Input channels; the network's own by default.
+        device: Where the weights lie; "meta" gives a module without weights.
+        seed: Fixes the initial weights without touching torch's global generator.
+        fused: Train with fewer passes over memory and quicker convolutions, rounded otherwise than torch's
+            (`convwright.modules.fused`); weights and their names are the same, and so is inference.
+        memory_efficient: Compute again in the backward pass what is cheap to compute, instead of keeping it; dense
+            blocks take far less then. It is fused too, unless that is refused.
+
+    Returns:
+        Module from N x channels x H x W (normalised floats) to N x classes (logits).
+
+    Raises:
+        NetworkError: The network cannot be built, or its weights do not fit into memory.
     """
-    network = at(network, classes=classes, channels=channels)
-    cost(network)  # names the layer that cannot be built, before any memory is spent
+    network = at(as_network(network), classes=classes, channels=channels)
+    params = cost(network).params  # names the layer that cannot be built, before any memory is spent
+    if params > MOST_PARAMS:
+        raise NetworkError(f"{network.name}: {human(params)} parameters are more than torch can number")
     device = torch.device(device or "cpu")
     with torch.device("meta"):  # torch's own initialisation would draw from the global generator
         fused = memory_efficient if fused is None else fused

@@ -259,7 +259,7 @@ def _ancestors(node: fx.Node) -> dict[fx.Node, int]:
 def _check(module: object) -> None:
     """Raise NetworkError for what is no module, as the name of a network is none."""
     if not isinstance(module, nn.Module):
-        raise NetworkError(f"{module!r:.60} is neither a network nor a torch module; for a name, write network(name)")
+        raise NetworkError(f"{module!r:.60} is neither a network nor a torch module")
 
 
 def _named(module: nn.Module, where: str | Sequence[str]) -> list[str]:

@@ -5,9 +5,8 @@ import math
 import torch
 from torch import nn
 
+from convwright.arch.network import INITS
 from convwright.errors import NetworkError
-
-SCHEMES = ("he", "efficientnet")
 
 
 def initialise(module: nn.Module, scheme: str = "he", seed: int | None = None) -> None:
@@ -18,8 +17,8 @@ def initialise(module: nn.Module, scheme: str = "he", seed: int | None = None) -
     1 / sqrt(outputs) under "efficientnet" (its reference implementation). seed: draw from a generator of
     this seed, not from torch's global one.
     """
-    if scheme not in SCHEMES:
-        raise NetworkError(f"unknown initialisation {scheme!r}; known are {', '.join(SCHEMES)}")
+    if scheme not in INITS:
+        raise NetworkError(f"unknown initialisation {scheme!r}; known are {', '.join(INITS)}")
     generators: dict[torch.device, torch.Generator | None] = {}
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):

@@ -16,6 +16,8 @@ _EXAMPLES = {"macs": "50M", "params": "1M", "activations": "5M", "memory": "40MB
 _OTHER_NAMES = {"flops": "macs", "parameters": "params", "ram": "memory", "time": "latency"}
 _LIMIT = re.compile(r"\s*([A-Za-z]+)\s*(<=|<|≤|=)\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*")
 RESOURCES = tuple(_UNITS)
+LARGEST = 1e100
+"""Largest number in a limit."""
 LATENCY = "latency"
 
 
@@ -61,7 +63,7 @@ def parse_budget(text: str) -> Budget:
     for part in filter(str.strip, text.split(",")):
         match = _LIMIT.fullmatch(part)
         if match is None:
-            raise UsageError(f"budget: {part.strip()!r} is no limit; write one like macs<=50M or latency<=3ms")
+            raise UsageError(f"budget: {part.strip()!r:.60} is no limit; write one like macs<=50M or latency<=3ms")
         name, _, amount, unit = match.groups()
         resource = _resource(name)
         if resource in limits:
@@ -88,8 +90,8 @@ def _amount(resource: str, amount: str, unit: str, part: str) -> float:
         number = float(amount)
     except ValueError:
         raise UsageError(f"budget: {amount!r} in {part!r} is not a number; write {example}") from None
-    if number <= 0:
-        raise UsageError(f"budget: {part!r} leaves nothing; a limit is above 0")
+    if not 0 < number <= LARGEST:
+        raise UsageError(f"budget: {part!r:.60} is out of range; a limit is above 0 and at most {LARGEST:g}")
     if unit == "" and units is _COUNTS and number >= 1000:  # the figure in full
         return number
     if unit == "":

@@ -9,6 +9,7 @@ from math import log2, sqrt
 from typing import NamedTuple, Protocol
 
 from convwright.arch import Network, scale
+from convwright.arch.operators import compound_factors
 from convwright.errors import UsageError
 
 
@@ -49,7 +50,7 @@ class Compound:
     gamma: float = 1.15
 
     def __post_init__(self) -> None:
-        if min(self.alpha, self.beta, self.gamma) < 1 or self.step <= 1:
+        if self.at(1) == (1, 1, 1):
             raise UsageError("alpha, beta and gamma are each 1 or more, and not all of them 1")
 
     @property
@@ -71,8 +72,8 @@ class Compound:
         return self.at(self.phi(amount))
 
     def at(self, phi: float) -> Factors:
-        """Return the factors at a compound coefficient."""
-        return Factors(self.alpha**phi, self.beta**phi, self.gamma**phi)
+        """Return the factors at a compound coefficient; NetworkError if it or a coefficient is out of range."""
+        return Factors(*compound_factors(phi, self.alpha, self.beta, self.gamma))
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,13 @@ from functools import lru_cache
 from typing import Literal, cast
 
 from convwright.arch.layers import Act, Concat, Conv, Layer, Norm, Pool, Seq
+from convwright.arch.node import brief
 from convwright.arch.rounding import round_width
 from convwright.errors import NetworkError
 
 _STEP = re.compile(
-    r"(?P<what>[1-9]\d*|max|avg)(@(?P<height>[1-9]\d*)(x(?P<width>[1-9]\d*))?)?(/(?P<stride>[1-9]))?(?P<edge>[vc])?"
+    r"(?P<what>[1-9][0-9]{0,6}|max|avg)"
+    r"(@(?P<height>[1-9][0-9]{0,3})(x(?P<width>[1-9][0-9]{0,3}))?)?(/(?P<stride>[1-9]))?(?P<edge>[vc])?"
 )
 
 
@@ -37,7 +39,7 @@ class Step:
         """Read one step. NetworkError names what cannot be read."""
         match = _STEP.fullmatch(text)
         if match is None:
-            raise NetworkError(f"{text!r} is no filter; write one like 64, 128@3, 192@1x7, 384@3/2v or max@3/2")
+            raise NetworkError(f"{brief(text)} is no filter; write one like 64, 128@3, 192@1x7, 384@3/2v or max@3/2")
         pool = match["what"] in ("max", "avg")
         height = int(match["height"] or (3 if pool else 1))
         step = cls(
@@ -47,7 +49,7 @@ class Step:
             match["edge"] or "",
         )
         if (pool and step.kernel[0] != step.kernel[1]) or (not pool and step.edge == "c"):
-            raise NetworkError(f"{text!r} is no filter: pools have square windows, and only pools keep hanging ones")
+            raise NetworkError(f'{brief(text)} is no filter: pools have square windows, and convolutions no "c"')
         return step
 
     def __str__(self) -> str:
@@ -100,3 +102,17 @@ def layers(text: str, eps: float, include_pad: bool) -> Layer:
     """Return the layer graph of a row."""
     places = ([step.layers(eps, include_pad) for step in place] for place in read(text))
     return Seq(*(Concat(*place) if len(place) > 1 else place[0] for place in places))
+
+
+def check_rows(rows: tuple[str, ...]) -> None:
+    """Check the rows of an Inception block; NetworkError if there is none, or one cannot be read."""
+    if not rows:
+        raise NetworkError("an Inception block needs one row of filters or more")
+    for row in rows:
+        read(row)
+
+
+def side_by_side(rows: tuple[str, ...], eps: float, include_pad: bool) -> Layer:
+    """Return the layer graph of rows that read the same input; their outputs are concatenated."""
+    graphs = [layers(row, eps, include_pad) for row in rows]
+    return Concat(*graphs) if len(graphs) > 1 else graphs[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from convwright.arch.blocks import SE, Block, residual
-from convwright.arch.layers import Act, Concat, Conv, Identity, Layer, Scale, Seq
+from convwright.arch.layers import Act, Conv, Identity, Layer, Scale, Seq
 from convwright.arch.network import Network, Paper, Result, Stage
 from convwright.arch.registry import register
 from convwright.zoo import filters
@@ -69,22 +69,17 @@ class Inception(Block):
     se: SE | None = None
 
     def __post_init__(self) -> None:
-        for row in self.rows:
-            filters.read(row)
+        filters.check_rows(self.rows)
 
     def layers(self, channels: int) -> Layer:
         """Concatenate, and gate."""
-        body = self._joined()
+        body = filters.side_by_side(self.rows, self.eps, self.include_pad)
         if self.se is None or self.se.placement == "identity":
             return body
         if self.se.placement == "pre":
             return Seq(self.se.layers(channels, channels), body)
         out = sum(_width(row, channels) for row in self.rows)
         return Seq(body, self.se.layers(out, channels))
-
-    def _joined(self) -> Layer:
-        rows = [filters.layers(row, self.eps, self.include_pad) for row in self.rows]
-        return Concat(*rows) if len(rows) > 1 else rows[0]
 
     def widened(self, factor: float) -> Self:
         """Scale every convolution."""
@@ -117,13 +112,12 @@ class InceptionResidual(Block):
     se: SE | None = None
 
     def __post_init__(self) -> None:
-        for row in self.rows:
-            filters.read(row)
+        filters.check_rows(self.rows)
 
     def layers(self, channels: int) -> Layer:
         """Body, shortcut, sum, ReLU."""
-        rows = [filters.layers(row, self.eps, False) for row in self.rows]
-        body = Seq(Concat(*rows), Conv(channels, bias=True), Scale(self.scale))
+        rows = filters.side_by_side(self.rows, self.eps, False)
+        body = Seq(rows, Conv(channels, bias=True), Scale(self.scale))
         return residual(body, Identity(), self.se, channels, channels, after=Act() if self.act else Identity())
 
     def widened(self, factor: float) -> Self:
@@ -133,11 +127,9 @@ class InceptionResidual(Block):
 
 def _width(row: str, channels: int) -> int:
     """Maps that a row puts out, given those that it reads."""
-    last = [step.what for step in filters.read(row)[-1]]
-    if all(isinstance(what, str) for what in last):
-        inner = row.split()[:-1]
-        return _width(" ".join(inner), channels) if inner else channels
-    return sum(what for what in last if isinstance(what, int))
+    for place in filters.read(row):
+        channels = sum(step.what if isinstance(step.what, int) else channels for step in place)
+    return channels
 
 
 def _stages(modules: dict[str, Block]) -> tuple[Stage, ...]:

@@ -1,12 +1,16 @@
 """SENet-154 (Hu et al. 2018, appendix): a 64x4d ResNeXt-152 with SE, changed in what cost or hurt most."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isqrt
 from typing import ClassVar
 
 from convwright.arch.blocks import SE, Block, residual
 from convwright.arch.layers import Act, Conv, Identity, Layer, Norm, Seq
 from convwright.arch.network import Network, Result, Stage
+from convwright.arch.node import brief
 from convwright.arch.registry import register
+from convwright.errors import NetworkError
 from convwright.zoo.common import Classifier, ThreeStem
 from convwright.zoo.resnet import DEPTHS, SE_PAPER
 
@@ -26,10 +30,15 @@ class SENetBlock(Block):
     widths: ClassVar[tuple[str, ...]] = ("out",)
     strides: ClassVar[tuple[str, ...]] = ("stride",)
 
+    def __post_init__(self) -> None:
+        if self.groups < 1:
+            raise NetworkError(f"a convolution needs one group or more, not {brief(self.groups)}")
+
     def layers(self, channels: int) -> Layer:
         """Body, shortcut, sum, ReLU."""
         # Groups of equal size are kept where a scaled width allows no more.
-        groups = next(g for g in range(min(self.groups, self.out // 2), 0, -1) if self.out % (2 * g) == 0)
+        half = self.out // 2
+        groups = max((g for g in _divisors(half) if g <= self.groups and self.out % (2 * g) == 0), default=1)
         body = Seq(
             *(Conv(self.out // 2), Norm(), Act()),
             *(Conv(self.out, 3, self.stride, groups=groups), Norm(), Act()),
@@ -38,6 +47,13 @@ class SENetBlock(Block):
         same = channels == self.out and self.stride == 1
         shortcut = Identity() if same else Seq(Conv(self.out, self.shortcut, self.stride), Norm())
         return residual(body, shortcut, self.se, channels, self.out, after=Act())
+
+
+def _divisors(number: int) -> Iterator[int]:
+    for small in range(1, isqrt(number) + 1):
+        if number % small == 0:
+            yield small
+            yield number // small
 
 
 def senet154() -> Network:

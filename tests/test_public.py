@@ -1,0 +1,71 @@
+"""Every public function that takes a network also takes its expression, and refuses anything else in a line."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import convwright as cw
+from convwright.errors import NetworkError
+
+EXPRESSION = "cifar_resnet8"
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "at": lambda network: cw.at(network, classes=5),
+    "build": lambda network: cw.build(network, device="meta"),
+    "compound": lambda network: cw.compound(network, 1),
+    "cost": cw.cost,
+    "fit_resolution": lambda network: cw.fit_resolution(network, 16),
+    "network": cw.network,
+    "recalibrate": lambda network: cw.recalibrate(network, 4),
+    "scale": lambda network: cw.scale(network, depth=2),
+}
+OTHERS = {"SE", "ConvwrightError", "Network", "load", "explain", "zoo"}
+"""Classes, modules, and `load`, which takes a run."""
+OPERATORS = ("at", "compound", "fit_resolution", "recalibrate", "regularise", "scale")
+
+
+def test_every_public_name_is_covered() -> None:
+    assert set(cw.__all__) == set(CALLS) | OTHERS
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_expression_does_what_its_network_does(name: str) -> None:
+    network = cw.network(EXPRESSION)
+    by_expression, by_network = CALLS[name](EXPRESSION), CALLS[name](network)
+    if name == "build":
+        by_expression, by_network = by_expression.network, by_network.network
+    assert by_expression == by_network
+    assert by_expression.name == by_network.name
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("value", [3, None, 1.5, b"resnet18", ["resnet18"], object, {}], ids=str)
+def test_anything_else_is_refused(name: str, value: object) -> None:
+    with pytest.raises(NetworkError, match=r"a network is an expression such as 'resnet50\|se:16' or a Network, not "):
+        CALLS[name](value)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_wrong_expression_is_explained(name: str) -> None:
+    with pytest.raises(NetworkError, match="unknown network 'resnet51'; the nearest are resnet50"):
+        CALLS[name]("resnet51")
+
+
+def test_a_network_is_returned_as_it_is() -> None:
+    network = cw.network(EXPRESSION)
+    assert cw.network(network) is network
+
+
+def test_the_operators_of_arch_take_expressions_too() -> None:
+    for name in OPERATORS:
+        assert name in cw.arch.__all__
+        with pytest.raises(NetworkError, match="unknown network 'resnet51'"):
+            getattr(cw.arch, name)("resnet51", 1)
+    assert cw.scale(network=EXPRESSION, depth=2) == cw.scale(EXPRESSION, 2)
+
+
+def test_torch_modules_are_costed_and_recalibrated() -> None:
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    assert cw.cost(module, 16).params == 3 * 8 * 9 + 8
+    assert cw.recalibrate(module, 4, "0", resolution=16) is not module
