@@ -134,4 +134,5 @@ def test_a_run_does_not_change_its_operators(digits, tmp_path):
         resume(Run.open(tmp_path / "run"), digits)
     older = {name: value for name, value in values.items() if name not in ("fused", "memory_efficient")}
     said.write_text(yaml.safe_dump(older))  # as versions before these fields wrote it
+    (tmp_path / "run" / "checksums.json").unlink()
     resume(Run.open(tmp_path / "run"), digits)
