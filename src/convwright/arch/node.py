@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import MISSING, Field, fields, is_dataclass
 from operator import index
 from types import UnionType
-from typing import Any, ClassVar, Literal, Self, SupportsIndex, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, SupportsIndex, Union, cast, get_args, get_origin, get_type_hints
 
 from convwright.errors import NetworkError
 
@@ -105,6 +105,8 @@ def check_values(value: object, place: str) -> None:
     Raises:
         NetworkError: A value is none of these.
     """
+    if _is_sound(value):
+        return
     if isinstance(value, Node):
         for name in value.__dataclass_fields__:
             check_values(getattr(value, name), f"{type(value).__name__}'s field {name!r}")
@@ -112,11 +114,23 @@ def check_values(value: object, place: str) -> None:
         for item in value:
             check_values(item, place)
     elif isinstance(value, str):
-        if not value.isprintable() and any(unicodedata.category(character) in _CONTROL for character in value):
-            raise NetworkError(f"{place} has control characters: {brief(value)}")
-    elif isinstance(value, int | float) and not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:  # also if it is NaN
-        kind = "at most" if isinstance(value, int) or math.isfinite(value) else "a finite number of at most"
+        raise NetworkError(f"{place} has control characters: {brief(value)}")
+    else:
+        kind = (
+            "at most" if isinstance(value, int) or math.isfinite(cast(float, value)) else "a finite number of at most"
+        )
         raise NetworkError(f"{place} is {kind} {LARGEST_NUMBER:,}, not {brief(value)}")
+
+
+def _is_sound(value: object) -> bool:
+    """Whether `check_values` accepts a value. Every operator asks this, so it must be quick."""
+    if isinstance(value, int | float):
+        return -LARGEST_NUMBER <= value <= LARGEST_NUMBER  # NaN is not
+    if isinstance(value, str):
+        return value.isprintable() or not any(unicodedata.category(character) in _CONTROL for character in value)
+    if isinstance(value, Node):
+        return all(map(_is_sound, map(value.__getattribute__, value.__dataclass_fields__)))
+    return not isinstance(value, tuple) or all(map(_is_sound, value))
 
 
 def check_size(name: str, value: object) -> None:
@@ -125,6 +139,8 @@ def check_size(name: str, value: object) -> None:
     Raises:
         NetworkError: It is not a whole number from 1 to `LARGEST_NUMBER`.
     """
+    if type(value) is int and 1 <= value <= LARGEST_NUMBER:
+        return
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise NetworkError(f"{name} must be a whole number, not {brief(value)}")
     if index(value) < 1:
