@@ -9,8 +9,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import convwright as cw
+from convwright.checksums import Checksums
 from convwright.cli.scores import as_text
 from convwright.data import open_dataset
+from convwright.files import digest_of
 from convwright.training.loop import train
 from convwright.training.plan import plan
 
@@ -125,7 +127,9 @@ def test_classes_are_matched_by_name(tmp_path, convwright):
     folder = save_digits(tmp_path / "data", 200)
     before = json.loads(convwright("evaluate", tmp_path / "run", "--data", folder, "--json").out)
     names = list("9876543210")
-    (tmp_path / "run" / "classes.json").write_text(json.dumps(names))
+    content = json.dumps(names).encode()
+    (tmp_path / "run" / "classes.json").write_bytes(content)
+    Checksums(tmp_path / "run").record({"classes.json": digest_of(content)})
     other = save_digits(tmp_path / "renamed", 200, names=lambda label: names[label])
     after = json.loads(convwright("evaluate", tmp_path / "run", "--data", other, "--json").out)
     assert [row["class"] for row in after["classes"]] == names
@@ -166,8 +170,8 @@ def test_wrong_use(arguments, told, run, tmp_path, monkeypatch, convwright):
 def test_predictions_that_cannot_be_written(run, tmp_path, convwright):
     (tmp_path / "answers.csv").mkdir()
     answer = convwright("evaluate", run, "--predictions", tmp_path / "answers.csv")
-    assert answer.status == 1
-    assert "could not be written" in answer.message
+    assert answer.status == 2
+    assert "answers.csv is a folder; name a file in it" in answer.message
 
 
 def test_images_that_have_changed_are_told(tmp_path, convwright):

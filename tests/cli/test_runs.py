@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from convwright.data import SOURCES
+
 NETWORK = "cifar_resnet8|scale:w=0.5"
 
 
@@ -46,7 +48,7 @@ def test_a_run_directory_holds_all_that_a_run_is(run):
     names = {path.name for path in run.iterdir()}
     assert names == {
         *("config.yaml", "network.json", "classes.json", "data.json", "metrics.csv", "summary.json"),
-        *("checkpoints", "model.safetensors"),
+        *("checkpoints", "model.safetensors", "checksums.json"),
     }
     assert json.loads((run / "classes.json").read_text()) == ["one", "two", "zero"]
     with (run / "metrics.csv").open() as file:
@@ -104,13 +106,22 @@ def test_a_configuration_repeats_its_run(run, tmp_path, convwright):
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
 
 
-def test_without_options_there_is_something_to_train_on(tmp_path, monkeypatch, convwright):
+def test_a_run_without_out_is_named_after_network_and_data(tmp_path, monkeypatch, convwright):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("convwright.data.best_at_hand", lambda: "digits")
-    answer = convwright("train", "--network", NETWORK, "--epochs", 0.1)
+    answer = convwright("train", "--data", "digits", "--network", NETWORK, "--epochs", 0.1)
     assert answer.status == 0
     (made,) = (tmp_path / "runs").iterdir()
+    assert made.name == "cifar_resnet8-scale-w-0.5-digits"
     assert (made / "model.safetensors").exists()
+
+
+def test_no_data_is_chosen_without_being_named(tmp_path, monkeypatch, convwright):
+    monkeypatch.chdir(tmp_path)
+    answer = convwright("train", "--network", NETWORK, "--epochs", 0.1)
+    assert (answer.status, answer.out) == (2, "")
+    assert "--data is missing" in answer.message
+    assert all(name in answer.message for name in SOURCES)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -120,24 +131,24 @@ def test_without_options_there_is_something_to_train_on(tmp_path, monkeypatch, c
         (["--network", "resnet50|se"], "malformed operator 'se'"),
         (["--data", "no-such-folder"], "no-such-folder"),
         (["--data", "fashion-mnits"], "did you mean fashion-mnist"),
-        (["--epochs", "0"], "epochs: .*greater than 0"),
+        (["--epochs", "0"], "--epochs: .*greater than 0"),
         (["--minutes", "1", "--epochs", "1"], "--minutes"),
         (["--minutes", "-1"], "--minutes takes a number above 0"),
-        (["--batch-size", "0"], "batch_size: .*greater than 0"),
-        (["--lr", "-1"], "recipe.learning_rate: .*greater than 0"),
-        (["--optimizer", "adam"], "recipe.optimizer: .*'sgd'"),
-        (["--val-share", "2"], "validation share"),
-        (["--resolution", "0"], "resolution"),
+        (["--batch-size", "0"], "--batch-size: .*greater than 0"),
+        (["--lr", "-1"], "--learning-rate: .*greater than 0"),
+        (["--optimizer", "adam"], "--optimizer: .*'sgd'"),
+        (["--val-share", "2"], "--val-share: .*less than 1"),
+        (["--resolution", "0"], "--resolution: .*greater than 0"),
         (["--network", "densenet121", "--no-fit"], "a resolution of 8 is too small"),
         (["--config", "absent.yaml"], "absent.yaml"),
         (["--resume", "absent"], "absent: no such run directory"),
-        (["--resume", "absent", "--minutes", "3"], "--resume goes on .* takes no --minutes"),
+        (["--resume", "absent", "--minutes", "3"], "--resume .* takes no --minutes"),
     ],
 )
 def test_wrong_use_of_train(arguments, message, tmp_path, monkeypatch, convwright):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("convwright.data.best_at_hand", lambda: "digits")
-    answer = convwright("train", *arguments)
+    data = () if {"--data", "--config", "--resume"} & set(arguments) else ("--data", "digits")
+    answer = convwright("train", *data, *arguments)
     assert answer.status == 2
     assert re.search(message, answer.message)
     assert not list(tmp_path.iterdir())

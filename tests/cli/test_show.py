@@ -108,10 +108,10 @@ def test_what_names_no_network_is_told_in_one_line(convwright, expression, said)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "not a network in JSON"),
-        (b"{", "not a network in JSON"),
-        (b"\xff\xfe", "not a network in JSON"),
-        (b"[" * 100_000, "not a network in JSON"),
+        (b"", "not readable JSON"),
+        (b"{", "not readable JSON"),
+        (b"\xff\xfe", "not readable JSON"),
+        (b"[" * 100_000, "not readable JSON"),
         (b"[]", "expected a Network"),
         (b'{"a": 1}', "unknown type None"),
         (b'{"type": "Network", "name": "x"}', "lacks its field"),
@@ -168,6 +168,6 @@ def test_a_drawing_that_cannot_be_written(convwright, tmp_path, place):
     (tmp_path / "file").write_text("keep")
     (tmp_path / "folder").mkdir()
     told = convwright("show", "resnet18", "--diagram", tmp_path / place)
-    assert (told.status, told.out) == (1, "")
-    assert "could not be written" in told.message
+    assert (told.status, told.out) == (2, "")
+    assert "--diagram" in told.message
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]

@@ -65,10 +65,10 @@ def test_every_option_of_the_recipe_reaches_the_configuration(tmp_path, convwrig
     ("arguments", "message"),
     [
         (["--recipe", "best"], "no recipe is named 'best'; there are densenet, senet, efficientnet, fast"),
-        (["--ema", "1"], "recipe.ema: .*less than 1"),
-        (["--class-weights", "fair"], "recipe.class_weights: .*'balanced'"),
-        (["--schedule", "linear"], "recipe.schedule: .*'exponential'"),
-        (["--patience", "0"], "recipe.patience: .*greater than 0"),
+        (["--ema", "1"], "--ema: .*less than 1"),
+        (["--class-weights", "fair"], "--class-weights: .*'balanced'"),
+        (["--schedule", "linear"], "--schedule: .*'exponential'"),
+        (["--patience", "0"], "--patience: .*greater than 0"),
         (["--network", "densenet_bc_l16_k12", "--stochastic-depth", "0.2"], "no block has a residual sum"),
         (["--workers", "-1"], "--workers"),
         (["--devices", "2", "--fused"], "fused operators are for one device; with --devices, say --no-fused"),
@@ -105,10 +105,10 @@ def begun(tmp_path_factory):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--lr", "0.5"], "recipe.learning_rate is 0.025 in this run, not 0.5"),
-        (["--epochs", "3"], "epochs is 50.0 in this run, not 3.0"),
-        (["--network", "resnet18"], "network is 'cifar_resnet8.*' in this run, not 'resnet18'"),
-        (["--data", "fashion-mnist"], "data is 'digits' in this run, not 'fashion-mnist'"),
+        (["--lr", "0.5"], "--learning-rate is 0.025 in this run, not 0.5"),
+        (["--epochs", "3"], "--epochs is 50.0 in this run, not 3.0"),
+        (["--network", "resnet18"], "--network is 'cifar_resnet8.*' in this run, not 'resnet18'"),
+        (["--data", "fashion-mnist"], "--data is 'digits' in this run, not 'fashion-mnist'"),
         (["--recipe", "fast"], "it takes no --recipe"),
     ],
 )

@@ -1,13 +1,14 @@
 """`convwright data`: what is in a data set, before a night of training is spent on it."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convwright.cli.inputs import check_place
+from convwright.cli.output import echo, print_json
+from convwright.cli.places import check_file
 from convwright.cli.table import emphasised, paragraph, table
+from convwright.printable import printable
 
 if TYPE_CHECKING:
     from convwright.data.survey import Survey
@@ -24,7 +25,7 @@ def data(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Look over a data set: counts, sizes, unreadable and duplicate images, leakage between splits."""
-    check_place("--html", html)
+    check_file("--html", html)
     from convwright.cli.progress import counting
     from convwright.data import findings
     from convwright.data.survey import survey
@@ -38,9 +39,9 @@ def data(
 
         write_data_page(html, seen, batch_size)
     if as_json:
-        typer.echo(json.dumps(findings.as_json(seen) | {"suggested_batch_size": batch_size}, ensure_ascii=False))
+        print_json(findings.as_json(seen) | {"suggested_batch_size": batch_size})
     else:
-        typer.echo(_described(seen, batch_size, html))
+        echo(_described(seen, batch_size, html))
 
 
 def _described(survey: "Survey", batch_size: int, html: Path | None) -> str:
@@ -48,7 +49,7 @@ def _described(survey: "Survey", batch_size: int, html: Path | None) -> str:
 
     facts = as_json(survey)
     splits = ", ".join(f"{sum(survey.counts[split]):,} {split}" for split in survey.splits)
-    lines = [f"{survey.name}: {len(survey.images):,} images in {len(survey.classes)} classes ({splits})", ""]
+    lines = [f"{printable(survey.name)}: {len(survey.images):,} images in {len(survey.classes)} classes ({splits})", ""]
     lines += [_counts(survey), ""]
     for name, spread in measures(survey).items():
         lines.append(f"{name:8}{spread.least:.4g} to {spread.most:.4g}, median {spread.median:.4g}")
@@ -60,13 +61,13 @@ def _described(survey: "Survey", batch_size: int, html: Path | None) -> str:
     lines += [emphasised(f"{len(found)} problem{'s' * (len(found) != 1)}" if found else "no problems were found")]
     for problem in found:
         lines.append(paragraph(f"- {problem.kind}: {problem.text}"))
-        lines += [f"    {detail}" for detail in problem.details[:MOST_DETAILS]]
+        lines += [f"    {printable(detail)}" for detail in problem.details[:MOST_DETAILS]]
         if len(problem.details) > MOST_DETAILS:
             lines.append(f"    and {len(problem.details) - MOST_DETAILS:,} more (--json names all)")
     if resolution := facts["suggested_resolution"]:
         lines += ["", f"suggested: --resolution {resolution} --batch-size {batch_size}"]
     if html is not None:
-        lines.append(f"page: {html}")
+        lines.append(f"page: {printable(html)}")
     return "\n".join(lines)
 
 

@@ -1,13 +1,16 @@
 """`convwright demo`: one network of each family, trained on real images and compared."""
 
-import json
 from collections.abc import Iterable
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from convwright.cli.output import echo, print_json
+from convwright.cli.places import check_folder
 from convwright.errors import UsageError
+from convwright.printable import printable, quoted
 
 if TYPE_CHECKING:
     from convwright.arch import Network
@@ -46,8 +49,9 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
     """Train a DenseNet-BC, an SE-ResNet and a small EfficientNet on real images, and compare them on a page."""
-    if not minutes > 0:
+    if not 0 < minutes < inf:
         raise UsageError(f"--minutes takes a number above 0, not {minutes:g}")
+    check_folder("--out", out)
     from convwright.cli.progress import say
     from convwright.cli.report import gather
     from convwright.data import best_at_hand
@@ -63,11 +67,11 @@ def demo(
     page = out / "report.html"
     write(page, compose(f"Three families on {spec}", entries, notes=notes))
     if as_json:
-        typer.echo(json.dumps([_row(entry) for entry in entries]))
+        print_json([_row(entry) for entry in entries])
     else:
         _print_table(map(_row, entries))
-        typer.echo(f"the page that compares them: {page}")
-    say(f"try: convwright show '{CONTESTANTS[0].expression}'")
+        echo(f"the page that compares them: {printable(page)}")
+    say(f"try: convwright show {quoted(CONTESTANTS[0].expression)}")
 
 
 def _train(contestant: Contestant, spec: str, path: Path, minutes: float) -> None:

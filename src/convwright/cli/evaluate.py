@@ -1,8 +1,5 @@
 """`convwright evaluate`: how good a run's network is on images that it was not trained on."""
 
-import csv
-import io
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convwright.cli.output import echo, print_json
+from convwright.cli.places import check_file
 from convwright.cli.scores import as_text
+from convwright.csv_text import csv_table
 from convwright.errors import UsageError
+from convwright.printable import printable
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,11 @@ def evaluate(
         ),
     ] = False,
     predictions: Annotated[
-        Path | None, typer.Option(help="Write label, prediction and its probability of each image to this CSV file.")
+        Path | None,
+        typer.Option(
+            help="Write label, prediction and its probability of each image to this CSV file. "
+            "Names that begin like a formula get a ' before them."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -50,8 +55,7 @@ def evaluate(
     """Measure accuracy, with its 95 % confidence interval, on the test images; then class by class."""
     if split not in (None, *SPLITS):
         raise UsageError(f"--split is {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, not {split!r}")
-    if predictions is not None and not predictions.parent.is_dir():
-        raise UsageError(f"--predictions {predictions}: there is no folder {predictions.parent}")
+    check_file("--predictions", predictions)
     from convwright.training.run import Run
     from convwright.training.views import AS_IT_IS, views_of
 
@@ -61,19 +65,19 @@ def evaluate(
     if as_json:
         facts: dict[str, Any] = {"run": str(run), "network": opened.network.name, "data": data or opened.config.data}
         facts |= {"split": name, "views": list(map(str, views))} | result.as_json(opened.classes)
-        typer.echo(json.dumps(facts))
+        print_json(facts)
         return
     low, high = result.interval
-    which = f"{'' if name == 'all' else name + ' '}images" + (f" of {data}" if data else "")
-    typer.echo(
-        f"{opened.network.name}: accuracy {result.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) "
+    which = f"{'' if name == 'all' else name + ' '}images" + (f" of {printable(data)}" if data else "")
+    echo(
+        f"{printable(opened.network.name)}: accuracy {result.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) "
         f"on {result.images:,} {which}, loss {result.loss:.4f}"
     )
     if len(views) > 1:
-        typer.echo(f"averaged over {len(views)} views of each image: {', '.join(map(str, views))}")
+        echo(f"averaged over {len(views)} views of each image: {', '.join(map(str, views))}")
     elif tta:
-        typer.echo("--tta changes nothing: the run was trained without crops and mirror images")
-    typer.echo(as_text(result, opened.classes))
+        echo("--tta changes nothing: the run was trained without crops and mirror images")
+    echo(as_text(result, opened.classes))
 
 
 def evaluate_run(
@@ -132,19 +136,17 @@ def _parts(data: "Dataset", split: str) -> "dict[str, Split]":
 
 def _warn(run: "Run", data: "Dataset", split: str, *, other: bool) -> None:
     """Say what makes the figures mean something else than one would think."""
-    from convwright.cli.progress import errors
-
-    def say(line: str) -> None:
-        errors.print(line, markup=False, soft_wrap=True)
+    from convwright.cli.progress import say
 
     if data.skipped:
         say(f"{len(data.skipped)} of the files could not be read; the first is {data.skipped[0]}")
     if not other and split != "test" and data.fingerprint != run.data.fingerprint:
-        say(f"{data.name} has changed since training: the network may have been trained on some of these images")
+        name = printable(data.name)
+        say(f"{name} has changed since training: the network may have been trained on some of these images")
 
 
 class _Record:
-    """What the network answered for each image, one line of CSV each."""
+    """The network's prediction for each image, a row of CSV each."""
 
     def __init__(self, parts: "dict[str, Split]", classes: Sequence[str]) -> None:
         self.classes = classes
@@ -153,19 +155,17 @@ class _Record:
             for split, part in parts.items()
             for number in range(len(part))
         )
-        self.text = io.StringIO(newline="")
-        self.writer = csv.writer(self.text, lineterminator="\n")
-        self.writer.writerow(("split", "image", "label", "prediction", "probability"))
+        self.rows: list[tuple[object, ...]] = [("split", "image", "label", "prediction", "probability")]
 
     def add(self, logits: "torch.Tensor", labels: "torch.Tensor") -> None:
         """Take the next batch."""
         best = logits.softmax(1).max(1)
         for label, index, probability in zip(labels.tolist(), best.indices.tolist(), best.values.tolist(), strict=True):
-            row = (*next(self.places), self.classes[label], self.classes[index], f"{probability:.6g}")
-            self.writer.writerow(row)
+            names = (self.classes[label], self.classes[index])
+            self.rows.append((*next(self.places), *names, f"{probability:.6g}"))
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         from convwright.files import write_text
 
-        write_text(path, self.text.getvalue())
+        write_text(path, csv_table(self.rows))

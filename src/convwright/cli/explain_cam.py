@@ -1,7 +1,6 @@
 """`convwright explain cam`: which parts of an image speak for a class, network beside network."""
 
-import json
-import shutil
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convwright import json_text
 from convwright.arch.layers import numbered
 from convwright.cli.explain_inputs import Images, Subject, from_data, from_files, open_subjects, part, warn
+from convwright.cli.output import echo, print_json
+from convwright.cli.places import check_new_folder
 from convwright.cli.table import paragraph, table
 from convwright.errors import ConvwrightError, UsageError
+from convwright.printable import printable
 
 if TYPE_CHECKING:
     from convwright.explain.activation import ActivationMaps
@@ -102,7 +105,7 @@ def cam(
     for option, given in (("--steps", steps), ("--removed", removed)):
         if given is not None and not scores:
             raise UsageError(f"{option} is about scores; add --scores")
-    folder = _free(out)
+    folder = _output_folder(out)
     scoring = (STEPS if steps is None else steps, REMOVED if removed is None else removed) if scores else None
     _check(method, scoring)
     names, files = part(networks, images or [])
@@ -114,7 +117,10 @@ def cam(
     warn(read)
     explained = _explain(subjects, read, (method, layer, label), scoring, batch_size)
     result = _write(folder, explained, read, show)
-    typer.echo(json.dumps(result) if as_json else _described(result, explained, read, folder, show))
+    if as_json:
+        print_json(result)
+    else:
+        echo(_described(result, explained, read, folder, show))
     if read.troubles:
         raise ConvwrightError(f"{len(read.troubles)} of what was named could not be read; the rest is in {folder}")
 
@@ -179,19 +185,14 @@ def _check(method: str | None, scoring: tuple[int, str] | None) -> None:
         check_scoring(*scoring)
 
 
-def _free(out: Path | None) -> Path:
-    """Return where to write. UsageError if something is there already."""
+def _output_folder(out: Path | None) -> Path:
+    """Return where to write. UsageError if a new folder cannot be made there."""
     if out is None:
         number, out = 1, Path("cams")
-        while out.exists():
+        while os.path.lexists(out):
             number += 1
             out = Path(f"cams-{number}")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists and is not empty; give another --out")
-    elif not out.name or out.resolve() == Path.cwd():
-        raise UsageError(f"--out {out} is the current folder, which cannot be replaced; name a new one in it")
-    elif not out.parent.is_dir():
-        raise UsageError(f"--out {out}: there is no folder {out.parent}")
+    check_new_folder("--out", out)
     return out
 
 
@@ -201,15 +202,14 @@ def _write(folder: Path, explained: Sequence[Explained], images: Images, show: i
 
     from convwright.explain.drawing import png
     from convwright.explain.gallery import laid_over
+    from convwright.files import new_folder, write_text
 
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        result: dict[str, Any] = {"figure": str(folder / "figure.png"), "images": images.source, "networks": []}
-        drawn = []
-        names = numbered([_file_name(one.subject.title) for one in explained])
+    result: dict[str, Any] = {"figure": str(folder / "figure.png"), "images": images.source, "networks": []}
+    drawn = []
+    names = numbered([_file_name(one.subject.title) for one in explained])
+    with new_folder(folder) as partial:
         for one, name, pixels in zip(explained, names, images.pixels, strict=True):
-            (partial / name).mkdir(parents=True)
+            (partial / name).mkdir()
             np.save(partial / name / "maps.npy", one.maps.maps)
             np.save(partial / name / "raw.npy", one.maps.raw)
             laid = laid_over(one.subject.predictor, pixels[:show], one.maps)
@@ -221,12 +221,7 @@ def _write(folder: Path, explained: Sequence[Explained], images: Images, show: i
         if explained[0].scores:
             result["differences"] = _differences(explained)
         (partial / "figure.png").write_bytes(png(_figure(explained, images, drawn)))
-        (partial / "cams.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        partial.replace(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        write_text(partial / "cams.json", json_text.dump(result, indent=1) + "\n")
     return result
 
 
@@ -329,7 +324,7 @@ def _described(result: dict[str, Any], explained: Sequence[Explained], images: I
     if "differences" in result:
         blocks += _scores_described(result)
     blocks[1:] = [text if "\n" in text else paragraph(text) for text in blocks[1:]]
-    return "\n\n".join([*blocks, f"figure, overlays and maps: {folder}"])
+    return "\n\n".join([*blocks, f"figure, overlays and maps: {printable(folder)}"])
 
 
 def _scores_described(result: dict[str, Any]) -> list[str]:

@@ -1,6 +1,5 @@
 """`convwright explain excitation`: what squeeze-and-excitation does in a trained network, and what it is worth."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convwright.arch.units import human
+from convwright.cli.output import echo, print_json
 from convwright.cli.table import paragraph, table
 from convwright.errors import UsageError
+from convwright.printable import printable, quoted
 
 if TYPE_CHECKING:
     import torch
@@ -50,16 +51,17 @@ def excitation(
 ) -> None:
     """Draw SENet's Figures 6 and 7: how each block gates its channels, for images of which class, and how surely."""
     from convwright.cli.explain_inputs import check_html
+    from convwright.cli.runs import check_run_folder
     from convwright.explain.excitation import NEAR_ONE, chosen_classes
     from convwright.training.predictor import load
-    from convwright.training.run import Run, ensure_free
+    from convwright.training.run import Run
 
     threshold = NEAR_ONE if threshold is None else threshold
     _check(drop, by, save, out, html, split, threshold)
     page = html if save is not None else html or out
     check_html(page)
     if save is not None and out is not None:
-        ensure_free(out)
+        check_run_folder(out)
     predictor, opened = load(run, device), Run.open(run)
     wanted = None if classes is None else _names(classes)
     chosen_classes(predictor.classes, wanted)  # names are told before images are read, and classes without any after
@@ -76,11 +78,11 @@ def excitation(
         figures = list(excitation_figures(found, shown, threshold, steps))
         write_explain_page(page, f"Excitations of {found.network}", _summary(found, threshold), figures)
     if as_json:
-        typer.echo(json.dumps(_object(found, steps, run, threshold)))
+        print_json(_object(found, steps, run, threshold))
         return
-    typer.echo(_described(found, shown, steps, threshold))
+    echo(_described(found, shown, steps, threshold))
     if save is not None:
-        typer.echo(f"step {save} is written to {out}; try: convwright evaluate {out}")
+        echo(f"step {save} is written to {printable(out)}; try: convwright evaluate {quoted(out)}")
 
 
 def _names(text: str) -> list[str]:

@@ -8,10 +8,10 @@ from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from convwright.cli.inputs import check_place, find_images, name_of
+from convwright.cli.inputs import find_images, name_of
 from convwright.cli.networks import is_network, read_network
+from convwright.cli.output import complain
+from convwright.cli.places import check_file
 from convwright.errors import ConvwrightError, UsageError
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _rows(split: "Split", drawn: "Split") -> list[int]:
 def warn(images: Images) -> None:
     """Say on standard error what could not be read."""
     for trouble in images.troubles:
-        typer.echo(f"convwright: {trouble}", err=True)
+        complain(trouble)
 
 
 def read_shares(option: str, text: str) -> list[float]:
@@ -206,7 +206,7 @@ def check_html(out: Path | None) -> None:
         return
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: the figures are a page, which is named .html")
-    check_place("--out", out)
+    check_file("--out", out)
 
 
 @contextmanager

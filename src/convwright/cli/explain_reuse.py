@@ -1,8 +1,5 @@
 """`convwright explain reuse`: which layers of a densely connected network read whose maps, and what cutting costs."""
 
-import csv
-import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convwright.arch.units import human, share
+from convwright.cli.output import echo, print_json
 from convwright.cli.table import paragraph, table, terminal_width
+from convwright.csv_text import csv_table
 from convwright.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,11 +44,11 @@ def reuse(
 ) -> None:
     """Draw DenseNet's Figure 5: how strongly each layer of a dense block weighs the maps of those before it."""
     from convwright.cli.explain_inputs import check_html, read_shares
-    from convwright.cli.inputs import check_place
+    from convwright.cli.places import check_file
 
     shares = [] if prune is None else read_shares("--prune", prune)
     check_html(out)
-    check_place("--csv", csv_file)
+    check_file("--csv", csv_file)
     _check(prune, draws, split)
     draws, split = DRAWS if draws is None else draws, split or "val"
     from convwright.explain.reuse import feature_reuse
@@ -70,7 +69,10 @@ def reuse(
 
         figures = list(reuse_figures(found, steps, SPLITS[split]))
         write_explain_page(out, f"Feature reuse in {found.network}", _summary(found), figures)
-    typer.echo(json.dumps(_object(found, steps, run, split)) if as_json else _described(found, steps, split))
+    if as_json:
+        print_json(_object(found, steps, run, split))
+    else:
+        echo(_described(found, steps, split))
 
 
 def _check(prune: str | None, draws: int | None, split: str | None) -> None:
@@ -187,18 +189,16 @@ def _prune_table(steps: "Sequence[Pruned]", every: int, split: str) -> str:
 
 
 def _as_csv(found: "Reuse") -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("block", "source", "target", "maps", "raw", "l1", "normalised", "relative"))
+    rows: list[tuple[object, ...]] = [
+        ("block", "source", "target", "maps", "raw", "l1", "normalised", "relative"),
+    ]
     for block in found.blocks:
         relative = block.relative
         for column, reader in enumerate(block.targets):
             for each in (each for each in found.connections if (each.block, each.target) == (block.name, reader)):
                 figures = (each.average, each.l1, each.normalised, relative[each.source][column])
-                writer.writerow(
-                    (block.name, each.source, each.target, each.maps, *(f"{value:.9g}" for value in figures))
-                )
-    return text.getvalue()
+                rows.append((block.name, each.source, each.target, each.maps, *(f"{value:.9g}" for value in figures)))
+    return csv_table(rows)
 
 
 def _object(found: "Reuse", steps: "Sequence[Pruned]", run: Path, split: str) -> dict[str, Any]:

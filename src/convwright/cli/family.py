@@ -1,16 +1,18 @@
 """`convwright scale family`: the networks of phi = 0, 1, 2, ... beside those that grow in one dimension alone."""
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convwright import json_text
 from convwright.arch.cost import cost
 from convwright.arch.units import human
 from convwright.cli import studies
-from convwright.cli.inputs import check_place
 from convwright.cli.networks import read_network
+from convwright.cli.output import echo, print_json
+from convwright.cli.places import check_file, check_folder
 from convwright.cli.search import RESULT as SEARCH
 from convwright.cli.search import finish
 from convwright.cli.table import paragraph, table
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from convwright.scaling.family import Member
 
 RESULT = "family.json"
+NAMES, PUBLISHED = ("alpha", "beta", "gamma"), (1.2, 1.1, 1.15)
+"""The coefficients of compound scaling, and those of EfficientNet's paper."""
 
 
 def family(
@@ -65,24 +69,31 @@ def family(
 
     if html is not None and not train:
         raise UsageError("--html draws trained networks; give --train too")
-    check_place("--html", html)
-    found = _searched(search) if search else {}
-    name, data = network or found.get("base"), data or found.get("data")
+    check_file("--html", html)
+    found = _Search.read(search) if search is not None else None
+    name = network or (found.base if found else None)
+    data = data or (found.data if found else None)
     if name is None:
         raise UsageError("name the BASE to scale, or give --search FOLDER")
     base = read_network(name)
-    opened = studies.open_data(data, resolution or found.get("resolution"), base) if data else None
+    if train:
+        if data is None:
+            raise UsageError("--train needs --data")
+        out = out or studies.default_folder("family", name, data)
+        check_folder("--out", out)
+    opened = studies.open_data(data, resolution or (found.resolution if found else None), base) if data else None
     base = studies.fitted(base, opened) if opened else base
     rule = Compound(*_coefficients(found, alpha, beta, gamma))
     members, dropped = distinct(compound_family(base, rule, phi))
     others, missing = single_families(base, members) if singles else ([], [])
     missing = dropped + missing
-    if not train:
-        typer.echo(json.dumps(_object(rule, members + others), indent=1) if as_json else _listed(members + others))
+    if not train or opened is None or data is None or out is None:
+        if as_json:
+            print_json(_object(rule, members + others), indent=1)
+        else:
+            echo(_listed(members + others))
         _tell(missing)
         return
-    if opened is None or data is None:
-        raise UsageError("--train needs --data")
     studies.positive("epochs", epochs)
     _tell(missing)
     from convwright.scaling.experiment import Experiment
@@ -95,31 +106,52 @@ def family(
         base, entrants, schedule, data, opened.fingerprint, recipe, studies.fields_of(fields, base), options, tested
     )
     studies.check_trainable(experiment, opened)
-    out = out or studies.default_folder("family", name, data)
     how = studies.How(out, workers, cluster, cores_per_trial, storage, study, keep_runs)
     results = studies.conduct(experiment, how)
     finish(experiment, results, out / RESULT, html, as_json, "network, phi")
 
 
-def _searched(folder: Path) -> dict[str, Any]:
-    """Read what a search found. UsageError if it has not ended."""
-    path = folder / SEARCH
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        best = found["networks"][0]["place"]
-        coefficients = {name: float(best[name]) for name in ("alpha", "beta", "gamma")}
-        return coefficients | {"base": found["base"], "data": found["data"], "resolution": found["resolution"]}
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        raise UsageError(f"{path}: not the result of a search; 'convwright scale search' writes it") from None
+@dataclass(frozen=True)
+class _Search:
+    """What the result of a search says about the family to make of it."""
+
+    base: str
+    data: str
+    resolution: int
+    coefficients: tuple[float, float, float]
+    """Best alpha, beta and gamma."""
+
+    @classmethod
+    def read(cls, folder: Path) -> "_Search":
+        """Read the result in a study's folder. UsageError names the file and what is wrong with it."""
+        path = folder / SEARCH
+        if not path.is_file():
+            raise UsageError(f"--search {folder}: no {SEARCH} in it; 'convwright scale search' writes it at its end")
+        found = json_text.read(path)
+        try:
+            place = found["networks"][0]["place"]
+            alpha, beta, gamma = (_number(place[name]) for name in NAMES)
+            base, data, resolution = found["base"], found["data"], found["resolution"]
+            if not (isinstance(base, str) and isinstance(data, str) and type(resolution) is int):
+                raise TypeError
+        except (KeyError, IndexError, TypeError):
+            raise UsageError(
+                f"{path}: not the result of a search: it must have the members base, data, resolution and networks, "
+                "the first of them with a place of alpha, beta and gamma"
+            ) from None
+        return cls(base, data, resolution, (alpha, beta, gamma))
 
 
-def _coefficients(found: dict[str, Any], *given: float | None) -> tuple[float, float, float]:
-    names, published = ("alpha", "beta", "gamma"), (1.2, 1.1, 1.15)
-    values = [
-        value if value is not None else found.get(name, default)
-        for name, value, default in zip(names, given, published, strict=True)
-    ]
-    return values[0], values[1], values[2]
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    return float(value)
+
+
+def _coefficients(found: _Search | None, *given: float | None) -> tuple[float, float, float]:
+    defaults = found.coefficients if found else PUBLISHED
+    alpha, beta, gamma = (default if value is None else value for value, default in zip(given, defaults, strict=True))
+    return alpha, beta, gamma
 
 
 def _tell(missing: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What commands are pointed at: files, folders, patterns and lists become the images to read; places to write to."""
+"""The images that commands read: files, folders, patterns and lists of names."""
 
 import os
 import sys
@@ -9,19 +9,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from convwright.cli.places import check_file as check_place
 from convwright.errors import UsageError
+from convwright.printable import printable
+
+__all__ = ["Inputs", "Piped", "check_place", "find_images", "name_of"]
 
 STANDARD_INPUT = "-"
-
-
-def check_place(option: str, path: Path | None) -> None:
-    """UsageError where a file cannot be written, before any work is done."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise UsageError(f"{option} {path} is a folder; name a file in it")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"{option} {path}: there is no folder {path.parent}")
 
 
 class Piped(BytesIO):
@@ -75,8 +69,6 @@ def _add_file_or_folder(inputs: Inputs, name: str) -> None:
 
 
 def _add(inputs: Inputs, name: str, found: Sequence[str], otherwise: str) -> None:
-    from convwright.data.images import printable
-
     inputs.files.extend(found)
     if not found:
         inputs.troubles.append(f"{printable(name)}: {otherwise}")
@@ -97,7 +89,7 @@ def _matches(pattern: str, troubles: list[str]) -> list[str]:
 
 def _images_below(top: str, troubles: list[str]) -> Iterator[str]:
     """Yield the image files at any depth, sorted, hidden ones left out, each folder once, however linked."""
-    from convwright.data.images import printable, reason
+    from convwright.data.images import reason
 
     def tell(error: OSError) -> None:
         troubles.append(f"{printable(error.filename)}: {reason(error)}")
@@ -121,7 +113,7 @@ def _is_image(name: str) -> bool:
 
 
 def _listed(source: str) -> list[str]:
-    """Return the names in a list; if a NUL is in it, NULs separate them, so that names may hold line breaks."""
+    """Return the names in a list; if a NUL is in it, NULs separate them, so that names may have line breaks."""
     if source == STANDARD_INPUT:
         content = _standard_input().read()
     else:
@@ -134,6 +126,8 @@ def _listed(source: str) -> list[str]:
 
 
 def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise UsageError("standard input is closed; pipe an image or names into it")
     if sys.stdin.isatty():
         raise UsageError("standard input is the keyboard; pipe an image or names into it")
     return sys.stdin.buffer

@@ -1,10 +1,9 @@
-"""The command line: what `convwright` answers to, and how it fails.
+"""The command line: the commands of `convwright`, and how they fail.
 
 A command is a function in a file of its own here. Those files import only what is light at their top; torch,
 numpy and their like are imported inside the function that needs them, so that every command starts at once.
 """
 
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -28,6 +27,15 @@ from convwright.cli import (
     scale,
     show,
     train,
+)
+from convwright.cli.output import (
+    PipeClosedError,
+    abandon,
+    complain,
+    drop_broken_output,
+    echo,
+    output_errors,
+    prepare_streams,
 )
 from convwright.errors import ConvwrightError, ConvwrightWarning
 
@@ -63,12 +71,8 @@ def _stopped(interruption: KeyboardInterrupt) -> _StoppedError:
     return error
 
 
-class _PipeClosedError(ConvwrightError):
-    exit_status = 141  # 128 + SIGPIPE
-
-
 class _Commands(TyperGroup):
-    """Tells `main` of interruptions and closed pipes before Typer answers them in its own way."""
+    """Raises interruptions and closed pipes as errors of ours, before Typer handles them in its own way."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -76,7 +80,7 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt as interruption:
             raise _stopped(interruption) from None
         except BrokenPipeError:
-            raise _PipeClosedError from None
+            raise PipeClosedError from None
 
 
 app = typer.Typer(name="convwright", cls=_Commands, pretty_exceptions_enable=False)
@@ -95,10 +99,11 @@ def root(
     if version:
         from convwright import __version__
 
-        typer.echo(f"convwright {__version__}")
+        echo(f"convwright {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        with output_errors():
+            typer.echo(context.get_help())
         raise typer.Exit
 
 
@@ -112,22 +117,24 @@ def run(arguments: Sequence[str]) -> int:
     show = warnings.showwarning
     warnings.showwarning = partial(_warn, show)
     try:
+        prepare_streams()
         status = app(list(arguments), prog_name="convwright", standalone_mode=False)
-        sys.stdout.flush()
+        with output_errors():
+            sys.stdout.flush()
         return status if isinstance(status, int) else 0
-    except (_PipeClosedError, BrokenPipeError):
-        # The rest of the output has no reader; what is still buffered must not fail when Python exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _PipeClosedError.exit_status
+    except (PipeClosedError, BrokenPipeError):
+        abandon(sys.stdout)
+        return PipeClosedError.exit_status
     except ConvwrightError as error:
         return _fail(error, error.exit_status)
     except _WrongUse as error:
-        asked = next((name for name in arguments if name in COMMANDS or name in GROUPS), "")
-        return _fail(f"{_message(error)} (see '{' '.join(filter(None, ('convwright', asked, '--help')))}')", 2)
+        command = next((name for name in arguments if name in COMMANDS or name in GROUPS), "")
+        return _fail(f"{_message(error)} (see '{' '.join(filter(None, ('convwright', command, '--help')))}')", 2)
     except typer.Abort:
         return _fail("interrupted", _StoppedError.exit_status)
-    except OSError as error:  # a full disk, a file without permission: the system's reason says it all
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error, 1)
+    except OSError as error:  # a full disk, a file without permission: the system's reason is enough
+        place = error.filename or ("standard output" if "--help" in arguments else "")  # help is printed by Typer
+        return _fail(f"{place}: {error.strerror}" if place else error, 1)
     except KeyboardInterrupt as interruption:
         return _fail(interruption or "interrupted", _StoppedError.exit_status)
     finally:
@@ -137,16 +144,18 @@ def run(arguments: Sequence[str]) -> int:
 def _warn(otherwise: Callable[..., None], message: Warning | str, kind: type[Warning], *place: Any) -> None:
     """Print our own warnings as one line, and others as Python does."""
     if issubclass(kind, ConvwrightWarning):
-        print(f"convwright: {message}", file=sys.stderr)
+        complain(message)
     else:
         otherwise(message, kind, *place)
 
 
 def _message(error: Any) -> str:
-    """What was wrong, without the full stop that would end in the middle of our line."""
+    """Return what was wrong, without the full stop that would end in the middle of our line."""
     return error.format_message().rstrip(".")
 
 
 def _fail(error: object, status: int) -> int:
-    print(f"convwright: {' '.join(str(error).split())}", file=sys.stderr)
+    """Report an error in one line. What the command had printed before must not fail when Python ends."""
+    complain(error)
+    drop_broken_output()
     return status

@@ -1,8 +1,7 @@
 """``convwright models``: the zoo, with what each network costs and what its paper reports."""
 
 import difflib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import NamedTuple
@@ -14,8 +13,9 @@ from convwright.arch.cost import cost
 from convwright.arch.expression import network
 from convwright.arch.units import human
 from convwright.cli.networks import provenance, published
+from convwright.cli.output import echo, print_json
 from convwright.cli.table import Row, emphasised, paragraph, table
-from convwright.errors import UsageError
+from convwright.errors import NetworkError, UsageError
 
 _NOTE = (
     "MACs are multiply-adds of one image; the papers call them FLOPs. Published figures are those that the papers "
@@ -44,18 +44,19 @@ def models(
         if matches(pattern, name, family)
         for found in [network(name)]
     ]
+    entries += _of_exact_name(pattern, {entry.network.name for entry in entries})
     patterns = [known for known in registry.patterns() if matches(pattern, known.form, known.family)]
     if not entries and not patterns:
         raise UsageError(_nothing_found(pattern))
     if as_json:
-        typer.echo(json.dumps([_object(entry) for entry in entries], indent=1))
+        print_json([_object(entry) for entry in entries], indent=1)
         return
     if entries:
-        typer.echo(_listing(entries))
-        typer.echo()
-        typer.echo(paragraph(_NOTE))
+        echo(_listing(entries))
+        echo()
+        echo(paragraph(_NOTE))
     if patterns:
-        typer.echo(("\n" if entries else "") + _forms(patterns))
+        echo(("\n" if entries else "") + _forms(patterns))
 
 
 def matches(pattern: str, *names: str) -> bool:
@@ -64,6 +65,20 @@ def matches(pattern: str, *names: str) -> bool:
     if any(sign in pattern for sign in "*?["):
         return any(fnmatchcase(name.lower(), pattern) for name in names)
     return any(pattern in name.lower() for name in names)
+
+
+def _of_exact_name(text: str, listed: Set[str]) -> list[Entry]:
+    """Return the network that exactly this name or expression means; none if it is listed already."""
+    try:
+        found = network(text)
+    except NetworkError:
+        return []
+    key = registry.canonical(text.partition("|")[0])
+    if {found.name, registry.canonical(text)} & listed:
+        return []
+    families = [family for family, name in registry.names() if name == key]
+    families += [known.family for known in registry.patterns() if known.expression.fullmatch(key)]
+    return [Entry(families[0], found, cost(found))]
 
 
 def _nothing_found(pattern: str) -> str:

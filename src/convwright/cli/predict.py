@@ -1,8 +1,5 @@
 """`convwright predict`: what is in an image."""
 
-import csv
-import io
-import json
 import os
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -14,7 +11,10 @@ import typer
 
 from convwright.cli.inputs import Inputs, find_images, name_of
 from convwright.cli.networks import is_network, read_network
+from convwright.cli.output import complain, json_line, write
+from convwright.csv_text import csv_row
 from convwright.errors import ConvwrightError, UsageError
+from convwright.printable import printable
 
 if TYPE_CHECKING:
     from convwright.training.answering import Answering, Prediction
@@ -48,7 +48,13 @@ def predict(
         str | None, typer.Option(help="What runs an exported file: onnxruntime, openvino or torch; the quickest.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line and image.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line an image.")] = False,
+    as_csv: Annotated[
+        bool,
+        typer.Option(
+            "--csv",
+            help="Print CSV, one line an image; names that begin like a formula (=, +, -, @) get a ' before them.",
+        ),
+    ] = False,
 ) -> None:
     """Name the likeliest classes of images. A file that cannot be read is told, and the rest goes on."""
     for option, value in (("--top", top), ("--batch-size", batch_size)):
@@ -59,7 +65,7 @@ def predict(
     predictor = _predictor(run, weights, device, engine)
     inputs = find_images(images or [], files_from)
     for trouble in inputs.troubles:
-        typer.echo(f"convwright: {trouble}", err=True)
+        complain(trouble)
     top = min(top, len(predictor.classes))
     header, row = _csv(top) if as_csv else ("", _json) if as_json else _text(inputs, predictor.classes, top)
     failed = _answer(predictor, inputs, top, batch_size, header, row)
@@ -93,20 +99,19 @@ def _answer(predictor: "Answering", inputs: Inputs, top: int, batch_size: int, h
 
     # Taken before the bar begins, which would lead what is printed to standard error.
     out, total, done, failed = sys.stdout, len(inputs.files), 0, 0
-    out.write(header)
+    write(header, out)
     with ExitStack() as stack:
         # On a terminal the answers themselves tell how far it is.
         progress = stack.enter_context(counting()) if total > batch_size and not out.isatty() else None
         for names, results in stack.enter_context(closing(_read_ahead(predictor, inputs, batch_size))):
             good = [pixels for pixels in results if not isinstance(pixels, ConvwrightError)]
-            answers = iter(predictor.rank(good, top))
+            predictions = iter(predictor.rank(good, top))
             for name, result in zip(names, results, strict=True):
                 if isinstance(result, ConvwrightError):
                     failed += 1
-                    typer.echo(f"convwright: {result}", err=True)
+                    complain(result)
                 else:
-                    out.write(row(name, next(answers)) + "\n")
-            out.flush()
+                    write(row(name, next(predictions)) + "\n", out)
             done += len(names)
             if progress:
                 progress(done, total, "predicting")
@@ -131,35 +136,32 @@ def _unbroken(name: str) -> str:
 def _json(name: str, prediction: "Prediction") -> str:
     ranked = zip(prediction.classes, prediction.probabilities, strict=True)
     found = [{"class": label, "probability": probability} for label, probability in ranked]
-    return json.dumps({"file": _unbroken(name), "predictions": found}, ensure_ascii=False)
+    return json_line({"file": _unbroken(name), "predictions": found})
 
 
 def _csv(top: int) -> tuple[str, Row]:
-    def line(cells: list[object]) -> str:
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="").writerow(cells)
-        return text.getvalue()
+    on_terminal = sys.stdout.isatty()
 
     def row(name: str, prediction: "Prediction") -> str:
         cells: list[object] = [_unbroken(name)]
         for label, probability in zip(prediction.classes, prediction.probabilities, strict=True):
             cells += [label, f"{probability:.6g}"]
-        return line(cells)
+        line = csv_row(cells)
+        return printable(line) if on_terminal else line
 
     titles = [f"{title}_{rank}" for rank in range(1, top + 1) for title in ("class", "probability")]
-    return line(["file", *titles]) + "\n", row
+    return csv_row(["file", *titles]) + "\n", row
 
 
 def _text(inputs: Inputs, classes: tuple[str, ...], top: int) -> tuple[str, Row]:
     """Columns for people at a terminal, plain lines for a pipe."""
     from convwright.cli.table import emphasised
-    from convwright.data.images import printable
 
     if not sys.stdout.isatty():
         return "", lambda name, prediction: f"{printable(name)}: " + ", ".join(_shares(prediction, 0))
 
     wide = max(4, *(len(printable(name_of(file))) for file in inputs.files))
-    across = max(map(len, classes))
+    across = max(len(printable(label)) for label in classes)
     header = emphasised("file".ljust(wide) + "  " + "  ".join(["class".ljust(across) + "  share "] * top).rstrip())
     return header + "\n", lambda name, prediction: "  ".join(
         [printable(name).ljust(wide), *_shares(prediction, across)]
@@ -169,4 +171,5 @@ def _text(inputs: Inputs, classes: tuple[str, ...], top: int) -> tuple[str, Row]
 def _shares(prediction: "Prediction", wide: int) -> Iterator[str]:
     """Each class and its probability, in columns where a width is given."""
     for label, probability in zip(prediction.classes, prediction.probabilities, strict=True):
-        yield f"{label:<{wide}}  {probability:6.1%}" if wide else f"{label} {probability:.1%}"
+        name = printable(label)
+        yield f"{name:<{wide}}  {probability:6.1%}" if wide else f"{name} {probability:.1%}"

@@ -1,25 +1,39 @@
 """How far work has come, shown on a terminal while it lasts. Light: no torch in here."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from convwright.printable import printable, printable_lines
 
 errors = Console(stderr=True, highlight=False)
 """Progress goes to standard error, so that results can be piped."""
 
 
 def say(text: str) -> None:
-    """Print a line of progress as it is: not wrapped, and with no markup read into file names."""
-    errors.print(text, markup=False, soft_wrap=True)
+    """Print progress as it is: not wrapped, and with no markup or control characters taken from file names."""
+    with suppress(OSError):  # a log that cannot be written must not end the work
+        errors.print(printable_lines(text), markup=False, soft_wrap=True)
+
+
+def status_text(text: str) -> str:
+    """Return text for a status line: markup and control characters in names are spelled out."""
+    return escape(printable(text))
+
+
+def described() -> TextColumn:
+    """Return the column that describes a task, with no markup read into names."""
+    return TextColumn("{task.description}", markup=False)
 
 
 @contextmanager
 def counting() -> Iterator[Callable[[int, int, str], None]]:
     """Give a function (done, total, what) that shows how far a count has come."""
     with Progress(
-        TextColumn("{task.description}"),
+        described(),
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
         TimeRemainingColumn(),
@@ -31,7 +45,7 @@ def counting() -> Iterator[Callable[[int, int, str], None]]:
 
         def show(done: int, total: int, what: str) -> None:
             if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
+                tasks[what] = bar.add_task(printable(what), total=total)
             bar.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
 
         yield show

@@ -1,6 +1,5 @@
 """`convwright report`: one page that shows what runs have learnt, at what cost, and where they are wrong."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convwright.errors import RunError, UsageError
+from convwright.cli.output import echo, print_json
+from convwright.cli.places import check_file
+from convwright.errors import RunError
+from convwright.printable import printable
 
 if TYPE_CHECKING:
     from convwright.data import Dataset
@@ -36,8 +38,7 @@ def report(
     Measured on the test images, or on the validation images where there are none.
     """
     page = out or (None if as_json else PAGE)
-    if page is not None and not page.absolute().parent.is_dir():
-        raise UsageError(f"--out {page}: there is no folder {page.parent}")
+    check_file("--out", page)
     from convwright.cli.progress import say
     from convwright.report import compose, write
     from convwright.report.facts import facts
@@ -49,10 +50,10 @@ def report(
     if page is not None:
         write(page, made)
     if as_json:
-        typer.echo(json.dumps(facts(made), ensure_ascii=False, allow_nan=False))
+        print_json(facts(made))
     else:
-        typer.echo(made.summary)
-        typer.echo(f"page: {page}")
+        echo(made.summary)
+        echo(f"page: {printable(page)}")
 
 
 def gather(

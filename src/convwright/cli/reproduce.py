@@ -1,12 +1,12 @@
 """`convwright reproduce`: what the three papers print, beside what our own networks give."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convwright.cli.inputs import check_place
+from convwright.cli.output import echo, print_json
+from convwright.cli.places import check_file
 from convwright.cli.table import paragraph, table
 from convwright.errors import ConvwrightError
 
@@ -20,7 +20,7 @@ def reproduce(
     as_json: Annotated[bool, typer.Option("--json", help="Print every claim as JSON.")] = False,
 ) -> None:
     """Compute what the papers print and can be computed without ImageNet, and judge each claim."""
-    check_place("--html", html)
+    check_file("--html", html)
     from convwright.reproduction import PAPERS, Verdict, chapter, tally
 
     chapters = [chapter(name) for name in ([paper.lower()] if paper else PAPERS)]
@@ -31,16 +31,16 @@ def reproduce(
         write_reproduction_page(html, chapters)
     if as_json:
         rows = [_row(found.key, outcome) for found, outcomes in chapters for outcome in outcomes]
-        typer.echo(json.dumps(rows, ensure_ascii=False))
+        print_json(rows)
     else:
         lines: list[tuple[str, ...] | str] = []
         for found, outcomes in chapters:
             lines += [found.title, *(_line(outcome) for outcome in outcomes)]
-        typer.echo(table(("claim", "where", "printed", "ours", "verdict", ""), lines, left=2))
+        echo(table(("claim", "where", "printed", "ours", "verdict", ""), lines, left=2))
         counts = ", ".join(f"{count} {verdict.value}" for verdict, count in tally(every).items())
-        typer.echo("\n" + paragraph(f"{len(every)} claims: {counts}"))
+        echo("\n" + paragraph(f"{len(every)} claims: {counts}"))
         if html is not None:
-            typer.echo(f"page: {html}")
+            echo(f"page: {html}")
     if wrong := [outcome.claim.subject for outcome in every if outcome.verdict is Verdict.WRONG]:
         raise ConvwrightError(f"{len(wrong)} figures are wrong: {', '.join(wrong[:3])}")
 

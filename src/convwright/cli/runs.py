@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from convwright.cli.networks import read_network
+from convwright.cli.option_names import naming, naming_fields
+from convwright.cli.places import check_folder, check_new_folder
 from convwright.errors import UsageError
+from convwright.printable import printable
 
 if TYPE_CHECKING:
     from convwright.arch import Network
@@ -23,6 +26,8 @@ DEFAULT_NETWORK = "cifar_seresnet14"
 PLANNED = {"fit", "resolution", "channels", "classes", "dropout", "stochastic_depth"}
 """Operators that planning appends to the network that was asked for."""
 MOST_SKIPPED = 5
+LONGEST_NAME = 100
+"""Characters of a run directory's name that is made from the network and the data."""
 
 
 @dataclass
@@ -33,6 +38,11 @@ class Asked:
     """Fields of `TrainConfig`."""
     fields: dict[str, Any]
     """Fields of `Recipe`."""
+    options: dict[str, str]
+    """The option of each of these fields, for messages."""
+    config: Path | None = None
+    from_config: frozenset[str] = frozenset()
+    """Fields whose values come from the file `config`, since no option gives them."""
     recipe: str | None = None
     fit: bool = True
     minutes: float | None = None
@@ -60,6 +70,11 @@ class Asked:
         made: list[Reporter] = [trackers.TensorBoard()] if self.tensorboard else []
         return made + ([] if self.mlflow is None else [trackers.MLflow(self.mlflow)])
 
+    def option(self, field: str) -> str:
+        """Return where the value of a field (as `seed` or `recipe.milestones.0`) comes from, for messages."""
+        name = field.removeprefix("recipe.").partition(".")[0]
+        return f"{self.config}: {field}" if name in self.from_config else self.options.get(name, field)
+
     def given(self) -> dict[str, Any]:
         """Return all that is said of the configuration, the recipe's fields as `recipe.NAME`."""
         every = self.values | {f"recipe.{name}": value for name, value in self.fields.items()}
@@ -70,26 +85,26 @@ def start(asked: Asked) -> tuple[Path, dict[str, Any]]:
     """Resolve what is asked, say it, and train; return the run directory and its summary."""
     from convwright.cli.progress import say
     from convwright.cli.training_bar import TrainingBar
-    from convwright.data import best_at_hand
     from convwright.modules import build
     from convwright.training.devices import check_batch, check_devices, leads, world_size
     from convwright.training.loop import train
     from convwright.training.pretrained import initial
-    from convwright.training.run import DataFacts, Run, ensure_free
+    from convwright.training.run import DataFacts, Run
     from convwright.training.trackers import Reporters
 
     trackers = asked.trackers()  # before any work is done
     _join_launcher(asked)
     check_devices(asked.values.get("devices") or 1)
     expression = asked.values.pop("network") or DEFAULT_NETWORK
-    spec = asked.values.pop("data") or best_at_hand()
-    wanted = read_network(expression)  # a wrong name is told before any image is read
+    spec = asked.values.pop("data")
+    with naming(asked.option("network")):
+        wanted = read_network(expression)  # a wrong name is reported before any image is read
     if Path(expression.partition("|")[0]).exists():  # a file is found again by its path, not by the name inside
         wanted = replace(wanted, name=expression)
     begun = _start(asked, wanted)
     path = asked.out or _free_path(f"{expression}-{Path(spec).name}")
     if leads():
-        ensure_free(path)
+        check_run_folder(path)
     data = _opened(asked, spec, wanted)
     data = begun.normalised(data) if begun else data
     _compile(asked.values)
@@ -103,6 +118,15 @@ def start(asked: Asked) -> tuple[Path, dict[str, Any]]:
         return path, _in_processes(run, asked)
     with TrainingBar(network.name) as bar:
         return path, train(config, network, data, path, Reporters([bar, *trackers]), asked.runtime, files, begun)
+
+
+def check_run_folder(path: Path) -> None:
+    """Raise UsageError where the run directory that --out names cannot be made."""
+    from convwright.training.run import ensure_free
+
+    check_folder("--out", path)
+    ensure_free(path)  # says how to resume a run that is there
+    check_new_folder("--out", path)
 
 
 def _compile(values: Mapping[str, Any]) -> None:
@@ -153,7 +177,7 @@ def open_run_data(run: "Run", cache_gb: float | None = None) -> "Dataset":
             cache_gb=cache_gb,
             progress=progress,
         )
-    return run.data.normalising(data) if run.initial.exists() else data
+    return run.data.normalising(data) if run.initial is not None else data
 
 
 def _start(asked: Asked, wanted: "Network") -> "Start | None":
@@ -165,7 +189,8 @@ def _start(asked: Asked, wanted: "Network") -> "Start | None":
         return None
     from convwright.training.pretrained import start
 
-    return start(spec, wanted)
+    with naming(asked.option("weights")):
+        return start(spec, wanted)
 
 
 def _join_launcher(asked: Asked) -> None:
@@ -192,7 +217,7 @@ def _opened(asked: Asked, spec: str, wanted: "Network") -> "Dataset":
     fields = ("resolution", "val_share", "max_bad", "seed")
     opening = {name: asked.values[name] for name in fields if asked.values.get(name) is not None}
     asked.values.pop("resolution", None)
-    with counting() as progress:
+    with counting() as progress, naming(asked.option("data")):
         data = open_dataset(spec, largest=wanted.resolution, cache_gb=asked.cache_gb, progress=progress, **opening)
     for line in data.skipped[:MOST_SKIPPED]:
         say(f"skipped {line}")
@@ -200,7 +225,7 @@ def _opened(asked: Asked, spec: str, wanted: "Network") -> "Dataset":
         say(f"and {len(data.skipped) - MOST_SKIPPED} more that could not be read")
     for role, split in (("validation", data.val), ("test", data.test)):
         there = set(split.labels.tolist()) if split else set(range(len(data.classes)))
-        if absent := [name for label, name in enumerate(data.classes) if label not in there]:
+        if absent := [printable(name) for label, name in enumerate(data.classes) if label not in there]:
             more = f" and {len(absent) - MOST_SKIPPED} more" if len(absent) > MOST_SKIPPED else ""
             say(f"there are no {role} images of {', '.join(absent[:MOST_SKIPPED])}{more}")
     return data
@@ -218,7 +243,8 @@ def _resolved(
     from convwright.training.plan import plan
 
     def planned() -> "tuple[TrainConfig, Network]":
-        return plan(data, wanted, fit=asked.fit, name=asked.recipe, recipe=asked.fields, **asked.values)
+        with naming_fields(asked.option):
+            return plan(data, wanted, fit=asked.fit, name=asked.recipe, recipe=asked.fields, **asked.values)
 
     files: dict[str, str | bytes] = {}
     if asked.values.get("batch_size") == AUTO:
@@ -269,7 +295,8 @@ def _check_same(run: "Run", asked: Asked) -> None:
             same = same or before == str(Path(value).expanduser().absolute())
         if not same:
             raise UsageError(
-                f"{run.path}: {name} is {before!r} in this run, not {value!r}; --resume goes on with a run as it began"
+                f"{run.path}: {asked.option(name)} is {before!r} in this run, not {value!r}; "
+                "--resume continues a run with the options that it has"
             )
 
 
@@ -283,10 +310,12 @@ def _described(data: "Dataset", network: "Network", config: "TrainConfig") -> st
     count = cost(network)
     test = f", {len(data.test):,} to test" if data.test is not None else ""
     several = f", {config.devices} devices" if config.devices > 1 else ""
+    size = f"{data.resolution} x {data.resolution} x {data.channels}"
     return (
-        f"data: {data.name}, {len(data.classes)} classes, {data.resolution} x {data.resolution} x {data.channels}, "
+        f"data: {printable(data.name)}, {len(data.classes)} classes, {size}, "
         f"{len(data.train):,} images to train, {len(data.val):,} to validate{test}\n"
-        f"network: {network.name}, {count.params:,} parameters, {count.macs / 1e6:,.1f} M MACs (multiply-adds)\n"
+        f"network: {printable(network.name)}, {count.params:,} parameters, "
+        f"{count.macs / 1e6:,.1f} M MACs (multiply-adds)\n"
         f"training: {config.epochs:g} epochs, batch size {config.batch_size}, {config.recipe.optimizer}, "
         f"learning rate {config.recipe.learning_rate:g}, seed {config.seed}{several}"
     )
@@ -294,7 +323,7 @@ def _described(data: "Dataset", network: "Network", config: "TrainConfig") -> st
 
 def _free_path(name: str) -> Path:
     """Return runs/NAME, or the first of runs/NAME-2, -3, ... that is not there yet."""
-    base = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+    base = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:LONGEST_NAME]
     path, number = Path("runs") / base, 1
     while path.exists():
         number += 1

@@ -1,6 +1,5 @@
 """`convwright scale`: compound scaling under a budget."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +9,11 @@ import typer
 from convwright.arch.units import human, human_bytes
 from convwright.cli import family, search, work
 from convwright.cli.networks import read_network
+from convwright.cli.output import echo, print_json
+from convwright.cli.places import check_file
 from convwright.cli.table import emphasised, paragraph, table
 from convwright.errors import UsageError
+from convwright.printable import printable
 from convwright.scaling.budget import LATENCY, Budget, parse_budget, written
 from convwright.scaling.plan import Plan, alternatives, plan_budget, plan_factors
 from convwright.scaling.rules import Compound, Factors
@@ -53,6 +55,7 @@ def plan(
         raise UsageError("give one of --budget, --phi, or factors (--depth, --width, --resolution)")
     if engine != "torch" and (budget is None or parse_budget(budget).latency is None):
         raise UsageError(f"--engine {engine} measures latency, which only a --budget such as 'latency<=3ms' asks for")
+    check_file("--out", out)
     base = read_network(network)
     if budget is None:
         chosen = (
@@ -71,9 +74,9 @@ def plan(
 
         write_text(out, chosen.network.to_json_text() + "\n")
     if as_json:
-        typer.echo(json.dumps(_object(plans, limits), indent=1))
+        print_json(_object(plans, limits), indent=1)
     else:
-        typer.echo(_described(plans, limits, out))
+        echo(_described(plans, limits, out))
 
 
 app.command()(search.search)
@@ -90,13 +93,13 @@ class _stopwatch:  # noqa: N801 - used as a function
     def __enter__(self) -> "Stopwatch | None":
         if self.limits.latency is None:
             return None
-        from convwright.cli.progress import errors
+        from convwright.cli.progress import errors, status_text
         from convwright.scaling.latency import Stopwatch
 
         batch, threads, engine, remeasure = self.options
         self.status = errors.status("measuring latency")
         self.status.start()
-        tell: Callable[[str], None] = lambda name: self.status.update(f"measuring {name}")  # noqa: E731
+        tell: Callable[[str], None] = lambda name: self.status.update(status_text(f"measuring {name}"))  # noqa: E731
         return Stopwatch(batch, threads, engine, remember=not remeasure, progress=tell)
 
     def __exit__(self, *_: object) -> None:
@@ -120,7 +123,7 @@ def _described(plans: list[Plan], limits: Budget | None, out: Path | None) -> st
         )
     )
     if out is not None:
-        blocks.append(f"network: {out}")
+        blocks.append(f"network: {printable(out)}")
     return "\n\n".join(blocks)
 
 

@@ -1,17 +1,19 @@
 """`convwright scale search`: alpha, beta and gamma found on one's own data (EfficientNet, section 3.3, step 1)."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convwright import json_text
 from convwright.arch.cost import cost
 from convwright.arch.units import human
 from convwright.cli import studies
-from convwright.cli.inputs import check_place
 from convwright.cli.networks import read_network
+from convwright.cli.output import echo, print_json
+from convwright.cli.places import check_file, check_folder
 from convwright.cli.table import emphasised, paragraph, table
+from convwright.printable import printable
 
 if TYPE_CHECKING:
     from convwright.scaling.experiment import Experiment
@@ -54,11 +56,13 @@ def search(
     Stopped or killed at any moment, the same command goes on. The same command with --storage postgresql://... on
     other machines works on the same study.
     """
-    check_place("--html", html)
+    check_file("--html", html)
     from convwright.scaling.experiment import Entrant, Experiment
     from convwright.scaling.grid import Grid
     from convwright.scaling.halving import Schedule
 
+    out = out or studies.default_folder("search", network, data)
+    check_folder("--out", out)
     grid = Grid(step, target, tolerance)
     studies.positive("epochs", epochs)
     base = read_network(network)
@@ -76,9 +80,11 @@ def search(
     )
     studies.check_trainable(experiment, opened)
     if dry_run:
-        typer.echo(json.dumps(experiment.to_json(), indent=1) if as_json else _candidates(experiment))
+        if as_json:
+            print_json(experiment.to_json(), indent=1)
+        else:
+            echo(_candidates(experiment))
         return
-    out = out or studies.default_folder("search", network, data)
     results = studies.conduct(experiment, studies.How(out, workers, cluster, cores_per_trial, storage, study))
     finish(experiment, results, out / RESULT, html, as_json, "alpha, beta, gamma")
 
@@ -91,22 +97,22 @@ def finish(
     from convwright.scaling.standing import overall, rows_of, to_json, verdict
 
     found = to_json(experiment, results)
-    write_text(path, json.dumps(found, indent=1) + "\n")
+    write_text(path, json_text.dump(found, indent=1) + "\n")
     if html is not None:
         from convwright.report.scaling_page import write_scaling_page
 
         write_scaling_page(html, found)
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        print_json(found, indent=1)
         return
     rows = rows_of(experiment, results)
     blocks = [ranking(rows[:SHOWN], what, experiment), paragraph(verdict(rows))]
     if leads := overall(rows):
         blocks.append(_leads(leads))
-    blocks.append(f"results: {path}")
+    blocks.append(f"results: {printable(path)}")
     if html is not None:
-        blocks.append(f"page: {html}")
-    typer.echo("\n\n".join(blocks))
+        blocks.append(f"page: {printable(html)}")
+    echo("\n\n".join(blocks))
 
 
 def ranking(rows: "list[Row]", what: str, experiment: "Experiment") -> str:

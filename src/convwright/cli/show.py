@@ -1,6 +1,5 @@
 """``convwright show``: what one network is made of and costs, stage by stage, and its drawing."""
 
-import json
 from pathlib import Path
 
 import typer
@@ -9,8 +8,11 @@ from convwright.arch import SE, Block, Cost, Network, at
 from convwright.arch.cost import StageCost, cost
 from convwright.arch.units import human, human_bytes, human_shape, share
 from convwright.cli.networks import provenance, published, read_network
+from convwright.cli.output import echo, print_json, write
+from convwright.cli.places import check_file
 from convwright.cli.table import emphasised, paragraph, table
-from convwright.errors import ConvwrightError, UsageError
+from convwright.errors import UsageError
+from convwright.printable import printable
 
 FLOAT32 = 4
 _UNTOLD = {"eps", "momentum"}  # the same in every block of a network, and of no interest in a table
@@ -32,39 +34,34 @@ def show(
     diagram: str | None = typer.Option(None, metavar="FILE", help="Write a drawing (SVG); '-' prints it instead."),
 ) -> None:
     """Show a network's stages: blocks, shapes, parameters, MACs, activations and memory."""
+    if diagram not in (None, "-"):
+        check_file("--diagram", Path(diagram))
     network = at(read_network(expression), resolution=resolution, classes=classes, channels=channels)
     costs = cost(network)
     if diagram == "-":
         if as_json:
             raise UsageError("--json and --diagram - cannot both be printed; give the drawing a file")
-        typer.echo(_drawn(network), nl=False)
+        write(_drawn(network))
         return
     if diagram is not None:
-        _write(Path(diagram), _drawn(network))
+        from convwright.files import write_text
+
+        write_text(Path(diagram), _drawn(network))
     if as_json:
-        typer.echo(json.dumps(_object(network, costs, layers), indent=1))
+        print_json(_object(network, costs, layers), indent=1)
         return
     blocks = [_header(network), _stages(costs), _totals(costs), paragraph(_NOTES)]
     if layers:
         blocks.insert(2, _layers(costs))
-    typer.echo("\n\n".join(blocks))
+    echo("\n\n".join(blocks))
     if diagram is not None:
-        typer.echo(f"\ndrawn in {diagram}")
+        echo(f"\ndrawn in {printable(diagram)}")
 
 
 def _drawn(network: Network) -> str:
     from convwright.arch.diagram import diagram
 
     return diagram(network)
-
-
-def _write(path: Path, text: str) -> None:
-    from convwright.files import write_text
-
-    if path.is_dir() or not path.parent.is_dir():
-        reason = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise ConvwrightError(f"{path} could not be written: {reason}")
-    write_text(path, text)
 
 
 def _header(network: Network) -> str:

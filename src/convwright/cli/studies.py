@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from convwright.arch import at, fit_resolution
 from convwright.arch.cost import cost
+from convwright.cli.option_names import naming, naming_fields
 from convwright.errors import ConvwrightError, UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ BatchSize = Annotated[int | None, typer.Option(help="Images a step.")]
 Precision = Annotated[str | None, typer.Option(help="32-true or bf16-mixed.")]
 Resolution = Annotated[int | None, typer.Option(help="Side of the base's images; the data's own by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything that was found as JSON.")]
+LONGEST_NAME = 200
+"""Characters of a study's folder that is named after the base and the data."""
 LOOK = 1.0
 """Seconds between looks at what workers have done."""
 
@@ -70,7 +74,7 @@ def open_data(spec: str, resolution: int | None, base: "Network") -> "Dataset":
     from convwright.cli.progress import counting
     from convwright.data import open_dataset
 
-    with counting() as progress:
+    with naming("--data"), counting() as progress:
         return open_dataset(spec, resolution=resolution, largest=base.resolution, progress=progress)
 
 
@@ -107,21 +111,30 @@ def fields_of(given: list[str] | None, base: "Network") -> dict[str, Any]:
 def check_trainable(experiment: "Experiment", data: "Dataset") -> None:
     """UsageError or NetworkError for a recipe or an option with which no run could begin."""
     from convwright.training.plan import plan
+    from convwright.training.recipes import RECIPES
 
-    plan(
-        data,
-        experiment.base,
-        name=experiment.recipe,
-        recipe=dict(experiment.fields),
-        epochs=experiment.schedule.length(0),
-        **experiment.options,
-    )
+    if experiment.recipe is not None and experiment.recipe not in RECIPES:
+        raise UsageError(f"--recipe: no recipe is named {experiment.recipe!r}; there are {', '.join(RECIPES)}")
+    with naming_fields(_option):
+        plan(
+            data,
+            experiment.base,
+            name=experiment.recipe,
+            recipe=dict(experiment.fields),
+            epochs=experiment.schedule.length(0),
+            **experiment.options,
+        )
+
+
+def _option(field: str) -> str:
+    name = field.removeprefix("recipe.").partition(".")[0]
+    return f"--set {name}" if field.startswith("recipe.") else f"--{name.replace('_', '-')}"
 
 
 def default_folder(kind: str, base: str, data: str) -> Path:
     """Return where a study goes that is given no folder; the same command finds it again."""
     name = f"{kind}-{base}-{Path(data).name}"
-    return Path("studies") / "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+    return Path("studies") / "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:LONGEST_NAME]
 
 
 def conduct(experiment: "Experiment", how: How) -> "dict[Task, Outcome]":
@@ -197,12 +210,12 @@ class _Board:
     def __init__(self, ledger: "Ledger") -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        from convwright.cli.progress import errors
+        from convwright.cli.progress import described, errors
 
-        self.ledger, self.console = ledger, errors
+        self.ledger = ledger
         self.told = set(ledger.results())
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            described(),
             BarColumn(),
             TextColumn("{task.percentage:.0f} %"),
             TimeElapsedColumn(),
@@ -256,19 +269,19 @@ class _Board:
         return sum(self.ledger.experiment.work(task) for task in tasks)
 
     def _tell(self, task: "Task", outcome: "Outcome") -> None:
+        from convwright.cli.progress import say
+
         experiment = self.ledger.experiment
         test = "" if outcome.test_accuracy is None else f", test {outcome.test_accuracy:.2%}"
         reached = f"validation {outcome.accuracy:.2%}{test}" if outcome.diverged is None else "diverged"
-        self.bar.console.print(
+        say(
             f"{len(self.told) + 1}: {experiment.entrants[task.candidate].name}, seed {task.seed}, "
-            f"{task.epochs:.3g} epochs: {reached}, {outcome.seconds:.0f} s",
-            markup=False,
-            soft_wrap=True,
+            f"{task.epochs:.3g} epochs: {reached}, {outcome.seconds:.0f} s"
         )
         self.told.add(task)
 
 
 def positive(name: str, value: float) -> None:
     """UsageError for a number that must be above 0."""
-    if not value > 0:
-        raise UsageError(f"--{name} is above 0, not {value:g}")
+    if not 0 < value < inf:
+        raise UsageError(f"--{name} is a number above 0, not {value:g}")

@@ -6,6 +6,8 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+from convwright.printable import BOLD, PLAIN, printable
+
 GAP = "  "
 NARROW = 28
 """A last column with less room than this goes below its row instead of beside it."""
@@ -23,6 +25,8 @@ def table(titles: Sequence[str], rows: Sequence[Row], *, left: int = 1, width: i
     it must be, or on a line of its own where hardly any is left.
     """
     width = terminal_width() if width is None else width
+    titles = [printable(title) for title in titles]
+    rows = [printable(row) if isinstance(row, str) else [printable(cell) for cell in row] for row in rows]
     cells = [row for row in rows if not isinstance(row, str)]
     wide = [max(map(len, column)) for column in zip(titles[:-1], *(row[:-1] for row in cells), strict=True)]
     room = width - sum(wide) - len(GAP) * len(wide)
@@ -63,7 +67,8 @@ def paragraph(text: str) -> str:
 def emphasised(text: str) -> str:
     """Bold on a terminal that shows it, plain in a pipe."""
     plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-    return text if plain or not text else f"\033[1m{text}\033[0m"
+    text = printable(text)
+    return text if plain or not text else f"{BOLD}{text}{PLAIN}"
 
 
 def terminal_width() -> int:

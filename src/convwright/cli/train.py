@@ -1,14 +1,17 @@
 """`convwright train`: a network from images to a run directory."""
 
-import json
+from math import inf, isfinite
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from convwright.cli import train_options as options
+from convwright.cli.option_names import naming_fields, option_names
+from convwright.cli.output import echo, print_json
 from convwright.cli.runs import AUTO, DEFAULT_NETWORK, Asked, go_on, start
 from convwright.errors import UsageError
+from convwright.printable import printable, quoted
 
 
 def train(
@@ -129,8 +132,10 @@ def train(
     asked = Asked(
         values,
         fields,
+        option_names(train),
+        config=config,
         recipe=recipe,
-        fit=fit and config is None,
+        fit=fit and (config is None or network is not None),  # a file's network is fitted already
         minutes=minutes,
         find_lr=find_lr,
         out=out,
@@ -141,24 +146,53 @@ def train(
         mlflow=mlflow,
     )
     if resume is not None:
-        told = {"minutes": minutes, "out": out, "config": config, "recipe": recipe, "find-lr": find_lr or None}
-        if other := [name for name, value in told.items() if value is not None]:
-            raise UsageError(f"--resume goes on with a run as it began; it takes no --{other[0]}")
+        excluded = {"minutes": minutes, "out": out, "config": config, "recipe": recipe, "find-lr": find_lr or None}
+        if other := [name for name, value in excluded.items() if value is not None]:
+            raise UsageError(f"--resume continues a run with the options that it has; it takes no --{other[0]}")
         path, summary = resume, go_on(resume, asked)
     else:
         if minutes is not None and (epochs is not None or not minutes > 0):
             raise UsageError("--minutes takes a number above 0, and the place of --epochs")
+        if config is None and data is None:
+            raise UsageError(f"--data is missing: give a folder with a sub-folder per class, or {_built_in()}")
+        _check_values(asked)
         if config is not None:
             _lay_over(config, asked)
         path, summary = start(asked)
     if as_json:
-        typer.echo(json.dumps({"run": str(path)} | summary))
+        print_json({"run": str(path)} | summary)
     else:
-        typer.echo(
-            f"{summary['network']}: validation accuracy {summary['val_accuracy']:.2%} on {summary['val_images']:,} "
-            f"images after {summary['train_seconds'] / 60:.1f} minutes of training\n"
-            f"evaluate it with: convwright evaluate {path}"
+        echo(
+            f"{printable(summary['network'])}: validation accuracy {summary['val_accuracy']:.2%} on "
+            f"{summary['val_images']:,} images after {summary['train_seconds'] / 60:.1f} minutes of training\n"
+            f"evaluate it with: convwright evaluate {quoted(path)}"
         )
+
+
+def _built_in() -> str:
+    from convwright.data import SOURCES
+
+    *others, last = SOURCES
+    return f"{', '.join(others)} or {last}"
+
+
+def _check_values(asked: Asked) -> None:
+    """Raise UsageError for a value that its option cannot have, before data is read."""
+    from convwright.training.config import checked
+    from convwright.training.recipes import RECIPES
+
+    if asked.recipe is not None and asked.recipe not in RECIPES:
+        raise UsageError(f"--recipe: no recipe is named {asked.recipe!r}; there are {', '.join(RECIPES)}")
+    given = {name: value for name, value in asked.values.items() if value not in (None, AUTO)}
+    recipe = {name: value for name, value in asked.fields.items() if value is not None}
+    placeholders = {"data": "", "network": "", "resolution": 1}
+    with naming_fields(asked.option):
+        checked(placeholders | given | {"recipe": recipe})
+    for option, value in (("--minutes", asked.minutes), ("--checkpoint-every", asked.checkpoint_every)):
+        if value is not None and not isfinite(value):
+            raise UsageError(f"{option} takes a number of minutes, not {value:g}")
+    if asked.cache_gb is not None and not 0 <= asked.cache_gb < inf:
+        raise UsageError(f"--cache-gb takes a number of gigabytes, 0 or more, not {asked.cache_gb:g}")
 
 
 def _batch_size(text: str | None) -> int | str | None:
@@ -175,6 +209,8 @@ def _lay_over(config: Path, asked: Asked) -> None:
 
     base = TrainConfig.from_yaml(config).model_dump()
     recipe = base.pop("recipe")
-    asked.values = base | {name: value for name, value in asked.values.items() if value is not None}
+    values = {name: value for name, value in asked.values.items() if value is not None}
     fields = {name: value for name, value in asked.fields.items() if value is not None}
-    asked.fields = (recipe if asked.recipe is None else {}) | fields
+    recipe = recipe if asked.recipe is None else {}
+    asked.from_config = frozenset((base.keys() - values.keys()) | (recipe.keys() - fields.keys()))
+    asked.values, asked.fields = base | values, recipe | fields

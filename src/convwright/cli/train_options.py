@@ -28,7 +28,7 @@ RecipeName = Annotated[
     str | None,
     _option(_RECIPE, "densenet, senet, efficientnet: as the papers trained; fast: most for the time. Options win."),
 ]
-LearningRate = Annotated[float | None, _option(_RECIPE, "Highest learning rate.", "--lr")]
+LearningRate = Annotated[float | None, _option(_RECIPE, "Highest learning rate.", "--learning-rate", "--lr")]
 FindLr = Annotated[bool, _option(_RECIPE, "Find the highest learning rate by a test of 100 steps.", "--find-lr")]
 Optimizer = Annotated[str | None, _option(_RECIPE, "sgd, adamw or rmsprop.")]
 Momentum = Annotated[float | None, _option(_RECIPE, "Of SGD and RMSprop; the first beta of AdamW.")]

@@ -3,7 +3,8 @@
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from convwright.cli.progress import errors
+from convwright.cli.progress import described, errors, say
+from convwright.printable import printable
 from convwright.training.loop import Reporter
 from convwright.training.run import Run
 
@@ -23,7 +24,7 @@ class TrainingBar(Reporter):
     def __init__(self, name: str) -> None:
         self.name = name
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            described(),
             BarColumn(),
             TextColumn("{task.completed}/{task.total} steps"),
             ImagesPerSecond(),
@@ -36,7 +37,7 @@ class TrainingBar(Reporter):
             speed_estimate_period=10,
         )
         self.before: TaskID | None = None
-        self.task = self.bar.add_task(name, total=None, loss=float("nan"), batch=0)
+        self.task = self.bar.add_task(printable(name), total=None, loss=float("nan"), batch=0)
 
     def begin(self, run: Run, done: int, steps: int) -> None:
         """Start the bar where the run stands."""
@@ -46,7 +47,7 @@ class TrainingBar(Reporter):
     def preparing(self, done: int, total: int, what: str) -> None:
         """Show how far the work before the first step has come."""
         if self.before is None:
-            self.before = self.bar.add_task(what, total=total, loss=float("nan"), batch=0)
+            self.before = self.bar.add_task(printable(what), total=total, loss=float("nan"), batch=0)
         self.bar.update(self.before, completed=done, visible=done < total)
 
     def step(self, step: int, images: int, loss: float) -> None:
@@ -55,12 +56,10 @@ class TrainingBar(Reporter):
 
     def validated(self, row: dict[str, float]) -> None:
         """Print the validation above the bar."""
-        self.bar.console.print(
+        say(
             f"{self.name}: epoch {row['epoch']:.4g}, step {row['step']:.0f}: "
             f"training loss {row['train_loss']:.4f}, validation loss {row['val_loss']:.4f}, "
-            f"accuracy {row['val_accuracy']:.2%}, {row['images_per_second']:,.0f} images/s",
-            markup=False,
-            soft_wrap=True,
+            f"accuracy {row['val_accuracy']:.2%}, {row['images_per_second']:,.0f} images/s"
         )
 
     def __enter__(self) -> "TrainingBar":

@@ -1,6 +1,5 @@
 """The one decoder: training folders and ``predict`` see an image through the same preprocessing."""
 
-import os
 import stat
 import warnings
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from convwright.errors import ConvwrightError
+from convwright.printable import printable as printable
 
 if TYPE_CHECKING:
     import torch
@@ -124,12 +124,6 @@ def reason(error: Exception) -> str:
 def reason_of(path: Path, error: Exception) -> str:
     """Say in a few words why a file could not be read."""
     return "a broken link" if isinstance(error, FileNotFoundError) and path.is_symlink() else reason(error)
-
-
-def printable(name: object) -> str:
-    """Return a file's name as text of one line, whatever bytes it is made of."""
-    text = os.fsencode(str(name)).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager

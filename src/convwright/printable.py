@@ -1,0 +1,59 @@
+"""Untrusted text on a screen: names of files, classes and networks cannot steer a terminal or fake a line."""
+
+import os
+import shlex
+from contextlib import suppress
+
+BOLD, PLAIN = "\033[1m", "\033[0m"
+"""The only terminal sequences that the command line writes itself."""
+
+
+def printable(text: object) -> str:
+    """Return a text as one line that is safe to print: every character that is not printable is spelled out.
+
+    Args:
+        text: A name, or any object whose text is wanted. Undecodable bytes of file names become `\\xff`, control
+            characters `\\x1b`, line breaks `\\n`, and invisible marks of writing direction `\\u202e`.
+    """
+    plain = str(text)
+    if plain.isprintable():
+        return plain
+    with suppress(UnicodeEncodeError):  # lone surrogates, as JSON files can hold
+        plain = os.fsencode(plain).decode("utf-8", "backslashreplace")
+    return "".join(character if character.isprintable() else _spelled_out(character) for character in plain)
+
+
+def quoted(path: object) -> str:
+    """Return a path as one word of a shell command that a message suggests."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+def printable_lines(text: str) -> str:
+    """Return text of several lines that is safe to print; line breaks and our own bold print are kept."""
+    return "\n".join(
+        PLAIN.join(BOLD.join(map(printable, part.split(BOLD))) for part in line.split(PLAIN))
+        for line in text.split("\n")
+    )
+
+
+def escape_in_json(text: str) -> str:
+    """Return JSON text in which characters that could steer a terminal are `\\u` escapes; its value is the same.
+
+    Args:
+        text: JSON as `json_text.dump` writes it, with line breaks only between values.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character == "\n" or character.isprintable() else _json_escape(character) for character in text
+    )
+
+
+def _spelled_out(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
