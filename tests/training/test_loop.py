@@ -232,6 +232,19 @@ def test_a_loss_that_diverges_stops_the_run_and_says_what_to_do(digits, tmp_path
         train(config, network, digits, tmp_path / "run")
 
 
+def test_a_validation_with_nan_outputs_ends_the_run_as_diverged(digits, tmp_path):
+    """Training batches do not read running statistics, so only the validation meets what is wrong with them."""
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.2)
+    run = Run.create(tmp_path / "run", config, network, digits.classes, DataFacts.of(digits))
+    trainer = Trainer(run, digits)
+    norm = next(part for part in trainer.learner.network.modules() if isinstance(part, torch.nn.BatchNorm2d))
+    norm.running_var[0] = float("nan")
+    with pytest.raises(DivergedError, match=r"validation after step \d+: .* NaN or infinite.*; try a lower"):
+        trainer.fit()
+    assert not run.weights.exists()
+    assert run.metrics == []
+
+
 def test_the_best_weights_are_kept_not_the_last(digits, tmp_path):
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.5)
     run = Run.create(tmp_path / "run", config, network, digits.classes, DataFacts.of(digits))
