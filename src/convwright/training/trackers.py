@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from convwright.errors import ConvwrightWarning, UsageError
+from convwright.files import write_text
 from convwright.training.loop import Reporter
 from convwright.training.run import Run
 
@@ -127,7 +128,7 @@ class MLflow(Reporter):
         self._id = self._client.create_run(number, run_name=run.path.name).info.run_id
         for name, value in flat(run.config.model_dump(mode="json")).items():
             self._client.log_param(self._id, name, value)
-        noted.write_text(self._id + "\n", encoding="utf-8")
+        write_text(noted, self._id + "\n")
 
     def _log(self, row: dict[str, float]) -> None:
         for name, value in row.items():
