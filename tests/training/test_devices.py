@@ -64,6 +64,17 @@ def test_two_processes_learn_what_one_does(alone, tmp_path):
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == run.weights.read_bytes()
 
 
+def test_two_processes_learn_in_mixed_precision(tmp_path):
+    options = [*RUN, "--lr", "0.02", "--epochs", "0.3", "--precision", "bf16-mixed"]
+    losses = []
+    for devices in (1, 2):
+        path = tmp_path / str(devices)
+        done = train(path, *options, "--devices", devices)
+        assert done.returncode == 0, done.stderr
+        losses.append([row["train_loss"] for row in Run.open(path).metrics])
+    assert losses[1] == pytest.approx(losses[0], rel=2e-2)
+
+
 def test_a_batch_in_more_pieces_than_a_process_has_images(tmp_path):
     """Of 33 images one process has 17 and the other 16: both must cut them into as many pieces."""
     recipe = ["--accumulate", "17", "--lr", "0.001", "--epochs", "0.05"]

@@ -11,33 +11,37 @@ from torch.distributed.nn.functional import all_reduce
 
 
 class SynchronisedNorm(nn.BatchNorm2d):
-    """`BatchNorm2d` whose statistics, while training, are those of all processes' images together."""
+    """`BatchNorm2d` whose statistics, while training, are those of all processes' images together.
+
+    Statistics are in float32 or wider, whatever the type of the maps: 16 bits hold neither counts nor sums.
+    """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """N x C x H x W to the same; each process gives its own part of the batch."""
+        """Return N x C x H x W maps, normalised, in their own type; each process gives its own part of the batch."""
         if not self.training or not distributed.is_initialized():
             return super().forward(x)
-        count = x.new_tensor([x.numel() / x.shape[1]])
-        sums = torch.cat((x.sum((0, 2, 3)), count))
-        sums = all_reduce(sums)
+        maps = x.to(torch.promote_types(x.dtype, torch.float32))
+        count = maps.new_tensor([maps.numel() / maps.shape[1]])
+        sums = all_reduce(torch.cat((maps.sum((0, 2, 3)), count)))
         total = sums[-1]
         mean = sums[:-1] / total
-        centred = x - mean.view(1, -1, 1, 1)
+        centred = maps - mean.view(1, -1, 1, 1)
         # In two passes: squares of raw values would lose the digits of a small variance beside a large mean.
         variance = all_reduce(centred.square().sum((0, 2, 3))) / total
-        self._remember(mean.detach(), variance.detach(), total.detach())
+        self._update_running(mean.detach(), variance.detach(), total.detach())
         scale = self.weight * (variance + self.eps).rsqrt()
-        return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale.view(1, -1, 1, 1))
+        return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale.view(1, -1, 1, 1)).to(x.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: torch.Tensor, variance: torch.Tensor, total: torch.Tensor) -> None:
+    def _update_running(self, mean: torch.Tensor, variance: torch.Tensor, total: torch.Tensor) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
         self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance * total / (total - 1), self.momentum)
+        unbiased = variance * total / (total - 1)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
 
 
 def synchronise(module: nn.Module) -> None:
