@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import convwright as cw
-from convwright.errors import UsageError
+from convwright.errors import ConvwrightError, ConvwrightWarning, UsageError
 from convwright.files import cache_folder
 from convwright.scaling.latency import Stopwatch
 
@@ -12,6 +12,18 @@ from convwright.scaling.latency import Stopwatch
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+NETWORK = cw.network("cifar_resnet8")
+SECONDS = 0.125
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Measure nothing for real; list the networks that would be."""
+    networks = []
+    monkeypatch.setattr(Stopwatch, "_measure", lambda _, network: networks.append(network) or SECONDS)
+    return networks
 
 
 def test_a_network_is_measured_once_and_remembered_across_processes():
@@ -31,14 +43,53 @@ def test_a_network_is_measured_once_and_remembered_across_processes():
     assert forgetful.measured == 1
 
 
-def test_a_damaged_memory_is_measured_anew():
-    network = cw.network("cifar_resnet8")
-    Stopwatch()(network)
-    (file,) = (cache_folder() / "latency").glob("*.json")
-    file.write_text("{ damaged")
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{ damaged", "[]", '{"seconds": 1}', '{"key": "KEY", "seconds": -1}', '{"key": "KEY", "seconds": NaN}',
+        '{"key": "KEY", "seconds": 1e999}', '{"key": "KEY", "seconds": "1"}', '{"key": "KEY", "seconds": true}',
+        '{"key": "KEY", "seconds": 0}', '{"key": "other", "seconds": 1}', "[" * 100_000,
+    ],
+)  # fmt: skip
+def test_a_damaged_latency_is_measured_anew(content, measured):
     stopwatch = Stopwatch()
-    stopwatch(network)
-    assert stopwatch.measured == 1
+    stopwatch(NETWORK)
+    (file,) = (cache_folder() / "latency").rglob("*.json")
+    file.write_text(content.replace("KEY", stopwatch._key(NETWORK)))
+    again = Stopwatch()
+    assert again(NETWORK) == SECONDS
+    assert again.measured == 1
+    assert Stopwatch()(NETWORK) == SECONDS
+    assert len(measured) == 2, "the damaged file was replaced"
+
+
+def test_processes_that_measure_at_once_keep_each_other_s_latencies(measured):
+    one, other = Stopwatch(), Stopwatch(batch=2)
+    one._measure = lambda network: other(network)  # the other writes while the first still measures
+    one(NETWORK)
+    for settings in ({}, {"batch": 2}):
+        again = Stopwatch(**settings)
+        again(NETWORK)
+        assert again.measured == 0
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch, measured):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    stopwatch = Stopwatch()
+    with pytest.warns(ConvwrightWarning, match="latencies are measured, but not remembered: .*file") as warned:
+        assert [stopwatch(network) for network in (NETWORK, cw.network("cifar_resnet20"))] == [SECONDS] * 2
+    assert len(warned) == 1
+    assert len(measured) == 2
+
+
+def test_no_folder_for_caches_is_a_warning(monkeypatch, measured):
+    def nowhere():
+        raise ConvwrightError("/tmp/convwright-0: not a private folder of this user")
+
+    monkeypatch.setattr("convwright.scaling.latency.cache_folder", nowhere)
+    with pytest.warns(ConvwrightWarning, match="not a private folder"):
+        assert Stopwatch()(NETWORK) == SECONDS
 
 
 def test_threads_are_put_back_and_wrong_settings_refused():

@@ -1,9 +1,9 @@
 """How long a network takes on this machine: measured with random weights, few times, and remembered."""
 
-import hashlib
-import json
+import math
 import platform
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,11 +14,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
+from convwright import json_text
 from convwright.arch import Network
 from convwright.deploy.engines import open_file
 from convwright.deploy.packages import needed, version
-from convwright.errors import UsageError
-from convwright.files import cache_folder, write_text
+from convwright.errors import ConvwrightError, ConvwrightWarning, UsageError
+from convwright.files import cache_folder, digest_of, write_text
 from convwright.modules import build
 
 WARM_UP, LEAST, MOST = 2, 5, 30
@@ -30,18 +31,24 @@ ENGINES = ("torch", "onnxruntime", "openvino")
 
 @dataclass
 class Stopwatch:
-    """Measures networks, and remembers what it measured on this machine in a file of the user's cache.
+    """Measures networks, and remembers what it measured on this machine in the user's cache.
 
-    batch: images at once; threads: of torch's, its own choice by default. The figure is the median time of a batch,
-    in seconds. progress is told the name of each network that is really measured.
+    The figure is the median time of a batch, in seconds.
     """
 
     batch: int = 1
+    """Images at once."""
     threads: int | None = None
+    """Threads of the engine; its own choice by default."""
     engine: str = "torch"
+    """One of `ENGINES`."""
     remember: bool = True
+    """Whether latencies are read from the cache and written into it."""
     progress: Callable[[str], None] | None = None
+    """Called with the name of each network that is really measured."""
     measured: int = field(default=0, init=False)
+    """Networks measured so far, without those that were remembered."""
+    _warned: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.batch < 1 or (self.threads is not None and self.threads < 1):
@@ -53,19 +60,17 @@ class Stopwatch:
 
     def __call__(self, network: Network) -> float:
         """Return a network's latency in seconds."""
-        key, known = self._key(network), self._known()
-        if key not in known:
-            if self.progress:
-                self.progress(network.name)
-            seconds = self._measure(network)
-            self.measured += 1
-            if not self.remember:
-                return seconds
-            known[key] = seconds
-            with suppress(OSError):
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-                write_text(self._file, json.dumps(known, indent=1) + "\n")
-        return known[key]
+        key = self._key(network)
+        known = self._remembered(key) if self.remember else None
+        if known is not None:
+            return known
+        if self.progress:
+            self.progress(network.name)
+        seconds = self._measure(network)
+        self.measured += 1
+        if self.remember:
+            self._write_down(key, seconds)
+        return seconds
 
     def _measure(self, network: Network) -> float:
         return self._measure_torch(network) if self.engine == "torch" else self._measure_exported(network)
@@ -96,25 +101,42 @@ class Stopwatch:
             torch.set_num_threads(threads)
 
     def _key(self, network: Network) -> str:
-        described = json.dumps(network.to_json() | {"name": "", "papers": [], "results": []}, sort_keys=True)
-        digest = hashlib.blake2b(described.encode(), digest_size=8).hexdigest()
+        described = json_text.dump(
+            network.to_json() | {"name": "", "papers": [], "results": []}, ascii_only=True, sort_keys=True
+        )
+        digest = digest_of(described.encode())
         threads = self.threads or torch.get_num_threads()
         made_with = torch.__version__ if self.engine == "torch" else version(self.engine)
         return f"{digest} {self.engine} {made_with} batch {self.batch} threads {threads}"
 
-    @property
-    def _file(self) -> Path:
-        machine = "-".join(filter(None, (platform.node(), platform.machine())))
-        return cache_folder() / "latency" / f"{machine}.json"
+    def _remembered(self, key: str) -> float | None:
+        """Return a latency that was measured before; None if there is none, or its file is damaged."""
+        with suppress(ConvwrightError):
+            found = json_text.read(_file_of(key))
+            if isinstance(found, dict) and found.get("key") == key and _is_latency(found.get("seconds")):
+                return float(found["seconds"])
+        return None
 
-    def _known(self) -> dict[str, float]:
-        if not self.remember:
-            return {}
+    def _write_down(self, key: str, seconds: float) -> None:
+        """Write a latency into the cache; warn once where that cannot be done."""
         try:
-            known = json.loads(self._file.read_text(encoding="utf-8"))
-            return {str(key): float(value) for key, value in known.items()}
-        except (OSError, ValueError, AttributeError, TypeError):  # none yet, or damaged: it is measured again
-            return {}
+            file = _file_of(key)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_text(file, json_text.dump({"key": key, "seconds": seconds}) + "\n")
+        except (OSError, ConvwrightError) as error:
+            if not self._warned:
+                self._warned = True
+                warnings.warn(f"latencies are measured, but not remembered: {error}", ConvwrightWarning, stacklevel=3)
+
+
+def _file_of(key: str) -> Path:
+    """Return the file of one measurement: processes that measure at once do not write into each other's."""
+    machine = "-".join(filter(None, (platform.node(), platform.machine())))
+    return cache_folder() / "latency" / machine / f"{digest_of(key.encode())}.json"
+
+
+def _is_latency(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _median_of(work: Callable[[], object]) -> float:
