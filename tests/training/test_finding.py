@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 
 import convwright as cw
 from convwright.data import open_dataset
@@ -46,6 +47,32 @@ def test_a_loss_that_never_falls_is_told(digits):
     beyond_numbers = replace(digits, std=(1e-38,))
     with pytest.raises(ConvwrightError, match="no learning rate from 1e-05 to 10 lets the loss fall"):
         find_learning_rate(config, network, beyond_numbers)
+
+
+def test_a_frozen_backbone_is_tested_on_images_of_all_classes(digits, monkeypatch):
+    """Folders are read class by class, so the first images are those of the first classes."""
+    order = digits.train.labels.argsort(stable=True)
+    data = replace(digits, train=digits.train.choose(order))
+    config, network = plan(data, cw.network("cifar_resnet8"), batch_size=4, recipe={"freeze": True})
+
+    class Seen(Exception):  # noqa: N818 - ends the test where its images are known
+        pass
+
+    def features_of(backbone, data, device):
+        raise Seen(data.train.labels)
+
+    def tested(seed):
+        with pytest.raises(Seen) as seen:
+            find_learning_rate(config.model_copy(update={"seed": seed}), network, data)
+        return seen.value.args[0]
+
+    monkeypatch.setattr("convwright.training.lr_finder.features_of", features_of)
+    labels = tested(0)
+    assert len(labels) == 400, "as many images as 100 steps of 4 show"
+    shares, expected = (of.bincount(minlength=10) / len(of) for of in (labels, data.train.labels))
+    assert (shares - expected).abs().max() < 0.05
+    assert torch.equal(tested(0), labels)
+    assert not torch.equal(tested(1), labels), "another seed draws others"
 
 
 # Memory

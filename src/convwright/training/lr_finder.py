@@ -53,16 +53,28 @@ def find_learning_rate(
     progress: Callable[[int, int, str], None] | None = None,
     start: Start | None = None,
 ) -> Finding:
-    """Train a throw-away network at rates that rise from step to step, and choose one for the top of a schedule.
+    """Run a learning-rate range test (Smith 2017, section 3.3) on a throw-away network.
 
-    Deterministic. Raises ConvwrightError if the loss falls at no rate.
+    The rate rises exponentially from `LOWEST` to `HIGHEST` over `STEPS` steps. The result depends on the arguments
+    alone, the seed in `config` among them.
+
+    Args:
+        config: Recipe, batch size and seed; the recipe's learning rate and schedule are ignored.
+        network: Network to train.
+        data: Its training images.
+        progress: Called with the steps done, all steps, and what they are for.
+        start: Weights to begin with; random ones by default.
+
+    Returns:
+        Smoothed losses by learning rate, and the rate with the lowest one divided by `MARGIN`.
+
+    Raises:
+        ConvwrightError: The loss falls at no rate.
     """
     config = config.model_copy(update={"devices": world_size()})
     learner = make_learner(config, network, data, start=start)
-    if learner.reads_features:  # as many images as the test's steps show
-        few = torch.arange(min(len(data.train), STEPS * config.batch_size))
-        data = replace(data, train=data.train.choose(few), val=data.val.choose(few[:1]))
-        data = features_of(learner.backbone, data, learner.fabric.device)
+    if learner.reads_features:
+        data = features_of(learner.backbone, _shown(config, data), learner.fabric.device)
     learner.train()
     batches = training_batches(config, data)
     constant = config.recipe.model_copy(update={"schedule": "constant", "warm_up": 0.0, "progressive": 0.0})
@@ -88,6 +100,16 @@ def find_learning_rate(
             f"no learning rate from {LOWEST:g} to {HIGHEST:g} lets the loss fall; check data and labels"
         )
     return Finding(tuple(rates), tuple(losses), _rounded(rates[losses.index(min(losses))] / MARGIN))
+
+
+def _shown(config: TrainConfig, data: Dataset) -> Dataset:
+    """Return the data with only those training images that the test's steps show, drawn over all classes.
+
+    One validation image is left, as a data set needs one; the test does not look at it.
+    """
+    batches = training_batches(config, data)
+    rows = torch.cat([batches.rows_at(step) for step in range(STEPS)]).unique()
+    return replace(data, train=data.train.choose(rows), val=data.val.choose(torch.arange(1)))
 
 
 def _rounded(rate: float) -> float:
