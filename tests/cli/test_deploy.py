@@ -1,6 +1,8 @@
 """export, bench and predict from an exported file, from the command line."""
 
 import json
+import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 
 import convwright as cw
 from convwright.data import open_dataset
+from convwright.deploy.picks import keep_export
 from convwright.training.loop import train
 from convwright.training.plan import plan
 
@@ -82,6 +85,24 @@ def test_bench_measures_draws_and_picks(run, convwright, tmp_path):
     assert facts["pick"]["engine"] == "onnxruntime"
     assert "multiply-adds alone" in page.read_text(encoding="utf-8")
     assert (run / "picked" / "f32.onnx").exists()
+
+
+def test_a_suggested_command_can_be_pasted(run, convwright, tmp_path, monkeypatch):
+    copy = tmp_path / "it's mine"
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("picked"))
+    monkeypatch.setattr(
+        "convwright.cli.export._kept", lambda run, _, done, image, before: keep_export(run, done, 1e6, before)
+    )
+    done = convwright("export", copy, "--out", tmp_path / "network.onnx", "--images", 20)
+    assert done.status == 0, done.err
+    command = shlex.split(done.out.splitlines()[-1].partition("on this machine, ")[2].partition(": ")[2])
+    assert command == ["convwright", "predict", str(copy)]
+    (copy / "picked" / "pick.json").write_text("{}")
+    Image.fromarray(np.full((9, 9), 100, np.uint8)).save(tmp_path / "image.png")
+    predicted = convwright("predict", copy, tmp_path / "image.png")
+    assert predicted.status == 0
+    command = shlex.split(predicted.err.partition("pick an engine anew: ")[2])
+    assert command == ["convwright", "bench", str(copy), "--pick", "PERCENT"]
 
 
 def test_what_was_measured_is_told_though_no_engine_will_do(run, convwright):

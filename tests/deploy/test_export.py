@@ -12,12 +12,12 @@ import convwright as cw
 from convwright.deploy import engines
 from convwright.deploy import export as exporting
 from convwright.deploy.agreement import compare
-from convwright.deploy.card import Card
+from convwright.deploy.card import UNSEALED, Card
 from convwright.deploy.card_reading import read_card
 from convwright.deploy.export import FORMATS, export
 from convwright.deploy.onnx_writer import onnx_model
 from convwright.deploy.predictor import FilePredictor
-from convwright.errors import ConvwrightError, UsageError
+from convwright.errors import ConvwrightError, NotFiniteError, UsageError
 
 from ..tiny import TINY
 from .subjects import check_of, images_for, subject_of
@@ -214,6 +214,66 @@ def test_answers_that_are_no_numbers_are_told(subject, tmp_path):
     size = (1, predictor.channels, predictor.resolution, predictor.resolution)
     with pytest.raises(ConvwrightError, match=r"a\.onnx: the outputs for 1 of 1 images are NaN or infinite"):
         predictor.probabilities(np.zeros(size, np.uint8))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_network_that_gives_no_numbers_is_not_exported(format, tmp_path):
+    subject = subject_of("cifar_resnet8|scale:w=0.25|resolution:8")
+    next(subject.predictor.module.parameters()).data[:] = np.nan
+    with pytest.raises(NotFiniteError, match="the outputs for 6 of 6 images are NaN or infinite"):
+        export(subject, tmp_path / f"network{FORMATS[format]}", format, check_of(subject))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_that_gives_no_numbers_is_reported(subject, tmp_path, monkeypatch):
+    engine = engines.FILE_ENGINES["onnxruntime"]
+
+    def opened(*_):
+        return lambda images: np.full((len(images), 10), np.inf, np.float32)
+
+    monkeypatch.setitem(engines.FILE_ENGINES, "onnxruntime", replace(engine, open=opened))
+    with pytest.raises(
+        ConvwrightError, match=r"onnx was not written: in onnxruntime, the network: the outputs for 6 of"
+    ):
+        export(subject, tmp_path / "network.onnx", "onnx", check_of(subject))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_stands_for_no_digest_is_refused(tmp_path):
+    subject = subject_of("cifar_resnet8|scale:w=0.25|resolution:8")
+    subject.predictor.classes = (UNSEALED, *subject.predictor.classes[1:])
+    with pytest.raises(UsageError, match=f"network.onnx: no class and no layer can be named '{UNSEALED}'"):
+        export(subject, tmp_path / "network.onnx", "onnx", check_of(subject))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_classes_keep_any_name(format, tmp_path):
+    subject = subject_of("cifar_resnet8|scale:w=0.25|resolution:8")
+    names = (
+        "Äpfel",
+        "リンゴ",
+        'a "quoted" <name> & more',
+        "tab\tand\nline",
+        "\udcff",
+        "\ufffe",
+        "\x01",
+        "&#0;",
+        "]]>",
+        " ",
+    )
+    subject.predictor.classes = names
+    done = export(subject, tmp_path / f"network{FORMATS[format]}", format, check_of(subject))
+    assert cw.load(done.path).classes == names
+
+
+def test_a_symbolic_link_stays_one(subject, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    target, out = tmp_path / "elsewhere" / "kept.onnx", tmp_path / "network.onnx"
+    target.write_text("before")
+    out.symlink_to(target)
+    export(subject, out, "onnx", check_of(subject))
+    assert out.is_symlink()
+    assert cw.load(target).classes == subject.predictor.classes
 
 
 def test_a_file_that_does_not_agree_is_not_written(tmp_path):

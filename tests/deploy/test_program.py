@@ -13,6 +13,7 @@ from convwright.arch.layers import Act, Add, Concat, Conv, Gate, GlobalPool, Ide
 from convwright.deploy.folding import clamped, folded
 from convwright.deploy.lowering import lower
 from convwright.deploy.program import Affine, Clamp, Convolve, Join, Mean, Window
+from convwright.deploy.program_check import check_program
 from convwright.deploy.torch_program import TorchProgram
 from convwright.errors import NetworkError
 from convwright.zoo.common import Classifier
@@ -49,6 +50,7 @@ def test_every_stage_computes_what_the_module_computes(expression):
     program = plain_program(subject)
     assert program.macs == cw.cost(subject.network).macs
     for stage in (program, folded(program), clamped(folded(program))):
+        check_program(stage)
         assert stage.macs <= program.macs
         given = TorchProgram(stage)(torch.from_numpy(images)).numpy()
         assert difference(given, expected) < 1e-5
@@ -156,6 +158,7 @@ def test_random_networks_are_what_they_were_after_algebra(network):
     except NetworkError:
         reject()  # told when exporting
     for stage in (program, folded(program), clamped(folded(program))):
+        check_program(stage)
         expected, given = in_double(subject, stage, images)
         assert given.shape == expected.shape
         assert np.allclose(given, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())

@@ -14,7 +14,7 @@ from convwright.deploy.export import export
 from convwright.deploy.onnx_writer import onnx_model
 from convwright.deploy.quantization import GATES, LAST, Calibration, Kept, _Onnx, _OpenVino, groups_of, search
 from convwright.deploy.subject import Subject
-from convwright.errors import ConvwrightError
+from convwright.errors import ConvwrightError, NotFiniteError
 from convwright.training.predictor import load
 
 from ..tiny import TINY
@@ -45,6 +45,19 @@ def test_the_layers_that_lose_are_found():
     assert (model, kept.groups, kept.layers, kept.lost) == ("good", ("stage1",), ("stage1.body.conv",), 0)
     assert quantizer.tried[0] == ()
     assert len(quantizer.tried) == 4, "all in 8 bits, then each group by itself"
+
+
+def test_layers_whose_8_bits_give_no_numbers_are_found():
+    class Overflowing(Coarse):
+        def runner(self, model):
+            right = np.eye(2, dtype=np.float32)
+            return lambda images: right[images[:, 0, 0, 0] % 2] * np.float32("nan" if model == "bad" else 1)
+
+    images = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1)
+    model, kept = search(Overflowing([]), "float", Calibration(images, Check(images, None, "numbers"), 0.01))
+    assert (model, kept.groups, kept.lost) == ("good", ("stage1",), 0)
+    with pytest.raises(NotFiniteError, match="the outputs for 8 of 8 images are NaN or infinite"):
+        search(Overflowing([]), "bad", Calibration(images, Check(images, None, "numbers"), 0.01))
 
 
 def test_layers_are_grouped_by_stage():

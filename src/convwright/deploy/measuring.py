@@ -152,8 +152,12 @@ def prepared(
                 if precision == "int8" and (calibration is None or suffix == ".safetensors"):
                     continue
                 wanted = calibration if precision == "int8" else None
-                made = draft(subject, formats[suffix], None, wanted, folder)
-                write_sealed(made, folder / f"{precision}{suffix}", made.card)
+                path = folder / f"{precision}{suffix}"
+                try:
+                    made = draft(subject, formats[suffix], None, wanted, folder)
+                except OSError as error:  # the tools that quantize write files of their own
+                    raise ConvwrightError(f"{path} could not be written: {error.strerror or error}") from None
+                write_sealed(made, path, made.card)
         yield folder
 
 

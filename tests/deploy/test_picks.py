@@ -1,0 +1,160 @@
+"""The engine file that a run keeps predicts only for the very run that it was made of."""
+
+import json
+import random
+import shutil
+import threading
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+import convwright as cw
+from convwright import json_text
+from convwright.deploy.measuring import ENGINES, prepared
+from convwright.deploy.picks import FOLDER, GUARDED, RECORD, find_pick, fingerprint, keep_export, save_pick
+from convwright.deploy.predictor import RunPredictor
+from convwright.deploy.subject import Subject
+from convwright.errors import UsageError
+from convwright.files import digest_of
+from convwright.training.predictor import load
+
+from .subjects import lively
+from .test_bench import exported, line
+from .test_mutations import VALUES, as_json
+
+
+@pytest.fixture(scope="module")
+def engine_files(run, tmp_path_factory):
+    """A folder with the run in ONNX, as `bench` writes it."""
+    folder = tmp_path_factory.mktemp("prepared") / "files"
+    with prepared(Subject(load(run), str(run)), [ENGINES["onnxruntime"]], ["f32"]) as made:
+        shutil.copytree(made, folder)
+    return folder
+
+
+@pytest.fixture
+def picked(run, engine_files, tmp_path, monkeypatch):
+    """A copy of the run, in a folder whose name has a space, with a pick; torch only says that it was loaded."""
+    copy = tmp_path / "a run"
+    shutil.copytree(run, copy)
+    save_pick(copy, engine_files, line("onnxruntime", 1e-3, 0.9), fingerprint(copy))
+    assert isinstance(cw.load(copy), RunPredictor)
+    monkeypatch.setattr("convwright.training.predictor.load", lambda path, device: f"{path} in torch")
+    return copy
+
+
+def check_passed_over(run, capsys, message):
+    capsys.readouterr()
+    assert cw.load(run) == f"{run} in torch"
+    line = capsys.readouterr().err
+    assert line.startswith("convwright: torch predicts instead of ")
+    assert message in line
+    assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_a_change_of_the_run_is_noticed(name, picked, capsys):
+    before = (picked / name).read_bytes()
+    anew = f"pick an engine anew: convwright bench '{picked}' --pick PERCENT"
+    for changed in (before + b" ", before[:-3] + b"]" + before[-2:], b""):
+        (picked / name).write_bytes(changed)
+        check_passed_over(picked, capsys, f"the run's {name} changed since; {anew}")
+    (picked / name).unlink()
+    check_passed_over(picked, capsys, f"the run's {name} changed since")
+    (picked / name).write_bytes(before)
+    assert isinstance(cw.load(picked), RunPredictor)
+
+
+def test_a_run_that_is_trained_on_while_it_is_measured_has_no_pick(picked, engine_files, capsys):
+    before = fingerprint(picked)
+    with (picked / "model.safetensors").open("ab") as file:
+        file.write(b" ")
+    save_pick(picked, engine_files, line("onnxruntime", 1e-3, 0.9), before)
+    check_passed_over(picked, capsys, "the run's model.safetensors changed since")
+
+
+def test_every_flipped_bit_of_the_record_is_noticed(picked, capsys):
+    record, choose = picked / FOLDER / RECORD, random.Random(0)
+    content = record.read_bytes()
+    for place in range(len(content)):
+        bit = 1 << choose.randrange(8)
+        record.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
+        check_passed_over(picked, capsys, f"{record}: ")
+
+
+def test_records_with_wrong_values_are_refused(picked):
+    """The checksum is right: whoever wrote them has computed it."""
+    record = picked / FOLDER / RECORD
+    sound = json.loads(record.read_text())
+    del sound["checksum"]
+    used = 0
+    for name in sound:
+        for value in VALUES:
+            values = sound | {name: value}
+            text = as_json(values)
+            checksum = digest_of(text.encode())
+            if "NaN" not in text and "Infinity" not in text and "9" * 5000 not in text:
+                record.write_text(json_text.dump(values | {"checksum": checksum}, indent=1) + "\n")
+            else:
+                record.write_text(text)
+            with suppress(UsageError):
+                used += find_pick(picked) is not None
+    assert used, "no value was harmless, so the record was refused for other reasons"
+
+
+def test_records_of_earlier_versions_are_passed_over(picked, capsys):
+    record = picked / FOLDER / RECORD
+    values = json.loads(record.read_text())
+    earlier = {name: value for name, value in values.items() if name not in ("run", "seal", "checksum")}
+    record.write_text(json.dumps(earlier | {"weights": "0" * 32}, indent=1))
+    assert find_pick(picked) is None
+    assert cw.load(picked) == f"{picked} in torch"
+    assert capsys.readouterr().err == ""
+
+
+def test_another_export_in_the_place_of_the_kept_one_is_noticed(picked, run, capsys):
+    predictor = load(run)
+    lively(predictor.module)
+    with prepared(Subject(predictor, "another"), [ENGINES["onnxruntime"]], ["f32"]) as folder:
+        shutil.copyfile(folder / "f32.onnx", picked / FOLDER / "f32.onnx")
+    assert cw.load(picked / FOLDER / "f32.onnx").classes == predictor.classes
+    check_passed_over(picked, capsys, "f32.onnx: not the file that was picked")
+
+
+def test_what_was_chosen_stays_also_where_torch_was_chosen(picked, engine_files, run, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    before = fingerprint(picked)
+    chosen = save_pick(picked, engine_files, line("torch", 1e-3, 0.9), before)
+    assert chosen.file == ""
+    assert find_pick(picked) is None
+    done = exported(run, tmp_path, ".onnx", 0.1)
+    assert keep_export(picked, done, torch_milliseconds=4.0, before=before) is None
+    assert [path.name for path in (picked / FOLDER).iterdir()] == [RECORD]
+
+
+def test_several_processes_can_pick_at_once(picked, engine_files, capsys):
+    """Each leaves a whole folder; who loads the run meanwhile gets a whole pick, or torch."""
+    before, errors = fingerprint(picked), []
+
+    def pick(count):
+        try:
+            for index in range(count):
+                save_pick(picked, engine_files, line("onnxruntime", 1e-3 * (index + 1), 0.9), before)
+        except Exception as error:  # reported by the test, not by the thread
+            errors.append(error)
+
+    writers = [threading.Thread(target=pick, args=(15,)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    image = np.zeros((8, 8), np.uint8)
+    while any(writer.is_alive() for writer in writers):
+        if isinstance(loaded := cw.load(picked), RunPredictor):
+            assert loaded.predict([image])[0].classes
+    for writer in writers:
+        writer.join()
+    assert errors == []
+    assert isinstance(cw.load(picked), RunPredictor)
+    assert sorted(path.name for path in (picked / FOLDER).iterdir()) == ["f32.onnx", RECORD]
+    assert not list(picked.glob(".*"))
+    capsys.readouterr()
