@@ -70,7 +70,7 @@ def _read(path: Path) -> Iterator[tuple[str, list[int], Any]]:
     except FileNotFoundError:
         return
     for line in lines:
-        with suppress(ValueError):  # torn, or damaged
+        with suppress(ValueError, RecursionError):  # torn, or damaged
             match json.loads(line) if line else None:
                 case [str(name), list(stamp), value]:
                     yield name, stamp, value

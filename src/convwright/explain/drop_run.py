@@ -1,6 +1,5 @@
 """A network with changed weights, written as a run that the other commands take."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from safetensors.torch import save
 
 import convwright
+from convwright import json_text
 from convwright.explain.drop import Dropped
 from convwright.training.run import Run
 
@@ -22,7 +22,7 @@ def write_run(source: Run, chosen: Dropped, out: Path) -> Run:
     tensors = {name: tensor.cpu().contiguous() for name, tensor in chosen.module.state_dict().items()}
     files: dict[str, str | bytes] = {
         "model.safetensors": save(tensors, {"format": "pt"}),
-        "summary.json": json.dumps(_summary(source, chosen), indent=1, ensure_ascii=False) + "\n",
+        "summary.json": json_text.dump(_summary(source, chosen), indent=1) + "\n",
     }
     return Run.create(out, config, chosen.network, source.classes, source.data, files)
 

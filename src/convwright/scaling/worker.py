@@ -1,6 +1,5 @@
 """Workers: each takes the next task that nobody is at work on, until none is left."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+from convwright import json_text
 from convwright.errors import ConvwrightError, UsageError
 from convwright.files import write_text
 from convwright.scaling.experiment import Experiment
@@ -55,17 +55,20 @@ def describe(folder: Path, ledger: Ledger, keep: bool) -> None:
     """Write down in a study's folder what its workers need to know."""
     about = {"storage": ledger.url, "study": ledger.name, "keep": keep, "experiment": ledger.experiment.to_json()}
     # For nobody else to read, as the database's URL may hold a password.
-    write_text(folder / DESCRIPTION, json.dumps(about, indent=1) + "\n", mode=0o600)
+    write_text(folder / DESCRIPTION, json_text.dump(about, indent=1) + "\n", mode=0o600)
 
 
 def described(folder: Path) -> tuple[Ledger, Trials]:
     """Open the study of a folder. UsageError if it holds none."""
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise UsageError(f"{folder}: not the folder of a study; it has no {DESCRIPTION}")
+    about = json_text.read(path)
     try:
-        about = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         experiment = Experiment.from_json(about["experiment"])
         storage, name, keep = about["storage"], about["study"], about["keep"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{folder}: not the folder of a study; it has no readable {DESCRIPTION}") from None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise UsageError(f"{path}: not the description of a study, as 'convwright scale search' writes it") from None
     return Ledger(storage, name, experiment), Trials(experiment, folder / "trials", opener(experiment), keep)
 
 
