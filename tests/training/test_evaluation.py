@@ -8,10 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+import convwright as cw
+from convwright.data import Augmentation, open_dataset
 from convwright.errors import UsageError
 from convwright.training.config import Recipe
 from convwright.training.evaluation import evaluate, outputs, wilson
 from convwright.training.metrics import Measures, Tally
+from convwright.training.plan import plan
 from convwright.training.views import View, views_of
 
 
@@ -166,11 +169,41 @@ def test_views_move_and_mirror():
     ("crop", "flip", "count", "step"), [(0, False, 1, 0), (0, True, 2, 0), (3, False, 5, 2), (4, True, 10, 2)]
 )
 def test_views_are_those_of_the_recipe(crop, flip, count, step):
-    views = views_of(Recipe(crop=crop, flip=flip))
+    views = views_of(Recipe(crop=crop, flip=flip), 8)
     assert len(views) == len(set(views)) == count
     assert views[0] == View()
     assert {view.mirrored for view in views} == ({False, True} if flip else {False})
     assert {abs(view.down) + abs(view.right) for view in views} == {0, step}
+
+
+@pytest.mark.parametrize("resolution", [1, 2, 5, 8])
+@pytest.mark.parametrize("crop", [*range(20), 10**6])
+def test_every_view_shows_a_part_of_the_image(crop, resolution):
+    image = torch.ones(1, 1, resolution, resolution)
+    views = views_of(Recipe(crop=crop, flip=True), resolution)
+    assert all(view.of(image).shape == image.shape and view.of(image).any() for view in views)
+    assert len(views) == (10 if 0 < (crop + 1) // 2 < resolution else 2)
+
+
+def test_a_view_beyond_the_image_is_refused():
+    with pytest.raises(
+        UsageError, match="images of 3 x 4 pixels have no view from 4 px right: nothing of them is left"
+    ):
+        View(right=4).of(torch.ones(1, 1, 3, 4))
+
+
+@pytest.mark.parametrize("crop", [8, 9, 10**9])
+def test_a_crop_that_can_miss_the_image_is_refused(crop):
+    data = open_dataset("digits")
+    with pytest.raises(UsageError, match=rf"crop.* must be less than the side of the images, 8 px, .*; not {crop}"):
+        plan(data, cw.network("cifar_resnet8"), recipe={"crop": crop})
+    plan(data, cw.network("cifar_resnet8"), recipe={"crop": 7})
+
+
+@pytest.mark.parametrize("crop", [1, 4, 7])
+def test_every_crop_shows_a_part_of_the_image(crop):
+    cropped = Augmentation(crop=crop).apply(torch.ones(500, 1, 8, 8), torch.Generator().manual_seed(0))
+    assert cropped.flatten(1).any(1).all()
 
 
 def test_augmented_answers_are_the_mean_over_the_views():

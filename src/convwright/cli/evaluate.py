@@ -60,7 +60,7 @@ def evaluate(
     from convwright.training.views import AS_IT_IS, views_of
 
     opened = Run.open(run)
-    views = views_of(opened.config.recipe) if tta else AS_IT_IS
+    views = views_of(opened.config.recipe, opened.network.resolution) if tta else AS_IT_IS
     name, result = evaluate_run(opened, split, data=data, views=views, device=device, predictions=predictions)
     if as_json:
         facts: dict[str, Any] = {"run": str(run), "network": opened.network.name, "data": data or opened.config.data}

@@ -7,7 +7,7 @@ from convwright.arch import Network, at, fit_resolution, regularise
 from convwright.arch.cost import cost
 from convwright.arch.operators import has_shortcuts
 from convwright.data import SOURCES, Dataset
-from convwright.training.config import TrainConfig, checked
+from convwright.training.config import FieldError, TrainConfig, checked
 from convwright.training.operators import fused_by_default
 from convwright.training.progressive import smallest
 from convwright.training.recipes import named
@@ -72,6 +72,11 @@ def plan(
         {"data": _found_again(data.name), "network": chosen.name, "resolution": data.resolution, "recipe": recipe}
         | given
     )
+    if config.recipe.crop >= config.resolution:
+        least = (
+            f"must be less than the side of the images, {config.resolution} px, so that each crop shows a part of one"
+        )
+        raise FieldError("recipe.crop", f"{least}; not {config.recipe.crop}")
     if config.recipe.progressive:
         cost(chosen, smallest(data.resolution))  # names the layer for which the first images are too small
     rates = config.recipe.model_dump(include={"dropout", "stochastic_depth"})
