@@ -21,7 +21,7 @@ from machine import describe
 import convwright as cw
 from convwright.deploy import check_images
 from convwright.deploy.engines import Runner, open_file, openvino_runner, quickest
-from convwright.deploy.export import draft, export
+from convwright.deploy.export import draft, export, write_sealed
 from convwright.deploy.quantization import Calibration
 from convwright.deploy.subject import Subject
 from convwright.deploy.torch_program import torch_runner
@@ -77,7 +77,7 @@ def written(subject: Subject, folder: Path, stem: str, format: str, calibration:
     suffix = {"onnx": ".onnx", "openvino": ".xml"}[format]
     made = draft(subject, format, None, calibration, folder)
     path = folder / f"{stem}{suffix}"
-    made.write(path, made.card)
+    write_sealed(made, path, made.card)
     return path
 
 

@@ -1,7 +1,6 @@
 """`convwright bench`: what an image costs in every engine on this machine, and how far that is from the least."""
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from convwright.cli.networks import FILE, read_network
 from convwright.cli.output import echo, print_json
 from convwright.cli.table import emphasised, paragraph, table
 from convwright.errors import ConvwrightError, UsageError
+from convwright.printable import quoted
 
 if TYPE_CHECKING:
     from convwright.deploy.bench import Asked, Bench, Line
@@ -215,7 +215,7 @@ def _picked(pick: "Pick", run: str) -> str:
     told = f"fastest at {pick.accuracy:.2%}: {how}, {pick.milliseconds:.2f} ms an image"
     if not pick.file:
         return told
-    return f"{told}\npredictions use it on this machine from now on: convwright predict {shlex.quote(run)}"
+    return f"{told}\npredictions use it on this machine from now on: convwright predict {quoted(run)}"
 
 
 def _object(benches: "list[Bench]", machines: "dict[int, Machine]", pick: "Pick | None") -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """`convwright export`: a trained network as one file that holds all it needs."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ from convwright.cli.inputs import check_place
 from convwright.cli.networks import FILE, is_network, read_network
 from convwright.cli.output import echo, print_json
 from convwright.errors import UsageError
+from convwright.printable import quoted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +83,7 @@ def export(
     echo(_described(done, check.told))
     if quicker is not None:
         took = f"it takes {quicker.milliseconds:.2f} ms an image, less than torch"
-        echo(f"from now on {quicker.engine} predicts on this machine, as {took}: convwright predict {shlex.quote(run)}")
+        echo(f"from now on {quicker.engine} predicts on this machine, as {took}: convwright predict {quoted(run)}")
 
 
 def load(run: str, weights: str | None, data: str | None) -> "tuple[Predictor, Dataset | None]":

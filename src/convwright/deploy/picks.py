@@ -1,7 +1,6 @@
 """The engine that a run was found to be fastest in on this machine, remembered in its directory. No torch in here."""
 
 import platform
-import shlex
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +16,7 @@ from convwright.deploy.engines import FILE_ENGINES, SUFFIXES, WEIGHTS, cores, qu
 from convwright.deploy.packages import installed
 from convwright.errors import ConvwrightError, UsageError
 from convwright.files import digest, digest_of, new_folder, write_atomically, write_text
+from convwright.printable import quoted
 
 if TYPE_CHECKING:
     from convwright.deploy.bench import Line
@@ -188,7 +188,7 @@ def _current(run: Path) -> Pick | None:
 
 
 def _anew(run: Path) -> str:
-    return f"pick an engine anew: convwright bench {shlex.quote(str(run))} --pick PERCENT"
+    return f"pick an engine anew: convwright bench {quoted(run)} --pick PERCENT"
 
 
 def _record(pick: Pick) -> str:

@@ -14,6 +14,7 @@ from convwright.deploy.packages import installed
 from convwright.deploy.picks import check_kept, find_pick
 from convwright.errors import ConvwrightError, UsageError
 from convwright.finite import check_finite
+from convwright.printable import printable
 from convwright.training.answering import BATCH, Answering, AnyImage, Prediction
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _picked(run: Path) -> FilePredictor | None:
         check_kept(pick, quick.card, run)
         return quick
     except ConvwrightError as error:
-        print(f"convwright: torch predicts instead of {engine}: {error}", file=sys.stderr)
+        print(f"convwright: torch predicts instead of {engine}: {printable(error)}", file=sys.stderr)
         return None
 
 

@@ -77,14 +77,15 @@ class Stopwatch:
 
     def _measure_exported(self, network: Network) -> float:
         """Write the network as `convwright export` does, and run it in the engine."""
-        from convwright.deploy.onnx_writer import onnx_model
+        from convwright.deploy.export import draft, write_sealed
         from convwright.deploy.subject import Subject
 
         subject = Subject.untrained(network)
         images = np.zeros((self.batch, network.channels, network.resolution, network.resolution), np.uint8)
         with TemporaryDirectory(prefix="convwright-latency-") as folder:
             path = Path(folder) / "network.onnx"
-            path.write_bytes(onnx_model(subject.program, subject.card).SerializeToString())
+            made = draft(subject, "onnx", None, None, path.parent)
+            write_sealed(made, path, made.card)
             run = open_file(path, self.engine, self.threads).run
             return _median_of(lambda: run(images))
 
