@@ -21,9 +21,12 @@ def check_file(option: str, path: Path | None) -> None:
             raise UsageError(f"{option} {path} is a folder; name a file in it")
         if path.exists() and not path.is_file():
             return
-        if not path.absolute().parent.is_dir():
-            raise UsageError(f"{option} {path}: there is no folder {path.parent}")
-        _check_writable(option, path, path.absolute().parent)
+        target = Path(os.path.realpath(path)) if path.is_symlink() else path
+        if target.is_symlink():
+            raise UsageError(f"{option} {path} is a link to itself; name another file")
+        if not target.absolute().parent.is_dir():
+            raise UsageError(f"{option} {path}: there is no folder {target.parent}")
+        _check_writable(option, path, target.absolute().parent)
     except OSError as error:
         raise UsageError(f"{option} {path}: {error.strerror or error}; name another file") from None
 

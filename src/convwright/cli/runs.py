@@ -95,7 +95,8 @@ def start(asked: Asked) -> tuple[Path, dict[str, Any]]:
     trackers = asked.trackers()  # before any work is done
     _join_launcher(asked)
     check_devices(asked.values.get("devices") or 1)
-    expression = asked.values.pop("network") or DEFAULT_NETWORK
+    given = asked.values.pop("network")
+    expression = DEFAULT_NETWORK if given is None else given
     spec = asked.values.pop("data")
     with naming(asked.option("network")):
         wanted = read_network(expression)  # a wrong name is reported before any image is read
@@ -149,7 +150,8 @@ def go_on(path: Path, asked: Asked) -> dict[str, Any]:
     from convwright.training.trackers import Reporters
 
     trackers = asked.trackers()
-    run = Run.open(path)
+    with naming("--resume"):
+        run = Run.open(path)
     _check_same(run, asked)
     if run.finished:
         say(f"{path} has already ended; nothing to do")

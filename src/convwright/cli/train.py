@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from convwright.cli import train_options as options
-from convwright.cli.option_names import naming_fields, option_names
+from convwright.cli.option_names import naming, naming_fields, option_names
 from convwright.cli.output import echo, print_json
 from convwright.cli.runs import AUTO, DEFAULT_NETWORK, Asked, go_on, start
 from convwright.errors import UsageError
@@ -207,7 +207,8 @@ def _lay_over(config: Path, asked: Asked) -> None:
     """Put a configuration file's values in where no option is given; --recipe replaces the file's recipe."""
     from convwright.training.config import TrainConfig
 
-    base = TrainConfig.from_yaml(config).model_dump()
+    with naming("--config"):
+        base = TrainConfig.from_yaml(config).model_dump()
     recipe = base.pop("recipe")
     values = {name: value for name, value in asked.values.items() if value is not None}
     fields = {name: value for name, value in asked.fields.items() if value is not None}
