@@ -312,20 +312,42 @@ def dies_once(mark):
     """Return what a Ray worker runs, but for the first task, in which the worker is killed."""
     from convwright.scaling.cluster import _run
 
-    def run(described, task, data, cores):
+    def run(described, task, data, cores, keep):
         import os
         import signal
 
         if not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return _run(described, task, data, cores)
+        return _run(described, task, data, cores, keep)
 
     return run
 
 
+def test_runs_that_a_cluster_trained_come_back(cluster, experiment, tmp_path):
+    from convwright.training.predictor import load
+
+    ledger = Ledger(sqlite_in(tmp_path), "study", experiment)
+    cluster.work(ledger, opener(experiment), keep=tmp_path / "trials")
+    results = ledger.results()
+    assert {path.name for path in (tmp_path / "trials").iterdir()} == {name_of(task) for task in results}
+    for task, outcome in results.items():
+        run = Run.open(tmp_path / "trials" / name_of(task))
+        assert run.summary["val_accuracy"] == outcome.accuracy
+        assert load(run.path).classes == tuple("0123456789")
+        assert not (run.path / "checkpoints").exists()
+
+
+def test_a_run_that_cannot_be_written_here_is_an_error(cluster, experiment, tmp_path):
+    (tmp_path / "trials").write_text("")
+    ledger = Ledger(sqlite_in(tmp_path), "study", experiment)
+    with pytest.raises(ConvwrightError, match="the folder could not be made"):
+        cluster.work(ledger, opener(experiment), keep=tmp_path / "trials")
+    assert ledger.results() == {}, "a result without its run does not count"
+
+
 def test_a_cluster_that_fails_is_told_in_a_line(cluster, experiment, tmp_path, monkeypatch):
-    def fails(described, task, data, cores):
+    def fails(described, task, data, cores, keep):
         raise ValueError("no luck")
 
     monkeypatch.setattr("convwright.scaling.cluster._run", fails)

@@ -201,7 +201,8 @@ def _on_cluster(ledger: "Ledger", how: How, board: "_Board") -> None:
     from convwright.scaling.trial import opener
 
     with Cluster(how.cluster or "auto", how.cores_per_trial) as cluster:
-        cluster.work(ledger, opener(ledger.experiment), lambda task: board.look())
+        keep = how.out / "trials" if how.keep else None
+        cluster.work(ledger, opener(ledger.experiment), lambda task: board.look(), keep)
 
 
 class _Board:

@@ -3,17 +3,18 @@
 import logging
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from convwright.data import Dataset
 from convwright.errors import ConvwrightError, UsageError
+from convwright.files import new_folder, write_bytes
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.ledger import Claim, Ledger
-from convwright.scaling.trial import Opened, Outcome, Trials
+from convwright.scaling.trial import Opened, Outcome, Trials, name_of
 from convwright.scaling.worker import POLL
 
 RETRIES = 3
@@ -54,8 +55,25 @@ class Cluster:
         """How many tasks the cluster has room for."""
         return max(1, int(self.ray.cluster_resources().get("CPU", 1)) // self.cores)
 
-    def work(self, ledger: Ledger, opened: Opened, on_task: Callable[[Task], None] = lambda task: None) -> None:
-        """Run tasks until the schedule has none left."""
+    def work(
+        self,
+        ledger: Ledger,
+        opened: Opened,
+        on_task: Callable[[Task], None] = lambda task: None,
+        keep: Path | None = None,
+    ) -> None:
+        """Run tasks until the schedule has none left.
+
+        Args:
+            ledger: The study, which this process alone reads and writes.
+            opened: Opens the data that tasks are sent.
+            on_task: Called with each task that is sent to the cluster.
+            keep: Folder on this machine into which each task's run is copied from the worker that trained it, without
+                its checkpoints; None keeps no runs.
+
+        Raises:
+            ConvwrightError: The cluster failed to run a task, or its run could not be written.
+        """
         experiment, schedule = ledger.experiment, ledger.experiment.schedule
         shared = self.ray.put(experiment.to_json())
         run = self.ray.remote(num_cpus=self.cores, max_retries=RETRIES)(_run)
@@ -74,11 +92,11 @@ class Cluster:
                     alive = all_claims.enter_context(ExitStack())
                     alive.enter_context(ledger.alive(claim))
                     data = self._sent(experiment, task, opened)
-                    under_way[run.remote(shared, tuple(task), data, self.cores)] = (claim, alive)
+                    under_way[run.remote(shared, tuple(task), data, self.cores, keep is not None)] = (claim, alive)
                     on_task(task)
-                self._collect(under_way)
+                self._collect(under_way, keep)
 
-    def _collect(self, under_way: dict[Any, tuple[Claim, ExitStack]]) -> None:
+    def _collect(self, under_way: dict[Any, tuple[Claim, ExitStack]], keep: Path | None) -> None:
         """Record what has ended; wait a moment if nothing has."""
         if not under_way:
             time.sleep(POLL)
@@ -87,14 +105,16 @@ class Cluster:
         for reference in ended:
             claim, alive = under_way.pop(reference)
             try:
-                outcome = Outcome(**self.ray.get(reference))
+                told, files = self.ray.get(reference)
             except self.ray.exceptions.RayError as error:
                 why = str(error).strip().splitlines()[-1]
                 raise ConvwrightError(
                     f"{claim.ledger.experiment.entrants[claim.task.candidate].name}: the cluster failed to train it, "
                     f"after {RETRIES} retries where a worker died: {why}"
                 ) from None
-            claim.complete(outcome)
+            if keep is not None:  # before the result counts, so that a study that has ended has all its runs
+                _unpack(files, keep / name_of(claim.task))
+            claim.complete(Outcome(**told))
             alive.close()
 
     def _sent(self, experiment: Experiment, task: Task, opened: Opened) -> Any:
@@ -105,11 +125,30 @@ class Cluster:
         return self.sent[key]
 
 
-def _run(described: dict[str, Any], task: tuple[int, int, float], data: Dataset, cores: int) -> dict[str, Any]:
-    """What a Ray worker does."""
+def _run(
+    described: dict[str, Any], task: tuple[int, int, float], data: Dataset, cores: int, keep: bool
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Train a task's network on a Ray worker; return the outcome and, with `keep`, the files of its run."""
     import torch
 
     torch.set_num_threads(cores)
     experiment = Experiment.from_json(described)
     with tempfile.TemporaryDirectory(prefix="convwright-trial-") as folder:
-        return Trials(experiment, Path(folder), lambda *_: data).run(Task(*task)).to_json()
+        trials = Trials(experiment, Path(folder), lambda *_: data, keep)
+        outcome = trials.run(Task(*task))
+        trials.tidy(Task(*task))
+        return outcome.to_json(), _packed(Path(folder) / name_of(Task(*task)))
+
+
+def _packed(folder: Path) -> dict[str, bytes]:
+    """Return a folder's files by their paths in it."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def _unpack(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write a folder of packed files, whole or not at all; an earlier one is replaced."""
+    with new_folder(folder, replace=True) as temporary:
+        for name, content in files.items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(temporary / name, content)
