@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 import convwright as cw
 from convwright.data import Batches, open_dataset
 from convwright.errors import ConvwrightError, ConvwrightWarning, RunError, UsageError
+from convwright.reproduction import PAPERS
 from convwright.training import run as run_files
 from convwright.training.evaluation import LARGEST_BATCH, batch_for
 from convwright.training.interrupt import Interrupted
@@ -53,11 +54,19 @@ class Rows(Reporter):
         self.rows.append(row)
 
 
-def test_a_network_of_each_family_learns_digits(digits, tmp_path):
-    for name in ("densenet_bc_l16_k12", "cifar_seresnet8"):
-        config, network = plan(digits, cw.network(name), epochs=3)
-        summary = train(config, network, digits, tmp_path / name)
-        assert summary["val_accuracy"] > 0.8
+@pytest.mark.parametrize(
+    ("paper", "name", "epochs"),
+    [("DenseNet", "densenet_bc_l16_k12", 3), ("SENet", "cifar_seresnet8", 3), ("EfficientNet", NOISY, 2)],
+)
+def test_a_network_of_each_paper_learns_digits(paper, name, epochs, digits, tmp_path):
+    config, network = plan(digits, cw.network(name), epochs=epochs)
+    summary = train(config, network, digits, tmp_path / "run")
+    assert summary["val_accuracy"] > 0.8
+
+
+def test_every_paper_has_a_network_that_learns():
+    (mark,) = test_a_network_of_each_paper_learns_digits.pytestmark
+    assert {paper.lower() for paper, *_ in mark.args[1]} == set(PAPERS)
 
 
 def test_stopped_and_resumed_at_any_step_ends_in_the_same_weights(digits, tmp_path):
