@@ -1,5 +1,6 @@
 """Successive halving as a function of the results: whoever does what in which order, all agree on what is left."""
 
+import math
 import random
 
 import pytest
@@ -65,9 +66,19 @@ def test_a_rung_begins_only_when_the_one_before_has_ended():
     assert [task.epochs for task in schedule.remaining(results)] == [3.0]
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"candidates": 0}, {"epochs": 0}, {"rungs": 0}, {"seeds": 0}, {"keep": 1}, {"keep": float("nan")}]
-)
-def test_wrong_schedules_are_refused(wrong):
-    with pytest.raises(UsageError):
-        Schedule(**({"candidates": 3} | wrong))
+@pytest.mark.parametrize("name", ["candidates", "epochs", "rungs", "keep", "seeds"])
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, -math.inf, 1e300, 10**18])
+def test_wrong_schedules_are_refused(name, value):
+    with pytest.raises(UsageError, match=rf"--{name} is (1|1\.1) or more and|--{name} is above 0 and at most"):
+        Schedule(**({"candidates": 3} | {name: value}))
+
+
+def test_the_longest_schedule_can_be_computed():
+    schedule = Schedule(100_000, epochs=1_000_000, rungs=20, keep=100_000, seeds=1_000)
+    assert math.isfinite(schedule.total_epochs)
+    assert schedule.size(19) == 2
+
+
+def test_every_rung_is_smaller_than_the_one_before():
+    with pytest.raises(UsageError, match=r"--keep is 1\.1 or more and at most 100,000, not 1"):
+        Schedule(3, keep=1)

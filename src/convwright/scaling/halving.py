@@ -6,7 +6,6 @@ time, agree on what is to be done without speaking to each other.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from statistics import mean
 from typing import NamedTuple
 
@@ -14,6 +13,8 @@ from convwright.errors import UsageError
 
 LEAST_KEPT = 1.1
 """A rung that is hardly longer than the one before tells nothing new."""
+MOST_CANDIDATES, MOST_EPOCHS, MOST_RUNGS, MOST_SEEDS = 100_000, 1_000_000, 20, 1_000
+"""Bounds of a schedule, far above what anybody trains."""
 
 
 class Task(NamedTuple):
@@ -38,11 +39,18 @@ class Schedule:
     seeds: int = 2
 
     def __post_init__(self) -> None:
-        whole = min(self.candidates, self.rungs, self.seeds) >= 1
-        if not (whole and 0 < self.epochs < inf and LEAST_KEPT <= self.keep < inf):
-            raise UsageError(
-                f"candidates, rungs and seeds are each 1 or more, epochs above 0, and keep {LEAST_KEPT} or more"
-            )
+        limits = {
+            "candidates": (1, MOST_CANDIDATES),
+            "epochs": (0, MOST_EPOCHS),
+            "rungs": (1, MOST_RUNGS),
+            "keep": (LEAST_KEPT, MOST_CANDIDATES),
+            "seeds": (1, MOST_SEEDS),
+        }
+        for name, (least, most) in limits.items():
+            value = getattr(self, name)
+            if not (least <= value <= most and value > 0):
+                lower = f"{least} or more" if least else "above 0"
+                raise UsageError(f"--{name} is {lower} and at most {most:,}, not {value:g}")
 
     def length(self, rung: int) -> float:
         """Return the epochs of a rung, from 0."""
