@@ -207,3 +207,17 @@ def test_a_run_directory_removed_during_training_is_one_error(digits, tmp_path):
     config, network = plan(digits, cw.network("cifar_seresnet8"), epochs=0.3)
     with pytest.raises(ConvwrightError, match="could not be written: No such file or directory"):
         train(config, network, digits, tmp_path / "run", Remover())
+
+
+@pytest.mark.parametrize("name", ["network.json", "config.yaml", "model.safetensors"])
+def test_a_run_s_file_is_checked_also_when_it_is_given_alone(run, name):
+    from convwright.arch.expression import load_network
+    from convwright.weights import read_tensors
+
+    read = {"network.json": load_network, "config.yaml": TrainConfig.from_yaml, "model.safetensors": read_tensors}
+    assert read[name](run / name)
+    content = bytearray((run / name).read_bytes())
+    content[-3] ^= 1
+    (run / name).write_bytes(content)
+    with pytest.raises(RunError, match="its checksum is wrong"):
+        read[name](run / name)

@@ -11,6 +11,7 @@ from convwright.arch import operators, registry
 from convwright.arch.cost import cost
 from convwright.arch.network import Network
 from convwright.arch.node import brief
+from convwright.checksums import verify
 from convwright.errors import NetworkError
 
 P = ParamSpec("P")
@@ -82,7 +83,9 @@ def load_network(path: Path) -> Network:
 
     Raises:
         NetworkError: The file cannot be read, or does not hold a network that can be built.
+        RunError: The file belongs to a run, and is not as it was written.
     """
+    verify(path)
     try:
         text = path.read_bytes()
     except OSError as error:

@@ -11,7 +11,8 @@ from convwright.errors import UsageError
 
 KEY = "convwright"
 """Under which the card stands in a file's metadata, as JSON."""
-VERSION = 2
+VERSION, UNSEALED_VERSION = 2, 1
+"""Of the format. In the first one, `weights` is the digest of the file itself where no other holds its weights."""
 UNSEALED, PENDING = "unsealed" * 4, "pending-" * 4
 """What `seal` and `weights` say while a file is written; as long as the digests that replace them."""
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
@@ -67,7 +68,9 @@ class Card:
             UsageError: The text is not a sound card; the message names the file and the field.
         """
         data = json_text.parse(text, f"{where}: its card")
-        if not isinstance(data, dict) or data.get("version") != VERSION:
+        if isinstance(data, dict) and data.get("version") == UNSEALED_VERSION:
+            data = {"weights": ""} | data | {"seal": ""}
+        elif not isinstance(data, dict) or data.get("version") != VERSION:
             found = brief(data.get("version")) if isinstance(data, dict) else None
             raise UsageError(
                 f"{where}: exported in version {found} of the format; this Convwright reads version {VERSION}; "
@@ -120,7 +123,7 @@ _RIGHT = {
     "verified": "an object whose 'engines' have 'milliseconds' each",
     "weights": "empty or a digest of 32 hexadecimal digits",
     "seal": "empty or a digest of 32 hexadecimal digits",
-    "version": f"{VERSION}",
+    "version": f"{UNSEALED_VERSION} or {VERSION}",
 }
 
 

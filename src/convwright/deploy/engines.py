@@ -4,6 +4,7 @@ No torch in here, and an engine's package is only imported when the engine is us
 """
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from convwright.deploy.card import UNSEALED, Card
+from convwright.deploy.card import UNSEALED, UNSEALED_VERSION, Card
 from convwright.deploy.card_reading import read_card
 from convwright.deploy.packages import installed, needed
-from convwright.errors import ConvwrightError, UsageError
+from convwright.errors import ConvwrightError, ConvwrightWarning, UsageError
 from convwright.files import digest, digest_of
 
 Runner = Callable[[np.ndarray], np.ndarray]
@@ -135,8 +136,11 @@ def check_seal(path: Path, card: Card) -> None:
     if weights is not None and not weights.is_file():
         raise UsageError(f"{path}: its weights are not beside it: there is no {weights.name}")
     try:
-        sound = bool(card.seal) and card.seal == seal_of(path.read_bytes(), card.seal)
-        same_weights = card.weights == ("" if weights is None else digest(weights))
+        if card.version == UNSEALED_VERSION:
+            sound, same_weights = _sound_without_seal(path, card, weights)
+        else:
+            sound = bool(card.seal) and card.seal == seal_of(path.read_bytes(), card.seal)
+            same_weights = card.weights == ("" if weights is None else digest(weights))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
     if not sound:
@@ -144,6 +148,18 @@ def check_seal(path: Path, card: Card) -> None:
     if not same_weights:
         name = path.name if weights is None else weights.name
         raise UsageError(f"{path}: {name} holds other weights than those it was written with; export it again")
+
+
+def _sound_without_seal(path: Path, card: Card, weights: Path | None) -> tuple[bool, bool]:
+    """Return whether a file of the first format, and its weights, are as written, as far as that can be known."""
+    if weights is None:
+        return not card.weights or card.weights == seal_of(path.read_bytes(), card.weights), True
+    warnings.warn(
+        f"{path}: exported by an earlier version, which checks only {weights.name}; export it again to check both",
+        ConvwrightWarning,
+        stacklevel=2,
+    )
+    return True, not card.weights or card.weights == digest(weights)
 
 
 def seal_of(content: bytes, written: str) -> str:
