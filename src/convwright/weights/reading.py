@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from convwright.checksums import verify
 from convwright.errors import ConvwrightError
 
 Tensors = dict[str, torch.Tensor]
@@ -28,6 +29,7 @@ def read_tensors(path: Path) -> Tensors:
     """
     if not path.is_file():
         raise ConvwrightError(f"{path}: no such file of weights" if not path.exists() else f"{path}: not a file")
+    verify(path)
     tensors = _unwrapped(_safetensors(path) if _is_safetensors(path) else _torch(path))
     if not tensors:
         raise ConvwrightError(f"{path}: holds no weights; a checkpoint maps names to tensors")
