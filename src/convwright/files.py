@@ -2,14 +2,11 @@
 
 import errno
 import os
-import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from hashlib import blake2b, file_digest
 from pathlib import Path
 
 from convwright.errors import ConvwrightError
@@ -38,6 +35,8 @@ def cache_folder() -> Path:
 
 
 def _private_temporary_folder() -> Path:
+    import tempfile
+
     folder = Path(tempfile.gettempdir()) / f"convwright-{os.getuid()}"
     with suppress(FileExistsError):
         folder.mkdir(0o700)
@@ -49,12 +48,16 @@ def _private_temporary_folder() -> Path:
 
 def digest(path: Path) -> str:
     """Return a digest of a file: 32 hexadecimal digits."""
+    from hashlib import blake2b, file_digest
+
     with path.open("rb") as file:
         return file_digest(file, partial(blake2b, digest_size=DIGEST_BYTES)).hexdigest()
 
 
 def digest_of(content: bytes | memoryview) -> str:
     """Return the digest of a file with this content."""
+    from hashlib import blake2b
+
     return blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
 
 
@@ -169,7 +172,7 @@ def _publish_folder(temporary: Path, path: Path, replace: bool) -> None:
 
 def temporary_beside(path: Path) -> Path:
     """Return an unused hidden name in the same folder, for what is to be renamed to `path`."""
-    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}{PARTIAL}")
+    return path.with_name(f".{path.name[:40]}.{os.urandom(8).hex()}{PARTIAL}")
 
 
 def remove_partial(folder: Path) -> None:
