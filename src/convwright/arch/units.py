@@ -1,7 +1,5 @@
 """How numbers and shapes are written for people; JSON carries them exactly."""
 
-from decimal import Decimal
-
 from convwright.arch.shapes import Shape
 
 BEYOND_FLOATS = 1 << 1000
@@ -11,6 +9,8 @@ BEYOND_FLOATS = 1 << 1000
 def human(count: float) -> str:
     """Write a count in three digits: 448, 25.6 M, 4.09 G; above the units 1.23e+15."""
     if isinstance(count, int) and count >= BEYOND_FLOATS:
+        from decimal import Decimal  # imported by no command but for such numbers
+
         return f"{Decimal(count):.3g}"
     for unit, size in (("", 1), (" k", 1e3), (" M", 1e6), (" G", 1e9), (" T", 1e12)):
         scaled = count / size
