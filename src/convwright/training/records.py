@@ -28,6 +28,8 @@ COLUMNS = (
     "seconds",
 )
 """Columns of `metrics.csv`; those of later versions may follow."""
+LOSSES = ("train_loss", "val_loss")
+"""Columns in which earlier versions wrote NaN and infinity where a run diverged."""
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -140,7 +142,8 @@ def parse_metrics(content: bytes, path: Path) -> list[dict[str, float]]:
     """Return the rows of a `metrics.csv`, one a validation.
 
     Raises:
-        RunError: A column is missing, a row is not as long as the header, or a value is not a finite number.
+        RunError: A column is missing, a row is not as long as the header, or a value is not a number. Only losses may
+            be NaN or infinite.
     """
     try:
         rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
@@ -163,7 +166,7 @@ def _metrics_row(header: list[str], row: list[str], place: str) -> dict[str, flo
             values[name] = float(text)
         except ValueError:
             raise RunError(f"{place}: {name} is {text!r:.40}, not a number") from None
-        if not math.isfinite(values[name]):
+        if not math.isfinite(values[name]) and name not in LOSSES:
             raise RunError(f"{place}: {name} is {text!r:.40}, not a finite number")
     if not values["step"] >= 1:
         raise RunError(f"{place}: step is {values['step']:g}; it must be 1 or more")
