@@ -1,6 +1,7 @@
 """The one check that a network's outputs are numbers, for everything that reads logits."""
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from convwright.errors import NotFiniteError
@@ -39,3 +40,21 @@ def check_finite(outputs: Values, source: object = "the network") -> Values:
         f"{source}: the outputs for {bad} of {images} images are NaN or infinite; its weights are damaged, "
         "or its training diverged"
     )
+
+
+def check_finite_weights(tensors: "Mapping[str, torch.Tensor]", source: object) -> None:
+    """Check that weights are finite, when they are read.
+
+    Args:
+        tensors: Tensors by name; those of whole numbers are always finite.
+        source: What the weights are called in the error message, usually their file.
+
+    Raises:
+        NotFiniteError: A tensor has a NaN or infinite value.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            continue
+        values = tensor.float() if tensor.dtype.itemsize == 1 else tensor  # of 8 bits torch knows few functions
+        if not bool(values.isfinite().all()):
+            raise NotFiniteError(f"{source}: {name} has NaN or infinite values, so the network cannot be used")

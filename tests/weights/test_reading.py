@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 import convwright as cw
-from convwright.errors import ConvwrightError, UsageError
+from convwright.errors import ConvwrightError, NotFiniteError, UsageError
 from convwright.weights import read_tensors, transfer
 from convwright.weights.adopt import adopt
 from convwright.weights.published import find
@@ -145,3 +145,27 @@ def test_offline_is_said_in_one_line(tmp_path, monkeypatch):
     with pytest.raises(ConvwrightError, match="could not be downloaded from https://") as told:
         find("pretrained", cw.network("resnet18"))
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights_that_are_not_finite_are_refused(tmp_path, bad, suffix):
+    tensors = {"a.weight": torch.zeros(2, 2), "a.bias": torch.tensor([0.0, bad]), "a.count": torch.tensor(3)}
+    path = tmp_path / f"weights{suffix}"
+    save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
+    with pytest.raises(NotFiniteError, match=r"weights\.\w+: a\.bias has NaN or infinite values"):
+        read_tensors(path)
+
+
+def test_small_floats_are_read_and_exotic_tensors_refused(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"a.weight": torch.ones(2).to(torch.float8_e4m3fn)}, path)
+    assert read_tensors(path)["a.weight"].float().tolist() == [1, 1]
+    for exotic in (
+        torch.eye(2).to_sparse(),
+        torch.ones(2, dtype=torch.complex64),
+        torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+    ):
+        torch.save({"a.weight": exotic}, path)
+        with pytest.raises(ConvwrightError, match=r"weights\.pth: (a\.weight is a sparse|refused|not a checkpoint)"):
+            read_tensors(path)

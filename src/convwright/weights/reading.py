@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from convwright.checksums import verify
 from convwright.errors import ConvwrightError
+from convwright.finite import check_finite_weights
 
 Tensors = dict[str, torch.Tensor]
 
@@ -33,6 +34,12 @@ def read_tensors(path: Path) -> Tensors:
     tensors = _unwrapped(_safetensors(path) if _is_safetensors(path) else _torch(path))
     if not tensors:
         raise ConvwrightError(f"{path}: holds no weights; a checkpoint maps names to tensors")
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+            raise ConvwrightError(
+                f"{path}: {name} is a sparse, quantized or complex tensor; weights are real and dense"
+            )
+    check_finite_weights(tensors, path)
     return tensors
 
 

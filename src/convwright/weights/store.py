@@ -9,6 +9,7 @@ from torch import nn
 
 from convwright.errors import ConvwrightError
 from convwright.files import write_bytes
+from convwright.finite import check_finite_weights
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
@@ -28,6 +29,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     if problems := differences(module.state_dict(), tensors):
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise ConvwrightError(f"{path}: the weights do not fit the network: {'; '.join(problems[:3])}{more}")
+    check_finite_weights(tensors, path)
     module.load_state_dict(tensors)
 
 
