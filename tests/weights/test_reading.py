@@ -161,11 +161,7 @@ def test_small_floats_are_read_and_exotic_tensors_refused(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"a.weight": torch.ones(2).to(torch.float8_e4m3fn)}, path)
     assert read_tensors(path)["a.weight"].float().tolist() == [1, 1]
-    for exotic in (
-        torch.eye(2).to_sparse(),
-        torch.ones(2, dtype=torch.complex64),
-        torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
-    ):
+    for exotic in (torch.eye(2).to_sparse(), torch.ones(2, dtype=torch.complex64)):
         torch.save({"a.weight": exotic}, path)
         with pytest.raises(ConvwrightError, match=r"weights\.pth: (a\.weight is a sparse|refused|not a checkpoint)"):
             read_tensors(path)

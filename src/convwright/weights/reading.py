@@ -37,7 +37,7 @@ def read_tensors(path: Path) -> Tensors:
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
             raise ConvwrightError(
-                f"{path}: {name} is a sparse, quantized or complex tensor; weights are real and dense"
+                f"{path}: {name} is a sparse, quantized or complex tensor, not a dense real one"
             )
     check_finite_weights(tensors, path)
     return tensors
