@@ -10,6 +10,7 @@ import pytest
 import convwright as cw
 from convwright.arch import registry
 from convwright.cli import models as models_file
+from convwright.cli.runs import DEFAULT_NETWORK
 
 HEAVY = ("torch", "torchvision", "numpy", "sklearn", "pydantic", "plotly", "rich.console", "rich.table")
 LOADED = f"""
@@ -50,6 +51,20 @@ def test_every_network_is_listed_with_its_cost(convwright):
 def test_filters_are_parts_or_globs_of_names_and_families(convwright, pattern, expected):
     listed = json.loads(convwright("models", pattern, "--json").out)
     assert {entry["name"] for entry in listed} == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        DEFAULT_NETWORK,
+        *("cifar_resnet20", "CIFAR-SEResNet14", "densenet_bc_l16_k12", "densenet121", "resnet18|se:4"),
+    ],
+)
+def test_every_network_is_found_by_its_exact_name(convwright, name):
+    found = cw.network(name)
+    (entry,) = (entry for entry in json.loads(convwright("models", name, "--json").out) if entry["name"] == found.name)
+    assert entry["params"] == cw.cost(found).params
+    assert entry["family"] in {family for family, _ in registry.names()}
 
 
 def test_json_is_exact(convwright):

@@ -205,8 +205,6 @@ def in_shell(command):
 PRINTING = {
     "cli/output.py": "the one place that prints",
     "cli/main.py": "help, whose text is Typer's",
-    "cli/export.py": "names no class",
-    "cli/bench.py": "names no class",
 }
 JSON = {
     "json_text.py": "the one place that reads and writes JSON",

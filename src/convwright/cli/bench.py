@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convwright.cli.inputs import check_place
 from convwright.cli.networks import FILE, read_network
 from convwright.cli.output import echo, print_json
+from convwright.cli.places import check_file
 from convwright.cli.table import emphasised, paragraph, table
 from convwright.errors import ConvwrightError, UsageError
 from convwright.printable import quoted
@@ -51,12 +51,15 @@ def bench(
             f"{networks[0]}: --pick keeps the fastest engine's file in the run, which is not writable"
         )
     _check(networks, asked, html)
-    from convwright.cli.progress import errors
+    from convwright.cli.progress import errors, status_text
     from convwright.deploy.roofline import measure_machine
 
     with errors.status("measuring the machine") as status:
         machines = {count: measure_machine(count) for count in asked.threads}
-        results = [_measured(network, asked, machines, pick, status.update) for network in networks]
+        results = [
+            _measured(network, asked, machines, pick, lambda what: status.update(status_text(what)))
+            for network in networks
+        ]
     benches, chosen = [result for result, _ in results], results[0][1]
     if html is not None:
         from convwright.report.bench_page import write_bench_page
@@ -105,7 +108,7 @@ def _check(networks: list[str], asked: "Asked", html: Path | None) -> None:
     """UsageError for what cannot be measured or written, before minutes are spent on the rest."""
     from convwright.deploy.bench import is_file
 
-    check_place("--html", html)
+    check_file("--html", html)
     for network in networks:
         if is_file(network):
             if not Path(network).is_file():

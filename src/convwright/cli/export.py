@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convwright.cli.inputs import check_place
 from convwright.cli.networks import FILE, is_network, read_network
 from convwright.cli.output import echo, print_json
+from convwright.cli.places import check_file
 from convwright.errors import UsageError
 from convwright.printable import quoted
 
@@ -48,7 +48,7 @@ def export(
     if images < 1 or not 0 <= max_drop <= 100:
         raise UsageError("--images is 1 or more, and --max-drop from 0 to 100 points")
     format, out = _target(run, format, out)
-    from convwright.cli.progress import errors
+    from convwright.cli.progress import errors, status_text
     from convwright.deploy import check_images
     from convwright.deploy import export as exporting
     from convwright.deploy.picks import fingerprint
@@ -74,7 +74,7 @@ def export(
             check,
             opset=opset,
             calibration=calibration,
-            progress=lambda what: status.update(what),
+            progress=lambda what: status.update(status_text(what)),
         )
         quicker = _kept(Path(run), subject, done, check.images[:1], before) if before else None
     if as_json:
@@ -129,7 +129,7 @@ def _target(run: str, format: str | None, out: Path | None) -> tuple[str, Path]:
         format = SUFFIXES[out.suffix]
     if out.suffix != suffixes[format]:
         raise UsageError(f"--out {out}: a file in the format {format} ends in {suffixes[format]}")
-    check_place("--out", out)
+    check_file("--out", out)
     return format, out
 
 

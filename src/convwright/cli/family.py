@@ -129,7 +129,8 @@ class _Search:
             raise UsageError(f"--search {folder}: no {SEARCH} in it; 'convwright scale search' writes it at its end")
         found = json_text.read(path)
         try:
-            place = found["networks"][0]["place"]
+            best = found["networks"][0]
+            place, diverged = best["place"], best["diverged"] == len(best["accuracies"])
             alpha, beta, gamma = (_number(place[name]) for name in NAMES)
             base, data, resolution = found["base"], found["data"], found["resolution"]
             if not (isinstance(base, str) and isinstance(data, str) and type(resolution) is int):
@@ -139,6 +140,8 @@ class _Search:
                 f"{path}: not the result of a search: it must have the members base, data, resolution and networks, "
                 "the first of them with a place of alpha, beta and gamma"
             ) from None
+        if diverged:
+            raise UsageError(f"{path}: every training of its best network diverged; search again at a lower learning rate")
         return cls(base, data, resolution, (alpha, beta, gamma))
 
 

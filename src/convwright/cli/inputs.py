@@ -9,11 +9,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from convwright.cli.places import check_file as check_place
 from convwright.errors import UsageError
 from convwright.printable import printable
-
-__all__ = ["Inputs", "Piped", "check_place", "find_images", "name_of"]
 
 STANDARD_INPUT = "-"
 
@@ -62,7 +59,9 @@ def find_images(names: Sequence[str], files_from: str | None) -> Inputs:
 
 
 def _add_file_or_folder(inputs: Inputs, name: str) -> None:
-    if Path(name).is_dir():
+    if not name:
+        inputs.troubles.append("an empty name")
+    elif os.path.isdir(name):  # noqa: PTH112 - which does not fail in folders without permission
         _add(inputs, name, list(_images_below(name, inputs.troubles)), "no images in this folder")
     else:  # also one that is not there: reading it tells why
         inputs.files.append(name)
@@ -120,7 +119,7 @@ def _listed(source: str) -> list[str]:
         try:
             content = Path(source).read_bytes()
         except OSError as error:
-            raise UsageError(f"--files-from {source}: {error.strerror}") from None
+            raise UsageError(f"--files-from {source}: {error.strerror or error}") from None
     parts = content.split(b"\0") if b"\0" in content else content.splitlines()
     return [os.fsdecode(part) for part in parts if part]
 

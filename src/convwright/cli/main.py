@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status. Errors are one line on stderr, without a traceback."""
     show = warnings.showwarning
-    warnings.showwarning = partial(_warn, show)
+    warnings.showwarning = partial(_warn, show, set())
     try:
         prepare_streams()
         status = app(list(arguments), prog_name="convwright", standalone_mode=False)
@@ -141,10 +141,14 @@ def run(arguments: Sequence[str]) -> int:
         warnings.showwarning = show
 
 
-def _warn(otherwise: Callable[..., None], message: Warning | str, kind: type[Warning], *place: Any) -> None:
-    """Print our own warnings as one line, and others as Python does."""
+def _warn(
+    otherwise: Callable[..., None], printed: set[str], message: Warning | str, kind: type[Warning], *place: Any
+) -> None:
+    """Print our own warnings as one line, each once, and others as Python does."""
     if issubclass(kind, ConvwrightWarning):
-        complain(message)
+        if str(message) not in printed:
+            complain(message)
+        printed.add(str(message))
     else:
         otherwise(message, kind, *place)
 

@@ -1,7 +1,6 @@
 """Places that commands write to, checked before any work is done."""
 
 import os
-import tempfile
 from pathlib import Path
 
 from convwright.errors import UsageError
@@ -73,6 +72,8 @@ def check_folder(option: str, path: Path) -> None:
 
 def _check_writable(option: str, path: Path, folder: Path) -> None:
     """Write a nameless file: permissions alone do not tell of read-only and full file systems."""
+    import tempfile
+
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass

@@ -74,7 +74,7 @@ def gather(
     ready = [(title, run) for title, run in named if run.weights.exists()]
     notes = [f"{title} is left out: it has no weights yet." for title, run in named if not run.weights.exists()]
     if not ready:
-        raise RunError(f"{opened[0].path}: no weights yet; the first epoch must end first")
+        opened[0].existing_weights()  # raises what is wrong with them
     images: dict[str, Dataset] = {}
     entries = []
     for title, run in ready:

@@ -154,8 +154,9 @@ def go_on(path: Path, asked: Asked) -> dict[str, Any]:
         run = Run.open(path)
     _check_same(run, asked)
     if run.finished:
-        say(f"{path} has already ended; nothing to do")
-        return run.summary
+        summary = run.summary
+        say(f"{printable(path)} has already ended; nothing to do")
+        return summary
     if run.config.devices > world_size():
         return _in_processes(run, asked)
     _compile({"fused": run.config.fused, "precision": run.config.precision})
