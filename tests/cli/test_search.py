@@ -7,6 +7,11 @@ import pytest
 import convwright as cw
 
 SEARCH = ("scale", "search", "cifar_seresnet8|scale:w=0.5", "--data", "digits", "--tolerance", "0.2", "--rungs", "2")
+PLACE = (
+    b'{"base": "cifar_resnet8|fit:8", "data": "digits", "resolution": 8,'
+    b' "networks": [{"place": {"alpha": %s, "beta": 1.1, "gamma": 1.1},'
+    b' "accuracies": [0.5, 0.6], "diverged": 0}]}'
+)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +93,7 @@ def test_a_family_is_trained_and_drawn(convwright, tmp_path):
         (("--step", "0"), "step lies between", 2),
         (("--epochs", "0"), "--epochs is a number above 0", 2),
         (("--set", "speed=9"), "write FIELD=VALUE with a field of the recipe", 2),
-        (("--set", "learning_rate=fast"), "recipe.learning_rate", 2),
+        (("--set", "learning_rate=fast"), "--set learning_rate: ", 2),
         (("--recipe", "slow"), "no recipe is named 'slow'", 2),
         (("--workers", "99"), "--workers 99: this machine has", 2),
         (("--workers", "2", "--cluster", "local"), "give one of the two", 2),
@@ -111,7 +116,7 @@ def test_wrong_searches_are_one_line(convwright, tmp_path, options, told, status
     [
         ((), "name the BASE"),
         (("resnet18", "--train"), "--train needs --data"),
-        (("--search", "nowhere"), "not the result of a search"),
+        (("--search", "nowhere"), "--search nowhere: no search.json in it"),
         (("resnet18", "--alpha", "0.5"), "alpha is a number from 1 up, at most 100, not 0.5"),
         (("resnet18", "--phi", "40"), "phi goes from 0"),
     ],
@@ -128,3 +133,33 @@ def test_another_search_in_the_same_folder_is_refused(convwright, searched):
     assert answer.status == 1
     assert "schedule.epochs is 2.0, and it was begun with 0.6; give another --out" in answer.message
     assert (searched / "search.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "not readable JSON"),
+        (b"[" * 100_000, "not readable JSON"),
+        (b"\xff", "not readable JSON"),
+        (b"[]", "not the result of a search"),
+        (b"{}", "not the result of a search"),
+        (b'{"networks": []}', "not the result of a search"),
+        (b'{"networks": [{"place": 1}]}', "not the result of a search"),
+        (PLACE % b'"1.2"', "not the result of a search"),
+        ((PLACE % b"1.2").replace(b'"diverged": 0', b'"diverged": 2'), "best network diverged"),
+        (PLACE % b"true", "not the result of a search"),
+        (PLACE % b"NaN", "NaN is not a finite number"),
+        (PLACE % b"1e999", "not a finite number"),
+    ],
+)
+def test_a_damaged_search_is_one_line(convwright, tmp_path, content, told):
+    (tmp_path / "search.json").write_bytes(content)
+    answer = convwright("scale", "family", "--search", tmp_path)
+    assert (answer.status, answer.out) == (2, "")
+    assert str(tmp_path / "search.json") in answer.message
+    assert told in answer.message
+
+
+def test_the_damage_is_what_is_refused(convwright, tmp_path):
+    (tmp_path / "search.json").write_bytes(PLACE % b"1.2")
+    assert convwright("scale", "family", "--search", tmp_path).status == 0
