@@ -108,11 +108,15 @@ def test_the_same_commands_give_results_of_undamaged_weights(convwright, trained
     assert convwright("predict", run, trained / "zero.png").status == 0
 
 
-def test_a_search_does_not_rank_networks_that_are_not_finite(convwright, tmp_path):
-    """A rate far too high: every training diverges, and none is reported as the best."""
+def test_a_search_in_which_every_training_diverges_has_no_best_network(convwright, tmp_path):
+    study = tmp_path / "study"
     done = convwright(
-        *("scale", "search", "cifar_resnet8", "--data", "digits", "--epochs", "0.2", "--seeds", "1"),
-        *("--lr", "1e30", "--out", tmp_path / "study", "--json"),
+        *("scale", "search", "cifar_resnet8", "--data", "digits", "--epochs", "0.1", "--seeds", "1", "--rungs", "1"),
+        *("--step", "0.5", "--tolerance", "0.3", "--set", "learning_rate=1e30", "--out", study, "--json"),
     )
-    assert "NaN" not in done.out
-    assert done.status != 0 or json.loads(done.out)
+    assert (done.status, done.out) == (1, "")
+    assert "every training diverged, so no network is best" in done.message
+    assert "NaN" not in (study / "search.json").read_text()
+    family = convwright("scale", "family", "--search", study)
+    assert family.status == 2
+    assert "all trainings of its best network diverged" in family.message

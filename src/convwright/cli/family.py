@@ -141,7 +141,7 @@ class _Search:
                 "the first of them with a place of alpha, beta and gamma"
             ) from None
         if diverged:
-            raise UsageError(f"{path}: every training of its best network diverged; search again at a lower learning rate")
+            raise UsageError(f"{path}: all trainings of its best network diverged; search at a lower learning rate")
         return cls(base, data, resolution, (alpha, beta, gamma))
 
 

@@ -10,7 +10,6 @@ import typer
 
 from convwright.cli.output import echo, print_json
 from convwright.cli.places import check_file
-from convwright.errors import RunError
 from convwright.printable import printable
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from convwright.cli.networks import read_network
 from convwright.cli.output import echo, print_json
 from convwright.cli.places import check_file, check_folder
 from convwright.cli.table import emphasised, paragraph, table
+from convwright.errors import ConvwrightError
 from convwright.printable import printable
 
 if TYPE_CHECKING:
@@ -94,10 +95,12 @@ def finish(
 ) -> None:
     """Write down and show what a study found."""
     from convwright.files import write_text
-    from convwright.scaling.standing import overall, rows_of, to_json, verdict
+    from convwright.scaling.standing import all_diverged, overall, rows_of, to_json, verdict
 
     found = to_json(experiment, results)
     write_text(path, json_text.dump(found, indent=1) + "\n")
+    if all_diverged(results):
+        raise ConvwrightError(f"{path}: every training diverged, so no network is best; try a lower learning rate")
     if html is not None:
         from convwright.report.scaling_page import write_scaling_page
 

@@ -50,6 +50,11 @@ def rows_of(experiment: Experiment, results: Mapping[Task, Outcome]) -> list[Row
     return sorted(rows, key=lambda row: (-row.epochs, -row.mean.value, row.entrant.name))
 
 
+def all_diverged(results: Mapping[Task, Outcome]) -> bool:
+    """Return whether there are results, and every training diverged."""
+    return bool(results) and all(outcome.diverged is not None for outcome in results.values())
+
+
 def verdict(rows: Iterable[Row]) -> str:
     """Say in a sentence which network is best, and of which it cannot be told apart."""
     ordered = list(rows)
