@@ -1,10 +1,14 @@
 """Checkpoints of torchvision and timm, as files: each layer of ours gets the weights of its counterpart."""
 
+import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import convwright as cw
@@ -12,38 +16,185 @@ from convwright.errors import ConvwrightError
 from convwright.weights import read_tensors, transfer
 from convwright.weights.adopt import adopt
 from convwright.weights.carry import carry, executed
+from convwright.weights.reading import Tensors
 
 from .peers import COUNTERPARTS, build_peer
 from .test_logits import QUICK, randomise
 
 
-def numbered(module: nn.Module) -> dict[str, torch.Tensor]:
+def numbered(module: nn.Module) -> Tensors:
     """A state in which every layer's tensors are scalars of its number, spread to shape without memory."""
     tensors = {}
     for number, (name, tensor) in enumerate(module.state_dict().items()):
-        tensors[name] = torch.tensor(float(number)).expand(tensor.shape)
+        kind = torch.int64 if name.endswith("num_batches_tracked") else torch.float64
+        tensors[name] = torch.tensor(number, dtype=kind).expand(tensor.shape)
     return tensors
 
 
-CASES = [
-    pytest.param(peer, ours, id=peer, marks=() if peer in QUICK else pytest.mark.slow)
-    for peer, ours in COUNTERPARTS.items()
-    if "resnetv2" not in peer
-]
+def numbers(tensors: Tensors) -> dict[str, float]:
+    """The number that each of `numbered`'s tensors holds."""
+    return {name: tensor[(0,) * tensor.ndim].item() for name, tensor in tensors.items()}
 
 
-@pytest.mark.parametrize(("peer", "ours"), CASES)
-def test_names_and_shapes_lead_to_the_layers_that_execution_leads_to(peer: str, ours: str) -> None:
-    network = cw.network(ours)
+def shuffled(state: Tensors, seed: int) -> Tensors:
+    names = list(state)
+    Random(seed).shuffle(names)
+    return {name: state[name] for name in names}
+
+
+def resaved(state: Tensors) -> Tensors:
+    """A state as it is in a file that was read with safetensors and written again: by type, then by name."""
+    return dict(sorted(state.items(), key=lambda item: (item[1].is_floating_point(), item[0])))
+
+
+@cache
+def state_and_pairs(peer: str) -> tuple[Tensors, dict[str, str]]:
+    """A peer's numbered state, and by the names of our layers those of the peer's, as running both pairs them."""
+    network = cw.network(COUNTERPARTS[peer])
     with torch.device("meta"):
         theirs = build_peer(peer)
-    state = numbered(theirs)
-    expected = paired(theirs, cw.build(network, device="meta"), network.resolution)
-    for arranged in (state, dict(sorted(state.items()))):
-        adopted = adopt(network, arranged, "it")
-        assert adopted.keys() >= {f"{name}.weight" for name in expected}
-        for name, counterpart in expected.items():
-            assert adopted[f"{name}.weight"].flatten()[0] == state[f"{counterpart}.weight"].flatten()[0], name
+    return numbered(theirs), paired(theirs, cw.build(network, device="meta"), network.resolution)
+
+
+def assert_exact(adopted: Tensors, peer: str) -> None:
+    state, expected = state_and_pairs(peer)
+    found, of = numbers(adopted), numbers(state)
+    assert found.keys() >= {f"{name}.weight" for name in expected}
+    for name, number in found.items():
+        layer, _, part = name.rpartition(".")
+        assert number == of[f"{expected[layer]}.{part}"], name
+
+
+PEERS = [peer for peer in COUNTERPARTS if "resnetv2" not in peer]  # these run shortcuts first
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_any_order_of_keys_leads_to_the_layers_that_execution_leads_to(peer: str) -> None:
+    network = cw.network(COUNTERPARTS[peer])
+    state, _ = state_and_pairs(peer)
+    orders = [shuffled(state, seed=len(peer))]
+    if peer in QUICK:
+        orders += [state, resaved(state)]
+    for arranged in orders:
+        assert_exact(adopt(network, arranged, "it"), peer)
+
+
+def spelt_as_before(name: str) -> str:
+    """A DenseNet's name as torchvision's published files have it."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name)
+
+
+RENAMED = {
+    "old keys": ("torchvision/densenet121", spelt_as_before),
+    "old keys, wider": ("torchvision/densenet161", spelt_as_before),
+    "a prefix": ("torchvision/resnet50", "backbone.{}".format),
+    "two prefixes": ("torchvision/inception_v3", "net.trunk.{}".format),
+    "a prefix of a densenet": ("timm/densenet264d", "net.{}".format),
+    "words of others": ("torchvision/resnet50", lambda name: name.replace("downsample", "shortcut")),
+    "stages": ("timm/seresnet18", lambda name: name.replace("layer", "stage")),
+}
+
+
+@pytest.mark.parametrize(("peer", "rename"), RENAMED.values(), ids=RENAMED)
+@pytest.mark.parametrize("seed", range(3))
+def test_other_schemes_of_names(peer: str, rename: Callable[[str], str], seed: int) -> None:
+    state = shuffled({rename(name): tensor for name, tensor in state_and_pairs(peer)[0].items()}, seed)
+    assert_exact(adopt(cw.network(COUNTERPARTS[peer]), state, "it"), peer)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "densenet121", "preact_resnet50", "inception_v3", "efficientnet_b0"])
+@pytest.mark.parametrize("prefix", ["", "net."])
+def test_our_own_names_in_any_order(name: str, prefix: str) -> None:
+    network = cw.network(name)
+    state = numbered(cw.build(network, device="meta"))
+    adopted = numbers(adopt(network, shuffled({prefix + name: tensor for name, tensor in state.items()}, 1), "it"))
+    expected = numbers(state)
+    assert adopted.items() <= expected.items()
+    assert {name for name in expected if not name.endswith("num_batches_tracked")} <= adopted.keys()
+
+
+def garbled(names: list[str], random: Random) -> dict[str, str]:
+    """Rename layers at random: a part of a path everywhere, below one parent, or in one name; return the new names."""
+    victim = random.choice(names).split(".")[:-1]
+    depth = random.randrange(len(victim))
+    old, start = victim[depth], victim[:depth]
+    words = ["part", "alpha", "zeta", "a1", "z9", f"new_{old}", f"{old}_x"]
+    if not old.isdigit():  # a block of another number is another block
+        words.append(re.sub(r"\d", "", old) + "77")
+    word = random.choice(words)
+    scope = random.choice(["everywhere", "below", "one"])
+
+    def rename(name: str) -> str:
+        parts = name.split(".")
+        if scope == "one":
+            return ".".join([*parts[:depth], word, *parts[depth + 1 :]]) if parts[:-1] == victim else name
+        if scope == "below":
+            return (
+                ".".join([*parts[:depth], word, *parts[depth + 1 :]]) if parts[: depth + 1] == [*start, old] else name
+            )
+        return ".".join(word if part == old else part for part in parts[:-1]) + f".{parts[-1]}"
+
+    return {name: rename(name) for name in names}
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [
+        *("torchvision/resnet18", "torchvision/resnet50", "torchvision/vgg13_bn", "torchvision/mobilenet_v2"),
+        *("timm/seresnet18", "timm/efficientnet_b0", "torchvision/googlenet", "torchvision/densenet121"),
+        *("timm/mobilenetv1_100", "torchvision/vgg11"),
+    ],
+)
+def test_garbled_names_are_refused_or_do_no_harm(peer: str) -> None:
+    state, _ = state_and_pairs(peer)
+    network = cw.network(COUNTERPARTS[peer])
+    for seed in range(12):
+        names = garbled(list(state), Random(seed))
+        if len(set(names.values())) < len(names):
+            continue
+        try:
+            adopted = adopt(network, {names[name]: tensor for name, tensor in state.items()}, "it")
+        except ConvwrightError:
+            continue
+        assert_exact(adopted, peer)
+
+
+MISLEADING = {
+    "shortcuts numbered before their body": (
+        *("torchvision/resnet50", r"downsample\.0", "conv0"),
+        r"by its name, its layer1\.0\.conv0 runs before layer1\.0\.bn1, but by their shapes",
+    ),
+    "shortcuts numbered as in Keras": (
+        "torchvision/resnet50",
+        r"(?<=\.)(conv|bn)(\d)\b|downsample\.([01])",
+        lambda found: f"{found[2]}_{found[1]}" if found[1] else ("0_conv", "0_bn")[int(found[3])],
+        r"by its name, its layer1\.0\.0_bn runs before layer1\.0\.1_bn, but by their shapes",
+    ),
+    "a norm numbered after the others of its block": (
+        *("torchvision/resnet18", r"layer1\.1\.bn1", "layer1.1.bn9"),
+        r"its layer1\.1\.bn2 would take the place of what other blocks call bn1",
+    ),
+    "a last norm called the first": (
+        *("timm/resnetv2_50", r"^norm\.", "bn1."),
+        r"by its name, its bn1 runs before .*, but by their shapes",
+    ),
+    "stages in another order": (
+        *("torchvision/resnet18", r"^layer2", "layer5"),
+        r"by its name, its layer5\..* runs before layer3\.|by its name, its layer[34]\..* runs before layer5\.",
+    ),
+    "norms without numbers": (
+        *("torchvision/resnet18", r"bn([12])", lambda found: {"1": "norm_in", "2": "norm_out"}[found[1]]),
+        r"and .* have the same shape, and their names do not say which runs first",
+    ),
+}
+
+
+@pytest.mark.parametrize(("peer", "old", "new", "message"), MISLEADING.values(), ids=MISLEADING)
+def test_misleading_names_are_refused(peer: str, old: str, new: str, message: str) -> None:
+    with torch.device("meta"):
+        state = {re.sub(old, new, name): tensor for name, tensor in build_peer(peer).state_dict().items()}
+    with pytest.raises(ConvwrightError, match=f"it: the weights do not fit {COUNTERPARTS[peer]}: .*({message})"):
+        adopt(cw.network(COUNTERPARTS[peer]), state, "it")
 
 
 def paired(theirs: nn.Module, ours: nn.Module, resolution: int) -> dict[str, str]:
@@ -57,8 +208,10 @@ def paired(theirs: nn.Module, ours: nn.Module, resolution: int) -> dict[str, str
     return {name: free[_signature(layer)].pop(0) for name, layer in executed(ours, example)}
 
 
-@pytest.mark.parametrize("peer", ["torchvision/resnet18", "timm/seresnet18", "torchvision/googlenet"])
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    "peer", ["torchvision/resnet18", "timm/seresnet18", "torchvision/googlenet", "torchvision/densenet121"]
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", "-resaved.pth"])
 def test_files_of_the_peers(peer: str, suffix: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     ours = COUNTERPARTS[peer]
@@ -71,6 +224,8 @@ def test_files_of_the_peers(peer: str, suffix: str, tmp_path: Path) -> None:
         torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}, path)
     else:
         save_file(state, path)
+    if suffix == "-resaved.pth":
+        torch.save(load_file(path), path := tmp_path / "again.pth")
     module = cw.build(cw.network(ours)).eval()
     assert transfer(adopt(module.network, read_tensors(path), "it"), module) == []
     carried = cw.build(cw.network(ours)).eval()
@@ -91,7 +246,7 @@ def test_logits_where_the_peer_s_shortcut_runs_before_its_body(depth: int) -> No
     state = theirs.state_dict()
     with torch.no_grad():
         expected = theirs(images)
-    for arranged in (state, dict(sorted(state.items()))):
+    for arranged in (state, resaved(state), shuffled(state, 0)):
         module = cw.build(cw.network(f"preact_resnet{depth}")).double().eval()
         assert transfer(adopt(module.network, arranged, "it"), module) == []
         with torch.no_grad():

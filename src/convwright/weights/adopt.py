@@ -1,13 +1,16 @@
 """Fit another library's checkpoint to a network of ours, from names and shapes alone.
 
-A checkpoint lists layers; ours are known in order of execution. Each of ours takes the first layer of the same
-kind and shape that is left. torch's own files list layers in the order of their definition, which for all of
-torchvision's and timm's networks that have a counterpart here leads to the right pairs; safetensors files come
-sorted by name, and `_rank` puts them back (`tests/peers/test_adopt.py` holds both, layer by layer).
+Our layers are known in order of execution; `convwright.weights.naming` puts a checkpoint's in order by their names,
+never by the order of the file's keys. Each of ours takes the first layer of the same kind and shape that is left. The
+pairing is refused where the names do not give the order of two layers of one kind and shape, where they contradict
+the order that the pairing implies, and where alike blocks of ours would take differently named layers
+(`tests/peers/test_adopt.py` compares the pairs with those that running both networks gives, layer by layer).
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -15,66 +18,175 @@ from torch import nn
 from convwright.arch import Network, at
 from convwright.errors import ConvwrightError
 from convwright.modules import build
+from convwright.weights import naming
 from convwright.weights.carry import executed
 from convwright.weights.reading import Tensors
 from convwright.weights.store import differences
 
 Shape = tuple[int, ...]
 Kind = tuple[str, Shape]
+Pairs = dict[str, str]
+"""Our layers' names, in order of execution, and the names of the checkpoint's layers that they take."""
 AUXILIARY = re.compile(r"aux", re.IGNORECASE)
 """Classifiers half-way up (GoogLeNet, Inception-v3), which only training uses."""
 COUNTER = "num_batches_tracked"
-
-# Where names do not say in which order layers run: what to read in their place.
-_RESPELT = {
-    "inception_v3": ((r"branch5x5", "branch2"),),
-    **{f"preact_resnet{depth}": ((r"^norm\b", "top.norm"),) for depth in (50, 101, 152)},
-    "densenet264d": ((r"^features\.(conv|norm)[012]\b", r"features.\g<1>0"),),
-    "inception_resnet_v2": (
-        (r"^repeat\.", "r5."),
-        (r"^repeat_1\.", "r6."),
-        (r"^repeat_2\.", "r7."),
-    ),
-}
 
 
 def adopt(network: Network, tensors: Tensors, source: str) -> Tensors:
     """Return a checkpoint's tensors under our names, as the network has them with its channels and classes.
 
-    Classes and input channels are the checkpoint's own. Raises ConvwrightError that names the tensors that
-    differ, and how; `source` is what the checkpoint is called in it.
+    The order of the tensors does not matter.
+
+    Args:
+        network: The network whose names the tensors get; a file with our names keeps its input channels.
+        tensors: A checkpoint's tensors by name; the number of classes is its own.
+        source: What the checkpoint is called in error messages.
+
+    Raises:
+        ConvwrightError: Tensors are missing, left over or of other shapes, or their names do not say, or contradict,
+            which layers they belong to.
     """
-    given = {name: tensor for name, tensor in tensors.items() if not AUXILIARY.match(name)}
-    layers = _layers(given, network.name.partition("|")[0])
-    wanted = build(at(network, classes=_classes(given, network)), device="meta")
-    names = {name for name in wanted.state_dict() if not name.endswith(COUNTER)}
-    if names <= given.keys():  # ours
+    names = _names(build(network, device="meta"))
+    given = _without_wrappers(tensors, names)
+    if names <= given.keys():
         return _own(network, given, source)
-    example = torch.zeros(1, network.channels, network.resolution, network.resolution, device="meta")
-    free: dict[Kind, list[str]] = defaultdict(list)
-    for name, kind in layers.items():
-        free[kind].append(name)
-    pairs, lacking = [], []
-    for name, layer in executed(wanted, example):
-        kind = _kind({part: tuple(tensor.shape) for part, tensor in layer.state_dict().items()})
-        if free[kind]:
-            pairs.append((name, free[kind].pop(0)))
-        else:
-            lacking.append((name, kind))
-    if told := _differences(lacking, free):
-        raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {told}")
+    try:
+        wanted = build(at(network, classes=class_count(given, network) or network.classes), device="meta")
+        wholes = _wholes(_paired(network, wanted, given), wanted, given)
+    except _MisfitError as misfit:
+        raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {misfit}") from None
     shapes = {name: tensor.shape for name, tensor in wanted.state_dict().items()}
+    return {ours: given[theirs].reshape(shapes[ours]) for ours, theirs in wholes}
+
+
+class _MisfitError(Exception):
+    """Why a checkpoint's layers are not a network's."""
+
+
+def class_count(tensors: Tensors, network: Network) -> int | None:
+    """Return how many classes a checkpoint for a network distinguishes; None if it has no classifier that fits.
+
+    The classifier is the one layer that has the classifier's inputs and that no other layer of the network explains.
+    """
+    module = build(network, device="meta")
+    classifier = classifier_of(module)
+    tensors = _without_wrappers(tensors, _names(module))
+    if _names(module) <= tensors.keys():
+        return tensors[f"{classifier}.weight"].shape[0]
+    own = _kinds(module.state_dict())
+    name, (_, *inputs) = own.pop(classifier)
+    fitting = Counter(kind for kind in _kinds(tensors).values() if kind[0] == name and [*kind[1][1:]] == inputs)
+    left = list((fitting - Counter(own.values())).elements())
+    return left[0][1][0] if len(left) == 1 else None
+
+
+def _names(module: nn.Module) -> set[str]:
+    return {name for name in module.state_dict() if not name.endswith(COUNTER)}
+
+
+def _without_wrappers(tensors: Tensors, names: set[str]) -> Tensors:
+    """Leave out auxiliary classifiers, and what precedes our own names, if a checkpoint has them."""
+    given = {name: tensor for name, tensor in tensors.items() if not AUXILIARY.match(name)}
+    without = naming.without_common_start(given)
+    if names == {name for name in without.values() if not name.endswith(COUNTER)}:
+        return {without[name]: tensor for name, tensor in given.items()}
+    return given
+
+
+def _paired(network: Network, wanted: nn.Module, given: Tensors) -> Pairs:
+    """Pair our layers with a checkpoint's; _MisfitError where shapes or names do not allow it."""
+    kinds = _kinds(given)
+    paths = naming.paths(kinds, network.name.partition("|")[0])
+    free: dict[Kind, list[str]] = defaultdict(list)
+    for name in paths:
+        free[kinds[name]].append(name)
+    rows = [names[:] for names in free.values()]
+    example = torch.zeros(1, network.channels, network.resolution, network.resolution, device="meta")
+    own, pairs, lacking = _kinds(wanted.state_dict()), {}, []
+    for name, _ in executed(wanted, example):
+        if free[own[name]]:
+            pairs[name] = free[own[name]].pop(0)
+        else:
+            lacking.append((name, own[name]))
+    if problem := _differences(lacking, free) or _unordered(rows, paths) or _contradiction(pairs, paths):
+        raise _MisfitError(problem)
+    return pairs
+
+
+def _unordered(rows: Iterable[list[str]], paths: dict[str, naming.Path]) -> str:
+    """Name two layers of one kind and shape whose names do not give their order, if there are any."""
+    for names in rows:
+        for first, second in pairwise(names):
+            if not naming.in_order(paths[first], paths[second]):
+                return (
+                    f"its {first} and {second} have the same shape, and their names do not say which runs first; "
+                    "name the layers as torchvision, timm or convwright does"
+                )
+    return ""
+
+
+def _contradiction(pairs: Pairs, paths: dict[str, naming.Path]) -> str:
+    """Name two layers whose names contradict a pairing, if there are any."""
+    ours, theirs = list(pairs), list(pairs.values())
+    places = {name: place for place, name in enumerate(theirs)}
+    if found := naming.contradiction([(path, places[name]) for name, path in paths.items()]):
+        later, earlier = found
+        return (
+            f"by its name, its {theirs[later]} runs before {theirs[earlier]}, but by their shapes they would be "
+            f"{ours[later]} and {ours[earlier]}, which run the other way round"
+        )
+    return _unlike_roles(pairs)
+
+
+_BLOCK = re.compile(r"[^.]+?(?:\.block\d+)?(?=\.)")
+_WRAPPERS = re.compile(r"\b(?:add|body)\.")
+
+
+def _unlike_roles(pairs: Pairs) -> str:
+    """Name a layer that is called otherwise in its block than its counterpart in another block with alike layers.
+
+    Blocks that share what their layers' names begin with (`features.0`, `features.1`) call their layers nothing.
+    """
+    blocks: dict[str, dict[str, str]] = defaultdict(dict)
+    for ours, theirs in pairs.items():
+        found = _BLOCK.match(ours)
+        if found and ".shortcut" not in ours:
+            blocks[found[0]][_WRAPPERS.sub("", ours[found.end() + 1 :])] = theirs
+    starts = {block: _common_start(list(roles.values())) for block, roles in blocks.items()}
+    shared = Counter(starts.values())
+    first: dict[tuple[str, ...], dict[str, str]] = {}
+    for block, roles in blocks.items():
+        start = starts[block] if shared[starts[block]] == 1 else ""
+        if not start:
+            continue
+        called = {role: theirs.removeprefix(start) for role, theirs in roles.items()}
+        expected = first.setdefault(tuple(roles), called)
+        for role, name in called.items():
+            if name != expected[role]:
+                return f"its {roles[role]} would take the place of what other blocks call {expected[role]}"
+    return ""
+
+
+def _common_start(names: list[str]) -> str:
+    """Return what all names begin with, up to a separator."""
+    same = naming.common_length(names)
+    return names[0][: max(names[0].rfind(".", 0, same), names[0].rfind("_", 0, same)) + 1]
+
+
+def _wholes(pairs: Pairs, wanted: nn.Module, given: Tensors) -> list[tuple[str, str]]:
+    """Return the tensors of paired layers, ours and theirs; _MisfitError where the checkpoint lacks one."""
+    parts = ("weight", "bias", "running_mean", "running_var")
+    names = wanted.state_dict().keys()
     wholes = [
         (f"{ours}.{part}", f"{theirs}.{part}")
-        for ours, theirs in pairs
-        for part in ("weight", "bias", "running_mean", "running_var")
-        if f"{ours}.{part}" in shapes
+        for ours, theirs in pairs.items()
+        for part in parts
+        if f"{ours}.{part}" in names
     ]
     if absent := [theirs for _, theirs in wholes if theirs not in given]:
-        told = f"{', '.join(absent[:3])} {'is' if len(absent) == 1 else 'are'} missing"
         more = f" (and {len(absent) - 3} more)" if len(absent) > 3 else ""
-        raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {told}{more}")
-    return {ours: given[theirs].reshape(shapes[ours]) for ours, theirs in wholes}
+        raise _MisfitError(f"{', '.join(absent[:3])} {'is' if len(absent) == 1 else 'are'} missing{more}")
+    return wholes
 
 
 def transfer(tensors: Tensors, module: nn.Module) -> list[str]:
@@ -85,7 +197,7 @@ def transfer(tensors: Tensors, module: nn.Module) -> list[str]:
     """
     own = module.state_dict()
     told, taken = [], dict(tensors)
-    first = next(name for name, tensor in own.items() if tensor.ndim == 4)
+    first = f"{first_convolution_of(module)}.weight"
     if taken[first].shape != own[first].shape and own[first].shape[1] == 1:
         told.append(f"the first convolution's filters are summed over their {taken[first].shape[1]} channels")
         taken[first] = taken[first].sum(1, keepdim=True)
@@ -105,50 +217,29 @@ def classifier_of(module: nn.Module) -> str:
     return [name for name, part in module.named_modules() if isinstance(part, nn.Linear)][-1]
 
 
+def first_convolution_of(module: nn.Module) -> str:
+    """Return the name of a module's first convolution, which reads the image."""
+    return next(name for name, part in module.named_modules() if isinstance(part, nn.Conv2d))
+
+
 def _own(network: Network, tensors: Tensors, source: str) -> Tensors:
     """Return tensors that have our names already, where their shapes are the network's."""
-    names = build(network, device="meta").state_dict()
-    first = tensors[next(name for name, tensor in names.items() if tensor.ndim == 4)]
+    first = tensors[f"{first_convolution_of(build(network, device='meta'))}.weight"]
     channels = first.shape[1] if first.ndim == 4 else network.channels
-    wanted = build(at(network, classes=_classes(tensors, network), channels=channels), device="meta").state_dict()
-    tensors = {name: tensors[name] for name in wanted if name in tensors} | tensors  # in order of execution
+    classes = class_count(tensors, network) or network.classes
+    wanted = build(at(network, classes=classes, channels=channels), device="meta").state_dict()
     if problems := differences(wanted, tensors):
         raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {'; '.join(problems[:3])}")
-    return tensors
+    return {name: tensors[name] for name in wanted}  # in our order
 
 
-def _layers(tensors: Tensors, network: str) -> dict[str, Kind]:
-    """Return the layers of a checkpoint, in the order in which they run as far as it can be told."""
+def _kinds(tensors: Tensors) -> dict[str, Kind]:
+    """Return what each layer of a checkpoint or of a network is, by name."""
     shapes: dict[str, dict[str, Shape]] = defaultdict(dict)
     for name, tensor in tensors.items():
         layer, _, part = name.rpartition(".")
         shapes[layer][part] = tuple(tensor.shape)
-    names = list(shapes)
-    if list(tensors) == sorted(tensors):  # as safetensors has them, whatever the order was before
-        names.sort(key=lambda name: _rank(name, network))
-    names = _shortcuts_last(names)
-    return {name: _kind(shapes[name]) for name in names}
-
-
-def _shortcuts_last(names: list[str]) -> list[str]:
-    """Put each shortcut's layers after those of its block's body, as our networks run them."""
-    places = dict(zip(names, range(len(names)), strict=True))
-    for name in names:
-        block, is_shortcut, _ = name.partition(".downsample.")
-        if is_shortcut:
-            places[name] = max(place for other, place in places.items() if other.startswith(f"{block}."))
-    return sorted(names, key=lambda name: (places[name], ".downsample." in name))
-
-
-def _rank(name: str, network: str) -> list[tuple[float, list[str | int]]]:
-    """Order names by the first number of each component, then by its text: denseblock1, transition1, norm5, fc."""
-    for pattern, written in _RESPELT.get(network, ()):
-        name = re.sub(pattern, written, name)
-    ranks = []
-    for component in name.split("."):
-        pieces = [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", component)]
-        ranks.append((next((piece for piece in pieces if isinstance(piece, int)), float("inf")), pieces))
-    return ranks
+    return {name: _kind(parts) for name, parts in shapes.items()}
 
 
 def _kind(shapes: dict[str, Shape]) -> Kind:
@@ -157,12 +248,6 @@ def _kind(shapes: dict[str, Shape]) -> Kind:
     if "running_mean" in shapes:
         return ("normalisation", shapes["running_mean"])
     return ("with a bias" if "bias" in shapes else "without bias", weight + (1,) * (4 - len(weight)))
-
-
-def _classes(tensors: Tensors, network: Network) -> int:
-    """How many classes a checkpoint tells apart: what its last linear layer puts out."""
-    outs = [tensor.shape[0] for tensor in tensors.values() if tensor.ndim == 2]
-    return outs[-1] if outs else network.classes
 
 
 def _differences(lacking: list[tuple[str, Kind]], free: dict[Kind, list[str]]) -> str:
