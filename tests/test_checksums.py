@@ -1,5 +1,6 @@
 """Damage to a folder's files is noticed; interrupted and concurrent writing is not damage."""
 
+import os
 import subprocess
 import sys
 
@@ -45,6 +46,16 @@ def test_a_file_without_a_checksum_is_refused(folder):
     with pytest.raises(RunError, match=r"c\.txt: has no checksum in checksums\.json"):
         folder.read("c.txt")
     verify(folder.folder / "c.txt")  # somebody else's file, which happens to lie there
+
+
+def test_a_pipe_or_folder_in_place_of_a_file_is_refused(folder):
+    (folder.folder / "b.txt").unlink()
+    for make in (os.mkfifo, os.mkdir):
+        make(folder.folder / "b.txt")
+        with pytest.raises(RunError, match=r"b\.txt: not a regular file"):
+            folder.read("b.txt")
+        if make is os.mkfifo:
+            (folder.folder / "b.txt").unlink()
 
 
 def test_without_checksums_everything_is_accepted_until_they_are_recorded(tmp_path):

@@ -78,6 +78,8 @@ class Checksums:
 
     def _checked(self, name: str, read: Callable[[Path], Content], digest_of: Callable[[Content], str]) -> Content:
         path = self.folder / name
+        if path.exists() and not path.is_file():  # reading a pipe would wait for a writer
+            raise RunError(f"{path}: not a regular file")
         before = ""
         while True:
             try:
