@@ -1,6 +1,7 @@
 """What a run can find out beforehand: a learning rate, and a batch that fits into memory; and what it tells if not."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -120,6 +121,9 @@ def test_not_even_one_image_is_told(digits):
         fitting_batch(config, network, digits, free=1000)
 
 
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # more take memory of their own
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="limits its own memory")
 def test_out_of_memory_is_told_with_what_would_fit(tmp_path):
     def limited():
@@ -128,7 +132,11 @@ def test_out_of_memory_is_told_with_what_would_fit(tmp_path):
     options = ["--data", "digits", "--network", "cifar_resnet56", "--resolution", "128", "--epochs", "0.01"]
     options += ["--no-fit", "--batch-size", "1024"]
     done = subprocess.run(
-        [*TRAIN, *options, "--out", tmp_path / "run"], capture_output=True, text=True, preexec_fn=limited
+        [*TRAIN, *options, "--out", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        preexec_fn=limited,
+        env=ONE_THREAD,
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
@@ -140,6 +148,7 @@ def test_out_of_memory_is_told_with_what_would_fit(tmp_path):
         capture_output=True,
         text=True,
         preexec_fn=limited,
+        env=ONE_THREAD,
     )
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["steps"] >= 1

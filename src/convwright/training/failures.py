@@ -21,16 +21,16 @@ def explained(error: BaseException, config: TrainConfig, network: Network, data:
 
 
 def _out_of_memory(config: TrainConfig, network: Network, data: Dataset) -> str:
-    """Tell what would fit: half of what is too much, or less where the memory that is left says so."""
+    """Return what would fit, or what to try where even measuring it does not fit into what is left."""
     from convwright.training.memory_fit import fitting_batch
 
     wanted = config.batch_size // config.recipe.accumulate
-    told = f"a step with {wanted} images of {config.resolution} px does not fit into memory"
+    problem = f"a step with {wanted} images of {config.resolution} px does not fit into memory"
     try:
-        fits = min(fitting_batch(config, network, data), max(1, wanted // 2))
+        fits, advice = min(fitting_batch(config, network, data), max(1, wanted // 2)), "{} would: train again with"
     except (RuntimeError, MemoryError):
-        fits = max(1, wanted // 4)
+        fits, advice = max(1, wanted // 4), "try"
     if wanted == 1:
-        return f"{told}; give a smaller --resolution or network"
+        return f"{problem}; give a smaller --resolution or network"
     pieces = -(-config.batch_size // fits)
-    return f"{told}; {fits} would: train again with --accumulate {pieces}, or --batch-size {fits}"
+    return f"{problem}; {advice.format(fits)} --accumulate {pieces}, or --batch-size {fits}"
