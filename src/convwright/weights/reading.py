@@ -36,9 +36,7 @@ def read_tensors(path: Path) -> Tensors:
         raise ConvwrightError(f"{path}: holds no weights; a checkpoint maps names to tensors")
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
-            raise ConvwrightError(
-                f"{path}: {name} is a sparse, quantized or complex tensor, not a dense real one"
-            )
+            raise ConvwrightError(f"{path}: {name} is a sparse, quantized or complex tensor, not a dense real one")
     check_finite_weights(tensors, path)
     return tensors
 
