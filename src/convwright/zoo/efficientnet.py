@@ -80,8 +80,8 @@ B0_STAGES = (
 )
 
 # The published coefficients: width, depth, resolution, dropout; top-1 and top-5 accuracy as printed in the
-# papers; and the epsilon of batch normalisation: torchvision's and timm's weights have 1e-5 up to B4 and 1e-3
-# from B5 on (the authors' TensorFlow code has 1e-3 throughout).
+# papers; and the epsilon of batch normalisation: torchvision's weights have 1e-5 up to B4 and 1e-3 from B5 on
+# (the authors' TensorFlow code has 1e-3 throughout).
 VARIANTS = {
     "b0": (1.0, 1.0, 224, 0.2, 77.1, 93.3, 1e-5),
     "b1": (1.0, 1.1, 240, 0.2, 79.1, 94.4, 1e-5),
@@ -95,18 +95,19 @@ VARIANTS = {
     "l2": (4.3, 5.3, 800, 0.5, 88.4, None, 1e-3),
 }
 LATER_PAPERS = {"b8": (PAPER, ADVPROP), "l2": (PAPER, STUDENT)}
+"""Of networks that pad as TensorFlow does, since all their weights come from there."""
 
 
-def baseline(*, resolution: int = 224, dropout: float = 0.2, eps: float = 1e-5) -> Network:
+def baseline(*, resolution: int = 224, dropout: float = 0.2, eps: float = 1e-5, same: bool = False) -> Network:
     """EfficientNet-B0 (Table 1), with the training noise of section 5.2."""
     momentum = 0.01
     stages = tuple(
-        Stage(f"stage{index}", MBConv(out, expand, kernel, stride, eps=eps, momentum=momentum), repeats)
+        Stage(f"stage{index}", MBConv(out, expand, kernel, stride, eps=eps, momentum=momentum, same=same), repeats)
         for index, (expand, kernel, stride, out, repeats) in enumerate(B0_STAGES, start=1)
     )
     return Network(
         "efficientnet_b0",
-        Stem(32, stride=2, act="silu", eps=eps, momentum=momentum),
+        Stem(32, stride=2, act="silu", eps=eps, momentum=momentum, same=same),
         stages,
         Classifier(hidden=1280, act="silu", dropout=dropout, eps=eps, momentum=momentum),
         resolution,
@@ -120,7 +121,8 @@ def variant(key: str) -> Network:
     """Scale the baseline by a variant's published coefficients."""
     width, depth, resolution, dropout, top1, top5, eps = VARIANTS[key]
     # Published resolutions are not r times 224 (B1's 240 is 1.07), so they are set, not scaled.
-    scaled = scale(baseline(resolution=resolution, dropout=dropout, eps=eps), depth, width)
+    unscaled = baseline(resolution=resolution, dropout=dropout, eps=eps, same=key in LATER_PAPERS)
+    scaled = scale(unscaled, depth, width)
     printed = (("top-1 accuracy", top1), ("top-5 accuracy", top5))
     return replace(
         scaled,
