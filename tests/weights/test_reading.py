@@ -3,6 +3,7 @@
 import os
 import pickle
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -64,6 +65,7 @@ def test_what_torch_says_of_a_damaged_file_is_told_in_one_sentence(tmp_path):
         read_tensors(tmp_path / "text.pth")
 
 
+@pytest.mark.filterwarnings("ignore:.*assumed that its images are normalised")
 def test_a_file_for_a_thousand_classes_is_taken_for_imagenet_s(tmp_path):
     for classes, first in ((1000, "tench"), (7, None)):
         path = tmp_path / f"{classes}.safetensors"
@@ -165,3 +167,42 @@ def test_small_floats_are_read_and_exotic_tensors_refused(tmp_path):
         torch.save({"a.weight": exotic}, path)
         with pytest.raises(ConvwrightError, match=r"weights\.pth: (a\.weight is a sparse|refused|not a checkpoint)"):
             read_tensors(path)
+
+
+def mutated(content: bytes, random: Random) -> bytes:
+    """Change some bytes, cut the end off, or repeat or drop a stretch."""
+    start, end = sorted(random.randrange(len(content) + 1) for _ in range(2))
+    match random.randrange(4):
+        case 0:
+            changed = bytearray(content)
+            for _ in range(random.randint(1, 8)):
+                changed[random.randrange(len(content))] = random.randrange(256)
+            return bytes(changed)
+        case 1:
+            return content[:end]
+        case 2:
+            return content[:start] + content[end:]
+        case _:
+            return content[:end] + content[start:]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["pth", "old pth", "safetensors", "header"])
+def test_damaged_files_are_refused_or_read_and_never_fail_otherwise(tmp_path, kind):
+    tensors = {"a.weight": torch.rand(2, 3), "a.bias": torch.rand(2), "a.num_batches_tracked": torch.tensor(3)}
+    whole, path = tmp_path / "whole", tmp_path / "weights"
+    if kind in ("safetensors", "header"):
+        save_file(tensors, whole)
+    else:
+        torch.save({"state_dict": tensors, "epoch": 3}, whole, _use_new_zipfile_serialization=kind == "pth")
+    content = whole.read_bytes()
+    spared = content[200:] if kind == "header" else b""  # most damage to the values of tensors changes nothing else
+    messages = []
+    for seed in range(200):
+        path.write_bytes(mutated(content[:200] if spared else content, Random(seed)) + spared)
+        try:
+            read_tensors(path)
+        except ConvwrightError as error:
+            messages.append(str(error))
+    assert len(messages) > 100
+    assert all(message.startswith(f"{path}: ") and message.isprintable() for message in messages)

@@ -5,15 +5,14 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from convwright.checksums import verify
 from convwright.errors import ConvwrightError
 from convwright.finite import check_finite_weights
+from convwright.printable import printable
 
 Tensors = dict[str, torch.Tensor]
 
@@ -36,8 +35,10 @@ def read_tensors(path: Path) -> Tensors:
         raise ConvwrightError(f"{path}: holds no weights; a checkpoint maps names to tensors")
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
-            raise ConvwrightError(f"{path}: {name} is a sparse, quantized or complex tensor, not a dense real one")
-    check_finite_weights(tensors, path)
+            raise ConvwrightError(
+                f"{path}: {printable(name)} is a sparse, quantized or complex tensor, not a dense real one"
+            )
+    check_finite_weights({printable(name): tensor for name, tensor in tensors.items()}, path)
     return tensors
 
 
@@ -51,8 +52,8 @@ def _is_safetensors(path: Path) -> bool:
 def _safetensors(path: Path) -> Tensors:
     try:
         return dict(sorted(load_file(path).items()))
-    except (OSError, SafetensorError) as error:
-        raise ConvwrightError(f"{path}: not a readable safetensors file: {error}") from None
+    except Exception as error:  # types and shapes of damaged headers fail in many ways
+        raise ConvwrightError(f"{path}: not a readable safetensors file{_reason(error)}") from None
 
 
 def _torch(path: Path) -> Any:
@@ -69,13 +70,13 @@ def _torch(path: Path) -> Any:
                 "save its state_dict() alone, or as safetensors"
             ) from None
         raise ConvwrightError(f"{path}: not a checkpoint of torch's, or damaged") from None
-    except (OSError, RuntimeError, EOFError, BadZipFile, ValueError, KeyError) as error:
+    except Exception as error:  # damaged pickles raise nearly anything
         raise ConvwrightError(f"{path}: not a checkpoint, or damaged{_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:
-    """The first sentence of what torch says, where it says anything: a KeyError tells only a number."""
-    first = str(error).partition("\n")[0].partition(". ")[0]
+    """The first sentence of an error's text, where it says something: a KeyError has only a number."""
+    first = printable(str(error).partition("\n")[0].partition(". ")[0])
     return f": {first:.120}" if first and not isinstance(error, KeyError) else ""
 
 
@@ -83,7 +84,7 @@ def _global(told: str) -> str:
     """The name of what a pickle wanted to call, out of torch's long explanation."""
     words = told.replace("`", " ").replace(",", " ").split()
     named = [word for index, word in enumerate(words) if index and words[index - 1] == "GLOBAL"]
-    return f"it names {named[0]}" if named else "it holds more than data"
+    return f"it names {printable(named[0])}" if named else "it holds more than data"
 
 
 def _unwrapped(stored: Any) -> Tensors:
