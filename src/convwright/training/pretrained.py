@@ -10,12 +10,11 @@ from torch import nn
 from convwright.arch import Network, at
 from convwright.data import Dataset
 from convwright.data.images import Framing
-from convwright.errors import UsageError
 from convwright.modules import build
 from convwright.training.predictor import Predictor
 from convwright.training.run import Run
 from convwright.weights import transfer
-from convwright.weights.adopt import adopt
+from convwright.weights.adopt import adopt, classifier_of, first_convolution_of
 from convwright.weights.published import Published, find
 from convwright.weights.reading import Tensors, read_tensors
 
@@ -54,8 +53,9 @@ def pretrained(network: Network, spec: str = "pretrained", device: torch.device 
     """Return a network with published weights, ready to name what is in a photo. Raises what `start` raises."""
     begun = start(spec, network)
     published = begun.published
-    count = next(reversed([tensor for tensor in begun.tensors.values() if tensor.ndim == 2])).shape[0]
-    channels = next(tensor for tensor in begun.tensors.values() if tensor.ndim == 4).shape[1]
+    names = build(network, device="meta")
+    count = begun.tensors[f"{classifier_of(names)}.weight"].shape[0]
+    channels = begun.tensors[f"{first_convolution_of(names)}.weight"].shape[1]
     resolution = published.resolution or network.resolution
     network = at(network, resolution=resolution, channels=channels, classes=count)
     module = build(network, seed=0)
@@ -83,9 +83,6 @@ def begun(run: Run) -> Start | None:
 
 def _of_run(path: Path) -> Published:
     run = Run.open(path)
-    if not run.weights.exists():
-        raise UsageError(f"{path}: no weights yet; the first epoch must end first")
+    weights = run.existing_weights()
     facts = run.data
-    return Published(
-        read_tensors(run.weights), str(path), facts.mean, facts.std, Framing(), facts.resolution, run.classes
-    )
+    return Published(read_tensors(weights), str(path), facts.mean, facts.std, Framing(), facts.resolution, run.classes)

@@ -80,6 +80,12 @@ def class_count(tensors: Tensors, network: Network) -> int | None:
     return left[0][1][0] if len(left) == 1 else None
 
 
+def has_own_names(tensors: Tensors, network: Network) -> bool:
+    """Whether a checkpoint's tensors have the names that a network of ours gives them."""
+    names = _names(build(network, device="meta"))
+    return names <= _without_wrappers(tensors, names).keys()
+
+
 def _names(module: nn.Module) -> set[str]:
     return {name for name in module.state_dict() if not name.endswith(COUNTER)}
 

