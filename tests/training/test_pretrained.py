@@ -1,13 +1,14 @@
 """Real ImageNet weights: they name photos, equal the reference, and are fine-tuned."""
 
 import json
+import warnings
 
 import pytest
 import torch
 
 import convwright as cw
 from convwright.data import open_dataset
-from convwright.errors import UsageError
+from convwright.errors import RunError, UsageError
 from convwright.training.config import Recipe
 from convwright.training.frozen import can_keep_features, split
 from convwright.training.loop import train
@@ -69,6 +70,17 @@ def test_a_frozen_backbone_stays_as_it_was_and_its_classifier_learns(two, tmp_pa
     assert changed == {"head.linear.weight", "head.linear.bias"}
     run = json.loads((tmp_path / "run" / "data.json").read_text())
     assert run["mean"] == pytest.approx([127 / 255] * 3), "the weights' own normalisation, not the data's"
+    network = cw.network("efficientnet_lite0")
+    for spec in (tmp_path / "run", tmp_path / "run" / "model.safetensors"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            published = start(str(spec), network).published
+        assert published.mean == pytest.approx([127 / 255] * 3)
+        assert published.classes is not None
+        assert len(published.classes) == 2
+    (tmp_path / "run" / "model.safetensors").unlink()
+    with pytest.raises(RunError, match="missing, although the run has ended"):
+        start(str(tmp_path / "run"), network)
 
 
 def test_kept_features_train_as_computed_ones_do(two, tmp_path):

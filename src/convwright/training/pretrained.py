@@ -43,8 +43,10 @@ def start(spec: str, network: Network) -> Start:
 
     Raises UsageError where there are none, ConvwrightError where they cannot be read or do not fit.
     """
-    folder = Path(spec).expanduser()
-    published = _of_run(folder) if folder.is_dir() else find(spec, network)
+    path = Path(spec).expanduser()
+    if path.name == Run.WEIGHTS and (path.parent / "data.json").is_file():
+        path = path.parent  # which says how its images are normalised
+    published = _of_run(path) if path.is_dir() else find(spec, network)
     colour = at(network, channels=3)
     return Start(adopt(colour, published.tensors, published.source), published)
 
