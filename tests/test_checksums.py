@@ -43,7 +43,7 @@ def test_every_flipped_bit_is_noticed(folder, name):
 
 def test_a_file_without_a_checksum_is_refused(folder):
     (folder.folder / "c.txt").write_text("not ours")
-    with pytest.raises(RunError, match=r"c\.txt: has no checksum in checksums\.json"):
+    with pytest.raises(RunError, match=r"c\.txt: is not listed in checksums\.json"):
         folder.read("c.txt")
     verify(folder.folder / "c.txt")  # somebody else's file, which happens to lie there
 

@@ -1,7 +1,7 @@
 """Checksums of a folder's files, in a file `checksums.json` beside them, so that damage is noticed when they are read.
 
-The new checksum of a file is recorded before the file is replaced, and the one before is kept beside it: whenever a
-process is killed, the file that is there matches one of the two.
+The new checksum of a file is recorded before the file is replaced, and the previous one is kept until the next write:
+after a kill at any moment, the file matches one of the two.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from convwright.files import digest, digest_of, write_bytes, write_text
 NAME = "checksums.json"
 VERSION = 1
 KEPT = 2
-"""Checksums of a file that are accepted: of its newest content, and of the content that this is about to replace."""
+"""Number of checksums that are accepted for a file: of its new content, and of the previous one."""
 
 Content = TypeVar("Content")
 
@@ -59,7 +59,7 @@ class Checksums:
         """Return the content of a file, if it is the one that was written.
 
         Raises:
-            RunError: The file is damaged, edited, cannot be read, or has no checksum among those of the others.
+            RunError: The file is damaged, edited, cannot be read, or is not listed in `checksums.json`.
         """
         return self._checked(name, Path.read_bytes, digest_of)
 
@@ -99,7 +99,7 @@ class Checksums:
     def _damaged(self, path: Path) -> RunError:
         if path.relative_to(self.folder).as_posix() not in self._read():
             return RunError(
-                f"{path}: has no checksum in {NAME}, so it was not written with the other files; remove it, or delete "
+                f"{path}: is not listed in {NAME}, so it was not written with the other files; remove it, or delete "
                 f"{self.path} to use the folder without checks"
             )
         return RunError(

@@ -21,7 +21,7 @@ def dump(value: object, *, indent: int | None = None, ascii_only: bool = False, 
         ConvwrightError: A number in it is NaN or infinite, which JSON cannot hold.
     """
     if found := _not_finite(value):
-        raise ConvwrightError(f"the result has a value that is not a finite number: {found}")
+        raise ConvwrightError(f"{found}, which JSON cannot hold; a computation diverged or overflowed")
     return json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False, sort_keys=sort_keys)
 
 

@@ -117,7 +117,7 @@ def test_wrong_searches_are_one_line(convwright, tmp_path, options, told, status
         ((), "name the BASE"),
         (("resnet18", "--train"), "--train needs --data"),
         (("--search", "nowhere"), "--search nowhere: no search.json in it"),
-        (("resnet18", "--alpha", "0.5"), "alpha is a number from 1 up, at most 100, not 0.5"),
+        (("resnet18", "--alpha", "0.5"), "alpha must be a number from 1 to 100, not 0.5"),
         (("resnet18", "--phi", "40"), "phi goes from 0"),
     ],
 )

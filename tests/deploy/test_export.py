@@ -189,7 +189,7 @@ def test_weights_of_another_export_are_told(subject, tmp_path):
     values = bytearray(weights.read_bytes())
     values[-1] ^= 1
     weights.write_bytes(values)
-    with pytest.raises(UsageError, match=r"network\.xml: network\.bin holds other weights than those it was written"):
+    with pytest.raises(UsageError, match=r"network\.xml: network\.bin belongs to another export"):
         cw.load(first.path)
 
 
@@ -203,7 +203,7 @@ def test_a_damaged_file_is_told(name, format, subject, tmp_path):
     content = out.read_bytes()
     for place in (len(content) // 2, len(content) // 3):
         out.write_bytes(content[:place] + bytes([content[place] ^ 0x40]) + content[place + 1 :])
-        with pytest.raises(UsageError, match=rf"{name}: damaged: it does not hold what it was written with"):
+        with pytest.raises(UsageError, match=rf"{name}: its checksum is wrong, so it is damaged or was edited"):
             cw.load(out)
 
 
@@ -233,7 +233,7 @@ def test_an_engine_that_gives_no_numbers_is_reported(subject, tmp_path, monkeypa
 
     monkeypatch.setitem(engines.FILE_ENGINES, "onnxruntime", replace(engine, open=opened))
     with pytest.raises(
-        ConvwrightError, match=r"onnx was not written: in onnxruntime, the network: the outputs for 6 of"
+        ConvwrightError, match=r"onnx was not written: with engine onnxruntime, the network: the outputs for 6 of"
     ):
         export(subject, tmp_path / "network.onnx", "onnx", check_of(subject))
     assert list(tmp_path.iterdir()) == []

@@ -151,7 +151,7 @@ def test_a_budget_that_bounds_nothing_is_refused():
 
 
 def test_coefficients_below_one_are_refused():
-    with pytest.raises(UsageError, match="alpha is a number from 1 up"):
+    with pytest.raises(UsageError, match="alpha must be a number from 1"):
         Compound(0.9, 1.1, 1.1)
     with pytest.raises(UsageError, match="not all of them 1"):
         Compound(1, 1, 1)

@@ -148,7 +148,7 @@ def test_damaged_files_of_a_run_are_told(run, name, text):
 @pytest.mark.parametrize("text", ["{", "[]", "{}"])
 def test_a_damaged_summary_is_told(run, text):
     (run.path / "summary.json").write_text(text)
-    with pytest.raises(RunError, match=r"summary\.json: has no checksum"):
+    with pytest.raises(RunError, match=r"summary\.json: is not listed"):
         _ = run.summary
     (run.path / "checksums.json").unlink()
     with pytest.raises(RunError, match=r"summary\.json: (not readable|input should|network: )"):

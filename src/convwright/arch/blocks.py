@@ -30,7 +30,7 @@ class SE(Node):
 
     def __post_init__(self) -> None:
         if not isinstance(self.reduction, int | float) or not 1 <= self.reduction <= 1e6:
-            raise NetworkError(f"a reduction ratio is a number from 1 up, at most 1e6, not {brief(self.reduction)}")
+            raise NetworkError(f"a reduction ratio must be a number from 1 to 1e6, not {brief(self.reduction)}")
         if self.placement not in PLACEMENTS:
             known = ", ".join(PLACEMENTS)
             raise NetworkError(f"unknown placement {self.placement!r} of squeeze-and-excitation; known: {known}")

@@ -114,7 +114,7 @@ def _options(operator: Operator, operation: str, text: str) -> dict[str, object]
         try:
             options[key] = operator.readers[key](value)
         except ValueError:
-            raise NetworkError(f"{wrong} ({brief(value)} will not do for {key!r})") from None
+            raise NetworkError(f"{wrong} ({brief(value)} is not a valid value of {key!r})") from None
     if not options or (operator.needs_first and operator.first not in options):
         raise NetworkError(wrong)
     return options

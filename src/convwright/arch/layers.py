@@ -72,7 +72,7 @@ class Norm(Layer):
 
     def __post_init__(self) -> None:
         if not self.eps >= 0 or not 0 <= self.momentum <= 1:
-            raise NetworkError(f"a normalisation's eps is 0 or more, and its momentum from 0 to 1: {self!r}")
+            raise NetworkError(f"a normalisation's eps must be 0 or more, and its momentum from 0 to 1: {self!r}")
 
 
 @dataclass(frozen=True, repr=False, slots=True)

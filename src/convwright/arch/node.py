@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import MISSING, Field, fields, is_dataclass
 from operator import index
 from types import UnionType
-from typing import Any, ClassVar, Literal, Self, SupportsIndex, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, SupportsIndex, Union, get_args, get_origin, get_type_hints
 
 from convwright.errors import NetworkError
 
@@ -103,7 +103,7 @@ def check_values(value: object, place: str) -> None:
         place: What the value is called in the error message.
 
     Raises:
-        NetworkError: A value is none of these.
+        NetworkError: A number is not finite or out of range, or a text has control characters.
     """
     if _is_sound(value):
         return
@@ -116,14 +116,12 @@ def check_values(value: object, place: str) -> None:
     elif isinstance(value, str):
         raise NetworkError(f"{place} has control characters: {brief(value)}")
     else:
-        kind = (
-            "at most" if isinstance(value, int) or math.isfinite(cast(float, value)) else "a finite number of at most"
-        )
-        raise NetworkError(f"{place} is {kind} {LARGEST_NUMBER:,}, not {brief(value)}")
+        limit = f"{LARGEST_NUMBER:,}"
+        raise NetworkError(f"{place} must be a finite number from -{limit} to {limit}, not {brief(value)}")
 
 
 def _is_sound(value: object) -> bool:
-    """Whether `check_values` accepts a value. Every operator asks this, so it must be quick."""
+    """Whether `check_values` accepts a value. Every operator calls this, so it must be fast."""
     if isinstance(value, int | float):
         return -LARGEST_NUMBER <= value <= LARGEST_NUMBER  # NaN is not
     if isinstance(value, str):

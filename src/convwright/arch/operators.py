@@ -60,7 +60,7 @@ def compound_factors(phi: float, alpha: float, beta: float, gamma: float) -> tup
         raise NetworkError(f"phi must be a number from {-LARGEST_PHI:g} to {LARGEST_PHI:g}, not {brief(phi)}")
     for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
         if not _is_between(value, 1, LARGEST_FACTOR):
-            raise NetworkError(f"{name} is a number from 1 up, at most {LARGEST_FACTOR:g}, not {brief(value)}")
+            raise NetworkError(f"{name} must be a number from 1 to {LARGEST_FACTOR:g}, not {brief(value)}")
     return float(alpha) ** phi, float(beta) ** phi, float(gamma) ** phi
 
 
@@ -68,7 +68,7 @@ def check_factors(depth: float, width: float, resolution: float) -> None:
     """Check the factors of scaling; NetworkError if one is not above 0 and at most `LARGEST_FACTOR`."""
     for name, factor in (("depth", depth), ("width", width), ("resolution", resolution)):
         if not (_is_between(factor, 0, LARGEST_FACTOR) and factor > 0):
-            raise NetworkError(f"a {name} factor is above 0 and at most {LARGEST_FACTOR:g}, not {brief(factor)}")
+            raise NetworkError(f"a {name} factor must be above 0 and at most {LARGEST_FACTOR:g}, not {brief(factor)}")
 
 
 def _is_between(value: object, lowest: float, highest: float) -> bool:
@@ -206,7 +206,7 @@ def regularise(network: Network, *, dropout: float | None = None, stochastic_dep
     """
     for name, value in (("dropout", dropout), ("stochastic_depth", stochastic_depth)):
         if value is not None and not (_is_between(value, 0, 1) and value < 1):
-            raise NetworkError(f"{network.name}: {name} is a rate from 0 to under 1, not {brief(value)}")
+            raise NetworkError(f"{network.name}: {name} must be a rate from 0 to under 1, not {brief(value)}")
     if dropout is not None:
         if "dropout" not in network.head.__dataclass_fields__:
             raise NetworkError(f"{network.name}: its head, {type(network.head).__name__}, has no place for dropout")

@@ -137,8 +137,8 @@ class _Search:
                 raise TypeError
         except (KeyError, IndexError, TypeError):
             raise UsageError(
-                f"{path}: not the result of a search: it must have the members base, data, resolution and networks, "
-                "the first of them with a place of alpha, beta and gamma"
+                f"{path}: not the result of a search: it must have base, data, resolution and networks, and "
+                "networks[0] the numbers place.alpha, place.beta and place.gamma, accuracies and diverged"
             ) from None
         if diverged:
             raise UsageError(f"{path}: all trainings of its best network diverged; search at a lower learning rate")

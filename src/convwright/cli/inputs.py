@@ -60,7 +60,7 @@ def find_images(names: Sequence[str], files_from: str | None) -> Inputs:
 
 def _add_file_or_folder(inputs: Inputs, name: str) -> None:
     if not name:
-        inputs.troubles.append("an empty name")
+        inputs.troubles.append("an empty name; give a file, a folder or a pattern")
     elif os.path.isdir(name):  # noqa: PTH112 - which does not fail in folders without permission
         _add(inputs, name, list(_images_below(name, inputs.troubles)), "no images in this folder")
     else:  # also one that is not there: reading it tells why

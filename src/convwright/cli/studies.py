@@ -285,4 +285,4 @@ class _Board:
 def positive(name: str, value: float) -> None:
     """UsageError for a number that must be above 0."""
     if not 0 < value < inf:
-        raise UsageError(f"--{name} is a number above 0, not {value:g}")
+        raise UsageError(f"--{name} must be a number above 0, not {value:g}")

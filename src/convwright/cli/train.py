@@ -148,7 +148,7 @@ def train(
     if resume is not None:
         excluded = {"minutes": minutes, "out": out, "config": config, "recipe": recipe, "find-lr": find_lr or None}
         if other := [name for name, value in excluded.items() if value is not None]:
-            raise UsageError(f"--resume continues a run with the options that it has; it takes no --{other[0]}")
+            raise UsageError(f"--resume cannot be combined with --{other[0]}; a resumed run keeps its options")
         path, summary = resume, go_on(resume, asked)
     else:
         if minutes is not None and (epochs is not None or not minutes > 0):

@@ -128,7 +128,7 @@ _RIGHT = {
 
 
 def _wrong(where: object, name: str, value: object) -> UsageError:
-    return UsageError(f"{where}: its card's {name!r} cannot be {brief(value)}: it is {_RIGHT[name]}")
+    return UsageError(f"{where}: its card's {name!r} must be {_RIGHT[name]}, not {brief(value)}")
 
 
 def _out_of_range(card: Card) -> Iterator[str]:

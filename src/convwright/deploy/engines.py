@@ -144,10 +144,10 @@ def check_seal(path: Path, card: Card) -> None:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
     if not sound:
-        raise UsageError(f"{path}: damaged: it does not hold what it was written with; export it again")
+        raise UsageError(f"{path}: its checksum is wrong, so it is damaged or was edited; export it again")
     if not same_weights:
         name = path.name if weights is None else weights.name
-        raise UsageError(f"{path}: {name} holds other weights than those it was written with; export it again")
+        raise UsageError(f"{path}: {name} belongs to another export; export it again")
 
 
 def _sound_without_seal(path: Path, card: Card, weights: Path | None) -> tuple[bool, bool]:
@@ -168,7 +168,7 @@ def seal_of(content: bytes, written: str) -> str:
 
 
 def _check_ports(card: Card, images: tuple[object, ...], logits: tuple[object, ...]) -> None:
-    """Check what a network takes and gives against its card.
+    """Check the inputs and outputs of a network against its card.
 
     Args:
         card: Card of the file.
@@ -179,9 +179,15 @@ def _check_ports(card: Card, images: tuple[object, ...], logits: tuple[object, .
         ValueError: They do not fit the card.
     """
     expected = ("uint8", 1, card.channels, card.resolution, card.resolution), ("float32", 1, len(card.classes))
-    for name, found, right in zip(("takes", "gives"), (images, logits), expected, strict=True):
+    for name, found, right in zip(("input", "output"), (images, logits), expected, strict=True):
         if found != right:
-            raise ValueError(f"it {name} {found}, and its card says {right}")
+            raise ValueError(f"its {name} is {_port(found)}, and its card requires {_port(right)}")
+
+
+def _port(described: tuple[object, ...]) -> str:
+    """Return the description of inputs or outputs in words: their type, number, and shape without the batch."""
+    kind, count, *shape = described
+    return f"{count} {kind} array{'' if count == 1 else 's'} of {' x '.join(map(str, ['N', *shape]))}"
 
 
 def _onnxruntime(path: Path, card: Card, threads: int | None, precision: str) -> Runner:

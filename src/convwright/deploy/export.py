@@ -136,7 +136,7 @@ def _tried(
         try:
             trials[name] = _trial(path, name, check)
         except NotFiniteError as error:
-            raise ConvwrightError(f"{out} was not written: in {name}, {error}") from None
+            raise ConvwrightError(f"{out} was not written: with engine {name}, {error}") from None
         except Exception as error:  # every engine has errors of its own, and what one cannot run another may
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             problems[name] = first.replace(str(path), str(out))[:300]

@@ -49,9 +49,9 @@ def result_shape(op: steps.Op, inputs: list[Shape]) -> Shape:
     arrays = {name: value for name, value in vars(op).items() if isinstance(value, np.ndarray)}
     for name, array in arrays.items():
         sound = not np.isnan(array).any() if isinstance(op, steps.Clamp) else np.isfinite(array).all()
-        _require(bool(sound), f"{name} has values that are no finite numbers")
+        _require(bool(sound), f"{name} has NaN or infinite values")
     least, most, rule = _RULES[type(op)]
-    _require(least <= len(inputs) <= most, f"{len(inputs)} inputs are too few or too many")
+    _require(least <= len(inputs) <= most, f"{len(inputs)} inputs instead of {least} to {most}")
     return rule(op, inputs)
 
 
@@ -112,11 +112,17 @@ def _convolve(op: steps.Convolve, inputs: list[Shape]) -> Shape:
 
 
 def _window(op: steps.Window, inputs: list[Shape]) -> Shape:
-    _require(op.function in ("max", "avg"), "its function is neither max nor avg")
+    _require(op.function in ("max", "avg"), f"its function must be max or avg, not {op.function!r:.40}")
     top, left, bottom, right = op.pads
     # A window that lies in the padding has no maximum and no mean.
-    _require(2 * max(top, left) <= op.kernel and max(bottom, right) < max(op.kernel, 1), "its padding is too large")
-    _require((top, left) == (bottom, right) or not (op.counted and op.function == "avg"), "it counts uneven padding")
+    _require(
+        2 * max(top, left) <= op.kernel and max(bottom, right) < max(op.kernel, 1),
+        f"its padding of {_shown(op.pads)} is too large for a kernel of {op.kernel}",
+    )
+    _require(
+        (top, left) == (bottom, right) or not (op.counted and op.function == "avg"),
+        "its mean must not include asymmetric padding",
+    )
     return (inputs[0][0], *_windows(inputs[0], op.pads, (op.kernel,) * 2, (op.stride,) * 2))
 
 

@@ -57,7 +57,11 @@ def read_torch_file(path: Path, card: Card) -> steps.Program:
         raise UsageError(f"{path}: its network is not sound: {error}") from None
     expected = card.channels, card.resolution, card.resolution
     if program.input_shape != expected or program.classes != len(card.classes):
-        raise UsageError(f"{path}: its network takes other images, or gives other classes, than its card says")
+        found, right = (" x ".join(map(str, shape)) for shape in (program.input_shape, expected))
+        raise UsageError(
+            f"{path}: its network reads {found} and predicts {program.classes} classes, and its card says {right} and "
+            f"{len(card.classes)}; export it again"
+        )
     return program
 
 

@@ -50,7 +50,7 @@ class Schedule:
             value = getattr(self, name)
             if not (least <= value <= most and value > 0):
                 lower = f"{least} or more" if least else "above 0"
-                raise UsageError(f"--{name} is {lower} and at most {most:,}, not {value:g}")
+                raise UsageError(f"--{name} must be {lower} and at most {most:,}, not {value:g}")
 
     def length(self, rung: int) -> float:
         """Return the epochs of a rung, from 0."""

@@ -127,7 +127,11 @@ class Stopwatch:
         except (OSError, ConvwrightError) as error:
             if not self._warned:
                 self._warned = True
-                warnings.warn(f"latencies are measured, but not remembered: {error}", ConvwrightWarning, stacklevel=3)
+                warnings.warn(
+                    f"the latency cache cannot be written, so latencies are measured again next time: {error}",
+                    ConvwrightWarning,
+                    stacklevel=3,
+                )
 
 
 def _file_of(key: str) -> Path:

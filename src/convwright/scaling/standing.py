@@ -63,7 +63,7 @@ def verdict(rows: Iterable[Row]) -> str:
     last = [row for row in ordered if row.epochs == ordered[0].epochs]
     best = last[0]
     if best.diverged == len(best.accuracies):
-        return "No network is best: every training that lasted longest diverged; try a lower learning rate."
+        return "No network is best: all trainings of the last rung diverged; try a lower learning rate."
     if len(last) == 1:
         return f"Best is {best.entrant.name}; nothing else was trained as long."
     if len(best.accuracies) < 2:

@@ -73,8 +73,8 @@ def outputs(
 ) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
     """Yield (logits, labels) of each batch, in evaluation mode, which ends when the generator is closed.
 
-    Of several views, the logits are the logarithms of their mean probabilities. NotFiniteError if a logit is NaN or
-    infinite; `source` is what the network is called in its message.
+    With several test-time augmentation views, the logits are the logarithms of their mean probabilities.
+    NotFiniteError if a logit is NaN or infinite; `source` is the network's name in its message.
     """
     with evaluating(module):
         for images, labels in batches:

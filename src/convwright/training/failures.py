@@ -27,7 +27,7 @@ def _out_of_memory(config: TrainConfig, network: Network, data: Dataset) -> str:
     wanted = config.batch_size // config.recipe.accumulate
     problem = f"a step with {wanted} images of {config.resolution} px does not fit into memory"
     try:
-        fits, advice = min(fitting_batch(config, network, data), max(1, wanted // 2)), "{} would: train again with"
+        fits, advice = min(fitting_batch(config, network, data), max(1, wanted // 2)), "{} images fit: train again with"
     except (RuntimeError, MemoryError):
         fits, advice = max(1, wanted // 4), "try"
     if wanted == 1:

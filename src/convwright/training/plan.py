@@ -73,10 +73,8 @@ def plan(
         | given
     )
     if config.recipe.crop >= config.resolution:
-        least = (
-            f"must be less than the side of the images, {config.resolution} px, so that each crop shows a part of one"
-        )
-        raise FieldError("recipe.crop", f"{least}; not {config.recipe.crop}")
+        limit = f"must be less than the images' resolution, {config.resolution} px"
+        raise FieldError("recipe.crop", f"{limit}, not {config.recipe.crop}")
     if config.recipe.progressive:
         cost(chosen, smallest(data.resolution))  # names the layer for which the first images are too small
     rates = config.recipe.model_dump(include={"dropout", "stochastic_depth"})

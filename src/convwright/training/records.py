@@ -39,7 +39,7 @@ ClassNames = Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ..
 
 @dataclass(frozen=True, config=STRICT)
 class DataFacts:
-    """Facts of the training data that using its network takes: `data.json`."""
+    """Properties of the training data that inference needs: `data.json`."""
 
     fingerprint: str
     channels: Positive
@@ -71,11 +71,11 @@ class DataFacts:
         """Describe how the data differs from that of the run."""
         if self.images != now.images:
             before, after = (", ".join(f"{n:,} {name}" for name, n in facts.images.items()) for facts in (self, now))
-            return f"{after} images now, {before} then"
+            return f"it has {after} images, and the run was trained on {before}"
         if (self.channels, self.resolution) != (now.channels, now.resolution):
             before, after = (f"{facts.channels} channels of {facts.resolution} px" for facts in (self, now))
-            return f"{after} now, {before} then"
-        return "as many as then, but not the same pixels, labels or split"
+            return f"it has {after}, and the run was trained with {before}"
+        return "it has as many images, but other pixels, labels or another split"
 
 
 class Summary(BaseModel):

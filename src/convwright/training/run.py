@@ -192,7 +192,7 @@ class Run:
     def save_checkpoint(self, step: int, state: dict[str, Any]) -> None:
         """Write the state at a step; of all checkpoints keep this and the one before.
 
-        Those of later steps are removed too: a run is only back here if they could not be read.
+        Checkpoints of later steps are removed too: the run resumed from an earlier one because they were unreadable.
         """
         path = self.path / "checkpoints" / f"step-{step:09d}.pt"
         whole = io.BytesIO()  # torch's own writer does not say why a disk takes no more

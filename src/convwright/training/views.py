@@ -18,14 +18,16 @@ class View:
     right: int = 0
 
     def of(self, images: torch.Tensor) -> torch.Tensor:
-        """Return normalised images, N x C x H x W, as they look from here. What comes into sight is zero.
+        """Return normalised images, N x C x H x W, shifted and mirrored. Pixels shifted in are zero.
 
         Raises:
             UsageError: The images are no larger than the move, so that nothing of them is left.
         """
         height, width = images.shape[2:]
         if abs(self.down) >= height or abs(self.right) >= width:
-            raise UsageError(f"images of {height} x {width} pixels have no view from {self}: nothing of them is left")
+            raise UsageError(
+                f"a shift of {self} moves images of {height} x {width} pixels out of view; use larger ones"
+            )
         if self.down or self.right:  # a negative pad takes away what leaves on the other side
             images = pad(images, (self.right, -self.right, self.down, -self.down))
         return images.flip(-1) if self.mirrored else images

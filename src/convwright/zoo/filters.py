@@ -39,7 +39,7 @@ class Step:
         """Read one step. NetworkError names what cannot be read."""
         match = _STEP.fullmatch(text)
         if match is None:
-            raise NetworkError(f"{brief(text)} is no filter; write one like 64, 128@3, 192@1x7, 384@3/2v or max@3/2")
+            raise NetworkError(f"{brief(text)} is not a filter; write one like 64, 128@3, 192@1x7, 384@3/2v or max@3/2")
         pool = match["what"] in ("max", "avg")
         height = int(match["height"] or (3 if pool else 1))
         step = cls(
