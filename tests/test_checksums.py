@@ -60,25 +60,59 @@ def test_a_pipe_or_folder_in_place_of_a_file_is_refused(folder):
 
 def test_without_checksums_everything_is_accepted_until_they_are_recorded(tmp_path):
     checksums = Checksums(tmp_path)
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "inner" / "a.txt").write_text("one")
-    assert checksums.read("inner/a.txt") == b"one"
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "a.pt").write_text("one")
+    assert checksums.read("checkpoints/a.pt") == b"one"
     checksums.record_existing()
-    assert checksums.read("inner/a.txt") == b"one"
-    (tmp_path / "inner" / "a.txt").write_text("two")
+    assert checksums.read("checkpoints/a.pt") == b"one"
+    (tmp_path / "checkpoints" / "a.pt").write_text("two")
     with pytest.raises(RunError, match="its checksum is wrong"):
-        checksums.read("inner/a.txt")
+        checksums.read("checkpoints/a.pt")
     checksums.record_existing()  # which never blesses damage
     with pytest.raises(RunError, match="its checksum is wrong"):
-        checksums.read("inner/a.txt")
+        checksums.read("checkpoints/a.pt")
 
 
-def test_a_writer_killed_before_the_file_is_replaced_leaves_no_damage(folder):
-    folder.record({"b.txt": "0" * 32})
-    assert folder.read("b.txt") == b"text"
-    folder.record({"b.txt": "1" * 32, "never-written.txt": "2" * 32})
+def test_writers_killed_or_failed_before_the_file_is_replaced_leave_no_damage(folder):
+    for number in range(3):  # a full disk takes the small checksums, again and again, and not the file
+        folder.record({"b.txt": str(number) * 32, "never-written.txt": "9" * 32})
+        assert folder.read("b.txt") == b"text"
     folder.record({"a.bin": "3" * 32})
     assert "never-written" not in folder.path.read_text()
+    folder.write("b.txt", b"new")
+    assert folder.read("b.txt") == b"new"
+
+
+def test_earlier_content_is_refused_once_it_is_replaced(folder):
+    folder.write("b.txt", b"new")
+    (folder.folder / "b.txt").write_bytes(b"text")  # as restored from an older copy of the folder
+    with pytest.raises(RunError, match="its checksum is wrong"):
+        folder.read("b.txt")
+
+
+def test_removed_checksums_are_recorded_anew_by_the_next_write(folder):
+    folder.path.unlink()
+    folder.write("b.txt", b"new")
+    assert folder.read("a.bin") == bytes(range(256))
+
+
+def test_names_that_are_not_utf_8_are_recorded(tmp_path):
+    (tmp_path / os.fsdecode(b"\xff.txt")).write_text("text")
+    checksums = Checksums(tmp_path)
+    checksums.record_existing()
+    assert checksums.read(os.fsdecode(b"\xff.txt")) == b"text"
+
+
+def test_a_later_version_is_named(folder):
+    folder.path.write_text(folder.path.read_text().replace('"version": 1', '"version": 2'))
+    with pytest.raises(RunError, match=r"checksums\.json: version 2 of the format, written by a later Convwright"):
+        folder.read("b.txt")
+
+
+def test_checksums_of_other_programs_are_left_alone(tmp_path):
+    (tmp_path / NAME).write_text('{"weights.pth": "of another program"}')
+    (tmp_path / "weights.pth").write_bytes(b"weights")
+    verify(tmp_path / "weights.pth")
 
 
 WRITER = """

@@ -1,10 +1,11 @@
 """Checksums of a folder's files, in a file `checksums.json` beside them, so that damage is noticed when they are read.
 
-The new checksum of a file is recorded before the file is replaced, and the previous one is kept until the next write:
-after a kill at any moment, the file matches one of the two.
+The new checksum of a file is recorded beside the current one before the file is replaced, and alone afterwards. After a
+kill or a full disk at any moment, the file matches a recorded checksum.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,8 +15,10 @@ from convwright.files import digest, digest_of, write_bytes, write_text
 
 NAME = "checksums.json"
 VERSION = 1
-KEPT = 2
-"""Number of checksums that are accepted for a file: of its new content, and of the previous one."""
+RUN_FILES = ("config.yaml", "network.json")
+"""Files by which `verify` recognises a run: other programs also call a file `checksums.json`."""
+EXISTING = ("*", "checkpoints/*.pt")
+"""Patterns of the files that are recorded in a run of an earlier version."""
 
 Content = TypeVar("Content")
 
@@ -33,27 +36,57 @@ class Checksums:
         return self.path.is_file()
 
     def record(self, digests: Mapping[str, str]) -> None:
-        """Record the checksums of files that are about to be written.
+        """Record the checksums of files that are about to be written, beside those of their current content.
 
         Args:
             digests: Checksum by the file's path within the folder, with `/` as separator.
+
+        Raises:
+            RunError: `checksums.json` is damaged.
+            ConvwrightError: It could not be written.
         """
-        before = self._read() if self.recorded else {}
+        before = self._read() if self.recorded else self._existing()
         kept = {name: known for name, known in before.items() if name in digests or (self.folder / name).is_file()}
         for name, new in digests.items():
-            kept[name] = (new, *[old for old in before.get(name, ()) if old != new])[:KEPT]
+            kept[name] = tuple(dict.fromkeys((new, *self._current(name, before.get(name, ())))))
         write_text(self.path, _format(kept))
 
     def record_existing(self) -> None:
         """Record the files of a folder that has no checksums yet, as they are now."""
         if not self.recorded:
-            files = [path for path in self.folder.rglob("*") if path.is_file()]
-            self.record({path.relative_to(self.folder).as_posix(): digest(path) for path in files})
+            self.record({})
 
     def write(self, name: str, content: bytes | memoryview) -> None:
-        """Write a file of the folder atomically, and its checksum."""
-        self.record({name: digest_of(content)})
+        """Write a file of the folder atomically, and its checksum.
+
+        Args:
+            name: The file's path within the folder, with `/` as separator.
+            content: What to write.
+
+        Raises:
+            ConvwrightError: The file or its checksum could not be written; the file stays as it was.
+        """
+        new = digest_of(content)
+        self.record({name: new})
         write_bytes(self.folder / name, content)
+        write_text(self.path, _format(self._read() | {name: (new,)}))
+
+    def _current(self, name: str, known: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the checksum of a file's current content; of several, that of an interrupted write is dropped."""
+        if len(known) < 2:
+            return known
+        with suppress(OSError):
+            found = digest(self.folder / name)
+            return (found,) if found in known else ()
+        return ()
+
+    def _existing(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for path in sorted(path for pattern in EXISTING for path in self.folder.glob(pattern)):
+            if not path.name.startswith(".") and path.is_file():
+                with suppress(OSError):  # of a file that another program removes meanwhile
+                    found[path.relative_to(self.folder).as_posix()] = (digest(path),)
+        return found
 
     def read(self, name: str) -> bytes:
         """Return the content of a file, if it is the one that was written.
@@ -67,6 +100,11 @@ class Checksums:
         """Return the path of a file that is too large for `read`, after the same check."""
         self._checked(name, digest, str)
         return self.folder / name
+
+    def verify_listed(self, name: str) -> None:
+        """Check a file that may be one of others, which are not listed. RunError if it is listed and damaged."""
+        if name in self._read():
+            self.verified(name)
 
     def intact(self, name: str) -> bool:
         """Return whether a file is the one that was written."""
@@ -99,8 +137,8 @@ class Checksums:
     def _damaged(self, path: Path) -> RunError:
         if path.relative_to(self.folder).as_posix() not in self._read():
             return RunError(
-                f"{path}: is not listed in {NAME}, so it was not written with the other files; remove it, or delete "
-                f"{self.path} to use the folder without checks"
+                f"{path}: is not listed in {NAME}, so it does not belong to this run; restore the run from a copy, or "
+                f"delete {self.path} to use it without checks"
             )
         return RunError(
             f"{path}: its checksum is wrong, so it is damaged or was edited; restore it from a copy, or delete "
@@ -114,21 +152,27 @@ class Checksums:
             return {}
         except OSError as error:
             raise RunError(f"{self.path}: cannot be read: {error.strerror or error}") from None
-        known = _files(json_text.parse(content, self.path, RunError))
-        if known is None or _format(known).encode() != content:
+        stored = json_text.parse(content, self.path, RunError)
+        known = _files(stored)
+        if isinstance(stored, dict) and type(version := stored.get("version")) is int and version > VERSION:
+            raise RunError(f"{self.path}: version {version} of the format, written by a later Convwright; update it")
+        if known is None or _format(known).encode("utf-8", "backslashreplace") != content:
             raise RunError(f"{self.path}: damaged or edited; restore it, or delete it to use the folder without checks")
         return known
 
 
 def verify(path: Path) -> None:
-    """Check a file against the checksums of its folder, if the folder has any and they name the file.
+    """Check a file against the checksums of its folder, if that is a run and its checksums list the file.
+
+    Args:
+        path: A file, in a run directory or elsewhere.
 
     Raises:
         RunError: The file is damaged or was edited.
     """
     checksums = Checksums(path.parent)
-    if checksums.recorded and path.name in checksums._read():
-        checksums.verified(path.name)
+    if checksums.recorded and all((path.parent / name).is_file() for name in RUN_FILES):
+        checksums.verify_listed(path.name)
 
 
 def _format(files: Mapping[str, tuple[str, ...]]) -> str:

@@ -54,11 +54,14 @@ def digest(path: Path) -> str:
         return file_digest(file, partial(blake2b, digest_size=DIGEST_BYTES)).hexdigest()
 
 
-def digest_of(content: bytes | memoryview) -> str:
-    """Return the digest of a file with this content."""
+def digest_of(*content: bytes | memoryview) -> str:
+    """Return the digest of a file with this content, which may be given in pieces."""
     from hashlib import blake2b
 
-    return blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
+    whole = blake2b(digest_size=DIGEST_BYTES)
+    for piece in content:
+        whole.update(piece)
+    return whole.hexdigest()
 
 
 def write_text(path: Path, text: str, mode: int | None = None) -> None:
@@ -67,7 +70,7 @@ def write_text(path: Path, text: str, mode: int | None = None) -> None:
     Args:
         path: File to write.
         text: Its content. What UTF-8 cannot hold, as undecodable bytes of file names, is written as `\\udc..` escapes.
-        mode: Permissions; None leaves them to the process's umask.
+        mode: Permissions; None keeps those of a file that is replaced, and leaves a new one to the umask.
 
     Raises:
         ConvwrightError: The file could not be written.
@@ -80,7 +83,7 @@ def write_text(path: Path, text: str, mode: int | None = None) -> None:
             temporary.chmod(mode)
         temporary.write_bytes(content)
 
-    write_atomically(path, write)
+    write_atomically(path, write, mode)
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
@@ -88,7 +91,7 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], mode: int | None = None) -> None:
     """Let `write` fill a temporary file, sync it to disk, and only then rename it to `path`.
 
     The temporary name is unique, so of several writers each publishes a whole file and the last one stays. A symbolic
@@ -97,6 +100,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Args:
         path: File to write.
         write: Function that writes the content to the path that it is given.
+        mode: Permissions that `write` sets; None keeps those of a file that is replaced.
 
     Raises:
         ConvwrightError: The system could not write the file (`OSError`); a file of this name stays as it was. Every
@@ -108,17 +112,20 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         if path.parent == DEVICES or (path.exists() and not path.is_file()):
             write(path)
         else:
-            _replace(path.resolve() if path.is_symlink() else path, write)
+            _replace(path.resolve() if path.is_symlink() else path, write, mode)
     except OSError as error:
         raise ConvwrightError(f"{path} could not be written: {error.strerror or error}") from None
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
+def _replace(path: Path, write: Callable[[Path], object], mode: int | None) -> None:
     temporary = temporary_beside(path)
     try:
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+        if mode is None:
+            with suppress(OSError):  # there was no file
+                temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):  # there may be no such folder

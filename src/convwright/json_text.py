@@ -25,20 +25,24 @@ def dump(value: object, *, indent: int | None = None, ascii_only: bool = False, 
     return json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False, sort_keys=sort_keys)
 
 
-def parse(text: str | bytes, source: object, error: type[ConvwrightError] = UsageError) -> Any:
+def parse(
+    text: str | bytes, source: object, error: type[ConvwrightError] = UsageError, *, not_finite_as_null: bool = False
+) -> Any:
     """Return the value that a JSON text holds.
 
     Args:
         text: The text; bytes are UTF-8.
         source: What the text is called in error messages, usually its file.
         error: Class of the error to raise.
+        not_finite_as_null: Read NaN and Infinity as None instead of refusing them.
 
     Raises:
         ConvwrightError: The text is not JSON, is nested too deeply, or has a number that is not finite.
     """
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
-        return json.loads(decoded, parse_constant=_refuse_constant, parse_float=_finite_float)
+        constant = _as_null if not_finite_as_null else _refuse_constant
+        return json.loads(decoded, parse_constant=constant, parse_float=_finite_float)
     except RecursionError:
         raise error(f"{source}: not readable JSON: nested too deeply") from None
     except ValueError as problem:  # also of text that is not UTF-8, and of numbers with thousands of digits
@@ -56,6 +60,10 @@ def read(path: Path, error: type[ConvwrightError] = UsageError) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a finite number")
+
+
+def _as_null(_: str) -> None:
+    return None
 
 
 def _finite_float(text: str) -> float:

@@ -98,7 +98,10 @@ BLOCK = {"type": "BasicBlock", "out": 16}
         (changed(resolution=True), "'resolution' in the JSON cannot be True"),
         (changed(resolution=None), "'resolution' in the JSON cannot be None"),
         (changed(resolution=0), "resolution must be 1 or more"),
-        (changed(resolution=10**18), "'resolution' must be a finite number from -10,000,000 to 10,000,000, not 1000000000000000000"),
+        (
+            changed(resolution=10**18),
+            "'resolution' must be a finite number from -10,000,000 to 10,000,000, not 1000000000000000000",
+        ),
         (changed(name="a\x1b[2Jb"), r"'name' has control characters: 'a\\x1b\[2Jb'"),
         (changed(name="\u202eb"), "'name' has control characters"),
         (changed(init="magic"), "unknown initialisation 'magic'"),

@@ -254,6 +254,26 @@ def test_a_validation_with_nan_outputs_ends_the_run_as_diverged(digits, tmp_path
     assert run.metrics == []
 
 
+def test_a_run_recovers_from_a_validation_with_nan_outputs(digits, tmp_path):
+    """Early in a long run, running statistics can lag so far behind that evaluation overflows."""
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.75)
+    run = Run.create(tmp_path / "run", config, network, digits.classes, DataFacts.of(digits))
+
+    class Repairer(Reporter):
+        def validated(self, row):
+            norm.running_var[0] = 1.0
+
+    trainer = Trainer(run, digits, Repairer())
+    norm = next(part for part in trainer.learner.network.modules() if isinstance(part, torch.nn.BatchNorm2d))
+    norm.running_var[0] = float("nan")
+    with pytest.warns(ConvwrightWarning, match=r"validation after step 10: .*; this validation is not counted"):
+        summary = trainer.fit()
+    first, *others = run.metrics
+    assert math.isnan(first["val_accuracy"])
+    assert math.isnan(first["val_loss"])
+    assert summary["val_accuracy"] == max(row["val_accuracy"] for row in others) > 0
+
+
 def test_the_best_weights_are_kept_not_the_last(digits, tmp_path):
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.5)
     run = Run.create(tmp_path / "run", config, network, digits.classes, DataFacts.of(digits))

@@ -30,7 +30,7 @@ def naming(option: str) -> Iterator[None]:
     try:
         yield
     except ConvwrightError as error:
-        kind = UsageError if isinstance(error, UsageError) else ConvwrightError
+        kind = type(error) if type(error).__init__ is ConvwrightError.__init__ else UsageError
         raise kind(f"{option}: {error}") from None
 
 

@@ -38,6 +38,8 @@ def check_new_folder(option: str, path: Path) -> None:
         path: The folder.
     """
     check_folder(option, path)
+    if path.is_symlink():
+        raise UsageError(f"{option} {path} is a symbolic link; name a new folder")
     if path.resolve() == Path.cwd():
         raise UsageError(f"{option} {path} is the current folder, which cannot be replaced; name a new folder in it")
     if path.is_dir():

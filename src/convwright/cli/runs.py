@@ -180,7 +180,7 @@ def open_run_data(run: "Run", cache_gb: float | None = None) -> "Dataset":
             cache_gb=cache_gb,
             progress=progress,
         )
-    return run.data.normalising(data) if run.initial is not None else data
+    return run.data.normalising(data) if run.initial.exists() else data
 
 
 def _start(asked: Asked, wanted: "Network") -> "Start | None":

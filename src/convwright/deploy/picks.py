@@ -28,7 +28,7 @@ GUARDED = ("classes.json", "data.json", "network.json", "model.safetensors")
 _OLD_FIELDS = frozenset(
     ("file", "engine", "precision", "threads", "milliseconds", "accuracy", "weights", "machine", "asked")
 )
-"""Fields of records that name the run's weights only; they are passed over."""
+"""Fields of records of earlier versions, without checksums. A choice by `bench --pick` among them is reported."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,8 @@ def _current(run: Path) -> Pick | None:
         return None
     stored = json_text.read(record)
     if isinstance(stored, dict) and stored.keys() == _OLD_FIELDS:
+        if stored["asked"] is True:
+            raise UsageError(f"{record}: written by an earlier version, without checksums; {_anew(run)}")
         return None
     pick = _pick(stored)
     try:

@@ -24,6 +24,8 @@ class SynchronisedNorm(nn.BatchNorm2d):
         count = maps.new_tensor([maps.numel() / maps.shape[1]])
         sums = all_reduce(torch.cat((maps.sum((0, 2, 3)), count)))
         total = sums[-1]
+        if maps.numel() == maps.shape[1] and total.item() == 1:  # as torch's own; the variance would be 0 / 0
+            raise ValueError(f"expected more than one value per channel when training, got input of {[*x.shape]}")
         mean = sums[:-1] / total
         centred = maps - mean.view(1, -1, 1, 1)
         # In two passes: squares of raw values would lose the digits of a small variance beside a large mean.

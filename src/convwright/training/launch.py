@@ -17,6 +17,8 @@ from typing import IO
 from convwright.errors import ConvwrightError
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+GRACE = 3.0
+"""Seconds in which the first process may end by itself after another has failed."""
 PATIENCE = 30.0
 """Seconds in which the others may end by themselves after one has."""
 
@@ -65,7 +67,10 @@ def _first_failure(processes: "Sequence[subprocess.Popen[bytes]]") -> int:
         ended = [process.poll() for process in processes]
         failures = [rank for rank, status in enumerate(ended) if status]
         if failures:
-            time.sleep(0.2)  # an error that all meet is told by the first
+            # An error that all processes meet is reported by the first; one that waits for a dead one never ends.
+            deadline = time.monotonic() + GRACE
+            while processes[0].poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
             return 0 if processes[0].poll() else failures[0]
         if None not in ended:
             return 0

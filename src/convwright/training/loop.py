@@ -4,6 +4,7 @@ ends in the same weights."""
 import math
 import shlex
 import time
+import warnings
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field, fields
@@ -16,7 +17,7 @@ import convwright
 from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.data import Augmentation, Batches, Dataset, evaluation_batches
-from convwright.errors import ConvwrightError, NotFiniteError, RunError
+from convwright.errors import ConvwrightError, ConvwrightWarning, NotFiniteError, RunError
 from convwright.training.config import TrainConfig, checked, difference
 from convwright.training.devices import Devices, leads
 from convwright.training.evaluation import Evaluation, batch_for, evaluate
@@ -97,7 +98,7 @@ class Progress:
         """Note a validation; return whether it is the best so far."""
         self.rows.append(row)
         self.loss, self.correct, self.images, self.seconds_since = 0.0, 0, 0, 0.0
-        better = self.best < 0 or _quality(row) > _quality(self.rows[self.best])
+        better = math.isfinite(row["val_loss"]) and (self.best < 0 or _quality(row) > _quality(self.rows[self.best]))
         if better:
             self.best = len(self.rows) - 1
         return better
@@ -207,6 +208,8 @@ class Trainer:
             while not self.ended:
                 self._train_until(min((len(progress.rows) + 1) * self.period, self.steps), stop)
                 self._close(self._validate(stop))
+        if progress.best < 0:
+            raise self._advised("no validation had finite outputs")
         summary = self._summary()
         if self.devices.leads:
             self.run.write_summary(summary)
@@ -266,7 +269,12 @@ class Trainer:
         try:
             return evaluate(self.learner.validated, batches, device, after_batch=lambda _: self._halt_if(stop))
         except NotFiniteError as error:
-            raise self._advised(f"validation after step {self.progress.step}: {error}") from None
+            problem = f"validation after step {self.progress.step}: {error}"
+            if self.progress.step >= self.steps:
+                raise self._advised(problem) from None
+        # Running statistics can lag behind the weights for a while; a training recovers from that.
+        warnings.warn(f"{problem}; this validation is not counted", ConvwrightWarning, stacklevel=2)
+        return Evaluation(math.nan, math.nan, len(self.data.val))
 
     def _close(self, validation: Evaluation) -> None:
         progress = self.progress

@@ -28,8 +28,8 @@ COLUMNS = (
     "seconds",
 )
 """Columns of `metrics.csv`; those of later versions may follow."""
-LOSSES = ("train_loss", "val_loss")
-"""Columns in which earlier versions wrote NaN and infinity where a run diverged."""
+MAYBE_NOT_FINITE = ("train_loss", "val_loss", "val_accuracy")
+"""Columns with NaN where a validation's outputs were not finite; earlier versions also wrote infinite losses."""
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -133,17 +133,23 @@ def problem_of(error: ValidationError) -> str:
 
 
 def parse_summary(content: bytes, path: Path) -> dict[str, Any]:
-    """Return the members of a `summary.json`; RunError names the first that is wrong."""
-    summary: Summary = parse_record(Summary, content, path)
-    return summary.model_dump(exclude_unset=True)
+    """Return the members of a `summary.json`; RunError names the first that is wrong.
+
+    Earlier versions wrote NaN where a run diverged; such a loss is None.
+    """
+    members = json_text.parse(content, path, RunError, not_finite_as_null=True)
+    try:
+        return Summary.model_validate(members).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        raise RunError(f"{path}: {problem_of(error)}") from None
 
 
 def parse_metrics(content: bytes, path: Path) -> list[dict[str, float]]:
     """Return the rows of a `metrics.csv`, one a validation.
 
     Raises:
-        RunError: A column is missing, a row is not as long as the header, or a value is not a number. Only losses may
-            be NaN or infinite.
+        RunError: A column is missing, a row is not as long as the header, or a value is not a number. Only losses and
+            validation accuracies may be NaN or infinite.
     """
     try:
         rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
@@ -166,7 +172,7 @@ def _metrics_row(header: list[str], row: list[str], place: str) -> dict[str, flo
             values[name] = float(text)
         except ValueError:
             raise RunError(f"{place}: {name} is {text!r:.40}, not a number") from None
-        if not math.isfinite(values[name]) and name not in LOSSES:
+        if not math.isfinite(values[name]) and name not in MAYBE_NOT_FINITE:
             raise RunError(f"{place}: {name} is {text!r:.40}, not a finite number")
     if not values["step"] >= 1:
         raise RunError(f"{place}: step is {values['step']:g}; it must be 1 or more")
