@@ -109,3 +109,25 @@ def test_a_norm_alone_is_torch_s():
     expected = torch.nn.BatchNorm2d(CHANNELS)(maps)
     synchronise(norm)
     assert torch.equal(norm(maps), expected)
+
+
+SINGLE = """
+import sys
+import torch
+from torch import distributed, nn
+from convwright.modules.synchronised import synchronise
+
+distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}/alone", rank=0, world_size=1)
+norm = nn.BatchNorm2d(3)
+synchronise(norm)
+try:
+    norm(torch.ones(1, 3, 1, 1))
+except ValueError as error:
+    print(error, bool(norm.running_var.isfinite().all()))
+"""
+
+
+def test_one_value_per_channel_is_refused_as_by_torch(tmp_path):
+    done = subprocess.run([sys.executable, "-c", SINGLE, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("expected more than one value per channel when training")
+    assert done.stdout.strip().endswith("True")
