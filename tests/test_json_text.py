@@ -40,3 +40,8 @@ def test_files_are_read_with_the_error_asked_for(tmp_path):
         read(path, RunError)
     path.write_text(json.dumps({"a": "\udcff"}))
     assert read(path, RunError) == {"a": "\udcff"}
+
+
+def test_a_member_given_twice_is_refused():
+    with pytest.raises(UsageError, match="the member 'a' is there twice"):
+        parse('{"a": 1, "b": {"a": 2}, "a": 3}', "a.json")

@@ -17,6 +17,14 @@ NAME = "checksums.json"
 VERSION = 1
 RUN_FILES = ("config.yaml", "network.json")
 """Files by which `verify` recognises a run: other programs also call a file `checksums.json`."""
+OWN_FILES = frozenset(
+    (
+        *(NAME, *RUN_FILES, "classes.json", "data.json", "metrics.csv", "summary.json"),
+        *("model.safetensors", "initial.safetensors", "lr_finder.csv", "mlflow.txt"),
+    )
+)
+OWN_FOLDERS = frozenset(("checkpoints", "picked"))
+"""Files and folders of a run, which no command may replace by something else."""
 EXISTING = ("*", "checkpoints/*.pt")
 """Patterns of the files that are recorded in a run of an earlier version."""
 
@@ -101,9 +109,13 @@ class Checksums:
         self._checked(name, digest, str)
         return self.folder / name
 
+    def lists(self, name: str) -> bool:
+        """Return whether a file has a checksum."""
+        return self.recorded and name in self._read()
+
     def verify_listed(self, name: str) -> None:
         """Check a file that may be one of others, which are not listed. RunError if it is listed and damaged."""
-        if name in self._read():
+        if self.lists(name):
             self.verified(name)
 
     def intact(self, name: str) -> bool:
@@ -161,6 +173,17 @@ class Checksums:
         return known
 
 
+def belongs_to_run(path: Path) -> bool:
+    """Return whether a path is that of a file that a run directory consists of."""
+    if path.parent.name in OWN_FOLDERS and _is_run(path.parent.parent):
+        return True
+    return path.name in OWN_FILES and _is_run(path.parent)
+
+
+def _is_run(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in RUN_FILES)
+
+
 def verify(path: Path) -> None:
     """Check a file against the checksums of its folder, if that is a run and its checksums list the file.
 
@@ -171,7 +194,7 @@ def verify(path: Path) -> None:
         RunError: The file is damaged or was edited.
     """
     checksums = Checksums(path.parent)
-    if checksums.recorded and all((path.parent / name).is_file() for name in RUN_FILES):
+    if checksums.recorded and _is_run(path.parent):
         checksums.verify_listed(path.name)
 
 

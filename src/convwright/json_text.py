@@ -42,7 +42,9 @@ def parse(
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
         constant = _as_null if not_finite_as_null else _refuse_constant
-        return json.loads(decoded, parse_constant=constant, parse_float=_finite_float)
+        return json.loads(
+            decoded, parse_constant=constant, parse_float=_finite_float, object_pairs_hook=_without_duplicates
+        )
     except RecursionError:
         raise error(f"{source}: not readable JSON: nested too deeply") from None
     except ValueError as problem:  # also of text that is not UTF-8, and of numbers with thousands of digits
@@ -60,6 +62,14 @@ def read(path: Path, error: type[ConvwrightError] = UsageError) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a finite number")
+
+
+def _without_duplicates(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        names = [name for name, _ in members]
+        raise ValueError(f"the member {next(name for name in names if names.count(name) > 1)!r:.60} is there twice")
+    return found
 
 
 def _as_null(_: str) -> None:

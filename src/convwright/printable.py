@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import unicodedata
 from contextlib import suppress
 
 BOLD, PLAIN = "\033[1m", "\033[0m"
@@ -16,11 +17,16 @@ def printable(text: object) -> str:
             characters `\\x1b`, line breaks `\\n`, and invisible marks of writing direction `\\u202e`.
     """
     plain = str(text)
-    if plain.isprintable():
+    if _is_safe(plain):
         return plain
     with suppress(UnicodeEncodeError):  # lone surrogates, as JSON files can hold
         plain = os.fsencode(plain).decode("utf-8", "backslashreplace")
-    return "".join(character if character.isprintable() else _spelled_out(character) for character in plain)
+    return "".join(character if _is_safe(character) else _spelled_out(character) for character in plain)
+
+
+def _is_safe(text: str) -> bool:
+    """Whether a text can be printed as it is; wide and non-breaking spaces can."""
+    return text.isprintable() or all(one.isprintable() or unicodedata.category(one) == "Zs" for one in text)
 
 
 def quoted(path: object) -> str:

@@ -150,5 +150,5 @@ def test_a_table_without_a_measurement_is_a_failure(run, convwright, tmp_path):
     out.with_suffix(".bin").write_bytes(bytes(out.with_suffix(".bin").stat().st_size))
     answer = convwright("bench", out, "--seconds", "0.1", "--threads", "1")
     assert answer.status == 1
-    assert "digits.bin holds other weights" in " ".join(answer.out.split())
+    assert "digits.bin belongs to another export" in " ".join(answer.out.split())
     assert "no engine could be measured; the table says why" in answer.message

@@ -92,7 +92,7 @@ def test_options_are_found_under_their_first_name():
         (("--batch-size", "0"), "--batch-size: "),
         (("--precision", "16"), "--precision: "),
         (("--recipe", "best"), "--recipe: "),
-        (("--epochs", "nan"), "--epochs is "),
+        (("--epochs", "nan"), "--epochs must be "),
         (("--data", "nowhere"), "--data: "),
         (("--out", "/"), "--out / "),
     ],

@@ -188,7 +188,7 @@ def test_json_has_no_nan(run, tmp_path, convwright, monkeypatch):
     monkeypatch.setattr("convwright.cli.evaluate.evaluate_run", lambda *_, **__: ("val", Measured()))
     answer = convwright("evaluate", run, "--json")
     assert (answer.status, answer.out) == (1, "")
-    assert "not a finite number: accuracy is nan" in answer.message
+    assert "accuracy is nan, which JSON cannot hold" in answer.message
 
 
 class Measured:

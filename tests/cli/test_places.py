@@ -154,3 +154,27 @@ def test_a_network_beside_a_configuration_is_fitted_to_its_images(tmp_path, monk
     assert "|fit" in fitted.name
     assert convwright("train", "--config", "old/config.yaml", *other[:2], "--no-fit", "--out", "unfitted").status == 0
     assert "|fit" not in Run.open(tmp_path / "unfitted").network.name
+
+
+OWN = ["config.yaml", "model.safetensors", "checksums.json", "checkpoints/step-000000001.pt", "picked/pick.json"]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_no_command_replaces_a_file_of_a_run(tmp_path, name):
+    run = tmp_path / "run"
+    for folder in ("checkpoints", "picked"):
+        (run / folder).mkdir(parents=True)
+    for other in ("config.yaml", "network.json"):
+        (run / other).touch()
+    with pytest.raises(UsageError, match=r"--out .* is a file of a run, which would be replaced"):
+        check_file("--out", run / name)
+    check_file("--out", run / "report.html")
+    (run / "network.json").unlink()  # then it is no run
+    check_file("--out", run / name)
+
+
+def test_no_command_replaces_an_image(tmp_path):
+    image = tmp_path / "photo.PNG"
+    image.touch()
+    with pytest.raises(UsageError, match="is an image, which would be replaced"):
+        check_file("--predictions", image)

@@ -59,7 +59,7 @@ def test_latency_is_measured(convwright, engine_limit, tmp_path, monkeypatch):
         (("efficientnet_b0", "--phi", "1", "--engine", "openvino"), "--engine openvino measures latency"),
         (("efficientnet_b0", "--budget", "macs<=1G", "--engine", "openvino"), "--engine openvino measures latency"),
         (("nonsense", "--phi", "1"), "unknown network 'nonsense'"),
-        (("efficientnet_b0", "--phi", "1", "--alpha", "0.5"), "a number from 1 up"),
+        (("efficientnet_b0", "--phi", "1", "--alpha", "0.5"), "a number from 1 to 100"),
         (("efficientnet_b0", "--phi", "90"), "factor"),
     ],
 )

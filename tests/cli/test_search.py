@@ -91,7 +91,7 @@ def test_a_family_is_trained_and_drawn(convwright, tmp_path):
     ("options", "told", "status"),
     [
         (("--step", "0"), "step lies between", 2),
-        (("--epochs", "0"), "--epochs is a number above 0", 2),
+        (("--epochs", "0"), "--epochs must be a number above 0", 2),
         (("--set", "speed=9"), "write FIELD=VALUE with a field of the recipe", 2),
         (("--set", "learning_rate=fast"), "--set learning_rate: ", 2),
         (("--recipe", "slow"), "no recipe is named 'slow'", 2),

@@ -109,7 +109,7 @@ def begun(tmp_path_factory):
         (["--epochs", "3"], "--epochs is 50.0 in this run, not 3.0"),
         (["--network", "resnet18"], "--network is 'cifar_resnet8.*' in this run, not 'resnet18'"),
         (["--data", "fashion-mnist"], "--data is 'digits' in this run, not 'fashion-mnist'"),
-        (["--recipe", "fast"], "it takes no --recipe"),
+        (["--recipe", "fast"], "cannot be combined with --recipe"),
     ],
 )
 def test_a_run_is_not_resumed_as_another(begun, arguments, message, convwright):

@@ -318,3 +318,12 @@ def test_what_memory_cannot_hold_is_refused_before_decoding(
         train(cats_and_dogs, resolution=224, cache_gb=0)
     monkeypatch.setattr("convwright.data.decoding.decode", decode)
     assert train(cats_and_dogs, resolution=16, cache_gb=0).resolution == 16
+
+
+def test_classes_whose_names_are_written_alike_are_refused(paint: Paint, tmp_path: Path) -> None:
+    """Undecodable bytes and line breaks of folder names are written as escapes, which another folder can be called."""
+    for name in ("new\nline", "new\\nline"):
+        paint(f"{name}/1.png")
+        paint(f"{name}/2.png")
+    with pytest.raises(DataError, match="two classes are both written"):
+        train(tmp_path / "images")

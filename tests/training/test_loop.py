@@ -231,7 +231,7 @@ def test_changed_data_is_not_resumed(digits, tmp_path):
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.5)
     with pytest.raises(Interrupted):
         train(config, network, digits, tmp_path / "run", StopAfter(2))
-    with pytest.raises(RunError, match="not those that the run began with"):
+    with pytest.raises(RunError, match="not those that the run was trained on"):
         resume(Run.open(tmp_path / "run"), open_dataset("digits", seed=1))
 
 

@@ -221,3 +221,56 @@ def test_a_run_s_file_is_checked_also_when_it_is_given_alone(run, name):
     (run / name).write_bytes(content)
     with pytest.raises(RunError, match="its checksum is wrong"):
         read[name](run / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 1\nseed: 2", "the field 'seed' is there twice"),
+        ("seed: true", "seed: should not be true or false"),
+        ("epochs: yes", "epochs: input should be a valid number"),
+        ("batch_size: 1:30", "batch_size: input should be a valid integer"),
+        ("recipe: {flip: yes}", r"recipe\.flip: should be true or false, not 'yes'"),
+        ("recipe: {flip: 0}", r"recipe\.flip: should be true or false, not 0"),
+        ("epochs: 1e308", "epochs: input should be less than or equal to 1000000"),
+        ("recipe: {learning_rate: 1e300}", r"recipe\.learning_rate: input should be less than or equal to"),
+    ],
+)
+def test_configurations_with_doubtful_values_are_refused(tmp_path, text, message):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"data: digits\nnetwork: cifar_resnet8\nresolution: 8\n{text}\n")
+    with pytest.raises(ConvwrightError, match=message):
+        TrainConfig.from_yaml(path)
+
+
+def test_numbers_of_a_configuration_are_decimal(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("data: digits\nnetwork: cifar_resnet8\nresolution: 8\nseed: 032\nepochs: 1e-1\n")
+    read = TrainConfig.from_yaml(path)
+    assert (read.seed, read.epochs) == (32, 0.1)
+    path.write_text(read.model_copy(update={"data": "yes", "network": "0x1f"}).to_yaml())
+    assert (TrainConfig.from_yaml(path).data, TrainConfig.from_yaml(path).network) == ("yes", "0x1f")
+
+
+def test_a_run_whose_checkpoints_are_lost_is_not_started_over(digits, tmp_path):
+    """Starting over would replace the best weights so far by those of a first validation."""
+    from convwright.training.interrupt import Interrupted
+
+    from .test_loop import StopAfter
+
+    config, network = plan(digits, cw.network("cifar_seresnet8"), epochs=0.75)
+    with pytest.raises(Interrupted):
+        train(config, network, digits, tmp_path / "run", StopAfter(25))
+    run = Run.open(tmp_path / "run")
+    assert len(run.metrics) == 2
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    before = run.weights.read_bytes()
+    with pytest.raises(RunError, match=r"no readable checkpoint, so the run cannot be resumed; its best weights stay"):
+        resume(run, digits)
+    assert run.weights.read_bytes() == before
+
+
+def test_missing_metrics_of_a_finished_run_are_named(run):
+    (run / "metrics.csv").unlink()
+    with pytest.raises(RunError, match=r"metrics\.csv: missing, although the run has ended"):
+        _ = Run.open(run).metrics

@@ -138,6 +138,8 @@ def _warn(run: "Run", data: "Dataset", split: str, *, other: bool) -> None:
     """Say what makes the figures mean something else than one would think."""
     from convwright.cli.progress import say
 
+    if not run.finished:
+        say(f"{printable(run.path)} has not ended; these are its best weights so far")
     if data.skipped:
         say(f"{len(data.skipped)} of the files could not be read; the first is {data.skipped[0]}")
     if not other and split != "test" and data.fingerprint != run.data.fingerprint:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from convwright.checksums import belongs_to_run
 from convwright.errors import UsageError
 
 
@@ -15,6 +16,12 @@ def check_file(option: str, path: Path | None) -> None:
     """
     if path is None:
         return
+    from convwright.data.images import IMAGE_SUFFIXES
+
+    if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        raise UsageError(f"{option} {path} is an image, which would be replaced; name another file")
+    if belongs_to_run(path.absolute()):
+        raise UsageError(f"{option} {path} is a file of a run, which would be replaced; name another file")
     try:
         if path.is_dir():
             raise UsageError(f"{option} {path} is a folder; name a file in it")

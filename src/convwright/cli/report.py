@@ -51,7 +51,7 @@ def report(
     if as_json:
         print_json(facts(made))
     else:
-        echo(made.summary)
+        echo(made.summary.replace("\xa0", " "))
         echo(f"page: {printable(page)}")
 
 

@@ -77,6 +77,8 @@ def open_dataset(
     else:
         with existing_folder(spec) as root:
             data = read_folder(root, resolution, largest, cache=cache, max_bad=max_bad, progress=progress)
+    if twice := [name for name in data.classes if data.classes.count(name) > 1]:
+        raise DataError(f"{printable(spec)}: two classes are both written {twice[0]!r}; rename one of their folders")
     train, val = _with_traits(data.train), data.val and _with_traits(data.val)
     test = data.test and _with_traits(data.test)
     if val is None:

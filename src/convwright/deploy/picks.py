@@ -12,7 +12,7 @@ from convwright import json_text
 from convwright.arch.node import LARGEST_NUMBER, fits
 from convwright.deploy.card import Card, is_digest
 from convwright.deploy.card_reading import read_card
-from convwright.deploy.engines import FILE_ENGINES, SUFFIXES, WEIGHTS, cores, quickest
+from convwright.deploy.engines import FILE_ENGINES, SUFFIXES, WEIGHTS, check_seal, cores, quickest
 from convwright.deploy.packages import installed
 from convwright.errors import ConvwrightError, UsageError
 from convwright.files import digest, digest_of, new_folder, write_atomically, write_text
@@ -139,8 +139,18 @@ def _keep(run: Path, files: list[Path], pick: Pick) -> Pick:
     with new_folder(run / FOLDER, replace=True) as folder:
         for path in files:
             write_atomically(folder / Path(pick.file).with_suffix(path.suffix), partial(shutil.copyfile, path))
+        if pick.file:
+            _check_copy(folder / pick.file, pick)
         write_text(folder / RECORD, _record(pick))
     return pick
+
+
+def _check_copy(path: Path, pick: Pick) -> None:
+    """Check that a copied file is the one that was measured. UsageError if another export has replaced it meanwhile."""
+    card = read_card(path)
+    check_seal(path, card)
+    if card.seal != pick.seal:
+        raise UsageError(f"{path.name} was replaced by another export while it was kept")
 
 
 def find_pick(run: Path) -> tuple[Pick, Path] | None:

@@ -1,10 +1,12 @@
 """What a training run is asked to do: everything that its result depends on, and nothing else."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from convwright.checksums import verify
 from convwright.errors import UsageError
@@ -13,19 +15,33 @@ MOST_NESTED = 20
 """Levels of nesting in a YAML file; a configuration has three."""
 
 
-class Recipe(BaseModel):
+class _Strict(BaseModel):
+    """Fields of which numbers are not booleans, nor booleans numbers or text."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_other_kinds(cls, value: Any, info: ValidationInfo) -> Any:
+        boolean = cls.model_fields[str(info.field_name)].annotation is bool
+        if isinstance(value, bool) is not boolean and (boolean or isinstance(value, bool)):
+            raise PydanticCustomError(
+                "boolean", "should be true or false" if boolean else "should not be true or false"
+            )
+        return value
+
+
+class Recipe(_Strict):
     """How weights are learnt. Rates are for the resolved batch size."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     optimizer: Literal["sgd", "adamw", "rmsprop"] = "sgd"
-    learning_rate: float = Field(0.1, gt=0)
+    learning_rate: float = Field(0.1, gt=0, le=1e30)
     """The highest rate of the schedule."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """SGD's and RMSprop's momentum, AdamW's first beta."""
     nesterov: bool = True
     """SGD looks ahead (Nesterov's momentum)."""
-    weight_decay: float = Field(5e-4, ge=0)
+    weight_decay: float = Field(5e-4, ge=0, le=1e30)
     """On the weights of convolutions and linear layers only."""
     schedule: Literal["one-cycle", "cosine", "step", "exponential", "constant"] = "one-cycle"
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.75)
@@ -51,7 +67,7 @@ class Recipe(BaseModel):
     """The learning rate of all but the classifier, as a share of the classifier's."""
     stochastic_depth: float | None = Field(None, ge=0, lt=1)
     """Rate at which the last residual branch is skipped, less before it; None: the network's own."""
-    clip_norm: float | None = Field(None, gt=0)
+    clip_norm: float | None = Field(None, gt=0, le=1e30)
     """Largest norm of the gradient; None leaves it."""
     norm_momentum: float | None = Field(0.1, gt=0, le=1)
     """Momentum of all batch normalisations; None keeps the network's own (EfficientNet's 0.01 wants long runs)."""
@@ -69,7 +85,7 @@ class Recipe(BaseModel):
     """Paste a rectangle of another image, its area from Beta(cutmix, cutmix); with mixup, one of both a batch."""
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(_Strict):
     """A resolved, re-runnable configuration: ``convwright train --config config.yaml`` repeats the run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -81,7 +97,7 @@ class TrainConfig(BaseModel):
     weights: str | None = None
     """Whose weights the run begins with: "pretrained", "torchvision", "timm", a file or a run; None: nobody's."""
     resolution: int = Field(gt=0)
-    epochs: float = Field(10, gt=0)
+    epochs: float = Field(10, gt=0, le=1e6)
     """Passes over the training data; a fraction will do."""
     batch_size: int = Field(128, gt=0)
     seed: int = 0
@@ -118,7 +134,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         _check_structure(text)
-        values = yaml.safe_load(text)
+        values = yaml.load(text, Loader=_Loader)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: encoding, dates, numbers of many digits
@@ -126,6 +142,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise UsageError(f"{path}: must hold 'field: value' lines, as a run's config.yaml does")
     return values
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads numbers and booleans as YAML 1.2 does (`032` is decimal, `yes` is text), and refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"the field {str(twice[0])!r:.60} is there twice")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", "~nN"),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), [*_first])
 
 
 def _check_structure(text: str) -> None:

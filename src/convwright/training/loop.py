@@ -140,7 +140,7 @@ def resume(run: Run, data: Dataset, reporter: Reporter | None = None, runtime: R
         return run.summary
     if data.fingerprint != run.data.fingerprint:
         told = run.data.difference(DataFacts.of(data))
-        raise RunError(f"{run.path}: the images of {run.config.data} are not those that the run began with: {told}")
+        raise RunError(f"{run.path}: the images of {run.config.data} are not those that the run was trained on: {told}")
     with run.held() if leads() else nullcontext():
         return Trainer(run, run.data.normalising(data), reporter, runtime).fit()
 
@@ -171,6 +171,12 @@ class Trainer:
         self.saved_at = time.monotonic()
         if state := run.load_checkpoint():
             self._restore(state)
+        elif len(run.metrics) > 1:  # the state after the first validation was kept before the second one
+            raise RunError(
+                f"{run.path / 'checkpoints'}: no readable checkpoint, so the run cannot be resumed; its best weights "
+                f"stay in {run.weights}. Train anew with: convwright train --config "
+                f"{shlex.quote(str(run.path / 'config.yaml'))} --out NEW"
+            )
 
     @property
     def ended(self) -> bool:

@@ -22,7 +22,7 @@ from convwright.arch import Network
 from convwright.arch.expression import load_network
 from convwright.checksums import NAME as CHECKSUMS
 from convwright.checksums import Checksums
-from convwright.errors import ConvwrightWarning, RunError, RunHeldError
+from convwright.errors import ConvwrightError, ConvwrightWarning, RunError, RunHeldError
 from convwright.files import digest_of, new_folder, remove_partial, write_bytes
 from convwright.training.config import TrainConfig
 from convwright.training.records import (
@@ -78,7 +78,11 @@ class Run:
     def metrics(self) -> list[dict[str, float]]:
         """One row a validation: rates, losses and accuracies."""
         path = self.path / "metrics.csv"
-        return parse_metrics(self.files.read(path.name), path) if path.exists() else []
+        if path.exists():
+            return parse_metrics(self.files.read(path.name), path)
+        if self.finished and self.files.lists(path.name):
+            raise RunError(f"{path}: missing, although the run has ended; restore it from a copy")
+        return []
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -119,11 +123,15 @@ class Run:
             name: content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
             for name, content in contents.items()
         }
-        with new_folder(path) as folder:  # no kill leaves half a run
-            (folder / "checkpoints").mkdir()
-            Checksums(folder).record({name: digest_of(content) for name, content in encoded.items()})
-            for name, content in encoded.items():
-                write_bytes(folder / name, content)
+        try:
+            with new_folder(path) as folder:  # no kill leaves half a run
+                (folder / "checkpoints").mkdir()
+                Checksums(folder).record({name: digest_of(content) for name, content in encoded.items()})
+                for name, content in encoded.items():
+                    write_bytes(folder / name, content)
+        except ConvwrightError:
+            ensure_free(path)  # another process has made a run here meanwhile
+            raise
         return cls(path, config, network, classes, data)
 
     @classmethod
@@ -168,6 +176,7 @@ class Run:
                     fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     raise RunHeldError(f"{self.path}: another process is training this run") from None
+            (self.path / "checkpoints").mkdir(exist_ok=True)
             remove_partial(self.path)
             remove_partial(self.path / "checkpoints")
             self.files.record_existing()
