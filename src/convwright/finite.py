@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from convwright.errors import NotFiniteError
+from convwright.errors import ConvwrightError, NotFiniteError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,18 +43,21 @@ def check_finite(outputs: Values, source: object = "the network") -> Values:
 
 
 def check_finite_weights(tensors: "Mapping[str, torch.Tensor]", source: object) -> None:
-    """Check that weights are finite, when they are read.
+    """Check that weights are finite, and variances not negative, when they are read.
 
     Args:
         tensors: Tensors by name; those of whole numbers are always finite.
         source: What the weights are called in the error message, usually their file.
 
     Raises:
-        NotFiniteError: A tensor has a NaN or infinite value.
+        NotFiniteError: A tensor has a value that is NaN or infinite, or would be in 32 bits.
+        ConvwrightError: A running variance is negative.
     """
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             continue
-        values = tensor.float() if tensor.dtype.itemsize == 1 else tensor  # of 8 bits torch knows few functions
+        values = tensor.float()  # as networks have them
         if not bool(values.isfinite().all()):
             raise NotFiniteError(f"{source}: {name} has NaN or infinite values, so the network cannot be used")
+        if name.endswith("running_var") and bool((values < 0).any()):
+            raise ConvwrightError(f"{source}: {name} has negative values, which no variance has; the file is damaged")

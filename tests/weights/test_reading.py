@@ -206,3 +206,26 @@ def test_damaged_files_are_refused_or_read_and_never_fail_otherwise(tmp_path, ki
             messages.append(str(error))
     assert len(messages) > 100
     assert all(message.startswith(f"{path}: ") and message.isprintable() for message in messages)
+
+
+def test_averages_of_weights_and_counts_of_operations_are_read(tmp_path):
+    plain = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3))
+    average = torch.optim.swa_utils.AveragedModel(plain)
+    counted = plain.state_dict() | {"total_ops": torch.zeros(1), "0.total_params": torch.zeros(1)}
+    for stored in (
+        {"model_ema": average.state_dict(), "model": {}},
+        counted,
+        {"state_dict_ema": {}, "state_dict": counted},
+    ):
+        torch.save(stored, tmp_path / "weights.pth")
+        assert read_tensors(tmp_path / "weights.pth").keys() == plain.state_dict().keys()
+
+
+def test_values_beyond_32_bits_and_negative_variances_are_refused(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"a.weight": torch.tensor([1e300], dtype=torch.float64)}, path)
+    with pytest.raises(NotFiniteError, match=r"a\.weight has NaN or infinite values"):
+        read_tensors(path)
+    torch.save({"a.running_var": torch.tensor([1.0, -0.1])}, path)
+    with pytest.raises(ConvwrightError, match=r"a\.running_var has negative values"):
+        read_tensors(path)

@@ -1,7 +1,8 @@
 """Fit another library's checkpoint to a network of ours, from names and shapes alone.
 
 Our layers are known in order of execution; `convwright.weights.naming` puts a checkpoint's in order by their names,
-never by the order of the file's keys. Each of ours takes the first layer of the same kind and shape that is left. The
+never by the order of the file's keys. Each network layer is matched with the first unmatched checkpoint layer of the
+same kind and shape. The
 pairing is refused where the names do not give the order of two layers of one kind and shape, where they contradict
 the order that the pairing implies, and where alike blocks of ours would take differently named layers
 (`tests/peers/test_adopt.py` compares the pairs with those that running both networks gives, layer by layer).
@@ -30,6 +31,9 @@ Pairs = dict[str, str]
 AUXILIARY = re.compile(r"aux", re.IGNORECASE)
 """Classifiers half-way up (GoogLeNet, Inception-v3), which only training uses."""
 COUNTER = "num_batches_tracked"
+PARTS = frozenset(("weight", "bias", "running_mean", "running_var", COUNTER))
+"""What a layer of our networks consists of."""
+_STRIDE_IN_3X3 = re.compile(r"seresnet(50|101|152)")
 
 
 def adopt(network: Network, tensors: Tensors, source: str) -> Tensors:
@@ -52,14 +56,18 @@ def adopt(network: Network, tensors: Tensors, source: str) -> Tensors:
         return _own(network, given, source)
     try:
         wanted = build(at(network, classes=class_count(given, network) or network.classes), device="meta")
+        _check_parts(network, given)
         wholes = _wholes(_paired(network, wanted, given), wanted, given)
-    except _MisfitError as misfit:
+    except LayerMatchError as misfit:
         raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {misfit}") from None
     shapes = {name: tensor.shape for name, tensor in wanted.state_dict().items()}
+    found = {ours: given[theirs] for ours, theirs in wholes}
+    if whole := [theirs for ours, theirs in wholes if not found[ours].is_floating_point()]:
+        raise ConvwrightError(f"{source}: {whole[0]} holds whole numbers, as quantized weights do; give floats")
     return {ours: given[theirs].reshape(shapes[ours]) for ours, theirs in wholes}
 
 
-class _MisfitError(Exception):
+class LayerMatchError(Exception):
     """Why a checkpoint's layers are not a network's."""
 
 
@@ -86,6 +94,22 @@ def has_own_names(tensors: Tensors, network: Network) -> bool:
     return names <= _without_wrappers(tensors, names).keys()
 
 
+def _check_parts(network: Network, given: Tensors) -> None:
+    """Raise LayerMatchError for what a network of ours cannot hold, and what names tell of another architecture."""
+    for name in given:
+        if name.rpartition(".")[2] not in PARTS:
+            raise LayerMatchError(
+                f"{name} is no weight, bias or statistic of a layer; merge masks, adapters and parametrisations into "
+                "the weights before they are saved"
+            )
+    base = network.name.partition("|")[0]
+    if {"layer0.conv1.weight", "last_linear.weight"} <= given.keys() and (found := _STRIDE_IN_3X3.fullmatch(base)):
+        raise LayerMatchError(
+            "its names are those of the SENet authors' networks, in which the first convolution of a block has the "
+            f"stride; the network is {found[0]}_v1"
+        )
+
+
 def _names(module: nn.Module) -> set[str]:
     return {name for name in module.state_dict() if not name.endswith(COUNTER)}
 
@@ -100,7 +124,7 @@ def _without_wrappers(tensors: Tensors, names: set[str]) -> Tensors:
 
 
 def _paired(network: Network, wanted: nn.Module, given: Tensors) -> Pairs:
-    """Pair our layers with a checkpoint's; _MisfitError where shapes or names do not allow it."""
+    """Pair our layers with a checkpoint's; LayerMatchError where shapes or names do not allow it."""
     kinds = _kinds(given)
     paths = naming.paths(kinds, network.name.partition("|")[0])
     free: dict[Kind, list[str]] = defaultdict(list)
@@ -115,7 +139,7 @@ def _paired(network: Network, wanted: nn.Module, given: Tensors) -> Pairs:
         else:
             lacking.append((name, own[name]))
     if problem := _differences(lacking, free) or _unordered(rows, paths) or _contradiction(pairs, paths):
-        raise _MisfitError(problem)
+        raise LayerMatchError(problem)
     return pairs
 
 
@@ -138,8 +162,9 @@ def _contradiction(pairs: Pairs, paths: dict[str, naming.Path]) -> str:
     if found := naming.contradiction([(path, places[name]) for name, path in paths.items()]):
         later, earlier = found
         return (
-            f"by its name, its {theirs[later]} runs before {theirs[earlier]}, but by their shapes they would be "
-            f"{ours[later]} and {ours[earlier]}, which run the other way round"
+            f"the names of its layers {theirs[later]} and {theirs[earlier]} say that the former runs first, but their "
+            f"shapes match the network's {ours[later]} and {ours[earlier]}, of which the latter runs first; name the "
+            "layers as torchvision or timm does"
         )
     return _unlike_roles(pairs)
 
@@ -151,7 +176,7 @@ _WRAPPERS = re.compile(r"\b(?:add|body)\.")
 def _unlike_roles(pairs: Pairs) -> str:
     """Name a layer that is called otherwise in its block than its counterpart in another block with alike layers.
 
-    Blocks that share what their layers' names begin with (`features.0`, `features.1`) call their layers nothing.
+    Blocks that share what their layers' names begin with (`features.0`, `features.1`) are left out.
     """
     blocks: dict[str, dict[str, str]] = defaultdict(dict)
     for ours, theirs in pairs.items():
@@ -169,7 +194,7 @@ def _unlike_roles(pairs: Pairs) -> str:
         expected = first.setdefault(tuple(roles), called)
         for role, name in called.items():
             if name != expected[role]:
-                return f"its {roles[role]} would take the place of what other blocks call {expected[role]}"
+                return f"its {roles[role]} matches a position at which other blocks have a layer named {expected[role]}"
     return ""
 
 
@@ -180,7 +205,7 @@ def _common_start(names: list[str]) -> str:
 
 
 def _wholes(pairs: Pairs, wanted: nn.Module, given: Tensors) -> list[tuple[str, str]]:
-    """Return the tensors of paired layers, ours and theirs; _MisfitError where the checkpoint lacks one."""
+    """Return the tensors of paired layers, ours and theirs; LayerMatchError where the checkpoint lacks one."""
     parts = ("weight", "bias", "running_mean", "running_var")
     names = wanted.state_dict().keys()
     wholes = [
@@ -191,7 +216,7 @@ def _wholes(pairs: Pairs, wanted: nn.Module, given: Tensors) -> list[tuple[str, 
     ]
     if absent := [theirs for _, theirs in wholes if theirs not in given]:
         more = f" (and {len(absent) - 3} more)" if len(absent) > 3 else ""
-        raise _MisfitError(f"{', '.join(absent[:3])} {'is' if len(absent) == 1 else 'are'} missing{more}")
+        raise LayerMatchError(f"{', '.join(absent[:3])} {'is' if len(absent) == 1 else 'are'} missing{more}")
     return wholes
 
 
@@ -206,7 +231,7 @@ def transfer(tensors: Tensors, module: nn.Module) -> list[str]:
     first = f"{first_convolution_of(module)}.weight"
     if taken[first].shape != own[first].shape and own[first].shape[1] == 1:
         told.append(f"the first convolution's filters are summed over their {taken[first].shape[1]} channels")
-        taken[first] = taken[first].sum(1, keepdim=True)
+        taken[first] = taken[first].float().sum(1, keepdim=True)
     classifier = classifier_of(module)
     if taken[f"{classifier}.weight"].shape != own[f"{classifier}.weight"].shape:
         told.append(f"the classifier is new, for {own[f'{classifier}.weight'].shape[0]} classes")
@@ -234,9 +259,10 @@ def _own(network: Network, tensors: Tensors, source: str) -> Tensors:
     channels = first.shape[1] if first.ndim == 4 else network.channels
     classes = class_count(tensors, network) or network.classes
     wanted = build(at(network, classes=classes, channels=channels), device="meta").state_dict()
-    if problems := differences(wanted, tensors):
+    counted = {name: tensor for name, tensor in wanted.items() if name in tensors or not name.endswith(COUNTER)}
+    if problems := differences(counted, tensors):
         raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {'; '.join(problems[:3])}")
-    return {name: tensors[name] for name in wanted}  # in our order
+    return {name: tensors[name] for name in counted}  # in our order
 
 
 def _kinds(tensors: Tensors) -> dict[str, Kind]:
@@ -260,7 +286,7 @@ def _differences(lacking: list[tuple[str, Kind]], free: dict[Kind, list[str]]) -
     """Tell the first layers that have no counterpart, ours and theirs."""
     left = [(name, kind) for kind, names in free.items() for name in names]
     told = [f"{name}, {_told(kind)}, is not in it" for name, kind in lacking[:2]]
-    told += [f"its {name}, {_told(kind)}, has no place" for name, kind in left[:2]]
+    told += [f"its {name or 'nameless tensor'}, {_told(kind)}, has no place" for name, kind in left[:2]]
     more = len(lacking) + len(left) - len(told)
     return "; ".join(told) + (f" (and {more} more)" if told and more > 0 else "")
 

@@ -13,11 +13,11 @@ from functools import cached_property
 from itertools import combinations, groupby, takewhile
 
 _WORDS = (
-    ("stem", "conv_stem"),
+    ("stem", "conv_stem", "embedder", "init_block"),
     ("conv", "bn", "norm", "se", "se_module", "body"),
-    ("layer", "layers", "block", "blocks", "stage", "stages", "inception", "mixed", "res"),
-    ("downsample", "shortcut"),
-    ("head", "conv_head", "classifier", "classif", "last_linear", "linear", "fc"),
+    ("layer", "layers", "block", "blocks", "stage", "stages", "inception", "mixed", "res", "encoder", "unit", "units"),
+    ("downsample", "shortcut", "identity_conv"),
+    ("head", "conv_head", "classifier", "classif", "last_linear", "linear", "fc", "output"),
 )
 """Words of one parent in the order in which they run; those of one line run in the order of their numbers."""
 _RANKS = {word: rank for rank, words in enumerate(_WORDS) for word in words}

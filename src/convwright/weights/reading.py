@@ -18,6 +18,8 @@ Tensors = dict[str, torch.Tensor]
 
 # Where training scripts keep the weights among other things, the averaged ones first.
 _INSIDE = ("state_dict_ema", "model_ema", "state_dict", "model", "net", "weights")
+_NOT_WEIGHTS = frozenset(("n_averaged", "total_ops", "total_params"))
+"""Numbers that torch's averages of weights and programs that count operations leave among the weights."""
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
@@ -92,11 +94,17 @@ def _unwrapped(stored: Any) -> Tensors:
     for _ in range(3):
         if not isinstance(stored, Mapping):
             return {}
-        if inner := next((stored[name] for name in _INSIDE if isinstance(stored.get(name), Mapping)), None):
+        if inner := next(
+            (stored[name] for name in _INSIDE if isinstance(stored.get(name), Mapping) and stored[name]), None
+        ):
             stored = inner
             continue
         break
-    tensors = {str(name): value for name, value in stored.items() if isinstance(value, torch.Tensor)}
+    tensors = {
+        str(name): value
+        for name, value in stored.items()
+        if isinstance(value, torch.Tensor) and str(name).rpartition(".")[2] not in _NOT_WEIGHTS
+    }
     for prefix in _PREFIXES:
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}

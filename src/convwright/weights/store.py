@@ -41,4 +41,9 @@ def differences(wanted: dict[str, torch.Tensor], given: dict[str, torch.Tensor])
         for name, tensor in wanted.items()
         if name in given and given[name].shape != tensor.shape
     ]
+    told += [
+        f"{name} holds whole numbers ({str(given[name].dtype).removeprefix('torch.')}), as quantized weights do"
+        for name, tensor in wanted.items()
+        if name in given and tensor.is_floating_point() and not given[name].is_floating_point()
+    ]
     return told
