@@ -13,7 +13,7 @@ import torch
 import convwright as cw
 from convwright.deploy.agreement import Agreement
 from convwright.deploy.bench import Asked, Line, bench_subject, fastest
-from convwright.deploy.export import Exported
+from convwright.deploy.export import Exported, draft, write_sealed
 from convwright.deploy.measuring import (
     ENGINES,
     Measurement,
@@ -151,10 +151,10 @@ def test_images_that_do_not_fit_are_told(picked):
 def exported(run, folder, suffix, milliseconds, precision="f32"):
     """An export of the run, as if one engine had taken so long."""
     path = folder / f"any{suffix}"
-    path.write_bytes(b"weights")
-    engine = {".onnx": "onnxruntime", ".safetensors": "torch"}[suffix]
+    engine, format = {".onnx": ("onnxruntime", "onnx"), ".safetensors": ("torch", "torch")}[suffix]
     verified = {"engines": {engine: {"milliseconds": milliseconds}}}
-    card = replace(Subject(load(run), str(run)).card, precision=precision, verified=verified, seal="0" * 32)
+    made = draft(Subject(load(run), str(run)), format, None, None, folder)
+    card = write_sealed(made, path, replace(made.card, precision=precision, verified=verified))
     return Exported(path, (path,), card, {engine: Agreement(4, 0.0, 1.0, 0.9, 0.9, (0, 0, 0))}, 7)
 
 

@@ -69,7 +69,7 @@ def test_a_rung_begins_only_when_the_one_before_has_ended():
 @pytest.mark.parametrize("name", ["candidates", "epochs", "rungs", "keep", "seeds"])
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, -math.inf, 1e300, 10**18])
 def test_wrong_schedules_are_refused(name, value):
-    with pytest.raises(UsageError, match=rf"--{name} is (1|1\.1) or more and|--{name} is above 0 and at most"):
+    with pytest.raises(UsageError, match=rf"--{name} must be ((1|1\.1) or more|above 0) and at most"):
         Schedule(**({"candidates": 3} | {name: value}))
 
 
@@ -80,5 +80,5 @@ def test_the_longest_schedule_can_be_computed():
 
 
 def test_every_rung_is_smaller_than_the_one_before():
-    with pytest.raises(UsageError, match=r"--keep is 1\.1 or more and at most 100,000, not 1"):
+    with pytest.raises(UsageError, match=r"--keep must be 1\.1 or more and at most 100,000, not 1"):
         Schedule(3, keep=1)

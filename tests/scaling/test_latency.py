@@ -77,7 +77,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch, meas
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     stopwatch = Stopwatch()
-    with pytest.warns(ConvwrightWarning, match="latencies are measured, but not remembered: .*file") as warned:
+    with pytest.warns(ConvwrightWarning, match="latencies are measured again next time: .*file") as warned:
         assert [stopwatch(network) for network in (NETWORK, cw.network("cifar_resnet20"))] == [SECONDS] * 2
     assert len(warned) == 1
     assert len(measured) == 2

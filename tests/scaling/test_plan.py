@@ -163,11 +163,11 @@ def test_numbers_beyond_all_bounds_are_refused(value):
     for place in range(3):
         coefficients = [1.2, 1.1, 1.15]
         coefficients[place] = value
-        with pytest.raises(UsageError, match="is a number from 1 up, at most 100"):
+        with pytest.raises(UsageError, match="must be a number from 1 to 100"):
             Compound(*coefficients)
         factors = [1.0, 1.0, 1.0]
         factors[place] = value
-        with pytest.raises(UsageError, match="factor is above 0 and at most 100"):
+        with pytest.raises(UsageError, match="factor must be above 0 and at most 100"):
             plan_factors(base, Factors(*factors))
     if value != -1:
         with pytest.raises(UsageError, match="phi must be a number from -100 to 100"):

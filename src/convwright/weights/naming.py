@@ -2,8 +2,8 @@
 
 A name is a path of components (`layer1.0.conv2`). Two layers are in order where the first components that differ have
 the same text and other numbers (`layer1`, `layer2`; `conv3a`, `conv3b`), or words of which `_WORDS` says what comes
-first (`bn1`, `layer1`). Otherwise their names do not say it, and nothing else does: the order of the keys in a file
-depends on the program that wrote it.
+first (`bn1`, `layer1`). Otherwise the order is unknown: no other source gives it, since the order of the keys in a
+file depends on the program that wrote it.
 """
 
 import re
@@ -15,9 +15,10 @@ from itertools import combinations, groupby, takewhile
 _WORDS = (
     ("stem", "conv_stem", "embedder", "init_block"),
     ("conv", "bn", "norm", "se", "se_module", "body"),
+    ("trans",),
     ("layer", "layers", "block", "blocks", "stage", "stages", "inception", "mixed", "res", "encoder", "unit", "units"),
     ("downsample", "shortcut", "identity_conv"),
-    ("head", "conv_head", "classifier", "classif", "last_linear", "linear", "fc", "output"),
+    ("head", "conv_head", "classifier", "classif", "last_linear", "linear", "fc", "output", "final_block", "post_activ"),
 )
 """Words of one parent in the order in which they run; those of one line run in the order of their numbers."""
 _RANKS = {word: rank for rank, words in enumerate(_WORDS) for word in words}
@@ -25,7 +26,7 @@ _NUMBERED_TOGETHER = 1
 """The rank whose words share their numbers: `conv1`, `bn1`, `conv2`."""
 _UNRANKED = len(_WORDS)
 
-# Where names do not imply the order: networks, what their names match, and what to read in its place.
+# Where names do not imply the order: (network pattern, name pattern, replacement).
 _RESPELT = tuple(
     (re.compile(network), re.compile(pattern), replacement)
     for network, pattern, replacement in (
