@@ -58,6 +58,7 @@ def check_finite_weights(tensors: "Mapping[str, torch.Tensor]", source: object) 
             continue
         values = tensor.float()  # as networks have them
         if not bool(values.isfinite().all()):
-            raise NotFiniteError(f"{source}: {name} has NaN or infinite values, so the network cannot be used")
+            why = "values beyond the range of 32-bit floats" if tensor.isfinite().all() else "NaN or infinite values"
+            raise NotFiniteError(f"{source}: {name} has {why}, so the network cannot be used")
         if name.endswith("running_var") and bool((values < 0).any()):
             raise ConvwrightError(f"{source}: {name} has negative values, which no variance has; the file is damaged")

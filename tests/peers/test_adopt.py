@@ -85,7 +85,7 @@ def spelt_as_before(name: str) -> str:
 
 
 def as_hugging_face(name: str) -> str:
-    """Rename a layer of torchvision's ResNet-50 as transformers does."""
+    """Rename a layer of torchvision's ResNets as transformers does."""
     if name.startswith("fc."):
         return name.replace("fc.", "classifier.1.")
     for ours, theirs in (("conv1.", "embedder.convolution."), ("bn1.", "embedder.normalization.")):
@@ -100,7 +100,7 @@ def as_hugging_face(name: str) -> str:
 
 
 def as_pytorchcv(name: str) -> str:
-    """Rename a layer of torchvision's ResNet-50 as pytorchcv does."""
+    """Rename a layer of torchvision's ResNets as pytorchcv does."""
     if name.startswith("fc."):
         return name.replace("fc.", "output.")
     if name.startswith(("conv1.", "bn1.")):
@@ -110,9 +110,21 @@ def as_pytorchcv(name: str) -> str:
     return re.sub(r"\b(conv|bn)(\d)\.", r"body.conv\2.\1.", name)
 
 
+def densenet_as_pytorchcv(name: str) -> str:
+    """Rename a layer of torchvision's DenseNets as pytorchcv does, which has transitions at the start of stages."""
+    name = re.sub(r"^features\.(conv|norm)0\.", r"features.init_block.\1.", name)
+    name = re.sub(r"denseblock(\d)\.denselayer(\d+)\.(conv|norm)(\d)", r"stage\1.unit\2.conv\4.\3", name)
+    name = re.sub(r"transition(\d)", lambda found: "stage{0}.trans{0}.conv".format(int(found[1]) + 1), name)
+    name = name.replace("norm5", "post_activ.norm").replace("classifier", "output")
+    return re.sub(r"\bnorm\b", "bn", name)
+
+
 RENAMED = {
     "transformers": ("torchvision/resnet50", as_hugging_face),
+    "transformers, without bottlenecks": ("torchvision/resnet18", as_hugging_face),
     "pytorchcv": ("torchvision/resnet50", as_pytorchcv),
+    "pytorchcv, without bottlenecks": ("torchvision/resnet34", as_pytorchcv),
+    "pytorchcv, densely connected": ("torchvision/densenet121", densenet_as_pytorchcv),
     "old keys": ("torchvision/densenet121", spelt_as_before),
     "old keys, wider": ("torchvision/densenet161", spelt_as_before),
     "a prefix": ("torchvision/resnet50", "backbone.{}".format),
@@ -187,7 +199,7 @@ def test_garbled_names_are_refused_or_do_no_harm(peer: str) -> None:
             continue
         assert_exact(adopted, peer)
         exact += 1
-    assert exact > 0, "every renamed file was refused, also those whose names still give the order"
+    assert exact >= 1, "every renamed file was refused, also those whose names still give the order"
 
 
 MISLEADING = {
@@ -297,8 +309,7 @@ def test_a_layer_that_lacks_a_part_is_told(part: str) -> None:
     "part", ["weight_mask", "weight_orig", "lora_A", "weight_g", "weight_scale", "parametrizations.weight.original0"]
 )
 def test_parts_that_a_network_cannot_hold_are_refused(part: str) -> None:
-    state = state_and_pairs("torchvision/resnet18")[0]
-    state["layer1.0.conv1." + part] = torch.zeros(1)
+    state = state_and_pairs("torchvision/resnet18")[0] | {"layer1.0.conv1." + part: torch.zeros(1)}
     with pytest.raises(ConvwrightError, match=r"layer1\.0\.conv1\..* is no weight, bias or statistic of a layer"):
         adopt(cw.network("resnet18"), state, "it")
 
@@ -308,9 +319,33 @@ def test_weights_of_whole_numbers_are_refused(named: str) -> None:
     network = cw.network("resnet18")
     module = cw.build(network, device="meta")
     state = state_and_pairs("torchvision/resnet18")[0] if named == "torchvision" else numbered(module)
-    name = next(name for name, tensor in state.items() if tensor.ndim == 4)
-    state[name] = state[name].to(torch.int8)
-    with pytest.raises(ConvwrightError, match=f"{name} holds whole numbers"):
+    for part in ("weight", "bias", "running_mean", "running_var"):
+        name = next(name for name in state if name.endswith(part))
+        with pytest.raises(ConvwrightError, match=f"{name} holds whole numbers"):
+            adopt(network, state | {name: state[name].to(torch.int8)}, "it")
+
+
+@pytest.mark.parametrize("name", ["bn1.weight", "layer2.0.bn2.running_var", "fc.bias"])
+@pytest.mark.parametrize("shape", [(), (3,), (64, 2)])
+def test_a_part_of_another_shape_is_named(name: str, shape: tuple[int, ...]) -> None:
+    state = state_and_pairs("torchvision/resnet18")[0] | {name: torch.zeros(shape)}
+    with pytest.raises(ConvwrightError, match=rf"it: the weights do not fit resnet18: its {name} is \(.*\), not \("):
+        adopt(cw.network("resnet18"), state, "it")
+
+
+@pytest.mark.parametrize("name", ["", "weight", "n_averaged", ".weight", "num_batches_tracked"])
+def test_a_tensor_outside_layers_is_named(name: str) -> None:
+    state = state_and_pairs("torchvision/resnet18")[0] | {name: torch.tensor(3)}
+    message = name.strip(".") or "a tensor without a name"
+    with pytest.raises(ConvwrightError, match=rf"it: the weights do not fit resnet18: (its )?{message} "):
+        adopt(cw.network("resnet18"), state, "it")
+
+
+@pytest.mark.parametrize("shape", [(), (10,), (10, 64, 1, 1)])
+def test_a_classifier_of_another_shape_under_our_names_is_named(shape: tuple[int, ...]) -> None:
+    network = cw.network("cifar_resnet8")
+    state = numbered(cw.build(network, device="meta")) | {"head.linear.weight": torch.zeros(shape)}
+    with pytest.raises(ConvwrightError, match=r"it: .* head\.linear\.weight is \(.*\), not \(10, 64\)"):
         adopt(network, state, "it")
 
 

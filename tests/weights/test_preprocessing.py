@@ -179,3 +179,11 @@ def test_a_file_is_read_with_its_normalisation_and_its_warning(tmp_path) -> None
     save_file(cw.build(cw.network("cifar_resnet8")).state_dict(), tmp_path / "own.safetensors")
     with pytest.warns(ConvwrightWarning, match=r"own\.safetensors: assumed .* ImageNet's .* give the run's directory"):
         find(str(tmp_path / "own.safetensors"), cw.network("cifar_resnet8"))
+
+
+@pytest.mark.parametrize(
+    ("name", "doubtful"), [("resnet18", False), ("densenet121", False), ("resnet50", True), ("senet154", True)]
+)
+def test_networks_of_pytorchcv_that_share_names_are_doubted(name: str, doubtful: bool) -> None:
+    doubts = of_file(cw.network(name), ["features.init_block.conv.conv.weight", "output.weight"]).doubts
+    assert any("names of pytorchcv" in doubt for doubt in doubts) == doubtful

@@ -212,8 +212,11 @@ def test_averages_of_weights_and_counts_of_operations_are_read(tmp_path):
     plain = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3))
     average = torch.optim.swa_utils.AveragedModel(plain)
     counted = plain.state_dict() | {"total_ops": torch.zeros(1), "0.total_params": torch.zeros(1)}
+    wrapped = {f"module.{name}": tensor for name, tensor in counted.items()}
     for stored in (
         {"model_ema": average.state_dict(), "model": {}},
+        {"model_ema": {"decay": 0.99}, "model": wrapped},
+        {"model_ema": {"state_dict": wrapped}, "model": {"a.weight": torch.zeros(1)}},
         counted,
         {"state_dict_ema": {}, "state_dict": counted},
     ):
@@ -224,8 +227,23 @@ def test_averages_of_weights_and_counts_of_operations_are_read(tmp_path):
 def test_values_beyond_32_bits_and_negative_variances_are_refused(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"a.weight": torch.tensor([1e300], dtype=torch.float64)}, path)
-    with pytest.raises(NotFiniteError, match=r"a\.weight has NaN or infinite values"):
+    with pytest.raises(NotFiniteError, match=r"a\.weight has values beyond the range of 32-bit floats"):
         read_tensors(path)
     torch.save({"a.running_var": torch.tensor([1.0, -0.1])}, path)
     with pytest.raises(ConvwrightError, match=r"a\.running_var has negative values"):
         read_tensors(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_sums_over_input_channels_are_finite_or_refused(dtype):
+    grey = cw.build(cw.network(SMALL), seed=2, channels=1)
+    before = grey.stem.conv.weight.clone()
+    tensors = dict(cw.build(cw.network(SMALL), seed=1).state_dict())
+    largest = torch.full_like(tensors["stem.conv.weight"], 6e4, dtype=dtype)
+    transfer(tensors | {"stem.conv.weight": largest}, grey)
+    assert torch.equal(grey.stem.conv.weight, largest.double().sum(1, keepdim=True).float())
+    beyond = torch.full_like(largest, 3e38, dtype=torch.promote_types(dtype, torch.float32))
+    grey.stem.conv.weight.data.copy_(before)
+    with pytest.raises(NotFiniteError, match=r"stem\.conv\.weight has"):
+        transfer(tensors | {"stem.conv.weight": beyond}, grey)
+    assert torch.equal(grey.stem.conv.weight, before)

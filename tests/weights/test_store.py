@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 import convwright as cw
 from convwright.errors import ConvwrightError
@@ -89,6 +90,17 @@ def test_tensors_that_do_not_fit_are_named_and_none_is_loaded(tmp_path: Path, gi
     with pytest.raises(ConvwrightError, match=f"the weights do not fit the network: .*{message}"):
         load_weights(module, tmp_path / "w")
     assert torch.equal(module.stem.conv.weight, before)
+
+
+@pytest.mark.parametrize("part", ["weight", "bias", "running_mean", "running_var"])
+def test_whole_numbers_under_our_names_are_refused(tmp_path: Path, part: str) -> None:
+    module = built()
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    name = next(name for name in state if name.endswith(part))
+    state[name] = state[name].to(torch.int8)
+    save_file(state, tmp_path / "w")
+    with pytest.raises(ConvwrightError, match=rf"{name} holds whole numbers \(int8\)"):
+        load_weights(module, tmp_path / "w")
 
 
 def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Networks that begin with weights that somebody has trained: others' checkpoints, or our own runs."""
+"""Networks with pretrained weights: checkpoints of other libraries, or of our own runs."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,11 +27,11 @@ class Start:
     published: Published
 
     def load(self, module: nn.Module) -> list[str]:
-        """Load them into a network, as far as they fit; return what was changed or left out, in words."""
+        """Load them into a network, as far as they fit; return messages on what was changed or left out."""
         return transfer(self.tensors, module)
 
     def normalised(self, data: Dataset) -> Dataset:
-        """Return the data set with the normalisation that the weights are used to."""
+        """Return the data set with the normalisation that the weights were trained with."""
         mean, std = self.published.mean, self.published.std
         if data.channels == 1 and len(mean) > 1:
             mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
@@ -39,9 +39,15 @@ class Start:
 
 
 def start(spec: str, network: Network) -> Start:
-    """Find weights (see `convwright.weights.published.find`; a run directory will do too) and fit them to a network.
+    """Find pretrained weights and match them with a network's layers.
 
-    Raises UsageError where there are none, ConvwrightError where they cannot be read or do not fit.
+    Args:
+        spec: A run directory, or a source of `convwright.weights.published.find`.
+        network: The network that gets the weights.
+
+    Raises:
+        UsageError: There are no such weights.
+        ConvwrightError: The weights cannot be read or do not fit.
     """
     path = Path(spec).expanduser()
     if path.name == Run.WEIGHTS and (path.parent / "data.json").is_file():
@@ -52,7 +58,7 @@ def start(spec: str, network: Network) -> Start:
 
 
 def pretrained(network: Network, spec: str = "pretrained", device: torch.device | str = "cpu") -> Predictor:
-    """Return a network with published weights, ready to name what is in a photo. Raises what `start` raises."""
+    """Return a network with published weights, ready to classify photos. Raises what `start` raises."""
     begun = start(spec, network)
     published = begun.published
     names = build(network, device="meta")
@@ -75,7 +81,7 @@ def initial(begun: Start | None) -> dict[str, bytes]:
 
 
 def begun(run: Run) -> Start | None:
-    """Return the weights that a run began with, or None if it began from scratch."""
+    """Return the initial weights of a run, or None if they were drawn at random."""
     if not run.initial.exists():
         return None
     facts = run.data

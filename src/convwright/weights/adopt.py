@@ -2,10 +2,9 @@
 
 Our layers are known in order of execution; `convwright.weights.naming` puts a checkpoint's in order by their names,
 never by the order of the file's keys. Each network layer is matched with the first unmatched checkpoint layer of the
-same kind and shape. The
-pairing is refused where the names do not give the order of two layers of one kind and shape, where they contradict
-the order that the pairing implies, and where alike blocks of ours would take differently named layers
-(`tests/peers/test_adopt.py` compares the pairs with those that running both networks gives, layer by layer).
+same kind and shape. The matching is refused where the names do not give the order of two layers of one kind and shape,
+where they contradict the order that the matching implies, and where alike blocks of ours match differently named
+layers (`tests/peers/test_adopt.py` compares the pairs with those that running both networks gives, layer by layer).
 """
 
 import re
@@ -18,7 +17,9 @@ from torch import nn
 
 from convwright.arch import Network, at
 from convwright.errors import ConvwrightError
+from convwright.finite import check_finite_weights
 from convwright.modules import build
+from convwright.printable import printable
 from convwright.weights import naming
 from convwright.weights.carry import executed
 from convwright.weights.reading import Tensors
@@ -59,16 +60,13 @@ def adopt(network: Network, tensors: Tensors, source: str) -> Tensors:
         _check_parts(network, given)
         wholes = _wholes(_paired(network, wanted, given), wanted, given)
     except LayerMatchError as misfit:
-        raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {misfit}") from None
+        raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {printable(misfit)}") from None
     shapes = {name: tensor.shape for name, tensor in wanted.state_dict().items()}
-    found = {ours: given[theirs] for ours, theirs in wholes}
-    if whole := [theirs for ours, theirs in wholes if not found[ours].is_floating_point()]:
-        raise ConvwrightError(f"{source}: {whole[0]} holds whole numbers, as quantized weights do; give floats")
     return {ours: given[theirs].reshape(shapes[ours]) for ours, theirs in wholes}
 
 
-class LayerMatchError(Exception):
-    """Why a checkpoint's layers are not a network's."""
+class LayerMatchError(ConvwrightError):
+    """The layers of a checkpoint are not those of a network."""
 
 
 def class_count(tensors: Tensors, network: Network) -> int | None:
@@ -80,7 +78,8 @@ def class_count(tensors: Tensors, network: Network) -> int | None:
     classifier = classifier_of(module)
     tensors = _without_wrappers(tensors, _names(module))
     if _names(module) <= tensors.keys():
-        return tensors[f"{classifier}.weight"].shape[0]
+        weight = tensors[f"{classifier}.weight"]
+        return weight.shape[0] if weight.ndim == 2 else None
     own = _kinds(module.state_dict())
     name, (_, *inputs) = own.pop(classifier)
     fitting = Counter(kind for kind in _kinds(tensors).values() if kind[0] == name and [*kind[1][1:]] == inputs)
@@ -95,12 +94,20 @@ def has_own_names(tensors: Tensors, network: Network) -> bool:
 
 
 def _check_parts(network: Network, given: Tensors) -> None:
-    """Raise LayerMatchError for what a network of ours cannot hold, and what names tell of another architecture."""
-    for name in given:
-        if name.rpartition(".")[2] not in PARTS:
+    """Raise LayerMatchError for tensors that no layer of ours has, and for names of another architecture."""
+    for name, tensor in given.items():
+        layer, _, part = name.rpartition(".")
+        if part not in PARTS:
             raise LayerMatchError(
-                f"{name} is no weight, bias or statistic of a layer; merge masks, adapters and parametrisations into "
-                "the weights before they are saved"
+                f"{name or 'a tensor without a name'} is no weight, bias or statistic of a layer; merge masks, "
+                "adapters and parametrisations into the weights before they are saved"
+            )
+        if not layer:
+            raise LayerMatchError(f"its {part} belongs to no layer: a name is LAYER.{part}")
+        if part != COUNTER and not tensor.is_floating_point():
+            raise LayerMatchError(
+                f"{name} holds whole numbers ({str(tensor.dtype).removeprefix('torch.')}), as quantized weights do; "
+                "convert it to floating point"
             )
     base = network.name.partition("|")[0]
     if {"layer0.conv1.weight", "last_linear.weight"} <= given.keys() and (found := _STRIDE_IN_3X3.fullmatch(base)):
@@ -217,7 +224,23 @@ def _wholes(pairs: Pairs, wanted: nn.Module, given: Tensors) -> list[tuple[str, 
     if absent := [theirs for _, theirs in wholes if theirs not in given]:
         more = f" (and {len(absent) - 3} more)" if len(absent) > 3 else ""
         raise LayerMatchError(f"{', '.join(absent[:3])} {'is' if len(absent) == 1 else 'are'} missing{more}")
+    shapes = {name: tensor.shape for name, tensor in wanted.state_dict().items()}
+    for ours, theirs in wholes:
+        if _without_ones(given[theirs].shape) != _without_ones(shapes[ours]):
+            raise LayerMatchError(f"its {theirs} is {tuple(given[theirs].shape)}, not {tuple(shapes[ours])}")
+    if extra := (given.keys() & {f"{layer}.{part}" for layer in pairs.values() for part in parts}) - {
+        theirs for _, theirs in wholes
+    }:
+        raise LayerMatchError(f"its {min(extra)} is not part of the network")
     return wholes
+
+
+def _without_ones(shape: Iterable[int]) -> Shape:
+    """Return a shape without the sizes of 1 at its end: a linear layer equals a 1x1 convolution."""
+    sizes = list(shape)
+    while sizes and sizes[-1] == 1:
+        sizes.pop()
+    return tuple(sizes)
 
 
 def transfer(tensors: Tensors, module: nn.Module) -> list[str]:
@@ -231,7 +254,9 @@ def transfer(tensors: Tensors, module: nn.Module) -> list[str]:
     first = f"{first_convolution_of(module)}.weight"
     if taken[first].shape != own[first].shape and own[first].shape[1] == 1:
         told.append(f"the first convolution's filters are summed over their {taken[first].shape[1]} channels")
-        taken[first] = taken[first].float().sum(1, keepdim=True)
+        filters = taken[first]  # of few bits a sum over channels may overflow
+        taken[first] = (filters if filters.dtype == torch.float64 else filters.float()).sum(1, keepdim=True)
+        check_finite_weights({first: taken[first]}, "the sum over input channels")
     classifier = classifier_of(module)
     if taken[f"{classifier}.weight"].shape != own[f"{classifier}.weight"].shape:
         told.append(f"the classifier is new, for {own[f'{classifier}.weight'].shape[0]} classes")
@@ -275,7 +300,7 @@ def _kinds(tensors: Tensors) -> dict[str, Kind]:
 
 
 def _kind(shapes: dict[str, Shape]) -> Kind:
-    """What two layers must share. A linear layer equals a 1x1 convolution."""
+    """Return what two layers must share. A linear layer equals a 1x1 convolution."""
     weight = shapes.get("weight", ())
     if "running_mean" in shapes:
         return ("normalisation", shapes["running_mean"])
@@ -283,10 +308,10 @@ def _kind(shapes: dict[str, Shape]) -> Kind:
 
 
 def _differences(lacking: list[tuple[str, Kind]], free: dict[Kind, list[str]]) -> str:
-    """Tell the first layers that have no counterpart, ours and theirs."""
+    """Describe the first layers that have no counterpart, ours and theirs."""
     left = [(name, kind) for kind, names in free.items() for name in names]
     told = [f"{name}, {_told(kind)}, is not in it" for name, kind in lacking[:2]]
-    told += [f"its {name or 'nameless tensor'}, {_told(kind)}, has no place" for name, kind in left[:2]]
+    told += [f"its {name}, {_told(kind)}, has no place" for name, kind in left[:2]]
     more = len(lacking) + len(left) - len(told)
     return "; ".join(told) + (f" (and {more} more)" if told and more > 0 else "")
 

@@ -18,7 +18,18 @@ _WORDS = (
     ("trans",),
     ("layer", "layers", "block", "blocks", "stage", "stages", "inception", "mixed", "res", "encoder", "unit", "units"),
     ("downsample", "shortcut", "identity_conv"),
-    ("head", "conv_head", "classifier", "classif", "last_linear", "linear", "fc", "output", "final_block", "post_activ"),
+    (
+        "head",
+        "conv_head",
+        "classifier",
+        "classif",
+        "last_linear",
+        "linear",
+        "fc",
+        "output",
+        "final_block",
+        "post_activ",
+    ),
 )
 """Words of one parent in the order in which they run; those of one line run in the order of their numbers."""
 _RANKS = {word: rank for rank, words in enumerate(_WORDS) for word in words}

@@ -53,6 +53,10 @@ _FRAMINGS = (
 """Framings of networks that torchvision does not have."""
 
 
+_SAME_IN_PYTORCHCV = r"resnet(18|34)|resnext.*|densenet.*"
+"""Networks of which pytorchcv has one variant, which computes the same."""
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """How images are prepared for a file of weights."""
@@ -80,7 +84,11 @@ def of_file(network: Network, names: Collection[str], *, own: bool = False) -> P
     mean, std = normalisation = next(
         (value for pattern, of, value in _NORMALISATIONS if scheme in of and re.fullmatch(pattern, name)), IMAGENET
     )
-    doubts = [*_normalisation_doubts(name, scheme, normalisation), *_padding_doubts(network, name, scheme)]
+    doubts = [
+        *_normalisation_doubts(name, scheme, normalisation),
+        *_padding_doubts(network, name, scheme),
+        *_stride_doubts(name, names),
+    ]
     known = torchvision_weights(name) if scheme in ("own", "other") else None
     if known is not None:
         framing, _ = shown(next(iter(known)).transforms())
@@ -140,6 +148,18 @@ def _normalisation_doubts(name: str, scheme: Scheme, assumed: Normalisation) -> 
         f"{text}; {examples} need {_TEXTS[other]}: give those as timm:NAME"
         for pattern, of, other, examples in _EXCEPTIONS
         if of == scheme and re.fullmatch(pattern, name)
+    ]
+
+
+def _stride_doubts(name: str, names: Collection[str]) -> list[str]:
+    """Return a doubt for names of pytorchcv, which several networks that compute different functions share."""
+    of_pytorchcv = any("init_block" in tensor.split(".") for tensor in names)
+    if not of_pytorchcv or re.fullmatch(_SAME_IN_PYTORCHCV, name):
+        return []
+    return [
+        f"its layers have names of pytorchcv, some of whose networks have the layers of {name} and compute something "
+        "else: resnet50 has the stride of a block in another convolution than resnet50b, efficientnet_b0b other "
+        "padding than efficientnet_b0; compare the accuracy with the published one"
     ]
 
 

@@ -155,8 +155,10 @@ def _timm(name: str, network: Network) -> Published:
         raise ConvwrightError(f"timm's {name} could not be downloaded: {str(error).splitlines()[0]:.160}") from None
     shown = timm.data.resolve_model_data_config(module)
     classes = imagenet_classes() if module.num_classes == 1000 else None
+    tensors = module.state_dict()
+    check_finite_weights(tensors, f"timm's {name}")
     return Published(
-        module.state_dict(),
+        tensors,
         f"timm's {name}",
         tuple(shown["mean"]),
         tuple(shown["std"]),

@@ -45,7 +45,7 @@ def read_tensors(path: Path) -> Tensors:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Does the file begin as safetensors do, with eight bytes of length and a JSON object? Names may deceive."""
+    """Whether a file begins as safetensors do, with eight bytes of length and a JSON object."""
     with path.open("rb") as file:
         begins = file.read(9)
     return begins[8:] == b"{" or (path.suffix == ".safetensors" and not begins.startswith((b"PK", b"\x80")))
@@ -89,17 +89,13 @@ def _global(told: str) -> str:
     return f"it names {printable(named[0])}" if named else "it holds more than data"
 
 
-def _unwrapped(stored: Any) -> Tensors:
-    """Find the mapping of names to tensors, and drop what wrappers put before every name."""
-    for _ in range(3):
-        if not isinstance(stored, Mapping):
-            return {}
-        if inner := next(
-            (stored[name] for name in _INSIDE if isinstance(stored.get(name), Mapping) and stored[name]), None
-        ):
-            stored = inner
-            continue
-        break
+def _unwrapped(stored: Any, depth: int = 3) -> Tensors:
+    """Return the first mapping of names to tensors, without what wrappers put before every name."""
+    for name in _INSIDE if isinstance(stored, Mapping) and depth else ():
+        if tensors := _unwrapped(stored.get(name), depth - 1):
+            return tensors
+    if not isinstance(stored, Mapping):
+        return {}
     tensors = {
         str(name): value
         for name, value in stored.items()

@@ -33,7 +33,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 
 def differences(wanted: dict[str, torch.Tensor], given: dict[str, torch.Tensor]) -> list[str]:
-    """How two sets of tensors differ in names and shapes, one sentence a tensor."""
+    """Return how two sets of tensors differ in names, shapes and kinds of numbers, one sentence a tensor."""
     told = [f"{name} is missing" for name in wanted if name not in given]
     told += [f"{name} is not part of the network" for name in given if name not in wanted]
     told += [
