@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 
 import convwright
 from convwright import json_text
 from convwright.explain.drop import Dropped
 from convwright.training.run import Run
+from convwright.weights import serialized
 
 
 def write_run(source: Run, chosen: Dropped, out: Path) -> Run:
@@ -19,9 +19,8 @@ def write_run(source: Run, chosen: Dropped, out: Path) -> Run:
     something is in the way.
     """
     config = source.config.model_copy(update={"network": chosen.network.name})
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in chosen.module.state_dict().items()}
     files: dict[str, str | bytes] = {
-        "model.safetensors": save(tensors, {"format": "pt"}),
+        Run.WEIGHTS: serialized(chosen.module),
         "summary.json": json_text.dump(_summary(source, chosen), indent=1) + "\n",
     }
     return Run.create(out, config, chosen.network, source.classes, source.data, files)

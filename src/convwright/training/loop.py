@@ -139,8 +139,10 @@ def resume(run: Run, data: Dataset, reporter: Reporter | None = None, runtime: R
     if run.finished:
         return run.summary
     if data.fingerprint != run.data.fingerprint:
-        told = run.data.difference(DataFacts.of(data))
-        raise RunError(f"{run.path}: the images of {run.config.data} are not those that the run was trained on: {told}")
+        problem = run.data.difference(DataFacts.of(data))
+        raise RunError(
+            f"{run.path}: the images of {run.config.data} are not those that the run was trained on: {problem}"
+        )
     with run.held() if leads() else nullcontext():
         return Trainer(run, run.data.normalising(data), reporter, runtime).fit()
 

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 from zipfile import ZipFile
 
 import torch
-from safetensors.torch import save
 
 from convwright import json_text
 from convwright.arch import Network
@@ -33,6 +32,7 @@ from convwright.training.records import (
     parse_record,
     parse_summary,
 )
+from convwright.weights import serialized
 
 __all__ = ["DataFacts", "Run", "ensure_free"]
 KEPT_CHECKPOINTS = 2
@@ -195,8 +195,7 @@ class Run:
 
     def write_weights(self, module: torch.nn.Module) -> None:
         """Write a module's parameters and buffers as the best weights so far."""
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-        self.files.write(self.WEIGHTS, save(tensors, {"format": "pt"}))
+        self.files.write(self.WEIGHTS, serialized(module))
 
     def save_checkpoint(self, step: int, state: dict[str, Any]) -> None:
         """Write the state at a step; of all checkpoints keep this and the one before.

@@ -5,6 +5,6 @@
 
 from convwright.weights.adopt import classifier_of, transfer
 from convwright.weights.reading import read_tensors
-from convwright.weights.store import load_weights, save_weights
+from convwright.weights.store import load_weights, save_weights, serialized
 
-__all__ = ["classifier_of", "load_weights", "read_tensors", "save_weights", "transfer"]
+__all__ = ["classifier_of", "load_weights", "read_tensors", "save_weights", "serialized", "transfer"]

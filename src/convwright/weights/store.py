@@ -12,9 +12,14 @@ from convwright.finite import check_finite_weights
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """Write a module's parameters and buffers under a temporary name, sync them, and give them their name."""
+    """Write a module's parameters and buffers atomically."""
+    write_bytes(path, serialized(module))  # safetensors' own writer makes files that only their owner may read
+
+
+def serialized(module: nn.Module) -> bytes:
+    """Return a module's parameters and buffers as the content of a safetensors file."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    write_bytes(path, save(tensors, {"format": "pt"}))  # its own files nobody else may read
+    return save(tensors, {"format": "pt"})
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
