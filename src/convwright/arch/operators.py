@@ -32,8 +32,8 @@ def scale(network: Network, depth: float = 1, width: float = 1, resolution: floa
     """
     check_factors(depth, width, resolution)
     factors = {"d": depth, "w": width, "r": resolution}
-    told = ",".join(f"{key}={number(factor)}" for key, factor in factors.items() if factor != 1)
-    return _scaled(network, depth, width, resolution, f"scale:{told}")
+    written = ",".join(f"{key}={number(factor)}" for key, factor in factors.items() if factor != 1)
+    return _scaled(network, depth, width, resolution, f"scale:{written}")
 
 
 def compound(network: Network, phi: float, alpha: float = 1.2, beta: float = 1.1, gamma: float = 1.15) -> Network:
