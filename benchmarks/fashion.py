@@ -32,13 +32,14 @@ from convwright.arch import at, fit_resolution
 from convwright.cli.training_bar import TrainingBar
 from convwright.data import Dataset, open_dataset
 from convwright.errors import ConvwrightError
+from convwright.evaluation.assessment import assess
 from convwright.files import write_text
-from convwright.training.assessment import assess
+from convwright.prediction.network import load
 from convwright.training.config import difference
 from convwright.training.interrupt import Interrupted
-from convwright.training.loop import make_learner, resume, train, training_batches
+from convwright.training.loop import resume, train
 from convwright.training.plan import plan
-from convwright.training.predictor import load
+from convwright.training.preparation import make_learner, training_batches
 from convwright.training.run import Run
 from convwright.training.views import AS_IT_IS, views_of
 

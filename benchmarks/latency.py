@@ -19,12 +19,13 @@ import torch
 from machine import describe
 
 import convwright as cw
-from convwright.deploy import check_images
-from convwright.deploy.engines import Runner, open_file, openvino_runner, quickest
-from convwright.deploy.export import draft, export, write_sealed
-from convwright.deploy.quantization import Calibration
-from convwright.deploy.subject import Subject
-from convwright.deploy.torch_program import torch_runner
+from convwright.engines.registry import fastest_engine, open_file, openvino_runner
+from convwright.engines.runner import Runner
+from convwright.engines.torch_program import torch_runner
+from convwright.exporting import check_images
+from convwright.exporting.export import draft, export, write_sealed
+from convwright.exporting.quantization import Calibration
+from convwright.exporting.subject import Subject
 
 NETWORKS = ("efficientnet_b0", "densenet121", "seresnet50")
 """timm has each under the same name."""
@@ -155,15 +156,15 @@ def startup(folder: Path, runs: int) -> None:
         command = [sys.executable, "-c", START, str(done.path), str(image)]
         told = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(runs)]
         wall, cpu = (statistics.median(float(row[index]) for row in told) for index in (0, 1))
-        engine = quickest(done.card.verified, list(done.agreements))
+        engine = fastest_engine(done.card.verified, list(done.agreements))
         print(f"{suffix:6} {engine:12} {wall:6.2f}   (processor time of the whole process {cpu:.2f})", flush=True)
 
 
 def accuracy(run: str, folder: Path, threads: list[int], count: int, clock: str) -> None:
     """Quantize a run, and tell what that costs on its test images and what the very same file gains in time."""
-    from convwright.cli.runs import open_run_data
-    from convwright.training.predictor import load
+    from convwright.prediction.network import load
     from convwright.training.run import Run
+    from convwright.training.run_data import open_run_data
 
     predictor, data = load(run), open_run_data(Run.open(Path(run)))
     subject = Subject(predictor)

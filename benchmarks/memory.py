@@ -27,7 +27,7 @@ from machine import describe
 from torch import nn
 
 import convwright as cw
-from convwright.deploy.worker import peak_bytes
+from convwright.benchmarking.worker import peak_bytes
 from convwright.training.allocator import return_freed_memory
 
 DEPTHS = (22, 40, 58, 76, 100)
@@ -80,8 +80,8 @@ def made(job: Job) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
 
         module = timm.create_model(job.network, memory_efficient="checkpoint" in job.kind)
     else:
-        thrifty = job.kind == "memory-efficient"
-        module = cw.build(cw.network(job.network), seed=0, fused=thrifty, memory_efficient=thrifty)
+        memory_efficient = job.kind == "memory-efficient"
+        module = cw.build(cw.network(job.network), seed=0, fused=memory_efficient, memory_efficient=memory_efficient)
     module = module.to(memory_format=torch.channels_last).train()
     size = (job.batch, 3, job.resolution, job.resolution)
     images = torch.randn(size).contiguous(memory_format=torch.channels_last)

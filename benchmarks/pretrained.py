@@ -19,12 +19,13 @@ from machine import describe
 
 import convwright as cw
 from convwright.data import open_dataset
-from convwright.training.assessment import assess
+from convwright.evaluation.assessment import assess
+from convwright.prediction.network import load
+from convwright.prediction.pretrained import pretrained
+from convwright.training.epochs import epochs_in_minutes
+from convwright.training.initial_weights import find_initial_weights
 from convwright.training.loop import train
-from convwright.training.pace import epochs_within
 from convwright.training.plan import plan
-from convwright.training.predictor import load
-from convwright.training.pretrained import pretrained, start
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 KINDS = ("animals", "food", "household", "plants", "vehicles")
@@ -66,16 +67,16 @@ def stamps(to: Path) -> str:
 def compare(spec: str, scratch: str, resolutions: dict[str, int]) -> None:
     """Print what a minute gives with a frozen pretrained backbone, and from scratch."""
     for name, weights in (("efficientnet_lite0", "pretrained"), (scratch, None)):
-        begun = start(weights, cw.network(name)) if weights else None
+        initial = find_initial_weights(weights, cw.network(name)) if weights else None
         data = open_dataset(spec, resolution=resolutions[name], cache_gb=0)
-        data = begun.normalised(data) if begun else data
-        recipe = {"freeze": True} if begun else {}
-        config, network = plan(data, cw.network(name), name=None if begun else "fast", recipe=recipe, weights=weights)
-        config = config.model_copy(update={"epochs": epochs_within(MINUTES, config, network, data, most=100)})
+        data = initial.normalised(data) if initial else data
+        recipe = {"freeze": True} if initial else {}
+        config, network = plan(data, cw.network(name), name=None if initial else "fast", recipe=recipe, weights=weights)
+        config = config.model_copy(update={"epochs": epochs_in_minutes(MINUTES, config, network, data, most=100)})
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "run"
             began = time.monotonic()
-            train(config, network, data, path, start=begun)
+            train(config, network, data, path, initial=initial)
             took = time.monotonic() - began
             if data.test is None:
                 raise SystemExit(f"{spec} has no test images")
@@ -83,7 +84,7 @@ def compare(spec: str, scratch: str, resolutions: dict[str, int]) -> None:
         low, high = result.interval
         print(
             f"{Path(spec).name}, {len(data.train):,} images of {data.resolution} px, {name}"
-            f"{' pretrained and frozen' if begun else ' from scratch'}: {config.epochs:g} epochs in {took:.0f} s, "
+            f"{' pretrained and frozen' if initial else ' from scratch'}: {config.epochs:g} epochs in {took:.0f} s, "
             f"{result.accuracy:.2%} ({low:.1%} to {high:.1%}) of {len(data.test):,} test images",
             flush=True,
         )

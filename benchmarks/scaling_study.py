@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from convwright.report.scaling_page import write_scaling_page
+from convwright.reporting.scaling_page import write_scaling_page
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SCALE = [sys.executable, "-m", "convwright", "scale"]

@@ -63,8 +63,10 @@ def module_of(job: Job) -> nn.Module:
         return module if job.kind == "timm" else module.to(memory_format=torch.channels_last)
     network = at(fit_resolution(cw.network(job.network), resolution), channels=channels)
     network = regularise(network, dropout=None, stochastic_depth=0.0 if network.stochastic_depth else None)
-    fused, thrifty = job.kind.startswith("fused"), "memory-efficient" in job.kind
-    return cw.build(network, seed=0, fused=fused, memory_efficient=thrifty).to(memory_format=torch.channels_last)
+    fused, memory_efficient = job.kind.startswith("fused"), "memory-efficient" in job.kind
+    return cw.build(network, seed=0, fused=fused, memory_efficient=memory_efficient).to(
+        memory_format=torch.channels_last
+    )
 
 
 def measure(job: Job) -> list[tuple[float, float]]:

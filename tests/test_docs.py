@@ -6,17 +6,16 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
-import typer.main
 
 import convwright as cw
-from convwright.cli.main import COMMANDS, GROUPS, app
+from convwright.cli.main import COMMANDS, LazyGroup, app
 from convwright.errors import NetworkError
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "convwright"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md"), ROOT / "benchmarks" / "README.md"]
-CLICK = typer.main.get_command(app)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -125,7 +124,7 @@ def test_what_is_not_there_would_be_noticed(file, token):
 def test_commands_of_the_readme_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^convwright (\w+)", text, re.MULTILINE))
-    assert named == set(COMMANDS) | set(GROUPS)
+    assert named == set(COMMANDS)
 
 
 def shown(page) -> Iterator[list[str]]:
@@ -143,13 +142,22 @@ def mentioned(page) -> Iterator[list[str]]:
         yield shlex.split(code.replace("\\|", "|"))
 
 
+def children(command):
+    """Return the commands of a group by name."""
+    if isinstance(command, LazyGroup):
+        context = click.Context(command)
+        found = {name: command.get_command(context, name) for name in command.lazy}
+        return {name: getattr(each, "inner", each) for name, each in found.items()}
+    return getattr(command, "commands", {})
+
+
 def resolve(words):
     """Return a command, and the words that are left for it."""
-    command, name = CLICK, "convwright"
-    while words and hasattr(command, "commands") and not words[0].startswith("-"):
+    command, name = app, "convwright"
+    while words and children(command) and not words[0].startswith("-"):
         name, *words = words
-        assert name in command.commands, f"no command is named {name}"
-        command = command.commands[name]
+        assert name in children(command), f"no command is named {name}"
+        command = children(command)[name]
     return command, name, words
 
 
@@ -157,10 +165,10 @@ def options(command):
     return {text for parameter in command.params for text in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
 
 
-def every_command(command=CLICK):
+def every_command(command=app):
     """Yield all commands and groups."""
     yield command
-    for inner in getattr(command, "commands", {}).values():
+    for inner in children(command).values():
         yield from every_command(inner)
 
 

@@ -25,4 +25,4 @@ def test_the_wheel_holds_code_templates_and_the_mark_of_types(tmp_path):
     }
     assert there <= packed, sorted(there - packed)
     assert "convwright/py.typed" in packed
-    assert any(name.startswith("convwright/report/templates/") for name in packed)
+    assert any(name.startswith("convwright/reporting/templates/") for name in packed)

@@ -5,102 +5,87 @@
     >>> cw.cost(network).params
     28088024
 
-Importing it is light: torch is loaded when something needs it (`build`, `load`).
+Importing it is light: each name is loaded when it is used, and torch when something needs it.
 """
 
-import sys
-from typing import TYPE_CHECKING, Any, TypeGuard, overload
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from convwright import arch, explain, zoo
-from convwright.arch import SE, Cost, Network, at, compound, fit_resolution, scale
-from convwright.arch.cost import cost as network_cost
-from convwright.arch.expression import as_network, network
-from convwright.errors import ConvwrightError
+from convwright.version import __version__
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from convwright.deploy.predictor import load
+    from convwright import arch, explain, zoo
+    from convwright.api.networks import (
+        at,
+        compound,
+        cost,
+        draw,
+        fit_resolution,
+        models,
+        network,
+        recalibrate,
+        register,
+        scale,
+    )
+    from convwright.arch import SE, Cost, Network
+    from convwright.errors import ConvwrightError
     from convwright.modules import build
-    from convwright.modules.foreign import ModuleCost
+    from convwright.prediction.files import load
 
-__version__ = "0.1.0"
+_PLACES = {
+    "SE": "convwright.arch",
+    "ConvwrightError": "convwright.errors",
+    "Cost": "convwright.arch",
+    "Network": "convwright.arch",
+    "at": "convwright.api.networks",
+    "build": "convwright.modules",
+    "compound": "convwright.api.networks",
+    "cost": "convwright.api.networks",
+    "draw": "convwright.api.networks",
+    "fit_resolution": "convwright.api.networks",
+    "load": "convwright.prediction.files",
+    "models": "convwright.api.networks",
+    "network": "convwright.api.networks",
+    "recalibrate": "convwright.api.networks",
+    "register": "convwright.api.networks",
+    "scale": "convwright.api.networks",
+}
+"""The module that defines each public name."""
+_MODULES = {"arch": "convwright.arch", "explain": "convwright.explain", "zoo": "convwright.zoo"}
+"""Public names that are modules."""
 
 __all__ = [
     "SE",
     "ConvwrightError",
+    "Cost",
     "Network",
+    "__version__",
+    "arch",
     "at",
     "build",
     "compound",
     "cost",
+    "draw",
     "explain",
     "fit_resolution",
     "load",
+    "models",
     "network",
     "recalibrate",
+    "register",
     "scale",
     "zoo",
 ]
 
-_HEAVY = {"build": "convwright.modules", "load": "convwright.deploy.predictor"}
 
-
-@overload
-def cost(network: Network | str, resolution: int | None = None, **options: Any) -> Cost: ...
-@overload
-def cost(network: "nn.Module", resolution: int | None = None, **options: Any) -> "ModuleCost": ...
-def cost(network: "Network | str | nn.Module", resolution: int | None = None, **options: Any) -> "Cost | ModuleCost":
-    """Count what a network costs (`convwright.arch.cost`), or any torch module (`convwright.modules.foreign.cost`).
-
-    Args:
-        network: Network, expression or torch module.
-        resolution: Side of the images in pixels; the network's own by default, 224 for a torch module.
-        options: `classes` and `channels` of a network; of a torch module, what `foreign.cost` takes.
-
-    Raises:
-        NetworkError: It is none of these, or the network cannot read images of this size.
-    """
-    if _is_module(network):
-        from convwright.modules import foreign
-
-        return foreign.cost(network, 224 if resolution is None else resolution, **options)
-    return network_cost(as_network(network), resolution, **options)
-
-
-@overload
-def recalibrate(network: Network | str, *arguments: Any, **options: Any) -> Network: ...
-@overload
-def recalibrate(network: "nn.Module", *arguments: Any, **options: Any) -> "nn.Module": ...
-def recalibrate(network: "Network | str | nn.Module", *arguments: Any, **options: Any) -> "Network | nn.Module":
-    """Put squeeze-and-excitation into a network (`convwright.arch.recalibrate`), or into any torch module.
-
-    A torch module (`convwright.modules.foreign.recalibrate`) keeps its weights.
-
-    Args:
-        network: Network, expression or torch module.
-        arguments: The reduction ratio.
-        options: What `arch.recalibrate` or `foreign.recalibrate` takes.
-
-    Raises:
-        NetworkError: It is none of these, or has no place for squeeze-and-excitation.
-    """
-    if _is_module(network):
-        from convwright.modules import foreign
-
-        return foreign.recalibrate(network, *arguments, **options)
-    return arch.recalibrate(as_network(network), *arguments, **options)
-
-
-def _is_module(value: object) -> "TypeGuard[nn.Module]":
-    """Whether a value is a torch module, without importing torch."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.nn.Module)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HEAVY:
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(_MODULES[name])
+    if name not in _PLACES:
         raise AttributeError(f"module 'convwright' has no attribute {name!r}")
-    from importlib import import_module
+    value = globals()[name] = getattr(import_module(_PLACES[name]), name)
+    return value
 
-    return getattr(import_module(_HEAVY[name]), name)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,5 +1,8 @@
 """The errors that users see: one clear line, and the exit status of the command that met them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ConvwrightError(Exception):
     """Work that failed. Its text is one line that says what was wrong and what would be right."""
@@ -11,6 +14,19 @@ class UsageError(ConvwrightError):
     """Wrong use: an argument, a file's content or a combination that cannot mean anything."""
 
     exit_status = 2
+
+
+class ArgumentError(UsageError):
+    """An argument of a function with a value that it cannot have; the command line names the option instead.
+
+    Args:
+        argument: Name of the parameter.
+        reason: What is wrong with its value, and what would be right.
+    """
+
+    def __init__(self, argument: str, reason: str) -> None:
+        super().__init__(f"{argument}: {reason}")
+        self.argument, self.reason = argument, reason
 
 
 class NetworkError(UsageError):
@@ -35,3 +51,21 @@ class RunHeldError(RunError):
 
 class ConvwrightWarning(UserWarning):
     """What goes on, but not as well as it could. Its text is one line."""
+
+
+@contextmanager
+def argument(name: str) -> Iterator[None]:
+    """Name an argument in errors about its value.
+
+    Args:
+        name: Name of the parameter whose value is used inside the context.
+
+    Raises:
+        ArgumentError: The context raised a `UsageError`. Other errors are passed on as they are.
+    """
+    try:
+        yield
+    except ArgumentError:
+        raise
+    except UsageError as error:
+        raise ArgumentError(name, str(error)) from None

@@ -9,7 +9,7 @@ from torch import nn
 from convwright.arch.layers import Conv, Pool
 from convwright.arch.shapes import TooSmallError, conv_padding, conv_shape, pool_shape
 from convwright.errors import NetworkError
-from convwright.modules.joints import SameConv2d
+from convwright.modules.combinators import SameConv2d
 
 from .strategies import convolutions, pools
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 import convwright as cw
 from convwright.data import open_dataset
-from convwright.deploy.picks import keep_export
+from convwright.engines.selection import keep_export
 from convwright.training.loop import train
 from convwright.training.plan import plan
 
@@ -130,7 +130,7 @@ def test_what_was_measured_is_told_though_no_engine_will_do(run, convwright):
     ],
 )
 def test_what_cannot_be_measured_is_told_first(arguments, told, convwright, monkeypatch):
-    monkeypatch.setattr("convwright.deploy.roofline.measure_machine", lambda _: pytest.fail("began to measure"))
+    monkeypatch.setattr("convwright.benchmarking.roofline.measure_machine", lambda _: pytest.fail("began to measure"))
     answer = convwright("bench", *arguments)
     assert answer.status == 2
     assert told in answer.message
@@ -138,7 +138,7 @@ def test_what_cannot_be_measured_is_told_first(arguments, told, convwright, monk
 
 def test_a_run_that_cannot_keep_a_pick_is_told_before_minutes_are_spent(run, convwright, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: str(path) != str(run))
-    monkeypatch.setattr("convwright.deploy.roofline.measure_machine", lambda _: pytest.fail("began to measure"))
+    monkeypatch.setattr("convwright.benchmarking.roofline.measure_machine", lambda _: pytest.fail("began to measure"))
     answer = convwright("bench", run, "--pick", "1")
     assert answer.status == 1
     assert f"{run}: --pick keeps the fastest engine's file in the run, which is not writable" in answer.message

@@ -189,7 +189,7 @@ def test_images_that_have_changed_are_told(tmp_path, convwright):
 def test_many_classes_are_shown_by_their_worst():
     import torch
 
-    from convwright.training.metrics import Tally
+    from convwright.evaluation.measures import Tally
 
     classes = tuple(f"class {number}" for number in range(60))
     labels = torch.arange(60).repeat(3)
@@ -205,7 +205,7 @@ def test_many_classes_are_shown_by_their_worst():
 def test_long_names_are_numbered_in_the_matrix():
     import torch
 
-    from convwright.training.metrics import Tally
+    from convwright.evaluation.measures import Tally
 
     tally = Tally(2)
     tally.add(torch.eye(2), torch.tensor([0, 0]))

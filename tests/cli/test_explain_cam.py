@@ -10,9 +10,9 @@ import convwright as cw
 from convwright.arch import at, fit_resolution
 from convwright.data import open_dataset
 from convwright.explain import cam
+from convwright.prediction.network import load
 from convwright.training.loop import train
 from convwright.training.plan import plan
-from convwright.training.predictor import load
 
 from ..photos import PHOTOS, temple_and_flower
 

@@ -9,8 +9,8 @@ import pytest
 
 import convwright as cw
 from convwright.arch import registry
-from convwright.cli import models as models_file
 from convwright.cli.runs import DEFAULT_NETWORK
+from convwright.zoo import listing
 
 HEAVY = ("torch", "torchvision", "numpy", "sklearn", "pydantic", "plotly", "rich.console", "rich.table")
 LOADED = f"""
@@ -146,7 +146,7 @@ def test_an_interruption_is_one_line(convwright, monkeypatch, text, line):
     def interrupt(network):
         raise KeyboardInterrupt(*filter(None, [text]))
 
-    monkeypatch.setattr(models_file, "cost", interrupt)
+    monkeypatch.setattr(listing, "cost", interrupt)
     told = convwright("models")
     assert (told.status, told.err) == (130, f"convwright: {line}\n")
 

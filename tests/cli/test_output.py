@@ -209,7 +209,7 @@ PRINTING = {
 JSON = {
     "json_text.py": "the one place that reads and writes JSON",
     "data/journal.py": "lines of a cache, of which damaged ones are skipped",
-    "deploy/worker.py": "the pipe between two of our own processes",
+    "benchmarking/worker.py": "the pipe between two of our own processes",
 }
 
 

@@ -15,9 +15,9 @@ from sklearn.datasets import load_digits
 
 import convwright as cw
 from convwright.data import open_dataset
+from convwright.prediction.network import Predictor
 from convwright.training.loop import train
 from convwright.training.plan import plan
-from convwright.training.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

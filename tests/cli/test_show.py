@@ -69,7 +69,7 @@ def test_tables_fit_the_terminal_and_cut_nothing(convwright, monkeypatch, name, 
 
 
 def test_a_terminal_gets_bold_titles_and_no_color_means_none(convwright, monkeypatch):
-    monkeypatch.setattr("convwright.cli.table.sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("convwright.display.table.sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert "\033[1m" in convwright("show", "resnet18").out

@@ -15,9 +15,9 @@ from PIL import Image
 
 from convwright.data import Dataset, decoding, open_dataset
 from convwright.data.cache import Cache
+from convwright.data.image_store import FileImageStore
 from convwright.data.images import decode
 from convwright.data.journal import Journal, stamp_of
-from convwright.data.shelf import FileShelf
 from convwright.errors import ConvwrightWarning, UsageError
 from convwright.files import cache_folder
 
@@ -367,7 +367,7 @@ def test_a_cache_folder_that_cannot_be_made(cats_and_dogs: Path) -> None:
 
 
 def test_a_shelf_maps_what_memory_need_not_hold(tmp_path: Path) -> None:
-    with FileShelf(tmp_path / "pixels", (1, 1024, 1024)) as shelf:
+    with FileImageStore(tmp_path / "pixels", (1, 1024, 1024)) as shelf:
         os.truncate(tmp_path / "pixels", 2**38)  # a quarter of a terabyte, of holes
         shelf.put(2**18 - 1, np.full((1, 1024, 1024), 7, np.uint8))
         images = shelf.view()

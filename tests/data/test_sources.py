@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10, CIFAR100, utils
 
-from convwright.data import SOURCES, best_at_hand, builtin, open_dataset, sources
+from convwright.data import SOURCES, builtin, default_source, open_dataset, sources
 from convwright.errors import DataError
 
 FASHION_MNIST_IS_HERE = builtin._has_fashion_mnist(builtin.DEBIAN_FASHION_MNIST)
@@ -144,9 +144,9 @@ def test_without_a_network_the_message_says_what_to_do(
 
 
 def test_the_best_at_hand_needs_no_network(no_fashion_mnist: None) -> None:
-    assert best_at_hand() == "digits"
+    assert default_source() == "digits"
     write_fashion_mnist(builtin._cached_fashion_mnist())
-    assert best_at_hand() == "fashion-mnist"
+    assert default_source() == "fashion-mnist"
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 import convwright as cw
-from convwright.deploy.agreement import Check
-from convwright.deploy.subject import Subject
+from convwright.exporting.agreement import Check
+from convwright.exporting.subject import Subject
 from convwright.files import digest_of
-from convwright.training.predictor import Predictor
+from convwright.prediction.network import Predictor
 
 
 def lively(module, seed=1):
@@ -44,8 +44,8 @@ def check_of(subject, count=6):
 
 def resealed(path, change):
     """Change the content of an exported file as if it had been written so: its seal fits again."""
-    from convwright.deploy.card import UNSEALED
-    from convwright.deploy.card_reading import read_card
+    from convwright.engines.card import DIGEST_PLACEHOLDER
+    from convwright.engines.card_reading import read_card
 
-    content = change(path.read_bytes().replace(read_card(path).seal.encode(), UNSEALED.encode()))
-    path.write_bytes(content.replace(UNSEALED.encode(), digest_of(content).encode()))
+    content = change(path.read_bytes().replace(read_card(path).seal.encode(), DIGEST_PLACEHOLDER.encode()))
+    path.write_bytes(content.replace(DIGEST_PLACEHOLDER.encode(), digest_of(content).encode()))

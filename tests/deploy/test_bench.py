@@ -11,10 +11,8 @@ import pytest
 import torch
 
 import convwright as cw
-from convwright.deploy.agreement import Agreement
-from convwright.deploy.bench import Asked, Line, bench_subject, fastest
-from convwright.deploy.export import Exported, draft, write_sealed
-from convwright.deploy.measuring import (
+from convwright.benchmarking.benchmark import BenchRequest, BenchRow, bench_subject, fastest
+from convwright.benchmarking.measuring import (
     ENGINES,
     Measurement,
     Setting,
@@ -24,17 +22,19 @@ from convwright.deploy.measuring import (
     measure,
     prepared,
 )
-from convwright.deploy.picks import find_pick, fingerprint, keep_export, save_pick
-from convwright.deploy.predictor import FilePredictor, RunPredictor
-from convwright.deploy.roofline import Machine, floors
-from convwright.deploy.subject import Subject
+from convwright.benchmarking.roofline import Machine, floors
+from convwright.engines.selection import find_selection, fingerprint, keep_export, save_selection
 from convwright.errors import ConvwrightError, NetworkError, UsageError
-from convwright.training.predictor import Predictor, load
+from convwright.exporting.agreement import Agreement
+from convwright.exporting.export import Exported, draft, write_sealed
+from convwright.exporting.subject import Subject
+from convwright.prediction.files import FilePredictor, RunPredictor
+from convwright.prediction.network import Predictor, load
 
 
 def line(engine, seconds, accuracy, precision="f32"):
     agreement = Agreement(100, 0.0, 1.0, accuracy, accuracy, (0.0, 0.0, 0.0))
-    return Line(Measurement(Setting(engine, precision, 1, 1), (seconds,) * 3), agreement)
+    return BenchRow(Measurement(Setting(engine, precision, 1, 1), (seconds,) * 3), agreement)
 
 
 def test_an_engine_is_measured_in_a_process_of_its_own_and_answers(run):
@@ -57,7 +57,7 @@ def test_an_engine_is_measured_in_a_process_of_its_own_and_answers(run):
 
 def test_the_pick_is_the_fastest_that_keeps_the_accuracy():
     lines = [line("torch", 3e-3, 0.95), line("onnxruntime", 2e-3, 0.94), line("openvino", 1e-3, 0.93, "int8")]
-    lines.append(Line(Measurement(Setting("torch-compile"), problem="no compiler")))
+    lines.append(BenchRow(Measurement(Setting("torch-compile"), problem="no compiler")))
     assert fastest(lines, 0.93).setting.engine == "openvino"
     assert fastest(lines, 0.935).setting.engine == "onnxruntime"
     with pytest.raises(ConvwrightError, match=r"no engine keeps an accuracy of 99\.00%: the best reaches 95\.00%"):
@@ -68,7 +68,7 @@ def test_the_pick_is_the_fastest_that_keeps_the_accuracy():
 def picked(run):
     """The run with a pick."""
     with prepared(Subject(load(run), str(run)), [ENGINES["onnxruntime"]], ["f32"]) as folder:
-        save_pick(run, folder, line("onnxruntime", 1e-3, 0.9), fingerprint(run))
+        save_selection(run, folder, line("onnxruntime", 1e-3, 0.9), fingerprint(run))
     yield run
     shutil.rmtree(run / "picked")
 
@@ -132,9 +132,9 @@ def test_a_pick_that_cannot_be_opened_is_told_and_torch_predicts(name, spoil, to
 
 
 def test_a_pick_is_for_machines_without_a_gpu(picked, monkeypatch, tmp_path):
-    monkeypatch.setattr("convwright.deploy.predictor.GPU", (str(tmp_path),))
+    monkeypatch.setattr("convwright.prediction.files.GPU", (str(tmp_path),))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr("convwright.training.predictor.load", lambda path, device: f"{path} on {device}")
+    monkeypatch.setattr("convwright.prediction.network.load", lambda path, device: f"{path} on {device}")
     assert cw.load(picked, "auto") == f"{picked} on auto"
     assert isinstance(cw.load(picked, "cpu"), RunPredictor)
 
@@ -166,10 +166,10 @@ def test_an_export_that_is_quicker_than_torch_is_kept_for_its_run(run, tmp_path)
         keep_export(run, exported(run, tmp_path, ".onnx", 1.0, "int8"), torch_milliseconds=4.0, before=fingerprint(run))
         is None
     )
-    assert find_pick(run) is None
+    assert find_selection(run) is None
     kept = keep_export(run, exported(run, tmp_path, ".onnx", 2.0), torch_milliseconds=4.0, before=fingerprint(run))
     assert (kept.file, kept.engine, kept.asked) == ("f32.onnx", "onnxruntime", False)
-    assert find_pick(run) == (kept, run / "picked" / "f32.onnx")
+    assert find_selection(run) == (kept, run / "picked" / "f32.onnx")
     assert (
         keep_export(run, exported(run, tmp_path, ".safetensors", 3.0), torch_milliseconds=4.0, before=fingerprint(run))
         is None
@@ -177,20 +177,20 @@ def test_an_export_that_is_quicker_than_torch_is_kept_for_its_run(run, tmp_path)
     quicker = keep_export(
         run, exported(run, tmp_path, ".safetensors", 1.0), torch_milliseconds=4.0, before=fingerprint(run)
     )
-    assert find_pick(run) == (quicker, run / "picked" / "f32.safetensors")
+    assert find_selection(run) == (quicker, run / "picked" / "f32.safetensors")
     with prepared(Subject(load(run), str(run)), [ENGINES["onnxruntime"]], ["f32"]) as folder:
-        asked = save_pick(run, folder, line("onnxruntime", 5e-3, 0.9), fingerprint(run))
+        asked = save_selection(run, folder, line("onnxruntime", 5e-3, 0.9), fingerprint(run))
     assert (
         keep_export(run, exported(run, tmp_path, ".safetensors", 0.5), torch_milliseconds=4.0, before=fingerprint(run))
         is None
     )
-    assert find_pick(run)[0] == asked, "what bench --pick found stays"
+    assert find_selection(run)[0] == asked, "what bench --pick found stays"
     shutil.rmtree(run / "picked")
 
 
 def test_a_network_that_cannot_be_exported_is_measured_in_torch():
     network = cw.network("vgg11|resolution:64|scale:w=0.0625")  # pools a map of 2 x 2 to 7 x 7
-    asked = Asked([ENGINES["torch"]], ["f32"], [1], [1], seconds=0.01)
+    asked = BenchRequest([ENGINES["torch"]], ["f32"], [1], [1], seconds=0.01)
     found, _ = bench_subject(Subject.untrained(network), asked, {1: Machine(1, 1e9, 1e9)})
     (measured,) = found.lines
     assert not measured.measurement.problem
@@ -218,7 +218,7 @@ def test_wrong_settings_are_told(monkeypatch):
         engines_named(["abacus"])
     with pytest.raises(UsageError, match="no precision 'f8'"):
         check_precision("f8")
-    monkeypatch.setattr("convwright.deploy.measuring.installed", lambda _: False)
+    monkeypatch.setattr("convwright.benchmarking.measuring.installed", lambda _: False)
     with pytest.raises(UsageError, match=r"needs openvino: pip install 'convwright\[deploy\]'"):
         engines_named(["openvino"])
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import convwright as cw
-from convwright.deploy.export import FORMATS, export
-from convwright.deploy.measuring import ENGINES, Setting, measure_file, prepared
-from convwright.deploy.picks import FOLDER, find_pick, fingerprint, save_pick
+from convwright.benchmarking.measuring import ENGINES, Setting, measure_file, prepared
+from convwright.engines.selection import FOLDER, find_selection, fingerprint, save_selection
 from convwright.errors import ConvwrightError
+from convwright.exporting.export import FORMATS, export
 
 from .subjects import check_of, images_for
 from .test_bench import line
@@ -73,7 +73,7 @@ def test_an_export_to_a_full_disk_is_one_line(format, subject, tmp_path):
 def test_an_interrupted_publication_is_no_sound_pair(subject, tmp_path, monkeypatch):
     """OpenVINO's two files cannot be replaced at once: between the two, loading must fail."""
     pytest.importorskip("openvino")
-    from convwright.deploy import export as exporting
+    from convwright.exporting import export as exporting
 
     from .subjects import subject_of
 
@@ -119,12 +119,12 @@ def test_a_pick_that_does_not_fit_leaves_the_one_before(subject, tmp_path):
     run.mkdir()
     before = fingerprint(run)
     with prepared(subject, [ENGINES["onnxruntime"]], ["f32"]) as folder:
-        pick = save_pick(run, folder, line("onnxruntime", 2e-3, 0.9), before)
+        pick = save_selection(run, folder, line("onnxruntime", 2e-3, 0.9), before)
         kept = contents(run / FOLDER)
         for size in (0, 100, (folder / "f32.onnx").stat().st_size - 1):
             with files_up_to(size), pytest.raises(ConvwrightError, match="could not be written: File too large"):
-                save_pick(run, folder, line("onnxruntime", 1e-3, 0.9), before)
+                save_selection(run, folder, line("onnxruntime", 1e-3, 0.9), before)
             assert contents(run / FOLDER) == kept
             assert [path.name for path in run.iterdir()] == [FOLDER]
-    assert find_pick(run) == (pick, run / FOLDER / "f32.onnx")
+    assert find_selection(run) == (pick, run / FOLDER / "f32.onnx")
     assert np.isfinite(pick.milliseconds)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from convwright import json_text
-from convwright.deploy.card import UNSEALED, Card
-from convwright.deploy.export import FORMATS, draft
-from convwright.deploy.predictor import FilePredictor
+from convwright.engines.card import DIGEST_PLACEHOLDER, Card
 from convwright.errors import ConvwrightWarning, UsageError
+from convwright.exporting.export import FORMATS, draft
 from convwright.files import digest, digest_of
+from convwright.prediction.files import FilePredictor
 
 from .subjects import images_for
 
@@ -30,11 +30,11 @@ class FirstCard(Card):
 def written_by_the_first_version(subject, format, path):
     made = draft(subject, format, None, None, path.parent)
     fields = {name: getattr(made.card, name) for name in Card.__dataclass_fields__}
-    content = made.content(path, FirstCard(**fields | {"weights": UNSEALED}))
-    assert content.count(UNSEALED.encode()) == 1
+    content = made.content(path, FirstCard(**fields | {"weights": DIGEST_PLACEHOLDER}))
+    assert content.count(DIGEST_PLACEHOLDER.encode()) == 1
     weights = path.with_suffix(".bin")
     written = digest(weights) if weights.exists() else digest_of(content)
-    path.write_bytes(content.replace(UNSEALED.encode(), written.encode()))
+    path.write_bytes(content.replace(DIGEST_PLACEHOLDER.encode(), written.encode()))
     return weights if weights.exists() else path
 
 

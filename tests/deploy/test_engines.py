@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from convwright.deploy import engines
-from convwright.deploy.engines import open_file
-from convwright.deploy.export import FORMATS, draft, export, write_sealed
+from convwright.engines import registry as engines
+from convwright.engines.registry import open_file
 from convwright.errors import ConvwrightError, UsageError
+from convwright.exporting.export import FORMATS, draft, export, write_sealed
 
 from .subjects import check_of, images_for, resealed, subject_of
 

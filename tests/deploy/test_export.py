@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 
 import convwright as cw
-from convwright.deploy import engines
-from convwright.deploy import export as exporting
-from convwright.deploy.agreement import compare
-from convwright.deploy.card import UNSEALED, Card
-from convwright.deploy.card_reading import read_card
-from convwright.deploy.export import FORMATS, export
-from convwright.deploy.onnx_writer import onnx_model
-from convwright.deploy.predictor import FilePredictor
+from convwright.engines import registry as engines
+from convwright.engines.card import DIGEST_PLACEHOLDER, Card
+from convwright.engines.card_reading import read_card
 from convwright.errors import ConvwrightError, NotFiniteError, UsageError
+from convwright.exporting import export as exporting
+from convwright.exporting.agreement import compare
+from convwright.exporting.export import FORMATS, export
+from convwright.exporting.onnx_writer import onnx_model
+from convwright.prediction.files import FilePredictor
 
 from ..tiny import TINY
 from .subjects import check_of, images_for, subject_of
@@ -155,7 +155,7 @@ def test_what_is_missing_is_told_before_the_network_is_run(format, options, miss
 
     if missing:
         monkeypatch.setitem(sys.modules, missing, None)
-        monkeypatch.setattr("convwright.deploy.packages.find_spec", lambda _: None)
+        monkeypatch.setattr("convwright.extras.find_spec", lambda _: None)
     with pytest.raises(UsageError, match=told):
         export(Waiting(), tmp_path / f"network{FORMATS[format]}", format, None, **options)
 
@@ -174,7 +174,7 @@ def test_a_card_is_read_without_an_engine(subject, tmp_path):
 def test_only_the_quickest_engine_is_opened(subject, tmp_path, monkeypatch):
     pytest.importorskip("openvino")
     done = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject))
-    best = engines.quickest(done.card.verified, ["onnxruntime", "openvino"])
+    best = engines.fastest_engine(done.card.verified, ["onnxruntime", "openvino"])
     (other,) = {"onnxruntime", "openvino"} - {best}
     unable(monkeypatch, other)
     assert cw.load(done.path).logits(images_for(subject)).shape == (3, 10)
@@ -241,8 +241,8 @@ def test_an_engine_that_gives_no_numbers_is_reported(subject, tmp_path, monkeypa
 
 def test_a_name_that_stands_for_no_digest_is_refused(tmp_path):
     subject = subject_of("cifar_resnet8|scale:w=0.25|resolution:8")
-    subject.predictor.classes = (UNSEALED, *subject.predictor.classes[1:])
-    with pytest.raises(UsageError, match=f"network.onnx: no class and no layer can be named '{UNSEALED}'"):
+    subject.predictor.classes = (DIGEST_PLACEHOLDER, *subject.predictor.classes[1:])
+    with pytest.raises(UsageError, match=f"network.onnx: no class and no layer can be named '{DIGEST_PLACEHOLDER}'"):
         export(subject, tmp_path / "network.onnx", "onnx", check_of(subject))
 
 
@@ -311,8 +311,8 @@ def test_every_activation_is_written(function, opset):
     import onnxruntime
     import torch
 
-    from convwright.deploy import program as steps
-    from convwright.deploy.torch_program import TorchProgram
+    from convwright.engines import program as steps
+    from convwright.engines.torch_program import TorchProgram
 
     ops = (
         steps.Affine("centre", (0,), 1, np.full(2, 0.1), np.full(2, -10.0)),
@@ -365,7 +365,7 @@ def test_a_missing_engine_is_told_with_the_extra(subject, tmp_path, monkeypatch)
     path = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject)).path
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as Python marks what cannot be imported
     monkeypatch.setattr(engines, "installed", lambda _: False)
-    monkeypatch.setattr("convwright.deploy.packages.find_spec", lambda _: None)
+    monkeypatch.setattr("convwright.extras.find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"needs onnxruntime: pip install 'convwright\[deploy\]'"):
         cw.load(path)
     (tmp_path / "x.safetensors").write_bytes(b"")
@@ -375,9 +375,9 @@ def test_a_missing_engine_is_told_with_the_extra(subject, tmp_path, monkeypatch)
 
 def test_the_quickest_verified_engine_is_taken():
     verified = {"engines": {"onnxruntime": {"milliseconds": 3.0}, "openvino": {"milliseconds": 2.0}}}
-    assert engines.quickest(verified, ["onnxruntime", "openvino"]) == "openvino"
-    assert engines.quickest(verified, ["onnxruntime"]) == "onnxruntime"
-    assert engines.quickest({}, ["onnxruntime"]) is None
+    assert engines.fastest_engine(verified, ["onnxruntime", "openvino"]) == "openvino"
+    assert engines.fastest_engine(verified, ["onnxruntime"]) == "onnxruntime"
+    assert engines.fastest_engine({}, ["onnxruntime"]) is None
 
 
 def test_agreement_counts_pairs():

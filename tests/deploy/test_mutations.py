@@ -11,12 +11,12 @@ import pytest
 from safetensors.numpy import load, save
 
 import convwright as cw
-from convwright.deploy.card import PENDING, UNSEALED, Card
-from convwright.deploy.export import FORMATS, draft, write_sealed
-from convwright.deploy.predictor import FilePredictor
-from convwright.deploy.torch_file import PROGRAM
+from convwright.engines.card import DIGEST_PLACEHOLDER, PENDING, Card
+from convwright.engines.torch_file import PROGRAM
 from convwright.errors import ConvwrightError, NotFiniteError, UsageError
+from convwright.exporting.export import FORMATS, draft, write_sealed
 from convwright.files import digest, digest_of
+from convwright.prediction.files import FilePredictor
 
 from ..tiny import TINY
 from .subjects import images_for, resealed, subject_of
@@ -147,13 +147,13 @@ def test_whole_files_with_a_changed_card_are_refused_or_predict(format, tmp_path
     made = draft(subject, format, None, None, tmp_path)
     engines = {name: {"milliseconds": 1.0} for name in ("torch", "onnxruntime")}
     card = json.loads(made.card.to_json_text()) | {"verified": {"engines": engines}, "description": {}}
-    card |= {"seal": UNSEALED, "weights": PENDING if format == "openvino" else ""}
+    card |= {"seal": DIGEST_PLACEHOLDER, "weights": PENDING if format == "openvino" else ""}
     loaded = 0
     for _ in range(WHOLE_FILES):
         text = as_json(changed(card, choose))
         content = made.content(path, SimpleNamespace(to_json_text=lambda text=text: text))
         if format == "openvino":
             content = content.replace(PENDING.encode(), digest(path.with_suffix(".bin")).encode())
-        path.write_bytes(content.replace(UNSEALED.encode(), digest_of(content).encode()))
+        path.write_bytes(content.replace(DIGEST_PLACEHOLDER.encode(), digest_of(content).encode()))
         loaded += check_prediction(path, images)
     assert loaded

@@ -11,13 +11,21 @@ import pytest
 
 import convwright as cw
 from convwright import json_text
-from convwright.deploy.measuring import ENGINES, prepared
-from convwright.deploy.picks import FOLDER, GUARDED, RECORD, find_pick, fingerprint, keep_export, save_pick
-from convwright.deploy.predictor import RunPredictor
-from convwright.deploy.subject import Subject
+from convwright.benchmarking.measuring import ENGINES, prepared
+from convwright.engines.selection import (
+    FOLDER,
+    GUARDED,
+    RECORD,
+    find_selection,
+    fingerprint,
+    keep_export,
+    save_selection,
+)
 from convwright.errors import UsageError
+from convwright.exporting.subject import Subject
 from convwright.files import digest_of
-from convwright.training.predictor import load
+from convwright.prediction.files import RunPredictor
+from convwright.prediction.network import load
 
 from .subjects import lively
 from .test_bench import exported, line
@@ -38,9 +46,9 @@ def picked(run, engine_files, tmp_path, monkeypatch):
     """A copy of the run, in a folder whose name has a space, with a pick; torch only says that it was loaded."""
     copy = tmp_path / "a run"
     shutil.copytree(run, copy)
-    save_pick(copy, engine_files, line("onnxruntime", 1e-3, 0.9), fingerprint(copy))
+    save_selection(copy, engine_files, line("onnxruntime", 1e-3, 0.9), fingerprint(copy))
     assert isinstance(cw.load(copy), RunPredictor)
-    monkeypatch.setattr("convwright.training.predictor.load", lambda path, device: f"{path} in torch")
+    monkeypatch.setattr("convwright.prediction.network.load", lambda path, device: f"{path} in torch")
     return copy
 
 
@@ -70,7 +78,7 @@ def test_a_run_that_is_trained_on_while_it_is_measured_has_no_pick(picked, engin
     before = fingerprint(picked)
     with (picked / "model.safetensors").open("ab") as file:
         file.write(b" ")
-    save_pick(picked, engine_files, line("onnxruntime", 1e-3, 0.9), before)
+    save_selection(picked, engine_files, line("onnxruntime", 1e-3, 0.9), before)
     check_passed_over(picked, capsys, "the run's model.safetensors changed since")
 
 
@@ -99,7 +107,7 @@ def test_records_with_wrong_values_are_refused(picked):
             else:
                 record.write_text(text)
             with suppress(UsageError):
-                used += find_pick(picked) is not None
+                used += find_selection(picked) is not None
     assert used, "no value was harmless, so the record was refused for other reasons"
 
 
@@ -125,9 +133,9 @@ def test_another_export_in_the_place_of_the_kept_one_is_noticed(picked, run, cap
 def test_what_was_chosen_stays_also_where_torch_was_chosen(picked, engine_files, run, tmp_path, monkeypatch):
     monkeypatch.undo()
     before = fingerprint(picked)
-    chosen = save_pick(picked, engine_files, line("torch", 1e-3, 0.9), before)
+    chosen = save_selection(picked, engine_files, line("torch", 1e-3, 0.9), before)
     assert chosen.file == ""
-    assert find_pick(picked) is None
+    assert find_selection(picked) is None
     done = exported(run, tmp_path, ".onnx", 0.1)
     assert keep_export(picked, done, torch_milliseconds=4.0, before=before) is None
     assert [path.name for path in (picked / FOLDER).iterdir()] == [RECORD]
@@ -140,7 +148,7 @@ def test_several_processes_can_pick_at_once(picked, engine_files, capsys):
     def pick(count):
         try:
             for index in range(count):
-                save_pick(picked, engine_files, line("onnxruntime", 1e-3 * (index + 1), 0.9), before)
+                save_selection(picked, engine_files, line("onnxruntime", 1e-3 * (index + 1), 0.9), before)
         except Exception as error:  # reported by the test, not by the thread
             errors.append(error)
 

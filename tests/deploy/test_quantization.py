@@ -8,14 +8,14 @@ import pytest
 
 import convwright as cw
 from convwright.data import open_dataset
-from convwright.deploy import check_images
-from convwright.deploy.agreement import Check, compare, logits_of
-from convwright.deploy.export import export
-from convwright.deploy.onnx_writer import onnx_model
-from convwright.deploy.quantization import GATES, LAST, Calibration, Kept, _Onnx, _OpenVino, groups_of, search
-from convwright.deploy.subject import Subject
 from convwright.errors import ConvwrightError, NotFiniteError
-from convwright.training.predictor import load
+from convwright.exporting import check_images
+from convwright.exporting.agreement import Check, compare, logits_of
+from convwright.exporting.export import export
+from convwright.exporting.onnx_writer import onnx_model
+from convwright.exporting.quantization import GATES, LAST, Calibration, Kept, _Onnx, _OpenVino, groups_of, search
+from convwright.exporting.subject import Subject
+from convwright.prediction.network import load
 
 from ..tiny import TINY
 from .subjects import images_for, subject_of

@@ -10,7 +10,7 @@ from convwright.arch import at
 from convwright.errors import ConvwrightError, UsageError
 from convwright.explain import cam
 from convwright.explain.activation import plus_plus_weights, stretched
-from convwright.training.predictor import Predictor
+from convwright.prediction.network import Predictor
 
 from ..tiny import RECALIBRATED, TINY
 

@@ -11,7 +11,7 @@ from convwright.arch import at
 from convwright.errors import UsageError
 from convwright.explain import ActivationMaps, Estimate, Faithfulness, cam, faithfulness
 from convwright.explain.deletion import Curves, _blurred, _ranks, each_score, random_grids
-from convwright.training.predictor import Predictor
+from convwright.prediction.network import Predictor
 
 SIDE = 16
 

@@ -23,7 +23,7 @@ from convwright.explain.drawing import (
     overlay,
     picture,
 )
-from convwright.training.predictor import Predictor
+from convwright.prediction.network import Predictor
 
 
 def test_the_colours_grow_lighter_from_end_to_end():

@@ -11,10 +11,10 @@ from torch import nn
 import convwright as cw
 from convwright.arch.cost import cost
 from convwright.errors import NetworkError
-from convwright.explain.bench import Accuracy
 from convwright.explain.drop import carried, drop_order, gated_blocks, without
 from convwright.explain.drop_folding import fold
 from convwright.explain.excitation import excitations
+from convwright.explain.variants import Accuracy
 
 from ..arch.strategies import any_networks, buildable
 from ..arch.strategies import excitations as gate_fields

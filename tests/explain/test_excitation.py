@@ -12,7 +12,7 @@ import convwright as cw
 from convwright.errors import NetworkError, UsageError
 from convwright.explain.excitation import MOST_SHOWN, BlockExcitation, chosen_classes, excitations
 from convwright.explain.excitation_gates import gates, watching
-from convwright.report.excitation_figures import by_class, within_class
+from convwright.reporting.excitation_figures import by_class, within_class
 
 from ..tiny import RECALIBRATED
 

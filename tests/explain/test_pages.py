@@ -8,8 +8,8 @@ import pytest
 import convwright as cw
 from convwright.explain.prune import Pruned, RandomCut, Saving
 from convwright.explain.reuse import feature_reuse
-from convwright.report.explain_page import write_explain_page
-from convwright.report.reuse_figures import cutting_costs, heat_maps, reuse_figures
+from convwright.reporting.explain_page import write_explain_page
+from convwright.reporting.reuse_figures import cutting_costs, heat_maps, reuse_figures
 
 from ..report.chromium import EXECUTABLE, Browser
 

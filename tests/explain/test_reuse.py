@@ -11,10 +11,10 @@ from torch import nn
 
 import convwright as cw
 from convwright.errors import NetworkError, UsageError
-from convwright.explain.bench import Accuracy
 from convwright.explain.prune import cutting, prune, saved
 from convwright.explain.reuse import feature_reuse
 from convwright.explain.reuse_connections import dense_blocks
+from convwright.explain.variants import Accuracy
 
 from ..counting import count
 

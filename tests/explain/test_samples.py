@@ -8,7 +8,7 @@ import convwright as cw
 from convwright.arch import at
 from convwright.data import Split, open_dataset
 from convwright.explain.samples import as_read, chosen, held_out
-from convwright.training.predictor import Predictor
+from convwright.prediction.network import Predictor
 
 
 def test_classes_come_in_turn_and_the_seed_decides():

@@ -26,7 +26,7 @@ from convwright.arch.layers import (
     Pool,
     Seq,
 )
-from convwright.modules.joints import Sum
+from convwright.modules.combinators import Sum
 from convwright.zoo.common import Classifier
 
 from ..arch.strategies import Graph, networks, raw

@@ -13,12 +13,12 @@ from torch.nn.utils import parametrize
 import convwright as cw
 from convwright.arch import layers as graph
 from convwright.modules.builder import _own
+from convwright.modules.combinators import SameConv2d
 from convwright.modules.fused import library as compiling
 from convwright.modules.fused.convolution import OwnConv2d
 from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseConv2d
 from convwright.modules.fused.pointwise import PointwiseConv2d
 from convwright.modules.fused.winograd import WinogradConv2d
-from convwright.modules.joints import SameConv2d
 
 from .test_kernels import maps
 

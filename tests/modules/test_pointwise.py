@@ -222,9 +222,9 @@ def both(**how: bool) -> tuple[nn.Module, nn.Module, torch.Tensor]:
     return plain, fused, images(network, 8, torch.float64)
 
 
-@pytest.mark.parametrize("thrifty", [False, True])
-def test_layers_of_dense_blocks_are_computed_so(used: list[tuple[int, ...]], thrifty: bool) -> None:
-    plain, fused, x = both(memory_efficient=thrifty)
+@pytest.mark.parametrize("memory_efficient", [False, True])
+def test_layers_of_dense_blocks_are_computed_so(used: list[tuple[int, ...]], memory_efficient: bool) -> None:
+    plain, fused, x = both(memory_efficient=memory_efficient)
     expected = outcome(plain, x)
     assert not used
     assert_close(outcome(fused, x), expected, 1e-8)

@@ -8,7 +8,7 @@ import torch
 from convwright.arch.layers import Conv
 from convwright.arch.shapes import conv_shape
 from convwright.errors import NetworkError
-from convwright.modules.joints import SameConv2d
+from convwright.modules.combinators import SameConv2d
 
 
 @pytest.mark.parametrize("size", [1, 5, 8, 9])

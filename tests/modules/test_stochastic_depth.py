@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import convwright as cw
-from convwright.modules.joints import Sum
+from convwright.modules.combinators import Sum
 
 
 def sums(module: nn.Module) -> list[Sum]:

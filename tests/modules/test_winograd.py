@@ -25,7 +25,7 @@ class Always(WinogradConv2d):
     """Without asking whether it gains, nor for how many channels."""
 
     @classmethod
-    def knows(cls, form: Form) -> bool:
+    def supports(cls, form: Form) -> bool:
         return True
 
     def _gains(self, x: torch.Tensor) -> bool:
@@ -207,12 +207,12 @@ def test_a_step_of_a_network_equals_the_plain_one(used: list[tuple[int, ...]]) -
 @pytest.mark.parametrize("expression", ["densenet_bc_l22_k32|classes:10", WIDE])
 def test_beside_memory_efficient_operators(expression: str, used: list[tuple[int, ...]]) -> None:
     network = cw.network(expression)
-    plain, thrifty = (
-        cw.build(network, seed=0, memory_efficient=thrifty).to(torch.float64, memory_format=torch.channels_last)
-        for thrifty in (False, True)
+    plain, memory_efficient = (
+        cw.build(network, seed=0, memory_efficient=saving).to(torch.float64, memory_format=torch.channels_last)
+        for saving in (False, True)
     )
     x = images(network, 4, torch.float64)
-    assert_close(outcome(thrifty, x), outcome(plain, x), 1e-8)
+    assert_close(outcome(memory_efficient, x), outcome(plain, x), 1e-8)
     assert used
 
 

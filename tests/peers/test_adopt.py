@@ -14,8 +14,8 @@ from torch import nn
 import convwright as cw
 from convwright.errors import ConvwrightError
 from convwright.weights import read_tensors, transfer
-from convwright.weights.adopt import adopt
-from convwright.weights.carry import carry, executed
+from convwright.weights.foreign import match_weights
+from convwright.weights.module_transfer import carry, executed
 from convwright.weights.reading import Tensors
 
 from .peers import COUNTERPARTS, build_peer
@@ -76,7 +76,7 @@ def test_any_order_of_keys_leads_to_the_layers_that_execution_leads_to(peer: str
     if peer in QUICK:
         orders += [state, resaved(state)]
     for arranged in orders:
-        assert_exact(adopt(network, arranged, "it"), peer)
+        assert_exact(match_weights(network, arranged, "it"), peer)
 
 
 def spelt_as_before(name: str) -> str:
@@ -139,7 +139,7 @@ RENAMED = {
 @pytest.mark.parametrize("seed", range(3))
 def test_other_schemes_of_names(peer: str, rename: Callable[[str], str], seed: int) -> None:
     state = shuffled({rename(name): tensor for name, tensor in state_and_pairs(peer)[0].items()}, seed)
-    assert_exact(adopt(cw.network(COUNTERPARTS[peer]), state, "it"), peer)
+    assert_exact(match_weights(cw.network(COUNTERPARTS[peer]), state, "it"), peer)
 
 
 @pytest.mark.parametrize("name", ["resnet50", "densenet121", "preact_resnet50", "inception_v3", "efficientnet_b0"])
@@ -147,7 +147,9 @@ def test_other_schemes_of_names(peer: str, rename: Callable[[str], str], seed: i
 def test_our_own_names_in_any_order(name: str, prefix: str) -> None:
     network = cw.network(name)
     state = numbered(cw.build(network, device="meta"))
-    adopted = numbers(adopt(network, shuffled({prefix + name: tensor for name, tensor in state.items()}, 1), "it"))
+    adopted = numbers(
+        match_weights(network, shuffled({prefix + name: tensor for name, tensor in state.items()}, 1), "it")
+    )
     expected = numbers(state)
     assert adopted.items() <= expected.items()
     assert {name for name in expected if not name.endswith("num_batches_tracked")} <= adopted.keys()
@@ -194,7 +196,7 @@ def test_garbled_names_are_refused_or_do_no_harm(peer: str) -> None:
         if len(set(names.values())) < len(names):
             continue
         try:
-            adopted = adopt(network, {names[name]: tensor for name, tensor in state.items()}, "it")
+            adopted = match_weights(network, {names[name]: tensor for name, tensor in state.items()}, "it")
         except ConvwrightError:
             continue
         assert_exact(adopted, peer)
@@ -237,12 +239,12 @@ def test_misleading_names_are_refused(peer: str, old: str, new: str, message: st
     with torch.device("meta"):
         state = {re.sub(old, new, name): tensor for name, tensor in build_peer(peer).state_dict().items()}
     with pytest.raises(ConvwrightError, match=f"it: the weights do not fit {COUNTERPARTS[peer]}: .*({message})"):
-        adopt(cw.network(COUNTERPARTS[peer]), state, "it")
+        match_weights(cw.network(COUNTERPARTS[peer]), state, "it")
 
 
 def paired(theirs: nn.Module, ours: nn.Module, resolution: int) -> dict[str, str]:
     """Our layers and theirs, as `carry` pairs them by running both."""
-    from convwright.weights.carry import _signature
+    from convwright.weights.module_transfer import _signature
 
     example = torch.zeros(1, 3, resolution, resolution, device="meta")
     free: dict[object, list[str]] = {}
@@ -270,7 +272,7 @@ def test_files_of_the_peers(peer: str, suffix: str, tmp_path: Path) -> None:
     if suffix == "-resaved.pth":
         torch.save(load_file(path), path := tmp_path / "again.pth")
     module = cw.build(cw.network(ours)).eval()
-    assert transfer(adopt(module.network, read_tensors(path), "it"), module) == []
+    assert transfer(match_weights(module.network, read_tensors(path), "it"), module) == []
     carried = cw.build(cw.network(ours)).eval()
     images = torch.randn(1, 3, 64, 64)
     carry(theirs, carried, images)
@@ -291,7 +293,7 @@ def test_logits_where_the_peer_s_shortcut_runs_before_its_body(depth: int) -> No
         expected = theirs(images)
     for arranged in (state, resaved(state), shuffled(state, 0)):
         module = cw.build(cw.network(f"preact_resnet{depth}")).double().eval()
-        assert transfer(adopt(module.network, arranged, "it"), module) == []
+        assert transfer(match_weights(module.network, arranged, "it"), module) == []
         with torch.no_grad():
             assert (module(images) - expected).abs().max() < 1e-10 * expected.abs().max()
 
@@ -302,7 +304,7 @@ def test_a_layer_that_lacks_a_part_is_told(part: str) -> None:
         state = build_peer("torchvision/resnet18").state_dict()
     del state[part]
     with pytest.raises(ConvwrightError, match=rf"it: the weights do not fit resnet18: {part} is missing$"):
-        adopt(cw.network("resnet18"), state, "it")
+        match_weights(cw.network("resnet18"), state, "it")
 
 
 @pytest.mark.parametrize(
@@ -311,7 +313,7 @@ def test_a_layer_that_lacks_a_part_is_told(part: str) -> None:
 def test_parts_that_a_network_cannot_hold_are_refused(part: str) -> None:
     state = state_and_pairs("torchvision/resnet18")[0] | {"layer1.0.conv1." + part: torch.zeros(1)}
     with pytest.raises(ConvwrightError, match=r"layer1\.0\.conv1\..* is no weight, bias or statistic of a layer"):
-        adopt(cw.network("resnet18"), state, "it")
+        match_weights(cw.network("resnet18"), state, "it")
 
 
 @pytest.mark.parametrize("named", ["torchvision", "convwright"])
@@ -322,7 +324,7 @@ def test_weights_of_whole_numbers_are_refused(named: str) -> None:
     for part in ("weight", "bias", "running_mean", "running_var"):
         name = next(name for name in state if name.endswith(part))
         with pytest.raises(ConvwrightError, match=f"{name} holds whole numbers"):
-            adopt(network, state | {name: state[name].to(torch.int8)}, "it")
+            match_weights(network, state | {name: state[name].to(torch.int8)}, "it")
 
 
 @pytest.mark.parametrize("name", ["bn1.weight", "layer2.0.bn2.running_var", "fc.bias"])
@@ -330,7 +332,7 @@ def test_weights_of_whole_numbers_are_refused(named: str) -> None:
 def test_a_part_of_another_shape_is_named(name: str, shape: tuple[int, ...]) -> None:
     state = state_and_pairs("torchvision/resnet18")[0] | {name: torch.zeros(shape)}
     with pytest.raises(ConvwrightError, match=rf"it: the weights do not fit resnet18: its {name} is \(.*\), not \("):
-        adopt(cw.network("resnet18"), state, "it")
+        match_weights(cw.network("resnet18"), state, "it")
 
 
 @pytest.mark.parametrize("name", ["", "weight", "n_averaged", ".weight", "num_batches_tracked"])
@@ -338,7 +340,7 @@ def test_a_tensor_outside_layers_is_named(name: str) -> None:
     state = state_and_pairs("torchvision/resnet18")[0] | {name: torch.tensor(3)}
     message = name.strip(".") or "a tensor without a name"
     with pytest.raises(ConvwrightError, match=rf"it: the weights do not fit resnet18: (its )?{message} "):
-        adopt(cw.network("resnet18"), state, "it")
+        match_weights(cw.network("resnet18"), state, "it")
 
 
 @pytest.mark.parametrize("shape", [(), (10,), (10, 64, 1, 1)])
@@ -346,18 +348,18 @@ def test_a_classifier_of_another_shape_under_our_names_is_named(shape: tuple[int
     network = cw.network("cifar_resnet8")
     state = numbered(cw.build(network, device="meta")) | {"head.linear.weight": torch.zeros(shape)}
     with pytest.raises(ConvwrightError, match=r"it: .* head\.linear\.weight is \(.*\), not \(10, 64\)"):
-        adopt(network, state, "it")
+        match_weights(network, state, "it")
 
 
 def test_our_own_names_without_counters() -> None:
     network = cw.network("resnet18")
     state = numbered(cw.build(network, device="meta"))
     few = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
-    assert numbers(adopt(network, few, "it")) == numbers(few)
+    assert numbers(match_weights(network, few, "it")) == numbers(few)
 
 
 def test_networks_of_the_senet_authors_are_not_taken_for_others() -> None:
     state = state_and_pairs("timm/legacy_seresnet50")[0]
-    assert adopt(cw.network("seresnet50_v1"), state, "it")
+    assert match_weights(cw.network("seresnet50_v1"), state, "it")
     with pytest.raises(ConvwrightError, match="the network is seresnet50_v1"):
-        adopt(cw.network("seresnet50"), state, "it")
+        match_weights(cw.network("seresnet50"), state, "it")

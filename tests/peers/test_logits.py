@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import convwright as cw
-from convwright.weights.carry import carry
+from convwright.weights.module_transfer import carry
 
 from .peers import build_peer
 

@@ -8,9 +8,9 @@ import torch
 
 from convwright.arch.expression import network
 from convwright.data import open_dataset
-from convwright.report import Entry, measuring
+from convwright.reporting import Entry, measuring
 from convwright.scaling.latency import Stopwatch
-from convwright.training.evaluation import wilson
+from convwright.stats.intervals import wilson
 from convwright.training.loop import train
 from convwright.training.plan import plan
 from convwright.training.run import Run

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from convwright.report import Entry, compose, write, write_page
-from convwright.report.page import Report
+from convwright.reporting import Entry, compose, write, write_page
+from convwright.reporting.page import Report
 
 from .chromium import EXECUTABLE, Browser
 

@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 
 from convwright.explain import ActivationMaps
-from convwright.report import Entry, compose, write
-from convwright.report.calibration import calibration
-from convwright.report.confusion import confusion
-from convwright.report.facts import facts
-from convwright.report.mistakes import mistakes
-from convwright.report.page import Report
-from convwright.report.pictures import data_uri
-from convwright.report.sections import explanations
-from convwright.report.sections.cam import Looked, _picture, _told, concentration
+from convwright.reporting import Entry, compose, write
+from convwright.reporting.calibration import calibration
+from convwright.reporting.confusion import confusion
+from convwright.reporting.facts import facts
+from convwright.reporting.mistakes import mistakes
+from convwright.reporting.page import Report
+from convwright.reporting.pictures import data_uri
+from convwright.reporting.sections import explanations
+from convwright.reporting.sections.cam import Looked, _picture, _told, concentration
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_the_confusion_matrix_holds_every_count(measured: list[Entry]) -> None:
 
 
 def test_many_classes_are_drawn_without_names(measured: list[Entry]) -> None:
-    import convwright.report.confusion as module
+    import convwright.reporting.confusion as module
 
     (figure,) = confusion(measured[:1])
     assert list(figure.panels[0].plot.layout.xaxis.ticktext) == list("0123456789")

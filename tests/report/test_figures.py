@@ -3,12 +3,12 @@ from dataclasses import replace
 
 import pytest
 
-from convwright.report import Entry
-from convwright.report.contents import figures
-from convwright.report.curves import learning_curves
-from convwright.report.figures import Figure
-from convwright.report.stages import stage_costs
-from convwright.report.tradeoff import tradeoff
+from convwright.reporting import Entry
+from convwright.reporting.contents import figures
+from convwright.reporting.curves import learning_curves
+from convwright.reporting.figures import Figure
+from convwright.reporting.stages import stage_costs
+from convwright.reporting.tradeoff import tradeoff
 
 
 def accuracy_against_macs(entries: list[Entry]) -> Figure:

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convwright.report.labels import Box, Dot, _box, _marks, place_names, wrapped
+from convwright.reporting.labels import Box, Dot, _box, _marks, place_names, wrapped
 
 X_RANGE, Y_RANGE = (0.0, 10.0), (0.0, 1.0)
 

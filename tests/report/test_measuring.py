@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from convwright.data import open_dataset
-from convwright.report import Entry, measuring
-from convwright.report.entry import peers
+from convwright.reporting import Entry, measuring
+from convwright.reporting.entry import peers
 from convwright.training.run import Run
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from convwright.errors import ConvwrightError, UsageError
-from convwright.report import Entry, write_page
+from convwright.reporting import Entry, write_page
 from convwright.training.run import Run
 
 

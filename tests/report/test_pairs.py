@@ -4,10 +4,10 @@ from math import comb
 import pytest
 import torch
 
-from convwright.report import Entry
-from convwright.report.differences import differences
-from convwright.report.entry import Numbered
-from convwright.report.pairs import Pair, compare, front, pairs
+from convwright.reporting import Entry
+from convwright.reporting.differences import differences
+from convwright.reporting.entry import Numbered
+from convwright.reporting.pairs import Pair, compare, front, pairs
 
 
 def pair(first: int, second: int, images: int, one: Entry) -> Pair:

@@ -12,12 +12,12 @@ import torch
 from convwright.arch.cost import cost
 from convwright.arch.expression import network
 from convwright.data import open_dataset
-from convwright.report.scaling_page import write_scaling_page
-from convwright.scaling.experiment import Entrant, Experiment
+from convwright.reporting.scaling_page import write_scaling_page
+from convwright.scaling.experiment import Candidate, Experiment
 from convwright.scaling.family import compound_family, single_families
 from convwright.scaling.halving import Schedule
+from convwright.scaling.ranking import to_json
 from convwright.scaling.rules import Compound
-from convwright.scaling.standing import to_json
 from convwright.scaling.trial import Trials, opener
 
 from .chromium import EXECUTABLE, Browser
@@ -53,10 +53,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     places = [{"alpha": 1.0 + index / 10, "beta": 1.1, "gamma": 1.15} for index in range(len(names))]
     told = ["alpha {alpha:g}, beta {beta:g}, gamma {gamma:g}".format(**place) for place in places]
     search = tuple(
-        Entrant(name, one, place, cost(one).macs) for name, one, place in zip(told, networks, places, strict=True)
+        Candidate(name, one, place, cost(one).macs) for name, one, place in zip(told, networks, places, strict=True)
     )
     members = compound_family(base, Compound(1.3, 1.2, 1.1), 2)
-    family = tuple(one.entrant for one in [*members, *single_families(base, members)[0]])
+    family = tuple(one.candidate for one in [*members, *single_families(base, members)[0]])
     folder, threads = tmp_path_factory.mktemp("trials"), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -68,12 +68,12 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         torch.set_num_threads(threads)
 
 
-def carried_out(base: Any, entrants: Any, rungs: int, tested: bool, folder: Path) -> dict[str, Any]:
+def carried_out(base: Any, candidates: Any, rungs: int, tested: bool, folder: Path) -> dict[str, Any]:
     """Train what a study asks for."""
-    schedule = Schedule(len(entrants), ONE_STEP, rungs, 1.5, seeds=2)
+    schedule = Schedule(len(candidates), ONE_STEP, rungs, 1.5, seeds=2)
     fingerprint = open_dataset("digits").fingerprint
     fields = {"progressive": 0.0}
-    experiment = Experiment(base, entrants, schedule, "digits", fingerprint, "fast", fields, tested=tested)
+    experiment = Experiment(base, candidates, schedule, "digits", fingerprint, "fast", fields, tested=tested)
     trials, results = Trials(experiment, folder, opener(experiment)), {}
     while left := schedule.remaining({task: one.accuracy for task, one in results.items()}):
         results |= {task: trials.run(task) for task in left}

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from convwright.report import Entry, wording
+from convwright.reporting import Entry, wording
 
 
 def plain(text: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 import convwright as cw
 from convwright.data import open_dataset
-from convwright.scaling.experiment import Entrant, Experiment
+from convwright.scaling.experiment import Candidate, Experiment
 from convwright.scaling.halving import Schedule
 
 NETWORKS = ("cifar_resnet8|scale:w=0.5", "cifar_resnet8|scale:w=0.25", "cifar_seresnet8|scale:w=0.5")
@@ -31,12 +31,12 @@ def fingerprint():
 def experiment(fingerprint):
     base = cw.network(BASE)
     networks = [cw.network(f"{name}|resolution:8|channels:1") for name in NETWORKS]
-    entrants = tuple(
-        Entrant(network.name, network, {"alpha": 1.0 + index, "beta": 1.0, "gamma": 1.0}, cw.cost(network).macs)
+    candidates = tuple(
+        Candidate(network.name, network, {"alpha": 1.0 + index, "beta": 1.0, "gamma": 1.0}, cw.cost(network).macs)
         for index, network in enumerate(networks)
     )
-    schedule = Schedule(len(entrants), epochs=0.5, rungs=2, keep=2, seeds=2)
-    return Experiment(base, entrants, schedule, "digits", fingerprint, "fast", {"progressive": 0.0})
+    schedule = Schedule(len(candidates), epochs=0.5, rungs=2, keep=2, seeds=2)
+    return Experiment(base, candidates, schedule, "digits", fingerprint, "fast", {"progressive": 0.0})
 
 
 def postgres_programs():

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from convwright.scaling.statistics import difference, indistinguishable, of_seeds
+from convwright.stats.means import difference, indistinguishable, mean_of_seeds
 
 
 def test_a_mean_has_students_interval():
     values = [0.91, 0.93, 0.915, 0.92]
     low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
-    mean = of_seeds(values)
+    mean = mean_of_seeds(values)
     assert (mean.value - mean.half, mean.value + mean.half) == pytest.approx((low, high))
 
 
 def test_one_seed_has_no_interval():
-    assert of_seeds([0.9]).half is None
+    assert mean_of_seeds([0.9]).half is None
 
 
 def test_what_seeds_do_to_both_cancels_out():

@@ -19,7 +19,7 @@ from convwright.data import Batches, open_dataset
 from convwright.errors import ConvwrightError, RunHeldError, UsageError
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
-from convwright.scaling.ledger import Ledger, check_url, sqlite_in
+from convwright.scaling.storage import StudyStorage, check_url, sqlite_in
 from convwright.scaling.trial import Outcome, Trials, name_of, opener
 from convwright.scaling.worker import describe, described, divided, work
 from convwright.training.interrupt import Interrupted
@@ -32,22 +32,22 @@ TWO = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two pro
 
 
 def carried_out(experiment, folder, reporter=None):
-    """Carry a study out in this process; return its ledger."""
+    """Carry a study out in this process; return its storage."""
     folder.mkdir(exist_ok=True)
-    ledger = Ledger(sqlite_in(folder), "study", experiment)
+    storage = StudyStorage(sqlite_in(folder), "study", experiment)
     trials = Trials(experiment, folder / "trials", opener(experiment), reporter=reporter or Reporter())
-    work(ledger, trials)
-    return ledger
+    work(storage, trials)
+    return storage
 
 
-def comparable(ledger):
+def comparable(storage):
     """What must come out the same, however a study was carried out."""
-    return {task: (one.accuracy, one.loss) for task, one in ledger.results().items()}
+    return {task: (one.accuracy, one.loss) for task, one in storage.results().items()}
 
 
-def complete(ledger):
+def complete(storage):
     """How often each task was completed."""
-    return Counter(tuple(trial.user_attrs["task"]) for trial in ledger._trials(TrialState.COMPLETE))
+    return Counter(tuple(trial.user_attrs["task"]) for trial in storage._trials(TrialState.COMPLETE))
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +59,10 @@ def whole(tmp_path_factory):
 
 
 def test_a_study_ends_with_every_task_done_and_nothing_left_over(experiment, tmp_path):
-    ledger = carried_out(experiment, tmp_path / "one")
-    results = {task: one.accuracy for task, one in ledger.results().items()}
+    storage = carried_out(experiment, tmp_path / "one")
+    results = {task: one.accuracy for task, one in storage.results().items()}
     assert experiment.schedule.finished(results)
-    assert set(complete(ledger).values()) == {1}
+    assert set(complete(storage).values()) == {1}
     assert list((tmp_path / "one" / "trials").iterdir()) == [], "recorded runs are tidied away"
 
 
@@ -132,12 +132,12 @@ def test_a_run_that_another_process_trains_is_left_alone(experiment, tmp_path):
 
 
 def test_a_password_is_for_nobody_else_to_read(experiment, tmp_path):
-    describe(tmp_path, Ledger(sqlite_in(tmp_path), "study", experiment), keep=False)
+    describe(tmp_path, StudyStorage(sqlite_in(tmp_path), "study", experiment), keep=False)
     assert (tmp_path / "study.json").stat().st_mode & 0o077 == 0
 
 
 def test_kept_runs_are_runs(experiment, tmp_path):
-    from convwright.training.predictor import load
+    from convwright.prediction.network import load
 
     trials = Trials(experiment, tmp_path, opener(experiment), keep=True)
     task = Task(0, 0, 0.25)
@@ -187,9 +187,9 @@ def test_two_workers_find_what_one_finds(whole, tmp_path):
     done = subprocess.run(command, capture_output=True, check=True)
     _, found = whole
     assert [one["name"] for one in json.loads(done.stdout)["networks"]] == [one["name"] for one in found["networks"]]
-    ledger = described(folder)[0]
-    assert set(complete(ledger).values()) == {1}
-    workers = {trial.user_attrs["worker"]["process"] for trial in ledger._trials(TrialState.COMPLETE)}
+    storage = described(folder)[0]
+    assert set(complete(storage).values()) == {1}
+    workers = {trial.user_attrs["worker"]["process"] for trial in storage._trials(TrialState.COMPLETE)}
     assert len(workers) == 2
 
 
@@ -232,31 +232,31 @@ def test_two_workers_share_a_postgresql_study_though_one_is_killed(postgres, exp
     folders = [tmp_path / name for name in ("one", "other")]
     for folder in folders:  # two machines have nothing in common but the database
         folder.mkdir()
-        describe(folder, Ledger(url, "shared", experiment), keep=False)
-    ledger = Ledger(url, "shared", experiment)
+        describe(folder, StudyStorage(url, "shared", experiment), keep=False)
+    storage = StudyStorage(url, "shared", experiment)
     command = [*SEARCH[:4], "work"]
     workers = [subprocess.Popen([*command, str(folder)], stderr=subprocess.PIPE) for folder in folders]
-    until(lambda: ledger.results() and ledger._trials(TrialState.RUNNING))
+    until(lambda: storage.results() and storage._trials(TrialState.RUNNING))
     workers[0].kill()
     for worker in workers:
         worker.communicate()
     assert workers[1].returncode == 0
-    assert comparable(Ledger(url, "shared", experiment)) == whole
-    assert set(complete(ledger).values()) == {1}
+    assert comparable(StudyStorage(url, "shared", experiment)) == whole
+    assert set(complete(storage).values()) == {1}
 
 
 def test_a_database_that_goes_away_loses_no_result(experiment, tmp_path, monkeypatch):
     """The run stays where it is until its result is recorded; the same again records it, and trains nothing."""
-    import convwright.scaling.ledger as module
+    import convwright.scaling.storage as module
 
     monkeypatch.setattr(module, "PATIENCE", 0.5)
-    ledger = Ledger(sqlite_in(tmp_path), "study", experiment)
+    storage = StudyStorage(sqlite_in(tmp_path), "study", experiment)
     trials = Trials(experiment, tmp_path / "trials", opener(experiment))
-    claim = ledger.claim(Task(0, 0, 0.25))
+    claim = storage.claim(Task(0, 0, 0.25))
     outcome = trials.run(claim.task)
     (tmp_path / "study.db").rename(tmp_path / "away")
     (tmp_path / "study.db").mkdir()
-    ledger.storage.engine.dispose()
+    storage.storage.engine.dispose()
     with pytest.raises(ConvwrightError, match=r"does not answer: .*; results so far are kept"):
         claim.complete(outcome)
     (tmp_path / "study.db").rmdir()
@@ -301,11 +301,11 @@ def cluster():
 def test_a_cluster_finds_what_this_machine_finds_though_a_worker_dies(cluster, experiment, tmp_path, monkeypatch):
     whole = comparable(carried_out(experiment, tmp_path / "whole"))
     monkeypatch.setattr("convwright.scaling.cluster._run", dies_once(tmp_path / "died"))
-    ledger = Ledger(sqlite_in(tmp_path), "study", experiment)
-    cluster.work(ledger, opener(experiment))
+    storage = StudyStorage(sqlite_in(tmp_path), "study", experiment)
+    cluster.work(storage, opener(experiment))
     assert (tmp_path / "died").exists()
-    assert comparable(ledger) == whole
-    assert set(complete(ledger).values()) == {1}
+    assert comparable(storage) == whole
+    assert set(complete(storage).values()) == {1}
 
 
 def dies_once(mark):
@@ -325,11 +325,11 @@ def dies_once(mark):
 
 
 def test_runs_that_a_cluster_trained_come_back(cluster, experiment, tmp_path):
-    from convwright.training.predictor import load
+    from convwright.prediction.network import load
 
-    ledger = Ledger(sqlite_in(tmp_path), "study", experiment)
-    cluster.work(ledger, opener(experiment), keep=tmp_path / "trials")
-    results = ledger.results()
+    storage = StudyStorage(sqlite_in(tmp_path), "study", experiment)
+    cluster.work(storage, opener(experiment), keep=tmp_path / "trials")
+    results = storage.results()
     assert {path.name for path in (tmp_path / "trials").iterdir()} == {name_of(task) for task in results}
     for task, outcome in results.items():
         run = Run.open(tmp_path / "trials" / name_of(task))
@@ -340,10 +340,10 @@ def test_runs_that_a_cluster_trained_come_back(cluster, experiment, tmp_path):
 
 def test_a_run_that_cannot_be_written_here_is_an_error(cluster, experiment, tmp_path):
     (tmp_path / "trials").write_text("")
-    ledger = Ledger(sqlite_in(tmp_path), "study", experiment)
+    storage = StudyStorage(sqlite_in(tmp_path), "study", experiment)
     with pytest.raises(ConvwrightError, match="the folder could not be made"):
-        cluster.work(ledger, opener(experiment), keep=tmp_path / "trials")
-    assert ledger.results() == {}, "a result without its run does not count"
+        cluster.work(storage, opener(experiment), keep=tmp_path / "trials")
+    assert storage.results() == {}, "a result without its run does not count"
 
 
 def test_a_cluster_that_fails_is_told_in_a_line(cluster, experiment, tmp_path, monkeypatch):
@@ -351,10 +351,10 @@ def test_a_cluster_that_fails_is_told_in_a_line(cluster, experiment, tmp_path, m
         raise ValueError("no luck")
 
     monkeypatch.setattr("convwright.scaling.cluster._run", fails)
-    ledger = Ledger(sqlite_in(tmp_path), "study", experiment)
+    storage = StudyStorage(sqlite_in(tmp_path), "study", experiment)
     with pytest.raises(ConvwrightError, match=r"the cluster failed to train it.*no luck"):
-        cluster.work(ledger, opener(experiment))
-    assert ledger.running() == set(), "its claims are given up"
+        cluster.work(storage, opener(experiment))
+    assert storage.running() == set(), "its claims are given up"
 
 
 def test_outcomes_survive_json():

@@ -11,9 +11,10 @@ from sklearn import metrics as sk
 import convwright as cw
 from convwright.data import Augmentation, open_dataset
 from convwright.errors import UsageError
+from convwright.evaluation.measures import Measures, Tally
+from convwright.stats.intervals import wilson
 from convwright.training.config import Recipe
-from convwright.training.evaluation import evaluate, outputs, wilson
-from convwright.training.metrics import Measures, Tally
+from convwright.training.evaluation import evaluate, outputs
 from convwright.training.plan import plan
 from convwright.training.views import View, views_of
 

@@ -13,11 +13,12 @@ import torch
 import convwright as cw
 from convwright.data import open_dataset
 from convwright.errors import ConvwrightError
-from convwright.training.failures import explained
-from convwright.training.loop import make_learner, train
+from convwright.training.failures import explain_failure
+from convwright.training.loop import train
 from convwright.training.lr_finder import find_learning_rate
 from convwright.training.memory_fit import fitting_batch, step_bytes
 from convwright.training.plan import plan
+from convwright.training.preparation import make_learner
 
 TRAIN = [sys.executable, "-m", "convwright", "train"]
 
@@ -86,7 +87,7 @@ def test_a_step_s_memory_is_about_what_torch_allocates(digits):
         "import convwright as cw\n"
         "from pathlib import Path\n"
         "from convwright.data import open_dataset\n"
-        "from convwright.training.loop import make_learner, training_batches\n"
+        "from convwright.training.preparation import make_learner, training_batches\n"
         "from convwright.training.memory_fit import step_bytes\n"
         "from convwright.training.plan import plan\n"
         "data = open_dataset('digits', resolution=32)\n"
@@ -156,6 +157,6 @@ def test_out_of_memory_is_told_with_what_would_fit(tmp_path):
 
 def test_other_failures_are_not_explained_away(digits):
     config, network = plan(digits, cw.network("cifar_resnet8"))
-    assert explained(RuntimeError("shapes do not match"), config, network, digits, 1) == ""
-    assert explained(RuntimeError("Connection closed by peer"), config, network, digits, 1) == ""
-    assert "another process" in explained(RuntimeError("Connection closed by peer"), config, network, digits, 2)
+    assert explain_failure(RuntimeError("shapes do not match"), config, network, digits, 1) == ""
+    assert explain_failure(RuntimeError("Connection closed by peer"), config, network, digits, 1) == ""
+    assert "another process" in explain_failure(RuntimeError("Connection closed by peer"), config, network, digits, 2)

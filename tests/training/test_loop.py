@@ -16,10 +16,10 @@ from convwright.data import Batches, open_dataset
 from convwright.errors import ConvwrightError, ConvwrightWarning, RunError, UsageError
 from convwright.reproduction import PAPERS
 from convwright.training import run as run_files
+from convwright.training.epochs import epochs_in_minutes
 from convwright.training.evaluation import LARGEST_BATCH, batch_for
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import Reporter, Trainer, resume, train, validation_period
-from convwright.training.pace import epochs_within
 from convwright.training.plan import default_batch_size, plan
 from convwright.training.run import DataFacts, Run
 from convwright.training.step import DivergedError
@@ -285,14 +285,14 @@ def test_the_best_weights_are_kept_not_the_last(digits, tmp_path):
 
 def test_minutes_become_epochs_that_grow_with_them(digits):
     config, network = plan(digits, cw.network("cifar_resnet8"))
-    short, long = (epochs_within(minutes, config, network, digits) for minutes in (0.05, 0.5))
+    short, long = (epochs_in_minutes(minutes, config, network, digits) for minutes in (0.05, 0.5))
     assert 0 < short < long <= 200
-    assert epochs_within(0.5, config, network, digits, most=0.25) == 0.25
+    assert epochs_in_minutes(0.5, config, network, digits, most=0.25) == 0.25
 
 
 def test_measuring_the_speed_cannot_diverge(digits):
     config, network = plan(digits, cw.network("cifar_resnet8"), recipe={"learning_rate": 1e30})
-    assert epochs_within(0.05, config, network, digits) > 0
+    assert epochs_in_minutes(0.05, config, network, digits) > 0
 
 
 @pytest.mark.parametrize(("images", "size"), [(54_000, 128), (5_120, 128), (5_000, 64), (1_293, 32), (20, 16)])

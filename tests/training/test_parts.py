@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 import convwright as cw
 from convwright.data import open_dataset
 from convwright.errors import ConvwrightWarning, RunError, UsageError
+from convwright.stats.intervals import wilson
 from convwright.training.config import Recipe, TrainConfig, checked
-from convwright.training.evaluation import evaluate, wilson
+from convwright.training.evaluation import evaluate
 from convwright.training.optim import learning_rate, make_optimizer
 from convwright.training.plan import plan
 from convwright.training.run import DataFacts, Run

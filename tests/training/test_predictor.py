@@ -9,8 +9,8 @@ from PIL import Image
 
 import convwright as cw
 from convwright.errors import ConvwrightError, UsageError
-from convwright.training.assessment import in_channels
-from convwright.training.predictor import Predictor, find_device
+from convwright.evaluation.assessment import in_channels
+from convwright.prediction.network import Predictor, find_device
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,13 @@ import torch
 import convwright as cw
 from convwright.data import open_dataset
 from convwright.errors import RunError, UsageError
+from convwright.prediction.network import load
+from convwright.prediction.pretrained import pretrained
 from convwright.training.config import Recipe
 from convwright.training.frozen import can_keep_features, split
+from convwright.training.initial_weights import find_initial_weights
 from convwright.training.loop import train
 from convwright.training.plan import plan
-from convwright.training.predictor import load
-from convwright.training.pretrained import pretrained, start
 
 from ..photos import PHOTOS, temple_and_flower
 
@@ -52,18 +53,18 @@ def two(tmp_path_factory):
 
 def finetuned(two, path, **options):
     network = cw.network("efficientnet_lite0")
-    begun = start("pretrained", network)
-    data = begun.normalised(open_dataset(str(two), resolution=64, cache_gb=0))
+    initial = find_initial_weights("pretrained", network)
+    data = initial.normalised(open_dataset(str(two), resolution=64, cache_gb=0))
     recipe = options.pop("recipe", {"freeze": True})
     config, chosen = plan(data, network, recipe=recipe, weights="pretrained", epochs=4, batch_size=16, **options)
-    return train(config, chosen, data, path, start=begun), chosen
+    return train(config, chosen, data, path, initial=initial), chosen
 
 
 def test_a_frozen_backbone_stays_as_it_was_and_its_classifier_learns(two, tmp_path):
     summary, _ = finetuned(two, tmp_path / "run")
     assert summary["val_accuracy"] >= 0.75
     before, after = (
-        start("pretrained", cw.network("efficientnet_lite0")).tensors,
+        find_initial_weights("pretrained", cw.network("efficientnet_lite0")).tensors,
         load(tmp_path / "run").module.state_dict(),
     )
     changed = {name for name, tensor in after.items() if name in before and not torch.equal(tensor, before[name])}
@@ -74,13 +75,13 @@ def test_a_frozen_backbone_stays_as_it_was_and_its_classifier_learns(two, tmp_pa
     for spec in (tmp_path / "run", tmp_path / "run" / "model.safetensors"):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            published = start(str(spec), network).published
+            published = find_initial_weights(str(spec), network).published
         assert published.mean == pytest.approx([127 / 255] * 3)
         assert published.classes is not None
         assert len(published.classes) == 2
     (tmp_path / "run" / "model.safetensors").unlink()
     with pytest.raises(RunError, match="missing, although the run has ended"):
-        start(str(tmp_path / "run"), network)
+        find_initial_weights(str(tmp_path / "run"), network)
 
 
 def test_kept_features_train_as_computed_ones_do(two, tmp_path):
@@ -96,14 +97,14 @@ def test_kept_features_train_as_computed_ones_do(two, tmp_path):
     torch.manual_seed(0)
     finetuned(two, tmp_path / "augmented", recipe={"freeze": True, "flip": True})
     after = load(tmp_path / "augmented").module.state_dict()
-    before = start("pretrained", network).tensors
+    before = find_initial_weights("pretrained", network).tensors
     assert torch.equal(after["stage1.norm1.running_mean"], before["stage1.norm1.running_mean"])
 
 
 def test_all_weights_learn_the_backbone_s_more_slowly(two, tmp_path):
     finetuned(two, tmp_path / "run", recipe={"backbone_rate": 1e-6, "weight_decay": 0.0, "momentum": 0.0})
     before, after = (
-        start("pretrained", cw.network("efficientnet_lite0")).tensors,
+        find_initial_weights("pretrained", cw.network("efficientnet_lite0")).tensors,
         load(tmp_path / "run").module.state_dict(),
     )
     name = (

@@ -12,11 +12,11 @@ from convwright.checksums import NAME, Checksums
 from convwright.data import open_dataset
 from convwright.errors import ConvwrightError, ConvwrightWarning, RunError
 from convwright.json_text import dump, parse
+from convwright.prediction.network import load
 from convwright.training.config import TrainConfig
+from convwright.training.initial_weights import find_initial_weights
 from convwright.training.loop import resume, train
 from convwright.training.plan import plan
-from convwright.training.predictor import load
-from convwright.training.pretrained import start
 from convwright.training.run import Run
 
 from ..mutations import mutated
@@ -36,8 +36,8 @@ def finished(digits, tmp_path_factory):
     for name, spec in (("first", None), ("run", str(folder / "first"))):
         network = cw.network("cifar_seresnet8")
         config, planned = plan(digits, network, epochs=0.3, weights=spec)
-        weights = start(spec, network) if spec else None
-        train(config, planned, digits, folder / name, files={"lr_finder.csv": "learning_rate,loss\n"}, start=weights)
+        weights = find_initial_weights(spec, network) if spec else None
+        train(config, planned, digits, folder / name, files={"lr_finder.csv": "learning_rate,loss\n"}, initial=weights)
     return folder / "run"
 
 
@@ -56,7 +56,7 @@ def read_everything(path):
         assert run.summary["val_accuracy"] >= 0
         load(path)
         assert run.load_checkpoint() is not None
-        assert start(str(path), run.network)
+        assert find_initial_weights(str(path), run.network)
         for name in (run.INITIAL, "lr_finder.csv"):
             run.files.read(name)
         for checkpoint in (path / "checkpoints").iterdir():

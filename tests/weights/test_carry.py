@@ -9,7 +9,7 @@ from torch import nn
 
 import convwright as cw
 from convwright.errors import ConvwrightError
-from convwright.weights.carry import carry
+from convwright.weights.module_transfer import carry
 
 IMAGE = torch.randn(1, 3, 8, 8)
 

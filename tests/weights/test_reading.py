@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 import convwright as cw
 from convwright.errors import ConvwrightError, NotFiniteError, UsageError
 from convwright.weights import read_tensors, transfer
-from convwright.weights.adopt import adopt
+from convwright.weights.foreign import match_weights
 from convwright.weights.published import find
 
 SMALL = "cifar_resnet8|scale:w=0.25"
@@ -96,9 +96,9 @@ def test_weights_that_do_not_fit_are_told_with_their_shapes():
         ConvwrightError,
         match=r"file\.pth: the weights do not fit resnet18: its other\..*, a normalisation of 64 maps, has no place",
     ):
-        adopt(network, theirs, "file.pth")
+        match_weights(network, theirs, "file.pth")
     with pytest.raises(ConvwrightError, match=r"stage\d.*, is not in it"):
-        adopt(
+        match_weights(
             cw.network("resnet34"),
             {f"other.{n}": t for n, t in cw.build(network, device="meta").state_dict().items()},
             "it",
@@ -109,7 +109,7 @@ def test_our_own_files_fit_by_name(tmp_path):
     module = cw.build(cw.network(SMALL), seed=1, channels=1, classes=7)
     save_file(module.state_dict(), tmp_path / "own.safetensors")
     again = cw.build(cw.network(SMALL), seed=2, channels=1, classes=7)
-    told = transfer(adopt(cw.network(SMALL), read_tensors(tmp_path / "own.safetensors"), "own"), again)
+    told = transfer(match_weights(cw.network(SMALL), read_tensors(tmp_path / "own.safetensors"), "own"), again)
     assert told == []
     assert all(
         torch.equal(a, b) for a, b in zip(module.state_dict().values(), again.state_dict().values(), strict=True)
@@ -119,7 +119,7 @@ def test_our_own_files_fit_by_name(tmp_path):
 def test_grey_images_and_other_classes_change_only_the_ends():
     colour = cw.build(cw.network(SMALL), seed=1).eval()
     grey = cw.build(cw.network(SMALL), seed=2, channels=1, classes=3).eval()
-    told = transfer(adopt(cw.network(SMALL), colour.state_dict(), "it"), grey)
+    told = transfer(match_weights(cw.network(SMALL), colour.state_dict(), "it"), grey)
     assert [line.split()[1] for line in told] == ["first", "classifier"]
     image = torch.rand(1, 1, 32, 32)
     features = [torch.nn.Sequential(*list(module.children())[:-1]) for module in (colour, grey)]

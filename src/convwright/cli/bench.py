@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convwright.cli.networks import FILE, read_network
 from convwright.cli.output import echo, print_json
 from convwright.cli.places import check_file
-from convwright.cli.table import emphasised, paragraph, table
+from convwright.display.table import emphasised, paragraph, table
 from convwright.errors import ConvwrightError, UsageError
 from convwright.printable import quoted
+from convwright.zoo.reading import FILE, read_network
 
 if TYPE_CHECKING:
-    from convwright.deploy.bench import Asked, Bench, Line
-    from convwright.deploy.picks import Pick
-    from convwright.deploy.roofline import Machine
+    from convwright.benchmarking.benchmark import BenchRequest, BenchResult, BenchRow
+    from convwright.benchmarking.roofline import Machine
+    from convwright.engines.selection import EngineSelection
 
 MOST_LAYERS = 12
 NOTE = (
@@ -51,8 +51,8 @@ def bench(
             f"{networks[0]}: --pick keeps the fastest engine's file in the run, which is not writable"
         )
     _check(networks, asked, html)
-    from convwright.cli.progress import errors, status_text
-    from convwright.deploy.roofline import measure_machine
+    from convwright.benchmarking.roofline import measure_machine
+    from convwright.display.progress import errors, status_text
 
     with errors.status("measuring the machine") as status:
         machines = {count: measure_machine(count) for count in asked.threads}
@@ -62,7 +62,7 @@ def bench(
         ]
     benches, chosen = [result for result, _ in results], results[0][1]
     if html is not None:
-        from convwright.report.bench_page import write_bench_page
+        from convwright.reporting.bench_page import write_bench_page
 
         write_bench_page(html, benches, machines)
     found = None if isinstance(chosen, ConvwrightError) else chosen
@@ -86,10 +86,10 @@ def _asked(
     batch: list[int] | None,
     threads: list[int] | None,
     seconds: float,
-) -> "Asked":
-    from convwright.deploy.bench import Asked
-    from convwright.deploy.engines import cores
-    from convwright.deploy.measuring import check_precision, engines_named
+) -> "BenchRequest":
+    from convwright.benchmarking.benchmark import BenchRequest
+    from convwright.benchmarking.measuring import check_precision, engines_named
+    from convwright.engines.runner import cores
 
     precisions, batches, counts = precision or ["f32"], batch or [1], threads or [cores()]
     for option, given in (("--batch", min(batches)), ("--threads", min(counts))):
@@ -101,12 +101,12 @@ def _asked(
         raise UsageError(f"this machine has {most} processor cores; --threads takes 1 to {most}, not {max(counts)}")
     for one in precisions:
         check_precision(one)
-    return Asked(engines_named(engine), precisions, batches, counts, seconds)
+    return BenchRequest(engines_named(engine), precisions, batches, counts, seconds)
 
 
-def _check(networks: list[str], asked: "Asked", html: Path | None) -> None:
+def _check(networks: list[str], asked: "BenchRequest", html: Path | None) -> None:
     """UsageError for what cannot be measured or written, before minutes are spent on the rest."""
-    from convwright.deploy.bench import is_file
+    from convwright.benchmarking.benchmark import is_file
 
     check_file("--html", html)
     for network in networks:
@@ -121,13 +121,13 @@ def _check(networks: list[str], asked: "Asked", html: Path | None) -> None:
 
 
 def _measured(
-    network: str, asked: "Asked", machines: "dict[int, Machine]", pick: float | None, tell: Any
-) -> "tuple[Bench, Pick | ConvwrightError | None]":
-    from convwright.deploy import check_images
-    from convwright.deploy.bench import Wanted, bench_file, bench_subject, is_file
-    from convwright.deploy.picks import fingerprint
-    from convwright.deploy.quantization import Calibration
-    from convwright.deploy.subject import Subject
+    network: str, asked: "BenchRequest", machines: "dict[int, Machine]", pick: float | None, tell: Any
+) -> "tuple[BenchResult, EngineSelection | ConvwrightError | None]":
+    from convwright.benchmarking.benchmark import SelectionRequest, bench_file, bench_subject, is_file
+    from convwright.engines.selection import fingerprint
+    from convwright.exporting import check_images
+    from convwright.exporting.quantization import Calibration
+    from convwright.exporting.subject import Subject
 
     if is_file(network):
         return bench_file(Path(network), asked, tell), None
@@ -139,7 +139,7 @@ def _measured(
         assert data is not None
         check = check_images.of_split(predictor, data, data.val, "validation", check_images.MOST)
         calibration = check_images.calibration(predictor, data) if "int8" in asked.precisions else None
-        wanted = None if pick is None else Wanted(pick / 100, Path(network), before)
+        wanted = None if pick is None else SelectionRequest(pick / 100, Path(network), before)
         subject = Subject(predictor, network)
         return bench_subject(subject, asked, machines, check=check, calibration=calibration, progress=tell, pick=wanted)
     subject = Subject.untrained(read_network(network))
@@ -150,7 +150,7 @@ def _measured(
     return bench_subject(subject, asked, machines, calibration=calibration, progress=tell)
 
 
-def _described(bench: "Bench", layers: bool) -> str:
+def _described(bench: "BenchResult", layers: bool) -> str:
     from convwright.arch.units import human
 
     saved = f" ({human(bench.folded_macs)} after folding)" if bench.folded_macs != bench.macs else ""
@@ -164,7 +164,7 @@ def _described(bench: "Bench", layers: bool) -> str:
     return "\n\n".join(blocks)
 
 
-def _row(bench: "Bench", line: "Line", accuracy: bool) -> tuple[str, ...]:
+def _row(bench: "BenchResult", line: "BenchRow", accuracy: bool) -> tuple[str, ...]:
     from convwright.arch.units import human_bytes
 
     setting, result = line.setting, line.measurement
@@ -183,7 +183,7 @@ def _row(bench: "Bench", line: "Line", accuracy: bool) -> tuple[str, ...]:
     return (*first, *cells, *([f"{reached:.2%}" if reached is not None else "-"] if accuracy else []), "")
 
 
-def _layers(bench: "Bench", batch: int, threads: int, precision: str) -> str:
+def _layers(bench: "BenchResult", batch: int, threads: int, precision: str) -> str:
     from convwright.arch.units import human, human_bytes
 
     found = bench.floors[batch, threads, precision]
@@ -213,7 +213,7 @@ def _machine(machine: "Machine") -> str:
     )
 
 
-def _picked(pick: "Pick", run: str) -> str:
+def _picked(pick: "EngineSelection", run: str) -> str:
     how = f"{pick.engine}, {pick.precision}, {pick.threads} threads"
     told = f"fastest at {pick.accuracy:.2%}: {how}, {pick.milliseconds:.2f} ms an image"
     if not pick.file:
@@ -221,8 +221,10 @@ def _picked(pick: "Pick", run: str) -> str:
     return f"{told}\npredictions use it on this machine from now on: convwright predict {quoted(run)}"
 
 
-def _object(benches: "list[Bench]", machines: "dict[int, Machine]", pick: "Pick | None") -> dict[str, Any]:
-    from convwright.deploy.bench import as_json
+def _object(
+    benches: "list[BenchResult]", machines: "dict[int, Machine]", pick: "EngineSelection | None"
+) -> dict[str, Any]:
+    from convwright.benchmarking.benchmark import as_json
 
     return {
         "machine": [vars(machine) for machine in machines.values()],

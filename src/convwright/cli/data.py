@@ -7,7 +7,7 @@ import typer
 
 from convwright.cli.output import echo, print_json
 from convwright.cli.places import check_file
-from convwright.cli.table import emphasised, paragraph, table
+from convwright.display.table import emphasised, paragraph, table
 from convwright.printable import printable
 
 if TYPE_CHECKING:
@@ -26,16 +26,16 @@ def data(
 ) -> None:
     """Look over a data set: counts, sizes, unreadable and duplicate images, leakage between splits."""
     check_file("--html", html)
-    from convwright.cli.progress import counting
     from convwright.data import findings
     from convwright.data.survey import survey
+    from convwright.display.progress import counting
     from convwright.training.plan import default_batch_size
 
     with counting() as progress:
         seen = survey(path, progress)
     batch_size = default_batch_size(sum(seen.counts["train"]))
     if html is not None:
-        from convwright.report.data_page import write_data_page
+        from convwright.reporting.data_page import write_data_page
 
         write_data_page(html, seen, batch_size)
     if as_json:

@@ -15,7 +15,7 @@ from convwright.printable import printable, quoted
 if TYPE_CHECKING:
     from convwright.arch import Network
     from convwright.data import Dataset
-    from convwright.report import Entry
+    from convwright.reporting import Entry
     from convwright.training.config import TrainConfig
 
 
@@ -52,12 +52,12 @@ def demo(
     if not 0 < minutes < inf:
         raise UsageError(f"--minutes takes a number above 0, not {minutes:g}")
     check_folder("--out", out)
-    from convwright.cli.progress import say
     from convwright.cli.report import gather
-    from convwright.data import best_at_hand
-    from convwright.report import compose, write
+    from convwright.data import default_source
+    from convwright.display.progress import say
+    from convwright.reporting import compose, write
 
-    spec = data or best_at_hand()
+    spec = data or default_source()
     share = minutes / len(CONTESTANTS)
     for contestant in CONTESTANTS:
         _train(contestant, spec, out / contestant.folder, share)
@@ -76,11 +76,11 @@ def demo(
 
 def _train(contestant: Contestant, spec: str, path: Path, minutes: float) -> None:
     """Train a contestant, go on with an interrupted run, or take the one that has ended."""
-    from convwright.cli.progress import counting, say
     from convwright.cli.training_bar import TrainingBar
     from convwright.data import open_dataset
+    from convwright.display.progress import counting, say
+    from convwright.training.epochs import epochs_in_minutes
     from convwright.training.loop import resume, train
-    from convwright.training.pace import epochs_within
     from convwright.training.run import Run
 
     with counting() as progress:
@@ -96,7 +96,7 @@ def _train(contestant: Contestant, spec: str, path: Path, minutes: float) -> Non
         else:
             config, fitted = _planned(contestant, images)
             say(f"{contestant.title}: measuring how fast this machine trains {fitted.name}")
-            epochs = epochs_within(minutes, config, fitted, images, MOST_EPOCHS)
+            epochs = epochs_in_minutes(minutes, config, fitted, images, MOST_EPOCHS)
             train(config.model_copy(update={"epochs": epochs}), fitted, images, path, bar)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from convwright.data import Dataset, Split
-    from convwright.training.metrics import Measures
+    from convwright.evaluation.measures import Measures
     from convwright.training.run import Run
     from convwright.training.views import View
 
@@ -90,9 +90,9 @@ def evaluate_run(
     predictions: Path | None = None,
 ) -> tuple[str, "Measures"]:
     """Evaluate a run's best weights on a split of its data, or of other data; return the split's name too."""
-    from convwright.cli.progress import counting
-    from convwright.training.assessment import assess
-    from convwright.training.predictor import load
+    from convwright.display.progress import counting
+    from convwright.evaluation.assessment import assess
+    from convwright.prediction.network import load
     from convwright.training.views import AS_IT_IS
 
     predictor = load(run.path, device)
@@ -119,7 +119,7 @@ def evaluate_run(
 
 def _open(run: "Run", spec: str | None) -> "Dataset":
     """Open the run's data, or other data in the same way."""
-    from convwright.cli.runs import open_run_data
+    from convwright.training.run_data import open_run_data
 
     asked = run if spec is None else replace(run, config=run.config.model_copy(update={"data": spec}))
     return open_run_data(asked)
@@ -136,7 +136,7 @@ def _parts(data: "Dataset", split: str) -> "dict[str, Split]":
 
 def _warn(run: "Run", data: "Dataset", split: str, *, other: bool) -> None:
     """Say what makes the figures mean something else than one would think."""
-    from convwright.cli.progress import say
+    from convwright.display.progress import say
 
     if not run.finished:
         say(f"{printable(run.path)} has not ended; these are its best weights so far")

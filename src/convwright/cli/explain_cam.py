@@ -13,7 +13,7 @@ from convwright.arch.layers import numbered
 from convwright.cli.explain_inputs import Images, Subject, from_data, from_files, open_subjects, part, warn
 from convwright.cli.output import echo, print_json
 from convwright.cli.places import check_new_folder
-from convwright.cli.table import paragraph, table
+from convwright.display.table import paragraph, table
 from convwright.errors import ConvwrightError, UsageError
 from convwright.printable import printable
 
@@ -133,7 +133,7 @@ def _explain(
     batch_size: int | None,
 ) -> list[Explained]:
     """Map, and score, with each network in turn. UsageError names the network that it is about."""
-    from convwright.cli.progress import counting
+    from convwright.display.progress import counting
     from convwright.explain.activation import BATCH, cam
     from convwright.explain.deletion import faithfulness
 

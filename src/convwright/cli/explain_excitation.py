@@ -8,7 +8,7 @@ import typer
 
 from convwright.arch.units import human
 from convwright.cli.output import echo, print_json
-from convwright.cli.table import paragraph, table
+from convwright.display.table import paragraph, table
 from convwright.errors import UsageError
 from convwright.printable import printable, quoted
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from convwright.data import Dataset
     from convwright.explain.drop import By, Dropped
     from convwright.explain.excitation import Excitations
-    from convwright.training.predictor import Predictor
+    from convwright.prediction.network import Predictor
     from convwright.training.run import Run
 
 SAMPLE = 4096
@@ -53,7 +53,7 @@ def excitation(
     from convwright.cli.explain_inputs import check_html
     from convwright.cli.runs import check_run_folder
     from convwright.explain.excitation import NEAR_ONE, chosen_classes
-    from convwright.training.predictor import load
+    from convwright.prediction.network import load
     from convwright.training.run import Run
 
     threshold = NEAR_ONE if threshold is None else threshold
@@ -72,8 +72,8 @@ def excitation(
 
         write_run(opened, steps[save], out)
     if page is not None:
-        from convwright.report.excitation_figures import excitation_figures
-        from convwright.report.explain_page import write_explain_page
+        from convwright.reporting.excitation_figures import excitation_figures
+        from convwright.reporting.explain_page import write_explain_page
 
         figures = list(excitation_figures(found, shown, threshold, steps))
         write_explain_page(page, f"Excitations of {found.network}", _summary(found, threshold), figures)
@@ -121,11 +121,11 @@ def _measured(
     The classes that are drawn are chosen among those that the split has images of.
     """
     from convwright.cli.explain_inputs import measuring
-    from convwright.cli.progress import counting
-    from convwright.cli.runs import open_run_data
+    from convwright.display.progress import counting
     from convwright.explain.drop import drop, drop_steps
     from convwright.explain.excitation import chosen_classes
     from convwright.explain.excitation_gates import gates
+    from convwright.training.run_data import open_run_data
 
     gates(predictor.module)  # a network without any is told before images are read
     steps = 0 if by is None else drop_steps(predictor.network, by)
@@ -204,7 +204,7 @@ def _described(found: "Excitations", shown: Sequence[int], steps: "Sequence[Drop
 
 def _drop_table(steps: "Sequence[Dropped]", split: str) -> str:
     from convwright.cli.explain_inputs import CHANGED, changed
-    from convwright.explain.bench import SPLITS
+    from convwright.explain.variants import SPLITS
 
     rows = [
         (

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convwright.cli.inputs import find_images, name_of
-from convwright.cli.networks import is_network, read_network
 from convwright.cli.output import complain
 from convwright.cli.places import check_file
 from convwright.errors import ConvwrightError, UsageError
+from convwright.zoo.reading import is_network, read_network
 
 if TYPE_CHECKING:
     import torch
 
     from convwright.data import Dataset, Split
-    from convwright.explain.bench import Bench, Change
-    from convwright.training.predictor import AnyImage, Predictor
+    from convwright.explain.variants import Change, VariantBench
+    from convwright.prediction.network import AnyImage, Predictor
     from convwright.training.run import Run
 
 BATCH = 64
@@ -62,7 +62,7 @@ def part(names: Sequence[str], images: Sequence[str]) -> tuple[list[str], list[s
 
 def open_subjects(names: Sequence[str], weights: str | None, device: str) -> list[Subject]:
     """Load runs, and networks with published weights. UsageError for what is neither."""
-    from convwright.training.predictor import load
+    from convwright.prediction.network import load
     from convwright.training.run import Run
 
     found = []
@@ -72,7 +72,7 @@ def open_subjects(names: Sequence[str], weights: str | None, device: str) -> lis
             continue
         if weights is None:
             raise UsageError(f"{name} is a network, not a run directory; to use published weights, add --weights")
-        from convwright.training.pretrained import pretrained
+        from convwright.prediction.pretrained import pretrained
 
         found.append(Subject(name, pretrained(read_network(name), weights, device), None))
     titles = [subject.title for subject in found]
@@ -141,8 +141,8 @@ def _failed(result: object) -> bool:
 
 def _open(subjects: Sequence[Subject], spec: str | None) -> "Dataset":
     """Open the data at its own resolution if it has one, else at the largest that a network reads."""
-    from convwright.cli.progress import counting
     from convwright.data import SOURCES, open_dataset
+    from convwright.display.progress import counting
 
     configs = [subject.run.config for subject in subjects if subject.run]
     if spec is None:
@@ -212,11 +212,11 @@ def check_html(out: Path | None) -> None:
 @contextmanager
 def measuring(
     run: "Run", predictor: "Predictor", split: str, variants: int, data: "Dataset | None" = None
-) -> "Iterator[Bench]":
+) -> "Iterator[VariantBench]":
     """Give a bench with the run's images, and show how far measuring so many variants has come."""
-    from convwright.cli.progress import counting
-    from convwright.cli.runs import open_run_data
-    from convwright.explain.bench import SPLITS, Bench
+    from convwright.display.progress import counting
+    from convwright.explain.variants import SPLITS, VariantBench
+    from convwright.training.run_data import open_run_data
 
     data = data or open_run_data(run)
     done = 0
@@ -227,7 +227,7 @@ def measuring(
             done += images
             progress(done, variants * len(bench.images), f"measuring on {SPLITS[split]} images")
 
-        bench = Bench(predictor, data, split, tell)
+        bench = VariantBench(predictor, data, split, tell)
         yield bench
 
 

@@ -8,14 +8,14 @@ import typer
 
 from convwright.arch.units import human, share
 from convwright.cli.output import echo, print_json
-from convwright.cli.table import paragraph, table, terminal_width
 from convwright.csv_text import csv_table
+from convwright.display.table import paragraph, table, terminal_width
 from convwright.errors import UsageError
 
 if TYPE_CHECKING:
     from convwright.explain.prune import Pruned
     from convwright.explain.reuse import BlockReuse, Reuse
-    from convwright.training.predictor import Predictor
+    from convwright.prediction.network import Predictor
     from convwright.training.run import Run
 
 DRAWS = 3
@@ -52,7 +52,7 @@ def reuse(
     _check(prune, draws, split)
     draws, split = DRAWS if draws is None else draws, split or "val"
     from convwright.explain.reuse import feature_reuse
-    from convwright.training.predictor import load
+    from convwright.prediction.network import load
     from convwright.training.run import Run
 
     predictor = load(run, device)
@@ -63,9 +63,9 @@ def reuse(
 
         write_text(csv_file, _as_csv(found))
     if out is not None:
-        from convwright.explain.bench import SPLITS
-        from convwright.report.explain_page import write_explain_page
-        from convwright.report.reuse_figures import reuse_figures
+        from convwright.explain.variants import SPLITS
+        from convwright.reporting.explain_page import write_explain_page
+        from convwright.reporting.reuse_figures import reuse_figures
 
         figures = list(reuse_figures(found, steps, SPLITS[split]))
         write_explain_page(out, f"Feature reuse in {found.network}", _summary(found), figures)

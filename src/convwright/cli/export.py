@@ -5,21 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convwright.cli.networks import FILE, is_network, read_network
 from convwright.cli.output import echo, print_json
 from convwright.cli.places import check_file
 from convwright.errors import UsageError
 from convwright.printable import quoted
+from convwright.zoo.reading import FILE, is_network, read_network
 
 if TYPE_CHECKING:
     import numpy as np
 
     from convwright.data import Dataset
-    from convwright.deploy.agreement import Agreement
-    from convwright.deploy.export import Exported
-    from convwright.deploy.picks import Pick
-    from convwright.deploy.subject import Subject
-    from convwright.training.predictor import Predictor
+    from convwright.engines.selection import EngineSelection
+    from convwright.exporting.agreement import Agreement
+    from convwright.exporting.export import Exported
+    from convwright.exporting.subject import Subject
+    from convwright.prediction.network import Predictor
 
 SUFFIXES = {".onnx": "onnx", ".xml": "openvino", ".safetensors": "torch"}
 
@@ -48,11 +48,11 @@ def export(
     if images < 1 or not 0 <= max_drop <= 100:
         raise UsageError("--images is 1 or more, and --max-drop from 0 to 100 points")
     format, out = _target(run, format, out)
-    from convwright.cli.progress import errors, status_text
-    from convwright.deploy import check_images
-    from convwright.deploy import export as exporting
-    from convwright.deploy.picks import fingerprint
-    from convwright.deploy.subject import Subject
+    from convwright.display.progress import errors, status_text
+    from convwright.engines.selection import fingerprint
+    from convwright.exporting import check_images
+    from convwright.exporting import export as exporting
+    from convwright.exporting.subject import Subject
 
     exporting.check_possible(format, opset, int8=int8)
     before = fingerprint(Path(run)) if weights is None and data is None else None
@@ -92,15 +92,15 @@ def export(
 def load(run: str, weights: str | None, data: str | None) -> "tuple[Predictor, Dataset | None]":
     """Load a run, or a network with published weights, and the images that go with it, if there are any."""
     if weights is None:
-        from convwright.cli.runs import open_run_data
-        from convwright.training.predictor import load as load_run
+        from convwright.prediction.network import load as load_run
         from convwright.training.run import Run
+        from convwright.training.run_data import open_run_data
 
         if not Path(run).exists() and is_network(run):
             raise UsageError(f"{run} is a network, not a run directory; to give it weights, add --weights pretrained")
         predictor = load_run(run)
         return predictor, open_data(data, predictor) if data else open_run_data(Run.open(Path(run)))
-    from convwright.training.pretrained import pretrained
+    from convwright.prediction.pretrained import pretrained
 
     if (Path(run) / FILE).is_file():
         raise UsageError(f"{run} is a run and has weights of its own; leave --weights out")
@@ -110,8 +110,8 @@ def load(run: str, weights: str | None, data: str | None) -> "tuple[Predictor, D
 
 def open_data(spec: str, predictor: "Predictor") -> "Dataset":
     """Open images at a network's size."""
-    from convwright.cli.progress import counting
     from convwright.data import open_dataset
+    from convwright.display.progress import counting
 
     with counting() as progress:
         return open_dataset(spec, resolution=predictor.resolution, progress=progress)
@@ -138,11 +138,11 @@ def _target(run: str, format: str | None, out: Path | None) -> tuple[str, Path]:
 
 def _kept(
     run: Path, subject: "Subject", done: "Exported", image: "np.ndarray", before: dict[str, str]
-) -> "Pick | None":
+) -> "EngineSelection | None":
     """Let the run predict with what was exported, where that is quicker than torch."""
-    from convwright.deploy.export import RUNS_FOR_TIME
-    from convwright.deploy.picks import keep_export
-    from convwright.deploy.timing import median_seconds
+    from convwright.engines.selection import keep_export
+    from convwright.exporting.export import RUNS_FOR_TIME
+    from convwright.timing import median_seconds
 
     return keep_export(run, done, 1000 * median_seconds(subject.reference, image, RUNS_FOR_TIME), before)
 

@@ -10,14 +10,14 @@ from convwright import json_text
 from convwright.arch.cost import cost
 from convwright.arch.units import human
 from convwright.cli import studies
-from convwright.cli.networks import read_network
 from convwright.cli.output import echo, print_json
 from convwright.cli.places import check_file, check_folder
 from convwright.cli.search import RESULT as SEARCH
 from convwright.cli.search import finish
-from convwright.cli.table import paragraph, table
+from convwright.display.table import paragraph, table
 from convwright.errors import UsageError
 from convwright.scaling.rules import Compound
+from convwright.zoo.reading import read_network
 
 if TYPE_CHECKING:
     from convwright.arch import Network
@@ -99,11 +99,11 @@ def family(
     from convwright.scaling.experiment import Experiment
     from convwright.scaling.halving import Schedule
 
-    entrants = tuple(member.entrant for member in members + others)
-    schedule = Schedule(len(entrants), epochs, rungs=1, seeds=seeds)
+    candidates = tuple(member.candidate for member in members + others)
+    schedule = Schedule(len(candidates), epochs, rungs=1, seeds=seeds)
     options, tested = studies.options_of(batch_size, precision), opened.test is not None
     experiment = Experiment(
-        base, entrants, schedule, data, opened.fingerprint, recipe, studies.fields_of(fields, base), options, tested
+        base, candidates, schedule, data, opened.fingerprint, recipe, studies.fields_of(fields, base), options, tested
     )
     studies.check_trainable(experiment, opened)
     how = studies.How(out, workers, cluster, cores_per_trial, storage, study, keep_runs)
@@ -158,7 +158,7 @@ def _coefficients(found: _Search | None, *given: float | None) -> tuple[float, f
 
 
 def _tell(missing: list[str]) -> None:
-    from convwright.cli.progress import say
+    from convwright.display.progress import say
 
     for line in missing:
         say(line)

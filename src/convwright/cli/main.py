@@ -1,33 +1,17 @@
 """The command line: the commands of `convwright`, and how they fail.
 
-A command is a function in a file of its own here. Those files import only what is light at their top; torch,
-numpy and their like are imported inside the function that needs them, so that every command starts at once.
+Each command is loaded when it is used, so that every command starts at once.
 """
 
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from typing import Any
 
-import typer
-from typer.core import TyperGroup
+import click
 
-from convwright.cli import (
-    bench,
-    data,
-    demo,
-    evaluate,
-    explain,
-    export,
-    models,
-    predict,
-    report,
-    reproduce,
-    scale,
-    show,
-    train,
-)
 from convwright.cli.output import (
     PipeClosedError,
     abandon,
@@ -38,27 +22,96 @@ from convwright.cli.output import (
     prepare_streams,
 )
 from convwright.errors import ConvwrightError, ConvwrightWarning
+from convwright.version import __version__
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "models": models.models,
-    "show": show.show,
-    "data": data.data,
-    "train": train.train,
-    "evaluate": evaluate.evaluate,
-    "predict": predict.predict,
-    "report": report.report,
-    "export": export.export,
-    "bench": bench.bench,
-    "reproduce": reproduce.reproduce,
-    "demo": demo.demo,
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used.
+
+    Args:
+        name: Name of the group.
+        lazy: Module and variable of each command, and the line that help shows for it.
+        options: What `click.Group` takes.
+    """
+
+    def __init__(self, name: str, lazy: dict[str, tuple[str, str]], **options: Any) -> None:
+        super().__init__(name, **options)
+        self.lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order of help."""
+        return [name for name in self.lazy if not name.startswith("_")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of this name."""
+        if cmd_name not in self.lazy:
+            return None
+        module, _, variable = self.lazy[cmd_name][0].partition(":")
+        found = getattr(import_module(f"convwright.cli.{module}"), variable)
+        return found if isinstance(found, click.Command) else _typer_command(cmd_name, found)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List all commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.lazy[name][1]) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; interruptions and closed pipes become errors of ours."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interruption:
+            raise _stopped(interruption) from None
+        except BrokenPipeError:
+            raise PipeClosedError from None
+
+
+def _typer_command(name: str, command: Any) -> click.Command:
+    """Return a click command that hands its arguments to a Typer command."""
+    import typer
+    import typer.main
+
+    if isinstance(command, typer.Typer):
+        app = command
+    else:
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command(name)(command)
+
+    inner = typer.main.get_command(app)
+
+    def run(arguments: tuple[str, ...]) -> Any:
+        try:
+            with inner.make_context(f"convwright {name}", list(arguments)) as context:
+                return inner.invoke(context)
+        except typer.Exit as left:
+            return left.exit_code
+
+    wrapper = click.Command(
+        name,
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        callback=run,
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    )
+    wrapper.inner = inner  # type: ignore[attr-defined]
+    return wrapper
+
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "models": ("models:models", "List the networks of the zoo."),
+    "show": ("show:show", "Show a network's stages, cost and drawing."),
+    "data": ("data:data", "Look over a data set before training on it."),
+    "train": ("train:train", "Train a network on images."),
+    "evaluate": ("evaluate:evaluate", "Measure a trained network on the test images."),
+    "predict": ("predict:predict", "Name the likeliest classes of images."),
+    "report": ("report:report", "Write a page that compares trained networks."),
+    "export": ("export:export", "Write a trained network as one verified file."),
+    "bench": ("bench:bench", "Measure latency in every engine."),
+    "reproduce": ("reproduce:reproduce", "Compare the papers' figures with ours."),
+    "demo": ("demo:demo", "Train one network of each family and compare them."),
+    "scale": ("scale:app", "Plan, search and train scaled networks."),
+    "explain": ("explain:app", "Show what a trained network looks at, reuses and gates."),
 }
-"""Every command, in the order in which help lists them."""
-GROUPS: dict[str, typer.Typer] = {"scale": scale.app, "explain": explain.app}
-"""Commands that have commands of their own."""
-
-# What Typer raises where a command is used wrongly. Older versions stand on click and newer ones hold their
-# own copy, so the class is found through the one that all of them export.
-_WrongUse: type[Exception] = typer.BadParameter.__mro__[2]
+"""Every command, in the order in which help lists them: its place, and its line in the list."""
 
 
 class _StoppedError(ConvwrightError):
@@ -71,40 +124,24 @@ def _stopped(interruption: KeyboardInterrupt) -> _StoppedError:
     return error
 
 
-class _Commands(TyperGroup):
-    """Raises interruptions and closed pipes as errors of ours, before Typer handles them in its own way."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as interruption:
-            raise _stopped(interruption) from None
-        except BrokenPipeError:
-            raise PipeClosedError from None
-
-
-app = typer.Typer(name="convwright", cls=_Commands, pretty_exceptions_enable=False)
-for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
-for _name, _group in GROUPS.items():
-    app.add_typer(_group, name=_name)
-
-
-@app.callback(invoke_without_command=True)
-def root(
-    context: typer.Context,
-    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
-) -> None:
+@click.group(
+    "convwright",
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    invoke_without_command=True,
+    context_settings={"max_content_width": 100, "help_option_names": ["--help", "-h"]},
+)
+@click.option("--version", is_flag=True, help="Print the version and exit.")
+@click.pass_context
+def app(context: click.Context, version: bool) -> None:
     """Design, train, explain and ship efficient convolutional networks."""
     if version:
-        from convwright import __version__
-
         echo(f"convwright {__version__}")
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        with output_errors():
-            typer.echo(context.get_help())
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        echo(context.get_help())
+    else:
+        return
+    context.exit()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -118,7 +155,7 @@ def run(arguments: Sequence[str]) -> int:
     warnings.showwarning = partial(_warn, show, set())
     try:
         prepare_streams()
-        status = app(list(arguments), prog_name="convwright", standalone_mode=False)
+        status = app.main(list(arguments), prog_name="convwright", standalone_mode=False)
         with output_errors():
             sys.stdout.flush()
         return status if isinstance(status, int) else 0
@@ -127,18 +164,24 @@ def run(arguments: Sequence[str]) -> int:
         return PipeClosedError.exit_status
     except ConvwrightError as error:
         return _fail(error, error.exit_status)
-    except _WrongUse as error:
-        command = next((name for name in arguments if name in COMMANDS or name in GROUPS), "")
-        return _fail(f"{_message(error)} (see '{' '.join(filter(None, ('convwright', command, '--help')))}')", 2)
-    except typer.Abort:
+    except click.exceptions.Abort:
         return _fail("interrupted", _StoppedError.exit_status)
     except OSError as error:  # a full disk, a file without permission: the system's reason is enough
-        place = error.filename or ("standard output" if "--help" in arguments else "")  # help is printed by Typer
+        place = error.filename or ("standard output" if "--help" in arguments else "")  # click prints help
         return _fail(f"{place}: {error.strerror}" if place else error, 1)
     except KeyboardInterrupt as interruption:
         return _fail(interruption or "interrupted", _StoppedError.exit_status)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # click's errors, and Typer's own copy of them
+            raise
+        return _fail(f"{_message(error)} (see '{' '.join(['convwright', *_command(arguments), '--help'])}')", 2)
     finally:
         warnings.showwarning = show
+
+
+def _command(arguments: Sequence[str]) -> list[str]:
+    """Return the command that arguments name, as far as it exists."""
+    return [next(name for name in arguments if name in COMMANDS)] if set(arguments) & set(COMMANDS) else []
 
 
 def _warn(
@@ -155,7 +198,7 @@ def _warn(
 
 def _message(error: Any) -> str:
     """Return what was wrong, without the full stop that would end in the middle of our line."""
-    return error.format_message().rstrip(".")
+    return str(error.format_message()).rstrip(".")
 
 
 def _fail(error: object, status: int) -> int:

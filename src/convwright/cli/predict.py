@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convwright.cli.inputs import Inputs, find_images, name_of
-from convwright.cli.networks import is_network, read_network
 from convwright.cli.output import complain, json_line, write
 from convwright.csv_text import csv_row
 from convwright.errors import ConvwrightError, UsageError
 from convwright.printable import printable
+from convwright.zoo.reading import is_network, read_network
 
 if TYPE_CHECKING:
-    from convwright.training.answering import Answering, Prediction
+    from convwright.prediction.base import BasePredictor, Prediction
 
 READ_AHEAD = 2
 """Batches decoded while the network is busy with the one before."""
@@ -75,27 +75,27 @@ def predict(
         raise ConvwrightError("; ".join(told))
 
 
-def _predictor(run: str, weights: str | None, device: str, engine: str | None) -> "Answering":
+def _predictor(run: str, weights: str | None, device: str, engine: str | None) -> "BasePredictor":
     """Load a run, or a network with published weights."""
     if weights is None:
-        from convwright.deploy.predictor import answering
+        from convwright.prediction.files import open_predictor
 
         if not Path(run).exists() and is_network(run):
             raise UsageError(
                 f"{run} is a network, not a run directory; to use published weights, add --weights pretrained"
             )
-        return answering(Path(run), device, engine)
+        return open_predictor(Path(run), device, engine)
     if engine is not None:
         raise UsageError("--engine runs exported files; with --weights the network runs in torch")
     network = read_network(run)
-    from convwright.training.pretrained import pretrained
+    from convwright.prediction.pretrained import pretrained
 
     return pretrained(network, weights, device)
 
 
-def _answer(predictor: "Answering", inputs: Inputs, top: int, batch_size: int, header: str, row: Row) -> int:
+def _answer(predictor: "BasePredictor", inputs: Inputs, top: int, batch_size: int, header: str, row: Row) -> int:
     """Print an answer for each image as soon as its batch is done; return how many could not be read."""
-    from convwright.cli.progress import counting
+    from convwright.display.progress import counting
 
     # Taken before the bar begins, which would lead what is printed to standard error.
     out, total, done, failed = sys.stdout, len(inputs.files), 0, 0
@@ -119,7 +119,7 @@ def _answer(predictor: "Answering", inputs: Inputs, top: int, batch_size: int, h
 
 
 def _read_ahead(
-    predictor: "Answering", inputs: Inputs, size: int
+    predictor: "BasePredictor", inputs: Inputs, size: int
 ) -> Generator[tuple[list[str], list[Any]], None, None]:
     """Yield the names and the pixels (or errors) of each batch, decoded in threads while the last is in use."""
     from convwright.data.threads import ahead
@@ -155,7 +155,7 @@ def _csv(top: int) -> tuple[str, Row]:
 
 def _text(inputs: Inputs, classes: tuple[str, ...], top: int) -> tuple[str, Row]:
     """Columns for people at a terminal, plain lines for a pipe."""
-    from convwright.cli.table import emphasised
+    from convwright.display.table import emphasised
 
     if not sys.stdout.isatty():
         return "", lambda name, prediction: f"{printable(name)}: " + ", ".join(_shares(prediction, 0))

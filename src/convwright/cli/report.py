@@ -14,7 +14,7 @@ from convwright.printable import printable
 
 if TYPE_CHECKING:
     from convwright.data import Dataset
-    from convwright.report import Entry
+    from convwright.reporting import Entry
     from convwright.training.run import Run
 
 PAGE = Path("report.html")
@@ -38,9 +38,9 @@ def report(
     """
     page = out or (None if as_json else PAGE)
     check_file("--out", page)
-    from convwright.cli.progress import say
-    from convwright.report import compose, write
-    from convwright.report.facts import facts
+    from convwright.display.progress import say
+    from convwright.reporting import compose, write
+    from convwright.reporting.facts import facts
 
     entries, notes = gather(runs, data=data, device=device)
     for line in notes:
@@ -62,9 +62,9 @@ def gather(
 
     Runs without weights are left out. RunError if all are.
     """
-    from convwright.cli.progress import counting
-    from convwright.report import measuring
-    from convwright.report.wording import unfinished
+    from convwright.display.progress import counting
+    from convwright.reporting import measuring
+    from convwright.reporting.wording import unfinished
     from convwright.scaling.latency import Stopwatch
     from convwright.training.run import Run
 
@@ -95,7 +95,7 @@ def _evaluating(progress: "Callable[[int, int, str], None]", title: str, done: i
 
 def _opened(run: "Run", spec: str | None, images: "dict[str, Dataset]") -> "Dataset":
     """Open the run's data, or other data in the same way; once where several runs have it in common."""
-    from convwright.cli.runs import open_run_data
+    from convwright.training.run_data import open_run_data
 
     config = run.config if spec is None else run.config.model_copy(update={"data": spec})
     key = repr((config.data, config.resolution, config.val_share, config.seed, config.max_bad))
@@ -106,7 +106,7 @@ def _opened(run: "Run", spec: str | None, images: "dict[str, Dataset]") -> "Data
 
 def _changed(entries: "Sequence[Entry]") -> list[str]:
     """Say which networks may have been trained on the images that they are measured on."""
-    from convwright.report.wording import data_name
+    from convwright.reporting.wording import data_name
 
     changed = [
         entry

@@ -7,7 +7,7 @@ import typer
 
 from convwright.cli.output import echo, print_json
 from convwright.cli.places import check_file
-from convwright.cli.table import paragraph, table
+from convwright.display.table import paragraph, table
 from convwright.errors import ConvwrightError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def reproduce(
     chapters = [chapter(name) for name in ([paper.lower()] if paper else PAPERS)]
     every = [outcome for _, outcomes in chapters for outcome in outcomes]
     if html is not None:
-        from convwright.report.reproduction_page import write_reproduction_page
+        from convwright.reporting.reproduction_page import write_reproduction_page
 
         write_reproduction_page(html, chapters)
     if as_json:

@@ -1,4 +1,4 @@
-"""Runs begun, and gone on with, as the command line asks for them."""
+"""Runs started and resumed, as the command line asks for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from convwright.cli.networks import read_network
 from convwright.cli.option_names import naming, naming_fields
 from convwright.cli.places import check_folder, check_new_folder
 from convwright.errors import UsageError
 from convwright.printable import printable
+from convwright.zoo.reading import read_network
 
 if TYPE_CHECKING:
     from convwright.arch import Network
     from convwright.data import Dataset
     from convwright.training.config import TrainConfig
+    from convwright.training.initial_weights import InitialWeights
     from convwright.training.loop import Reporter, Runtime
-    from convwright.training.pretrained import Start
     from convwright.training.run import Run
 
 AUTO = "auto"
@@ -83,12 +83,12 @@ class Asked:
 
 def start(asked: Asked) -> tuple[Path, dict[str, Any]]:
     """Resolve what is asked, say it, and train; return the run directory and its summary."""
-    from convwright.cli.progress import say
     from convwright.cli.training_bar import TrainingBar
+    from convwright.display.progress import say
     from convwright.modules import build
     from convwright.training.devices import check_batch, check_devices, leads, world_size
+    from convwright.training.initial_weights import initial_weights_file
     from convwright.training.loop import train
-    from convwright.training.pretrained import initial
     from convwright.training.run import DataFacts, Run
     from convwright.training.trackers import Reporters
 
@@ -102,23 +102,25 @@ def start(asked: Asked) -> tuple[Path, dict[str, Any]]:
         wanted = read_network(expression)  # a wrong name is reported before any image is read
     if Path(expression.partition("|")[0]).exists():  # a file is found again by its path, not by the name inside
         wanted = replace(wanted, name=expression)
-    begun = _start(asked, wanted)
+    initial = _initial_weights(asked, wanted)
     path = asked.out or _free_path(f"{expression}-{Path(spec).name}")
     if leads():
         check_run_folder(path)
     data = _opened(asked, spec, wanted)
-    data = begun.normalised(data) if begun else data
+    data = initial.normalised(data) if initial else data
     _compile(asked.values)
-    config, network, files = _resolved(asked, data, wanted, begun)
+    config, network, files = _resolved(asked, data, wanted, initial)
     say(_described(data, network, config))
-    if begun:
-        say("; ".join([f"weights: {begun.published.source}", *begun.load(build(network, seed=0))]))
+    if initial:
+        say("; ".join([f"weights: {initial.published.source}", *initial.load(build(network, seed=0))]))
     if config.devices > world_size():
         check_batch(config.batch_size, config.devices)
-        run = Run.create(path, config, network, data.classes, DataFacts.of(data), {**files, **initial(begun)})
+        run = Run.create(
+            path, config, network, data.classes, DataFacts.of(data), {**files, **initial_weights_file(initial)}
+        )
         return path, _in_processes(run, asked)
     with TrainingBar(network.name) as bar:
-        return path, train(config, network, data, path, Reporters([bar, *trackers]), asked.runtime, files, begun)
+        return path, train(config, network, data, path, Reporters([bar, *trackers]), asked.runtime, files, initial)
 
 
 def check_run_folder(path: Path) -> None:
@@ -133,7 +135,7 @@ def check_run_folder(path: Path) -> None:
 def _compile(values: Mapping[str, Any]) -> None:
     """Have the operators that are asked for compiled, which takes seconds the first time, and say so meanwhile."""
     if values.get("fused") or (values.get("memory_efficient") and values.get("fused") is not False):
-        from convwright.cli.progress import errors
+        from convwright.display.progress import errors
         from convwright.training.operators import compile_fused
 
         with errors.status("compiling fused operators for this machine, once"):
@@ -142,11 +144,12 @@ def _compile(values: Mapping[str, Any]) -> None:
 
 def go_on(path: Path, asked: Asked) -> dict[str, Any]:
     """Go on with a run. UsageError names an option that is not what the run began with."""
-    from convwright.cli.progress import say
     from convwright.cli.training_bar import TrainingBar
+    from convwright.display.progress import say
     from convwright.training.devices import world_size
     from convwright.training.loop import resume
     from convwright.training.run import Run
+    from convwright.training.run_data import open_run_data
     from convwright.training.trackers import Reporters
 
     trackers = asked.trackers()
@@ -161,39 +164,20 @@ def go_on(path: Path, asked: Asked) -> dict[str, Any]:
         return _in_processes(run, asked)
     _compile({"fused": run.config.fused, "precision": run.config.precision})
     with TrainingBar(run.network.name) as bar:
-        return resume(run, open_run_data(run, asked.cache_gb), Reporters([bar, *trackers]), asked.runtime)
+        return resume(run, open_run_data(run, cache_gb=asked.cache_gb), Reporters([bar, *trackers]), asked.runtime)
 
 
-def open_run_data(run: "Run", cache_gb: float | None = None) -> "Dataset":
-    """Open the data that a run was trained on, at the same resolution and split."""
-    from convwright.cli.progress import counting
-    from convwright.data import open_dataset
-
-    config = run.config
-    with counting() as progress:
-        data = open_dataset(
-            config.data,
-            resolution=config.resolution,
-            val_share=config.val_share,
-            seed=config.seed,
-            max_bad=config.max_bad,
-            cache_gb=cache_gb,
-            progress=progress,
-        )
-    return run.data.normalising(data) if run.initial.exists() else data
-
-
-def _start(asked: Asked, wanted: "Network") -> "Start | None":
+def _initial_weights(asked: Asked, wanted: "Network") -> "InitialWeights | None":
     """Find the weights to begin with. UsageError for options that make no sense without any."""
     spec = asked.values.get("weights")
     if spec is None:
         if asked.fields.get("freeze"):
             raise UsageError("--freeze keeps weights as they are; say which with --weights")
         return None
-    from convwright.training.pretrained import start
+    from convwright.training.initial_weights import find_initial_weights
 
     with naming(asked.option("weights")):
-        return start(spec, wanted)
+        return find_initial_weights(spec, wanted)
 
 
 def _join_launcher(asked: Asked) -> None:
@@ -214,8 +198,8 @@ def _join_launcher(asked: Asked) -> None:
 
 def _opened(asked: Asked, spec: str, wanted: "Network") -> "Dataset":
     """Open the data, and say which files were skipped."""
-    from convwright.cli.progress import counting, say
     from convwright.data import open_dataset
+    from convwright.display.progress import counting, say
 
     fields = ("resolution", "val_share", "max_bad", "seed")
     opening = {name: asked.values[name] for name in fields if asked.values.get(name) is not None}
@@ -235,14 +219,14 @@ def _opened(asked: Asked, spec: str, wanted: "Network") -> "Dataset":
 
 
 def _resolved(
-    asked: Asked, data: "Dataset", wanted: "Network", begun: "Start | None"
+    asked: Asked, data: "Dataset", wanted: "Network", initial: "InitialWeights | None"
 ) -> "tuple[TrainConfig, Network, dict[str, str | bytes]]":
     """Measure what is to be found out on this machine; return the configuration, the network, and files to keep."""
-    from convwright.cli.progress import counting, say
+    from convwright.display.progress import counting, say
+    from convwright.training.epochs import epochs_in_minutes
     from convwright.training.lr_finder import find_learning_rate
     from convwright.training.memory_fit import fitting_batch
     from convwright.training.operators import check_operators
-    from convwright.training.pace import epochs_within
     from convwright.training.plan import plan
 
     def planned() -> "tuple[TrainConfig, Network]":
@@ -258,14 +242,14 @@ def _resolved(
     check_operators(config)
     if asked.find_lr:
         with counting() as progress:
-            finding = find_learning_rate(config, network, data, progress, begun)
+            finding = find_learning_rate(config, network, data, progress, initial)
         say(f"learning rate {finding.chosen:g}: a tenth of where the loss is lowest (lr_finder.csv has the curve)")
         files["lr_finder.csv"] = finding.to_csv()
         asked.fields["learning_rate"] = finding.chosen
         config, network = planned()
     if asked.minutes is not None:
         say("measuring how fast this machine trains the network ...")
-        config = config.model_copy(update={"epochs": epochs_within(asked.minutes, config, network, data)})
+        config = config.model_copy(update={"epochs": epochs_in_minutes(asked.minutes, config, network, data)})
     return config, network, files
 
 

@@ -8,15 +8,15 @@ import typer
 
 from convwright.arch.units import human, human_bytes
 from convwright.cli import family, search, work
-from convwright.cli.networks import read_network
 from convwright.cli.output import echo, print_json
 from convwright.cli.places import check_file
-from convwright.cli.table import emphasised, paragraph, table
+from convwright.display.table import emphasised, paragraph, table
 from convwright.errors import UsageError
 from convwright.printable import printable
 from convwright.scaling.budget import LATENCY, Budget, parse_budget, written
 from convwright.scaling.plan import Plan, alternatives, plan_budget, plan_factors
 from convwright.scaling.rules import Compound, Factors
+from convwright.zoo.reading import read_network
 
 if TYPE_CHECKING:
     from convwright.scaling.latency import Stopwatch
@@ -93,7 +93,7 @@ class _stopwatch:  # noqa: N801 - used as a function
     def __enter__(self) -> "Stopwatch | None":
         if self.limits.latency is None:
             return None
-        from convwright.cli.progress import errors, status_text
+        from convwright.display.progress import errors, status_text
         from convwright.scaling.latency import Stopwatch
 
         batch, threads, engine, remeasure = self.options

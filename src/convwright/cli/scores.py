@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from convwright.cli.table import paragraph, table
+from convwright.display.table import paragraph, table
 
 if TYPE_CHECKING:
-    from convwright.training.metrics import ClassScore, Measures
+    from convwright.evaluation.measures import ClassScore, Measures
 
 LARGEST_MATRIX = 20
 """Classes; beyond that a confusion matrix says less than its worst pairs."""
@@ -70,7 +70,7 @@ def _worst_pairs(result: "Measures", classes: tuple[str, ...]) -> str:
     rows = [
         (
             classes[pair.truth],
-            classes[pair.taken_for],
+            classes[pair.predicted_as],
             f"{pair.images:,}",
             f"{pair.images / scores[pair.truth].images:.1%}",
             "",

@@ -9,17 +9,17 @@ from convwright import json_text
 from convwright.arch.cost import cost
 from convwright.arch.units import human
 from convwright.cli import studies
-from convwright.cli.networks import read_network
 from convwright.cli.output import echo, print_json
 from convwright.cli.places import check_file, check_folder
-from convwright.cli.table import emphasised, paragraph, table
+from convwright.display.table import emphasised, paragraph, table
 from convwright.errors import ConvwrightError
 from convwright.printable import printable
+from convwright.zoo.reading import read_network
 
 if TYPE_CHECKING:
     from convwright.scaling.experiment import Experiment
-    from convwright.scaling.standing import Row
-    from convwright.scaling.statistics import Mean
+    from convwright.scaling.ranking import Row
+    from convwright.stats.means import Mean
 
 RESULT = "search.json"
 SHOWN = 12
@@ -58,7 +58,7 @@ def search(
     other machines works on the same study.
     """
     check_file("--html", html)
-    from convwright.scaling.experiment import Entrant, Experiment
+    from convwright.scaling.experiment import Candidate, Experiment
     from convwright.scaling.grid import Grid
     from convwright.scaling.halving import Schedule
 
@@ -69,15 +69,15 @@ def search(
     base = read_network(network)
     opened = studies.open_data(data, resolution, base)
     base = studies.fitted(base, opened)
-    candidates = grid.candidates(base)
-    schedule = Schedule(len(candidates), epochs, rungs, keep, seeds)
-    entrants = tuple(
-        Entrant(one.told, one.network, {"alpha": one.alpha, "beta": one.beta, "gamma": one.gamma}, one.macs)
-        for one in candidates
+    points = grid.candidates(base)
+    schedule = Schedule(len(points), epochs, rungs, keep, seeds)
+    candidates = tuple(
+        Candidate(one.told, one.network, {"alpha": one.alpha, "beta": one.beta, "gamma": one.gamma}, one.macs)
+        for one in points
     )
     options = studies.options_of(batch_size, precision)
     experiment = Experiment(
-        base, entrants, schedule, data, opened.fingerprint, recipe, studies.fields_of(fields, base), options
+        base, candidates, schedule, data, opened.fingerprint, recipe, studies.fields_of(fields, base), options
     )
     studies.check_trainable(experiment, opened)
     if dry_run:
@@ -95,14 +95,14 @@ def finish(
 ) -> None:
     """Write down and show what a study found."""
     from convwright.files import write_text
-    from convwright.scaling.standing import all_diverged, overall, rows_of, to_json, verdict
+    from convwright.scaling.ranking import all_diverged, overall, rows_of, to_json, verdict
 
     found = to_json(experiment, results)
     write_text(path, json_text.dump(found, indent=1) + "\n")
     if all_diverged(results):
         raise ConvwrightError(f"{path}: every training diverged, so no network is best; try a lower learning rate")
     if html is not None:
-        from convwright.report.scaling_page import write_scaling_page
+        from convwright.reporting.scaling_page import write_scaling_page
 
         write_scaling_page(html, found)
     if as_json:
@@ -128,10 +128,10 @@ def ranking(rows: "list[Row]", what: str, experiment: "Experiment") -> str:
 def _row(row: "Row") -> tuple[str, ...]:
     mean = row.mean
     return (
-        row.entrant.name,
-        human(row.entrant.macs),
+        row.candidate.name,
+        human(row.candidate.macs),
         human(row.params),
-        str(row.entrant.network.resolution),
+        str(row.candidate.network.resolution),
         f"{row.epochs:.3g}",
         str(mean.count),
         f"{mean.value:.2%}",
@@ -162,7 +162,7 @@ def _candidates(experiment: "Experiment") -> str:
             *(one.name, human(one.macs), f"{one.macs / base.macs:.2f}"),
             *(human(cost(one.network).params), str(one.network.resolution), ""),
         )
-        for one in experiment.entrants
+        for one in experiment.candidates
     ]
     rungs = "; ".join(
         f"{schedule.size(rung)} candidates for {schedule.length(rung):.3g} epochs" for rung in range(schedule.rungs)
@@ -173,7 +173,7 @@ def _candidates(experiment: "Experiment") -> str:
             table(["candidate", "MACs", "times the base", "params", "px", ""], rows),
             paragraph(
                 f"{rungs}; each with {schedule.seeds} seeds: {schedule.total_epochs:.3g} epochs in all, of networks of "
-                f"{human(sum(one.macs for one in experiment.entrants) / len(experiment.entrants))} multiply-adds"
+                f"{human(sum(one.macs for one in experiment.candidates) / len(experiment.candidates))} multiply-adds"
             ),
         )
     )

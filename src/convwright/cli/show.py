@@ -7,12 +7,12 @@ import typer
 from convwright.arch import SE, Block, Cost, Network, at
 from convwright.arch.cost import StageCost, cost
 from convwright.arch.units import human, human_bytes, human_shape, share
-from convwright.cli.networks import provenance, published, read_network
 from convwright.cli.output import echo, print_json, write
 from convwright.cli.places import check_file
-from convwright.cli.table import emphasised, paragraph, table
+from convwright.display.table import emphasised, paragraph, table
 from convwright.errors import UsageError
 from convwright.printable import printable
+from convwright.zoo.reading import provenance, published, read_network
 
 FLOAT32 = 4
 _UNTOLD = {"eps", "momentum"}  # the same in every block of a network, and of no interest in a table

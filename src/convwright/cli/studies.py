@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from convwright.data import Dataset
     from convwright.scaling.experiment import Experiment
     from convwright.scaling.halving import Task
-    from convwright.scaling.ledger import Ledger
+    from convwright.scaling.storage import StudyStorage
     from convwright.scaling.trial import Outcome
 
 Workers = Annotated[int, typer.Option(help="Trainings at once on this machine, its cores divided among them.")]
@@ -71,8 +71,8 @@ def fitted(base: "Network", data: "Dataset") -> "Network":
 
 def open_data(spec: str, resolution: int | None, base: "Network") -> "Dataset":
     """Open the data at the base's resolution, showing how far decoding has come."""
-    from convwright.cli.progress import counting
     from convwright.data import open_dataset
+    from convwright.display.progress import counting
 
     with naming("--data"), counting() as progress:
         return open_dataset(spec, resolution=resolution, largest=base.resolution, progress=progress)
@@ -142,8 +142,8 @@ def conduct(experiment: "Experiment", how: How) -> "dict[Task, Outcome]":
 
     Interrupted or killed, nothing that has ended is lost: the same again goes on.
     """
-    from convwright.cli.progress import say
-    from convwright.scaling.ledger import Ledger, check_url, sqlite_in
+    from convwright.display.progress import say
+    from convwright.scaling.storage import StudyStorage, check_url, sqlite_in
     from convwright.scaling.worker import GO_ON, describe, divided
     from convwright.training.interrupt import Interrupted
 
@@ -152,69 +152,70 @@ def conduct(experiment: "Experiment", how: How) -> "dict[Task, Outcome]":
     divided(sorted(os.sched_getaffinity(0)), how.workers)  # before anything is written
     name = how.study or how.out.resolve().name
     if how.storage:
-        ledger = Ledger(check_url(how.storage), name, experiment)  # nothing is left behind where it does not answer
+        # Before the folder is made: nothing is left behind where the database is unreachable.
+        storage = StudyStorage(check_url(how.storage), name, experiment)
     try:
         (how.out / "trials").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConvwrightError(f"{how.out}: the study's folder could not be made: {error.strerror}") from None
     if not how.storage:
-        ledger = Ledger(sqlite_in(how.out), name, experiment)
-    describe(how.out, ledger, how.keep)
-    if found := ledger.results():
+        storage = StudyStorage(sqlite_in(how.out), name, experiment)
+    describe(how.out, storage, how.keep)
+    if found := storage.results():
         say(f"{len(found)} trainings have ended already; going on with the rest")
     try:
-        with _Board(ledger) as board:
+        with _StudyDisplay(storage) as display:
             if how.cluster is not None:
-                _on_cluster(ledger, how, board)
+                _on_cluster(storage, how, display)
             elif how.workers == 1:
-                _here(ledger, how, board)
+                _here(storage, how, display)
             else:
-                _in_processes(ledger, how, board)
-            board.look()
+                _in_processes(storage, how, display)
+            display.look()
     except KeyboardInterrupt as stopped:
         raise Interrupted(
             f"stopped; what has been trained is kept, {GO_ON}", getattr(stopped, "number", signal.SIGINT)
         ) from None
-    return ledger.results()
+    return storage.results()
 
 
-def _here(ledger: "Ledger", how: How, board: "_Board") -> None:
+def _here(storage: "StudyStorage", how: How, display: "_StudyDisplay") -> None:
     from convwright.scaling.trial import Trials, opener
     from convwright.scaling.worker import work
 
-    experiment = ledger.experiment
-    trials = Trials(experiment, how.out / "trials", opener(experiment), how.keep, reporter=board.reporter())
-    work(ledger, trials, lambda task: board.look())
+    experiment = storage.experiment
+    trials = Trials(experiment, how.out / "trials", opener(experiment), how.keep, reporter=display.reporter())
+    work(storage, trials, lambda task: display.look())
 
 
-def _in_processes(ledger: "Ledger", how: How, board: "_Board") -> None:
+def _in_processes(storage: "StudyStorage", how: How, display: "_StudyDisplay") -> None:
     from convwright.scaling.worker import processes
 
     with processes(how.out, how.workers) as team:
         while team.check():
-            board.look()
+            display.look()
             time.sleep(LOOK)
 
 
-def _on_cluster(ledger: "Ledger", how: How, board: "_Board") -> None:
+def _on_cluster(storage: "StudyStorage", how: How, display: "_StudyDisplay") -> None:
     from convwright.scaling.cluster import Cluster
     from convwright.scaling.trial import opener
 
     with Cluster(how.cluster or "auto", how.cores_per_trial) as cluster:
         keep = how.out / "trials" if how.keep else None
-        cluster.work(ledger, opener(ledger.experiment), lambda task: board.look(), keep)
+        cluster.work(storage, opener(storage.experiment), lambda task: display.look(), keep)
 
 
-class _Board:
+class _StudyDisplay:
     """Shows a study's progress: a bar on a terminal, and a line for each training that has ended."""
 
-    def __init__(self, ledger: "Ledger") -> None:
+    def __init__(self, storage: "StudyStorage") -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        from convwright.cli.progress import described, errors
+        from convwright.display.progress import described, errors
 
-        self.ledger = ledger
-        self.told = set(ledger.results())
+        self.storage = storage
+        self.told = set(storage.results())
         self.bar = Progress(
             described(),
             BarColumn(),
@@ -228,11 +229,11 @@ class _Board:
             disable=not errors.is_terminal,
             speed_estimate_period=600,
         )
-        total = ledger.experiment.total_work
+        total = storage.experiment.total_work
         self.row = self.bar.add_task("study", total=total)
         self.bar.update(self.row, completed=self._done(self.told))
 
-    def __enter__(self) -> "_Board":
+    def __enter__(self) -> "_StudyDisplay":
         self.bar.start()
         return self
 
@@ -241,7 +242,7 @@ class _Board:
 
     def look(self) -> None:
         """Show what has ended since the last look."""
-        results = self.ledger.results()
+        results = self.storage.results()
         for task in sorted(results.keys() - self.told):
             self._tell(task, results[task])
         self.told = set(results)
@@ -251,7 +252,7 @@ class _Board:
         """Make what tells the bar of steps, where training happens in this process."""
         from convwright.training.loop import Reporter
 
-        board = self
+        display = self
 
         class Steps(Reporter):
             share = 0.0
@@ -259,24 +260,24 @@ class _Board:
             def begin(self, run: Any, done: int, steps: int) -> None:
                 epochs = run.config.epochs
                 self.share = epochs * cost(run.network).macs / max(1, steps)
-                board.bar.advance(board.row, self.share * done)
+                display.bar.advance(display.row, self.share * done)
 
             def step(self, step: int, images: int, loss: float) -> None:
-                board.bar.advance(board.row, self.share)
+                display.bar.advance(display.row, self.share)
 
         return Steps()
 
     def _done(self, tasks: "set[Task]") -> float:
-        return sum(self.ledger.experiment.work(task) for task in tasks)
+        return sum(self.storage.experiment.work(task) for task in tasks)
 
     def _tell(self, task: "Task", outcome: "Outcome") -> None:
-        from convwright.cli.progress import say
+        from convwright.display.progress import say
 
-        experiment = self.ledger.experiment
+        experiment = self.storage.experiment
         test = "" if outcome.test_accuracy is None else f", test {outcome.test_accuracy:.2%}"
         reached = f"validation {outcome.accuracy:.2%}{test}" if outcome.diverged is None else "diverged"
         say(
-            f"{len(self.told) + 1}: {experiment.entrants[task.candidate].name}, seed {task.seed}, "
+            f"{len(self.told) + 1}: {experiment.candidates[task.candidate].name}, seed {task.seed}, "
             f"{task.epochs:.3g} epochs: {reached}, {outcome.seconds:.0f} s"
         )
         self.told.add(task)

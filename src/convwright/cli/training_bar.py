@@ -3,7 +3,7 @@
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from convwright.cli.progress import described, errors, say
+from convwright.display.progress import described, errors, say
 from convwright.printable import printable
 from convwright.training.loop import Reporter
 from convwright.training.run import Run

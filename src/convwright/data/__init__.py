@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convwright.data.augmentation import Augmentation
     from convwright.data.batches import Batches, evaluation_batches
-    from convwright.data.builtin import best_at_hand
+    from convwright.data.builtin import default_source
     from convwright.data.dataset import Dataset, Split
     from convwright.data.images import read_image
     from convwright.data.sources import SOURCES, open_dataset
@@ -20,7 +20,7 @@ __all__ = [
     "Batches",
     "Dataset",
     "Split",
-    "best_at_hand",
+    "default_source",
     "evaluation_batches",
     "open_dataset",
     "read_image",
@@ -32,7 +32,7 @@ _PLACES = {
     "Batches": "batches",
     "Dataset": "dataset",
     "Split": "dataset",
-    "best_at_hand": "builtin",
+    "default_source": "builtin",
     "evaluation_batches": "batches",
     "open_dataset": "sources",
     "read_image": "images",

@@ -67,7 +67,7 @@ def digits(offline_only: bool = True) -> Parts:
     return Parts(tuple("0123456789"), Split(images[train], labels[train]), None, Split(images[test], labels[test]))
 
 
-def best_at_hand() -> str:
+def default_source() -> str:
     """Name the best source that needs no network on this machine."""
     here = any(map(_has_fashion_mnist, (DEBIAN_FASHION_MNIST, _cached_fashion_mnist())))
     return "fashion-mnist" if here else "digits"

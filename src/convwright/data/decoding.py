@@ -16,10 +16,10 @@ from PIL import Image
 
 from convwright.data.cache import Cache, CacheFullError
 from convwright.data.dataset import digest, moments_of
+from convwright.data.image_store import FileImageStore, ImageStore, ImageStoreError, MemoryImageStore, Shape
 from convwright.data.images import Header, decode, printable, quiet, read_header, reason, reason_of
 from convwright.data.journal import Journal, Stamp, stamp_of
 from convwright.data.memory import check_fits
-from convwright.data.shelf import FileShelf, MemoryShelf, Shape, Shelf, ShelfError
 from convwright.data.threads import Progress, in_threads
 from convwright.errors import ConvwrightWarning
 
@@ -84,13 +84,13 @@ class Reader:
         channels, resolution, _ = shape
 
         def kept(cache: Cache, unit: Path) -> tuple[torch.Tensor, dict[Path, Any]]:
-            with FileShelf(unit / "pixels", shape) as shelf:
+            with FileImageStore(unit / "pixels", shape) as shelf:
                 found = self._kept_rows(cache, unit, shelf, paths)
                 return shelf.view(), found
 
         def unkept() -> tuple[torch.Tensor, dict[Path, Any]]:
             check_fits(len(paths), channels, resolution)
-            shelf = MemoryShelf(len(paths), shape)
+            shelf = MemoryImageStore(len(paths), shape)
             return shelf.view(), {path: value for path, value, _ in self._decoded(paths, shelf, first_row=0)}
 
         store, found = self._read(f"{resolution}x{channels}", kept, unkept)
@@ -116,7 +116,7 @@ class Reader:
         with quiet():
             return unkept()
 
-    def _kept_rows(self, cache: Cache, unit: Path, shelf: FileShelf, paths: Sequence[Path]) -> dict[Path, Any]:
+    def _kept_rows(self, cache: Cache, unit: Path, shelf: FileImageStore, paths: Sequence[Path]) -> dict[Path, Any]:
         """Return the files' rows on the shelf, after decoding what is not there yet."""
         journal = Journal(unit / "journal")
         used, found = _rows_used(journal), self._recalled(journal, paths)
@@ -166,7 +166,7 @@ class Reader:
             save()
         return found
 
-    def _decoded(self, paths: Sequence[Path], shelf: Shelf, first_row: int) -> Iterator[Outcome]:
+    def _decoded(self, paths: Sequence[Path], shelf: ImageStore, first_row: int) -> Iterator[Outcome]:
         """Decode files onto a shelf, into the rows from ``first_row`` on."""
         channels, resolution, _ = shelf.shape
         free = itertools.count(first_row)  # a row is taken once there is an image for it, so that none stays empty
@@ -189,7 +189,7 @@ class Reader:
                 if before == _stamp_or_none(path):
                     return Outcome(path, value, lasting=True)
                 why, lasting = "it changed while it was read", False
-            except ShelfError:
+            except ImageStoreError:
                 raise
             except Exception as error:  # Pillow raises nearly anything on damaged files
                 why = reason_of(path, error)

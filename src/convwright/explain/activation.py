@@ -27,8 +27,8 @@ from convwright.explain.target import (
     scores_of,
     watching,
 )
-from convwright.training.answering import AnyImage, check_many
-from convwright.training.predictor import Predictor
+from convwright.prediction.base import AnyImage, check_many
+from convwright.prediction.network import Predictor
 
 Method = Literal["cam", "grad-cam", "grad-cam++"]
 METHODS: tuple[str, ...] = Method.__args__  # type: ignore[attr-defined]

@@ -20,9 +20,9 @@ from convwright.arch import Network
 from convwright.errors import UsageError
 from convwright.explain.activation import ActivationMaps, Subject, batches, module_of, stretched
 from convwright.explain.target import scores_of
+from convwright.prediction.network import AnyImage
 from convwright.seeds import derive
 from convwright.training.evaluation import LARGEST_BATCH, batch_for, evaluating
-from convwright.training.predictor import AnyImage
 
 STEPS = 32
 BLUR = 1 / 8

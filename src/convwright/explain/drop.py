@@ -14,10 +14,10 @@ from convwright.arch.cost import cost
 from convwright.arch.layers import Combinator, Gate, Layer
 from convwright.arch.network import Network
 from convwright.errors import NetworkError, UsageError
-from convwright.explain.bench import Accuracy, Change
 from convwright.explain.drop_folding import apply, fold
 from convwright.explain.excitation import Excitations
 from convwright.explain.reuse_connections import channels_after, children
+from convwright.explain.variants import Accuracy, Change
 from convwright.modules import ConvNet, build
 
 By = Literal["stages", "blocks"]

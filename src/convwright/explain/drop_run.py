@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-import convwright
 from convwright import json_text
 from convwright.explain.drop import Dropped
 from convwright.training.run import Run
+from convwright.version import __version__
 from convwright.weights import serialized
 
 
@@ -39,7 +39,7 @@ def _summary(source: Run, chosen: Dropped) -> dict[str, Any]:
         "val_accuracy": chosen.accuracy,
         "val_images": source.data.images["val"],
         "train_seconds": rows[-1]["seconds"] if rows else before.get("train_seconds", 0.0),
-        "versions": {"convwright": convwright.__version__, "torch": torch.__version__},
+        "versions": {"convwright": __version__, "torch": torch.__version__},
         "derived_from": str(source.path),
         "without_se": list(chosen.blocks),
     }

@@ -10,10 +10,10 @@ from torch import nn
 from convwright.data import Dataset, Split
 from convwright.data.images import printable
 from convwright.errors import UsageError
+from convwright.evaluation.assessment import batches_of, class_order
 from convwright.explain.excitation_gates import gates, watching
-from convwright.training.assessment import batches_of, class_order
+from convwright.prediction.network import Predictor
 from convwright.training.evaluation import outputs
-from convwright.training.predictor import Predictor
 
 NEAR_ONE = 0.9
 """A channel whose mean excitation is at least this is saturated."""

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from convwright.errors import NetworkError
-from convwright.modules.joints import Gated
+from convwright.modules.combinators import Gated
 
 FOREIGN: dict[str, tuple[str, ...]] = {
     "SEModule": ("gate", "sigmoid"),  # timm; its legacy networks

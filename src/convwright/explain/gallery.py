@@ -9,7 +9,7 @@ from PIL import Image
 
 from convwright.explain.activation import ActivationMaps, cam
 from convwright.explain.drawing import overlay, png
-from convwright.training.predictor import AnyImage, Predictor
+from convwright.prediction.network import AnyImage, Predictor
 
 
 @dataclass(frozen=True)

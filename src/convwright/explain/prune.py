@@ -16,8 +16,8 @@ from torch import nn
 from convwright.arch.cost import cost
 from convwright.arch.network import Network
 from convwright.errors import UsageError
-from convwright.explain.bench import Accuracy, Change
 from convwright.explain.reuse import Connection, Reuse, weight_by_source
+from convwright.explain.variants import Accuracy, Change
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import torch
 
 from convwright.data import Dataset, Split
 from convwright.data.sources import resized
+from convwright.evaluation.assessment import in_channels
+from convwright.prediction.network import Predictor
 from convwright.seeds import derive
-from convwright.training.assessment import in_channels
-from convwright.training.predictor import Predictor
 
 
 def held_out(data: Dataset) -> tuple[str, Split]:

@@ -14,7 +14,7 @@ from convwright.arch.operators import at
 from convwright.arch.shapes import Shape, conv_padding, conv_shape, pool_shape
 from convwright.arch.units import human
 from convwright.errors import NetworkError
-from convwright.modules import joints
+from convwright.modules import combinators as combinators
 from convwright.modules.fused.chains import FusedChain, FusedSum, Operators
 from convwright.modules.fused.convolution import Form
 from convwright.modules.fused.dense import DenseStage, is_dense
@@ -27,10 +27,10 @@ MOST_PARAMS = 1 << 50
 """Parameters of the largest module that is built, also without weights: torch counts bytes in 63 bits."""
 
 
-class ConvNet(joints.Chain):
+class ConvNet(combinators.Chain):
     """A built network: stem, stages by name, head. `network` is the description it was built from."""
 
-    def __init__(self, network: Network, parts: joints.Named) -> None:
+    def __init__(self, network: Network, parts: combinators.Named) -> None:
         super().__init__(parts)
         self.network = network
 
@@ -132,7 +132,7 @@ class _Builder:
     def _stage(self, blocks: dict[str, nn.Module], *, dense: bool) -> nn.Module:
         if dense and self.operators:
             return DenseStage(blocks.items(), self.operators)
-        return joints.Chain(blocks.items())
+        return combinators.Chain(blocks.items())
 
     def visit(self, layer: graph.Layer, shape: Shape, *, owned: bool = False) -> tuple[nn.Module, Shape]:
         """Return the module of a layer and the shape of its output.
@@ -144,20 +144,20 @@ class _Builder:
                 parts, shape = self._chain(layer, shape)
                 if self.operators:
                     return FusedChain(parts, layer.parts, self.operators), shape
-                return joints.Chain(parts), shape
+                return combinators.Chain(parts), shape
             case graph.Gate():
                 parts, _ = self._chain(layer, shape)
-                return joints.Gated(parts), shape
+                return combinators.Gated(parts), shape
             case graph.Add():
                 branches = [self.visit(part, shape) for part in layer.parts]
                 named = zip(layer.names, [module for module, _ in branches], strict=True)
-                kind = FusedSum if self.operators else joints.Sum
+                kind = FusedSum if self.operators else combinators.Sum
                 return kind(named, self.drop_rate), branches[0][1]
             case graph.Concat():
                 branches = [self.visit(part, shape) for part in layer.parts]
                 named = zip(layer.names, [module for module, _ in branches], strict=True)
                 channels = sum(output[0] for _, output in branches)
-                return joints.Join(named), (channels, *branches[0][1][1:])
+                return combinators.Join(named), (channels, *branches[0][1][1:])
             case graph.Act():
                 return _activation(layer, in_place=owned), shape
             case graph.Conv() if self.operators and self.operators.fused:
@@ -194,14 +194,14 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 def _own(conv: graph.Conv, channels: int) -> type[nn.Conv2d] | None:
     """Return the class of a convolution that has operators of its own."""
     form = Form.of_layer(conv, channels)
-    kind = next((kind for kind in (WinogradConv2d, DepthwiseConv2d, PointwiseConv2d) if kind.knows(form)), None)
+    kind = next((kind for kind in (WinogradConv2d, DepthwiseConv2d, PointwiseConv2d) if kind.supports(form)), None)
     return SameDepthwiseConv2d if kind is DepthwiseConv2d and conv.same else kind
 
 
 def _conv(
     conv: graph.Conv, shape: Shape, _: int = 0, *, kind: type[nn.Conv2d] | None = None
 ) -> tuple[nn.Module, Shape]:
-    kind = kind or (joints.SameConv2d if conv.same else nn.Conv2d)
+    kind = kind or (combinators.SameConv2d if conv.same else nn.Conv2d)
     module = kind(
         shape[0],
         conv.out,
@@ -227,7 +227,7 @@ def _pool(pool: graph.Pool, shape: Shape, _: int) -> tuple[nn.Module, Shape]:
 
 def _linear(linear: graph.Linear, shape: Shape, classes: int) -> tuple[nn.Module, Shape]:
     out = classes if linear.out is None else linear.out
-    return joints.FullyConnected(shape[0] * shape[1] * shape[2], out, linear.bias), (out, 1, 1)
+    return combinators.FullyConnected(shape[0] * shape[1] * shape[2], out, linear.bias), (out, 1, 1)
 
 
 _PRIMITIVES: dict[type[graph.Layer], Callable[[Any, Shape, int], tuple[nn.Module, Shape]]] = {
@@ -237,7 +237,7 @@ _PRIMITIVES: dict[type[graph.Layer], Callable[[Any, Shape, int], tuple[nn.Module
     graph.Norm: lambda norm, shape, _: (nn.BatchNorm2d(shape[0], norm.eps, norm.momentum), shape),
     graph.GlobalPool: lambda pool, shape, _: (nn.AdaptiveAvgPool2d(pool.size), (shape[0], pool.size, pool.size)),
     graph.Dropout: lambda dropout, shape, _: (nn.Dropout(dropout.rate), shape),
-    graph.Scale: lambda scale, shape, _: (joints.Scale(scale.factor), shape),
+    graph.Scale: lambda scale, shape, _: (combinators.Scale(scale.factor), shape),
     graph.Identity: lambda _, shape, __: (nn.Identity(), shape),
-    graph.PadChannels: lambda pad, shape, _: (joints.PadChannels(pad.out), (pad.out, *shape[1:])),
+    graph.PadChannels: lambda pad, shape, _: (combinators.PadChannels(pad.out), (pad.out, *shape[1:])),
 }

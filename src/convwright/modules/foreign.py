@@ -152,7 +152,7 @@ def places(module: nn.Module) -> list[str]:
         raise NetworkError(
             f"{type(module).__name__} cannot be traced ({str(error).splitlines()[0]:.100}); name the modules to gate"
         ) from None
-    found = [*_branches(graph), *_joints(graph), *_additions(graph)]
+    found = [*_branches(graph), *_combinators(graph), *_additions(graph)]
     if not found:
         raise NetworkError(
             f"{type(module).__name__} has no residual branches and no concatenated ones (that are not gated already); "
@@ -217,7 +217,7 @@ def _calls(graph: fx.Graph) -> Counter[str]:
     return Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
 
 
-def _joints(graph: fx.Graph) -> Iterator[str]:
+def _combinators(graph: fx.Graph) -> Iterator[str]:
     """Yield each module that puts out a concatenation of what it computes itself."""
     for node in graph.nodes:
         if not _is(node, torch.cat, torch.concat):

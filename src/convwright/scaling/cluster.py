@@ -13,7 +13,7 @@ from convwright.errors import ConvwrightError, UsageError
 from convwright.files import new_folder, write_bytes
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
-from convwright.scaling.ledger import Claim, Ledger
+from convwright.scaling.storage import StudyStorage, TaskClaim
 from convwright.scaling.trial import Opened, Outcome, Trials, name_of
 from convwright.scaling.worker import POLL
 
@@ -57,7 +57,7 @@ class Cluster:
 
     def work(
         self,
-        ledger: Ledger,
+        storage: StudyStorage,
         opened: Opened,
         on_task: Callable[[Task], None] = lambda task: None,
         keep: Path | None = None,
@@ -65,7 +65,7 @@ class Cluster:
         """Run tasks until the schedule has none left.
 
         Args:
-            ledger: The study, which this process alone reads and writes.
+            storage: The study, which this process alone reads and writes.
             opened: Opens the data that tasks are sent.
             on_task: Called with each task that is sent to the cluster.
             keep: Folder on this machine into which each task's run is copied from the worker that trained it, without
@@ -74,29 +74,29 @@ class Cluster:
         Raises:
             ConvwrightError: The cluster failed to run a task, or its run could not be written.
         """
-        experiment, schedule = ledger.experiment, ledger.experiment.schedule
+        experiment, schedule = storage.experiment, storage.experiment.schedule
         shared = self.ray.put(experiment.to_json())
         run = self.ray.remote(num_cpus=self.cores, max_retries=RETRIES)(_run)
-        under_way: dict[Any, tuple[Claim, ExitStack]] = {}
+        under_way: dict[Any, tuple[TaskClaim, ExitStack]] = {}
         with ExitStack() as all_claims:
             while True:
-                left = schedule.remaining({task: one.accuracy for task, one in ledger.results().items()})
+                left = schedule.remaining({task: one.accuracy for task, one in storage.results().items()})
                 if not left and not under_way:
                     return
-                taken = ledger.running()
+                taken = storage.running()
                 for task in experiment.in_order([task for task in left if task not in taken]):
                     if len(under_way) >= self.size:
                         break
-                    if (claim := ledger.claim(task)) is None:
+                    if (claim := storage.claim(task)) is None:
                         continue
                     alive = all_claims.enter_context(ExitStack())
-                    alive.enter_context(ledger.alive(claim))
+                    alive.enter_context(storage.alive(claim))
                     data = self._sent(experiment, task, opened)
                     under_way[run.remote(shared, tuple(task), data, self.cores, keep is not None)] = (claim, alive)
                     on_task(task)
                 self._collect(under_way, keep)
 
-    def _collect(self, under_way: dict[Any, tuple[Claim, ExitStack]], keep: Path | None) -> None:
+    def _collect(self, under_way: dict[Any, tuple[TaskClaim, ExitStack]], keep: Path | None) -> None:
         """Record what has ended; wait a moment if nothing has."""
         if not under_way:
             time.sleep(POLL)
@@ -109,7 +109,7 @@ class Cluster:
             except self.ray.exceptions.RayError as error:
                 why = str(error).strip().splitlines()[-1]
                 raise ConvwrightError(
-                    f"{claim.ledger.experiment.entrants[claim.task.candidate].name}: the cluster failed to train it, "
+                    f"{claim.storage.experiment.candidates[claim.task.candidate].name}: the cluster failed to train it "
                     f"after {RETRIES} retries where a worker died: {why}"
                 ) from None
             if keep is not None:  # before the result counts, so that a study that has ended has all its runs

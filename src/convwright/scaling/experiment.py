@@ -11,7 +11,7 @@ from convwright.training.config import difference
 
 
 @dataclass(frozen=True)
-class Entrant:
+class Candidate:
     """A network that takes part."""
 
     name: str
@@ -28,7 +28,7 @@ class Experiment:
     """All that the results of a study depend on. Two studies with equal ones are the same."""
 
     base: Network
-    entrants: tuple[Entrant, ...]
+    candidates: tuple[Candidate, ...]
     schedule: Schedule
     data: str
     fingerprint: str
@@ -43,16 +43,16 @@ class Experiment:
 
     def network(self, task: Task) -> Network:
         """Return the network of a task."""
-        return self.entrants[task.candidate].network
+        return self.candidates[task.candidate].network
 
     def work(self, task: Task) -> float:
         """Multiply-adds of a task's forward passes, for each training image: what it takes, relative to others."""
-        return self.entrants[task.candidate].macs * task.epochs
+        return self.candidates[task.candidate].macs * task.epochs
 
     @property
     def total_work(self) -> float:
-        """Of all tasks together, in the mean over entrants where a rung has not chosen them yet."""
-        typical = sum(entrant.macs for entrant in self.entrants) / len(self.entrants)
+        """Of all tasks together, in the mean over candidates where a rung has not chosen them yet."""
+        typical = sum(candidate.macs for candidate in self.candidates) / len(self.candidates)
         return self.schedule.total_epochs * typical
 
     def in_order(self, tasks: list[Task]) -> list[Task]:
@@ -66,7 +66,7 @@ class Experiment:
             "entrants": [
                 {"name": one.name, "group": one.group, "place": dict(one.place), "macs": one.macs}
                 | {"network": one.network.to_json()}
-                for one in self.entrants
+                for one in self.candidates
             ],
             "schedule": asdict(self.schedule),
             "data": self.data,
@@ -80,14 +80,14 @@ class Experiment:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Experiment":
         """Rebuild an experiment. KeyError, TypeError or ConvwrightError if it is none."""
-        entrants = tuple(
-            Entrant(one["name"], Network.from_json(one["network"]), one["place"], one["macs"], one["group"])
+        candidates = tuple(
+            Candidate(one["name"], Network.from_json(one["network"]), one["place"], one["macs"], one["group"])
             for one in data["entrants"]
         )
         own = {name: data[name] for name in ("data", "fingerprint", "recipe", "fields", "options", "tested")}
-        return cls(Network.from_json(data["base"]), entrants, Schedule(**data["schedule"]), **own)
+        return cls(Network.from_json(data["base"]), candidates, Schedule(**data["schedule"]), **own)
 
-    def told_difference(self, before: Mapping[str, Any]) -> str:
+    def difference_from(self, before: Mapping[str, Any]) -> str:
         """Tell in what a stored experiment (`to_json`) differs from this one; empty if it does not."""
         now = self.to_json()
         if (one := before["base"]["name"]) != self.base.name:

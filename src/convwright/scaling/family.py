@@ -8,7 +8,7 @@ from math import log2
 from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.errors import NetworkError, UsageError
-from convwright.scaling.experiment import Entrant
+from convwright.scaling.experiment import Candidate
 from convwright.scaling.rules import RULES, Compound, Factors, Rule, Shares
 
 SINGLE = tuple(rule for rule in RULES if isinstance(rule, Shares) and max(rule.depth, rule.width, rule.resolution) == 1)
@@ -33,10 +33,10 @@ class Member:
     macs: int
 
     @property
-    def entrant(self) -> Entrant:
+    def candidate(self) -> Candidate:
         """The member as a study trains it."""
         place = {"phi": float(self.step)} | self.factors._asdict()
-        return Entrant(f"{self.rule}, {self.step}", self.network, place, self.macs, self.rule)
+        return Candidate(f"{self.rule}, {self.step}", self.network, place, self.macs, self.rule)
 
 
 def compound_family(base: Network, rule: Compound, most: int) -> list[Member]:

@@ -15,7 +15,7 @@ EPSILON = 1e-9
 
 
 @dataclass(frozen=True)
-class Candidate:
+class GridPoint:
     """A point of the grid, and the network that it makes of the base at phi = 1."""
 
     alpha: float
@@ -60,7 +60,7 @@ class Grid:
                     if self._near(alpha * beta**2 * gamma**2 / self.target):
                         yield Compound(alpha, beta, gamma)
 
-    def candidates(self, base: Network) -> tuple[Candidate, ...]:
+    def candidates(self, base: Network) -> tuple[GridPoint, ...]:
         """Return the points whose network, after rounding, meets the target, each network once.
 
         Of points that round to one network, the one whose formula is nearest to the target stands for it. Raises
@@ -83,7 +83,7 @@ class Grid:
                 f"{self.tolerance:.0%}: take a finer --step or a larger --tolerance"
             )
         chosen = [
-            Candidate(rule.alpha, rule.beta, rule.gamma, network, cost(network).macs) for network, rule in found.items()
+            GridPoint(rule.alpha, rule.beta, rule.gamma, network, cost(network).macs) for network, rule in found.items()
         ]
         return tuple(sorted(chosen, key=lambda one: (one.alpha, one.beta, one.gamma)))
 

@@ -16,9 +16,9 @@ import torch
 
 from convwright import json_text
 from convwright.arch import Network
-from convwright.deploy.engines import open_file
-from convwright.deploy.packages import needed, version
+from convwright.engines.registry import open_file
 from convwright.errors import ConvwrightError, ConvwrightWarning, UsageError
+from convwright.extras import require_package, version
 from convwright.files import cache_folder, digest_of, write_text
 from convwright.modules import build
 
@@ -56,7 +56,7 @@ class Stopwatch:
         if self.engine not in ENGINES:
             raise UsageError(f"no engine {self.engine!r}; there are {', '.join(ENGINES)}")
         if self.engine != "torch":
-            needed(self.engine, f"measuring with {self.engine}")
+            require_package(self.engine, f"measuring with {self.engine}")
 
     def __call__(self, network: Network) -> float:
         """Return a network's latency in seconds."""
@@ -77,8 +77,8 @@ class Stopwatch:
 
     def _measure_exported(self, network: Network) -> float:
         """Write the network as `convwright export` does, and run it in the engine."""
-        from convwright.deploy.export import draft, write_sealed
-        from convwright.deploy.subject import Subject
+        from convwright.exporting.export import draft, write_sealed
+        from convwright.exporting.subject import Subject
 
         subject = Subject.untrained(network)
         images = np.zeros((self.batch, network.channels, network.resolution, network.resolution), np.uint8)

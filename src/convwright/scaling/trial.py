@@ -12,13 +12,13 @@ from typing import Any
 from convwright.arch import Network
 from convwright.data import Dataset, open_dataset
 from convwright.errors import RunHeldError, UsageError
+from convwright.evaluation.assessment import assess
+from convwright.prediction.network import load
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
-from convwright.training.assessment import assess
 from convwright.training.config import TrainConfig
 from convwright.training.loop import Reporter, Runtime, resume, train
 from convwright.training.plan import plan
-from convwright.training.predictor import load
 from convwright.training.run import Run
 from convwright.training.step import DivergedError
 

@@ -14,7 +14,7 @@ from convwright.errors import ConvwrightError, UsageError
 from convwright.files import write_text
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
-from convwright.scaling.ledger import Ledger
+from convwright.scaling.storage import StudyStorage
 from convwright.scaling.trial import Trials, opener
 from convwright.training.interrupt import Interrupted
 
@@ -26,24 +26,24 @@ DESCRIPTION = "study.json"
 GO_ON = "and the same command goes on"
 
 
-def work(ledger: Ledger, trials: Trials, on_task: Callable[[Task], None] = lambda task: None) -> None:
+def work(storage: StudyStorage, trials: Trials, on_task: Callable[[Task], None] = lambda task: None) -> None:
     """Run tasks until the schedule has none left; wait where others still run what the next rung depends on."""
-    experiment = ledger.experiment
-    for task in ledger.results():  # of one that was killed before it did
+    experiment = storage.experiment
+    for task in storage.results():  # of one that was killed before it did
         trials.tidy(task)
     while True:
-        left = experiment.schedule.remaining({task: one.accuracy for task, one in ledger.results().items()})
+        left = experiment.schedule.remaining({task: one.accuracy for task, one in storage.results().items()})
         if not left:
             return
-        taken = ledger.running()
+        taken = storage.running()
         free = [task for task in experiment.in_order(left) if task not in taken]
-        claim = ledger.claim(free[0]) if free else None
+        claim = storage.claim(free[0]) if free else None
         if claim is None:
             time.sleep(POLL)
             continue
         on_task(claim.task)
         try:
-            with ledger.alive(claim):
+            with storage.alive(claim):
                 counts = claim.complete(trials.run(claim.task))
         except Interrupted as stopped:  # its own words would name the training to go on with
             raise Interrupted(f"stopped; what has been trained is kept, {GO_ON}", stopped.number) from None
@@ -51,14 +51,14 @@ def work(ledger: Ledger, trials: Trials, on_task: Callable[[Task], None] = lambd
             trials.tidy(claim.task)
 
 
-def describe(folder: Path, ledger: Ledger, keep: bool) -> None:
+def describe(folder: Path, storage: StudyStorage, keep: bool) -> None:
     """Write down in a study's folder what its workers need to know."""
-    about = {"storage": ledger.url, "study": ledger.name, "keep": keep, "experiment": ledger.experiment.to_json()}
+    about = {"storage": storage.url, "study": storage.name, "keep": keep, "experiment": storage.experiment.to_json()}
     # For nobody else to read, as the database's URL may hold a password.
     write_text(folder / DESCRIPTION, json_text.dump(about, indent=1) + "\n", mode=0o600)
 
 
-def described(folder: Path) -> tuple[Ledger, Trials]:
+def described(folder: Path) -> tuple[StudyStorage, Trials]:
     """Open the study of a folder. UsageError if it holds none."""
     path = folder / DESCRIPTION
     if not path.is_file():
@@ -69,7 +69,7 @@ def described(folder: Path) -> tuple[Ledger, Trials]:
         storage, name, keep = about["storage"], about["study"], about["keep"]
     except (ValueError, LookupError, TypeError, AttributeError):
         raise UsageError(f"{path}: not the description of a study, as 'convwright scale search' writes it") from None
-    return Ledger(storage, name, experiment), Trials(experiment, folder / "trials", opener(experiment), keep)
+    return StudyStorage(storage, name, experiment), Trials(experiment, folder / "trials", opener(experiment), keep)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.errors import NotFiniteError
 from convwright.finite import check_finite
+from convwright.stats.intervals import wilson
 from convwright.training.views import AS_IT_IS, View
 
 LARGEST_BATCH = 64
@@ -103,13 +104,3 @@ def averaged(
     # In logarithms, so that the least likely classes keep a finite loss.
     seen = torch.stack([one.log_softmax(1) for one in logits])
     return seen.logsumexp(0) - math.log(len(views))
-
-
-def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return Wilson's score interval for a share, at 95 % by default; sound for shares near 0 and 1 too."""
-    share = successes / trials
-    spread = z * math.sqrt(share * (1 - share) / trials + (z / trials) ** 2 / 4)
-    scale = 1 / (1 + z * z / trials)
-    middle = share + z * z / (2 * trials)
-    # Rounding must not push a share of 0 or 1 out of its own interval.
-    return max(0.0, min(share, scale * (middle - spread))), min(1.0, max(share, scale * (middle + spread)))

@@ -3,12 +3,13 @@
 from convwright.arch import Network
 from convwright.data import Dataset
 from convwright.training.config import TrainConfig
+from convwright.training.memory_fit import fitting_batch
 
 _MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 _GONE = ("connection closed by peer", "connection reset", "connection refused", "timed out", "broken pipe")
 
 
-def explained(error: BaseException, config: TrainConfig, network: Network, data: Dataset, processes: int) -> str:
+def explain_failure(error: BaseException, config: TrainConfig, network: Network, data: Dataset, processes: int) -> str:
     """Return in one line what a failure means and what to do, or "" if it is none that is known."""
     if not isinstance(error, RuntimeError | MemoryError):  # torch's own have no common class
         return ""
@@ -22,8 +23,6 @@ def explained(error: BaseException, config: TrainConfig, network: Network, data:
 
 def _out_of_memory(config: TrainConfig, network: Network, data: Dataset) -> str:
     """Return what would fit, or what to try where even measuring it does not fit into what is left."""
-    from convwright.training.memory_fit import fitting_batch
-
     wanted = config.batch_size // config.recipe.accumulate
     problem = f"a step with {wanted} images of {config.resolution} px does not fit into memory"
     try:

@@ -9,7 +9,7 @@ from torch import nn
 from convwright.data import Augmentation, Dataset, Split, evaluation_batches
 from convwright.data.memory import check_fits
 from convwright.finite import check_finite
-from convwright.modules.joints import FullyConnected
+from convwright.modules.combinators import FullyConnected
 from convwright.training.config import Recipe
 
 BATCH = 16

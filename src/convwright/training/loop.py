@@ -7,27 +7,28 @@ import time
 import warnings
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import convwright
 from convwright.arch import Network
 from convwright.arch.cost import cost
-from convwright.data import Augmentation, Batches, Dataset, evaluation_batches
+from convwright.data import Batches, Dataset, evaluation_batches
 from convwright.errors import ConvwrightError, ConvwrightWarning, NotFiniteError, RunError
 from convwright.training.config import TrainConfig, checked, difference
 from convwright.training.devices import Devices, leads
 from convwright.training.evaluation import Evaluation, batch_for, evaluate
-from convwright.training.failures import explained
+from convwright.training.failures import explain_failure
 from convwright.training.frozen import features_of
+from convwright.training.initial_weights import InitialWeights, initial_weights_file, initial_weights_of
 from convwright.training.interrupt import Interrupted, StopSignal
 from convwright.training.optim import learning_rate
-from convwright.training.pretrained import Start, begun, initial
+from convwright.training.preparation import make_learner, training_batches
 from convwright.training.run import DataFacts, Run
-from convwright.training.step import DivergedError, Learner, balanced
+from convwright.training.step import DivergedError
+from convwright.version import __version__
 
 WANTED_VALIDATIONS = 5
 """A run of few epochs is validated within them, so that its learning curve is one ..."""
@@ -112,18 +113,19 @@ def train(
     reporter: Reporter | None = None,
     runtime: Runtime = Runtime(),
     files: Mapping[str, str | bytes] | None = None,
-    start: Start | None = None,
+    initial: InitialWeights | None = None,
 ) -> dict[str, Any]:
     """Train a network into a new run directory, from scratch or from given weights; return its summary.
 
     `network` must already have the data's resolution, channels and classes. files: text by the name of what else
-    belongs into the run directory. start: what `convwright.training.pretrained.start` found; the data is normalised
+    belongs into the run directory. initial: what `find_initial_weights` found; the data is normalised
     as it asks.
     """
-    data = start.normalised(data) if start else data
+    data = initial.normalised(data) if initial else data
     devices = Devices(config)
     if devices.leads:
-        Run.create(path, config, network, data.classes, DataFacts.of(data), {**(files or {}), **initial(start)})
+        kept = {**(files or {}), **initial_weights_file(initial)}
+        Run.create(path, config, network, data.classes, DataFacts.of(data), kept)
     devices.wait()
     run = Run.open(path)
     with run.held() if devices.leads else nullcontext():
@@ -164,7 +166,7 @@ class Trainer:
         self.seen = data
         """What the batches are made of: the data, or what a frozen backbone makes of it."""
         self.reporter = reporter if reporter and self.devices.leads else Reporter()
-        self.learner = make_learner(config, run.network, data, self.devices, begun(run))
+        self.learner = make_learner(config, run.network, data, self.devices, initial_weights_of(run))
         self.batches = training_batches(config, data)
         self.steps = max(1, round(config.epochs * self.batches.steps_per_epoch))
         often = validation_period(self.steps, self.batches, len(data.val))
@@ -203,7 +205,7 @@ class Trainer:
             return self._fit()
         except BaseException as error:
             self.reporter.stopped()
-            if told := explained(error, self.config, self.run.network, self.data, self.devices.size):
+            if told := explain_failure(error, self.config, self.run.network, self.data, self.devices.size):
                 raise ConvwrightError(f"{self.run.path}: {told}") from None
             raise
 
@@ -373,26 +375,8 @@ class Trainer:
             "device": str(self.learner.fabric.device),
             "devices": self.devices.size,
             "threads": torch.get_num_threads(),
-            "versions": {"convwright": convwright.__version__, "torch": torch.__version__},
+            "versions": {"convwright": __version__, "torch": torch.__version__},
         }
-
-
-def make_learner(
-    config: TrainConfig,
-    network: Network,
-    data: Dataset,
-    devices: Devices | None = None,
-    start: Start | None = None,
-) -> Learner:
-    """Return a network that is to learn from a data set."""
-    weights = balanced(data.train.labels, len(data.classes)) if config.recipe.class_weights == "balanced" else None
-    return Learner(config, network, weights, devices, start)
-
-
-def training_batches(config: TrainConfig, data: Dataset) -> Batches:
-    """Return the batches that a configuration trains on."""
-    augmentation = Augmentation(**config.recipe.model_dump(include={each.name for each in fields(Augmentation)}))
-    return Batches(data.train, data, config.batch_size, config.seed, augmentation)
 
 
 def validation_period(steps: int, batches: Batches, val_images: int) -> int:

@@ -14,8 +14,8 @@ from convwright.errors import ConvwrightError
 from convwright.training.config import TrainConfig
 from convwright.training.devices import world_size
 from convwright.training.frozen import features_of
-from convwright.training.loop import make_learner, training_batches
-from convwright.training.pretrained import Start
+from convwright.training.initial_weights import InitialWeights
+from convwright.training.preparation import make_learner, training_batches
 from convwright.training.step import DivergedError
 
 LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 100
@@ -51,7 +51,7 @@ def find_learning_rate(
     network: Network,
     data: Dataset,
     progress: Callable[[int, int, str], None] | None = None,
-    start: Start | None = None,
+    initial: InitialWeights | None = None,
 ) -> Finding:
     """Run a learning-rate range test (Smith 2017, section 3.3) on a throw-away network.
 
@@ -63,7 +63,7 @@ def find_learning_rate(
         network: Network to train.
         data: Its training images.
         progress: Called with the steps done, all steps, and what they are for.
-        start: Weights to begin with; random ones by default.
+        initial: Weights to start from; random ones by default.
 
     Returns:
         Smoothed losses by learning rate, and the rate with the lowest one divided by `MARGIN`.
@@ -72,7 +72,7 @@ def find_learning_rate(
         ConvwrightError: The loss falls at no rate.
     """
     config = config.model_copy(update={"devices": world_size()})
-    learner = make_learner(config, network, data, start=start)
+    learner = make_learner(config, network, data, initial=initial)
     if learner.reads_features:
         data = features_of(learner.backbone, _shown(config, data), learner.fabric.device)
     learner.train()

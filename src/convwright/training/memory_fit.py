@@ -8,8 +8,8 @@ from convwright.data.memory import available_memory
 from convwright.errors import ConvwrightError
 from convwright.training.config import TrainConfig
 from convwright.training.devices import world_size
-from convwright.training.loop import make_learner, training_batches
 from convwright.training.plan import FEWEST_STEPS
+from convwright.training.preparation import make_learner, training_batches
 from convwright.training.step import Learner
 
 USABLE = 0.7

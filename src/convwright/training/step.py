@@ -21,7 +21,7 @@ from convwright.training.optim import classifier, learning_rate, make_optimizer
 from convwright.training.progressive import shrunk, side_at
 
 if TYPE_CHECKING:
-    from convwright.training.pretrained import Start
+    from convwright.training.initial_weights import InitialWeights
 
 
 class DivergedError(NotFiniteError):
@@ -31,7 +31,7 @@ class DivergedError(NotFiniteError):
 class Learner:
     """A network with its optimizer, on the device and in the precision that the configuration asks for.
 
-    class_weights: what an image of each class counts in the loss, 1 for all by default. start: weights to begin with
+    class_weights: what an image of each class counts in the loss, 1 for all by default. initial: weights to start from
     instead of random ones. `reads_features`: the backbone is frozen and sees the same images in every epoch, so that
     batches are of its features (`convwright.training.frozen`).
     """
@@ -42,7 +42,7 @@ class Learner:
         network: Network,
         class_weights: torch.Tensor | None = None,
         devices: Devices | None = None,
-        start: "Start | None" = None,
+        initial: "InitialWeights | None" = None,
     ) -> None:
         self.config, self.recipe = config, config.recipe
         self.devices = devices or Devices(config)
@@ -60,8 +60,8 @@ class Learner:
             fused=config.fused,
             memory_efficient=config.memory_efficient,
         )
-        if start:
-            start.load(self.network)
+        if initial:
+            initial.load(self.network)
         self.reads_features = can_keep_features(self.recipe)
         if self.recipe.freeze:
             self.network.requires_grad_(False)

@@ -1,9 +1,9 @@
 """Weights: read, written, and transferred between modules.
 
-`adopt` and `carry` are functions in the modules of the same names.
+`match_weights` and `carry` are functions in the modules of the same names.
 """
 
-from convwright.weights.adopt import classifier_of, transfer
+from convwright.weights.foreign import classifier_of, transfer
 from convwright.weights.reading import read_tensors
 from convwright.weights.store import load_weights, save_weights, serialized
 

@@ -15,7 +15,7 @@ from convwright.errors import ConvwrightError, ConvwrightWarning, UsageError
 from convwright.finite import check_finite_weights
 from convwright.modules import build
 from convwright.weights import preprocessing
-from convwright.weights.adopt import adopt, class_count, has_own_names
+from convwright.weights.foreign import class_count, has_own_names, match_weights
 from convwright.weights.reading import Tensors, read_tensors
 
 PRETRAINED = "pretrained"
@@ -172,7 +172,7 @@ def _check_timm(timm: Any, name: str, network: Network) -> None:
     """Refuse a network of timm's that does not fit, or that computes something else, before its weights are loaded."""
     with torch.device("meta"):
         theirs = timm.create_model(name, pretrained=False)
-    adopt(at(network, channels=3), theirs.state_dict(), f"timm's {name}")
+    match_weights(at(network, channels=3), theirs.state_dict(), f"timm's {name}")
     given = preprocessing.arithmetic(theirs)
     own = preprocessing.arithmetic(build(network, device="meta"))
     if given != own:

@@ -54,7 +54,7 @@ def inception_v3() -> Network:
 
 
 def inception_v4() -> Network:
-    """Figures 3 to 9. The stem's joints are stages, so that their strides are dropped one by one for small images."""
+    """Figures 3 to 9. The stem's concatenations are stages, whose strides `fit_resolution` drops one by one."""
     stages = _numbered(
         [
             (Reduction(("max@3/2v", "96@3/2v")), 1),

@@ -1,4 +1,4 @@
-"""The combinators of `joints`, which in training take several of their parts at once; parts and names are the same."""
+"""Combinators that compute several of their parts at once in training; parts and names are those of `combinators`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from convwright.arch import layers as graph
-from convwright.modules import joints
+from convwright.modules import combinators as combinators
 from convwright.modules.fused.kernels import ACTS, PLAIN, Kernels, compiled
 from convwright.modules.fused.norms import is_ordinary, is_watched, normalise, recalibrate
 from convwright.modules.fused.pointwise import PointwiseConv2d
@@ -29,18 +29,18 @@ class Operators:
 
     fused: bool = True
     """Compiled kernels, and convolutions of `OwnConv2d`, where there are any for its maps."""
-    thrifty: bool = False
+    memory_efficient: bool = False
     """Compute again in the backward pass what is cheap to compute; without compiled kernels, in torch."""
 
     def kernels(self, x: Tensor) -> Kernels | None:
         """Return what maps like these are computed with; None for plain modules."""
-        return (compiled(x) if self.fused else None) or (PLAIN if self.thrifty else None)
+        return (compiled(x) if self.fused else None) or (PLAIN if self.memory_efficient else None)
 
 
-class FusedChain(joints.Chain):
+class FusedChain(combinators.Chain):
     """A sequence in which a normalisation is computed together with what follows it."""
 
-    def __init__(self, parts: joints.Named, layers: Sequence[graph.Layer], operators: Operators) -> None:
+    def __init__(self, parts: combinators.Named, layers: Sequence[graph.Layer], operators: Operators) -> None:
         super().__init__(parts)
         self.layers = dict(zip(self._modules, layers, strict=True))
         self.steps = list(_steps(self.layers))
@@ -76,7 +76,7 @@ class FusedChain(joints.Chain):
         """Run some steps; again: computes x again, so that nobody need keep it."""
         for step in steps:
             ends = residual is not None and step is steps[-1]
-            again = again if self.operators.thrifty else None
+            again = again if self.operators.memory_efficient else None
             names = step
             if _turns(step, self.layers):
                 pool, conv = map(self.get_submodule, step)
@@ -106,7 +106,7 @@ class FusedChain(joints.Chain):
                 x = self.get_submodule(name)(x)
             return _added(x, residual, kept, rectified), None
         act = self.activation(step)
-        if not isinstance(gate, joints.Gated):
+        if not isinstance(gate, combinators.Gated):
             return normalise(kernels, first, x, act, residual=residual, kept=kept, rectified=rectified)
         if kept is None or residual is None:
             return recalibrate(kernels, first, gate, x, act, residual=residual, rectified=rectified), None
@@ -118,9 +118,11 @@ class FusedChain(joints.Chain):
             part, layer = self.get_submodule(name), self.layers[name]
             if isinstance(layer, graph.Act) and (type(part) is not _CLASSES[layer.function] or is_watched(part)):
                 return False
-            if isinstance(layer, graph.Gate) and (type(part) is not joints.Gated or is_watched(part)):
+            if isinstance(layer, graph.Gate) and (type(part) is not combinators.Gated or is_watched(part)):
                 return False
-            if isinstance(part, joints.Gated) and (type(part[0]) is not nn.AdaptiveAvgPool2d or is_watched(part[0])):
+            if isinstance(part, combinators.Gated) and (
+                type(part[0]) is not nn.AdaptiveAvgPool2d or is_watched(part[0])
+            ):
                 return False
         return True
 
@@ -130,7 +132,7 @@ class FusedChain(joints.Chain):
         return next(acts, "identity")
 
 
-class FusedSum(joints.Sum):
+class FusedSum(combinators.Sum):
     """A residual connection whose sum is taken in the last pass of the body."""
 
     def forward(self, x: Tensor, rectified: bool = False) -> Tensor:

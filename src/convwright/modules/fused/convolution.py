@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from convwright.arch import layers as graph
 from convwright.arch.shapes import conv_padding, pair
+from convwright.modules.combinators import SameConv2d
 from convwright.modules.fused.kernels import channels_last
 from convwright.modules.fused.library import library
-from convwright.modules.joints import SameConv2d
 
 VECTOR = 16
 """Numbers that the widest registers hold."""
@@ -57,7 +57,7 @@ class OwnConv2d(nn.Conv2d, ABC):
 
     @classmethod
     @abstractmethod
-    def knows(cls, form: Form) -> bool:
+    def supports(cls, form: Form) -> bool:
         """Are there operators for such a convolution?"""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class OwnConv2d(nn.Conv2d, ABC):
 
     def _learns(self, x: Tensor, weight: Tensor) -> bool:
         form = Form.of_module(self, weight)
-        if not self.training or torch.is_autocast_enabled("cpu") or x.device.type != "cpu" or not self.knows(form):
+        if not self.training or torch.is_autocast_enabled("cpu") or x.device.type != "cpu" or not self.supports(form):
             return False
         fits = x.ndim == 4 and x.shape[1] == form.channels and x.dtype == weight.dtype and x.device == weight.device
         return fits and x.dtype in (torch.float32, torch.float64) and x.numel() > 0  # what does not, torch refuses

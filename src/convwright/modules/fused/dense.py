@@ -17,17 +17,17 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from convwright.arch import layers as graph
-from convwright.modules import joints
+from convwright.modules import combinators as combinators
 from convwright.modules.fused.chains import FusedChain, Operators
 from convwright.modules.fused.kernels import Kernels, channels_last, real
 from convwright.modules.fused.norms import Statistics, check_count, is_ordinary, is_watched, remember
 from convwright.modules.fused.pointwise import convolve, convolve_back, functions_for
 
 
-class DenseStage(joints.Chain):
+class DenseStage(combinators.Chain):
     """A dense block, of layers that `is_dense` knows."""
 
-    def __init__(self, parts: joints.Named, operators: Operators) -> None:
+    def __init__(self, parts: combinators.Named, operators: Operators) -> None:
         super().__init__(parts)
         self.operators = operators
 
@@ -161,10 +161,10 @@ class _Maps:
     def settled(self, place: slice) -> Tensor:
         """Return the whole gradient of maps whose readers are all done."""
         assert self.gradient is not None
-        slant = -self.products[place] / self.count
-        offset = -self.sums[place] / self.count - slant * self.mean[place]
-        one = torch.ones_like(slant)
-        through = self.kernels.forward(self.maps[:, place], slant, offset, "identity")
+        slope = -self.products[place] / self.count
+        offset = -self.sums[place] / self.count - slope * self.mean[place]
+        one = torch.ones_like(slope)
+        through = self.kernels.forward(self.maps[:, place], slope, offset, "identity")
         return through.add_(self.kernels.forward(self.gradient[:, place], one, torch.zeros_like(one), "identity"))
 
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from convwright.modules.combinators import SameConv2d
 from convwright.modules.fused.convolution import VECTOR, Form, OwnConv2d
 from convwright.modules.fused.kernels import channels_last
 from convwright.modules.fused.library import call, int64, room
-from convwright.modules.joints import SameConv2d
 
 SIDES, STRIDES = (3, 5, 7), (1, 2)
 """Of the filters that it knows."""
@@ -31,7 +31,7 @@ class DepthwiseConv2d(OwnConv2d):
     source = "depthwise"
 
     @classmethod
-    def knows(cls, form: Form) -> bool:
+    def supports(cls, form: Form) -> bool:
         """Of the sides and strides that are known here, with whole vectors of channels."""
         if not form.groups == form.out == form.channels or form.channels % VECTOR or form.mode != "zeros":
             return False

@@ -62,9 +62,9 @@ class Kernels(Protocol):
 
     def backward_input(
         self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
-        x: Tensor, scale: Tensor, shift: Tensor, slant: Tensor, offset: Tensor, act: str,
+        x: Tensor, scale: Tensor, shift: Tensor, slope: Tensor, offset: Tensor, act: str,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Return scale * dz + slant * x + offset, and d, 0 where y is rectified."""
+        """Return scale * dz + slope * x + offset, and d, 0 where y is rectified."""
 
     def gather(
         self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str, gathered: Tensor
@@ -137,11 +137,11 @@ class Plain:
 
     def backward_input(
         self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
-        x: Tensor, scale: Tensor, shift: Tensor, slant: Tensor, offset: Tensor, act: str,
+        x: Tensor, scale: Tensor, shift: Tensor, slope: Tensor, offset: Tensor, act: str,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """See `Kernels`."""
         d_sum, dz = _upstream(d, y, gate, squeezed, x, scale, shift, act)
-        return channels_last(dz * _channel(scale) + _normalised(x, slant, offset)).to(x.dtype), d_sum
+        return channels_last(dz * _channel(scale) + _normalised(x, slope, offset)).to(x.dtype), d_sum
 
     def gather(
         self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str, gathered: Tensor
@@ -236,11 +236,11 @@ class Compiled:
 
     def backward_input(
         self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
-        x: Tensor, scale: Tensor, shift: Tensor, slant: Tensor, offset: Tensor, act: str,
+        x: Tensor, scale: Tensor, shift: Tensor, slope: Tensor, offset: Tensor, act: str,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """See `Kernels`."""
         dx, d_sum = _empty(x), d if y is None else _empty(x)
-        given = (scale, shift, slant, offset, ACTS.index(act), dx, d_sum)
+        given = (scale, shift, slope, offset, ACTS.index(act), dx, d_sum)
         factors = _both(gate, squeezed)
         self._call("backward_input_of", d, y, *factors, x, *_sizes(x), *given, factors=factors)
         return dx, d_sum

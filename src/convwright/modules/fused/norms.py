@@ -46,10 +46,10 @@ class Statistics:
             return self.means * self.scale + self.shift
         return self.kernels.squeeze(x, self.scale, self.shift, act)
 
-    def slanted(self, sums: Tensor, products: Tensor, count: float) -> tuple[Tensor, Tensor]:
-        """Return slant and offset: what passes through mean and variance is, at x, slant * x + offset."""
-        slant = -self.scale * self.inverse.square() * products / count
-        return slant, -self.scale * sums / count - slant * self.mean
+    def gradient_terms(self, sums: Tensor, products: Tensor, count: float) -> tuple[Tensor, Tensor]:
+        """Return slope and offset: what passes through mean and variance is, at x, slope * x + offset."""
+        slope = -self.scale * self.inverse.square() * products / count
+        return slope, -self.scale * sums / count - slope * self.mean
 
 
 def is_ordinary(part: nn.Module | None) -> bool:
@@ -248,6 +248,6 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, of what a residual was added to, of weight and of bias; known: `backward_sums`."""
     sums, products = known or s.kernels.backward_sums(d, y, gate, squeezed, x, s.scale, s.shift, s.mean, act)
-    slant, offset = s.slanted(sums, products, x.numel() / x.shape[1])
-    dx, d_sum = s.kernels.backward_input(d, y, gate, squeezed, x, s.scale, s.shift, slant, offset, act)
+    slope, offset = s.gradient_terms(sums, products, x.numel() / x.shape[1])
+    dx, d_sum = s.kernels.backward_input(d, y, gate, squeezed, x, s.scale, s.shift, slope, offset, act)
     return dx, d_sum, products * s.inverse, sums

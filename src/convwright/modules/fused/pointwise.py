@@ -40,7 +40,7 @@ class PointwiseConv2d(OwnConv2d):
     source = "pointwise"
 
     @classmethod
-    def knows(cls, form: Form) -> bool:
+    def supports(cls, form: Form) -> bool:
         """With whole tiles of outputs; more of them than channels, or many channels."""
         usual = _moves_nothing(form) and form.out % TILE == 0
         return usual and form.channels >= LEAST and (form.out > form.channels or form.channels >= MANY)

@@ -33,7 +33,7 @@ class WinogradConv2d(OwnConv2d):
     source = "winograd"
 
     @classmethod
-    def knows(cls, form: Form) -> bool:
+    def supports(cls, form: Form) -> bool:
         """With whole vectors of channels on both sides."""
         many = all(each >= LEAST and each % VECTOR == 0 for each in (form.channels, form.out))
         return many and form[2:] == ((3, 3), (1, 1), (1, 1), (1, 1), 1, False, "zeros")

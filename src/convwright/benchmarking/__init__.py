@@ -1,0 +1,1 @@
+"""How long networks, runs and exported files take in each engine, beside what the machine allows."""

@@ -1,0 +1,198 @@
+"""Commands made from functions: every parameter of a function becomes an option or an argument of its command."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from convwright.cli.output import echo, print_json
+from convwright.display.result import Result
+from convwright.errors import ArgumentError, UsageError
+from convwright.options import REQUIRED, Option, options_of, summary_of
+
+OUTPUT_OPTIONS = ("json", "html")
+"""Options of the command line for what a result's methods do: `to_dict` and `save_html`."""
+JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON.")
+HTML = click.Option(["--html", "html"], metavar="FILE", help="Write the result as a page.")
+
+
+class Value(click.ParamType[object]):
+    """The value of an option, as its description says; `verb` checks its bounds."""
+
+    def __init__(self, option: Option) -> None:
+        self.option = option
+        kinds = {int: "NUMBER", float: "NUMBER", Path: "PATH", str: "TEXT"}
+        named = [kinds[kind] for kind in option.kinds if kind in kinds]
+        self.name = "|".join(option.choices or named[:1] or ["TEXT"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        """Return the value that a text means."""
+        return self.option.parse(value) if isinstance(value, str) else value
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return what help shows for the value."""
+        return f"[{self.name}]" if self.option.choices else self.name
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return what a shell offers for the value: its choices, or files."""
+        if self.option.choices:
+            return [CompletionItem(each) for each in self.option.choices if each.startswith(incomplete)]
+        return [CompletionItem(incomplete, type="file")] if {str, Path} & {*self.option.kinds} else []
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists options by group."""
+
+    def __init__(self, *arguments: Any, groups: dict[str, str], flags: dict[str, str], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.groups, self.flags = groups, flags
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section of help for each group of options."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            group = self.groups.get(parameter.name or "", "")
+            if isinstance(parameter, DescribedArgument):
+                sections["Arguments"].append((parameter.make_metavar(ctx), parameter.description))
+            elif record := parameter.get_help_record(ctx):
+                sections.setdefault(group or "Options", []).append(record)
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+class DescribedArgument(click.Argument):
+    """An argument with a description; click itself has none."""
+
+    def __init__(self, *arguments: Any, help: str = "", **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.description = help
+
+
+def command(
+    function: Callable[..., Any],
+    *,
+    name: str,
+    arguments: Sequence[str] = (),
+    options: Sequence[Option] | None = None,
+    extra: Sequence[click.Parameter] = (),
+    html: bool = False,
+    show: Callable[[Any], None] | None = None,
+    call: Callable[..., Any] | None = None,
+) -> click.Command:
+    """Return the command that calls a function and prints its result.
+
+    Args:
+        function: The function; its docstring is the command's help.
+        name: Name of the command.
+        arguments: Parameters that are given by position.
+        options: The function's parameters, where they are not those of its signature.
+        extra: Further options of the command line.
+        html: Whether the command has `--html`, which writes the result as a page.
+        show: What prints the result as text; by default its `str`.
+        call: What is called with the values, if it is not the function itself: with those of `extra` too.
+    """
+    described = list(options_of(function) if options is None else options)
+    described = [each for each in described if each.kinds or each.choices]  # the rest is for Python callers
+    parameters = [parameter for each in described for parameter in _parameters(each, positional=each.name in arguments)]
+    order = {each: index for index, each in enumerate(arguments)}
+    parameters.sort(key=lambda each: order.get(each.name or "", len(order)))
+    printed = [HTML] * html + [JSON]
+    flags = {each.name: "" if each.name in arguments else each.flag for each in described}
+
+    def run(as_json: bool, html: str | None = None, **values: Any) -> None:
+        given = {key: value for key, value in values.items() if value not in (None, ())}
+        with option_names(flags):
+            if html is not None:
+                from convwright.cli.places import check_file
+
+                check_file("--html", Path(html))
+            result = (call or function)(**given)
+        if html is not None:
+            result.save_html(html)
+        if as_json:
+            print_json(result.json_value() if isinstance(result, Result) else result, indent=1)
+        elif show is not None:
+            show(result)
+        else:
+            echo(str(result))
+
+    return GroupedCommand(
+        name,
+        params=[*parameters, *extra, *printed],
+        callback=run,
+        help=plain(summary_of(inspect.getdoc(function) or "")),
+        groups={each.name: each.group for each in described},
+        flags=flags,
+    )
+
+
+class option_names:  # noqa: N801 - used like a function
+    """A context in which errors about arguments of a function name the option that holds the value.
+
+    Args:
+        flags: The option of each parameter; empty for one that is given by position.
+    """
+
+    def __init__(self, flags: dict[str, str]) -> None:
+        self.flags = flags
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ArgumentError) and error.argument in self.flags:
+            flag = self.flags[error.argument]
+            raise UsageError(f"{flag}: {error.reason}" if flag else error.reason) from None
+
+
+def plain(text: str) -> str:
+    """Return a docstring as help shows it: without the quotes of code, and with paragraphs that can be wrapped."""
+    paragraphs = (" ".join(part.split()) for part in text.split("\n\n"))
+    return "\n\n".join(paragraphs).replace("`", "")
+
+
+def _parameters(option: Option, *, positional: bool) -> list[click.Parameter]:
+    text = plain(option.description)
+    required = option.default is REQUIRED and not option.nullable
+    if positional:
+        name = option.name.upper() + "..." * option.many
+        return [
+            DescribedArgument(
+                [option.name],
+                type=Value(option),
+                nargs=-1 if option.many else 1,
+                required=required,
+                help=text,
+                metavar=name if required else f"[{name}]",
+            )
+        ]
+    flags = list(option.flags or (option.flag,))
+    if bool in option.kinds:
+        if option.default is False:
+            return [click.Option([*flags, option.name], is_flag=True, default=None, help=text)]
+        names = [f"{flags[0]}/--no-{flags[0][2:]}", *flags[1:]]
+        return [click.Option([*names, option.name], is_flag=True, default=None, help=text + _default(option))]
+    value = Value(option)
+    return [
+        click.Option(
+            [*flags, option.name],
+            type=value,
+            multiple=option.many,
+            required=required,
+            help=text + _default(option),
+        )
+    ]
+
+
+def _default(option: Option) -> str:
+    if option.default in (REQUIRED, None, (), ""):
+        return ""
+    default = option.default
+    if isinstance(default, bool):
+        return f"  [default: {'yes' if default else 'no'}]"
+    return f"  [default: {f'{default:g}' if isinstance(default, float) else default}]"

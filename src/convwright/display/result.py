@@ -1,0 +1,145 @@
+"""Results that show themselves: as text, as HTML in a notebook, and as data."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from convwright import json_text
+from convwright.display.table import Row, emphasised, paragraph, table
+from convwright.files import write_text
+
+STYLE = (
+    "<style>.convwright{font-size:13px;line-height:1.5}.convwright table{border-collapse:collapse;margin:.5em 0}"
+    ".convwright th,.convwright td{padding:.15em .7em;text-align:right;border-bottom:1px solid #8884;"
+    "font-variant-numeric:tabular-nums}.convwright .text{text-align:left}"
+    ".convwright p{margin:.4em 0;white-space:pre-wrap}"
+    ".convwright h4{margin:.8em 0 .2em}</style>"
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under titles. The first `left` columns and the last one are text, the others figures."""
+
+    titles: Sequence[str]
+    rows: Sequence[Row]
+    left: int = 1
+
+    def __str__(self) -> str:
+        return table(self.titles, self.rows, left=self.left)
+
+    def to_html(self) -> str:
+        """Return the table as HTML."""
+        last = len(self.titles) - 1
+
+        def cells(row: Sequence[str], tag: str) -> str:
+            kinds = [' class="text"' if index < self.left or index == last else "" for index in range(len(row))]
+            return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
+
+        rows = [
+            f'<tr><th class="text" colspan="{last + 1}">{escape(row)}</th></tr>'
+            if isinstance(row, str)
+            else f"<tr>{cells(row, 'td')}</tr>"
+            for row in self.rows
+        ]
+        return f"<table><thead><tr>{cells(self.titles, 'th')}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A line that names what follows."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return emphasised(self.text)
+
+    def to_html(self) -> str:
+        """Return the heading as HTML."""
+        return f"<h4>{escape(self.text)}</h4>"
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Text whose line breaks are kept."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def to_html(self) -> str:
+        """Return the text as HTML."""
+        return f"<p>{escape(self.text)}</p>"
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Text that is wrapped to the width of the terminal."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return paragraph(self.text)
+
+    def to_html(self) -> str:
+        """Return the paragraph as HTML."""
+        return f"<p>{escape(self.text)}</p>"
+
+
+@dataclass(frozen=True)
+class Html:
+    """A picture or figure that only notebooks and pages show; text shows nothing."""
+
+    html: str
+
+    def __str__(self) -> str:
+        return ""
+
+    def to_html(self) -> str:
+        """Return the HTML."""
+        return self.html
+
+
+Block = Table | Heading | Lines | Paragraph | Html
+
+
+class Result(ABC):
+    """What a function of the library found.
+
+    `str` gives the text that the command prints, `to_dict` what it prints with `--json`, and notebooks show tables
+    and figures.
+    """
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, object]:
+        """Return all fields as values that JSON can hold."""
+
+    @abstractmethod
+    def blocks(self) -> Iterable[Block]:
+        """Yield what is shown, in order."""
+
+    def json_value(self) -> object:
+        """Return what `--json` prints: `to_dict`, or a list where the command has always printed one."""
+        return self.to_dict()
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Return what `--json` prints."""
+        return json_text.dump(self.json_value(), indent=indent)
+
+    def __str__(self) -> str:
+        return "\n\n".join(text for block in self.blocks() if (text := str(block)))
+
+    def _repr_html_(self) -> str:
+        return f'{STYLE}<div class="convwright">{"".join(block.to_html() for block in self.blocks())}</div>'
+
+    def save_html(self, path: str | Path) -> None:
+        """Write what a notebook shows as one HTML file.
+
+        Args:
+            path: The file; it is replaced if it exists.
+        """
+        page = f'<!doctype html><meta charset="utf-8"><title>Convwright</title>{self._repr_html_()}\n'
+        write_text(Path(path), page)

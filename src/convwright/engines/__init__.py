@@ -1,0 +1,1 @@
+"""Engines that run an exported file, and the file itself: its operations, weights and card."""

@@ -1,0 +1,24 @@
+"""What every engine shares: how a loaded network is called, and how many cores it may use."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+Runner = Callable[[np.ndarray], np.ndarray]
+"""Takes uint8 images, N x C x H x W; returns float32 logits, N x classes."""
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def has_bf16() -> bool:
+    """Return whether the processor has instructions for bfloat16, as far as the system reports it."""
+    with suppress(OSError):
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        return "avx512_bf16" in flags or "amx_bf16" in flags or " bf16" in flags
+    return False

@@ -1,0 +1,272 @@
+"""A program in torch: folded weights, channels last, activations in place, and dense blocks without copies."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as f
+
+from convwright.engines import program as steps
+from convwright.engines.runner import Runner
+
+Maps = dict[steps.Value, torch.Tensor]
+Step = Callable[[Maps], None]
+
+
+class TorchProgram(torch.nn.Module):
+    """Runs a program on uint8 images, N x C x H x W, and returns logits, N x classes.
+
+    The maps that a dense block joins one after the other lie in one buffer: each new map is written to its place
+    there, and a join is a longer view of the buffer instead of a copy.
+    """
+
+    def __init__(self, program: steps.Program, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.program, self.dtype = program, dtype
+        self.owned = _overwritable(program)
+        self.places = _places(program)
+        self.last = _last_readings(program)
+        self.steps = [self._step(op) for op in program.ops]
+
+    @torch.inference_mode()
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Run every operation; a map is forgotten after its last reading."""
+        maps: Maps = {0: images.to(self.dtype, memory_format=torch.channels_last)}
+        for step, done in zip(self.steps, self.last, strict=True):
+            step(maps)
+            for value in done:
+                del maps[value]
+        return maps[self.program.output].flatten(1).float()
+
+    def _step(self, op: steps.Op) -> Step:
+        compute = _COMPUTE[type(op)](self, op)
+        inputs, output = op.inputs, op.output
+        if output in self.places:
+            return _placed(compute, op, self.places[output])
+
+        def step(maps: Maps) -> None:
+            maps[output] = compute(*(maps[value] for value in inputs))
+
+        return step
+
+    def tensor(self, values: np.ndarray, *shape: int) -> torch.Tensor:
+        """Return an array as a tensor that moves with the module."""
+        tensor = torch.from_numpy(np.ascontiguousarray(values)).to(self.dtype)
+        tensor = tensor.reshape(shape) if shape else tensor
+        if tensor.ndim == 4 and tensor.numel() > tensor.shape[0]:
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
+        return tensor
+
+
+Compute = Callable[..., torch.Tensor]
+
+
+def _convolve(_: TorchProgram, op: Any) -> Compute:
+    weight, bias = _.tensor(op.weight), _.tensor(op.bias)
+    top, left, bottom, right = op.pads
+    even = (top, left) == (bottom, right)
+
+    def compute(x: torch.Tensor) -> torch.Tensor:
+        if not even:
+            x = f.pad(x, (left, right, top, bottom))
+        return f.conv2d(x, weight, bias, op.stride, (top, left) if even else 0, op.dilation, op.groups)
+
+    return compute
+
+
+def _affine(to: TorchProgram, op: Any) -> Compute:
+    factor, shift = to.tensor(op.factor, -1, 1, 1), to.tensor(op.shift, -1, 1, 1)
+    if np.all(op.factor == 1):
+        return lambda x: x + shift
+    return lambda x: torch.addcmul(shift, x, factor)
+
+
+def _activate(to: TorchProgram, op: Any) -> Compute:
+    function = _FUNCTIONS[op.function]
+    if op.inputs[0] in to.owned and op.function in _IN_PLACE:
+        return _IN_PLACE[op.function]
+    return function
+
+
+_FUNCTIONS: dict[str, Compute] = {
+    "relu": torch.relu,
+    "relu6": f.relu6,
+    "silu": f.silu,
+    "sigmoid": torch.sigmoid,
+    "hardswish": f.hardswish,
+    "hardsigmoid": f.hardsigmoid,
+    "gelu": f.gelu,
+    "tanh": torch.tanh,
+}
+_IN_PLACE: dict[str, Compute] = {
+    "relu": torch.relu_,
+    "relu6": lambda x: f.relu6(x, inplace=True),
+    "silu": lambda x: f.silu(x, inplace=True),
+    "sigmoid": torch.sigmoid_,
+    "hardswish": lambda x: f.hardswish(x, inplace=True),
+}
+
+
+def _clamp(to: TorchProgram, op: Any) -> Compute:
+    low, high = to.tensor(op.low, -1, 1, 1), to.tensor(op.high, -1, 1, 1)
+    if np.all(np.isinf(op.high)):
+        return lambda x: torch.maximum(x, low)
+    return lambda x: torch.clamp(x, low, high)
+
+
+def _window(_: TorchProgram, op: Any) -> Compute:
+    top, left, bottom, right = op.pads
+    if (top, left) == (bottom, right):
+        padding = (top, left)
+        if op.function == "max":
+            return lambda x: f.max_pool2d(x, op.kernel, op.stride, padding)
+        return lambda x: f.avg_pool2d(x, op.kernel, op.stride, padding, count_include_pad=op.counted)
+    around = (left, right, top, bottom)
+    if op.function == "max":
+        return lambda x: f.max_pool2d(f.pad(x, around, value=-torch.inf), op.kernel, op.stride)
+
+    def compute(x: torch.Tensor) -> torch.Tensor:
+        share = f.avg_pool2d(f.pad(torch.ones_like(x[:1, :1]), around), op.kernel, op.stride)
+        return f.avg_pool2d(f.pad(x, around), op.kernel, op.stride) / share
+
+    return compute
+
+
+def _connect(to: TorchProgram, op: Any) -> Compute:
+    weight, bias = to.tensor(op.weight), to.tensor(op.bias)
+    return lambda x: f.linear(x.flatten(1), weight, bias)[:, :, None, None]
+
+
+def _sum(to: TorchProgram, op: Any) -> Compute:
+    in_place = op.inputs[0] in to.owned
+
+    def compute(first: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+        total = first.add_(others[0]) if in_place else first + others[0]
+        for other in others[1:]:
+            total = total.add_(other)
+        return total
+
+    return compute
+
+
+def _multiply(to: TorchProgram, op: Any) -> Compute:
+    return torch.Tensor.mul_ if op.inputs[0] in to.owned else torch.mul
+
+
+_COMPUTE: dict[type[steps.Op], Callable[[TorchProgram, Any], Compute]] = {
+    steps.Convolve: _convolve,
+    steps.Affine: _affine,
+    steps.Activate: _activate,
+    steps.Clamp: _clamp,
+    steps.Window: _window,
+    steps.Connect: _connect,
+    steps.Sum: _sum,
+    steps.Multiply: _multiply,
+    steps.Mean: lambda _, __: lambda x: x.mean((2, 3), keepdim=True),
+    steps.Join: lambda _, __: lambda *parts: torch.cat(parts, 1),
+    steps.AddChannels: lambda _, op: lambda x: f.pad(x, (0, 0, 0, 0, 0, op.extra)),
+}
+
+
+Place = tuple[steps.Value, int, int, int]
+"""The join at whose buffer a value lies, the buffer's channels, and the first and last channel of the value in it."""
+
+
+def _places(program: steps.Program) -> dict[steps.Value, Place]:
+    """Give every value that chained joins put side by side its place in one buffer.
+
+    A join whose first part is itself a join extends it: the last of such a chain says how large the buffer is. Where
+    two chains share parts, the first has them, and the joins of the other copy.
+    """
+    joins = {op.output: op for op in program.ops if isinstance(op, steps.Join)}
+    begins = {op.inputs[0] for op in joins.values() if op.inputs[0] in joins}
+    places: dict[steps.Value, Place] = {}
+    for op in program.ops:
+        if op.output in joins and op.output not in begins:  # the last of its chain
+            _give_places(program, op, joins, places)
+    places.pop(0, None)
+    return places
+
+
+def _give_places(program: steps.Program, last: Any, joins: dict[int, Any], places: dict[steps.Value, Place]) -> None:
+    whole = program.shapes[last.output][0]
+    taken: dict[steps.Value, Place] = {}
+    op = last
+    while True:
+        start = 0
+        for index, value in enumerate(op.inputs):
+            channels = program.shapes[value][0]
+            if value in places or value in taken or value == 0 or (index and value in joins):
+                return  # it lies elsewhere, or its parts do: join by copying
+            if value not in joins:
+                taken[value] = (last.output, whole, start, start + channels)
+            start += channels
+        taken[op.output] = (last.output, whole, 0, start)
+        if op.inputs[0] not in joins:
+            break
+        op = joins[op.inputs[0]]
+    places.update(taken)
+
+
+def _placed(compute: Compute, op: steps.Op, place: Place) -> Step:
+    """Run an operation whose result belongs into a buffer. The buffer is made when the first result is there."""
+    join, whole, start, stop = place
+    key, inputs, output = -join, op.inputs, op.output
+    if isinstance(op, steps.Join):
+
+        def view(maps: Maps) -> None:
+            maps[output] = maps[key][:, start:stop]
+
+        return view
+
+    def step(maps: Maps) -> None:
+        made = compute(*(maps[value] for value in inputs))
+        if key not in maps:
+            batch, _, height, width = made.shape
+            buffer = torch.empty((batch, whole, height, width), dtype=made.dtype, device=made.device)
+            maps[key] = buffer.contiguous(memory_format=torch.channels_last)
+        there = maps[key][:, start:stop]
+        there.copy_(made)
+        maps[output] = there
+
+    return step
+
+
+def _last_readings(program: steps.Program) -> list[list[steps.Value]]:
+    """Return, for each operation, the values that nothing reads after it; a buffer goes with its last join."""
+    last = {value: index for index, op in enumerate(program.ops) for value in op.inputs}
+    done: list[list[steps.Value]] = [[] for _ in program.ops]
+    for value, index in last.items():
+        if value != program.output:
+            done[index].append(value)
+    places = _places(program)
+    for index, op in enumerate(program.ops):
+        if isinstance(op, steps.Join) and op.output in places and places[op.output][0] == op.output:
+            done[index].append(-op.output)  # the view keeps the memory as long as it is read
+    return done
+
+
+def _overwritable(program: steps.Program) -> set[steps.Value]:
+    """Return the values that one operation alone reads, fresh in memory, and that it may overwrite."""
+    readers, places = program.readers(), _places(program)
+    fresh = (steps.Convolve, steps.Affine, steps.Clamp, steps.Sum, steps.Multiply, steps.Activate)
+    made = {op.output for op in program.ops if isinstance(op, fresh)}
+    return {value for value in made if readers[value] == 1 and value not in places and value != program.output}
+
+
+def torch_runner(program: steps.Program, threads: int | None = None, precision: str = "f32") -> Runner:
+    """Return what runs a program in torch, in f32 or bf16, with so many threads (None: as torch is set)."""
+    module = TorchProgram(program, torch.bfloat16 if precision == "bf16" else torch.float32)
+
+    def run(images: np.ndarray) -> np.ndarray:
+        before = torch.get_num_threads()
+        try:
+            if threads is not None and threads != before:
+                torch.set_num_threads(threads)
+            return module(torch.from_numpy(images)).numpy()
+        finally:
+            if threads is not None and threads != before:
+                torch.set_num_threads(before)
+
+    return run

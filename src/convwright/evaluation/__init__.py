@@ -1,0 +1,1 @@
+"""How accurate a trained network is, in total and by class."""

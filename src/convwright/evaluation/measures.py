@@ -1,0 +1,205 @@
+"""What a network's answers are worth, class by class: confusion, precision, recall and calibration."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from convwright.errors import UsageError
+from convwright.stats.intervals import wilson
+
+BINS = 15
+"""Equal widths of confidence for the calibration error, as in Guo et al. 2017."""
+TOP = 5
+"""An answer among so many is right for the top-5 accuracy, which only more classes give a meaning."""
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How well one class is recognised. A share of nothing is None."""
+
+    name: str
+    images: int
+    """That show the class."""
+    predicted: int
+    """That were taken for it."""
+    correct: int
+    """Both."""
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the images taken for the class that show it."""
+        return self.correct / self.predicted if self.predicted else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the images that show the class that were taken for it."""
+        return self.correct / self.images if self.images else None
+
+    @property
+    def recall_interval(self) -> tuple[float, float] | None:
+        """95 % confidence interval of the recall."""
+        return wilson(self.correct, self.images) if self.images else None
+
+    @property
+    def f1(self) -> float | None:
+        """Harmonic mean of precision and recall."""
+        return 2 * self.correct / (self.images + self.predicted) if self.images + self.predicted else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every score."""
+        return {
+            "class": self.name,
+            "images": self.images,
+            "predicted": self.predicted,
+            "precision": self.precision,
+            "recall": self.recall,
+            "recall_interval": self.recall_interval and list(self.recall_interval),
+            "f1": self.f1,
+        }
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The images whose likeliest class had a probability above `low` and up to `high`."""
+
+    low: float
+    high: float
+    images: int
+    confidence: float | None
+    """Their mean probability; None where there are no images, like `accuracy`."""
+    accuracy: float | None
+
+
+class ConfusedPair(NamedTuple):
+    """So many images of one class (by index) were taken for another."""
+
+    truth: int
+    predicted_as: int
+    images: int
+
+
+@dataclass(frozen=True, eq=False)
+class Measures:
+    """All that is measured of a network's answers to labelled images."""
+
+    confusion: torch.Tensor
+    """classes x classes, int64: at [i, j] how many images of class i were taken for class j."""
+    loss: float
+    """Mean cross-entropy."""
+    within_top: int | None
+    """Images whose class is among the five likeliest; None if there are no more than five classes."""
+    reliability: tuple[ReliabilityBin, ...]
+
+    @property
+    def images(self) -> int:
+        """How many were looked at."""
+        return int(self.confusion.sum())
+
+    @property
+    def correct(self) -> int:
+        """How many were recognised."""
+        return int(self.confusion.trace())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images recognised, 0 to 1."""
+        return self.correct / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of the accuracy."""
+        return wilson(self.correct, self.images)
+
+    @property
+    def top5(self) -> float | None:
+        """Share of images whose class is among the five likeliest; None if there are no more than five."""
+        return None if self.within_top is None else self.within_top / self.images
+
+    @property
+    def top5_interval(self) -> tuple[float, float] | None:
+        """95 % confidence interval of the top-5 accuracy."""
+        return None if self.within_top is None else wilson(self.within_top, self.images)
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error: mean distance of confidence and accuracy over the bins, by their images."""
+        gaps = (
+            filled.images * abs(filled.accuracy - filled.confidence)
+            for filled in self.reliability
+            if filled.accuracy is not None and filled.confidence is not None
+        )
+        return sum(gaps) / self.images
+
+    def class_scores(self, classes: tuple[str, ...]) -> list[ClassScore]:
+        """Return the score of each class, by its name."""
+        columns = (self.confusion.sum(1), self.confusion.sum(0), self.confusion.diagonal())
+        counts = zip(*(column.tolist() for column in columns), strict=True)
+        return [ClassScore(name, *figures) for name, figures in zip(classes, counts, strict=True)]
+
+    def most_confused(self, most: int) -> list[ConfusedPair]:
+        """Return the pairs of classes that are mistaken most often, at most so many, the worst first."""
+        mistakes = self.confusion.clone().fill_diagonal_(0)
+        found = [ConfusedPair(i, j, int(mistakes[i, j])) for i, j in mistakes.nonzero().tolist()]
+        return sorted(found, key=lambda pair: (-pair.images, pair))[:most]
+
+    def as_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """Return every measure; `confusion` has a row per class, in their order, of what it was taken for."""
+        return {
+            "accuracy": self.accuracy,
+            "interval": list(self.interval),
+            "loss": self.loss,
+            "images": self.images,
+            "top5": self.top5,
+            "top5_interval": self.top5_interval and list(self.top5_interval),
+            "calibration_error": self.calibration_error,
+            "reliability": [vars(part) for part in self.reliability],
+            "classes": [score.as_json() for score in self.class_scores(classes)],
+            "confusion": self.confusion.tolist(),
+        }
+
+
+class Tally:
+    """Takes a network's logits batch by batch, and gives the measures in the end."""
+
+    def __init__(self, classes: int) -> None:
+        self._confusion = torch.zeros(classes, classes, dtype=torch.int64)
+        self._loss = 0.0
+        self._within = 0
+        self._bins = torch.zeros(3, BINS, dtype=torch.float64)  # images, their confidence, those recognised
+
+    def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Count a batch: logits N x classes, and labels N. Logarithms of probabilities are logits too."""
+        classes = len(self._confusion)
+        labels = labels.cpu()
+        # Double precision: as floats, probabilities close to 1 would fall together.
+        logs = logits.detach().cpu().double().log_softmax(1)
+        self._loss -= float(logs.gather(1, labels[:, None]).sum())
+        best, predicted = logs.max(1)
+        pairs = torch.bincount(labels * classes + predicted, minlength=classes * classes)
+        self._confusion += pairs.view(classes, classes)
+        if classes > TOP:
+            self._within += int((logs.topk(TOP).indices == labels[:, None]).sum())
+
+        confidence = best.exp()
+        place = ((confidence * BINS).ceil().long() - 1).clamp(0, BINS - 1)
+        for row, amounts in zip(self._bins, (torch.ones_like(best), confidence, predicted == labels), strict=True):
+            row += torch.bincount(place, amounts.double(), minlength=BINS)
+
+    def measures(self) -> Measures:
+        """Return what the batches so far add up to. UsageError if there were none."""
+        images = int(self._confusion.sum())
+        if not images:
+            raise UsageError("there are no images to evaluate on")
+        bins = tuple(
+            ReliabilityBin(
+                place / BINS,
+                (place + 1) / BINS,
+                int(count),
+                confidence / count if count else None,
+                correct / count if count else None,
+            )
+            for place, (count, confidence, correct) in enumerate(self._bins.T.tolist())
+        )
+        within = self._within if len(self._confusion) > TOP else None
+        return Measures(self._confusion.clone(), self._loss / images, within, bins)

@@ -1,0 +1,1 @@
+"""Predictors: of runs, of networks with pretrained weights, and of exported files."""

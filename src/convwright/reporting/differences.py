@@ -1,0 +1,114 @@
+"""Accuracies compared image by image, which tells more than comparing their intervals."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from convwright.reporting.entry import Entry, peers
+from convwright.reporting.figures import Figure, Panel, axis, colour, empty_plot, note, symbol
+from convwright.reporting.pairs import Pair, pairs
+from convwright.reporting.tradeoff import heading
+from convwright.reporting.wording import p_value, points, points_between
+
+ROW = 54
+"""Pixels of one pair."""
+
+
+def differences(entries: Sequence[Entry]) -> Iterator[Figure]:
+    """Yield the paired differences of networks that have answered the same images."""
+    groups = [group for group in peers(entries) if all(entry.answers for _, entry in group)]
+    compared = [(group[0][1], pairs(group)) for group in groups]
+    if not compared:
+        return
+    every = [pair for _, found in compared for pair in found]
+    panels = [
+        Panel(heading(first).replace("Accuracy", "Difference", 1), _plot(found), _gist(found))
+        for first, found in compared
+    ]
+    yield Figure(
+        "differences",
+        "Differences on the same images",
+        "By how many percentage points the network named first is right on more images than the other, with 95\u00a0% "
+        "intervals for paired answers. An interval that leaves out zero is a difference that chance alone would "
+        "rarely make; p is McNemar's exact test.",
+        tuple(panels),
+        findings=tuple(map(told, every)),
+        facts=[as_json(pair) for pair in every],
+    )
+
+
+def told(pair: Pair) -> str:
+    """Say in a sentence what became of a pair."""
+    names = f"{pair.first[1].title} against {pair.second[1].title}"
+    verdict = "settled" if pair.settled else "not settled"
+    return (
+        f"{names}: {pair.only_first:,} images only the first gets right, {pair.only_second:,} only the second, "
+        f"{verdict} ({p_value(pair.p_value)})."
+    )
+
+
+def as_json(pair: Pair) -> dict[str, Any]:
+    """Return a pair as data."""
+    return {
+        "first": pair.first[1].title,
+        "second": pair.second[1].title,
+        "difference": pair.difference,
+        "interval": list(pair.interval),
+        "only_first": pair.only_first,
+        "only_second": pair.only_second,
+        "images": pair.images,
+        "p_value": pair.p_value,
+    }
+
+
+def _plot(found: Sequence[Pair]) -> go.Figure:
+    bounds = [100 * bound for pair in found for bound in pair.interval]
+    low, high = min(0.0, *bounds), max(0.0, *bounds)
+    room = 0.06 * (high - low)
+    plot = empty_plot(
+        height=ROW * len(found) + 60,
+        x=axis(range=[low - room, high + room], title="percentage points", nticks=7),
+        y=axis(range=[len(found) - 0.6, -0.85], visible=False),
+    )
+    plot.add_vline(x=0, line={"color": "var(--muted)", "width": 1})
+    for row, pair in enumerate(found):
+        _add_row(plot, row, pair)
+    plot.update_layout(margin={"l": 8})
+    return plot
+
+
+def _add_row(plot: go.Figure, row: int, pair: Pair) -> None:
+    index, first = pair.first
+    difference, (low, high) = 100 * pair.difference, (100 * bound for bound in pair.interval)
+    error: dict[str, Any] = {"type": "data", "symmetric": False, "color": colour(index), "thickness": 1.5, "width": 5}
+    plot.add_scatter(
+        x=[difference],
+        y=[row],
+        mode="markers",
+        marker={"color": colour(index), "symbol": symbol(index), "size": 11},
+        error_x=error | {"array": [max(0.0, high - difference)], "arrayminus": [max(0.0, difference - low)]},
+        hovertemplate=f"{points(pair.difference)} ({points_between(pair.interval)})<extra></extra>",
+    )
+    names = f"{escape(first.title, quote=False)} − {escape(pair.second[1].title, quote=False)}"
+    plot.add_annotation(
+        x=0,
+        xref="paper",
+        y=row,
+        yshift=19,
+        xanchor="left",
+        yanchor="middle",
+        text=f"{names}  <b>{points(pair.difference)}</b>",
+        bgcolor="var(--paper)",
+        **note("var(--ink)"),
+    )
+
+
+def _gist(found: Sequence[Pair]) -> str:
+    rows = [
+        f"{pair.first[1].title} less {pair.second[1].title}: {points(pair.difference)}, "
+        f"interval {points_between(pair.interval)}"
+        for pair in found
+    ]
+    return f"Differences in accuracy with intervals. {'; '.join(rows)}."

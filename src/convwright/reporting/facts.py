@@ -1,0 +1,64 @@
+"""The page as data: what it says of each network, and what its figures show."""
+
+import math
+from typing import Any
+
+from convwright.reporting.entry import Entry
+from convwright.reporting.page import Report
+
+
+def facts(report: Report) -> dict[str, Any]:
+    """Return all that the page says, as JSON can carry it: what is not a finite number is None."""
+    return _finite(
+        {
+            "title": report.title,
+            "summary": report.summary,
+            "notes": list(report.notes),
+            "networks": [_network(entry) for entry in report.entries],
+            "figures": {
+                figure.name: {
+                    "title": figure.title,
+                    "caption": figure.caption,
+                    "findings": list(figure.findings),
+                    "data": figure.facts,
+                }
+                for figure in report.figures
+            },
+        }
+    )
+
+
+def _finite(value: Any) -> Any:
+    """Replace the losses of a run that diverged, which JSON has no numbers for."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _network(entry: Entry) -> dict[str, Any]:
+    run, cost, answers = entry.run, entry.cost, entry.answers
+    return {
+        "title": entry.title,
+        "run": str(run.path),
+        "network": run.network.name,
+        "data": entry.data or run.config.data,
+        "finished": run.finished,
+        "derived_from": run.summary.get("derived_from") if run.finished else None,
+        "split": entry.split,
+        "images": entry.images,
+        "accuracy": entry.accuracy,
+        "interval": list(entry.interval),
+        "params": cost.params,
+        "macs": cost.macs,
+        "peak_bytes": cost.peak_bytes(),
+        "latency_seconds": entry.latency and entry.latency.seconds,
+        "latency_threads": entry.latency and entry.latency.threads,
+        "train_seconds": entry.seconds,
+        "images_per_second": entry.images_per_second,
+        "curves": [row | {"images_seen": seen} for row, seen in zip(run.metrics, entry.images_seen, strict=True)],
+        "stages": [{"stage": stage.name, "params": stage.params, "macs": stage.macs} for stage in cost.stages],
+        "measures": answers and answers.measures.as_json(run.classes),
+        "overconfidence": answers and answers.overconfidence,
+    }

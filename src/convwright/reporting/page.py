@@ -1,0 +1,147 @@
+"""The page: one HTML file with everything in it, made from a template."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from convwright.arch.diagram import diagram
+from convwright.errors import UsageError
+from convwright.files import write_text
+from convwright.reporting import wording
+from convwright.reporting.contents import figures
+from convwright.reporting.entry import Entry
+from convwright.reporting.figures import Figure, colour, glyph
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a page says, before it is set."""
+
+    title: str
+    summary: str
+    intro: str
+    notes: tuple[str, ...]
+    """What a reader must know before believing the figures, a line each."""
+    entries: tuple[Entry, ...]
+    figures: tuple[Figure, ...]
+
+
+def compose(title: str | None, entries: Sequence[Entry], *, intro: str = "", notes: Sequence[str] = ()) -> Report:
+    """Work out all that the page says of these networks; without a title it is named after them."""
+    if not entries:
+        raise UsageError("a report needs at least one trained run")
+    if not wording.comparable(entries):
+        notes = [*notes, wording.APART]
+    title = title or wording.title(entries)
+    return Report(title, wording.summary(entries), intro, tuple(notes), tuple(entries), tuple(figures(entries)))
+
+
+def write_page(path: Path, title: str, entries: Sequence[Entry], *, intro: str = "") -> None:
+    """Write one self-contained page that compares these networks, whole or not at all."""
+    write(path, compose(title, entries, intro=intro))
+
+
+def write(path: Path, report: Report) -> None:
+    """Write the page as one self-contained file, whole or not at all."""
+    environment = Environment(
+        loader=PackageLoader("convwright.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"plot_json": _plot_json, "data_name": wording.data_name}
+    entries = report.entries
+    page = environment.get_template("page.html.j2").render(
+        report=report,
+        contents=_contents(report.figures),
+        columns=_columns(entries),
+        latency_note=_latency_note(entries),
+        networks=[_network(index, entry, apart=not wording.comparable(entries)) for index, entry in enumerate(entries)],
+        versions=_versions(entries),
+        plotly=Markup(get_plotlyjs()),
+    )
+    write_text(path, page)
+
+
+def _contents(found: Sequence[Figure]) -> list[tuple[Figure, str]]:
+    """Return what to call each figure where all are listed: its title up to the colon, if no other begins so."""
+    short = [figure.title.partition(":")[0] for figure in found]
+    return [
+        (figure, label if short.count(label) == 1 else figure.title) for figure, label in zip(found, short, strict=True)
+    ]
+
+
+def _columns(entries: Sequence[Entry]) -> list[tuple[str, str, str]]:
+    """Return the table's columns: a key of `_network`'s cells, a heading and its unit."""
+    columns = [
+        ("accuracy", "Accuracy", "95\u00a0% interval"),
+        ("params", "Parameters", ""),
+        ("macs", "MACs", "an image"),
+        ("latency", "Latency", "an image"),
+        ("memory", "Peak memory", "activations"),
+        ("calibration", "Calibration", "error"),
+        ("time", "Training", "time"),
+        ("rate", "Speed", "images/s"),
+    ]
+    left_out = {"latency"} if not any(entry.latency for entry in entries) else set()
+    left_out |= {"calibration"} if not any(entry.answers for entry in entries) else set()
+    return [column for column in columns if column[0] not in left_out]
+
+
+def _network(index: int, entry: Entry, *, apart: bool) -> dict[str, Any]:
+    """Return what the template says of one network."""
+    cost, path = entry.cost, entry.run.path
+    return {
+        "entry": entry,
+        "number": index,
+        "anchor": f"network-{index + 1}",
+        "colour": colour(index),
+        "glyph": glyph(index),
+        "below": wording.measured_on(entry) if apart else "",
+        "cells": {
+            "accuracy": wording.percent(entry.accuracy),
+            "params": wording.count(cost.params),
+            "macs": wording.count(cost.macs),
+            "latency": wording.milliseconds(entry.latency.seconds) if entry.latency else "–",
+            "memory": wording.size(cost.peak_bytes()),
+            "calibration": wording.percent(entry.answers.measures.calibration_error) if entry.answers else "–",
+            "time": wording.duration(entry.seconds) if entry.seconds else "–",
+            "rate": wording.rate(entry.images_per_second) if entry.images_per_second else "–",
+        },
+        "interval": wording.interval(entry.interval),
+        "diagram": Markup(diagram(entry.run.network)),
+        "derived": wording.derived(entry),
+        "command": shlex.join(["convwright", "train", "--config", str(path / "config.yaml"), "--out", f"{path}-again"]),
+        "config": entry.run.config.to_yaml(),
+    }
+
+
+def _latency_note(entries: Sequence[Entry]) -> str:
+    threads = sorted({entry.latency.threads for entry in entries if entry.latency})
+    if not threads:
+        return ""
+    many = "1 thread" if threads == [1] else f"{wording.listed(map(str, threads))} threads"
+    return (
+        "Latency is the median time of one image through the network, in 32-bit floats on the processor of the "
+        f"machine that made this page, with {many} of PyTorch."
+    )
+
+
+def _versions(entries: Sequence[Entry]) -> str:
+    """Return the versions that the runs were made with, such as "convwright 0.1.0, torch 2.6.0"."""
+    made_with = [entry.run.summary["versions"] for entry in entries if entry.run.finished]
+    pairs = dict.fromkeys(f"{name} {version}" for versions in made_with for name, version in versions.items())
+    return ", ".join(pairs)
+
+
+def _plot_json(plot: go.Figure) -> Markup:
+    """Return a plot as JSON that can stand in a script element, whatever its texts hold."""
+    return Markup(plot.to_json().replace("<", "\\u003c"))

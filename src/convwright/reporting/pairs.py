@@ -1,0 +1,73 @@
+"""Networks against each other: on the same images, and in what they cost."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from scipy.special import bdtr
+
+from convwright.reporting.entry import Entry, Numbered
+from convwright.stats.intervals import paired_difference
+
+MOST_PAIRED = 4
+"""Of more networks only the best one is compared with each of the others."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two networks on the same images; the first is right on at least as many."""
+
+    first: Numbered
+    second: Numbered
+    only_first: int
+    """Images that only the first recognises."""
+    only_second: int
+    images: int
+
+    @property
+    def difference(self) -> float:
+        """By how much the first is more accurate, as a share of the images."""
+        return (self.only_first - self.only_second) / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the difference of paired shares, half an image added to each cell (Agresti, Min 2005)."""
+        return paired_difference(self.only_first, self.only_second, self.images)[1:]
+
+    @property
+    def p_value(self) -> float:
+        """McNemar's exact test: the chance of so uneven a split, or more, if both were equally good."""
+        apart = self.only_first + self.only_second
+        return min(1.0, 2 * float(bdtr(min(self.only_first, self.only_second), apart, 0.5))) if apart else 1.0
+
+    @property
+    def settled(self) -> bool:
+        """Do these images show that the first is better, at the usual 5 %?"""
+        return self.p_value < 0.05
+
+
+def pairs(group: Sequence[Numbered]) -> list[Pair]:
+    """Compare networks that have answered the same images: all of a few, else the most accurate with each other one."""
+    ranked = sorted(group, key=lambda numbered: (-numbered[1].accuracy, numbered[0]))
+    firsts = ranked[:1] if len(ranked) > MOST_PAIRED else ranked
+    return [compare(first, second) for place, first in enumerate(firsts) for second in ranked[place + 1 :]]
+
+
+def compare(first: Numbered, second: Numbered) -> Pair:
+    """Compare two networks' answers image by image."""
+    one, other = (numbered[1].answers for numbered in (first, second))
+    if one is None or other is None:
+        raise ValueError("networks are compared by their answers, and these are not known")
+    mine, theirs = one.right, other.right
+    return Pair(first, second, int((mine & ~theirs).sum()), int((theirs & ~mine).sum()), len(mine))
+
+
+def front(entries: Sequence[Entry], price: Callable[[Entry], float]) -> list[int]:
+    """Return the places of the Pareto front, cheapest first: whom nobody equals in both and beats in one."""
+
+    def beaten(entry: Entry) -> bool:
+        mine = (price(entry), -entry.accuracy)
+        theirs = [(price(other), -other.accuracy) for other in entries]
+        return any(other != mine and other[0] <= mine[0] and other[1] <= mine[1] for other in theirs)
+
+    kept = [index for index, entry in enumerate(entries) if not beaten(entry)]
+    return sorted(kept, key=lambda index: price(entries[index]))

@@ -1,0 +1,57 @@
+"""Feature reuse in densely connected networks: DenseNet's Figure 5."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from convwright.errors import NetworkError
+from convwright.explain.reuse import BlockReuse, Reuse, feature_reuse
+from convwright.reporting.entry import Entry
+from convwright.reporting.figures import Figure
+from convwright.reporting.reuse_figures import heat_maps
+
+
+def reuse_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
+    """Yield a heat map for each dense block of each network that has some."""
+    for number, entry in enumerate(entries, 1):
+        if not entry.answers:
+            continue
+        predictor = entry.answers.predictor
+        try:
+            found = feature_reuse(predictor.network, predictor.module)
+        except NetworkError:  # no dense blocks
+            continue
+        yield replace(
+            heat_maps(found),
+            name=f"reuse-{number}",
+            title=f"Feature reuse: {entry.title}",
+            caption="How strongly each layer of a dense block weighs the maps of each layer before it, relative to the "
+            f"strongest in its column. {found.definition}",
+            findings=tuple(map(_told, found.blocks)),
+            facts=_as_json(entry, found),
+        )
+
+
+def _told(block: BlockReuse) -> str:
+    low, mean = block.spread
+    told = (
+        f"{block.name}: against the source that a layer weighs most, all that it reads have {mean:.2f} on average, and "
+        f"the weakest {low:.2f}; the block's input has {block.input_share:.2f}."
+    )
+    if block.lean is None:
+        return told
+    return f"{told} What follows, {block.targets[-1]}, weighs late layers {block.lean:.2f} times as much as early ones."
+
+
+def _as_json(entry: Entry, found: Reuse) -> dict[str, Any]:
+    blocks = [
+        {
+            "block": block.name,
+            "sources": block.sources,
+            "targets": block.targets,
+            "raw": block.raw,
+            "normalised": block.normalised,
+        }
+        for block in found.blocks
+    ]
+    return {"network": entry.title, "definition": found.definition, "blocks": blocks}

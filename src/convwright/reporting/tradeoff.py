@@ -1,0 +1,154 @@
+"""What accuracy costs: each network as a point, and the Pareto front."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from convwright.reporting.entry import Entry, Numbered, peers
+from convwright.reporting.figures import Figure, Panel, axis, colour, empty_plot, log_axis, note, symbol
+from convwright.reporting.labels import Dot, Place, place_names, wrapped
+from convwright.reporting.pairs import front
+from convwright.reporting.wording import comparable, count, interval, listed, measured_on, milliseconds, percent
+
+LOG_PRICE = 4
+"""Where the dearest network costs this many times the cheapest, the axis is logarithmic."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """Something that a network costs."""
+
+    name: str
+    axis: str
+    of: Callable[[Entry], float]
+    written: Callable[[float], str]
+    ticks: dict[str, str]
+    logarithmic: bool
+    """May the axis be logarithmic?"""
+
+
+MACS = Price("MACs", "MACs an image", lambda e: e.cost.macs, lambda n: f"{count(n)} MACs", {"tickformat": "~s"}, True)
+LATENCY = Price(
+    "latency",
+    "milliseconds an image",
+    lambda e: 1000 * e.latency.seconds if e.latency else math.nan,
+    lambda ms: milliseconds(ms / 1000),
+    {},
+    True,
+)
+
+
+def tradeoff(entries: Sequence[Entry]) -> Iterator[Figure]:
+    """Yield accuracy against cost, where several networks were measured on the same images."""
+    groups = list(peers(entries))
+    if not groups:
+        return
+    panels, facts, told = [], [], []
+    for group in groups:
+        members = [entry for _, entry in group]
+        timed = all(entry.latency for entry in members)
+        for price in (MACS, LATENCY) if timed else (MACS,):
+            panel, unnamed = scatter(group, price)
+            best = front(members, price.of)
+            panels.append(panel)
+            names = [members[place].title for place in best]
+            facts.append({"against": price.name, "images": measured_on(members[0]), "front": names})
+            told.append(_front_told(best, members, price) + unnamed)
+    caveat = "" if comparable(entries) else " Only networks that were measured on the same images share a plot."
+    yield Figure(
+        "accuracy",
+        "Accuracy against cost",
+        "Share of images that each network gets right, against its multiply-adds (MACs) for one image"
+        + (" and the time that one image takes" if len(panels) > len(groups) else "")
+        + f"; bars are 95\u00a0% intervals. Up and to the left is better.{caveat}",
+        tuple(panels),
+        findings=tuple(dict.fromkeys(told)),
+        facts=facts,
+    )
+
+
+def scatter(group: Sequence[Numbered], price: Price) -> tuple[Panel, str]:
+    """Draw each network as a point with its interval, named at the point; say which names found no room."""
+    entries = [entry for _, entry in group]
+    prices = [price.of(entry) for entry in entries]
+    logarithmic = price.logarithmic and max(prices) >= LOG_PRICE * min(prices)
+    lows, highs = [entry.interval[0] for entry in entries], [entry.interval[1] for entry in entries]
+    room = 0.18 * (max(highs) - min(lows)) + 0.002
+    y_range = (max(-0.02, min(lows) - room), min(1.02, max(highs) + room))
+    x_axis = log_axis(prices, room=0.35) if logarithmic else axis(range=[0, 1.3 * max(prices)], nticks=6)
+    title = f"{price.axis}, logarithmic" if logarithmic else price.axis
+    y_axis = axis(range=y_range, tickformat=".1~%", nticks=6)
+    plot = empty_plot(height=400, x=x_axis | {"title": {"text": title}} | price.ticks, y=y_axis)
+    xs = [math.log10(x) if logarithmic else x for x in prices]  # as Plotly places notes
+    names = [wrapped(entry.title) for entry in entries]
+    dots = [Dot(x, e.accuracy, e.interval, name) for x, e, name in zip(xs, entries, names, strict=True)]
+    places = place_names(dots, x_axis["range"], y_range)
+    for (index, entry), dot, place in zip(group, dots, places, strict=True):
+        _add_point(plot, entry, index, price)
+        if place:
+            text = "<br>".join(escape(line, quote=False) for line in dot.lines)
+            plot.add_annotation(x=dot.x, text=text, **_name(index, place.xanchor), **place._asdict())
+    _add_front(plot, entries, price)
+    gist = "; ".join(f"{e.title}: {percent(e.accuracy)} with {price.written(price.of(e))}" for e in entries)
+    alt = f"Scatter plot of accuracy against {price.name}. {gist}."
+    return Panel(heading(entries[0]), plot, alt), _unnamed(entries, places)
+
+
+def heading(entry: Entry) -> str:
+    """Say on which images an accuracy was measured."""
+    return f"Accuracy on {measured_on(entry)}"
+
+
+def _front_told(best: Sequence[int], entries: Sequence[Entry], price: Price) -> str:
+    """Say who is on the Pareto front, given its places among the networks."""
+    names = [entries[place].title for place in best]
+    rest = [entry.title for place, entry in enumerate(entries) if place not in best]
+    if not rest:
+        return f"In {price.name}, all are on the Pareto front: none is beaten in accuracy by one that takes no more."
+    verbs = ["is" if len(some) == 1 else "are" for some in (names, rest)]
+    return (
+        f"In {price.name}, {listed(names)} {verbs[0]} on the Pareto front (dotted); {listed(rest)} {verbs[1]} beaten, "
+        "or equalled, in accuracy by one that takes no more."
+    )
+
+
+def _unnamed(entries: Sequence[Entry], places: Sequence[Place | None]) -> str:
+    names = [entry.title for entry, place in zip(entries, places, strict=True) if not place]
+    return f" No room was left to write {listed(names)}; point to see." if names else ""
+
+
+def _name(index: int, align: str) -> dict[str, Any]:
+    return note(colour(index), align) | {"bgcolor": "var(--paper)"}  # the front passes behind it
+
+
+def _add_point(plot: go.Figure, entry: Entry, index: int, price: Price) -> None:
+    (low, high), cost = entry.interval, price.of(entry)
+    error: dict[str, Any] = {"type": "data", "symmetric": False, "color": colour(index), "thickness": 1.5, "width": 5}
+    plot.add_scatter(
+        x=[cost],
+        y=[entry.accuracy],
+        mode="markers",
+        marker={"color": colour(index), "symbol": symbol(index), "size": 11},
+        error_y=error | {"array": [max(0.0, high - entry.accuracy)], "arrayminus": [max(0.0, entry.accuracy - low)]},
+        hovertemplate=(
+            f"<b>{escape(entry.title)}</b><br>{percent(entry.accuracy)} ({interval(entry.interval)})"
+            f"<br>{price.written(cost)}<extra></extra>"
+        ),
+    )
+
+
+def _add_front(plot: go.Figure, entries: Sequence[Entry], price: Price) -> None:
+    """Join the Pareto front by steps: what is below and to the right of them is beaten."""
+    best = [entries[place] for place in front(entries, price.of)]
+    if len(best) > 1:
+        plot.add_scatter(
+            x=[price.of(entry) for entry in best],
+            y=[entry.accuracy for entry in best],
+            mode="lines",
+            line={"color": "var(--muted)", "width": 1.2, "dash": "dot", "shape": "hv"},
+            hoverinfo="skip",
+        )

@@ -1,0 +1,230 @@
+"""Numbers as a reader wants them, and sentences that are computed from them."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from convwright.arch.units import human, human_bytes
+from convwright.reporting.entry import Entry
+from convwright.reporting.pairs import compare
+
+NBSP = "\u00a0"
+APART = "Accuracies are compared only between networks that were measured on the same images."
+"""What is said of networks that were not."""
+SMALL_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def count(number: float) -> str:
+    """Return a count in three digits, kept on one line: ``3.33 M``."""
+    return human(number).replace(" ", NBSP)
+
+
+def size(number: float) -> str:
+    """Return a number of bytes in three digits, kept on one line: ``39.9 kB``."""
+    return human_bytes(number).replace(" ", NBSP)
+
+
+def percent(share: float, sign: bool = True) -> str:
+    """Return a share in percent with one decimal: ``97.2 %``."""
+    return f"{100 * share:.1f}{NBSP}%" if sign else f"{100 * share:.1f}"
+
+
+def interval(bounds: tuple[float, float]) -> str:
+    """Return an interval of shares: ``93.0 to 98.9 %``."""
+    return f"{percent(bounds[0], sign=False)} to {percent(bounds[1])}"
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a short time in milliseconds, in three digits: ``1.25 ms``."""
+    return f"{1000 * seconds:.3g}{NBSP}ms" if seconds < 0.9995 else f"{seconds:.3g}{NBSP}s"
+
+
+def points(share: float) -> str:
+    """Return a difference of shares in percentage points, with its sign: ``+0.4``."""
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def points_between(bounds: tuple[float, float]) -> str:
+    """Return an interval of differences in percentage points: ``−0.1 to +0.9``."""
+    return f"{points(bounds[0])} to {points(bounds[1])}"
+
+
+def p_value(p: float) -> str:
+    """Return the result of a test: ``p = 0.03``, or ``p < 0.001``."""
+    return f"p{NBSP}<{NBSP}0.001" if p < 0.001 else f"p{NBSP}={NBSP}{p:.2g}"
+
+
+def shortened(name: str, longest: int) -> str:
+    """Return a name of at most so many characters: ``a very lon…``."""
+    return name if len(name) <= longest else f"{name[: longest - 1].rstrip()}…"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the units that suit its length: ``1 min 1 s``."""
+    if seconds < 59.95:
+        return f"{seconds:.1f}{NBSP}s"
+    if seconds < 3599.5:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes}{NBSP}min {rest}{NBSP}s"
+    hours, rest = divmod(round(seconds / 60), 60)
+    return f"{hours}{NBSP}h {rest}{NBSP}min"
+
+
+def rate(per_second: float) -> str:
+    """Return a rate: ``1,063``, or ``4.2`` where it is low."""
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"
+
+
+def listed(names: Iterable[str], last: str = "and") -> str:
+    """Return names as a sentence lists them: ``A, B and C``."""
+    *first, end = names
+    return f"{', '.join(first)} {last} {end}" if first else end
+
+
+def number_word(number: int) -> str:
+    """Return a small number in letters, a larger one in digits."""
+    return SMALL_NUMBERS[number] if number < len(SMALL_NUMBERS) else f"{number:,}"
+
+
+def data_name(entry: Entry) -> str:
+    """Return what a reader calls the data: a source's name or a folder's last part."""
+    return _folder(entry.data or entry.run.config.data)
+
+
+def _folder(spec: str) -> str:
+    return Path(spec).name or spec
+
+
+def comparable(entries: Sequence[Entry]) -> bool:
+    """Were all accuracies measured on the same images?"""
+    return len({entry.measured_on for entry in entries}) == 1
+
+
+def title(entries: Sequence[Entry]) -> str:
+    """Return the page's heading, where nobody gave one."""
+    data = listed(dict.fromkeys(data_name(entry) for entry in entries))
+    name = entries[0].title if len(entries) == 1 else f"{number_word(len(entries)).capitalize()} networks"
+    return f"{name} on {data}"
+
+
+def measured_on(entry: Entry) -> str:
+    """Return the images that an accuracy was measured on: ``359 test images of digits``."""
+    kind = "" if entry.split == "all" else f"{entry.split} "
+    return f"{entry.images:,} {kind}images of {data_name(entry)}"
+
+
+def summary(entries: Sequence[Entry]) -> str:
+    """Return the paragraph at the head of the page."""
+    if len(entries) == 1:
+        return _single(entries[0])
+    if not comparable(entries):
+        return (
+            f"{number_word(len(entries)).capitalize()} trained networks, not all measured on the same images: "
+            f"their costs compare, their accuracies do not. {_cheapest(entries)}"
+        )
+    return " ".join((_setting(entries), _most_accurate(entries), _cheapest(entries), _trade(entries))).strip()
+
+
+def unfinished(entry: Entry) -> str | None:
+    """Say how far a run has come that has not ended; None for one that has."""
+    if entry.run.finished:
+        return None
+    rows = entry.run.metrics
+    so_far = f"{rows[-1]['epoch']:.3g} of {entry.run.config.epochs:.3g} epochs" if rows else "its first validation"
+    return f"{entry.title} has not ended: what is shown are its best weights so far, after {so_far}."
+
+
+def derived(entry: Entry) -> str | None:
+    """Say how a network came out of another run, where it was not trained as it is; None where it was."""
+    summary = entry.run.summary if entry.run.finished else {}
+    if not (source := summary.get("derived_from")):
+        return None
+    blocks = summary.get("without_se", [])
+    how = (
+        f": squeeze-and-excitation was taken out of {listed(blocks)}, and its mean excitation folded into the weights "
+        "around it, without further training"
+        if blocks
+        else ""
+    )
+    return (
+        f"Its weights were not trained as they are: they are derived from those of the run {source}{how}. The "
+        "command below does not repeat them, but trains the changed network anew."
+    )
+
+
+def _single(entry: Entry) -> str:
+    trained = f", after {duration(entry.seconds)} of training" if entry.seconds else ""
+    return (
+        f"{entry.title} is right on {percent(entry.accuracy)} of {measured_on(entry)} "
+        f"(95{NBSP}% interval {interval(entry.interval)}){trained}. It takes "
+        f"{count(entry.cost.macs)} multiply-adds (MACs) an image and has {count(entry.cost.params)} parameters."
+    )
+
+
+def _setting(entries: Sequence[Entry]) -> str:
+    first = entries[0]
+    names = listed(dict.fromkeys(_folder(entry.run.config.data) for entry in entries))
+    images = measured_on(first) if first.data else measured_on(first).rpartition(" of ")[0]
+    return f"{number_word(len(entries)).capitalize()} networks, trained on {names} and measured on the same {images}."
+
+
+def _most_accurate(entries: Sequence[Entry]) -> str:
+    top = max(entry.accuracy for entry in entries)
+    best = [entry for entry in entries if entry.accuracy == top]
+    names = listed(entry.title for entry in best)
+    verb = "is the most accurate" if len(best) == 1 else "are equally accurate, and the most"
+    bounds = interval(best[0].interval)
+    statement = f"{names} {verb}, with {percent(top)} right (95{NBSP}% interval {bounds})"
+    rest = [entry for entry in entries if entry.accuracy < top]
+    close = [entry.title for entry in rest if entry.interval[1] >= best[0].interval[0]]
+    if not rest:
+        return f"{statement}."
+    if not close:
+        return f"{statement}; no other interval overlaps with this."
+    if all(entry.answers for entry in entries):
+        return f"{statement}. {_compared(entries)}"
+    those = "the interval" if len(close) == 1 else "the intervals"
+    clear = "" if len(close) == len(rest) else ", not with the others'"
+    return (
+        f"{statement}; this overlaps with {those} of {listed(close)}{clear}, so {entries[0].images:,} images "
+        "do not settle which of them is better."
+    )
+
+
+def _compared(entries: Sequence[Entry]) -> str:
+    """Say what comparing the most accurate network with the others image by image settles."""
+    ranked = sorted(enumerate(entries), key=lambda numbered: -numbered[1].accuracy)
+    best = ranked[0]
+    found = [compare(best, other) for other in ranked if other[1].accuracy < best[1].accuracy]
+    behind = [pair.second[1].title for pair in found if pair.settled]
+    open_ = [f"{pair.second[1].title} ({p_value(pair.p_value)})" for pair in found if not pair.settled]
+    parts = []
+    if behind:
+        parts.append(f"it is better than {listed(behind)}")
+    if open_:
+        parts.append(f"{'while ' if behind else ''}the lead over {listed(open_)} may be chance")
+    return f"Compared image by image, {', '.join(parts)}."
+
+
+def _cheapest(entries: Sequence[Entry]) -> str:
+    quick = min(entries, key=lambda entry: entry.cost.macs)
+    small = min(entries, key=lambda entry: entry.cost.params)
+    macs = f"{count(quick.cost.macs)} multiply-adds (MACs) an image"
+    params = f"{count(small.cost.params)} parameters"
+    if quick is small:
+        return f"{quick.title} is the cheapest, with {macs} and {params}."
+    return f"{quick.title} computes least, with {macs}; {small.title} is the smallest, with {params}."
+
+
+def _trade(entries: Sequence[Entry]) -> str:
+    """Say what the network with the fewest MACs gives up against the most accurate one."""
+    best = max(entries, key=lambda entry: entry.accuracy)
+    quick = min(entries, key=lambda entry: entry.cost.macs)
+    if quick.accuracy == best.accuracy:
+        return ""
+    less = best.cost.macs / quick.cost.macs
+    times = f"{less:.1f}" if less < 10 else f"{less:,.0f}"
+    points = 100 * (best.accuracy - quick.accuracy)
+    return (
+        f"Against {best.title}, {quick.title} takes {times} times fewer MACs and "
+        f"is right on {points:.1f} percentage points fewer images."
+    )

@@ -1,0 +1,1 @@
+"""Statistics: confidence intervals, means over seeds, and paired comparisons."""

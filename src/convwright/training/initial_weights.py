@@ -1,0 +1,78 @@
+"""Weights that training starts from: checkpoints of other libraries, or of earlier runs."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from safetensors.torch import save
+from torch import nn
+
+from convwright.arch import Network, at
+from convwright.data import Dataset
+from convwright.data.images import Framing
+from convwright.training.run import Run
+from convwright.weights import transfer
+from convwright.weights.foreign import match_weights
+from convwright.weights.published import Published, find
+from convwright.weights.reading import Tensors, read_tensors
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """Weights under our names, for the channels and classes that they were trained for."""
+
+    tensors: Tensors
+    published: Published
+
+    def load(self, module: nn.Module) -> list[str]:
+        """Load them into a network, as far as they fit; return messages on what was changed or left out."""
+        return transfer(self.tensors, module)
+
+    def normalised(self, data: Dataset) -> Dataset:
+        """Return the data set with the normalisation that the weights were trained with."""
+        mean, std = self.published.mean, self.published.std
+        if data.channels == 1 and len(mean) > 1:
+            mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
+        return replace(data, mean=mean, std=std)
+
+
+def find_initial_weights(spec: str, network: Network) -> InitialWeights:
+    """Find pretrained weights and match them with a network's layers.
+
+    Args:
+        spec: A run directory, or a source of `convwright.weights.published.find`.
+        network: The network that gets the weights.
+
+    Raises:
+        UsageError: There are no such weights.
+        ConvwrightError: The weights cannot be read or do not fit.
+    """
+    path = Path(spec).expanduser()
+    if path.name == Run.WEIGHTS and (path.parent / "data.json").is_file():
+        path = path.parent  # which says how its images are normalised
+    published = _of_run(path) if path.is_dir() else find(spec, network)
+    colour = at(network, channels=3)
+    return InitialWeights(match_weights(colour, published.tensors, published.source), published)
+
+
+def initial_weights_file(weights: InitialWeights | None) -> dict[str, bytes]:
+    """Return the file that keeps the given weights in a run directory."""
+    if weights is None:
+        return {}
+    tensors = {name: tensor.contiguous() for name, tensor in weights.tensors.items()}
+    return {Run.INITIAL: save(tensors, {"source": weights.published.source})}
+
+
+def initial_weights_of(run: Run) -> InitialWeights | None:
+    """Return the initial weights of a run, or None if they were drawn at random."""
+    if not run.initial.exists():
+        return None
+    facts = run.data
+    published = Published({}, str(run.initial), facts.mean, facts.std, Framing())
+    return InitialWeights(read_tensors(run.initial), published)
+
+
+def _of_run(path: Path) -> Published:
+    run = Run.open(path)
+    weights = run.existing_weights()
+    facts = run.data
+    return Published(read_tensors(weights), str(path), facts.mean, facts.std, Framing(), facts.resolution, run.classes)

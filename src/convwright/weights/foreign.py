@@ -1,0 +1,322 @@
+"""Fit another library's checkpoint to a network of ours, from names and shapes alone.
+
+Our layers are known in order of execution; `convwright.weights.naming` puts a checkpoint's in order by their names,
+never by the order of the file's keys. Each network layer is matched with the first unmatched checkpoint layer of the
+same kind and shape. The matching is refused where the names do not give the order of two layers of one kind and shape,
+where they contradict the order that the matching implies, and where alike blocks of ours match differently named
+layers (`tests/peers/test_adopt.py` compares the pairs with those that running both networks gives, layer by layer).
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from convwright.arch import Network, at
+from convwright.errors import ConvwrightError
+from convwright.finite import check_finite_weights
+from convwright.modules import build
+from convwright.printable import printable
+from convwright.weights import naming
+from convwright.weights.module_transfer import executed
+from convwright.weights.reading import Tensors
+from convwright.weights.store import differences
+
+Shape = tuple[int, ...]
+Kind = tuple[str, Shape]
+Pairs = dict[str, str]
+"""Our layers' names, in order of execution, and the names of the checkpoint's layers that they take."""
+AUXILIARY = re.compile(r"aux", re.IGNORECASE)
+"""Classifiers half-way up (GoogLeNet, Inception-v3), which only training uses."""
+COUNTER = "num_batches_tracked"
+PARTS = frozenset(("weight", "bias", "running_mean", "running_var", COUNTER))
+"""What a layer of our networks consists of."""
+_STRIDE_IN_3X3 = re.compile(r"seresnet(50|101|152)")
+
+
+def match_weights(network: Network, tensors: Tensors, source: str) -> Tensors:
+    """Return a checkpoint's tensors under our names, as the network has them with its channels and classes.
+
+    The order of the tensors does not matter.
+
+    Args:
+        network: The network whose names the tensors get; a file with our names keeps its input channels.
+        tensors: A checkpoint's tensors by name; the number of classes is its own.
+        source: What the checkpoint is called in error messages.
+
+    Raises:
+        ConvwrightError: Tensors are missing, left over or of other shapes, or their names do not say, or contradict,
+            which layers they belong to.
+    """
+    names = _names(build(network, device="meta"))
+    given = _without_wrappers(tensors, names)
+    if names <= given.keys():
+        return _own(network, given, source)
+    try:
+        wanted = build(at(network, classes=class_count(given, network) or network.classes), device="meta")
+        _check_parts(network, given)
+        wholes = _wholes(_paired(network, wanted, given), wanted, given)
+    except LayerMatchError as misfit:
+        raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {printable(misfit)}") from None
+    shapes = {name: tensor.shape for name, tensor in wanted.state_dict().items()}
+    return {ours: given[theirs].reshape(shapes[ours]) for ours, theirs in wholes}
+
+
+class LayerMatchError(ConvwrightError):
+    """The layers of a checkpoint are not those of a network."""
+
+
+def class_count(tensors: Tensors, network: Network) -> int | None:
+    """Return how many classes a checkpoint for a network distinguishes; None if it has no classifier that fits.
+
+    The classifier is the one layer that has the classifier's inputs and that no other layer of the network explains.
+    """
+    module = build(network, device="meta")
+    classifier = classifier_of(module)
+    tensors = _without_wrappers(tensors, _names(module))
+    if _names(module) <= tensors.keys():
+        weight = tensors[f"{classifier}.weight"]
+        return weight.shape[0] if weight.ndim == 2 else None
+    own = _kinds(module.state_dict())
+    name, (_, *inputs) = own.pop(classifier)
+    fitting = Counter(kind for kind in _kinds(tensors).values() if kind[0] == name and [*kind[1][1:]] == inputs)
+    left = list((fitting - Counter(own.values())).elements())
+    return left[0][1][0] if len(left) == 1 else None
+
+
+def has_own_names(tensors: Tensors, network: Network) -> bool:
+    """Whether a checkpoint's tensors have the names that a network of ours gives them."""
+    names = _names(build(network, device="meta"))
+    return names <= _without_wrappers(tensors, names).keys()
+
+
+def _check_parts(network: Network, given: Tensors) -> None:
+    """Raise LayerMatchError for tensors that no layer of ours has, and for names of another architecture."""
+    for name, tensor in given.items():
+        layer, _, part = name.rpartition(".")
+        if part not in PARTS:
+            raise LayerMatchError(
+                f"{name or 'a tensor without a name'} is no weight, bias or statistic of a layer; merge masks, "
+                "adapters and parametrisations into the weights before they are saved"
+            )
+        if not layer:
+            raise LayerMatchError(f"its {part} belongs to no layer: a name is LAYER.{part}")
+        if part != COUNTER and not tensor.is_floating_point():
+            raise LayerMatchError(
+                f"{name} holds whole numbers ({str(tensor.dtype).removeprefix('torch.')}), as quantized weights do; "
+                "convert it to floating point"
+            )
+    base = network.name.partition("|")[0]
+    if {"layer0.conv1.weight", "last_linear.weight"} <= given.keys() and (found := _STRIDE_IN_3X3.fullmatch(base)):
+        raise LayerMatchError(
+            "its names are those of the SENet authors' networks, in which the first convolution of a block has the "
+            f"stride; the network is {found[0]}_v1"
+        )
+
+
+def _names(module: nn.Module) -> set[str]:
+    return {name for name in module.state_dict() if not name.endswith(COUNTER)}
+
+
+def _without_wrappers(tensors: Tensors, names: set[str]) -> Tensors:
+    """Leave out auxiliary classifiers, and what precedes our own names, if a checkpoint has them."""
+    given = {name: tensor for name, tensor in tensors.items() if not AUXILIARY.match(name)}
+    without = naming.without_common_start(given)
+    if names == {name for name in without.values() if not name.endswith(COUNTER)}:
+        return {without[name]: tensor for name, tensor in given.items()}
+    return given
+
+
+def _paired(network: Network, wanted: nn.Module, given: Tensors) -> Pairs:
+    """Pair our layers with a checkpoint's; LayerMatchError where shapes or names do not allow it."""
+    kinds = _kinds(given)
+    paths = naming.paths(kinds, network.name.partition("|")[0])
+    free: dict[Kind, list[str]] = defaultdict(list)
+    for name in paths:
+        free[kinds[name]].append(name)
+    rows = [names[:] for names in free.values()]
+    example = torch.zeros(1, network.channels, network.resolution, network.resolution, device="meta")
+    own, pairs, lacking = _kinds(wanted.state_dict()), {}, []
+    for name, _ in executed(wanted, example):
+        if free[own[name]]:
+            pairs[name] = free[own[name]].pop(0)
+        else:
+            lacking.append((name, own[name]))
+    if problem := _differences(lacking, free) or _unordered(rows, paths) or _contradiction(pairs, paths):
+        raise LayerMatchError(problem)
+    return pairs
+
+
+def _unordered(rows: Iterable[list[str]], paths: dict[str, naming.Path]) -> str:
+    """Name two layers of one kind and shape whose names do not give their order, if there are any."""
+    for names in rows:
+        for first, second in pairwise(names):
+            if not naming.in_order(paths[first], paths[second]):
+                return (
+                    f"its {first} and {second} have the same shape, and their names do not say which runs first; "
+                    "name the layers as torchvision, timm or convwright does"
+                )
+    return ""
+
+
+def _contradiction(pairs: Pairs, paths: dict[str, naming.Path]) -> str:
+    """Name two layers whose names contradict a pairing, if there are any."""
+    ours, theirs = list(pairs), list(pairs.values())
+    places = {name: place for place, name in enumerate(theirs)}
+    if found := naming.contradiction([(path, places[name]) for name, path in paths.items()]):
+        later, earlier = found
+        return (
+            f"the names of its layers {theirs[later]} and {theirs[earlier]} say that the former runs first, but their "
+            f"shapes match the network's {ours[later]} and {ours[earlier]}, of which the latter runs first; name the "
+            "layers as torchvision or timm does"
+        )
+    return _unlike_roles(pairs)
+
+
+_BLOCK = re.compile(r"[^.]+?(?:\.block\d+)?(?=\.)")
+_WRAPPERS = re.compile(r"\b(?:add|body)\.")
+
+
+def _unlike_roles(pairs: Pairs) -> str:
+    """Name a layer that is called otherwise in its block than its counterpart in another block with alike layers.
+
+    Blocks that share what their layers' names begin with (`features.0`, `features.1`) are left out.
+    """
+    blocks: dict[str, dict[str, str]] = defaultdict(dict)
+    for ours, theirs in pairs.items():
+        found = _BLOCK.match(ours)
+        if found and ".shortcut" not in ours:
+            blocks[found[0]][_WRAPPERS.sub("", ours[found.end() + 1 :])] = theirs
+    starts = {block: _common_start(list(roles.values())) for block, roles in blocks.items()}
+    shared = Counter(starts.values())
+    first: dict[tuple[str, ...], dict[str, str]] = {}
+    for block, roles in blocks.items():
+        start = starts[block] if shared[starts[block]] == 1 else ""
+        if not start:
+            continue
+        called = {role: theirs.removeprefix(start) for role, theirs in roles.items()}
+        expected = first.setdefault(tuple(roles), called)
+        for role, name in called.items():
+            if name != expected[role]:
+                return f"its {roles[role]} matches a position at which other blocks have a layer named {expected[role]}"
+    return ""
+
+
+def _common_start(names: list[str]) -> str:
+    """Return what all names begin with, up to a separator."""
+    same = naming.common_length(names)
+    return names[0][: max(names[0].rfind(".", 0, same), names[0].rfind("_", 0, same)) + 1]
+
+
+def _wholes(pairs: Pairs, wanted: nn.Module, given: Tensors) -> list[tuple[str, str]]:
+    """Return the tensors of paired layers, ours and theirs; LayerMatchError where the checkpoint lacks one."""
+    parts = ("weight", "bias", "running_mean", "running_var")
+    names = wanted.state_dict().keys()
+    wholes = [
+        (f"{ours}.{part}", f"{theirs}.{part}")
+        for ours, theirs in pairs.items()
+        for part in parts
+        if f"{ours}.{part}" in names
+    ]
+    if absent := [theirs for _, theirs in wholes if theirs not in given]:
+        more = f" (and {len(absent) - 3} more)" if len(absent) > 3 else ""
+        raise LayerMatchError(f"{', '.join(absent[:3])} {'is' if len(absent) == 1 else 'are'} missing{more}")
+    shapes = {name: tensor.shape for name, tensor in wanted.state_dict().items()}
+    for ours, theirs in wholes:
+        if _without_ones(given[theirs].shape) != _without_ones(shapes[ours]):
+            raise LayerMatchError(f"its {theirs} is {tuple(given[theirs].shape)}, not {tuple(shapes[ours])}")
+    if extra := (given.keys() & {f"{layer}.{part}" for layer in pairs.values() for part in parts}) - {
+        theirs for _, theirs in wholes
+    }:
+        raise LayerMatchError(f"its {min(extra)} is not part of the network")
+    return wholes
+
+
+def _without_ones(shape: Iterable[int]) -> Shape:
+    """Return a shape without the sizes of 1 at its end: a linear layer equals a 1x1 convolution."""
+    sizes = list(shape)
+    while sizes and sizes[-1] == 1:
+        sizes.pop()
+    return tuple(sizes)
+
+
+def transfer(tensors: Tensors, module: nn.Module) -> list[str]:
+    """Load `match_weights`'s tensors into a module of the same network; return what was changed or left out, in words.
+
+    A classifier for other classes keeps its fresh weights. A first convolution that reads one channel gets the
+    sum over the channels of the filters, which on a grey image is what the three would make of it.
+    """
+    own = module.state_dict()
+    told, taken = [], dict(tensors)
+    first = f"{first_convolution_of(module)}.weight"
+    if taken[first].shape != own[first].shape and own[first].shape[1] == 1:
+        told.append(f"the first convolution's filters are summed over their {taken[first].shape[1]} channels")
+        filters = taken[first]  # of few bits a sum over channels may overflow
+        taken[first] = (filters if filters.dtype == torch.float64 else filters.float()).sum(1, keepdim=True)
+        check_finite_weights({first: taken[first]}, "the sum over input channels")
+    classifier = classifier_of(module)
+    if taken[f"{classifier}.weight"].shape != own[f"{classifier}.weight"].shape:
+        told.append(f"the classifier is new, for {own[f'{classifier}.weight'].shape[0]} classes")
+        taken = {name: tensor for name, tensor in taken.items() if name.rpartition(".")[0] != classifier}
+    fresh = {name: tensor for name, tensor in own.items() if name not in taken}
+    if problems := differences(own, taken | fresh):
+        raise ConvwrightError(f"the weights do not fit the network: {'; '.join(problems[:3])}")
+    module.load_state_dict(taken | fresh)
+    return told
+
+
+def classifier_of(module: nn.Module) -> str:
+    """Return the name of a module's last linear layer."""
+    return [name for name, part in module.named_modules() if isinstance(part, nn.Linear)][-1]
+
+
+def first_convolution_of(module: nn.Module) -> str:
+    """Return the name of a module's first convolution, which reads the image."""
+    return next(name for name, part in module.named_modules() if isinstance(part, nn.Conv2d))
+
+
+def _own(network: Network, tensors: Tensors, source: str) -> Tensors:
+    """Return tensors that have our names already, where their shapes are the network's."""
+    first = tensors[f"{first_convolution_of(build(network, device='meta'))}.weight"]
+    channels = first.shape[1] if first.ndim == 4 else network.channels
+    classes = class_count(tensors, network) or network.classes
+    wanted = build(at(network, classes=classes, channels=channels), device="meta").state_dict()
+    counted = {name: tensor for name, tensor in wanted.items() if name in tensors or not name.endswith(COUNTER)}
+    if problems := differences(counted, tensors):
+        raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {'; '.join(problems[:3])}")
+    return {name: tensors[name] for name in counted}  # in our order
+
+
+def _kinds(tensors: Tensors) -> dict[str, Kind]:
+    """Return what each layer of a checkpoint or of a network is, by name."""
+    shapes: dict[str, dict[str, Shape]] = defaultdict(dict)
+    for name, tensor in tensors.items():
+        layer, _, part = name.rpartition(".")
+        shapes[layer][part] = tuple(tensor.shape)
+    return {name: _kind(parts) for name, parts in shapes.items()}
+
+
+def _kind(shapes: dict[str, Shape]) -> Kind:
+    """Return what two layers must share. A linear layer equals a 1x1 convolution."""
+    weight = shapes.get("weight", ())
+    if "running_mean" in shapes:
+        return ("normalisation", shapes["running_mean"])
+    return ("with a bias" if "bias" in shapes else "without bias", weight + (1,) * (4 - len(weight)))
+
+
+def _differences(lacking: list[tuple[str, Kind]], free: dict[Kind, list[str]]) -> str:
+    """Describe the first layers that have no counterpart, ours and theirs."""
+    left = [(name, kind) for kind, names in free.items() for name in names]
+    told = [f"{name}, {_told(kind)}, is not in it" for name, kind in lacking[:2]]
+    told += [f"its {name}, {_told(kind)}, has no place" for name, kind in left[:2]]
+    more = len(lacking) + len(left) - len(told)
+    return "; ".join(told) + (f" (and {more} more)" if told and more > 0 else "")
+
+
+def _told(kind: Kind) -> str:
+    name, shape = kind
+    numbers = " x ".join(map(str, shape))
+    return f"a {name} of {numbers} maps" if name == "normalisation" else f"{numbers} {name}"

@@ -1,0 +1,69 @@
+"""Networks as users name and read them: an expression or a file in; papers and printed figures out."""
+
+import os
+from pathlib import Path
+
+from convwright.arch import Network, expression
+from convwright.arch.expression import load_network
+from convwright.errors import NetworkError
+
+FILE = "network.json"
+"""What a run directory calls its network."""
+
+
+def read_network(text: str) -> Network:
+    """Return what ``resnet50|se:16`` names, or a file, or a run directory in the place of the name.
+
+    Operators apply to files as they do to names: ``runs/a/network.json|scale:d=1.2``.
+    """
+    name, *operations = text.split("|")
+    path = Path(name.strip())
+    if not _is_place(name, path):
+        return expression.network(text)
+    network = load_network(path / FILE if path.is_dir() else path)
+    for operation in operations:
+        network = expression.apply(network, operation)
+    return network
+
+
+def is_network(text: str) -> bool:
+    """Return whether a text is the name of a network of the zoo."""
+    try:
+        expression.network(text)
+    except NetworkError:
+        return False
+    return True
+
+
+def _is_place(name: str, path: Path) -> bool:
+    """A folder called ``resnet50`` does not hide the network, unless it is a run or written as a path."""
+    written_as_path = "/" in name or os.sep in name
+    return path.suffix == ".json" or (path / FILE).is_file() or (written_as_path and path.exists())
+
+
+def published(network: Network, *, implied: str = "") -> str:
+    """The accuracy or error that papers print, in percent: ``ImageNet top-1 error 24.8, top-5 7.48``.
+
+    implied: name of a data set that is left out of the text.
+    """
+    if not network.results:
+        return ""
+    datasets = {result.dataset for result in network.results}
+    metrics = {result.metric for result in network.results}
+    first, *others = network.results
+    if len(metrics) == 1 < len(datasets):
+        return f"{first.metric}: " + ", ".join(f"{r.dataset} {r.value}" for r in network.results)
+    if len(datasets) > 1:
+        return ", ".join(f"{r.dataset} {r.metric} {r.value}" for r in network.results)
+    shown = [f"{first.metric} {first.value}"]
+    word = " " + first.metric.split()[-1]  # "error", said once
+    shown += [f"{r.metric.removesuffix(word)} {r.value}" for r in others]
+    return ("" if first.dataset == implied else f"{first.dataset} ") + ", ".join(shown)
+
+
+def provenance(network: Network) -> dict[str, list[dict[str, object]]]:
+    """Papers and results for a JSON object."""
+    return {
+        "papers": [{"title": p.title, "authors": p.authors, "year": p.year, "arxiv": p.arxiv} for p in network.papers],
+        "results": [{"dataset": r.dataset, "metric": r.metric, "value": r.value} for r in network.results],
+    }
