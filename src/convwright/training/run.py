@@ -135,6 +135,15 @@ class Run:
         return cls(path, config, network, classes, data)
 
     @classmethod
+    def of(cls, value: "Run | str | Path") -> "Run":
+        """Return a value if it is an opened run already, else open the run directory of this path.
+
+        Raises:
+            RunError: There is no run, or a file of it is damaged.
+        """
+        return value if isinstance(value, Run) else cls.open(Path(value))
+
+    @classmethod
     def open(cls, path: Path) -> "Run":
         """Open a run directory.
 

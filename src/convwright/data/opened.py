@@ -1,0 +1,79 @@
+"""Data as users hold it: a name or a folder with options, opened and decoded when its images are needed."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from convwright.data.dataset import Dataset, Split
+from convwright.data.sources import open_dataset
+from convwright.display.progress import counting
+
+
+@dataclass(frozen=True)
+class Data:
+    """Labelled images, before a resolution is chosen for them."""
+
+    spec: str
+    """A folder with a sub-folder per class, or the name of a source."""
+    val_share: float = 0.1
+    """Share of the training images held out for validation, where the folder has no `val`."""
+    max_bad: float = 0.1
+    """Largest share of files that may be unreadable."""
+    seed: int = 0
+    """Seed of the held-out share."""
+    cache_gb: float | None = None
+    """Most gigabytes that decoded images may take on disk; None: 20."""
+    resolution: int | None = None
+    """Height and width in pixels; None: the images' own, up to 224."""
+    _opened: dict[int, Dataset] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, value: "Data | str | Path") -> "Data":
+        """Return a value if it is data already, else the data of a folder or source."""
+        return value if isinstance(value, Data) else cls(str(value))
+
+    def dataset(self, resolution: int | None = None, *, largest: int = 224) -> Dataset:
+        """Return the decoded images.
+
+        Args:
+            resolution: Height and width in pixels; None: that of the data, or the images' own.
+            largest: Largest resolution, where the images' own is chosen.
+
+        Raises:
+            DataError: The data cannot be opened.
+        """
+        side = resolution or self.resolution
+        key = side or -largest
+        if key not in self._opened:
+            with counting() as progress:
+                self._opened[key] = open_dataset(
+                    self.spec,
+                    resolution=side,
+                    largest=largest,
+                    val_share=self.val_share,
+                    seed=self.seed,
+                    max_bad=self.max_bad,
+                    cache_gb=self.cache_gb,
+                    progress=progress,
+                )
+        return self._opened[key]
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.dataset().classes
+
+    @property
+    def train(self) -> Split:
+        """The training images, at the images' own resolution."""
+        return self.dataset().train
+
+    @property
+    def val(self) -> Split:
+        """The validation images."""
+        return self.dataset().val
+
+    @property
+    def test(self) -> Split | None:
+        """The test images, if there are any."""
+        return self.dataset().test
