@@ -1,15 +1,15 @@
 """What a network takes at least on this machine: its multiply-adds at the speed of a matrix product, its bytes at the
 speed of memory."""
 
-import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from convwright.engines.program import Activate, Join, Op, Program, bytes_of, macs_of
 from convwright.engines.runner import has_bf16
+from convwright.timing import call_seconds
 
 MATRIX = 1024
 COPIED = 2**24
@@ -109,10 +109,5 @@ def _floor(op: Op, program: Program, batch: int, element: int, macs_speed: float
     )
 
 
-def _best(work: object) -> float:
-    times = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        work()  # type: ignore[operator]
-        times.append(time.perf_counter() - started)
-    return float(np.min(times))
+def _best(work: Callable[[], object]) -> float:
+    return min(call_seconds(work, at_least=REPEATS, warm_up=1))

@@ -18,7 +18,7 @@ from convwright.engines.registry import open_file
 from convwright.engines.runner import Runner
 from convwright.errors import ConvwrightError
 from convwright.exporting.agreement import logits_of
-from convwright.timing import WARM_UP
+from convwright.timing import call_seconds
 
 FILE_NAMES = {"torch-folded": "torch"}
 """What an engine is called where exported files are opened."""
@@ -40,7 +40,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     )
     run(images)
     loaded = time.perf_counter() - started
-    times = _times(run, images, job["seconds"])
+    times = call_seconds(lambda: run(images), at_least=LEAST, at_most=MOST, seconds=job["seconds"])
     memory = peak_bytes() - before
     if job["images"]:
         save_array(Path(f"{job['images']}.logits.npy"), logits_of(run, np.load(job["images"])))
@@ -56,17 +56,6 @@ def _opened(path: Path, engine: str, job: dict[str, Any]) -> tuple[Runner, Card]
     compute = "bf16" if job["precision"] == "bf16" else "f32"
     loaded = open_file(path, name, job["threads"], compute)
     return loaded.run, loaded.card
-
-
-def _times(run: Runner, images: np.ndarray, enough: float) -> list[float]:
-    for _ in range(WARM_UP):
-        run(images)
-    times: list[float] = []
-    while len(times) < LEAST or (sum(times) < enough and len(times) < MOST):
-        started = time.perf_counter()
-        run(images)
-        times.append(time.perf_counter() - started)
-    return times
 
 
 def peak_bytes() -> int:

@@ -144,7 +144,8 @@ def _kept(
     from convwright.exporting.export import RUNS_FOR_TIME
     from convwright.timing import median_seconds
 
-    return keep_export(run, done, 1000 * median_seconds(subject.reference, image, RUNS_FOR_TIME), before)
+    reference = subject.reference
+    return keep_export(run, done, 1000 * median_seconds(lambda: reference(image), at_least=RUNS_FOR_TIME), before)
 
 
 def _described(done: "Exported", told: str) -> str:

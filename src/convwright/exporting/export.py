@@ -148,7 +148,7 @@ def _tried(
 def _trial(path: Path, engine: str, check: Check) -> Trial:
     run = open_file(path, engine).run
     logits, singly = logits_of(run, check.images), logits_of(run, check.images[:FEW], 1)
-    return Trial(logits, singly, 1000 * median_seconds(run, check.images[:1], RUNS_FOR_TIME))
+    return Trial(logits, singly, 1000 * median_seconds(lambda: run(check.images[:1]), at_least=RUNS_FOR_TIME))
 
 
 def _read_again(path: Path, out: Path, engine: str, check: Check, expected: np.ndarray) -> None:

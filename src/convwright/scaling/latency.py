@@ -2,13 +2,11 @@
 
 import math
 import platform
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -21,6 +19,7 @@ from convwright.errors import ConvwrightError, ConvwrightWarning, UsageError
 from convwright.extras import require_package, version
 from convwright.files import cache_folder, digest_of, write_text
 from convwright.modules import build
+from convwright.timing import median_seconds
 
 WARM_UP, LEAST, MOST = 2, 5, 30
 ENOUGH_SECONDS = 0.7
@@ -145,10 +144,4 @@ def _is_latency(value: object) -> bool:
 
 
 def _median_of(work: Callable[[], object]) -> float:
-    """Return the median time of a run, in seconds."""
-    times: list[float] = []
-    while len(times) < WARM_UP + LEAST or (sum(times) < ENOUGH_SECONDS and len(times) < WARM_UP + MOST):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return median(times[WARM_UP:])
+    return median_seconds(work, at_least=LEAST, at_most=MOST, seconds=ENOUGH_SECONDS, warm_up=WARM_UP)
