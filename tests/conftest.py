@@ -1,8 +1,13 @@
 """Settings for every test: no deadlines (machines differ) and no more threads than there are workers for."""
 
+import ctypes
 import os
+import signal
+import sys
 import tempfile
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -30,3 +35,42 @@ if "CI" in os.environ:  # where nobody reads which tests were skipped, what they
     import timm  # noqa: F401
 
     assert shutil.which("chromium"), "CI needs Debian's chromium"
+
+POSIX_NAMES = {
+    os: (
+        "sched_getaffinity",
+        "sched_setaffinity",
+        "getuid",
+        "geteuid",
+        "fork",
+        "getpgid",
+        "setsid",
+        "killpg",
+        "O_TMPFILE",
+    ),
+    signal: ("SIGKILL", "SIGHUP", "SIGPIPE", "SIGALRM", "pthread_sigmask", "alarm", "setitimer"),
+}
+POSIX_MODULES = ("fcntl", "resource", "pwd", "grp", "termios")
+
+
+@pytest.fixture
+def no_posix(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Stand in for Windows: without POSIX functions, signals and modules, and without a C library by default."""
+    from convwright import machine
+
+    for module, names in POSIX_NAMES.items():
+        for name in names:
+            monkeypatch.delattr(module, name, raising=False)
+    for name in POSIX_MODULES:
+        monkeypatch.setitem(sys.modules, name, None)
+    load = ctypes.CDLL
+
+    def refuse(name: str | None, *arguments: object, **options: object) -> ctypes.CDLL:
+        if name is None:
+            raise TypeError("argument 1 must be str, not None")
+        return load(name, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    machine.c_function.cache_clear()
+    yield
+    machine.c_function.cache_clear()

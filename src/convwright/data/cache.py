@@ -1,6 +1,5 @@
-"""A folder of decoded images that all runs share, that no crash spoils and that outgrows no limit."""
+"""A cache of decoded images that all runs share, which has a size limit and survives crashes."""
 
-import fcntl
 import math
 import os
 import shutil
@@ -8,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from convwright.errors import UsageError
 from convwright.files import cache_folder
+from convwright.locks import LockHeldError, locked
 
 LIMIT_VARIABLE = "CONVWRIGHT_CACHE_GB"
 DEFAULT_LIMIT_GB = 20.0
@@ -19,15 +18,15 @@ GB = 10**9
 
 
 class CacheFullError(OSError):
-    """The limit leaves no room for what would be kept."""
+    """The limit of the cache leaves no room for more data."""
 
 
 @dataclass(frozen=True)
 class Cache:
-    """Data sets, each in a folder of its own (a *unit*). The least recently used ones go when room is needed.
+    """Data sets, each in a folder of its own, a *unit*. The least recently used units are deleted for lack of room.
 
-    A unit is used under its lock. Its files may be deleted while another process has them mapped: the mapping
-    keeps them alive.
+    A unit is used under its lock. On Linux and macOS a unit's files may be deleted while another process has them
+    mapped: the mapping keeps them alive. Windows refuses to delete such files, and the unit stays.
     """
 
     folder: Path
@@ -36,7 +35,17 @@ class Cache:
 
     @classmethod
     def open(cls, limit_gb: float | None = None) -> "Cache | None":
-        """Return the user's cache; None if its limit is 0. Without a limit the environment's holds."""
+        """Return the user's cache.
+
+        Args:
+            limit_gb: Limit in gigabytes; by default that of the environment variable `CONVWRIGHT_CACHE_GB`, or 20.
+
+        Returns:
+            The cache, or None if its limit is 0.
+
+        Raises:
+            UsageError: The limit is not a number of 0 or more.
+        """
         limit = limit_from(os.environ.get(LIMIT_VARIABLE)) if limit_gb is None else limit_gb
         if not (math.isfinite(limit) and limit >= 0):
             raise UsageError(f"the cache's limit must be a number of gigabytes, 0 or more, not {limit:g}")
@@ -44,25 +53,31 @@ class Cache:
 
     @contextmanager
     def unit(self, name: str, waiting: Callable[[], None] | None = None) -> Iterator[Path]:
-        """Give a unit's folder, locked; ``waiting`` is called first if another process has it."""
+        """Yield the folder of a unit, locked.
+
+        Args:
+            name: Name of the unit.
+            waiting: Function to call before waiting for another process that uses the unit.
+        """
         path = self.folder / name
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _lock_of(path) as file:
-            if not _try(file):
-                if waiting is not None:
-                    waiting()
-                fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(_lock_file(path), waiting=waiting):
             path.mkdir(exist_ok=True)
-            os.utime(path)  # it is used now
-            try:
-                yield path
-            finally:
-                fcntl.flock(file, fcntl.LOCK_UN)  # a forked child may hold the file open for longer
+            os.utime(path)  # the time of its last use
+            yield path
 
     def reserve(self, own: Path, extra: int, claim: Callable[[], object]) -> None:
-        """Call ``claim``, which takes ``extra`` bytes for the unit ``own``, once they are within the limit."""
-        with self.folder.joinpath("room.lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # or two processes would claim the same room
+        """Make room for more data of a unit, and claim the room.
+
+        Args:
+            own: Folder of the unit.
+            extra: Bytes that the unit grows by.
+            claim: Function that makes the unit grow; it is called once the growth is within the limit.
+
+        Raises:
+            CacheFullError: The unit would be larger than the limit, or other processes use all other units.
+        """
+        with locked(self.folder / "room.lock"):  # else two processes would claim the same room
             sizes = {unit: _size(unit) for unit in self.folder.iterdir() if unit.is_dir()}
             if sizes.get(own, 0) + extra > self.limit:
                 raise CacheFullError(
@@ -72,7 +87,7 @@ class Cache:
             for unit in sorted(sizes.keys() - {own}, key=_last_use):
                 if total <= self.limit:
                     break
-                if _drop(unit):
+                if _delete(unit):
                     total -= sizes[unit]
             if total > self.limit:
                 raise CacheFullError("is being filled by other processes")
@@ -80,7 +95,7 @@ class Cache:
 
 
 def limit_from(text: str | None) -> float:
-    """Read the limit that the environment sets, in GB."""
+    """Return the limit in GB that the environment variable sets. UsageError if it is not a number."""
     if not text:
         return DEFAULT_LIMIT_GB
     try:
@@ -93,26 +108,19 @@ def _gb(size: float) -> str:
     return f"{size / GB:.3g} GB"
 
 
-def _lock_of(unit: Path) -> IO[bytes]:
-    # Beside the unit, and never deleted: whoever waits for a lock must not end up with one that is gone.
-    return unit.with_name(f"{unit.name}.lock").open("ab")
+def _lock_file(unit: Path) -> Path:
+    """Return the lock file of a unit: beside the unit, because the unit may be deleted by a process that locked it."""
+    return unit.with_name(f"{unit.name}.lock")
 
 
-def _try(lock: IO[bytes]) -> bool:
+def _delete(unit: Path) -> bool:
+    """Delete a unit, unless another process uses it; return whether it was deleted."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with locked(_lock_file(unit), wait=False):
+            shutil.rmtree(unit, ignore_errors=True)
+            return not unit.exists()
+    except LockHeldError:
         return False
-    return True
-
-
-def _drop(unit: Path) -> bool:
-    """Delete a unit, unless a process is at work in it."""
-    with _lock_of(unit) as file:
-        if not _try(file):
-            return False
-        shutil.rmtree(unit, ignore_errors=True)
-        return not unit.exists()
 
 
 def _last_use(unit: Path) -> float:
@@ -125,6 +133,6 @@ def _last_use(unit: Path) -> float:
 def _size(unit: Path) -> int:
     total = 0
     for file in unit.iterdir():
-        with suppress(FileNotFoundError):  # another process may just drop it
+        with suppress(FileNotFoundError):  # another process may be deleting it
             total += file.stat().st_size
     return total
