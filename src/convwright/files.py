@@ -15,6 +15,14 @@ DEVICES = Path("/dev")
 DIGEST_BYTES = 16
 PARTIAL = ".partial"
 """Suffix of files and folders that are still being written; a killed process leaves them behind."""
+IMAGE_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        *("jpg", "jpeg", "jpe", "jfif", "jp2", "png", "gif", "webp", "avif", "heic", "heif"),
+        *("bmp", "dib", "pbm", "pgm", "pnm", "ppm", "tga", "tif", "tiff"),
+    )
+)
+"""Suffixes of image files, those of formats that Pillow may lack (HEIC) included: such files are reported by name."""
 _REPLACE_ATTEMPTS = 1000
 
 

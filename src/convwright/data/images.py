@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from convwright.errors import ConvwrightError
+from convwright.files import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from convwright.printable import printable as printable
 
 if TYPE_CHECKING:
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
 ORIENTATION = 0x0112  # of EXIF
 
 ImageFile = str | Path | BinaryIO
-
-# Formats that Pillow may lack (HEIC) are here too: such a file is better named as skipped than passed over.
-IMAGE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("jpg", "jpeg", "jpe", "jfif", "jp2", "png", "gif", "webp", "avif", "heic", "heif"),
-        *("bmp", "dib", "pbm", "pgm", "pnm", "ppm", "tga", "tif", "tiff"),
-    )
-)
 
 
 class Header(NamedTuple):
