@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import sys
 import time
 from contextlib import suppress
@@ -18,6 +17,7 @@ from convwright.engines.registry import open_file
 from convwright.engines.runner import Runner
 from convwright.errors import ConvwrightError
 from convwright.exporting.agreement import logits_of
+from convwright.machine import peak_memory
 from convwright.timing import call_seconds
 
 FILE_NAMES = {"torch-folded": "torch"}
@@ -64,8 +64,7 @@ def peak_bytes() -> int:
     with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    return peak_memory() or 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What `scale search` and `scale family --train` share: a study prepared, carried out, and shown as it goes."""
 
-import os
 import signal
 import time
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from convwright.arch import at, fit_resolution
 from convwright.arch.cost import cost
 from convwright.cli.option_names import naming, naming_fields
 from convwright.errors import ConvwrightError, UsageError
+from convwright.machine import available_cores
 
 if TYPE_CHECKING:
     from convwright.arch import Network
@@ -149,7 +149,7 @@ def conduct(experiment: "Experiment", how: How) -> "dict[Task, Outcome]":
 
     if how.cluster is not None and how.workers != 1:
         raise UsageError("--workers are of this machine; a --cluster has its own: give one of the two")
-    divided(sorted(os.sched_getaffinity(0)), how.workers)  # before anything is written
+    divided(available_cores(), how.workers)  # before anything is written
     name = how.study or how.out.resolve().name
     if how.storage:
         # Before the folder is made: nothing is left behind where the database is unreachable.

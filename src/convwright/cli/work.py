@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from convwright.errors import UsageError
+from convwright.machine import set_affinity
 
 
 def work(
@@ -20,7 +21,7 @@ def work(
     """Train what a study still has to train, beside its other workers."""
     if cores is not None:
         try:
-            os.sched_setaffinity(0, [int(core) for core in cores.split(",")])
+            set_affinity([int(core) for core in cores.split(",")])
         except (ValueError, OSError):
             raise UsageError(f"--cores takes numbers of this machine's cores, such as 0,1, not {cores!r}") from None
     import torch

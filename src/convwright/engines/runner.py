@@ -1,11 +1,12 @@
 """What every engine shares: how a loaded network is called, and how many cores it may use."""
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+
+from convwright.machine import available_cores
 
 Runner = Callable[[np.ndarray], np.ndarray]
 """Takes uint8 images, N x C x H x W; returns float32 logits, N x classes."""
@@ -13,7 +14,7 @@ Runner = Callable[[np.ndarray], np.ndarray]
 
 def cores() -> int:
     """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(available_cores())
 
 
 def has_bf16() -> bool:

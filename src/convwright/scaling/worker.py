@@ -12,6 +12,7 @@ from pathlib import Path
 from convwright import json_text
 from convwright.errors import ConvwrightError, UsageError
 from convwright.files import write_text
+from convwright.machine import available_cores
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.storage import StudyStorage
@@ -75,7 +76,7 @@ def described(folder: Path) -> tuple[StudyStorage, Trials]:
 @contextmanager
 def processes(folder: Path, count: int) -> Iterator["Team"]:
     """Start so many workers on a study's folder, the processor's cores divided among them; stop them at the end."""
-    team = Team(folder, divided(sorted(os.sched_getaffinity(0)), count))
+    team = Team(folder, divided(available_cores(), count))
     try:
         yield team
     finally:
