@@ -1,140 +1,39 @@
-"""What a figure of the page is made of, and how its plots look.
+"""Figures of pages; they are defined in `convwright.display.figures`."""
 
-Colours are names of the page's CSS variables; the reader's browser fills them in.
-"""
+from convwright.display.figures import (
+    COLOURS,
+    HEATS,
+    SHADES,
+    SYMBOLS,
+    Figure,
+    Gallery,
+    Panel,
+    Picture,
+    axis,
+    colour,
+    empty_plot,
+    glyph,
+    heat_scale,
+    log_axis,
+    note,
+    symbol,
+)
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-import plotly.graph_objects as go
-
-COLOURS = 8
-"""How many network colours the page's style defines, ``--network-0`` and up."""
-SHADES = 6
-"""How many shades the page's style defines for the way from input to output, ``--depth-0`` and up."""
-HEATS = 6
-"""How many colours the page's style defines from little to much, ``--heat-0`` and up, and ``--fault-0`` likewise."""
-SYMBOLS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "triangle-down": "▼"}
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One plot of a figure."""
-
-    heading: str
-    plot: go.Figure
-    alt: str
-    """What one sees, for those who cannot."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One image of a gallery."""
-
-    uri: str
-    """The image itself, as a data URI."""
-    alt: str
-    lines: tuple[str, ...] = ()
-    """What stands below it; the first is the more important one."""
-    pixelated: bool = False
-    """Is it so small that it is enlarged without smoothing?"""
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Pictures under one heading."""
-
-    heading: str
-    pictures: tuple[Picture, ...]
-    columns: int | None = None
-    """Pictures in a row, where rows mean something; None: as many as there is room for."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Panels and galleries under one caption."""
-
-    name: str
-    title: str
-    caption: str
-    panels: tuple[Panel, ...] = ()
-    legend: bool = False
-    """Must the page say which colour is which network?"""
-    members: tuple[int, ...] | None = None
-    """The networks that the legend names, by their numbers; None: all."""
-    curves: bool = False
-    """Must the legend tell training from validation?"""
-    keys: tuple[tuple[str, str], ...] = ()
-    """Colours that are not the networks', and what they stand for."""
-    galleries: tuple[Gallery, ...] = ()
-    findings: tuple[str, ...] = ()
-    """What is to be seen in it, worked out from the numbers; a sentence each."""
-    facts: Any = field(default=None, compare=False)
-    """The figure as data that JSON can carry; None where the networks' own data says it all."""
-
-
-def colour(index: int) -> str:
-    """Return the colour of a page's network number `index`, the same in every figure."""
-    return f"var(--network-{index % COLOURS})"
-
-
-def symbol(index: int) -> str:
-    """Return the marker of a page's network number `index`, by Plotly's name."""
-    return list(SYMBOLS)[index % len(SYMBOLS)]
-
-
-def glyph(index: int) -> str:
-    """Return the character that looks like the marker of a page's network number `index`."""
-    return SYMBOLS[symbol(index)]
-
-
-def heat_scale(name: str = "heat") -> list[tuple[float, str]]:
-    """Return a colour scale of the page's, from little to much: "heat", or "fault" for what went wrong."""
-    return [(step / (HEATS - 1), f"var(--{name}-{step})") for step in range(HEATS)]
-
-
-def note(colour: str, align: str = "left") -> dict[str, Any]:
-    """Return the style of a text in a plot: no arrow, no frame."""
-    return {"showarrow": False, "borderpad": 0, "align": align, "font": {"color": colour, "size": 13}}
-
-
-def empty_plot(height: int, x: dict[str, Any], y: dict[str, Any]) -> go.Figure:
-    """Return an empty plot in the page's style; its width is set by the page."""
-    return go.Figure(
-        layout={
-            "template": go.layout.Template(),
-            "height": height,
-            "margin": {"l": 8, "r": 16, "t": 8, "b": 8},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"family": "var(--font)", "size": 12, "color": "var(--muted)"},
-            "hoverlabel": {
-                "bgcolor": "var(--paper)",
-                "bordercolor": "var(--rule)",
-                "font": {"family": "var(--font)", "color": "var(--ink)"},
-            },
-            "showlegend": False,
-            "dragmode": False,
-            "xaxis": {"showline": True, "linecolor": "var(--muted)"} | x,
-            "yaxis": y,
-        }
-    )
-
-
-def axis(**settings: Any) -> dict[str, Any]:
-    """Return an axis in the page's style, with these settings."""
-    plain = {"gridcolor": "var(--rule)", "zeroline": False, "automargin": True, "fixedrange": True}
-    if isinstance(title := settings.get("title"), str):
-        settings["title"] = {"text": title}
-    return plain | settings
-
-
-def log_axis(values: Sequence[float], room: float) -> dict[str, Any]:
-    """Return a logarithmic axis with marks at 1, 2 and 5 times the powers of ten; `room` in powers of ten."""
-    low, high = math.log10(min(values)) - room, math.log10(max(values)) + room
-    steps = (1, 2, 5) if high - low < 3 else (1,)
-    marks = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
-    inside = [mark for mark in marks if low <= math.log10(mark) <= high]
-    return axis(type="log", range=[low, high], tickvals=inside)
+__all__ = [
+    "COLOURS",
+    "HEATS",
+    "SHADES",
+    "SYMBOLS",
+    "Figure",
+    "Gallery",
+    "Panel",
+    "Picture",
+    "axis",
+    "colour",
+    "empty_plot",
+    "glyph",
+    "heat_scale",
+    "log_axis",
+    "note",
+    "symbol",
+]
