@@ -1,4 +1,4 @@
-"""Packages that deploying needs, and one clear line where one is missing. No torch in here."""
+"""Optional packages: the extra that each belongs to, and one clear line where one is missing. No torch in here."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -6,25 +6,69 @@ from typing import Any
 
 from convwright.errors import UsageError
 
-EXTRA = "deploy"
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "studies": ("optuna", "sqlalchemy"),
+    "report": ("plotly", "jinja2", "markupsafe"),
+    "deploy": ("onnx", "onnxruntime", "openvino", "nncf"),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"),
+    "studio": ("python_multipart",),
+    "cluster": ("ray", "psycopg"),
+    "curation": ("cleanlab",),
+    "sources": ("datasets", "pyarrow"),
+    "tracking": ("tensorboard", "mlflow"),
+    "pretrained": ("timm",),
+}
+"""Modules that each extra of the package brings; nothing of it is imported until it is used."""
+_EXTRA_OF = {module: extra for extra, modules in EXTRAS.items() for module in modules}
 
 
-def require_package(module: str, what: str) -> Any:
-    """Import a package of the extra. UsageError says how to install it."""
+def require_package(module: str, purpose: str) -> Any:
+    """Import an optional package.
+
+    Args:
+        module: Module to import, such as `onnx` or `plotly.graph_objects`.
+        purpose: What needs it, as the subject of the error message: `writing ONNX files`.
+
+    Returns:
+        The module.
+
+    Raises:
+        UsageError: The package is not installed, and the message has the command that installs it; or it is installed
+            and cannot be loaded, and the message has the reason.
+    """
     try:
         return import_module(module)
     except ImportError as error:
-        if find_spec(module.partition(".")[0]) is not None:  # there, but broken
-            raise UsageError(f"{what} needs {module}, which cannot be loaded here: {error}") from None
-        name = module.partition(".")[0]
-        raise UsageError(f"{what} needs {name}: pip install 'convwright[{EXTRA}]'") from None
+        package = module.partition(".")[0]
+        if find_spec(package) is not None:  # installed, but broken
+            raise UsageError(f"{purpose} needs {module}, which cannot be loaded here: {error}") from None
+        raise UsageError(f"{purpose} needs {package}: {install_command(package)}") from None
+
+
+def missing_package(error: ImportError) -> UsageError | None:
+    """Return the error to report where an optional package could not be imported; None for any other module.
+
+    Args:
+        error: The error of an `import` statement.
+    """
+    package = (error.name or "").partition(".")[0]
+    if package not in _EXTRA_OF or not isinstance(error, ModuleNotFoundError):
+        return None
+    return UsageError(f"this needs {package}: {install_command(package)}")
+
+
+def install_command(module: str) -> str:
+    """Return the command that installs a package: with its extra, or by itself where it belongs to none."""
+    package = module.partition(".")[0]
+    extra = _EXTRA_OF.get(package)
+    return f"pip install 'convwright[{extra}]'" if extra else f"pip install {package}"
 
 
 def installed(module: str) -> bool:
-    """Is a package there?"""
+    """Return whether a module is installed, without importing it."""
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, ValueError):  # ValueError: a stand-in without a specification in sys.modules
         return False
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from convwright.errors import ArgumentError
+from convwright.extras import missing_package
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -156,6 +157,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
 
     Raises:
         ArgumentError: From the function that is returned, for a value that its parameter cannot have.
+        UsageError: Likewise, for an optional package that is not installed; the message says how to install it.
     """
     signature = inspect.signature(function)
 
@@ -165,7 +167,12 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
         for option in options_of(function):
             if option.name in given:
                 option.check(given[option.name])
-        return function(*arguments, **named)
+        try:
+            return function(*arguments, **named)
+        except ModuleNotFoundError as error:
+            if (missing := missing_package(error)) is None:
+                raise
+            raise missing from None
 
     return call
 
@@ -294,3 +301,15 @@ def _evaluated(annotation: object, function: Callable[..., object]) -> object:
         return eval(text, {}, _Names(getattr(function, "__globals__", {})))
     except TypeError:  # a foreign type with parameters
         return _Foreign
+
+
+def options_of_model(model: Any) -> tuple[Option, ...]:
+    """Return the fields of a pydantic model as options; each is None where it is not given.
+
+    Args:
+        model: A model class, whose fields are described by the docstrings below them.
+    """
+    return tuple(
+        option_of(name, field.annotation, None, " ".join((field.description or "").split()), field.metadata)
+        for name, field in model.model_fields.items()
+    )

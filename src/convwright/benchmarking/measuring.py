@@ -19,7 +19,7 @@ from convwright import json_text
 from convwright.engines.registry import FILE_ENGINES
 from convwright.engines.runner import cores, has_bf16
 from convwright.errors import ConvwrightError, UsageError
-from convwright.extras import EXTRA, installed
+from convwright.extras import install_command, installed
 from convwright.files import write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def engines_named(names: Sequence[str] | None) -> list[Engine]:
         if name not in ENGINES:
             raise UsageError(f"no engine {name!r}; there are {', '.join(ENGINES)}")
         if not installed(package := ENGINES[name].package):
-            raise UsageError(f"the engine {name} needs {package}: pip install 'convwright[{EXTRA}]'")
+            raise UsageError(f"the engine {name} needs {package}: {install_command(package)}")
     return [ENGINES[name] for name in names]
 
 

@@ -22,6 +22,7 @@ from convwright.cli.output import (
     prepare_streams,
 )
 from convwright.errors import ConvwrightError, ConvwrightWarning
+from convwright.extras import missing_package
 from convwright.version import __version__
 
 
@@ -172,6 +173,8 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt as interruption:
         return _fail(interruption or "interrupted", _StoppedError.exit_status)
     except Exception as error:
+        if isinstance(error, ImportError) and (missing := missing_package(error)):
+            return _fail(missing, missing.exit_status)
         if not hasattr(error, "format_message"):  # click's errors, and Typer's own copy of them
             raise
         return _fail(f"{_message(error)} (see '{' '.join(['convwright', *_command(arguments), '--help'])}')", 2)

@@ -10,6 +10,7 @@ from typing import Any
 
 from convwright.data import Dataset
 from convwright.errors import ConvwrightError, UsageError
+from convwright.extras import require_package
 from convwright.files import new_folder, write_bytes
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
@@ -30,10 +31,7 @@ class Cluster:
     def __init__(self, address: str, cores: int = 1) -> None:
         if cores < 1:
             raise UsageError(f"--cores-per-trial is 1 or more, not {cores}")
-        try:
-            import ray
-        except ImportError:
-            raise UsageError("--cluster needs Ray: pip install 'convwright[cluster]'") from None
+        ray = require_package("ray", "--cluster")
         self.ray: Any = ray
         self.cores = cores
         try:

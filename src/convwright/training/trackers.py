@@ -4,12 +4,12 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from convwright.errors import ConvwrightWarning, UsageError
+from convwright.errors import ConvwrightWarning
+from convwright.extras import require_package
 from convwright.files import write_text
 from convwright.training.loop import Reporter
 from convwright.training.run import Run
 
-EXTRA = "install it with: pip install 'convwright[tracking]'"
 MLFLOW_ID = "mlflow.txt"
 """The file of a run directory that names its MLflow run, so that a resumed run goes on in it."""
 
@@ -55,10 +55,9 @@ class TensorBoard(Reporter):
     """Writes event files to the run directory's folder `tensorboard`. UsageError if the package is missing."""
 
     def __init__(self) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise UsageError(f"--tensorboard needs the package tensorboard; {EXTRA}") from None
+        require_package("tensorboard", "--tensorboard")
+        from torch.utils.tensorboard import SummaryWriter
+
         self._make = SummaryWriter
         self._writer: Any = None
 
@@ -91,10 +90,9 @@ class MLflow(Reporter):
     """Logs to an MLflow tracking store. UsageError if the package is missing; a store that fails is told once."""
 
     def __init__(self, uri: str) -> None:
-        try:
-            from mlflow import MlflowClient
-        except ImportError:
-            raise UsageError(f"--mlflow needs the package mlflow; {EXTRA}") from None
+        require_package("mlflow", "--mlflow")
+        from mlflow import MlflowClient
+
         self._make, self.uri = MlflowClient, uri
         self._client: Any = None
         self._id = ""

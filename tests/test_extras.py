@@ -1,0 +1,82 @@
+"""A missing optional package is reported in one line with the command that installs it."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from convwright.errors import UsageError
+from convwright.extras import EXTRAS, install_command, installed, missing_package, require_package
+from convwright.options import verb
+
+PROJECT = Path(__file__).parent.parent / "pyproject.toml"
+PACKAGES = {"prometheus_client": "prometheus-client", "python_multipart": "python-multipart", "mlflow": "mlflow-skinny"}
+"""Names under which pip knows modules, where they differ."""
+
+
+@pytest.fixture
+def nothing_optional(monkeypatch):
+    """Make every optional package look as if it were not installed."""
+
+    def find(name, *_):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr("convwright.extras.import_module", find)
+    monkeypatch.setattr("convwright.extras.find_spec", lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [("onnx", "deploy"), ("plotly.graph_objects", "report"), ("optuna", "studies"), ("ray", "cluster")],
+)
+def test_the_message_names_the_extra(module, extra, nothing_optional):
+    package = module.partition(".")[0]
+    with pytest.raises(UsageError) as raised:
+        require_package(module, "this work")
+    assert str(raised.value) == f"this work needs {package}: pip install 'convwright[{extra}]'"
+
+
+def test_a_package_of_no_extra_is_installed_by_itself(nothing_optional):
+    with pytest.raises(UsageError, match=r"^the engine abacus needs abacus: pip install abacus$"):
+        require_package("abacus", "the engine abacus")
+
+
+def test_a_package_that_cannot_be_loaded_is_not_called_missing(tmp_path, monkeypatch):
+    (tmp_path / "brokenpackage.py").write_text("raise ImportError('libmissing.so: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert installed("brokenpackage")
+    with pytest.raises(UsageError, match="this work needs brokenpackage, which cannot be loaded here: libmissing"):
+        require_package("brokenpackage", "this work")
+
+
+def test_functions_of_the_library_report_missing_packages():
+    @verb
+    def draw(module: str) -> None:
+        """Draw."""
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    with pytest.raises(UsageError, match=r"this needs jinja2: pip install 'convwright\[report\]'"):
+        draw("jinja2")
+    with pytest.raises(ModuleNotFoundError):
+        draw("convwright.absent")
+
+
+def test_other_errors_of_imports_are_not_changed():
+    assert missing_package(ModuleNotFoundError("No module named 'abacus'", name="abacus")) is None
+    assert missing_package(ImportError("cannot import name 'x' from 'onnx'", name="onnx")) is None
+    assert missing_package(ModuleNotFoundError("no name")) is None
+
+
+def test_every_module_is_in_the_extra_that_the_project_file_has_it_in():
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    extras = {
+        extra: {re.split(r"[\[<>=~! ;]", each)[0] for each in packages}
+        for extra, packages in project["optional-dependencies"].items()
+    }
+    for extra, modules in EXTRAS.items():
+        for module in modules:
+            package = PACKAGES.get(module, module)
+            homes = {name for name, packages in extras.items() if package in packages and name != "dev"}
+            assert not homes or extra in homes or extra not in extras, f"{package} is in {homes}, not in {extra}"
+            assert install_command(module) == f"pip install 'convwright[{extra}]'"
