@@ -5,14 +5,11 @@ from html import escape
 from pathlib import Path
 
 import plotly.graph_objects as go
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from convwright.benchmarking.benchmark import BenchResult, BenchRow
 from convwright.benchmarking.roofline import Machine
-from convwright.files import write_text
 from convwright.reporting.figures import Panel, axis, colour, empty_plot
+from convwright.reporting.rendering import write_html
 from convwright.reporting.wording import count, size
 
 ROW_HEIGHT, FRAME_HEIGHT = 34, 70
@@ -22,24 +19,16 @@ KINDS = {"f32": 0, "bf16": 2, "int8": 1}
 
 def write_bench_page(path: Path, benches: Sequence[BenchResult], machines: Mapping[int, Machine]) -> None:
     """Write one self-contained page, whole or not at all."""
-    environment = Environment(
-        loader=PackageLoader("convwright.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["plot_json"] = lambda plot: Markup(plot.to_json().replace("<", "\\u003c"))
-    page = environment.get_template("bench.html.j2").render(
+    write_html(
+        path,
+        "bench.html.j2",
         title="Latency by engine",
         summary=summary(benches),
         machines=machines.values(),
         networks=[(bench, panel(bench), [_cells(bench, line) for line in bench.lines]) for bench in benches],
         precisions=[(name, colour(index)) for name, index in KINDS.items() if _has(benches, name)],
         count=count,
-        plotly=Markup(get_plotlyjs()),
     )
-    write_text(path, page)
 
 
 def summary(benches: Sequence[BenchResult]) -> str:

@@ -1,29 +1,21 @@
 """The page of a data set: counts, problems and a contact sheet, in one HTML file."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from convwright.data.findings import Spread, as_json, measures, problems, suggested_resolution
 from convwright.data.survey import Survey
-from convwright.files import write_text
 from convwright.reporting.pictures import data_uri, is_small
+from convwright.reporting.rendering import write_html
 
 
 def write_data_page(path: Path, survey: Survey, batch_size: int) -> None:
     """Write one self-contained page, whole or not at all."""
-    environment = Environment(
-        loader=PackageLoader("convwright.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"quoted": shlex.quote, "capitalize_first": lambda text: text[:1].upper() + text[1:]}
     found = problems(survey)
-    page = environment.get_template("data.html.j2").render(
+    write_html(
+        path,
+        "data.html.j2",
+        plots=False,
         title=Path(survey.name).name or survey.name,
         survey=survey,
         summary=_summary(survey, len(found)),
@@ -34,7 +26,6 @@ def write_data_page(path: Path, survey: Survey, batch_size: int) -> None:
         resolution=suggested_resolution(survey),
         batch_size=batch_size,
     )
-    write_text(path, page)
 
 
 def _summary(survey: Survey, count: int) -> str:

@@ -6,18 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from convwright.arch.diagram import diagram
 from convwright.errors import UsageError
-from convwright.files import write_text
 from convwright.reporting import wording
 from convwright.reporting.contents import figures
 from convwright.reporting.entry import Entry
 from convwright.reporting.figures import Figure, colour, glyph
+from convwright.reporting.rendering import write_html
 
 
 @dataclass(frozen=True)
@@ -50,25 +47,19 @@ def write_page(path: Path, title: str, entries: Sequence[Entry], *, intro: str =
 
 def write(path: Path, report: Report) -> None:
     """Write the page as one self-contained file, whole or not at all."""
-    environment = Environment(
-        loader=PackageLoader("convwright.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"plot_json": _plot_json, "data_name": wording.data_name}
     entries = report.entries
-    page = environment.get_template("page.html.j2").render(
+    write_html(
+        path,
+        "report.html.j2",
+        title=report.title,
+        summary=report.summary,
         report=report,
         contents=_contents(report.figures),
         columns=_columns(entries),
         latency_note=_latency_note(entries),
         networks=[_network(index, entry, apart=not wording.comparable(entries)) for index, entry in enumerate(entries)],
         versions=_versions(entries),
-        plotly=Markup(get_plotlyjs()),
     )
-    write_text(path, page)
 
 
 def _contents(found: Sequence[Figure]) -> list[tuple[Figure, str]]:
@@ -118,6 +109,7 @@ def _network(index: int, entry: Entry, *, apart: bool) -> dict[str, Any]:
         },
         "interval": wording.interval(entry.interval),
         "diagram": Markup(diagram(entry.run.network)),
+        "data": wording.data_name(entry),
         "derived": wording.derived(entry),
         "command": shlex.join(["convwright", "train", "--config", str(path / "config.yaml"), "--out", f"{path}-again"]),
         "config": entry.run.config.to_yaml(),
@@ -140,8 +132,3 @@ def _versions(entries: Sequence[Entry]) -> str:
     made_with = [entry.run.summary["versions"] for entry in entries if entry.run.finished]
     pairs = dict.fromkeys(f"{name} {version}" for versions in made_with for name, version in versions.items())
     return ", ".join(pairs)
-
-
-def _plot_json(plot: go.Figure) -> Markup:
-    """Return a plot as JSON that can stand in a script element, whatever its texts hold."""
-    return Markup(plot.to_json().replace("<", "\\u003c"))

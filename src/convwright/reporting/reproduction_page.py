@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from convwright.files import write_text
 from convwright.reporting.figures import Figure, Panel, axis, empty_plot, log_axis, note
+from convwright.reporting.rendering import write_html
 from convwright.reproduction import Chapter, Outcome, Verdict, tally
 from convwright.reproduction.claim import costs
 from convwright.reproduction.efficientnet import COMPARATORS, FAMILY, Row
@@ -26,23 +23,15 @@ NAME_ROOM = 0.75
 
 def write_reproduction_page(path: Path, chapters: Sequence[tuple[Chapter, tuple[Outcome, ...]]]) -> None:
     """Write one self-contained page, whole or not at all."""
-    environment = Environment(
-        loader=PackageLoader("convwright.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["plot_json"] = lambda plot: Markup(plot.to_json().replace("<", "\\u003c"))
-    page = environment.get_template("reproduction.html.j2").render(
+    write_html(
+        path,
+        "reproduction.html.j2",
         title="Three papers, reproduced",
         summary=summary([outcome for _, outcomes in chapters for outcome in outcomes]),
         chapters=chapters,
         marks=MARKS,
-        figures=[_against()],
-        plotly=Markup(get_plotlyjs()),
+        shown=[_against()],
     )
-    write_text(path, page)
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from convwright.arch.units import human
-from convwright.files import write_text
 from convwright.reporting.figures import Figure, Panel, axis, colour, empty_plot, log_axis, note, symbol
+from convwright.reporting.rendering import write_html
 from convwright.reporting.wording import percent
 
 Found = Mapping[str, Any]
@@ -31,24 +27,16 @@ MOST_RANKED = 30
 
 def write_scaling_page(path: Path, found: Found) -> None:
     """Write one self-contained page, whole or not at all."""
-    environment = Environment(
-        loader=PackageLoader("convwright.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["plot_json"] = lambda plot: Markup(plot.to_json().replace("<", "\\u003c"))
-    environment.filters |= {"human": human, "percent": percent}
     family = "phi" in found["networks"][0]["place"]
-    page = environment.get_template("scaling.html.j2").render(
+    write_html(
+        path,
+        "scaling.html.j2",
         title=("A family over phi" if family else "A search for alpha, beta and gamma") + f": {found['base']}",
+        summary=found["verdict"],
         found=found,
         family=family,
-        figures=[_curves(found) if family else _ranking(found)],
-        plotly=Markup(get_plotlyjs()),
+        shown=[_curves(found) if family else _ranking(found)],
     )
-    write_text(path, page)
 
 
 def _curves(found: Found) -> Figure:
