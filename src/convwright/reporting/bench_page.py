@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 
 from convwright.benchmarking.benchmark import BenchResult, BenchRow
 from convwright.benchmarking.roofline import Machine
+from convwright.display.pages import write_html
 from convwright.reporting.figures import Panel, axis, colour, empty_plot
-from convwright.reporting.rendering import write_html
 from convwright.reporting.wording import count, size
 
 ROW_HEIGHT, FRAME_HEIGHT = 34, 70
@@ -22,6 +22,7 @@ def write_bench_page(path: Path, benches: Sequence[BenchResult], machines: Mappi
     write_html(
         path,
         "bench.html.j2",
+        package="convwright.reporting",
         title="Latency by engine",
         summary=summary(benches),
         machines=machines.values(),

@@ -5,8 +5,8 @@ from typing import Any
 
 from convwright.data.findings import Spread, as_json, measures, problems, suggested_resolution
 from convwright.data.survey import Survey
+from convwright.display.pages import write_html
 from convwright.reporting.pictures import data_uri, is_small
-from convwright.reporting.rendering import write_html
 
 
 def write_data_page(path: Path, survey: Survey, batch_size: int) -> None:
@@ -15,6 +15,7 @@ def write_data_page(path: Path, survey: Survey, batch_size: int) -> None:
     write_html(
         path,
         "data.html.j2",
+        package="convwright.reporting",
         plots=False,
         title=Path(survey.name).name or survey.name,
         survey=survey,

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from convwright.reporting.figures import Figure
-from convwright.reporting.rendering import write_html
+from convwright.display.figures import Figure
+from convwright.display.pages import write_figures
 
 
 def write_explain_page(path: Path, title: str, summary: str, figures: Sequence[Figure]) -> None:
-    """Write one self-contained page, whole or not at all."""
-    write_html(path, "explain.html.j2", title=title, summary=summary, shown=figures)
+    """Write one self-contained page, completely or not at all."""
+    write_figures(path, title=title, summary=summary, figures=figures)

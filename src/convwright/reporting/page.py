@@ -9,12 +9,12 @@ from typing import Any
 from markupsafe import Markup
 
 from convwright.arch.diagram import diagram
+from convwright.display.pages import write_html
 from convwright.errors import UsageError
 from convwright.reporting import wording
 from convwright.reporting.contents import figures
 from convwright.reporting.entry import Entry
 from convwright.reporting.figures import Figure, colour, glyph
-from convwright.reporting.rendering import write_html
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ def write(path: Path, report: Report) -> None:
     write_html(
         path,
         "report.html.j2",
+        package="convwright.reporting",
         title=report.title,
         summary=report.summary,
         report=report,

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scipy.special import bdtr
-
 from convwright.reporting.entry import Entry, Numbered
+from convwright.stats.distributions import binomial_tail
 from convwright.stats.intervals import paired_difference
 
 MOST_PAIRED = 4
@@ -37,7 +36,7 @@ class Pair:
     def p_value(self) -> float:
         """McNemar's exact test: the chance of so uneven a split, or more, if both were equally good."""
         apart = self.only_first + self.only_second
-        return min(1.0, 2 * float(bdtr(min(self.only_first, self.only_second), apart, 0.5))) if apart else 1.0
+        return min(1.0, 2 * binomial_tail(min(self.only_first, self.only_second), apart)) if apart else 1.0
 
     @property
     def settled(self) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from convwright.display.pages import write_html
 from convwright.reporting.figures import Figure, Panel, axis, empty_plot, log_axis, note
-from convwright.reporting.rendering import write_html
 from convwright.reproduction import Chapter, Outcome, Verdict, tally
 from convwright.reproduction.claim import costs
 from convwright.reproduction.efficientnet import COMPARATORS, FAMILY, Row
@@ -26,6 +26,7 @@ def write_reproduction_page(path: Path, chapters: Sequence[tuple[Chapter, tuple[
     write_html(
         path,
         "reproduction.html.j2",
+        package="convwright.reporting",
         title="Three papers, reproduced",
         summary=summary([outcome for _, outcomes in chapters for outcome in outcomes]),
         chapters=chapters,

@@ -8,8 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from convwright.display.pages import write_html
 from convwright.reporting.figures import Figure, Panel, axis, colour, empty_plot, log_axis, note, symbol
-from convwright.reporting.rendering import write_html
 from convwright.reporting.wording import percent
 
 Found = Mapping[str, Any]
@@ -31,6 +31,7 @@ def write_scaling_page(path: Path, found: Found) -> None:
     write_html(
         path,
         "scaling.html.j2",
+        package="convwright.reporting",
         title=("A family over phi" if family else "A search for alpha, beta and gamma") + f": {found['base']}",
         summary=found["verdict"],
         found=found,

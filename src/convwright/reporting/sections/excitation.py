@@ -19,7 +19,7 @@ from convwright.explain.excitation import (
     run_excitations,
 )
 from convwright.reporting.entry import Answers, Entry
-from convwright.reporting.excitation_figures import by_class
+from convwright.explain.excitation_figures import by_class
 from convwright.reporting.figures import Figure, Panel, axis, colour, empty_plot, symbol
 from convwright.reporting.wording import percent
 

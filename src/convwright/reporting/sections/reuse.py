@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from convwright.errors import NetworkError
-from convwright.explain.reuse import BlockReuse, Reuse, feature_reuse
+from convwright.explain.feature_reuse import BlockReuse, Reuse, feature_reuse
 from convwright.reporting.entry import Entry
 from convwright.reporting.figures import Figure
-from convwright.reporting.reuse_figures import heat_maps
+from convwright.explain.reuse_figures import heat_maps
 
 
 def reuse_figures(entries: Sequence[Entry]) -> Iterator[Figure]:

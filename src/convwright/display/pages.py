@@ -2,22 +2,36 @@
 
 Every page is one file that holds all it shows. Its template extends `base.html.j2`, which brings the style for light,
 dark and paper, the header, the footer and the script that draws plots; `figures.html.j2` has the macros for figures.
+Packages with pages of their own keep their templates in a folder `templates`.
 """
 
 import shlex
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import plotly.graph_objects as go
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from convwright.arch.units import human
+from convwright.display.figures import Figure
 from convwright.files import write_text
 
+PACKAGE = "convwright.display"
 
-def write_html(path: Path, template: str, *, title: str, summary: str, plots: bool = True, **values: object) -> None:
+
+def write_html(
+    path: Path,
+    template: str,
+    *,
+    title: str,
+    summary: str,
+    package: str = PACKAGE,
+    plots: bool = True,
+    **values: object,
+) -> None:
     """Write a page as one self-contained file, completely or not at all.
 
     Args:
@@ -25,23 +39,36 @@ def write_html(path: Path, template: str, *, title: str, summary: str, plots: bo
         template: Name of the template, such as `report.html.j2`.
         title: Heading of the page.
         summary: Paragraph below the heading.
+        package: Package that has the template.
         plots: Whether the page has plots, and so needs Plotly's script.
         values: What the template shows.
     """
-    write_text(path, render(template, title=title, summary=summary, plots=plots, **values))
-
-
-def render(template: str, *, title: str, summary: str, plots: bool = True, **values: object) -> str:
-    """Return a page as HTML; see `write_html`."""
     script = Markup(get_plotlyjs()) if plots else ""
-    return environment().get_template(template).render(title=title, summary=summary, plotly=script, **values)
+    page = environment(package).get_template(template)
+    write_text(path, page.render(title=title, summary=summary, plotly=script, **values))
+
+
+def write_figures(path: Path, *, title: str, summary: str, figures: Sequence[Figure]) -> None:
+    """Write a page of figures.
+
+    Args:
+        path: The file; it is replaced if it exists.
+        title: Heading of the page.
+        summary: Paragraph below the heading.
+        figures: What the page shows, in order.
+    """
+    plots = any(figure.panels for figure in figures)
+    write_html(path, "figures_page.html.j2", title=title, summary=summary, plots=plots, shown=figures)
 
 
 @cache
-def environment() -> Environment:
-    """Return the environment of all templates. Names that a template uses must be defined, and texts are escaped."""
+def environment(package: str = PACKAGE) -> Environment:
+    """Return the environment of a package's templates, which may use those of this package.
+
+    Names that a template uses must be defined, and texts are escaped.
+    """
     made = Environment(
-        loader=PackageLoader("convwright.reporting"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(PACKAGE)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
