@@ -6,6 +6,7 @@ import torch
 from torchvision.datasets import CIFAR10, CIFAR100, utils
 
 from convwright.data import SOURCES, builtin, default_source, open_dataset, sources
+from convwright.data.split import stratified_split
 from convwright.errors import DataError
 
 FASHION_MNIST_IS_HERE = builtin._has_fashion_mnist(builtin.DEBIAN_FASHION_MNIST)
@@ -53,6 +54,17 @@ def test_digits() -> None:
     assert data.classes == tuple("0123456789")
     assert data.train.images.max() == 255
     assert torch.bincount(data.test.labels).tolist() == pytest.approx([36] * 10, abs=2)
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    raw = pytest.importorskip("sklearn.datasets").load_digits()
+    found = builtin.digits()
+    assert found.test is not None
+    train, test = stratified_split(torch.from_numpy(raw.target), 0.2, seed=0, purpose="digits-test")
+    images = torch.from_numpy((raw.images * (255 / 16)).round()).to(torch.uint8)[:, None]
+    for split, rows in ((found.train, train), (found.test, test)):
+        assert torch.equal(split.images, images[rows])
+        assert torch.equal(split.labels, torch.from_numpy(raw.target)[rows])
 
 
 def test_the_seed_moves_the_validation_split_and_never_the_test_split() -> None:

@@ -22,6 +22,7 @@ from convwright.explain.activation import ActivationMaps, Subject, batches, modu
 from convwright.explain.target import scores_of
 from convwright.prediction.network import AnyImage
 from convwright.seeds import derive
+from convwright.stats.distributions import student_quantile
 from convwright.training.evaluation import LARGEST_BATCH, batch_for, evaluating
 
 STEPS = 32
@@ -51,7 +52,7 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Faithfulness:
+class MapScores:
     """What one network's maps achieve, and what random ones of the same coarseness do on the same images."""
 
     maps: Curves
@@ -74,7 +75,7 @@ class Faithfulness:
         """Return the mean of each figure over the images."""
         return {name: Estimate.of(values) for name, values in self.values().items()}
 
-    def minus(self, other: "Faithfulness") -> "dict[str, Estimate]":
+    def minus(self, other: "MapScores") -> "dict[str, Estimate]":
         """Return the mean difference of each figure from another network's, image by image."""
         mine, others = self.values(), other.values()
         if len(mine["deletion"]) != len(others["deletion"]):
@@ -93,16 +94,14 @@ class Estimate:
     @classmethod
     def of(cls, values: np.ndarray) -> "Estimate":
         """Take the mean of one value an image."""
-        from scipy.stats import t
-
         count, mean = len(values), float(np.mean(values))
         if count < 2:
             return cls(mean, None, count)
-        half = float(t.ppf((1 + LEVEL) / 2, count - 1)) * float(np.std(values, ddof=1)) / sqrt(count)
+        half = student_quantile((1 + LEVEL) / 2, count - 1) * float(np.std(values, ddof=1)) / sqrt(count)
         return cls(mean, (mean - half, mean + half), count)
 
 
-def faithfulness(
+def score_maps(
     subject: Subject,
     images: Iterable[AnyImage] | torch.Tensor,
     maps: ActivationMaps,
@@ -113,7 +112,7 @@ def faithfulness(
     batch_size: int | None = None,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
-) -> Faithfulness:
+) -> MapScores:
     """Score the maps that `cam` made of the same images.
 
     steps: into how many equal parts the pixels are divided. removed: what takes a pixel's place where it is deleted:
@@ -147,7 +146,7 @@ def faithfulness(
                 progress(len(batch))
     _check_same(done == len(maps), maps)
     parts = [np.concatenate(part) for part in zip(*found, strict=True)]
-    return Faithfulness(Curves(*parts[:2]), Curves(*parts[2:]))
+    return MapScores(Curves(*parts[:2]), Curves(*parts[2:]))
 
 
 def check_scoring(steps: int, removed: str) -> None:
@@ -239,7 +238,7 @@ def _areas(curves: np.ndarray) -> np.ndarray:
     return (curves[:, 1:] + curves[:, :-1]).mean(1) / 2
 
 
-def each_score(result: Faithfulness) -> Iterator[dict[str, float]]:
+def each_score(result: MapScores) -> Iterator[dict[str, float]]:
     """Yield each image's figures by name."""
     values = result.values()
     for row in range(len(values["deletion"])):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from math import comb, sqrt
 from statistics import mean, stdev
 
+from convwright.stats.distributions import student_quantile
+
 LEVEL = 0.95
 NOTHING = 1e-9
 """Accuracies so near to each other are equal."""
@@ -51,9 +53,7 @@ def indistinguishable(results: Mapping[int, Mapping[int, float]]) -> list[int]:
 
 def quantile(degrees: int, comparisons: int = 1) -> float:
     """Return Student's two-sided quantile for the level, shared among so many comparisons."""
-    from scipy.stats import t
-
-    return float(t.ppf(1 - (1 - LEVEL) / 2 / comparisons, degrees))
+    return student_quantile(1 - (1 - LEVEL) / 2 / comparisons, degrees)
 
 
 def _interval(values: Sequence[float], comparisons: int) -> Mean:
