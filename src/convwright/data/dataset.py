@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,17 +132,31 @@ class Dataset:
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
         """Turn uint8 images into floats of mean 0 and standard deviation 1 in each channel."""
-        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1) * 255
-        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1) * 255
-        if images.device.type != "cpu":
-            return (images - mean).div_(std)
-        # Most of the time would go into the first touch of new memory: numpy asks the system for huge pages, torch
-        # does not. What remains is quickest on a few images at a time, while they are in the processor's cache.
-        normal = torch.from_numpy(np.empty(images.shape, np.float32))
-        few = max(1, CACHED_VALUES // max(1, images[:1].numel()))
-        for part, target in zip(images.split(few), normal.split(few), strict=True):
-            target.copy_(part).sub_(mean).div_(std)
-        return normal
+        return normalized(images, self.mean, self.std)
+
+
+def normalized(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """Turn uint8 images into floats: each channel minus its mean, divided by its standard deviation.
+
+    Args:
+        images: N x C x H x W, uint8.
+        mean: Mean of each channel on the scale 0 to 1.
+        std: Standard deviation of each channel on the scale 0 to 1.
+
+    Returns:
+        A new tensor, N x C x H x W, float32, on the device of the images.
+    """
+    middle = torch.tensor(mean, device=images.device).view(-1, 1, 1) * 255
+    spread = torch.tensor(std, device=images.device).view(-1, 1, 1) * 255
+    if images.device.type != "cpu":
+        return (images - middle).div_(spread)
+    # Most of the time would be spent on new memory: numpy requests huge pages from the system, torch does not. The
+    # arithmetic is fastest on a few images at a time, while they are in the processor's cache.
+    normal = torch.from_numpy(np.empty(images.shape, np.float32))
+    few = max(1, CACHED_VALUES // max(1, images[:1].numel()))
+    for part, target in zip(images.split(few), normal.split(few), strict=True):
+        target.copy_(part).sub_(middle).div_(spread)
+    return normal
 
 
 def digest(image: np.ndarray) -> bytes:

@@ -1,7 +1,4 @@
-"""What every predictor does, whatever computes its answers: take images in any form, and rank classes.
-
-No torch in here: an exported file answers through the same code.
-"""
+"""What all predictors share: reading images in any form, and ranking classes. Without torch, as exported files run."""
 
 import sys
 from abc import ABC, abstractmethod
@@ -14,15 +11,16 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 from PIL import Image
 
-from convwright.data.images import Framing, ImageFile, decode, fitted, printable, quiet, reason
+from convwright.data.images import Framing, ImageFile, decode, fitted, quiet, reason
 from convwright.data.threads import in_threads
 from convwright.errors import ConvwrightError, UsageError
+from convwright.printable import printable
 
 if TYPE_CHECKING:
     import torch
 
 AnyImage = Union[ImageFile, Image.Image, "torch.Tensor", np.ndarray]
-"""A file, a Pillow image, or uint8 values: a tensor C x H x W or an array H x W x C (grey: H x W will do)."""
+"""A file, a Pillow image, or uint8 values: a tensor C x H x W or an array H x W x C (grey: H x W too)."""
 BATCH = 64
 
 
@@ -32,10 +30,35 @@ class Prediction:
 
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
+    file: str = ""
+    """Name of the image."""
+
+    @property
+    def label(self) -> str:
+        """The most likely class."""
+        return self.classes[0]
+
+    @property
+    def probability(self) -> float:
+        """Probability of the most likely class, 0 to 1."""
+        return self.probabilities[0]
+
+    def ranked(self) -> Iterator[tuple[str, float]]:
+        """Yield each class and its probability."""
+        return zip(self.classes, self.probabilities, strict=True)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the file and its classes with their probabilities."""
+        found = [{"class": label, "probability": probability} for label, probability in self.ranked()]
+        return {"file": self.file, "predictions": found}
+
+    def __str__(self) -> str:
+        shares = ", ".join(f"{printable(label)} {probability:.1%}" for label, probability in self.ranked())
+        return f"{printable(self.file)}: {shares}" if self.file else shares
 
 
 class BasePredictor(ABC):
-    """Reads images as training does, and names the likeliest classes. Subclasses say what the probabilities are."""
+    """Reads images as in training, and ranks classes. Subclasses compute the probabilities."""
 
     classes: tuple[str, ...]
     channels: int
@@ -43,18 +66,32 @@ class BasePredictor(ABC):
     framing: Framing
 
     def read(self, image: AnyImage) -> Any:
-        """Return one image as training saw its images: uint8, C x H x W. ConvwrightError if it cannot be read."""
+        """Return one image with the preprocessing of training: uint8, C x H x W.
+
+        Args:
+            image: A file, a Pillow image, a tensor or an array.
+
+        Raises:
+            ConvwrightError: The image cannot be read.
+        """
         (pixels,) = self.read_all([image])
         if isinstance(pixels, ConvwrightError):
             raise pixels
         return pixels
 
     def read_all(self, images: Sequence[AnyImage]) -> list[Any]:
-        """Read images in parallel, as `read` does. In the place of one that cannot be read is the error."""
+        """Read images in parallel, each as `read` does.
+
+        Args:
+            images: The images.
+
+        Returns:
+            The pixels of each image; in the place of an image that cannot be read, the error.
+        """
 
         def work(image: AnyImage) -> Any:
             try:
-                return self._held(self._pixels(image))
+                return self._converted(self._pixels(image))
             except ConvwrightError as error:
                 return error
 
@@ -62,20 +99,38 @@ class BasePredictor(ABC):
             return [work(images[0])] if len(images) == 1 else list(in_threads(work, images, None, ""))
 
     def rank(self, pixels: Sequence[Any], top: int = 5) -> list[Prediction]:
-        """Name the `top` likeliest classes of each image that `read` gave, all in one batch."""
+        """Rank the classes of images, all in one batch.
+
+        Args:
+            pixels: Images as `read` returns them.
+            top: Classes to name for each image.
+
+        Returns:
+            The `top` most likely classes of each image.
+        """
         if not len(pixels):
             return []
-        answers = []
-        for probabilities in self._answers(pixels):
+        predictions = []
+        for probabilities in self._probabilities(pixels):
             best = np.argsort(-probabilities, kind="stable")[:top]
-            answers.append(Prediction(tuple(self.classes[i] for i in best), tuple(probabilities[best].tolist())))
-        return answers
+            classes = tuple(self.classes[index] for index in best)
+            predictions.append(Prediction(classes, tuple(probabilities[best].tolist())))
+        return predictions
 
     def predict(self, images: Iterable[AnyImage], top: int = 5, batch_size: int = BATCH) -> list[Prediction]:
-        """Name the `top` likeliest classes of each image, given as files, Pillow images, tensors or arrays.
+        """Rank the classes of images.
 
-        Images of another size than the network's are resized and cropped as in training. Raises ConvwrightError
-        for the first that cannot be read.
+        Args:
+            images: Files, Pillow images, tensors or arrays. Images of another size than the network's are resized
+                and cropped as in training.
+            top: Classes to name for each image.
+            batch_size: Images of a batch.
+
+        Returns:
+            The `top` most likely classes of each image.
+
+        Raises:
+            ConvwrightError: An image cannot be read.
         """
         if top < 1 or batch_size < 1:
             raise UsageError(f"top and batch_size must be 1 or more, not {top} and {batch_size}")
@@ -89,13 +144,13 @@ class BasePredictor(ABC):
             predictions += self.rank(pixels, top)
         return predictions
 
-    def _held(self, pixels: np.ndarray) -> Any:
-        """Return an image's pixels as this predictor computes with them."""
+    def _converted(self, pixels: np.ndarray) -> Any:
+        """Return an image's pixels in the form in which this predictor computes."""
         return pixels
 
     @abstractmethod
-    def _answers(self, pixels: Sequence[Any]) -> np.ndarray:
-        """Return probabilities, N x classes, of images as `read` gives them."""
+    def _probabilities(self, pixels: Sequence[Any]) -> np.ndarray:
+        """Return probabilities, N x classes, of images as `read` returns them."""
 
     def _pixels(self, image: AnyImage) -> np.ndarray:
         if is_tensor(image):
@@ -111,7 +166,7 @@ class BasePredictor(ABC):
             raise ConvwrightError(f"cannot read {printable(name)}: {reason(error)}") from error
 
     def _from_values(self, array: np.ndarray) -> np.ndarray:
-        if array.shape == (self.resolution, self.resolution, self.channels):  # nothing to decide
+        if array.shape == (self.resolution, self.resolution, self.channels):  # needs neither resizing nor conversion
             return np.ascontiguousarray(array.transpose(2, 0, 1))
         return self._from_image(Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array))
 
@@ -121,7 +176,7 @@ class BasePredictor(ABC):
 
 
 def is_tensor(image: object) -> bool:
-    """Is it a tensor of torch's? Where nobody has loaded torch, there is none."""
+    """Return whether a value is a tensor of torch, without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(image, torch.Tensor)
 
@@ -132,24 +187,24 @@ def _from_tensor(image: Any) -> np.ndarray:
 
 
 def _checked(array: np.ndarray, kind: str, layout: str, shape: Sequence[int] | None = None) -> np.ndarray:
-    """Return H x W x C uint8 pixels that are an image of 1, 3 or 4 channels; UsageError says what they are instead."""
-    told = " x ".join(map(str, array.shape if shape is None else shape)) or "a single value"
+    """Return H x W x C uint8 pixels of an image of 1, 3 or 4 channels; UsageError for other values."""
+    size = " x ".join(map(str, array.shape if shape is None else shape)) or "a single value"
     if array.dtype != np.uint8:
         raise UsageError(f"the values of {kind} must be uint8, from 0 to 255, not {array.dtype}")
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[-1] not in (1, 3, 4):
-        raise UsageError(f"an image as {kind} is {layout} with 1, 3 or 4 channels, not {told}")
+        raise UsageError(f"an image as {kind} is {layout} with 1, 3 or 4 channels, not {size}")
     if not array.size:
-        raise UsageError(f"an image must have pixels; this is {kind} of {told}")
+        raise UsageError(f"an image must have pixels; this is {kind} of {size}")
     return array
 
 
 def check_many(images: Any) -> None:
-    """UsageError for one image where many are taken: iterating over it would take it for a list of its rows."""
+    """Raise UsageError for a single image: iterating over it would treat its rows as images."""
     few = (is_tensor(images) or isinstance(images, np.ndarray)) and images.ndim < 4
     if few or isinstance(images, str | bytes | Path | Image.Image) or not isinstance(images, Iterable):
-        raise UsageError("several images are taken; give a list, also of one")
+        raise UsageError("several images are expected; give a list, also of one image")
 
 
 def _batched(images: Iterable[AnyImage], size: int) -> Iterator[list[AnyImage]]:

@@ -1,6 +1,6 @@
-"""An exported file that names what is in an image, without torch."""
+"""Predictors of exported files, without torch, and `load`, which opens a predictor of any kind."""
 
-import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,21 +11,32 @@ import numpy as np
 from convwright.data.images import Framing
 from convwright.engines.registry import SUFFIXES, open_file
 from convwright.engines.selection import check_selected_file, find_selection
-from convwright.errors import ConvwrightError, UsageError
+from convwright.errors import ArgumentError, ConvwrightError, ConvwrightWarning, UsageError
 from convwright.extras import installed
 from convwright.finite import check_finite
 from convwright.prediction.base import BATCH, AnyImage, BasePredictor, Prediction
 from convwright.printable import printable
+from convwright.zoo.reading import is_network, read_network
 
 if TYPE_CHECKING:
+    import torch
+
     from convwright.prediction.network import Predictor
+    from convwright.training.run import Run
 
 GPU = ("/dev/nvidia0", "/proc/driver/nvidia", "/dev/kfd")
 """Where Linux shows GPUs that torch may use."""
 
 
 class FilePredictor(BasePredictor):
-    """An exported network in an engine. It takes and answers what `Predictor` does, with arrays for tensors."""
+    """An exported network in an engine: methods as of `Predictor`, with arrays for tensors.
+
+    Args:
+        path: The exported file.
+        engine: Name of the engine; None for the fastest installed engine that the file was verified with.
+        threads: Threads of the engine; None for all cores.
+        precision: `f32` or `bf16`.
+    """
 
     def __init__(
         self, path: Path, engine: str | None = None, threads: int | None = None, precision: str = "f32"
@@ -36,13 +47,21 @@ class FilePredictor(BasePredictor):
         self.framing = Framing(self.card.crop, self.card.interpolation)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Return N x classes logits for uint8 images, N x C x H x W, of the network's size; UsageError for others."""
+        """Return logits, N x classes.
+
+        Args:
+            images: N x C x H x W, uint8, of the network's size.
+
+        Raises:
+            UsageError: The images have another type or size.
+            NotFiniteError: A logit is NaN or infinite.
+        """
         images = np.asarray(images)
         size = (self.channels, self.resolution, self.resolution)
         if images.dtype != np.uint8 or images.shape[1:] != size or images.ndim != 4:
             wanted = " x ".join(map(str, ("N", *size)))
             given = " x ".join(map(str, images.shape)) or "a single value"
-            raise UsageError(f"images are uint8, {wanted}, not {images.dtype}, {given}; 'predict' takes any size")
+            raise UsageError(f"images are uint8, {wanted}, not {images.dtype}, {given}; 'predict' resizes any image")
         if not len(images):
             return np.zeros((0, len(self.classes)), np.float32)
         logits = np.asarray(self.run(np.ascontiguousarray(images)), np.float32)
@@ -52,21 +71,25 @@ class FilePredictor(BasePredictor):
         return check_finite(logits, self.path)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return N x classes probabilities for uint8 images, N x C x H x W, of the network's size."""
+        """Return probabilities, N x classes, for images N x C x H x W, uint8, of the network's size."""
         logits = self.logits(images)
-        with np.errstate(over="ignore", under="ignore"):  # of differences larger than float32 holds, exp is 0
+        with np.errstate(over="ignore", under="ignore"):  # exp of differences beyond the range of float32 is 0
             raised = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))
         return raised / raised.sum(1, keepdims=True)
 
-    def _answers(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
+    def _probabilities(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
         return self.probabilities(np.stack(list(pixels)))
 
 
 class RunPredictor(BasePredictor):
-    """A run that predicts in the engine found to be the fastest, and is a torch `Predictor` in everything else.
+    """A run that predicts in the engine measured as the fastest, and uses torch for everything else.
 
-    `predict` and `rank` need no torch; what only a `Predictor` has (its module, tensors of probabilities, and what
-    `convwright.explain` asks for) loads one when it is first asked for.
+    `predict` and `rank` need no torch. What only `Predictor` has (its module, tensors of probabilities, and what
+    `convwright.explain` uses) loads torch on first use.
+
+    Args:
+        run: The run directory.
+        quick: The run's exported file in the fastest engine.
     """
 
     def __init__(self, run: Path, quick: FilePredictor) -> None:
@@ -82,72 +105,111 @@ class RunPredictor(BasePredictor):
         return load_run(self.path)
 
     def predict(self, images: Iterable[AnyImage], top: int = 5, batch_size: int = BATCH) -> list[Prediction]:
-        """Name the `top` likeliest classes of each image, as `Predictor.predict` does."""
+        """Rank the classes of images, as `Predictor.predict` does."""
         return self.quick.predict(images, top, batch_size)
 
-    def _answers(self, pixels: Sequence[Any]) -> np.ndarray:
+    def _probabilities(self, pixels: Sequence[Any]) -> np.ndarray:
         return self.quick.probabilities(np.stack([np.asarray(image) for image in pixels]))
 
-    def _held(self, pixels: np.ndarray) -> Any:
+    def _converted(self, pixels: np.ndarray) -> Any:
         import torch
 
         return torch.from_numpy(pixels)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # copying and pickling ask for what no predictor has
+        if name.startswith("__"):  # copying and pickling look up names that no predictor has
             raise AttributeError(name)
         return getattr(self.in_torch, name)
 
 
 def load(
-    path: str | Path, device: Any = "cpu", engine: str | None = None
+    run: "Run | str | Path", device: "torch.device | str" = "cpu", engine: str | None = None, weights: str | None = None
 ) -> Union["Predictor", RunPredictor, FilePredictor]:
-    """Load a run directory or an exported file (.onnx, .xml, .safetensors) to predict with.
+    """Load a run, an exported file, or a network with published weights.
 
-    engine: what runs an exported file; by default the quickest at hand that it was verified with. A run for which
-    `convwright bench --pick` or `convwright export` has found a faster engine than torch on this machine predicts with
-    that, unless a GPU is asked for or there (device "auto"). Raises RunError or UsageError for what is neither.
+    Args:
+        run: A run or its directory, an exported file (.onnx, .xml, .safetensors), or with `weights` a network.
+        device: Where torch computes: `cpu`, `cuda` or `auto`.
+        engine: Engine of an exported file; None for the fastest installed engine that the file was verified with.
+        weights: Published weights for a network; see `convwright.prediction.pretrained.pretrained`.
+
+    Returns:
+        The predictor. A run for which `convwright bench --pick` or `convwright export` has measured a faster engine
+        than torch on this machine predicts with that engine, unless a GPU is requested or `device` is `auto` and
+        there is one.
+
+    Raises:
+        RunError: The value is no run, or the run is damaged.
+        UsageError: The arguments exclude each other, or the value is none of these.
     """
-    path = Path(path)
-    found = open_predictor(path, device, engine)
+    found = open_predictor(run, device, engine, weights)
+    path = _path_of(run)
     quick = isinstance(found, FilePredictor) and path.is_dir()
     return RunPredictor(path, found) if quick else found  # type: ignore[arg-type]
 
 
-def open_predictor(path: Path, device: Any, engine: str | None = None) -> Union["Predictor", FilePredictor]:
-    """Load what `load` does, to name classes only: a run with a faster engine than torch is that engine alone."""
+def open_predictor(
+    run: "Run | str | Path", device: "torch.device | str" = "cpu", engine: str | None = None, weights: str | None = None
+) -> Union["Predictor", FilePredictor]:
+    """Load what `load` loads, for predictions only: a run with a faster engine than torch is that engine alone."""
+    path = _path_of(run)
+    if weights is not None:
+        return _pretrained(str(path), weights, device, engine)
     if path.suffix in SUFFIXES and not path.is_dir():
         if str(device) not in ("cpu", "auto"):
-            raise UsageError(f"{path}: an exported file runs on the CPU, not on {device}")
+            raise ArgumentError("device", f"{path}: an exported file runs on the CPU, not on {device}")
         return FilePredictor(path, engine)
     if engine is not None:
-        raise UsageError(f"{path}: an engine runs exported files; 'convwright export' makes one of a run")
+        raise ArgumentError("engine", f"{path}: an engine runs exported files; 'convwright export' makes one of a run")
+    if not path.exists() and is_network(str(path)):
+        raise ArgumentError(
+            "weights", f"{path} is a network, not a run directory; to use published weights, give 'pretrained'"
+        )
     on_cpu = str(device) == "cpu" or (str(device) == "auto" and not _has_gpu())
-    if on_cpu and (quick := _picked(path)):
+    if on_cpu and (quick := _fastest_engine(path)):
         return quick
     from convwright.prediction.network import load as load_run
 
     return load_run(path, device)
 
 
-def _picked(run: Path) -> FilePredictor | None:
-    """Open the file that a run was found to be fastest with; what is wrong with it is told, for torch will do."""
+def _path_of(run: "Run | str | Path") -> Path:
+    """Return the path of a run without importing torch."""
+    path: str | Path = run if isinstance(run, str | Path) else run.path
+    return Path(path)
+
+
+def _pretrained(expression: str, weights: str, device: "torch.device | str", engine: str | None) -> "Predictor":
+    if engine is not None:
+        raise ArgumentError(
+            "engine", "an engine runs exported files; with published weights, the network runs in torch"
+        )
+    network = read_network(expression)
+    from convwright.prediction.pretrained import pretrained
+
+    return pretrained(network, weights, device)
+
+
+def _fastest_engine(run: Path) -> FilePredictor | None:
+    """Open the file of the engine measured as the fastest; None, with a warning, where it cannot be used."""
     engine = "a faster engine"
     try:
         if (found := find_selection(run)) is None:
             return None
-        pick, file = found
-        engine = pick.engine
-        quick = FilePredictor(file, pick.engine, pick.threads, "bf16" if pick.precision == "bf16" else "f32")
-        check_selected_file(pick, quick.card, run)
+        selection, file = found
+        engine = selection.engine
+        precision = "bf16" if selection.precision == "bf16" else "f32"
+        quick = FilePredictor(file, selection.engine, selection.threads, precision)
+        check_selected_file(selection, quick.card, run)
         return quick
     except ConvwrightError as error:
-        print(f"convwright: torch predicts instead of {engine}: {printable(error)}", file=sys.stderr)
+        message = f"torch predicts instead of {engine}: {printable(error)}"
+        warnings.warn(message, ConvwrightWarning, stacklevel=4)
         return None
 
 
 def _has_gpu() -> bool:
-    """Can torch use a GPU? It is only imported where the system shows one."""
+    """Return whether torch can use a GPU. Torch is only imported where the system shows a GPU."""
     if not installed("torch") or not any(Path(place).exists() for place in GPU):
         return False
     import torch

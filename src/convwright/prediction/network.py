@@ -1,4 +1,4 @@
-"""A trained network that names what is in an image."""
+"""A trained network in torch that classifies images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,19 +8,35 @@ import torch
 from torch import nn
 
 from convwright.arch import Network
+from convwright.data.dataset import normalized
 from convwright.data.images import Framing
-from convwright.errors import UsageError
-from convwright.finite import check_finite
+from convwright.errors import ArgumentError
 from convwright.modules import build
 from convwright.prediction.base import BATCH, AnyImage, BasePredictor, Prediction
+from convwright.training.evaluation import averaged
 from convwright.training.run import Run
+from convwright.training.views import AS_IT_IS, View
 from convwright.weights import load_weights
 
 __all__ = ["BATCH", "AnyImage", "Prediction", "Predictor", "find_device", "load"]
 
 
 class Predictor(BasePredictor):
-    """A built network with its weights, classes and preprocessing, on a device."""
+    """A built network with its weights, classes and preprocessing, on a device.
+
+    Args:
+        network: Description of the network.
+        module: The network with its weights.
+        classes: Names of the classes, in the order of the logits.
+        mean: Mean of each channel on the scale 0 to 1, for normalisation.
+        std: Standard deviation of each channel.
+        device: Where the network computes.
+        framing: How images are cropped and resized.
+        source: What the network is called in error messages; by default its name.
+
+    Raises:
+        ArgumentError: This machine lacks the device.
+    """
 
     def __init__(
         self,
@@ -39,29 +55,44 @@ class Predictor(BasePredictor):
         self.channels, self.resolution = network.channels, network.resolution
         self.mean, self.std = tuple(mean), tuple(std)
         self.device = find_device(device)
-        # Channels last, as in training, is what fast convolutions read.
+        # Convolutions compute fastest with channels last, as in training.
         self.module = module.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @torch.no_grad()
+    def logits(self, images: torch.Tensor, views: Sequence[View] = AS_IT_IS) -> torch.Tensor:
+        """Return float32 logits, N x classes, on the predictor's device.
+
+        Args:
+            images: N x C x H x W, uint8, of the network's size.
+            views: Test-time augmentation views; with several, the logits are the logarithms of their mean
+                probabilities.
+
+        Raises:
+            NotFiniteError: A logit is NaN or infinite.
+        """
+        return averaged(self.module, self.normalised(images), views, self.source)
+
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        """Return N x classes probabilities for N x C x H x W uint8 images of the network's size."""
-        return check_finite(self.module(self.normalised(images)).float(), self.source).softmax(1).cpu()
+        """Return probabilities, N x classes, for images N x C x H x W, uint8, of the network's size."""
+        return self.logits(images).softmax(1).cpu()
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
-        """Return N x C x H x W uint8 images as the module reads them: floats, on its device."""
-        images = images.to(self.device)
-        mean, std = (torch.tensor(values, device=self.device).view(-1, 1, 1) for values in (self.mean, self.std))
-        return (images - mean * 255) / (std * 255)
+        """Return images, N x C x H x W, uint8, as the module's input: normalised floats on its device."""
+        return normalized(images.to(self.device), self.mean, self.std)
 
-    def _held(self, pixels: np.ndarray) -> torch.Tensor:
+    def _converted(self, pixels: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(pixels)
 
-    def _answers(self, pixels: Sequence[torch.Tensor]) -> np.ndarray:
+    def _probabilities(self, pixels: Sequence[torch.Tensor]) -> np.ndarray:
         return self.probabilities(torch.stack(list(pixels))).numpy()
 
 
 def find_device(name: torch.device | str) -> torch.device:
-    """Return a device by its name; "auto" is the GPU if there is one. UsageError if this machine lacks it."""
+    """Return a device by its name; `auto` is the GPU if there is one.
+
+    Raises:
+        ArgumentError: This machine lacks the device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -69,13 +100,22 @@ def find_device(name: torch.device | str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, ImportError) as error:  # torch's backends have no common error
         why = str(error).split("\n")[0]
-        raise UsageError(f"no device {str(name)!r} on this machine ({why}); take cpu, cuda or auto") from None
+        reason = f"no device {str(name)!r} on this machine ({why}); the device is cpu, cuda or auto"
+        raise ArgumentError("device", reason) from None
     return device
 
 
-def load(path: str | Path, device: torch.device | str = "cpu") -> Predictor:
-    """Load a run directory as a `Predictor`. RunError if it is not a run, is damaged, or has no weights yet."""
-    run = Run.open(Path(path))
+def load(run: Run | str | Path, device: torch.device | str = "cpu") -> Predictor:
+    """Load the best weights of a run.
+
+    Args:
+        run: A run or its directory.
+        device: Where the network computes.
+
+    Raises:
+        RunError: There is no run, a file of it is damaged, or it has no weights yet.
+    """
+    run = Run.of(run)
     module = build(run.network, seed=0)
     load_weights(module, run.existing_weights())
-    return Predictor(run.network, module, run.classes, run.data.mean, run.data.std, device, source=path)
+    return Predictor(run.network, module, run.classes, run.data.mean, run.data.std, device, source=run.path)

@@ -9,13 +9,23 @@ from convwright.training.initial_weights import find_initial_weights
 from convwright.weights.foreign import classifier_of, first_convolution_of
 
 
-def pretrained(network: Network, spec: str = "pretrained", device: torch.device | str = "cpu") -> Predictor:
-    """Return a network with published weights, ready to classify photos. Raises what `find_initial_weights` raises."""
-    initial = find_initial_weights(spec, network)
+def pretrained(network: Network, weights: str = "pretrained", device: torch.device | str = "cpu") -> Predictor:
+    """Return a network with published weights, ready to classify photos.
+
+    Args:
+        network: The network; resolution, channels and classes are those of the weights.
+        weights: `pretrained`, `torchvision`, `timm`, a file or a run directory; see `find_initial_weights`.
+        device: Where the network computes.
+
+    Raises:
+        UsageError: There are no such weights.
+        ConvwrightError: The weights cannot be read or do not fit.
+    """
+    initial = find_initial_weights(weights, network)
     published = initial.published
-    names = build(network, device="meta")
-    count = initial.tensors[f"{classifier_of(names)}.weight"].shape[0]
-    channels = initial.tensors[f"{first_convolution_of(names)}.weight"].shape[1]
+    layers = build(network, device="meta")
+    count = initial.tensors[f"{classifier_of(layers)}.weight"].shape[0]
+    channels = initial.tensors[f"{first_convolution_of(layers)}.weight"].shape[1]
     resolution = published.resolution or network.resolution
     network = at(network, resolution=resolution, channels=channels, classes=count)
     module = build(network, seed=0)
