@@ -42,7 +42,7 @@ def test_every_named_network_survives_the_round_trip(name: str) -> None:
 
 
 def test_only_what_differs_from_the_defaults_is_stored_and_shown() -> None:
-    assert Conv(8, 3).to_json() == {"type": "Conv", "out": 8, "kernel": 3}
+    assert Conv(8, 3).to_json() == {"type": "convwright.arch.layers.Conv", "out": 8, "kernel": 3}
     assert repr(Conv(8, (3, 1))) == "Conv(out=8, kernel=(3, 1))"
     assert repr(Seq(Conv(8), Identity(), Seq(Linear()))) == "Seq(Conv(out=8), Linear())"
 

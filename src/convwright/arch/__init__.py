@@ -10,6 +10,23 @@ from convwright.arch import operators
 from convwright.arch.blocks import SE, Block, dense, residual
 from convwright.arch.cost import Cost
 from convwright.arch.expression import accepts_expressions
+from convwright.arch.layers import (
+    Act,
+    Add,
+    Concat,
+    Conv,
+    Dropout,
+    Gate,
+    GlobalPool,
+    Identity,
+    Layer,
+    Linear,
+    Norm,
+    PadChannels,
+    Pool,
+    Scale,
+    Seq,
+)
 from convwright.arch.network import Network, Paper, Result, Stage
 
 at = accepts_expressions(operators.at)
@@ -21,11 +38,26 @@ scale = accepts_expressions(operators.scale)
 
 __all__ = [
     "SE",
+    "Act",
+    "Add",
     "Block",
+    "Concat",
+    "Conv",
     "Cost",
+    "Dropout",
+    "Gate",
+    "GlobalPool",
+    "Identity",
+    "Layer",
+    "Linear",
     "Network",
+    "Norm",
+    "PadChannels",
     "Paper",
+    "Pool",
     "Result",
+    "Scale",
+    "Seq",
     "Stage",
     "at",
     "compound",

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from convwright import json_text
 from convwright.arch.blocks import Block
@@ -13,6 +13,9 @@ from convwright.errors import NetworkError
 
 MOST_BLOCKS = 10_000
 """Blocks of the deepest network that is built; a deeper one is a mistake."""
+
+SCHEMA = 2
+"""Version of the JSON form of a network. Schema 1 named types by their bare names."""
 
 INITS = ("he", "efficientnet")
 """Rules of initial weights (`convwright.modules.init`)."""
@@ -132,6 +135,30 @@ class Network(Node):
             return self
         results = self.results if changes.keys() <= {"channels", "classes"} else ()
         return replace(after, name=f"{self.name}|{operation}", results=results)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready object with the version of its schema; `from_json` makes an equal network from it."""
+        described = Node.to_json(self)
+        return {"type": described.pop("type"), "schema": SCHEMA} | described
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Rebuild a network from the object that `to_json` returned, in this version of Convwright or an earlier one.
+
+        Raises:
+            NetworkError: The object describes no network, or was written by a later version of Convwright.
+        """
+        if isinstance(data, dict) and "schema" in data:
+            schema = data["schema"]
+            if type(schema) is not int or schema < 1:
+                raise NetworkError(f"the JSON's schema must be a version from 1 to {SCHEMA}, not {brief(schema)}")
+            if schema > SCHEMA:
+                raise NetworkError(
+                    f"the network was written with schema {brief(schema)}, and this version of Convwright reads up to "
+                    f"schema {SCHEMA}; install a newer version"
+                )
+            data = {name: value for name, value in data.items() if name != "schema"}
+        return super(Network, cls).from_json(data)
 
     def to_json_text(self) -> str:
         """Return the network as indented JSON; `Network.from_json_text` gives back an equal network."""

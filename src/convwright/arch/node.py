@@ -1,11 +1,18 @@
-"""What layers, blocks and networks share: a terse repr, and an exact round trip through JSON.
+"""What layers, blocks and networks share: a short repr, and an exact round trip through JSON.
 
-Every part of a network is a frozen dataclass that derives from `Node`. Its JSON form is an object whose
-"type" is the class's name and whose other members are the fields that differ from their defaults.
+Every part of a network is a frozen dataclass that derives from `Node`. Its JSON form is an object whose member "type"
+is the qualified name of the class (`convwright.zoo.resnet.Bottleneck`) and whose other members are the fields that
+differ from their defaults. Classes of other packages are found by their qualified names too, so that a class of a user
+never stands for one of Convwright's with the same bare name.
+
+In JSON of schema 1, every type has a bare name (`Bottleneck`), which always means a class of Convwright.
 """
 
+import difflib
 import math
+import sys
 import unicodedata
+from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from operator import index
 from types import UnionType
@@ -19,25 +26,39 @@ DEEPEST = 100
 """Levels of objects and lists in a network's JSON; networks of the zoo have five."""
 _CONTROL = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories of control, formatting and line-breaking characters, and of halves of surrogate pairs."""
+_OWN_PACKAGE = "convwright."
+_NOTEBOOK = "__main__"
+"""The module of classes that are defined in a notebook, a script or an interactive session."""
 _TYPES: dict[str, type["Node"]] = {}
+"""Classes by qualified name."""
+_OWN_TYPES: dict[str, type["Node"]] = {}
+"""Convwright's classes by the bare names that JSON of schema 1 uses."""
+_FILES: dict[str, str | None] = {}
+"""The file in which each class of `_TYPES` is defined."""
+_LOADERS: list[Callable[[], None]] = []
 
 
 class Node:
-    """A frozen dataclass that shows and stores only what differs from its defaults."""
+    """A frozen dataclass that shows and stores only the fields that differ from their defaults.
+
+    Each subclass is registered for JSON under its qualified name. If a class is defined again under the same name, as
+    when a notebook's cell is run twice, the newest definition counts; nodes of an earlier definition work as before,
+    but have to be made again before they are written as JSON. Two files cannot define classes of the same name.
+    """
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        _TYPES[cls.__name__] = cls
+        _register(cls)
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self.told())
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.changed_fields())
         return f"{type(self).__name__}({shown})"
 
-    def told(self) -> list[tuple[str, Any]]:
-        """Return the fields that differ from their defaults, in order."""
+    def changed_fields(self) -> list[tuple[str, Any]]:
+        """Return the names and values of the fields that differ from their defaults, in order."""
         different = []
         for field in fields(self):
             value = getattr(self, field.name)
@@ -47,16 +68,76 @@ class Node:
         return different
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready object from which `decode` makes an equal node."""
-        return {"type": type(self).__name__} | {name: encode(value) for name, value in self.told()}
+        """Return a JSON-ready object from which `decode` makes an equal node.
+
+        Raises:
+            NetworkError: The class of this node, or of one in it, has been defined again since.
+        """
+        return {"type": _type_name(type(self))} | {name: encode(value) for name, value in self.changed_fields()}
 
     @classmethod
     def from_json(cls, data: object) -> Self:
-        """Rebuild a node of this class from `to_json`'s object; NetworkError if it is not one."""
+        """Rebuild a node of this class from the object that `to_json` returned.
+
+        Raises:
+            NetworkError: The object describes no node, or a node of another class.
+        """
         node = decode(data)
         if not isinstance(node, cls):
             raise NetworkError(f"expected a {cls.__name__} in the JSON, found {type(node).__name__}")
         return node
+
+
+def load_types_with(load: Callable[[], None]) -> None:
+    """Add a function that may define further types. It is called before an unknown type in JSON is refused."""
+    _LOADERS.append(load)
+
+
+def _register(cls: type[Node]) -> None:
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    if name in _TYPES and cls.__module__ != _NOTEBOOK and _FILES[name] != file:
+        raise NetworkError(f"{_FILES[name]} and {file} both define {name}; rename one of the modules")
+    if name.startswith(_OWN_PACKAGE):
+        known = _OWN_TYPES.setdefault(cls.__name__, cls)
+        if known.__module__ != cls.__module__:
+            raise NetworkError(f"{known.__module__} and {cls.__module__} both define {cls.__name__}; rename one")
+        _OWN_TYPES[cls.__name__] = cls
+    _TYPES[name], _FILES[name] = cls, file
+
+
+def _type_name(cls: type[Node]) -> str:
+    """Return the name of a class in JSON."""
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    if _TYPES[name] is not cls:
+        raise NetworkError(f"{name} has been defined again; make the network again from the new definition")
+    return name
+
+
+def _type_named(name: object) -> type[Node]:
+    """Return the class that a name in JSON means."""
+    if isinstance(name, str):
+        for load in (None, *_LOADERS):
+            if load is not None:
+                load()
+            found = _TYPES.get(name) if "." in name else _OWN_TYPES.get(name)
+            if found is not None and is_dataclass(found):
+                return found
+    raise NetworkError(f"the JSON names an unknown type {brief(name)}{_hint(name)}")
+
+
+def _hint(name: object) -> str:
+    """Return what makes an unknown type known."""
+    if not isinstance(name, str):
+        return ""
+    module, _, _ = name.rpartition(".")
+    if name.startswith(f"{_NOTEBOOK}."):
+        return ", which a script or notebook defined; define it here first, or move it into a module"
+    if module and not name.startswith(_OWN_PACKAGE):
+        return f"; import {brief(module)[1:-1]} before the network is read"
+    known = [each for each, cls in (_TYPES if module else _OWN_TYPES).items() if is_dataclass(cls)]
+    near = difflib.get_close_matches(name, known, n=3)
+    return f"; the nearest are {', '.join(near)}" if near else ""
 
 
 def encode(value: Any) -> Any:
@@ -84,12 +165,10 @@ def decode(value: Any, depth: int = 0) -> Any:
         return tuple([decode(item, depth + 1) for item in value])
     if not isinstance(value, dict):
         return value
-    kind = value.get("type")
-    cls = _TYPES.get(kind) if isinstance(kind, str) else None
-    if cls is None or not is_dataclass(cls):
-        known = ", ".join(name for name, cls in sorted(_TYPES.items()) if is_dataclass(cls))
-        raise NetworkError(f"the JSON names an unknown type {brief(kind)}; known are {known}")
-    return _construct(cls, {name: decode(item, depth + 1) for name, item in value.items() if name != "type"})
+    return _construct(
+        _type_named(value.get("type")),
+        {name: decode(item, depth + 1) for name, item in value.items() if name != "type"},
+    )
 
 
 def check_values(value: object, place: str) -> None:

@@ -160,7 +160,7 @@ def _told(se: SE | None) -> str:
     """How the operator is written: ``se:16,placement=pre``."""
     if se is None:
         return "se:none"
-    fields = [f"{field}={value}" for field, value in se.told() if field != "reduction"]
+    fields = [f"{field}={value}" for field, value in se.changed_fields() if field != "reduction"]
     return ",".join([f"se:{number(se.reduction)}", *fields])
 
 

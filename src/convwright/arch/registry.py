@@ -1,16 +1,29 @@
-"""Networks by name. Families register their variants when `convwright.zoo` is imported."""
+"""Networks by name. The zoo and installed packages register their families when a name is first looked up.
+
+A package adds its families through an entry point of the group `convwright.networks`, which names a function without
+arguments that calls `register`, or a mapping of names to functions that make a network.
+"""
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 
 from convwright.arch.network import Network
-from convwright.errors import NetworkError
+from convwright.arch.node import brief, load_types_with
+from convwright.errors import ConvwrightError, NetworkError
+from convwright.plugins import load_plugins
 
+ENTRY_POINTS = "convwright.networks"
+"""Group of entry points through which packages register families."""
+LONGEST_NAME = 100
+_ZOO = "convwright.zoo"
+"""The module whose import registers the families of the papers."""
 _NAMED: dict[str, tuple[str, Callable[[], Network]]] = {}
 _PATTERNS: list["Pattern"] = []
-LONGEST_NAME = 100
+_LOADED: list[str] = []
+"""The groups of entry points that have been loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +37,42 @@ class Pattern:
 
 
 def register(family: str, name: str, make: Callable[[], Network]) -> None:
-    """Add a network to the zoo under a canonical (lower-case) name."""
-    if name in _NAMED:
+    """Add a network to those that expressions, `convwright models` and the other commands know by name.
+
+    A notebook's cell that registers a network can be run again: the newest function counts.
+
+    Args:
+        family: Family under which the network is listed.
+        name: Name of the network, in lower case with underscores, such as `my_network`.
+        make: Function without arguments that makes the network. It is called each time the network is looked up.
+
+    Raises:
+        NetworkError: The name is not of this form, or another network has it.
+
+    Example:
+        >>> from convwright.arch import Act, Conv, Network, Norm, Seq, Stage
+        >>> from convwright.zoo.common import Classifier, Stem
+        >>> from convwright.zoo.resnet import BasicBlock
+        >>> def make_network():
+        ...     return Network("my_network", Stem(16), (Stage("stage1", BasicBlock(32, 2), 3),), Classifier())
+        >>> cw.register("my_family", "my_network", make_network)
+        >>> cw.network("my_network|se:16").name
+        'my_network|se:16'
+    """
+    _load_zoo()  # so that its names are taken already
+    if not isinstance(name, str) or name != canonical(name) or not re.fullmatch(r"[^|:,=+\s/]+", name):
+        raise NetworkError(f"a network's name is in lower case with underscores, as in 'my_network', not {brief(name)}")
+    if len(name) > LONGEST_NAME:
+        raise NetworkError(f"a network's name has at most {LONGEST_NAME} characters, not {len(name)}")
+    if not callable(make):
+        raise NetworkError(f"{name} needs a function that makes the network, not {brief(make)}")
+    if name in _NAMED and not _is_redefinition(_NAMED[name][1], make):
         raise NetworkError(f"two networks are named {name}")
     _NAMED[name] = (family, make)
 
 
 def register_pattern(family: str, form: str, expression: str, make: Callable[[re.Match[str]], Network]) -> None:
-    """Add a family by pattern. `form` is how users are told of it, e.g. ``cifar_resnet<6n+2>``."""
+    """Add a family by pattern. `form` is how listings show the pattern, e.g. `cifar_resnet<6n+2>`."""
     _PATTERNS.append(Pattern(family, form, re.compile(expression), make))
 
 
@@ -41,15 +82,18 @@ def canonical(name: str) -> str:
 
 
 def find(name: str) -> Network:
-    """Return the network of this name. NetworkError names the nearest ones if there is none."""
+    """Return the network of a name.
+
+    Raises:
+        NetworkError: There is none; the message has the nearest names.
+    """
     if len(name) > LONGEST_NAME:
         raise NetworkError(f"unknown network {name[:20]}...; no name has more than {LONGEST_NAME} characters")
     key = canonical(name)
-    if key in _NAMED:
-        return _NAMED[key][1]()
-    for pattern in _PATTERNS:
-        if match := pattern.expression.fullmatch(key):
-            return pattern.make(match)
+    for load in (_load_zoo, _load_plugins):
+        load()
+        if (found := _made(key)) is not None:
+            return found
     near = difflib.get_close_matches(key, _NAMED, n=3, cutoff=0.5)
     forms = [p.form for p in _PATTERNS if difflib.SequenceMatcher(None, key, p.form).ratio() > 0.6]
     hint = f"the nearest are {', '.join(near + forms)}" if near or forms else "see 'convwright models'"
@@ -58,10 +102,67 @@ def find(name: str) -> Network:
 
 def names() -> Iterator[tuple[str, str]]:
     """Yield (family, name) of every network that has a name of its own, in order of registration."""
-    for name, (family, _) in _NAMED.items():
+    _load_all()
+    for name, (family, _) in list(_NAMED.items()):
         yield family, name
 
 
 def patterns() -> tuple[Pattern, ...]:
     """Return the families that are named by pattern."""
+    _load_all()
     return tuple(_PATTERNS)
+
+
+def _made(key: str) -> Network | None:
+    """Return the network of a canonical name; None if nothing that is loaded has the name."""
+    if key in _NAMED:
+        try:
+            made = _NAMED[key][1]()
+        except ConvwrightError:
+            raise
+        except Exception as error:  # of another package's function
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise NetworkError(f"the function registered as {key} failed: {reason:.200}") from error
+        if not isinstance(made, Network):
+            raise NetworkError(f"the function registered as {key} returns {brief(made)}, not a Network")
+        return made
+    for pattern in _PATTERNS:
+        if match := pattern.expression.fullmatch(key):
+            return pattern.make(match)
+    return None
+
+
+def _is_redefinition(before: Callable[[], Network], make: Callable[[], Network]) -> bool:
+    """Whether a notebook or script has defined a function again."""
+    places = [(getattr(each, "__module__", None), getattr(each, "__qualname__", None)) for each in (before, make)]
+    return places[0] == places[1] and places[0][0] == "__main__"
+
+
+def _load_all() -> None:
+    _load_zoo()
+    _load_plugins()
+
+
+def _load_zoo() -> None:
+    import_module(_ZOO)
+
+
+def _load_plugins() -> None:
+    """Register the families of installed packages, once in a process."""
+    if not _LOADED:
+        _LOADED.append(ENTRY_POINTS)  # before loading, since plug-ins may look up networks too
+        load_plugins(ENTRY_POINTS, _register_plugin)
+
+
+def _register_plugin(name: str, provided: object) -> None:
+    if isinstance(provided, Mapping):
+        for network_name, make in provided.items():
+            register(name, network_name, make)
+    elif callable(provided):
+        provided()
+    else:
+        raise TypeError(f"{brief(provided)} is neither a function nor a mapping of names to functions")
+
+
+load_types_with(_load_zoo)
+load_types_with(_load_plugins)

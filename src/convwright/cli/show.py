@@ -127,7 +127,7 @@ def contents(stage: StageCost) -> str:
 
 def compact(block: Block) -> str:
     """Write a block shorter than its repr does: ``MBConv(out=24, stride=2, se=16 post)``."""
-    told = [(name, value) for name, value in block.told() if name not in _UNTOLD]
+    told = [(name, value) for name, value in block.changed_fields() if name not in _UNTOLD]
     return f"{type(block).__name__}({', '.join(f'{name}={_value(value)}' for name, value in told)})"
 
 

@@ -5,9 +5,9 @@ import math
 import shlex
 import time
 import warnings
-from collections.abc import Mapping
-from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext, suppress
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.data import Batches, Dataset, evaluation_batches
 from convwright.errors import ConvwrightError, ConvwrightWarning, NotFiniteError, RunError
+from convwright.training.callbacks import Callbacks, StartedRun, Step
 from convwright.training.config import TrainConfig, checked, difference
 from convwright.training.devices import Devices, leads
 from convwright.training.evaluation import Evaluation, batch_for, evaluate
@@ -26,10 +27,14 @@ from convwright.training.initial_weights import InitialWeights, initial_weights_
 from convwright.training.interrupt import Interrupted, StopSignal
 from convwright.training.optim import learning_rate
 from convwright.training.preparation import make_learner, training_batches
-from convwright.training.run import DataFacts, Run
+from convwright.training.process_state import preserved_process_state
+from convwright.training.records import DataFacts, Summary
+from convwright.training.run import Run
 from convwright.training.step import DivergedError
 from convwright.version import __version__
 
+FINISH = 1000
+"""Code for a run that a callback ends, among the numbers of signals."""
 WANTED_VALIDATIONS = 5
 """A run of few epochs is validated within them, so that its learning curve is one ..."""
 TRAINED_PER_VALIDATED = 2
@@ -45,29 +50,7 @@ class Runtime:
     checkpoint_seconds: float = 300.0
     """Time from one checkpoint to the next; there is one at each validation too."""
     validate_once: bool = False
-    """Validate at the end only, which then is the best; a run that is gone on with must be told the same."""
-
-
-class Reporter:
-    """Is told how a run goes; this one keeps it to itself."""
-
-    def begin(self, run: Run, done: int, steps: int) -> None:
-        """Training is about to start at step `done` of `steps`."""
-
-    def preparing(self, done: int, total: int, what: str) -> None:
-        """Work before the first step has come so far."""
-
-    def step(self, step: int, images: int, loss: float) -> None:
-        """A training step has been taken."""
-
-    def validated(self, row: dict[str, float]) -> None:
-        """The network has been validated; `row` is the new line of metrics.csv."""
-
-    def stopped(self) -> None:
-        """The run stops before its end, interrupted or failed."""
-
-    def end(self, summary: dict[str, Any]) -> None:
-        """The run has come to its end."""
+    """Validate at the end only, whose weights then are the best; a resumed run needs the same value."""
 
 
 @dataclass
@@ -110,34 +93,56 @@ def train(
     network: Network,
     data: Dataset,
     path: Path,
-    reporter: Reporter | None = None,
+    callbacks: Sequence[object] = (),
     runtime: Runtime = Runtime(),
     files: Mapping[str, str | bytes] | None = None,
     initial: InitialWeights | None = None,
-) -> dict[str, Any]:
-    """Train a network into a new run directory, from scratch or from given weights; return its summary.
+) -> Summary:
+    """Train a network into a new run directory, and return its summary.
 
-    `network` must already have the data's resolution, channels and classes. files: text by the name of what else
-    belongs into the run directory. initial: what `find_initial_weights` found; the data is normalised
-    as it asks.
+    Args:
+        config: The configuration.
+        network: Network with the data's resolution, channels and classes.
+        data: The images; they are normalised as the initial weights require.
+        path: The run directory to make.
+        callbacks: Objects with methods of `convwright.training.callbacks.Callback`.
+        runtime: How the run is carried out.
+        files: Content of further files of the run directory, by name.
+        initial: Weights to start from; random ones by default.
+
+    Raises:
+        RunError: There is something at `path` already.
+        ConvwrightError: The run failed; the message says what would help.
+        Interrupted: The run was stopped; it can be resumed.
     """
-    data = initial.normalised(data) if initial else data
-    devices = Devices(config)
-    if devices.leads:
-        kept = {**(files or {}), **initial_weights_file(initial)}
-        Run.create(path, config, network, data.classes, DataFacts.of(data), kept)
-    devices.wait()
-    run = Run.open(path)
-    with run.held() if devices.leads else nullcontext():
-        return Trainer(run, data, reporter, runtime, devices).fit()
+    called = Callbacks(callbacks)
+    with preserved_process_state():
+        data = initial.normalised(data) if initial else data
+        devices = Devices(config)
+        if devices.leads:
+            kept = {**(files or {}), **initial_weights_file(initial)}
+            Run.create(path, config, network, data.classes, DataFacts.of(data), kept)
+        devices.wait()
+        run = Run.open(path)
+        with run.held() if devices.leads else nullcontext():
+            return Trainer(run, data, called, runtime, devices).fit()
 
 
-def resume(run: Run, data: Dataset, reporter: Reporter | None = None, runtime: Runtime = Runtime()) -> dict[str, Any]:
-    """Go on with a run where it stopped; return its summary.
+def resume(run: Run, data: Dataset, callbacks: Sequence[object] = (), runtime: Runtime = Runtime()) -> Summary:
+    """Continue a run from its last checkpoint, and return its summary.
 
-    RunError names what has changed since, the data, the configuration or the network, or says that another process
-    is training the run.
+    Args:
+        run: The run.
+        data: The images that it was trained on.
+        callbacks: Objects with methods of `convwright.training.callbacks.Callback`.
+        runtime: How the run is carried out.
+
+    Raises:
+        RunError: Data, configuration or network have changed since, or another process is training the run.
+        ConvwrightError: The run failed; the message says what would help.
+        Interrupted: The run was stopped; it can be resumed again.
     """
+    called = Callbacks(callbacks)
     if run.finished:
         return run.summary
     if data.fingerprint != run.data.fingerprint:
@@ -145,18 +150,26 @@ def resume(run: Run, data: Dataset, reporter: Reporter | None = None, runtime: R
         raise RunError(
             f"{run.path}: the images of {run.config.data} are not those that the run was trained on: {problem}"
         )
-    with run.held() if leads() else nullcontext():
-        return Trainer(run, run.data.normalising(data), reporter, runtime).fit()
+    with preserved_process_state(), run.held() if leads() else nullcontext():
+        return Trainer(run, run.data.normalising(data), called, runtime).fit()
 
 
 class Trainer:
-    """One run under way."""
+    """A run that is being trained.
+
+    Args:
+        run: The run.
+        data: Its images.
+        callbacks: What is called as training goes.
+        runtime: How the run is carried out.
+        devices: The processes that share the run.
+    """
 
     def __init__(
         self,
         run: Run,
         data: Dataset,
-        reporter: Reporter | None = None,
+        callbacks: Callbacks | None = None,
         runtime: Runtime = Runtime(),
         devices: Devices | None = None,
     ) -> None:
@@ -164,8 +177,10 @@ class Trainer:
         self.runtime, self.devices = runtime, devices or Devices(config)
         self.run, self.config, self.data = run, config, data
         self.seen = data
-        """What the batches are made of: the data, or what a frozen backbone makes of it."""
-        self.reporter = reporter if reporter and self.devices.leads else Reporter()
+        """Source of the batches: the data, or the features that a frozen backbone computes from it."""
+        self.callbacks = callbacks if callbacks and self.devices.leads else Callbacks()
+        self.finishing = False
+        """Whether a callback ends the run before its last step."""
         self.learner = make_learner(config, run.network, data, self.devices, initial_weights_of(run))
         self.batches = training_batches(config, data)
         self.steps = max(1, round(config.epochs * self.batches.steps_per_epoch))
@@ -184,34 +199,39 @@ class Trainer:
 
     @property
     def ended(self) -> bool:
-        """Have all steps been taken, or has the patience run out?"""
+        """Whether all steps have been taken, or the run ends before its last step."""
         rows = self.progress.rows
         return bool(rows) and (rows[-1]["step"] >= self.steps or self.stopped_early)
 
     @property
     def stopped_early(self) -> bool:
-        """Have as many validations as the recipe's patience brought nothing better, with steps still to come?"""
+        """Whether the run ends before its last step: a callback ends it, or the recipe's patience is exhausted."""
         rows, patience = self.progress.rows, self.config.recipe.patience
-        if patience is None or not rows or rows[-1]["step"] >= self.steps:
+        if not rows or rows[-1]["step"] >= self.steps:
             return False
-        return len(rows) - 1 - self.progress.best >= patience
+        return self.finishing or (patience is not None and len(rows) - 1 - self.progress.best >= patience)
 
-    def fit(self) -> dict[str, Any]:
-        """Train to the end and return the summary. Interrupted if stopped: nothing is lost then.
+    def fit(self) -> Summary:
+        """Train to the end and return the summary.
 
-        ConvwrightError tells what would fit if the memory does not suffice, or that another process has ended.
+        Raises:
+            Interrupted: A signal stopped the run; nothing is lost.
+            ConvwrightError: The memory did not suffice, and the message says what would fit; or another process of the
+                run has ended.
         """
         try:
             return self._fit()
         except BaseException as error:
-            self.reporter.stopped()
-            if told := explain_failure(error, self.config, self.run.network, self.data, self.devices.size):
-                raise ConvwrightError(f"{self.run.path}: {told}") from None
+            with suppress(Exception):  # of a callback that was not even started
+                self.callbacks.call("on_stop")
+            if reason := explain_failure(error, self.config, self.run.network, self.data, self.devices.size):
+                raise ConvwrightError(f"{self.run.path}: {reason}") from None
             raise
 
-    def _fit(self) -> dict[str, Any]:
+    def _fit(self) -> Summary:
         progress = self.progress
-        self.reporter.begin(self.run, progress.step, self.steps)
+        started = {each.name: getattr(self.run, each.name) for each in fields(Run)}
+        self._call("on_start", StartedRun(**started, first_step=progress.step, steps=self.steps))
         with StopSignal() as stop:
             if self.learner.reads_features:
                 self._read_features(stop)
@@ -223,7 +243,7 @@ class Trainer:
         summary = self._summary()
         if self.devices.leads:
             self.run.write_summary(summary)
-        self.reporter.end(summary)
+        self._call("on_end", summary)
         return summary
 
     def _train_until(self, end: int, stop: StopSignal) -> None:
@@ -238,20 +258,22 @@ class Trainer:
                 now = time.monotonic()
                 self.progress.count(len(labels), loss, correct, now - started)
                 started = now
-                self.reporter.step(self.progress.step, len(labels), loss)
+                self._call("on_step", Step(self.progress.step, self.steps, len(labels), loss))
                 self._halt_if(stop)
+                if self.finishing:
+                    return
                 if now - self.saved_at > self.runtime.checkpoint_seconds:
                     self._save()
 
     def _read_features(self, stop: StopSignal) -> None:
         """Put the frozen backbone's features in the place of the images."""
 
-        def tell(done: int, total: int) -> None:
-            self.reporter.preparing(done, total, "computing features")
+        def after_batch(done: int, total: int) -> None:
+            self._call("on_prepare", done, total, "computing features")
             self._halt_if(stop)
 
         learner = self.learner
-        self.seen = features_of(learner.backbone, self.data, learner.fabric.device, tell)
+        self.seen = features_of(learner.backbone, self.data, learner.fabric.device, after_batch)
         self.batches = training_batches(self.config, self.seen)
 
     def _diverged(self, error: DivergedError, step: int) -> DivergedError:
@@ -264,7 +286,7 @@ class Trainer:
         return self._advised(f"{error} {place}")
 
     def _advised(self, problem: str) -> DivergedError:
-        """Return the error of a diverged run, with what is left of it and what to try."""
+        """Return the error of a diverged run, with its last good state and what to try."""
         kept = self.run.newest_checkpoint
         return DivergedError(
             f"{problem}; "
@@ -304,10 +326,25 @@ class Trainer:
         if self.devices.leads:
             self.run.write_metrics(progress.rows)
         self._save()
-        self.reporter.validated(row)
+        self._call("on_validation", row)
+        self.finishing = bool(self.devices.largest(self.finishing or self.callbacks.stop_requested))
+
+    def _call(self, hook: str, *arguments: object) -> None:
+        """Call a hook of the callbacks. What has been trained is saved before an error of theirs ends the run."""
+        try:
+            self.callbacks.call(hook, *arguments)
+        except Exception:
+            if self.progress.step:
+                self._save()
+            raise
 
     def _halt_if(self, stop: StopSignal) -> None:
-        stop.requested = self.devices.largest(stop.requested)
+        """Save and raise where a signal stops the run, and note where a callback ends it; in all processes alike."""
+        request = self.devices.largest(FINISH if self.callbacks.stop_requested else stop.requested)
+        self.finishing = self.finishing or request == FINISH
+        if self.finishing:
+            return
+        stop.requested = request
         if stop.requested:
             self._save()
             raise Interrupted(
@@ -345,9 +382,10 @@ class Trainer:
 
     def _restore_state(self, state: dict[str, Any]) -> None:
         # A version that did not know a field yet did what the field's default says.
-        if told := difference(checked(state["config"]).model_dump(mode="json"), self.config.model_dump(mode="json")):
-            raise RunError(f"{self.run.path / 'config.yaml'}: {told}")
-        if state["network"] != self.run.network.to_json_text():
+        now = self.config.model_dump(mode="json")
+        if changed := difference(checked(state["config"]).model_dump(mode="json"), now):
+            raise RunError(f"{self.run.path / 'config.yaml'}: {changed}")
+        if Network.from_json_text(state["network"]) != self.run.network:
             raise RunError(f"{self.run.path / 'network.json'}: not the network that the run began with")
         self.learner.network.load_state_dict(state["model"])
         if self.learner.average:
@@ -355,28 +393,28 @@ class Trainer:
         self.learner.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
 
-    def _summary(self) -> dict[str, Any]:
+    def _summary(self) -> Summary:
         progress, count = self.progress, cost(self.run.network)
         best = progress.rows[progress.best]
-        return {
-            "network": self.run.network.name,
-            "data": self.config.data,
-            "params": count.params,
-            "macs": count.macs,
-            "resolution": self.run.network.resolution,
-            "epochs": self.config.epochs,
-            "steps": progress.step,
-            "stopped_early": self.stopped_early,
-            "best_step": best["step"],
-            "val_accuracy": best["val_accuracy"],
-            "val_loss": best["val_loss"],
-            "val_images": len(self.data.val),
-            "train_seconds": round(progress.seconds, 2),
-            "device": str(self.learner.fabric.device),
-            "devices": self.devices.size,
-            "threads": torch.get_num_threads(),
-            "versions": {"convwright": __version__, "torch": torch.__version__},
-        }
+        return Summary(
+            network=self.run.network.name,
+            data=self.config.data,
+            params=count.params,
+            macs=count.macs,
+            resolution=self.run.network.resolution,
+            epochs=self.config.epochs,
+            steps=progress.step,
+            stopped_early=self.stopped_early,
+            best_step=best["step"],
+            val_accuracy=best["val_accuracy"],
+            val_loss=best["val_loss"],
+            val_images=len(self.data.val),
+            train_seconds=round(progress.seconds, 2),
+            device=str(self.learner.fabric.device),
+            devices=self.devices.size,
+            threads=torch.get_num_threads(),
+            versions={"convwright": __version__, "torch": torch.__version__},
+        )
 
 
 def validation_period(steps: int, batches: Batches, val_images: int) -> int:

@@ -1,6 +1,7 @@
 """Networks of the zoo in a table, with their cost and the results that their papers report."""
 
 import difflib
+import warnings
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +13,7 @@ from convwright.arch.expression import network
 from convwright.arch.units import human
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
 from convwright.display.table import Row
-from convwright.errors import NetworkError, UsageError
+from convwright.errors import ConvwrightWarning, NetworkError, UsageError
 from convwright.zoo.reading import provenance, published
 
 NOTE = (
@@ -85,17 +86,23 @@ def list_networks(pattern: str = "") -> NetworkList:
     Raises:
         UsageError: No network matches.
     """
-    listed = [
-        ListedNetwork(family, found, cost(found))
-        for family, name in registry.names()
-        if matches(pattern, name, family)
-        for found in [network(name)]
-    ]
+    named = [(family, name) for family, name in registry.names() if matches(pattern, name, family)]
+    listed = [each for family, name in named if (each := _listed(family, name)) is not None]
     listed += _of_exact_name(pattern, {each.network.name for each in listed})
     patterns = [each for each in registry.patterns() if matches(pattern, each.form, each.family)]
     if not listed and not patterns:
         raise UsageError(_nothing_found(pattern))
     return NetworkList(tuple(listed), tuple(patterns))
+
+
+def _listed(family: str, name: str) -> ListedNetwork | None:
+    """Return a network with its cost; None, with a warning, if a package registered one that cannot be made."""
+    try:
+        found = network(name)
+        return ListedNetwork(family, found, cost(found))
+    except NetworkError as error:
+        warnings.warn(ConvwrightWarning(f"{name} is left out: {error}"), stacklevel=2)
+        return None
 
 
 def matches(pattern: str, *names: str) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from convwright.arch import Network, expression
 from convwright.arch.expression import load_network
-from convwright.errors import NetworkError
+from convwright.errors import ConvwrightError, NetworkError
 
 FILE = "network.json"
 """What a run directory calls its network."""
@@ -67,3 +67,11 @@ def provenance(network: Network) -> dict[str, list[dict[str, object]]]:
         "papers": [{"title": p.title, "authors": p.authors, "year": p.year, "arxiv": p.arxiv} for p in network.papers],
         "results": [{"dataset": r.dataset, "metric": r.metric, "value": r.value} for r in network.results],
     }
+
+
+def describes(expression: str, network: Network) -> bool:
+    """Return whether an expression, or the file that it names, gives exactly this network."""
+    try:
+        return read_network(expression) == network
+    except ConvwrightError:
+        return False
