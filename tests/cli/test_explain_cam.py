@@ -9,7 +9,7 @@ from PIL import Image
 import convwright as cw
 from convwright.arch import at, fit_resolution
 from convwright.data import open_dataset
-from convwright.explain import cam
+from convwright.explain import activation_maps
 from convwright.prediction.network import load
 from convwright.training.loop import train
 from convwright.training.plan import plan
@@ -55,7 +55,7 @@ def test_two_networks_side_by_side_with_scores(runs, here, convwright):
         assert [image["truth"] for image in network["images"]] == [str(int(test.labels[row])) for row in rows]
         predictor = load(runs / network["name"])
         data = open_dataset("digits", resolution=side)
-        expected = cam(predictor, [data.test.images[row] for row in rows])
+        expected = activation_maps(predictor, [data.test.images[row] for row in rows])
         assert np.allclose(raw, expected.raw, atol=1e-4)
         assert np.allclose(maps, expected.maps, atol=1e-3)
         shown = [image.get("overlay") for image in network["images"]]
@@ -89,7 +89,7 @@ def test_files_folders_and_what_a_shell_makes_of_a_pattern(runs, here, convwrigh
     assert "Grad-CAM++ at stage2" in again.out
     assert again.out.rstrip().endswith("figure, overlays and maps: cams-2")
     (network,) = json.loads((here / "cams-2" / "cams.json").read_text())["networks"]
-    found = cam(load(runs / "small"), ["0.png"], method="grad-cam++", layer="stage2")
+    found = activation_maps(load(runs / "small"), ["0.png"], method="grad-cam++", layer="stage2")
     assert np.allclose(np.load(network["raw"]), found.raw)
 
 
@@ -110,7 +110,7 @@ def test_a_folder_of_classes_is_read_from_its_files(runs, here, convwright):
     (network,) = json.loads(answer.out)["networks"]
     assert [image["truth"] for image in network["images"]] == ["flower", "temple"] * 2
     files = [here / "photos" / image["image"] for image in network["images"]]
-    assert np.allclose(np.load(network["raw"]), cam(load(runs / "small"), files).raw, atol=1e-5)
+    assert np.allclose(np.load(network["raw"]), activation_maps(load(runs / "small"), files).raw, atol=1e-5)
 
 
 def test_published_weights(here, convwright):
@@ -171,13 +171,13 @@ def test_the_batch_size_bounds_scoring_too(runs, here, monkeypatch, convwright):
     import convwright.explain.deletion as module
 
     asked = []
-    scored = module.faithfulness
+    scored = module.score_maps
 
     def noting(*arguments, **options):
         asked.append(options["batch_size"])
         return scored(*arguments, **options)
 
-    monkeypatch.setattr(module, "faithfulness", noting)
+    monkeypatch.setattr(module, "score_maps", noting)
     for options in (["--batch-size", 3], []):
         answer = convwright("explain", "cam", runs / "small", "--count", 2, "--scores", "--steps", 4, *options)
         assert answer.status == 0, answer.err

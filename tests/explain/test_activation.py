@@ -8,7 +8,7 @@ from torch import nn
 import convwright as cw
 from convwright.arch import at
 from convwright.errors import ConvwrightError, UsageError
-from convwright.explain import cam
+from convwright.explain import activation_maps
 from convwright.explain.activation import plus_plus_weights, stretched
 from convwright.prediction.network import Predictor
 
@@ -52,7 +52,7 @@ def test_cam_is_the_features_times_the_weights_of_the_class(expression, images):
         features, logits = features_of(module, images), module(images)
         linear = list(module.head.children())[-1]
         expected = (linear.weight[logits.argmax(1)][:, :, None, None] * features).sum(1).numpy()
-    found = cam(module, images)
+    found = activation_maps(module, images)
     assert found.method == "cam"
     assert found.targets == tuple(logits.argmax(1).tolist())
     assert np.allclose(found.raw, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
@@ -65,9 +65,9 @@ def test_cam_is_the_features_times_the_weights_of_the_class(expression, images):
 @pytest.mark.parametrize("expression", FAMILIES.values(), ids=FAMILIES)
 def test_grad_cam_at_the_same_layer_is_cam_but_for_scale_and_relu(expression, images):
     module = lively(expression)
-    plain, by_gradient = cam(module, images), cam(module, images, method="grad-cam")
+    plain, by_gradient = activation_maps(module, images), activation_maps(module, images, method="grad-cam")
     assert by_gradient.layer == plain.layer
-    assert np.array_equal(cam(module, images, layer=plain.layer, method="cam").raw, plain.raw)
+    assert np.array_equal(activation_maps(module, images, layer=plain.layer, method="cam").raw, plain.raw)
     pixels = plain.raw[0].size
     assert np.allclose(by_gradient.raw * pixels, plain.raw, rtol=1e-3, atol=1e-5 * np.abs(plain.raw).max())
     assert np.allclose(by_gradient.maps, stretched(torch.from_numpy(plain.raw).relu(), (32, 32)), atol=1e-4)
@@ -75,7 +75,7 @@ def test_grad_cam_at_the_same_layer_is_cam_but_for_scale_and_relu(expression, im
 
 def test_the_last_stage_and_its_last_block_are_the_same_layer(images):
     module = lively("cifar_resnet14|scale:w=0.25")
-    found = [cam(module, images, layer=layer) for layer in (None, "stage3", "stage3.block2")]
+    found = [activation_maps(module, images, layer=layer) for layer in (None, "stage3", "stage3.block2")]
     assert [one.method for one in found] == ["cam"] * 3
     assert all(np.allclose(one.raw, found[0].raw) for one in found)
 
@@ -102,7 +102,7 @@ def test_maps_of_any_layer_by_autograd_alone(layer, method, images):
     (gradients,) = torch.autograd.grad(logits.max(1).values.sum(), features)
     weights = gradients.mean((2, 3)) if method == "grad-cam" else plus_plus_weights(features.detach(), gradients)
     expected = (weights[:, :, None, None] * features.detach()).sum(1)
-    found = cam(module, images, method=method, layer=layer)
+    found = activation_maps(module, images, method=method, layer=layer)
     assert np.allclose(found.raw, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
 
 
@@ -117,7 +117,7 @@ def test_an_activation_that_overwrites_the_layer_changes_nothing(images):
     assert layers
     for layer in layers:
         for method in ("grad-cam", "grad-cam++"):
-            found, expected = (cam(one, images, method=method, layer=layer) for one in (module, careful))
+            found, expected = (activation_maps(one, images, method=method, layer=layer) for one in (module, careful))
             assert np.allclose(found.raw, expected.raw, rtol=1e-4, atol=1e-7), layer
 
 
@@ -152,9 +152,9 @@ def test_nothing_is_left_behind(images):
     for parameter in module.parameters():
         parameter.requires_grad_(False)  # a frozen network has maps too
     for method in ("cam", "grad-cam", "grad-cam++"):
-        cam(module, images, method=method)
+        activation_maps(module, images, method=method)
     with pytest.raises(UsageError):
-        cam(module, images, layer="stage1.nothing")
+        activation_maps(module, images, layer="stage1.nothing")
     assert [part.training for part in module.modules()] == modes
     assert torch.is_grad_enabled()
     assert all(parameter.grad is None for parameter in module.parameters())
@@ -164,10 +164,10 @@ def test_nothing_is_left_behind(images):
 
 def test_batches_of_any_size_give_the_same_maps(images):
     module = lively("cifar_seresnet8|scale:w=0.5")
-    whole = cam(module, images, method="grad-cam++", target=[4, 0, 2])
+    whole = activation_maps(module, images, method="grad-cam++", target=[4, 0, 2])
     assert whole.targets == (4, 0, 2)
     for size in (1, 2):
-        parts = cam(module, images, method="grad-cam++", target=[4, 0, 2], batch_size=size)
+        parts = activation_maps(module, images, method="grad-cam++", target=[4, 0, 2], batch_size=size)
         assert parts.targets == whole.targets
         assert np.allclose(parts.raw, whole.raw, rtol=1e-3, atol=1e-7)
         assert np.allclose(parts.maps, whole.maps, atol=1e-4)
@@ -178,7 +178,7 @@ def test_a_predictor_reads_images_at_its_own_size_and_channels(resolution, chann
     module = lively("cifar_resnet8|scale:w=0.5", resolution=resolution, channels=channels)
     predictor = Predictor(module.network, module, "abcde", (0.5,) * channels, (0.25,) * channels)
     pictures = np.random.default_rng(0).integers(0, 256, (2, 35, 35, 3), dtype=np.uint8)
-    found = cam(predictor, list(pictures), target="c")
+    found = activation_maps(predictor, list(pictures), target="c")
     assert found.maps.shape == (2, resolution, resolution)
     assert found.targets == (2, 2)
     assert found.maps.min() == 0
@@ -186,7 +186,7 @@ def test_a_predictor_reads_images_at_its_own_size_and_channels(resolution, chann
     for map_ in found.maps:
         assert (map_.min(), map_.max()) == (0, pytest.approx(1))
     read = torch.stack([predictor.read(picture) for picture in pictures])
-    assert np.allclose(found.raw, cam(module, predictor.normalised(read), target=2).raw, atol=1e-5)
+    assert np.allclose(found.raw, activation_maps(module, predictor.normalised(read), target=2).raw, atol=1e-5)
     assert found.probabilities == pytest.approx(predictor.probabilities(read)[:, 2].tolist(), rel=1e-4)
 
 
@@ -212,7 +212,7 @@ class Foreign(nn.Module):
 def test_any_torch_module_has_grad_cam(images):
     torch.manual_seed(0)
     module = Foreign()
-    found = cam(module, images)
+    found = activation_maps(module, images)
     assert (found.method, found.layer) == ("grad-cam", "features")
     assert found.raw.shape == (3, 8, 8)
     assert found.maps.shape == (3, 32, 32)
@@ -243,7 +243,7 @@ def test_any_torch_module_has_grad_cam(images):
 )
 def test_what_cannot_be_is_told(options, told, images):
     with pytest.raises(UsageError, match=told):
-        cam(lively("cifar_resnet8|scale:w=0.5"), images, **options)
+        activation_maps(lively("cifar_resnet8|scale:w=0.5"), images, **options)
 
 
 def test_classes_that_are_called_alike_are_named(images):
@@ -251,35 +251,35 @@ def test_classes_that_are_called_alike_are_named(images):
     predictor = Predictor(module.network, module, ("Coat", "Shirt", "Boat", "Bag", "Hat"), (0.5,) * 3, (0.25,) * 3)
     picture = np.zeros((32, 32, 3), np.uint8)
     with pytest.raises(UsageError, match=r"no class 'goat'; near it are .*Boat"):
-        cam(predictor, [picture], target="goat")
+        activation_maps(predictor, [picture], target="goat")
     with pytest.raises(UsageError, match="give a list"):
-        cam(predictor, picture)
+        activation_maps(predictor, picture)
     with pytest.raises(UsageError, match="no images"):
-        cam(predictor, [])
+        activation_maps(predictor, [])
     with pytest.raises(ConvwrightError, match=r"cannot read absent.png: no such file"):
-        cam(predictor, ["absent.png"])
+        activation_maps(predictor, ["absent.png"])
 
 
 def test_heads_and_layers_that_have_no_cam_are_told(images):
     vgg = lively("vgg11_bn|scale:w=0.125|fit:32")
-    assert cam(vgg, images).method == "grad-cam"
+    assert activation_maps(vgg, images).method == "grad-cam"
     with pytest.raises(UsageError, match="a head of global pooling and one linear layer, which this network has not"):
-        cam(vgg, images, method="cam")
+        activation_maps(vgg, images, method="cam")
     with pytest.raises(UsageError, match="networks of ours"):
-        cam(Foreign(), images, method="cam")
+        activation_maps(Foreign(), images, method="cam")
     with pytest.raises(UsageError, match="plays no part"):
-        cam(Foreign(), images, layer="unused")
+        activation_maps(Foreign(), images, layer="unused")
     with pytest.raises(UsageError, match="puts out no feature maps"):
-        cam(Foreign(), images, layer="hidden")
+        activation_maps(Foreign(), images, layer="hidden")
     with pytest.raises(UsageError, match="a float tensor N x C x H x W"):
-        cam(vgg, images.to(torch.uint8))
+        activation_maps(vgg, images.to(torch.uint8))
 
 
 @pytest.mark.parametrize(
     "target", [np.int64(3), torch.tensor(3), np.array(3), [3, 3, 3], (np.int8(3),) * 3, torch.full((3,), 3)]
 )
 def test_a_class_is_any_whole_number(target, images):
-    assert cam(lively("cifar_resnet8|scale:w=0.5"), images, target=target).targets == (3, 3, 3)
+    assert activation_maps(lively("cifar_resnet8|scale:w=0.5"), images, target=target).targets == (3, 3, 3)
 
 
 @pytest.mark.parametrize(
@@ -287,27 +287,27 @@ def test_a_class_is_any_whole_number(target, images):
 )
 def test_where_the_last_maps_have_one_pixel_the_last_block_with_more_is_taken(expression, layer, images):
     module = lively(expression)
-    found = cam(module, images)
+    found = activation_maps(module, images)
     assert (found.method, found.layer, found.raw.shape) == ("grad-cam", layer, (3, 2, 2))
     assert f"one pixel; {layer} is the last block" in found.note
-    assert np.array_equal(found.raw, cam(module, images, method="grad-cam", layer=layer).raw)
-    assert cam(module, images, method="grad-cam++").layer == layer
-    assert cam(lively("cifar_resnet8|scale:w=0.5"), images).note == ""
+    assert np.array_equal(found.raw, activation_maps(module, images, method="grad-cam", layer=layer).raw)
+    assert activation_maps(module, images, method="grad-cam++").layer == layer
+    assert activation_maps(lively("cifar_resnet8|scale:w=0.5"), images).note == ""
     with pytest.raises(UsageError, match="maps of one pixel"):
-        cam(module, images, layer="stage4.block2" if layer == "stage3" else "pool5")
+        activation_maps(module, images, layer="stage4.block2" if layer == "stage3" else "pool5")
 
 
 def test_cam_by_name_of_one_pixel_is_told(images):
     with pytest.raises(UsageError, match=r"maps of one pixel, .*; take grad-cam"):
-        cam(lively("resnet18|scale:w=0.125"), images, method="cam")
+        activation_maps(lively("resnet18|scale:w=0.125"), images, method="cam")
 
 
 def test_a_head_that_was_replaced_has_grad_cam(images):
     module = lively("cifar_resnet8|scale:w=0.5")
     module.head.linear = nn.Sequential(nn.Flatten(), nn.Linear(module.head.linear.in_features, 5))
-    assert cam(module, images).method == "grad-cam"
+    assert activation_maps(module, images).method == "grad-cam"
     with pytest.raises(UsageError, match=r"one linear layer behind the pooling, and head\.linear is something else"):
-        cam(module, images, method="cam")
+        activation_maps(module, images, method="cam")
 
 
 class ChannelsLast(nn.Module):
@@ -343,10 +343,10 @@ def test_what_is_no_map_is_not_taken_for_one(kind, shape, layer, images):
     with pytest.raises(
         UsageError, match=f"{shape}, put out by norm: .* CAM is for convolutional networks; name a layer"
     ):
-        cam(module, images)
+        activation_maps(module, images)
     with pytest.raises(UsageError, match=f"{layer} puts out no feature maps"):
-        cam(module, images, layer=layer)
-    assert cam(module, images, layer="patches").raw.shape == (3, 8, 8)
+        activation_maps(module, images, layer=layer)
+    assert activation_maps(module, images, layer="patches").raw.shape == (3, 8, 8)
 
 
 def test_the_last_maps_are_of_a_layer_that_the_scores_depend_on():
@@ -357,7 +357,7 @@ def test_the_last_maps_are_of_a_layer_that_the_scores_depend_on():
             return scores
 
     tall = torch.randn(2, 3, 33, 70, generator=torch.Generator().manual_seed(0))
-    found = cam(Watching(), tall)
+    found = activation_maps(Watching(), tall)
     assert (found.layer, found.raw.shape) == ("features", (2, 9, 18))
 
 
@@ -376,4 +376,4 @@ def test_running_out_of_memory_is_not_taken_for_a_wrong_layer(images):
             return super().forward(x) + Exhausting.apply(self.features(x)).mean()
 
     with pytest.raises(torch.OutOfMemoryError):
-        cam(Large(), images, layer="features")
+        activation_maps(Large(), images, layer="features")

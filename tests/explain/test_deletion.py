@@ -9,7 +9,7 @@ from torch import nn
 import convwright as cw
 from convwright.arch import at
 from convwright.errors import UsageError
-from convwright.explain import ActivationMaps, Estimate, Faithfulness, cam, faithfulness
+from convwright.explain import ActivationMaps, Estimate, MapScores, activation_maps, score_maps
 from convwright.explain.deletion import Curves, _blurred, _ranks, each_score, random_grids
 from convwright.prediction.network import Predictor
 
@@ -44,8 +44,8 @@ def bright():
 
 
 def test_the_map_that_is_right_beats_random_ones_and_those_beat_the_one_that_is_wrong(corner_map, bright):
-    right = faithfulness(Corner(), bright, maps_of(corner_map), removed="mean")
-    wrong = faithfulness(Corner(), bright, maps_of(1 - corner_map))
+    right = score_maps(Corner(), bright, maps_of(corner_map), removed="mean")
+    wrong = score_maps(Corner(), bright, maps_of(1 - corner_map))
     for row, scores in enumerate(each_score(right)):
         assert scores["deletion"] < scores["random_deletion"] < wrong.maps.deletion_scores[row]
         assert scores["deletion_gain"] == pytest.approx(scores["random_deletion"] - scores["deletion"])
@@ -66,7 +66,7 @@ def test_insertion_finds_what_a_blur_hides(corner_map):
 
     images = torch.zeros(3, 1, SIDE, SIDE)
     images[..., 1::2] = 1
-    right, wrong = (faithfulness(Stripes(), images, maps_of(one)) for one in (corner_map, 1 - corner_map))
+    right, wrong = (score_maps(Stripes(), images, maps_of(one)) for one in (corner_map, 1 - corner_map))
     assert right.maps.insertion[:, 0].max() < 0.1
     assert right.maps.insertion[:, -1].min() > 0.95
     assert (right.maps.insertion_scores > right.random.insertion_scores).all()
@@ -88,7 +88,7 @@ def pictures():
 def test_every_point_of_the_curves_is_what_the_network_says(removed, predictor, pictures):
     distinct = np.random.default_rng(0).permuted(np.tile(np.arange(SIDE**2), (5, 1)), axis=1) / SIDE**2
     maps = maps_of(distinct.reshape(5, SIDE, SIDE), target=2)
-    found = faithfulness(predictor, pictures, maps, steps=5, removed=removed)
+    found = score_maps(predictor, pictures, maps, steps=5, removed=removed)
     images = predictor.normalised(pictures)
     blurred = _blurred(images, 1 / 8)
     black = predictor.normalised(torch.zeros_like(pictures))
@@ -109,9 +109,9 @@ def test_every_point_of_the_curves_is_what_the_network_says(removed, predictor, 
 
 
 def test_batches_of_any_size_and_chunks_of_images_give_the_same(predictor, pictures):
-    maps, told = cam(predictor, pictures), []
-    whole = faithfulness(predictor, pictures, maps, steps=4)
-    small = faithfulness(predictor, pictures, maps, steps=4, batch_size=1, progress=told.append)
+    maps, told = activation_maps(predictor, pictures), []
+    whole = score_maps(predictor, pictures, maps, steps=4)
+    small = score_maps(predictor, pictures, maps, steps=4, batch_size=1, progress=told.append)
     assert told == [1] * 5
     for name, values in whole.values().items():
         assert values == pytest.approx(small.values()[name], abs=1e-5)
@@ -121,13 +121,13 @@ def test_batches_of_any_size_and_chunks_of_images_give_the_same(predictor, pictu
 def test_no_batch_is_larger_than_asked_for(batch_size, steps, predictor, pictures):
     sizes = []
     handle = predictor.module.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    maps = cam(predictor, pictures)
+    maps = activation_maps(predictor, pictures)
     sizes.clear()
-    found = faithfulness(predictor, pictures, maps, steps=steps, batch_size=batch_size)
+    found = score_maps(predictor, pictures, maps, steps=steps, batch_size=batch_size)
     handle.remove()
     assert max(sizes) <= batch_size
     assert sum(sizes) == 4 * len(pictures) * (steps + 1)
-    whole = faithfulness(predictor, pictures, maps, steps=steps, batch_size=1000)
+    whole = score_maps(predictor, pictures, maps, steps=steps, batch_size=1000)
     assert found.maps.deletion == pytest.approx(whole.maps.deletion, abs=1e-5)
     assert found.random.insertion == pytest.approx(whole.random.insertion, abs=1e-5)
 
@@ -136,15 +136,15 @@ def test_unless_told_no_batch_is_larger_than_in_evaluation(predictor, pictures, 
     monkeypatch.setattr("convwright.explain.deletion.batch_for", lambda network: 7)
     sizes = []
     handle = predictor.module.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    maps = cam(predictor, pictures, batch_size=1)
-    faithfulness(predictor, pictures, maps, steps=20)
+    maps = activation_maps(predictor, pictures, batch_size=1)
+    score_maps(predictor, pictures, maps, steps=20)
     handle.remove()
     assert max(sizes) == 7
 
 
 def test_the_module_is_left_as_it_was(predictor, pictures):
     predictor.module.train()
-    faithfulness(predictor, pictures[:1], cam(predictor, pictures[:1]), steps=2)
+    score_maps(predictor, pictures[:1], activation_maps(predictor, pictures[:1]), steps=2)
     assert all(part.training for part in predictor.module.modules())
     predictor.module.eval()
 
@@ -196,9 +196,9 @@ def test_networks_are_compared_image_by_image():
     rng = np.random.default_rng(0)
     level = rng.uniform(0.2, 0.8, (40, 1))
 
-    def scores(shift: float) -> Faithfulness:
+    def scores(shift: float) -> MapScores:
         noisy = level + shift + rng.normal(0, 0.005, (40, 3))
-        return Faithfulness(Curves(noisy, noisy), Curves(level.repeat(3, 1), level.repeat(3, 1)))
+        return MapScores(Curves(noisy, noisy), Curves(level.repeat(3, 1), level.repeat(3, 1)))
 
     first, second = scores(0.0), scores(0.02)
     difference = second.minus(first)["deletion"]
@@ -207,7 +207,7 @@ def test_networks_are_compared_image_by_image():
     apart = [one.estimates()["deletion"].interval for one in (first, second)]
     assert apart[0][1] > apart[1][0], "the intervals of the means alone would not tell"
     with pytest.raises(UsageError, match="same images"):
-        first.minus(Faithfulness(*(Curves(np.zeros((2, 2)), np.zeros((2, 2))),) * 2))
+        first.minus(MapScores(*(Curves(np.zeros((2, 2)), np.zeros((2, 2))),) * 2))
 
 
 @pytest.mark.parametrize(
@@ -222,10 +222,10 @@ def test_networks_are_compared_image_by_image():
 )
 def test_what_cannot_be_is_told(options, told, corner_map, bright):
     with pytest.raises(UsageError, match=told):
-        faithfulness(Corner(), bright, maps_of(corner_map), **options)
+        score_maps(Corner(), bright, maps_of(corner_map), **options)
 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_maps_of_other_images_are_refused(count, corner_map, bright):
     with pytest.raises(UsageError, match="maps of 3 images"):
-        faithfulness(Corner(), torch.cat([bright, bright])[:count], maps_of(corner_map))
+        score_maps(Corner(), torch.cat([bright, bright])[:count], maps_of(corner_map))

@@ -9,7 +9,7 @@ from PIL import Image
 
 import convwright as cw
 from convwright.arch import at
-from convwright.explain import cam, overlays
+from convwright.explain import activation_maps, overlays
 from convwright.explain.drawing import (
     SMALL,
     TEXT,
@@ -84,9 +84,11 @@ def test_overlays_of_a_predictor_are_png_files_with_their_class():
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 1), dtype=np.uint8)
     laid = overlays(predictor, images, target="y", side=64)
     assert [one.label for one in laid] == ["y", "y"]
-    assert [one.probability for one in laid] == pytest.approx(list(cam(predictor, images, target=1).probabilities))
+    assert [one.probability for one in laid] == pytest.approx(
+        list(activation_maps(predictor, images, target=1).probabilities)
+    )
     opened = Image.open(BytesIO(laid[0].png))
     assert (opened.format, opened.size, opened.mode) == ("PNG", (64, 64), "RGB")
     pixels = torch.from_numpy(images[1].transpose(2, 0, 1)).numpy()
-    expected = overlay(pixels, cam(predictor, images, target=1).maps[1], 64)
+    expected = overlay(pixels, activation_maps(predictor, images, target=1).maps[1], 64)
     assert np.abs(np.asarray(laid[1].picture).astype(int) - np.asarray(expected)).max() <= 1

@@ -11,9 +11,9 @@ from torch import nn
 import convwright as cw
 from convwright.arch.cost import cost
 from convwright.errors import NetworkError
-from convwright.explain.drop import carried, drop_order, gated_blocks, without
-from convwright.explain.drop_folding import fold
-from convwright.explain.excitation import excitations
+from convwright.explain.dropping import drop_order, gated_blocks, transferred, without
+from convwright.explain.excitation import measure_excitations
+from convwright.explain.gate_folding import fold
 from convwright.explain.variants import Accuracy
 
 from ..arch.strategies import any_networks, buildable
@@ -66,7 +66,7 @@ def check_folding(network, chosen):
     module = lively(network)
     means = means_of(module, chosen)
     changed = without(network, chosen)
-    variant, inexact = carried(network, module, changed, chosen, means)
+    variant, inexact = transferred(network, module, changed, chosen, means)
     images = torch.randn(2, network.channels, network.resolution, network.resolution)
     expected = logits_with_constants(module, chosen, means, images)
     with torch.no_grad():
@@ -156,7 +156,9 @@ def test_stages_go_from_the_last_and_blocks_from_the_least_useful():
     network = cw.network("cifar_seresnet14")
     assert [name for name, _ in drop_order(network, "stages")] == ["stage3", "stage2", "stage1"]
     images = torch.randn(30, 3, 32, 32)
-    found = excitations(cw.build(network, seed=0), [(images, torch.arange(30) % 10)], [str(i) for i in range(10)])
+    found = measure_excitations(
+        cw.build(network, seed=0), [(images, torch.arange(30) % 10)], [str(i) for i in range(10)]
+    )
     order = [gated.gate for _, (gated,) in drop_order(network, "blocks", found)]
     variation = {block.name: block.variation for block in found.blocks}
     assert order == sorted(variation, key=variation.__getitem__)

@@ -10,9 +10,9 @@ from torch import nn
 
 import convwright as cw
 from convwright.errors import NetworkError, UsageError
-from convwright.explain.excitation import MOST_SHOWN, BlockExcitation, chosen_classes, excitations
+from convwright.explain.excitation import MOST_SHOWN, BlockExcitation, chosen_classes, measure_excitations
+from convwright.explain.excitation_figures import by_class, within_class
 from convwright.explain.excitation_gates import gates, watching
-from convwright.reporting.excitation_figures import by_class, within_class
 
 from ..tiny import RECALIBRATED
 
@@ -93,7 +93,7 @@ def test_statistics_are_those_of_the_excitations_seen():
     with watching(module, lambda name, factors: seen.setdefault(name, []).append(factors)), torch.no_grad():
         module.eval()(images)
     batches = zip(images.split(16), labels.split(16), strict=True)
-    found = excitations(module, batches, ("a", "b", "c"))
+    found = measure_excitations(module, batches, ("a", "b", "c"))
     assert (found.images, len(found.blocks)) == (40, 3)
     for block in found.blocks:
         factors = seen[block.name][0].double()
@@ -148,9 +148,9 @@ def test_classes_without_images_are_neither_counted_nor_drawn():
     module = cw.build(cw.network("cifar_seresnet8"), classes=6, seed=0)
     images = torch.randn(12, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     names = [f"c{index}" for index in range(6)]
-    found = excitations(module, [(images, torch.tensor([1, 2, 4, 5] * 3))], names)
+    found = measure_excitations(module, [(images, torch.tensor([1, 2, 4, 5] * 3))], names)
     assert found.counts.tolist() == [0, 3, 3, 0, 3, 3]
-    some = excitations(module, [(images, torch.tensor([0, 1, 2, 3] * 3))], names[:4])
+    some = measure_excitations(module, [(images, torch.tensor([0, 1, 2, 3] * 3))], names[:4])
     for block, other in zip(found.blocks, some.blocks, strict=True):
         assert block.mean[[0, 3]].isnan().all()
         assert block.std[[0, 3]].isnan().all()
@@ -169,7 +169,7 @@ def test_classes_without_images_are_neither_counted_nor_drawn():
 def test_the_figures_of_classes_tell_which_curve_is_which():
     module = cw.build(cw.network("cifar_seresnet8"), classes=7, seed=0)
     images = torch.randn(14, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    found = excitations(module, [(images, torch.arange(14) % 7)], [f"c{index}" for index in range(7)])
+    found = measure_excitations(module, [(images, torch.arange(14) % 7)], [f"c{index}" for index in range(7)])
     for figure in (by_class(found, range(MOST_SHOWN)), within_class(found, (3, 1))):
         names = dict(figure.keys)
         assert len(names) == len(figure.keys)  # every colour stands for one curve
@@ -184,7 +184,7 @@ def test_a_module_keeps_the_mode_of_each_part():
     module = cw.build(cw.network("cifar_seresnet8"), classes=2, seed=0).train()
     module.stem.eval()
     before = [part.training for part in module.modules()]
-    excitations(module, [(torch.randn(2, 3, 32, 32), torch.arange(2))], ("a", "b"))
+    measure_excitations(module, [(torch.randn(2, 3, 32, 32), torch.arange(2))], ("a", "b"))
     assert [part.training for part in module.modules()] == before
 
 
@@ -206,7 +206,7 @@ def test_four_classes_are_spread_over_all_unless_they_are_chosen():
 
 def test_no_images_no_excitations():
     with pytest.raises(UsageError, match="no images"):
-        excitations(cw.build(cw.network("cifar_seresnet8"), seed=0), [], ("a", "b"))
+        measure_excitations(cw.build(cw.network("cifar_seresnet8"), seed=0), [], ("a", "b"))
 
 
 def test_a_gate_that_is_no_factor_a_channel_is_refused():

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import convwright as cw
-from convwright.explain.prune import Pruned, RandomCut, Saving
-from convwright.explain.reuse import feature_reuse
+from convwright.explain.feature_reuse import feature_reuse
+from convwright.explain.pruning import PruningStep, RandomCut, Saving
+from convwright.explain.reuse_figures import cutting_costs, heat_maps, reuse_figures
 from convwright.reporting.explain_page import write_explain_page
-from convwright.reporting.reuse_figures import cutting_costs, heat_maps, reuse_figures
 
 from ..report.chromium import EXECUTABLE, Browser
 
@@ -29,8 +29,8 @@ def found():
 def pruned(found):
     saving, weakest = Saving(10, 100), found.weakest()
     cuts = (RandomCut(0, saving, 0.3), RandomCut(1, saving, 0.5))
-    whole = Pruned(0, 0, (), 100, 1000, Saving(0, 0), 0.9, (0.88, 0.92), ())
-    return [whole, Pruned(0.2, 12, weakest[:12], 90, 900, saving, 0.8, (0.78, 0.82), cuts)]
+    whole = PruningStep(0, 0, (), 100, 1000, Saving(0, 0), 0.9, (0.88, 0.92), ())
+    return [whole, PruningStep(0.2, 12, weakest[:12], 90, 900, saving, 0.8, (0.78, 0.82), cuts)]
 
 
 @pytest.fixture(scope="module")

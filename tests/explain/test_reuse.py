@@ -11,9 +11,9 @@ from torch import nn
 
 import convwright as cw
 from convwright.errors import NetworkError, UsageError
-from convwright.explain.prune import cutting, prune, saved
-from convwright.explain.reuse import feature_reuse
-from convwright.explain.reuse_connections import dense_blocks
+from convwright.explain.dense_connections import dense_blocks
+from convwright.explain.feature_reuse import feature_reuse
+from convwright.explain.pruning import cutting, prune_steps, saved
 from convwright.explain.variants import Accuracy
 
 from ..counting import count
@@ -163,7 +163,7 @@ def test_pruning_measures_each_share_and_random_cuts_and_leaves_the_network_alon
         return Accuracy(0.5, (0.4, 0.6), torch.arange(10) >= len(seen))
 
     reuse = feature_reuse(network, module)
-    steps = list(prune(network, module, reuse, [0, 0.5, 1], measure, draws=2))
+    steps = list(prune_steps(network, module, reuse, [0, 0.5, 1], measure, draws=2))
     assert [(step.cut, len(step.random)) for step in steps] == [(0, 0), (9, 2), (18, 2)]
     assert steps[0].saving.params == seen[0] == 0
     assert [step.change and step.change.difference for step in steps] == [None, -0.1, -0.4]  # measured 2nd and 5th
@@ -174,7 +174,7 @@ def test_pruning_measures_each_share_and_random_cuts_and_leaves_the_network_alon
     assert steps[1].random[0].saving != steps[1].random[1].saving
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
     with pytest.raises(UsageError, match="from 0 to 1"):
-        next(prune(network, module, reuse, [1.5], measure))
+        next(prune_steps(network, module, reuse, [1.5], measure))
 
 
 def test_the_command_tells_figures_and_what_cutting_costs(convwright, runs, tmp_path):

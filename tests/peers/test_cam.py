@@ -8,7 +8,7 @@ from torch import nn
 import convwright as cw
 from convwright.arch import at
 from convwright.errors import UsageError
-from convwright.explain import cam
+from convwright.explain import activation_maps
 
 from .peers import build_peer
 
@@ -46,7 +46,7 @@ def compared(module: nn.Module, layer: str, images: torch.Tensor) -> None:
     for method, peer in (("grad-cam", gradcam.GradCAM), ("grad-cam++", gradcam.GradCAMPlusPlus)):
         shaped = 0
         for target in (None, 3):
-            ours = cam(module, images, method=method, layer=layer, target=target)
+            ours = activation_maps(module, images, method=method, layer=layer, target=target)
             with peer(module, [module.get_submodule(layer)]) as theirs:
                 expected = theirs(images.clone(), [ClassifierOutputTarget(index) for index in ours.targets])
             for mine, other in zip(ours.maps, expected, strict=True):
@@ -63,14 +63,14 @@ def test_maps_of_our_networks(expression):
     network = at(cw.network(expression), classes=10)
     images = torch.randn(4, 3, network.resolution, network.resolution)
     module = lively(cw.build(network, seed=0), images)
-    compared(module, cam(module, images).layer, images[:2])
+    compared(module, activation_maps(module, images).layer, images[:2])
     compared(module, [name for name, _ in module.named_children()][-3], images[:2])
 
 
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "vit_tiny_patch16_224"])
 def test_transformers_are_refused(name):
     with pytest.raises(UsageError, match=r"put out by norm: .* CAM is for convolutional networks; name a layer"):
-        cam(build_peer(f"timm/{name}"), torch.randn(1, 3, 224, 224))
+        activation_maps(build_peer(f"timm/{name}"), torch.randn(1, 3, 224, 224))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_transformers_are_refused(name):
     [("timm/convnext_atto", "norm_pre"), ("timm/resnet18", "layer4"), ("torchvision/swin_t", "permute")],
 )
 def test_the_last_maps_of_others_networks_are_found(peer, layer):
-    found = cam(build_peer(peer), torch.randn(1, 3, 224, 224))
+    found = activation_maps(build_peer(peer), torch.randn(1, 3, 224, 224))
     assert (found.layer, found.raw.shape) == (layer, (1, 7, 7))
 
 

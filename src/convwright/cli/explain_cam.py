@@ -19,7 +19,7 @@ from convwright.printable import printable
 
 if TYPE_CHECKING:
     from convwright.explain.activation import ActivationMaps
-    from convwright.explain.deletion import Estimate, Faithfulness
+    from convwright.explain.deletion import Estimate, MapScores
     from convwright.explain.gallery import Overlay
 
 SHOWN, SCORED = 8, 100
@@ -45,7 +45,7 @@ class Explained:
 
     subject: Subject
     maps: "ActivationMaps"
-    scores: "Faithfulness | None"
+    scores: "MapScores | None"
 
     @property
     def labels(self) -> list[str]:
@@ -134,15 +134,15 @@ def _explain(
 ) -> list[Explained]:
     """Map, and score, with each network in turn. UsageError names the network that it is about."""
     from convwright.display.progress import counting
-    from convwright.explain.activation import BATCH, cam
-    from convwright.explain.deletion import faithfulness
+    from convwright.explain.activation import BATCH, activation_maps
+    from convwright.explain.deletion import score_maps
 
     method, layer, label = how
     found = []
     with counting() as progress:
         for subject, pixels in zip(subjects, images.pixels, strict=True):
             try:
-                maps = cam(
+                maps = activation_maps(
                     subject.predictor,
                     pixels,
                     method=method,
@@ -157,7 +157,7 @@ def _explain(
             if scoring:
                 told = _counted(progress, len(pixels), f"{subject.title}: scores")
                 steps, removed = scoring
-                scores = faithfulness(
+                scores = score_maps(
                     subject.predictor, pixels, maps, steps=steps, removed=removed, batch_size=batch_size, progress=told
                 )
             found.append(Explained(subject, maps, scores))

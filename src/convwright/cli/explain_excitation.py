@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from convwright.data import Dataset
-    from convwright.explain.drop import By, Dropped
+    from convwright.explain.dropping import By, DropStep
     from convwright.explain.excitation import Excitations
     from convwright.prediction.network import Predictor
     from convwright.training.run import Run
@@ -68,11 +68,11 @@ def excitation(
     order = (by or "stages") if drop else None
     found, shown, steps = _measured(opened, predictor, split, wanted, order, save)  # type: ignore[arg-type]
     if save is not None and out is not None:
-        from convwright.explain.drop_run import write_run
+        from convwright.explain.dropped_run import write_run
 
         write_run(opened, steps[save], out)
     if page is not None:
-        from convwright.reporting.excitation_figures import excitation_figures
+        from convwright.explain.excitation_figures import excitation_figures
         from convwright.reporting.explain_page import write_explain_page
 
         figures = list(excitation_figures(found, shown, threshold, steps))
@@ -115,20 +115,20 @@ def _check(
 
 def _measured(
     run: "Run", predictor: "Predictor", split: str, wanted: list[str] | None, by: "By | None", save: int | None
-) -> "tuple[Excitations, tuple[int, ...], list[Dropped]]":
+) -> "tuple[Excitations, tuple[int, ...], list[DropStep]]":
     """Measure excitations on the split, and where they are to be dropped, the accuracy of each step on it.
 
     The classes that are drawn are chosen among those that the split has images of.
     """
     from convwright.cli.explain_inputs import measuring
     from convwright.display.progress import counting
-    from convwright.explain.drop import drop, drop_steps
+    from convwright.explain.dropping import count_steps, drop_steps
     from convwright.explain.excitation import chosen_classes
     from convwright.explain.excitation_gates import gates
     from convwright.training.run_data import open_run_data
 
     gates(predictor.module)  # a network without any is told before images are read
-    steps = 0 if by is None else drop_steps(predictor.network, by)
+    steps = 0 if by is None else count_steps(predictor.network, by)
     if save is not None and not 0 < save <= steps:
         raise UsageError(f"--save takes a step from 1 to {steps}, not {save}")
     data = open_run_data(run)
@@ -139,7 +139,7 @@ def _measured(
             return found, shown, []
         means = _excitations(predictor, data, "train", progress)
     with measuring(run, predictor, split, steps + 1, data) as bench:
-        return found, shown, list(drop(predictor.network, predictor.module, means, bench.measure, by))  # type: ignore[arg-type]
+        return found, shown, list(drop_steps(predictor.network, predictor.module, means, bench.measure, by))  # type: ignore[arg-type]
 
 
 def _excitations(predictor: "Predictor", data: "Dataset", split: str, progress: Any) -> "Excitations":
@@ -177,7 +177,7 @@ def _summary(found: "Excitations", threshold: float) -> str:
     )
 
 
-def _described(found: "Excitations", shown: Sequence[int], steps: "Sequence[Dropped]", threshold: float) -> str:
+def _described(found: "Excitations", shown: Sequence[int], steps: "Sequence[DropStep]", threshold: float) -> str:
     from convwright.explain.excitation import DEFINITION
 
     rows = [
@@ -202,7 +202,7 @@ def _described(found: "Excitations", shown: Sequence[int], steps: "Sequence[Drop
     return "\n".join(lines)
 
 
-def _drop_table(steps: "Sequence[Dropped]", split: str) -> str:
+def _drop_table(steps: "Sequence[DropStep]", split: str) -> str:
     from convwright.cli.explain_inputs import CHANGED, changed
     from convwright.explain.variants import SPLITS
 
@@ -233,7 +233,7 @@ def _drop_table(steps: "Sequence[Dropped]", split: str) -> str:
     return f"{table(titles, rows, left=2)}\n{paragraph(note)}"
 
 
-def _object(found: "Excitations", steps: "Sequence[Dropped]", run: Path, threshold: float) -> dict[str, Any]:
+def _object(found: "Excitations", steps: "Sequence[DropStep]", run: Path, threshold: float) -> dict[str, Any]:
     from convwright.cli.explain_inputs import change_facts
     from convwright.explain.excitation import DEFINITION
 

@@ -13,8 +13,8 @@ from convwright.display.table import paragraph, table, terminal_width
 from convwright.errors import UsageError
 
 if TYPE_CHECKING:
-    from convwright.explain.prune import Pruned
-    from convwright.explain.reuse import BlockReuse, Reuse
+    from convwright.explain.feature_reuse import BlockReuse, Reuse
+    from convwright.explain.pruning import PruningStep
     from convwright.prediction.network import Predictor
     from convwright.training.run import Run
 
@@ -51,7 +51,7 @@ def reuse(
     check_file("--csv", csv_file)
     _check(prune, draws, split)
     draws, split = DRAWS if draws is None else draws, split or "val"
-    from convwright.explain.reuse import feature_reuse
+    from convwright.explain.feature_reuse import feature_reuse
     from convwright.prediction.network import load
     from convwright.training.run import Run
 
@@ -63,9 +63,9 @@ def reuse(
 
         write_text(csv_file, _as_csv(found))
     if out is not None:
+        from convwright.explain.reuse_figures import reuse_figures
         from convwright.explain.variants import SPLITS
         from convwright.reporting.explain_page import write_explain_page
-        from convwright.reporting.reuse_figures import reuse_figures
 
         figures = list(reuse_figures(found, steps, SPLITS[split]))
         write_explain_page(out, f"Feature reuse in {found.network}", _summary(found), figures)
@@ -87,14 +87,14 @@ def _check(prune: str | None, draws: int | None, split: str | None) -> None:
 
 def _pruned(
     run: "Run", predictor: "Predictor", found: "Reuse", shares: list[float], draws: int, split: str
-) -> "list[Pruned]":
+) -> "list[PruningStep]":
     from convwright.cli.explain_inputs import measuring
-    from convwright.explain.prune import prune
+    from convwright.explain.pruning import prune_steps
 
     some = sum(share > 0 for share in shares)
     variants = 1 + some * (1 + draws)  # the whole network first, to compare with
     with measuring(run, predictor, split, variants) as bench:
-        return list(prune(predictor.network, predictor.module, found, shares, bench.measure, draws=draws))
+        return list(prune_steps(predictor.network, predictor.module, found, shares, bench.measure, draws=draws))
 
 
 def _summary(found: "Reuse") -> str:
@@ -106,7 +106,7 @@ def _summary(found: "Reuse") -> str:
     )
 
 
-def _described(found: "Reuse", steps: "Sequence[Pruned]", split: str) -> str:
+def _described(found: "Reuse", steps: "Sequence[PruningStep]", split: str) -> str:
     rows = [
         (
             block.name,
@@ -154,7 +154,7 @@ def _heat_map(block: "BlockReuse") -> str:
     return table(titles, rows)
 
 
-def _prune_table(steps: "Sequence[Pruned]", every: int, split: str) -> str:
+def _prune_table(steps: "Sequence[PruningStep]", every: int, split: str) -> str:
     from convwright.cli.explain_inputs import CHANGED, changed
 
     rows = []
@@ -201,7 +201,7 @@ def _as_csv(found: "Reuse") -> str:
     return csv_table(rows)
 
 
-def _object(found: "Reuse", steps: "Sequence[Pruned]", run: Path, split: str) -> dict[str, Any]:
+def _object(found: "Reuse", steps: "Sequence[PruningStep]", run: Path, split: str) -> dict[str, Any]:
     from convwright.cli.explain_inputs import change_facts
 
     return {

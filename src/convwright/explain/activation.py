@@ -69,7 +69,7 @@ class ActivationMaps:
         return len(self.targets)
 
 
-def cam(
+def activation_maps(
     subject: Subject,
     images: Iterable[AnyImage] | torch.Tensor,
     *,

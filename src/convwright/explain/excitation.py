@@ -131,10 +131,12 @@ def run_excitations(
     order = class_order(data.classes, predictor.classes, data.name)
     batches = ((images, order[labels]) for images, labels in batches_of(predictor, data, [split]))
     classes, name = predictor.classes, predictor.network.name
-    return excitations(predictor.module, batches, classes, name=name, which=which, device=predictor.device, tell=tell)
+    return measure_excitations(
+        predictor.module, batches, classes, name=name, which=which, device=predictor.device, tell=tell
+    )
 
 
-def excitations(
+def measure_excitations(
     module: nn.Module,
     batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
     classes: Sequence[str],

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from convwright.explain.activation import ActivationMaps, cam
+from convwright.explain.activation import ActivationMaps, activation_maps
 from convwright.explain.drawing import overlay, png
 from convwright.prediction.network import AnyImage, Predictor
 
@@ -32,7 +32,7 @@ def overlays(
 ) -> list[Overlay]:
     """Return each image under its map. side: of the pictures, in pixels; options: `cam`'s."""
     pixels = [predictor.read(image) for image in images]
-    return laid_over(predictor, pixels, cam(predictor, pixels, **options), side)
+    return laid_over(predictor, pixels, activation_maps(predictor, pixels, **options), side)
 
 
 def laid_over(

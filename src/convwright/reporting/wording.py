@@ -1,88 +1,54 @@
 """Numbers as a reader wants them, and sentences that are computed from them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from convwright.arch.units import human, human_bytes
+from convwright.display.wording import (
+    NBSP,
+    count,
+    duration,
+    interval,
+    listed,
+    milliseconds,
+    number_word,
+    p_value,
+    percent,
+    points,
+    points_between,
+    rate,
+    shortened,
+    size,
+)
 from convwright.reporting.entry import Entry
 from convwright.reporting.pairs import compare
 
-NBSP = "\u00a0"
 APART = "Accuracies are compared only between networks that were measured on the same images."
 """What is said of networks that were not."""
-SMALL_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
-
-def count(number: float) -> str:
-    """Return a count in three digits, kept on one line: ``3.33 M``."""
-    return human(number).replace(" ", NBSP)
-
-
-def size(number: float) -> str:
-    """Return a number of bytes in three digits, kept on one line: ``39.9 kB``."""
-    return human_bytes(number).replace(" ", NBSP)
-
-
-def percent(share: float, sign: bool = True) -> str:
-    """Return a share in percent with one decimal: ``97.2 %``."""
-    return f"{100 * share:.1f}{NBSP}%" if sign else f"{100 * share:.1f}"
-
-
-def interval(bounds: tuple[float, float]) -> str:
-    """Return an interval of shares: ``93.0 to 98.9 %``."""
-    return f"{percent(bounds[0], sign=False)} to {percent(bounds[1])}"
-
-
-def milliseconds(seconds: float) -> str:
-    """Return a short time in milliseconds, in three digits: ``1.25 ms``."""
-    return f"{1000 * seconds:.3g}{NBSP}ms" if seconds < 0.9995 else f"{seconds:.3g}{NBSP}s"
-
-
-def points(share: float) -> str:
-    """Return a difference of shares in percentage points, with its sign: ``+0.4``."""
-    return f"{100 * share:+.1f}".replace("-", "−")
-
-
-def points_between(bounds: tuple[float, float]) -> str:
-    """Return an interval of differences in percentage points: ``−0.1 to +0.9``."""
-    return f"{points(bounds[0])} to {points(bounds[1])}"
-
-
-def p_value(p: float) -> str:
-    """Return the result of a test: ``p = 0.03``, or ``p < 0.001``."""
-    return f"p{NBSP}<{NBSP}0.001" if p < 0.001 else f"p{NBSP}={NBSP}{p:.2g}"
-
-
-def shortened(name: str, longest: int) -> str:
-    """Return a name of at most so many characters: ``a very lon…``."""
-    return name if len(name) <= longest else f"{name[: longest - 1].rstrip()}…"
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the units that suit its length: ``1 min 1 s``."""
-    if seconds < 59.95:
-        return f"{seconds:.1f}{NBSP}s"
-    if seconds < 3599.5:
-        minutes, rest = divmod(round(seconds), 60)
-        return f"{minutes}{NBSP}min {rest}{NBSP}s"
-    hours, rest = divmod(round(seconds / 60), 60)
-    return f"{hours}{NBSP}h {rest}{NBSP}min"
-
-
-def rate(per_second: float) -> str:
-    """Return a rate: ``1,063``, or ``4.2`` where it is low."""
-    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"
-
-
-def listed(names: Iterable[str], last: str = "and") -> str:
-    """Return names as a sentence lists them: ``A, B and C``."""
-    *first, end = names
-    return f"{', '.join(first)} {last} {end}" if first else end
-
-
-def number_word(number: int) -> str:
-    """Return a small number in letters, a larger one in digits."""
-    return SMALL_NUMBERS[number] if number < len(SMALL_NUMBERS) else f"{number:,}"
+__all__ = [
+    "APART",
+    "NBSP",
+    "comparable",
+    "count",
+    "data_name",
+    "derived",
+    "duration",
+    "interval",
+    "listed",
+    "measured_on",
+    "milliseconds",
+    "number_word",
+    "p_value",
+    "percent",
+    "points",
+    "points_between",
+    "rate",
+    "shortened",
+    "size",
+    "summary",
+    "title",
+    "unfinished",
+]
 
 
 def data_name(entry: Entry) -> str:

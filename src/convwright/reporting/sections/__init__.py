@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from convwright.reporting.entry import Entry
 from convwright.reporting.figures import Figure
-from convwright.reporting.sections.cam import activation_maps
+from convwright.reporting.sections.cam import cam_figures
 from convwright.reporting.sections.excitation import excitation_figures
 from convwright.reporting.sections.reuse import reuse_figures
 
 
 def explanations(entries: Sequence[Entry]) -> Iterator[Figure]:
     """Yield the figures that some of these networks allow: what they look at, feature reuse, excitations."""
-    yield from activation_maps(entries)
+    yield from cam_figures(entries)
     yield from reuse_figures(entries)
     yield from excitation_figures(entries)

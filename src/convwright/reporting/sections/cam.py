@@ -8,7 +8,7 @@ from statistics import fmean
 import numpy as np
 
 from convwright.errors import UsageError
-from convwright.explain.activation import ActivationMaps, cam
+from convwright.explain.activation import ActivationMaps, activation_maps
 from convwright.explain.drawing import overlay
 from convwright.reporting.entry import Answers, Entry, peers
 from convwright.reporting.figures import Figure, Gallery, Picture
@@ -43,7 +43,7 @@ class Looked:
         return fmean(there) if there else None
 
 
-def activation_maps(entries: Sequence[Entry]) -> Iterator[Figure]:
+def cam_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
     """Yield the same images as each network sees them, for each set of images that networks were measured on."""
     together = [[entry for _, entry in group] for group in peers(entries)]
     apart = [[entry] for entry in entries if not any(entry in group for group in together)]
@@ -69,7 +69,7 @@ def _figure(answered: Sequence[tuple[Entry, Answers]], number: int) -> Iterator[
     looked, left_out = [], []
     for entry, answers in answered:
         try:
-            looked.append(Looked(entry, answers, rows, cam(answers.predictor, list(answers.take(rows)))))
+            looked.append(Looked(entry, answers, rows, activation_maps(answers.predictor, list(answers.take(rows)))))
         except UsageError as error:  # a network without maps of several pixels
             left_out.append(f"{entry.title} is left out: {error}.")
     if not looked:

@@ -18,8 +18,8 @@ from convwright.explain.excitation import (
     chosen_classes,
     run_excitations,
 )
-from convwright.reporting.entry import Answers, Entry
 from convwright.explain.excitation_figures import by_class
+from convwright.reporting.entry import Answers, Entry
 from convwright.reporting.figures import Figure, Panel, axis, colour, empty_plot, symbol
 from convwright.reporting.wording import percent
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from convwright.errors import NetworkError
 from convwright.explain.feature_reuse import BlockReuse, Reuse, feature_reuse
+from convwright.explain.reuse_figures import heat_maps
 from convwright.reporting.entry import Entry
 from convwright.reporting.figures import Figure
-from convwright.explain.reuse_figures import heat_maps
 
 
 def reuse_figures(entries: Sequence[Entry]) -> Iterator[Figure]:

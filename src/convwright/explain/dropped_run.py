@@ -6,13 +6,13 @@ from typing import Any
 import torch
 
 from convwright import json_text
-from convwright.explain.drop import Dropped
+from convwright.explain.dropping import DropStep
 from convwright.training.run import Run
 from convwright.version import __version__
 from convwright.weights import serialized
 
 
-def write_run(source: Run, chosen: Dropped, out: Path) -> Run:
+def write_run(source: Run, chosen: DropStep, out: Path) -> Run:
     """Write a step of `drop`, measured on validation images, as a finished run, whole or not at all.
 
     Its configuration trains the changed network anew; its summary tells where the weights come from. RunError if
@@ -26,7 +26,7 @@ def write_run(source: Run, chosen: Dropped, out: Path) -> Run:
     return Run.create(out, config, chosen.network, source.classes, source.data, files)
 
 
-def _summary(source: Run, chosen: Dropped) -> dict[str, Any]:
+def _summary(source: Run, chosen: DropStep) -> dict[str, Any]:
     rows = source.metrics
     before = source.summary if source.finished else {}
     before.pop("val_loss", None)  # the former network's

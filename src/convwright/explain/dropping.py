@@ -14,9 +14,9 @@ from convwright.arch.cost import cost
 from convwright.arch.layers import Combinator, Gate, Layer
 from convwright.arch.network import Network
 from convwright.errors import NetworkError, UsageError
-from convwright.explain.drop_folding import apply, fold
+from convwright.explain.dense_connections import channels_after, children
 from convwright.explain.excitation import Excitations
-from convwright.explain.reuse_connections import channels_after, children
+from convwright.explain.gate_folding import apply, fold
 from convwright.explain.variants import Accuracy, Change
 from convwright.modules import ConvNet, build
 
@@ -32,7 +32,7 @@ class Gated(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Dropped:
+class DropStep:
     """A network without squeeze-and-excitation in some of its blocks."""
 
     step: int
@@ -87,15 +87,15 @@ def drop_order(network: Network, by: By, found: Excitations | None = None) -> li
     return [(each.block, [each]) for each in ranked]
 
 
-def drop_steps(network: Network, by: By) -> int:
+def count_steps(network: Network, by: By) -> int:
     """Return how many steps `drop` takes beyond step 0. NetworkError if there is nothing to drop."""
     every = gated_blocks(network)
     return len(every) if by == "blocks" else len({each.stage for each in every})
 
 
-def drop(
+def drop_steps(
     network: Network, module: ConvNet, found: Excitations, measure: Callable[[torch.nn.Module], Accuracy], by: By
-) -> Iterator[Dropped]:
+) -> Iterator[DropStep]:
     """Take squeeze-and-excitation out step by step, and measure; step 0 is the network as it is.
 
     found: excitations of this network, whose means are folded into the weights. The networks are made anew; `module`
@@ -108,11 +108,11 @@ def drop(
     for step, (label, some) in enumerate([("-", []), *drop_order(network, by, found)]):
         gone += some
         changed = without(network, gone, by)
-        variant, inexact = (module, ()) if not gone else carried(network, module, changed, gone, means)
+        variant, inexact = (module, ()) if not gone else transferred(network, module, changed, gone, means)
         counted, measured = cost(changed), measure(variant)
         change = None if first is None else measured.change_from(first)
         first = first or measured
-        yield Dropped(
+        yield DropStep(
             step,
             label,
             tuple(each.block for each in gone),
@@ -137,7 +137,7 @@ def without(network: Network, gone: Sequence[Gated], by: By = "blocks") -> Netwo
     return recalibrate(network, None, blocks=[each.block for each in gone])
 
 
-def carried(
+def transferred(
     network: Network, module: ConvNet, changed: Network, gone: Sequence[Gated], means: dict[str, torch.Tensor]
 ) -> tuple[ConvNet, tuple[str, ...]]:
     """Build a network without some gates, with the weights of the one that has them and the gates' means folded in.

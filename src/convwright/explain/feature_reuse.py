@@ -14,7 +14,7 @@ from torch import nn
 
 from convwright.arch.network import Network
 from convwright.errors import ConvwrightError
-from convwright.explain.reuse_connections import DenseBlock, Reader, dense_blocks
+from convwright.explain.dense_connections import DenseBlock, Reader, dense_blocks
 
 Matrix = tuple[tuple[float | None, ...], ...]
 """A row per source, a column per target; None where the target comes before the source and cannot read it."""

@@ -33,7 +33,7 @@ from convwright.arch.layers import (
 )
 from convwright.arch.network import Network
 from convwright.errors import NetworkError
-from convwright.explain.reuse_connections import channels_after, children
+from convwright.explain.dense_connections import channels_after, children
 
 Factors = torch.Tensor
 """One a channel."""

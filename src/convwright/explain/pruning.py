@@ -16,7 +16,7 @@ from torch import nn
 from convwright.arch.cost import cost
 from convwright.arch.network import Network
 from convwright.errors import UsageError
-from convwright.explain.reuse import Connection, Reuse, weight_by_source
+from convwright.explain.feature_reuse import Connection, Reuse, weight_by_source
 from convwright.explain.variants import Accuracy, Change
 
 
@@ -38,7 +38,7 @@ class RandomCut:
 
 
 @dataclass(frozen=True)
-class Pruned:
+class PruningStep:
     """A network with a share of its dense connections cut, the weakest first."""
 
     share: float
@@ -57,7 +57,7 @@ class Pruned:
     """Of accuracy against the whole network; None for the whole network itself."""
 
 
-def prune(
+def prune_steps(
     network: Network,
     module: nn.Module,
     reuse: Reuse,
@@ -65,7 +65,7 @@ def prune(
     measure: Callable[[nn.Module], Accuracy],
     *,
     draws: int = 3,
-) -> Iterator[Pruned]:
+) -> Iterator[PruningStep]:
     """Measure the whole network; cut each of these shares of the connections (0 to 1) and measure again.
 
     Then the same number is cut at random, `draws` times. measure: gives the accuracy of a module, which is given back
@@ -87,7 +87,7 @@ def prune(
         random = tuple(_at_random(network, module, ranked, cut, seed, measure) for seed in range(draws if cut else 0))
         saving = saved(network, chosen)
         params, macs = whole.params - saving.params, whole.macs - saving.macs
-        yield Pruned(share, cut, chosen, params, macs, saving, measured.share, measured.interval, random, change)
+        yield PruningStep(share, cut, chosen, params, macs, saving, measured.share, measured.interval, random, change)
 
 
 @contextmanager

@@ -1,0 +1,224 @@
+"""Figures of excitations: SENet's Figures 6 and 7, both by depth, and what dropping them costs."""
+
+import math
+from collections.abc import Iterator, Sequence
+from html import escape
+
+import plotly.graph_objects as go
+
+from convwright.display.figures import COLOURS, Figure, Panel, axis, colour, empty_plot, symbol
+from convwright.display.wording import count, listed, percent, points, points_between
+from convwright.explain.dropping import DropStep
+from convwright.explain.excitation import DEFINITION, BlockExcitation, Excitations
+from convwright.explain.variants import SPLITS
+
+MOST_PANELS = 8
+"""Gates of a deeper network are drawn from the first to the last at even distances."""
+BANDS = 2
+"""Classes whose spread is drawn: more bands would hide each other."""
+OTHERS = COLOURS - 1
+"""The colour of the average over all classes."""
+ALL = (colour(OTHERS), "all images")
+"""The key of that average."""
+
+
+def excitation_figures(
+    found: Excitations, shown: Sequence[int], threshold: float, steps: Sequence[DropStep] = ()
+) -> Iterator[Figure]:
+    """Yield every figure; shown: the classes that are drawn, by index."""
+    yield by_class(found, shown)
+    yield within_class(found, shown[:BANDS])
+    yield by_depth(found, threshold)
+    if steps:
+        yield dropping_costs(found, steps)
+
+
+def by_class(found: Excitations, shown: Sequence[int]) -> Figure:
+    """Draw the mean excitation of each channel, for some classes and for all images (SENet, Figure 6)."""
+    panels = []
+    bounds = _bounds(found)
+    for block in drawn_blocks(found):
+        plot = _channels(block, bounds)
+        _curve(plot, block.overall, OTHERS, "all images", width=2.5)
+        for place, index in enumerate(shown):
+            _curve(plot, block.mean[index], place, found.classes[index])
+        gist = f"class-specific {_figure(block.specificity, 2)}, mean {float(block.overall.mean()):.2f}"
+        panels.append(Panel(f"{block.name}: {gist}", plot, f"Line chart of excitations of {block.name}; {gist}."))
+    names = listed(found.classes[index] for index in shown)
+    return Figure(
+        "excitation-classes",
+        "Mean excitation of each channel, by class",
+        f"{found.network}, {found.images:,} {found.split} images: {names}, and all images (grey). Where the curves "
+        f"fall together, a block gates all classes alike.{_left_out(found)} {DEFINITION}",
+        tuple(panels),
+        keys=(*_keys(found, shown), ALL),
+    )
+
+
+def within_class(found: Excitations, shown: Sequence[int]) -> Figure:
+    """Draw the mean excitation and its spread within a class (SENet, Figure 7)."""
+    panels = []
+    bounds = _bounds(found)
+    for block in drawn_blocks(found):
+        plot = _channels(block, bounds)
+        for place, index in enumerate(shown):
+            _band(plot, block.mean[index], block.std[index], place)
+            _curve(plot, block.mean[index], place, found.classes[index])
+        spreads = ", ".join(f"{found.classes[i]} {float(block.std[i].mean()):.3f}" for i in shown)
+        alt = f"Line chart with bands: excitations of {block.name}, standard deviation within a class {spreads}."
+        panels.append(Panel(f"{block.name}: spread {block.spread:.3f}", plot, alt))
+    return Figure(
+        "excitation-spread",
+        "Excitations within a class",
+        f"Mean of each channel over the images of {listed(found.classes[index] for index in shown)}; bands are one "
+        f"standard deviation over the images of the class.{_left_out(found)}",
+        tuple(panels),
+        keys=_keys(found, shown),
+    )
+
+
+def by_depth(found: Excitations, threshold: float) -> Figure:
+    """Draw class-specificity, saturation and spread of every gate, from the first to the last."""
+    lines: tuple[tuple[str, list[float | None]], ...] = (
+        ("class-specific: share of variance between classes", [b.specificity for b in found.blocks]),
+        (f"saturated: channels at {threshold:g} or more", [b.saturation(threshold) for b in found.blocks]),
+        ("spread within a class", [b.spread for b in found.blocks]),
+    )
+    panels = tuple(
+        Panel(
+            name,
+            _depth(found, values, place),
+            f"Line chart over {len(values)} gates: {_figure(values[0])} at the first, {_figure(values[-1])} at the "
+            "last.",
+        )
+        for place, (name, values) in enumerate(lines)
+    )
+    return Figure(
+        "excitation-depth",
+        "Excitations by depth",
+        f"Every gate of {found.network}, from the first to the last, on {found.images:,} {found.split} images.",
+        panels,
+    )
+
+
+def dropping_costs(found: Excitations, steps: Sequence[DropStep]) -> Figure:
+    """Draw accuracy against parameters as squeeze-and-excitation is taken out."""
+    images = SPLITS[found.split]
+    plot = empty_plot(
+        height=330, x=axis(title="parameters", tickformat="~s", nticks=6), y=axis(tickformat=".1~%", nticks=6)
+    )
+    bars = {
+        "type": "data",
+        "symmetric": False,
+        "array": [step.interval[1] - step.accuracy for step in steps],
+        "arrayminus": [step.accuracy - step.interval[0] for step in steps],
+        "color": colour(0),
+        "thickness": 1.5,
+        "width": 4,
+    }
+    plot.add_scatter(
+        x=[step.params for step in steps],
+        y=[step.accuracy for step in steps],
+        mode="lines+markers+text",
+        text=[str(step.step) for step in steps],
+        textposition="top right",
+        line={"color": colour(0), "width": 2},
+        marker={"symbol": "circle", "size": 8},
+        error_y=bars,
+        customdata=[[escape(step.without), count(step.macs), _change(step)] for step in steps],
+        hovertemplate="without %{customdata[0]}: %{y:.1%}<br>%{customdata[1]} MACs%{customdata[2]}<extra></extra>",
+    )
+    told = "; ".join(f"{step.step}: {step.without}, {percent(step.accuracy)}" for step in steps)
+    return Figure(
+        "excitation-drop",
+        "What dropping squeeze-and-excitation costs",
+        f"Accuracy of {found.network} on {images} images with 95\u00a0% intervals, without training again, after each "
+        "step (its number at the point); the mean excitation is folded into the weights. All steps answer the same "
+        f"images: each point also tells the change from step 0, in points, with the interval of that. {told}.",
+        (Panel(f"Accuracy on {images} images", plot, f"Line chart of accuracy against parameters. {told}."),),
+    )
+
+
+def _change(step: DropStep) -> str:
+    if step.change is None:
+        return ""
+    return f"<br>change {points(step.change.difference)} ({points_between(step.change.interval)})"
+
+
+def drawn_blocks(found: Excitations) -> list[BlockExcitation]:
+    """The gates that are drawn: all, or some from the first to the last."""
+    last = len(found.blocks) - 1
+    if last < MOST_PANELS:
+        return list(found.blocks)
+    return [found.blocks[round(last * place / (MOST_PANELS - 1))] for place in range(MOST_PANELS)]
+
+
+def _left_out(found: Excitations) -> str:
+    drawn = len(drawn_blocks(found))
+    return f" {drawn} of {len(found.blocks)} gates are drawn." if drawn < len(found.blocks) else ""
+
+
+def _keys(found: Excitations, shown: Sequence[int]) -> tuple[tuple[str, str], ...]:
+    return tuple((colour(place), found.classes[index]) for place, index in enumerate(shown))
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "unknown" if value is None else f"{value:.{digits}f}"
+
+
+def _bounds(found: Excitations) -> list[float]:
+    """The same range for all gates, so that they compare; no wider than the classes with images need."""
+    present = [(block.mean[block.present], block.std[block.present]) for block in drawn_blocks(found)]
+    low = min(float((mean - std).min()) for mean, std in present)
+    high = max(float((mean + std).max()) for mean, std in present)
+    return [math.floor(10 * low) / 10 - 0.02, math.ceil(10 * high) / 10 + 0.02]
+
+
+def _channels(block: BlockExcitation, bounds: list[float]) -> go.Figure:
+    x = axis(title="channel", range=[-0.5, block.channels - 0.5], nticks=6)
+    return empty_plot(height=230, x=x, y=axis(range=bounds, nticks=5))
+
+
+def _curve(plot: go.Figure, values: object, place: int, name: str, width: float = 1.5) -> None:
+    plot.add_scatter(
+        y=values.tolist(),  # type: ignore[attr-defined]
+        mode="lines",
+        line={"color": colour(place), "width": width},
+        hovertemplate=f"{escape(name)}: %{{y:.3f}}<extra></extra>",
+    )
+
+
+def _band(plot: go.Figure, mean: object, std: object, place: int) -> None:
+    """Shade one standard deviation about a curve."""
+    low, high = (mean - std).tolist(), (mean + std).tolist()  # type: ignore[operator]
+    channels = list(range(len(low)))
+    plot.add_scatter(
+        x=[*channels, *reversed(channels)],
+        y=[*high, *reversed(low)],
+        fill="toself",
+        fillcolor=colour(place),
+        line={"width": 0},
+        mode="lines",
+        opacity=0.2,
+        hoverinfo="skip",
+    )
+
+
+def _depth(found: Excitations, values: Sequence[float | None], place: int) -> go.Figure:
+    plot = empty_plot(
+        height=230,
+        x=axis(title="gate", range=[0.5, len(values) + 0.5], nticks=8, tickformat="d"),
+        y=axis(
+            range=[-0.02, 1.02] if place < 2 else [0, max(1.1 * max(filter(None, values), default=0), 1e-3)], nticks=5
+        ),
+    )
+    plot.add_scatter(
+        x=list(range(1, len(values) + 1)),
+        y=list(values),
+        mode="lines+markers",
+        line={"color": colour(place), "width": 2},
+        marker={"symbol": symbol(place), "size": 8},
+        customdata=[block.name for block in found.blocks],
+        hovertemplate="%{customdata}: %{y:.3f}<extra></extra>",
+    )
+    return plot
