@@ -2,22 +2,15 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convwright.display.result import STYLE, Result
-from convwright.files import write_text
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from convwright.display.figures import Figure
-
-PAGE = (
-    "<style>body{margin:0 auto;max-width:1100px;padding:1.5rem 1rem;font-family:system-ui,sans-serif;"
-    "background:#fff;color:#1b1f24}.convwright{overflow-x:auto;font-size:15px}</style>"
-)
 
 
 class FigureResult(Result):
@@ -44,7 +37,10 @@ class FigureResult(Result):
         return as_plotly(self.figures()[0])
 
     def _repr_html_(self) -> str:
-        return self._html(offline=False)
+        from convwright.display.plotly_figures import figures_html
+
+        shown = "".join(block.to_html() for block in self.blocks())
+        return f'{STYLE}<div class="convwright">{shown}{figures_html(self.figures())}</div>'
 
     def save_html(self, path: str | Path) -> None:
         """Write what a notebook shows as one HTML file that needs no network.
@@ -52,11 +48,12 @@ class FigureResult(Result):
         Args:
             path: The file; it is replaced if it exists.
         """
-        page = f'<!doctype html><meta charset="utf-8"><title>{escape(self.title)}</title>{PAGE}'
-        write_text(Path(path), f"{page}<h1>{escape(self.title)}</h1>{self._html(offline=True)}\n")
+        from convwright.display.pages import write_figures
 
-    def _html(self, *, offline: bool) -> str:
-        from convwright.display.plotly_figures import figures_html
-
-        shown = "".join(block.to_html() for block in self.blocks())
-        return f'{STYLE}<div class="convwright">{shown}{figures_html(self.figures(), offline=offline)}</div>'
+        write_figures(
+            Path(path),
+            title=self.title,
+            summary=self.summary,
+            figures=self.figures(),
+            content="".join(block.to_html() for block in self.blocks()),
+        )

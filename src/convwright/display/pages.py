@@ -48,7 +48,7 @@ def write_html(
     write_text(path, page.render(title=title, summary=summary, plotly=script, **values))
 
 
-def write_figures(path: Path, *, title: str, summary: str, figures: Sequence[Figure]) -> None:
+def write_figures(path: Path, *, title: str, summary: str, figures: Sequence[Figure], content: str = "") -> None:
     """Write a page of figures.
 
     Args:
@@ -56,9 +56,24 @@ def write_figures(path: Path, *, title: str, summary: str, figures: Sequence[Fig
         title: Heading of the page.
         summary: Paragraph below the heading.
         figures: What the page shows, in order.
+        content: HTML that follows the figures, such as tables.
     """
     plots = any(figure.panels for figure in figures)
-    write_html(path, "figures_page.html.j2", title=title, summary=summary, plots=plots, shown=figures)
+    write_html(
+        path, "figures_page.html.j2", title=title, summary=summary, plots=plots, shown=figures, content=Markup(content)
+    )
+
+
+def write_content(path: Path, *, title: str, content: str, summary: str = "") -> None:
+    """Write a page of HTML that is made already.
+
+    Args:
+        path: The file; it is replaced if it exists.
+        title: Heading of the page.
+        content: The HTML; it cannot have scripts.
+        summary: Paragraph below the heading.
+    """
+    write_html(path, "result.html.j2", title=title, summary=summary, plots=False, content=Markup(content))
 
 
 @cache

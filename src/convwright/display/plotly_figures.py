@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from html import escape
+from importlib.resources import files
 from math import ceil
 from secrets import token_hex
 from typing import Any
@@ -13,21 +14,9 @@ from plotly.subplots import make_subplots
 
 from convwright.display.figures import Figure, Gallery, Panel
 
-PALETTE = {
-    "--font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
-    **{"--paper": "#ffffff", "--ink": "#1b1f24", "--muted": "#59626d", "--rule": "#e2e5e9"},
-    **{"--network-0": "#0063a6", "--network-1": "#c24e00", "--network-2": "#00785a", "--network-3": "#9c4a86"},
-    **{"--network-4": "#3326d9", "--network-5": "#4a2206", "--network-6": "#17233f", "--network-7": "#6b7480"},
-    **{"--depth-0": "#d3e3ec", "--depth-1": "#b0cddd", "--depth-2": "#8ab4cb"},
-    **{"--depth-3": "#6499b8", "--depth-4": "#427ea2", "--depth-5": "#2b628a"},
-    **{"--on-depth-0": "#16303f", "--on-depth-1": "#16303f", "--on-depth-2": "#10242f"},
-    **{"--on-depth-3": "#0b1820", "--on-depth-4": "#ffffff", "--on-depth-5": "#ffffff"},
-    **{"--heat-0": "#eef4f8", "--heat-1": "#c5dae8", "--heat-2": "#94bcd5"},
-    **{"--heat-3": "#5f99bd", "--heat-4": "#2f74a0", "--heat-5": "#0f4f7d"},
-    **{"--fault-0": "#fdf4ec", "--fault-1": "#fbdcc0", "--fault-2": "#f4b582"},
-    **{"--fault-3": "#e5894a", "--fault-4": "#c86220", "--fault-5": "#9a430b"},
-}
-"""The light colours of the pages' style sheet, by variable."""
+STYLE_SHEET = files("convwright.display") / "templates" / "page.css"
+PALETTE = dict(re.findall(r"(--[\w-]+): ([^;]+);", STYLE_SHEET.read_text(encoding="utf-8").partition("}")[0]))
+"""The light colours and fonts of the pages' style sheet, by variable."""
 CDN = "https://cdn.plot.ly/plotly-"
 DRAW = (
     "(()=>{const plots={%s};const draw=()=>{for(const [id,plot] of Object.entries(plots)){"

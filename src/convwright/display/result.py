@@ -1,5 +1,6 @@
 """Results that show themselves: as text, as HTML in a notebook, and as data."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from pathlib import Path
 
 from convwright import json_text
 from convwright.display.table import Row, emphasised, paragraph, table
-from convwright.files import write_text
 
 STYLE = (
     "<style>.convwright{font-size:13px;line-height:1.5}.convwright table{border-collapse:collapse;margin:.5em 0}"
@@ -141,5 +141,8 @@ class Result(ABC):
         Args:
             path: The file; it is replaced if it exists.
         """
-        page = f'<!doctype html><meta charset="utf-8"><title>Convwright</title>{self._repr_html_()}\n'
-        write_text(Path(path), page)
+        from convwright.display.pages import write_content
+
+        words = re.findall("[A-Z][a-z]*", type(self).__name__)
+        content = "".join(block.to_html() for block in self.blocks())
+        write_content(Path(path), title=" ".join(words).capitalize(), content=content)
