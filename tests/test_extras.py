@@ -11,7 +11,12 @@ from convwright.extras import EXTRAS, install_command, installed, missing_packag
 from convwright.options import verb
 
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
-PACKAGES = {"prometheus_client": "prometheus-client", "python_multipart": "python-multipart", "mlflow": "mlflow-skinny"}
+PACKAGES = {
+    "prometheus_client": "prometheus-client",
+    "python_multipart": "python-multipart",
+    "mlflow": "mlflow-skinny",
+    "sklearn": "scikit-learn",
+}
 """Names under which pip knows modules, where they differ."""
 
 

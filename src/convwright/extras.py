@@ -9,7 +9,7 @@ from convwright.errors import UsageError
 EXTRAS: dict[str, tuple[str, ...]] = {
     "studies": ("optuna", "sqlalchemy"),
     "report": ("plotly", "jinja2", "markupsafe"),
-    "deploy": ("onnx", "onnxruntime", "openvino", "nncf"),
+    "deploy": ("onnx", "onnxruntime", "openvino", "nncf", "sklearn"),
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "studio": ("python_multipart",),
     "cluster": ("ray", "psycopg"),

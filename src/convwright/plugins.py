@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convwright.errors import ConvwrightWarning
+from convwright.errors import ConvwrightError, ConvwrightWarning
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -29,14 +29,16 @@ def load_plugins(group: str, use: Callable[[str, object], None]) -> None:
     for entry in sorted(entry_points(group=group), key=lambda each: each.name):
         try:
             use(entry.name, entry.load())
-        except Exception as error:  # of another package's code
+        except (Exception, SystemExit) as error:  # of another package's code
             warnings.warn(ConvwrightWarning(_report(group, entry, error)), stacklevel=2)
 
 
-def _report(group: str, entry: "EntryPoint", error: Exception) -> str:
+def _report(group: str, entry: "EntryPoint", error: BaseException) -> str:
     package = entry.dist.name if entry.dist else entry.value
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"the plug-in {entry.name!r} of {package} ({group}) is left out: {reason:.200}"
+    reason = " ".join(
+        (str(error) if isinstance(error, ConvwrightError) else f"{type(error).__name__}: {error}").split()
+    )
+    return f"the plug-in {entry.name!r} of {package} ({group}) is left out: {reason:.300}"
 
 
 def _is_provided(group: str) -> bool:
