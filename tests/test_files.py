@@ -6,9 +6,11 @@ import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+from convwright import files
 from convwright.errors import ConvwrightError
 from convwright.files import cache_folder, new_folder, remove_partial, write_atomically, write_bytes, write_text
 
@@ -49,12 +51,12 @@ def test_an_interruption_leaves_no_partial_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_in_the_way_is_told(tmp_path):
+def test_a_folder_in_the_way_is_reported(tmp_path):
     with pytest.raises(ConvwrightError, match="it is a folder"):
         write_text(tmp_path, "text")
 
 
-def test_no_such_folder_is_told(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     with pytest.raises(ConvwrightError, match="No such file or directory"):
         write_text(tmp_path / "absent" / "a.txt", "text")
 
@@ -184,3 +186,77 @@ def test_a_user_without_a_home_has_a_private_cache(tmp_path, monkeypatch):
     folder.chmod(0o777)
     with pytest.raises(ConvwrightError, match="set XDG_CACHE_HOME"):
         cache_folder()
+
+
+class Windows:
+    """Stands in for Windows: open files cannot be replaced, and nothing can be renamed to an existing name."""
+
+    def __init__(self, monkeypatch):
+        monkeypatch.setattr(files, "_SHARING", True)
+        monkeypatch.setattr(files, "_SHARING_SECONDS", 0.3)
+        self.refusals, self.attempts = 0, 0
+        replace, rename, fsync = Path.replace, Path.rename, os.fsync
+
+        def replace_closed(path, target):
+            self.attempts += 1
+            if self.attempts <= self.refusals:
+                raise PermissionError(errno.EACCES, "The process cannot access the file")
+            return replace(path, target)
+
+        def rename_to_new(path, target):
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, "Cannot create a file when that file already exists")
+            return rename(path, target)
+
+        def fsync_writable(descriptor):
+            os.write(descriptor, b"")  # fails for a descriptor that was opened for reading
+            fsync(descriptor)
+
+        monkeypatch.setattr(Path, "replace", replace_closed)
+        monkeypatch.setattr(Path, "rename", rename_to_new)
+        monkeypatch.setattr(os, "fsync", fsync_writable)
+
+
+@pytest.fixture
+def windows(monkeypatch, no_posix):
+    return Windows(monkeypatch)
+
+
+def test_on_windows_a_file_is_replaced_once_others_have_closed_it(tmp_path, windows):
+    windows.refusals = 3
+    write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert windows.attempts == 4
+
+
+def test_on_windows_a_file_that_stays_open_is_reported(tmp_path, windows):
+    (tmp_path / "a.txt").write_text("before")
+    windows.refusals = 10**9
+    with pytest.raises(ConvwrightError, match="could not be written: The process cannot access the file"):
+        write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_on_windows_an_empty_folder_is_replaced_and_a_filled_one_stays(tmp_path, windows):
+    path = tmp_path / "folder"
+    path.mkdir()
+    with new_folder(path) as folder:
+        (folder / "a.txt").write_text("new")
+    assert (path / "a.txt").read_text() == "new"
+    with pytest.raises(ConvwrightError, match="the folder could not be made"), new_folder(path):
+        pass
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
+    with new_folder(path, replace=True) as folder:
+        (folder / "b.txt").write_text("newer")
+    assert [each.name for each in path.iterdir()] == ["b.txt"]
+
+
+def test_without_home_and_user_number_the_temporary_folder_is_used(tmp_path, windows, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    assert cache_folder() == tmp_path / "convwright"

@@ -4,12 +4,14 @@ import errno
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from convwright.errors import ConvwrightError
+from convwright.machine import user_id
 
 DEVICES = Path("/dev")
 DIGEST_BYTES = 16
@@ -24,6 +26,10 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Suffixes of image files, those of formats that Pillow may lack (HEIC) included: such files are reported by name."""
 _REPLACE_ATTEMPTS = 1000
+_SHARING = getattr(os, "O_BINARY", 0) != 0  # Windows
+"""Whether a file cannot be replaced while another program has it open."""
+_SHARING_SECONDS = 5.0
+"""How long such a program, mostly a virus scanner or an indexer, is waited for."""
 
 
 def cache_folder() -> Path:
@@ -45,11 +51,14 @@ def cache_folder() -> Path:
 def _private_temporary_folder() -> Path:
     import tempfile
 
-    folder = Path(tempfile.gettempdir()) / f"convwright-{os.getuid()}"
+    user = user_id()
+    if user is None:  # on Windows every user has a temporary folder
+        return Path(tempfile.gettempdir()) / "convwright"
+    folder = Path(tempfile.gettempdir()) / f"convwright-{user}"
     with suppress(FileExistsError):
         folder.mkdir(0o700)
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022:
         raise ConvwrightError(f"{folder}: not a private folder of this user; set XDG_CACHE_HOME to a folder for caches")
     return folder
 
@@ -129,16 +138,29 @@ def _replace(path: Path, write: Callable[[Path], object], mode: int | None) -> N
     temporary = temporary_beside(path)
     try:
         write(temporary)
-        with temporary.open("rb") as file:
+        with temporary.open("r+b" if _SHARING else "rb") as file:  # Windows syncs only files opened for writing
             os.fsync(file.fileno())
         if mode is None:
             with suppress(OSError):  # there was no file
                 temporary.chmod(stat.S_IMODE(path.stat().st_mode))
-        temporary.replace(path)
+        _when_closed(temporary.replace, path)
     except BaseException:
         with suppress(OSError):  # there may be no such folder
             temporary.unlink()
         raise
+
+
+def _when_closed(rename: Callable[[Path], object], path: Path) -> None:
+    """Rename something to `path`; where open files cannot be renamed or replaced, try until they are closed."""
+    deadline = time.monotonic() + _SHARING_SECONDS
+    while True:
+        try:
+            rename(path)
+            return
+        except PermissionError:
+            if not _SHARING or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 @contextmanager
@@ -173,11 +195,16 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 def _publish_folder(temporary: Path, path: Path, replace: bool) -> None:
     for _ in range(_REPLACE_ATTEMPTS):
         try:
-            temporary.rename(path)
+            _when_closed(temporary.rename, path)
             return
         except OSError as error:
-            if not replace or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+            if not replace:
+                if any(path.iterdir()):
+                    raise
+                path.rmdir()  # on Windows nothing can be renamed to an empty folder
+                continue
         previous = temporary_beside(path)
         with suppress(FileNotFoundError):  # another writer has moved it away
             path.rename(previous)

@@ -57,7 +57,7 @@ def check_new_folder(argument: str, path: Path) -> None:
             argument, f"{path} is the current folder, which cannot be replaced; name a new folder in it"
         )
     if path.is_dir():
-        if path.is_mount():
+        if os.path.ismount(path):
             raise ArgumentError(argument, f"{path} is a file system of its own; name a new folder in it")
         if any(path.iterdir()):
             raise ArgumentError(argument, f"{path} exists and is not empty; name a new folder")
