@@ -84,7 +84,7 @@ print("torch" in sys.modules)
 
 
 def test_a_run_with_a_pick_does_all_that_one_without_does(picked):
-    from convwright.explain import cam
+    from convwright.explain import activation_maps
 
     images = np.random.default_rng(0).integers(0, 256, (3, 1, 8, 8), dtype=np.uint8)
     quick, plain = cw.load(picked), load(picked)
@@ -96,10 +96,10 @@ def test_a_run_with_a_pick_does_all_that_one_without_does(picked):
     batch = torch.stack(pixels)
     assert torch.equal(quick.probabilities(batch), plain.probabilities(batch))
     assert torch.equal(quick.normalised(batch), plain.normalised(batch))
-    given, expected = cam(quick, [images[0, 0]]), cam(plain, [images[0, 0]])
+    given, expected = activation_maps(quick, [images[0, 0]]), activation_maps(plain, [images[0, 0]])
     assert np.array_equal(given.maps, expected.maps)
     with pytest.raises(UsageError, match="load the run instead of a file exported from it"):
-        cam(quick.quick, [images[0, 0]])
+        activation_maps(quick.quick, [images[0, 0]])
     command = [sys.executable, "-c", WITHOUT_TORCH, str(picked)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
 
