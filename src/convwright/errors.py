@@ -24,6 +24,9 @@ class ArgumentError(UsageError):
         reason: What is wrong with its value, and what would be right.
     """
 
+    source = ""
+    """File that the value was read from; empty for a value that was given."""
+
     def __init__(self, argument: str, reason: str) -> None:
         super().__init__(f"{argument}: {reason}")
         self.argument, self.reason = argument, reason

@@ -96,13 +96,13 @@ class Option:
         return self.flags[0] if self.flags else f"--{self.name.replace('_', '-')}"
 
     def parse(self, text: str) -> object:
-        """Return the value that a text on the command line means.
+        """Return the value that a text on the command line means; where any text is allowed, the text itself.
 
         Raises:
             ArgumentError: The text is not of any type that the option takes.
         """
         for kind in (int, float):
-            if kind in self.kinds:
+            if kind in self.kinds and str not in self.kinds:
                 try:
                     return kind(text)
                 except ValueError:

@@ -83,6 +83,7 @@ def command(
     html: bool = False,
     show: Callable[[Any], None] | None = None,
     call: Callable[..., Any] | None = None,
+    after: Callable[[Any], None] | None = None,
 ) -> click.Command:
     """Return the command that calls a function and prints its result.
 
@@ -95,6 +96,7 @@ def command(
         html: Whether the command has `--html`, which writes the result as a page.
         show: What prints the result as text; by default its `str`.
         call: What is called with the values, if it is not the function itself: with those of `extra` too.
+        after: What is called with the result once it is printed; it raises an error where a part of the work failed.
     """
     described = list(options_of(function) if options is None else options)
     described = [each for each in described if each.kinds or each.choices]  # the rest is for Python callers
@@ -120,6 +122,8 @@ def command(
             show(result)
         else:
             echo(str(result))
+        if after is not None:
+            after(result)
 
     return GroupedCommand(
         name,
@@ -145,7 +149,7 @@ class option_names:  # noqa: N801 - used like a function
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ArgumentError) and error.argument in self.flags:
+        if isinstance(error, ArgumentError) and error.argument in self.flags and not error.source:
             flag = self.flags[error.argument]
             raise UsageError(f"{flag}: {error.reason}" if flag else error.reason) from None
 
