@@ -30,7 +30,7 @@ document.body.style.padding = '0 1.5rem 1.5rem';
 
 def browser() -> ModuleType:
     """Load the tests' Chromium."""
-    spec = importlib.util.spec_from_file_location("chromium", ROOT / "tests" / "report" / "chromium.py")
+    spec = importlib.util.spec_from_file_location("chromium", ROOT / "tests" / "chromium.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ..report.chromium import EXECUTABLE, Browser
+from ..chromium import EXECUTABLE, Browser
 
 
 def test_the_table_holds_every_claim_and_counts_them(convwright):

@@ -11,7 +11,7 @@ from convwright.explain.pruning import PruningStep, RandomCut, Saving
 from convwright.explain.reuse_figures import cutting_costs, heat_maps, reuse_figures
 from convwright.reporting.explain_page import write_explain_page
 
-from ..report.chromium import EXECUTABLE, Browser
+from ..chromium import EXECUTABLE, Browser
 
 EVERY = "[...document.querySelectorAll('.plot')]"
 DRAWN = f"{EVERY}.map(plot => plot.querySelectorAll('.main-svg .trace, .main-svg .hm image').length)"

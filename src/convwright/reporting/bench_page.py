@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 
 from convwright.benchmarking.benchmark import BenchResult, BenchRow
 from convwright.benchmarking.roofline import Machine
+from convwright.display.figures import Panel, axis, colour, empty_plot
 from convwright.display.pages import write_html
-from convwright.reporting.figures import Panel, axis, colour, empty_plot
-from convwright.reporting.wording import count, size
+from convwright.display.wording import count, size
 
 ROW_HEIGHT, FRAME_HEIGHT = 34, 70
 KINDS = {"f32": 0, "bf16": 2, "int8": 1}

@@ -5,9 +5,9 @@ from html import escape
 
 import plotly.graph_objects as go
 
+from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, symbol
+from convwright.display.wording import percent
 from convwright.reporting.entry import Answers, Entry
-from convwright.reporting.figures import Figure, Panel, axis, colour, empty_plot, symbol
-from convwright.reporting.wording import percent
 
 FEW = 10
 """A share of fewer images than this says little; such bins are drawn open."""

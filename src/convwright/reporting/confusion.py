@@ -6,9 +6,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from convwright.display.figures import Figure, Panel, axis, empty_plot, heat_scale
+from convwright.display.wording import listed, shortened
 from convwright.reporting.entry import Answers, Entry
-from convwright.reporting.figures import Figure, Panel, axis, empty_plot, heat_scale
-from convwright.reporting.wording import listed, shortened
 
 MOST_NAMED = 20
 """Of more classes there is no room for names and counts; pointing tells them."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
+from convwright.display.figures import Figure
 from convwright.reporting.calibration import calibration
 from convwright.reporting.confusion import confusion
-from convwright.reporting.curves import learning_curves
+from convwright.reporting.curves import learning_curves_of
 from convwright.reporting.differences import differences
 from convwright.reporting.entry import Entry
-from convwright.reporting.figures import Figure
 from convwright.reporting.mistakes import mistakes
 from convwright.reporting.sections import explanations
 from convwright.reporting.stages import stage_costs
@@ -19,7 +19,7 @@ def figures(entries: Sequence[Entry]) -> Iterator[Figure]:
     yield from tradeoff(entries)
     yield from differences(entries)
     if any(entry.run.metrics for entry in entries):
-        yield learning_curves(entries)
+        yield learning_curves_of(entries)
     yield stage_costs(entries)
     yield from confusion(entries)
     yield from mistakes(entries)

@@ -6,11 +6,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, note, symbol
+from convwright.display.wording import p_value, points, points_between
 from convwright.reporting.entry import Entry, peers
-from convwright.reporting.figures import Figure, Panel, axis, colour, empty_plot, note, symbol
 from convwright.reporting.pairs import Pair, pairs
 from convwright.reporting.tradeoff import heading
-from convwright.reporting.wording import p_value, points, points_between
 
 ROW = 54
 """Pixels of one pair."""

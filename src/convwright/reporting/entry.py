@@ -108,13 +108,18 @@ class Entry:
     @property
     def images_seen(self) -> list[float]:
         """Training images that the network had seen by each validation, repetitions counted."""
-        batch = min(self.run.config.batch_size, self.run.data.images["train"])
-        return [row["step"] * batch for row in self.run.metrics]
+        return images_seen(self.run)
 
     @property
     def measured_on(self) -> Hashable:
         """What the accuracy was measured on; accuracies compare where this is the same."""
         return self.answers.images_key if self.answers else (self.run.data.fingerprint, self.split, self.images)
+
+
+def images_seen(run: Run) -> list[float]:
+    """Return how many training images a run had seen by each validation, repetitions counted."""
+    batch = min(run.config.batch_size, run.data.images["train"])
+    return [row["step"] * batch for row in run.metrics]
 
 
 Numbered = tuple[int, Entry]

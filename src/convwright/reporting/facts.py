@@ -45,7 +45,7 @@ def _network(entry: Entry) -> dict[str, Any]:
         "network": run.network.name,
         "data": entry.data or run.config.data,
         "finished": run.finished,
-        "derived_from": run.summary.get("derived_from") if run.finished else None,
+        "derived_from": run.summary.derived_from if run.finished else None,
         "split": entry.split,
         "images": entry.images,
         "accuracy": entry.accuracy,
@@ -59,6 +59,6 @@ def _network(entry: Entry) -> dict[str, Any]:
         "images_per_second": entry.images_per_second,
         "curves": [row | {"images_seen": seen} for row, seen in zip(run.metrics, entry.images_seen, strict=True)],
         "stages": [{"stage": stage.name, "params": stage.params, "macs": stage.macs} for stage in cost.stages],
-        "measures": answers and answers.measures.as_json(run.classes),
+        "measures": answers and answers.measures.to_dict(run.classes),
         "overconfidence": answers and answers.overconfidence,
     }

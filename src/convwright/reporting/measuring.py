@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 
@@ -82,20 +81,6 @@ def answered(
         measures,
         images_key(data, parts),
     )
-
-
-def titles(paths: Sequence[Path]) -> list[str]:
-    """Return what to call each run: its folder's name, with as many folders above it as tell the runs apart."""
-    whole = [path.absolute().parts for path in paths]
-    depths = [1] * len(paths)
-    names = [parts[-1] for parts in whole]
-    while len(set(names)) < len(set(whole)):
-        depths = [
-            depth + (names.count(name) > 1 and depth < len(parts))
-            for depth, name, parts in zip(depths, names, whole, strict=True)
-        ]
-        names = ["/".join(parts[-depth:]) for parts, depth in zip(whole, depths, strict=True)]
-    return names
 
 
 def images_key(data: Dataset, parts: Sequence[Split]) -> str:

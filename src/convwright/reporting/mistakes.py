@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
+from convwright.display.figures import Figure, Gallery, Picture
+from convwright.display.wording import listed, percent
 from convwright.reporting.entry import Answers, Entry, peers
-from convwright.reporting.figures import Figure, Gallery, Picture
 from convwright.reporting.pictures import as_pixels, data_uri, is_small
-from convwright.reporting.wording import listed, percent
 
 MOST_SHOWN = 12
 FEWER_SHOWN = 8

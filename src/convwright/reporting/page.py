@@ -9,12 +9,13 @@ from typing import Any
 from markupsafe import Markup
 
 from convwright.arch.diagram import diagram
+from convwright.display.figures import Figure, colour, glyph
 from convwright.display.pages import write_html
+from convwright.display.wording import count, duration, interval, listed, milliseconds, percent, rate, size
 from convwright.errors import UsageError
 from convwright.reporting import wording
 from convwright.reporting.contents import figures
 from convwright.reporting.entry import Entry
-from convwright.reporting.figures import Figure, colour, glyph
 
 
 @dataclass(frozen=True)
@@ -99,16 +100,16 @@ def _network(index: int, entry: Entry, *, apart: bool) -> dict[str, Any]:
         "glyph": glyph(index),
         "below": wording.measured_on(entry) if apart else "",
         "cells": {
-            "accuracy": wording.percent(entry.accuracy),
-            "params": wording.count(cost.params),
-            "macs": wording.count(cost.macs),
-            "latency": wording.milliseconds(entry.latency.seconds) if entry.latency else "–",
-            "memory": wording.size(cost.peak_bytes()),
-            "calibration": wording.percent(entry.answers.measures.calibration_error) if entry.answers else "–",
-            "time": wording.duration(entry.seconds) if entry.seconds else "–",
-            "rate": wording.rate(entry.images_per_second) if entry.images_per_second else "–",
+            "accuracy": percent(entry.accuracy),
+            "params": count(cost.params),
+            "macs": count(cost.macs),
+            "latency": milliseconds(entry.latency.seconds) if entry.latency else "–",
+            "memory": size(cost.peak_bytes()),
+            "calibration": percent(entry.answers.measures.calibration_error) if entry.answers else "–",
+            "time": duration(entry.seconds) if entry.seconds else "–",
+            "rate": rate(entry.images_per_second) if entry.images_per_second else "–",
         },
-        "interval": wording.interval(entry.interval),
+        "interval": interval(entry.interval),
         "diagram": Markup(diagram(entry.run.network)),
         "data": wording.data_name(entry),
         "derived": wording.derived(entry),
@@ -121,7 +122,7 @@ def _latency_note(entries: Sequence[Entry]) -> str:
     threads = sorted({entry.latency.threads for entry in entries if entry.latency})
     if not threads:
         return ""
-    many = "1 thread" if threads == [1] else f"{wording.listed(map(str, threads))} threads"
+    many = "1 thread" if threads == [1] else f"{listed(map(str, threads))} threads"
     return (
         "Latency is the median time of one image through the network, in 32-bit floats on the processor of the "
         f"machine that made this page, with {many} of PyTorch."
@@ -130,6 +131,6 @@ def _latency_note(entries: Sequence[Entry]) -> str:
 
 def _versions(entries: Sequence[Entry]) -> str:
     """Return the versions that the runs were made with, such as "convwright 0.1.0, torch 2.6.0"."""
-    made_with = [entry.run.summary["versions"] for entry in entries if entry.run.finished]
+    made_with = [entry.run.summary.versions for entry in entries if entry.run.finished]
     pairs = dict.fromkeys(f"{name} {version}" for versions in made_with for name, version in versions.items())
     return ", ".join(pairs)

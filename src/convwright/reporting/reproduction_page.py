@@ -8,8 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from convwright.display.figures import Figure, Panel, axis, empty_plot, log_axis, note
 from convwright.display.pages import write_html
-from convwright.reporting.figures import Figure, Panel, axis, empty_plot, log_axis, note
 from convwright.reproduction import Chapter, Outcome, Verdict, tally
 from convwright.reproduction.claim import costs
 from convwright.reproduction.efficientnet import COMPARATORS, FAMILY, Row

@@ -8,9 +8,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, log_axis, note, symbol
 from convwright.display.pages import write_html
-from convwright.reporting.figures import Figure, Panel, axis, colour, empty_plot, log_axis, note, symbol
-from convwright.reporting.wording import percent
+from convwright.display.wording import percent
 
 Found = Mapping[str, Any]
 """What `scaling.standing.to_json` returns."""

@@ -7,9 +7,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from convwright.arch.cost import StageCost
+from convwright.display.figures import SHADES, Figure, Panel, axis, empty_plot, note
+from convwright.display.wording import count, percent
 from convwright.reporting.entry import Entry
-from convwright.reporting.figures import SHADES, Figure, Panel, axis, empty_plot, note
-from convwright.reporting.wording import count, percent
 
 
 def stage_costs(entries: Sequence[Entry]) -> Figure:

@@ -8,11 +8,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, log_axis, note, symbol
+from convwright.display.wording import count, interval, listed, milliseconds, percent
 from convwright.reporting.entry import Entry, Numbered, peers
-from convwright.reporting.figures import Figure, Panel, axis, colour, empty_plot, log_axis, note, symbol
 from convwright.reporting.labels import Dot, Place, place_names, wrapped
 from convwright.reporting.pairs import front
-from convwright.reporting.wording import comparable, count, interval, listed, measured_on, milliseconds, percent
+from convwright.reporting.wording import comparable, measured_on
 
 LOG_PRICE = 4
 """Where the dearest network costs this many times the cheapest, the axis is logarithmic."""

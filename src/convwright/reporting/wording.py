@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them, and sentences that are computed from them."""
+"""Sentences of the report, computed from the measurements of its networks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,46 +9,15 @@ from convwright.display.wording import (
     duration,
     interval,
     listed,
-    milliseconds,
     number_word,
     p_value,
     percent,
-    points,
-    points_between,
-    rate,
-    shortened,
-    size,
 )
 from convwright.reporting.entry import Entry
 from convwright.reporting.pairs import compare
 
 APART = "Accuracies are compared only between networks that were measured on the same images."
-"""What is said of networks that were not."""
-
-__all__ = [
-    "APART",
-    "NBSP",
-    "comparable",
-    "count",
-    "data_name",
-    "derived",
-    "duration",
-    "interval",
-    "listed",
-    "measured_on",
-    "milliseconds",
-    "number_word",
-    "p_value",
-    "percent",
-    "points",
-    "points_between",
-    "rate",
-    "shortened",
-    "size",
-    "summary",
-    "title",
-    "unfinished",
-]
+"""Note on a page whose networks were measured on different images."""
 
 
 def data_name(entry: Entry) -> str:
@@ -100,20 +69,19 @@ def unfinished(entry: Entry) -> str | None:
 
 
 def derived(entry: Entry) -> str | None:
-    """Say how a network came out of another run, where it was not trained as it is; None where it was."""
-    summary = entry.run.summary if entry.run.finished else {}
-    if not (source := summary.get("derived_from")):
+    """Return how a network was derived from another run's; None for one whose weights were trained as they are."""
+    summary = entry.run.summary if entry.run.finished else None
+    if summary is None or not summary.derived_from:
         return None
-    blocks = summary.get("without_se", [])
     how = (
-        f": squeeze-and-excitation was taken out of {listed(blocks)}, and its mean excitation folded into the weights "
-        "around it, without further training"
-        if blocks
+        f": squeeze-and-excitation was removed from {listed(summary.without_se)}, and its mean excitation folded into "
+        "the weights around it, without further training"
+        if summary.without_se
         else ""
     )
     return (
-        f"Its weights were not trained as they are: they are derived from those of the run {source}{how}. The "
-        "command below does not repeat them, but trains the changed network anew."
+        f"Its weights are not the result of training this network: they are derived from those of the run "
+        f"{summary.derived_from}{how}. The command below does not reproduce them, but trains the changed network anew."
     )
 
 

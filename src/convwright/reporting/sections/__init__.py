@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from convwright.display.figures import Figure
 from convwright.reporting.entry import Entry
-from convwright.reporting.figures import Figure
 from convwright.reporting.sections.cam import cam_figures
 from convwright.reporting.sections.excitation import excitation_figures
 from convwright.reporting.sections.reuse import reuse_figures

@@ -9,6 +9,8 @@ import plotly.graph_objects as go
 import torch
 
 from convwright.data import Split
+from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, symbol
+from convwright.display.wording import percent
 from convwright.errors import NetworkError
 from convwright.explain.excitation import (
     DEFINITION,
@@ -20,8 +22,6 @@ from convwright.explain.excitation import (
 )
 from convwright.explain.excitation_figures import by_class
 from convwright.reporting.entry import Answers, Entry
-from convwright.reporting.figures import Figure, Panel, axis, colour, empty_plot, symbol
-from convwright.reporting.wording import percent
 
 MOST_IMAGES = 1000
 """Evenly spaced over the split: means over a hundred images a class are steady enough to look at."""

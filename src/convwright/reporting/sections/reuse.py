@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from convwright.display.figures import Figure
 from convwright.errors import NetworkError
 from convwright.explain.feature_reuse import BlockReuse, Reuse, feature_reuse
 from convwright.explain.reuse_figures import heat_maps
 from convwright.reporting.entry import Entry
-from convwright.reporting.figures import Figure
 
 
 def reuse_figures(entries: Sequence[Entry]) -> Iterator[Figure]:

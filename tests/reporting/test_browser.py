@@ -9,7 +9,7 @@ import pytest
 from convwright.reporting import Entry, compose, write, write_page
 from convwright.reporting.page import Report
 
-from .chromium import EXECUTABLE, Browser
+from ..chromium import EXECUTABLE, Browser
 
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="Chromium is not installed")
 

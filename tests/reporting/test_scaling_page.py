@@ -20,7 +20,7 @@ from convwright.scaling.ranking import to_json
 from convwright.scaling.rules import Compound
 from convwright.scaling.trial import Trials, opener
 
-from .chromium import EXECUTABLE, Browser
+from ..chromium import EXECUTABLE, Browser
 
 in_chromium = pytest.mark.skipif(EXECUTABLE is None, reason="Chromium is not installed")
 

@@ -8,6 +8,7 @@ import torch
 from convwright.data import open_dataset
 from convwright.reporting import Entry, measuring
 from convwright.reporting.entry import peers
+from convwright.reporting.titles import titles
 from convwright.training.run import Run
 
 
@@ -77,6 +78,6 @@ def test_networks_measured_on_the_same_images_belong_together(measured: list[Ent
 
 def test_runs_are_called_by_as_much_of_their_path_as_tells_them_apart() -> None:
     paths = [Path("/a/x/run"), Path("/a/y/run"), Path("/b/other")]
-    assert measuring.titles(paths) == ["x/run", "y/run", "other"]
-    assert measuring.titles([Path("runs/fashion")]) == ["fashion"]
-    assert measuring.titles([Path("/p/a/b"), Path("/q/a/b")]) == ["p/a/b", "q/a/b"]
+    assert titles(paths) == ["x/run", "y/run", "other"]
+    assert titles([Path("runs/fashion")]) == ["fashion"]
+    assert titles([Path("/p/a/b"), Path("/q/a/b")]) == ["p/a/b", "q/a/b"]

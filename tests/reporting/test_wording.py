@@ -4,11 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from convwright.display import wording as words
 from convwright.reporting import Entry, wording
 
 
 def plain(text: str) -> str:
-    return text.replace(wording.NBSP, " ")
+    return text.replace(words.NBSP, " ")
 
 
 @pytest.mark.parametrize(
@@ -24,17 +25,17 @@ def plain(text: str) -> str:
     ],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert plain(wording.duration(seconds)) == text
+    assert plain(words.duration(seconds)) == text
 
 
 def test_numbers() -> None:
-    assert plain(wording.count(3_331_122)) == "3.33 M"
-    assert plain(wording.size(39_936)) == "39.9 kB"
-    assert plain(wording.percent(0.9721)) == "97.2 %"
-    assert plain(wording.interval((0.930, 0.989))) == "93.0 to 98.9 %"
-    assert [wording.rate(value) for value in (1062.7, 4.23)] == ["1,063", "4.2"]
-    assert [wording.listed(names) for names in ("A", "AB", "ABC")] == ["A", "A and B", "A, B and C"]
-    assert [wording.number_word(number) for number in (3, 1200)] == ["three", "1,200"]
+    assert plain(words.count(3_331_122)) == "3.33 M"
+    assert plain(words.size(39_936)) == "39.9 kB"
+    assert plain(words.percent(0.9721)) == "97.2 %"
+    assert plain(words.interval((0.930, 0.989))) == "93.0 to 98.9 %"
+    assert [words.rate(value) for value in (1062.7, 4.23)] == ["1,063", "4.2"]
+    assert [words.listed(names) for names in ("A", "AB", "ABC")] == ["A", "A and B", "A, B and C"]
+    assert [words.number_word(number) for number in (3, 1200)] == ["three", "1,200"]
 
 
 def summary(entries: Sequence[Entry]) -> str:
@@ -64,8 +65,8 @@ def test_summary_says_what_is_cheapest_and_what_that_gives_up(entry: Callable[..
     quick = min(entries, key=lambda e: e.cost.macs)
     best = max(entries, key=lambda e: e.accuracy)
     text = summary(entries)
-    assert f"{quick.title} is the cheapest, with {plain(wording.count(quick.cost.macs))} multiply-adds (MACs)" in text
-    assert f"{plain(wording.count(quick.cost.params))} parameters" in text
+    assert f"{quick.title} is the cheapest, with {plain(words.count(quick.cost.macs))} multiply-adds (MACs)" in text
+    assert f"{plain(words.count(quick.cost.params))} parameters" in text
     times = best.cost.macs / quick.cost.macs
     assert f"Against {best.title}, {quick.title} takes {times:.1f} times fewer MACs" in text
     assert "13.9 percentage points fewer" in text

@@ -3,12 +3,13 @@ from dataclasses import replace
 
 import pytest
 
+from convwright.display.figures import Figure
 from convwright.reporting import Entry
 from convwright.reporting.contents import figures
-from convwright.reporting.curves import learning_curves
-from convwright.reporting.figures import Figure
+from convwright.reporting.curves import learning_curve_figure, learning_curves_of
 from convwright.reporting.stages import stage_costs
 from convwright.reporting.tradeoff import tradeoff
+from convwright.training.run import Run
 
 
 def accuracy_against_macs(entries: list[Entry]) -> Figure:
@@ -77,7 +78,7 @@ def test_the_front_leaves_out_who_is_beaten(entry: Callable[..., Entry]) -> None
 
 
 def test_curves_run_over_the_images_seen(entries: list[Entry]) -> None:
-    accuracy, loss = (panel.plot for panel in learning_curves(entries).panels)
+    accuracy, loss = (panel.plot for panel in learning_curves_of(entries).panels)
     assert len(accuracy.data) == len(loss.data) == 2 * len(entries)
     for entry, trace in zip(entries, accuracy.data[len(entries) :], strict=True):
         assert list(trace.y) == [row["val_accuracy"] for row in entry.run.metrics]
@@ -87,14 +88,14 @@ def test_curves_run_over_the_images_seen(entries: list[Entry]) -> None:
 
 
 def test_a_run_with_a_single_validation_is_a_point(entry: Callable[..., Entry]) -> None:
-    trace = learning_curves([entry("EfficientNet")]).panels[0].plot.data[1]
+    trace = learning_curves_of([entry("EfficientNet")]).panels[0].plot.data[1]
     assert len(trace.x) == 1
     assert "markers" in trace.mode
 
 
 def test_a_network_has_one_colour_in_all_figures(entries: list[Entry]) -> None:
     scatter = accuracy_against_macs(entries).panels[0].plot
-    curves = learning_curves(entries).panels[0].plot
+    curves = learning_curves_of(entries).panels[0].plot
     for index, trace in enumerate(scatter.data[: len(entries)]):
         assert trace.marker.color == curves.data[index].line.color == f"var(--network-{index})"
         assert trace.marker.symbol == curves.data[index + len(entries)].marker.symbol
@@ -110,7 +111,7 @@ def test_stages_add_up_to_the_whole(entries: list[Entry]) -> None:
 
 def test_a_run_without_metrics_leaves_the_curves_out(unfinished: Entry, entries: list[Entry]) -> None:
     assert [figure.name for figure in figures([unfinished])] == ["stages"]
-    assert len(learning_curves([*entries, unfinished]).panels[0].plot.data) == 2 * len(entries) + 2
+    assert len(learning_curves_of([*entries, unfinished]).panels[0].plot.data) == 2 * len(entries) + 2
 
 
 def test_titles_cannot_pass_for_markup(entry: Callable[..., Entry]) -> None:
@@ -118,3 +119,14 @@ def test_titles_cannot_pass_for_markup(entry: Callable[..., Entry]) -> None:
     for figure in figures(pair):
         for panel in figure.panels:
             assert "<b>bold" not in panel.plot.to_json()
+
+
+def test_learning_curves_of_runs_are_one_figure_for_notebooks(runs: dict[str, Run], unfinished: Entry) -> None:
+    single = learning_curve_figure([runs["DenseNet-BC"]])
+    assert [axis.title.text for axis in (single.layout.xaxis, single.layout.xaxis2)] == ["training images seen"] * 2
+    assert [trace.name for trace in single.data if trace.showlegend] == ["validation", "training"]
+    validation = [row["val_accuracy"] for row in runs["DenseNet-BC"].metrics]
+    assert list(single.data[1].y) == validation
+    assert "var(" not in single.to_json()
+    several = learning_curve_figure([*runs.values(), unfinished.run])
+    assert [trace.name for trace in several.data if trace.showlegend][:4] == [*runs, "stopped run"]
