@@ -1,17 +1,15 @@
-"""A trained network measured on a data set, its own or another one with the same classes."""
+"""A predictor measured on splits of a data set, whose classes are matched with the network's by name."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import replace
 
 import torch
 
-from convwright.data import Dataset, Split, evaluation_batches
-from convwright.data.images import printable
+from convwright.data import Dataset, Split
 from convwright.errors import DataError
 from convwright.evaluation.measures import Measures, Tally
 from convwright.prediction.network import Predictor
-from convwright.training.evaluation import batch_for, outputs
+from convwright.printable import printable
+from convwright.training.evaluation import batch_for, evaluating
 from convwright.training.views import AS_IT_IS, View
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow turns colours to grey
@@ -28,15 +26,22 @@ def assess(
 ) -> Measures:
     """Measure a network on some splits of a data set, whose classes are matched by their names.
 
-    after_batch is given the logits and the labels (in the network's order of classes) of each batch done.
-    Raises DataError if the data lacks a class of the network's, or has others.
+    Args:
+        predictor: The network; each part of its module keeps its mode.
+        data: The data set.
+        parts: Splits of the data set.
+        views: Test-time augmentation views, over which probabilities are averaged.
+        after_batch: Called after each batch with the logits and the labels, in the network's order of classes.
+
+    Raises:
+        DataError: The data lacks a class of the network, or has others.
+        NotFiniteError: A logit is NaN or infinite.
     """
     order = class_order(data.classes, predictor.classes, data.name)
     tally = Tally(len(predictor.classes))
-    batches = batches_of(predictor, data, parts)
-    with closing(outputs(predictor.module, batches, predictor.device, views, predictor.source)) as results:
-        for logits, labels in results:
-            labels = order[labels.cpu()]
+    with evaluating(predictor.module):
+        for images, labels in batches_of(predictor, parts):
+            logits, labels = predictor.logits(images, views), order[labels]
             tally.add(logits, labels)
             if after_batch:
                 after_batch(logits, labels)
@@ -44,13 +49,25 @@ def assess(
 
 
 def class_order(given: Sequence[str], known: Sequence[str], name: str) -> torch.Tensor:
-    """Return, for each given class, its index among the known ones. DataError names those that do not match."""
+    """Match the classes of a data set with those of a network.
+
+    Args:
+        given: Classes of the data set.
+        known: Classes of the network.
+        name: Name of the data set, for the message.
+
+    Returns:
+        For each given class, its index among the known ones, int64.
+
+    Raises:
+        DataError: The data set lacks classes, or has others.
+    """
     missing, unknown = [item for item in known if item not in given], [item for item in given if item not in known]
-    told = [f"lacks {_few(missing)}"] * bool(missing) + [f"has also {_few(unknown)}"] * bool(unknown)
-    if told:
+    problems = [f"lacks {_few(missing)}"] * bool(missing) + [f"has also {_few(unknown)}"] * bool(unknown)
+    if problems:
         raise DataError(
             f"{printable(name)} does not have the {len(known)} classes that the network was trained on: "
-            f"it {' and '.join(told)}"
+            f"it {' and '.join(problems)}"
         )
     places = {item: index for index, item in enumerate(known)}
     return torch.tensor([places[item] for item in given], dtype=torch.int64)
@@ -60,22 +77,31 @@ def _few(names: list[str]) -> str:
     return ", ".join(map(printable, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def batches_of(
-    predictor: Predictor, data: Dataset, parts: Sequence[Split]
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The splits as the network knows images: in its channels, normalised by the statistics it was trained with."""
-    own = replace(data, mean=predictor.mean, std=predictor.std)
+def batches_of(predictor: Predictor, parts: Sequence[Split]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield the images of splits in order, uint8 in the network's channels, and their labels.
+
+    Args:
+        predictor: The network, whose cost determines the batch size.
+        parts: The splits.
+    """
     size = batch_for(predictor.network)
     for part in parts:
-        yield from evaluation_batches(in_channels(part, predictor.network.channels), own, size)
+        for rows in torch.arange(len(part)).split(size):
+            yield with_channels(part.take(rows), predictor.channels), part.labels[rows]
 
 
 def in_channels(part: Split, channels: int) -> Split:
-    """Return uint8 images in 1 (grey) or 3 channels, whatever they had."""
-    if part.images.shape[1] == channels:
+    """Return a split with its images in 1 (grey) or 3 channels."""
+    if part.channels == channels:
         return part
+    return Split(torch.cat([with_channels(some, channels) for some in part.images.split(CHUNK)]), part.labels)
+
+
+def with_channels(images: torch.Tensor, channels: int) -> torch.Tensor:
+    """Return uint8 images, N x C x H x W, in 1 (grey) or 3 channels."""
+    if images.shape[1] == channels:
+        return images
     if channels == 1:
         weights = torch.tensor(LUMA).view(1, 3, 1, 1)
-        grey = [(some * weights).sum(1, keepdim=True).round().to(torch.uint8) for some in part.images.split(CHUNK)]
-        return Split(torch.cat(grey), part.labels)
-    return Split(part.images.expand(-1, channels, -1, -1), part.labels)
+        return (images * weights).sum(1, keepdim=True).round().to(torch.uint8)
+    return images.expand(-1, channels, -1, -1)

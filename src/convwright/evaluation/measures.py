@@ -1,7 +1,7 @@
-"""What a network's answers are worth, class by class: confusion, precision, recall and calibration."""
+"""Measures of predictions for labelled images: confusion, precision and recall by class, and calibration."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -11,29 +11,29 @@ from convwright.stats.intervals import wilson
 BINS = 15
 """Equal widths of confidence for the calibration error, as in Guo et al. 2017."""
 TOP = 5
-"""An answer among so many is right for the top-5 accuracy, which only more classes give a meaning."""
+"""Classes of the top-5 accuracy, which is only measured where there are more classes."""
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class is recognised. A share of nothing is None."""
+    """Precision and recall of one class. A share of no images is None."""
 
     name: str
     images: int
-    """That show the class."""
+    """Images of the class."""
     predicted: int
-    """That were taken for it."""
+    """Images predicted as the class."""
     correct: int
-    """Both."""
+    """Images of the class that are predicted as it."""
 
     @property
     def precision(self) -> float | None:
-        """Share of the images taken for the class that show it."""
+        """Share of images of the class among those predicted as it."""
         return self.correct / self.predicted if self.predicted else None
 
     @property
     def recall(self) -> float | None:
-        """Share of the images that show the class that were taken for it."""
+        """Share of the images of the class that are predicted as it."""
         return self.correct / self.images if self.images else None
 
     @property
@@ -46,7 +46,7 @@ class ClassScore:
         """Harmonic mean of precision and recall."""
         return 2 * self.correct / (self.images + self.predicted) if self.images + self.predicted else None
 
-    def as_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return every score."""
         return {
             "class": self.name,
@@ -61,18 +61,19 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The images whose likeliest class had a probability above `low` and up to `high`."""
+    """The images whose most likely class has a probability above `low` and up to `high`."""
 
     low: float
     high: float
     images: int
     confidence: float | None
-    """Their mean probability; None where there are no images, like `accuracy`."""
+    """Mean probability of the most likely class; None without images."""
     accuracy: float | None
+    """Share of images predicted correctly; None without images."""
 
 
 class ConfusedPair(NamedTuple):
-    """So many images of one class (by index) were taken for another."""
+    """A number of images of one class (by index) that are predicted as another class."""
 
     truth: int
     predicted_as: int
@@ -81,29 +82,29 @@ class ConfusedPair(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Measures:
-    """All that is measured of a network's answers to labelled images."""
+    """Measures of a network's predictions for labelled images."""
 
     confusion: torch.Tensor
-    """classes x classes, int64: at [i, j] how many images of class i were taken for class j."""
+    """classes x classes, int64: at [i, j] the number of images of class i predicted as class j."""
     loss: float
     """Mean cross-entropy."""
     within_top: int | None
-    """Images whose class is among the five likeliest; None if there are no more than five classes."""
+    """Images whose class is among the five most likely; None if there are no more than five classes."""
     reliability: tuple[ReliabilityBin, ...]
 
     @property
     def images(self) -> int:
-        """How many were looked at."""
+        """Number of images."""
         return int(self.confusion.sum())
 
     @property
     def correct(self) -> int:
-        """How many were recognised."""
+        """Number of images predicted correctly."""
         return int(self.confusion.trace())
 
     @property
     def accuracy(self) -> float:
-        """Share of images recognised, 0 to 1."""
+        """Share of images predicted correctly, 0 to 1."""
         return self.correct / self.images
 
     @property
@@ -113,7 +114,7 @@ class Measures:
 
     @property
     def top5(self) -> float | None:
-        """Share of images whose class is among the five likeliest; None if there are no more than five."""
+        """Share of images whose class is among the five most likely; None if there are no more than five classes."""
         return None if self.within_top is None else self.within_top / self.images
 
     @property
@@ -123,7 +124,7 @@ class Measures:
 
     @property
     def calibration_error(self) -> float:
-        """Expected calibration error: mean distance of confidence and accuracy over the bins, by their images."""
+        """Expected calibration error: mean distance of confidence and accuracy over the bins, weighted by images."""
         gaps = (
             filled.images * abs(filled.accuracy - filled.confidence)
             for filled in self.reliability
@@ -132,19 +133,31 @@ class Measures:
         return sum(gaps) / self.images
 
     def class_scores(self, classes: tuple[str, ...]) -> list[ClassScore]:
-        """Return the score of each class, by its name."""
+        """Return the scores of each class.
+
+        Args:
+            classes: Names of the classes, in the order of the confusion matrix.
+        """
         columns = (self.confusion.sum(1), self.confusion.sum(0), self.confusion.diagonal())
         counts = zip(*(column.tolist() for column in columns), strict=True)
         return [ClassScore(name, *figures) for name, figures in zip(classes, counts, strict=True)]
 
     def most_confused(self, most: int) -> list[ConfusedPair]:
-        """Return the pairs of classes that are mistaken most often, at most so many, the worst first."""
+        """Return the pairs of classes that are confused most often, the most frequent pair first.
+
+        Args:
+            most: Largest number of pairs.
+        """
         mistakes = self.confusion.clone().fill_diagonal_(0)
         found = [ConfusedPair(i, j, int(mistakes[i, j])) for i, j in mistakes.nonzero().tolist()]
         return sorted(found, key=lambda pair: (-pair.images, pair))[:most]
 
-    def as_json(self, classes: tuple[str, ...]) -> dict[str, Any]:
-        """Return every measure; `confusion` has a row per class, in their order, of what it was taken for."""
+    def to_dict(self, classes: tuple[str, ...]) -> dict[str, object]:
+        """Return every measure; `confusion` has a row for each class, and a column for each predicted class.
+
+        Args:
+            classes: Names of the classes, in the order of the confusion matrix.
+        """
         return {
             "accuracy": self.accuracy,
             "interval": list(self.interval),
@@ -154,25 +167,34 @@ class Measures:
             "top5_interval": self.top5_interval and list(self.top5_interval),
             "calibration_error": self.calibration_error,
             "reliability": [vars(part) for part in self.reliability],
-            "classes": [score.as_json() for score in self.class_scores(classes)],
+            "classes": [score.to_dict() for score in self.class_scores(classes)],
             "confusion": self.confusion.tolist(),
         }
 
 
 class Tally:
-    """Takes a network's logits batch by batch, and gives the measures in the end."""
+    """Collects a network's logits batch by batch, for the measures of all of them.
+
+    Args:
+        classes: Number of classes.
+    """
 
     def __init__(self, classes: int) -> None:
         self._confusion = torch.zeros(classes, classes, dtype=torch.int64)
         self._loss = 0.0
         self._within = 0
-        self._bins = torch.zeros(3, BINS, dtype=torch.float64)  # images, their confidence, those recognised
+        self._bins = torch.zeros(3, BINS, dtype=torch.float64)  # images, sum of confidences, correct predictions
 
     def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Count a batch: logits N x classes, and labels N. Logarithms of probabilities are logits too."""
+        """Add a batch.
+
+        Args:
+            logits: N x classes; logarithms of probabilities are logits too.
+            labels: N, int64.
+        """
         classes = len(self._confusion)
         labels = labels.cpu()
-        # Double precision: as floats, probabilities close to 1 would fall together.
+        # Double precision: in single precision, different probabilities close to 1 would be equal.
         logs = logits.detach().cpu().double().log_softmax(1)
         self._loss -= float(logs.gather(1, labels[:, None]).sum())
         best, predicted = logs.max(1)
@@ -187,7 +209,11 @@ class Tally:
             row += torch.bincount(place, amounts.double(), minlength=BINS)
 
     def measures(self) -> Measures:
-        """Return what the batches so far add up to. UsageError if there were none."""
+        """Return the measures of all batches so far.
+
+        Raises:
+            UsageError: No image was added.
+        """
         images = int(self._confusion.sum())
         if not images:
             raise UsageError("there are no images to evaluate on")

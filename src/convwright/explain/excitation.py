@@ -129,7 +129,8 @@ def run_excitations(
 ) -> Excitations:
     """Measure the excitations of a trained network on a split of a data set with the same classes."""
     order = class_order(data.classes, predictor.classes, data.name)
-    batches = ((images, order[labels]) for images, labels in batches_of(predictor, data, [split]))
+    read = batches_of(predictor, [split])
+    batches = ((predictor.normalised(images), order[labels]) for images, labels in read)
     classes, name = predictor.classes, predictor.network.name
     return measure_excitations(
         predictor.module, batches, classes, name=name, which=which, device=predictor.device, tell=tell
