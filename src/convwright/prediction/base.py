@@ -1,5 +1,6 @@
 """What all predictors share: reading images in any form, and ranking classes. Without torch, as exported files run."""
 
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -50,7 +51,7 @@ class Prediction:
     def to_dict(self) -> dict[str, object]:
         """Return the file and its classes with their probabilities."""
         found = [{"class": label, "probability": probability} for label, probability in self.ranked()]
-        return {"file": self.file, "predictions": found}
+        return {"file": readable_name(self.file), "predictions": found}
 
     def __str__(self) -> str:
         shares = ", ".join(f"{printable(label)} {probability:.1%}" for label, probability in self.ranked())
@@ -173,6 +174,11 @@ class BasePredictor(ABC):
     def _from_image(self, image: ImageFile | Image.Image) -> np.ndarray:
         how = self.resolution, self.channels, self.framing
         return np.ascontiguousarray(fitted(image, *how) if isinstance(image, Image.Image) else decode(image, *how))
+
+
+def readable_name(file: str) -> str:
+    """Return the name of a file for formats that quote line breaks themselves; bytes that are no text are escaped."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")
 
 
 def is_tensor(image: object) -> bool:
