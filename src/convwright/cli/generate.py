@@ -1,8 +1,10 @@
 """Commands made from functions: every parameter of a function becomes an option or an argument of its command."""
 
 import inspect
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -15,18 +17,20 @@ from convwright.options import REQUIRED, Option, options_of, summary_of
 
 OUTPUT_OPTIONS = ("json", "html")
 """Options of the command line for what a result's methods do: `to_dict` and `save_html`."""
+NETWORKS = ("network", "networks")
+"""Parameters that take a network of the zoo, or a file."""
 JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON.")
 HTML = click.Option(["--html", "html"], metavar="FILE", help="Write the result as a page.")
 
 
-class Value(click.ParamType[object]):
+class Value(click.ParamType):  # type: ignore[type-arg] # subscripted only since click 8.4
     """The value of an option, as its description says; `verb` checks its bounds."""
 
     def __init__(self, option: Option) -> None:
         self.option = option
         kinds = {int: "NUMBER", float: "NUMBER", Path: "PATH", str: "TEXT"}
         named = [kinds[kind] for kind in option.kinds if kind in kinds]
-        self.name = "|".join(option.choices or named[:1] or ["TEXT"])
+        self.name = "|".join([*named[:1], *option.choices]) or "TEXT"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> object:
         """Return the value that a text means."""
@@ -37,10 +41,16 @@ class Value(click.ParamType[object]):
         return f"[{self.name}]" if self.option.choices else self.name
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return what a shell offers for the value: its choices, or files."""
-        if self.option.choices:
-            return [CompletionItem(each) for each in self.option.choices if each.startswith(incomplete)]
-        return [CompletionItem(incomplete, type="file")] if {str, Path} & {*self.option.kinds} else []
+        """Return what a shell offers for the value: its choices, names of networks, or files."""
+        words = list(self.option.choices)
+        if self.option.name in NETWORKS:
+            from convwright.arch import registry
+
+            words += [name for _, name in registry.names()]
+        offered = [CompletionItem(each) for each in words if each.startswith(incomplete)]
+        if offered or not {str, Path} & {*self.option.kinds}:
+            return offered
+        return [CompletionItem(incomplete, type="file")]
 
 
 class GroupedCommand(click.Command):
@@ -84,6 +94,7 @@ def command(
     show: Callable[[Any], None] | None = None,
     call: Callable[..., Any] | None = None,
     after: Callable[[Any], None] | None = None,
+    stream: Callable[..., None] | None = None,
 ) -> click.Command:
     """Return the command that calls a function and prints its result.
 
@@ -97,14 +108,16 @@ def command(
         show: What prints the result as text; by default its `str`.
         call: What is called with the values, if it is not the function itself: with those of `extra` too.
         after: What is called with the result once it is printed; it raises an error where a part of the work failed.
+        stream: What prints results while they are computed, in place of the function; it is called with all values,
+            those of `extra` and `as_json` included.
     """
     described = list(options_of(function) if options is None else options)
     described = [each for each in described if each.kinds or each.choices]  # the rest is for Python callers
-    parameters = [parameter for each in described for parameter in _parameters(each, positional=each.name in arguments)]
+    flags = {each.name: "" if each.name in arguments else each.flag for each in described}
+    parameters = [parameter for each in described for parameter in _parameters(each, flags)]
     order = {each: index for index, each in enumerate(arguments)}
     parameters.sort(key=lambda each: order.get(each.name or "", len(order)))
     printed = [HTML] * html + [JSON]
-    flags = {each.name: "" if each.name in arguments else each.flag for each in described}
 
     def run(as_json: bool, html: str | None = None, **values: Any) -> None:
         given = {key: value for key, value in values.items() if value not in (None, ())}
@@ -113,6 +126,11 @@ def command(
                 from convwright.cli.places import check_file
 
                 check_file("--html", Path(html))
+            if stream is not None:
+                for each in described:
+                    each.check(given.get(each.name, each.default))
+                stream(as_json=as_json, **given)
+                return
             result = (call or function)(**given)
         if html is not None:
             result.save_html(html)
@@ -129,7 +147,7 @@ def command(
         name,
         params=[*parameters, *extra, *printed],
         callback=run,
-        help=plain(summary_of(inspect.getdoc(function) or "")),
+        help=plain(summary_of(inspect.getdoc(function) or ""), flags),
         groups={each.name: each.group for each in described},
         flags=flags,
     )
@@ -154,14 +172,21 @@ class option_names:  # noqa: N801 - used like a function
             raise UsageError(f"{flag}: {error.reason}" if flag else error.reason) from None
 
 
-def plain(text: str) -> str:
-    """Return a docstring as help shows it: without the quotes of code, and with paragraphs that can be wrapped."""
+def plain(text: str, flags: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return a docstring as help shows it: without the quotes of code, and with paragraphs that can be wrapped.
+
+    Args:
+        text: The docstring.
+        flags: The option of each parameter, which takes the place of the parameter's name.
+    """
     paragraphs = (" ".join(part.split()) for part in text.split("\n\n"))
-    return "\n\n".join(paragraphs).replace("`", "")
+    named = re.sub(r"`(\w+)`", lambda found: flags.get(found[1]) or found[0], "\n\n".join(paragraphs))
+    return named.replace("`", "")
 
 
-def _parameters(option: Option, *, positional: bool) -> list[click.Parameter]:
-    text = plain(option.description)
+def _parameters(option: Option, flags_of: Mapping[str, str]) -> list[click.Parameter]:
+    text = plain(option.description, flags_of)
+    positional = not flags_of[option.name]
     required = option.default is REQUIRED and not option.nullable
     if positional:
         name = option.name.upper() + "..." * option.many

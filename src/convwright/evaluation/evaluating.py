@@ -1,0 +1,132 @@
+"""A run evaluated on a split of its data, or on other data with the same classes."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from convwright.data import Dataset, Split
+from convwright.data.opened import Data
+from convwright.display.progress import counting
+from convwright.errors import ArgumentError, ConvwrightWarning, argument
+from convwright.evaluation.assessment import assess
+from convwright.evaluation.measures import Measures
+from convwright.evaluation.record import ImagePredictions, Recorder
+from convwright.evaluation.result import Evaluation
+from convwright.files import write_text
+from convwright.places import check_file
+from convwright.prediction.network import Predictor, load
+from convwright.printable import printable
+from convwright.training.run import Run
+from convwright.training.run_data import open_run_data
+from convwright.training.views import AS_IT_IS, View, views_of
+
+
+def evaluate_run(
+    run: Run,
+    split: str | None = None,
+    *,
+    data: Data | str | Path | None = None,
+    tta: bool = False,
+    predictions: Path | None = None,
+    device: torch.device | str = "auto",
+) -> Evaluation:
+    """Evaluate a run's best weights.
+
+    Args:
+        run: The run.
+        split: `test`, `val`, `train` or `all`; None: `test`, or where there is no test split `val`, or all of `data`.
+        data: Other data with the same classes; None: the run's own data.
+        tta: Whether to average over test-time augmentation views.
+        predictions: File for the prediction of each image, as CSV.
+        device: Where the network computes.
+
+    Raises:
+        RunError: The run has no weights yet, or is damaged.
+        DataError: The data cannot be opened or has other classes.
+        ArgumentError: There is no such split or device, or the file cannot be written.
+    """
+    check_file("predictions", predictions)
+    predictor = load(run, device)
+    views = views_of(run.config.recipe, run.network.resolution) if tta else AS_IT_IS
+    name = None if data is None else Data.of(data).spec
+    with argument("data"):
+        images = open_run_data(run, name)
+    chosen = split or ("test" if images.test is not None else "val" if data is None else "all")
+    parts = split_parts(images, chosen)
+    _warn(run, images, chosen, own_data=data is None)
+    measures, record = measure(predictor, images, parts, views=views, doing=f"evaluating on {chosen} images")
+    found = Evaluation(
+        str(run.path),
+        run.network.name,
+        name or run.config.data,
+        chosen,
+        tuple(map(str, views)),
+        run.classes,
+        measures,
+        record,
+        own_data=data is None,
+        augmented=tta,
+    )
+    if predictions is not None:
+        write_text(predictions, found.to_csv())
+    return found
+
+
+def measure(
+    predictor: Predictor,
+    data: Dataset,
+    parts: Mapping[str, Split],
+    *,
+    views: Sequence[View] = AS_IT_IS,
+    doing: str = "evaluating",
+) -> tuple[Measures, ImagePredictions]:
+    """Measure a network on splits of a data set, and keep its prediction for each image.
+
+    Args:
+        predictor: The network.
+        data: The data set.
+        parts: Splits of the data set, by name.
+        views: Test-time augmentation views.
+        doing: Text beside the progress bar of a terminal.
+    """
+    recorder = Recorder(data, parts)
+    done, total = 0, sum(map(len, parts.values()))
+    with counting() as progress:
+
+        def after_batch(logits: torch.Tensor, labels: torch.Tensor) -> None:
+            nonlocal done
+            done += len(labels)
+            progress(done, total, doing)
+            recorder.add(logits, labels)
+
+        measures = assess(predictor, data, list(parts.values()), views=views, after_batch=after_batch)
+    return measures, recorder.predictions()
+
+
+def split_parts(data: Dataset, split: str) -> dict[str, Split]:
+    """Return the images of a split, or of all splits, by name.
+
+    Raises:
+        ArgumentError: The data has no test split.
+    """
+    splits = {"test": data.test, "val": data.val, "train": data.train}
+    chosen = {name: part for name, part in splits.items() if part is not None and split in (name, "all")}
+    if not chosen:
+        raise ArgumentError("split", f"{data.name} has no test split; evaluate on val")
+    return chosen
+
+
+def _warn(run: Run, data: Dataset, split: str, *, own_data: bool) -> None:
+    """Warn of what gives the figures another meaning than expected."""
+    messages = []
+    if not run.finished:
+        messages.append(f"{printable(run.path)} has not ended; these are its best weights so far")
+    if data.skipped:
+        messages.append(f"{len(data.skipped)} of the files could not be read; the first is {data.skipped[0]}")
+    if own_data and split != "test" and data.fingerprint != run.data.fingerprint:
+        name = printable(data.name)
+        messages.append(f"{name} has changed since training: the network may have been trained on some of these images")
+    for message in messages:
+        warnings.warn(message, ConvwrightWarning, stacklevel=4)

@@ -1,0 +1,217 @@
+"""The result of an evaluation: accuracy with its interval, classes, confusion matrix and calibration."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from convwright.display.figure_result import FigureResult
+from convwright.display.result import Block, Lines, Paragraph, Table
+from convwright.evaluation.measures import ClassScore, Measures, ReliabilityBin
+from convwright.evaluation.record import ImagePredictions
+from convwright.printable import printable
+
+if TYPE_CHECKING:
+    import torch
+
+    from convwright.display.figures import Figure
+
+LARGEST_MATRIX = 20
+"""Most classes whose confusion matrix is printed; of more classes, the most confused pairs are."""
+CLASSES_SHOWN = 40
+PAIRS_SHOWN = 10
+WIDEST_HEAD = 6
+"""Longest class name over a column of the confusion matrix; otherwise the columns are numbered."""
+
+
+@dataclass(frozen=True)
+class NamedPair:
+    """A number of images of one class that are predicted as another class."""
+
+    label: str
+    predicted_as: str
+    images: int
+    share: float
+    """Share of the images of the class `label`, 0 to 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation(FigureResult):
+    """Measures of a run on images that it was not trained on."""
+
+    run: str
+    """Path of the run."""
+    network: str
+    data: str
+    """Folder or source of the images."""
+    split: str
+    """`test`, `val`, `train` or `all`."""
+    views: tuple[str, ...]
+    """Test-time augmentation views, over which probabilities are averaged."""
+    class_names: tuple[str, ...]
+    measures: Measures
+    predictions: ImagePredictions = field(repr=False)
+    """The prediction for each image."""
+    own_data: bool = True
+    """Whether the images are from the run's own data."""
+    augmented: bool = False
+    """Whether test-time augmentation was requested."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images predicted correctly, 0 to 1."""
+        return self.measures.accuracy
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of the accuracy."""
+        return self.measures.interval
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return self.measures.images
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy."""
+        return self.measures.loss
+
+    @property
+    def top5(self) -> float | None:
+        """Share of images whose class is among the five most likely; None if there are no more than five classes."""
+        return self.measures.top5
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error, 0 to 1."""
+        return self.measures.calibration_error
+
+    @property
+    def reliability(self) -> tuple[ReliabilityBin, ...]:
+        """Accuracy and mean confidence by confidence."""
+        return self.measures.reliability
+
+    @property
+    def confusion(self) -> "torch.Tensor":
+        """Images by class (rows) and predicted class (columns), int64."""
+        return self.measures.confusion
+
+    @property
+    def classes(self) -> list[ClassScore]:
+        """Precision, recall and F1 of each class."""
+        return self.measures.class_scores(self.class_names)
+
+    def most_confused(self, most: int = PAIRS_SHOWN) -> list[NamedPair]:
+        """Return the pairs of classes that are confused most often, the most frequent pair first.
+
+        Args:
+            most: Largest number of pairs.
+        """
+        sizes = self.confusion.sum(1).tolist()
+        names = self.class_names
+        return [
+            NamedPair(names[pair.truth], names[pair.predicted_as], pair.images, pair.images / sizes[pair.truth])
+            for pair in self.measures.most_confused(most)
+        ]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return run, network, data, split and views, and every measure."""
+        return {
+            "run": self.run,
+            "network": self.network,
+            "data": self.data,
+            "split": self.split,
+            "views": list(self.views),
+            **self.measures.to_dict(self.class_names),
+        }
+
+    def to_csv(self) -> str:
+        """Return label, predicted class and probability of each image, as `--predictions` writes them."""
+        return self.predictions.to_csv(self.class_names)
+
+    @property
+    def title(self) -> str:
+        """Heading of a page that shows the result."""
+        return f"Evaluation of {self.network}"
+
+    @property
+    def summary(self) -> str:
+        """Accuracy, its interval and the loss."""
+        low, high = self.interval
+        which = f"{'' if self.split == 'all' else self.split + ' '}images"
+        which += "" if self.own_data else f" of {printable(self.data)}"
+        return (
+            f"{printable(self.network)}: accuracy {self.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) "
+            f"on {self.images:,} {which}, loss {self.loss:.4f}"
+        )
+
+    def blocks(self) -> Iterable[Block]:
+        """Yield the headline, the classes, and the confusion matrix or the most confused pairs."""
+        yield Lines("\n".join([self.summary, *self._notes()]))
+        yield from class_table(self.classes)
+        yield self._confusion_table()
+
+    def figures(self) -> "Sequence[Figure]":
+        """Return the confusion matrix and the reliability diagram."""
+        from convwright.evaluation.figures import evaluation_figure
+
+        return [evaluation_figure(self.network, self.class_names, self.measures)]
+
+    def _notes(self) -> Iterable[str]:
+        if len(self.views) > 1:
+            yield f"averaged over {len(self.views)} views of each image: {', '.join(self.views)}"
+        elif self.augmented:
+            yield "test-time augmentation changes nothing: the run was trained without crops and mirror images"
+        if self.top5 is not None and self.measures.top5_interval is not None:
+            low, high = self.measures.top5_interval
+            yield f"top-5 accuracy {self.top5:.2%} (95 % interval {low:.2%} to {high:.2%})"
+        yield f"calibration error {self.calibration_error:.2%}: the mean difference between confidence and accuracy"
+
+    def _confusion_table(self) -> Block:
+        names = self.class_names
+        if len(names) > LARGEST_MATRIX:
+            pairs = self.most_confused()
+            worst = [(one.label, one.predicted_as, f"{one.images:,}", f"{one.share:.1%}", "") for one in pairs]
+            titles = ("most often confused", "predicted as", "images", "of the class", "")
+            return Table(titles, worst, left=2) if worst else Paragraph("Every image is predicted correctly.")
+        heads: tuple[str, ...] = names
+        if max(map(len, names)) > WIDEST_HEAD:
+            heads = tuple(f"({number})" for number in range(1, len(names) + 1))
+            names = tuple(f"{head:>4} {name}" for head, name in zip(heads, names, strict=True))
+        counts = [[f"{count:,}" if count else "·" for count in row] for row in self.confusion.tolist()]
+        rows = [(name, *row, "") for name, row in zip(names, counts, strict=True)]
+        return Table(("class (down), predicted as (across)", *heads, ""), rows)
+
+
+def class_table(scores: Sequence[ClassScore]) -> Iterable[Block]:
+    """Yield a table of classes; of many classes, those of lowest F1.
+
+    Args:
+        scores: Precision, recall and F1 of each class.
+    """
+    shown = scores
+    if len(scores) > CLASSES_SHOWN:
+        shown = sorted(scores, key=lambda score: (score.f1 is None, score.f1))[:CLASSES_SHOWN]
+    rows = [
+        (
+            score.name,
+            f"{score.images:,}",
+            _percent(score.precision),
+            _percent(score.recall),
+            _range(score.recall_interval),
+            _percent(score.f1),
+            "",
+        )
+        for score in shown
+    ]
+    yield Table(("class", "images", "precision", "recall", "95 % interval", "F1", ""), rows)
+    if len(shown) < len(scores):
+        yield Lines(f"the {len(shown)} classes of lowest F1; `to_dict` and --json have all {len(scores)}")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}"
