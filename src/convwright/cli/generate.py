@@ -54,11 +54,24 @@ class Value(click.ParamType):  # type: ignore[type-arg] # subscripted only since
 
 
 class GroupedCommand(click.Command):
-    """A command whose help lists options by group."""
+    """A command that calls a function, and whose help lists options by group.
 
-    def __init__(self, *arguments: Any, groups: dict[str, str], flags: dict[str, str], **options: Any) -> None:
+    Args:
+        function: The function.
+        groups: Heading of the group of each parameter.
+        flags: The option of each parameter; empty for one that is given by position.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        function: Callable[..., Any],
+        groups: Mapping[str, str],
+        flags: Mapping[str, str],
+        **options: Any,
+    ) -> None:
         super().__init__(*arguments, **options)
-        self.groups, self.flags = groups, flags
+        self.function, self.groups, self.flags = function, groups, flags
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section of help for each group of options."""
@@ -148,6 +161,7 @@ def command(
         params=[*parameters, *extra, *printed],
         callback=run,
         help=plain(summary_of(inspect.getdoc(function) or ""), flags),
+        function=function,
         groups={each.name: each.group for each in described},
         flags=flags,
     )
