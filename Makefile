@@ -3,13 +3,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-slow lint types bench clean
+.PHONY: demo test test-core test-lowest test-slow lint types bench clean
 
 demo: .venv/installed
 	$(BIN)/convwright demo
 
 test: lint types
 	$(BIN)/pytest -n auto
+
+# The tests that need no extra, and the same with the oldest versions that pyproject.toml allows.
+test-core: .venv/installed-dev
+	$(BIN)/python .ci/core.py -n auto
+
+test-lowest:
+	.ci/lowest
 
 test-slow: .venv/installed-dev
 	$(BIN)/pytest -m slow
@@ -39,4 +46,4 @@ bench: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

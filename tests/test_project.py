@@ -1,0 +1,87 @@
+"""The project's own files: dependencies, continuous integration and contracts are what other files rely on."""
+
+import importlib.util
+import re
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from convwright.extras import EXTRAS
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def script(name: str) -> ModuleType:
+    """Import a script of `.ci`."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_are_complete_yaml(path):
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert workflow["name"]
+    assert workflow[True]  # YAML 1.1 reads the key `on` as true
+    for name, job in workflow["jobs"].items():
+        assert job["runs-on"], name
+        assert job["timeout-minutes"] <= 120, name
+        for step in job["steps"]:
+            assert ("uses" in step) != ("run" in step), (name, step)
+
+
+def test_every_system_and_python_is_tested_with_the_oldest_and_newest_versions():
+    (path,) = (path for path in WORKFLOWS if path.stem == "test")
+    matrix = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]["systems"]["strategy"]["matrix"]
+    assert {name.partition("-")[0] for name in matrix["os"]} == {"ubuntu", "macos", "windows"}
+    classified = [text.rpartition(" ")[2] for text in PROJECT["classifiers"] if "Python :: 3." in text]
+    assert matrix["python"] == classified
+    assert PROJECT["requires-python"] == f">={classified[0]}"
+    assert {(each["os"], each["dependencies"]) for each in matrix["include"]} == {
+        (system, "lowest") for system in matrix["os"]
+    }
+
+
+def test_scripts_and_targets_of_workflows_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for path in WORKFLOWS:
+        text = path.read_text(encoding="utf-8")
+        for script_path in re.findall(r"\.ci/[\w.]+", text):
+            assert (ROOT / script_path).is_file(), script_path
+        for target in re.findall(r"run: make ([\w-]+)", text):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_dependency_has_a_lower_bound_and_no_upper_one():
+    lowest = script("lowest").lowest(PROJECT["dependencies"])
+    assert set(lowest) >= {"torch", "numpy", "click", "filelock"}
+    assert "typer" in lowest or not [text for text in PROJECT["dependencies"] if "<" in text]
+    with pytest.raises(ValueError, match="no lower bound"):
+        script("lowest").lowest(["numpy"])
+
+
+def test_extras_that_messages_name_exist():
+    assert set(EXTRAS) <= set(PROJECT["optional-dependencies"])
+    named = set(re.findall(r"[a-z]+", PROJECT["optional-dependencies"]["all"][0].partition("[")[2]))
+    assert named == set(EXTRAS)
+
+
+def test_the_core_is_light():
+    heavy = {"scikit-learn", "scipy", "optuna", "sqlalchemy", "pandas", "onnx", "matplotlib"}
+    assert not heavy & set(script("lowest").lowest(PROJECT["dependencies"]))
+
+
+def test_tests_of_the_core_exist():
+    core = script("core")
+    for folder in core.FOLDERS:
+        assert (ROOT / "tests" / folder).is_dir(), folder
+    for name in core.FILES:
+        assert (ROOT / "tests" / f"{name}.py").is_file(), name
