@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import convwright as cw
-from convwright.errors import NetworkError
+from convwright.api import networks
+from convwright.errors import NetworkError, UsageError
 
 EXPRESSION = "cifar_resnet8"
 CALLS: dict[str, Callable[[Any], Any]] = {
@@ -15,31 +16,21 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "build": lambda network: cw.build(network, device="meta"),
     "compound": lambda network: cw.compound(network, 1),
     "cost": cw.cost,
+    "describe": cw.describe,
     "draw": cw.draw,
     "fit_resolution": lambda network: cw.fit_resolution(network, 16),
     "network": cw.network,
     "recalibrate": lambda network: cw.recalibrate(network, 4),
     "scale": lambda network: cw.scale(network, depth=2),
 }
-OTHERS = {
-    "SE",
-    "ConvwrightError",
-    "Cost",
-    "Network",
-    "__version__",
-    "arch",
-    "explain",
-    "load",
-    "models",
-    "register",
-    "zoo",
-}
-"""Classes, modules, and functions that take no network."""
+OTHERS = {"models", "register"}
+"""Functions that take no network."""
 OPERATORS = ("at", "compound", "fit_resolution", "recalibrate", "regularise", "scale")
 
 
-def test_every_public_name_is_covered() -> None:
-    assert set(cw.__all__) == set(CALLS) | OTHERS
+def test_every_public_function_on_networks_is_covered() -> None:
+    assert {*networks.__all__, "build"} == set(CALLS) | OTHERS
+    assert set(CALLS) | OTHERS <= set(cw.__all__)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -49,13 +40,14 @@ def test_an_expression_does_what_its_network_does(name: str) -> None:
     if name == "build":
         by_expression, by_network = by_expression.network, by_network.network
     assert by_expression == by_network
-    assert name == "draw" or by_expression.name == by_network.name
+    assert name == "describe" or by_expression.name == by_network.name
 
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("value", [3, None, 1.5, b"resnet18", ["resnet18"], object, {}], ids=str)
 def test_anything_else_is_refused(name: str, value: object) -> None:
-    with pytest.raises(NetworkError, match=r"a network is an expression such as 'resnet50\|se:16' or a Network, not "):
+    expected = r"a network is an expression such as 'resnet50\|se:16' or a Network, not |network: must be text, not "
+    with pytest.raises(UsageError, match=expected):
         CALLS[name](value)
 
 
@@ -63,6 +55,16 @@ def test_anything_else_is_refused(name: str, value: object) -> None:
 def test_a_wrong_expression_is_explained(name: str) -> None:
     with pytest.raises(NetworkError, match="unknown network 'resnet51'; the nearest are resnet50"):
         CALLS[name]("resnet51")
+
+
+def test_options_of_the_other_kind_of_network_are_refused() -> None:
+    module = torch.nn.Conv2d(3, 8, 3)
+    with pytest.raises(NetworkError, match="where: only a torch module has this option"):
+        cw.recalibrate(EXPRESSION, 4, "0")  # type: ignore[call-overload]
+    with pytest.raises(NetworkError, match="placement: only a Network or an expression has this option"):
+        cw.recalibrate(module, 4, placement="pre")  # type: ignore[call-overload]
+    with pytest.raises(NetworkError, match="classes: a torch module has its number of classes already"):
+        cw.cost(module, classes=4)  # type: ignore[call-overload]
 
 
 def test_a_network_is_returned_as_it_is() -> None:

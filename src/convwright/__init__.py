@@ -15,10 +15,12 @@ from convwright.version import __version__
 
 if TYPE_CHECKING:
     from convwright import arch, explain, zoo
+    from convwright.api.data import open_data, survey
     from convwright.api.networks import (
         at,
         compound,
         cost,
+        describe,
         draw,
         fit_resolution,
         models,
@@ -27,28 +29,34 @@ if TYPE_CHECKING:
         register,
         scale,
     )
+    from convwright.api.prediction import compare, evaluate, load, predict
     from convwright.arch import SE, Cost, Network
     from convwright.errors import ConvwrightError
     from convwright.modules import build
-    from convwright.prediction.files import load
 
 _PLACES = {
-    "SE": "convwright.arch",
     "ConvwrightError": "convwright.errors",
     "Cost": "convwright.arch",
     "Network": "convwright.arch",
+    "SE": "convwright.arch",
     "at": "convwright.api.networks",
     "build": "convwright.modules",
+    "compare": "convwright.api.prediction",
     "compound": "convwright.api.networks",
     "cost": "convwright.api.networks",
+    "describe": "convwright.api.networks",
     "draw": "convwright.api.networks",
+    "evaluate": "convwright.api.prediction",
     "fit_resolution": "convwright.api.networks",
-    "load": "convwright.prediction.files",
+    "load": "convwright.api.prediction",
     "models": "convwright.api.networks",
     "network": "convwright.api.networks",
+    "open_data": "convwright.api.data",
+    "predict": "convwright.api.prediction",
     "recalibrate": "convwright.api.networks",
     "register": "convwright.api.networks",
     "scale": "convwright.api.networks",
+    "survey": "convwright.api.data",
 }
 """The module that defines each public name."""
 _MODULES = {"arch": "convwright.arch", "explain": "convwright.explain", "zoo": "convwright.zoo"}
@@ -63,17 +71,23 @@ __all__ = [
     "arch",
     "at",
     "build",
+    "compare",
     "compound",
     "cost",
+    "describe",
     "draw",
+    "evaluate",
     "explain",
     "fit_resolution",
     "load",
     "models",
     "network",
+    "open_data",
+    "predict",
     "recalibrate",
     "register",
     "scale",
+    "survey",
     "zoo",
 ]
 

@@ -9,7 +9,8 @@ import pytest
 
 import convwright as cw
 from convwright.arch import registry
-from convwright.cli.runs import DEFAULT_NETWORK
+from convwright.errors import ArgumentError
+from convwright.training.request import DEFAULT_NETWORK
 from convwright.zoo import listing
 
 HEAVY = ("torch", "torchvision", "numpy", "sklearn", "pydantic", "plotly", "rich.console", "rich.table")
@@ -27,16 +28,16 @@ def process(*arguments, **options):
 
 
 def test_every_network_is_listed_with_its_cost(convwright):
-    told = convwright("models")
-    assert told.status == 0
-    lines = {line.split()[0]: line.split() for line in told.out.splitlines() if line.strip()}
+    done = convwright("models")
+    assert done.status == 0
+    lines = {line.split()[0]: line.split() for line in done.out.splitlines() if line.strip()}
     for _, name in registry.names():
         assert lines[name][1] == str(cw.network(name).resolution)
     assert lines["efficientnet_b0"][1:6] == ["224", "5.29", "M", "386", "M"]
-    assert "top-1 error 24.8, top-5 7.48" in told.out
-    assert "multiply-adds" in told.out
+    assert "top-1 error 24.8, top-5 7.48" in done.out
+    assert "multiply-adds" in done.out
     for pattern in registry.patterns():
-        assert pattern.form in told.out
+        assert pattern.form in done.out
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,16 @@ def test_every_network_is_found_by_its_exact_name(convwright, name):
     assert entry["family"] in {family for family, _ in registry.names()}
 
 
+def test_python_and_the_command_agree(convwright):
+    listed = cw.models("*net50_v1")
+    assert convwright("models", "*net50_v1").out == f"{listed}\n"
+    assert convwright("models", "*net50_v1", "--json").out == listed.to_json(indent=1) + "\n"
+    assert [each["name"] for each in listed.to_dict()["networks"]] == [each.network.name for each in listed]
+    assert '<td class="text">resnet50_v1</td>' in listed._repr_html_()
+    with pytest.raises(ArgumentError, match="pattern: must be text, not 3"):
+        cw.models(3)
+
+
 def test_json_is_exact(convwright):
     (entry,) = json.loads(convwright("models", "densenet121", "--json").out)
     assert entry == {
@@ -90,20 +101,20 @@ def test_json_is_exact(convwright):
     }
 
 
-@pytest.mark.parametrize(("pattern", "said"), [("resnt50", "resnet50"), ("zzz", "'convwright models'")])
-def test_a_filter_that_finds_nothing_names_the_nearest(convwright, pattern, said):
-    told = convwright("models", pattern)
-    assert (told.status, told.out) == (2, "")
-    assert said in told.message
+@pytest.mark.parametrize(("pattern", "reason"), [("resnt50", "resnet50"), ("zzz", "'convwright models'")])
+def test_a_filter_that_finds_nothing_names_the_nearest(convwright, pattern, reason):
+    done = convwright("models", pattern)
+    assert (done.status, done.out) == (2, "")
+    assert reason in done.message
 
 
 @pytest.mark.parametrize("columns", [80, 100, 160])
 def test_tables_fit_the_terminal_and_cut_nothing(convwright, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
-    told = convwright("models")
-    assert max(map(len, told.out.splitlines())) <= columns
-    assert "…" not in told.out
-    assert "\033" not in told.out
+    done = convwright("models")
+    assert max(map(len, done.out.splitlines())) <= columns
+    assert "…" not in done.out
+    assert "\033" not in done.out
 
 
 @pytest.mark.parametrize("command", [["models"], ["show", "efficientnet_b7"], ["show", "resnet50", "--diagram", "-"]])
@@ -118,20 +129,18 @@ def test_the_module_is_the_command():
 
 
 def test_without_a_command_help_is_shown(convwright):
-    told = convwright()
-    assert told.status == 0
-    assert "models" in told.out
-    assert "show" in told.out
+    done = convwright()
+    assert done.status == 0
+    assert "models" in done.out
+    assert "show" in done.out
 
 
-@pytest.mark.parametrize(
-    "wrong", [["shwo"], ["models", "a", "b"], ["models", "--jason"], ["show"], ["show", "resnet50", "--classes", "x"]]
-)
-def test_wrong_use_is_told_in_one_line(convwright, wrong):
-    told = convwright(*wrong)
-    assert (told.status, told.out) == (2, "")
-    assert len(told.err.splitlines()) == 1
-    assert "--help" in told.message
+@pytest.mark.parametrize("wrong", [["shwo"], ["models", "a", "b"], ["models", "--jason"], ["show"]])
+def test_wrong_use_is_reported_in_one_line(convwright, wrong):
+    done = convwright(*wrong)
+    assert (done.status, done.out) == (2, "")
+    assert len(done.err.splitlines()) == 1
+    assert "--help" in done.message
 
 
 def test_errors_of_a_whole_process_are_one_line():
@@ -141,14 +150,14 @@ def test_errors_of_a_whole_process_are_one_line():
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("text", "line"), [("", "interrupted"), ("go on with --resume", "go on with --resume")])
+@pytest.mark.parametrize(("text", "line"), [("", "interrupted"), ("continue with --resume", "continue with --resume")])
 def test_an_interruption_is_one_line(convwright, monkeypatch, text, line):
     def interrupt(network):
         raise KeyboardInterrupt(*filter(None, [text]))
 
     monkeypatch.setattr(listing, "cost", interrupt)
-    told = convwright("models")
-    assert (told.status, told.err) == (130, f"convwright: {line}\n")
+    done = convwright("models")
+    assert (done.status, done.err) == (130, f"convwright: {line}\n")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes end in another way there")

@@ -6,24 +6,27 @@ import xml.etree.ElementTree as ET
 import pytest
 
 import convwright as cw
+from convwright.cli.show import show
+from convwright.errors import ArgumentError
+from convwright.options import options_of
 
 STAGES = ["stem", "stage1", "stage2", "stage3", "stage4", "head"]
 
 
-def test_the_table_says_what_stages_hold_and_cost(convwright):
-    told = convwright("show", "resnet50_v1")
-    assert told.status == 0
-    rows = {line.split()[0]: line for line in told.out.splitlines() if line.strip()}
+def test_the_table_has_blocks_and_cost_of_stages(convwright):
+    done = convwright("show", "resnet50_v1")
+    assert done.status == 0
+    rows = {line.split()[0]: line for line in done.out.splitlines() if line.strip()}
     assert rows.keys() >= {*STAGES, "total"}
     assert "3 × Bottleneck(width=64, stride_in=1x1)" in rows["stage1"]
     assert "56 × 56 × 256" in rows["stage1"]
     assert "25.6 M" in rows["total"]
     assert "3.86 G" in rows["total"]
-    for said in ("He et al.", "ImageNet top-1 error 24.8, top-5 7.48", "multiply-adds", "102 MB", "Element-wise"):
-        assert said in told.out
+    for text in ("He et al.", "ImageNet top-1 error 24.8, top-5 7.48", "multiply-adds", "102 MB", "Element-wise"):
+        assert text in done.out
 
 
-def test_json_is_what_cost_counts(convwright):
+def test_json_has_the_figures_of_cost(convwright):
     shown = json.loads(convwright("show", "resnet50|se:16", "--json").out)
     network = cw.network("resnet50|se:16")
     cost = cw.cost(network)
@@ -39,6 +42,57 @@ def test_json_is_what_cost_counts(convwright):
     assert max(stage["peak"] for stage in shown["stages"]) == cost.peak
     for before, after in zip(shown["stages"], shown["stages"][1:], strict=False):
         assert before["output"] == after["input"]
+
+
+def test_python_and_the_command_agree(convwright):
+    described = cw.describe("cifar_seresnet20", resolution=48, classes=7, channels=1, layers=True)
+    options = ["--resolution", 48, "--classes", 7, "--channels", 1, "--layers"]
+    assert convwright("show", "cifar_seresnet20", *options).out == f"{described}\n"
+    printed = convwright("show", "cifar_seresnet20", *options, "--json").out
+    assert printed == described.to_json(indent=1) + "\n"
+    assert {option.name for option in options_of(cw.describe)} == {
+        parameter.name for parameter in show.params if parameter.name != "as_json"
+    }
+
+
+def test_a_description_has_tables_and_a_drawing_in_a_notebook(tmp_path):
+    described = cw.describe("cifar_resnet8", diagram=tmp_path / "drawing.svg")
+    html = described._repr_html_()
+    for text in ('<td class="text">stage3</td>', "55.6 k", "<svg", "197 kB"):
+        assert text in html
+    assert "<svg" not in str(described)
+    assert cw.network("cifar_resnet8")._repr_html_().count("<svg") == 1
+    assert (tmp_path / "drawing.svg").read_text(encoding="utf-8") == str(described.network.draw())
+
+
+def test_a_drawing_shows_and_saves_itself(tmp_path):
+    drawing = cw.draw("cifar_resnet8")
+    assert str(drawing) == drawing._repr_svg_() == drawing._repr_html_()
+    drawing.save(tmp_path / "network.svg")
+    assert ET.fromstring((tmp_path / "network.svg").read_bytes()).tag.endswith("svg")
+    with pytest.raises(ArgumentError, match=r"path: .* is a folder; name a file in it"):
+        drawing.save(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resolution": 0}, "resolution: must be a whole number, 1 or more, not 0"),
+        ({"layers": "yes"}, "layers: must be true or false, not 'yes'"),
+        ({"diagram": "missing/network.svg"}, "diagram: missing/network.svg: there is no folder"),
+    ],
+)
+def test_wrong_arguments_are_refused_from_python(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        cw.describe("cifar_resnet8", **options)
+
+
+def test_a_cost_shows_itself():
+    cost = cw.cost("cifar_resnet8")
+    assert repr(cost) == "<Cost of 'cifar_resnet8' at 32 x 32: 75.3 k parameters, 12.2 M MACs>"
+    assert "stage3  8 × 8 × 64" in str(cost)
+    assert '<td class="text">stage3</td>' in cost._repr_html_()
+    assert cost.to_dict()["params"] == sum(stage["params"] for stage in cost.to_dict()["stages"])
 
 
 def test_options_change_the_network(convwright):
@@ -62,10 +116,10 @@ def test_layers_add_a_row_each(convwright):
 @pytest.mark.parametrize("columns", [80, 160])
 def test_tables_fit_the_terminal_and_cut_nothing(convwright, monkeypatch, name, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
-    told = convwright("show", name)
-    assert max(map(len, told.out.splitlines())) <= columns
-    assert "…" not in told.out
-    assert "\033" not in told.out
+    done = convwright("show", name)
+    assert max(map(len, done.out.splitlines())) <= columns
+    assert "…" not in done.out
+    assert "\033" not in done.out
 
 
 def test_a_terminal_gets_bold_titles_and_no_color_means_none(convwright, monkeypatch):
@@ -86,7 +140,7 @@ def test_files_and_runs_stand_in_the_place_of_names(convwright, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "reason"),
     [
         ("resnt50", "the nearest are resnet50"),
         ("resnet50|sq:16", "unknown operator 'sq'"),
@@ -98,15 +152,15 @@ def test_files_and_runs_stand_in_the_place_of_names(convwright, tmp_path):
         ("densenet121|resolution:8", "a resolution of 8 is too small"),
     ],
 )
-def test_what_names_no_network_is_told_in_one_line(convwright, expression, said):
-    told = convwright("show", expression)
-    assert (told.status, told.out) == (2, "")
-    assert len(told.err.splitlines()) == 1
-    assert said in told.message
+def test_an_expression_that_names_no_network_is_refused_in_one_line(convwright, expression, reason):
+    done = convwright("show", expression)
+    assert (done.status, done.out) == (2, "")
+    assert len(done.err.splitlines()) == 1
+    assert reason in done.message
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         (b"", "not readable JSON"),
         (b"{", "not readable JSON"),
@@ -117,46 +171,47 @@ def test_what_names_no_network_is_told_in_one_line(convwright, expression, said)
         (b'{"type": "Network", "name": "x"}', "lacks its field"),
     ],
 )
-def test_what_is_no_network_is_told_with_its_file(convwright, tmp_path, content, said):
+def test_a_file_without_a_network_is_refused_by_name(convwright, tmp_path, content, reason):
     path = tmp_path / "some.json"
     path.write_bytes(content)
-    told = convwright("show", path)
-    assert (told.status, told.out) == (2, "")
-    assert str(path) in told.message
-    assert said in told.message
+    done = convwright("show", path)
+    assert (done.status, done.out) == (2, "")
+    assert str(path) in done.message
+    assert reason in done.message
 
 
 @pytest.mark.parametrize(("right", "wrong"), [('"out": 64', '"out": "64"'), ('"repeats": 2', '"repeats": 2.5')])
-def test_values_of_a_wrong_type_are_told(convwright, tmp_path, right, wrong):
+def test_values_of_a_wrong_type_are_refused(convwright, tmp_path, right, wrong):
     path = tmp_path / "some.json"
     text = cw.network("resnet18").to_json_text()
     assert right in text
     path.write_text(text.replace(right, wrong), encoding="utf-8")
-    told = convwright("show", path)
-    assert told.status == 2
-    assert str(path) in told.message
+    done = convwright("show", path)
+    assert done.status == 2
+    assert str(path) in done.message
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "reason"),
     [
         (["--resolution", 1], "too small"),
-        (["--resolution", 0], "resolution must be 1 or more"),
-        (["--classes", -1], "classes must be 1 or more"),
+        (["--resolution", 0], "--resolution: must be a whole number, 1 or more, not 0"),
+        (["--classes", -1], "--classes: must be a whole number, 1 or more, not -1"),
+        (["--classes", "x"], "--classes: must be a whole number, 1 or more, not 'x'"),
         (["--json", "--diagram", "-"], "cannot both be printed"),
     ],
 )
-def test_options_that_cannot_be(convwright, options, said):
-    told = convwright("show", "densenet121", *options)
-    assert (told.status, told.out) == (2, "")
-    assert said in told.message
+def test_impossible_options_are_refused(convwright, options, reason):
+    done = convwright("show", "densenet121", *options)
+    assert (done.status, done.out) == (2, "")
+    assert reason in done.message
 
 
 def test_a_drawing_goes_to_a_file_or_the_screen(convwright, tmp_path):
     path = tmp_path / "resnet18.svg"
-    told = convwright("show", "resnet18", "--diagram", path)
-    assert told.status == 0
-    assert f"drawn in {path}" in told.out
+    done = convwright("show", "resnet18", "--diagram", path)
+    assert done.status == 0
+    assert f"drawn in {path}" in done.out
     printed = convwright("show", "resnet18", "--diagram", "-").out
     assert printed == path.read_text(encoding="utf-8")
     assert ET.fromstring(printed).tag.endswith("svg")
@@ -167,7 +222,7 @@ def test_a_drawing_goes_to_a_file_or_the_screen(convwright, tmp_path):
 def test_a_drawing_that_cannot_be_written(convwright, tmp_path, place):
     (tmp_path / "file").write_text("keep")
     (tmp_path / "folder").mkdir()
-    told = convwright("show", "resnet18", "--diagram", tmp_path / place)
-    assert (told.status, told.out) == (2, "")
-    assert "--diagram" in told.message
+    done = convwright("show", "resnet18", "--diagram", tmp_path / place)
+    assert (done.status, done.out) == (2, "")
+    assert "--diagram" in done.message
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]

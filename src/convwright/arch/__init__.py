@@ -7,7 +7,7 @@ because the package has modules of these names; `convwright.cost` and `convwrigh
 """
 
 from convwright.arch import operators
-from convwright.arch.blocks import SE, Block, dense, residual
+from convwright.arch.blocks import SE, Block, Placement, dense, residual
 from convwright.arch.cost import Cost
 from convwright.arch.expression import accepts_expressions
 from convwright.arch.layers import (
@@ -54,6 +54,7 @@ __all__ = [
     "Norm",
     "PadChannels",
     "Paper",
+    "Placement",
     "Pool",
     "Result",
     "Scale",

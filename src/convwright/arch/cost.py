@@ -9,12 +9,13 @@ Peak memory is that of inference on one image: every tensor lives from its makin
 element-wise layers write in place when nothing else reads their input, branches run in the order written.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convwright.arch.blocks import Block
+from convwright.arch.cost_table import FLOAT32, NOTE, stage_table, totals
 from convwright.arch.layers import (
     Act,
     Add,
@@ -33,10 +34,15 @@ from convwright.arch.layers import (
     Scale,
     Seq,
 )
-from convwright.arch.network import Network
 from convwright.arch.node import check_size
 from convwright.arch.shapes import Shape, TooSmallError, conv_shape, pair, pool_shape
+from convwright.arch.units import human
+from convwright.display.result import Block as ShownBlock
+from convwright.display.result import Heading, Lines, Paragraph, Result
 from convwright.errors import NetworkError
+
+if TYPE_CHECKING:
+    from convwright.arch.network import Network
 
 
 class Work(NamedTuple):
@@ -124,9 +130,24 @@ class StageCost:
         """Most activation elements alive at once at inference on one image."""
         return max(cost.peak for _, _, cost in self.blocks)
 
+    def to_dict(self) -> dict[str, object]:
+        """Return the figures of the stage, and its first block."""
+        return {
+            "name": self.name,
+            "block": repr(self.blocks[0][1]),
+            "blocks": len(self.blocks),
+            "input": self.input,
+            "output": self.output,
+            "params": self.params,
+            "macs": self.macs,
+            "activations": self.activations,
+            "elementwise": self.elementwise,
+            "peak": self.peak,
+        }
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Cost(Result):
     """The cost of a network at one resolution; all figures are for one image."""
 
     name: str
@@ -138,6 +159,31 @@ class Cost:
     activations: int
     peak: int
     """Most activation elements alive at once at inference."""
+
+    def __repr__(self) -> str:
+        figures = f"{human(self.params)} parameters, {human(self.macs)} MACs"
+        return f"<Cost of {self.name!r} at {self.resolution} x {self.resolution}: {figures}>"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return exact numbers, in total and by stage."""
+        return {
+            "name": self.name,
+            "resolution": self.resolution,
+            "params": self.params,
+            "macs": self.macs,
+            "activations": self.activations,
+            "elementwise": self.elementwise,
+            "peak_activation_bytes": self.peak_bytes(FLOAT32),
+            "weight_bytes": self.params * FLOAT32,
+            "stages": [stage.to_dict() for stage in self.stages],
+        }
+
+    def blocks(self) -> Iterable[ShownBlock]:
+        """Yield a table of the stages and the totals."""
+        yield Heading(self.name)
+        yield stage_table(self)
+        yield Lines(totals(self))
+        yield Paragraph(NOTE)
 
     def peak_bytes(self, bytes_per_element: int = 4) -> int:
         """Peak activation memory in bytes at inference; 4 bytes an element is float32."""
@@ -157,7 +203,7 @@ class Cost:
 
 
 def cost(
-    network: Network,
+    network: "Network",
     resolution: int | None = None,
     *,
     classes: int | None = None,

@@ -2,17 +2,23 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from convwright.arch.blocks import Block
 from convwright.arch.cost import Cost, StageCost, cost
 from convwright.arch.flowchart import Figure, flowchart
 from convwright.arch.layers import Combinator, Layer
-from convwright.arch.network import Network
 from convwright.arch.shapes import Shape
 from convwright.arch.svg import BLOCK_ROLES, Canvas, text_width, wrap
 from convwright.arch.units import human, human_bytes, human_shape
+from convwright.files import write_text
+from convwright.places import check_file
+
+if TYPE_CHECKING:
+    from convwright.arch.network import Network
 
 WIDTH = 1280.0
 MARGIN = 28.0
@@ -24,7 +30,49 @@ CAPTION = 78.0
 """Height of a card's title and the three lines that say where its block stands."""
 
 
-def diagram(network: Network) -> str:
+@dataclass(frozen=True, repr=False)
+class Drawing:
+    """A network as a drawing, which notebooks show.
+
+    Args:
+        name: Name of the network.
+        svg: Text of the SVG file; `str` gives it too.
+    """
+
+    name: str
+    svg: str
+
+    def __str__(self) -> str:
+        return self.svg
+
+    def __repr__(self) -> str:
+        return f"<Drawing of {self.name!r}: {len(self.svg):,} characters of SVG>"
+
+    def _repr_html_(self) -> str:
+        return self.svg
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def save(self, path: str | Path) -> None:
+        """Write the drawing to a file.
+
+        Args:
+            path: The file; it is replaced if it exists.
+
+        Raises:
+            ArgumentError: The file cannot be written.
+        """
+        check_file("path", Path(path))
+        write_text(Path(path), self.svg)
+
+
+def draw(network: "Network") -> Drawing:
+    """Draw a network: its stages, and the inside of each kind of block."""
+    return Drawing(network.name, diagram(network))
+
+
+def diagram(network: "Network") -> str:
     """Return a self-contained SVG file's text, readable on light and dark pages.
 
     Above, the flow from image to classes: the map that leaves each stage is drawn with sides and thickness that
@@ -39,7 +87,7 @@ def diagram(network: Network) -> str:
     return canvas.document(WIDTH, y + MARGIN, f"{network.name}: architecture", _described(costs))
 
 
-def _roles(network: Network) -> dict[str, str]:
+def _roles(network: "Network") -> dict[str, str]:
     """A colour for each kind of block in the stages; stem and head stay plain."""
     kinds = dict.fromkeys(type(stage.block).__name__ for stage in network.stages)
     return {kind: BLOCK_ROLES[index % len(BLOCK_ROLES)] for index, kind in enumerate(kinds)}
@@ -63,7 +111,7 @@ def _what(stage: StageCost) -> str:
     return f"{len(stage.blocks)} × {name}" if len(stage.blocks) > 1 else name
 
 
-def _header(canvas: Canvas, network: Network, costs: Cost) -> float:
+def _header(canvas: Canvas, network: "Network", costs: Cost) -> float:
     y = MARGIN
     for line in wrap(network.name, 22 * 1.12, INNER):
         y += 26
@@ -79,7 +127,7 @@ def _header(canvas: Canvas, network: Network, costs: Cost) -> float:
 # The flow from image to classes
 
 
-def _overview(canvas: Canvas, network: Network, costs: Cost, roles: dict[str, str], y: float) -> float:
+def _overview(canvas: Canvas, network: "Network", costs: Cost, roles: dict[str, str], y: float) -> float:
     """Draw the image and every part, in rows as even as can be. Returns where the drawing ends."""
     image = (network.channels, costs.resolution, costs.resolution)
     count = len(costs.stages) + 1

@@ -5,9 +5,8 @@ sequence), or set side by side between a fork and a join (a sum, a concatenation
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from convwright.arch.cost import LayerCost
 from convwright.arch.layers import (
     Act,
     Add,
@@ -28,6 +27,9 @@ from convwright.arch.layers import (
 )
 from convwright.arch.shapes import pair
 from convwright.arch.svg import Canvas, text_width
+
+if TYPE_CHECKING:
+    from convwright.arch.cost import LayerCost
 
 GAP = 9.0
 """Between a layer and the next."""
@@ -59,7 +61,7 @@ class Figure(NamedTuple):
     draw: Callable[[Canvas, float, float], None]
 
 
-def flowchart(layer: Layer, rows: Iterator[LayerCost]) -> Figure:
+def flowchart(layer: Layer, rows: Iterator["LayerCost"]) -> Figure:
     """Draw a layer graph. `rows` are its layers' costs, which come in the order in which it is walked."""
     match layer:
         case Identity():
@@ -80,7 +82,7 @@ def flowchart(layer: Layer, rows: Iterator[LayerCost]) -> Figure:
     return _primitive(layer, next(rows), 0)
 
 
-def label(layer: Layer, row: LayerCost) -> str:
+def label(layer: Layer, row: "LayerCost") -> str:
     """Say what a primitive is, in the papers' words: ``conv 3×3, 64, /2``."""
     match layer:
         case Conv():
@@ -119,7 +121,7 @@ def _stride(stride: int | tuple[int, int]) -> str:
     return f", /{height}×{width}"
 
 
-def _primitive(layer: Layer, row: LayerCost, width: float) -> Figure:
+def _primitive(layer: Layer, row: "LayerCost", width: float) -> Figure:
     said = label(layer, row)
     width = max(width, 96, text_width(said, TEXT) + 16)
     height = 18.0 if isinstance(layer, Norm | Act | Dropout) else 24.0
@@ -131,7 +133,7 @@ def _primitive(layer: Layer, row: LayerCost, width: float) -> Figure:
     return Figure(width / 2, width / 2, height, draw)
 
 
-def _sequence(sequence: Combinator, rows: Iterator[LayerCost]) -> Figure:
+def _sequence(sequence: Combinator, rows: Iterator["LayerCost"]) -> Figure:
     """One below the other; the primitives among them equally wide."""
     parts = []
     for part in sequence.parts:
@@ -160,7 +162,7 @@ def _stack(figures: Sequence[Figure]) -> Figure:
     )
 
 
-def _concatenation(concat: Concat, branches: Sequence[Figure], row: LayerCost) -> Figure:
+def _concatenation(concat: Concat, branches: Sequence[Figure], row: "LayerCost") -> Figure:
     """A dense layer: the new maps on the axis, the old ones around them; else branches side by side."""
     said = f"concat, {row.output[0]}"
     if len(branches) == 2:

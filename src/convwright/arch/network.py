@@ -4,12 +4,17 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from convwright import json_text
 from convwright.arch.blocks import Block
+from convwright.arch.cost import cost
+from convwright.arch.description import NetworkDescription
 from convwright.arch.node import Node, brief, check_size, check_values
 from convwright.errors import NetworkError
+
+if TYPE_CHECKING:
+    from convwright.arch.diagram import Drawing
 
 MOST_BLOCKS = 10_000
 """Blocks of the deepest network that is built; a deeper one is a mistake."""
@@ -136,6 +141,16 @@ class Network(Node):
         results = self.results if changes.keys() <= {"channels", "classes"} else ()
         return replace(after, name=f"{self.name}|{operation}", results=results)
 
+    def draw(self) -> "Drawing":
+        """Draw the network: its stages, and the inside of each kind of block.
+
+        Returns:
+            The drawing, which notebooks show. `str` of it is SVG, and `save` writes it to a file.
+        """
+        from convwright.arch.diagram import draw
+
+        return draw(self)
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready object with the version of its schema; `from_json` makes an equal network from it."""
         described = Node.to_json(self)
@@ -192,3 +207,6 @@ class Network(Node):
         lines = [f"  {name:{wide}}  {count:>5}{block!r}" for (name, block, _), count in zip(rows, times, strict=True)]
         size = f"{self.channels} x {self.resolution} x {self.resolution} -> {self.classes} classes"
         return "\n".join([f"Network {self.name!r}: {size}", *lines])
+
+    def _repr_html_(self) -> str:
+        return NetworkDescription(self, cost(self))._repr_html_()

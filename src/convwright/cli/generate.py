@@ -34,7 +34,13 @@ class Value(click.ParamType):  # type: ignore[type-arg] # subscripted only since
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> object:
         """Return the value that a text means."""
-        return self.option.parse(value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.option.parse(value)
+        except ArgumentError as error:
+            named = self.option.flag if isinstance(param, click.Option) else self.option.name.upper()
+            raise UsageError(f"{named}: {error.reason}") from None
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """Return what help shows for the value."""

@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -91,16 +91,20 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Html:
-    """A picture or figure that only notebooks and pages show; text shows nothing."""
+    """A picture or figure that only notebooks and pages show; text shows nothing.
 
-    html: str
+    Args:
+        html: The HTML, or a function that makes it when it is shown.
+    """
+
+    html: str | Callable[[], str]
 
     def __str__(self) -> str:
         return ""
 
     def to_html(self) -> str:
         """Return the HTML."""
-        return self.html
+        return self.html if isinstance(self.html, str) else self.html()
 
 
 Block = Table | Heading | Lines | Paragraph | Html

@@ -6,15 +6,18 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import atanh, log
-from typing import Any
+from math import atanh, log, prod
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from convwright.arch.blocks import SE
+from convwright.arch.cost_table import FLOAT32
 from convwright.arch.layers import Activation
+from convwright.arch.units import human, human_bytes, share
+from convwright.display.result import Block, Heading, Paragraph, Result, Table
 from convwright.errors import NetworkError
 from convwright.modules.builder import module_of
 
@@ -25,11 +28,36 @@ INVERSES: dict[str, Callable[[float], float]] = {
     "relu": float,
     "relu6": float,
 }
-"""What each gate must see to put out a number between 0 and 1."""
+"""The input at which each gate puts out a number between 0 and 1."""
+MODULE_NOTE = (
+    "MACs are multiply-adds of one image; the papers call them FLOPs. Activations are the elements that convolutions "
+    "and linear layers put out."
+)
 
 
-@dataclass(frozen=True)
-class ModuleCost:
+class ModuleLayerCost(NamedTuple):
+    """The cost of a convolution or linear layer for one image."""
+
+    path: str
+    params: int
+    macs: int
+    output: tuple[int, ...]
+    """Shape of the output, without the batch."""
+
+
+class ModulePartCost(NamedTuple):
+    """The cost of a direct child of a module for one image."""
+
+    name: str
+    kind: str
+    """Name of its class."""
+    params: int
+    macs: int
+    activations: int
+
+
+@dataclass(frozen=True, repr=False)
+class ModuleCost(Result):
     """What a module costs for one image; MACs, parameters and activations as `convwright.arch.Cost` counts them."""
 
     name: str
@@ -37,25 +65,71 @@ class ModuleCost:
     params: int
     macs: int
     activations: int
-    layers: tuple[tuple[str, int, int, tuple[int, ...]], ...]
-    """Path, parameters, MACs and output shape of each convolution and linear layer, in order of execution."""
+    parts: tuple[ModulePartCost, ...]
+    """The module's direct children."""
+    layers: tuple[ModuleLayerCost, ...]
+    """Each convolution and linear layer, in order of execution."""
+
+    def __repr__(self) -> str:
+        figures = f"{human(self.params)} parameters, {human(self.macs)} MACs"
+        return f"<ModuleCost of {self.name} at {self.resolution} x {self.resolution}: {figures}>"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return exact numbers, in total, by part and by layer."""
+        return {
+            "name": self.name,
+            "resolution": self.resolution,
+            "params": self.params,
+            "macs": self.macs,
+            "activations": self.activations,
+            "weight_bytes": self.params * FLOAT32,
+            "parts": [part._asdict() for part in self.parts],
+            "layers": [layer._asdict() for layer in self.layers],
+        }
+
+    def blocks(self) -> Iterable[Block]:
+        """Yield a table of the module's direct children and the totals."""
+        rows = [
+            (
+                part.name,
+                human(part.params),
+                human(part.macs),
+                share(part.macs, self.macs),
+                human(part.activations),
+                part.kind,
+            )
+            for part in self.parts
+            if part.params or part.macs
+        ]
+        rows.append(("total", human(self.params), human(self.macs), "", human(self.activations), ""))
+        yield Heading(f"{self.name} on {self.resolution} × {self.resolution} pixels")
+        yield Table(("part", "params", "MACs", "share", "activations", "class"), rows)
+        yield Paragraph(f"Weights take {human_bytes(self.params * FLOAT32)} in float32. {MODULE_NOTE}")
 
 
 def cost(module: nn.Module, resolution: int = 224, *, channels: int = 3) -> ModuleCost:
-    """Count what a module costs by running a weightless copy of it on one image, N x `channels` x H x W.
+    """Count what a module costs by running a copy without weights on one image.
 
     Multiply-adds are those of convolutions and linear layers, and of any other matrix product that torch's own
-    counter knows. Raises NetworkError where the module cannot be run so.
+    counter knows.
+
+    Args:
+        module: A module from N x C x H x W to N x classes.
+        resolution: Height and width of the image in pixels.
+        channels: Channels of the image.
+
+    Raises:
+        NetworkError: The module cannot read such an image.
     """
     _check(module)
     copied = weightless(module).eval()
-    layers: list[tuple[str, int, int, tuple[int, ...]]] = []
+    layers: list[ModuleLayerCost] = []
 
     def note(name: str, layer: nn.Module, output: torch.Tensor) -> None:
         weight = layer.get_parameter("weight")
-        shape = tuple(output.shape[1:])
         macs = weight.numel() * output.numel() // output.shape[1 if output.ndim == 4 else -1]
-        layers.append((name, sum(part.numel() for part in layer.parameters(recurse=False)), macs, shape))
+        params = sum(part.numel() for part in layer.parameters(recurse=False))
+        layers.append(ModuleLayerCost(name, params, macs, tuple(output.shape[1:])))
 
     handles = [
         part.register_forward_hook(lambda layer, _, output, name=name: note(name, layer, output))
@@ -73,9 +147,21 @@ def cost(module: nn.Module, resolution: int = 224, *, channels: int = 3) -> Modu
         resolution,
         sum(part.numel() for part in module.parameters()),
         counter.get_total_flops() // 2,
-        sum(torch.Size(shape).numel() for *_, shape in layers),
+        sum(prod(layer.output) for layer in layers),
+        tuple(_parts(module, counter, layers)),
         tuple(layers),
     )
+
+
+def _parts(module: nn.Module, counter: FlopCounterMode, layers: Sequence[ModuleLayerCost]) -> Iterator[ModulePartCost]:
+    """Yield the cost of each direct child; a weight that two children share counts in both."""
+    counts = counter.get_flop_counts()
+    for name, child in module.named_children():
+        flops = sum(counts.get(f"{type(module).__name__}.{name}", {}).values())
+        inside = [layer for layer in layers if layer.path == name or layer.path.startswith(f"{name}.")]
+        params = sum(part.numel() for part in child.parameters())
+        activations = sum(prod(layer.output) for layer in inside)
+        yield ModulePartCost(name, type(child).__name__, params, flops // 2, activations)
 
 
 def recalibrate(

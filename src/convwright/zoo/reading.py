@@ -41,34 +41,6 @@ def _is_place(name: str, path: Path) -> bool:
     return path.suffix == ".json" or (path / FILE).is_file() or (written_as_path and path.exists())
 
 
-def published(network: Network, *, implied: str = "") -> str:
-    """The accuracy or error that papers print, in percent: ``ImageNet top-1 error 24.8, top-5 7.48``.
-
-    implied: name of a data set that is left out of the text.
-    """
-    if not network.results:
-        return ""
-    datasets = {result.dataset for result in network.results}
-    metrics = {result.metric for result in network.results}
-    first, *others = network.results
-    if len(metrics) == 1 < len(datasets):
-        return f"{first.metric}: " + ", ".join(f"{r.dataset} {r.value}" for r in network.results)
-    if len(datasets) > 1:
-        return ", ".join(f"{r.dataset} {r.metric} {r.value}" for r in network.results)
-    shown = [f"{first.metric} {first.value}"]
-    word = " " + first.metric.split()[-1]  # "error", said once
-    shown += [f"{r.metric.removesuffix(word)} {r.value}" for r in others]
-    return ("" if first.dataset == implied else f"{first.dataset} ") + ", ".join(shown)
-
-
-def provenance(network: Network) -> dict[str, list[dict[str, object]]]:
-    """Papers and results for a JSON object."""
-    return {
-        "papers": [{"title": p.title, "authors": p.authors, "year": p.year, "arxiv": p.arxiv} for p in network.papers],
-        "results": [{"dataset": r.dataset, "metric": r.metric, "value": r.value} for r in network.results],
-    }
-
-
 def describes(expression: str, network: Network) -> bool:
     """Return whether an expression, or the file that it names, gives exactly this network."""
     try:
