@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, features
 
 from convwright.data import open_dataset
-from convwright.data.survey import survey
+from convwright.data.survey import survey_data
 
 Write = Callable[[Path], object]
 
@@ -177,7 +177,7 @@ def test_readable_kinds(name: str, write: Write, cats_and_dogs: Path) -> None:
     assert data.skipped == ()
     assert len(data.train) + len(data.val) == 21
     assert data.fingerprint == again.fingerprint
-    assert len(survey(str(cats_and_dogs)).images) == 21
+    assert len(survey_data(str(cats_and_dogs)).images) == 21
 
 
 @pytest.mark.parametrize(("name", "write", "why"), SKIPPED.values(), ids=SKIPPED)
@@ -191,7 +191,7 @@ def test_unreadable_kinds(name: str, write: Write, why: str, cats_and_dogs: Path
             assert len(data.skipped) == 1
             assert data.skipped[0].startswith(f"cats/bad {name}: ")
             assert why in data.skipped[0]
-    assert survey(str(cats_and_dogs)).unreadable == data.skipped
+    assert survey_data(str(cats_and_dogs)).unreadable == data.skipped
 
 
 def test_a_folder_named_as_an_image_is_a_folder(cats_and_dogs: Path) -> None:

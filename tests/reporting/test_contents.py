@@ -19,7 +19,7 @@ from convwright.reporting.confusion import confusion
 from convwright.reporting.facts import facts
 from convwright.reporting.mistakes import mistakes
 from convwright.reporting.page import Report
-from convwright.reporting.pictures import data_uri
+from convwright.display.pictures import data_uri
 from convwright.reporting.sections import explanations
 from convwright.reporting.sections.cam import Looked, _picture, _told, concentration
 

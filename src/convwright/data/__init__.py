@@ -1,6 +1,6 @@
 """Images with labels: where they come from, how they are decoded, and batches addressed by step.
 
-Names are looked up when they are asked for, so that decoding an image alone loads no torch.
+Names are looked up when they are used, so that decoding an image alone loads no torch.
 """
 
 from importlib import import_module
@@ -10,15 +10,20 @@ if TYPE_CHECKING:
     from convwright.data.augmentation import Augmentation
     from convwright.data.batches import Batches, evaluation_batches
     from convwright.data.builtin import default_source
-    from convwright.data.dataset import Dataset, Split
+    from convwright.data.dataset import Dataset, Parts, Split
     from convwright.data.images import read_image
-    from convwright.data.sources import SOURCES, open_dataset
+    from convwright.data.opened import Data
+    from convwright.data.registry import SOURCES, Source
+    from convwright.data.sources import open_dataset
 
 __all__ = [
     "SOURCES",
     "Augmentation",
     "Batches",
+    "Data",
     "Dataset",
+    "Parts",
+    "Source",
     "Split",
     "default_source",
     "evaluation_batches",
@@ -27,10 +32,13 @@ __all__ = [
 ]
 
 _PLACES = {
-    "SOURCES": "sources",
+    "SOURCES": "registry",
     "Augmentation": "augmentation",
     "Batches": "batches",
+    "Data": "opened",
     "Dataset": "dataset",
+    "Parts": "dataset",
+    "Source": "registry",
     "Split": "dataset",
     "default_source": "builtin",
     "evaluation_batches": "batches",

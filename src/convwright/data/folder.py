@@ -1,4 +1,4 @@
-"""Data from a folder: what is readable of it, decoded once."""
+"""Data from a folder: its readable images, decoded once."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +15,11 @@ from convwright.data.decoding import Reader, Row
 from convwright.data.images import printable
 from convwright.data.layout import LAYOUT, Found, find
 from convwright.data.threads import Progress
-from convwright.errors import DataError
+from convwright.errors import ArgumentError, DataError
+
+
+class UnreadableFilesError(ArgumentError, DataError):
+    """A folder has more unreadable files than the argument `max_bad` allows."""
 
 
 def read_folder(
@@ -27,10 +31,21 @@ def read_folder(
     max_bad: float = 1.0,
     progress: Progress | None = None,
 ) -> Parts:
-    """Find the images below ``root`` and decode them, or find them decoded in the cache.
+    """Return the images below a folder, decoded or from the cache.
 
-    They stay grey if all are grey. ``resolution`` None means the median of their short sides, at most ``largest``.
-    DataError if more than the share ``max_bad`` of the files cannot be read.
+    They have one channel if all are grey, else three.
+
+    Args:
+        root: The folder.
+        resolution: Height and width of the images; None: the median of their short sides.
+        largest: Largest resolution where it is that median.
+        cache: Where decoded images are kept.
+        max_bad: Largest share of the files that may be unreadable.
+        progress: Called with the number of images done, their total and a description.
+
+    Raises:
+        UnreadableFilesError: More files are unreadable.
+        DataError: A class or a split has too few images.
     """
     skipped: list[str] = []
     splits, classes = find(root, skipped)
@@ -74,7 +89,7 @@ def _split(found: Found, store: torch.Tensor, results: Mapping[Path, Row | str],
 
 
 def _drop_failed(found: Found, results: Mapping[Path, Any]) -> list[str]:
-    """Take the files whose result is a reason (text) out of ``found``; return the reasons."""
+    """Remove the files whose result is a reason (text) from ``found``; return the reasons."""
     failed = [path for path in found.paths if isinstance(results[path], str)]
     if failed:
         good = [(p, label) for p, label in zip(found.paths, found.labels, strict=True) if p not in set(failed)]
@@ -85,14 +100,15 @@ def _drop_failed(found: Found, results: Mapping[Path, Any]) -> list[str]:
 
 def _check_share(root: Path, bad: list[str], total: int, max_bad: float) -> None:
     if len(bad) > max_bad * total:
-        raise DataError(
+        raise UnreadableFilesError(
+            "max_bad",
             f"{len(bad)} of the {total} image files in {printable(root)} cannot be read ({len(bad) / total:.1%}, and "
-            f"--max-bad allows {max_bad:.4g}): {'; '.join(bad[:3])}{' ...' if len(bad) > 3 else ''}"
+            f"{max_bad:.4g} of them may be unreadable): {'; '.join(bad[:3])}{' ...' if len(bad) > 3 else ''}",
         )
 
 
 def _check_classes(splits: dict[str, Found], classes: list[str], root: Path, skipped: list[str]) -> None:
-    """Refuse data in which a class could not be learnt or, where a split must be made, not be validated."""
+    """Refuse data in which a class has too few images to train on and, where a split must be made, to validate on."""
     for found in splits.values():
         if not found.paths:
             example = f" (the first of {len(skipped)} skipped: {skipped[0]})" if skipped else f": {LAYOUT}"

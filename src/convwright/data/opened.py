@@ -1,17 +1,23 @@
-"""Data as users hold it: a name or a folder with options, opened and decoded when its images are needed."""
+"""A name or a folder of images with options, which are opened and decoded when the images are needed."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from convwright.data.dataset import Dataset, Split
 from convwright.data.sources import open_dataset
+from convwright.data.survey import Survey, survey_data
 from convwright.display.progress import counting
+from convwright.display.result import Block, Result
 
 
 @dataclass(frozen=True)
-class Data:
-    """Labelled images, before a resolution is chosen for them."""
+class Data(Result):
+    """Labelled images, before a resolution is chosen for them.
+
+    Its text and its view in notebooks are those of its survey, which opens every file once when it is needed.
+    """
 
     spec: str
     """A folder with a sub-folder per class, or the name of a source."""
@@ -25,7 +31,7 @@ class Data:
     """Most gigabytes that decoded images may take on disk; None: 20."""
     resolution: int | None = None
     """Height and width in pixels; None: the images' own, up to 224."""
-    _opened: dict[int, Dataset] = field(default_factory=dict, repr=False, compare=False)
+    _opened: dict[int, Dataset] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, value: "Data | str | Path") -> "Data":
@@ -57,6 +63,32 @@ class Data:
                     progress=progress,
                 )
         return self._opened[key]
+
+    @cached_property
+    def survey(self) -> Survey:
+        """Counts, sizes, duplicates and problems; every file is opened when this is first used.
+
+        Raises:
+            DataError: The data cannot be opened.
+        """
+        with counting() as progress:
+            return survey_data(self.spec, progress)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return counts, sizes, duplicates, problems and suggestions of the survey."""
+        return self.survey.to_dict()
+
+    def blocks(self) -> Iterable[Block]:
+        """Yield what the survey shows."""
+        return self.survey.blocks()
+
+    def save_html(self, path: str | Path) -> None:
+        """Write the survey's page as one HTML file.
+
+        Args:
+            path: The file; it is replaced if it exists.
+        """
+        self.survey.save_html(path)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

@@ -1,44 +1,26 @@
-"""From what the user names, a source or a folder, to a data set that is ready to train on."""
+"""Open a source or a folder as a data set that is ready to train on."""
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from convwright.data.builtin import cifar, digits, fashion_mnist
 from convwright.data.cache import Cache
 from convwright.data.dataset import CHUNK, Dataset, Parts, Split, channel_statistics, fingerprint
 from convwright.data.folder import read_folder
 from convwright.data.images import printable, reason
 from convwright.data.memory import check_fits
+from convwright.data.registry import SOURCES as SOURCES
+from convwright.data.registry import Source as Source
 from convwright.data.split import stratified_split
 from convwright.data.threads import Progress
 from convwright.errors import DataError
 
 MAX_BAD = 0.1
 """Share of a folder's files that may be unreadable: with more, something is wrong with the whole."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set that is known by name."""
-
-    description: str
-    read: Callable[[bool], Parts]
-    """Called with ``offline_only``."""
-    flip: bool = True
-
-
-SOURCES: dict[str, Source] = {
-    "fashion-mnist": Source("70,000 grey images of clothes, 28 x 28, 10 classes", fashion_mnist),
-    "cifar10": Source("60,000 colour images, 32 x 32, 10 classes", partial(cifar, 10)),
-    "cifar100": Source("60,000 colour images, 32 x 32, 100 classes", partial(cifar, 100)),
-    "digits": Source("1,797 grey images of handwritten digits, 8 x 8, 10 classes", digits, flip=False),
-}
 
 
 def open_dataset(
@@ -55,14 +37,23 @@ def open_dataset(
 ) -> Dataset:
     """Open a source by its name, or a folder with a sub-folder of images for each class.
 
-    ``resolution`` None keeps a source's own; for a folder it is the images' median short side, at most
-    ``largest``.
-    Where the data has no validation split, a stratified ``val_share`` of the training data, drawn by
-    ``seed``, becomes it.
+    A folder's decoded images are kept in the user's cache. Files that cannot be read are skipped, and listed in the
+    data set's `skipped`.
 
-    A folder's decoded images are kept in the user's cache, which takes ``cache_gb`` GB at most (None: as
-    CONVWRIGHT_CACHE_GB says, else 20; 0: no cache). Files that cannot be read are skipped, and named in the data
-    set's ``skipped``; if they are more than the share ``max_bad``, that is a DataError.
+    Args:
+        spec: Name of a source, or a folder.
+        resolution: Height and width of the images in pixels; None: those of the source, or the median short side of a
+            folder's images.
+        largest: Largest resolution where it is a folder's median short side.
+        val_share: Share of the training images that becomes the validation split where the data has none.
+        seed: Seed of that share, which is stratified by class.
+        max_bad: Largest share of a folder's files that may be unreadable.
+        cache_gb: Most gigabytes of the cache; None: the variable CONVWRIGHT_CACHE_GB, else 20; 0: no cache.
+        offline_only: Whether downloads are forbidden.
+        progress: Called with the number of images done, their total and a description.
+
+    Raises:
+        DataError: The data does not exist, cannot be read or cannot be trained on.
     """
     if resolution is not None and resolution < 1:
         raise DataError(f"the resolution must be at least 1 pixel, not {resolution}")
@@ -99,9 +90,24 @@ def open_dataset(
     )
 
 
+def check_exists(spec: str) -> None:
+    """Check that a source or folder exists, without opening it.
+
+    Raises:
+        DataError: It does not.
+    """
+    if spec not in SOURCES:
+        with existing_folder(spec):
+            pass
+
+
 @contextmanager
 def existing_folder(spec: str) -> Iterator[Path]:
-    """Give the folder that the user names; DataError if there is none, or if the system refuses it."""
+    """Enter a context with the folder that `spec` names.
+
+    Raises:
+        DataError: There is no such folder, or it cannot be read.
+    """
     root = Path(spec).expanduser()
     try:
         if spec and root.is_dir():  # "" would be the current folder
@@ -117,22 +123,22 @@ def existing_folder(spec: str) -> Iterator[Path]:
     raise DataError(f"no folder {printable(spec) or repr(spec)} was found{guess}: give a folder, or {_listed(SOURCES)}")
 
 
-def _listed(names: dict[str, Source]) -> str:
+def _listed(names: Mapping[str, Source]) -> str:
     *others, last = names
     return f"{', '.join(others)} or {last}"
 
 
 def _at_resolution(data: Parts, resolution: int | None) -> Parts:
-    """Return a named source's data (none has a validation split) resized, where that is asked for."""
+    """Return a source's data at a resolution; None: at its own."""
     if resolution is None or resolution == data.train.resolution:
         return data
-    train, test = data.train, data.test
-    check_fits(len(train) + len(test or ()), train.channels, resolution)
-    return replace(data, train=resized(train, resolution), test=None if test is None else resized(test, resolution))
+    check_fits(sum(len(split or ()) for split in (data.train, data.val, data.test)), data.train.channels, resolution)
+    val, test = (None if split is None else resized(split, resolution) for split in (data.val, data.test))
+    return replace(data, train=resized(data.train, resolution), val=val, test=test)
 
 
 def resized(split: Split, resolution: int) -> Split:
-    """Return the images at a resolution, as a source's are when it is opened at that resolution."""
+    """Return images resized to a resolution, exactly as when their source is opened at it."""
     pixels = torch.empty(len(split), split.channels, resolution, resolution, dtype=torch.uint8)
     for source, target in zip(torch.split(split.images, CHUNK), torch.split(pixels, CHUNK), strict=True):
         target.copy_(torch.nn.functional.interpolate(source, size=resolution, mode="bicubic", antialias=True))
@@ -140,5 +146,5 @@ def resized(split: Split, resolution: int) -> Split:
 
 
 def _with_traits(split: Split) -> Split:
-    """Work out once what fingerprint and statistics both need."""
+    """Return a split with its traits, which both fingerprint and statistics need."""
     return replace(split, known=split.traits())

@@ -1,26 +1,36 @@
-"""A data set looked over before training: each file opened once, counted, measured and compared."""
+"""A survey of a data set before training: every file is opened once, counted, measured and compared."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
+from convwright.data import findings
 from convwright.data.dataset import Parts, Split
+from convwright.data.findings import Problem, Spread
 from convwright.data.images import Facts, decode, printable, quiet, read_facts, reason_of
 from convwright.data.layout import Found, find
 from convwright.data.sources import SOURCES, existing_folder
 from convwright.data.threads import Progress, in_threads
+from convwright.display.result import Block, Heading, Html, Lines, Result, Table
+from convwright.display.table import paragraph
 
 THUMBNAIL = 96
 """Side of the contact sheet's images, or less where the images are smaller."""
 SHOWN_IN_ALL, SHOWN_OF_A_CLASS = 400, 12
 """Most images on the contact sheet."""
+MOST_CLASSES, MOST_DETAILS = 40, 5
+"""Most classes and most files of a problem that text shows."""
+BAR = 24
+"""Characters of the bar of the largest class."""
 
 
 @dataclass(frozen=True)
-class Seen:
+class SurveyedImage:
     """One readable image."""
 
     name: str
@@ -28,21 +38,24 @@ class Seen:
     label: int
     facts: Facts
     digest: bytes
-    """Of the file, or of the pixels where there is none."""
-    thumbnail: np.ndarray | None = None
-    """Height x width x 3, of those that are shown."""
+    """Digest of the file, or of the pixels where there is no file."""
+    thumbnail: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """Height x width x 3, uint8; None where the contact sheet leaves the image out."""
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What there is to know of a data set."""
+class Survey(Result):
+    """Counts, sizes, duplicates and problems of a data set."""
 
     name: str
+    """The folder or source."""
     classes: tuple[str, ...]
     splits: tuple[str, ...]
-    images: tuple[Seen, ...]
-    unreadable: tuple[str, ...]
-    """One line for each file or folder, with the reason."""
+    images: tuple[SurveyedImage, ...] = field(repr=False)
+    unreadable: tuple[str, ...] = field(repr=False)
+    """One line for each file or folder that cannot be read, with the reason."""
+    suggested_batch_size: int | None = None
+    """Batch size to begin with; None where no one has computed it."""
     counts: dict[str, list[int]] = field(init=False)
     """Readable images by split and class."""
 
@@ -52,13 +65,134 @@ class Survey:
             counts[image.split][image.label] += 1
         object.__setattr__(self, "counts", counts)
 
-    def of(self, split: str) -> list[Seen]:
+    def of(self, split: str) -> list[SurveyedImage]:
         """Return the images of a split."""
         return [image for image in self.images if image.split == split]
 
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """What may spoil training or evaluation, the worst first."""
+        return findings.problems(self)
 
-def survey(spec: str, progress: Progress | None = None) -> Survey:
-    """Look over a folder, or a source by its name. DataError if there is no data."""
+    @cached_property
+    def measures(self) -> dict[str, Spread]:
+        """Smallest, median and largest width, height and aspect (width over height)."""
+        return findings.measures(self)
+
+    @property
+    def modes(self) -> dict[str, int]:
+        """Images by colour mode, as Pillow names them."""
+        return dict(Counter(image.facts.mode for image in self.images).most_common())
+
+    @property
+    def formats(self) -> dict[str, int]:
+        """Images by file format."""
+        return dict(Counter(image.facts.format for image in self.images if image.facts.format).most_common())
+
+    @property
+    def suggested_resolution(self) -> int | None:
+        """The median short side of the training images, at most 224; None without images."""
+        return findings.suggested_resolution(self)
+
+    def thumbnails(self, label: int) -> list[np.ndarray]:
+        """Return the images of a class on the contact sheet: height x width x 3, uint8."""
+        return [image.thumbnail for image in self.images if image.label == label and image.thumbnail is not None]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return counts, sizes, duplicates, problems and suggestions."""
+        ratio = findings.imbalance(self)
+        return {
+            "data": self.name,
+            "images": len(self.images),
+            "classes": list(self.classes),
+            "counts": self.counts,
+            "sizes": {name: asdict(spread) for name, spread in self.measures.items()},
+            "modes": self.modes,
+            "formats": self.formats,
+            "unreadable": list(self.unreadable),
+            "duplicates": [
+                [{"image": image.name, "split": image.split, "class": self.classes[image.label]} for image in group]
+                for group in findings.duplicates(self)
+            ],
+            "imbalance": None if ratio is None else round(ratio, 4),
+            "problems": [{"kind": problem.kind, "text": problem.text} for problem in self.problems],
+            "suggested_resolution": self.suggested_resolution,
+            "suggested_batch_size": self.suggested_batch_size,
+        }
+
+    def blocks(self) -> Iterable[Block]:
+        """Yield counts by class, sizes, problems, suggestions and a contact sheet."""
+        splits = ", ".join(f"{sum(self.counts[split]):,} {split}" for split in self.splits)
+        yield Lines(f"{printable(self.name)}: {len(self.images):,} images in {len(self.classes)} classes ({splits})")
+        yield self._class_table()
+        if len(self.classes) > MOST_CLASSES:
+            yield Lines(f"and {len(self.classes) - MOST_CLASSES:,} more classes (JSON has all)")
+        if self.images:
+            yield Lines("\n".join(self._size_lines()))
+        yield from self._problem_blocks()
+        if self.suggested_resolution:
+            batch_size = f" --batch-size {self.suggested_batch_size}" if self.suggested_batch_size else ""
+            yield Lines(f"suggested: --resolution {self.suggested_resolution}{batch_size}")
+        yield Html(partial(_contact_sheet, self))
+
+    def save_html(self, path: str | Path) -> None:
+        """Write a page with counts, problems and a contact sheet as one HTML file.
+
+        Args:
+            path: The file; it is replaced if it exists.
+        """
+        from convwright.data.survey_page import write_survey_page
+
+        write_survey_page(Path(path), self)
+
+    def _class_table(self) -> Table:
+        largest = max(1, max(self.counts["train"]))
+        rows = [
+            (
+                name,
+                *(f"{self.counts[split][label]:,}" for split in self.splits),
+                "#" * round(BAR * self.counts["train"][label] / largest),
+            )
+            for label, name in enumerate(self.classes[:MOST_CLASSES])
+        ]
+        return Table(("class", *self.splits, ""), rows)
+
+    def _size_lines(self) -> Iterator[str]:
+        for name, spread in self.measures.items():
+            yield f"{name:8}{spread.least:.4g} to {spread.most:.4g}, median {spread.median:.4g}"
+        for name, counts in (("modes", self.modes), ("formats", self.formats)):
+            if counts:
+                yield f"{name:8}{', '.join(f'{key} {count:,}' for key, count in counts.items())}"
+
+    def _problem_blocks(self) -> Iterator[Block]:
+        count = len(self.problems)
+        yield Heading(f"{count} problem{'s' * (count != 1)}" if count else "no problems were found")
+        lines = []
+        for problem in self.problems:
+            lines.append(paragraph(f"- {problem.kind}: {problem.text}"))
+            lines += [f"    {printable(detail)}" for detail in problem.details[:MOST_DETAILS]]
+            if len(problem.details) > MOST_DETAILS:
+                lines.append(f"    and {len(problem.details) - MOST_DETAILS:,} more (JSON has all)")
+        if lines:
+            yield Lines("\n".join(lines))
+
+
+def _contact_sheet(survey: Survey) -> str:
+    from convwright.data.survey_page import contact_sheet
+
+    return contact_sheet(survey)
+
+
+def survey_data(spec: str, progress: Progress | None = None) -> Survey:
+    """Survey a folder, or a source by its name.
+
+    Args:
+        spec: Name of a source, or a folder.
+        progress: Called with the number of images done, their total and a description.
+
+    Raises:
+        DataError: There is no such data, or its folders are not laid out by class.
+    """
     if spec in SOURCES:
         return _survey_source(spec, SOURCES[spec].read(False))
     with existing_folder(spec) as root, quiet():
@@ -75,21 +209,21 @@ def _survey_folder(spec: str, root: Path, progress: Progress | None) -> Survey:
         for path, label in zip(found.paths, found.labels, strict=True)
     ]
 
-    def look(item: tuple[str, int, Path, bool]) -> Seen | str:
+    def survey_image(item: tuple[str, int, Path, bool]) -> SurveyedImage | str:
         split, label, path, shown = item
         name = printable(path.relative_to(root))
         try:
             facts = read_facts(path)
             side = min(THUMBNAIL, facts.width, facts.height)
-            pixels = decode(path, side, 3).transpose(1, 2, 0)  # of every file: damage shows in the pixels only
+            pixels = decode(path, side, 3).transpose(1, 2, 0)  # of every file, as damage shows only in the pixels
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "blake2b").digest()
         except Exception as error:  # Pillow raises nearly anything on damaged files
             return f"{name}: {reason_of(path, error)}"
-        return Seen(name, split, label, facts, digest, pixels if shown else None)
+        return SurveyedImage(name, split, label, facts, digest, pixels if shown else None)
 
-    results = list(in_threads(look, work, progress, "looking at images"))
-    images = tuple(result for result in results if isinstance(result, Seen))
+    results = list(in_threads(survey_image, work, progress, "surveying images"))
+    images = tuple(result for result in results if isinstance(result, SurveyedImage))
     skipped += [result for result in results if isinstance(result, str)]
     return Survey(spec, tuple(map(printable, classes)), tuple(splits), images, tuple(skipped))
 
@@ -112,11 +246,11 @@ def _spread(count: int, classes: int) -> Sequence[int]:
 def _survey_source(name: str, data: Parts) -> Survey:
     splits = {"train": data.train, "val": data.val, "test": data.test}
     present = {role: split for role, split in splits.items() if split is not None}
-    images = tuple(image for role, split in present.items() for image in _seen(role, split, len(data.classes)))
+    images = tuple(image for role, split in present.items() for image in _surveyed(role, split, len(data.classes)))
     return Survey(name, data.classes, tuple(present), images, data.skipped)
 
 
-def _seen(role: str, split: Split, classes: int) -> Iterator[Seen]:
+def _surveyed(role: str, split: Split, classes: int) -> Iterator[SurveyedImage]:
     facts = Facts(split.resolution, split.resolution, "L" if split.channels == 1 else "RGB", "", 1)
     labels = split.labels.tolist()
     positions: dict[int, list[int]] = {}
@@ -125,4 +259,4 @@ def _seen(role: str, split: Split, classes: int) -> Iterator[Seen]:
     shown = {rows[i] for rows in positions.values() for i in _spread(len(rows), classes)} if role == "train" else set()
     for position, (label, digest) in enumerate(zip(labels, split.traits().digests.numpy(), strict=True)):
         pixels = split.store[position].expand(3, -1, -1).permute(1, 2, 0).numpy() if position in shown else None
-        yield Seen(f"{role}/{position}", role, label, facts, digest.tobytes(), pixels)
+        yield SurveyedImage(f"{role}/{position}", role, label, facts, digest.tobytes(), pixels)

@@ -8,7 +8,7 @@ import torch
 from convwright.display.figures import Figure, Gallery, Picture
 from convwright.display.wording import listed, percent
 from convwright.reporting.entry import Answers, Entry, peers
-from convwright.reporting.pictures import as_pixels, data_uri, is_small
+from convwright.display.pictures import as_pixels, data_uri, is_small
 
 MOST_SHOWN = 12
 FEWER_SHOWN = 8

@@ -8,12 +8,12 @@ from statistics import fmean
 import numpy as np
 
 from convwright.display.figures import Figure, Gallery, Picture
+from convwright.display.pictures import as_pixels, data_uri, is_small
 from convwright.display.wording import listed, percent
 from convwright.errors import UsageError
 from convwright.explain.activation import ActivationMaps, activation_maps
 from convwright.explain.drawing import overlay
 from convwright.reporting.entry import Answers, Entry, peers
-from convwright.reporting.pictures import as_pixels, data_uri, is_small
 from convwright.reporting.wording import measured_on
 
 MOST_SHOWN = 6

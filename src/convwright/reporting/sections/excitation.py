@@ -16,7 +16,7 @@ from convwright.explain.excitation import (
     DEFINITION,
     NEAR_ONE,
     BlockExcitation,
-    Excitations,
+    MeasuredExcitations,
     chosen_classes,
     run_excitations,
 )
@@ -33,7 +33,7 @@ class Found(NamedTuple):
 
     number: int
     entry: Entry
-    excitations: Excitations
+    excitations: MeasuredExcitations
 
 
 def excitation_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
@@ -48,7 +48,7 @@ def excitation_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
         yield _curves(one)
 
 
-def _measured(answers: Answers, which: str) -> Excitations | None:
+def _measured(answers: Answers, which: str) -> MeasuredExcitations | None:
     """Measure a network's gates on some images of the split; None if it has no gates."""
     try:
         return run_excitations(answers.predictor, answers.data, _some(answers.parts[0]), which)

@@ -6,7 +6,7 @@ from typing import Any
 
 from convwright.display.figures import Figure
 from convwright.errors import NetworkError
-from convwright.explain.feature_reuse import BlockReuse, Reuse, feature_reuse
+from convwright.explain.feature_reuse import BlockReuse, FeatureReuse, feature_reuse
 from convwright.explain.reuse_figures import heat_maps
 from convwright.reporting.entry import Entry
 
@@ -43,7 +43,7 @@ def _told(block: BlockReuse) -> str:
     return f"{told} What follows, {block.targets[-1]}, weighs late layers {block.lean:.2f} times as much as early ones."
 
 
-def _as_json(entry: Entry, found: Reuse) -> dict[str, Any]:
+def _as_json(entry: Entry, found: FeatureReuse) -> dict[str, Any]:
     blocks = [
         {
             "block": block.name,
