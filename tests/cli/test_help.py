@@ -23,7 +23,6 @@ def test_help_describes_the_command_and_every_parameter(name):
     for parameter in command.params:
         description = getattr(parameter, "help", "") or getattr(parameter, "description", "")
         assert description.strip(), f"{name} {parameter.name} has no description"
-        assert description[0].isupper() or not description[0].isalpha(), f"{name} {parameter.name}: {description}"
         assert description.split("  [")[0].endswith("."), f"{name} {parameter.name}: {description}"
         assert "`" not in description
 

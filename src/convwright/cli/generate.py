@@ -64,7 +64,7 @@ class GroupedCommand(click.Command):
 
     Args:
         function: The function.
-        groups: Heading of the group of each parameter.
+        described: What its parameters mean.
         flags: The option of each parameter; empty for one that is given by position.
     """
 
@@ -72,18 +72,19 @@ class GroupedCommand(click.Command):
         self,
         *arguments: Any,
         function: Callable[..., Any],
-        groups: Mapping[str, str],
+        described: Sequence[Option],
         flags: Mapping[str, str],
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
-        self.function, self.groups, self.flags = function, groups, flags
+        self.function, self.described, self.flags = function, described, flags
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section of help for each group of options."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        groups = {option.name: option.group for option in self.described}
         for parameter in self.get_params(ctx):
-            group = self.groups.get(parameter.name or "", "")
+            group = groups.get(parameter.name or "", "")
             if isinstance(parameter, DescribedArgument):
                 sections["Arguments"].append((parameter.make_metavar(ctx), parameter.description))
             elif record := parameter.get_help_record(ctx):
@@ -168,7 +169,7 @@ def command(
         callback=run,
         help=plain(summary_of(inspect.getdoc(function) or ""), flags),
         function=function,
-        groups={each.name: each.group for each in described},
+        described=described,
         flags=flags,
     )
 
