@@ -60,7 +60,7 @@ def main() -> None:
         cost = cw.cost(run.network)
         print(
             f"{name:10} {cost.params:9,} parameters {cost.macs / 1e6:6.2f} M MACs, "
-            f"{run.summary['train_seconds']:4.0f} s, validation accuracy {run.summary['val_accuracy']:.2%}",
+            f"{run.summary.train_seconds:4.0f} s, validation accuracy {run.summary.val_accuracy:.2%}",
             flush=True,
         )
     # As a user would: the figure, the maps and the scores are in the folder that this names.

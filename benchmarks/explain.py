@@ -143,8 +143,8 @@ def main() -> None:
         run = options.out / folder
         if "train" in options.only:
             summary = trained(NETWORKS[folder], run, data, options.epochs, options.seed).summary
-            told = f"{summary['val_accuracy']:.2%} of validation images right after {summary['epochs']:g} epochs"
-            print(f"{summary['network']}: {told}", flush=True)
+            told = f"{summary.val_accuracy:.2%} of validation images right after {summary.epochs:g} epochs"
+            print(f"{summary.network}: {told}", flush=True)
         for kind in options.only:
             if kind in ANALYSES and folder in ANALYSES[kind][0]:
                 print(f"\n{folder}, {' '.join(ANALYSES[kind][1])} {' '.join(ANALYSES[kind][2])}")

@@ -29,7 +29,7 @@ from machine import describe
 
 import convwright as cw
 from convwright.arch import at, fit_resolution
-from convwright.cli.training_bar import TrainingBar
+from convwright.training.progress_bar import TerminalProgress
 from convwright.data import Dataset, open_dataset
 from convwright.errors import ConvwrightError
 from convwright.evaluation.assessment import assess
@@ -84,26 +84,26 @@ class Job:
         return f"{name}-{self.epochs:g}{kind}-seed{self.seed}"
 
     def run(self, out: Path, data: Dataset) -> Row:
-        """Train, or go on, and measure once on the test images. ConvwrightError if another recipe was begun."""
+        """Train or resume, and measure once on the test images. ConvwrightError if the run has another recipe."""
         path = out / self.folder
         wanted = {"epochs": self.epochs, "seed": self.seed, "precision": self.precision}
         config, network = plan(data, cw.network(self.network), name=RECIPE, recipe={"crop": CROP}, **wanted)
-        with TrainingBar(self.folder) as bar:
-            if (path / "config.yaml").exists():
-                run = Run.open(path)
-                if told := difference(run.config.model_dump(), config.model_dump()):
-                    raise ConvwrightError(f"{path}: {told}; remove it, or give another --out")
-                resume(run, data, bar)
-            else:
-                train(config, network, data, path, bar)
+        bar = TerminalProgress(self.folder)
+        if (path / "config.yaml").exists():
+            run = Run.open(path)
+            if changed := difference(run.config.model_dump(), config.model_dump()):
+                raise ConvwrightError(f"{path}: {changed}; remove it, or give another --out")
+            resume(run, data, [bar])
+        else:
+            train(config, network, data, path, [bar])
         summary = Run.open(path).summary
         assert data.test is not None
-        kinds = {"test": AS_IT_IS, "test_tta": views_of(config.recipe)}
+        kinds = {"test": AS_IT_IS, "test_tta": views_of(config.recipe, data.resolution)}
         tested = {kind: assess(load(path), data, [data.test], views=views).accuracy for kind, views in kinds.items()}
         names = ("params", "macs", "epochs", "val_accuracy", "train_seconds", "threads")
         return {"run": self.folder, "network": self.network, "seed": self.seed} | {
             **{"precision": self.precision},
-            **{name: summary[name] for name in names},
+            **{name: getattr(summary, name) for name in names},
             **tested,
         }
 

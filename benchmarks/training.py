@@ -158,7 +158,7 @@ def progressive(out: Path, epochs: float) -> list[dict[str, object]]:
             kept.write_text(json.dumps({"seconds": time.process_time() - started}) + "\n", encoding="utf-8")
         took = json.loads(kept.read_text(encoding="utf-8"))["seconds"]
         rows.append({"progressive": share, "epochs": wanted, "seconds": took} | {
-            "val_accuracy": Run.open(path).summary["val_accuracy"]
+            "val_accuracy": Run.open(path).summary.val_accuracy
         })  # fmt: skip
         print(json.dumps(rows[-1]), flush=True)
         if len(rows) == 2:

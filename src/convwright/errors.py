@@ -52,6 +52,19 @@ class RunHeldError(RunError):
     """A run that another process is training."""
 
 
+class SubprocessError(ConvwrightError):
+    """A process that was started for this work failed, after it had printed why.
+
+    Args:
+        text: What failed.
+        status: Its exit status.
+    """
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.exit_status = status
+
+
 class ConvwrightWarning(UserWarning):
     """What goes on, but not as well as it could. Its text is one line."""
 

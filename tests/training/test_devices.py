@@ -58,7 +58,7 @@ def test_two_processes_learn_what_one_does(alone, tmp_path):
     assert done.returncode == 0, done.stderr
     assert_near(tmp_path / "run", alone)
     run = Run.open(tmp_path / "run")
-    assert run.config.devices == run.summary["devices"] == 2
+    assert run.config.devices == run.summary.devices == 2
     again = train(tmp_path / "again", *RUN, *RECIPE, "--epochs", "0.3", "--devices", "2")
     assert again.returncode == 0
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == run.weights.read_bytes()

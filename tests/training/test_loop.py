@@ -19,7 +19,8 @@ from convwright.training import run as run_files
 from convwright.training.epochs import epochs_in_minutes
 from convwright.training.evaluation import LARGEST_BATCH, batch_for
 from convwright.training.interrupt import Interrupted
-from convwright.training.loop import Reporter, Trainer, resume, train, validation_period
+from convwright.training.callbacks import Callback, Callbacks
+from convwright.training.loop import Trainer, resume, train, validation_period
 from convwright.training.plan import default_batch_size, plan
 from convwright.training.run import DataFacts, Run
 from convwright.training.step import DivergedError
@@ -33,24 +34,24 @@ def digits():
     return open_dataset("digits")
 
 
-class StopAfter(Reporter):
-    """Asks a run to stop as Ctrl-C does, after so many steps."""
+class StopAfter(Callback):
+    """Stops a run as Ctrl-C does, after some steps."""
 
     def __init__(self, steps):
         self.steps = steps
 
-    def step(self, step, images, loss):
-        if step == self.steps:
+    def on_step(self, step):
+        if step.number == self.steps:
             import signal
 
             signal.raise_signal(signal.SIGINT)
 
 
-class Rows(Reporter):
+class Rows(Callback):
     def __init__(self):
         self.rows = []
 
-    def validated(self, row):
+    def on_validation(self, row):
         self.rows.append(row)
 
 
@@ -61,7 +62,7 @@ class Rows(Reporter):
 def test_a_network_of_each_paper_learns_digits(paper, name, epochs, digits, tmp_path):
     config, network = plan(digits, cw.network(name), epochs=epochs)
     summary = train(config, network, digits, tmp_path / "run")
-    assert summary["val_accuracy"] > 0.8
+    assert summary.val_accuracy > 0.8
 
 
 def test_every_paper_has_a_network_that_learns():
@@ -76,7 +77,7 @@ def test_stopped_and_resumed_at_any_step_ends_in_the_same_weights(digits, tmp_pa
     for step in (1, 7, 12):
         path = tmp_path / f"stopped-{step}"
         with pytest.raises(Interrupted, match=f"step {step} of 20.*--resume"):
-            train(config, network, digits, path, StopAfter(step))
+            train(config, network, digits, path, [StopAfter(step)])
         assert not (path / "summary.json").exists()
         resume(Run.open(path), digits)
         assert_same(last_state(path), expected)
@@ -129,7 +130,7 @@ def assert_same(one, other):
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(digits, tmp_path):
     config, network = plan(digits, cw.network(NOISY), epochs=0.5)
     with pytest.raises(Interrupted):
-        train(config, network, digits, tmp_path / "run", StopAfter(9))
+        train(config, network, digits, tmp_path / "run", [StopAfter(9)])
     newest = sorted((tmp_path / "run" / "checkpoints").glob("*.pt"))[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
     with pytest.warns(UserWarning, match=newest.name):
@@ -142,14 +143,14 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(digits, tmp_pa
 def test_what_is_damaged_makes_room_and_is_told(digits, tmp_path):
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.5)
     with pytest.raises(Interrupted):
-        train(config, network, digits, tmp_path / "run", StopAfter(15))
+        train(config, network, digits, tmp_path / "run", [StopAfter(15)])
     run = Run.open(tmp_path / "run")
     before, newest = sorted((tmp_path / "run" / "checkpoints").glob("*.pt"))
     newest.write_bytes(newest.read_bytes()[:-100])
     with pytest.warns(ConvwrightWarning, match=rf"{newest.name} is damaged \(.+\); trying {before.name}$"):
         state = run.load_checkpoint()
     run.save_checkpoint(state["progress"]["step"] + 1, state)  # one that can be read is worth more
-    assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())] == [
+    assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").glob("*.pt"))] == [
         before.name,
         f"step-{state['progress']['step'] + 1:09d}.pt",
     ]
@@ -168,7 +169,7 @@ def test_what_is_damaged_makes_room_and_is_told(digits, tmp_path):
 def test_a_run_is_trained_by_one_process_at_a_time(digits, tmp_path):
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.2)
     with pytest.raises(Interrupted):
-        train(config, network, digits, tmp_path / "run", StopAfter(3))
+        train(config, network, digits, tmp_path / "run", [StopAfter(3)])
     run = Run.open(tmp_path / "run")
     partial = tmp_path / "run" / "checkpoints" / ".step-000000004.pt.partial"
     with run.held():
@@ -203,9 +204,9 @@ def test_the_seed_decides(digits, tmp_path):
     for run, seed in enumerate((0, 0, 1)):
         data = open_dataset("digits", seed=0)
         config, network = plan(data, cw.network("cifar_resnet8"), epochs=0.2, seed=seed)
-        reporter = Rows()
-        train(config, network, data, tmp_path / str(run), reporter)
-        outcomes.append([row["train_loss"] for row in reporter.rows])
+        rows = Rows()
+        train(config, network, data, tmp_path / str(run), [rows])
+        outcomes.append([row["train_loss"] for row in rows.rows])
     assert outcomes[0] == outcomes[1] != outcomes[2]
 
 
@@ -230,7 +231,7 @@ def test_validation_stays_cheap_beside_training(digits, epochs, validations):
 def test_changed_data_is_not_resumed(digits, tmp_path):
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.5)
     with pytest.raises(Interrupted):
-        train(config, network, digits, tmp_path / "run", StopAfter(2))
+        train(config, network, digits, tmp_path / "run", [StopAfter(2)])
     with pytest.raises(RunError, match="not those that the run was trained on"):
         resume(Run.open(tmp_path / "run"), open_dataset("digits", seed=1))
 
@@ -259,11 +260,11 @@ def test_a_run_recovers_from_a_validation_with_nan_outputs(digits, tmp_path):
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.75)
     run = Run.create(tmp_path / "run", config, network, digits.classes, DataFacts.of(digits))
 
-    class Repairer(Reporter):
-        def validated(self, row):
+    class Repairer(Callback):
+        def on_validation(self, row):
             norm.running_var[0] = 1.0
 
-    trainer = Trainer(run, digits, Repairer())
+    trainer = Trainer(run, digits, Callbacks([Repairer()]))
     norm = next(part for part in trainer.learner.network.modules() if isinstance(part, torch.nn.BatchNorm2d))
     norm.running_var[0] = float("nan")
     with pytest.warns(ConvwrightWarning, match=r"validation after step 10: .*; this validation is not counted"):
@@ -271,7 +272,7 @@ def test_a_run_recovers_from_a_validation_with_nan_outputs(digits, tmp_path):
     first, *others = run.metrics
     assert math.isnan(first["val_accuracy"])
     assert math.isnan(first["val_loss"])
-    assert summary["val_accuracy"] == max(row["val_accuracy"] for row in others) > 0
+    assert summary.val_accuracy == max(row["val_accuracy"] for row in others) > 0
 
 
 def test_the_best_weights_are_kept_not_the_last(digits, tmp_path):

@@ -117,7 +117,7 @@ def test_a_memory_efficient_run_is_resumed_to_the_same_bits(name, precision, dig
     config, network = plan(digits, cw.network(name), epochs=0.4, recipe={"ema": 0.9, "progressive": 0.5}, **options)
     train(config, network, digits, tmp_path / "whole")
     with pytest.raises(Interrupted):
-        train(config, network, digits, tmp_path / "stopped", StopAfter(5))
+        train(config, network, digits, tmp_path / "stopped", [StopAfter(5)])
     resume(Run.open(tmp_path / "stopped"), digits)
     assert_same(last_state(tmp_path / "stopped"), last_state(tmp_path / "whole"))
 
@@ -125,7 +125,7 @@ def test_a_memory_efficient_run_is_resumed_to_the_same_bits(name, precision, dig
 def test_a_run_does_not_change_its_operators(digits, tmp_path):
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.2, fused=False)
     with pytest.raises(Interrupted):
-        train(config, network, digits, tmp_path / "run", StopAfter(3))
+        train(config, network, digits, tmp_path / "run", [StopAfter(3)])
     said = tmp_path / "run" / "config.yaml"
     values = yaml.safe_load(said.read_text())
     (tmp_path / "run" / "checksums.json").unlink()  # as earlier versions left it

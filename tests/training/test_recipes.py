@@ -13,7 +13,7 @@ from convwright.training.interrupt import Interrupted
 from convwright.training.loop import Trainer, resume, train
 from convwright.training.optim import learning_rate
 from convwright.training.plan import plan
-from convwright.training.recipes import RECIPES, named
+from convwright.training.recipes import RECIPES, recipe_fields
 from convwright.training.run import DataFacts, Run
 from convwright.training.step import DivergedError, Learner, balanced
 
@@ -34,7 +34,7 @@ def test_with_everything_on_a_stopped_run_ends_in_the_same_weights(digits, tmp_p
     config, network = plan(digits, cw.network(NOISY), epochs=0.5, recipe=EVERYTHING)
     train(config, network, digits, tmp_path / "whole")
     with pytest.raises(Interrupted):
-        train(config, network, digits, tmp_path / "stopped", StopAfter(7))
+        train(config, network, digits, tmp_path / "stopped", [StopAfter(7)])
     resume(Run.open(tmp_path / "stopped"), digits)
     assert_same(last_state(tmp_path / "stopped"), last_state(tmp_path / "whole"))
     one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
@@ -65,7 +65,7 @@ def test_the_average_is_what_is_validated_and_kept(digits, tmp_path):
     state = Run.open(tmp_path / "run").load_checkpoint()
     kept = load_file(tmp_path / "run" / "model.safetensors")
     weights = [name for name in kept if name.endswith("conv1.weight")]
-    assert summary["best_step"] == summary["steps"]  # so that what is kept is the last state's
+    assert summary.best_step == summary.steps  # so that what is kept is the last state's
     for name in weights:
         assert torch.equal(kept[name], state["average"][name])
         assert not torch.equal(kept[name], state["model"][name])
@@ -164,8 +164,8 @@ def test_recipes_by_name_are_valid_and_train(name, digits, tmp_path):
     ("name", "batch", "rate"), [("densenet", 64, 0.1), ("senet", 1024, 0.6), ("efficientnet", 4096, 0.256)]
 )
 def test_rates_are_the_papers_at_the_papers_batch_and_in_proportion(name, batch, rate):
-    assert named(name, batch)["learning_rate"] == pytest.approx(rate)
-    assert named(name, batch // 8)["learning_rate"] == pytest.approx(rate / 8)
+    assert recipe_fields(name, batch)["learning_rate"] == pytest.approx(rate)
+    assert recipe_fields(name, batch // 8)["learning_rate"] == pytest.approx(rate / 8)
 
 
 def test_single_fields_win_over_a_named_recipe(digits):
@@ -192,9 +192,9 @@ def test_a_run_without_patience_left_stops_and_says_so(digits, tmp_path):
     recipe = {"patience": 2, "learning_rate": 1e-12, "momentum": 0.0, "norm_momentum": 1e-9}
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=8, recipe=recipe)
     summary = train(config, network, digits, tmp_path / "run")
-    assert summary["stopped_early"]
+    assert summary.stopped_early
     rows = Run.open(tmp_path / "run").metrics
-    best = [row["step"] for row in rows].index(summary["best_step"])
+    best = [row["step"] for row in rows].index(summary.best_step)
     assert len(rows) == best + 3 < 8
 
 
@@ -238,7 +238,7 @@ def test_a_rate_far_too_high_leaves_no_bad_checkpoint(digits, tmp_path):
 def stopped(digits, tmp_path):
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.5)
     with pytest.raises(Interrupted):
-        train(config, network, digits, tmp_path / "run", StopAfter(3))
+        train(config, network, digits, tmp_path / "run", [StopAfter(3)])
     return tmp_path / "run"
 
 

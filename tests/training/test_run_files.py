@@ -53,7 +53,7 @@ def read_everything(path):
         warnings.simplefilter("error")  # a damaged checkpoint is passed over with a warning
         run = Run.open(path)
         assert run.metrics
-        assert run.summary["val_accuracy"] >= 0
+        assert run.summary.val_accuracy >= 0
         load(path)
         assert run.load_checkpoint() is not None
         assert find_initial_weights(str(path), run.network)
@@ -197,16 +197,16 @@ def test_a_run_of_an_earlier_version_gets_checksums_when_it_is_resumed(run, digi
 
 
 def test_a_run_directory_removed_during_training_is_one_error(digits, tmp_path):
-    from convwright.training.loop import Reporter
+    from convwright.training.callbacks import Callback
 
-    class Remover(Reporter):
-        def step(self, step, images, loss):
-            if step == 3:
+    class Remover(Callback):
+        def on_step(self, step):
+            if step.number == 3:
                 shutil.rmtree(tmp_path / "run")
 
     config, network = plan(digits, cw.network("cifar_seresnet8"), epochs=0.3)
     with pytest.raises(ConvwrightError, match="could not be written: No such file or directory"):
-        train(config, network, digits, tmp_path / "run", Remover())
+        train(config, network, digits, tmp_path / "run", [Remover()])
 
 
 @pytest.mark.parametrize("name", ["network.json", "config.yaml", "model.safetensors"])
@@ -260,7 +260,7 @@ def test_a_run_whose_checkpoints_are_lost_is_not_started_over(digits, tmp_path):
 
     config, network = plan(digits, cw.network("cifar_seresnet8"), epochs=0.75)
     with pytest.raises(Interrupted):
-        train(config, network, digits, tmp_path / "run", StopAfter(25))
+        train(config, network, digits, tmp_path / "run", [StopAfter(25)])
     run = Run.open(tmp_path / "run")
     assert len(run.metrics) == 2
     shutil.rmtree(tmp_path / "run" / "checkpoints")

@@ -1,4 +1,4 @@
-"""What TensorBoard and MLflow are told is what the CSV file says, also after a run has been interrupted."""
+"""TensorBoard and MLflow get what the CSV file has, also after a run has been interrupted."""
 
 import warnings
 
@@ -10,7 +10,7 @@ from convwright.training.interrupt import Interrupted
 from convwright.training.loop import resume, train
 from convwright.training.plan import plan
 from convwright.training.run import Run
-from convwright.training.trackers import MLflow, Reporters, TensorBoard
+from convwright.training.callbacks import MLflow, TensorBoard
 
 from .test_loop import StopAfter
 
@@ -21,12 +21,12 @@ def digits():
 
 
 def interrupted_run(digits, path, tracker, stopped=lambda: None):
-    """Stop a run half-way, and go on with it; `tracker` makes a reporter for each part, `stopped` is called between."""
+    """Stop a run half-way and resume it; `tracker` makes a callback for each part, `stopped` is called between."""
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=1.5)
     with pytest.raises(Interrupted):
-        train(config, network, digits, path, Reporters([tracker(), StopAfter(32)]))
+        train(config, network, digits, path, [tracker(), StopAfter(32)])
     stopped()
-    resume(Run.open(path), digits, Reporters([tracker()]))
+    resume(Run.open(path), digits, [tracker()])
     return Run.open(path)
 
 

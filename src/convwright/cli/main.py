@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from convwright.cli.output import (
     PipeClosedError,
@@ -21,7 +22,7 @@ from convwright.cli.output import (
     output_errors,
     prepare_streams,
 )
-from convwright.errors import ConvwrightError, ConvwrightWarning
+from convwright.errors import ConvwrightError, ConvwrightWarning, SubprocessError
 from convwright.extras import missing_package
 from convwright.version import __version__
 
@@ -31,7 +32,8 @@ class LazyGroup(click.Group):
 
     Args:
         name: Name of the group.
-        lazy: Module and variable of each command, and the line that help shows for it.
+        lazy: Module and variable of each command, and the line that help shows for it; without a line the command is
+            hidden.
         options: What `click.Group` takes.
     """
 
@@ -41,7 +43,7 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, in the order of help."""
-        return [name for name in self.lazy if not name.startswith("_")]
+        return [name for name, (_, line) in self.lazy.items() if line]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; None if there is none of this name."""
@@ -55,6 +57,12 @@ class LazyGroup(click.Group):
         """List all commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, self.lazy[name][1]) for name in self.list_commands(ctx)])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that a shell offers, without importing the commands."""
+        named = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [CompletionItem(name, help=self.lazy[name][1]) for name in named] + options
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; interruptions and closed pipes become errors of ours."""
@@ -103,7 +111,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("data:data", "Look over a data set before training on it."),
     "train": ("train:train", "Train a network on images."),
     "evaluate": ("evaluate:evaluate", "Measure a trained network on the test images."),
-    "predict": ("predict:predict", "Name the likeliest classes of images."),
+    "compare": ("compare:compare", "Compare two trained networks on the same images."),
+    "predict": ("predict:predict", "Rank the most likely classes of images."),
     "report": ("report:report", "Write a page that compares trained networks."),
     "export": ("export:export", "Write a trained network as one verified file."),
     "bench": ("bench:bench", "Measure latency in every engine."),
@@ -163,6 +172,8 @@ def run(arguments: Sequence[str]) -> int:
     except (PipeClosedError, BrokenPipeError):
         abandon(sys.stdout)
         return PipeClosedError.exit_status
+    except SubprocessError as error:
+        return error.exit_status  # the process has printed why
     except ConvwrightError as error:
         return _fail(error, error.exit_status)
     except click.exceptions.Abort:

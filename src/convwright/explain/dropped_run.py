@@ -1,7 +1,6 @@
-"""A network with changed weights, written as a run that the other commands take."""
+"""A network without squeeze-and-excitation, written as a run for other functions and commands."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,10 +12,18 @@ from convwright.weights import serialized
 
 
 def write_run(source: Run, chosen: DropStep, out: Path) -> Run:
-    """Write a step of `drop`, measured on validation images, as a finished run, whole or not at all.
+    """Write a step of `drop_steps`, measured on validation images, as a finished run, completely or not at all.
 
-    Its configuration trains the changed network anew; its summary tells where the weights come from. RunError if
-    something is in the way.
+    The configuration of the new run trains the changed network from the beginning; the summary names the run that the
+    weights come from.
+
+    Args:
+        source: The run that the network comes from.
+        chosen: The step.
+        out: The new run directory.
+
+    Raises:
+        RunError: The directory is in use.
     """
     config = source.config.model_copy(update={"network": chosen.network.name})
     files: dict[str, str | bytes] = {
@@ -26,11 +33,11 @@ def write_run(source: Run, chosen: DropStep, out: Path) -> Run:
     return Run.create(out, config, chosen.network, source.classes, source.data, files)
 
 
-def _summary(source: Run, chosen: DropStep) -> dict[str, Any]:
+def _summary(source: Run, chosen: DropStep) -> dict[str, object]:
     rows = source.metrics
-    before = source.summary if source.finished else {}
-    before.pop("val_loss", None)  # the former network's
-    now = {
+    before = source.summary.to_dict() if source.finished else {}
+    before.pop("val_loss", None)  # of the network before
+    now: dict[str, object] = {
         "network": chosen.network.name,
         "data": source.config.data,
         "params": chosen.params,

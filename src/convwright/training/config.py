@@ -1,18 +1,26 @@
-"""What a training run is asked to do: everything that its result depends on, and nothing else."""
+"""The configuration of a training run: everything that its result depends on, and nothing else."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from convwright.checksums import verify
-from convwright.errors import UsageError
+from convwright.errors import ArgumentError, UsageError
+from convwright.options import Flags, Group
 
+Model = TypeVar("Model", bound=BaseModel)
 MOST_NESTED = 20
 """Levels of nesting in a YAML file; a configuration has three."""
+
+
+STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+AUGMENTATION = Group("Augmentation of training images")
+INITIAL = Group("Initial weights")
 
 
 class _Strict(BaseModel):
@@ -30,87 +38,100 @@ class _Strict(BaseModel):
 
 
 class Recipe(_Strict):
-    """How weights are learnt. Rates are for the resolved batch size."""
+    """How weights are learnt. Rates hold for the batch size of the run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = STRICT
 
     optimizer: Literal["sgd", "adamw", "rmsprop"] = "sgd"
-    learning_rate: float = Field(0.1, gt=0, le=1e30)
-    """The highest rate of the schedule."""
+    """Optimizer."""
+    learning_rate: Annotated[float, Flags(("--learning-rate", "--lr"))] = Field(0.1, gt=0, le=1e30)
+    """Highest learning rate of the schedule; 0.1 for a batch of 128 by default, in proportion for others."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """SGD's and RMSprop's momentum, AdamW's first beta."""
+    """Momentum of SGD and RMSprop; the first beta of AdamW."""
     nesterov: bool = True
-    """SGD looks ahead (Nesterov's momentum)."""
+    """Nesterov's momentum in SGD."""
     weight_decay: float = Field(5e-4, ge=0, le=1e30)
-    """On the weights of convolutions and linear layers only."""
+    """Weight decay, on the weights of convolutions and linear layers only."""
     schedule: Literal["one-cycle", "cosine", "step", "exponential", "constant"] = "one-cycle"
-    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.75)
-    """Shares of all steps after which the "step" schedule divides the rate by ten."""
+    """Learning rate as a function of the step."""
+    milestones: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Flags(("--milestone",))] = (0.5, 0.75)
+    """Shares of all steps after which the schedule `step` divides the rate by ten."""
     warm_up: float = Field(0.2, ge=0, lt=1)
     """Share of all steps in which the rate rises linearly."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each label that is spread over all classes."""
     class_weights: Literal["none", "balanced"] = "none"
-    """"balanced": an image counts the more the fewer its class has, and 1 on average."""
+    """`balanced`: the loss weights an image the more the fewer images its class has, by 1 on average."""
     accumulate: int = Field(1, ge=1)
-    """Pieces into which a step's batch is cut, so that it takes less memory; their gradients are added up."""
+    """Pieces into which a batch is cut, so that a step takes less memory; their gradients are added up."""
     ema: float = Field(0.0, ge=0, lt=1)
-    """Decay of the moving average of weights that is validated and kept, a step; 0: no average."""
+    """Decay by step of the moving average of weights that is validated and kept; 0: no average."""
     patience: int | None = Field(None, gt=0)
-    """Stop after so many validations without a better one; None: never."""
+    """Stop after this many validations without a better one; by default training does not stop early."""
     progressive: float = Field(0.0, ge=0, le=1)
-    """Share of all steps in which the images grow from half their size to all of it; 0: they do not."""
+    """Share of all steps in which the images grow from half their size to all of it; 0: they do not grow."""
     dropout: float | None = Field(None, ge=0, lt=1)
-    """Before the classifier; None: the network's own."""
-    freeze: bool = False
-    """Leave all but the classifier as the given weights have it."""
-    backbone_rate: float = Field(1.0, gt=0, le=1)
-    """The learning rate of all but the classifier, as a share of the classifier's."""
+    """Dropout rate before the classifier; the network's own by default."""
+    freeze: Annotated[bool, INITIAL] = False
+    """Train the classifier alone; the other weights stay as `weights` gives them."""
+    backbone_rate: Annotated[float, INITIAL] = Field(1.0, gt=0, le=1)
+    """Learning rate of all but the classifier, as a share of the classifier's."""
     stochastic_depth: float | None = Field(None, ge=0, lt=1)
-    """Rate at which the last residual branch is skipped, less before it; None: the network's own."""
+    """Rate at which the last residual branch is skipped, less before it; the network's own by default."""
     clip_norm: float | None = Field(None, gt=0, le=1e30)
-    """Largest norm of the gradient; None leaves it."""
+    """Largest norm of the gradient; by default gradients are not clipped."""
     norm_momentum: float | None = Field(0.1, gt=0, le=1)
-    """Momentum of all batch normalisations; None keeps the network's own (EfficientNet's 0.01 wants long runs)."""
-    crop: int = Field(0, ge=0)
-    """Pixels of padding for random crops."""
-    flip: bool = False
-    """Mirror half of the training images."""
-    randaugment: int = Field(0, ge=0, le=30)
-    """Magnitude of two random operations on each image; 0: none."""
-    erasing: float = Field(0.0, ge=0, le=1)
+    """Momentum of all batch normalisations; null in YAML keeps the network's own (EfficientNet: 0.01)."""
+    crop: Annotated[int, AUGMENTATION] = Field(0, ge=0)
+    """Pixels of padding for random crops; an eighth of the resolution by default."""
+    flip: Annotated[bool, AUGMENTATION] = False
+    """Mirror half of the training images; by default where a mirrored image keeps its class."""
+    randaugment: Annotated[int, AUGMENTATION] = Field(0, ge=0, le=30)
+    """Magnitude of two random operations on each image (RandAugment); 0: none."""
+    erasing: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=1)
     """Share of the images of which a rectangle is erased."""
-    mixup: float = Field(0.0, ge=0)
-    """Mix each image with another, by a share from Beta(mixup, mixup); 0: no."""
-    cutmix: float = Field(0.0, ge=0)
-    """Paste a rectangle of another image, its area from Beta(cutmix, cutmix); with mixup, one of both a batch."""
+    mixup: Annotated[float, AUGMENTATION] = Field(0.0, ge=0)
+    """Mix each image with another, by a share from Beta(mixup, mixup); 0: no mixing."""
+    cutmix: Annotated[float, AUGMENTATION, Flags(("--cutmix",))] = Field(0.0, ge=0)
+    """Paste a rectangle of another image, its area from Beta(cutmix, cutmix); 0: no pasting."""
 
 
-class TrainConfig(_Strict):
-    """A resolved, re-runnable configuration: ``convwright train --config config.yaml`` repeats the run."""
+class RunOptions(_Strict):
+    """Options of a run that stand both in a request and in the configuration made from it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = STRICT
+
+    weights: Annotated[str | None, INITIAL] = None
+    """Initial weights: `pretrained`, `torchvision`, `timm`, a file or a run; random ones by default."""
+    epochs: float = Field(10, gt=0, le=1e6)
+    """Passes over the training images; 10 by default, a fraction is allowed."""
+    seed: int = 0
+    """Seed of initial weights, order, augmentation and noise."""
+    val_share: float = Field(0.1, gt=0, lt=1)
+    """Share of the training images to validate on, where the data has no validation images; 0.1 by default."""
+    max_bad: float = Field(0.1, ge=0, le=1)
+    """Share of a folder's files that may be unreadable (these are skipped); 0.1 by default."""
+    devices: int = Field(1, gt=0)
+    """Processes that share each batch: GPUs, or parts of a CPU; 1 by default."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Number format of training."""
+    fused: bool = False
+    """Operators compiled for this machine's CPU, which round differently; by default with `memory_efficient`."""
+    memory_efficient: bool = False
+    """Keep less for the backward pass and compute it again there: dense blocks take far less memory."""
+
+
+class TrainConfig(RunOptions):
+    """A resolved, re-runnable configuration: `convwright train --config config.yaml` repeats the run."""
 
     data: str
     """A folder, or the name of a source."""
     network: str
-    """An expression."""
-    weights: str | None = None
-    """Whose weights the run begins with: "pretrained", "torchvision", "timm", a file or a run; None: nobody's."""
+    """An expression, or the file of a network."""
     resolution: int = Field(gt=0)
-    epochs: float = Field(10, gt=0, le=1e6)
-    """Passes over the training data; a fraction will do."""
+    """Height and width of the images in pixels."""
     batch_size: int = Field(128, gt=0)
-    seed: int = 0
-    val_share: float = Field(0.1, gt=0, lt=1)
-    max_bad: float = Field(0.1, ge=0, le=1)
-    """Share of a folder's files that may be unreadable."""
-    devices: int = Field(1, gt=0)
-    """Processes that share each batch: GPUs, or parts of a CPU."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    fused: bool = False
-    """Normalise, activate, gate and add in as few passes over memory as can be: faster on CPUs, other rounding."""
-    memory_efficient: bool = False
-    """Keep less for the backward pass, and compute it again there."""
+    """Images in a step."""
     recipe: Recipe = Recipe()
 
     def to_yaml(self) -> str:
@@ -179,36 +200,75 @@ def _check_structure(text: str) -> None:
             raise ValueError(f"nested more than {MOST_NESTED} levels deep")
 
 
-class FieldError(UsageError):
-    """A value that a field of the configuration cannot have."""
+class FieldError(ArgumentError):
+    """A value that a field of a configuration cannot have.
+
+    Args:
+        field: The field, as `seed` or `recipe.learning_rate`.
+        reason: What is wrong, and what would be right.
+        source: File that holds the value; empty for an argument.
+    """
 
     def __init__(self, field: str, reason: str, source: str = "") -> None:
-        super().__init__(f"{source}: {field}: {reason}" if source else f"{field}: {reason}")
-        self.field, self.reason = field, reason
+        super().__init__(field.removeprefix("recipe.").partition(".")[0], reason)
+        if source:
+            self.args = (f"{source}: {field}: {reason}",)
+        self.field, self.source = field, source
 
 
-def checked(values: dict[str, Any], source: str = "") -> TrainConfig:
+def checked(values: Mapping[str, Any], source: str = "") -> TrainConfig:
     """Validate values into a configuration.
 
     Raises:
-        FieldError: The first field with a wrong value, by its dotted name, as `recipe.learning_rate`.
+        FieldError: The first field with a wrong value.
+    """
+    return validated(TrainConfig, values, source)
+
+
+def validated(model: type[Model], values: Mapping[str, Any], source: str = "") -> Model:
+    """Validate values into a model.
+
+    Args:
+        model: The model.
+        values: Values by field.
+        source: File that they come from, for messages; empty for arguments.
+
+    Raises:
+        FieldError: The first field with a wrong value.
     """
     try:
-        return TrainConfig.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the configuration"
-        given = "" if first["type"] == "missing" else f", not {first['input']!r}"
-        raise FieldError(field, f"{first['msg'][0].lower()}{first['msg'][1:]}{given}", source) from None
+        raise field_error(error, source) from None
+
+
+def field_error(error: ValidationError, source: str = "") -> FieldError:
+    """Return the first problem of a validation as an error of ours.
+
+    Args:
+        error: What pydantic raised.
+        source: File that the values come from; empty for arguments.
+    """
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    place = [str(part) for part in first["loc"] if "[" not in str(part)]
+    if first["type"] == "missing":
+        return FieldError(".".join(place), "missing", source)
+    same = [each for each in problems if each["loc"][:-1] == first["loc"][:-1] and each["input"] == first["input"]]
+    if len(same) > 1:  # a value that fits none of the types that are allowed
+        place = place[:-1]
+    reasons = dict.fromkeys(f"{each['msg'][0].lower()}{each['msg'][1:]}" for each in same)
+    reason = " or ".join(reasons).replace(" or input should be ", " or ").replace("input should be", "must be")
+    return FieldError(".".join(place) or "the configuration", f"{reason}, not {first['input']!r:.80}", source)
 
 
 def difference(before: dict[str, Any], after: dict[str, Any], within: str = "") -> str:
-    """Tell the first field in which two dumped configurations differ: "seed is 1, and the run began with 0"."""
+    """Return the first field in which two dumped configurations differ: "seed is 1, and the run began with 0"."""
     for name in dict.fromkeys([*before, *after]):
         one, other = before.get(name), after.get(name)
         if isinstance(one, dict) and isinstance(other, dict):
-            if told := difference(one, other, f"{within}{name}."):
-                return told
+            if found := difference(one, other, f"{within}{name}."):
+                return found
         elif one != other:
             return f"{within}{name} is {other!r}, and the run began with {one!r}"
     return ""

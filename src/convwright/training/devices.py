@@ -1,4 +1,4 @@
-"""Several processes that train one network: who they are, and what they tell each other.
+"""Several processes that train one network: their numbers, and the sums that they share.
 
 Each has a copy of the network and a share of every batch; gradients are averaged by Lightning Fabric's DDP. What is
 written and shown is left to the first. With the same global batch the weights equal one process's up to rounding;
@@ -7,18 +7,26 @@ dropout and stochastic depth draw differently in each process, but the same in e
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from lightning_fabric import Fabric
 
-from convwright.errors import UsageError
+from convwright.errors import ArgumentError, UsageError
+from convwright.machine import available_cores
 from convwright.training.config import TrainConfig
-
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the precision was asked for, and is in config.yaml
 
 
 class Devices:
-    """The processes of a run, this one among them."""
+    """The processes of a run, this one among them.
+
+    Args:
+        config: Configuration of the run: its devices, batch size and precision.
+
+    Raises:
+        UsageError: Another number of processes takes part, or the batch has fewer images than there are processes.
+    """
 
     def __init__(self, config: TrainConfig) -> None:
         self.size = world_size()
@@ -28,18 +36,20 @@ class Devices:
                 "'convwright train --devices' or torchrun starts as many as are wanted"
             )
         if self.size == 1:
-            self.fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)
+            with _without_log():
+                self.fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)
             return
         check_batch(config.batch_size, self.size)
         local = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
-        self.fabric = Fabric(
-            accelerator="auto",
-            devices=local,
-            num_nodes=self.size // local,
-            strategy="ddp",
-            precision=config.precision,
-        )
-        self.fabric.launch()
+        with _without_log():
+            self.fabric = Fabric(
+                accelerator="auto",
+                devices=local,
+                num_nodes=self.size // local,
+                strategy="ddp",
+                precision=config.precision,
+            )
+            self.fabric.launch()
 
     @property
     def rank(self) -> int:
@@ -48,7 +58,7 @@ class Devices:
 
     @property
     def leads(self) -> bool:
-        """Is this the process that writes and shows?"""
+        """Whether this is the process that writes and shows."""
         return self.rank == 0
 
     def share(self, batch: torch.Tensor) -> torch.Tensor:
@@ -72,30 +82,50 @@ class Devices:
         return int(found)
 
     def wait(self) -> None:
-        """Wait for all others to come here."""
+        """Wait until all processes have called this."""
         if self.size > 1:
             self.fabric.barrier()
 
 
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Silence the messages of Lightning Fabric, such as the one on the precision, which config.yaml records."""
+    logger = logging.getLogger("lightning_fabric")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def world_size() -> int:
-    """Return how many processes take part, as the launcher (ours, or torchrun) says; 1 without any."""
+    """Return how many processes take part, from the environment of the launcher (ours, or torchrun); 1 without one."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
 
 
 def leads() -> bool:
-    """Is this the first process, or the only one?"""
+    """Return whether this is the first process, or the only one."""
     return world_size() == 1 or os.environ.get("RANK", "0") == "0"
 
 
 def check_batch(batch_size: int, devices: int) -> None:
-    """UsageError if some process would get no image."""
+    """Check that every process gets an image of each batch.
+
+    Raises:
+        ArgumentError: The batch has fewer images than there are devices.
+    """
     if batch_size < devices:
-        raise UsageError(f"a batch of {batch_size} cannot be shared by {devices} devices; give a larger --batch-size")
+        raise ArgumentError("batch_size", f"{batch_size} images cannot be shared by {devices} devices; give more")
 
 
 def check_devices(devices: int) -> None:
-    """UsageError if this machine has fewer GPUs, or without any, fewer processors."""
+    """Check that this machine has as many GPUs, or where it has none, processor cores.
+
+    Raises:
+        ArgumentError: It has fewer.
+    """
     gpus = torch.cuda.device_count()
-    there, what = (gpus, "GPUs") if gpus else (len(os.sched_getaffinity(0)), "processor cores")
-    if not 1 <= devices <= there:
-        raise UsageError(f"--devices {devices}: this machine has {there} {what}; take 1 to {there}")
+    available, kind = (gpus, "GPUs") if gpus else (len(available_cores()), "processor cores")
+    if not 1 <= devices <= available:
+        raise ArgumentError("devices", f"this machine has {available} {kind}, not {devices}; give 1 to {available}")

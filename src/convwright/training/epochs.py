@@ -1,4 +1,4 @@
-"""How many epochs fit into the minutes at hand, on this machine."""
+"""How many epochs fit into a number of minutes on this machine."""
 
 import math
 import time
@@ -14,11 +14,13 @@ from convwright.training.config import TrainConfig
 from convwright.training.devices import world_size
 from convwright.training.evaluation import batch_for, evaluate
 from convwright.training.frozen import features_of
+from convwright.training.initial_weights import InitialWeights
 from convwright.training.loop import validation_period
 from convwright.training.preparation import make_learner, training_batches
+from convwright.training.step import Learner
 
 WARM_UP_STEPS, MEASURED_STEPS, MEASURED_BATCHES = 4, 20, 2
-STANDING_STILL = 1e-12
+MEASURING_RATE = 1e-12
 """Learning rate of the measured steps."""
 SAMPLE = 256
 """Images of each split on which a frozen backbone is timed."""
@@ -26,15 +28,36 @@ RESERVE = 0.05
 """Share of the time that is kept for checkpoints, and for a machine that becomes slower."""
 
 
-def epochs_in_minutes(minutes: float, config: TrainConfig, network: Network, data: Dataset, most: float = 200) -> float:
-    """Measure some steps of a throw-away network; return the number of epochs (a fraction, `most` at most).
+def epochs_in_minutes(
+    minutes: float,
+    config: TrainConfig,
+    network: Network,
+    data: Dataset,
+    most: float = 200,
+    *,
+    initial: InitialWeights | None = None,
+    learner: Learner | None = None,
+) -> float:
+    """Return how many epochs fit into a time, by measuring some steps of a throw-away network.
 
     Validations, which cost time too, are counted in, and so are the measuring itself and a frozen backbone's one pass
     over the images.
+
+    Args:
+        minutes: The time.
+        config: The configuration; its epochs are ignored.
+        network: Network to train.
+        data: The images.
+        most: Largest number of epochs.
+        initial: Weights to start from; random ones by default.
+        learner: Network to measure; by default one is made.
+
+    Returns:
+        Epochs, a fraction if there is no time for a whole one; at least one step.
     """
     began = time.monotonic()
     config = config.model_copy(update={"devices": world_size()})
-    learner = make_learner(config, network, data)
+    learner = learner or make_learner(config, network, data, initial=initial)
     batches = training_batches(config, data)
     steps = batches.steps_per_epoch
     reading_seconds = 0.0
@@ -46,8 +69,8 @@ def epochs_in_minutes(minutes: float, config: TrainConfig, network: Network, dat
         reading_seconds = (time.monotonic() - started) * images / (len(data.train) + len(data.val))
         batches = training_batches(config, data)
     learner.train()
-    # Steps as quick as any, that cannot diverge however high the recipe's rate is without its warm-up.
-    learner.recipe = config.recipe.model_copy(update={"learning_rate": STANDING_STILL})
+    # These steps take as long as any, and cannot diverge.
+    learner.recipe = config.recipe.model_copy(update={"learning_rate": MEASURING_RATE})
     times = []
     for step in range(-WARM_UP_STEPS, MEASURED_STEPS):
         started = time.monotonic()

@@ -1,4 +1,4 @@
-"""The learning-rate range test: how large a rate this network stands on this data (Smith 2017, section 3.3)."""
+"""The learning-rate range test: the largest rate at which a network learns (Smith 2017, section 3.3)."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from convwright.training.devices import world_size
 from convwright.training.frozen import features_of
 from convwright.training.initial_weights import InitialWeights
 from convwright.training.preparation import make_learner, training_batches
-from convwright.training.step import DivergedError
+from convwright.training.step import DivergedError, Learner
 
 LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 100
 SMOOTHING = 0.9
@@ -24,14 +24,14 @@ SMOOTHING = 0.9
 HOPELESS = 3.0
 """The test ends when the loss is this many times the lowest."""
 LEAST_FALL = 0.02
-"""A loss that falls by a smaller share than this tells nothing."""
+"""A loss that falls by a smaller share than this does not fall."""
 MARGIN = 10.0
 """The chosen rate is the one of the lowest loss divided by this, as the loss is about to rise there."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A curve of smoothed losses by rate, and the rate chosen from it."""
+class LearningRateCurve:
+    """Smoothed losses by learning rate, and the rate that is chosen from them."""
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
@@ -52,7 +52,8 @@ def find_learning_rate(
     data: Dataset,
     progress: Callable[[int, int, str], None] | None = None,
     initial: InitialWeights | None = None,
-) -> Finding:
+    learner: Learner | None = None,
+) -> LearningRateCurve:
     """Run a learning-rate range test (Smith 2017, section 3.3) on a throw-away network.
 
     The rate rises exponentially from `LOWEST` to `HIGHEST` over `STEPS` steps. The result depends on the arguments
@@ -64,6 +65,7 @@ def find_learning_rate(
         data: Its training images.
         progress: Called with the steps done, all steps, and what they are for.
         initial: Weights to start from; random ones by default.
+        learner: Network in its initial state to run the test on; by default one is made.
 
     Returns:
         Smoothed losses by learning rate, and the rate with the lowest one divided by `MARGIN`.
@@ -72,7 +74,7 @@ def find_learning_rate(
         ConvwrightError: The loss falls at no rate.
     """
     config = config.model_copy(update={"devices": world_size()})
-    learner = make_learner(config, network, data, initial=initial)
+    learner = learner or make_learner(config, network, data, initial=initial)
     if learner.reads_features:
         data = features_of(learner.backbone, _shown(config, data), learner.fabric.device)
     learner.train()
@@ -90,7 +92,7 @@ def find_learning_rate(
             break
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
         rates.append(rate)
-        losses.append(mean / (1 - SMOOTHING ** (step + 1)))  # as if the mean had not begun at 0
+        losses.append(mean / (1 - SMOOTHING ** (step + 1)))  # corrects for a mean that starts at 0
         if progress:
             progress(step + 1, STEPS, "finding a learning rate")
         if losses[-1] > HOPELESS * min(losses):
@@ -99,7 +101,7 @@ def find_learning_rate(
         raise ConvwrightError(
             f"no learning rate from {LOWEST:g} to {HIGHEST:g} lets the loss fall; check data and labels"
         )
-    return Finding(tuple(rates), tuple(losses), _rounded(rates[losses.index(min(losses))] / MARGIN))
+    return LearningRateCurve(tuple(rates), tuple(losses), _rounded(rates[losses.index(min(losses))] / MARGIN))
 
 
 def _shown(config: TrainConfig, data: Dataset) -> Dataset:
@@ -113,5 +115,5 @@ def _shown(config: TrainConfig, data: Dataset) -> Dataset:
 
 
 def _rounded(rate: float) -> float:
-    """Two digits are more than the test can tell."""
+    """Return the rate in two digits, which are more than the test can distinguish."""
     return round(rate, 1 - math.floor(math.log10(rate)))

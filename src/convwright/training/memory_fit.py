@@ -1,4 +1,4 @@
-"""How large a batch fits into memory, from what one image leaves behind for the backward pass."""
+"""How large a batch fits into memory, from what one image keeps for the backward pass."""
 
 import torch
 
@@ -20,13 +20,31 @@ LARGEST = 1024
 SAMPLE = 4
 
 
-def fitting_batch(config: TrainConfig, network: Network, data: Dataset, free: int | None = None) -> int:
-    """Return the largest power of two of images whose training step fits into `free` bytes (what there is now).
+def fitting_batch(
+    config: TrainConfig,
+    network: Network,
+    data: Dataset,
+    free: int | None = None,
+    *,
+    learner: Learner | None = None,
+) -> int:
+    """Return the largest power of two of images whose training step fits into memory.
 
-    At most 1024, and no more than leaves 40 steps an epoch. Raises ConvwrightError if not even one image fits.
+    Args:
+        config: The configuration; its batch size is ignored.
+        network: Network to train.
+        data: The images.
+        free: Bytes of free memory; by default what the device has.
+        learner: Network to measure; by default one is made.
+
+    Returns:
+        Images in a batch: at most 1024, and no more than leaves 40 steps an epoch.
+
+    Raises:
+        ConvwrightError: Not even one image fits.
     """
     config = config.model_copy(update={"devices": world_size()})
-    learner = make_learner(config, network, data)
+    learner = learner or make_learner(config, network, data)
     free = free_memory(learner.fabric.device) if free is None else free
     fits = LARGEST if free is None else int(USABLE * free / step_bytes(learner, config, data))
     if fits < 1:
@@ -59,5 +77,5 @@ def step_bytes(learner: Learner, config: TrainConfig, data: Dataset) -> float:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Return the bytes that a device has left, or None if it does not tell."""
+    """Return the bytes that a device has left, or None if the device does not report it."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()

@@ -1,5 +1,6 @@
-"""From what the user asked to a resolved configuration: sensible values for all that was left open."""
+"""From what a user requests to a resolved configuration: sensible values for all that was left open."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from convwright.data import SOURCES, Dataset
 from convwright.training.config import FieldError, TrainConfig, checked
 from convwright.training.operators import fused_by_default
 from convwright.training.progressive import smallest
-from convwright.training.recipes import named
+from convwright.training.recipes import RecipeName, recipe_fields
 
 LARGEST_BATCH = 128
 FEWEST_STEPS = 40
@@ -34,42 +35,38 @@ def plan(
     network: Network,
     *,
     fit: bool = True,
-    name: str | None = None,
-    recipe: dict[str, Any] | None = None,
+    name: RecipeName | None = None,
+    recipe: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> tuple[TrainConfig, Network]:
-    """Resolve options (fields of `TrainConfig`; None means open) for a data set.
+    """Resolve what is left open of a configuration for a data set.
 
-    fit: drop the network's early strides where the images are smaller than those that it is made for. name: a recipe
-    of `RECIPES`, which fields in `recipe` overrule. Returns the configuration and the network with the data's
-    resolution, channels and classes, and the recipe's dropout and stochastic depth. Raises NetworkError and
-    UsageError.
+    Args:
+        data: The data.
+        network: The network, for any images and classes.
+        fit: Whether to drop the network's early strides where the images are smaller than those it is made for.
+        name: A recipe of `RECIPES`.
+        recipe: Fields of `Recipe` that win over those of the named recipe; None means open, except for
+            `norm_momentum`, where it keeps that of the network.
+        options: Fields of `TrainConfig`; None means open.
+
+    Returns:
+        The configuration, and the network with the data's resolution, channels and classes and the recipe's dropout
+        and stochastic depth.
+
+    Raises:
+        NetworkError: The network cannot read images of this size.
+        FieldError: A value that its field cannot have.
     """
-    fits = network.resolution == data.resolution  # made for it, or fitted by the user's own measure
     given = {field: value for field, value in options.items() if value is not None}
-    fit = fit and not fits and "weights" not in given  # trained weights expect the strides that they were trained with
-    chosen = fit_resolution(network, data.resolution) if fit else at(network, resolution=data.resolution)
-    chosen = at(chosen, channels=data.channels, classes=len(data.classes))
+    chosen = _for_data(network, data, fit=fit and "weights" not in given)
     batch_size = given.setdefault("batch_size", default_batch_size(len(data.train)))
-    if isinstance(batch_size, int):  # what is wrong is told below
+    if isinstance(batch_size, int):  # `checked` reports others
         batch_size = given["batch_size"] = min(batch_size, len(data.train))
-    recipe = {field: value for field, value in (recipe or {}).items() if value is not None}
-    if name is not None:
-        size = batch_size if isinstance(batch_size, int) else LARGEST_BATCH
-        published = named(name, size)
-        if not has_shortcuts(chosen):
-            published.pop("stochastic_depth", None)
-        recipe = published | recipe
-    frozen = bool(recipe.get("freeze"))  # then features of the same images are computed once
-    recipe.setdefault("flip", data.default_flip and not frozen)
-    # An eighth of the side, as 4 pixels are for CIFAR.
-    recipe.setdefault("crop", data.resolution // 8 if data.resolution >= LEAST_CROPPED and not frozen else 0)
-    if "learning_rate" not in recipe and recipe.get("optimizer", "sgd") == "sgd" and isinstance(batch_size, int):
-        tuned = given.get("weights") is not None and not frozen
-        recipe["learning_rate"] = (FINE_TUNING if tuned else 0.1) * batch_size / LARGEST_BATCH
+    fields = _recipe(data, chosen, name, recipe or {}, batch_size, tuned="weights" in given)
     given.setdefault("fused", fused_by_default(given))
     config = checked(
-        {"data": _found_again(data.name), "network": chosen.name, "resolution": data.resolution, "recipe": recipe}
+        {"data": absolute_spec(data.name), "network": chosen.name, "resolution": data.resolution, "recipe": fields}
         | given
     )
     if config.recipe.crop >= config.resolution:
@@ -82,6 +79,42 @@ def plan(
     return config.model_copy(update={"network": chosen.name}), chosen
 
 
-def _found_again(spec: str) -> str:
-    """A folder's absolute path, so that a run can be evaluated and repeated from anywhere."""
+def _for_data(network: Network, data: Dataset, *, fit: bool) -> Network:
+    """Return a network with the resolution, channels and classes of the data.
+
+    A network that is made for the data's resolution keeps its strides, and so does one that gets trained weights.
+    """
+    if fit and network.resolution != data.resolution:
+        network = fit_resolution(network, data.resolution)
+    return at(network, resolution=data.resolution, channels=data.channels, classes=len(data.classes))
+
+
+def _recipe(
+    data: Dataset,
+    network: Network,
+    name: RecipeName | None,
+    given: Mapping[str, Any],
+    batch_size: object,
+    *,
+    tuned: bool,
+) -> dict[str, Any]:
+    """Return the fields of the recipe: those that were given, of the named recipe, and what suits the data."""
+    # None has a meaning for this field alone: the network keeps its own momentum.
+    fields = {name: value for name, value in given.items() if value is not None or name == "norm_momentum"}
+    if name is not None:
+        published = recipe_fields(name, batch_size if isinstance(batch_size, int) else LARGEST_BATCH)
+        if not has_shortcuts(network):
+            published.pop("stochastic_depth", None)
+        fields = published | fields
+    frozen = bool(fields.get("freeze"))  # then features of the same images are computed once
+    fields.setdefault("flip", data.default_flip and not frozen)
+    # An eighth of the side, as 4 pixels are for CIFAR.
+    fields.setdefault("crop", data.resolution // 8 if data.resolution >= LEAST_CROPPED and not frozen else 0)
+    if "learning_rate" not in fields and fields.get("optimizer", "sgd") == "sgd" and isinstance(batch_size, int):
+        fields["learning_rate"] = (FINE_TUNING if tuned and not frozen else 0.1) * batch_size / LARGEST_BATCH
+    return fields
+
+
+def absolute_spec(spec: str) -> str:
+    """Return a folder's absolute path, so that a run can be evaluated and repeated from anywhere."""
     return spec if spec in SOURCES else str(Path(spec).expanduser().absolute())

@@ -1,32 +1,34 @@
 """Recipes by name: how the papers trained, and what does best in little time.
 
-A run's length is not part of a recipe: schedules are stretched or pressed to the epochs that are asked for. Rates
-hold for a batch of `batch`, and are scaled in proportion to the batch that is used (Goyal et al. 2017).
+A run's length is not part of a recipe: schedules are stretched to the epochs of the run. Rates hold for a batch of
+`batch`, and are scaled in proportion to the batch size of the run (Goyal et al. 2017).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from convwright.errors import UsageError
+from convwright.errors import ArgumentError
+
+RecipeName = Literal["densenet", "senet", "efficientnet", "fast"]
 
 
 @dataclass(frozen=True)
-class Named:
-    """A recipe by name: fields of `Recipe`, the batch that its rate is for, and where it was published."""
+class NamedRecipe:
+    """Fields of `Recipe`, the batch that its learning rate is for, and where it was published."""
 
     source: str
     batch: int
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-RECIPES: dict[str, Named] = {
-    "densenet": Named(
+RECIPES: dict[RecipeName, NamedRecipe] = {
+    "densenet": NamedRecipe(
         "DenseNet, section 4.2: 64 images a step, rate 0.1 divided by 10 after half and three quarters of the epochs",
         64,
         {"learning_rate": 0.1, "schedule": "step", "milestones": (0.5, 0.75), "warm_up": 0.0, "weight_decay": 1e-4},
     ),
-    "senet": Named(
+    "senet": NamedRecipe(
         "SENet, section 4: rate 0.6 for 1024 images a step, divided by 10 every 30 of 100 epochs",
         1024,
         {
@@ -34,7 +36,7 @@ RECIPES: dict[str, Named] = {
             **{"nesterov": False, "weight_decay": 1e-4, "label_smoothing": 0.1},
         },
     ),
-    "efficientnet": Named(
+    "efficientnet": NamedRecipe(
         "EfficientNet, section 5: RMSProp, rate 0.256 for 4096 images a step with exponential decay, weight decay "
         "1e-5, stochastic depth 0.2, AutoAugment (RandAugment here), and the average of weights of its code",
         4096,
@@ -44,8 +46,8 @@ RECIPES: dict[str, Named] = {
             **{"stochastic_depth": 0.2, "randaugment": 9},
         },
     ),
-    "fast": Named(
-        "ours: the best accuracy for the minutes at hand, chosen on Fashion-MNIST's validation images",
+    "fast": NamedRecipe(
+        "ours: the best accuracy in little time, chosen on Fashion-MNIST's validation images",
         128,
         {
             **{"learning_rate": 0.2, "schedule": "one-cycle", "warm_up": 0.2, "weight_decay": 3e-4},
@@ -55,9 +57,17 @@ RECIPES: dict[str, Named] = {
 }
 
 
-def named(name: str, batch_size: int) -> dict[str, Any]:
-    """Return the fields of a recipe for a batch size. UsageError lists the recipes that there are."""
+def recipe_fields(name: RecipeName, batch_size: int) -> dict[str, Any]:
+    """Return the fields of a recipe, with the learning rate for a batch size.
+
+    Args:
+        name: A key of `RECIPES`.
+        batch_size: Images in a step.
+
+    Raises:
+        ArgumentError: There is no such recipe.
+    """
     if name not in RECIPES:
-        raise UsageError(f"no recipe is named {name!r}; there are {', '.join(RECIPES)}")
+        raise ArgumentError("recipe", f"no recipe is named {name!r}; there are {', '.join(RECIPES)}")
     recipe = RECIPES[name]
     return dict(recipe.fields) | {"learning_rate": recipe.fields["learning_rate"] * batch_size / recipe.batch}

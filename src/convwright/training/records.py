@@ -103,6 +103,10 @@ class Summary(BaseModel):
     derived_from: str | None = None
     without_se: list[str] = []
 
+    def to_dict(self) -> dict[str, object]:
+        """Return the members that `summary.json` has."""
+        return self.model_dump(exclude_unset=True)
+
 
 def parse_record(kind: type[Record] | Any, content: bytes, path: Path) -> Record:
     """Return the record that a JSON file holds.
@@ -132,14 +136,14 @@ def problem_of(error: ValidationError) -> str:
     return f"{field}: {message}{given}" if field else f"{message}{given}"
 
 
-def parse_summary(content: bytes, path: Path) -> dict[str, Any]:
+def parse_summary(content: bytes, path: Path) -> Summary:
     """Return the members of a `summary.json`; RunError names the first that is wrong.
 
     Earlier versions wrote NaN where a run diverged; such a loss is None.
     """
     members = json_text.parse(content, path, RunError, not_finite_as_null=True)
     try:
-        return Summary.model_validate(members).model_dump(exclude_unset=True)
+        return Summary.model_validate(members)
     except ValidationError as error:
         raise RunError(f"{path}: {problem_of(error)}") from None
 

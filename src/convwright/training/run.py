@@ -1,12 +1,10 @@
 """The run directory: all that a run is, in files that other tools can read."""
 
-import fcntl
 import io
-import os
 import shlex
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import zip_longest
@@ -23,10 +21,12 @@ from convwright.checksums import NAME as CHECKSUMS
 from convwright.checksums import Checksums
 from convwright.errors import ConvwrightError, ConvwrightWarning, RunError, RunHeldError
 from convwright.files import digest_of, new_folder, remove_partial, write_bytes
+from convwright.locks import LockHeldError, locked
 from convwright.training.config import TrainConfig
 from convwright.training.records import (
     ClassNames,
     DataFacts,
+    Summary,
     format_metrics,
     parse_metrics,
     parse_record,
@@ -36,6 +36,7 @@ from convwright.weights import serialized
 
 __all__ = ["DataFacts", "Run", "ensure_free"]
 KEPT_CHECKPOINTS = 2
+LOCK = "checkpoints/lock"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Run:
         return []
 
     @property
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """Results of the run; RunError if it has not ended."""
         if not self.finished:
             raise RunError(
@@ -177,29 +178,29 @@ class Run:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other processes from training this run too. RunHeldError if one is at it already."""
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            with suppress(OSError):  # some file systems know no locks
-                try:
-                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise RunHeldError(f"{self.path}: another process is training this run") from None
+        """Keep other processes from training this run at the same time.
+
+        Raises:
+            RunHeldError: Another process is training it.
+        """
+        with ExitStack() as stack:
             (self.path / "checkpoints").mkdir(exist_ok=True)
+            try:
+                stack.enter_context(locked(self.path / LOCK, wait=False, required=False))
+            except LockHeldError:
+                raise RunHeldError(f"{self.path}: another process is training this run") from None
             remove_partial(self.path)
             remove_partial(self.path / "checkpoints")
             self.files.record_existing()
             yield
-        finally:
-            os.close(folder)
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replace metrics.csv by these rows."""
         self.files.write("metrics.csv", format_metrics(rows).encode())
 
-    def write_summary(self, summary: dict[str, Any]) -> None:
+    def write_summary(self, summary: Summary) -> None:
         """Write the results, which marks the run as ended."""
-        text = json_text.dump(summary, indent=1) + "\n"
+        text = json_text.dump(summary.to_dict(), indent=1) + "\n"
         self.files.write("summary.json", text.encode("utf-8", "backslashreplace"))
 
     def write_weights(self, module: torch.nn.Module) -> None:

@@ -1,6 +1,7 @@
 """One training step: a function of the weights, the optimizer's state, the configuration and the step's number."""
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -29,7 +30,7 @@ class DivergedError(NotFiniteError):
 
 
 class Learner:
-    """A network with its optimizer, on the device and in the precision that the configuration asks for.
+    """A network with its optimizer, on the device and in the precision of the configuration.
 
     class_weights: what an image of each class counts in the loss, 1 for all by default. initial: weights to start from
     instead of random ones. `reads_features`: the backbone is frozen and sees the same images in every epoch, so that
@@ -45,6 +46,7 @@ class Learner:
         initial: "InitialWeights | None" = None,
     ) -> None:
         self.config, self.recipe = config, config.recipe
+        self._initial: tuple[dict[str, Any], dict[str, Any]] | None = None
         self.devices = devices or Devices(config)
         self.fabric = self.devices.fabric
         # On a GPU too, the same step must give the same weights.
@@ -78,6 +80,23 @@ class Learner:
         )
         self.average = Average(self.network, self.recipe.ema) if self.recipe.ema else None
         self.class_weights = None if class_weights is None else class_weights.to(self.fabric.device)
+
+    def remember(self) -> None:
+        """Keep the present state for `reset`."""
+        self._initial = copy.deepcopy((self.network.state_dict(), self.optimizer.state_dict()))
+
+    def reset(self, config: TrainConfig) -> None:
+        """Go back to the remembered state, with another configuration.
+
+        Args:
+            config: Differs from the former one in rates, schedule, batch size or epochs alone.
+        """
+        assert self._initial is not None, "remember() comes first"
+        weights, optimizer = copy.deepcopy(self._initial)
+        self.network.load_state_dict(weights)
+        self.optimizer.load_state_dict(optimizer)
+        self.config, self.recipe = config, config.recipe
+        self.average = Average(self.network, self.recipe.ema) if self.recipe.ema else None
 
     @property
     def result(self) -> nn.Module:

@@ -1,0 +1,162 @@
+"""Training: requests, plans and runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convwright.api.runs import Run
+    from convwright.data.opened import Data
+    from convwright.training.prepare import Plan
+    from convwright.training.request import TrainRequest
+    from convwright.training.run import Run as StoredRun
+
+
+def prepare(
+    request: "TrainRequest | Data | str | Path | None" = None,
+    *,
+    config: str | Path | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> "Plan":
+    """Resolve a request to train: data, network, batch size, learning rate, epochs, device and operators.
+
+    Args:
+        request: The request; or the data, with the other fields of the request in `options`.
+        config: File of a request or the `config.yaml` of a run; `options` win over its values.
+        progress: Whether to show how far the work has come.
+        options: Fields of `TrainRequest`.
+
+    Returns:
+        The plan. `cw.train` carries it out.
+
+    Raises:
+        UsageError: A field has a value that it cannot have, or the data cannot be opened.
+
+    Example:
+        >>> plan = cw.prepare("digits", network="cifar_resnet8", epochs=1, out="runs/digits", progress=False)
+        >>> plan.config.batch_size
+        32
+    """
+    from convwright.training.prepare import prepare as resolve
+
+    return resolve(_request(request, config, options), progress=progress)
+
+
+def train(
+    request: "TrainRequest | Plan | Data | str | Path | None" = None,
+    *,
+    config: str | Path | None = None,
+    callbacks: Sequence[object] = (),
+    progress: bool = True,
+    **options: Any,
+) -> "Run":
+    """Train a network on images; the best weights by validation accuracy are kept in the run directory.
+
+    Args:
+        request: A request, a plan, or the data, with the other fields of the request in `options`.
+        config: File of a request or the `config.yaml` of a run; `options` win over its values.
+        callbacks: Objects with methods of `cw.callbacks.Callback`, called as training goes.
+        progress: Whether to show how far training has come: a bar on a terminal, a table in a notebook.
+        options: Fields of `TrainRequest`.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UsageError: A field has a value that it cannot have, or the data cannot be opened.
+        ConvwrightError: Training failed; the message says what would help.
+
+    Example:
+        >>> run = cw.train("digits", network="cifar_resnet8", epochs=0.2, out="runs/digits", progress=False)
+        >>> run.summary.steps
+        8
+    """
+    from convwright.api.runs import Run
+    from convwright.training.prepare import Plan
+    from convwright.training.start import train_plan
+
+    if isinstance(request, Plan):
+        if options or config is not None:
+            from convwright.errors import ArgumentError
+
+            raise ArgumentError(next(iter(options), "config"), "is part of the plan already; give it to prepare")
+        plan = request
+    else:
+        plan = prepare(request, config=config, progress=progress, **options)
+    return Run.from_stored(train_plan(plan, callbacks, progress=progress))
+
+
+def resume(
+    run: "StoredRun | str | Path",
+    *,
+    callbacks: Sequence[object] = (),
+    workers: int = 0,
+    checkpoint_every: float = 5.0,
+    cache_gb: float | None = None,
+    tensorboard: bool = False,
+    mlflow: str | None = None,
+    progress: bool = True,
+) -> "Run":
+    """Continue a run from its last checkpoint. It ends in the same weights as if it had never stopped.
+
+    Args:
+        run: The run, or its directory.
+        callbacks: Objects with methods of `cw.callbacks.Callback`.
+        workers: Threads that make batches ahead; 0: none.
+        checkpoint_every: Minutes between checkpoints.
+        cache_gb: Most gigabytes that decoded images may take on disk.
+        tensorboard: Whether to write event files to the run directory's folder `tensorboard`.
+        mlflow: An MLflow tracking store to log to.
+        progress: Whether to show how far training has come.
+
+    Returns:
+        The finished run; one that has ended before is returned as it is.
+
+    Raises:
+        RunError: There is no run, its files are damaged or changed, or another process is training it.
+
+    Example:
+        >>> cw.resume("runs/digits", progress=False).finished
+        True
+    """
+    from convwright.api.runs import Run
+    from convwright.training.run import Run as StoredRun
+    from convwright.training.start import Execution, resume_run
+
+    execution = Execution(workers, checkpoint_every, cache_gb, tensorboard, mlflow)
+    return Run.from_stored(resume_run(StoredRun.of(run), callbacks, execution, progress=progress))
+
+
+def open_run(path: "StoredRun | str | Path") -> "Run":
+    """Open a run directory.
+
+    Args:
+        path: The directory.
+
+    Returns:
+        The run: its configuration, network, metrics, summary and weights, with everything that can be done with it.
+
+    Raises:
+        RunError: There is no run, or a file of it is damaged; the message names it.
+
+    Example:
+        >>> cw.open_run("runs/digits").classes[:3]
+        ('0', '1', '2')
+    """
+    from convwright.api.runs import Run
+    from convwright.training.run import Run as StoredRun
+
+    return Run.from_stored(StoredRun.of(path))
+
+
+def _request(
+    request: "TrainRequest | Data | str | Path | None", config: str | Path | None, options: dict[str, Any]
+) -> "TrainRequest":
+    """Return the request that the arguments of `prepare` make."""
+    from convwright.training.request import TrainRequest
+
+    if isinstance(request, TrainRequest):
+        return request.changed(**options) if options else request
+    data = {} if request is None else {"data": request}
+    return TrainRequest.from_yaml(config, **data, **options) if config is not None else TrainRequest(**data, **options)

@@ -1,0 +1,313 @@
+"""From a request to a plan: data opened, network fitted, and batch size, learning rate and epochs measured."""
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from convwright.arch import Network
+from convwright.arch.cost import cost
+from convwright.data import Dataset
+from convwright.data.opened import Data
+from convwright.display.progress import counting, errors, say
+from convwright.display.result import Block, Lines, Result
+from convwright.errors import ArgumentError, UsageError, argument
+from convwright.modules import build
+from convwright.places import check_folder, check_new_folder
+from convwright.printable import printable
+from convwright.training.config import FieldError, RunOptions, TrainConfig
+from convwright.training.devices import check_batch, check_devices, leads, world_size
+from convwright.training.epochs import epochs_in_minutes
+from convwright.training.initial_weights import InitialWeights, find_initial_weights
+from convwright.training.lr_finder import LearningRateCurve, find_learning_rate
+from convwright.training.memory_fit import fitting_batch
+from convwright.training.operators import check_operators, compile_fused
+from convwright.training.plan import plan
+from convwright.training.preparation import make_learner
+from convwright.training.process_state import preserved_process_state
+from convwright.training.request import TrainRequest
+from convwright.training.run import ensure_free
+from convwright.training.step import Learner
+from convwright.zoo.reading import describes, read_network
+
+MOST_NAMED = 5
+"""Skipped files, and classes without images, that messages name."""
+LONGEST_NAME = 100
+"""Characters of a run directory's name that is made from the network and the data."""
+CURVE = "lr_finder.csv"
+CONFIG_OPTIONS = frozenset({*RunOptions.model_fields, "batch_size"})
+"""Fields of a request that are fields of the configuration too, apart from data, network and resolution."""
+
+
+@dataclass(frozen=True)
+class Plan(Result):
+    """A resolved request: `train` carries it out.
+
+    Raises:
+        UsageError: The configuration names another network than the one that the plan contains.
+    """
+
+    request: TrainRequest
+    config: TrainConfig
+    network: Network
+    data: Dataset
+    out: Path
+    """The run directory to make."""
+    initial: InitialWeights | None = None
+    learning_rate_curve: LearningRateCurve | None = None
+    """The curve of the learning-rate test, if there was one."""
+    notes: tuple[str, ...] = ()
+    """What was found out or left out on the way."""
+
+    def __post_init__(self) -> None:
+        if self.config.network != self.network.name:
+            raise UsageError(f"the configuration names {self.config.network!r}, not {self.network.name!r}")
+
+    @cached_property
+    def files(self) -> dict[str, str | bytes]:
+        """Content of further files of the run directory, by name."""
+        return {CURVE: self.learning_rate_curve.to_csv()} if self.learning_rate_curve else {}
+
+    @property
+    def device(self) -> str:
+        """What trains the network: `cpu` or `cuda`."""
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
+    def operators(self) -> str:
+        """Operators of the training: `torch` or `fused`, also `memory-efficient`."""
+        names = ["fused" if self.config.fused else "torch"]
+        return " ".join([*names, *["memory-efficient"] * self.config.memory_efficient])
+
+    def to_dict(self) -> dict[str, object]:
+        """Return configuration, run directory, network, images by split, device, operators and notes."""
+        counted = cost(self.network)
+        splits = {"train": self.data.train, "val": self.data.val, "test": self.data.test}
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "out": str(self.out),
+            "network": self.network.name,
+            "params": counted.params,
+            "macs": counted.macs,
+            "classes": list(self.data.classes),
+            "images": {name: len(split) for name, split in splits.items() if split is not None},
+            "device": self.device,
+            "operators": self.operators,
+            "notes": list(self.notes),
+        }
+
+    def blocks(self) -> Iterable[Block]:
+        """Yield data, network and training in a line each, and the notes."""
+        yield Lines("\n".join([*self.notes, described(self.data, self.network, self.config, self.operators)]))
+
+
+def prepare(request: TrainRequest, *, progress: bool = True) -> Plan:
+    """Resolve a request: open the data, fit the network to it, and measure what is to be found out on this machine.
+
+    Args:
+        request: What to train.
+        progress: Whether to show on standard error how far the work has come.
+
+    Returns:
+        The plan, for `cw.train`.
+
+    Raises:
+        ArgumentError: A field with a value that it cannot have, by name.
+        DataError: The data cannot be learnt from.
+        RunError: There is something at `out` already.
+    """
+    with preserved_process_state():
+        return _Preparation(request, progress=progress).plan()
+
+
+class _Preparation:
+    """A request on its way to a plan."""
+
+    def __init__(self, request: TrainRequest, *, progress: bool) -> None:
+        self.request = request
+        self.progress = progress
+        self.notes: list[str] = []
+        self.learner: Learner | None = None
+        self.split: dict[str, Any] = {}
+        """How the data was split, for the configuration."""
+
+    def plan(self) -> Plan:
+        request = self.request
+        devices = _devices(request)
+        check_devices(devices)
+        wanted = self._network()
+        initial = self._initial_weights(wanted)
+        out = request.out or free_path(f"{_name_of(request.network)}-{Path(request.spec).name}")
+        if leads():
+            _check_out(out)
+        data = self._data(wanted.resolution)
+        data = initial.normalised(data) if initial else data
+        self._compile()
+        config, network, curve = self._resolved(data, wanted, initial, devices)
+        if isinstance(request.network, Network) and not describes(network.name, network):
+            network = replace(network, name=str((out / "network.json").absolute()))
+            config = config.model_copy(update={"network": network.name})
+        if initial:
+            self.note("; ".join([f"weights: {initial.published.source}", *initial.load(build(network, seed=0))]))
+        if config.devices > world_size():
+            check_batch(config.batch_size, config.devices)
+        return Plan(request, config, network, data, out, initial, curve, tuple(self.notes))
+
+    def note(self, text: str) -> None:
+        """Record a decision, and show it."""
+        self.notes.append(text)
+        if self.progress:
+            say(text)
+
+    def _network(self) -> Network:
+        """Read the network before any image: a wrong name is reported at once."""
+        given = self.request.network
+        if isinstance(given, Network):
+            return given
+        with argument("network"):
+            found = read_network(given)
+        # A file is found again by its path, not by the name inside.
+        return replace(found, name=given) if Path(given.partition("|")[0]).exists() else found
+
+    def _initial_weights(self, network: Network) -> InitialWeights | None:
+        if self.request.weights is None:
+            return None
+        with argument("weights"):
+            return find_initial_weights(self.request.weights, network)
+
+    def _data(self, largest: int) -> Dataset:
+        """Open the data, and note which files were skipped and which classes have no images."""
+        request = self.request
+        given = {name: value for name, value in request.given().items() if name in ("val_share", "max_bad", "cache_gb")}
+        source = replace(Data.of(request.data), seed=request.seed, **given)
+        self.split = {"val_share": source.val_share, "max_bad": source.max_bad}
+        with argument("data"):
+            data = source.dataset(request.resolution, largest=largest)
+        for line in data.skipped[:MOST_NAMED]:
+            self.note(f"skipped {line}")
+        if len(data.skipped) > MOST_NAMED:
+            self.note(f"and {len(data.skipped) - MOST_NAMED} more that could not be read")
+        for role, split in (("validation", data.val), ("test", data.test)):
+            present = set(split.labels.tolist()) if split else set(range(len(data.classes)))
+            if absent := [printable(name) for label, name in enumerate(data.classes) if label not in present]:
+                more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
+                self.note(f"there are no {role} images of {', '.join(absent[:MOST_NAMED])}{more}")
+        return data
+
+    def _compile(self) -> None:
+        """Compile fused operators where the request needs them, which takes seconds the first time."""
+        request = self.request
+        refused = "fused" in request.model_fields_set and not request.fused
+        if request.fused or (request.memory_efficient and not refused):
+            shown = errors.status("compiling fused operators for this machine, once")
+            with shown if self.progress else nullcontext():
+                compile_fused(request.precision)
+
+    def _resolved(
+        self, data: Dataset, wanted: Network, initial: InitialWeights | None, devices: int
+    ) -> tuple[TrainConfig, Network, LearningRateCurve | None]:
+        """Return configuration, network and learning-rate curve, measuring what is open with one learner."""
+        request = self.request
+        options: dict[str, Any] = {name: each for name, each in request.given().items() if name in CONFIG_OPTIONS}
+        options |= {"devices": devices, **self.split}
+        recipe = request.recipe_fields
+
+        def planned() -> tuple[TrainConfig, Network]:
+            return plan(data, wanted, fit=request.fit, name=request.recipe, recipe=recipe, **options)
+
+        curve = None
+        if request.batch_size == "auto":
+            options["batch_size"] = None
+            config, network = planned()
+            options["batch_size"] = fitting_batch(
+                config, network, data, learner=self._learner(config, network, data, initial)
+            )
+            self.note(f"a batch of {options['batch_size']} images fits into memory")
+        config, network = planned()
+        check_operators(config)
+        if request.find_lr:
+            with counting() as progress:
+                learner = self._learner(config, network, data, initial)
+                curve = find_learning_rate(config, network, data, progress, initial, learner)
+            self.note(f"learning rate {curve.chosen:g}: a tenth of the rate with the lowest loss (see {CURVE})")
+            recipe = recipe | {"learning_rate": curve.chosen}
+            config, network = planned()
+        if request.minutes is not None:
+            if self.progress:
+                say("measuring how fast this machine trains the network ...")
+            learner = self._learner(config, network, data, initial)
+            epochs = epochs_in_minutes(request.minutes, config, network, data, learner=learner)
+            config = config.model_copy(update={"epochs": epochs})
+        return config, network, curve
+
+    def _learner(self, config: TrainConfig, network: Network, data: Dataset, initial: InitialWeights | None) -> Learner:
+        """Return the one learner of all measurements, in its initial state."""
+        config = config.model_copy(update={"devices": world_size()})
+        if self.learner is None:
+            self.learner = make_learner(config, network, data, initial=initial)
+            self.learner.remember()
+        else:
+            self.learner.reset(config)
+        return self.learner
+
+
+def _devices(request: TrainRequest) -> int:
+    """Return the number of processes: that of the request, or of the launcher that has started this process.
+
+    Raises:
+        ArgumentError: The launcher's processes could not agree on what to do.
+    """
+    size = world_size()
+    if size == 1:
+        return request.devices
+    if request.minutes is not None:
+        raise FieldError("minutes", "plans for one device; with more, give epochs")
+    if "devices" in request.model_fields_set and request.devices != size:
+        raise ArgumentError("devices", f"torchrun has started {size} processes, not {request.devices}; leave it out")
+    if request.out is None:
+        raise ArgumentError("out", "missing; under torchrun all processes must write to the same run directory")
+    return size
+
+
+def _check_out(path: Path) -> None:
+    check_folder("out", path)
+    ensure_free(path)  # says how to resume a run that exists
+    check_new_folder("out", path)
+
+
+def _name_of(network: str | Network) -> str:
+    """Return what a run directory is named after."""
+    if isinstance(network, str):
+        return network
+    return network.name if describes(network.name, network) else "network"
+
+
+def free_path(name: str) -> Path:
+    """Return runs/NAME, or the first of runs/NAME-2, -3, ... that does not exist."""
+    base = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:LONGEST_NAME]
+    path, number = Path("runs") / base, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{base}-{number}"
+    return path
+
+
+def described(data: Dataset, network: Network, config: TrainConfig, operators: str = "torch") -> str:
+    """Return data, network and training in a line each."""
+    counted = cost(network)
+    test = f", {len(data.test):,} to test" if data.test is not None else ""
+    several = f", {config.devices} devices" if config.devices > 1 else ""
+    several += f", {operators} operators" if operators != "torch" else ""
+    size = f"{data.resolution} x {data.resolution} x {data.channels}"
+    return (
+        f"data: {printable(data.name)}, {len(data.classes)} classes, {size}, "
+        f"{len(data.train):,} images to train, {len(data.val):,} to validate{test}\n"
+        f"network: {printable(network.name)}, {counted.params:,} parameters, "
+        f"{counted.macs / 1e6:,.1f} M MACs (multiply-adds)\n"
+        f"training: {config.epochs:g} epochs, batch size {config.batch_size}, {config.recipe.optimizer}, "
+        f"learning rate {config.recipe.learning_rate:g}, seed {config.seed}{several}"
+    )

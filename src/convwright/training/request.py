@@ -1,0 +1,192 @@
+"""A request to train: what a user wants, with everything else left open."""
+
+from collections.abc import Mapping
+from math import inf
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, Self, get_args
+
+import yaml
+from pydantic import Field, InstanceOf, ModelWrapValidatorHandler, ValidationError, model_validator
+
+from convwright.arch import Network
+from convwright.checksums import verify
+from convwright.data.opened import Data
+from convwright.data.sources import SOURCES
+from convwright.errors import UsageError
+from convwright.files import write_text
+from convwright.options import Group
+from convwright.training.config import (
+    STRICT,
+    FieldError,
+    Recipe,
+    RunOptions,
+    TrainConfig,
+    field_error,
+    read_yaml,
+    validated,
+)
+from convwright.training.recipes import RecipeName
+
+DEFAULT_NETWORK = "cifar_seresnet14"
+RECIPE = Group("Recipe")
+TRACKING = Group("Tracking")
+
+
+class TrainRequest(RunOptions, Recipe):
+    """What to train, on which images, for how long and how. Every field but `data` may be left out.
+
+    Fields of the recipe that are given win over those of the recipe that `recipe` names.
+
+    Example:
+        >>> request = cw.TrainRequest(data="digits", network="cifar_resnet8", epochs=0.5, mixup=0.2)
+        >>> request.given()
+        {'epochs': 0.5, 'data': 'digits', 'network': 'cifar_resnet8', 'mixup': 0.2}
+    """
+
+    model_config = STRICT
+
+    data: str | Path | InstanceOf[Data]
+    """A folder with a sub-folder per class, or fashion-mnist, cifar10, cifar100 or digits."""
+    network: str | InstanceOf[Network] = DEFAULT_NETWORK
+    """A network's name or expression, or the file of one; cifar_seresnet14 by default."""
+    recipe: Annotated[RecipeName | None, RECIPE] = None
+    """How the papers trained, or `fast`: the best accuracy for little time. Options given beside it win."""
+    minutes: float | None = Field(None, gt=0, lt=inf)
+    """Train for this many minutes, in the place of `epochs`."""
+    batch_size: int | Literal["auto"] | None = Field(None)
+    """Images in a step, 128 or fewer by default; `auto`: as many as fit into memory."""
+    resolution: int | None = Field(None, gt=0)
+    """Height and width of the images in pixels; the images' own by default."""
+    out: Path | None = None
+    """Run directory to make; runs/NETWORK-DATA by default."""
+    cache_gb: float | None = Field(None, ge=0, lt=inf)
+    """Most gigabytes that decoded images may take on disk, 20 by default; 0: none are kept."""
+    workers: int = Field(0, ge=0)
+    """Threads that make batches ahead; 0: none."""
+    checkpoint_every: float = Field(5.0, ge=0, lt=inf)
+    """Minutes between checkpoints, 5 by default; there is one at each validation too."""
+    fit: bool = True
+    """Drop the network's early strides for small images."""
+    find_lr: Annotated[bool, RECIPE] = False
+    """Find the highest learning rate by a test of 100 steps."""
+    tensorboard: Annotated[bool, TRACKING] = False
+    """Write event files to the run directory's folder `tensorboard`."""
+    mlflow: Annotated[str | None, TRACKING] = None
+    """Log to this MLflow tracking store, such as http://... or sqlite:///mlflow.db."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _validate(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Leave out fields that are None where None has no meaning, and name the first wrong field."""
+        if isinstance(values, Mapping):
+            values = {name: value for name, value in values.items() if value is not None or _may_be_none(cls, name)}
+        try:
+            request = handler(values)
+        except ValidationError as error:
+            raise field_error(error) from None
+        request._check()
+        return request
+
+    def _check(self) -> None:
+        """Check what concerns more than one field."""
+        if self.minutes is not None and "epochs" in self.model_fields_set:
+            raise FieldError("minutes", "takes the place of epochs; give one of the two")
+        if self.freeze and self.weights is None:
+            raise FieldError("freeze", "keeps initial weights as they are; name some with weights")
+        if self.minutes is not None and self.devices > 1:
+            raise FieldError("minutes", "plans for one device; with more, give epochs")
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields that were given, by name."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+
+    @property
+    def recipe_fields(self) -> dict[str, Any]:
+        """The fields of the recipe that were given."""
+        return {name: value for name, value in self.given().items() if name in Recipe.model_fields}
+
+    @property
+    def spec(self) -> str:
+        """The folder or the name of the data."""
+        return self.data.spec if isinstance(self.data, Data) else str(self.data)
+
+    def changed(self, **values: Any) -> "TrainRequest":
+        """Return a request with other values for some fields.
+
+        Raises:
+            FieldError: A value that its field cannot have.
+        """
+        return TrainRequest(**self.given() | values)
+
+    def to_yaml(self, path: str | Path | None = None) -> str:
+        """Return the fields that were given as YAML that `from_yaml` reads.
+
+        Args:
+            path: File to write the text to; None: none is written.
+
+        Raises:
+            UsageError: The network is an object that no expression describes.
+        """
+        values = {name: value for name, value in self.given().items() if name not in ("data", "network")}
+        values = self.model_dump(mode="json", include=set(values))
+        text = yaml.safe_dump(
+            {"data": self.spec, "network": expression_of(self.network)} | values, sort_keys=False, allow_unicode=True
+        )
+        if path is not None:
+            write_text(Path(path), text)
+        return text
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, **values: Any) -> "TrainRequest":
+        """Read a request, or the configuration of a run, which asks for the same run again.
+
+        Args:
+            path: The file: what `to_yaml` wrote, or a run's `config.yaml`.
+            values: Fields that win over those of the file. `recipe` takes the place of the file's whole recipe.
+
+        Raises:
+            UsageError: The file cannot be read, or has a field with a wrong value; the message names the field.
+        """
+        path = Path(path)
+        verify(path)
+        stored = read_yaml(path)
+        if isinstance(stored.get("recipe"), dict):
+            config = validated(TrainConfig, stored, str(path))
+            fields = config.model_dump()
+            recipe = fields.pop("recipe") if values.get("recipe") is None else {}
+            stored = fields | recipe | ({"fit": False} if values.get("network") is None else {})
+        else:
+            try:
+                cls(**stored)
+            except FieldError as error:
+                raise FieldError(error.field, error.reason, str(path)) from None
+        return cls(**stored | {name: value for name, value in values.items() if value is not None})
+
+
+def expression_of(network: str | Network) -> str:
+    """Return the expression that describes a network.
+
+    Raises:
+        UsageError: The network is an object that no expression describes.
+    """
+    if isinstance(network, str):
+        return network
+    from convwright.zoo.reading import describes
+
+    if not describes(network.name, network):
+        raise UsageError(
+            f"the network {network.name!r} is not what its name describes; save it with to_json_text and name the file"
+        )
+    return network.name
+
+
+def missing_data() -> str:
+    """Return what is wrong with a request without data."""
+    *others, last = SOURCES
+    return f"missing; give a folder with a sub-folder per class, or {', '.join(others)} or {last}"
+
+
+def _may_be_none(model: type[TrainRequest], name: str) -> bool:
+    field = model.model_fields.get(name)
+    return field is None or NoneType in get_args(field.annotation)

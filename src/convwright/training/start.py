@@ -1,0 +1,169 @@
+"""Plans carried out and runs resumed, in this process or in one process for each device."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from convwright.display.progress import say
+from convwright.errors import ArgumentError, SubprocessError, argument
+from convwright.printable import printable
+from convwright.training.callbacks import Callback, MLflow, TensorBoard
+from convwright.training.devices import check_devices, world_size
+from convwright.training.initial_weights import initial_weights_file
+from convwright.training.launch import launch
+from convwright.training.loop import Runtime, resume, train
+from convwright.training.operators import compile_fused
+from convwright.training.prepare import Plan, described
+from convwright.training.progress_bar import progress_callback
+from convwright.training.records import DataFacts
+from convwright.training.request import TrainRequest
+from convwright.training.run import Run
+from convwright.training.run_data import open_run_data
+
+PLANNED = frozenset({"fit", "resolution", "channels", "classes", "dropout", "stochastic_depth"})
+"""Operators that planning appends to the network of a request."""
+ONLY_AT_START = ("minutes", "out", "recipe", "find_lr")
+"""Fields of a request that a resumed run cannot take any more."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is carried out, as far as its result does not depend on it."""
+
+    workers: int = 0
+    """Threads that make batches ahead; 0: none."""
+    checkpoint_every: float = 5.0
+    """Minutes between checkpoints."""
+    cache_gb: float | None = None
+    """Most gigabytes that decoded images may take on disk; None: the usual limit."""
+    tensorboard: bool = False
+    """Whether to write event files to the run directory's folder `tensorboard`."""
+    mlflow: str | None = None
+    """An MLflow tracking store to log to, or None."""
+
+    @classmethod
+    def of(cls, request: TrainRequest) -> "Execution":
+        """Return the execution options of a request."""
+        return cls(request.workers, request.checkpoint_every, request.cache_gb, request.tensorboard, request.mlflow)
+
+    @property
+    def runtime(self) -> Runtime:
+        """What the training loop takes of it."""
+        return Runtime(self.workers, 60 * self.checkpoint_every)
+
+    def callbacks(self, given: Sequence[object], *, progress: bool) -> list[object]:
+        """Return all callbacks of the run, in the order in which they are called.
+
+        Raises:
+            UsageError: A tracking package is missing.
+        """
+        trackers: list[Callback] = [TensorBoard()] if self.tensorboard else []
+        trackers += [] if self.mlflow is None else [MLflow(self.mlflow)]
+        return [*([progress_callback()] if progress else []), *trackers, *given]
+
+    def arguments(self) -> list[str]:
+        """Return the options of `convwright train` that ask for this."""
+        options = ["--workers", str(self.workers), "--checkpoint-every", str(self.checkpoint_every)]
+        options += [] if self.cache_gb is None else ["--cache-gb", str(self.cache_gb)]
+        options += ["--tensorboard"] if self.tensorboard else []
+        return options + ([] if self.mlflow is None else ["--mlflow", self.mlflow])
+
+
+def train_plan(plan: Plan, callbacks: Sequence[object] = (), *, progress: bool = True) -> Run:
+    """Train a plan's network into its run directory.
+
+    Args:
+        plan: The plan.
+        callbacks: Objects with methods of `Callback`.
+        progress: Whether to show how far training has come.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ArgumentError: Callbacks are given for a run on several devices, whose processes they cannot reach.
+        ConvwrightError: The run failed; the message says what would help.
+        Interrupted: The run was stopped; it can be resumed.
+    """
+    execution = Execution.of(plan.request)
+    several = plan.config.devices > world_size()
+    every = [] if several else execution.callbacks(callbacks, progress=progress)  # before any work is done
+    if progress:
+        say(described(plan.data, plan.network, plan.config, plan.operators))
+    if several:
+        files = {**plan.files, **initial_weights_file(plan.initial)}
+        run = Run.create(plan.out, plan.config, plan.network, plan.data.classes, DataFacts.of(plan.data), files)
+        _in_processes(run, execution, callbacks)
+    else:
+        train(plan.config, plan.network, plan.data, plan.out, every, execution.runtime, plan.files, plan.initial)
+    return Run.open(plan.out)
+
+
+def resume_run(
+    run: Run, callbacks: Sequence[object] = (), execution: Execution = Execution(), *, progress: bool = True
+) -> Run:
+    """Continue a run from its last checkpoint; a finished run is returned as it is.
+
+    Args:
+        run: The run.
+        callbacks: Objects with methods of `Callback`.
+        execution: How the run is carried out.
+        progress: Whether to show how far training has come.
+
+    Raises:
+        RunError: Data, configuration or network have changed, or another process is training the run.
+        ConvwrightError: The run failed; the message says what would help.
+        Interrupted: The run was stopped; it can be resumed again.
+    """
+    several = run.config.devices > world_size()
+    every = [] if several else execution.callbacks(callbacks, progress=progress)
+    if run.finished:
+        if progress:
+            say(f"{printable(run.path)} has already ended; nothing to do")
+        return run
+    if several:
+        _in_processes(run, execution, callbacks)
+    else:
+        if run.config.fused:
+            compile_fused(run.config.precision)
+        resume(run, open_run_data(run, cache_gb=execution.cache_gb), every, execution.runtime)
+    return Run.open(run.path)
+
+
+def check_same(run: Run, given: Mapping[str, object]) -> None:
+    """Check that fields of a request have the values that a run has.
+
+    Args:
+        run: A run that is to be resumed.
+        given: Fields of `TrainRequest` by name.
+
+    Raises:
+        ArgumentError: A field differs, or has no meaning for a resumed run.
+    """
+    if other := [name for name in ONLY_AT_START if given.get(name) not in (None, False)]:
+        raise ArgumentError(other[0], "cannot be combined with resume; a resumed run keeps its options")
+    began = run.config.model_dump()
+    began |= began.pop("recipe")
+    for name, value in given.items():
+        if name not in began or value is None:
+            continue
+        before = began[name]
+        same = before == value
+        if name == "network":
+            added = before.removeprefix(f"{value}|").split("|")
+            same = same or {part.partition(":")[0] for part in added} <= PLANNED
+        elif name == "data":
+            same = same or before == str(Path(str(value)).expanduser().absolute())
+        if not same:
+            raise ArgumentError(name, f"is {before!r} in {run.path}, not {value!r}; a resumed run keeps its options")
+
+
+def _in_processes(run: Run, execution: Execution, callbacks: Sequence[object]) -> None:
+    """Train a run in as many processes as its configuration has devices."""
+    if callbacks:
+        raise ArgumentError("callbacks", "are called in one process; they cannot be used with several devices")
+    with argument("devices"):
+        check_devices(run.config.devices)
+    arguments = ["train", "--resume", str(run.path), *execution.arguments()]
+    if status := launch(run.config.devices, arguments, run.path):
+        raise SubprocessError(f"{run.path}: training ended with exit status {status}", status)
