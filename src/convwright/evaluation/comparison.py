@@ -11,11 +11,8 @@ from convwright.display.result import Block, Lines, Result, Table
 from convwright.errors import ArgumentError
 from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
-from convwright.stats.distributions import binomial_tail
-from convwright.stats.intervals import paired_difference
+from convwright.stats.paired import PairedCounts
 from convwright.training.run import Run
-
-SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,23 +40,26 @@ class Comparison(Result):
     @property
     def difference(self) -> float:
         """Accuracy of the first run minus that of the second, -1 to 1."""
-        return paired_difference(self.only_first, self.only_second, self.images)[0]
+        return self._counts.difference
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % confidence interval of the difference, from pairs of predictions (Agresti and Min 2005)."""
-        return paired_difference(self.only_first, self.only_second, self.images)[1:]
+        return self._counts.interval
 
     @property
     def p_value(self) -> float:
         """McNemar's exact test: probability of a difference at least this large between equally good runs."""
-        only = (self.only_first, self.only_second)
-        return min(1.0, 2 * binomial_tail(min(only), sum(only)))
+        return self._counts.p_value
 
     @property
     def significant(self) -> bool:
         """Whether the difference is statistically significant at 5 %."""
-        return self.p_value < SIGNIFICANCE
+        return self._counts.significant
+
+    @property
+    def _counts(self) -> PairedCounts:
+        return PairedCounts(self.only_first, self.only_second, self.images)
 
     def to_dict(self) -> dict[str, object]:
         """Return the images, both runs' accuracies, and their difference with its interval and p-value."""

@@ -8,7 +8,6 @@ coarseness tell what the scores are worth: blots of that size harm any image.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Literal
 
 import numpy as np
@@ -22,13 +21,12 @@ from convwright.explain.activation import ActivationMaps, Subject, batches, modu
 from convwright.explain.target import scores_of
 from convwright.prediction.network import AnyImage
 from convwright.seeds import derive
-from convwright.stats.distributions import student_quantile
+from convwright.stats.means import student_half_width
 from convwright.training.evaluation import LARGEST_BATCH, batch_for, evaluating
 
 STEPS = 32
 BLUR = 1 / 8
 """Standard deviation of the blur, as a share of the image's side: enough to hide what is shown."""
-LEVEL = 0.95
 Removed = Literal["mean", "black", "blur"]
 REMOVED: tuple[str, ...] = Removed.__args__  # type: ignore[attr-defined]
 
@@ -97,7 +95,7 @@ class Estimate:
         count, mean = len(values), float(np.mean(values))
         if count < 2:
             return cls(mean, None, count)
-        half = student_quantile((1 + LEVEL) / 2, count - 1) * float(np.std(values, ddof=1)) / sqrt(count)
+        half = student_half_width(float(np.std(values, ddof=1)), count)
         return cls(mean, (mean - half, mean + half), count)
 
 
@@ -178,7 +176,7 @@ class _Work:
         """Return N x (steps + 1) probabilities in deletion and in insertion, pixels changing in the order of ranks."""
         counts = torch.linspace(0, ranks[0].numel(), steps + 1, device=ranks.device).round()
         deletion, insertion = [], []
-        for some in counts.split(max(1, self.at_once // len(ranks))):
+        for some in torch.split(counts, max(1, self.at_once // len(ranks))):
             changed = ranks[:, None] < some[:, None, None]  # N x steps x H x W
             deletion.append(self._probabilities(changed, self.removed, self.images))
             insertion.append(self._probabilities(changed, self.images, self.blurred))
@@ -187,9 +185,10 @@ class _Work:
     def _probabilities(self, changed: torch.Tensor, after: torch.Tensor, before: torch.Tensor) -> np.ndarray:
         mixed = torch.where(changed[:, :, None], after[:, None], before[:, None]).flatten(0, 1)
         mixed = mixed.contiguous(memory_format=torch.channels_last)
-        chances = scores_of(self.module, mixed).float().softmax(1).unflatten(0, changed.shape[:2])
+        chances = torch.unflatten(scores_of(self.module, mixed).float().softmax(1), 0, changed.shape[:2])
         targets = torch.tensor(self.targets, device=chances.device)
-        return chances.gather(2, targets[:, None, None].expand(-1, chances.shape[1], 1))[..., 0].cpu().numpy()
+        chosen = chances.gather(2, targets[:, None, None].expand(-1, chances.shape[1], 1))[..., 0]
+        return np.asarray(chosen.cpu())
 
 
 def random_grids(size: Sequence[int], rows: Iterable[int], seed: int) -> torch.Tensor:
@@ -218,7 +217,8 @@ def _blurred(images: torch.Tensor, share: float) -> torch.Tensor:
     sigma = max(share * side, 0.1)
     reach = min(max(1, round(3 * sigma)), side - 1)
     across = gaussian_blur(images, [2 * reach + 1, 1], [sigma, 1.0])  # both at once would take the square of the time
-    return gaussian_blur(across, [1, 2 * reach + 1], [1.0, sigma])
+    blurred: torch.Tensor = gaussian_blur(across, [1, 2 * reach + 1], [1.0, sigma])
+    return blurred
 
 
 def _black(subject: Subject, images: torch.Tensor) -> torch.Tensor:
@@ -235,7 +235,7 @@ def _check_same(same: bool, maps: ActivationMaps) -> None:
 
 def _areas(curves: np.ndarray) -> np.ndarray:
     """Return the area under each curve over the share of pixels changed, 0 to 1, by trapezoids."""
-    return (curves[:, 1:] + curves[:, :-1]).mean(1) / 2
+    return np.asarray((curves[:, 1:] + curves[:, :-1]).mean(1) / 2)
 
 
 def each_score(result: MapScores) -> Iterator[dict[str, float]]:

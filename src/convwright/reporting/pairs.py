@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from convwright.reporting.entry import Entry, Numbered
-from convwright.stats.distributions import binomial_tail
-from convwright.stats.intervals import paired_difference
+from convwright.stats.paired import PairedCounts
 
 MOST_PAIRED = 4
 """Of more networks only the best one is compared with each of the others."""
@@ -24,24 +23,27 @@ class Pair:
 
     @property
     def difference(self) -> float:
-        """By how much the first is more accurate, as a share of the images."""
-        return (self.only_first - self.only_second) / self.images
+        """Accuracy of the first minus that of the second, 0 to 1."""
+        return self._counts.difference
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the difference of paired shares, half an image added to each cell (Agresti, Min 2005)."""
-        return paired_difference(self.only_first, self.only_second, self.images)[1:]
+        """95 % interval of the difference of paired shares (Agresti and Min 2005)."""
+        return self._counts.interval
 
     @property
     def p_value(self) -> float:
-        """McNemar's exact test: the chance of so uneven a split, or more, if both were equally good."""
-        apart = self.only_first + self.only_second
-        return min(1.0, 2 * binomial_tail(min(self.only_first, self.only_second), apart)) if apart else 1.0
+        """McNemar's exact test: probability of a difference at least this large between equally good networks."""
+        return self._counts.p_value
 
     @property
     def settled(self) -> bool:
-        """Do these images show that the first is better, at the usual 5 %?"""
-        return self.p_value < 0.05
+        """Whether the difference is statistically significant at 5 %."""
+        return self._counts.significant
+
+    @property
+    def _counts(self) -> PairedCounts:
+        return PairedCounts(self.only_first, self.only_second, self.images)
 
 
 def pairs(group: Sequence[Numbered]) -> list[Pair]:

@@ -1,1 +1,7 @@
-"""Statistics: confidence intervals, means over seeds, and paired comparisons."""
+"""Statistics: confidence intervals, means over seeds, and paired comparisons. The only place of these formulas.
+
+- `intervals`: Wilson's score interval of a share
+- `paired`: two classifiers on the same images (Agresti and Min's interval, McNemar's exact test)
+- `means`: Student's interval of a mean, paired differences over seeds, Bonferroni's correction
+- `distributions`: quantiles and tails, without SciPy
+"""

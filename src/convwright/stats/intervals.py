@@ -1,22 +1,24 @@
-"""Confidence intervals of shares, and of differences between shares of the same images."""
+"""Confidence intervals of shares."""
 
 import math
 
+Z_95 = 1.959964
+"""Quantile of the standard normal distribution for two-sided intervals at 95 %."""
 
-def paired_difference(spoilt: int, mended: int, images: int, z: float = 1.959964) -> tuple[float, float, float]:
-    """Return the share of images lost by a change, and its interval (95 % by default), from pairs of answers.
 
-    spoilt: images right before and wrong after; mended: the other way round. The interval is Wald's with half an image
-    added to each of the four outcomes (Agresti and Min 2005), which holds where hardly any answer changes.
+def wilson(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
+    """Return Wilson's score interval of a share (Wilson 1927, Journal of the American Statistical Association 22).
+
+    Unlike Wald's interval it keeps its level for shares near 0 and 1 (Brown, Cai and DasGupta 2001).
+
+    Args:
+        successes: Number of successes, 0 to `trials`.
+        trials: Number of trials, 1 or more.
+        z: Quantile of the standard normal distribution; the level is 95 % by default.
+
+    Returns:
+        Lower and upper bound, 0 to 1; the share itself is never outside.
     """
-    total = images + 2
-    middle = (spoilt - mended) / total
-    spread = z * math.sqrt(spoilt + mended + 1 - (spoilt - mended) ** 2 / total) / total
-    return (spoilt - mended) / images, max(-1.0, middle - spread), min(1.0, middle + spread)
-
-
-def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return Wilson's score interval for a share, at 95 % by default; sound for shares near 0 and 1 too."""
     share = successes / trials
     spread = z * math.sqrt(share * (1 - share) / trials + (z / trials) ** 2 / 4)
     scale = 1 / (1 + z * z / trials)

@@ -1,4 +1,4 @@
-"""What a few seeds can tell: intervals of means, and of differences between candidates that share their seeds."""
+"""Means of a few values, such as accuracies over seeds, with Student's intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,19 @@ from statistics import mean, stdev
 from convwright.stats.distributions import student_quantile
 
 LEVEL = 0.95
-NOTHING = 1e-9
-"""Accuracies so near to each other are equal."""
+SMALLEST_SPREAD = 1e-9
+"""Results that differ by less are equal."""
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over seeds, with its 95 % interval; none from one seed, nor from results that are all equal.
+    """A mean with its confidence interval at 95 %.
 
-    Accuracies go in steps of an image: that a few of them agree says that the spread is small, not that it is nothing.
+    Args:
+        value: The mean.
+        half: Half the width of the interval. None for a single value, and for values that are all equal: accuracies
+            go in steps of one image, so that a few equal ones show that the spread is small, not that it is zero.
+        count: Number of values.
     """
 
     value: float
@@ -25,25 +29,32 @@ class Mean:
 
 
 def mean_of_seeds(values: Sequence[float]) -> Mean:
-    """Return the mean of some results with Student's interval."""
-    return _interval(values, 1)
+    """Return the mean of results over seeds, with Student's interval."""
+    return _mean(values, 1)
 
 
 def difference(first: Mapping[int, float], second: Mapping[int, float], comparisons: int = 1) -> Mean:
-    """Return the mean difference between two candidates over the seeds that both have (results by seed).
+    """Return the mean paired difference between two candidates over the seeds that both have.
 
-    Seeds fix split, order, augmentation and noise, so that what they do to both cancels out. comparisons: the level
-    holds for so many of them together (Bonferroni).
+    A seed fixes split, order, augmentation and noise, so that its effect on both candidates cancels out.
+
+    Args:
+        first: Results of one candidate by seed.
+        second: Results of the other candidate by seed.
+        comparisons: Number of comparisons for which the level holds together (Bonferroni's correction).
     """
     shared = sorted(first.keys() & second.keys())
-    return _interval([first[seed] - second[seed] for seed in shared], comparisons)
+    return _mean([first[seed] - second[seed] for seed in shared], comparisons)
 
 
 def indistinguishable(results: Mapping[int, Mapping[int, float]]) -> list[int]:
-    """Return the candidates that the best one (by its mean) cannot be told apart from, the best included.
+    """Return the best candidate by its mean, and those that are statistically indistinguishable from it.
 
-    results: by candidate, then by seed. The level holds for all comparisons together: for those of every two
-    candidates, since which one is best is seen from the same results.
+    The level holds for the comparisons of every two candidates together, because the same results show which candidate
+    is the best one.
+
+    Args:
+        results: Results by candidate, then by seed.
     """
     ranked = sorted(results, key=lambda one: -mean(results[one].values()))
     best, pairs = ranked[0], comb(len(ranked), 2)
@@ -51,13 +62,29 @@ def indistinguishable(results: Mapping[int, Mapping[int, float]]) -> list[int]:
     return [best, *(other for other, gap in gaps.items() if gap.half is None or gap.value <= gap.half)]
 
 
+def student_half_width(deviation: float, count: int, comparisons: int = 1) -> float:
+    """Return half the width of Student's interval of a mean at 95 % (Student 1908, Biometrika 6).
+
+    Args:
+        deviation: Standard deviation of the values, with `count - 1` in its denominator.
+        count: Number of values, 2 or more.
+        comparisons: Number of intervals for which the level holds together (Bonferroni's correction).
+    """
+    return quantile(count - 1, comparisons) * deviation / sqrt(count)
+
+
 def quantile(degrees: int, comparisons: int = 1) -> float:
-    """Return Student's two-sided quantile for the level, shared among so many comparisons."""
+    """Return Student's two-sided quantile at 95 %.
+
+    Args:
+        degrees: Degrees of freedom.
+        comparisons: Number of comparisons that share the level (Bonferroni's correction).
+    """
     return student_quantile(1 - (1 - LEVEL) / 2 / comparisons, degrees)
 
 
-def _interval(values: Sequence[float], comparisons: int) -> Mean:
+def _mean(values: Sequence[float], comparisons: int) -> Mean:
     count = len(values)
-    if count < 2 or max(values) - min(values) < NOTHING:
+    if count < 2 or max(values) - min(values) < SMALLEST_SPREAD:
         return Mean(mean(values), None, count)
-    return Mean(mean(values), quantile(count - 1, comparisons) * stdev(values) / sqrt(count), count)
+    return Mean(mean(values), student_half_width(stdev(values), count, comparisons), count)
