@@ -30,16 +30,26 @@ if TYPE_CHECKING:
         scale,
     )
     from convwright.api.prediction import compare, evaluate, load, predict
+    from convwright.api.runs import Run
+    from convwright.api.shipping import bench, export
+    from convwright.api.training import open_run, prepare, resume, train
     from convwright.arch import SE, Cost, Network
     from convwright.errors import ConvwrightError
     from convwright.modules import build
+    from convwright.training import callbacks
+    from convwright.training.callbacks import StopTraining
+    from convwright.training.request import TrainRequest
 
 _PLACES = {
     "ConvwrightError": "convwright.errors",
     "Cost": "convwright.arch",
     "Network": "convwright.arch",
+    "Run": "convwright.api.runs",
     "SE": "convwright.arch",
+    "StopTraining": "convwright.training.callbacks",
+    "TrainRequest": "convwright.training.request",
     "at": "convwright.api.networks",
+    "bench": "convwright.api.shipping",
     "build": "convwright.modules",
     "compare": "convwright.api.prediction",
     "compound": "convwright.api.networks",
@@ -47,19 +57,29 @@ _PLACES = {
     "describe": "convwright.api.networks",
     "draw": "convwright.api.networks",
     "evaluate": "convwright.api.prediction",
+    "export": "convwright.api.shipping",
     "fit_resolution": "convwright.api.networks",
     "load": "convwright.api.prediction",
     "models": "convwright.api.networks",
     "network": "convwright.api.networks",
     "open_data": "convwright.api.data",
+    "open_run": "convwright.api.training",
     "predict": "convwright.api.prediction",
+    "prepare": "convwright.api.training",
     "recalibrate": "convwright.api.networks",
     "register": "convwright.api.networks",
+    "resume": "convwright.api.training",
     "scale": "convwright.api.networks",
     "survey": "convwright.api.data",
+    "train": "convwright.api.training",
 }
 """The module that defines each public name."""
-_MODULES = {"arch": "convwright.arch", "explain": "convwright.explain", "zoo": "convwright.zoo"}
+_MODULES = {
+    "arch": "convwright.arch",
+    "callbacks": "convwright.training.callbacks",
+    "explain": "convwright.explain",
+    "zoo": "convwright.zoo",
+}
 """Public names that are modules."""
 
 __all__ = [
@@ -67,10 +87,15 @@ __all__ = [
     "ConvwrightError",
     "Cost",
     "Network",
+    "Run",
+    "StopTraining",
+    "TrainRequest",
     "__version__",
     "arch",
     "at",
+    "bench",
     "build",
+    "callbacks",
     "compare",
     "compound",
     "cost",
@@ -78,16 +103,21 @@ __all__ = [
     "draw",
     "evaluate",
     "explain",
+    "export",
     "fit_resolution",
     "load",
     "models",
     "network",
     "open_data",
+    "open_run",
     "predict",
+    "prepare",
     "recalibrate",
     "register",
+    "resume",
     "scale",
     "survey",
+    "train",
     "zoo",
 ]
 

@@ -237,7 +237,17 @@ def option_of(name: str, hint: object, default: object, description: str, metada
     flags = next((each.names for each in every if isinstance(each, Flags)), ())
     kinds = list(dict.fromkeys(kinds))
     return Option(
-        name, tuple(kinds), tuple(choices), many, nullable, foreign, _bounds(every), default, description, group, flags
+        name,
+        tuple(kinds),
+        tuple(dict.fromkeys(choices)),
+        many,
+        nullable,
+        foreign,
+        _bounds(every),
+        default,
+        description,
+        group,
+        flags,
     )
 
 

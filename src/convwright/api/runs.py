@@ -11,10 +11,10 @@ from convwright.training.run import Run as StoredRun
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from convwright.benchmarking.benchmark import BenchResult
+    from convwright.benchmarking.result import BenchResult
     from convwright.evaluation.result import Evaluation
     from convwright.explain.bound import RunExplanations
-    from convwright.exporting.export import ExportResult
+    from convwright.exporting.result import ExportResult
     from convwright.prediction.result import Predictions
     from convwright.reporting.report import Report
 

@@ -1,1 +1,1 @@
-"""How long networks, runs and exported files take in each engine, beside what the machine allows."""
+"""Latency, throughput and memory of networks by engine, beside the limits of the machine."""

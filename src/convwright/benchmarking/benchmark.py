@@ -1,253 +1,142 @@
-"""Networks, runs and exported files measured in every engine that is at hand, against what the machine allows."""
+"""Networks and exported files measured in every backend, beside the floor that the machine sets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from convwright.benchmarking.measuring import (
-    ENGINES,
-    ENOUGH_SECONDS,
-    Engine,
-    Measurement,
-    Setting,
-    file_settings,
-    measure,
-    measure_file,
-    prepared,
-)
-from convwright.benchmarking.roofline import Floor, Machine, floors
+from convwright.arch import Network
+from convwright.arch.cost import cost
+from convwright.benchmarking.backends import Backend
+from convwright.benchmarking.job import ENOUGH_SECONDS, Setting
+from convwright.benchmarking.measuring import Measurement, file_settings, measure, measure_file, prepared
+from convwright.benchmarking.network_bench import BenchRow, NetworkBench
+from convwright.benchmarking.roofline import Machine, floors
+from convwright.benchmarking.selecting import SelectionRequest, fastest, save_selection
 from convwright.engines.card_reading import read_card
 from convwright.engines.program import Program
-from convwright.engines.registry import FILE_ENGINES, SUFFIXES
-from convwright.engines.selection import EngineSelection, save_selection
+from convwright.engines.registry import engines_reading
+from convwright.engines.selection import EngineSelection
 from convwright.errors import ConvwrightError, NetworkError, UsageError
-from convwright.exporting.agreement import Agreement, Check, compare, logits_of
+from convwright.exporting.agreement import Agreement, CheckImages, compare, logits_of
 from convwright.exporting.quantization import Calibration
 from convwright.exporting.subject import Subject
 
 Progress = Callable[[str], None]
+"""Gets a short description of each step."""
 
 
 @dataclass(frozen=True)
 class BenchRequest:
-    """What is to be measured."""
+    """What to measure."""
 
-    engines: Sequence[Engine]
+    backends: Sequence[Backend]
     precisions: Sequence[str]
     batches: Sequence[int]
     threads: Sequence[int]
     seconds: float = ENOUGH_SECONDS
+    """Time of each measurement."""
 
     def settings(self) -> list[Setting]:
-        """Return every combination that an engine knows."""
+        """Return every combination that a backend supports."""
         return [
-            Setting(engine.name, precision, batch, threads)
+            Setting(backend.name, precision, batch, threads)
             for batch in self.batches
             for threads in self.threads
             for precision in self.precisions
-            for engine in self.engines
-            if precision in engine.precisions
+            for backend in self.backends
+            if precision in backend.precisions
         ]
-
-
-@dataclass(frozen=True)
-class SelectionRequest:
-    """The engine to pick for a run."""
-
-    accuracy: float
-    """Least accuracy that it must keep, 0 to 1."""
-    run: Path
-    fingerprint: dict[str, str]
-    """`picks.fingerprint` of the run before it was loaded."""
-
-
-@dataclass(frozen=True)
-class BenchRow:
-    """One measurement, and how well the engine agreed where images were at hand."""
-
-    measurement: Measurement
-    agreement: Agreement | None = None
-
-    @property
-    def setting(self) -> Setting:
-        """How it was run."""
-        return self.measurement.setting
-
-    @property
-    def suffix(self) -> str:
-        """Suffix of the exported file that the engine ran; empty for torch modules."""
-        return ENGINES[self.setting.engine].suffix
-
-
-@dataclass(frozen=True)
-class BenchResult:
-    """All that was measured of one network."""
-
-    name: str
-    params: int
-    macs: int
-    """Of the network as it is described, for one image."""
-    folded_macs: int
-    """After what algebra saves."""
-    lines: tuple[BenchRow, ...]
-    floors: dict[tuple[int, int, str], list[Floor]]
-    """By batch, threads and precision; empty for a network that cannot be exported."""
-
-    def floor(self, setting: Setting) -> float | None:
-        """Return the least seconds of a batch; None for what the floor is not measured for."""
-        found = self.floors.get((setting.batch, setting.threads, setting.precision))
-        return sum(floor.seconds for floor in found) if found else None
-
-    def compute_floor(self, setting: Setting) -> float | None:
-        """Return the seconds of the multiply-adds alone at the matrix product's speed."""
-        found = self.floors.get((setting.batch, setting.threads, setting.precision))
-        return sum(floor.compute for floor in found) if found else None
 
 
 def bench_subject(
     subject: Subject,
-    asked: BenchRequest,
-    machines: dict[int, Machine],
+    request: BenchRequest,
+    machines: Mapping[int, Machine],
     *,
-    check: Check | None = None,
+    check: CheckImages | None = None,
     calibration: Calibration | None = None,
     progress: Progress = lambda _: None,
-    pick: SelectionRequest | None = None,
-) -> tuple[BenchResult, EngineSelection | ConvwrightError | None]:
-    """Measure a network in every setting; with images, also how well each engine agrees with the original.
+    select: SelectionRequest | None = None,
+) -> tuple[NetworkBench, EngineSelection | ConvwrightError | None]:
+    """Measure a network in every setting; with images, also how well each backend agrees with the original.
 
     Args:
         subject: The network.
-        asked: What is to be measured.
+        request: What to measure.
         machines: Peaks of this machine by number of threads.
         check: Images to compare on.
-        calibration: Images that set the ranges of 8 bits; without them those are not measured.
-        progress: Gets a line for each step.
-        pick: Run directory that remembers the fastest engine; where no engine keeps the accuracy, or the directory
-            could not be written, the error comes back beside what was measured.
-    """
-    from convwright.arch.cost import cost
+        calibration: Images to calibrate 8 bits on; without them 8 bits are not measured.
+        progress: Gets a description of each step.
+        select: Run directory that keeps the fastest engine.
 
+    Returns:
+        The measurements, and the selected engine; in its place the error if no engine keeps the accuracy or the run
+        directory could not be written.
+    """
     costs, program = cost(subject.network), _program(subject)
     expected = logits_of(subject.reference, check.images) if check else None
-    lines = []
+    rows = []
     chosen: EngineSelection | ConvwrightError | None = None
     progress("writing")
-    with prepared(subject, asked.engines, asked.precisions, calibration) as folder:
-        for setting in asked.settings():
+    with prepared(subject, request.backends, request.precisions, calibration) as folder:
+        for setting in request.settings():
             progress(f"{subject.source}: {setting.engine}, {setting.precision}, batch {setting.batch}")
-            result = measure(folder, setting, check.images if check else None, asked.seconds)
-            lines.append(BenchRow(result, _agreement(result, expected, check)))
-        if pick is not None:
+            result = measure(folder, setting, check.images if check else None, request.seconds)
+            rows.append(BenchRow(result, _agreement(result, expected, check)))
+        if select is not None:
             try:
-                chosen = save_selection(pick.run, folder, fastest(lines, pick.accuracy), pick.fingerprint)
+                chosen = save_selection(select.run, folder, fastest(rows, select.accuracy), select.fingerprint)
             except ConvwrightError as error:
                 chosen = error
-    keys = [(b, t, p) for b in asked.batches for t in asked.threads for p in asked.precisions] if program else []
+    keys = [(b, t, p) for b in request.batches for t in request.threads for p in request.precisions]
     floor = {(b, t, p): found for b, t, p in keys if program and (found := floors(program, machines[t], b, p))}
     folded = program.macs if program else costs.macs
-    bench = BenchResult(subject.source, costs.params, costs.macs, folded, tuple(lines), floor)
-    return bench, chosen
+    return NetworkBench(subject.source, costs.params, costs.macs, folded, tuple(rows), floor), chosen
+
+
+def bench_file(path: Path, request: BenchRequest, progress: Progress = lambda _: None) -> NetworkBench:
+    """Measure an exported file in the engines that read it.
+
+    Args:
+        path: The file.
+        request: What to measure.
+        progress: Gets a description of each step.
+
+    Raises:
+        UsageError: None of the engines of the request runs the file, or the file is damaged.
+    """
+    card = read_card(path)
+    try:
+        costs = cost(Network.from_json(card.description))
+    except NetworkError as error:
+        raise UsageError(f"{path}: its description of the network is not valid: {error}") from None
+    precisions = [card.precision] if card.precision == "int8" else [p for p in request.precisions if p != "int8"]
+    rows = []
+    for batch in request.batches:
+        for threads in request.threads:
+            for precision in precisions:
+                for setting in file_settings(path, request.backends, batch, threads, precision):
+                    progress(f"{path}: {setting.engine}, {precision}, batch {batch}")
+                    rows.append(BenchRow(measure_file(path, setting, seconds=request.seconds)))
+    if not rows:
+        readers = ", ".join(engine.name for engine in engines_reading(path.suffix))
+        raise UsageError(
+            f"{path}: none of the requested engines runs it in {', '.join(request.precisions)}; {readers} read it"
+        )
+    return NetworkBench(str(path), costs.params, costs.macs, costs.macs, tuple(rows), {})
 
 
 def _program(subject: Subject) -> Program | None:
-    """Return what floors are taken of; None for a network that runs as it was trained only."""
+    """Return the operations that floors are computed of; None for a network that only runs as it was trained."""
     try:
         return subject.program
     except NetworkError:
         return None
 
 
-def bench_file(path: Path, asked: BenchRequest, progress: Progress = lambda _: None) -> BenchResult:
-    """Measure an exported file in the engines that read it."""
-    from convwright.arch import Network
-    from convwright.arch.cost import cost
-
-    card = read_card(path)
-    try:
-        costs = cost(Network.from_json(card.description))
-    except NetworkError as error:
-        raise UsageError(f"{path}: its description of the network is not sound: {error}") from None
-    precisions = [card.precision] if card.precision == "int8" else [p for p in asked.precisions if p != "int8"]
-    lines = []
-    for batch in asked.batches:
-        for threads in asked.threads:
-            for precision in precisions:
-                for setting in file_settings(path, asked.engines, batch, threads, precision):
-                    if precision not in _known(setting.engine):
-                        continue
-                    progress(f"{path}: {setting.engine}, {precision}, batch {batch}")
-                    lines.append(BenchRow(measure_file(path, setting, seconds=asked.seconds)))
-    if not lines:
-        readers = ", ".join(engine.name for engine in FILE_ENGINES.values() if path.suffix in engine.reads)
-        asked_for = ", ".join(asked.precisions)
-        raise UsageError(f"{path}: no engine that was asked for runs it in {asked_for}; it is read by {readers}")
-    return BenchResult(str(path), costs.params, costs.macs, costs.macs, tuple(lines), {})
-
-
-def is_file(text: str) -> bool:
-    """Does this name an exported file?"""
-    return Path(text).suffix in SUFFIXES
-
-
-def fastest(lines: Sequence[BenchRow], accuracy: float) -> BenchRow:
-    """Return the line with the least time an image that keeps an accuracy. ConvwrightError if none does."""
-    able = [
-        line
-        for line in lines
-        if not line.measurement.problem
-        and line.agreement is not None
-        and line.agreement.accuracy is not None
-        and line.agreement.accuracy >= accuracy
-    ]
-    if not able:
-        reached = [line.agreement.accuracy for line in lines if line.agreement and line.agreement.accuracy is not None]
-        best = f"the best reaches {max(reached):.2%}" if reached else "none could be measured"
-        raise ConvwrightError(f"no engine keeps an accuracy of {accuracy:.2%}: {best}")
-    return min(able, key=lambda line: line.measurement.median / line.setting.batch)
-
-
-def _known(engine: str) -> tuple[str, ...]:
-    return ENGINES[engine].precisions
-
-
-def _agreement(result: Measurement, expected: np.ndarray | None, check: Check | None) -> Agreement | None:
+def _agreement(result: Measurement, expected: np.ndarray | None, check: CheckImages | None) -> Agreement | None:
     if result.logits is None or expected is None or check is None:
         return None
     return compare(expected, result.logits, check.labels)
-
-
-def as_json(bench: BenchResult) -> dict[str, Any]:
-    """Return what was measured for JSON."""
-    return {
-        "network": bench.name,
-        "params": bench.params,
-        "macs": bench.macs,
-        "folded_macs": bench.folded_macs,
-        "engines": [_line(bench, line) for line in bench.lines],
-        "layers": {
-            f"batch {batch}, {threads} threads, {precision}": [vars(floor) | {"bound": floor.bound} for floor in found]
-            for (batch, threads, precision), found in bench.floors.items()
-        },
-    }
-
-
-def _line(bench: BenchResult, line: BenchRow) -> dict[str, Any]:
-    told: dict[str, Any] = dict(vars(line.setting))
-    result = line.measurement
-    if result.problem:
-        return told | {"problem": result.problem}
-    floor, compute = bench.floor(line.setting), bench.compute_floor(line.setting)
-    told |= {
-        "median_ms": 1000 * result.median,
-        "p95_ms": 1000 * result.p95,
-        "images_per_second": result.throughput,
-        "memory_bytes": result.memory_bytes,
-        "load_seconds": result.load_seconds,
-        "floor_ms": None if floor is None else 1000 * floor,
-        "compute_floor_ms": None if compute is None else 1000 * compute,
-    }
-    return told | (line.agreement.facts() if line.agreement else {})

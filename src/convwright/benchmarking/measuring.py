@@ -1,6 +1,6 @@
-"""How fast an engine runs a network: each measurement in a process of its own, so that neither memory nor threads mix.
+"""Measurements of engines, each in a process of its own, so that neither memory nor threads mix.
 
-The parent writes the network in every form that engines read; a child opens one of them and runs it.
+This process writes the network in every form that backends read; a child process opens one of them and runs it.
 """
 
 import subprocess
@@ -9,77 +9,40 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from convwright import json_text
-from convwright.engines.registry import FILE_ENGINES
-from convwright.engines.runner import cores, has_bf16
-from convwright.errors import ConvwrightError, UsageError
-from convwright.extras import install_command, installed
-from convwright.files import write_bytes, write_text
+from convwright.benchmarking.backends import Backend, backends
+from convwright.benchmarking.job import ENOUGH_SECONDS, Job, Outcome, Setting, save_array
+from convwright.engines.registry import engines_reading
+from convwright.errors import ConvwrightError
+from convwright.exporting.quantization import Calibration
+from convwright.exporting.subject import Subject
+from convwright.exporting.writing import write_unverified
+from convwright.files import write_text
+from convwright.weights import save_weights
 
-if TYPE_CHECKING:
-    from convwright.exporting.quantization import Calibration
-    from convwright.exporting.subject import Subject
-
-ENOUGH_SECONDS, LEAST, MOST = 2.0, 10, 300
-"""A measurement ends when it has taken so long, but not before `LEAST` runs."""
 TIME_LIMIT = 600
-MEBIBYTE = 2**20
-
-
-@dataclass(frozen=True)
-class Engine:
-    """A way to run a network, and what it reads of the folder that the parent has written."""
-
-    name: str
-    package: str
-    precisions: tuple[str, ...]
-    suffix: str = ""
-    """Of the exported file that it opens; empty: it runs the module as it was trained."""
-
-
-ENGINES: dict[str, Engine] = {
-    engine.name: engine
-    for engine in (
-        Engine("torch", "torch", ("f32", "bf16")),
-        Engine("torch-channels-last", "torch", ("f32", "bf16")),
-        Engine("torch-compile", "torch", ("f32", "bf16")),
-        Engine("torch-folded", "torch", ("f32", "bf16"), ".safetensors"),
-        Engine("onnxruntime", "onnxruntime", ("f32", "int8"), ".onnx"),
-        Engine("openvino", "openvino", ("f32", "bf16", "int8"), ".xml"),
-    )
-}
-"""Every engine, in the order in which tables list them."""
-PRECISIONS = ("f32", "bf16", "int8")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How an engine is asked to run."""
-
-    engine: str
-    precision: str = "f32"
-    batch: int = 1
-    threads: int = field(default_factory=cores)
+"""Seconds after which a measurement is given up."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one engine took for a batch, in seconds; what it answered, where images were given."""
+    """Times and memory of a network in one setting."""
 
     setting: Setting
     seconds: tuple[float, ...] = ()
+    """Time of each batch."""
     load_seconds: float = 0.0
-    memory_bytes: int = 0
-    """By which the process grew from before the network was loaded to its peak."""
+    """Time to load the network and to run the first batch."""
+    memory_bytes: int | None = None
+    """Peak memory of the process, less what it had before it loaded the network; None where it is unknown."""
     logits: np.ndarray | None = field(default=None, compare=False)
+    """Logits of images that were to be run as well."""
     problem: str = ""
-    """Why there is nothing else here."""
+    """Why there is no measurement."""
 
     @property
     def median(self) -> float:
@@ -88,38 +51,18 @@ class Measurement:
 
     @property
     def p95(self) -> float:
-        """Time that 95 % of the batches kept."""
+        """95th percentile of the times of batches, in seconds."""
         return float(np.percentile(self.seconds, 95))
 
     @property
     def throughput(self) -> float:
-        """Images a second."""
+        """Images a second, by the median."""
         return self.setting.batch / self.median
-
-
-def engines_named(names: Sequence[str] | None) -> list[Engine]:
-    """Return engines by their names; all that are at hand by default. UsageError for one that is not."""
-    if names is None:
-        return [engine for engine in ENGINES.values() if installed(engine.package)]
-    for name in names:
-        if name not in ENGINES:
-            raise UsageError(f"no engine {name!r}; there are {', '.join(ENGINES)}")
-        if not installed(package := ENGINES[name].package):
-            raise UsageError(f"the engine {name} needs {package}: {install_command(package)}")
-    return [ENGINES[name] for name in names]
-
-
-def check_precision(precision: str) -> None:
-    """UsageError for a precision that is not known, or that this processor has no instructions for."""
-    if precision not in PRECISIONS:
-        raise UsageError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
-    if precision == "bf16" and not has_bf16():
-        raise UsageError("this processor has no instructions for bf16; take f32 or int8")
 
 
 @contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """Yield a new folder in the system's temporary one; it is gone afterwards."""
+    """Yield a new folder in the system's temporary one, which is removed at the end."""
     try:
         made = tempfile.TemporaryDirectory(prefix="convwright-bench-", ignore_cleanup_errors=True)
     except OSError as error:
@@ -128,51 +71,55 @@ def _temporary_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write an array in numpy's format. ConvwrightError if the file could not be written."""
-    content = BytesIO()
-    np.save(content, array)
-    write_bytes(path, content.getbuffer())
-
-
 @contextmanager
 def prepared(
-    subject: "Subject", engines: Sequence[Engine], precisions: Sequence[str], calibration: "Calibration | None" = None
+    subject: Subject, chosen: Sequence[Backend], precisions: Sequence[str], calibration: Calibration | None = None
 ) -> Iterator[Path]:
-    """Write a network in every form that these engines read; yield the folder, which is gone afterwards."""
-    from convwright.exporting.export import draft, write_sealed
-    from convwright.weights import save_weights
+    """Write a network in every form that backends read.
 
-    formats = {".onnx": "onnx", ".xml": "openvino", ".safetensors": "torch"}
+    Args:
+        subject: The network.
+        chosen: The backends.
+        precisions: Precisions to measure in.
+        calibration: Images to calibrate 8 bits on; None: no file in 8 bits is written.
+
+    Yields:
+        The folder of the files, which is removed at the end.
+    """
     with _temporary_folder() as folder:
         write_text(folder / "network.json", subject.network.to_json_text())
         write_text(folder / "card.json", subject.card.to_json_text())
         save_weights(subject.predictor.module, folder / "weights.safetensors")
-        for suffix in {engine.suffix for engine in engines if engine.suffix}:
+        for suffix in {backend.suffix for backend in chosen if backend.suffix}:
             for precision in {"f32", *precisions} - {"bf16"}:
                 if precision == "int8" and (calibration is None or suffix == ".safetensors"):
                     continue
-                wanted = calibration if precision == "int8" else None
                 path = folder / f"{precision}{suffix}"
                 try:
-                    made = draft(subject, formats[suffix], None, wanted, folder)
-                except OSError as error:  # the tools that quantize write files of their own
+                    write_unverified(subject, path, calibration=calibration if precision == "int8" else None)
+                except OSError as error:  # the packages that quantize write files of their own
                     raise ConvwrightError(f"{path} could not be written: {error.strerror or error}") from None
-                write_sealed(made, path, made.card)
         yield folder
 
 
 def measure(
     folder: Path, setting: Setting, images: np.ndarray | None = None, seconds: float = ENOUGH_SECONDS
 ) -> Measurement:
-    """Measure an engine on a network that `prepared` has written, in another process.
+    """Measure a backend on a network that `prepared` has written, in a child process.
 
-    images: uint8, to answer too. What goes wrong there is told in the measurement.
+    Args:
+        folder: Folder of `prepared`.
+        setting: Backend, precision, batch size and threads.
+        images: Further images to run, `N x C x H x W`, uint8, whose logits are returned.
+        seconds: Time to measure for.
+
+    Returns:
+        The measurement; its `problem` has the reason if the backend could not run the network.
     """
-    engine = ENGINES[setting.engine]
+    backend = backends()[setting.engine]
     stored = "int8" if setting.precision == "int8" else "f32"
-    path = folder / f"{stored}{engine.suffix}" if engine.suffix else folder
-    if setting.precision not in engine.precisions or not path.exists():
+    path = folder / f"{stored}{backend.suffix}" if backend.suffix else folder
+    if setting.precision not in backend.precisions or not path.exists():
         return Measurement(setting, problem=f"{setting.engine} does not run {setting.precision}")
     return measure_file(path, setting, images, seconds)
 
@@ -180,17 +127,13 @@ def measure(
 def measure_file(
     path: Path, setting: Setting, images: np.ndarray | None = None, seconds: float = ENOUGH_SECONDS
 ) -> Measurement:
-    """Measure an engine on an exported file, or on the folder that `prepared` has written."""
+    """Measure a backend on an exported file, or on the folder that `prepared` has written; see `measure`."""
     with _temporary_folder() as folder:
-        asked = folder / "images.npy"
+        array = folder / "images.npy"
         if images is not None:
-            save_array(asked, images)
-        job = vars(setting) | {
-            "path": str(path),
-            "seconds": seconds,
-            "images": str(asked) if images is not None else "",
-        }
-        command = [sys.executable, "-m", "convwright.benchmarking.worker", json_text.dump(job)]
+            save_array(array, images)
+        job = Job(str(path), setting, seconds, "" if images is None else str(array))
+        command = [sys.executable, "-m", "convwright.benchmarking.worker", job.to_json_text()]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT, check=False)
         except subprocess.TimeoutExpired:
@@ -198,13 +141,21 @@ def measure_file(
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
             return Measurement(setting, problem=lines[-1][:200])
-        told: dict[str, Any] = json_text.parse(done.stdout.splitlines()[-1], setting.engine)
-        logits = np.load(f"{asked}.logits.npy") if images is not None else None
-    return Measurement(setting, tuple(told["seconds"]), told["load_seconds"], told["memory_bytes"], logits)
+        outcome = Outcome(**json_text.parse(done.stdout.splitlines()[-1], setting.engine))
+        logits = None if images is None else np.load(f"{array}.logits.npy")
+    return Measurement(setting, tuple(outcome.seconds), outcome.load_seconds, outcome.memory_bytes, logits)
 
 
-def file_settings(path: Path, engines: Sequence[Engine], batch: int, threads: int, precision: str) -> list[Setting]:
-    """Return how an exported file can be run: by the engines of these that read it."""
-    readers = [engine for engine in FILE_ENGINES.values() if path.suffix in engine.reads]
-    names = {"torch-folded" if engine.name == "torch" else engine.name for engine in readers}
-    return [Setting(engine.name, precision, batch, threads) for engine in engines if engine.name in names]
+def file_settings(path: Path, chosen: Sequence[Backend], batch: int, threads: int, precision: str) -> list[Setting]:
+    """Return the settings in which an exported file can be run.
+
+    Args:
+        path: The file.
+        chosen: Backends to choose from.
+        batch: Images at once.
+        threads: Number of threads.
+        precision: Precision.
+    """
+    readers = {engine.name for engine in engines_reading(path.suffix)}
+    able = [backend for backend in chosen if backend.engine in readers and precision in backend.precisions]
+    return [Setting(backend.name, precision, batch, threads) for backend in able]

@@ -1,14 +1,18 @@
-"""What a network takes at least on this machine: its multiply-adds at the speed of a matrix product, its bytes at the
-speed of memory."""
+"""The roofline of this machine: lower bounds of a network's latency.
+
+Multiply-adds take at least the time of a matrix product, and bytes the time of copying memory.
+"""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from convwright.engines.program import Activate, Join, Op, Program, bytes_of, macs_of
 from convwright.engines.runner import has_bf16
+from convwright.exporting.onnx_writer import IR_VERSION, OPSET
+from convwright.extras import installed
 from convwright.timing import call_seconds
 
 MATRIX = 1024
@@ -19,15 +23,19 @@ BYTES = {"f32": 4, "bf16": 2, "int8": 1}
 
 @dataclass(frozen=True)
 class Machine:
-    """Measured peaks of this machine with so many threads."""
+    """Measured peaks of this machine."""
 
     threads: int
     macs_per_second: float
-    """Of a product of matrices of 1024 x 1024 in f32."""
+    """Multiply-adds a second in a product of matrices of 1024 x 1024 in f32."""
     bytes_per_second: float
-    """Read and written in copying 64 MiB."""
+    """Bytes read and written a second in copying 64 MiB."""
     reduced: dict[str, float] = field(default_factory=dict)
-    """Multiply-adds a second of the same product in other precisions (bf16, int8), as far as torch has it."""
+    """Multiply-adds a second of the same product in other precisions (bf16, int8), where it could be measured."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return all fields as values that JSON can hold."""
+        return dict(vars(self))
 
     def macs_in(self, precision: str) -> float | None:
         """Return the multiply-adds a second in a precision; None where it could not be measured."""
@@ -36,7 +44,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Floor:
-    """The least that one operation takes for a batch, in seconds, by each of the two."""
+    """The lowest time of one operation for a batch, in seconds, by computation and by memory."""
 
     path: str
     kind: str
@@ -47,17 +55,25 @@ class Floor:
 
     @property
     def seconds(self) -> float:
-        """The larger of the two."""
+        """The larger of the two times."""
         return max(self.compute, self.memory)
 
     @property
     def bound(self) -> str:
-        """Which of the two it is."""
+        """Which of the two times is the larger: `compute` or `memory`."""
         return "compute" if self.compute >= self.memory else "memory"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return all fields as values that JSON can hold."""
+        return vars(self) | {"bound": self.bound}
 
 
 def measure_machine(threads: int) -> Machine:
-    """Measure the machine; the best of several tries, since a peak is asked for."""
+    """Measure the peaks of this machine: the best of several tries.
+
+    Args:
+        threads: Number of threads.
+    """
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
@@ -66,28 +82,57 @@ def measure_machine(threads: int) -> Machine:
         source, target = torch.zeros(COPIED), torch.zeros(COPIED)
         multiply = _best(lambda: torch.mm(left, right, out=product))
         copy = _best(lambda: target.copy_(source))
-        reduced = _reduced()
+        reduced = _reduced(threads)
     finally:
         torch.set_num_threads(before)
     return Machine(threads, MATRIX**3 / multiply, 8 * COPIED / copy, reduced)
 
 
-def _reduced() -> dict[str, float]:
+def _reduced(threads: int) -> dict[str, float]:
     found = {}
     if has_bf16():
         half = torch.rand(MATRIX, MATRIX).bfloat16()
         found["bf16"] = MATRIX**3 / _best(lambda: torch.mm(half, half))
-    with suppress(RuntimeError, NotImplementedError, AttributeError):  # not every build of torch multiplies int8
-        small = torch.randint(-128, 128, (MATRIX, MATRIX), dtype=torch.int8)
-        found["int8"] = MATRIX**3 / _best(lambda: torch._int_mm(small, small))
+    if installed("onnx") and installed("onnxruntime"):
+        found["int8"] = MATRIX**3 / _best(_product_int8(threads))
     return found
 
 
-def floors(program: Program, machine: Machine, batch: int = 1, precision: str = "f32") -> list[Floor]:
-    """Return the floor of every operation; none for a precision whose speed is not known.
+def _product_int8(threads: int) -> Callable[[], object]:
+    """Return a product of matrices of 8-bit numbers in ONNX Runtime; torch has none that is public."""
+    import onnx
+    import onnxruntime
 
-    Activations are taken as part of the operation before them, and joins as places in one buffer; every other map is
-    read and written through memory once.
+    numbers = np.random.default_rng(0)
+    weights = onnx.numpy_helper.from_array(numbers.integers(-128, 128, (MATRIX, MATRIX), dtype=np.int8), "weights")
+    values, product = (
+        onnx.helper.make_tensor_value_info(name, kind, [MATRIX, MATRIX])
+        for name, kind in (("values", onnx.TensorProto.UINT8), ("product", onnx.TensorProto.INT32))
+    )
+    node = onnx.helper.make_node("MatMulInteger", ["values", "weights"], ["product"])
+    graph = onnx.helper.make_graph([node], "product", [values], [product], [weights])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    given = {"values": numbers.integers(0, 256, (MATRIX, MATRIX), dtype=np.uint8)}
+    return lambda: session.run(None, given)
+
+
+def floors(program: Program, machine: Machine, batch: int = 1, precision: str = "f32") -> list[Floor]:
+    """Return the floor of every operation.
+
+    Activations count as part of the operation before them, and concatenations as places in one buffer; every other
+    feature map is read and written through memory once.
+
+    Args:
+        program: The network's operations.
+        machine: Peaks of the machine.
+        batch: Images at once.
+        precision: `f32`, `bf16` or `int8`.
+
+    Returns:
+        A floor for each operation; none for a precision whose speed is not known.
     """
     speed, element = machine.macs_in(precision), BYTES[precision]
     if speed is None:

@@ -1,4 +1,4 @@
-"""A network in torch as it was trained: eagerly, channels last, or compiled."""
+"""A network in torch as it was trained: in the default memory format, channels last, or compiled."""
 
 from pathlib import Path
 
@@ -13,7 +13,16 @@ from convwright.weights import load_weights
 
 
 def eager_runner(folder: Path, engine: str, precision: str) -> tuple[Runner, Card]:
-    """Build the network that a folder describes; engine: torch, torch-channels-last or torch-compile."""
+    """Build the network that `prepared` has written.
+
+    Args:
+        folder: Folder of the network.
+        engine: `torch`, `torch-channels-last` or `torch-compile`.
+        precision: `f32` or `bf16`.
+
+    Returns:
+        A function that runs the network, and its card.
+    """
     card = Card.from_json_text((folder / "card.json").read_text(encoding="utf-8"), folder)
     module = build(load_network(folder / "network.json"), seed=0).eval()
     load_weights(module, folder / "weights.safetensors")
@@ -26,6 +35,7 @@ def eager_runner(folder: Path, engine: str, precision: str) -> tuple[Runner, Car
     @torch.inference_mode()
     def run(images: np.ndarray) -> np.ndarray:
         normal = ((torch.from_numpy(images) - mean) / std).to(dtype=dtype, memory_format=form)
-        return call(normal).float().numpy()
+        logits: np.ndarray = call(normal).float().numpy()
+        return logits
 
     return run, card

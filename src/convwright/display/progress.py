@@ -49,3 +49,17 @@ def counting() -> Iterator[Callable[[int, int, str], None]]:
             bar.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
 
         yield show
+
+
+@contextmanager
+def status(text: str) -> Iterator[Callable[[str], None]]:
+    """Give a function that shows what is being done, in a line that disappears at the end.
+
+    Args:
+        text: What the line shows first.
+    """
+    if not errors.is_terminal:
+        yield lambda _: None
+        return
+    with errors.status(status_text(text)) as shown:
+        yield lambda step: shown.update(status_text(step))

@@ -1,8 +1,8 @@
-"""What an exported file says of itself: preprocessing, classes and how it was verified. No torch in here."""
+"""What an exported file records about itself: preprocessing, classes and how it was verified. No torch in here."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from convwright import json_text
@@ -10,51 +10,103 @@ from convwright.arch.node import LARGEST_NUMBER, brief, fits
 from convwright.errors import UsageError
 
 KEY = "convwright"
-"""Under which the card stands in a file's metadata, as JSON."""
+"""Key of the card, as JSON, in a file's metadata."""
 VERSION, FIRST_VERSION = 2, 1
-"""Of the format. In the first one, `weights` is the digest of the file itself where no other holds its weights."""
-DIGEST_PLACEHOLDER, PENDING = "unsealed" * 4, "pending-" * 4
-"""What `seal` and `weights` say while a file is written; as long as the digests that replace them."""
+"""Of the format. In the first one, `weights` is the checksum of the file itself where it holds its own weights."""
+CHECKSUM_PLACEHOLDER, WEIGHTS_PLACEHOLDER = "unsealed" * 4, "pending-" * 4
+"""Stand in a card for its two checksums while a file is written; as long as the checksums that replace them."""
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 """How images are resized: Pillow's names."""
 STORED_PRECISIONS = ("f32", "int8")
 LARGEST_SIDE = 2**15
-"""Pixels on each side of the largest image that a file is read for."""
+"""Height and width in pixels of the largest images that a file is read for."""
+
+
+@dataclass(frozen=True)
+class EngineCheck:
+    """How an engine ran a file when it was verified."""
+
+    milliseconds: float
+    """Median time of one image, with as many threads as cores."""
+    details: Mapping[str, object] = field(default_factory=dict)
+    """Agreement with the network, for information: values of JSON by name."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How a file was compared with its network before it was written."""
+
+    convwright: str = ""
+    """Version of Convwright that wrote it."""
+    on: str = ""
+    """The images, in words."""
+    images: int | None = None
+    """Number of images."""
+    engines: Mapping[str, EngineCheck] = field(default_factory=dict)
+    """Engines that agreed with the network."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the record as values that JSON can hold, without what is not known."""
+        known: dict[str, object] = {"convwright": self.convwright, "on": self.on, "images": self.images}
+        values = {name: value for name, value in known.items() if value not in ("", None)}
+        if self.engines:
+            values["engines"] = {
+                name: {**check.details, "milliseconds": check.milliseconds} for name, check in self.engines.items()
+            }
+        return values
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the record that `to_dict` described; `_is_record` must hold for it."""
+        engines = {
+            name: EngineCheck(
+                facts["milliseconds"], {key: value for key, value in facts.items() if key != "milliseconds"}
+            )
+            for name, facts in stored.get("engines", {}).items()
+        }
+        return cls(stored.get("convwright", ""), stored.get("on", ""), stored.get("images"), engines)
 
 
 @dataclass(frozen=True)
 class Card:
-    """All that must be known to use an exported network.
+    """All that a program must know to use an exported network.
 
-    The network takes uint8 images, N x `channels` x `resolution` x `resolution`, RGB or grey, and returns logits, N x
-    classes. `mean` and `std` (scale 0 to 1) are told for the record: normalising is part of the network.
+    The network takes uint8 images, `N x channels x resolution x resolution`, RGB or grey, and returns logits, `N x
+    classes`. `mean` and `std` are for information: normalisation is part of the network.
     """
 
     network: str
-    """Its expression."""
+    """Expression of the network."""
     classes: tuple[str, ...]
     channels: int
     resolution: int
     mean: tuple[float, ...]
+    """Mean of each channel on the scale 0 to 1."""
     std: tuple[float, ...]
+    """Standard deviation of each channel on the scale 0 to 1."""
     crop: float
-    """Side of the square cut from an image's centre, as a share of its short side, and resized."""
+    """Side of the square that is cut from an image's centre and resized, as a share of its short side."""
     interpolation: str
     precision: str = "f32"
-    """"f32" or "int8"."""
-    description: dict[str, Any] = field(default_factory=dict)
+    """`f32` or `int8`."""
+    description: dict[str, object] = field(default_factory=dict)
     """The network in JSON, as `Network.from_json` reads it."""
-    verified: dict[str, Any] = field(default_factory=dict)
-    """What the file was compared with before it was written, and how well it agreed."""
-    weights: str = ""
-    """Digest of the file beside that holds the weights (OpenVINO's .bin); empty where they are in the same file."""
-    seal: str = ""
-    """Digest of the file that holds this card, with `DIGEST_PLACEHOLDER` in this field; empty outside of a file."""
+    verified: Verification = field(default_factory=Verification)
+    """How the file was verified."""
+    weights_checksum: str = ""
+    """Checksum of the second file that holds the weights (OpenVINO's .bin); empty where there is none."""
+    checksum: str = ""
+    """Checksum of the file that holds this card, computed with `CHECKSUM_PLACEHOLDER` in this field; else empty."""
     version: int = VERSION
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the card as values that JSON can hold, under the names that files have."""
+        values = {_STORED.get(name, name): value for name, value in vars(self).items()}
+        return values | {"verified": self.verified.to_dict()}
 
     def to_json_text(self) -> str:
         """Return the card as JSON on one line, in ASCII."""
-        return json_text.dump(asdict(self), ascii_only=True)
+        return json_text.dump(self.to_dict(), ascii_only=True)
 
     @classmethod
     def from_json_text(cls, text: str | bytes, where: object) -> Self:
@@ -65,7 +117,7 @@ class Card:
             where: The file that holds it, for error messages.
 
         Raises:
-            UsageError: The text is not a sound card; the message names the file and the field.
+            UsageError: The text is not a valid card; the message names the file and the field.
         """
         data = json_text.parse(text, f"{where}: its card")
         if isinstance(data, dict) and data.get("version") == FIRST_VERSION:
@@ -86,12 +138,15 @@ class Card:
                 raise _wrong(where, name, data[name])
         if unknown := sorted(values.keys() - _HINTS.keys()):
             raise UsageError(f"{where}: its card has an unknown field {brief(unknown[0])}; export the network again")
-        card = cls(**values)
-        for name in _out_of_range(card):
+        for name in _out_of_range(values):
             raise _wrong(where, name, data[name])
-        return card
+        fields = {_FIELDS.get(name, name): value for name, value in values.items()}
+        return cls(**fields | {"verified": Verification.from_dict(values["verified"])})
 
 
+_STORED = {"weights_checksum": "weights", "checksum": "seal"}
+"""Names in files of the fields whose names differ there."""
+_FIELDS = {stored: name for name, stored in _STORED.items()}
 _HINTS: dict[str, Any] = {
     "network": str,
     "classes": tuple[str, ...],
@@ -108,8 +163,8 @@ _HINTS: dict[str, Any] = {
     "seal": str,
     "version": int,
 }
-assert _HINTS.keys() == {each.name for each in fields(Card)}
-_RIGHT = {
+"""Types of the fields in a file."""
+_VALID = {
     "network": "the network's expression",
     "classes": "a list of one or more names, none of them empty",
     "channels": f"a whole number from 1 to {LARGEST_NUMBER:,}",
@@ -121,42 +176,43 @@ _RIGHT = {
     "precision": f"one of {', '.join(STORED_PRECISIONS)}",
     "description": "the network as an object",
     "verified": "an object whose 'engines' have 'milliseconds' each",
-    "weights": "empty or a digest of 32 hexadecimal digits",
-    "seal": "empty or a digest of 32 hexadecimal digits",
+    "weights": "empty or a checksum of 32 hexadecimal digits",
+    "seal": "empty or a checksum of 32 hexadecimal digits",
     "version": f"{FIRST_VERSION} or {VERSION}",
 }
 
 
 def _wrong(where: object, name: str, value: object) -> UsageError:
-    return UsageError(f"{where}: its card's {name!r} must be {_RIGHT[name]}, not {brief(value)}")
+    return UsageError(f"{where}: its card's {name!r} must be {_VALID[name]}, not {brief(value)}")
 
 
-def _out_of_range(card: Card) -> Iterator[str]:
-    """Yield the names of fields whose values have the right type and make no sense."""
-    sound = {
-        "network": bool(card.network),
-        "classes": bool(card.classes) and all(card.classes),
-        "channels": 1 <= card.channels <= LARGEST_NUMBER,
-        "resolution": 1 <= card.resolution <= LARGEST_SIDE,
-        "mean": len(card.mean) == card.channels and all(abs(value) <= LARGEST_NUMBER for value in card.mean),
-        "std": len(card.std) == card.channels and all(0 < value <= LARGEST_NUMBER for value in card.std),
-        "crop": 0 < card.crop <= 1,
-        "interpolation": card.interpolation in INTERPOLATIONS,
-        "precision": card.precision in STORED_PRECISIONS,
-        "verified": _is_record(card.verified),
-        "weights": is_digest(card.weights),
-        "seal": is_digest(card.seal),
+def _out_of_range(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of fields whose values have the right type and are out of range."""
+    mean, std, channels = values["mean"], values["std"], values["channels"]
+    valid = {
+        "network": bool(values["network"]),
+        "classes": bool(values["classes"]) and all(values["classes"]),
+        "channels": 1 <= channels <= LARGEST_NUMBER,
+        "resolution": 1 <= values["resolution"] <= LARGEST_SIDE,
+        "mean": len(mean) == channels and all(abs(value) <= LARGEST_NUMBER for value in mean),
+        "std": len(std) == channels and all(0 < value <= LARGEST_NUMBER for value in std),
+        "crop": 0 < values["crop"] <= 1,
+        "interpolation": values["interpolation"] in INTERPOLATIONS,
+        "precision": values["precision"] in STORED_PRECISIONS,
+        "verified": _is_record(values["verified"]),
+        "weights": is_checksum(values["weights"]),
+        "seal": is_checksum(values["seal"]),
     }
-    yield from (name for name, good in sound.items() if not good)
+    yield from (name for name, good in valid.items() if not good)
 
 
-def is_digest(text: object) -> bool:
-    """Whether this is a digest as `files.digest` returns it, or an empty text."""
+def is_checksum(text: object) -> bool:
+    """Return whether a value is a checksum as `files.digest` returns it, or an empty text."""
     return isinstance(text, str) and re.fullmatch(r"(?:[0-9a-f]{32})?", text) is not None
 
 
-def _is_record(verified: dict[str, Any]) -> bool:
-    """Whether the record of a verification has what choosing an engine needs, in the right types."""
+def _is_record(verified: Mapping[str, Any]) -> bool:
+    """Return whether the record of a verification has what choosing an engine needs, in the right types."""
     engines = verified.get("engines", {})
     if not isinstance(engines, dict) or not all(isinstance(facts, dict) for facts in engines.values()):
         return False

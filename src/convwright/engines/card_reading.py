@@ -1,4 +1,4 @@
-"""The card of an exported file, without an engine: which is quickest must be known before any is imported."""
+"""The card of an exported file, read without an engine: the card decides which engine is imported."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -11,7 +11,7 @@ from convwright.engines.card import KEY, Card
 from convwright.errors import UsageError
 
 MOST_BYTES = 2**26
-"""No card is longer; a damaged file may say otherwise."""
+"""No card is longer; a damaged file may record any length."""
 _METADATA, _ENTRY_KEY, _ENTRY_VALUE = 14, 1, 2
 """Numbers of fields in ONNX's ModelProto and StringStringEntryProto."""
 
@@ -32,7 +32,7 @@ def read_card(path: Path) -> Card:
     except (ValueError, OverflowError, LookupError, SyntaxError) as error:  # SyntaxErrors are XML's
         raise UsageError(f"{path}: not a readable {kind} file: {error}") from None
     if not text:
-        raise UsageError(f"{path}: not a file that 'convwright export' wrote: it does not say how images are prepared")
+        raise UsageError(f"{path}: not a file that 'convwright export' wrote: it has no card")
     return Card.from_json_text(text, path)
 
 
@@ -45,7 +45,7 @@ def _of_onnx(path: Path) -> str | None:
 
 
 def _fields(file: BinaryIO, wanted: int) -> Iterator[bytes]:
-    """Yield the fields of one number in a message of Protocol Buffers; the others, as the graph, are passed over."""
+    """Yield the fields with one number of a Protocol Buffers message; other fields, such as the graph, are skipped."""
     while (tag := _varint(file)) is not None:
         number, kind = tag >> 3, tag & 7
         if kind == 0:
@@ -61,7 +61,7 @@ def _fields(file: BinaryIO, wanted: int) -> Iterator[bytes]:
 
 
 def _varint(file: BinaryIO) -> int | None:
-    """Read a number of seven bits a byte, the least first; None at the end of the file."""
+    """Read a number stored as seven bits a byte, the lowest first; None at the end of the file."""
     value = 0
     for shift in range(0, 70, 7):
         byte = file.read(1)

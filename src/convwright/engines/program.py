@@ -1,7 +1,7 @@
-"""What a network does at inference, as a list of operations on numbered maps, with the weights in them.
+"""A network at inference: a list of operations on numbered feature maps, with the weights in them.
 
-The layer graph says what a network is; a program says what must be computed, one step after the other. It is what
-`convwright.exporting.folding` makes quicker, and what the writers of exported files spell out.
+The layer graph describes a network; a program lists its computation step by step. `convwright.exporting.folding`
+simplifies programs, and the writers of exported files convert them into their formats.
 """
 
 from collections import Counter
@@ -14,14 +14,14 @@ from convwright.arch.layers import Activation
 from convwright.arch.shapes import Shape
 
 Value = int
-"""The number of a map (or several, N x C x H x W) that one operation makes and others read."""
+"""Number of an array, N x C x H x W, that one operation returns and others read."""
 Pads = tuple[int, int, int, int]
-"""Pixels added above, on the left, below and on the right."""
+"""Padding in pixels: above, left, below, right."""
 
 
 @dataclass(frozen=True, eq=False)
 class Op:
-    """One operation: the layer's path that it comes from, what it reads, and the number of what it makes."""
+    """One operation: the path of its layer, the numbers of its inputs, and the number of its result."""
 
     path: str
     inputs: tuple[Value, ...]
@@ -47,7 +47,7 @@ class Convolve(Op):
 
 @dataclass(frozen=True, eq=False)
 class Affine(Op):
-    """Each channel times a factor plus a shift: a normalisation that could not be folded into its neighbours."""
+    """Each channel times a factor plus a shift: a normalisation that is not folded into its neighbours."""
 
     factor: np.ndarray
     shift: np.ndarray
@@ -62,7 +62,7 @@ class Activate(Op):
 
 @dataclass(frozen=True, eq=False)
 class Clamp(Op):
-    """Each channel kept between two bounds: a normalisation and ReLU whose factors the next convolution has taken."""
+    """Each channel clamped to two bounds: a normalisation and ReLU whose factors are in the next convolution."""
 
     low: np.ndarray
     high: np.ndarray
@@ -100,7 +100,7 @@ class Sum(Op):
 
 @dataclass(frozen=True, eq=False)
 class Join(Op):
-    """Channels side by side."""
+    """The concatenation of channels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ class Multiply(Op):
 
 @dataclass(frozen=True, eq=False)
 class AddChannels(Op):
-    """The input with so many zero channels after its own."""
+    """The input with zero channels appended."""
 
     extra: int
 
@@ -122,7 +122,7 @@ class Program:
     name: str
     ops: tuple[Op, ...]
     shapes: dict[Value, Shape] = field(repr=False)
-    """Of each value, for one image."""
+    """Shape of each value, for one image."""
     output: Value
 
     @property
@@ -132,7 +132,7 @@ class Program:
 
     @property
     def classes(self) -> int:
-        """How many logits there are."""
+        """Number of logits."""
         return self.shapes[self.output][0]
 
     @property
@@ -141,16 +141,16 @@ class Program:
         return sum(macs_of(op, self.shapes) for op in self.ops)
 
     def readers(self) -> Counter[Value]:
-        """Count how often each value is read; the output once more."""
+        """Return how often each value is read; the output counts as read once more."""
         return Counter([self.output, *(value for op in self.ops for value in op.inputs)])
 
     def makers(self) -> dict[Value, Op]:
-        """Return the operation that makes each value."""
+        """Return the operation of each value."""
         return {op.output: op for op in self.ops}
 
 
 def macs_of(op: Op, shapes: dict[Value, Shape]) -> int:
-    """Multiply-adds of one operation for one image."""
+    """Return the multiply-adds of one operation for one image."""
     if isinstance(op, Convolve):
         _, height, width = shapes[op.output]
         return op.weight.size * height * width
@@ -158,7 +158,7 @@ def macs_of(op: Op, shapes: dict[Value, Shape]) -> int:
 
 
 def bytes_of(op: Op, shapes: dict[Value, Shape], element: int = 4) -> tuple[int, int]:
-    """Bytes that one operation must move: those of its weights, and those of its maps for one image."""
+    """Return the bytes that one operation moves: those of its weights, and those of its maps for one image."""
     arrays = [value for value in vars(op).values() if isinstance(value, np.ndarray)]
     maps = sum(int(np.prod(shapes[value])) for value in (*op.inputs, op.output))
     return element * sum(array.size for array in arrays), element * maps

@@ -1,4 +1,4 @@
-"""Whether a program makes sense: every operation's arrays fit its inputs, and its result has the recorded shape."""
+"""Checks of a program: every operation's arrays fit its inputs, and its result has the recorded shape."""
 
 from collections.abc import Callable
 from itertools import chain
@@ -12,38 +12,49 @@ from convwright.engines import program as steps
 from convwright.errors import NetworkError
 
 LARGEST_MAP = 2**31
-"""Values of the largest map of one image."""
+"""Most values of one feature map of one image."""
 
 
 def check_program(program: steps.Program) -> None:
     """Infer the shape of every value of a program and compare it with the recorded one.
 
+    Args:
+        program: The program.
+
     Raises:
-        NetworkError: An operation reads a value that no earlier one makes, has arrays or numbers that do not fit its
-            inputs, or makes another shape than is recorded; or the output is not one vector of logits.
+        NetworkError: An operation reads a value that no earlier operation returns, has arrays or numbers that do not
+            fit its inputs, or returns another shape than is recorded; or the output is not one vector of logits.
     """
     made = {0: _recorded(program, 0)}
     for index, op in enumerate(program.ops):
         place = f"operation {index} ({type(op).__name__.lower()} at {op.path:.100})"
         if unknown := [value for value in op.inputs if value not in made]:
-            raise NetworkError(f"{place} reads value {unknown[0]}, which no operation before it makes")
+            raise NetworkError(f"{place} reads value {unknown[0]}, which no earlier operation returns")
         if op.output in made:
-            raise NetworkError(f"{place} makes value {op.output}, which is there already")
+            raise NetworkError(f"{place} returns value {op.output}, which an earlier operation returns")
         try:
             shape = result_shape(op, [made[value] for value in op.inputs])
         except _MisfitError as error:
             raise NetworkError(f"{place}: {error}") from None
         if shape != _recorded(program, op.output):
-            raise NetworkError(f"{place} makes {_shown(shape)}, not {_shown(program.shapes[op.output])} as recorded")
+            raise NetworkError(f"{place} returns {_shown(shape)}, not {_shown(program.shapes[op.output])} as recorded")
         made[op.output] = shape
     if program.output not in made:
-        raise NetworkError(f"no operation makes its output, value {program.output}")
+        raise NetworkError(f"no operation returns its output, value {program.output}")
     if made[program.output][1:] != (1, 1):
         raise NetworkError(f"its output is {_shown(made[program.output])}, not one value for each class")
 
 
 def result_shape(op: steps.Op, inputs: list[Shape]) -> Shape:
-    """Return the shape that an operation makes of inputs of these shapes. ValueError says what does not fit."""
+    """Return the shape of an operation's result.
+
+    Args:
+        op: The operation.
+        inputs: Shapes of its inputs.
+
+    Raises:
+        ValueError: Its arrays or numbers do not fit the inputs.
+    """
     numbers = list(chain.from_iterable(_numbers(value) for value in vars(op).values()))
     _require(all(0 <= number <= LARGEST_NUMBER for number in numbers), "a number is negative or too large")
     arrays = {name: value for name, value in vars(op).items() if isinstance(value, np.ndarray)}
@@ -56,7 +67,7 @@ def result_shape(op: steps.Op, inputs: list[Shape]) -> Shape:
 
 
 class _MisfitError(ValueError):
-    """What does not fit in an operation."""
+    """An array or a number of an operation that does not fit its inputs."""
 
 
 def _require(fits: bool, otherwise: str) -> None:
@@ -90,7 +101,7 @@ def _per_channel(op: Any, names: tuple[str, ...], channels: int) -> None:
 
 
 def _windows(shape: Shape, pads: steps.Pads, kernel: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
-    """Return how many windows fit below each other and side by side."""
+    """Return the height and width of the result of sliding windows."""
     _require(min(stride) >= 1 and min(kernel) >= 1, "a kernel or stride is 0")
     (_, height, width), (top, left, bottom, right) = shape, pads
     spare = height + top + bottom - kernel[0], width + left + right - kernel[1]
@@ -168,7 +179,7 @@ def _add_channels(op: steps.AddChannels, inputs: list[Shape]) -> Shape:
 
 
 MANY = 10_000
-"""Inputs that an operation can read at most."""
+"""Most inputs of an operation."""
 Rule = Callable[[Any, list[Shape]], Shape]
 _RULES: dict[type[steps.Op], tuple[int, int, Rule]] = {
     steps.Convolve: (1, 1, _convolve),
@@ -183,5 +194,5 @@ _RULES: dict[type[steps.Op], tuple[int, int, Rule]] = {
     steps.Multiply: (2, 2, _multiply),
     steps.AddChannels: (1, 1, _add_channels),
 }
-"""Of each operation: fewest and most inputs, and how its result's shape follows from theirs."""
+"""For each operation: fewest and most inputs, and the rule for the shape of its result."""
 assert _RULES.keys() == set(steps.Op.__subclasses__())

@@ -1,4 +1,4 @@
-"""What every engine shares: how a loaded network is called, and how many cores it may use."""
+"""What all engines share: the function that runs a loaded network, and the processor's cores and instructions."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +13,7 @@ Runner = Callable[[np.ndarray], np.ndarray]
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(available_cores())
 
 

@@ -22,7 +22,7 @@ _HINTS = {name: get_type_hints(kind) for name, kind in KINDS.items()}
 
 
 def torch_file(program: steps.Program, card: Card) -> bytes:
-    """Return the content of a file that holds a program and its card."""
+    """Return the content of a file with a program and its card."""
     arrays: dict[str, np.ndarray] = {}
     ops = [_op_json(op, index, arrays) for index, op in enumerate(program.ops)]
     shapes = {str(value): list(shape) for value, shape in program.shapes.items()}
@@ -31,21 +31,21 @@ def torch_file(program: steps.Program, card: Card) -> bytes:
 
 
 def read_torch_file(path: Path, card: Card) -> steps.Program:
-    """Read the program that `torch_file` has put into a file.
+    """Read the program of a file that `torch_file` made.
 
     Args:
         path: The .safetensors file.
-        card: Its card, as `read_card` returns it; the program must take its images and name its classes.
+        card: Its card, as `read_card` returns it; the program must fit its image size and number of classes.
 
     Raises:
-        UsageError: The file is damaged or its program does not make sense; the message names the file and the field.
+        UsageError: The file is damaged or its program is not valid; the message names the file and the field.
     """
     try:
         with safe_open(path, "numpy") as file:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, SafetensorError, ValueError, TypeError, LookupError, AttributeError) as error:
-        # numpy lacks some of the format's types of numbers
+        # NumPy lacks some of the format's types of numbers
         raise UsageError(f"{path}: not a readable safetensors file: {error}") from None
     if PROGRAM not in header:
         raise UsageError(f"{path}: weights alone, not a network that 'convwright export' wrote")
@@ -54,12 +54,12 @@ def read_torch_file(path: Path, card: Card) -> steps.Program:
         program = _program(stored, arrays)
         check_program(program)
     except NetworkError as error:
-        raise UsageError(f"{path}: its network is not sound: {error}") from None
+        raise UsageError(f"{path}: its network is not valid: {error}") from None
     expected = card.channels, card.resolution, card.resolution
     if program.input_shape != expected or program.classes != len(card.classes):
         found, right = (" x ".join(map(str, shape)) for shape in (program.input_shape, expected))
         raise UsageError(
-            f"{path}: its network reads {found} and predicts {program.classes} classes, and its card says {right} and "
+            f"{path}: its network reads {found} and predicts {program.classes} classes, and its card has {right} and "
             f"{len(card.classes)}; export it again"
         )
     return program
@@ -77,7 +77,7 @@ def _op_json(op: steps.Op, index: int, arrays: dict[str, np.ndarray]) -> dict[st
 
 
 def _program(stored: Any, arrays: dict[str, np.ndarray]) -> steps.Program:
-    """Return a program of parsed JSON, every field of the right type. NetworkError names the field that is not."""
+    """Return the program that parsed JSON describes. NetworkError names a field of the wrong type."""
     _check_members(stored, {"name", "ops", "shapes", "output"}, "it")
     name, ops, shapes, output = (stored[key] for key in ("name", "ops", "shapes", "output"))
     if (

@@ -264,7 +264,8 @@ def torch_runner(program: steps.Program, threads: int | None = None, precision: 
         try:
             if threads is not None and threads != before:
                 torch.set_num_threads(threads)
-            return module(torch.from_numpy(images)).numpy()
+            logits: np.ndarray = module(torch.from_numpy(images)).numpy()
+            return logits
         finally:
             if threads is not None and threads != before:
                 torch.set_num_threads(before)

@@ -1,4 +1,4 @@
-"""The images on which an exported network is held to the original, and those that quantization is calibrated on."""
+"""The images on which an exported network is verified, and those on which quantization is calibrated."""
 
 import numpy as np
 import torch
@@ -7,55 +7,87 @@ from convwright.data import Dataset, Split
 from convwright.data.images import fitted
 from convwright.errors import DataError
 from convwright.evaluation.assessment import class_order, in_channels
-from convwright.exporting.agreement import Check
-from convwright.exporting.quantization import CALIBRATED_ON, MAX_DROP, SCORED_ON, Calibration
+from convwright.exporting.agreement import CheckImages
+from convwright.exporting.quantization import CALIBRATION_IMAGES, MAX_DROP, SCORING_IMAGES, Calibration
+from convwright.extras import require_package
 from convwright.prediction.network import Predictor
 from convwright.seeds import derive
 
 MOST = 1000
-"""Images verified on, unless it is said otherwise."""
+"""Default limit of images to verify on."""
 
 
-def of_split(predictor: Predictor, data: Dataset, split: Split, told: str, most: int, seed: int = 0) -> Check:
-    """Return some images of a split, drawn by a seed, as the network knows images.
+def of_split(
+    predictor: Predictor, data: Dataset, split: Split, name: str, most: int = MOST, seed: int = 0
+) -> CheckImages:
+    """Return images of a split, sampled at random, in the channels and size of a network.
 
-    Their labels are left out where the data has other classes than the network.
+    Args:
+        predictor: The network.
+        data: Data of the split; the labels are left out if its classes are not the network's.
+        split: The split.
+        name: Name of the split in words, such as `validation`.
+        most: Most images.
+        seed: Seed of the sample.
     """
-    rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(derive(seed, told)))[:most]
-    return _taken(predictor, data, split, rows, f"{len(rows)} of {len(split)} {told} images of {data.name}")
+    rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(derive(seed, name)))[:most]
+    return _taken(predictor, data, split, rows, f"{len(rows)} of {len(split)} {name} images of {data.name}")
 
 
 def calibration(predictor: Predictor, data: Dataset, max_drop: float = MAX_DROP) -> Calibration:
-    """Draw images to calibrate and to score on from the training split; none is in both where it is large enough."""
+    """Sample images to calibrate and to score on from the training split, disjoint where the split is large enough.
+
+    Args:
+        predictor: The network to quantize.
+        data: The data.
+        max_drop: Accuracy that quantization may cost, as a share.
+    """
     count = len(data.train)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(derive(0, "calibration")))
-    fitting = order[: min(CALIBRATED_ON, max(1, count // 2))]
-    scoring = order[len(fitting) :][:SCORED_ON] if count > 1 else order
+    fitting = order[: min(CALIBRATION_IMAGES, max(1, count // 2))]
+    scoring = order[len(fitting) :][:SCORING_IMAGES] if count > 1 else order
     images = _taken(predictor, data, data.train, fitting, "calibration").images
     return Calibration(images, _taken(predictor, data, data.train, scoring, "training"), max_drop)
 
 
-def photographs(predictor: Predictor, count: int = 32) -> Check:
-    """Return crops of the two photographs that ship with scikit-learn, for networks that come without data."""
+def photographs(predictor: Predictor, count: int = 32) -> CheckImages:
+    """Return random crops of the two photographs in scikit-learn, for networks that come without data.
+
+    Args:
+        predictor: The network.
+        count: Number of crops.
+
+    Raises:
+        UsageError: scikit-learn is not installed.
+    """
     from PIL import Image
-    from sklearn.datasets import load_sample_images
 
     generator = np.random.default_rng(0)
     crops = []
-    photos = load_sample_images().images
+    photos = require_package("sklearn.datasets", "verifying without data").load_sample_images().images
     for index in range(count):
         photo = photos[index % len(photos)]
         side = int(generator.integers(min(photo.shape[:2]) // 3, min(photo.shape[:2]) + 1))
         top, left = (int(generator.integers(0, size - side + 1)) for size in photo.shape[:2])
         crop = Image.fromarray(photo[top : top + side, left : left + side])
         crops.append(fitted(crop, predictor.resolution, predictor.channels))
-    return Check(np.stack(crops), None, f"{count} crops of scikit-learn's two photographs")
+    return CheckImages(np.stack(crops), None, f"{count} crops of scikit-learn's two photographs")
 
 
-def _taken(predictor: Predictor, data: Dataset, split: Split, rows: torch.Tensor, told: str) -> Check:
+def random_weights_calibration(predictor: Predictor) -> Calibration:
+    """Return a calibration that quantizes every layer, for networks with random weights, of which only time matters.
+
+    Args:
+        predictor: The network.
+    """
+    crops = photographs(predictor, 8)
+    return Calibration(crops.images, crops, max_drop=1.0)
+
+
+def _taken(predictor: Predictor, data: Dataset, split: Split, rows: torch.Tensor, description: str) -> CheckImages:
     chosen = Split(split.take(rows), split.labels[rows])
     images = in_channels(chosen, predictor.channels).images
-    return Check(np.ascontiguousarray(images.numpy()), _labels(predictor, data, chosen), told)
+    return CheckImages(np.ascontiguousarray(images.numpy()), _labels(predictor, data, chosen), description)
 
 
 def _labels(predictor: Predictor, data: Dataset, split: Split) -> np.ndarray | None:

@@ -1,6 +1,6 @@
-"""Programs made quicker by algebra alone: the same function, up to rounding, with fewer and smaller operations.
+"""Programs simplified by algebra: the same function, up to rounding, with fewer and smaller operations.
 
-Each rule rests on an identity that holds for every input:
+Each rule is an identity that holds for every input:
 
 * a normalisation is one factor and one shift a channel, so it merges into the convolution or linear layer before it,
   or into the one after it where nothing non-linear and no padding stands between;
@@ -40,41 +40,41 @@ def _repeated(program: Program, rules: "Rules") -> Program:
     return program
 
 
-class _Rewriting:
-    """One walk over a program: what each operation may look at."""
+class _Walk:
+    """One walk over a program, and what the rules read of it."""
 
     def __init__(self, program: Program) -> None:
         self.shapes = dict(program.shapes)
         self.readers, self.makers = program.readers(), program.makers()
         self.reader_of = {value: op for op in program.ops for value in op.inputs}
         self.used: set[Value] = set()
-        """What operations made that took part in this walk already: they are no longer as they are in `makers`."""
+        """Results of operations that this walk has replaced already: `makers` and `readers` are outdated for them."""
 
     def only_read_by(self, op: Op) -> Op | None:
-        """Return the operation that alone reads what this one makes."""
+        """Return the only operation that reads the result of another; None if there are several or none."""
         return self.reader_of.get(op.output) if self.readers[op.output] == 1 else None
 
 
 def _once(program: Program, rules: "Rules") -> Program:
-    """Apply each rule wherever it fits, no operation taking part twice."""
-    look = _Rewriting(program)
+    """Apply each rule wherever it fits; no operation takes part twice."""
+    walk = _Walk(program)
     replaced: dict[int, list[Op]] = {}
     for op in program.ops:
         for rule in rules:
-            if (found := rule(look, op)) is None:
+            if (found := rule(walk, op)) is None:
                 continue
             taken, made = found
-            if look.used.isdisjoint(part.output for part in taken):
-                look.used |= {part.output for part in taken}
+            if walk.used.isdisjoint(part.output for part in taken):
+                walk.used |= {part.output for part in taken}
                 replaced |= {part.output: [] for part in taken}
                 replaced[taken[-1].output] = made
                 break
     ops = [after for op in program.ops for after in replaced.get(op.output, [op])]
-    return _alive(replace(program, ops=tuple(ops), shapes=look.shapes))
+    return _alive(replace(program, ops=tuple(ops), shapes=walk.shapes))
 
 
 def _alive(program: Program) -> Program:
-    """Drop operations whose results nobody reads."""
+    """Drop operations whose results no other operation reads."""
     wanted, ops = {program.output}, []
     for op in reversed(program.ops):
         if op.output in wanted:
@@ -84,12 +84,12 @@ def _alive(program: Program) -> Program:
 
 
 Found = tuple[list[Op], list[Op]]
-"""Operations that are replaced, the last of which says where, and what stands there instead."""
+"""Operations that are replaced, and the operations that stand in the place of the last one instead."""
 
 
-def _into_the_one_before(look: _Rewriting, op: Op) -> Found | None:
+def _into_the_one_before(walk: _Walk, op: Op) -> Found | None:
     """Affine after a convolution, a linear layer or an affine that nothing else reads."""
-    after = look.only_read_by(op)
+    after = walk.only_read_by(op)
     if not isinstance(after, Affine):
         return None
     factor, shift = after.factor, after.shift
@@ -103,13 +103,13 @@ def _into_the_one_before(look: _Rewriting, op: Op) -> Found | None:
     return None
 
 
-def _into_the_one_after(look: _Rewriting, op: Op) -> Found | None:
+def _into_the_one_after(walk: _Walk, op: Op) -> Found | None:
     """Affine before a convolution (without padding, if it shifts) or a linear layer that alone reads it."""
-    after = look.only_read_by(op)
+    after = walk.only_read_by(op)
     if not isinstance(op, Affine):
         return None
     if isinstance(after, Connect):
-        _, height, width = look.shapes[op.output]
+        _, height, width = walk.shapes[op.output]
         factor, shift = (np.repeat(values, height * width) for values in (op.factor, op.shift))
         weight, bias = after.weight * factor, after.bias + after.weight @ shift
     elif isinstance(after, Convolve) and not (any(after.pads) and op.shift.any()):
@@ -125,54 +125,54 @@ def _into_the_one_after(look: _Rewriting, op: Op) -> Found | None:
     return [op, after], [replace(after, inputs=op.inputs, weight=weight, bias=bias)]
 
 
-def _mean_first(look: _Rewriting, op: Op) -> Found | None:
+def _mean_first(walk: _Walk, op: Op) -> Found | None:
     """1x1 convolution whose output is only averaged over windows: average its input instead."""
-    after = look.only_read_by(op)
+    after = walk.only_read_by(op)
     if not (isinstance(after, Window) and _is_pointwise(op)):
         return None
     if after.function != "avg" or after.counted or after.stride < 2:
         return None
-    channels = look.shapes[op.inputs[0]][0]
-    between = _new(look, (channels, *look.shapes[after.output][1:]))
+    channels = walk.shapes[op.inputs[0]][0]
+    between = _new(walk, (channels, *walk.shapes[after.output][1:]))
     return [op, after], [
         replace(after, inputs=op.inputs, output=between),
         replace(op, inputs=(between,), output=after.output),
     ]
 
 
-def _squeeze_early(look: _Rewriting, op: Op) -> Found | None:
+def _squeeze_early(walk: _Walk, op: Op) -> Found | None:
     """Mean of a 1x1 convolution's output that another reads: the mean of its fewer inputs, and a merged squeeze."""
-    before = look.makers.get(op.inputs[0])
-    squeeze = look.only_read_by(op)
+    before = walk.makers.get(op.inputs[0])
+    squeeze = walk.only_read_by(op)
     if not (isinstance(op, Mean) and before is not None and _is_pointwise(before) and _is_pointwise(squeeze)):
         return None
     assert isinstance(before, Convolve)
     assert isinstance(squeeze, Convolve)
     out, channels = before.weight.shape[:2]
-    if channels >= out or before.output in look.used:  # what it reads may be gone after this walk; the next will do
+    if channels >= out or before.output in walk.used:  # its input may be gone after this walk; the next one matches
         return None
     first, second = squeeze.weight[:, :, 0, 0], before.weight[:, :, 0, 0]
     weight, bias = first @ second, first @ before.bias + squeeze.bias
-    between = _new(look, (channels, 1, 1))
+    between = _new(walk, (channels, 1, 1))
     return [op, squeeze], [
         replace(op, inputs=before.inputs, output=between),
         replace(squeeze, inputs=(between,), weight=weight[:, :, None, None], bias=bias),
     ]
 
 
-def _clamped(look: _Rewriting, op: Op) -> Found | None:
+def _clamped(walk: _Walk, op: Op) -> Found | None:
     """Affine and ReLU before a 1x1 convolution: two bounds a channel, the rest in the convolution.
 
     relu(a x + b) is a (max(x, t) - t) with t = -b / a where a is positive, and a (min(x, t) - t) where it is
     negative; the convolution takes the factor into its weights and the constant into its bias.
     """
-    act = look.only_read_by(op)
-    after = look.only_read_by(act) if isinstance(act, Activate) and act.function == "relu" else None
+    act = walk.only_read_by(op)
+    after = walk.only_read_by(act) if isinstance(act, Activate) and act.function == "relu" else None
     if act is None or not (isinstance(op, Affine) and _is_pointwise(after)):
         return None
     assert isinstance(after, Convolve)
     factor, constant = op.factor.copy(), np.zeros_like(op.shift)
-    still = np.abs(factor) <= 1e-12 * np.maximum(1, np.abs(op.shift))  # the input hardly counts
+    still = np.abs(factor) <= 1e-12 * np.maximum(1, np.abs(op.shift))  # the result hardly depends on the input
     factor[still], constant[still] = 0, np.maximum(op.shift[still], 0)
     bound = np.divide(-op.shift, factor, out=np.zeros_like(factor), where=~still)
     low = np.where(factor > 0, bound, np.where(still, 0, -np.inf))
@@ -186,19 +186,19 @@ def _clamped(look: _Rewriting, op: Op) -> Found | None:
 
 
 def _is_pointwise(op: Op | None) -> bool:
-    """Is it a 1x1 convolution over all channels that moves no position?"""
+    """Return whether an operation is a 1x1 convolution over all channels, without stride and padding."""
     if not isinstance(op, Convolve) or op.groups > 1 or any(op.pads):
         return False
     return op.weight.shape[2:] == (1, 1) and op.stride == (1, 1)
 
 
-def _new(look: _Rewriting, shape: tuple[int, int, int]) -> Value:
-    value = max(look.shapes) + 1
-    look.shapes[value] = shape
+def _new(walk: _Walk, shape: tuple[int, int, int]) -> Value:
+    value = max(walk.shapes) + 1
+    walk.shapes[value] = shape
     return value
 
 
-Rules = tuple[Callable[[_Rewriting, Op], Found | None], ...]
+Rules = tuple[Callable[[_Walk, Op], Found | None], ...]
 _RULES: Rules = (
     _into_the_one_before,
     _into_the_one_after,

@@ -1,4 +1,4 @@
-"""From a network and its weights to a program: an interpreter of the layer graph, as `build` is one."""
+"""From a network and its weights to a program: an interpreter of the layer graph, like `build`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,10 +30,16 @@ Weights = Mapping[str, np.ndarray]
 
 
 def lower(network: Network, weights: Weights, mean: Sequence[float], std: Sequence[float]) -> Program:
-    """Spell out what a network computes of uint8 images, N x C x H x W, at its own resolution.
+    """Return the operations of a network on uint8 images, `N x C x H x W`, at its own resolution.
 
-    weights: as the built module names them; mean, std: of each channel on the scale 0 to 1, as the network was trained.
-    Raises NetworkError for what has no counterpart in exported files.
+    Args:
+        network: The network.
+        weights: Arrays by name, as in the built module.
+        mean: Mean of each channel on the scale 0 to 1, as in training.
+        std: Standard deviation of each channel on the scale 0 to 1, as in training.
+
+    Raises:
+        NetworkError: A layer has no counterpart in exported files.
     """
     lowering = _Lowering(weights, network.classes, (network.channels, network.resolution, network.resolution))
     centre, spread = np.asarray(mean, np.float64) * 255, np.asarray(std, np.float64) * 255
@@ -53,40 +59,40 @@ class _Lowering:
         self.ops: list[Op] = []
 
     def normalise(self, centre: np.ndarray, spread: np.ndarray) -> Value:
-        """Note the images' normalisation in two steps, of which the second folds into the first convolution.
+        """Add the normalisation of images in two steps, of which the second folds into the first convolution.
 
-        The first cannot: zero padding stands for the mean, so it must come after the mean is subtracted.
+        The first step cannot fold: zero padding stands for the mean, so it must follow the subtraction of the mean.
         """
         shape = self.shapes[0]
-        centred = self.note(Affine, "normalisation", (0,), shape, factor=np.ones_like(centre), shift=-centre)
-        return self.note(Affine, "normalisation", (centred,), shape, factor=1 / spread, shift=np.zeros_like(centre))
+        centred = self.add(Affine, "normalisation", (0,), shape, factor=np.ones_like(centre), shift=-centre)
+        return self.add(Affine, "normalisation", (centred,), shape, factor=1 / spread, shift=np.zeros_like(centre))
 
     def visit(self, layer: graph.Layer, value: Value, path: str) -> Value:
-        """Note what a layer makes of a value; return the number of the result."""
+        """Add the operations of a layer; return the number of its result."""
         match layer:
             case graph.Seq():
                 return self._sequence(layer, value, path)
             case graph.Gate():
                 factors = self._sequence(layer, value, path)
-                return self.note(Multiply, path, (value, factors), self.shapes[value])
+                return self.add(Multiply, path, (value, factors), self.shapes[value])
             case graph.Add():
                 parts = self._branches(layer, value, path)
-                return self.note(Sum, path, parts, self.shapes[parts[0]])
+                return self.add(Sum, path, parts, self.shapes[parts[0]])
             case graph.Concat():
                 parts = self._branches(layer, value, path)
                 channels = sum(self.shapes[part][0] for part in parts)
-                return self.note(Join, path, parts, (channels, *self.shapes[parts[0]][1:]))
+                return self.add(Join, path, parts, (channels, *self.shapes[parts[0]][1:]))
         return _PRIMITIVES[type(layer)](self, layer, value, path)
 
-    def note(self, kind: type[Op], path: str, inputs: Sequence[Value], shape: Shape, **fields: Any) -> Value:
-        """Append an operation; return the number of what it makes."""
+    def add(self, kind: type[Op], path: str, inputs: Sequence[Value], shape: Shape, **fields: Any) -> Value:
+        """Add an operation; return the number of its result."""
         output = len(self.shapes)
         self.shapes[output] = shape
         self.ops.append(kind(path, tuple(inputs), output, **fields))
         return output
 
     def weight(self, path: str, part: str) -> np.ndarray:
-        """Return one array of a layer's, in double precision, in which folding is exact enough."""
+        """Return an array of a layer in double precision, in which folding is exact enough."""
         return np.asarray(self.weights[f"{path}.{part}"], np.float64)
 
     def bias(self, path: str, layer: graph.Conv | graph.Linear, out: int) -> np.ndarray:
@@ -106,7 +112,7 @@ class _Lowering:
 def _conv(to: _Lowering, conv: graph.Conv, value: Value, path: str) -> Value:
     shape = to.shapes[value]
     output = conv_shape(conv, shape)
-    return to.note(
+    return to.add(
         Convolve,
         path,
         (value,),
@@ -134,13 +140,13 @@ def _conv_pads(conv: graph.Conv, shape: Shape, output: Shape) -> Pads:
 def _norm(to: _Lowering, norm: graph.Norm, value: Value, path: str) -> Value:
     factor = to.weight(path, "weight") / np.sqrt(to.weight(path, "running_var") + norm.eps)
     shift = to.weight(path, "bias") - to.weight(path, "running_mean") * factor
-    return to.note(Affine, path, (value,), to.shapes[value], factor=factor, shift=shift)
+    return to.add(Affine, path, (value,), to.shapes[value], factor=factor, shift=shift)
 
 
 def _pool(to: _Lowering, pool: graph.Pool, value: Value, path: str) -> Value:
     shape = to.shapes[value]
     output = pool_shape(pool, shape)
-    # Windows that hang over the edge (ceil) become padding, as engines differ in what they make of them.
+    # Windows that hang over the edge (ceil) become padding: engines treat such windows differently.
     ends = [
         max(pool.padding, (out - 1) * pool.stride + pool.kernel - size - pool.padding)
         for size, out in zip(shape[1:], output[1:], strict=True)
@@ -150,43 +156,43 @@ def _pool(to: _Lowering, pool: graph.Pool, value: Value, path: str) -> Value:
         raise NetworkError(f"{path}: {pool!r} counts padding in windows that hang over the edge; no engine does so")
     pads = (pool.padding, pool.padding, *ends)
     fields = {"function": pool.function, "kernel": pool.kernel, "stride": pool.stride, "pads": pads}
-    return to.note(Window, path, (value,), output, counted=counted, **fields)
+    return to.add(Window, path, (value,), output, counted=counted, **fields)
 
 
 def _global_pool(to: _Lowering, pool: graph.GlobalPool, value: Value, path: str) -> Value:
     channels, height, width = to.shapes[value]
     if pool.size == 1:
-        return to.note(Mean, path, (value,), (channels, 1, 1))
+        return to.add(Mean, path, (value,), (channels, 1, 1))
     if (height, width) == (pool.size, pool.size):
         return value
     if height != width or height % pool.size:
         raise NetworkError(f"{path}: no engine pools a map of {height} x {width} to {pool.size} x {pool.size}")
     side = height // pool.size
     fields = {"function": "avg", "kernel": side, "stride": side, "pads": (0, 0, 0, 0), "counted": False}
-    return to.note(Window, path, (value,), (channels, pool.size, pool.size), **fields)
+    return to.add(Window, path, (value,), (channels, pool.size, pool.size), **fields)
 
 
 def _linear(to: _Lowering, linear: graph.Linear, value: Value, path: str) -> Value:
     weight = to.weight(path, "weight")
     out = len(weight)
-    return to.note(Connect, path, (value,), (out, 1, 1), weight=weight, bias=to.bias(path, linear, out))
+    return to.add(Connect, path, (value,), (out, 1, 1), weight=weight, bias=to.bias(path, linear, out))
 
 
 def _scale(to: _Lowering, scale: graph.Scale, value: Value, path: str) -> Value:
     channels = to.shapes[value][0]
     fields = {"factor": np.full(channels, scale.factor), "shift": np.zeros(channels)}
-    return to.note(Affine, path, (value,), to.shapes[value], **fields)
+    return to.add(Affine, path, (value,), to.shapes[value], **fields)
 
 
 def _act(to: _Lowering, act: graph.Act, value: Value, path: str) -> Value:
-    return to.note(Activate, path, (value,), to.shapes[value], function=act.function)
+    return to.add(Activate, path, (value,), to.shapes[value], function=act.function)
 
 
 def _pad(to: _Lowering, pad: graph.PadChannels, value: Value, path: str) -> Value:
     channels, height, width = to.shapes[value]
     if pad.out == channels:
         return value
-    return to.note(AddChannels, path, (value,), (pad.out, height, width), extra=pad.out - channels)
+    return to.add(AddChannels, path, (value,), (pad.out, height, width), extra=pad.out - channels)
 
 
 _PRIMITIVES: dict[type[graph.Layer], Callable[[_Lowering, Any, Value, str], Value]] = {

@@ -1,4 +1,4 @@
-"""A program as an ONNX model: one node an operation, the weights inside, the card in the metadata."""
+"""A program as an ONNX model: a node for each operation, the weights inside, the card in the metadata."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,19 +7,25 @@ import numpy as np
 
 from convwright.engines import program as steps
 from convwright.engines.card import KEY, Card
-from convwright.errors import UsageError
+from convwright.errors import ArgumentError
 from convwright.extras import require_package
 
 INPUT, OUTPUT = "images", "logits"
 OPSET, OLDEST, NEWEST = 17, 13, 22
 IR_VERSION = 8
-"""Of the oldest runtimes that know the opset; newer ones read it too."""
+"""Version of the oldest runtimes that support the opset; newer ones read it too."""
 
 
 def onnx_model(program: steps.Program, card: Card, opset: int = OPSET) -> Any:
-    """Return an ONNX ModelProto that takes uint8 images, N x C x H x W for any N, and gives logits, N x classes.
+    """Return a program as an ONNX ModelProto from uint8 images, `N x C x H x W` for any N, to logits, `N x classes`.
 
-    UsageError for an opset that is too old, or newer than what is known here.
+    Args:
+        program: The program.
+        card: Card for the metadata.
+        opset: ONNX opset.
+
+    Raises:
+        ArgumentError: The opset is too old or too new.
     """
     check_opset(opset)
     onnx = require_package("onnx", "writing ONNX files")
@@ -40,9 +46,13 @@ def onnx_model(program: steps.Program, card: Card, opset: int = OPSET) -> Any:
 
 
 def check_opset(opset: int) -> None:
-    """UsageError for an opset that is too old, or newer than what is known here."""
+    """Check an opset.
+
+    Raises:
+        ArgumentError: The opset is too old or too new.
+    """
     if not OLDEST <= opset <= NEWEST:
-        raise UsageError(f"opset {opset} will not do: the network needs {OLDEST} or newer, and {NEWEST} is the newest")
+        raise ArgumentError("opset", f"must be {OLDEST} to {NEWEST}, not {opset}")
 
 
 def put_card(model: Any, card: Card) -> None:
@@ -59,7 +69,7 @@ class _Writer:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.flat: set[steps.Value] = set()
-        """Values that stand as N x C, as linear layers want them, not as N x C x 1 x 1."""
+        """Values of shape N x C, as linear layers have them, instead of N x C x 1 x 1."""
         self.used: set[str] = set()
 
     def run(self) -> None:
@@ -71,7 +81,7 @@ class _Writer:
         self.node("Identity" if self.program.output in self.flat else "Flatten", [last], OUTPUT, "logits")
 
     def name(self, value: steps.Value) -> str:
-        """Return what a value is called."""
+        """Return the name of a value."""
         return f"v{value}"
 
     def maps(self, value: steps.Value) -> str:
@@ -82,21 +92,21 @@ class _Writer:
         return self.node("Unsqueeze", [self.name(value), axes], f"{self.name(value)}_maps", f"unsqueeze_{value}")
 
     def node(self, kind: str, inputs: list[str], output: str, label: str, **attributes: Any) -> str:
-        """Append a node, named after its layer; return its output."""
+        """Add a node, named after its layer; return its output."""
         label = label if label not in self.used else f"{label}_{output}"
         self.used.add(label)
         self.nodes.append(self.onnx.helper.make_node(kind, inputs, [output], name=label, **attributes))
         return output
 
     def constant(self, name: str, values: np.ndarray) -> str:
-        """Keep an array in the model; return its name. The same name, the same array."""
+        """Add an array to the model unless its name is there already; return its name."""
         if name not in self.used:
             self.used.add(name)
             self.constants.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
     def floats(self, op: steps.Op, part: str, *shape: int) -> str:
-        """Keep one of an operation's arrays, in single precision and in a shape."""
+        """Add an array of an operation in single precision; return its name."""
         values: np.ndarray = getattr(op, part)
         values = values.astype(np.float32)
         return self.constant(f"{op.path}.{part}_{op.output}", values.reshape(shape) if shape else values)
@@ -149,7 +159,7 @@ _FUNCTIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "hardswish":
 
 
 def _gelu(to: _Writer, op: steps.Activate, value: str, out: str) -> None:
-    """x / 2 * (1 + erf(x / sqrt 2)), before there was a node for it."""
+    """Write x / 2 * (1 + erf(x / sqrt 2)), for opsets without a node for it."""
     root, one, half = (
         to.constant(name, np.array(number, np.float32))
         for name, number in (("root_half", 0.5**0.5), ("one", 1), ("half", 0.5))

@@ -1,7 +1,8 @@
-"""Eight bits after training: calibrated on training images, with the layers that lose too much left in float.
+"""Post-training quantization to 8 bits, with the layers left in float whose quantization costs too much accuracy.
 
-NNCF quantizes OpenVINO models and ONNX Runtime's own tool ONNX models. Which layers to leave is searched alike for
-both: groups of layers are tried one by one, on training images that calibration has not seen.
+NNCF quantizes OpenVINO models, and ONNX Runtime's own tool quantizes ONNX models. Which layers to leave in float is
+searched in the same way for both: groups of layers are tried one by one, on training images that are not used for
+calibration.
 """
 
 import math
@@ -15,21 +16,21 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from convwright.engines.registry import openvino_runner
+from convwright.engines.own import openvino_runner
 from convwright.engines.runner import Runner
 from convwright.errors import NotFiniteError
-from convwright.exporting.agreement import Agreement, Check, compare, logits_of
+from convwright.exporting.agreement import Agreement, CheckImages, compare, logits_of
 from convwright.extras import require_package
 
-CALIBRATED_ON, SCORED_ON = 256, 512
-"""Images for each of the two, at most."""
+CALIBRATION_IMAGES, SCORING_IMAGES = 256, 512
+"""Most images for each of the two."""
 MAX_DROP = 0.005
-"""Accuracy that may be lost, as a share."""
-MOST_KEPT = 6
-"""So many groups are left in float at most."""
+"""Accuracy that quantization may cost, as a share."""
+MOST_FLOAT_GROUPS = 6
+"""Most groups that are left in float."""
 GATES, LAST = "squeeze-and-excitation", "classifier"
 INPUT = "normalisation"
-"""How the operations are named that prepare the images; they stay in float."""
+"""First part of the names of the operations that normalise images; they stay in float."""
 ONNX_OPERATIONS = ("Conv", "Gemm", "Add", "Concat", "MaxPool", "AveragePool", "Relu", "Clip")
 OPENVINO_OPERATIONS = frozenset(
     [
@@ -56,59 +57,67 @@ OPENVINO_OPERATIONS = frozenset(
     ]
 )
 _UNNAMED = re.compile(r"[A-Z]\w*_\d+")
-"""Names that OpenVINO gives to what stands in no network, as sums of sizes."""
+"""Names that OpenVINO gives to operations of its own, such as sums of sizes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Training images that set the ranges of 8 bits, others to score on, and how much accuracy may be lost."""
+    """Training images to quantize with."""
 
     images: np.ndarray
-    """uint8, N x C x H x W."""
-    scoring: Check
+    """Images that set the ranges of 8 bits, `N x C x H x W`, uint8."""
+    scoring: CheckImages
+    """Images on which the accuracy lost is measured."""
     max_drop: float = MAX_DROP
+    """Accuracy that quantization may cost, as a share."""
 
 
 @dataclass(frozen=True)
-class Kept:
+class FloatLayers:
     """What quantization left in float."""
 
     layers: tuple[str, ...]
-    """Operations, as the format names them."""
+    """Operations, by their names in the format."""
     groups: tuple[str, ...]
+    """Parts of the network to which the operations belong."""
     lost: float
-    """Accuracy lost on the images scored on, of the training split."""
+    """Accuracy lost on the scoring images, which are of the training split."""
     max_drop: float
+    """Accuracy that quantization may cost, as a share."""
 
     def refusal(self, agreement: Agreement) -> str:
-        """Return why the quantized network will not do, or an empty text."""
+        """Return why the quantized network is refused; empty if it is accepted."""
         if not math.isfinite(agreement.difference):
-            return f"its answers to {agreement.images} images are no finite numbers"
+            return f"its logits for {agreement.images} images are not finite numbers"
         lost = agreement.lost[0] if agreement.lost else 1 - agreement.same
         if lost <= self.max_drop:
             return ""
-        what = "accuracy" if agreement.lost else "of the answers"
+        what = "accuracy" if agreement.lost else "equal predictions"
         return (
             f"8 bits cost {100 * lost:.2f} points of {what} on {agreement.images} images, more than the "
-            f"{100 * self.max_drop:g} allowed (--max-drop), with {', '.join(self.groups) or 'nothing'} left in float"
+            f"{100 * self.max_drop:g} allowed (max drop), with {', '.join(self.groups) or 'nothing'} left in float"
         )
 
 
 class Quantizer(Protocol):
-    """How one format is quantized."""
+    """Quantization of one format."""
 
     def layers(self) -> list[str]:
-        """Return the names of the operations that can be quantized, in order; the last is the classifier's."""
+        """Return the names of the operations that can be quantized, in order; the last one is the classifier."""
 
     def quantize(self, images: np.ndarray, ignored: Sequence[str]) -> Any:
-        """Return the model with these operations left in float."""
+        """Return a quantized model with some operations left in float."""
 
     def runner(self, model: Any) -> Runner:
-        """Return what runs a model."""
+        """Return a function that runs a model."""
 
 
 def check_quantizer(format: str) -> None:
-    """UsageError if the package is missing that quantizes for a format."""
+    """Check that the package is installed that quantizes a format.
+
+    Raises:
+        UsageError: It is not installed.
+    """
     if format == "onnx":
         require_package("onnxruntime", "quantizing ONNX files")
     else:
@@ -117,19 +126,40 @@ def check_quantizer(format: str) -> None:
 
 def quantized(
     model: Any, format: str, calibration: Calibration, folder: Path, progress: Callable[[str], None]
-) -> tuple[Any, Kept]:
-    """Return a model in 8 bits, and what was left in float so that no more accuracy is lost than allowed."""
+) -> tuple[Any, FloatLayers]:
+    """Quantize a model to 8 bits.
+
+    Args:
+        model: The model, of ONNX or OpenVINO.
+        format: `onnx` or `openvino`.
+        calibration: Images to quantize with, and the accuracy that it may cost.
+        folder: Folder for temporary files.
+        progress: Gets a description of each step.
+
+    Returns:
+        The quantized model, and what was left in float.
+    """
     made: Quantizer = _Onnx(model, folder) if format == "onnx" else _OpenVino(model)
     return search(made, model, calibration, progress)
 
 
 def search(
     made: Quantizer, model: Any, calibration: Calibration, progress: Callable[[str], None] = lambda _: None
-) -> tuple[Any, Kept]:
-    """Quantize all; while too much accuracy is lost, leave the group in float whose return mends most."""
+) -> tuple[Any, FloatLayers]:
+    """Quantize all layers; while too much accuracy is lost, leave the group in float that recovers most of it.
+
+    Args:
+        made: Quantization of the model's format.
+        model: The model in float.
+        calibration: Images to quantize with, and the accuracy that it may cost.
+        progress: Gets a description of each step.
+
+    Returns:
+        The quantized model, and what was left in float.
+    """
     scoring = calibration.scoring
     expected = logits_of(made.runner(model), scoring.images)
-    # Without labels the float network's own answers are what must not change.
+    # Without labels, the float network's own predictions must not change.
     labels = expected.argmax(1) if scoring.labels is None else scoring.labels
     waiting = groups_of(made.layers())
 
@@ -138,28 +168,28 @@ def search(
         try:
             logits = logits_of(made.runner(candidate), scoring.images)
         except NotFiniteError:
-            logits = np.full_like(expected, np.nan)  # another group in float may mend it
+            logits = np.full_like(expected, np.nan)  # with another group in float they may be finite
         return candidate, compare(expected, logits, labels)
 
     groups = dict(waiting)
-    kept: list[str] = []
+    left: list[str] = []
     progress("quantizing")
-    best, agreement = attempt(kept)
-    while _loss(agreement) > calibration.max_drop and waiting and len(kept) < MOST_KEPT:
+    best, agreement = attempt(left)
+    while _loss(agreement) > calibration.max_drop and waiting and len(left) < MOST_FLOAT_GROUPS:
         tries = {}
         for name in waiting:
-            progress(f"quantizing with {', '.join([*kept, name])} in float")
-            tries[name] = attempt([*kept, name])
+            progress(f"quantizing with {', '.join([*left, name])} in float")
+            tries[name] = attempt([*left, name])
         chosen = min(tries, key=lambda name: (_loss(tries[name][1]), tries[name][1].difference))
         best, agreement = tries[chosen]
-        kept.append(chosen)
+        left.append(chosen)
         del waiting[chosen]
-    layers = tuple(layer for name in kept for layer in groups[name])
-    return best, Kept(layers, tuple(kept), _loss(agreement), calibration.max_drop)
+    layers = tuple(layer for name in left for layer in groups[name])
+    return best, FloatLayers(layers, tuple(left), _loss(agreement), calibration.max_drop)
 
 
 def groups_of(layers: Sequence[str]) -> dict[str, list[str]]:
-    """Group layers by the stage of the network that they belong to; all gates, and the classifier, by themselves."""
+    """Group layers by the stage that they belong to; all gates form one group, and so does the classifier."""
     groups: dict[str, list[str]] = {}
     last = _path(layers[-1]) if layers else ""
     for layer in layers:
@@ -170,7 +200,7 @@ def groups_of(layers: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _path(layer: str) -> str:
-    """Return whose operation it is: OpenVINO has "head.linear" for the sum and "head.linear/..." for the product."""
+    """Return the layer of an operation: OpenVINO names a sum `head.linear` and its product `head.linear/...`."""
     return layer.partition("/")[0]
 
 
@@ -198,13 +228,13 @@ class _Onnx:
         path, given = self.folder / "quantized.onnx", self.model.graph.input[0].name
         with _quiet():
             tool.quantize_static(
-                deepcopy(self.model),  # the tool moves the weights of what it is given into a file
+                deepcopy(self.model),  # the tool moves the weights of its argument into a file
                 path,
                 _Reader(images, given, tool.CalibrationDataReader),
                 per_channel=True,
                 activation_type=tool.QuantType.QUInt8,
                 weight_type=tool.QuantType.QInt8,
-                # Images are whole numbers from 0 to 255: 8 bits before their mean is subtracted would only lose.
+                # Images are whole numbers from 0 to 255: quantizing them before their mean is subtracted only costs.
                 nodes_to_exclude=[*ignored, *(name for name in self._nodes() if name.startswith(INPUT))],
                 op_types_to_quantize=list(ONNX_OPERATIONS),
             )
@@ -222,8 +252,8 @@ class _Onnx:
         return lambda images: session.run(None, {name: images})[0]
 
 
-def _Reader(images: np.ndarray, name: str, base: type) -> Any:  # noqa: N802 - makes a class whose base comes late
-    class Reader(base):
+def _Reader(images: np.ndarray, name: str, base: type) -> Any:  # noqa: N802 - makes a class; its base is imported late
+    class Reader(base):  # type: ignore[misc]
         def __init__(self) -> None:
             self.rest: Iterator[np.ndarray] = iter(images[:, None])
 
@@ -249,12 +279,12 @@ class _OpenVino:
         return [name for name in named if not name.startswith(INPUT) and not _UNNAMED.fullmatch(name)]
 
     def quantize(self, images: np.ndarray, ignored: Sequence[str]) -> Any:
-        """Quantize with ranges from the least to the largest value.
+        """Quantize with ranges from the smallest to the largest value.
 
-        NNCF's default is the mean over images of each one's extremes, which cuts off half of them. On the digits
-        (cifar_seresnet8|scale:w=0.5 after 5 epochs, 512 training images) that is off by 33 % of the largest logit and
-        costs 0.8 points, and this by 4 % and none. Neither the preset, nor corrected biases (where the format lets NNCF
-        find them, the fast way costs 7 points), nor the fix of overflows gained anything.
+        NNCF's default is the mean over images of each image's extremes, which cuts off half of them. On the digits
+        (cifar_seresnet8|scale:w=0.5 after 5 epochs, 512 training images) the default changes logits by 33 % of the
+        largest one and costs 0.8 points; the full range changes them by 4 % and costs nothing. Neither the preset, nor
+        bias correction (where the format supports it, the fast variant costs 7 points), nor the overflow fix helped.
         """
         nncf = self.nncf
         estimators = nncf.quantization.range_estimator.RangeEstimatorParametersSet
@@ -276,7 +306,7 @@ class _OpenVino:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the tools' bars and advice off the screen; their errors are raised."""
+    """Hide the progress bars and advice of other packages; their errors are raised."""
     import logging
     import os
     import sys

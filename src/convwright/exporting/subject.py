@@ -1,4 +1,4 @@
-"""What is exported or measured: a network with weights, classes and preprocessing, in every form that engines take."""
+"""What is exported or measured: a network with weights, classes and preprocessing."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from convwright.arch import Network
-from convwright.engines.card import Card
+from convwright.engines.card import Card, Verification
 from convwright.engines.program import Program
 from convwright.engines.runner import Runner
 from convwright.exporting.folding import clamped, folded
@@ -19,15 +19,15 @@ from convwright.version import __version__
 
 @dataclass(frozen=True)
 class Subject:
-    """A network ready to predict, and what is derived from it."""
+    """A network ready to predict, and the programs derived from it."""
 
     predictor: Predictor
     source: str = ""
-    """What the user named."""
+    """The run, file or expression that the user gave."""
 
     @classmethod
     def untrained(cls, network: Network) -> "Subject":
-        """Return a network with random weights, which takes as long as a trained one."""
+        """Return a network with random weights, whose latency is that of a trained network."""
         mean, std = (0.5,) * network.channels, (0.25,) * network.channels
         classes = tuple(f"class {index}" for index in range(network.classes))
         return cls(Predictor(network, build(network, seed=0), classes, mean, std), network.name)
@@ -39,18 +39,22 @@ class Subject:
 
     @cached_property
     def program(self) -> Program:
-        """What it computes, made quicker by algebra. Raises NetworkError for what cannot be exported."""
+        """The operations of the network, simplified by algebra.
+
+        Raises:
+            NetworkError: The network cannot be exported.
+        """
         weights = {name: tensor.cpu().numpy() for name, tensor in self.predictor.module.state_dict().items()}
         return folded(lower(self.network, weights, self.predictor.mean, self.predictor.std))
 
     @cached_property
     def eager_program(self) -> Program:
-        """The same, for engines that run operations one by one."""
+        """The operations of the network for engines that run them one by one."""
         return clamped(self.program)
 
     @property
     def card(self) -> Card:
-        """What an exported file says of it."""
+        """The card of an exported file, without checksums and record of a verification."""
         predictor = self.predictor
         return Card(
             self.network.name,
@@ -62,7 +66,7 @@ class Subject:
             predictor.framing.crop,
             predictor.framing.interpolation,
             description=self.network.to_json(),
-            verified={"convwright": __version__},
+            verified=Verification(__version__),
         )
 
     @property
@@ -74,6 +78,7 @@ class Subject:
         @torch.inference_mode()
         def run(images: np.ndarray) -> np.ndarray:
             normal = ((torch.from_numpy(images) - mean) / std).to(predictor.device)
-            return predictor.module(normal).float().cpu().numpy()
+            logits: np.ndarray = predictor.module(normal).float().cpu().numpy()
+            return logits
 
         return run

@@ -1,10 +1,10 @@
-"""How long a network takes on this machine: measured with random weights, few times, and remembered."""
+"""Latency of networks on this machine: measured with random weights, a few times, and cached."""
 
 import math
 import platform
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ import torch
 
 from convwright import json_text
 from convwright.arch import Network
+from convwright.display.progress import errors, status_text
 from convwright.engines.registry import open_file
 from convwright.errors import ConvwrightError, ConvwrightWarning, UsageError
 from convwright.extras import require_package, version
@@ -25,18 +26,15 @@ WARM_UP, LEAST, MOST = 2, 5, 30
 ENOUGH_SECONDS = 0.7
 """A measurement ends when it has taken so long, but not before `LEAST` runs."""
 ENGINES = ("torch", "onnxruntime", "openvino")
-"""What may run the network: torch channels last, or an exported file in an engine of the extra `deploy`."""
+"""Engines: torch in the format channels last, or one of the extra `deploy` that runs an exported file."""
 
 
 @dataclass
 class Stopwatch:
-    """Measures networks, and remembers what it measured on this machine in the user's cache.
-
-    The figure is the median time of a batch, in seconds.
-    """
+    """Measures the median time of a batch in seconds, and keeps it in the user's cache."""
 
     batch: int = 1
-    """Images at once."""
+    """Images in a batch."""
     threads: int | None = None
     """Threads of the engine; its own choice by default."""
     engine: str = "torch"
@@ -44,9 +42,9 @@ class Stopwatch:
     remember: bool = True
     """Whether latencies are read from the cache and written into it."""
     progress: Callable[[str], None] | None = None
-    """Called with the name of each network that is really measured."""
+    """Called with the name of each network that is measured, and not read from the cache."""
     measured: int = field(default=0, init=False)
-    """Networks measured so far, without those that were remembered."""
+    """Number of networks measured, without those read from the cache."""
     _warned: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -60,7 +58,7 @@ class Stopwatch:
     def __call__(self, network: Network) -> float:
         """Return a network's latency in seconds."""
         key = self._key(network)
-        known = self._remembered(key) if self.remember else None
+        known = self._read(key) if self.remember else None
         if known is not None:
             return known
         if self.progress:
@@ -68,23 +66,22 @@ class Stopwatch:
         seconds = self._measure(network)
         self.measured += 1
         if self.remember:
-            self._write_down(key, seconds)
+            self._write(key, seconds)
         return seconds
 
     def _measure(self, network: Network) -> float:
         return self._measure_torch(network) if self.engine == "torch" else self._measure_exported(network)
 
     def _measure_exported(self, network: Network) -> float:
-        """Write the network as `convwright export` does, and run it in the engine."""
-        from convwright.exporting.export import draft, write_sealed
+        """Measure the network as a file that `convwright export` writes, in the engine."""
         from convwright.exporting.subject import Subject
+        from convwright.exporting.writing import write_unverified
 
         subject = Subject.untrained(network)
         images = np.zeros((self.batch, network.channels, network.resolution, network.resolution), np.uint8)
         with TemporaryDirectory(prefix="convwright-latency-") as folder:
             path = Path(folder) / "network.onnx"
-            made = draft(subject, "onnx", None, None, path.parent)
-            write_sealed(made, path, made.card)
+            write_unverified(subject, path)
             run = open_file(path, self.engine, self.threads).run
             return _median_of(lambda: run(images))
 
@@ -109,16 +106,16 @@ class Stopwatch:
         made_with = torch.__version__ if self.engine == "torch" else version(self.engine)
         return f"{digest} {self.engine} {made_with} batch {self.batch} threads {threads}"
 
-    def _remembered(self, key: str) -> float | None:
-        """Return a latency that was measured before; None if there is none, or its file is damaged."""
+    def _read(self, key: str) -> float | None:
+        """Return a latency from the cache; None if it has none, or the file is damaged."""
         with suppress(ConvwrightError):
             found = json_text.read(_file_of(key))
             if isinstance(found, dict) and found.get("key") == key and _is_latency(found.get("seconds")):
                 return float(found["seconds"])
         return None
 
-    def _write_down(self, key: str, seconds: float) -> None:
-        """Write a latency into the cache; warn once where that cannot be done."""
+    def _write(self, key: str, seconds: float) -> None:
+        """Write a latency into the cache; warn once if that fails."""
         try:
             file = _file_of(key)
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +131,7 @@ class Stopwatch:
 
 
 def _file_of(key: str) -> Path:
-    """Return the file of one measurement: processes that measure at once do not write into each other's."""
+    """Return the file of one measurement, so that processes that measure at once do not write into the same file."""
     machine = "-".join(filter(None, (platform.node(), platform.machine())))
     return cache_folder() / "latency" / machine / f"{digest_of(key.encode())}.json"
 
@@ -145,3 +142,14 @@ def _is_latency(value: object) -> bool:
 
 def _median_of(work: Callable[[], object]) -> float:
     return median_seconds(work, at_least=LEAST, at_most=MOST, seconds=ENOUGH_SECONDS, warm_up=WARM_UP)
+
+
+@contextmanager
+def stopwatch_with_progress(batch: int, threads: int | None, engine: str, *, remember: bool) -> Iterator[Stopwatch]:
+    """Give a stopwatch that shows on a terminal which network it measures; the arguments are its fields."""
+    with errors.status("measuring latency") as status:
+
+        def show(name: str) -> None:
+            status.update(status_text(f"measuring {name}"))
+
+        yield Stopwatch(batch, threads, engine, remember=remember, progress=show)

@@ -1,0 +1,128 @@
+"""Shipping a trained network: exported files, and how long an image takes in each engine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from convwright.options import Bounds, Flags, verb
+
+if TYPE_CHECKING:
+    from convwright.arch import Network
+    from convwright.benchmarking.result import BenchResult
+    from convwright.data.opened import Data
+    from convwright.exporting.result import ExportResult
+    from convwright.training.run import Run
+
+Precision = Literal["f32", "bf16", "int8"]
+
+
+@verb
+def export(
+    run: "Run | Network | str | Path",
+    out: str | Path | None = None,
+    *,
+    format: Literal["onnx", "openvino", "torch"] | None = None,
+    weights: str | None = None,
+    data: "Data | str | Path | None" = None,
+    images: Annotated[int, Bounds(ge=1)] = 1000,
+    int8: bool = False,
+    max_drop: Annotated[float, Bounds(ge=0, le=100)] = 0.5,
+    opset: Annotated[int | None, Bounds(ge=13, le=22)] = None,
+) -> "ExportResult":
+    """Write a trained network as one file with its preprocessing and classes, verified on real images.
+
+    The file gets its name only after every installed engine that reads it has predicted what the network predicts.
+
+    Args:
+        run: A run or its directory; with `weights` a network.
+        out: The file: .onnx, .xml (with a .bin beside it) or .safetensors; by default in the current folder, named
+            after the run.
+        format: Format of the file; by default that of its suffix, or onnx.
+        weights: Weights of a network: pretrained, torchvision, timm or a file.
+        data: Images to verify and to calibrate on, in the place of the run's own.
+        images: Most images to verify on.
+        int8: Quantize to 8 bits, calibrated on training images.
+        max_drop: Percentage points of accuracy that 8 bits may cost.
+        opset: ONNX opset; 17 by default.
+
+    Returns:
+        The files, and each engine's agreement and time. Where an engine is faster than torch on this machine, the
+        run keeps a copy of the file and predicts with it from then on.
+
+    Raises:
+        UsageError: The export is not possible, or an optional package is missing.
+        ConvwrightError: The file does not agree with the network, or cannot be written; nothing is replaced.
+
+    Example:
+        >>> cw.export(cw.train("digits", epochs=1, out="run"), "digits.onnx").files  # doctest: +SKIP
+        (PosixPath('digits.onnx'),)
+    """
+    from convwright.exporting.run_export import export_run
+
+    return export_run(
+        run,
+        out,
+        format=format,
+        weights=weights,
+        data=data,
+        images=images,
+        int8=int8,
+        max_drop=max_drop,
+        opset=opset,
+    )
+
+
+@verb
+def bench(
+    networks: "Sequence[Run | Network | str | Path] | Run | Network | str | Path",
+    *,
+    engine: str | Sequence[str] | None = None,
+    precision: Precision | Sequence[Precision] = "f32",
+    batch: Annotated[int | Sequence[int], Bounds(ge=1)] = 1,
+    threads: Annotated[int | Sequence[int] | None, Bounds(ge=1)] = None,
+    seconds: Annotated[float, Bounds(gt=0)] = 2.0,
+    layers: bool = False,
+    select: Annotated[float | None, Bounds(gt=0, le=100), Flags(("--select", "--pick"))] = None,
+) -> "BenchResult":
+    """Measure latency, throughput and memory by engine, precision, batch size and threads.
+
+    Every engine runs in a process of its own. The floor beside the times is what this machine needs at least for the
+    network's multiply-adds and memory traffic.
+
+    Args:
+        networks: Runs, networks (with random weights) and exported files.
+        engine: Engines: torch, torch-channels-last, torch-compile, torch-folded, onnxruntime, openvino, or one of an
+            installed plug-in; by default all that are installed.
+        precision: Precisions to compute in.
+        batch: Images at once.
+        threads: Number of threads; by default as many as there are cores.
+        seconds: Time of each measurement.
+        layers: Show the layers that take the most time at least.
+        select: Let a run predict with the fastest engine that keeps this accuracy, in percent.
+
+    Returns:
+        A table for each network; `figure()` draws it. Its `failure` has the reason where no engine was selected or
+        none could be measured.
+
+    Raises:
+        UsageError: There is no such network, file or engine, or none of the engines runs it.
+
+    Example:
+        >>> result = cw.bench("cifar_resnet20", engine="torch", seconds=0.1, threads=1)
+        >>> [row.setting.engine for row in result.networks[0].rows]
+        ['torch']
+    """
+    from convwright.arch import Network
+    from convwright.benchmarking.run_bench import bench_networks
+    from convwright.training.run import Run
+
+    return bench_networks(
+        [networks] if isinstance(networks, str | Path | Network | Run) else networks,
+        engine=[engine] if isinstance(engine, str) else engine,
+        precision=[precision] if isinstance(precision, str) else precision,
+        batch=[batch] if isinstance(batch, int) else batch,
+        threads=[threads] if isinstance(threads, int) else threads,
+        seconds=seconds,
+        layers=layers,
+        select=select,
+    )

@@ -1,0 +1,178 @@
+"""What `bench` gives: tables of latency by engine and precision, beside the machine's floor, and figures of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convwright.arch.units import human, human_bytes
+from convwright.benchmarking.network_bench import BenchRow, NetworkBench
+from convwright.benchmarking.roofline import Machine
+from convwright.display.figure_result import FigureResult
+from convwright.display.result import Block, Heading, Lines, Paragraph, Table
+from convwright.engines.selection import EngineSelection
+from convwright.errors import ConvwrightError
+from convwright.printable import quoted
+
+if TYPE_CHECKING:
+    from convwright.display.figures import Figure
+
+MOST_LAYERS = 12
+TITLES = ("engine", "precision", "batch", "threads", "median ms", "p95 ms", "images/s", "memory", "x floor")
+NOTE = (
+    "Times are for a batch, from uint8 images to logits. Memory is the growth of the process. The floor is the sum "
+    "over layers of the larger of multiply-adds at the speed of a large matrix product and bytes at the speed of "
+    "copying memory; feature maps that stay in the processor's cache can undercut the latter."
+)
+
+
+@dataclass(frozen=True)
+class BenchResult(FigureResult):
+    """Measurements of one or several networks."""
+
+    networks: tuple[NetworkBench, ...]
+    machines: Mapping[int, Machine]
+    """Peaks of this machine by number of threads."""
+    selection: EngineSelection | None = None
+    """The engine that predictions of the run use from now on, where one was to be selected."""
+    failure: str = ""
+    """Why no engine was selected or none could be measured; empty for success."""
+    layers: bool = False
+    """Whether text and HTML show the layers with the highest floor."""
+    run: str = ""
+    """The run that keeps the selected engine."""
+
+    def check(self) -> None:
+        """Raise what made the benchmark fail.
+
+        Raises:
+            ConvwrightError: No engine was selected though one was to be, or none could be measured.
+        """
+        if self.failure:
+            raise ConvwrightError(self.failure)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the machine's peaks, all measurements by network, and the selection."""
+        return {
+            "machine": [machine.to_dict() for machine in self.machines.values()],
+            "networks": [network.to_dict() for network in self.networks],
+            "pick": self.selection.to_dict() if self.selection else None,
+        }
+
+    def blocks(self) -> Iterable[Block]:
+        """Yield a table for each network, the machine's peaks, and the selection."""
+        for network in self.networks:
+            yield Heading(_heading(network))
+            yield _table(network)
+            if self.layers:
+                for (batch, threads, precision), found in network.floors.items():
+                    total = sum(floor.seconds for floor in found)
+                    yield Lines(
+                        f"batch {batch}, {threads} threads, {precision}: a floor of {1000 * total:.2f} ms over "
+                        f"{len(found)} layers"
+                    )
+                    yield _layers(network, (batch, threads, precision))
+        yield Lines("\n".join(map(_peaks, self.machines.values())))
+        yield Paragraph(NOTE)
+        if self.selection is not None:
+            yield Lines(self._selected(self.selection))
+        elif self.failure:
+            yield Lines(self.failure)
+
+    def _selected(self, chosen: EngineSelection) -> str:
+        text = (
+            f"fastest at {chosen.accuracy:.2%}: {chosen.engine}, {chosen.precision}, {chosen.threads} threads, "
+            f"{chosen.milliseconds:.2f} ms an image"
+        )
+        if not chosen.file:
+            return text
+        return f"{text}\npredictions use it on this machine from now on: convwright predict {quoted(self.run)}"
+
+    @property
+    def title(self) -> str:
+        """Heading of the page."""
+        return "Latency by engine"
+
+    @property
+    def summary(self) -> str:
+        """The fastest engine of each network in a sentence."""
+        found = []
+        for network in self.networks:
+            if measured := network.measured:
+                best = min(measured, key=lambda row: row.measurement.median / row.setting.batch)
+                milliseconds = 1000 * best.measurement.median / best.setting.batch
+                found.append(
+                    f"{network.name}: {milliseconds:.3g} ms an image at best, with {best.setting.engine} in "
+                    f"{best.setting.precision}"
+                )
+        return "; ".join(found) + "." if found else "No engine could be measured."
+
+    def figures(self) -> "Sequence[Figure]":
+        """Return a figure for each network: latency by engine, beside the floor."""
+        from convwright.benchmarking.figures import latency_figure
+
+        return [latency_figure(network) for network in self.networks]
+
+    def save_html(self, path: str | Path) -> None:
+        """Write figures and tables as one HTML file that needs no network.
+
+        Args:
+            path: The file; it is replaced if it exists.
+        """
+        from convwright.benchmarking.page import write_page
+
+        write_page(Path(path), self)
+
+
+def _heading(network: NetworkBench) -> str:
+    folded = f" ({human(network.folded_macs)} after folding)" if network.folded_macs != network.macs else ""
+    return f"{network.name}: {human(network.params)} parameters, {human(network.macs)} MACs{folded}"
+
+
+def _table(network: NetworkBench) -> Table:
+    accuracy = any(row.accuracy is not None for row in network.rows)
+    titles = [*TITLES, *["accuracy"] * accuracy, ""]
+    return Table(titles, [_cells(network, row, accuracy) for row in network.rows], left=2)
+
+
+def _cells(network: NetworkBench, row: BenchRow, accuracy: bool) -> tuple[str, ...]:
+    setting, result = row.setting, row.measurement
+    first = (setting.engine, setting.precision, str(setting.batch), str(setting.threads))
+    if result.problem:
+        return (*first, *["-"] * (6 if accuracy else 5), result.problem)
+    floor = network.floor(setting)
+    cells = (
+        f"{1000 * result.median:.2f}",
+        f"{1000 * result.p95:.2f}",
+        f"{result.throughput:,.1f}",
+        "-" if result.memory_bytes is None else human_bytes(result.memory_bytes),
+        "-" if floor is None else f"{result.median / floor:.2f}",
+    )
+    reached = "-" if row.accuracy is None else f"{row.accuracy:.2%}"
+    return (*first, *cells, *([reached] if accuracy else []), "")
+
+
+def _layers(network: NetworkBench, key: tuple[int, int, str]) -> Table:
+    found = network.floors[key]
+    total = sum(floor.seconds for floor in found)
+    rows = [
+        (
+            floor.path,
+            floor.kind,
+            human(floor.macs),
+            human_bytes(floor.bytes),
+            f"{1e6 * floor.seconds:.1f}",
+            f"{floor.seconds / total:.1%}",
+            floor.bound,
+        )
+        for floor in sorted(found, key=lambda floor: -floor.seconds)[:MOST_LAYERS]
+    ]
+    return Table(("layer", "kind", "MACs", "bytes", "floor us", "share", "bound by"), rows, left=2)
+
+
+def _peaks(machine: Machine) -> str:
+    others = "".join(f" ({speed / 1e9:.1f} in {name})" for name, speed in machine.reduced.items())
+    return (
+        f"this machine, {machine.threads} threads: {machine.macs_per_second / 1e9:.1f} G MACs/s in a matrix product"
+        f"{others}, {machine.bytes_per_second / 1e9:.1f} GB/s in copying"
+    )

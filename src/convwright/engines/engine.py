@@ -1,0 +1,37 @@
+"""The contract that Convwright's own engines and those of other packages meet. No torch in here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from convwright.engines.card import Card
+from convwright.engines.runner import Runner
+
+SUFFIXES = frozenset((".onnx", ".xml", ".safetensors"))
+"""Suffixes of exported files."""
+COMPUTE_PRECISIONS = ("f32", "bf16")
+"""Precisions in which an engine can compute; a quantized file is in 8 bits whatever the engine is given."""
+PRECISIONS = (*COMPUTE_PRECISIONS, "int8")
+
+Open = Callable[[Path, Card, int | None, str], Runner]
+"""Loads a file with this card, for a number of threads (None: the engine's choice), to compute in f32 or bf16."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Software that runs exported files.
+
+    `open` gets the path of a file whose checksum is right, its card, the number of threads (None: the engine's choice)
+    and the precision to compute in, `f32` or `bf16`. It returns a function from images, uint8, `N x C x H x W`, to
+    logits, float32, `N x classes`, for any N from 1. Both may raise any error: Convwright reports it in one line.
+    """
+
+    name: str
+    """Name for users, as in `--engine NAME`: lower-case letters, digits and hyphens."""
+    package: str
+    """Module that must be importable for the engine to work; it is imported before `open` is called."""
+    reads: tuple[str, ...]
+    """Suffixes of the files that it runs, of `SUFFIXES`; `bench` measures it on a file with the first one."""
+    open: Open
+    precisions: tuple[str, ...] = ("f32",)
+    """Supported precisions, of `PRECISIONS`; `int8` stands for quantized files."""

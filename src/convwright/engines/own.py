@@ -1,0 +1,125 @@
+"""Convwright's own engines: ONNX Runtime, OpenVINO and torch. Each is imported when it first opens a file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convwright.engines.card import Card
+from convwright.engines.engine import Engine
+from convwright.engines.runner import Runner, cores
+from convwright.errors import UsageError
+
+
+def _onnxruntime(path: Path, card: Card, threads: int | None, precision: str) -> Runner:
+    import onnxruntime
+
+    if precision != "f32":
+        raise UsageError(f"onnxruntime computes in f32 on a CPU, not in {precision}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or cores()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    kinds = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+    images, logits = (
+        (kinds.get(ports[0].type), len(ports), *ports[0].shape[1:])
+        for ports in (session.get_inputs(), session.get_outputs())
+    )
+    _check_ports(card, images, logits)
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})[0]
+
+
+def _openvino(path: Path, card: Card, threads: int | None, precision: str) -> Runner:
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(str(path))
+    kinds = {"u8": "uint8", "f32": "float32"}
+    images, logits = (
+        (
+            kinds.get(ports[0].get_element_type().get_type_name()),
+            len(ports),
+            *(size.get_length() for size in list(ports[0].get_partial_shape())[1:]),
+        )
+        for ports in (model.inputs, model.outputs)
+    )
+    _check_ports(card, images, logits)
+    return openvino_runner(core, model, threads, precision)
+
+
+def openvino_runner(core: Any, model: Any, threads: int | None, precision: str) -> Runner:
+    """Compile an OpenVINO model for the lowest latency, when the first images arrive.
+
+    The model is compiled for the size of the first batch: with an open batch size, OpenVINO would plan shapes and
+    memory anew in every run. Batches of other sizes share a second compiled model with an open batch size.
+
+    Args:
+        core: OpenVINO's `Core`.
+        model: Model to compile.
+        threads: Number of threads; None: as many as cores.
+        precision: `f32` or `bf16`.
+    """
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads or cores(),
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    requests: dict[int | None, Any] = {}
+
+    def compiled(count: int | None) -> Any:
+        fixed = model.clone()
+        if count is not None:
+            fixed.reshape([count, *(size.get_length() for size in list(model.input(0).partial_shape)[1:])])
+        return core.compile_model(fixed, "CPU", settings).create_infer_request()
+
+    def run(images: np.ndarray) -> np.ndarray:
+        key = len(images) if not requests or len(images) in requests else None
+        if key not in requests:
+            requests[key] = compiled(key)
+        logits: np.ndarray = requests[key].infer([images], share_inputs=True)[0]
+        return logits
+
+    return run
+
+
+def _torch(path: Path, card: Card, threads: int | None, precision: str) -> Runner:
+    from convwright.engines.torch_file import read_torch_file
+
+    program = read_torch_file(path, card)  # a damaged file is reported before torch is imported, which takes a second
+    from convwright.engines.torch_program import torch_runner
+
+    return torch_runner(program, threads, precision)
+
+
+def _check_ports(card: Card, images: tuple[object, ...], logits: tuple[object, ...]) -> None:
+    """Check the inputs and outputs of a network against its card.
+
+    Args:
+        card: Card of the file.
+        images: Type of the input's numbers, number of inputs, and the input's shape without the batch.
+        logits: The same of the output.
+
+    Raises:
+        ValueError: They do not fit the card.
+    """
+    expected = ("uint8", 1, card.channels, card.resolution, card.resolution), ("float32", 1, len(card.classes))
+    for name, found, right in zip(("input", "output"), (images, logits), expected, strict=True):
+        if found != right:
+            raise ValueError(f"its {name} is {_port(found)}, and its card requires {_port(right)}")
+
+
+def _port(described: tuple[object, ...]) -> str:
+    """Return the description of inputs or outputs in words: their type, number, and shape without the batch."""
+    kind, count, *shape = described
+    return f"{count} {kind} array{'' if count == 1 else 's'} of {' x '.join(map(str, ['N', *shape]))}"
+
+
+OWN_ENGINES: dict[str, Engine] = {
+    engine.name: engine
+    for engine in (
+        Engine("onnxruntime", "onnxruntime", (".onnx",), _onnxruntime, ("f32", "int8")),
+        Engine("openvino", "openvino", (".xml", ".onnx"), _openvino, ("f32", "bf16", "int8")),
+        Engine("torch", "torch", (".safetensors",), _torch, ("f32", "bf16")),
+    )
+}

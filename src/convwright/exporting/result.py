@@ -1,0 +1,92 @@
+"""What an export gives: the files, how well each engine agrees, and how long an image takes in it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from convwright.arch.units import human_bytes
+from convwright.display.result import Block, Lines, Result, Table
+from convwright.engines.card import Card
+from convwright.engines.selection import EngineSelection
+from convwright.exporting.agreement import Agreement
+from convwright.exporting.quantization import FloatLayers
+from convwright.printable import quoted
+
+TITLES = ("engine", "ms an image", "same class", "logits within", "accuracy", "points lost (95 % interval)", "")
+"""Columns of the table; logits differ by at most that share of an image's largest one."""
+
+
+@dataclass(frozen=True)
+class ExportResult(Result):
+    """An exported file that was verified."""
+
+    path: Path
+    """The file."""
+    files: tuple[Path, ...]
+    """All files that were written: OpenVINO's weights are in a second one."""
+    card: Card
+    """What the file records about itself."""
+    agreements: Mapping[str, Agreement]
+    """How well each engine agrees with the original network, by name."""
+    bytes: int
+    """Size of all files."""
+    float_layers: FloatLayers | None = None
+    """What quantization left in float, and why; None for a file in float."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Installed engines that are not used for the file, and why."""
+    selection: EngineSelection | None = None
+    """The engine that predictions of the run use from now on, if this export made them faster."""
+    source: str = ""
+    """The run or network that was exported."""
+
+    @property
+    def milliseconds(self) -> dict[str, float]:
+        """Median time of one image by engine, with as many threads as cores."""
+        return {name: check.milliseconds for name, check in self.card.verified.engines.items()}
+
+    def to_dict(self) -> dict[str, object]:
+        """Return files, size, precision, the record of the verification, and the engine that predictions use."""
+        return {
+            "file": str(self.path),
+            "files": [str(path) for path in self.files],
+            "bytes": self.bytes,
+            "network": self.card.network,
+            "precision": self.card.precision,
+            "verified": self.card.verified.to_dict(),
+            "kept_in_float": list(self.float_layers.layers) if self.float_layers else [],
+            "problems": dict(self.problems),
+            "predict_with": self.selection.to_dict() if self.selection else None,
+        }
+
+    def blocks(self) -> Iterable[Block]:
+        """Yield the files, a table of engines, and what is left in float."""
+        files = ", ".join(map(str, self.files))
+        yield Lines(
+            f"{files}: {self.card.network}, {self.card.precision}, {human_bytes(self.bytes)}\n"
+            f"verified on {self.card.verified.on}"
+        )
+        yield Table(TITLES, [*self._rows()])
+        if left := self.float_layers:
+            groups = ", ".join(left.groups)
+            yield Lines(
+                f"left in float: {groups} ({len(left.layers)} operations)" if groups else "nothing was left in float"
+            )
+        if self.selection is not None:
+            in_torch = self.selection.engine == "torch"
+            engine = "the exported file in torch" if in_torch else self.selection.engine
+            yield Lines(
+                f"predictions of the run now use {engine} on this machine, which is faster "
+                f"({self.selection.milliseconds:.2f} ms an image): convwright predict {quoted(self.source)}"
+            )
+
+    def _rows(self) -> Iterable[Sequence[str]]:
+        times = self.milliseconds
+        for name, found in self.agreements.items():
+            accuracy = "-" if found.accuracy is None else f"{found.accuracy:.2%}"
+            lost = "-"
+            if found.lost is not None:
+                points, low, high = (100 * value for value in found.lost)
+                lost = f"{points:.2f} ({low:.2f} to {high:.2f})"
+            yield name, f"{times[name]:.2f}", f"{found.same:.2%}", f"{found.difference:.1e}", accuracy, lost, ""
+        for name, problem in self.problems.items():
+            yield name, *"-----", f"not used: {problem}"

@@ -1,0 +1,135 @@
+"""Exporting a run, or a network with published weights: its file, images and default values."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from convwright.arch import Network
+from convwright.data import Dataset
+from convwright.data.opened import Data
+from convwright.display.progress import status
+from convwright.engines.selection import EngineSelection, fingerprint
+from convwright.errors import ArgumentError, argument
+from convwright.exporting import check_images
+from convwright.exporting.export import check_possible, check_suffix, export
+from convwright.exporting.keeping import keep_export
+from convwright.exporting.result import ExportResult
+from convwright.exporting.subject import Subject
+from convwright.exporting.verification import RUNS_FOR_TIME
+from convwright.exporting.writing import FORMAT_OF, FORMATS
+from convwright.places import check_file
+from convwright.prediction.network import Predictor
+from convwright.prediction.network import load as load_run
+from convwright.timing import median_seconds
+from convwright.training.run import Run
+from convwright.training.run_data import open_run_data
+from convwright.zoo.reading import FILE, is_network, read_network
+
+
+def export_run(
+    run: Run | Network | str | Path,
+    out: str | Path | None,
+    *,
+    format: str | None,
+    weights: str | None,
+    data: Data | str | Path | None,
+    images: int,
+    int8: bool,
+    max_drop: float,
+    opset: int | None,
+) -> ExportResult:
+    """Export what a user names; see `convwright.api.shipping.export`."""
+    format, file = target(_name(run), format, None if out is None else Path(out))
+    check_possible(format, opset, int8=int8)
+    path = None if weights is not None else Run.of(_run(run)).path
+    before = fingerprint(path) if path is not None and data is None else None
+    predictor, opened = open_subject(run, weights, data)
+    if opened is None and int8:
+        raise ArgumentError("int8", "8 bits are calibrated on training images, and there are none; give data")
+    check = (
+        check_images.photographs(predictor)
+        if opened is None
+        else check_images.of_split(predictor, opened, opened.val, "validation", images)
+    )
+    calibration = check_images.calibration(predictor, opened, max_drop / 100) if int8 and opened else None
+    with status("exporting") as progress:
+        subject = Subject(predictor, _name(run))
+        done = export(subject, file, format, check, opset=opset, calibration=calibration, progress=progress)
+        if path is None or before is None:
+            return done
+        return replace(done, selection=_kept(path, subject, done, check.images[:1], before))
+
+
+def open_subject(
+    run: Run | Network | str | Path, weights: str | None = None, data: Data | str | Path | None = None
+) -> tuple[Predictor, Dataset | None]:
+    """Load a run, or a network with published weights, with its images.
+
+    Args:
+        run: A run or its directory; with `weights` a network.
+        weights: Published weights for a network.
+        data: Images in the place of the run's own.
+
+    Returns:
+        The predictor, and the images; None for a network without `data`.
+    """
+    if weights is None:
+        opened_run = Run.of(_run(run))
+        predictor = load_run(opened_run.path)
+        return predictor, open_run_data(opened_run) if data is None else _images(data, predictor)
+    from convwright.prediction.pretrained import pretrained
+
+    if isinstance(run, Run) or (not isinstance(run, Network) and (Path(run) / FILE).is_file()):
+        raise ArgumentError("weights", f"{_name(run)} is a run and has weights of its own; leave the argument out")
+    with argument("run"):
+        network = run if isinstance(run, Network) else read_network(str(run))
+    with argument("weights"):
+        predictor = pretrained(network, weights)
+    return predictor, None if data is None else _images(data, predictor)
+
+
+def target(name: str, format: str | None, out: Path | None) -> tuple[str, Path]:
+    """Return the format and the file of an export.
+
+    Args:
+        name: Name of what is exported, after which the file is named by default.
+        format: The format; None: by the file's suffix, or `onnx`.
+        out: The file; None: in the current folder, named after the run.
+    """
+    if out is None:
+        stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(name).resolve().name)
+        format = format or "onnx"
+        out = Path(stem + FORMATS[format])
+    elif format is None:
+        if out.suffix not in FORMAT_OF:
+            raise ArgumentError("out", f"{out}: end it in {', '.join(FORMAT_OF)}, or give the format")
+        format = FORMAT_OF[out.suffix]
+    check_suffix(format, out)
+    check_file("out", out)
+    return format, out
+
+
+def _images(data: Data | str | Path, predictor: Predictor) -> Dataset:
+    with argument("data"):
+        return Data.of(data).dataset(predictor.resolution)
+
+
+def _run(run: Run | Network | str | Path) -> Run | str | Path:
+    if isinstance(run, Network) or (isinstance(run, str | Path) and not Path(run).exists() and is_network(str(run))):
+        raise ArgumentError("weights", f"{_name(run)} is a network, not a run directory; give weights, as 'pretrained'")
+    return run
+
+
+def _name(run: Run | Network | str | Path) -> str:
+    if isinstance(run, Run):
+        return str(run.path)
+    return run.name if isinstance(run, Network) else str(run)
+
+
+def _kept(
+    run: Path, subject: Subject, done: ExportResult, image: np.ndarray, before: dict[str, str]
+) -> EngineSelection | None:
+    """Let the run predict with the exported file, where that is faster than torch."""
+    reference = subject.reference
+    return keep_export(run, done, 1000 * median_seconds(lambda: reference(image), at_least=RUNS_FOR_TIME), before)

@@ -1,0 +1,149 @@
+"""Verification of an exported file: run in every installed engine and compared with the original network."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from convwright.engines.card import Card, EngineCheck
+from convwright.engines.own import OWN_ENGINES
+from convwright.engines.registry import engines_reading, open_file
+from convwright.errors import ConvwrightError, NotFiniteError
+from convwright.exporting.agreement import Agreement, CheckImages, compare, logits_of
+from convwright.exporting.quantization import FloatLayers
+from convwright.exporting.writing import Progress
+from convwright.extras import require_package
+from convwright.timing import median_seconds
+
+RUNS_FOR_TIME = 9
+FEW = 4
+"""Images on which the final file is verified once more, one at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A file in one engine."""
+
+    logits: np.ndarray
+    """Logits of all images, `N x classes`."""
+    singly: np.ndarray
+    """Logits of the first `FEW` images, run one at a time."""
+    milliseconds: float
+    """Median time of one image, with as many threads as cores."""
+
+
+@dataclass(frozen=True)
+class VerifiedEngines:
+    """Engines that agree with the original, and the reasons why others do not run the file."""
+
+    trials: dict[str, Trial]
+    agreements: dict[str, Agreement]
+    problems: dict[str, str]
+    """Installed engines that are not used for the file, and why."""
+
+
+def installed_readers(suffix: str) -> list[str]:
+    """Return the names of the installed engines that run files with a suffix.
+
+    Raises:
+        UsageError: There is none to verify a file with.
+    """
+    readers = [engine.name for engine in engines_reading(suffix, only_installed=True)]
+    if not readers:
+        require_package(engines_reading(suffix)[0].package, f"verifying a {suffix} file")
+    return readers
+
+
+def verify(
+    path: Path, out: Path, check: CheckImages, expected: np.ndarray, left: FloatLayers | None, progress: Progress
+) -> VerifiedEngines:
+    """Run a file in every installed engine and compare its logits with those of the original network.
+
+    Args:
+        path: The file.
+        out: Name that the file will have, for error messages.
+        check: Images to compare on.
+        expected: Logits of the original, `N x classes`.
+        left: What quantization left in float; None for a file in float, which must agree up to rounding.
+        progress: Gets a description of each step.
+
+    Raises:
+        ConvwrightError: One of Convwright's own engines does not agree, or no engine could run the file.
+    """
+    trials: dict[str, Trial] = {}
+    agreements: dict[str, Agreement] = {}
+    problems: dict[str, str] = {}
+    for name in installed_readers(path.suffix):
+        progress(f"verifying with {name}")
+        own = name in OWN_ENGINES
+        try:
+            trial = _trial(path, name, check)
+        except NotFiniteError as error:
+            if own:
+                raise ConvwrightError(f"{out} was not written: with engine {name}, {error}") from None
+            problems[name] = str(error)
+            continue
+        except Exception as error:  # every engine has errors of its own, and another engine may run the file
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            problems[name] = first.replace(str(path), str(out))[:300]
+            continue
+        agreement = compare(expected, trial.logits, check.labels)
+        if fault := _disagreement(agreement, left):
+            if own:
+                raise ConvwrightError(f"{out} was not written: in {name} {fault}")
+            problems[name] = fault
+            continue
+        trials[name], agreements[name] = trial, agreement
+    if not trials:
+        raise ConvwrightError(f"{out} was not written: {'; '.join(problems.values())}")
+    return VerifiedEngines(trials, agreements, problems)
+
+
+def verify_again(
+    path: Path,
+    out: Path,
+    verified: VerifiedEngines,
+    check: CheckImages,
+    expected: np.ndarray,
+    left: FloatLayers | None,
+) -> None:
+    """Run the final file, which has the record of the verification in its card, on a few images one at a time.
+
+    Raises:
+        ConvwrightError: It does not predict what it predicted before.
+    """
+    for name, trial in verified.trials.items():
+        again = logits_of(open_file(path, name).run, check.images[:FEW], 1)
+        if not compare(expected[:FEW] if left is None else trial.singly, again, None).within_rounding:
+            raise ConvwrightError(
+                f"{out} was not written: read again, and image by image, {name} predicts something else"
+            )
+
+
+def with_record(card: Card, check: CheckImages, verified: VerifiedEngines) -> Card:
+    """Return a card with the record of a verification."""
+    engines = {
+        name: EngineCheck(round(trial.milliseconds, 3), verified.agreements[name].to_dict() | {"threads": "all"})
+        for name, trial in verified.trials.items()
+    }
+    record = replace(card.verified, on=check.description, images=len(check.images), engines=engines)
+    return replace(card, verified=record)
+
+
+def _trial(path: Path, engine: str, check: CheckImages) -> Trial:
+    run = open_file(path, engine).run
+    logits, singly = logits_of(run, check.images), logits_of(run, check.images[:FEW], 1)
+    image = check.images[:1]
+    return Trial(logits, singly, 1000 * median_seconds(lambda: run(image), at_least=RUNS_FOR_TIME))
+
+
+def _disagreement(agreement: Agreement, left: FloatLayers | None) -> str:
+    """Return in what an engine does not agree with the original; empty if it agrees."""
+    if left is not None:
+        return left.refusal(agreement)
+    if agreement.within_rounding:
+        return ""
+    return (
+        f"its logits differ from the network's by up to {agreement.difference:.2g} of an image's largest, and "
+        f"{agreement.changed:.1%} of the predictions, on {agreement.images} images"
+    )

@@ -1,0 +1,141 @@
+"""A network as an exported file, with a card that has checksums. The file is not verified here."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from convwright.engines.card import CHECKSUM_PLACEHOLDER, KEY, WEIGHTS_PLACEHOLDER, Card
+from convwright.engines.checksum import weights_file
+from convwright.engines.torch_file import torch_file
+from convwright.errors import ConvwrightError, UsageError
+from convwright.exporting.onnx_writer import OPSET, onnx_model, put_card
+from convwright.exporting.quantization import Calibration, FloatLayers, quantized
+from convwright.exporting.subject import Subject
+from convwright.extras import require_package
+from convwright.files import digest, digest_of, write_bytes
+
+FORMATS = {"onnx": ".onnx", "openvino": ".xml", "torch": ".safetensors"}
+"""Formats that can be written, and the suffix of their files."""
+FORMAT_OF = {suffix: name for name, suffix in FORMATS.items()}
+OPERATION_BYTES = 2**14
+"""What OpenVINO writes of an operation without weights is shorter than this."""
+Progress = Callable[[str], None]
+"""Gets a short description of each step."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A model in memory, and how it is written with a card."""
+
+    content: Callable[[Path, Card], bytes]
+    """Returns the content of the file at a path; a second file (OpenVINO's .bin) is written beside it."""
+    card: Card
+    float_layers: FloatLayers | None = None
+    """What quantization left in float; None for a network in float."""
+
+
+def draft(
+    subject: Subject,
+    format: str,
+    *,
+    folder: Path,
+    opset: int | None = None,
+    calibration: Calibration | None = None,
+    progress: Progress = lambda _: None,
+) -> Draft:
+    """Convert a network into a format.
+
+    Args:
+        subject: The network.
+        format: `onnx`, `openvino` or `torch`.
+        folder: Folder for temporary files.
+        opset: ONNX opset; None: 17.
+        calibration: Images to calibrate 8 bits on; None: the network stays in float.
+        progress: Gets a description of each step.
+    """
+    if format == "torch":
+        program = subject.eager_program
+        return Draft(lambda _, card: torch_file(program, card), subject.card)
+    model = onnx_model(subject.program, subject.card, OPSET if opset is None else opset)
+    if format == "onnx":
+        card, left = subject.card, None
+        if calibration is not None:
+            model, left = quantized(model, "onnx", calibration, folder, progress)
+            card = replace(card, precision="int8")
+        return Draft(lambda _, card: _onnx_file(model, card), card, left)
+    openvino = require_package("openvino", "the format openvino")
+    del model.metadata_props[:]  # OpenVINO would keep this card beside the card of the verified file
+    converted, card, left = _read_openvino(openvino, model), subject.card, None
+    if calibration is not None:
+        converted, left = quantized(converted, "openvino", calibration, folder, progress)
+        card = replace(card, precision="int8")
+    return Draft(lambda path, card: _openvino_file(openvino, converted, card, path), card, left)
+
+
+def write_draft(made: Draft, path: Path, card: Card) -> Card:
+    """Write a file whose card has checksums of the file and of its weights.
+
+    Args:
+        made: The network in the file's format.
+        path: File to write, in a folder that no other process uses.
+        card: Card without checksums.
+
+    Returns:
+        The card as it stands in the file.
+
+    Raises:
+        ConvwrightError: The file could not be written.
+    """
+    weights = weights_file(path)
+    marked = replace(card, weights_checksum=WEIGHTS_PLACEHOLDER if weights else "", checksum=CHECKSUM_PLACEHOLDER)
+    content = made.content(path, marked)
+    for name in (CHECKSUM_PLACEHOLDER, WEIGHTS_PLACEHOLDER) if weights else (CHECKSUM_PLACEHOLDER,):
+        if content.count(name.encode()) != 1:
+            raise UsageError(f"{path}: no class and no layer can be named {name!r}; rename it")
+    if weights:
+        card = replace(card, weights_checksum=digest(weights))
+        content = content.replace(WEIGHTS_PLACEHOLDER.encode(), card.weights_checksum.encode())
+    card = replace(card, checksum=digest_of(content))
+    write_bytes(path, content.replace(CHECKSUM_PLACEHOLDER.encode(), card.checksum.encode()))
+    return card
+
+
+def write_unverified(subject: Subject, path: Path, *, calibration: Calibration | None = None) -> Card:
+    """Write a network in the format of a file's suffix, without comparing the file with the network.
+
+    Args:
+        subject: The network.
+        path: File to write, in a folder that no other process uses.
+        calibration: Images to calibrate 8 bits on; None: the network stays in float.
+
+    Returns:
+        The card in the file.
+    """
+    made = draft(subject, FORMAT_OF[path.suffix], folder=path.parent, calibration=calibration)
+    return write_draft(made, path, made.card)
+
+
+def _read_openvino(openvino: Any, model: Any) -> Any:
+    return openvino.Core().read_model(io.BytesIO(model.SerializeToString()))
+
+
+def _onnx_file(model: Any, card: Card) -> bytes:
+    put_card(model, card)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _openvino_file(openvino: Any, model: Any, card: Card, path: Path) -> bytes:
+    """Write the weights beside a path and return the content of the file itself."""
+    model.set_rt_info(card.to_json_text(), [KEY])
+    try:
+        openvino.save_model(model, str(path), compress_to_fp16=False)
+    except RuntimeError as error:
+        ops = model.get_ordered_ops()
+        weights = sum(op.get_byte_size() for op in ops if op.get_type_name() == "Constant")
+        # OpenVINO gives no reason; writing as many bytes once more makes the system give it.
+        write_bytes(path, bytes(weights + len(ops) * OPERATION_BYTES))
+        raise ConvwrightError(f"{path} could not be written: {error}") from None
+    return path.read_bytes()
