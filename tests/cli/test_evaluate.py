@@ -1,4 +1,4 @@
-"""evaluate: what it measures, on which images, and what it refuses."""
+"""evaluate and compare on the command line: what they measure, on which images, and what they refuse."""
 
 import csv
 import json
@@ -10,7 +10,6 @@ from sklearn.datasets import load_digits
 
 import convwright as cw
 from convwright.checksums import Checksums
-from convwright.cli.scores import as_text
 from convwright.data import open_dataset
 from convwright.files import digest_of
 from convwright.training.loop import train
@@ -50,7 +49,7 @@ def save_digits(root, count, names=str, mode="L", classes=range(10)):
     return root
 
 
-def test_json_tells_every_measure(evaluated):
+def test_json_has_every_measure(evaluated):
     facts = evaluated()
     assert (facts["split"], facts["data"], facts["images"], facts["views"]) == ("test", "digits", 359, ["as it is"])
     confusion = np.array(facts["confusion"])
@@ -65,7 +64,7 @@ def test_json_tells_every_measure(evaluated):
     assert facts["calibration_error"] == pytest.approx(sum(gaps) / 359)
 
 
-def test_text_tells_them_too(run, convwright, evaluated):
+def test_text_shows_them_too(run, convwright, evaluated):
     facts = evaluated()
     answer = convwright("evaluate", run)
     assert f"accuracy {facts['accuracy']:.2%} (95 % interval" in answer.out
@@ -88,7 +87,7 @@ def test_all_images_are_those_of_the_splits(evaluated):
     assert (np.array(every["confusion"]) == sum(np.array(part["confusion"]) for part in parts)).all()
 
 
-def test_augmentation_is_told_and_changes_the_answers(run, convwright, evaluated):
+def test_augmentation_is_reported_and_changes_the_predictions(run, convwright, evaluated):
     plain, augmented = evaluated(), evaluated("--tta")
     assert len(augmented["views"]) == 10
     assert "1 px left mirrored" in augmented["views"]
@@ -97,8 +96,8 @@ def test_augmentation_is_told_and_changes_the_answers(run, convwright, evaluated
 
 
 def test_predictions_of_each_image(tmp_path, evaluated):
-    facts = evaluated("--predictions", tmp_path / "answers.csv", "--split", "all")
-    with (tmp_path / "answers.csv").open(newline="", encoding="utf-8") as file:
+    facts = evaluated("--predictions", tmp_path / "predictions.csv", "--split", "all")
+    with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["split", "image", "label", "prediction", "probability"]
     assert len(rows) == 1797
@@ -120,7 +119,7 @@ def test_another_folder_with_the_same_classes(tmp_path, evaluated):
 
 
 def test_classes_are_matched_by_name(tmp_path, convwright):
-    """A run that knows its classes in another order than the folder gives the same answers."""
+    """A run whose classes have another order than the folder's has the same results."""
     data = open_dataset("digits")
     config, network = plan(data, cw.network("cifar_resnet8|scale:w=0.25"), epochs=0.5)
     train(config, network, data, tmp_path / "run")
@@ -138,43 +137,43 @@ def test_classes_are_matched_by_name(tmp_path, convwright):
 
 
 @pytest.mark.parametrize(
-    ("names", "classes", "told"),
+    ("names", "classes", "message"),
     [
         (str, range(8), "it lacks 8, 9"),
         (lambda label: "ten" if label == 3 else str(label), range(10), "it lacks 3 and has also ten"),
     ],
 )
-def test_other_classes_are_refused(names, classes, told, run, tmp_path, convwright):
+def test_other_classes_are_refused(names, classes, message, run, tmp_path, convwright):
     data = save_digits(tmp_path / "data", 200, names=names, classes=classes)
     answer = convwright("evaluate", run, "--data", data)
     assert answer.status == 2
-    assert answer.message.endswith(told)
+    assert answer.message.endswith(message)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (["--split", "validation"], "--split is test, val, train or all, not 'validation'"),
+        (["--split", "validation"], "--split: must be 'test' or 'val' or 'train' or 'all', not 'validation'"),
         (["--data", "nowhere"], "no folder nowhere"),
         (["--device", "abacus"], "no device 'abacus'"),
-        (["--predictions", "nowhere/answers.csv"], "there is no folder nowhere"),
+        (["--predictions", "nowhere/predictions.csv"], "there is no folder nowhere"),
     ],
 )
-def test_wrong_use(arguments, told, run, tmp_path, monkeypatch, convwright):
+def test_wrong_use(arguments, message, run, tmp_path, monkeypatch, convwright):
     monkeypatch.chdir(tmp_path)
     answer = convwright("evaluate", run, *arguments)
     assert answer.status == 2
-    assert told in answer.message
+    assert message in answer.message
 
 
 def test_predictions_that_cannot_be_written(run, tmp_path, convwright):
-    (tmp_path / "answers.csv").mkdir()
-    answer = convwright("evaluate", run, "--predictions", tmp_path / "answers.csv")
+    (tmp_path / "predictions.csv").mkdir()
+    answer = convwright("evaluate", run, "--predictions", tmp_path / "predictions.csv")
     assert answer.status == 2
-    assert "answers.csv is a folder; name a file in it" in answer.message
+    assert "predictions.csv is a folder; name a file in it" in answer.message
 
 
-def test_images_that_have_changed_are_told(tmp_path, convwright):
+def test_images_that_have_changed_are_reported(tmp_path, convwright):
     folder = save_digits(tmp_path / "data", 200)
     data = open_dataset(str(folder))
     config, network = plan(data, cw.network("cifar_resnet8|scale:w=0.25"), epochs=0.2)
@@ -186,29 +185,47 @@ def test_images_that_have_changed_are_told(tmp_path, convwright):
     assert "has changed since training" in answer.err
 
 
-def test_many_classes_are_shown_by_their_worst():
-    import torch
-
-    from convwright.evaluation.measures import Tally
-
-    classes = tuple(f"class {number}" for number in range(60))
-    labels = torch.arange(60).repeat(3)
-    predicted = torch.where(labels == 7, 8, labels)
-    tally = Tally(60)
-    tally.add(torch.nn.functional.one_hot(predicted, 60).float(), labels)
-    text = as_text(tally.measures(), classes)
-    assert "the 40 classes of lowest F1" in text
-    assert text.index("class 7 ") < text.index("class 8 ") < text.index("class 0 ")
-    assert text.splitlines()[-1].split() == ["class", "7", "class", "8", "3", "100.0%"]
+def test_a_page_with_the_confusion_matrix(run, tmp_path, convwright):
+    answer = convwright("evaluate", run, "--html", tmp_path / "page.html")
+    assert answer.status == 0, answer.err
+    page = (tmp_path / "page.html").read_text()
+    assert "Confusion matrix" in page
+    assert "95 % interval" in page
 
 
-def test_long_names_are_numbered_in_the_matrix():
-    import torch
+def test_two_runs_are_compared_on_the_same_images(run, tmp_path, convwright):
+    data = open_dataset("digits")
+    config, network = plan(data, cw.network("cifar_resnet8|scale:w=0.25"), epochs=0.2)
+    train(config, network, data, tmp_path / "short")
+    answer = convwright("compare", run, tmp_path / "short", "--json")
+    assert answer.status == 0, answer.err
+    facts = json.loads(answer.out)
+    first, second = facts["first"]["accuracy"], facts["second"]["accuracy"]
+    assert facts["difference"] == pytest.approx(first - second)
+    assert facts["only_first"] - facts["only_second"] == round(359 * (first - second))
+    assert facts["interval"][0] < facts["difference"] < facts["interval"][1]
+    assert facts["p_value"] < 0.01
+    text = convwright("compare", run, tmp_path / "short").out
+    assert "a significant difference at 5 %" in text
+    same = convwright("compare", run, run).out
+    assert "p = 1, statistically indistinguishable at 5 %" in same
 
-    from convwright.evaluation.measures import Tally
 
-    tally = Tally(2)
-    tally.add(torch.eye(2), torch.tensor([0, 0]))
-    lines = as_text(tally.measures(), ("cat", "a very long name")).splitlines()
-    assert lines[-3].split()[-2:] == ["(1)", "(2)"]
-    assert lines[-2].split() == ["(1)", "cat", "1", "1"]
+def test_runs_on_different_data_are_not_compared(run, tmp_path, convwright):
+    folder = save_digits(tmp_path / "data", 200)
+    data = open_dataset(str(folder))
+    config, network = plan(data, cw.network("cifar_resnet8|scale:w=0.25"), epochs=0.2)
+    train(config, network, data, tmp_path / "run")
+    answer = convwright("compare", run, tmp_path / "run")
+    assert answer.status == 2
+    assert "--data: must be given for runs that were trained on different data" in answer.message
+    assert convwright("compare", run, tmp_path / "run", "--data", folder).status == 0
+
+
+def test_runs_that_hold_out_different_images_are_not_compared(run, tmp_path, convwright):
+    data = open_dataset("digits", seed=5)
+    config, network = plan(data, cw.network("cifar_resnet8|scale:w=0.25"), epochs=0.2, seed=5)
+    train(config, network, data, tmp_path / "run")
+    answer = convwright("compare", run, tmp_path / "run", "--split", "val")
+    assert answer.status == 2
+    assert "--split: the runs have different val images" in answer.message

@@ -1,4 +1,4 @@
-"""predict: everything that it can be pointed at, every form of its answers, and what goes wrong on the way."""
+"""predict on the command line: images from every source, every form of output, and errors."""
 
 import csv
 import io
@@ -47,7 +47,7 @@ def photos(tmp_path, monkeypatch):
 
 @pytest.fixture
 def predicted(run, convwright):
-    """The files that answers were given for, in order."""
+    """Return the files of the predictions, in order."""
 
     def predict(*arguments, status=0):
         answer = convwright("predict", run, "--json", *arguments)
@@ -85,7 +85,7 @@ def test_patterns(pattern, found, photos, predicted):
     assert predicted(pattern) == found
 
 
-def test_a_suffix_that_is_spelt_out_is_believed(photos, predicted):
+def test_a_pattern_with_a_suffix_matches_any_file_with_it(photos, predicted):
     (photos / "a.png").rename(photos / "a.scan")
     assert predicted("photos/*.scan") == ["photos/a.scan"]
 
@@ -176,26 +176,29 @@ def test_names_of_any_bytes(run, photos, convwright):
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "message"),
     [
         (["empty"], "no images found: empty: no images in this folder"),
         (["photos/*.bmp"], "no images found: photos/*.bmp: nothing matches"),
         ([], "name files, folders or patterns"),
-        (["--files-from", "absent"], "--files-from absent: No such file"),
+        (["--files-from", "absent"], "--files-from: absent: No such file"),
         (["-", "-"], "standard input can be read once"),
         (["-", "--files-from", "-"], "standard input can be read once"),
         (["photos", "--json", "--csv"], "--json and --csv"),
-        (["photos", "--top", "0"], "--top is 1 or more"),
-        (["photos", "--batch-size", "0"], "--batch-size is 1 or more"),
+        (["photos", "--top", "0"], "--top: must be a whole number, 1 or more, not 0"),
+        (["photos", "--batch-size", "0"], "--batch-size: must be a whole number, 1 or more, not 0"),
         (["photos", "--device", "abacus"], "no device 'abacus'"),
-        (["photos", "--weights", "timm", "--engine", "openvino"], "--engine runs exported files; with --weights"),
+        (
+            ["photos", "--weights", "timm", "--engine", "openvino"],
+            "--engine: an engine runs exported files; with published weights",
+        ),
     ],
 )
-def test_wrong_use(names, told, run, photos, convwright):
+def test_wrong_use(names, message, run, photos, convwright):
     (photos.parent / "empty").mkdir()
     answer = convwright("predict", run, *names)
     assert answer.status == 2
-    assert told in answer.message
+    assert message in answer.message
     assert not answer.out
 
 
@@ -210,7 +213,7 @@ def test_a_name_that_leads_nowhere_does_not_stop_the_rest(run, photos, convwrigh
     assert answer.message.endswith("1 of 2 images could not be read; 2 of the names led to no image")
 
 
-def test_answers_are_printed_batch_by_batch(run, photos, monkeypatch, convwright):
+def test_predictions_are_printed_batch_by_batch(run, photos, monkeypatch, convwright):
     printed, rank = [], Predictor.rank
 
     def watched(*arguments):

@@ -12,7 +12,7 @@ def two(tmp_path_factory):
     return temple_and_flower(tmp_path_factory.mktemp("photos"))
 
 
-def test_the_command_line_begins_with_weights_and_goes_on_after_a_stop(two, tmp_path, convwright, monkeypatch):
+def test_training_starts_from_published_weights(two, tmp_path, convwright, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = [
         "--data",
@@ -36,13 +36,16 @@ def test_the_command_line_begins_with_weights_and_goes_on_after_a_stop(two, tmp_
     assert "classifier is new" not in again.err
 
 
-def test_wrong_use_is_told(tmp_path, convwright):
-    for arguments, told in (
+def test_wrong_use(tmp_path, convwright):
+    for arguments, message in (
         (("train", "--data", "digits", "--freeze"), "say which with --weights"),
         (("train", "--data", "digits", "--weights", "nowhere.pth"), "no weights 'nowhere.pth'"),
-        (("predict", "efficientnet_lite0", PHOTOS[0]), "add --weights pretrained"),
+        (
+            ("predict", "efficientnet_lite0", PHOTOS[0]),
+            "--weights: efficientnet_lite0 is a network, not a run directory; to use published weights, give 'pretrained'",
+        ),
         (("predict", "nonsense", "--weights", "pretrained", PHOTOS[0]), "unknown network 'nonsense'"),
     ):
         answer = convwright(*arguments)
         assert answer.status == 2
-        assert told in answer.message
+        assert message in answer.message
