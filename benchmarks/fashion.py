@@ -29,7 +29,6 @@ from machine import describe
 
 import convwright as cw
 from convwright.arch import at, fit_resolution
-from convwright.training.progress_bar import TerminalProgress
 from convwright.data import Dataset, open_dataset
 from convwright.errors import ConvwrightError
 from convwright.evaluation.assessment import assess
@@ -40,6 +39,7 @@ from convwright.training.interrupt import Interrupted
 from convwright.training.loop import resume, train
 from convwright.training.plan import plan
 from convwright.training.preparation import make_learner, training_batches
+from convwright.training.progress_bar import TerminalProgress
 from convwright.training.run import Run
 from convwright.training.views import AS_IT_IS, views_of
 

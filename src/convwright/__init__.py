@@ -30,7 +30,9 @@ if TYPE_CHECKING:
         scale,
     )
     from convwright.api.prediction import compare, evaluate, load, predict
+    from convwright.api.reports import reproduce
     from convwright.api.runs import Run
+    from convwright.api.scaling import family, plan, search
     from convwright.api.shipping import bench, export
     from convwright.api.training import open_run, prepare, resume, train
     from convwright.arch import SE, Cost, Network
@@ -58,18 +60,22 @@ _PLACES = {
     "draw": "convwright.api.networks",
     "evaluate": "convwright.api.prediction",
     "export": "convwright.api.shipping",
+    "family": "convwright.api.scaling",
     "fit_resolution": "convwright.api.networks",
     "load": "convwright.api.prediction",
     "models": "convwright.api.networks",
     "network": "convwright.api.networks",
     "open_data": "convwright.api.data",
     "open_run": "convwright.api.training",
+    "plan": "convwright.api.scaling",
     "predict": "convwright.api.prediction",
     "prepare": "convwright.api.training",
     "recalibrate": "convwright.api.networks",
     "register": "convwright.api.networks",
+    "reproduce": "convwright.api.reports",
     "resume": "convwright.api.training",
     "scale": "convwright.api.networks",
+    "search": "convwright.api.scaling",
     "survey": "convwright.api.data",
     "train": "convwright.api.training",
 }
@@ -104,18 +110,22 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "family",
     "fit_resolution",
     "load",
     "models",
     "network",
     "open_data",
     "open_run",
+    "plan",
     "predict",
     "prepare",
     "recalibrate",
     "register",
+    "reproduce",
     "resume",
     "scale",
+    "search",
     "survey",
     "train",
     "zoo",

@@ -16,10 +16,10 @@ from convwright.data import Batches, open_dataset
 from convwright.errors import ConvwrightError, ConvwrightWarning, RunError, UsageError
 from convwright.reproduction import PAPERS
 from convwright.training import run as run_files
+from convwright.training.callbacks import Callback, Callbacks
 from convwright.training.epochs import epochs_in_minutes
 from convwright.training.evaluation import LARGEST_BATCH, batch_for
 from convwright.training.interrupt import Interrupted
-from convwright.training.callbacks import Callback, Callbacks
 from convwright.training.loop import Trainer, resume, train, validation_period
 from convwright.training.plan import default_batch_size, plan
 from convwright.training.run import DataFacts, Run

@@ -6,11 +6,11 @@ import pytest
 
 import convwright as cw
 from convwright.data import open_dataset
+from convwright.training.callbacks import MLflow, TensorBoard
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import resume, train
 from convwright.training.plan import plan
 from convwright.training.run import Run
-from convwright.training.callbacks import MLflow, TensorBoard
 
 from .test_loop import StopAfter
 

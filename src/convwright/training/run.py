@@ -169,6 +169,8 @@ class Run:
         config = TrainConfig.from_yaml(files.verified("config.yaml"))
         if len(classes) != network.classes:
             raise RunError(f"{path}: classes.json names {len(classes)} classes, and the network has {network.classes}")
+        if config.network != network.name:
+            raise RunError(f"{path}: config.yaml names {config.network!r}, and network.json contains {network.name!r}")
         if (data.channels, data.resolution) != (network.channels, network.resolution):
             raise RunError(
                 f"{path}: data.json has {data.channels} channels of {data.resolution} px, and the network "
