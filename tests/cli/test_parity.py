@@ -13,8 +13,12 @@ from convwright.options import options_of
 COMMANDS = every_command()
 HIDDEN = ("scale work",)
 """Commands that other commands start, without a function that users call."""
-COMMAND_LINE_ONLY: dict[str, set[str]] = {}
-"""Options of the command line that are no parameter, by command, each with its reason."""
+COMMAND_LINE_ONLY: dict[str, set[str]] = {
+    "predict": {"as_csv"},  # `Predictions.to_csv`
+    "scale family": {"train"},  # `Family.train`
+    "train": {"resume"},  # `cw.resume`
+}
+"""Options of the command line that are functions or methods of their own in Python, by command."""
 
 
 def public_functions() -> list[object]:
