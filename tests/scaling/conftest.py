@@ -82,8 +82,8 @@ def _free_port():
 
 
 def until(condition, seconds=240):
-    """Wait for something; fail if it does not come."""
+    """Wait until a condition is true; fail if it stays false."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not come"
+        assert time.monotonic() < end, "the condition stayed false"
         time.sleep(0.05)

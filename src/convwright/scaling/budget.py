@@ -1,76 +1,108 @@
-"""A budget: upper limits on what a network may take, written as "macs<=50M, params<=1M, memory<=40MB, latency<=3ms"."""
+"""Budgets: upper limits on resources, written as "macs<=50M, params<=1M, memory<=40MB, latency<=3ms"."""
 
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from convwright.arch import Cost
 from convwright.arch.units import human, human_bytes
-from convwright.errors import UsageError
+from convwright.errors import ArgumentError
 
 _COUNTS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _BYTES = {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2.0**10, "MIB": 2.0**20, "GIB": 2.0**30}
 _SECONDS = {"US": 1e-6, "MS": 1e-3, "S": 1.0}
 _UNITS = {"macs": _COUNTS, "params": _COUNTS, "activations": _COUNTS, "memory": _BYTES, "latency": _SECONDS}
 _EXAMPLES = {"macs": "50M", "params": "1M", "activations": "5M", "memory": "40MB", "latency": "3ms"}
-_OTHER_NAMES = {"flops": "macs", "parameters": "params", "ram": "memory", "time": "latency"}
+_SYNONYMS = {"flops": "macs", "parameters": "params", "ram": "memory", "time": "latency"}
 _LIMIT = re.compile(r"\s*([A-Za-z]+)\s*(<=|<|≤|=)\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*")
 RESOURCES = tuple(_UNITS)
 LARGEST = 1e100
 """Largest number in a limit."""
-LATENCY = "latency"
+LATENCY, LATENCY_MS = "latency", "latency_ms"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits by resource. Counts are for one image, memory is in bytes, latency in seconds."""
+    """Limits by resource: counts for one image, memory in bytes, latency in seconds."""
 
     limits: dict[str, float]
 
     @property
     def counted(self) -> dict[str, float]:
-        """The limits that need no measurement."""
+        """The limits on resources that are computed, not measured."""
         return {name: limit for name, limit in self.limits.items() if name != LATENCY}
 
     @property
     def latency(self) -> float | None:
-        """The limit on seconds, if there is one."""
+        """The limit on latency in seconds; None without one."""
         return self.limits.get(LATENCY)
 
-    def broken_by(self, cost: Cost) -> list[str]:
-        """Name the counted resources of which a network takes more than it may."""
+    def exceeded_by(self, cost: Cost) -> list[str]:
+        """Return the computed resources of which a network uses more than the limit."""
         return [name for name, limit in self.counted.items() if used(cost, name) > limit]
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} <= {written(name, limit)}" for name, limit in self.limits.items())
+        return ", ".join(f"{name} <= {format_amount(name, limit)}" for name, limit in self.limits.items())
 
 
 def used(cost: Cost, resource: str) -> float:
-    """Return what a network takes of a counted resource; memory is weights and the peak of activations, in bytes."""
+    """Return how much of a computed resource a network uses; memory is weights and peak activations, in bytes."""
     return float(cost.memory_bytes() if resource == "memory" else getattr(cost, resource))
 
 
-def written(resource: str, amount: float) -> str:
-    """Write an amount with its unit."""
+def format_amount(resource: str, amount: float) -> str:
+    """Return an amount with its unit as text."""
     if resource == LATENCY:
         return f"{amount * 1e3:.3g} ms"
     return human_bytes(amount) if resource == "memory" else human(amount)
 
 
+def as_budget(budget: "Budget | Mapping[str, float] | str") -> Budget:
+    """Return the budget that a text or a mapping describes.
+
+    Args:
+        budget: Text such as `"macs<=50M, latency<=3ms"`, or numbers by resource: `macs`, `params`, `activations`,
+            `memory` (bytes), and `latency` (seconds) or `latency_ms`.
+
+    Raises:
+        ArgumentError: A resource is unknown, or a limit is no number above 0.
+    """
+    if isinstance(budget, Budget):
+        return budget
+    if isinstance(budget, str):
+        return parse_budget(budget)
+    limits: dict[str, float] = {}
+    for name, amount in budget.items():
+        resource, factor = (LATENCY, 1e-3) if name == LATENCY_MS else (_resource(name), 1.0)
+        if resource in limits:
+            raise ArgumentError("budget", f"{resource} is limited twice")
+        if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 < amount <= LARGEST:
+            raise ArgumentError("budget", f"{name} must be above 0 and at most {LARGEST:g}, not {amount!r:.60}")
+        limits[resource] = amount * factor
+    if not limits:
+        raise ArgumentError("budget", "must have one limit or more, such as {'macs': 50e6, 'latency_ms': 3}")
+    return Budget(limits)
+
+
 def parse_budget(text: str) -> Budget:
-    """Read a budget. UsageError names the part that is wrong, and what would be right."""
+    """Return the budget that a text describes.
+
+    Raises:
+        ArgumentError: A part of the text is no limit; the message names it and shows what would be right.
+    """
     limits: dict[str, float] = {}
     for part in filter(str.strip, text.split(",")):
         match = _LIMIT.fullmatch(part)
         if match is None:
-            raise UsageError(f"budget: {part.strip()!r:.60} is no limit; write one like macs<=50M or latency<=3ms")
+            raise ArgumentError("budget", f"{part.strip()!r:.60} is no limit; write one such as macs<=50M")
         name, _, amount, unit = match.groups()
         resource = _resource(name)
         if resource in limits:
-            raise UsageError(f"budget: {resource} is limited twice")
+            raise ArgumentError("budget", f"{resource} is limited twice")
         limits[resource] = _amount(resource, amount, unit, part.strip())
     if not limits:
-        raise UsageError("budget: give one limit or more, such as 'macs<=50M, params<=1M'")
+        raise ArgumentError("budget", "must have one limit or more, such as 'macs<=50M, params<=1M'")
     return Budget(limits)
 
 
@@ -78,9 +110,9 @@ def _resource(name: str) -> str:
     lower = name.lower()
     if lower in _UNITS:
         return lower
-    near = [_OTHER_NAMES[lower]] if lower in _OTHER_NAMES else difflib.get_close_matches(lower, _UNITS, n=1)
+    near = [_SYNONYMS[lower]] if lower in _SYNONYMS else difflib.get_close_matches(lower, _UNITS, n=1)
     guess = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(_UNITS)}"
-    raise UsageError(f"budget: unknown resource {name!r}{guess}")
+    raise ArgumentError("budget", f"unknown resource {name!r}{guess}")
 
 
 def _amount(resource: str, amount: str, unit: str, part: str) -> float:
@@ -89,14 +121,16 @@ def _amount(resource: str, amount: str, unit: str, part: str) -> float:
     try:
         number = float(amount)
     except ValueError:
-        raise UsageError(f"budget: {amount!r} in {part!r} is not a number; write {example}") from None
+        raise ArgumentError("budget", f"{amount!r} in {part!r} is not a number; write {example}") from None
     if not 0 < number <= LARGEST:
-        raise UsageError(f"budget: {part!r:.60} is out of range; a limit is above 0 and at most {LARGEST:g}")
-    if unit == "" and units is _COUNTS and number >= 1000:  # the figure in full
+        raise ArgumentError("budget", f"{part!r:.60} is out of range; a limit is above 0 and at most {LARGEST:g}")
+    if unit == "" and units is _COUNTS and number >= 1000:  # a count without a unit
         return number
     if unit == "":
-        raise UsageError(f"budget: a unit is missing in {part!r}; write {example}")
+        raise ArgumentError("budget", f"a unit is missing in {part!r}; write {example}")
     if unit.upper() not in units:
         known = ", ".join(filter(None, units))
-        raise UsageError(f"budget: {unit!r} in {part!r} is no unit of {resource} ({known.lower()}); write {example}")
+        raise ArgumentError(
+            "budget", f"{unit!r} in {part!r} is not a unit of {resource} ({known.lower()}); write {example}"
+        )
     return number * units[unit.upper()]

@@ -116,7 +116,9 @@ class Experiment:
             return f"it compares {len(names)} other networks ({names[0]}, ...) there, {len(current)} here"
         there, here = before.to_dict(), self.to_dict()
         compared = ("schedule", "recipe", "fields", "options", "tested")  # the images may be stored elsewhere
-        difference = _first_difference({name: there[name] for name in compared}, {name: here[name] for name in compared})
+        difference = _first_difference(
+            {name: there[name] for name in compared}, {name: here[name] for name in compared}
+        )
         if difference or (before.base, before.candidates) == (self.base, self.candidates):
             return difference
         return "a network has changed since"

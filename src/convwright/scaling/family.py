@@ -1,24 +1,28 @@
-"""Step 2: alpha, beta and gamma fixed, a family over phi; and networks of the same multiply-adds that grow in one
-dimension alone (EfficientNet, figures 3 and 8)."""
+"""Families of networks: alpha, beta and gamma fixed, and phi = 0, 1, 2, ...
 
-from collections.abc import Iterator, Sequence
+Beside the compound family stand networks of the same multiply-adds that are scaled in one dimension alone
+(EfficientNet, figures 3 and 8).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import log2
 
 from convwright.arch import Network
 from convwright.arch.cost import cost
-from convwright.errors import NetworkError, UsageError
+from convwright.errors import ArgumentError, NetworkError
 from convwright.scaling.experiment import Candidate
 from convwright.scaling.rules import RULES, Compound, Factors, Rule, Shares
 
 SINGLE = tuple(rule for rule in RULES if isinstance(rule, Shares) and max(rule.depth, rule.width, rule.resolution) == 1)
 """Depth, width and resolution alone."""
+LARGEST_PHI = 16
 FINEST = 2.0**-5
-"""Doublings between the amounts that are tried around a wanted one."""
+"""Doublings between the amounts that are tried around a target."""
 REACH = 1.0
-"""Doublings around it in which they lie."""
+"""Doublings around the target within which amounts are tried."""
 CLOSE = 0.25
-"""A single-dimension network further from the wanted multiply-adds than this share is left out: no comparison."""
+"""Largest relative deviation of the multiply-adds at which a single-dimension network is still comparable."""
 
 
 @dataclass(frozen=True)
@@ -26,32 +30,56 @@ class Member:
     """A network of a family."""
 
     rule: str
-    step: int
-    """Which point of the curves: phi for the compound family, and the one it is to be compared with for others."""
+    phi: int
+    """Compound coefficient of the member, or of the compound member that it is compared with."""
     factors: Factors
     network: Network
     macs: int
 
     @property
     def candidate(self) -> Candidate:
-        """The member as a study trains it."""
-        place = {"phi": float(self.step)} | self.factors._asdict()
-        return Candidate(f"{self.rule}, {self.step}", self.network, place, self.macs, self.rule)
+        """The member as a candidate of a study."""
+        coordinates = {"phi": float(self.phi)} | self.factors._asdict()
+        return Candidate(f"{self.rule}, {self.phi}", self.network, coordinates, self.macs, self.rule)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return rule, phi, network, cost and factors."""
+        return {
+            "rule": self.rule,
+            "phi": self.phi,
+            "network": self.network.name,
+            "macs": self.macs,
+            "params": cost(self.network).params,
+            "factors": self.factors._asdict(),
+            "resolution": self.network.resolution,
+        }
 
 
-def compound_family(base: Network, rule: Compound, most: int) -> list[Member]:
-    """Return the networks of phi = 0 to `most`. NetworkError where one cannot be built."""
-    if not 0 <= most <= 16:
-        raise UsageError(f"phi goes from 0 to at most 16, not to {most}")
-    return [_member("compound", phi, base, rule.at(phi)) for phi in range(most + 1)]
+def compound_family(base: Network, rule: Compound, phi: int | Iterable[int]) -> list[Member]:
+    """Return the networks of some compound coefficients.
+
+    Args:
+        base: The network to scale, which is the member of phi = 0.
+        rule: Compound scaling with its coefficients.
+        phi: Largest compound coefficient, or all of them; phi = 0 is always included.
+
+    Raises:
+        ArgumentError: A compound coefficient is below 0 or above 16.
+        NetworkError: A network cannot be built.
+    """
+    values = range(phi + 1) if isinstance(phi, int) and phi >= 0 else [phi] if isinstance(phi, int) else [*phi]
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_PHI:
+            raise ArgumentError("phi", f"must be whole numbers from 0 to {LARGEST_PHI}, not {value!r:.40}")
+    return [_member("compound", value, base, rule.at(value)) for value in sorted({0, *values})]
 
 
 def distinct(members: Sequence[Member]) -> tuple[list[Member], list[str]]:
-    """Return the members without those that rounding makes the same as a smaller one, and a line for each of these."""
+    """Return the members without those that rounding makes equal to a smaller one, and a line for each of these."""
     first: dict[Network, int] = {}
-    kept = [member for member in members if first.setdefault(member.network, member.step) == member.step]
+    kept = [member for member in members if first.setdefault(member.network, member.phi) == member.phi]
     dropped = [
-        f"compound at phi = {member.step} is the same network as at phi = {first[member.network]}"
+        f"compound at phi = {member.phi} is the same network as at phi = {first[member.network]}"
         for member in members
         if member not in kept
     ]
@@ -61,51 +89,58 @@ def distinct(members: Sequence[Member]) -> tuple[list[Member], list[str]]:
 def single_families(
     base: Network, members: Sequence[Member], rules: Sequence[Rule] = SINGLE
 ) -> tuple[list[Member], list[str]]:
-    """Return, for each member but the base, the networks of each rule that are nearest to its multiply-adds.
+    """Return networks that are scaled in one dimension alone.
 
-    Also returns a line for each point that rounding puts out of reach, or for which another network stands already.
+    Args:
+        base: The network to scale.
+        members: The compound family.
+        rules: Rules of the other families.
+
+    Returns:
+        For each member but the base, the network of each rule that is nearest to its multiply-adds; and a line for
+        each combination without such a network, or with a network that is in the families already.
     """
     found: list[Member] = []
     missing: list[str] = []
     for rule in rules:
-        seen = {base: "a smaller one"} | {member.network: "a compound one" for member in members if member.step}
+        seen = {base: "a smaller one"} | {member.network: "a compound one" for member in members if member.phi}
         for member in members:
-            if member.step == 0:
+            if member.phi == 0:
                 continue
-            nearest = min(_around(base, rule, member), key=lambda one: _miss(one, member), default=None)
-            if nearest is None or _miss(nearest, member) > CLOSE:
-                missing.append(f"{rule.told} has no network near {member.macs:,} multiply-adds (phi = {member.step})")
+            nearest = min(_near(base, rule, member), key=lambda each: _deviation(each, member), default=None)
+            if nearest is None or _deviation(nearest, member) > CLOSE:
+                missing.append(f"{rule.name} has no network near {member.macs:,} multiply-adds (phi = {member.phi})")
             elif nearest.network in seen:
-                missing.append(f"{rule.told} at phi = {member.step} is the same network as {seen[nearest.network]}")
+                missing.append(f"{rule.name} at phi = {member.phi} is the same network as {seen[nearest.network]}")
             else:
                 found.append(nearest)
                 seen[nearest.network] = "a smaller one"
     return found, missing
 
 
-def _around(base: Network, rule: Rule, member: Member) -> Iterator[Member]:
-    """The networks of a rule whose multiply-adds are near a member's, the nearest before rounding first."""
-    wanted = log2(member.macs / cost(base).macs)
+def _near(base: Network, rule: Rule, member: Member) -> Iterator[Member]:
+    """Yield the networks of a rule whose multiply-adds are near a member's; the nearest before rounding first."""
+    target = log2(member.macs / cost(base).macs)
     seen: set[Network] = set()
     steps = round(REACH / FINEST)
     for index in sorted(range(-steps, steps + 1), key=abs):
-        amount = wanted + index * FINEST
+        amount = target + index * FINEST
         if amount <= 0:
             continue
         try:
-            one = _member(rule.told, member.step, base, rule.factors(amount))
+            scaled = _member(rule.name, member.phi, base, rule.factors(amount))
         except NetworkError:
             continue
-        if one.network not in seen:
-            seen.add(one.network)
-            yield one
+        if scaled.network not in seen:
+            seen.add(scaled.network)
+            yield scaled
 
 
-def _member(rule: str, step: int, base: Network, factors: Factors) -> Member:
+def _member(rule: str, phi: int, base: Network, factors: Factors) -> Member:
     factors = Factors(*(round(factor, 4) for factor in factors))
     network = factors.apply(base) if factors != (1, 1, 1) else base
-    return Member(rule, step, factors, network, cost(network).macs)
+    return Member(rule, phi, factors, network, cost(network).macs)
 
 
-def _miss(member: Member, wanted: Member) -> float:
-    return abs(member.macs / wanted.macs - 1)
+def _deviation(member: Member, target: Member) -> float:
+    return abs(member.macs / target.macs - 1)

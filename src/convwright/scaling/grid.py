@@ -1,4 +1,4 @@
-"""Step 1's grid: alpha, beta, gamma that double the multiply-adds, by the formula and after rounding."""
+"""The grid of a search: alpha, beta, gamma that double the multiply-adds, by the formula and after rounding."""
 
 import math
 from collections.abc import Iterator
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 from convwright.arch import Network
 from convwright.arch.cost import cost
-from convwright.errors import NetworkError, UsageError
+from convwright.errors import ArgumentError, NetworkError, UsageError
 from convwright.scaling.rules import Compound, Factors
 
 LARGEST_TARGET = 16
 EPSILON = 1e-9
-"""What floats may be off where a point lies on the grid's edge."""
+"""Tolerance of floats where a point lies on the edge of the grid."""
 
 
 @dataclass(frozen=True)
 class GridPoint:
-    """A point of the grid, and the network that it makes of the base at phi = 1."""
+    """A point of the grid, with the base scaled by it at phi = 1."""
 
     alpha: float
     beta: float
@@ -30,14 +30,23 @@ class GridPoint:
         return Compound(self.alpha, self.beta, self.gamma)
 
     @property
-    def told(self) -> str:
-        """The three coefficients, as tables show them."""
+    def name(self) -> str:
+        """The coefficients, as tables show them."""
         return f"alpha {self.alpha:g}, beta {self.beta:g}, gamma {self.gamma:g}"
 
 
 @dataclass(frozen=True)
 class Grid:
-    """How fine the grid is, and how far its points may be from `target` times the base's multiply-adds."""
+    """A grid over alpha, beta and gamma.
+
+    Args:
+        step: Step of each coefficient, from 1 up.
+        target: Multiply-adds of a candidate over the base's.
+        tolerance: Largest relative deviation from the target, by the formula and of the network.
+
+    Raises:
+        ArgumentError: A value is out of bounds.
+    """
 
     step: float = 0.1
     target: float = 2.0
@@ -45,26 +54,31 @@ class Grid:
 
     def __post_init__(self) -> None:
         if not 0.01 <= self.step <= 1:
-            raise UsageError(f"the grid's step lies between 0.01 and 1, not {self.step:g}")
+            raise ArgumentError("step", f"must be 0.01 to 1, not {self.step:g}")
         if not 1 < self.target <= LARGEST_TARGET:
-            raise UsageError(f"the target factor is above 1 and at most {LARGEST_TARGET}, not {self.target:g}")
+            raise ArgumentError("target", f"must be above 1 and at most {LARGEST_TARGET}, not {self.target:g}")
         if not 0 < self.tolerance < 1:
-            raise UsageError(f"the tolerance is a share between 0 and 1, not {self.tolerance:g}")
+            raise ArgumentError("tolerance", f"must be above 0 and below 1, not {self.tolerance:g}")
 
     def points(self) -> Iterator[Compound]:
-        """Yield every alpha, beta, gamma >= 1 on the grid with alpha beta^2 gamma^2 near the target."""
+        """Yield every point with alpha, beta, gamma >= 1 and alpha beta^2 gamma^2 near the target."""
         most = self.target * (1 + self.tolerance + EPSILON)
-        for alpha in self._steps(most):
-            for beta in self._steps(math.sqrt(most / alpha)):
-                for gamma in self._steps(math.sqrt(most / (alpha * beta**2))):
+        for alpha in self._values(most):
+            for beta in self._values(math.sqrt(most / alpha)):
+                for gamma in self._values(math.sqrt(most / (alpha * beta**2))):
                     if self._near(alpha * beta**2 * gamma**2 / self.target):
                         yield Compound(alpha, beta, gamma)
 
     def candidates(self, base: Network) -> tuple[GridPoint, ...]:
-        """Return the points whose network, after rounding, meets the target, each network once.
+        """Return the points whose network meets the target after rounding, each network once.
 
-        Of points that round to one network, the one whose formula is nearest to the target stands for it. Raises
-        UsageError if none is left.
+        Where several points round to the same network, the point whose formula is nearest to the target is kept.
+
+        Args:
+            base: The network to scale.
+
+        Raises:
+            UsageError: No point of the grid meets the target.
         """
         wanted = self.target * cost(base).macs
         found: dict[Network, Compound] = {}
@@ -75,24 +89,24 @@ class Grid:
                 continue
             if not self._near(cost(network).macs / wanted):
                 continue
-            if network not in found or self._miss(rule) < self._miss(found[network]):
+            if network not in found or self._deviation(rule) < self._deviation(found[network]):
                 found[network] = rule
         if not found:
             raise UsageError(
                 f"no point of the grid makes {self.target:g} times the multiply-adds of {base.name} within "
-                f"{self.tolerance:.0%}: take a finer --step or a larger --tolerance"
+                f"{self.tolerance:.0%}: use a smaller step or a larger tolerance"
             )
         chosen = [
             GridPoint(rule.alpha, rule.beta, rule.gamma, network, cost(network).macs) for network, rule in found.items()
         ]
-        return tuple(sorted(chosen, key=lambda one: (one.alpha, one.beta, one.gamma)))
+        return tuple(sorted(chosen, key=lambda each: (each.alpha, each.beta, each.gamma)))
 
-    def _steps(self, most: float) -> Iterator[float]:
+    def _values(self, most: float) -> Iterator[float]:
         count = math.floor((most - 1) / self.step + EPSILON)
         return (round(1 + index * self.step, 6) for index in range(count + 1))
 
-    def _near(self, share: float) -> bool:
-        return abs(share - 1) <= self.tolerance + EPSILON
+    def _near(self, ratio: float) -> bool:
+        return abs(ratio - 1) <= self.tolerance + EPSILON
 
-    def _miss(self, rule: Compound) -> float:
+    def _deviation(self, rule: Compound) -> float:
         return abs(math.log(rule.step / self.target))

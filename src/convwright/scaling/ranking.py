@@ -1,44 +1,96 @@
-"""How a study stands: what each network reached, how sure that is, and who cannot be told apart."""
+"""Rankings: what accuracy each network of a study reached, with intervals, and what can be distinguished."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
 from convwright.arch.cost import cost
-from convwright.scaling.experiment import Candidate, Experiment
+from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
-from convwright.scaling.trial import Outcome
+from convwright.scaling.outcome import Outcome
 from convwright.stats.means import Mean, difference, indistinguishable, mean_of_seeds
 
 
 @dataclass(frozen=True)
-class Row:
-    """A network's results at its longest training."""
+class RankedNetwork:
+    """A network of a study, with its results at its longest training."""
 
-    candidate: Candidate
+    name: str
+    rule: str
+    """Name of the rule by which the network was scaled."""
+    network: str
+    """Expression of the network."""
+    coordinates: Mapping[str, float]
+    """alpha, beta and gamma, or phi and the factors."""
+    resolution: int
+    params: int
+    macs: int
     epochs: float
     accuracies: Mapping[int, float]
-    """By seed: on the test images where the experiment measures them, else on the validation images."""
-    params: int
+    """Accuracy by seed: on the test images if the experiment measures it, else on the validation images."""
     diverged: int = 0
-    """Trainings that diverged, which count as 0."""
+    """Number of trainings that diverged, whose accuracy is 0."""
 
     @property
     def mean(self) -> Mean:
-        """The mean over seeds, with its interval."""
+        """Mean accuracy over the seeds, with its interval."""
         return mean_of_seeds(list(self.accuracies.values()))
 
+    @property
+    def phi(self) -> float | None:
+        """Compound coefficient of a family's member; None for a candidate of a search."""
+        return self.coordinates.get("phi")
 
-def rows_of(experiment: Experiment, results: Mapping[Task, Outcome]) -> list[Row]:
-    """Return a row for each network that has results: those trained longest first, then by accuracy."""
+    def to_dict(self) -> dict[str, object]:
+        """Return all fields, and the mean with half its interval."""
+        return {
+            "name": self.name,
+            "rule": self.rule,
+            "network": self.network,
+            "place": dict(self.coordinates),
+            "resolution": self.resolution,
+            "params": self.params,
+            "macs": self.macs,
+            "epochs": self.epochs,
+            "accuracies": {str(seed): value for seed, value in sorted(self.accuracies.items())},
+            "mean": self.mean.value,
+            "half": self.mean.half,
+            "diverged": self.diverged,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "RankedNetwork":
+        """Return a network from what `to_dict` returned."""
+        fields = {name: data[name] for name in ("name", "rule", "network", "resolution", "params", "macs", "epochs")}
+        accuracies = {int(seed): value for seed, value in data["accuracies"].items()}
+        return cls(**fields, coordinates=data["place"], accuracies=accuracies, diverged=data.get("diverged", 0))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Compound scaling against another rule at about the same multiply-adds."""
+
+    compound: RankedNetwork
+    other: RankedNetwork
+    lead: Mean
+    """Mean difference in accuracy, paired by seed; above 0 where compound scaling is better."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return both names and the difference."""
+        names = {"compound": self.compound.name, "other": self.other.name}
+        return names | {"lead": self.lead.value, "half": self.lead.half}
+
+
+def rank(experiment: Experiment, results: Mapping[Task, Outcome]) -> list[RankedNetwork]:
+    """Return the networks that have results: those trained longest first, then by accuracy."""
     by_length: dict[int, dict[float, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for task, outcome in results.items():
         tested = experiment.tested and outcome.test_accuracy is not None
         value = outcome.test_accuracy if tested else outcome.accuracy
         by_length[task.candidate][task.epochs][task.seed] = float(value or 0.0)
-    rows = []
+    ranked = []
     for index, lengths in by_length.items():
         candidate, longest = experiment.candidates[index], max(lengths)
         diverged = sum(
@@ -46,8 +98,22 @@ def rows_of(experiment: Experiment, results: Mapping[Task, Outcome]) -> list[Row
             for task, outcome in results.items()
             if (task.candidate, task.epochs) == (index, longest)
         )
-        rows.append(Row(candidate, longest, lengths[longest], cost(candidate.network).params, diverged))
-    return sorted(rows, key=lambda row: (-row.epochs, -row.mean.value, row.candidate.name))
+        network = candidate.network
+        ranked.append(
+            RankedNetwork(
+                candidate.name,
+                candidate.rule,
+                network.name,
+                candidate.coordinates,
+                network.resolution,
+                cost(network).params,
+                candidate.macs,
+                longest,
+                lengths[longest],
+                diverged,
+            )
+        )
+    return sorted(ranked, key=lambda each: (-each.epochs, -each.mean.value, each.name))
 
 
 def all_diverged(results: Mapping[Task, Outcome]) -> bool:
@@ -55,108 +121,62 @@ def all_diverged(results: Mapping[Task, Outcome]) -> bool:
     return bool(results) and all(outcome.diverged is not None for outcome in results.values())
 
 
-def verdict(rows: Iterable[Row]) -> str:
-    """Say in a sentence which network is best, and of which it cannot be told apart."""
-    ordered = list(rows)
+def verdict(networks: Iterable[RankedNetwork]) -> str:
+    """Return a sentence on which network is best, and which ones are statistically indistinguishable from it.
+
+    Args:
+        networks: The ranking, as `rank` returns it.
+    """
+    ordered = list(networks)
     if not ordered:
         return "No training has ended yet."
-    last = [row for row in ordered if row.epochs == ordered[0].epochs]
+    last = [each for each in ordered if each.epochs == ordered[0].epochs]
     best = last[0]
     if best.diverged == len(best.accuracies):
         return "No network is best: all trainings of the last rung diverged; try a lower learning rate."
     if len(last) == 1:
-        return f"Best is {best.candidate.name}; nothing else was trained as long."
+        return f"Best is {best.name}; nothing else was trained as long."
     if len(best.accuracies) < 2:
-        return f"Best is {best.candidate.name}, by one seed, which gives no interval; use --seeds 3 or more."
-    results = {index: row.accuracies for index, row in enumerate(last)}
-    near = [last[index].candidate.name for index in indistinguishable(results) if index != 0]
+        return f"Best is {best.name}, by one seed, which gives no interval; use 3 seeds or more."
+    results = {index: each.accuracies for index, each in enumerate(last)}
+    near = [last[index].name for index in indistinguishable(results) if index != 0]
     gap = difference(best.accuracies, last[1].accuracies)
     lead = f"{100 * gap.value:+.2f} points" + (f" (± {100 * gap.half:.2f})" if gap.half is not None else "")
     if not near:
-        return f"Best is {best.candidate.name}, {lead} before the next; it is better than every other (95 % level)."
-    told = "; ".join(near[:3]) + (f"; and {len(near) - 3} more" if len(near) > 3 else "")
-    seeds = len(best.accuracies)
+        return f"Best is {best.name}, {lead} before the next; it is better than every other (95 % level)."
+    names = "; ".join(near[:3]) + (f"; and {len(near) - 3} more" if len(near) > 3 else "")
     return (
-        f"Best is {best.candidate.name}, {lead} before the next; with {seeds} seeds it cannot be told apart from "
-        f"{told} (95 % level, all comparisons together). More seeds or longer training may tell."
+        f"Best is {best.name}, {lead} before the next; with {len(best.accuracies)} seeds it is statistically "
+        f"indistinguishable from {names} (95 % level, all comparisons together). More seeds or longer training may "
+        "separate them."
     )
 
 
-def comparisons(rows: Iterable[Row]) -> list[tuple[Row, Row, Mean]]:
-    """Return, for each compound member and each other network of the same step, the difference in accuracy.
-
-    Seeds are paired. The third is the first's lead: positive where compound scaling is ahead.
-    """
-    listed = list(rows)
-    compound = {row.candidate.place.get("phi"): row for row in listed if row.candidate.group == "compound"}
+def comparisons(networks: Iterable[RankedNetwork]) -> list[Comparison]:
+    """Return, for each compound member and each other network of the same phi, the difference in accuracy."""
+    listed = list(networks)
+    compound = {each.phi: each for each in listed if each.rule == "compound"}
     found = []
-    for row in listed:
-        phi = row.candidate.place.get("phi")
-        if row.candidate.group != "compound" and phi in compound:
+    for each in listed:
+        phi = each.phi
+        if each.rule != "compound" and phi in compound:
             mine = compound[phi]
-            found.append((mine, row, difference(mine.accuracies, row.accuracies)))
-    return sorted(found, key=lambda one: (one[0].candidate.macs, one[1].candidate.group))
+            found.append(Comparison(mine, each, difference(mine.accuracies, each.accuracies)))
+    return sorted(found, key=lambda each: (each.compound.macs, each.other.rule))
 
 
-def overall(rows: Iterable[Row]) -> dict[str, Mean]:
-    """Return, by rule, compound scaling's lead in the mean over all sizes that both have; seeds are paired."""
-    by_rule: dict[str, list[tuple[Row, Row]]] = defaultdict(list)
-    for mine, other, _ in comparisons(rows):
-        by_rule[other.candidate.group].append((mine, other))
+def overall(compared: Iterable[Comparison]) -> dict[str, Mean]:
+    """Return, by rule, the mean lead of compound scaling over all sizes that both have; seeds are paired."""
+    by_rule: dict[str, list[Comparison]] = defaultdict(list)
+    for each in compared:
+        by_rule[each.other.rule].append(each)
     leads = {}
     for rule, pairs in by_rule.items():
-        shared = set.intersection(*({*mine.accuracies} & {*other.accuracies} for mine, other in pairs))
-        if shared:
-            leads[rule] = mean_of_seeds(
-                [
-                    mean(mine.accuracies[seed] - other.accuracies[seed] for mine, other in pairs)
-                    for seed in sorted(shared)
-                ]
-            )
+        seeds = set.intersection(*({*each.compound.accuracies} & {*each.other.accuracies} for each in pairs))
+        if seeds:
+            gaps = [
+                mean(each.compound.accuracies[seed] - each.other.accuracies[seed] for each in pairs)
+                for seed in sorted(seeds)
+            ]
+            leads[rule] = mean_of_seeds(gaps)
     return leads
-
-
-def to_json(experiment: Experiment, results: Mapping[Task, Outcome]) -> dict[str, Any]:
-    """Return all that a study found, ready for JSON; every single result included."""
-    rows = rows_of(experiment, results)
-    return {
-        "base": experiment.base.name,
-        "base_macs": cost(experiment.base).macs,
-        "resolution": experiment.base.resolution,
-        "data": experiment.data,
-        "split": "test" if experiment.tested else "validation",
-        "recipe": experiment.recipe,
-        "schedule": asdict(experiment.schedule),
-        "finished": experiment.schedule.finished({task: one.accuracy for task, one in results.items()}),
-        "verdict": verdict(rows),
-        "networks": [
-            {
-                "name": row.candidate.name,
-                "rule": row.candidate.group,
-                "network": row.candidate.network.name,
-                "place": dict(row.candidate.place),
-                "resolution": row.candidate.network.resolution,
-                "params": row.params,
-                "macs": row.candidate.macs,
-                "epochs": row.epochs,
-                "accuracies": {str(seed): value for seed, value in sorted(row.accuracies.items())},
-                "mean": row.mean.value,
-                "half": row.mean.half,
-                "diverged": row.diverged,
-            }
-            for row in rows
-        ],
-        "comparisons": [
-            {"compound": mine.candidate.name, "other": other.candidate.name, "lead": gap.value, "half": gap.half}
-            for mine, other, gap in comparisons(rows)
-        ],
-        "overall": [
-            {"other": rule, "lead": lead.value, "half": lead.half, "seeds": lead.count}
-            for rule, lead in overall(rows).items()
-        ],
-        "trainings": [
-            {"network": experiment.candidates[task.candidate].name, "seed": task.seed, "epochs": task.epochs}
-            | outcome.to_json()
-            for task, outcome in sorted(results.items())
-        ],
-    }

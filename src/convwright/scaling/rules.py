@@ -1,7 +1,7 @@
-"""Rules by which a network grows: each says how depth, width and resolution follow from one number.
+"""Scaling rules: each computes the factors of depth, width and resolution from one number.
 
-`amount` counts doublings: a rule aims at 2^amount times the multiply-adds, which are in proportion to
-d * w^2 * r^2 (EfficientNet, section 3.2), before rounding.
+The number, `amount`, counts doublings: a rule makes the multiply-adds 2^amount times as many before rounding. They
+are in proportion to d * w^2 * r^2 (EfficientNet, section 3.2).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from convwright.errors import UsageError
 
 
 class Factors(NamedTuple):
-    """What depth, width and resolution are multiplied by."""
+    """Factors by which depth, width and resolution are multiplied."""
 
     depth: float
     width: float
@@ -22,7 +22,7 @@ class Factors(NamedTuple):
 
     @property
     def work(self) -> float:
-        """What multiply-adds are multiplied by, before rounding."""
+        """Factor of the multiply-adds, before rounding."""
         return self.depth * self.width**2 * self.resolution**2
 
     def apply(self, network: Network) -> Network:
@@ -31,19 +31,28 @@ class Factors(NamedTuple):
 
 
 class Rule(Protocol):
-    """How a network grows."""
+    """A way to scale a network."""
 
     @property
-    def told(self) -> str:
-        """The rule in words."""
+    def name(self) -> str:
+        """Name of the rule, as tables show it."""
 
     def factors(self, amount: float) -> Factors:
-        """Return the factors for a number of doublings, below 0 for a smaller network."""
+        """Return the factors for a number of doublings, which is below 0 for a smaller network."""
 
 
 @dataclass(frozen=True)
 class Compound:
-    """EfficientNet's: d = alpha^phi, w = beta^phi, r = gamma^phi (equation 3)."""
+    """Compound scaling: d = alpha^phi, w = beta^phi, r = gamma^phi (EfficientNet, equation 3).
+
+    Args:
+        alpha: Depth is multiplied by alpha^phi; 1 or more.
+        beta: Width is multiplied by beta^phi; 1 or more.
+        gamma: Resolution is multiplied by gamma^phi; 1 or more.
+
+    Raises:
+        UsageError: A coefficient is below 1, or all are 1.
+    """
 
     alpha: float = 1.2
     beta: float = 1.1
@@ -55,12 +64,12 @@ class Compound:
 
     @property
     def step(self) -> float:
-        """What one phi multiplies the multiply-adds by: alpha beta^2 gamma^2, about 2 for the published three."""
+        """Factor of the multiply-adds for phi = 1: alpha beta^2 gamma^2, about 2 for the published coefficients."""
         return self.alpha * self.beta**2 * self.gamma**2
 
     @property
-    def told(self) -> str:
-        """The rule in words."""
+    def name(self) -> str:
+        """Name of the rule, as tables show it."""
         return "compound"
 
     def phi(self, amount: float) -> float:
@@ -68,31 +77,38 @@ class Compound:
         return amount / log2(self.step)
 
     def factors(self, amount: float) -> Factors:
-        """All three together."""
+        """Return the factors for a number of doublings."""
         return self.at(self.phi(amount))
 
     def at(self, phi: float) -> Factors:
-        """Return the factors at a compound coefficient; NetworkError if it or a coefficient is out of range."""
+        """Return the factors at a compound coefficient.
+
+        Raises:
+            NetworkError: The compound coefficient, or one of alpha, beta and gamma, is out of range.
+        """
         return Factors(*compound_factors(phi, self.alpha, self.beta, self.gamma))
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Of each doubling, a share goes to depth, to width and to resolution; the shares add up to 1."""
+    """A rule that spends shares of each doubling on depth, width and resolution; the shares add up to 1."""
 
-    told: str
+    name: str
     depth: float
     width: float
     resolution: float
 
     def factors(self, amount: float) -> Factors:
-        """Width and resolution count twice in multiply-adds, so that they grow by the square root."""
+        """Return the factors for a number of doublings.
+
+        Multiply-adds grow with the square of width and resolution, which therefore grow by the square root.
+        """
         work = 2.0**amount
         return Factors(work**self.depth, sqrt(work**self.width), sqrt(work**self.resolution))
 
 
 FAST = Shares("fast compound (mostly width)", 0.1, 0.8, 0.1)
-"""Dollar et al. 2021, section 4.3, at alpha = 0.8: activations, which set the time, then grow least."""
+"""Dollár et al. 2021, section 4.3, at alpha = 0.8: activations, which determine the latency, grow least."""
 RULES: tuple[Rule, ...] = (
     Compound(),
     Shares("depth alone", 1.0, 0.0, 0.0),

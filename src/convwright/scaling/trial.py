@@ -1,9 +1,9 @@
-"""One training of a study: a run of its own, stopped and gone on with like any other."""
+"""One task of a study: a run of its own, which can be stopped and resumed like any other."""
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
@@ -16,115 +16,110 @@ from convwright.evaluation.assessment import assess
 from convwright.prediction.network import load
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
+from convwright.scaling.outcome import Outcome
+from convwright.training.callbacks import Callback
 from convwright.training.config import TrainConfig
-from convwright.training.loop import Reporter, Runtime, resume, train
+from convwright.training.loop import Runtime, resume, train
 from convwright.training.plan import plan
+from convwright.training.records import Summary
 from convwright.training.run import Run
 from convwright.training.step import DivergedError
 
 OPENED = 6
 """Data sets (a resolution and a seed each) that stay in memory."""
 
-Opened = Callable[[int, int], Dataset]
-"""Gives the data at a resolution, split by a seed."""
+OpenData = Callable[[int, int], Dataset]
+"""Returns the data at a resolution, split by a seed."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came out of a task."""
-
-    accuracy: float
-    """On the validation images, 0 to 1; 0 where training diverged."""
-    loss: float | None = None
-    test_accuracy: float | None = None
-    train_seconds: float = 0.0
-    """Of the training steps."""
-    seconds: float = 0.0
-    """Of the whole task, validation and data included."""
-    diverged: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready object; `Outcome(**it)` is equal."""
-        return asdict(self)
-
-
-def name_of(task: Task) -> str:
+def run_name(task: Task) -> str:
     """Return the name of a task's run directory."""
     return f"network{task.candidate:03d}-epochs{task.epochs:g}-seed{task.seed}"
 
 
-def opener(experiment: Experiment, cache_gb: float | None = None) -> Opened:
-    """Return what opens the experiment's data, and keeps what was opened last."""
-    chosen = {name: experiment.options[name] for name in ("val_share", "max_bad") if name in experiment.options}
+def data_opener(experiment: Experiment, cache_gb: float | None = None) -> OpenData:
+    """Return a function that opens the experiment's data, and keeps in memory what it opened last."""
+    options: dict[str, Any] = {
+        name: experiment.options[name] for name in ("val_share", "max_bad") if name in experiment.options
+    }
 
     @lru_cache(OPENED)
-    def opened(resolution: int, seed: int) -> Dataset:
-        return open_dataset(experiment.data, resolution=resolution, seed=seed, cache_gb=cache_gb, **chosen)
+    def open_data(resolution: int, seed: int) -> Dataset:
+        return open_dataset(experiment.data, resolution=resolution, seed=seed, cache_gb=cache_gb, **options)
 
-    return opened
+    return open_data
 
 
 @dataclass(frozen=True)
-class Trials:
-    """Runs tasks in a folder, a run directory for each. keep: leave each run's weights there."""
+class TaskRunner:
+    """Trains tasks in a folder, with a run directory for each."""
 
     experiment: Experiment
     folder: Path
-    opened: Opened
-    keep: bool = False
+    open_data: OpenData
+    keep_runs: bool = False
+    """Whether runs stay in the folder once their result is stored."""
     checkpoint_seconds: float = 60.0
-    reporter: Reporter = field(default_factory=Reporter)
+    callback: Callback = field(default_factory=Callback)
 
     def run(self, task: Task) -> Outcome:
-        """Train a task's network from where it was stopped; a diverging one counts as 0 % right.
+        """Train a task's network, from its last checkpoint if there is one; a diverged training counts as 0 % right.
 
-        Interrupted if stopped: the same task goes on from there.
+        Raises:
+            Interrupted: Training was stopped. The same task resumes from there.
         """
         started = time.monotonic()
         network = self.experiment.network(task)
-        data = self.opened(network.resolution, task.seed)
-        path = self.folder / name_of(task)
+        data = self.open_data(network.resolution, task.seed)
+        path = self.folder / run_name(task)
         try:
-            summary = self._trained(task, data, path)
+            summary = self._train(task, data, path)
         except DivergedError as error:
             return Outcome(0.0, diverged=str(error), seconds=time.monotonic() - started)
         tested = None
         if self.experiment.tested and data.test is not None:
             tested = assess(load(path), data, [data.test]).accuracy
-        took = time.monotonic() - started
-        loss = summary["val_loss"] if isfinite(summary["val_loss"]) else None  # which JSON could not say
-        return Outcome(summary["val_accuracy"], loss, tested, summary["train_seconds"], took)
+        seconds = time.monotonic() - started
+        loss = summary.val_loss
+        loss = loss if loss is not None and isfinite(loss) else None  # JSON has no other numbers
+        return Outcome(summary.val_accuracy, loss, tested, summary.train_seconds, seconds)
 
-    def tidy(self, task: Task) -> None:
-        """Remove what a recorded task left behind; of a kept run only what resuming would need."""
-        path = self.folder / name_of(task)
-        shutil.rmtree(path / "checkpoints" if self.keep else path, ignore_errors=True)
+    def clean_up(self, task: Task) -> None:
+        """Remove the run of a task whose result is stored; of a run that is kept, only the checkpoints."""
+        path = self.folder / run_name(task)
+        shutil.rmtree(path / "checkpoints" if self.keep_runs else path, ignore_errors=True)
 
-    def _trained(self, task: Task, data: Dataset, path: Path) -> Mapping[str, Any]:
+    def _train(self, task: Task, data: Dataset, path: Path) -> Summary:
         runtime = Runtime(checkpoint_seconds=self.checkpoint_seconds, validate_once=True)
-        experiment = self.experiment
-        config, network = plan(
-            data,
-            experiment.network(task),
-            name=experiment.recipe,
-            recipe=dict(experiment.fields),
-            epochs=task.epochs,
-            seed=task.seed,
-            **experiment.options,
-        )
+        config, network = configure(self.experiment, self.experiment.network(task), data, task.epochs, task.seed)
         if path.exists():
             try:
-                if _is_of(run := Run.open(path), config, network, data):
-                    return resume(run, data, self.reporter, runtime)
+                if _same_run(run := Run.open(path), config, network, data):
+                    return resume(run, data, [self.callback], runtime)
             except RunHeldError:
                 raise
             except UsageError:  # damaged
                 pass
             shutil.rmtree(path)
-        return train(config, network, data, path, self.reporter, runtime)
+        return train(config, network, data, path, [self.callback], runtime)
 
 
-def _is_of(run: Run, config: TrainConfig, network: Network, data: Dataset) -> bool:
-    """Is a run what a task would begin? Another study may have left its own in the same folder."""
-    here, there = (one.model_dump(mode="json", exclude={"data"}) for one in (config, run.config))
+def configure(
+    experiment: Experiment, network: Network, data: Dataset, epochs: float, seed: int = 0
+) -> tuple[TrainConfig, Network]:
+    """Return the configuration of a training of an experiment, and the network for the data.
+
+    Raises:
+        FieldError: A field of the recipe or an option has a wrong value.
+        NetworkError: The network cannot be built for the data.
+    """
+    fields: dict[str, Any] = dict(experiment.fields)
+    options: dict[str, Any] = dict(experiment.options)
+    name: Any = experiment.recipe
+    return plan(data, network, name=name, recipe=fields, epochs=epochs, seed=seed, **options)
+
+
+def _same_run(run: Run, config: TrainConfig, network: Network, data: Dataset) -> bool:
+    """Return whether a run is of this task; another study may have left its own run in the folder."""
+    here, there = (each.model_dump(mode="json", exclude={"data"}) for each in (config, run.config))
     return here == there and run.network == network and run.data.fingerprint == data.fingerprint

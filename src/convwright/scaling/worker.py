@@ -1,126 +1,169 @@
-"""Workers: each takes the next task that nobody is at work on, until none is left."""
+"""Workers: each trains the next task that no other worker has claimed, until no task remains."""
 
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
 from convwright import json_text
-from convwright.errors import ConvwrightError, UsageError
+from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.files import write_text
 from convwright.machine import available_cores
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.storage import StudyStorage
-from convwright.scaling.trial import Trials, opener
+from convwright.scaling.trial import TaskRunner, data_opener
 from convwright.training.interrupt import Interrupted
 
 POLL = 0.5
-"""Seconds between looks at what others have ended."""
+"""Seconds between checks of what other workers have done."""
 RESTARTS = 3
-"""How often a worker that dies is started again."""
+"""Restarts of each worker that dies."""
+STOP_SECONDS = 30
+"""Seconds in which a worker must write its checkpoint before it is killed."""
 DESCRIPTION = "study.json"
-GO_ON = "and the same command goes on"
+SCHEMA_VERSION = 1
+RESUMED = "the same command or call resumes the study"
 
 
-def work(storage: StudyStorage, trials: Trials, on_task: Callable[[Task], None] = lambda task: None) -> None:
-    """Run tasks until the schedule has none left; wait where others still run what the next rung depends on."""
+def work(storage: StudyStorage, runner: TaskRunner, on_task: Callable[[Task], None] = lambda task: None) -> None:
+    """Train tasks until none remains; wait where other workers still train what the next rung depends on.
+
+    Args:
+        storage: The study.
+        runner: Trains a task.
+        on_task: Called with each task before it is trained.
+
+    Raises:
+        Interrupted: Training was stopped. The study can be resumed.
+    """
     experiment = storage.experiment
-    for task in storage.results():  # of one that was killed before it did
-        trials.tidy(task)
+    for task in storage.results():  # of a worker that was killed before it did
+        runner.clean_up(task)
     while True:
-        left = experiment.schedule.remaining({task: one.accuracy for task, one in storage.results().items()})
-        if not left:
+        remaining = experiment.schedule.remaining({task: each.accuracy for task, each in storage.results().items()})
+        if not remaining:
             return
-        taken = storage.running()
-        free = [task for task in experiment.in_order(left) if task not in taken]
+        running = storage.running()
+        free = [task for task in experiment.in_order(remaining) if task not in running]
         claim = storage.claim(free[0]) if free else None
         if claim is None:
             time.sleep(POLL)
             continue
         on_task(claim.task)
         try:
-            with storage.alive(claim):
-                counts = claim.complete(trials.run(claim.task))
-        except Interrupted as stopped:  # its own words would name the training to go on with
-            raise Interrupted(f"stopped; what has been trained is kept, {GO_ON}", stopped.number) from None
-        if counts:  # else another one may be training it in the same folder
-            trials.tidy(claim.task)
+            with storage.heartbeats(claim):
+                counts = claim.complete(runner.run(claim.task))
+        except Interrupted as stopped:  # whose message names the run instead of the study
+            raise Interrupted(f"stopped; finished trainings are kept, and {RESUMED}", stopped.number) from None
+        if counts:  # otherwise another worker may be training the task in the same folder
+            runner.clean_up(claim.task)
 
 
-def describe(folder: Path, storage: StudyStorage, keep: bool) -> None:
-    """Write down in a study's folder what its workers need to know."""
-    about = {"storage": storage.url, "study": storage.name, "keep": keep, "experiment": storage.experiment.to_json()}
-    # For nobody else to read, as the database's URL may hold a password.
-    write_text(folder / DESCRIPTION, json_text.dump(about, indent=1) + "\n", mode=0o600)
+def write_description(folder: Path, storage: StudyStorage, keep_runs: bool) -> None:
+    """Write what workers need to know into a study's folder.
+
+    Args:
+        folder: The study's folder.
+        storage: The study.
+        keep_runs: Whether each trained network is kept as a run.
+    """
+    description = {
+        "schema_version": SCHEMA_VERSION,
+        "storage": storage.url,
+        "study": storage.name,
+        "keep": keep_runs,
+        "experiment": storage.experiment.to_dict(),
+    }
+    # Only its owner may read the file, since the database's URL may have a password.
+    write_text(folder / DESCRIPTION, json_text.dump(description, indent=1) + "\n", mode=0o600)
 
 
-def described(folder: Path) -> tuple[StudyStorage, Trials]:
-    """Open the study of a folder. UsageError if it holds none."""
+def open_study(folder: Path) -> tuple[StudyStorage, TaskRunner]:
+    """Open the study of a folder.
+
+    Raises:
+        UsageError: The folder has no study, or its description is damaged.
+    """
     path = folder / DESCRIPTION
     if not path.is_file():
         raise UsageError(f"{folder}: not the folder of a study; it has no {DESCRIPTION}")
-    about = json_text.read(path)
+    description = json_text.read(path)
     try:
-        experiment = Experiment.from_json(about["experiment"])
-        storage, name, keep = about["storage"], about["study"], about["keep"]
+        version = description.get("schema_version", SCHEMA_VERSION)
+        experiment = Experiment.from_dict(description["experiment"])
+        storage, name, keep_runs = description["storage"], description["study"], description["keep"]
+        newer = version > SCHEMA_VERSION
     except (ValueError, LookupError, TypeError, AttributeError):
         raise UsageError(f"{path}: not the description of a study, as 'convwright scale search' writes it") from None
-    return StudyStorage(storage, name, experiment), Trials(experiment, folder / "trials", opener(experiment), keep)
+    if newer:
+        raise UsageError(f"{path}: a newer version of Convwright wrote it; update Convwright")
+    runner = TaskRunner(experiment, folder / "trials", data_opener(experiment), keep_runs)
+    return StudyStorage(storage, name, experiment), runner
 
 
 @contextmanager
-def processes(folder: Path, count: int) -> Iterator["Team"]:
-    """Start so many workers on a study's folder, the processor's cores divided among them; stop them at the end."""
-    team = Team(folder, divided(available_cores(), count))
+def worker_processes(folder: Path, count: int) -> Iterator["WorkerProcesses"]:
+    """Start workers on a study's folder, with the processor's cores divided among them; stop them at the end."""
+    workers = WorkerProcesses(folder, divide_cores(available_cores(), count))
     try:
-        yield team
+        yield workers
     finally:
-        team.stop()
+        workers.stop()
 
 
-def divided(cores: Sequence[int], count: int) -> list[list[int]]:
-    """Deal cores out to workers. UsageError if there are not enough."""
+def divide_cores(cores: Sequence[int], count: int) -> list[list[int]]:
+    """Divide cores among workers.
+
+    Raises:
+        ArgumentError: There are fewer cores than workers.
+    """
     if not 1 <= count <= len(cores):
-        raise UsageError(f"--workers {count}: this machine has {len(cores)} cores; take 1 to {len(cores)}")
+        raise ArgumentError("workers", f"must be 1 to {len(cores)}, the cores of this machine, not {count}")
     bounds = [len(cores) * index // count for index in range(count + 1)]
     return [list(cores[low:high]) for low, high in pairwise(bounds)]
 
 
-class Team:
-    """Worker processes, each on cores of its own; what they say goes to files in the study's folder."""
+class WorkerProcesses:
+    """Worker processes with cores of their own, which write their messages to files in the study's folder."""
 
     def __init__(self, folder: Path, cores: list[list[int]]) -> None:
         self.folder, self.cores = folder, cores
         self.restarts = 0
-        self.members = [self._start(index) for index in range(len(cores))]
+        self.processes = [self._start(index) for index in range(len(cores))]
 
     def check(self) -> bool:
-        """Start again who died; return whether any is still at work. ConvwrightError if they die again and again."""
-        for index, member in enumerate(self.members):
-            status = member.poll()
+        """Restart workers that died, and return whether any is still at work.
+
+        Raises:
+            ConvwrightError: A worker failed, or workers died again and again.
+        """
+        for index, process in enumerate(self.processes):
+            status = process.poll()
             if status in (None, 0):
                 continue
-            if status in (1, 2) or self.restarts >= RESTARTS * len(self.members):
-                raise ConvwrightError(f"a worker failed: {self._last_words(index)}")
+            if status in (1, 2) or self.restarts >= RESTARTS * len(self.processes):
+                raise ConvwrightError(f"a worker failed: {self._last_message(index)}")
             self.restarts += 1
-            self.members[index] = self._start(index)
-        return any(member.poll() is None for member in self.members)
+            self.processes[index] = self._start(index)
+        return any(process.poll() is None for process in self.processes)
 
     def stop(self) -> None:
-        """Ask everybody to stop where they are, and wait for it."""
-        for member in self.members:
-            if member.poll() is None:
-                member.terminate()
-        for member in self.members:
+        """Stop all workers, which write a checkpoint first, and wait for them."""
+        for process in self.processes:
+            if process.stdin is not None:
+                with suppress(OSError):  # the worker has ended
+                    process.stdin.close()
+        for process in self.processes:
             try:
-                member.wait(30)
+                process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                member.kill()
+                process.kill()
+                process.wait()
 
     def _start(self, index: int) -> subprocess.Popen[bytes]:
         cores = self.cores[index]
@@ -128,8 +171,9 @@ class Team:
         command = [sys.executable, "-m", "convwright", "scale", "work", str(self.folder)]
         command += ["--cores", ",".join(map(str, cores)), "--tied"]
         with self._log(index).open("ab") as log:
-            # The pipe closes with this process, however it ends; then workers stop too. Ctrl-C comes to this process
-            # alone, since the second signal, of `stop`, would not let a worker write its checkpoint.
+            # The pipe closes when this process stops the worker, or ends in whatever way; then the worker stops. In a
+            # session of its own, a worker gets no Ctrl-C of the terminal: that would be a first signal, and the stop
+            # that follows a second one, which does not let the worker write its checkpoint.
             return subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -137,12 +181,13 @@ class Team:
                 stderr=log,
                 env=os.environ | threads,
                 start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
 
     def _log(self, index: int) -> Path:
         return self.folder / f"worker{index + 1}.log"
 
-    def _last_words(self, index: int) -> str:
+    def _last_message(self, index: int) -> str:
         lines = self._log(index).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        said = lines[-1].removeprefix("convwright: ") if lines else "it said nothing"
-        return f"{said} ({self._log(index)})"
+        message = lines[-1].removeprefix("convwright: ") if lines else "without a message"
+        return f"{message} ({self._log(index)})"

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ import torch
 from convwright.arch.cost import cost
 from convwright.arch.expression import network
 from convwright.data import open_dataset
-from convwright.reporting.scaling_page import write_scaling_page
 from convwright.scaling.experiment import Candidate, Experiment
 from convwright.scaling.family import compound_family, single_families
-from convwright.scaling.halving import Schedule
-from convwright.scaling.ranking import to_json
+from convwright.scaling.findings import Findings
+from convwright.scaling.halving import Schedule, Task
+from convwright.scaling.outcome import Outcome
+from convwright.scaling.page import write_scaling_page
 from convwright.scaling.rules import Compound
-from convwright.scaling.trial import Trials, opener
+from convwright.scaling.trial import TaskRunner, data_opener
 
 from ..chromium import EXECUTABLE, Browser
 
@@ -45,39 +46,46 @@ TOUCHING = f"""{EVERY}.flatMap(plot => {{
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What a search and a family found."""
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Findings]:
+    """Return what a search and a family found."""
     base = network(BASE)
     names = ("cifar_resnet8|scale:w=0.25", "cifar_seresnet8|scale:w=0.5", "cifar_resnet8|scale:w=0.5")
     networks = [network(f"{name}|resolution:8|channels:1") for name in names]
     places = [{"alpha": 1.0 + index / 10, "beta": 1.1, "gamma": 1.15} for index in range(len(names))]
-    told = ["alpha {alpha:g}, beta {beta:g}, gamma {gamma:g}".format(**place) for place in places]
+    titles = ["alpha {alpha:g}, beta {beta:g}, gamma {gamma:g}".format(**place) for place in places]
     search = tuple(
-        Candidate(name, one, place, cost(one).macs) for name, one, place in zip(told, networks, places, strict=True)
+        Candidate(title, each, place, cost(each).macs)
+        for title, each, place in zip(titles, networks, places, strict=True)
     )
     members = compound_family(base, Compound(1.3, 1.2, 1.1), 2)
-    family = tuple(one.candidate for one in [*members, *single_families(base, members)[0]])
+    family = tuple(member.candidate for member in [*members, *single_families(base, members)[0]])
     folder, threads = tmp_path_factory.mktemp("trials"), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         return {
-            "search": carried_out(base, search, rungs=2, tested=False, folder=folder / "search"),
-            "family": carried_out(base, family, rungs=1, tested=True, folder=folder / "family"),
+            "search": run_here(base, search, rungs=2, tested=False, folder=folder / "search"),
+            "family": run_here(base, family, rungs=1, tested=True, folder=folder / "family"),
         }
     finally:
         torch.set_num_threads(threads)
 
 
-def carried_out(base: Any, candidates: Any, rungs: int, tested: bool, folder: Path) -> dict[str, Any]:
-    """Train what a study asks for."""
+def run_here(base: Any, candidates: Any, rungs: int, tested: bool, folder: Path) -> Findings:
+    """Train the tasks of a study, and return what it found."""
     schedule = Schedule(len(candidates), ONE_STEP, rungs, 1.5, seeds=2)
     fingerprint = open_dataset("digits").fingerprint
     fields = {"progressive": 0.0}
     experiment = Experiment(base, candidates, schedule, "digits", fingerprint, "fast", fields, tested=tested)
-    trials, results = Trials(experiment, folder, opener(experiment)), {}
-    while left := schedule.remaining({task: one.accuracy for task, one in results.items()}):
-        results |= {task: trials.run(task) for task in left}
-    return to_json(experiment, results)
+    runner = TaskRunner(experiment, folder, data_opener(experiment))
+    results: dict[Task, Outcome] = {}
+    while left := schedule.remaining({task: outcome.accuracy for task, outcome in results.items()}):
+        results |= {task: runner.run(task) for task in left}
+    return Findings.of(experiment, results)
+
+
+def changed(findings: Findings, **values: Any) -> Findings:
+    """Return findings with other values in every network."""
+    return replace(findings, networks=tuple(replace(each, **values) for each in findings.networks))
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +94,9 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def opened(browser: Browser, found: dict[str, Any], folder: Path, width: int, dark: bool = False) -> None:
-    """Show the page of what was found, and let nothing be complained of or asked for."""
-    write_scaling_page(folder / "page.html", found)
+def opened(browser: Browser, findings: Findings, folder: Path, width: int, dark: bool = False) -> None:
+    """Open the page of findings, which must cause no error and no request."""
+    write_scaling_page(folder / "page.html", findings)
     browser.complaints.clear()
     browser.requests.clear()
     browser.open(folder / "page.html", width, dark=dark)
@@ -103,7 +111,7 @@ def opened(browser: Browser, found: dict[str, Any], folder: Path, width: int, da
 @pytest.mark.parametrize("width", [1400, 390])
 @pytest.mark.parametrize(("kind", "plots"), [("search", 1), ("family", 2)])
 def test_every_figure_is_drawn_with_its_names_inside(
-    browser: Browser, found: dict[str, Any], tmp_path: Path, kind: str, plots: int, width: int, dark: bool
+    browser: Browser, found: dict[str, Findings], tmp_path: Path, kind: str, plots: int, width: int, dark: bool
 ) -> None:
     opened(browser, found[kind], tmp_path, width, dark)
     assert len(browser.run(DRAWN)) == plots
@@ -112,12 +120,8 @@ def test_every_figure_is_drawn_with_its_names_inside(
 
 
 @in_chromium
-def test_intervals_are_drawn_and_stay_between_nothing_and_all(
-    browser: Browser, found: dict[str, Any], tmp_path: Path
-) -> None:
-    wide = deepcopy(found["family"])
-    for one in wide["networks"]:
-        one["half"] = 3.0  # as two seeds give
+def test_intervals_are_drawn_between_0_and_1(browser: Browser, found: dict[str, Findings], tmp_path: Path) -> None:
+    wide = changed(found["family"], accuracies={0: 0.1, 1: 0.9})  # of two seeds, half an interval is 5.1
     opened(browser, wide, tmp_path, 1000)
     ranges = browser.run(f"{EVERY}.map(p => p._fullLayout.yaxis.range)")
     assert all(-0.1 < low < high < 1.1 for low, high in ranges)
@@ -125,20 +129,21 @@ def test_intervals_are_drawn_and_stay_between_nothing_and_all(
 
 
 @in_chromium
-def test_curves_that_end_together_have_names_apart(browser: Browser, found: dict[str, Any], tmp_path: Path) -> None:
-    equal = deepcopy(found["family"])
-    for one in equal["networks"]:
-        one |= {"mean": 0.95, "half": None}
+def test_curves_that_end_together_have_names_apart(
+    browser: Browser, found: dict[str, Findings], tmp_path: Path
+) -> None:
+    equal = changed(found["family"], accuracies={0: 0.95, 1: 0.95})
     opened(browser, equal, tmp_path, 390)
     assert browser.run(OUTSIDE) == []
     assert browser.run(TOUCHING) == 0
 
 
 @in_chromium
-def test_a_family_without_rivals_is_a_family(browser: Browser, found: dict[str, Any], tmp_path: Path) -> None:
-    alone = deepcopy(found["family"])
-    alone["networks"] = [one for one in alone["networks"] if one["rule"] == "compound"]
-    alone |= {"comparisons": [], "overall": []}
+def test_a_family_without_single_dimensions_is_a_family(
+    browser: Browser, found: dict[str, Findings], tmp_path: Path
+) -> None:
+    family = found["family"]
+    alone = replace(family, networks=tuple(each for each in family.networks if each.rule == "compound"))
     opened(browser, alone, tmp_path, 1000)
     assert "A family over phi" in browser.run("document.title")
     assert browser.run("document.querySelector('h2').textContent") == "Accuracy against cost"
@@ -146,20 +151,21 @@ def test_a_family_without_rivals_is_a_family(browser: Browser, found: dict[str, 
 
 @in_chromium
 def test_a_large_search_is_drawn_in_part_and_listed_in_full(
-    browser: Browser, found: dict[str, Any], tmp_path: Path
+    browser: Browser, found: dict[str, Findings], tmp_path: Path
 ) -> None:
-    large = deepcopy(found["search"])
-    large["networks"] = [one | {"name": f"{one['name']} <{n}>"} for n in range(20) for one in large["networks"]]
+    search = found["search"]
+    networks = [replace(each, name=f"{each.name} <{n}>") for n in range(20) for each in search.networks]
+    large = replace(search, networks=tuple(networks))
     opened(browser, large, tmp_path, 390)
     assert browser.run("document.querySelectorAll('tbody tr').length") == 60
     assert browser.run("document.querySelectorAll('.plot .ytick').length") == 30
     assert browser.run(OUTSIDE) == []
 
 
-def test_the_page_tells_what_diverged_and_escapes_names(found: dict[str, Any], tmp_path: Path) -> None:
-    odd = deepcopy(found["search"])
-    odd["data"] = "<script>alert(1)</script>"
-    odd["networks"][0] |= {"diverged": 1, "name": "</script><b>"}
+def test_the_page_shows_what_diverged_and_escapes_names(found: dict[str, Findings], tmp_path: Path) -> None:
+    first, *others = found["search"].networks
+    networks = (replace(first, diverged=1, name="</script><b>"), *others)
+    odd = replace(found["search"], data="<script>alert(1)</script>", networks=networks)
     write_scaling_page(tmp_path / "page.html", odd)
     text = (tmp_path / "page.html").read_text()
     assert "1 diverged" in text
@@ -167,10 +173,19 @@ def test_the_page_tells_what_diverged_and_escapes_names(found: dict[str, Any], t
     assert "</script><b>" not in text
 
 
-def test_a_search_is_ranked_and_a_family_compared(found: dict[str, Any], tmp_path: Path) -> None:
-    for kind, told in (("search", "Candidates"), ("family", "Compound scaling against each dimension alone")):
+def test_a_search_is_ranked_and_a_family_compared(found: dict[str, Findings], tmp_path: Path) -> None:
+    for kind, heading in (("search", "Candidates"), ("family", "Compound scaling against each dimension alone")):
         write_scaling_page(tmp_path / f"{kind}.html", found[kind])
         text = (tmp_path / f"{kind}.html").read_text()
-        assert told in text
-        assert found[kind]["verdict"].split(",")[0] in text
-    assert json.dumps(found["family"])
+        assert heading in text
+        assert found[kind].verdict.split(",")[0] in text
+
+
+def test_findings_can_be_stored_and_read(found: dict[str, Findings]) -> None:
+    for findings in found.values():
+        assert Findings.from_dict(json.loads(json.dumps(findings.to_dict()))) == findings
+    stored = Path(__file__).parents[2] / "docs" / "data" / "scaling-family.json"
+    earlier = json.loads(stored.read_text())
+    read = Findings.from_dict(earlier)
+    assert read.to_dict()["comparisons"] == earlier["comparisons"]
+    assert read.to_dict()["overall"] == earlier["overall"]

@@ -1,0 +1,280 @@
+"""Compound scaling: networks planned for a budget, coefficients searched on data, and families trained."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from convwright.arch import Network, at
+from convwright.errors import ArgumentError, UsageError, argument
+from convwright.options import Bounds, Flags, verb
+from convwright.places import check_file
+from convwright.scaling.budget import as_budget
+from convwright.scaling.family import LARGEST_PHI
+from convwright.scaling.grid import LARGEST_TARGET
+from convwright.scaling.halving import LEAST_KEPT, MOST_CANDIDATES, MOST_EPOCHS, MOST_RUNGS, MOST_SEEDS
+from convwright.scaling.network_family import Family
+from convwright.scaling.plan import alternatives, scale_by_factors, scale_to_budget
+from convwright.scaling.plan_result import ScalingPlan
+from convwright.scaling.rules import Compound, Factors
+from convwright.scaling.search_file import SearchOutcome
+from convwright.scaling.study_result import SearchResult
+from convwright.zoo.reading import read_network
+
+if TYPE_CHECKING:
+    from convwright.data.opened import Data
+
+__all__ = ["family", "plan", "search"]
+
+Fields = Annotated[Mapping[str, object] | Sequence[str], Flags(("--set",))]
+
+
+@verb
+def plan(
+    base: "Network | str | Path",
+    budget: Mapping[str, float] | str | None = None,
+    *,
+    phi: float | None = None,
+    depth: float | None = None,
+    width: float | None = None,
+    resolution: float | None = None,
+    alpha: float = 1.2,
+    beta: float = 1.1,
+    gamma: float = 1.15,
+    classes: Annotated[int | None, Bounds(ge=1)] = None,
+    compare: bool = True,
+    batch: Annotated[int, Bounds(ge=1)] = 1,
+    threads: Annotated[int | None, Bounds(ge=1)] = None,
+    engine: Literal["torch", "onnxruntime", "openvino"] = "torch",
+    remeasure: bool = False,
+    out: Path | str | None = None,
+) -> ScalingPlan:
+    """Find the largest network that keeps a budget, without training.
+
+    The result shows which limit binds, what rounding changed, and what the same budget gives when it is spent on one
+    dimension alone or by fast compound scaling (Dollár et al. 2021).
+
+    Args:
+        base: The network to scale, such as efficientnet_b0, or the file of one.
+        budget: Limits such as 'macs<=50M, params<=1M, memory<=40MB, latency<=3ms'; any of them. In Python also a
+            dictionary of numbers, such as {"macs": 50e6, "latency_ms": 3}.
+        phi: Compound coefficient, in the place of a budget.
+        depth: Factor of depth, in the place of a budget.
+        width: Factor of width.
+        resolution: Factor of resolution.
+        alpha: Depth is multiplied by alpha^phi.
+        beta: Width is multiplied by beta^phi.
+        gamma: Resolution is multiplied by gamma^phi.
+        classes: Number of classes of the network; those of the base by default.
+        compare: Spend the same budget on each dimension alone, and by the other published rule too.
+        batch: Images in a batch where latency is measured.
+        threads: Threads where latency is measured; the engine's own choice by default.
+        engine: What runs the network where latency is measured.
+        remeasure: Measure again what was measured before on this machine.
+        out: File for the network as JSON, which `--network` reads.
+
+    Returns:
+        The scaled network with its cost, beside the alternatives.
+
+    Raises:
+        ArgumentError: The budget cannot be read or kept, or `out` cannot be written.
+        UsageError: Not exactly one of budget, phi and factors is given.
+
+    Example:
+        >>> plan = cw.plan("efficientnet_b0", budget="macs<=150M, params<=3M", classes=12)
+        >>> plan.cost.macs <= 150e6, plan.binding
+        (True, ('macs',))
+    """
+    rule = Compound(alpha, beta, gamma)
+    factors = (depth, width, resolution)
+    if sum([budget is not None, phi is not None, any(factor is not None for factor in factors)]) != 1:
+        raise UsageError("give one of budget, phi, or factors (depth, width, resolution)")
+    limits = as_budget(budget) if budget is not None else None
+    if engine != "torch" and (limits is None or limits.latency is None):
+        raise ArgumentError("engine", f"{engine} measures latency, which only a budget such as 'latency<=3ms' limits")
+    file = Path(out) if out is not None else None
+    check_file("out", file)
+    network = _network(base)
+    network = at(network, classes=classes) if classes is not None else network
+    if limits is None:
+        chosen = (
+            scale_by_factors(network, rule.at(phi), rule.name, phi)
+            if phi is not None
+            else scale_by_factors(network, Factors(*(1.0 if factor is None else factor for factor in factors)))
+        )
+        result = ScalingPlan(chosen, path=file)
+    elif limits.latency is None:
+        chosen = scale_to_budget(network, limits, rule)
+        others = tuple(alternatives(network, limits, chosen)) if compare else ()
+        result = ScalingPlan(chosen, limits, others, file)
+    else:
+        from convwright.scaling.latency import stopwatch_with_progress
+
+        with stopwatch_with_progress(batch, threads, engine, remember=not remeasure) as measure:
+            chosen = scale_to_budget(network, limits, rule, measure)
+            others = tuple(alternatives(network, limits, chosen, measure)) if compare else ()
+        result = ScalingPlan(chosen, limits, others, file)
+    if file is not None:
+        result.save(file)
+    return result
+
+
+@verb
+def search(
+    base: "Network | str | Path",
+    data: "Data | str | Path",
+    *,
+    resolution: Annotated[int | None, Bounds(ge=1)] = None,
+    step: Annotated[float, Bounds(ge=0.01, le=1)] = 0.1,
+    target: Annotated[float, Bounds(gt=1, le=LARGEST_TARGET)] = 2.0,
+    tolerance: Annotated[float, Bounds(gt=0, lt=1)] = 0.1,
+    epochs: Annotated[float, Bounds(gt=0, le=MOST_EPOCHS)] = 3.0,
+    rungs: Annotated[int, Bounds(ge=1, le=MOST_RUNGS)] = 3,
+    keep: Annotated[float, Bounds(ge=LEAST_KEPT, le=MOST_CANDIDATES)] = 3.0,
+    seeds: Annotated[int, Bounds(ge=1, le=MOST_SEEDS)] = 2,
+    recipe: Literal["densenet", "senet", "efficientnet", "fast"] | None = "fast",
+    fields: Fields = (),
+    batch_size: Annotated[int | None, Bounds(ge=1)] = None,
+    precision: Literal["32-true", "bf16-mixed"] | None = None,
+    workers: int = 1,
+    cluster: str | None = None,
+    cores_per_trial: Annotated[int, Bounds(ge=1)] = 1,
+    storage: str | None = None,
+    study: str | None = None,
+    out: Path | str | None = None,
+    dry_run: bool = False,
+) -> SearchResult:
+    """Find alpha, beta and gamma for a network on your data (EfficientNet, section 3.3, step 1).
+
+    Every point of a grid whose network has about the target's multiply-adds is trained and ranked by its accuracy on
+    the validation images. Interrupted or killed at any moment, an equal call resumes the study, and so does the same
+    command. With the same PostgreSQL database as `storage`, several machines work on one study.
+
+    Args:
+        base: The small network to scale, or the file of one.
+        data: A folder with a sub-folder per class, or fashion-mnist, cifar10, cifar100 or digits.
+        resolution: Height and width of the base's images in pixels; the data's own by default.
+        step: Step of the grid over alpha, beta and gamma.
+        target: Multiply-adds of a candidate over the base's.
+        tolerance: Largest relative deviation of formula and network from the target; other points are dropped.
+        epochs: Epochs of the longest trainings, those of the last rung.
+        rungs: Rounds of successive halving; 1: train every candidate fully.
+        keep: One in so many candidates is kept for the next rung, which trains so many times longer.
+        seeds: Trainings of each network, with the same seeds for all.
+        recipe: How the papers trained, or `fast`: the best accuracy for little time.
+        fields: A field of the recipe as FIELD=VALUE, such as progressive=0; may be repeated. In Python also a
+            dictionary.
+        batch_size: Images in a step.
+        precision: Precision of the computations.
+        workers: Trainings at once on this machine, its cores divided among them.
+        cluster: Train on this Ray cluster instead: an address, `auto`, or `local`.
+        cores_per_trial: Cores of each training on a cluster.
+        storage: Database of the study, such as postgresql://user@host/database; a file in `out` by default.
+        study: Name of the study in the database; the name of `out` by default.
+        out: Folder of the study; studies/search-BASE-DATA by default.
+        dry_run: List the candidates, and train nothing.
+
+    Returns:
+        The ranking of the candidates; `best` has the coefficients of the best one. With `dry_run`, a list of the
+        candidates.
+
+    Raises:
+        ArgumentError: A value cannot be used.
+        StudyError: The folder or database has another study of this name.
+        Interrupted: The study was stopped.
+
+    Example:
+        >>> print(cw.search("cifar_resnet20", "photos", resolution=32, dry_run=True))  # doctest: +ELLIPSIS
+        cifar_resnet20...multiply-adds...
+    """
+    from convwright.data.opened import Data
+    from convwright.scaling.grid import Grid
+    from convwright.scaling.search import Halving, prepare_search, run_search
+    from convwright.scaling.study import StudyOptions, TrainingOptions, default_folder
+
+    images, grid = Data.of(data), Grid(step, target, tolerance)
+    name = base.name if isinstance(base, Network) else str(base)
+    folder = Path(out) if out is not None else default_folder("search", name, images.spec)
+    options = StudyOptions(folder, workers, cluster, cores_per_trial, storage, study)
+    options.check()
+    training = TrainingOptions(recipe, fields, batch_size, precision)
+    halving = Halving(epochs, rungs, keep, seeds)
+    experiment = prepare_search(_network(base), images, grid, halving, training, resolution)
+    if dry_run:
+        from convwright.scaling.search import CandidateList
+
+        return CandidateList.of(experiment, folder)
+    return run_search(experiment, options)
+
+
+@verb
+def family(
+    base: "Network | str | Path | None" = None,
+    *,
+    coefficients: Compound | None = None,
+    phi: Annotated[int | range | Iterable[int], Bounds(ge=0, le=LARGEST_PHI)] = 3,
+    alpha: float | None = None,
+    beta: float | None = None,
+    gamma: float | None = None,
+    search: "SearchResult | Path | str | None" = None,
+    singles: bool = True,
+    data: "Data | str | Path | None" = None,
+    resolution: Annotated[int | None, Bounds(ge=1)] = None,
+) -> Family:
+    """Scale a network by phi = 0, 1, 2, ..., beside networks of the same multiply-adds scaled in one dimension alone.
+
+    `train` trains the family, which gives EfficientNet's figures 3 and 8 on your own data.
+
+    Args:
+        base: The network to scale, or the file of one; by default that of `search`.
+        coefficients: alpha, beta and gamma, such as `best` of a search.
+        phi: Largest compound coefficient. In Python also several of them, such as range(4).
+        alpha: Depth is multiplied by alpha^phi; 1.2 by default, as published.
+        beta: Width is multiplied by beta^phi; 1.1 by default.
+        gamma: Resolution is multiplied by gamma^phi; 1.15 by default.
+        search: Folder of a search, which brings alpha, beta, gamma, base and data.
+        singles: Include networks scaled by depth, width and resolution alone.
+        data: A folder with a sub-folder per class, or fashion-mnist, cifar10, cifar100 or digits; the base is fitted
+            to its images.
+        resolution: Height and width of the base's images in pixels; the data's own by default.
+
+    Returns:
+        The networks, which can be iterated and trained.
+
+    Raises:
+        ArgumentError: A value cannot be used, `search` has no result, or neither base nor search is given.
+
+    Example:
+        >>> [member.network.resolution for member in cw.family("efficientnet_b0", phi=range(3), singles=False)]
+        [224, 258, 296]
+    """
+    found = SearchOutcome.of(search) if search is not None else None
+    if base is None and found is None:
+        raise ArgumentError("base", "name the network to scale, or give a search")
+    rule = _coefficients(coefficients, found, (alpha, beta, gamma))
+    images = data if data is not None else (found.data if found else None)
+    resolution = resolution or (found.resolution if found else None)
+    network = _network(base if base is not None else found.base if found else "")
+    if images is None:
+        return Family.of(network, rule, phi, singles=singles)
+    from convwright.data.opened import Data
+
+    return Family.of(network, rule, phi, singles=singles, data=Data.of(images), resolution=resolution)
+
+
+def _network(base: "Network | str | Path") -> Network:
+    with argument("base"):
+        return base if isinstance(base, Network) else read_network(str(base))
+
+
+def _coefficients(
+    coefficients: Compound | None,
+    found: SearchOutcome | None,
+    given: tuple[float | None, float | None, float | None],
+) -> Compound:
+    if coefficients is not None:
+        if found is not None or any(value is not None for value in given):
+            raise ArgumentError("coefficients", "cannot be combined with alpha, beta, gamma or search")
+        return coefficients
+    default = found.coefficients if found else Compound()
+    values = (default.alpha, default.beta, default.gamma)
+    return Compound(*(other if value is None else value for value, other in zip(given, values, strict=True)))

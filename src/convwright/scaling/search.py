@@ -1,0 +1,166 @@
+"""The search for alpha, beta and gamma: every grid point near the target is a candidate of a study."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from convwright.arch import Network
+from convwright.arch.cost import cost
+from convwright.arch.units import human
+from convwright.data.opened import Data
+from convwright.display.figure_result import FigureResult
+from convwright.display.figures import Figure
+from convwright.display.result import Block, Heading, Lines, Paragraph, Table
+from convwright.errors import UsageError, argument
+from convwright.scaling.experiment import Candidate, Experiment
+from convwright.scaling.findings import Findings
+from convwright.scaling.grid import Grid
+from convwright.scaling.halving import Schedule
+from convwright.scaling.rules import Compound
+from convwright.scaling.search_file import RESULT
+from convwright.scaling.study import (
+    StudyOptions,
+    TrainingOptions,
+    check_trainable,
+    fit_to_data,
+    run_study,
+    write_findings,
+)
+from convwright.scaling.study_result import SearchResult
+
+
+@dataclass(frozen=True)
+class CandidateList(SearchResult):
+    """The candidates of a search that was not run, and how long they would train."""
+
+    experiment: Experiment
+
+    @classmethod
+    def of(cls, experiment: Experiment, folder: Path) -> "CandidateList":
+        """Return the candidates of an experiment.
+
+        Args:
+            experiment: The experiment of a search.
+            folder: Folder that the study would have.
+        """
+        return cls(Findings.of(experiment, {}), folder / RESULT, experiment)
+
+    @property
+    def title(self) -> str:
+        """Heading of a page that shows the candidates."""
+        return f"Candidates of a search for alpha, beta and gamma: {self.experiment.base.name}"
+
+    @property
+    def best(self) -> Compound:
+        """No coefficients, since nothing was trained.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError("a dry run trains nothing, so no candidate is best")
+
+    def figures(self) -> Sequence[Figure]:
+        """Return no figures, since nothing was trained."""
+        return []
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the experiment: base, candidates, schedule, data and recipe."""
+        return self.experiment.to_dict()
+
+    def blocks(self) -> Iterable[Block]:
+        """Yield the base, the candidates and the schedule."""
+        base, candidates = self.experiment.base, self.experiment.candidates
+        count = cost(base)
+        yield Heading(base.name)
+        yield Lines(f"{human(count.macs)} multiply-adds, {human(count.params)} parameters")
+        titles = ("candidate", "MACs", "times the base", "params", "px", "")
+        yield Table(titles, [_row(candidate, count.macs) for candidate in candidates])
+        schedule = self.experiment.schedule
+        rungs = "; ".join(
+            f"{schedule.size(rung)} candidates for {schedule.length(rung):.3g} epochs" for rung in range(schedule.rungs)
+        )
+        mean = sum(candidate.macs for candidate in candidates) / len(candidates)
+        yield Paragraph(
+            f"{rungs}; each with {schedule.seeds} seeds: {schedule.total_epochs:.3g} epochs in all, of networks of "
+            f"{human(mean)} multiply-adds"
+        )
+
+    def save_html(self, path: str | Path) -> None:
+        """Write the candidates as a page.
+
+        Args:
+            path: The file; it is replaced if it exists.
+        """
+        FigureResult.save_html(self, path)
+
+
+@dataclass(frozen=True)
+class Halving:
+    """How candidates are trained: the schedule of a search without the number of candidates."""
+
+    epochs: float
+    rungs: int
+    keep: float
+    seeds: int
+
+
+def prepare_search(
+    base: Network,
+    data: Data,
+    grid: Grid,
+    halving: Halving,
+    training: TrainingOptions,
+    resolution: int | None = None,
+) -> Experiment:
+    """Return the experiment of a search.
+
+    Args:
+        base: The network to scale; it is fitted to the data.
+        data: The images.
+        grid: The grid over alpha, beta and gamma.
+        halving: How long and how often candidates are trained.
+        training: How they are trained.
+        resolution: Height and width of the base's images in pixels; the data's own by default.
+
+    Raises:
+        ArgumentError: The data cannot be opened, or an option has a wrong value.
+        UsageError: No point of the grid meets the target.
+    """
+    with argument("data"):
+        dataset = data.dataset(resolution, largest=base.resolution)
+    base = fit_to_data(base, dataset)
+    candidates = tuple(
+        Candidate(
+            point.name,
+            point.network,
+            {"alpha": point.alpha, "beta": point.beta, "gamma": point.gamma},
+            point.macs,
+        )
+        for point in grid.candidates(base)
+    )
+    schedule = Schedule(len(candidates), halving.epochs, halving.rungs, halving.keep, halving.seeds)
+    experiment = Experiment(
+        base,
+        candidates,
+        schedule,
+        data.spec,
+        dataset.fingerprint,
+        training.recipe,
+        training.recipe_fields(base),
+        training.config_fields(data),
+    )
+    check_trainable(experiment, dataset)
+    return experiment
+
+
+def run_search(experiment: Experiment, options: StudyOptions) -> SearchResult:
+    """Train the candidates of a search, and write the result into the study's folder; see `run_study`."""
+    results = run_study(experiment, options)
+    path = options.out / RESULT
+    return SearchResult(write_findings(experiment, results, path), path)
+
+
+def _row(candidate: Candidate, base_macs: int) -> tuple[str, ...]:
+    network = candidate.network
+    times, params = f"{candidate.macs / base_macs:.2f}", human(cost(network).params)
+    return candidate.name, human(candidate.macs), times, params, str(network.resolution), ""
