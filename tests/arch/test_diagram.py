@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import convwright as cw
 from convwright.arch.diagram import diagram
 from convwright.arch.svg import Canvas, wrap
-from convwright.arch.units import human, human_bytes, share
+from convwright.units import human, human_bytes, share
 
 from .strategies import networks, raw
 

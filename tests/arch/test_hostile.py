@@ -14,8 +14,8 @@ import pytest
 import convwright as cw
 from convwright.arch import Paper, Result
 from convwright.arch.expression import load_network
-from convwright.arch.units import human, human_bytes, share
 from convwright.errors import NetworkError
+from convwright.units import human, human_bytes, share
 
 BASES = (
     "densenet_l10_k4",

@@ -1,12 +1,12 @@
-"""What a network costs, read off its layer graph: parameters, multiply-adds, activations, memory.
+"""The cost of a network, computed from its layer graph: parameters, multiply-adds, activations, memory.
 
 MACs are multiply-adds of convolutions and linear layers (the papers call them FLOPs), biases not counted.
-Activations are the elements that convolutions and linear layers put out (as in Radosavovic et al. 2020).
-Element-wise and pooling work is counted apart, as operations: one an element for normalisations,
-activation functions, sums and gates, one an element read for pools.
+Activations are the output elements of convolutions and linear layers (as in Radosavovic et al. 2020).
+Element-wise and pooling work is counted apart, as operations: one per element for normalisations,
+activation functions, sums and gates, and one per element read for pools.
 
-Peak memory is that of inference on one image: every tensor lives from its making to its last reading,
-element-wise layers write in place when nothing else reads their input, branches run in the order written.
+Peak memory is that of inference on one image: every tensor lives from its computation to its last use,
+element-wise layers write in place when nothing else reads their input, and branches run in the order written.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -36,17 +36,17 @@ from convwright.arch.layers import (
 )
 from convwright.arch.node import check_size
 from convwright.arch.shapes import Shape, TooSmallError, conv_shape, pair, pool_shape
-from convwright.arch.units import human
 from convwright.display.result import Block as ShownBlock
 from convwright.display.result import Heading, Lines, Paragraph, Result
 from convwright.errors import NetworkError
+from convwright.units import human
 
 if TYPE_CHECKING:
     from convwright.arch.network import Network
 
 
 class Work(NamedTuple):
-    """What one primitive makes of a shape, and what that takes."""
+    """The output shape of one primitive and its cost."""
 
     shape: Shape
     params: int = 0
@@ -70,11 +70,11 @@ class LayerCost(NamedTuple):
 
 
 Row = tuple[Layer, Shape, Shape, int, int, int, int, int]
-"""A `LayerCost` less its path: names are made only where somebody reads them."""
+"""A `LayerCost` without its path; paths are computed only when they are read."""
 
 
 class BlockCost(NamedTuple):
-    """One block's cost, and the layer graph that it was read off."""
+    """One block's cost, and the layer graph that it was computed from."""
 
     output: Shape
     params: int
@@ -107,7 +107,7 @@ class StageCost:
 
     @property
     def params(self) -> int:
-        """Learnt parameters."""
+        """Trainable parameters."""
         return sum(cost.params for _, _, cost in self.blocks)
 
     @property
@@ -122,7 +122,7 @@ class StageCost:
 
     @property
     def activations(self) -> int:
-        """Elements put out by convolutions and linear layers for one image."""
+        """Output elements of convolutions and linear layers for one image."""
         return sum(cost.activations for _, _, cost in self.blocks)
 
     @property
@@ -209,9 +209,16 @@ def cost(
     classes: int | None = None,
     channels: int | None = None,
 ) -> Cost:
-    """Count what a network costs at a resolution (pixels), number of classes and of input channels.
+    """Count what a network costs.
 
-    Each defaults to the network's own. Raises NetworkError where the resolution is too small.
+    Args:
+        network: The network.
+        resolution: Height and width of images in pixels; the network's own by default.
+        classes: Number of classes; the network's own by default.
+        channels: Number of input channels; the network's own by default.
+
+    Raises:
+        NetworkError: A number is below 1, or the resolution is too small for the network.
     """
     resolution = network.resolution if resolution is None else resolution
     classes = network.classes if classes is None else classes
@@ -252,19 +259,19 @@ def cost(
 
 @lru_cache(maxsize=16384)
 def cost_of_block(block: Block, shape: Shape, classes: int) -> BlockCost:
-    """Cost of one block for an input shape; remembered, since networks repeat their blocks."""
+    """Return the cost of one block for an input shape; results are cached, since networks repeat their blocks."""
     graph = block.layers(shape[0])
     counter = _Counter(classes)
     output, _ = counter.visit(graph, shape, False, 0)
     rows = counter.rows
-    # One pass over the columns, which is all that a block's cost is.
+    # Transposed once, so that each column is summed in C.
     _, _, _, params, macs, elementwise, activations, live = zip(*rows, strict=True) if rows else [()] * 8
     peak = max(live, default=_size(shape))
     return BlockCost(output, sum(params), sum(macs), sum(elementwise), sum(activations), peak, graph, tuple(rows))
 
 
 def paths(layer: Layer, path: str = "") -> Iterator[str]:
-    """Name every layer that costs something, in the order in which `_Counter` notes them."""
+    """Yield the path of every layer that has a cost, in the order in which `_Counter` visits them."""
     if isinstance(layer, Combinator):
         for name, part in zip(layer.names, layer.parts, strict=True):
             yield from paths(part, _join(path, name))
@@ -275,7 +282,7 @@ def paths(layer: Layer, path: str = "") -> Iterator[str]:
 
 
 class _Counter:
-    """Walks a layer graph in the order of its execution and notes each layer's cost."""
+    """Visits a layer graph in the order of its execution and records each layer's cost."""
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
@@ -284,8 +291,11 @@ class _Counter:
     def visit(self, layer: Layer, shape: Shape, keep: bool, held: int) -> tuple[Shape, bool]:
         """Return the output's shape, and whether the output is the input itself.
 
-        keep: something else reads the input later, so that it must not be overwritten or freed;
-        held: elements alive besides the input.
+        Args:
+            layer: The layer.
+            shape: Shape of its input.
+            keep: Whether something else reads the input later, so that it must not be overwritten or freed.
+            held: Elements alive besides the input.
         """
         kind = type(layer)
         if (count := _WORK.get(kind)) is None:
@@ -318,8 +328,8 @@ class _Counter:
         outputs: list[Shape] = []
         made, uses_input = 0, False
         for index, part in enumerate(join.parts):
-            wanted = keep or uses_input or index < len(join.parts) - 1
-            output, same = self.visit(part, shape, wanted, held + made)
+            kept = keep or uses_input or index < len(join.parts) - 1
+            output, same = self.visit(part, shape, kept, held + made)
             outputs.append(output)
             uses_input |= same
             made += 0 if same else _size(output)
@@ -369,7 +379,7 @@ class _Counter:
         self.rows.append((layer, shape, output, params, macs, elementwise, activations, live))
 
 
-# What each combinator does, and each primitive below: found by type, which is quicker than matching.
+# What each combinator does, and each primitive below: found by type, which is faster than matching.
 _VISIT: dict[type[Layer], Callable[[_Counter, Any, Shape, bool, int], tuple[Shape, bool]]] = {
     Identity: _Counter._identity,
     Seq: _Counter._sequence,

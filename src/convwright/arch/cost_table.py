@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from convwright.arch.blocks import SE, Block
-from convwright.arch.units import human, human_bytes, human_shape, share
 from convwright.display.result import Table
+from convwright.units import human, human_bytes, human_shape, share
 
 if TYPE_CHECKING:
     from convwright.arch.cost import Cost, StageCost

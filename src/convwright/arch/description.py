@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from convwright.arch.cost import Cost
 from convwright.arch.cost_table import FLOAT32, NOTE, stage_table, totals
-from convwright.arch.units import human, human_bytes, human_shape
 from convwright.display.result import Block, Heading, Html, Lines, Paragraph, Result, Table
 from convwright.printable import printable
+from convwright.units import human, human_bytes, human_shape
 
 if TYPE_CHECKING:
     from convwright.arch.network import Network

@@ -13,9 +13,9 @@ from convwright.arch.flowchart import Figure, flowchart
 from convwright.arch.layers import Combinator, Layer
 from convwright.arch.shapes import Shape
 from convwright.arch.svg import BLOCK_ROLES, Canvas, text_width, wrap
-from convwright.arch.units import human, human_bytes, human_shape
 from convwright.files import write_text
 from convwright.places import check_file
+from convwright.units import human, human_bytes, human_shape
 
 if TYPE_CHECKING:
     from convwright.arch.network import Network
@@ -27,7 +27,7 @@ PARTS_A_ROW = 11
 GUTTER = 12.0
 TEXT, SMALL = 11.0, 10.5
 CAPTION = 78.0
-"""Height of a card's title and the three lines that say where its block stands."""
+"""Height of a card's title and the three lines that name the places of its block."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,10 +73,11 @@ def draw(network: "Network") -> Drawing:
 
 
 def diagram(network: "Network") -> str:
-    """Return a self-contained SVG file's text, readable on light and dark pages.
+    """Return the text of a self-contained SVG file, readable on light and dark pages.
 
-    Above, the flow from image to classes: the map that leaves each stage is drawn with sides and thickness that
-    grow with the logarithm of pixels and channels. Below, each distinct block, read off its layer graph.
+    Above is the flow from image to classes: the map that leaves each stage is drawn with a size that grows with the
+    logarithm of its pixels, and a thickness that grows with the logarithm of its channels. Below is each distinct block,
+    drawn from its layer graph.
     """
     costs = cost(network)
     roles = _roles(network)
@@ -106,7 +107,7 @@ def _totals(costs: Cost) -> str:
 
 
 def _what(stage: StageCost) -> str:
-    """``3 × Bottleneck``."""
+    """Return the number and kind of a stage's blocks: `3 × Bottleneck`."""
     name = type(stage.blocks[0][1]).__name__
     return f"{len(stage.blocks)} × {name}" if len(stage.blocks) > 1 else name
 
@@ -163,7 +164,7 @@ def _part(
     costs: Cost,
     roles: dict[str, str],
 ) -> None:
-    """The shape that leaves, the box, and what it takes of the whole."""
+    """Draw the output shape of a stage, its box, and its shares of parameters and MACs."""
     width = _part_width(pitch)
     flat = stage is not None and output[1:] == (1, 1)
     canvas.text(x, y + 2, f"{output[0]} scores" if flat else human_shape(output), SMALL)
@@ -244,17 +245,17 @@ def _specimens(costs: Cost) -> list[Specimen]:
 
 
 def _skeleton(layer: Layer) -> object:
-    """What a layer is made of, less all numbers."""
+    """Return the structure of a layer without its numbers."""
     if isinstance(layer, Combinator):
         return (layer.kind, *map(_skeleton, layer.parts))
     return layer.kind
 
 
 def _blocks(canvas: Canvas, specimens: Sequence[Specimen], roles: dict[str, str], y: float) -> float:
-    """One card a specimen, in columns that fill rows. Returns where the last row ends."""
+    """Draw one card for each specimen, in columns that fill rows. Returns where the last row ends."""
     canvas.text(MARGIN, y + 8, "Inside each block", 16, bold=True, anchor="start")
-    told = "drawn at the size of its first occurrence; widths, kernels and strides may differ in the others"
-    canvas.text(MARGIN + 170, y + 8, told, TEXT, ink="soft", anchor="start")
+    note = "drawn at the size of its first occurrence; widths, kernels and strides may differ in the others"
+    canvas.text(MARGIN + 170, y + 8, note, TEXT, ink="soft", anchor="start")
     y += 24
     for row in _rows(_columns(specimens)):
         spare = INNER - sum(map(_column_width, row)) - GUTTER * (len(row) - 1)
@@ -321,7 +322,7 @@ def _card_height(specimen: Specimen) -> float:
 
 
 def _where(specimen: Specimen) -> str:
-    """Say which blocks are built so: ``stage2.block1, and 3 more: 1 in stage2, 2 in stage3``."""
+    """Return the places of a block: `stage2.block1, and 3 more: 1 in stage2, 2 in stage3`."""
     first, *others = specimen.paths
     if not others:
         return first[1]

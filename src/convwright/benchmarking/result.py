@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convwright.arch.units import human, human_bytes
 from convwright.benchmarking.network_bench import BenchRow, NetworkBench
 from convwright.benchmarking.roofline import Machine
 from convwright.display.figure_result import FigureResult
@@ -13,6 +12,7 @@ from convwright.display.result import Block, Heading, Lines, Paragraph, Table
 from convwright.engines.selection import EngineSelection
 from convwright.errors import ConvwrightError
 from convwright.printable import quoted
+from convwright.units import human, human_bytes
 
 if TYPE_CHECKING:
     from convwright.display.figures import Figure

@@ -15,9 +15,9 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from convwright.arch.units import human
 from convwright.display.figures import Figure
 from convwright.files import write_text
+from convwright.units import human
 
 PACKAGE = "convwright.display"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from convwright.arch.units import human, human_bytes
+from convwright.units import human, human_bytes
 
 NBSP = "\u00a0"
 SMALL_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from convwright.arch.units import human_bytes
 from convwright.display.result import Block, Lines, Result, Table
 from convwright.engines.card import Card
 from convwright.engines.selection import EngineSelection
 from convwright.exporting.agreement import Agreement
 from convwright.exporting.quantization import FloatLayers
 from convwright.printable import quoted
+from convwright.units import human_bytes
 
 TITLES = ("engine", "ms an image", "same class", "logits within", "accuracy", "points lost (95 % interval)", "")
 """Columns of the table; logits differ by at most that share of an image's largest one."""

@@ -12,7 +12,6 @@ from convwright.arch.expression import as_network
 from convwright.arch.network import Network
 from convwright.arch.operators import at
 from convwright.arch.shapes import Shape, conv_padding, conv_shape, pool_shape
-from convwright.arch.units import human
 from convwright.errors import NetworkError
 from convwright.modules import combinators as combinators
 from convwright.modules.fused.chains import FusedChain, FusedSum, Operators
@@ -22,6 +21,7 @@ from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseCon
 from convwright.modules.fused.pointwise import PointwiseConv2d
 from convwright.modules.fused.winograd import WinogradConv2d
 from convwright.modules.init import initialise
+from convwright.units import human
 
 MOST_PARAMS = 1 << 50
 """Parameters of the largest module that is built, also without weights: torch counts bytes in 63 bits."""

@@ -16,10 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from convwright.arch.blocks import SE
 from convwright.arch.cost_table import FLOAT32
 from convwright.arch.layers import Activation
-from convwright.arch.units import human, human_bytes, share
 from convwright.display.result import Block, Heading, Paragraph, Result, Table
 from convwright.errors import NetworkError
 from convwright.modules.builder import module_of
+from convwright.units import human, human_bytes, share
 
 INVERSES: dict[str, Callable[[float], float]] = {
     "sigmoid": lambda start: log(start / (1 - start)),

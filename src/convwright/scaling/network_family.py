@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from convwright.arch import Network
 from convwright.arch.cost import cost
-from convwright.arch.units import human
 from convwright.display.result import Block, Lines, Paragraph, Result, Table
 from convwright.errors import ArgumentError, argument
 from convwright.options import Bounds, Flags, verb
@@ -16,6 +15,7 @@ from convwright.scaling.family import Member, compound_family, distinct, single_
 from convwright.scaling.halving import MOST_EPOCHS, MOST_SEEDS, Schedule
 from convwright.scaling.rules import Compound
 from convwright.scaling.study_result import FamilyResult
+from convwright.units import human
 
 if TYPE_CHECKING:
     from convwright.data import Dataset

@@ -6,13 +6,13 @@ from functools import cached_property
 from pathlib import Path
 
 from convwright.arch import Cost, Network
-from convwright.arch.units import human, human_bytes
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
 from convwright.files import write_text
 from convwright.printable import printable
 from convwright.scaling.budget import LATENCY, Budget, format_amount
 from convwright.scaling.plan import ScaledNetwork
 from convwright.scaling.rules import Factors
+from convwright.units import human, human_bytes
 
 NOTE = (
     "Factors are those after rounding, over the base's. Memory is weights and peak activations at inference on one "

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from convwright.arch import Network
 from convwright.arch.cost import cost
-from convwright.arch.units import human
 from convwright.data.opened import Data
 from convwright.display.figure_result import FigureResult
 from convwright.display.figures import Figure
@@ -27,6 +26,7 @@ from convwright.scaling.study import (
     write_findings,
 )
 from convwright.scaling.study_result import SearchResult
+from convwright.units import human
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convwright.arch.units import human
 from convwright.display.figure_result import FigureResult
 from convwright.display.result import Block, Lines, Paragraph, Table
 from convwright.printable import printable
 from convwright.scaling.findings import Findings
 from convwright.scaling.ranking import RankedNetwork
 from convwright.scaling.rules import Compound
+from convwright.units import human
 
 if TYPE_CHECKING:
     from convwright.display.figures import Figure

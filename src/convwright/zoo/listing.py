@@ -11,10 +11,10 @@ from convwright.arch import Cost, Network, registry
 from convwright.arch.cost import cost
 from convwright.arch.description import provenance, published
 from convwright.arch.expression import network
-from convwright.arch.units import human
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
 from convwright.display.table import Row
 from convwright.errors import ConvwrightWarning, NetworkError, UsageError
+from convwright.units import human
 
 NOTE = (
     "MACs are multiply-adds of one image; the papers call them FLOPs. Published figures are those that the papers "
