@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from convwright.reproduction import Claim, PaperOutcomes, judge, result
+
 from ..chromium import EXECUTABLE, Browser
 
 
@@ -22,6 +24,16 @@ def test_json_has_unrounded_figures(convwright):
     assert (b0["printed"], b0["computed"], b0["verdict"]) == ("5.3", 5.288548, "equal")
 
 
+def test_a_wrong_figure_is_printed_and_fails(convwright, monkeypatch):
+    claim = Claim("here", "ResNet-50", "size", "1.0", "M", lambda: 2.0)
+    wrong = PaperOutcomes("senet", "A paper", (judge(claim),))
+    monkeypatch.setattr(result, "outcomes_of", lambda paper: wrong)
+    answer = convwright("reproduce", "senet")
+    assert answer.status == 1
+    assert "ResNet-50: size" in answer.out
+    assert answer.message == "convwright: 1 figures are wrong: ResNet-50"
+
+
 def test_an_unknown_paper(convwright):
     answer = convwright("reproduce", "alexnet")
     assert answer.status == 2
@@ -32,7 +44,8 @@ def test_an_unknown_paper(convwright):
 @pytest.mark.parametrize(("width", "dark"), [(1300, False), (390, True)])
 def test_the_page_is_drawn_in_a_browser(convwright, tmp_path, width, dark):
     page = tmp_path / "page.html"
-    assert convwright("reproduce", "--html", page).status == 0
+    written = convwright("reproduce", "--html", page)
+    assert (written.status, written.out.splitlines()[-1]) == (0, f"page: {page}")
     assert page.stat().st_size < 10e6
     with Browser() as browser:
         browser.open(page, width, dark=dark)

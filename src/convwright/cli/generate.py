@@ -14,6 +14,7 @@ from convwright.cli.output import echo, print_json
 from convwright.display.result import Result
 from convwright.errors import ArgumentError, UsageError
 from convwright.options import REQUIRED, Option, options_of, summary_of
+from convwright.printable import printable
 
 OUTPUT_OPTIONS = ("json", "html")
 """Options of the command line for what a result's methods do: `to_dict` and `save_html`."""
@@ -160,6 +161,8 @@ def command(
             show(result)
         else:
             echo(str(result))
+        if html is not None and not as_json:
+            echo(f"page: {printable(html)}")
         if after is not None:
             after(result)
 
@@ -172,6 +175,17 @@ def command(
         described=described,
         flags=flags,
     )
+
+
+def parameters_of(options: Sequence[Option], arguments: Sequence[str] = ()) -> list[click.Parameter]:
+    """Return options of the command line that set parameters of a second function, for `extra` of a command.
+
+    Args:
+        options: The function's parameters.
+        arguments: Parameters that are given by position.
+    """
+    flags = {each.name: "" if each.name in arguments else each.flag for each in options}
+    return [parameter for each in options for parameter in _parameters(each, flags)]
 
 
 class option_names:  # noqa: N801 - used like a function

@@ -13,27 +13,27 @@ from convwright.arch.expression import network
 
 
 class Verdict(StrEnum):
-    """What became of a claim."""
+    """Verdict on a claim."""
 
     EQUAL = "equal"
     """Rounded to the printed digits, the computed figure is the printed one."""
     EXPLAINED = "explained"
-    """It is another one, for a reason that is given and within the bounds that the reason allows."""
+    """The figures differ, for a reason that is given and by no more than the reason allows."""
     ELSEWHERE = "not computable here"
-    """It takes training on data that is not at hand; the reason says what of it can be done."""
+    """The figure needs training on data that is not available; the reason says which part can be done."""
     OPEN = "not explained"
-    """It is another one, by no more than is told, and why is not known."""
+    """The figures differ by no more than the stated share, and the reason is not known."""
     WRONG = "wrong"
-    """It is another one, and nothing here says so: a mistake of ours."""
+    """The figures differ, and nothing here explains it: an error of ours."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Why a computed figure is not the printed one.
+    """Reason why a computed figure differs from the printed one.
 
-    With `instead`, another way to count, the explanation holds if that gives the printed digits; without, if the
-    computed figure lies within a share `within` of the printed one. known False: the text tells what has been looked
-    at, and the reason remains to be found.
+    With `instead`, another way to count, the explanation holds if that gives the printed digits; without it, if the
+    computed figure lies within a share `within` of the printed one. `known` is False where the text lists what has been
+    examined and the reason has not been found.
     """
 
     why: str
@@ -44,9 +44,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Claim:
-    """A figure that a paper prints, as printed ("7.0"), with its unit and how to compute it in that unit.
+    """A figure that a paper prints, as printed ("7.0"), with its unit and the function that computes it in that unit.
 
-    compute None: not to be had without training; `difference` then says why.
+    `compute` is None for figures that need training; `difference` then says why.
     """
 
     place: str
@@ -58,17 +58,17 @@ class Claim:
     compute: Callable[[], float] | None
     difference: Difference | None = None
     note: str = ""
-    """What should be known of an equal figure too."""
+    """Remark on an equal figure."""
 
     @property
     def decimals(self) -> int:
-        """How many digits are printed after the point."""
+        """Number of printed digits after the point."""
         return len(self.printed.partition(".")[2])
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A claim, judged. `computed` and `instead` are written with the digits that make the comparison."""
+    """A judged claim. `computed` and `instead` have as many digits as the printed figure."""
 
     claim: Claim
     verdict: Verdict
@@ -76,17 +76,17 @@ class Outcome:
     value: float | None = None
     """The computed figure, unrounded."""
     instead: str = ""
-    """What the other way to count gives, where the explanation is one."""
+    """Figure of the other way to count, where the explanation has one."""
 
     @property
     def why(self) -> str:
-        """The explanation, where one is needed, or what else should be known."""
+        """The explanation of a difference, or the remark on the figure."""
         if self.verdict in (Verdict.EQUAL, Verdict.WRONG) or self.claim.difference is None:
             return self.claim.note
         return self.claim.difference.why
 
 
-class Chapter(NamedTuple):
+class PaperClaims(NamedTuple):
     """One paper's claims."""
 
     key: str
@@ -95,7 +95,7 @@ class Chapter(NamedTuple):
 
 
 def judge(claim: Claim) -> Outcome:
-    """Compute a claim and compare."""
+    """Compute the figure of a claim and compare it with the printed one."""
     if claim.compute is None:
         return Outcome(claim, Verdict.ELSEWHERE)
     value = claim.compute()
@@ -127,17 +127,23 @@ def read(expression: str) -> Network:
 
 
 def params(expression: str) -> Callable[[], float]:
-    """Parameters in millions."""
+    """Return a function that gives the parameters in millions."""
     return lambda: costs(expression).params / 1e6
 
 
 def macs(expression: str) -> Callable[[], float]:
-    """Multiply-adds for one image in thousands of millions."""
+    """Return a function that gives the multiply-adds for one image in thousands of millions."""
     return lambda: costs(expression).macs / 1e9
 
 
 def increase(expression: str, base: str, what: str) -> Callable[[], float]:
-    """How much more of `what` one network takes than another, in percent."""
+    """Return a function that gives the increase from one network to another, in percent.
+
+    Args:
+        expression: The larger network.
+        base: The network that it is compared with.
+        what: `params` or `macs`.
+    """
     return lambda: 100 * (getattr(costs(expression), what) / getattr(costs(base), what) - 1)
 
 

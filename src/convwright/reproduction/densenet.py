@@ -1,7 +1,7 @@
 """What "Densely Connected Convolutional Networks" prints (Huang et al. 2017, arXiv 1608.06993)."""
 
 from convwright.arch.layers import Conv, Linear
-from convwright.reproduction.claim import Chapter, Claim, Difference, costs, params
+from convwright.reproduction.claim import Claim, Difference, PaperClaims, costs, params
 
 # Table 2: network, growth rate, depth, parameters in millions.
 TABLE_2 = (
@@ -29,18 +29,18 @@ BLOCKS = (
 )
 
 
-def entering(expression: str, stage: str) -> int:
-    """Maps that the last layer of a dense block reads, off its layer graph."""
+def input_maps(expression: str, stage: str) -> int:
+    """Return the number of maps that the last layer of a dense block reads, counted on its layer graph."""
     found = next(part for part in costs(expression).stages if part.name == stage)
     _, _, block = found.blocks[-1]
     return next(row.input[0] for row in block.layers if isinstance(row.layer, Conv))
 
 
-def predicted(expression: str, stage: str) -> int:
-    """The same by the paper's formula: k0 + k (l - 1)."""
+def formula_maps(expression: str, stage: str) -> int:
+    """Return the same number by the paper's formula: k0 + k (l - 1)."""
     found = next(part for part in costs(expression).stages if part.name == stage)
-    _, layer, _ = found.blocks[0]
-    return found.input[0] + layer.growth * (len(found.blocks) - 1)  # type: ignore[attr-defined]
+    growth = int(getattr(found.blocks[0][1], "growth"))  # noqa: B009
+    return found.input[0] + growth * (len(found.blocks) - 1)
 
 
 def filters_only(expression: str) -> float:
@@ -65,9 +65,9 @@ def _claims() -> tuple[Claim, ...]:
                 "Section 3",
                 subject,
                 "maps the last layer reads, k0 + k(l - 1)",
-                str(predicted(name, stage)),
+                str(formula_maps(name, stage)),
                 "",
-                lambda name=name, stage=stage: entering(name, stage),  # type: ignore[misc]
+                lambda name=name, stage=stage: input_maps(name, stage),  # type: ignore[misc]
             )
             for name, stage, subject in BLOCKS
         ),
@@ -81,4 +81,4 @@ def _claims() -> tuple[Claim, ...]:
     )
 
 
-CHAPTER = Chapter("densenet", "Densely Connected Convolutional Networks", _claims())
+CLAIMS = PaperClaims("densenet", "Densely Connected Convolutional Networks", _claims())

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from convwright.arch.layers import Act
-from convwright.reproduction.claim import Chapter, Claim, Difference, costs, macs, params, read
+from convwright.reproduction.claim import Claim, Difference, PaperClaims, costs, macs, params, read
 from convwright.reproduction.coefficients import ALPHA, BETA, GAMMA, RESOLUTION, Coefficients, published
 from convwright.reproduction.senet import with_operations, with_statistics
 
@@ -232,4 +232,6 @@ def _claims() -> tuple[Claim, ...]:
     )
 
 
-CHAPTER = Chapter("efficientnet", "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", _claims())
+CLAIMS = PaperClaims(
+    "efficientnet", "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", _claims()
+)

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from convwright.arch.layers import Add, Conv, Gate, GlobalPool, Layer, Norm
-from convwright.reproduction.claim import Chapter, Claim, Difference, costs, increase, macs, params
+from convwright.reproduction.claim import Claim, Difference, PaperClaims, costs, increase, macs, params
 
 # Table 2 and Table 3: our network, the paper's name, GFLOPs, GFLOPs with SE. The paper's ResNets carry the
 # stride of a bottleneck in its first 1x1 convolution.
@@ -125,4 +125,4 @@ def _by_ratio(ratio: str, printed: str, why: str) -> Claim:
     )
 
 
-CHAPTER = Chapter("senet", "Squeeze-and-Excitation Networks", _claims())
+CLAIMS = PaperClaims("senet", "Squeeze-and-Excitation Networks", _claims())

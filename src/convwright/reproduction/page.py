@@ -1,63 +1,65 @@
-"""The page of the living reproduction: every claim with its verdict, and the papers' plots with our own counts."""
+"""The page of the reproduction: every claim with its verdict, and the papers' plots with our own counts."""
 
 from collections.abc import Sequence
 from html import escape
 from math import log10
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
 from convwright.display.figures import Figure, Panel, axis, empty_plot, log_axis, note
 from convwright.display.pages import write_html
-from convwright.reproduction import Chapter, Outcome, Verdict, tally
-from convwright.reproduction.claim import costs
+from convwright.reproduction.claim import Outcome, Verdict, costs, tally
 from convwright.reproduction.efficientnet import COMPARATORS, FAMILY, Row
+
+if TYPE_CHECKING:
+    from convwright.reproduction.result import Reproduction
 
 MARKS = {Verdict.EQUAL: "=", Verdict.EXPLAINED: "≈", Verdict.OPEN: "?", Verdict.ELSEWHERE: "–", Verdict.WRONG: "✗"}
 NAMED = {"ResNet-50", "DenseNet-264", "Inception-v4", "ResNeXt-101", "SENet", "AmoebaNet-C", "GPipe"}
-"""Comparators whose names stand at their points; the others answer to pointing."""
+"""Comparators whose names stand beside their points; the others appear on pointing."""
 NAME_ROOM = 0.75
 """Powers of ten to the right of the last point, for its name."""
 
 
-def write_reproduction_page(path: Path, chapters: Sequence[tuple[Chapter, tuple[Outcome, ...]]]) -> None:
-    """Write one self-contained page, whole or not at all."""
+def write_reproduction_page(path: Path, reproduction: "Reproduction") -> None:
+    """Write one self-contained page, completely or not at all."""
     write_html(
         path,
         "reproduction.html.j2",
-        package="convwright.reporting",
+        package="convwright.reproduction",
         title="Three papers, reproduced",
-        summary=summary([outcome for _, outcomes in chapters for outcome in outcomes]),
-        chapters=chapters,
+        summary=summary(reproduction.outcomes),
+        papers=reproduction.papers,
         marks=MARKS,
-        shown=[_against()],
+        shown=[accuracy_figure()],
     )
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """Say in a sentence what became of all claims."""
-    counts = tally(outcomes)
-    told = {
+    """Return a sentence with the number of claims by verdict."""
+    words = {
         Verdict.EQUAL: "equal to the printed digits",
         Verdict.EXPLAINED: "different for a reason that is given",
         Verdict.OPEN: "different for a reason that is not known",
-        Verdict.ELSEWHERE: "not to be had without training",
+        Verdict.ELSEWHERE: "not computable without training",
         Verdict.WRONG: "wrong",
     }
-    parts = [f"{count} {told[verdict]}" for verdict, count in counts.items()]
+    parts = [f"{count} {words[verdict]}" for verdict, count in tally(outcomes).items()]
     return f"{len(outcomes)} claims: " + ", ".join(parts) + "."
 
 
-def _against() -> Figure:
+def accuracy_figure() -> Figure:
+    """Draw ImageNet accuracy against multiply-adds and parameters, as EfficientNet's Figures 5 and 1 do."""
     macs = _scatter("macs", "multiply-adds an image, logarithmic", 1e9)
     params = _scatter("params", "parameters, logarithmic", 1e6)
     gist = f"EfficientNet-B0 to B7 reach {FAMILY[0].top1} to {FAMILY[-1].top1} % with fewer than all others."
     return Figure(
         "plots",
         "Accuracy against cost",
-        "Top-1 accuracy on ImageNet as the paper's Table 2 prints it, against what our own networks take where the zoo "
-        "has them (filled), and what the paper prints where it has not (open). EfficientNet's points are joined.",
+        "Top-1 accuracy on ImageNet as the paper's Table 2 prints it, against the cost of our own networks where the "
+        "zoo has them (filled), and the printed cost where it has not (open). Lines join EfficientNet's points.",
         (
             Panel("Multiply-adds (the paper's Figure 5)", macs, f"Scatter plot of accuracy against MACs. {gist}"),
             Panel("Parameters (Figure 1)", params, f"Scatter plot of accuracy against parameters. {gist}"),
@@ -107,7 +109,7 @@ def _name(x: float, row: Row, side: str) -> dict[str, Any]:
 
 
 def _cost(row: Row, what: str, unit: float) -> float | None:
-    """What our network takes, or else what is printed."""
+    """Return the cost of our network, else the printed one; None without either."""
     if row.ours:
         return float(getattr(costs(row.ours), what))
     printed = row.params if what == "params" else row.flops
