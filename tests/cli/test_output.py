@@ -17,6 +17,7 @@ from PIL import Image
 import convwright as cw
 from convwright.checksums import Checksums
 from convwright.csv_text import FORMULA_STARTS
+from convwright.display.result import Result
 from convwright.files import digest_of
 from convwright.printable import BOLD, PLAIN
 
@@ -185,17 +186,18 @@ def test_every_encoding_will_do(encoding, form, photos, renamed):
 
 
 def test_json_has_no_nan(run, tmp_path, convwright, monkeypatch):
-    monkeypatch.setattr("convwright.cli.evaluate.evaluate_run", lambda *_, **__: ("val", Measured()))
+    monkeypatch.setattr("convwright.evaluation.evaluating.evaluate_run", lambda *_, **__: Measured())
     answer = convwright("evaluate", run, "--json")
     assert (answer.status, answer.out) == (1, "")
     assert "accuracy is nan, which JSON cannot hold" in answer.message
 
 
-class Measured:
-    interval = (0.0, 1.0)
-
-    def as_json(self, classes):
+class Measured(Result):
+    def to_dict(self):
         return {"accuracy": float("nan")}
+
+    def blocks(self):
+        return []
 
 
 def in_shell(command):
