@@ -82,11 +82,11 @@ def digest_of(*content: bytes | memoryview) -> str:
 
 
 def write_text(path: Path, text: str, mode: int | None = None) -> None:
-    """Write a UTF-8 text file atomically.
+    r"""Write a UTF-8 text file atomically.
 
     Args:
         path: File to write.
-        text: Its content. What UTF-8 cannot hold, as undecodable bytes of file names, is written as `\\udc..` escapes.
+        text: Its content. What UTF-8 cannot hold, as undecodable bytes of file names, is written as `\udc..` escapes.
         mode: Permissions; None keeps those of a file that is replaced, and leaves a new one to the umask.
 
     Raises:

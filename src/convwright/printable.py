@@ -10,11 +10,11 @@ BOLD, PLAIN = "\033[1m", "\033[0m"
 
 
 def printable(text: object) -> str:
-    """Return a text as one line that is safe to print: every character that is not printable is spelled out.
+    r"""Return a text as one line that is safe to print: every character that is not printable is spelled out.
 
     Args:
-        text: A name, or any object whose text is wanted. Undecodable bytes of file names become `\\xff`, control
-            characters `\\x1b`, line breaks `\\n`, and invisible marks of writing direction `\\u202e`.
+        text: A name, or any object whose text is wanted. Undecodable bytes of file names become `\xff`, control
+            characters `\x1b`, line breaks `\n`, and invisible marks of writing direction `\u202e`.
     """
     plain = str(text)
     if _is_safe(plain):
@@ -44,7 +44,7 @@ def printable_lines(text: str) -> str:
 
 
 def escape_in_json(text: str) -> str:
-    """Return JSON text in which characters that could steer a terminal are `\\u` escapes; its value is the same.
+    r"""Return JSON text in which characters that could steer a terminal are `\u` escapes; its value is the same.
 
     Args:
         text: JSON as `json_text.dump` writes it, with line breaks only between values.

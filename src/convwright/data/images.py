@@ -161,7 +161,7 @@ def _flat(image: Image.Image, channels: int) -> Image.Image:
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Has the image one channel of more than 8 bits? (Pillow has no deeper colour.)"""
+    """Return whether an image has a channel of more than 8 bits; in Pillow only grey images have."""
     return image.mode == "F" or image.mode.startswith("I")
 
 

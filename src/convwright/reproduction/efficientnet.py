@@ -1,5 +1,7 @@
-"""What "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" prints (Tan and Le 2019,
-arXiv 1905.11946)."""
+"""What "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" prints (Tan and Le 2019).
+
+Published as arXiv 1905.11946.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple

@@ -1,5 +1,7 @@
-"""The training loop. A run is a function of its configuration and the step: stopped anywhere and resumed, it
-ends in the same weights."""
+"""The training loop.
+
+A run is a function of its configuration and the step: stopped anywhere and resumed, it ends in the same weights.
+"""
 
 import math
 import shlex

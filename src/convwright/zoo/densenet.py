@@ -21,8 +21,10 @@ PAPER = Paper("Densely Connected Convolutional Networks", "Huang et al.", 2017, 
 
 @dataclass(frozen=True, repr=False, slots=True)
 class DenseLayer(Block):
-    """BN-ReLU-Conv3x3 to `growth` new maps that join the input's; with a bottleneck of `bottleneck` * growth
-    maps from BN-ReLU-Conv1x1 first (section 3)."""
+    """BN-ReLU-Conv3x3 to `growth` new maps, which are concatenated with the input (section 3).
+
+    With a bottleneck, BN-ReLU-Conv1x1 to `bottleneck` * growth maps comes first.
+    """
 
     growth: int
     bottleneck: int | None = 4
@@ -101,7 +103,7 @@ EXPRESSION = r"densenet_?(?P<kind>bc|b|c)?_l(?P<depth>\d+)_k(?P<growth>\d+)(?:_c
 
 
 def deep_stem() -> Network:
-    """timm's densenet264d: growth rate 48 and three 3x3 convolutions for a stem."""
+    """Return timm's densenet264d: growth rate 48 and three 3x3 convolutions for a stem."""
     return densenet("densenet264d", 48, IMAGENET["densenet264"][1], stem=ThreeStem(96, 48, pool="max"))
 
 

@@ -25,10 +25,11 @@ SQUEEZE = SE(4, least=1, act="silu", of="input")
 
 @dataclass(frozen=True, repr=False, slots=True)
 class MBConv(Block):
-    """Mobile inverted bottleneck: 1x1 up to `expand` times the input's maps, depthwise convolution,
-    squeeze-and-excitation, linear 1x1 down to `out`; a shortcut where shapes allow it.
+    """Mobile inverted bottleneck, with a shortcut where shapes allow it.
 
-    Standard squeeze-and-excitation gates the expanded maps; the other places gate the block's own.
+    It is a 1x1 convolution to `expand` times the input's maps, a depthwise convolution, squeeze-and-excitation, and a
+    linear 1x1 convolution to `out` maps. Standard squeeze-and-excitation gates the expanded maps; the other placements
+    gate the block's own maps.
     """
 
     out: int

@@ -1,8 +1,7 @@
-"""Inception's blocks, and the first two networks: GoogLeNet (Szegedy et al. 2015) and BN-Inception (Ioffe and
-Szegedy 2015). Rows of filters are written as `convwright.zoo.filters` reads them.
+"""GoogLeNet (Szegedy et al. 2015) and BN-Inception (Ioffe and Szegedy 2015), with Inception's blocks.
 
-The classifiers that help GoogLeNet and Inception-v3 train from half-way up are left out: they cost nothing at
-inference and weights for them are not read.
+Rows of filters are written as `convwright.zoo.filters` reads them. The auxiliary classifiers that help GoogLeNet and
+Inception-v3 train are left out: they cost nothing at inference, and weights for them are not read.
 """
 
 from dataclasses import dataclass

@@ -1,3 +1,5 @@
-"""What networks can be trained with on a CPU: batch normalisation with what surrounds it as one operator, convolutions
-(3x3, 1x1, depthwise) with operators of their own, dense blocks that keep little for their gradient.
+"""Operators in C++ for training on a CPU.
+
+They are batch normalisation together with the operations around it, 3x3, 1x1 and depthwise convolutions, and dense
+blocks that keep little for the backward pass.
 """
