@@ -7,7 +7,7 @@ from typing import Any
 from convwright.errors import UsageError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "studies": ("optuna", "sqlalchemy"),
+    "studies": ("sqlalchemy",),
     "report": ("plotly", "jinja2", "markupsafe"),
     "deploy": ("onnx", "onnxruntime", "openvino", "nncf", "sklearn"),
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
