@@ -3,35 +3,38 @@
     python benchmarks/scaling_study.py --out studies/fashion   about 40 minutes of two idle cores; can be stopped
     python benchmarks/scaling_study.py --redraw                pages and pictures from the results in docs/data
 
-Stopped or killed, the same command goes on. Results are copied to docs/data; pictures need Chromium.
+Stopped or killed, the same command resumes it. Results are copied to docs/data; pictures need Chromium.
 """
 
 import argparse
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-from convwright.reporting.scaling_page import write_scaling_page
+import convwright as cw
+from convwright.scaling.findings import Findings
+from convwright.scaling.page import write_scaling_page
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-SCALE = [sys.executable, "-m", "convwright", "scale"]
-BASE = ["cifar_resnet14", "--resolution", "14", "--data", "fashion-mnist", "--recipe", "fast"]
-BASE += ["--set", "progressive=0", "--precision", "bf16-mixed", "--workers", "2", "--epochs", "1.5", "--seeds", "3"]
-COMMANDS = {
-    "search": [*SCALE, "search", *BASE, "--step", "0.05", "--rungs", "2"],
-    "family": [*SCALE, "family", *BASE, "--phi", "2", "--train"],
+BASE, DATA = "cifar_resnet14", "fashion-mnist"
+OPTIONS = {
+    "resolution": 14,
+    "fields": {"progressive": 0},
+    "precision": "bf16-mixed",
+    "workers": 2,
+    "epochs": 1.5,
+    "seeds": 3,
 }
 WINDOW = {"search": (900, 1150), "family": (1250, 1000)}
 
 
-def carry_out(out: Path) -> None:
-    """Run the study's commands, or what is left of them, and keep their results."""
-    for name, command in COMMANDS.items():
-        folder = out / name
-        subprocess.run([*command, "--out", str(folder)], check=True)
-        keep(folder / f"{name}.json", DOCS / "data" / f"scaling-{name}.json")
+def run(out: Path) -> None:
+    """Run search and family, or what is left of them, and keep their results."""
+    cw.search(BASE, DATA, step=0.05, rungs=2, out=out / "search", **OPTIONS)
+    cw.family(BASE, phi=2).train(DATA, out=out / "family", **OPTIONS)
+    for name in WINDOW:
+        keep(out / name / f"{name}.json", DOCS / "data" / f"scaling-{name}.json")
 
 
 def keep(source: Path, target: Path) -> None:
@@ -52,7 +55,8 @@ def redraw(pages: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     for name, (width, height) in WINDOW.items():
         page = pages / f"{name}.html"
-        write_scaling_page(page, json.loads((DOCS / "data" / f"scaling-{name}.json").read_text(encoding="utf-8")))
+        found = json.loads((DOCS / "data" / f"scaling-{name}.json").read_text(encoding="utf-8"))
+        write_scaling_page(page, Findings.from_dict(found))
         print(page)
         if browser is None:
             continue
@@ -70,7 +74,7 @@ def main() -> None:
     parser.add_argument("--redraw", action="store_true", help="train nothing; draw what docs/data holds")
     options = parser.parse_args()
     if not options.redraw:
-        carry_out(options.out)
+        run(options.out)
     redraw(options.out / "pages")
 
 

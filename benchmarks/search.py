@@ -1,11 +1,11 @@
-"""What a search costs beside its training: overhead of a study, and what a second worker brings.
+"""Overhead of a search beside its training, and the speed-up by a second worker.
 
     python benchmarks/search.py             about 12 minutes on two idle cores
-    python benchmarks/search.py --epochs 1  shorter trials
+    python benchmarks/search.py --epochs 1  shorter trainings
 
-Overhead: one worker, on one core, through a study of a few trials of about a minute each. All of the time but that of
-training steps is overhead: starting, opening data, building, validating, writing, and the database. Workers: the same
-study by two workers of one core each; ideal is half the time.
+Overhead: one worker on one core runs a study of a few trainings of about a minute each. All of the time but that of
+training steps is overhead: start-up, reading data, building, validation, writing, and the database. Workers: the same
+study with two workers of one core each; ideal is half the time.
 """
 
 import argparse
@@ -20,14 +20,16 @@ from pathlib import Path
 
 from machine import describe
 
+from convwright.machine import available_cores
+
 SEARCH = [sys.executable, "-m", "convwright", "scale", "search", "cifar_resnet20", "--resolution", "14"]
 SEARCH += ["--data", "fashion-mnist", "--set", "progressive=0", "--step", "0.2", "--rungs", "1", "--json"]
 PARALLEL_AIM, OVERHEAD_AIM = 0.85, 0.05
 
 
-def carried_out(folder: Path, workers: int, epochs: float, seeds: int) -> tuple[float, dict]:
-    """Return the seconds that a study takes as a whole process, and what it found."""
-    cores = sorted(os.sched_getaffinity(0))[:workers]
+def run_study(folder: Path, workers: int, epochs: float, seeds: int) -> tuple[float, dict]:
+    """Return the seconds of a study as a whole process, and what it found."""
+    cores = available_cores()[:workers]
     command = [*SEARCH, "--epochs", str(epochs), "--seeds", str(seeds), "--workers", str(workers), "--out", str(folder)]
     threads = {"OMP_NUM_THREADS": "1"}
     started = time.perf_counter()
@@ -42,26 +44,26 @@ def carried_out(folder: Path, workers: int, epochs: float, seeds: int) -> tuple[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=float, default=0.45, help="of each trial: 0.45 takes about a minute")
+    parser.add_argument("--epochs", type=float, default=0.45, help="of each training: 0.45 takes about a minute")
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
     print(describe(), flush=True)
     folder = Path(tempfile.mkdtemp(prefix="convwright-search-"))
     try:
-        wall, found = carried_out(folder / "one", 1, options.epochs, options.seeds)
-        trials = found["trainings"]
-        training = sum(one["train_seconds"] for one in trials)
-        inside = sum(one["seconds"] for one in trials)
+        wall, found = run_study(folder / "one", 1, options.epochs, options.seeds)
+        trainings = found["trainings"]
+        training = sum(one["train_seconds"] for one in trainings)
+        inside = sum(one["seconds"] for one in trainings)
         print(
-            f"one worker: {len(trials)} trials in {wall:.1f} s, {training / len(trials):.1f} s of training each; "
+            f"one worker: {len(trainings)} trainings in {wall:.1f} s, {training / len(trainings):.1f} s each; "
             f"overhead {1 - training / wall:.1%} of wall time (aim {OVERHEAD_AIM:.0%}), of which validation, data and "
-            f"files of the trials {(inside - training) / wall:.1%}, all else {1 - inside / wall:.1%}",
+            f"files of the trainings {(inside - training) / wall:.1%}, all else {1 - inside / wall:.1%}",
             flush=True,
         )
-        if len(os.sched_getaffinity(0)) < 2:
+        if len(available_cores()) < 2:
             return
-        both, again = carried_out(folder / "two", 2, options.epochs, options.seeds)
-        same = [one["accuracy"] for one in again["trainings"]] == [one["accuracy"] for one in trials]
+        both, again = run_study(folder / "two", 2, options.epochs, options.seeds)
+        same = [one["accuracy"] for one in again["trainings"]] == [one["accuracy"] for one in trainings]
         print(
             f"two workers: {both:.1f} s, {wall / both:.2f} times as fast, {wall / both / 2:.2f} of ideal "
             f"(aim {PARALLEL_AIM}); results are {'equal' if same else 'NOT equal'}"
