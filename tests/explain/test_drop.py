@@ -11,7 +11,7 @@ from torch import nn
 import convwright as cw
 from convwright.arch.cost import cost
 from convwright.errors import NetworkError
-from convwright.explain.dropping import drop_order, gated_blocks, transferred, without
+from convwright.explain.dropping import drop_order, gated_blocks, folded, without
 from convwright.explain.excitation import measure_excitations
 from convwright.explain.gate_folding import fold
 from convwright.explain.variants import Accuracy
@@ -66,7 +66,7 @@ def check_folding(network, chosen):
     module = lively(network)
     means = means_of(module, chosen)
     changed = without(network, chosen)
-    variant, inexact = transferred(network, module, changed, chosen, means)
+    variant, inexact = folded(network, module, changed, chosen, means)
     images = torch.randn(2, network.channels, network.resolution, network.resolution)
     expected = logits_with_constants(module, chosen, means, images)
     with torch.no_grad():
@@ -230,8 +230,8 @@ def test_a_step_is_written_as_a_run_that_other_commands_take(convwright, runs, t
     again = convwright("explain", "excitation", new, "--json")
     assert len(json.loads(again.out)["blocks"]) == 4
     summary = json.loads((new / "summary.json").read_text())
-    assert summary["derived_from"] == str(runs["gated"])
-    assert summary["params"] == steps[2]["params"]
+    assert summary.derived_from == str(runs["gated"])
+    assert summary.params == steps[2]["params"]
     taken = convwright(*drop, "--save", 2, "--out", new)
     assert taken.status == 2
     assert "already holds a run" in taken.message

@@ -228,7 +228,7 @@ def batches(subject: Subject, images: Iterable[AnyImage] | torch.Tensor, size: i
         if not isinstance(images, torch.Tensor) or images.ndim != 4 or not images.is_floating_point():
             raise UsageError("images for a torch module are a float tensor N x C x H x W, normalised as it expects")
         device = next((parameter.device for parameter in subject.parameters()), images.device)
-        return (batch.to(device) for batch in images.split(size) if len(batch))
+        return (batch.to(device) for batch in torch.split(images, size) if len(batch))
     check_many(images)
     return (subject.normalised(torch.stack(read)) for read in _read(subject, images, size))
 

@@ -1,6 +1,6 @@
-"""Squeeze-and-excitation taken out of a trained network step by step, and what each step costs and saves.
+"""Squeeze-and-excitation taken out of a trained network step by step, with accuracy and cost of each step.
 
-A block that loses it keeps its mean excitation, folded into the weights around it (`drop_folding`).
+The mean excitation of a block that loses its gate is folded into the weights around it (`gate_folding`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
+from torch import nn
 
 from convwright.arch import recalibrate
 from convwright.arch.cost import cost
@@ -15,7 +16,7 @@ from convwright.arch.layers import Combinator, Gate, Layer
 from convwright.arch.network import Network
 from convwright.errors import NetworkError, UsageError
 from convwright.explain.dense_connections import channels_after, children
-from convwright.explain.excitation import Excitations
+from convwright.explain.excitation import MeasuredExcitations
 from convwright.explain.gate_folding import apply, fold
 from convwright.explain.variants import Accuracy, Change
 from convwright.modules import ConvNet, build
@@ -36,27 +37,31 @@ class DropStep:
     """A network without squeeze-and-excitation in some of its blocks."""
 
     step: int
-    """0: the network as it was."""
+    """Number of the step; 0 for the network as it was."""
     without: str
-    """What this step took it out of: a stage, or a block."""
+    """The stage or block that this step took squeeze-and-excitation out of."""
     blocks: tuple[str, ...]
-    """All blocks that have lost it by now, by their paths in the network as it was."""
+    """All blocks that have lost it so far, by their paths in the network as it was."""
     inexact: tuple[str, ...]
-    """Of these, the ones whose mean could not be folded exactly: body scaled, identity shortcut not."""
+    """The blocks among these whose mean could not be folded exactly: the body is scaled, the identity shortcut not."""
     network: Network
-    module: ConvNet
+    module: nn.Module
     params: int
     macs: int
     over_none: float
-    """Parameters more than the same network without any squeeze-and-excitation, as a share of the latter."""
+    """Additional parameters over the same network without any squeeze-and-excitation, as a share of the latter."""
     accuracy: float
     interval: tuple[float, float]
     change: Change | None
-    """Of accuracy against step 0; None for step 0 itself."""
+    """Change of accuracy from step 0; None for step 0 itself."""
 
 
 def gated_blocks(network: Network) -> tuple[Gated, ...]:
-    """Return every block with squeeze-and-excitation, in order. NetworkError if there is none that can lose it."""
+    """Return every block with squeeze-and-excitation, in order.
+
+    Raises:
+        NetworkError: No block has squeeze-and-excitation that can be taken out.
+    """
     found, channels = [], network.channels
     for stage, path, block in network.blocks():
         graph = block.layers(channels)
@@ -68,11 +73,17 @@ def gated_blocks(network: Network) -> tuple[Gated, ...]:
     return tuple(found)
 
 
-def drop_order(network: Network, by: By, found: Excitations | None = None) -> list[tuple[str, list[Gated]]]:
-    """Return what loses squeeze-and-excitation at each step, and what to call it.
+def drop_order(network: Network, by: By, found: MeasuredExcitations | None = None) -> list[tuple[str, list[Gated]]]:
+    """Return the gates that each step takes out, with the name of their stage or block.
 
-    stages: the last stage first. blocks: the one whose excitations vary least over the images of `found` first, since
-    what hardly varies is close to the constant that takes its place.
+    Args:
+        network: The network.
+        by: `stages` for the last stage first; `blocks` for the block first whose excitations vary least over images,
+            since it is closest to the constant that takes its place.
+        found: Excitations of the network, for the order by blocks.
+
+    Raises:
+        UsageError: The order is none of these, or excitations are missing for it.
     """
     every = gated_blocks(network)
     if by == "stages":
@@ -88,34 +99,49 @@ def drop_order(network: Network, by: By, found: Excitations | None = None) -> li
 
 
 def count_steps(network: Network, by: By) -> int:
-    """Return how many steps `drop` takes beyond step 0. NetworkError if there is nothing to drop."""
+    """Return the number of steps of `drop_steps` after step 0.
+
+    Raises:
+        NetworkError: The network has no squeeze-and-excitation that can be taken out.
+    """
     every = gated_blocks(network)
     return len(every) if by == "blocks" else len({each.stage for each in every})
 
 
 def drop_steps(
-    network: Network, module: ConvNet, found: Excitations, measure: Callable[[torch.nn.Module], Accuracy], by: By
+    network: Network,
+    module: nn.Module,
+    found: MeasuredExcitations,
+    measure: Callable[[nn.Module], Accuracy],
+    by: By,
 ) -> Iterator[DropStep]:
-    """Take squeeze-and-excitation out step by step, and measure; step 0 is the network as it is.
+    """Take squeeze-and-excitation out step by step, and measure each step.
 
-    found: excitations of this network, whose means are folded into the weights. The networks are made anew; `module`
-    stays as it is.
+    Args:
+        network: The network.
+        module: The built network, which is not changed; each step builds a new one.
+        found: Excitations of the network, whose means are folded into the weights.
+        measure: Function from a module to its accuracy.
+        by: Order of the steps; see `drop_order`.
+
+    Yields:
+        The steps; step 0 is the network as it was.
     """
     bare = cost(recalibrate(network, None)).params
     means = {block.name: block.overall for block in found.blocks}
-    gone: list[Gated] = []
+    dropped: list[Gated] = []
     first: Accuracy | None = None
     for step, (label, some) in enumerate([("-", []), *drop_order(network, by, found)]):
-        gone += some
-        changed = without(network, gone, by)
-        variant, inexact = (module, ()) if not gone else transferred(network, module, changed, gone, means)
+        dropped += some
+        changed = without(network, dropped, by)
+        variant, inexact = folded(network, module, changed, dropped, means) if dropped else (module, ())
         counted, measured = cost(changed), measure(variant)
         change = None if first is None else measured.change_from(first)
         first = first or measured
         yield DropStep(
             step,
             label,
-            tuple(each.block for each in gone),
+            tuple(each.block for each in dropped),
             inexact,
             changed,
             variant,
@@ -128,32 +154,41 @@ def drop_steps(
         )
 
 
-def without(network: Network, gone: Sequence[Gated], by: By = "blocks") -> Network:
-    """Return a network without squeeze-and-excitation in these blocks (by stages: in their whole stages)."""
-    if not gone:
+def without(network: Network, dropped: Sequence[Gated], by: By = "blocks") -> Network:
+    """Return a network without squeeze-and-excitation in some blocks; by stages, in the whole stages of the blocks."""
+    if not dropped:
         return network
     if by == "stages":
-        return recalibrate(network, None, stages=list(dict.fromkeys(each.stage for each in gone)))
-    return recalibrate(network, None, blocks=[each.block for each in gone])
+        return recalibrate(network, None, stages=list(dict.fromkeys(each.stage for each in dropped)))
+    return recalibrate(network, None, blocks=[each.block for each in dropped])
 
 
-def transferred(
-    network: Network, module: ConvNet, changed: Network, gone: Sequence[Gated], means: dict[str, torch.Tensor]
+def folded(
+    network: Network, module: nn.Module, changed: Network, dropped: Sequence[Gated], means: dict[str, torch.Tensor]
 ) -> tuple[ConvNet, tuple[str, ...]]:
-    """Build a network without some gates, with the weights of the one that has them and the gates' means folded in.
+    """Build a network without some gates from a trained network that has them.
 
-    Returns it and the blocks where folding is not exact.
+    Args:
+        network: The network with the gates.
+        module: The trained network.
+        changed: The network without the gates.
+        dropped: The gates.
+        means: Mean excitation of each gate, by its path: a factor for each channel.
+
+    Returns:
+        The built network with the weights of `module`, into which the means are folded, and the blocks where folding
+        is not exact.
     """
     device = next(module.parameters()).device
-    whole = build(network, seed=0).to(device)  # a copy to be changed
+    whole = build(network, seed=0).to(device)  # a copy, whose weights are multiplied in place
     whole.load_state_dict(module.state_dict())
-    foldings = {each: fold(network, each.gate, means[each.gate]) for each in gone}
+    foldings = {each: fold(network, each.gate, means[each.gate]) for each in dropped}
     for folding in foldings.values():
         apply(folding.edits, whole)
-    prefixes = tuple(f"{each.gate}." for each in gone)
+    prefixes = tuple(f"{each.gate}." for each in dropped)
     kept = [tensor for name, tensor in whole.state_dict().items() if not name.startswith(prefixes)]
     target = build(changed, seed=0).to(device)
-    # Stages may have been split and so renamed, but the layers are the same ones in the same order.
+    # Stages may have been split and renamed, but the layers are the same in the same order.
     target.load_state_dict(dict(zip(target.state_dict(), kept, strict=True)))
     target.to(memory_format=torch.channels_last)
     inexact = tuple(each.block for each, folding in foldings.items() if not folding.exact)

@@ -107,7 +107,7 @@ class BlockExcitation:
 
 
 @dataclass(frozen=True, eq=False)
-class Excitations:
+class MeasuredExcitations:
     """The excitations of a whole network on some images."""
 
     network: str
@@ -125,15 +125,15 @@ class Excitations:
 
 
 def run_excitations(
-    predictor: Predictor, data: Dataset, split: Split, which: str, tell: Callable[[int], None] | None = None
-) -> Excitations:
+    predictor: Predictor, data: Dataset, split: Split, which: str, after_batch: Callable[[int], None] | None = None
+) -> MeasuredExcitations:
     """Measure the excitations of a trained network on a split of a data set with the same classes."""
     order = class_order(data.classes, predictor.classes, data.name)
     read = batches_of(predictor, [split])
     batches = ((predictor.normalised(images), order[labels]) for images, labels in read)
     classes, name = predictor.classes, predictor.network.name
     return measure_excitations(
-        predictor.module, batches, classes, name=name, which=which, device=predictor.device, tell=tell
+        predictor.module, batches, classes, name=name, which=which, device=predictor.device, after_batch=after_batch
     )
 
 
@@ -145,8 +145,8 @@ def measure_excitations(
     name: str | None = None,
     which: str = "given",
     device: torch.device | str = "cpu",
-    tell: Callable[[int], None] | None = None,
-) -> Excitations:
+    after_batch: Callable[[int], None] | None = None,
+) -> MeasuredExcitations:
     """Measure the excitations of any module with squeeze-and-excitation that is recognised (`excitation_gates`).
 
     batches: images N x C x H x W as the module reads them, and labels N. tell: is told the images of each batch done.
@@ -165,13 +165,13 @@ def measure_excitations(
 
     with watching(module, note), closing(outputs(module, labelled(), device)) as results:
         for _, labels in results:
-            if tell:
-                tell(len(labels))
+            if after_batch:
+                after_batch(len(labels))
     blocks = [part.statistics(path) for path, part in sums.items() if part.counts.sum()]
     if not blocks:
         raise UsageError("there are no images to measure excitations on")
     title = name or type(module).__name__
-    return Excitations(title, tuple(classes), int(blocks[0].counts.sum()), which, tuple(blocks))
+    return MeasuredExcitations(title, tuple(classes), int(blocks[0].counts.sum()), which, tuple(blocks))
 
 
 def chosen_classes(

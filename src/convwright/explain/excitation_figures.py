@@ -1,7 +1,7 @@
 """Figures of excitations: SENet's Figures 6 and 7, both by depth, and what dropping them costs."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 
 import plotly.graph_objects as go
@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from convwright.display.figures import COLOURS, Figure, Panel, axis, colour, empty_plot, symbol
 from convwright.display.wording import count, listed, percent, points, points_between
 from convwright.explain.dropping import DropStep
-from convwright.explain.excitation import DEFINITION, BlockExcitation, Excitations
+from convwright.explain.excitation import DEFINITION, BlockExcitation, MeasuredExcitations
 from convwright.explain.variants import SPLITS
 
 MOST_PANELS = 8
@@ -22,18 +22,7 @@ ALL = (colour(OTHERS), "all images")
 """The key of that average."""
 
 
-def excitation_figures(
-    found: Excitations, shown: Sequence[int], threshold: float, steps: Sequence[DropStep] = ()
-) -> Iterator[Figure]:
-    """Yield every figure; shown: the classes that are drawn, by index."""
-    yield by_class(found, shown)
-    yield within_class(found, shown[:BANDS])
-    yield by_depth(found, threshold)
-    if steps:
-        yield dropping_costs(found, steps)
-
-
-def by_class(found: Excitations, shown: Sequence[int]) -> Figure:
+def by_class(found: MeasuredExcitations, shown: Sequence[int]) -> Figure:
     """Draw the mean excitation of each channel, for some classes and for all images (SENet, Figure 6)."""
     panels = []
     bounds = _bounds(found)
@@ -55,7 +44,7 @@ def by_class(found: Excitations, shown: Sequence[int]) -> Figure:
     )
 
 
-def within_class(found: Excitations, shown: Sequence[int]) -> Figure:
+def within_class(found: MeasuredExcitations, shown: Sequence[int]) -> Figure:
     """Draw the mean excitation and its spread within a class (SENet, Figure 7)."""
     panels = []
     bounds = _bounds(found)
@@ -77,7 +66,7 @@ def within_class(found: Excitations, shown: Sequence[int]) -> Figure:
     )
 
 
-def by_depth(found: Excitations, threshold: float) -> Figure:
+def by_depth(found: MeasuredExcitations, threshold: float) -> Figure:
     """Draw class-specificity, saturation and spread of every gate, from the first to the last."""
     lines: tuple[tuple[str, list[float | None]], ...] = (
         ("class-specific: share of variance between classes", [b.specificity for b in found.blocks]),
@@ -101,9 +90,9 @@ def by_depth(found: Excitations, threshold: float) -> Figure:
     )
 
 
-def dropping_costs(found: Excitations, steps: Sequence[DropStep]) -> Figure:
+def dropping_costs(network: str, split: str, steps: Sequence[DropStep]) -> Figure:
     """Draw accuracy against parameters as squeeze-and-excitation is taken out."""
-    images = SPLITS[found.split]
+    images = SPLITS[split]
     plot = empty_plot(
         height=330, x=axis(title="parameters", tickformat="~s", nticks=6), y=axis(tickformat=".1~%", nticks=6)
     )
@@ -132,7 +121,7 @@ def dropping_costs(found: Excitations, steps: Sequence[DropStep]) -> Figure:
     return Figure(
         "excitation-drop",
         "What dropping squeeze-and-excitation costs",
-        f"Accuracy of {found.network} on {images} images with 95\u00a0% intervals, without training again, after each "
+        f"Accuracy of {network} on {images} images with 95\u00a0% intervals, without training again, after each "
         "step (its number at the point); the mean excitation is folded into the weights. All steps answer the same "
         f"images: each point also tells the change from step 0, in points, with the interval of that. {told}.",
         (Panel(f"Accuracy on {images} images", plot, f"Line chart of accuracy against parameters. {told}."),),
@@ -145,7 +134,7 @@ def _change(step: DropStep) -> str:
     return f"<br>change {points(step.change.difference)} ({points_between(step.change.interval)})"
 
 
-def drawn_blocks(found: Excitations) -> list[BlockExcitation]:
+def drawn_blocks(found: MeasuredExcitations) -> list[BlockExcitation]:
     """The gates that are drawn: all, or some from the first to the last."""
     last = len(found.blocks) - 1
     if last < MOST_PANELS:
@@ -153,12 +142,12 @@ def drawn_blocks(found: Excitations) -> list[BlockExcitation]:
     return [found.blocks[round(last * place / (MOST_PANELS - 1))] for place in range(MOST_PANELS)]
 
 
-def _left_out(found: Excitations) -> str:
+def _left_out(found: MeasuredExcitations) -> str:
     drawn = len(drawn_blocks(found))
     return f" {drawn} of {len(found.blocks)} gates are drawn." if drawn < len(found.blocks) else ""
 
 
-def _keys(found: Excitations, shown: Sequence[int]) -> tuple[tuple[str, str], ...]:
+def _keys(found: MeasuredExcitations, shown: Sequence[int]) -> tuple[tuple[str, str], ...]:
     return tuple((colour(place), found.classes[index]) for place, index in enumerate(shown))
 
 
@@ -166,7 +155,7 @@ def _figure(value: float | None, digits: int = 3) -> str:
     return "unknown" if value is None else f"{value:.{digits}f}"
 
 
-def _bounds(found: Excitations) -> list[float]:
+def _bounds(found: MeasuredExcitations) -> list[float]:
     """The same range for all gates, so that they compare; no wider than the classes with images need."""
     present = [(block.mean[block.present], block.std[block.present]) for block in drawn_blocks(found)]
     low = min(float((mean - std).min()) for mean, std in present)
@@ -204,7 +193,7 @@ def _band(plot: go.Figure, mean: object, std: object, place: int) -> None:
     )
 
 
-def _depth(found: Excitations, values: Sequence[float | None], place: int) -> go.Figure:
+def _depth(found: MeasuredExcitations, values: Sequence[float | None], place: int) -> go.Figure:
     plot = empty_plot(
         height=230,
         x=axis(title="gate", range=[0.5, len(values) + 0.5], nticks=8, tickformat="d"),

@@ -108,7 +108,7 @@ class BlockReuse:
 
 
 @dataclass(frozen=True)
-class Reuse:
+class FeatureReuse:
     """Every dense block of a network, and every connection in them."""
 
     network: str
@@ -126,7 +126,7 @@ class Reuse:
         return tuple(sorted(self.connections, key=lambda each: each.average))
 
 
-def feature_reuse(network: Network, module: nn.Module, *, with_norm: bool = False) -> Reuse:
+def feature_reuse(network: Network, module: nn.Module, *, with_norm: bool = False) -> FeatureReuse:
     """Measure the dense connections of a built network.
 
     with_norm: fold the scale of the batch normalisation before a convolution into its weights. Raises NetworkError
@@ -137,7 +137,7 @@ def feature_reuse(network: Network, module: nn.Module, *, with_norm: bool = Fals
         connections = [each for reader in block.readers for each in _connections(block, reader, module, with_norm)]
         blocks.append(_matrices(block, connections))
         every += connections
-    return Reuse(network.name, with_norm, tuple(blocks), tuple(every))
+    return FeatureReuse(network.name, with_norm, tuple(blocks), tuple(every))
 
 
 def weight_by_source(layer: nn.Module, reader: Reader) -> list[torch.Tensor]:
@@ -146,13 +146,14 @@ def weight_by_source(layer: nn.Module, reader: Reader) -> list[torch.Tensor]:
     A linear layer that reads whole maps has a position for each of their pixels.
     """
     weight = layer.get_parameter("weight")
-    return list(weight.data.view(len(weight), sum(reader.maps), -1).split(reader.maps, dim=1))
+    return list(torch.split(weight.data.view(len(weight), sum(reader.maps), -1), list(reader.maps), dim=1))
 
 
 def _connections(block: DenseBlock, reader: Reader, module: nn.Module, with_norm: bool) -> Iterator[Connection]:
     scales: list[torch.Tensor] | list[None] = [None] * len(reader.maps)
     if with_norm and reader.norm is not None:
-        scales = list(module.get_submodule(reader.norm).get_parameter("weight").data.abs().double().split(reader.maps))
+        gammas = module.get_submodule(reader.norm).get_parameter("weight").data.abs().double()
+        scales = list(torch.split(gammas, list(reader.maps)))
     weights = weight_by_source(module.get_submodule(reader.path), reader)
     for source, (weight, scale) in enumerate(zip(weights, scales, strict=True)):
         sizes = weight.abs().double() if scale is None else weight.abs().double() * scale[:, None]

@@ -197,7 +197,7 @@ def _produce(item: _Item, factors: Factors, lenient: bool) -> _Pushed | None:
             branches = [(inner, part, factors) for inner, part in children(layer, path)]
         case Concat():
             widths = [channels_after(part, channels) for part in layer.parts]
-            split = factors.split(widths)
+            split = torch.split(factors, widths)
             branches = [(inner, part, own) for (inner, part), own in zip(children(layer, path), split, strict=True)]
         case _:
             return _Pushed([], factors) if _hands_on(layer, factors) else None

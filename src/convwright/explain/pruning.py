@@ -16,7 +16,7 @@ from torch import nn
 from convwright.arch.cost import cost
 from convwright.arch.network import Network
 from convwright.errors import UsageError
-from convwright.explain.feature_reuse import Connection, Reuse, weight_by_source
+from convwright.explain.feature_reuse import Connection, FeatureReuse, weight_by_source
 from convwright.explain.variants import Accuracy, Change
 
 
@@ -60,7 +60,7 @@ class PruningStep:
 def prune_steps(
     network: Network,
     module: nn.Module,
-    reuse: Reuse,
+    found: FeatureReuse,
     shares: Sequence[float],
     measure: Callable[[nn.Module], Accuracy],
     *,
@@ -75,7 +75,7 @@ def prune_steps(
         raise UsageError(f"a share of the connections is from 0 to 1, not {wrong[0]:g}")
     if draws < 0:
         raise UsageError(f"there cannot be {draws} random draws")
-    whole, ranked = cost(network), reuse.weakest()
+    whole, ranked = cost(network), found.weakest()
     first: Accuracy | None = None
     for share in (0.0, *filter(None, shares)):
         cut = round(share * len(ranked))

@@ -1,13 +1,13 @@
 """Figures of feature reuse: a heat map per dense block, and what cutting connections costs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 import plotly.graph_objects as go
 
 from convwright.display.figures import SHADES, Figure, Panel, axis, colour, empty_plot
 from convwright.display.wording import count, percent
-from convwright.explain.feature_reuse import BlockReuse, Matrix, Reuse
+from convwright.explain.feature_reuse import BlockReuse, FeatureReuse, Matrix
 from convwright.explain.pruning import PruningStep
 
 SCALE = [[index / (SHADES - 1), f"var(--depth-{index})"] for index in range(SHADES)]
@@ -16,15 +16,7 @@ CELL, LEAST, MOST = 26, 190, 640
 """Pixels: a row of a heat map, and the least and greatest height of one."""
 
 
-def reuse_figures(found: Reuse, pruned: Sequence[PruningStep] = (), split: str = "validation") -> Iterator[Figure]:
-    """Yield DenseNet's Figure 5, relative and raw, and what cutting costs where that was measured."""
-    yield heat_maps(found)
-    yield heat_maps(found, raw=True)
-    if pruned:
-        yield cutting_costs(found, pruned, split)
-
-
-def heat_maps(found: Reuse, *, raw: bool = False) -> Figure:
+def heat_maps(found: FeatureReuse, *, raw: bool = False) -> Figure:
     """Draw how strongly each layer of each dense block weighs the maps of those before it."""
     panels = tuple(
         Panel(
@@ -40,7 +32,7 @@ def heat_maps(found: Reuse, *, raw: bool = False) -> Figure:
     return Figure("reuse", "Feature reuse", f"{found.network}, relative. {found.definition}", panels)
 
 
-def cutting_costs(found: Reuse, pruned: Sequence[PruningStep], split: str) -> Figure:
+def cutting_costs(found: FeatureReuse, pruned: Sequence[PruningStep], split: str) -> Figure:
     """Draw accuracy against the share of connections cut: the weakest, and as many at random."""
     plot = empty_plot(
         height=330,

@@ -19,7 +19,7 @@ def chosen(split: Split, count: int, seed: int = 0) -> Split:
     shuffled = torch.randperm(len(split), generator=torch.Generator().manual_seed(derive(seed, "explained images")))
     labels = split.labels[shuffled]
     turn = torch.empty(len(split), dtype=torch.int64)
-    for label in labels.unique():
+    for label in torch.unique(labels):
         of_class = (labels == label).nonzero().flatten()
         turn[of_class] = torch.arange(len(of_class))
     order = (turn * (int(labels.max()) + 1) + labels).argsort()

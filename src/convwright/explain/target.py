@@ -45,7 +45,7 @@ def head_of(network: Network) -> Head:
 
 def find_layer(module: nn.Module, name: str) -> nn.Module:
     """Return the part of a module with this name. UsageError names those that are called alike."""
-    parts = dict(module.named_modules())
+    parts: dict[str, nn.Module] = dict(module.named_modules())
     if name and name in parts:
         return parts[name]
     near = difflib.get_close_matches(name, filter(None, parts), NAMES_SHOWN, 0.5)
