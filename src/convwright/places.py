@@ -39,6 +39,21 @@ def check_file(argument: str, path: Path | None) -> None:
         raise ArgumentError(argument, f"{path}: {error.strerror or error}; name another file") from None
 
 
+def check_page(argument: str, path: Path | None) -> None:
+    """Check that a page can be written.
+
+    Args:
+        argument: Name of the parameter that holds the file, for the message.
+        path: The file; None is no file.
+
+    Raises:
+        ArgumentError: The file is not named .html, or cannot be written.
+    """
+    if path is not None and path.suffix.lower() not in (".html", ".htm"):
+        raise ArgumentError(argument, f"{path}: the figures are a page, which is named .html")
+    check_file(argument, path)
+
+
 def check_new_folder(argument: str, path: Path) -> None:
     """Check that a new folder can be made. An empty folder may exist; missing parents are made.
 

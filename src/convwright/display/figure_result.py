@@ -1,11 +1,11 @@
 """Results with figures: shown below their text in notebooks, and available as Plotly figures."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convwright.display.result import STYLE, Result
+from convwright.display.result import STYLE, Block, Result
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -36,6 +36,9 @@ class FigureResult(Result):
 
         return as_plotly(self.figures()[0])
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         from convwright.display.plotly_figures import figures_html
 
@@ -57,3 +60,37 @@ class FigureResult(Result):
             figures=self.figures(),
             content="".join(block.to_html() for block in self.blocks()),
         )
+
+
+class JoinedResult(FigureResult):
+    """Results shown one after the other, under the title of the first.
+
+    Args:
+        parts: The results; of a member that several have, the last counts.
+    """
+
+    def __init__(self, *parts: FigureResult) -> None:
+        self.parts = parts
+
+    @property
+    def title(self) -> str:
+        """Title of the first result."""
+        return self.parts[0].title
+
+    @property
+    def summary(self) -> str:
+        """Summary of the first result."""
+        return self.parts[0].summary
+
+    def figures(self) -> "Sequence[Figure]":
+        """Return the figures of all results."""
+        return [figure for part in self.parts for figure in part.figures()]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the members of all results together."""
+        return {key: value for part in self.parts for key, value in part.to_dict().items()}
+
+    def blocks(self) -> Iterable[Block]:
+        """Yield what all results show."""
+        for part in self.parts:
+            yield from part.blocks()
