@@ -89,7 +89,7 @@ def test_an_expression_is_the_operators_in_python(expression: str, built: object
         ("resnet50|phi:1,alpha=0.5", "alpha must be a number from 1"),
         ("resnet50|fit:32.5", "'32.5' is not a valid value of 'resolution'"),
         ("resnet50|fit:-1", "fit: the resolution must be 1 or more, not -1"),
-        ("resnet50|fit:32,least=0", "fit: least, the side of the last map, must be 1 or more, not 0"),
+        ("resnet50|fit:32,least=0", "fit: least, the size of the last map, must be 1 or more, not 0"),
         ("resnet50|fit:99999999", "fit: the resolution must be at most 10,000,000, not 99999999"),
         ("resnet50|resolution:0", "resolution must be 1 or more"),
         ("densenet121|resolution:12", r"too small: at transition\d.*\|fit:12"),

@@ -1,5 +1,7 @@
-"""Blocks: what one row of a paper's table says. A block knows its layer graph, and which of its fields
-are widths and strides, so that operators serve every family without knowing any."""
+"""Blocks: one row of a paper's table.
+
+A block has a layer graph and names the fields that are widths and strides, so that operators work on every family.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
@@ -15,10 +17,16 @@ PLACEMENTS: tuple[str, ...] = Placement.__args__  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, repr=False, slots=True)
 class SE(Node):
-    """A squeeze-and-excitation block (SENet, section 3) and its place in the block that holds it (6.5).
+    """A squeeze-and-excitation block (SENet, section 3) and its place in the block that contains it (section 6.5).
 
-    The squeezed width is C / `reduction` and never below `least`. C is the number of channels that are
-    gated (`of="gated"`, SENet) or that enter the block (`of="input"`, EfficientNet).
+    Args:
+        reduction: Reduction ratio r: the squeezed width is C / r.
+        placement: Place in the block.
+        least: Smallest squeezed width.
+        act: Activation function of the squeezed width.
+        gate: Activation function of the gate.
+        of: Whether C is the number of channels that are gated (`gated`, as in SENet) or that enter the block
+            (`input`, as in EfficientNet).
     """
 
     reduction: float = 16
@@ -39,7 +47,12 @@ class SE(Node):
             raise NetworkError(f"a reduction ratio counts of 'gated' or 'input' channels, not {self.of!r}")
 
     def layers(self, channels: int, entering: int) -> Layer:
-        """Squeeze, excitation and gate for `channels` maps inside a block that `entering` maps enter."""
+        """Return squeeze, excitation and gate.
+
+        Args:
+            channels: Channels that are gated.
+            entering: Channels that enter the block.
+        """
         reference = entering if self.of == "input" else channels
         squeezed = max(self.least, int(reference // self.reduction))
         return Gate(GlobalPool(), Conv(squeezed, bias=True), Act(self.act), Conv(channels, bias=True), Act(self.gate))
@@ -50,15 +63,19 @@ class Block(Node):
 
     __slots__ = ()
     repeatable: ClassVar[bool] = True
-    """False for what stands once between stages (transitions, reductions): depth leaves it alone."""
+    """False for blocks that stand once between stages (transitions, reductions): scaling depth does not repeat them."""
     widths: ClassVar[tuple[str, ...]] = ()
     """Fields that hold a number of channels, or a growth rate: what width scales."""
     strides: ClassVar[tuple[str, ...]] = ()
     """Fields that hold a stride, in the order in which data meets them."""
 
     def layers(self, channels: int) -> Layer:
-        """Return the layer graph for an input of so many channels."""
-        raise NetworkError(f"{type(self).__name__} does not say of which layers it is made")
+        """Return the layer graph.
+
+        Args:
+            channels: Channels of the block's input.
+        """
+        raise NetworkError(f"{type(self).__name__} does not define its layers")
 
     def repeated(self) -> Self:
         """Return the block that follows this one in a stage: the same, at stride 1."""
@@ -77,7 +94,7 @@ class Block(Node):
 
     @property
     def gateable(self) -> bool:
-        """Can this block hold squeeze-and-excitation?"""
+        """Whether the block has a place for squeeze-and-excitation."""
         return "se" in self.__dataclass_fields__
 
     def recalibrated(self, se: SE | None) -> Self:
@@ -96,7 +113,13 @@ def residual(
 ) -> Layer:
     """Add a shortcut to a body, with squeeze-and-excitation in any of its four places (SENet, section 6.5).
 
-    channels, out: maps that enter and leave; after: what follows the sum (ResNet's ReLU).
+    Args:
+        body: Layers of the residual branch.
+        shortcut: Layers of the shortcut.
+        se: Squeeze-and-excitation, or None.
+        channels: Channels of the block's input.
+        out: Channels of the block's output.
+        after: Layer after the sum (ResNet's ReLU).
     """
     after = after or Identity()
     if se is None:
@@ -113,9 +136,15 @@ def residual(
 
 
 def dense(body: Layer, growth: int, se: SE | None, channels: int) -> Layer:
-    """Join a body's `growth` new maps to its input's, with squeeze-and-excitation in any of the four places.
+    """Concatenate a body's new feature maps with its input, with squeeze-and-excitation in any of the four places.
 
-    Standard gates the new maps, pre what the body reads, post all maps, identity the maps handed on.
+    The standard placement gates the new maps, pre the input of the body, post all maps, identity the existing maps.
+
+    Args:
+        body: Layers that compute the new feature maps.
+        growth: Number of new maps (DenseNet's growth rate).
+        se: Squeeze-and-excitation, or None.
+        channels: Channels of the block's input.
     """
     if se is None:
         return Concat(Identity(), body)

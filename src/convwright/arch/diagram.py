@@ -76,7 +76,7 @@ def diagram(network: "Network") -> str:
     """Return the text of a self-contained SVG file, readable on light and dark pages.
 
     Above is the flow from image to classes: the map that leaves each stage is drawn with a size that grows with the
-    logarithm of its pixels, and a thickness that grows with the logarithm of its channels. Below is each distinct block,
+    logarithm of its pixels, and a thickness that grows with that of its channels. Below is each distinct block,
     drawn from its layer graph.
     """
     costs = cost(network)

@@ -20,7 +20,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """How an operator is written: the option that may stand without its name, and a reader for each."""
+    """How an operator is written in an expression.
+
+    Args:
+        form: Examples for error messages.
+        first: Option that may stand without its name.
+        readers: Functions that read the value of each option.
+        apply: The operator.
+        needs_first: Whether the first option is required.
+    """
 
     form: str
     first: str

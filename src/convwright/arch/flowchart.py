@@ -1,7 +1,7 @@
 """The inside of a block as a flow chart, top to bottom, drawn from its layer graph alone.
 
-Everything is a `Figure`: a drawing around a vertical axis along which data flows. Figures are stacked (a
-sequence), or set side by side between a fork and a join (a sum, a concatenation, a gate), and are figures again.
+Everything is a `Figure`: a drawing around a vertical axis along which data flows. Stacked figures (a sequence), and
+figures side by side between a fork and a join (a sum, a concatenation, a gate), are figures again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 GAP = 9.0
 """Between a layer and the next."""
 FORK = 16.0
-"""From where branches part to where they begin, and from their ends to the join."""
+"""From the fork to the first layers of the branches, and from their last layers to the join."""
 ASIDE = 20.0
 """Between branches."""
 JOIN = 9.0
@@ -53,7 +53,7 @@ _ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6", "silu": "SiLU", "gelu": "GELU"
 
 
 class Figure(NamedTuple):
-    """What reaches so far left and right of an axis, and how to draw it from a point on that axis down."""
+    """A drawing's extent left and right of its axis, its height, and the function that draws it from its top."""
 
     left: float
     right: float
@@ -62,7 +62,12 @@ class Figure(NamedTuple):
 
 
 def flowchart(layer: Layer, rows: Iterator["LayerCost"]) -> Figure:
-    """Draw a layer graph. `rows` are its layers' costs, which come in the order in which it is walked."""
+    """Draw a layer graph.
+
+    Args:
+        layer: The layer graph.
+        rows: Its layers' costs in the order in which `cost` visits them.
+    """
     match layer:
         case Identity():
             return Figure(0, 0, 0, lambda *_: None)
@@ -83,7 +88,7 @@ def flowchart(layer: Layer, rows: Iterator["LayerCost"]) -> Figure:
 
 
 def label(layer: Layer, row: "LayerCost") -> str:
-    """Say what a primitive is, in the papers' words: ``conv 3×3, 64, /2``."""
+    """Return a primitive in the papers' notation: `conv 3×3, 64, /2`."""
     match layer:
         case Conv():
             depthwise = layer.groups > 1 and layer.groups == row.input[0]
@@ -122,13 +127,13 @@ def _stride(stride: int | tuple[int, int]) -> str:
 
 
 def _primitive(layer: Layer, row: "LayerCost", width: float) -> Figure:
-    said = label(layer, row)
-    width = max(width, 96, text_width(said, TEXT) + 16)
+    text = label(layer, row)
+    width = max(width, 96, text_width(text, TEXT) + 16)
     height = 18.0 if isinstance(layer, Norm | Act | Dropout) else 24.0
 
     def draw(canvas: Canvas, x: float, y: float) -> None:
         canvas.box(x - width / 2, y, width, height, _ROLES.get(type(layer), "plain"))
-        canvas.text(x, y + height / 2 + 0.36 * TEXT, said, TEXT)
+        canvas.text(x, y + height / 2 + 0.36 * TEXT, text, TEXT)
 
     return Figure(width / 2, width / 2, height, draw)
 
@@ -164,10 +169,10 @@ def _stack(figures: Sequence[Figure]) -> Figure:
 
 def _concatenation(concat: Concat, branches: Sequence[Figure], row: "LayerCost") -> Figure:
     """A dense layer: the new maps on the axis, the old ones around them; else branches side by side."""
-    said = f"concat, {row.output[0]}"
+    text = f"concat, {row.output[0]}"
     if len(branches) == 2:
-        return _joined(branches, said, main=1 if isinstance(concat.parts[0], Identity) else 0)
-    return _joined(branches, said, main=None)
+        return _joined(branches, text, main=1 if isinstance(concat.parts[0], Identity) else 0)
+    return _joined(branches, text, main=None)
 
 
 def _joined(branches: Sequence[Figure], symbol: str, *, main: int | None, aside: str = "left") -> Figure:

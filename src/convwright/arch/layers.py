@@ -1,7 +1,7 @@
 """The layer graph: primitives and combinators from which every block of every network is made.
 
-Input channels are never written down: they follow from the shape of what comes in. A layer says what it
-is; interpreters (`cost`, `convwright.modules.build`, `diagram`) say what that costs, computes or looks like.
+Input channels are never written down: they follow from the shape of the input. A layer is only a description;
+interpreters (`cost`, `convwright.modules.build`, `diagram`) compute its cost, its torch module or its drawing.
 """
 
 from collections import Counter
@@ -36,9 +36,18 @@ class Layer(Node):
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Conv(Layer):
-    """Convolution to `out` channels; `padding` None keeps the size at stride 1 (kernel // 2 at dilation 1).
+    """Convolution to `out` channels.
 
-    same: pad as TensorFlow does, so that out is in / stride rounded up, with the odd pixel below and on the right.
+    Args:
+        out: Output channels.
+        kernel: Height and width of the filters.
+        stride: Stride.
+        groups: Groups of channels.
+        dilation: Dilation.
+        padding: Zeros on each side; None keeps the size at stride 1 (kernel // 2 at dilation 1).
+        bias: Whether a bias is added.
+        same: Pad as TensorFlow does: the output size is the input size / stride, rounded up, and the odd pixel of
+            padding is below and on the right.
     """
 
     out: int
@@ -93,9 +102,15 @@ class Act(Layer):
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Pool(Layer):
-    """Maximum or average over windows. `ceil` keeps windows that hang over the edge (as Caffe did).
+    """Maximum or average over windows.
 
-    include_pad: an average counts the zeros of the padding (torch's default; TensorFlow leaves them out).
+    Args:
+        function: `max` or `avg`.
+        kernel: Height and width of the windows.
+        stride: Stride.
+        padding: Padding on each side.
+        ceil: Keep windows that reach beyond the edge, as Caffe did.
+        include_pad: Count the zeros of the padding in averages (torch's default; TensorFlow leaves them out).
     """
 
     function: Literal["max", "avg"]
@@ -117,7 +132,8 @@ class Pool(Layer):
 class GlobalPool(Layer):
     """Average of each channel over its whole map: C x H x W to C x 1 x 1 (SENet's squeeze).
 
-    size: to C x size x size instead, over as many parts of the map (torch's adaptive pooling).
+    Args:
+        size: Height and width of the output: averages over as many parts of the map (torch's adaptive pooling).
     """
 
     size: int = 1
@@ -185,7 +201,7 @@ class Combinator(Layer):
 
     parts: tuple[Layer, ...]
     least: ClassVar[int] = 0
-    """Fewer parts than this make no sense."""
+    """Smallest number of parts."""
 
     def __init__(self, *parts: Layer) -> None:
         object.__setattr__(self, "parts", parts)
@@ -206,7 +222,7 @@ class Combinator(Layer):
 
 @dataclass(frozen=True, repr=False, init=False, slots=True)
 class Seq(Combinator):
-    """One layer after the other. Nested sequences are spliced and identities left out: they say nothing."""
+    """One layer after the other. Nested sequences are spliced, and identities are left out."""
 
     label: ClassVar[str] = "seq"
 
@@ -235,7 +251,7 @@ class Add(Combinator):
 
 @dataclass(frozen=True, repr=False, init=False, slots=True)
 class Concat(Combinator):
-    """All branches' channels side by side, each branch fed the same input."""
+    """Concatenation of all branches' channels, each branch fed the same input."""
 
     label: ClassVar[str] = "concat"
     least: ClassVar[int] = 2
@@ -250,7 +266,7 @@ class Concat(Combinator):
 
 @dataclass(frozen=True, repr=False, init=False, slots=True)
 class Gate(Combinator):
-    """The input, multiplied by what its parts (in sequence) make of it: one factor a channel."""
+    """The input, multiplied by one factor a channel, which its parts (in sequence) compute from the input."""
 
     label: ClassVar[str] = "se"
 
@@ -260,7 +276,7 @@ def _least(size: Size) -> int:
 
 
 def branch_names(parts: Sequence[Layer]) -> tuple[str, ...]:
-    """``branch1``, ``branch2``, ..."""
+    """Return `branch1`, `branch2`, ..."""
     return tuple(f"branch{index}" for index in range(1, len(parts) + 1))
 
 

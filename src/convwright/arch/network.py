@@ -1,4 +1,4 @@
-"""A network: stem, named stages and head, the size of image it is made for, and where it was published."""
+"""Networks: stem, named stages and head, native resolution, and where they were published."""
 
 import re
 from collections import Counter
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convwright.arch.diagram import Drawing
 
 MOST_BLOCKS = 10_000
-"""Blocks of the deepest network that is built; a deeper one is a mistake."""
+"""Largest number of blocks of a network; more are a mistake."""
 
 SCHEMA = 2
 """Version of the JSON form of a network. Schema 1 named types by their bare names."""
@@ -50,7 +50,7 @@ class Result(Node):
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Stage(Node):
-    """A block and how often it stands in sequence; from its second time on it has stride 1."""
+    """A block and the number of its repetitions; repetitions after the first have stride 1."""
 
     name: str
     block: Block
@@ -82,8 +82,20 @@ class PlacedBlock(NamedTuple):
 class Network(Node):
     """A convolutional network as data.
 
-    Two networks are equal when they compute alike: `name`, `papers` and `results` do not count.
-    `resolution` is the height and width in pixels of the images that the network is made for.
+    Two networks are equal when they compute the same function: `name`, `papers` and `results` are not compared.
+
+    Args:
+        name: Name, or an expression that gives the network.
+        stem: First block.
+        stages: Stages in order.
+        head: Last block, from feature maps to one score per class.
+        resolution: Height and width in pixels of the images that the network is made for.
+        channels: Input channels.
+        classes: Number of classes.
+        stochastic_depth: Rate at which residual branches are skipped in training.
+        init: Rule of the initial weights, one of `INITS`.
+        papers: Where the network was published.
+        results: Figures that the papers print.
     """
 
     name: str = field(compare=False)
@@ -132,8 +144,8 @@ class Network(Node):
     def changed(self, operation: str, **changes: object) -> Self:
         """Return the network with fields changed and the operation appended to its name.
 
-        Equal to the original, it is the original; changed in more than its input or output size, it no longer
-        carries the results that were published for the original.
+        If nothing changes, the original is returned. A network that differs in more than its input channels or classes
+        does not keep the results that were published for the original.
         """
         after = replace(self, **changes)  # type: ignore[arg-type]
         if after == self:

@@ -27,8 +27,21 @@ LARGEST_PHI = 100.0
 def scale(network: Network, depth: float = 1, width: float = 1, resolution: float = 1) -> Network:
     """Scale depth, width and resolution, rounded as EfficientNet does (section 4; `arch.rounding`).
 
-    Depth multiplies the repetitions of every stage of repeatable blocks, width every number of channels and
-    growth rate (stem and head included), resolution the side of the native image.
+    Args:
+        network: Network or expression.
+        depth: Factor of the repetitions of every stage of repeatable blocks.
+        width: Factor of every number of channels and growth rate, stem and head included.
+        resolution: Factor of the native height and width of images.
+
+    Returns:
+        A new network; the same one if every factor is 1.
+
+    Raises:
+        NetworkError: A factor is not above 0 and at most `LARGEST_FACTOR`, or the network cannot be built.
+
+    Example:
+        >>> cw.scale("resnet18", depth=2, width=1.5).name
+        'resnet18|scale:d=2,w=1.5'
     """
     check_factors(depth, width, resolution)
     factors = {"d": depth, "w": width, "r": resolution}
@@ -39,15 +52,33 @@ def scale(network: Network, depth: float = 1, width: float = 1, resolution: floa
 def compound(network: Network, phi: float, alpha: float = 1.2, beta: float = 1.1, gamma: float = 1.15) -> Network:
     """Scale by alpha^phi in depth, beta^phi in width and gamma^phi in resolution (EfficientNet, equation 3).
 
-    The defaults are those that the paper found for EfficientNet-B0: alpha * beta^2 * gamma^2 is about 2.
+    The defaults are those that the paper found for EfficientNet-B0: alpha * beta^2 * gamma^2 is about 2, so that MACs
+    double with each step of phi.
+
+    Args:
+        network: Network or expression.
+        phi: Compound coefficient; negative values make the network smaller.
+        alpha: Base of the factor of depth.
+        beta: Base of the factor of width.
+        gamma: Base of the factor of resolution.
+
+    Returns:
+        A new network.
+
+    Raises:
+        NetworkError: A coefficient is out of range, or the network cannot be built.
+
+    Example:
+        >>> cw.compound("efficientnet_b0", 1).resolution
+        258
     """
     factors = compound_factors(phi, alpha, beta, gamma)
-    told = [f"phi:{number(phi)}"]
+    written = [f"phi:{number(phi)}"]
     for name, value, default in (("alpha", alpha, 1.2), ("beta", beta, 1.1), ("gamma", gamma, 1.15)):
         if value != default:
-            told.append(f"{name}={number(value)}")
+            written.append(f"{name}={number(value)}")
     check_factors(*factors)
-    return _scaled(network, *factors, ",".join(told))
+    return _scaled(network, *factors, ",".join(written))
 
 
 def compound_factors(phi: float, alpha: float, beta: float, gamma: float) -> tuple[float, float, float]:
@@ -88,12 +119,27 @@ def recalibrate(
     gate: str | None = None,
     of: str | None = None,
 ) -> Network:
-    """Put squeeze-and-excitation into the blocks of the chosen stages, or with reduction None take it out.
+    """Put squeeze-and-excitation into blocks in the place of what they have, or take it out.
 
-    stages: names or numbers (1 is the first stage of repeatable blocks); all by default. blocks: instead, single
-    blocks by their paths, as `Network.blocks` has them (``stage2.block3``); a stage whose blocks then differ is
-    split. The other options are fields of `SE`. What the block held before is replaced. A block without a shortcut
-    holds nothing in the identity placement. Raises NetworkError where a chosen stage has no place for it.
+    A block without a shortcut has no squeeze-and-excitation in the identity placement.
+
+    Args:
+        network: Network or expression.
+        reduction: Reduction ratio; None takes squeeze-and-excitation out.
+        placement: Field of `SE`, as are `least`, `act`, `gate` and `of`.
+        stages: Names or numbers of stages (1 is the first stage of repeatable blocks); all by default.
+        blocks: Paths of single blocks instead, as `Network.blocks` has them (`stage2.block3`). A stage whose blocks
+            then differ is split.
+        least: Smallest squeezed width.
+        act: Activation function of the squeezed width.
+        gate: Activation function of the gate.
+        of: Channels that the ratio divides, `gated` or `input`.
+
+    Returns:
+        A new network.
+
+    Raises:
+        NetworkError: A chosen stage or block has no place for squeeze-and-excitation, or an option is wrong.
     """
     fields = {"placement": placement, "least": least, "act": act, "gate": gate, "of": of}
     given = {name: value for name, value in fields.items() if value is not None}
@@ -117,8 +163,8 @@ def recalibrate(
     if se is not None and se.placement == "identity" and not _gated(replace(network, stages=changed), chosen):
         among = ", ".join(name for name in chosen if name in able)
         raise NetworkError(f"{network.name}: no block of {among} has a shortcut that the identity placement could gate")
-    told = _told(se) + ("" if stages is None else ",stages=" + "+".join(chosen))
-    return _checked(network.changed(told, stages=changed))
+    written = _written(se) + ("" if stages is None else ",stages=" + "+".join(chosen))
+    return _checked(network.changed(written, stages=changed))
 
 
 def _recalibrated_blocks(
@@ -136,28 +182,28 @@ def _recalibrated_blocks(
     for stage in network.stages:
         paths = [path for name, path, _ in network.blocks() if name == stage.name]
         changed += _split(stage, se, [path in blocks for path in paths])
-    told = f"{_told(se)},blocks={'+'.join(path for path in known if path in blocks)}"
-    return _checked(network.changed(told, stages=tuple(changed)))
+    written = f"{_written(se)},blocks={'+'.join(path for path in known if path in blocks)}"
+    return _checked(network.changed(written, stages=tuple(changed)))
 
 
 def _split(stage: Stage, se: SE | None, chosen: list[bool]) -> list[Stage]:
     """Recalibrate some blocks of a stage: one stage for each run of blocks that are treated alike.
 
-    Those after the first are named by their first block: ``stage2_3`` begins with the third of ``stage2``.
+    Stages after the first are named by their first block: `stage2_3` starts with the third block of `stage2`.
     """
     if not any(chosen):
         return [stage]
     parts, first = [], 0
-    for wanted, run in groupby(chosen):
+    for changed, run in groupby(chosen):
         block, repeats = stage.blocks[first], len(list(run))
         name = f"{stage.name}_{first + 1}" if first else stage.name
-        parts.append(Stage(name, block.recalibrated(se) if wanted else block, repeats))
+        parts.append(Stage(name, block.recalibrated(se) if changed else block, repeats))
         first += repeats
     return parts
 
 
-def _told(se: SE | None) -> str:
-    """How the operator is written: ``se:16,placement=pre``."""
+def _written(se: SE | None) -> str:
+    """Return the operator as an expression has it: `se:16,placement=pre`."""
     if se is None:
         return "se:none"
     fields = [f"{field}={value}" for field, value in se.changed_fields() if field != "reduction"]
@@ -165,22 +211,36 @@ def _told(se: SE | None) -> str:
 
 
 def fit_resolution(network: Network, resolution: int, least: int = 4) -> Network:
-    """Fit a network to images of another size: drop its earliest strides until the last map is useful.
+    """Fit a network to images of another size: remove its earliest strides until the last feature map is large enough.
 
-    The last map keeps at least `least` x `least` pixels (fewer only if no stride is left to drop). Strides
-    go from the stem on, since those throw away what small images cannot spare.
+    Strides are removed from the stem on, since early strides lose the most detail of small images.
+
+    Args:
+        network: Network or expression.
+        resolution: Height and width of the images in pixels.
+        least: Smallest height and width of the last feature map; smaller only if no stride is left to remove.
+
+    Returns:
+        A new network with this native resolution.
+
+    Raises:
+        NetworkError: The network cannot read images of this size.
+
+    Example:
+        >>> cw.fit_resolution("resnet18", 32).resolution
+        32
     """
     check_size("fit: the resolution", resolution)
-    check_size("fit: least, the side of the last map,", least)
+    check_size("fit: least, the size of the last map,", least)
     fitted = replace(network, resolution=resolution)
     while (smaller := _last_map(fitted)) is None or smaller < min(least, resolution):
         relaxed = _without_first_stride(fitted)
         if relaxed is None:
             break
         fitted = relaxed
-    told = f"fit:{resolution}" + (f",least={least}" if least != 4 else "")
+    written = f"fit:{resolution}" + (f",least={least}" if least != 4 else "")
     return _checked(
-        network.changed(told, stem=fitted.stem, stages=fitted.stages, head=fitted.head, resolution=resolution)
+        network.changed(written, stem=fitted.stem, stages=fitted.stages, head=fitted.head, resolution=resolution)
     )
 
 
@@ -191,7 +251,24 @@ def at(
     channels: int | None = None,
     classes: int | None = None,
 ) -> Network:
-    """Set the native resolution, the number of input channels or the number of classes; nothing else."""
+    """Set the native resolution, the number of input channels or the number of classes.
+
+    Args:
+        network: Network or expression.
+        resolution: Native height and width of images in pixels.
+        channels: Number of input channels.
+        classes: Number of classes.
+
+    Returns:
+        A new network; the same one if nothing changes.
+
+    Raises:
+        NetworkError: A number is below 1, or the network cannot read images of this size.
+
+    Example:
+        >>> cw.at("resnet18", classes=10).classes
+        10
+    """
     for name, value in (("resolution", resolution), ("channels", channels), ("classes", classes)):
         if value is not None:
             check_size(f"{network.name}: {name}", value)
@@ -202,7 +279,13 @@ def at(
 def regularise(network: Network, *, dropout: float | None = None, stochastic_depth: float | None = None) -> Network:
     """Set the rates of dropout before the classifier, and of stochastic depth (`Network.stochastic_depth`).
 
-    Raises NetworkError where the head has no place for dropout, or no block a shortcut to skip along.
+    Args:
+        network: Network or expression.
+        dropout: Rate of dropout, 0 to below 1.
+        stochastic_depth: Rate at which the last residual branch is skipped in training, 0 to below 1.
+
+    Raises:
+        NetworkError: The head has no place for dropout, or no block has a shortcut.
     """
     for name, value in (("dropout", dropout), ("stochastic_depth", stochastic_depth)):
         if value is not None and not (_is_between(value, 0, 1) and value < 1):
@@ -215,18 +298,18 @@ def regularise(network: Network, *, dropout: float | None = None, stochastic_dep
     if stochastic_depth is not None:
         if stochastic_depth and not has_shortcuts(network):
             raise NetworkError(f"{network.name}: no block has a residual sum, so stochastic depth has none to skip")
-        told = f"stochastic_depth:{number(stochastic_depth)}"
-        network = network.changed(told, stochastic_depth=stochastic_depth)
+        written = f"stochastic_depth:{number(stochastic_depth)}"
+        network = network.changed(written, stochastic_depth=stochastic_depth)
     return _checked(network)
 
 
 def has_shortcuts(network: Network) -> bool:
-    """Does any block add a shortcut to its body, so that the body can be skipped?"""
+    """Return whether any block adds a shortcut to its body, so that the body can be skipped."""
     return any(isinstance(row.layer, Add) for row in cost(network).layers)
 
 
 def chosen_stages(network: Network, stages: Sequence[int | str] | None) -> list[str]:
-    """Names of the stages that numbers (from 1, over stages of repeatable blocks) or names stand for."""
+    """Return the names of stages that are given by number (from 1, over stages of repeatable blocks) or by name."""
     every = [stage.name for stage in network.stages]
     if stages is None:
         return every
@@ -245,17 +328,17 @@ def chosen_stages(network: Network, stages: Sequence[int | str] | None) -> list[
 
 
 def _gated(network: Network, stages: Sequence[str]) -> bool:
-    """Does any block of these stages hold squeeze-and-excitation?"""
+    """Whether any block of these stages has squeeze-and-excitation."""
     blocks = (block for part in cost(network).stages if part.name in stages for _, _, block in part.blocks)
     return any(isinstance(row.layer, Gate) for block in blocks for row in block.layers)
 
 
 def number(value: float) -> str:
-    """Write a number so that it reads back as itself: 1.2, 3."""
+    """Return the shortest text that reads back as the same number: 1.2, 3."""
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
 
 
-def _scaled(network: Network, depth: float, width: float, resolution: float, told: str) -> Network:
+def _scaled(network: Network, depth: float, width: float, resolution: float, written: str) -> Network:
     stages = tuple(
         replace(
             stage,
@@ -266,7 +349,7 @@ def _scaled(network: Network, depth: float, width: float, resolution: float, tol
     )
     return _checked(
         network.changed(
-            told,
+            written,
             stem=network.stem.widened(width),
             stages=stages,
             head=network.head.widened(width),
@@ -290,7 +373,7 @@ def _restaged(stage: Stage, block: Block) -> Stage:
 
 
 def _last_map(network: Network) -> int | None:
-    """Side of the map that enters the head; None where the images are too small to get there."""
+    """Return the height or width of the map that enters the head; None if the images are too small for the network."""
     try:
         return min(cost(network).stages[-1].input[1:])
     except NetworkError:

@@ -1,14 +1,15 @@
 """The published EfficientNet rule for widths and depths that scaling made fractional.
 
-Widths go to the nearest multiple of 8, but never below 90 % of what was asked; depths are rounded up. A width
-that is no multiple of 8 to begin with (DenseNet's growth rate 12) moves in steps of its own power of two.
+Widths are rounded to the nearest multiple of 8, but never below 90 % of the scaled width; depths are rounded up. A
+width that is no multiple of 8 before scaling (DenseNet's growth rate 12) is rounded to a multiple of its own power of
+two.
 """
 
 import math
 
 
 def width_unit(width: int) -> int:
-    """Return what a width is a multiple of, at most 8: DenseNet's growth rate 12 moves in steps of 4."""
+    """Return the power of two that a width is a multiple of, at most 8: 4 for DenseNet's growth rate 12."""
     return math.gcd(width, 8)
 
 
@@ -17,9 +18,9 @@ def round_width(width: int, factor: float) -> int:
     if factor == 1:
         return width
     unit = width_unit(width)
-    asked = width * factor
-    rounded = max(unit, int(asked + unit / 2) // unit * unit)
-    return rounded + unit if rounded < 0.9 * asked else rounded
+    scaled = width * factor
+    rounded = max(unit, int(scaled + unit / 2) // unit * unit)
+    return rounded + unit if rounded < 0.9 * scaled else rounded
 
 
 def round_depth(repeats: int, factor: float) -> int:

@@ -36,7 +36,8 @@ class ConvNet(combinators.Chain):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """N x channels x H x W to N x classes."""
-        return super().forward(x).flatten(1)
+        logits: torch.Tensor = super().forward(x).flatten(1)
+        return logits
 
 
 def build(

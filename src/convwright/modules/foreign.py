@@ -221,7 +221,8 @@ class Recalibrated(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """N x C x H x W, as the inner module puts them out, times a factor for each channel."""
-        return self.se(self.inner(*inputs))
+        recalibrated: torch.Tensor = self.se(self.inner(*inputs))
+        return recalibrated
 
     def __getattr__(self, name: str) -> Any:
         try:

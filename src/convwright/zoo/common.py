@@ -1,4 +1,4 @@
-"""Blocks that several papers share: the way in and the way out."""
+"""Blocks that several papers share: stems and the classifier."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
@@ -20,7 +20,7 @@ from convwright.arch.layers import (
 from convwright.arch.rounding import round_width
 
 Halving = Literal["max", "max-ceil"]
-"""A 3x3 maximum pool of stride 2: torch's, padded, or Caffe's, whose windows hang over the edge."""
+"""A 3x3 maximum pool of stride 2: torch's, padded, or Caffe's, whose windows reach beyond the edge."""
 
 
 def _halved(pool: Halving | None) -> Layer:
@@ -37,7 +37,7 @@ def _halved(pool: Halving | None) -> Layer:
 class Stem(Block):
     """Conv-norm-act, then for ImageNet's large images a 3x3 maximum pool of stride 2.
 
-    act None leaves normalisation and activation to a pre-activation block that follows.
+    `act` None leaves normalisation and activation to a pre-activation block that follows.
     """
 
     out: int
@@ -53,7 +53,7 @@ class Stem(Block):
     strides: ClassVar[tuple[str, ...]] = ("stride",)
 
     def layers(self, channels: int) -> Layer:
-        """Convolution, then what the fields ask for."""
+        """Return convolution, normalisation, activation and pool, as the fields have them."""
         normed = () if self.act is None else (Norm(self.eps, self.momentum), Act(self.act))
         return Seq(Conv(self.out, self.kernel, self.stride, same=self.same), *normed, _halved(self.pool))
 
@@ -68,7 +68,11 @@ class Stem(Block):
 class ThreeStem(Block):
     """Three 3x3 convolutions in the place of one 7x7, then a 3x3 maximum pool of stride 2.
 
-    inside: maps of the first two, half of `out` unless given.
+    Args:
+        out: Channels of the third convolution.
+        inside: Channels of the first two; half of `out` by default.
+        stride: Stride of the first convolution.
+        pool: Kind of the pool; None for no pool.
     """
 
     out: int
@@ -79,7 +83,7 @@ class ThreeStem(Block):
     strides: ClassVar[tuple[str, ...]] = ("stride",)
 
     def layers(self, channels: int) -> Layer:
-        """The stride is the first one's."""
+        """Return the convolutions and the pool."""
         inside = self.inside or self.out // 2
         return Seq(
             *(Conv(inside, 3, self.stride), Norm(), Act()),
@@ -89,7 +93,7 @@ class ThreeStem(Block):
         )
 
     def widened(self, factor: float) -> Self:
-        """Scale all three."""
+        """Scale the channels of all three convolutions."""
         inside = None if self.inside is None else round_width(self.inside, factor)
         return self._with({"out": round_width(self.out, factor), "inside": inside})
 
@@ -104,8 +108,13 @@ class ThreeStem(Block):
 class Classifier(Block):
     """Global average pooling, dropout and one linear layer: the head of every network since GoogLeNet.
 
-    norm: normalise and activate first, as the pre-activation networks (DenseNet) do;
-    hidden: channels of a 1x1 convolution before the pooling (EfficientNet), 0 for none.
+    Args:
+        hidden: Channels of a 1x1 convolution before the pooling (EfficientNet); 0 for none.
+        norm: Whether the input is normalised and activated first, as in pre-activation networks (DenseNet).
+        act: Activation function.
+        dropout: Rate of dropout before the linear layer.
+        eps: Epsilon of the normalisation.
+        momentum: Momentum of the normalisation.
     """
 
     hidden: int = 0
@@ -118,7 +127,7 @@ class Classifier(Block):
     widths: ClassVar[tuple[str, ...]] = ("hidden",)
 
     def layers(self, channels: int) -> Layer:
-        """From maps to one score a class."""
+        """Return the layers from feature maps to one score per class."""
         conv = (Conv(self.hidden),) if self.hidden else ()
         normed = (Norm(self.eps, self.momentum), Act(self.act)) if self.hidden or self.norm else ()
         dropout = Dropout(self.dropout) if self.dropout else Identity()

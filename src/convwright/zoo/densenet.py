@@ -40,7 +40,7 @@ class DenseLayer(Block):
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Transition(Block):
-    """BN-ReLU-Conv1x1 that keeps floor(compression * m) of m maps, then 2x2 average pooling (section 3)."""
+    """BN-ReLU-Conv1x1 from m to floor(compression * m) maps, then 2x2 average pooling (section 3)."""
 
     compression: float = 0.5
     stride: int = 2
@@ -69,7 +69,19 @@ def densenet(
     classes: int = 1000,
     results: tuple[Result, ...] = (),
 ) -> Network:
-    """Assemble dense blocks of so many layers each, with transitions between them (Table 1)."""
+    """Return a network of dense blocks with transitions between them (Table 1).
+
+    Args:
+        name: Name of the network.
+        growth: Growth rate k.
+        layers: Number of layers of each dense block.
+        stem: First block.
+        bottleneck: Channels of a bottleneck, as a multiple of the growth rate; None for no bottlenecks.
+        compression: Compression factor of the transitions.
+        resolution: Native height and width of images.
+        classes: Number of classes.
+        results: Figures that the paper prints.
+    """
     stages: list[Stage] = []
     for index, count in enumerate(layers, start=1):
         if index > 1:
@@ -79,7 +91,7 @@ def densenet(
     return Network(name, stem, tuple(stages), head, resolution, 3, classes, papers=(PAPER,), results=results)
 
 
-# ImageNet (Table 1 and Table 3): growth, layers a block, stem, top-1 and top-5 error where printed.
+# ImageNet (Table 1 and Table 3): growth, layers per block, stem, top-1 and top-5 error where printed.
 IMAGENET = {
     "densenet121": (32, (6, 12, 24, 16), 64, 25.02, 7.71),
     "densenet161": (48, (6, 12, 36, 24), 96, None, None),
@@ -132,7 +144,7 @@ def cifar(match: re.Match[str]) -> Network:
         compression = float(match["compression"]) if match["compression"] else (0.5 if "c" in kind else 1.0)
     except ValueError:
         raise NetworkError(f"{match[0]}: {match['compression']!r} is not a compression factor") from None
-    # BC networks start with twice as many maps as a layer adds, all others with 16.
+    # The stem of BC networks has 2k channels, that of all others 16.
     name, stem = match[0], Stem(2 * growth if kind == "bc" else 16, act=None)
     printed = zip(CIFAR_COLUMNS, CIFAR.get(name, ()), strict=False)
     return densenet(

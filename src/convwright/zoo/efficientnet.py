@@ -1,4 +1,4 @@
-"""EfficientNet (Tan & Le 2019): a searched baseline, B0, and what compound scaling makes of it, B1 to B8 and L2."""
+"""EfficientNet (Tan and Le 2019): the baseline B0, found by a search, and its scaled versions B1 to B8 and L2."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -96,7 +96,7 @@ VARIANTS = {
     "l2": (4.3, 5.3, 800, 0.5, 88.4, None, 1e-3),
 }
 LATER_PAPERS = {"b8": (PAPER, ADVPROP), "l2": (PAPER, STUDENT)}
-"""Of networks that pad as TensorFlow does, since all their weights come from there."""
+"""Options of networks that pad like TensorFlow, where all their weights come from."""
 
 
 def baseline(*, resolution: int = 224, dropout: float = 0.2, eps: float = 1e-5, same: bool = False) -> Network:
@@ -133,8 +133,8 @@ def variant(key: str) -> Network:
     )
 
 
-# EfficientNet-Lite (Google, 2020; no paper): no squeeze-and-excitation, ReLU6, stem and head as they are at any width,
-# first and last stage at any depth. Width, depth, resolution, dropout.
+# EfficientNet-Lite (Google, 2020; no paper): no squeeze-and-excitation, ReLU6; scaling changes
+# neither the width of stem and head nor the depth of the first and last stage. Width, depth, resolution, dropout.
 LITE = {
     "lite0": (1.0, 1.0, 224, 0.2),
     "lite1": (1.0, 1.1, 240, 0.2),
@@ -145,7 +145,7 @@ LITE = {
 
 
 def lite(key: str) -> Network:
-    """A network for devices without floating point; padded as TensorFlow pads, since all weights come from there."""
+    """A network for devices without floating point; it pads like TensorFlow, where all its weights come from."""
     width, depth, resolution, dropout = LITE[key]
     how = {"eps": 1e-3, "momentum": 0.01, "act": "relu6", "same": True}
     last = len(B0_STAGES)

@@ -1,4 +1,4 @@
-"""A line of notation for a row of filters, so that Inception's tables read as their papers print them.
+"""Notation for rows of filters, so that Inception's tables look as their papers print them.
 
 "64"            1x1 convolution to 64 maps, normalised, ReLU
 "96 128@3"      one after the other: 1x1 to 96, then 3x3 to 128
@@ -27,7 +27,10 @@ _STEP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One convolution or pool of a row. edge: "v" pads nothing, "c" pads nothing and keeps windows that hang over."""
+    """One convolution or pool of a row.
+
+    `edge` is "v" for no padding, "c" for no padding and windows that reach beyond the edge.
+    """
 
     what: int | Literal["max", "avg"]
     kernel: tuple[int, int]
@@ -36,7 +39,11 @@ class Step:
 
     @classmethod
     def read(cls, text: str) -> "Step":
-        """Read one step. NetworkError names what cannot be read."""
+        """Read one step.
+
+        Raises:
+            NetworkError: The text is no step.
+        """
         match = _STEP.fullmatch(text)
         if match is None:
             raise NetworkError(f"{brief(text)} is not a filter; write one like 64, 128@3, 192@1x7, 384@3/2v or max@3/2")
@@ -59,18 +66,18 @@ class Step:
         return f"{self.what}{kernel}{f'/{self.stride}' if self.stride > 1 else ''}{self.edge}"
 
     def widened(self, factor: float) -> "Step":
-        """Scale the maps of a convolution; a pool has as many as it reads."""
+        """Scale the output channels of a convolution; a pool has none of its own."""
         if isinstance(self.what, str):
             return self
         return Step(round_width(self.what, factor), self.kernel, self.stride, self.edge)
 
     def unstrided(self) -> "Step":
-        """Take stride 1 and keep the size of the map; a large window shrinks to 3, as its stride was the reason."""
+        """Set stride 1 and keep the size of the map; a window larger than 3 becomes 3, as the stride was its reason."""
         height, width = (min(3, side) | 1 for side in self.kernel)
         return Step(self.what, (height, width)) if self.stride > 1 else self
 
     def layers(self, eps: float, include_pad: bool) -> Layer:
-        """Convolution, normalisation and ReLU; or the pool."""
+        """Return convolution, normalisation and ReLU, or the pool."""
         height, width = self.kernel
         if isinstance(self.what, str):
             padding = 0 if self.edge or height == 2 else height // 2
@@ -81,12 +88,16 @@ class Step:
 
 
 Row = tuple[tuple[Step, ...], ...]
-"""Steps in sequence; more than one in a place stand side by side."""
+"""Steps in sequence; several steps in one place are parallel branches."""
 
 
 @lru_cache(maxsize=1024)
 def read(text: str) -> Row:
-    """Read a row of steps. NetworkError names the step that cannot be read."""
+    """Read a row of steps.
+
+    Raises:
+        NetworkError: A step cannot be read.
+    """
     row = tuple(tuple(map(Step.read, place.split("|"))) for place in text.split())
     if not row:
         raise NetworkError("a row of filters needs one filter or more")
@@ -105,7 +116,11 @@ def layers(text: str, eps: float, include_pad: bool) -> Layer:
 
 
 def check_rows(rows: tuple[str, ...]) -> None:
-    """Check the rows of an Inception block; NetworkError if there is none, or one cannot be read."""
+    """Check the rows of an Inception block.
+
+    Raises:
+        NetworkError: There is no row, or one cannot be read.
+    """
     if not rows:
         raise NetworkError("an Inception block needs one row of filters or more")
     for row in rows:

@@ -23,7 +23,7 @@ BN_PAPER = Paper(
     "1502.03167",
 )
 EPS = 1e-3
-"""What Google's networks add to a variance."""
+"""Epsilon of batch normalisation in Google's networks."""
 
 
 @dataclass(frozen=True, repr=False, slots=True)
@@ -56,10 +56,10 @@ class Filters(Block):
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Inception(Block):
-    """Rows of filters side by side; squeeze-and-excitation gates what they put out together (SENet, Figure 2).
+    """Parallel rows of filters; squeeze-and-excitation gates their concatenated outputs (SENet, Figure 2).
 
-    include_pad: average pools count the zeros around the map. Without a shortcut, the "identity" place of
-    squeeze-and-excitation does not exist, and "pre" gates what enters.
+    With `include_pad`, average pools count the zeros around the map. Without a shortcut, the identity placement of
+    squeeze-and-excitation does not exist, and the pre placement gates the input.
     """
 
     rows: tuple[str, ...]
@@ -87,7 +87,7 @@ class Inception(Block):
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Reduction(Inception):
-    """An Inception block that halves both sides: each of its rows holds one step of stride 2."""
+    """An Inception block that halves height and width: each of its rows has one step of stride 2."""
 
     repeatable: ClassVar[bool] = False
 
@@ -101,7 +101,7 @@ class Reduction(Inception):
 class InceptionResidual(Block):
     """Rows of filters, a 1x1 convolution back to the input's width, scaled down and added to the input.
 
-    scale: the factor that keeps deep stacks stable (Szegedy et al. 2017, section 3.3); act: ReLU after the sum.
+    `scale` keeps deep stacks stable (Szegedy et al. 2017, section 3.3); `act` adds ReLU after the sum.
     """
 
     rows: tuple[str, ...]
@@ -120,12 +120,12 @@ class InceptionResidual(Block):
         return residual(body, Identity(), self.se, channels, channels, after=Act() if self.act else Identity())
 
     def widened(self, factor: float) -> Self:
-        """Scale the rows; the sum is as wide as what enters."""
+        """Scale the rows; the output is as wide as the input."""
         return self._with({"rows": tuple(filters.changed(row, lambda step: step.widened(factor)) for row in self.rows)})
 
 
 def _width(row: str, channels: int) -> int:
-    """Maps that a row puts out, given those that it reads."""
+    """Return the output channels of a row."""
     for place in filters.read(row):
         channels = sum(step.what if isinstance(step.what, int) else channels for step in place)
     return channels
@@ -156,7 +156,13 @@ STEM = "64@7/2 max@3/2c 64 192@3 max@3/2c"
 
 
 def googlenet(window: int = 3) -> Network:
-    """GoogLeNet, normalised. window: the larger filter's; 3, as published weights have it, where the paper has 5."""
+    """GoogLeNet with batch normalisation.
+
+    Args:
+        name: Name of the network.
+        window: Size of the larger filters: 5 in the paper, 3 in published weights.
+        se: Squeeze-and-excitation, or None.
+    """
     modules: dict[str, Block] = {}
     for name, row in TABLE.items():
         if name in ("4a", "5a"):

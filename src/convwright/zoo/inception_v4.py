@@ -31,13 +31,13 @@ def _v3_35(pool: int) -> Inception:
 
 
 def _v3_17(width: int) -> Inception:
-    """7x7 factorised into 1x7 and 7x1 (Figure 6), `width` maps wide inside."""
+    """7x7 factorised into 1x7 and 7x1 (Figure 6), with `width` inner channels."""
     twice = f"{width} {width}@7x1 {width}@1x7 {width}@7x1 192@1x7"
     return Inception(("192", f"{width} {width}@1x7 192@7x1", twice, "avg 192"), include_pad=True)
 
 
 def inception_v3() -> Network:
-    """Table 1, with average pools that count the zeros around the map, as published weights were trained."""
+    """Table 1, with average pools that count the padding's zeros, as published weights were trained."""
     wide = Inception(("320", "384 384@1x3|384@3x1", "448 384@3 384@1x3|384@3x1", "avg 192"), include_pad=True)
     stages = _numbered(
         [
@@ -54,7 +54,7 @@ def inception_v3() -> Network:
 
 
 def inception_v4() -> Network:
-    """Figures 3 to 9. The stem's concatenations are stages, whose strides `fit_resolution` drops one by one."""
+    """Figures 3 to 9. The stem's concatenations are stages, whose strides `fit_resolution` removes one by one."""
     stages = _numbered(
         [
             (Reduction(("max@3/2v", "96@3/2v")), 1),
@@ -76,7 +76,7 @@ RESNET_ERRORS = {False: (20.37, 5.21), True: (19.80, 4.79)}
 
 
 def inception_resnet_v2(se: SE | None = None) -> Network:
-    """Figures 15 to 19 in the widths of the published weights, which differ from the figures' here and there."""
+    """Figures 15 to 19 in the widths of the published weights, which differ from those of the figures in places."""
     last = ("192", "192 224@1x3 256@3x1")
     stages = _numbered(
         [

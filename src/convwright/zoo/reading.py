@@ -1,4 +1,4 @@
-"""Networks as users name and read them: an expression or a file in; papers and printed figures out."""
+"""Networks named by an expression, a file or a run directory."""
 
 import os
 from pathlib import Path
@@ -8,13 +8,16 @@ from convwright.arch.expression import load_network
 from convwright.errors import ConvwrightError, NetworkError
 
 FILE = "network.json"
-"""What a run directory calls its network."""
+"""Name of the network's file in a run directory."""
 
 
 def read_network(text: str) -> Network:
-    """Return what ``resnet50|se:16`` names, or a file, or a run directory in the place of the name.
+    """Return the network of an expression, in which a file or a run directory may take the place of the name.
 
-    Operators apply to files as they do to names: ``runs/a/network.json|scale:d=1.2``.
+    Operators apply to files as they do to names: `runs/a/network.json|scale:d=1.2`.
+
+    Raises:
+        NetworkError: The text names no network, or the file holds none.
     """
     name, *operations = text.split("|")
     path = Path(name.strip())
@@ -36,7 +39,7 @@ def is_network(text: str) -> bool:
 
 
 def _is_place(name: str, path: Path) -> bool:
-    """A folder called ``resnet50`` does not hide the network, unless it is a run or written as a path."""
+    """Whether a name means a file or folder. A folder `resnet50` hides the network only if it is a run."""
     written_as_path = "/" in name or os.sep in name
     return path.suffix == ".json" or (path / FILE).is_file() or (written_as_path and path.exists())
 

@@ -1,7 +1,7 @@
 """ResNet (He et al. 2016) and SE-ResNet (Hu et al. 2018).
 
-`resnet50` carries a bottleneck's stride in its 3x3 convolution, as torchvision and most published weights
-do; `resnet50_v1` carries it in the first 1x1 and pools as Caffe did, as both papers count and trained.
+`resnet50` has a bottleneck's stride in its 3x3 convolution, like torchvision and most published weights;
+`resnet50_v1` has it in the first 1x1 convolution and pools like Caffe, as both papers count and trained.
 """
 
 import re
@@ -58,7 +58,11 @@ class BasicBlock(Block):
 class Bottleneck(Block):
     """1x1 down to `width`, 3x3, 1x1 up to 4 * width, and a shortcut (ResNet, Figure 5 right).
 
-    stride_in: which convolution carries the stride, the first 1x1 or the 3x3.
+    Args:
+        width: Channels of the first 1x1 and of the 3x3 convolution.
+        stride: Stride of the block.
+        stride_in: Convolution that has the stride, the first 1x1 or the 3x3.
+        se: Squeeze-and-excitation, or None.
     """
 
     width: int
@@ -82,7 +86,7 @@ class Bottleneck(Block):
         return residual(body, shortcut, self.se, channels, out, after=Act())
 
 
-# Table 1: blocks a stage.
+# Table 1: blocks per stage.
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 # SENet, Table 2: top-1 and top-5 error of the authors' re-implementation, and with SE.

@@ -20,7 +20,7 @@ PAPER = Paper("Aggregated Residual Transformations for Deep Neural Networks", "X
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Aggregated(Block):
-    """1x1 to `groups` * `group_width` maps, 3x3 in so many groups, 1x1 to `out`, and a shortcut (Figure 3c)."""
+    """1x1 to `groups` * `group_width` maps, 3x3 in `groups` groups, 1x1 to `out`, and a shortcut (Figure 3c)."""
 
     out: int
     group_width: int
@@ -41,7 +41,7 @@ class Aggregated(Block):
         return residual(body, projection(channels, self.out, self.stride), self.se, channels, self.out, after=Act())
 
 
-# Table 1 and SENet's Table 2: depth, groups, maps a group in the first stage, top-1 and top-5 error as SENet
+# Table 1 and SENet's Table 2: depth, groups, maps per group in the first stage, top-1 and top-5 error as SENet
 # prints them for its re-implementation, and with SE.
 RESNEXTS = {
     "resnext50_32x4d": (50, 32, 4, (22.11, 5.90), (21.10, 5.49)),

@@ -15,7 +15,7 @@ PAPER = Paper(
 
 @dataclass(frozen=True, repr=False, slots=True)
 class PlainConv(Block):
-    """3x3 convolution, with bias, and ReLU; normalised or not. Squeeze-and-excitation gates what comes out.
+    """3x3 convolution, with bias, and ReLU; normalised or not. Squeeze-and-excitation gates its output.
 
     Without a shortcut, the "identity" place does not exist, and "pre" gates what enters.
     """
@@ -37,20 +37,20 @@ class PlainConv(Block):
 
 @dataclass(frozen=True, repr=False, slots=True)
 class MaxPool(Block):
-    """2x2 maximum pool that halves both sides."""
+    """2x2 maximum pool that halves height and width."""
 
     stride: int = 2
     repeatable: ClassVar[bool] = False
     strides: ClassVar[tuple[str, ...]] = ("stride",)
 
     def layers(self, channels: int) -> Layer:
-        """The pool, or nothing where its stride has been dropped."""
+        """Return the pool, or the identity where its stride has been removed."""
         return Pool("max", 2, self.stride) if self.stride > 1 else Identity()
 
 
 @dataclass(frozen=True, repr=False, slots=True)
 class ThreeLinear(Block):
-    """Maps averaged to `size` x `size` (the paper's 7 x 7 at 224 pixels as they are), and three linear layers."""
+    """Average pooling to `size` x `size` (which changes nothing at the paper's 224 pixels), and three linear layers."""
 
     hidden: int = 4096
     size: int = 7
@@ -59,7 +59,7 @@ class ThreeLinear(Block):
     widths: ClassVar[tuple[str, ...]] = ("hidden",)
 
     def layers(self, channels: int) -> Layer:
-        """From maps to one score a class."""
+        """Return the layers from feature maps to one score per class."""
         dropout = Dropout(self.dropout) if self.dropout else Identity()
         return Seq(
             GlobalPool(self.size),
@@ -68,7 +68,7 @@ class ThreeLinear(Block):
         )
 
 
-# Table 1, configurations A, B, D and E: convolutions a stage, each stage twice as wide, up to 512.
+# Table 1, configurations A, B, D and E: convolutions per stage, each stage twice as wide, up to 512.
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
 
@@ -86,12 +86,12 @@ def vgg(depth: int, *, norm: bool) -> Network:
 
 @dataclass(frozen=True, repr=False, slots=True)
 class PlainStem(PlainConv):
-    """The first convolution, which depth leaves alone."""
+    """The first convolution, which scaling depth does not repeat."""
 
     repeatable: ClassVar[bool] = False
 
     def without_first_stride(self) -> Self | None:
-        """There is none."""
+        """Return None: it has no stride."""
         return None
 
 
