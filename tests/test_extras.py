@@ -33,7 +33,7 @@ def nothing_optional(monkeypatch):
 
 @pytest.mark.parametrize(
     ("module", "extra"),
-    [("onnx", "deploy"), ("plotly.graph_objects", "report"), ("optuna", "studies"), ("ray", "cluster")],
+    [("onnx", "deploy"), ("plotly.graph_objects", "report"), ("sqlalchemy", "studies"), ("ray", "cluster")],
 )
 def test_the_message_names_the_extra(module, extra, nothing_optional):
     package = module.partition(".")[0]

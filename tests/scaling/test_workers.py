@@ -22,9 +22,10 @@ from convwright.scaling.database import check_url, sqlite_in
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.outcome import Outcome
+from convwright.scaling.preparation import divide_cores
 from convwright.scaling.storage import StudyStorage
 from convwright.scaling.trial import TaskRunner, data_opener, run_name
-from convwright.scaling.worker import divide_cores, open_study, work, write_description
+from convwright.scaling.worker import open_study, work, write_description
 from convwright.training.callbacks import Callback
 from convwright.training.interrupt import Interrupted
 from convwright.training.run import Run

@@ -188,8 +188,8 @@ def search(
     """
     from convwright.data.opened import Data
     from convwright.scaling.grid import Grid
+    from convwright.scaling.preparation import StudyOptions, TrainingOptions, default_folder
     from convwright.scaling.search import Halving, prepare_search, run_search
-    from convwright.scaling.study import StudyOptions, TrainingOptions, default_folder
 
     images, grid = Data.of(data), Grid(step, target, tolerance)
     name = base.name if isinstance(base, Network) else str(base)

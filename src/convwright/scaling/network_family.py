@@ -20,7 +20,7 @@ from convwright.units import human
 if TYPE_CHECKING:
     from convwright.data import Dataset
     from convwright.data.opened import Data
-    from convwright.scaling.study import TrainingOptions
+    from convwright.scaling.preparation import TrainingOptions
 
 RESULT = "family.json"
 TITLES = ("by", "phi", "depth", "width", "px", "params", "MACs", "times the base", "activations", "")
@@ -163,7 +163,7 @@ class Family(Result):
         """
         from convwright.data.opened import Data
         from convwright.display.progress import say
-        from convwright.scaling.study import StudyOptions, TrainingOptions, default_folder, run_study, write_findings
+        from convwright.scaling.preparation import StudyOptions, TrainingOptions, default_folder
 
         images = Data.of(data) if data is not None else self.data
         if images is None:
@@ -180,12 +180,14 @@ class Family(Result):
             say(line)
         training = TrainingOptions(recipe, fields, batch_size, precision)
         experiment = family._experiment(images, training, epochs, seeds)
+        from convwright.scaling.study import run_study, write_findings
+
         results = run_study(experiment, options)
         path = folder / RESULT
         return FamilyResult(write_findings(experiment, results, path), path)
 
     def _experiment(self, data: "Data", training: "TrainingOptions", epochs: float, seeds: int) -> Experiment:
-        from convwright.scaling.study import check_trainable
+        from convwright.scaling.preparation import check_trainable
 
         dataset = _open(data, self.resolution, self.unfitted or self.base)
         candidates = tuple(member.candidate for member in self.members)
@@ -210,7 +212,7 @@ def _open(data: "Data", resolution: int | None, base: Network) -> "Dataset":
 
 
 def _fitted(base: Network, data: "Dataset") -> Network:
-    from convwright.scaling.study import fit_to_data
+    from convwright.scaling.preparation import fit_to_data
 
     return fit_to_data(base, data)
 

@@ -15,16 +15,9 @@ from convwright.scaling.experiment import Candidate, Experiment
 from convwright.scaling.findings import Findings
 from convwright.scaling.grid import Grid
 from convwright.scaling.halving import Schedule
+from convwright.scaling.preparation import StudyOptions, TrainingOptions, check_trainable, fit_to_data
 from convwright.scaling.rules import Compound
 from convwright.scaling.search_file import RESULT
-from convwright.scaling.study import (
-    StudyOptions,
-    TrainingOptions,
-    check_trainable,
-    fit_to_data,
-    run_study,
-    write_findings,
-)
 from convwright.scaling.study_result import SearchResult
 from convwright.units import human
 
@@ -155,6 +148,8 @@ def prepare_search(
 
 def run_search(experiment: Experiment, options: StudyOptions) -> SearchResult:
     """Train the candidates of a search, and write the result into the study's folder; see `run_study`."""
+    from convwright.scaling.study import run_study, write_findings
+
     results = run_study(experiment, options)
     path = options.out / RESULT
     return SearchResult(write_findings(experiment, results, path), path)

@@ -220,7 +220,7 @@ class StudyStorage:
         if found.schema_version > SCHEMA_VERSION:
             raise StudyError(f"{place}: a newer version of Convwright created it; update Convwright")
         if difference := self.experiment.difference_from(json.loads(found.experiment)):
-            raise StudyError(f"{place}: {difference}; give another --out or --study")
+            raise StudyError(f"{place}: {difference}; use another folder or study name")
         return int(found.id)
 
     def _create(self, connection: Connection) -> None:

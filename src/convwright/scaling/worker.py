@@ -4,17 +4,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import pairwise
 from pathlib import Path
 
 from convwright import json_text
-from convwright.errors import ArgumentError, ConvwrightError, UsageError
+from convwright.errors import ConvwrightError, UsageError
 from convwright.files import write_text
 from convwright.machine import available_cores
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
+from convwright.scaling.preparation import divide_cores
 from convwright.scaling.storage import StudyStorage
 from convwright.scaling.trial import TaskRunner, data_opener
 from convwright.training.interrupt import Interrupted
@@ -114,18 +114,6 @@ def worker_processes(folder: Path, count: int) -> Iterator["WorkerProcesses"]:
         yield workers
     finally:
         workers.stop()
-
-
-def divide_cores(cores: Sequence[int], count: int) -> list[list[int]]:
-    """Divide cores among workers.
-
-    Raises:
-        ArgumentError: There are fewer cores than workers.
-    """
-    if not 1 <= count <= len(cores):
-        raise ArgumentError("workers", f"must be 1 to {len(cores)}, the cores of this machine, not {count}")
-    bounds = [len(cores) * index // count for index in range(count + 1)]
-    return [list(cores[low:high]) for low, high in pairwise(bounds)]
 
 
 class WorkerProcesses:
