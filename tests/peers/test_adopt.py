@@ -13,9 +13,9 @@ from torch import nn
 
 import convwright as cw
 from convwright.errors import ConvwrightError
-from convwright.weights import read_tensors, transfer
+from convwright.weights import load_matched, read_tensors
 from convwright.weights.foreign import match_weights
-from convwright.weights.module_transfer import carry, executed
+from convwright.weights.module_transfer import executed, transfer_weights
 from convwright.weights.reading import Tensors
 
 from .peers import COUNTERPARTS, build_peer
@@ -243,7 +243,7 @@ def test_misleading_names_are_refused(peer: str, old: str, new: str, message: st
 
 
 def paired(theirs: nn.Module, ours: nn.Module, resolution: int) -> dict[str, str]:
-    """Our layers and theirs, as `carry` pairs them by running both."""
+    """Our layers and theirs, as `transfer_weights` pairs them by running both."""
     from convwright.weights.module_transfer import _signature
 
     example = torch.zeros(1, 3, resolution, resolution, device="meta")
@@ -272,10 +272,10 @@ def test_files_of_the_peers(peer: str, suffix: str, tmp_path: Path) -> None:
     if suffix == "-resaved.pth":
         torch.save(load_file(path), path := tmp_path / "again.pth")
     module = cw.build(cw.network(ours)).eval()
-    assert transfer(match_weights(module.network, read_tensors(path), "it"), module) == []
+    assert load_matched(match_weights(module.network, read_tensors(path), "it"), module) == []
     carried = cw.build(cw.network(ours)).eval()
     images = torch.randn(1, 3, 64, 64)
-    carry(theirs, carried, images)
+    transfer_weights(theirs, carried, images)
     with torch.no_grad():
         assert torch.equal(module(images), carried(images))
 
@@ -293,7 +293,7 @@ def test_logits_where_the_peer_s_shortcut_runs_before_its_body(depth: int) -> No
         expected = theirs(images)
     for arranged in (state, resaved(state), shuffled(state, 0)):
         module = cw.build(cw.network(f"preact_resnet{depth}")).double().eval()
-        assert transfer(match_weights(module.network, arranged, "it"), module) == []
+        assert load_matched(match_weights(module.network, arranged, "it"), module) == []
         with torch.no_grad():
             assert (module(images) - expected).abs().max() < 1e-10 * expected.abs().max()
 

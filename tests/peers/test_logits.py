@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import convwright as cw
-from convwright.weights.module_transfer import carry
+from convwright.weights.module_transfer import transfer_weights
 
 from .peers import build_peer
 
@@ -79,7 +79,7 @@ def test_logits_equal_the_peers(peer: str, ours: str) -> None:
     theirs = build_peer(peer).double()
     randomise(theirs, images)
     module = cw.build(cw.network(ours)).double().eval()
-    carry(theirs, module, images[:1])
+    transfer_weights(theirs, module, images[:1])
     with torch.no_grad():
         expected, logits = theirs(images), module(images)
     size = expected.abs().max()

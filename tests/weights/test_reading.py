@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 import convwright as cw
 from convwright.errors import ConvwrightError, NotFiniteError, UsageError
-from convwright.weights import read_tensors, transfer
+from convwright.weights import load_matched, read_tensors
 from convwright.weights.foreign import match_weights
 from convwright.weights.published import find
 
@@ -84,7 +84,7 @@ def test_wrappers_around_the_weights_are_looked_through(tmp_path):
     assert list(read) == ["a.weight", "b.weight"]
     assert read["b.weight"].tolist() == [2, 2, 2], "averaged weights come first"
     torch.save({"epoch": 3}, tmp_path / "none.pt")
-    with pytest.raises(ConvwrightError, match="holds no weights"):
+    with pytest.raises(ConvwrightError, match="contains no weights"):
         read_tensors(tmp_path / "none.pt")
 
 
@@ -94,7 +94,7 @@ def test_weights_that_do_not_fit_are_told_with_their_shapes():
     theirs = {f"other.{name}": tensor for name, tensor in theirs.items()}
     with pytest.raises(
         ConvwrightError,
-        match=r"file\.pth: the weights do not fit resnet18: its other\..*, a normalisation of 64 maps, has no place",
+        match=r"file\.pth: the weights do not fit resnet18: its other\..*, a normalisation of 64 maps, is not part",
     ):
         match_weights(network, theirs, "file.pth")
     with pytest.raises(ConvwrightError, match=r"stage\d.*, is not in it"):
@@ -109,7 +109,7 @@ def test_our_own_files_fit_by_name(tmp_path):
     module = cw.build(cw.network(SMALL), seed=1, channels=1, classes=7)
     save_file(module.state_dict(), tmp_path / "own.safetensors")
     again = cw.build(cw.network(SMALL), seed=2, channels=1, classes=7)
-    told = transfer(match_weights(cw.network(SMALL), read_tensors(tmp_path / "own.safetensors"), "own"), again)
+    told = load_matched(match_weights(cw.network(SMALL), read_tensors(tmp_path / "own.safetensors"), "own"), again)
     assert told == []
     assert all(
         torch.equal(a, b) for a, b in zip(module.state_dict().values(), again.state_dict().values(), strict=True)
@@ -119,7 +119,7 @@ def test_our_own_files_fit_by_name(tmp_path):
 def test_grey_images_and_other_classes_change_only_the_ends():
     colour = cw.build(cw.network(SMALL), seed=1).eval()
     grey = cw.build(cw.network(SMALL), seed=2, channels=1, classes=3).eval()
-    told = transfer(match_weights(cw.network(SMALL), colour.state_dict(), "it"), grey)
+    told = load_matched(match_weights(cw.network(SMALL), colour.state_dict(), "it"), grey)
     assert [line.split()[1] for line in told] == ["first", "classifier"]
     image = torch.rand(1, 1, 32, 32)
     features = [torch.nn.Sequential(*list(module.children())[:-1]) for module in (colour, grey)]
@@ -240,10 +240,10 @@ def test_sums_over_input_channels_are_finite_or_refused(dtype):
     before = grey.stem.conv.weight.clone()
     tensors = dict(cw.build(cw.network(SMALL), seed=1).state_dict())
     largest = torch.full_like(tensors["stem.conv.weight"], 6e4, dtype=dtype)
-    transfer(tensors | {"stem.conv.weight": largest}, grey)
+    load_matched(tensors | {"stem.conv.weight": largest}, grey)
     assert torch.equal(grey.stem.conv.weight, largest.double().sum(1, keepdim=True).float())
     beyond = torch.full_like(largest, 3e38, dtype=torch.promote_types(dtype, torch.float32))
     grey.stem.conv.weight.data.copy_(before)
     with pytest.raises(NotFiniteError, match=r"stem\.conv\.weight has"):
-        transfer(tensors | {"stem.conv.weight": beyond}, grey)
+        load_matched(tensors | {"stem.conv.weight": beyond}, grey)
     assert torch.equal(grey.stem.conv.weight, before)

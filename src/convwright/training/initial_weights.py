@@ -10,7 +10,7 @@ from convwright.arch import Network, at
 from convwright.data import Dataset
 from convwright.data.images import Framing
 from convwright.training.run import Run
-from convwright.weights import transfer
+from convwright.weights import load_matched
 from convwright.weights.foreign import match_weights
 from convwright.weights.published import Published, find
 from convwright.weights.reading import Tensors, read_tensors
@@ -25,7 +25,7 @@ class InitialWeights:
 
     def load(self, module: nn.Module) -> list[str]:
         """Load them into a network, as far as they fit; return messages on what was changed or left out."""
-        return transfer(self.tensors, module)
+        return load_matched(self.tensors, module)
 
     def normalised(self, data: Dataset) -> Dataset:
         """Return the data set with the normalisation that the weights were trained with."""

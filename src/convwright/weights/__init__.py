@@ -1,10 +1,7 @@
-"""Weights: read, written, and transferred between modules.
+"""Weights: read, written, matched with the layers of a network, and transferred between modules."""
 
-`match_weights` and `carry` are functions in the modules of the same names.
-"""
-
-from convwright.weights.foreign import classifier_of, transfer
+from convwright.weights.foreign import classifier_of, load_matched
 from convwright.weights.reading import read_tensors
 from convwright.weights.store import load_weights, save_weights, serialized
 
-__all__ = ["classifier_of", "load_weights", "read_tensors", "save_weights", "serialized", "transfer"]
+__all__ = ["classifier_of", "load_matched", "load_weights", "read_tensors", "save_weights", "serialized"]

@@ -1,10 +1,11 @@
-"""Fit another library's checkpoint to a network of ours, from names and shapes alone.
+"""Match another library's checkpoint with one of our networks by names and shapes alone.
 
-Our layers are known in order of execution; `convwright.weights.naming` puts a checkpoint's in order by their names,
-never by the order of the file's keys. Each network layer is matched with the first unmatched checkpoint layer of the
-same kind and shape. The matching is refused where the names do not give the order of two layers of one kind and shape,
-where they contradict the order that the matching implies, and where alike blocks of ours match differently named
-layers (`tests/peers/test_adopt.py` compares the pairs with those that running both networks gives, layer by layer).
+The order of execution of our layers is known. `convwright.weights.naming` orders the layers of a checkpoint by their
+names, never by the order of the file's keys. Each network layer is matched with the first unmatched checkpoint layer
+of the same kind and shape. The matching is refused where the names do not give the order of two layers of one kind and
+shape, where they contradict the order that the matching implies, and where blocks of ours with equal layers match
+layers of different names. `tests/peers/test_adopt.py` compares the pairs with those that result from running both
+networks, layer by layer.
 """
 
 import re
@@ -28,24 +29,24 @@ from convwright.weights.store import differences
 Shape = tuple[int, ...]
 Kind = tuple[str, Shape]
 Pairs = dict[str, str]
-"""Our layers' names, in order of execution, and the names of the checkpoint's layers that they take."""
+"""Names of our layers, in order of execution, and the names of the checkpoint's layers paired with them."""
 AUXILIARY = re.compile(r"aux", re.IGNORECASE)
-"""Classifiers half-way up (GoogLeNet, Inception-v3), which only training uses."""
+"""Auxiliary classifiers (GoogLeNet, Inception-v3), which only training uses."""
 COUNTER = "num_batches_tracked"
 PARTS = frozenset(("weight", "bias", "running_mean", "running_var", COUNTER))
-"""What a layer of our networks consists of."""
+"""Tensors of which a layer of our networks consists."""
 _STRIDE_IN_3X3 = re.compile(r"seresnet(50|101|152)")
 
 
 def match_weights(network: Network, tensors: Tensors, source: str) -> Tensors:
-    """Return a checkpoint's tensors under our names, as the network has them with its channels and classes.
+    """Return a checkpoint's tensors under the names of our network.
 
     The order of the tensors does not matter.
 
     Args:
         network: The network whose names the tensors get; a file with our names keeps its input channels.
         tensors: A checkpoint's tensors by name; the number of classes is its own.
-        source: What the checkpoint is called in error messages.
+        source: Name of the checkpoint in error messages.
 
     Raises:
         ConvwrightError: Tensors are missing, left over or of other shapes, or their names do not say, or contradict,
@@ -58,11 +59,11 @@ def match_weights(network: Network, tensors: Tensors, source: str) -> Tensors:
     try:
         wanted = build(at(network, classes=class_count(given, network) or network.classes), device="meta")
         _check_parts(network, given)
-        wholes = _wholes(_paired(network, wanted, given), wanted, given)
+        matched = _tensor_pairs(_paired(network, wanted, given), wanted, given)
     except LayerMatchError as misfit:
         raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {printable(misfit)}") from None
     shapes = {name: tensor.shape for name, tensor in wanted.state_dict().items()}
-    return {ours: given[theirs].reshape(shapes[ours]) for ours, theirs in wholes}
+    return {ours: given[theirs].reshape(shapes[ours]) for ours, theirs in matched}
 
 
 class LayerMatchError(ConvwrightError):
@@ -70,9 +71,12 @@ class LayerMatchError(ConvwrightError):
 
 
 def class_count(tensors: Tensors, network: Network) -> int | None:
-    """Return how many classes a checkpoint for a network distinguishes; None if it has no classifier that fits.
+    """Return the number of classes of a checkpoint; None if it has no classifier that fits the network.
 
-    The classifier is the one layer that has the classifier's inputs and that no other layer of the network explains.
+    Args:
+        tensors: The checkpoint's tensors by name. Its classifier is the only layer with the inputs of the network's
+            classifier that no other layer of the network matches.
+        network: The network.
     """
     module = build(network, device="meta")
     classifier = classifier_of(module)
@@ -88,13 +92,13 @@ def class_count(tensors: Tensors, network: Network) -> int | None:
 
 
 def has_own_names(tensors: Tensors, network: Network) -> bool:
-    """Whether a checkpoint's tensors have the names that a network of ours gives them."""
+    """Return whether a checkpoint's tensors have the names of our network."""
     names = _names(build(network, device="meta"))
     return names <= _without_wrappers(tensors, names).keys()
 
 
 def _check_parts(network: Network, given: Tensors) -> None:
-    """Raise LayerMatchError for tensors that no layer of ours has, and for names of another architecture."""
+    """Raise LayerMatchError for tensors that none of our layers has, and for names of another architecture."""
     for name, tensor in given.items():
         layer, _, part = name.rpartition(".")
         if part not in PARTS:
@@ -122,7 +126,7 @@ def _names(module: nn.Module) -> set[str]:
 
 
 def _without_wrappers(tensors: Tensors, names: set[str]) -> Tensors:
-    """Leave out auxiliary classifiers, and what precedes our own names, if a checkpoint has them."""
+    """Leave out auxiliary classifiers, and a common prefix of our own names."""
     given = {name: tensor for name, tensor in tensors.items() if not AUXILIARY.match(name)}
     without = naming.without_common_start(given)
     if names == {name for name in without.values() if not name.endswith(COUNTER)}:
@@ -211,28 +215,28 @@ def _common_start(names: list[str]) -> str:
     return names[0][: max(names[0].rfind(".", 0, same), names[0].rfind("_", 0, same)) + 1]
 
 
-def _wholes(pairs: Pairs, wanted: nn.Module, given: Tensors) -> list[tuple[str, str]]:
+def _tensor_pairs(pairs: Pairs, wanted: nn.Module, given: Tensors) -> list[tuple[str, str]]:
     """Return the tensors of paired layers, ours and theirs; LayerMatchError where the checkpoint lacks one."""
     parts = ("weight", "bias", "running_mean", "running_var")
     names = wanted.state_dict().keys()
-    wholes = [
+    matched = [
         (f"{ours}.{part}", f"{theirs}.{part}")
         for ours, theirs in pairs.items()
         for part in parts
         if f"{ours}.{part}" in names
     ]
-    if absent := [theirs for _, theirs in wholes if theirs not in given]:
+    if absent := [theirs for _, theirs in matched if theirs not in given]:
         more = f" (and {len(absent) - 3} more)" if len(absent) > 3 else ""
         raise LayerMatchError(f"{', '.join(absent[:3])} {'is' if len(absent) == 1 else 'are'} missing{more}")
     shapes = {name: tensor.shape for name, tensor in wanted.state_dict().items()}
-    for ours, theirs in wholes:
+    for ours, theirs in matched:
         if _without_ones(given[theirs].shape) != _without_ones(shapes[ours]):
             raise LayerMatchError(f"its {theirs} is {tuple(given[theirs].shape)}, not {tuple(shapes[ours])}")
     if extra := (given.keys() & {f"{layer}.{part}" for layer in pairs.values() for part in parts}) - {
-        theirs for _, theirs in wholes
+        theirs for _, theirs in matched
     }:
         raise LayerMatchError(f"its {min(extra)} is not part of the network")
-    return wholes
+    return matched
 
 
 def _without_ones(shape: Iterable[int]) -> Shape:
@@ -243,43 +247,53 @@ def _without_ones(shape: Iterable[int]) -> Shape:
     return tuple(sizes)
 
 
-def transfer(tensors: Tensors, module: nn.Module) -> list[str]:
-    """Load `match_weights`'s tensors into a module of the same network; return what was changed or left out, in words.
+def load_matched(tensors: Tensors, module: nn.Module) -> list[str]:
+    """Load tensors that `match_weights` returned into a module of the same network.
 
-    A classifier for other classes keeps its fresh weights. A first convolution that reads one channel gets the
-    sum over the channels of the filters, which on a grey image is what the three would make of it.
+    Args:
+        tensors: Tensors under our names.
+        module: The module. A classifier for other classes keeps its initial weights. A first convolution with one
+            input channel gets the sum of the filters over their channels, whose output for a grey image is the same.
+
+    Returns:
+        A message for each tensor that was changed or left out.
+
+    Raises:
+        ConvwrightError: The tensors do not fit the module.
     """
     own = module.state_dict()
-    told, taken = [], dict(tensors)
+    messages, loaded = [], dict(tensors)
     first = f"{first_convolution_of(module)}.weight"
-    if taken[first].shape != own[first].shape and own[first].shape[1] == 1:
-        told.append(f"the first convolution's filters are summed over their {taken[first].shape[1]} channels")
-        filters = taken[first]  # of few bits a sum over channels may overflow
-        taken[first] = (filters if filters.dtype == torch.float64 else filters.float()).sum(1, keepdim=True)
-        check_finite_weights({first: taken[first]}, "the sum over input channels")
+    if loaded[first].shape != own[first].shape and own[first].shape[1] == 1:
+        messages.append(f"the first convolution's filters are summed over their {loaded[first].shape[1]} channels")
+        filters = loaded[first]  # of few bits a sum over channels may overflow
+        loaded[first] = (filters if filters.dtype == torch.float64 else filters.float()).sum(1, keepdim=True)
+        check_finite_weights({first: loaded[first]}, "the sum over input channels")
     classifier = classifier_of(module)
-    if taken[f"{classifier}.weight"].shape != own[f"{classifier}.weight"].shape:
-        told.append(f"the classifier is new, for {own[f'{classifier}.weight'].shape[0]} classes")
-        taken = {name: tensor for name, tensor in taken.items() if name.rpartition(".")[0] != classifier}
-    fresh = {name: tensor for name, tensor in own.items() if name not in taken}
-    if problems := differences(own, taken | fresh):
+    if loaded[f"{classifier}.weight"].shape != own[f"{classifier}.weight"].shape:
+        messages.append(f"the classifier is new, for {own[f'{classifier}.weight'].shape[0]} classes")
+        loaded = {name: tensor for name, tensor in loaded.items() if name.rpartition(".")[0] != classifier}
+    initial = {name: tensor for name, tensor in own.items() if name not in loaded}
+    if problems := differences(own, loaded | initial):
         raise ConvwrightError(f"the weights do not fit the network: {'; '.join(problems[:3])}")
-    module.load_state_dict(taken | fresh)
-    return told
+    module.load_state_dict(loaded | initial)
+    return messages
 
 
 def classifier_of(module: nn.Module) -> str:
     """Return the name of a module's last linear layer."""
-    return [name for name, part in module.named_modules() if isinstance(part, nn.Linear)][-1]
+    names: list[str] = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
+    return names[-1]
 
 
 def first_convolution_of(module: nn.Module) -> str:
     """Return the name of a module's first convolution, which reads the image."""
-    return next(name for name, part in module.named_modules() if isinstance(part, nn.Conv2d))
+    name: str = next(name for name, part in module.named_modules() if isinstance(part, nn.Conv2d))
+    return name
 
 
 def _own(network: Network, tensors: Tensors, source: str) -> Tensors:
-    """Return tensors that have our names already, where their shapes are the network's."""
+    """Return tensors that have our names already; ConvwrightError where their shapes differ from the network's."""
     first = tensors[f"{first_convolution_of(build(network, device='meta'))}.weight"]
     channels = first.shape[1] if first.ndim == 4 else network.channels
     classes = class_count(tensors, network) or network.classes
@@ -291,7 +305,7 @@ def _own(network: Network, tensors: Tensors, source: str) -> Tensors:
 
 
 def _kinds(tensors: Tensors) -> dict[str, Kind]:
-    """Return what each layer of a checkpoint or of a network is, by name."""
+    """Return the kind and shape of each layer of a checkpoint or of a network, by name."""
     shapes: dict[str, dict[str, Shape]] = defaultdict(dict)
     for name, tensor in tensors.items():
         layer, _, part = name.rpartition(".")
@@ -300,7 +314,7 @@ def _kinds(tensors: Tensors) -> dict[str, Kind]:
 
 
 def _kind(shapes: dict[str, Shape]) -> Kind:
-    """Return what two layers must share. A linear layer equals a 1x1 convolution."""
+    """Return the kind and shape that two matching layers share. A linear layer equals a 1x1 convolution."""
     weight = shapes.get("weight", ())
     if "running_mean" in shapes:
         return ("normalisation", shapes["running_mean"])
@@ -308,15 +322,15 @@ def _kind(shapes: dict[str, Shape]) -> Kind:
 
 
 def _differences(lacking: list[tuple[str, Kind]], free: dict[Kind, list[str]]) -> str:
-    """Describe the first layers that have no counterpart, ours and theirs."""
+    """Describe the first layers without counterpart, of the network and of the checkpoint."""
     left = [(name, kind) for kind, names in free.items() for name in names]
-    told = [f"{name}, {_told(kind)}, is not in it" for name, kind in lacking[:2]]
-    told += [f"its {name}, {_told(kind)}, has no place" for name, kind in left[:2]]
-    more = len(lacking) + len(left) - len(told)
-    return "; ".join(told) + (f" (and {more} more)" if told and more > 0 else "")
+    messages = [f"{name}, {_description(kind)}, is not in it" for name, kind in lacking[:2]]
+    messages += [f"its {name}, {_description(kind)}, is not part of the network" for name, kind in left[:2]]
+    more = len(lacking) + len(left) - len(messages)
+    return "; ".join(messages) + (f" (and {more} more)" if messages and more > 0 else "")
 
 
-def _told(kind: Kind) -> str:
+def _description(kind: Kind) -> str:
     name, shape = kind
     numbers = " x ".join(map(str, shape))
     return f"a {name} of {numbers} maps" if name == "normalisation" else f"{numbers} {name}"

@@ -1,7 +1,7 @@
-"""Carry weights between two modules that compute the same but name their parts differently.
+"""Transfer weights between two modules that compute the same function and name their layers differently.
 
-Both are run once; their layers with weights are paired in order of execution, each with the first layer of
-the same kind and shape that is not yet taken. So it needs no table of names for any network.
+Both modules run once. Their layers with weights are paired in order of execution, each with the first unpaired layer
+of the same kind and shape, so that no network needs a table of names.
 """
 
 from collections import defaultdict
@@ -14,11 +14,16 @@ from convwright.errors import ConvwrightError
 Signature = tuple[object, ...]
 
 
-def carry(source: nn.Module, target: nn.Module, example: torch.Tensor) -> None:
-    """Copy every weight and running statistic of `source` into `target`, in place.
+def transfer_weights(source: nn.Module, target: nn.Module, example: torch.Tensor) -> None:
+    """Copy every weight and running statistic of a module into another one, in place.
 
-    example: an input that both accept, N x C x H x W; its values do not matter. Raises ConvwrightError that
-    names the first layers without counterpart; then `target` is unchanged.
+    Args:
+        source: Module whose weights are copied.
+        target: Module that gets the weights.
+        example: An input that both accept, N x C x H x W; its values do not matter.
+
+    Raises:
+        ConvwrightError: A layer has no counterpart; the message names it, and `target` is unchanged.
     """
     free: dict[Signature, list[tuple[str, nn.Module]]] = defaultdict(list)
     for name, layer in executed(source, example):
@@ -27,45 +32,50 @@ def carry(source: nn.Module, target: nn.Module, example: torch.Tensor) -> None:
     for name, layer in executed(target, example):
         signature = _signature(layer)
         if not free[signature]:
-            raise ConvwrightError(f"no layer of the source fits {name}: {_told(signature)}")
+            raise ConvwrightError(f"no layer of the source fits {name}: {_description(signature)}")
         pairs.append((free[signature].pop(0)[1], layer))
     left = [(name, signature) for signature, layers in free.items() for name, _ in layers]
     if left:
-        raise ConvwrightError(f"no layer of the target fits {left[0][0]}: {_told(left[0][1])}")
-    for giver, taker in pairs:
-        _copy(giver, taker)
+        raise ConvwrightError(f"no layer of the target fits {left[0][0]}: {_description(left[0][1])}")
+    for own, other in pairs:
+        _copy(own, other)
 
 
 def executed(module: nn.Module, example: torch.Tensor) -> list[tuple[str, nn.Module]]:
-    """Layers that hold parameters of their own, by name, in the order in which they first run."""
+    """Return the layers with parameters of their own, and their names, in the order in which they first run.
+
+    Args:
+        module: The module, which is run once in evaluation mode.
+        example: An input of the module.
+    """
     order: list[tuple[str, nn.Module]] = []
     seen: set[nn.Module] = set()
 
-    def note(name: str, layer: nn.Module) -> None:
+    def add(name: str, layer: nn.Module) -> None:
         if layer not in seen:
             seen.add(layer)
             order.append((name, layer))
 
     handles = [
-        layer.register_forward_pre_hook(lambda layer, _, name=name: note(name, layer))
+        layer.register_forward_pre_hook(lambda layer, _, name=name: add(name, layer))
         for name, layer in module.named_modules()
         if any(True for _ in layer.parameters(recurse=False))
     ]
-    training = [(part, part.training) for part in module.modules()]
+    modes = [(part, part.training) for part in module.modules()]
     try:
         module.eval()
         with torch.no_grad():
             module(example)
     finally:
-        for part, was in training:
-            part.training = was
+        for part, mode in modes:
+            part.training = mode
         for handle in handles:
             handle.remove()
     return order
 
 
 def _signature(layer: nn.Module) -> Signature:
-    """What two layers must share: kind, shapes and stride. A linear layer equals a 1x1 convolution."""
+    """Return what two layers must share: kind, shapes and stride. A linear layer equals a 1x1 convolution."""
     shapes = {name: tuple(tensor.shape) for name, tensor in layer.named_parameters(recurse=False)}
     weight = shapes.pop("weight", ())
     if isinstance(layer, nn.Linear | nn.Conv2d):
@@ -77,14 +87,14 @@ def _signature(layer: nn.Module) -> Signature:
     return ("other", weight, tuple(sorted(shapes.items())), buffers)
 
 
-def _told(signature: Signature) -> str:
+def _description(signature: Signature) -> str:
     kind, weight, *_ = signature
     return f"{'convolution or linear layer' if kind == 'convolution' else 'layer'} with weight {weight}"
 
 
 @torch.no_grad()
-def _copy(giver: nn.Module, taker: nn.Module) -> None:
-    given = dict(giver.named_parameters(recurse=False)) | dict(giver.named_buffers(recurse=False))
-    taken = dict(taker.named_parameters(recurse=False)) | dict(taker.named_buffers(recurse=False))
-    for name, tensor in taken.items():
+def _copy(source: nn.Module, target: nn.Module) -> None:
+    given = dict(source.named_parameters(recurse=False)) | dict(source.named_buffers(recurse=False))
+    own = dict(target.named_parameters(recurse=False)) | dict(target.named_buffers(recurse=False))
+    for name, tensor in own.items():
         tensor.copy_(given[name].reshape(tensor.shape))

@@ -1,9 +1,8 @@
-"""The order in which a checkpoint's layers run, as far as their names say it.
+"""The order of execution of a checkpoint's layers, as far as their names imply it.
 
-A name is a path of components (`layer1.0.conv2`). Two layers are in order where the first components that differ have
-the same text and other numbers (`layer1`, `layer2`; `conv3a`, `conv3b`), or words of which `_WORDS` says what comes
-first (`bn1`, `layer1`). Otherwise the order is unknown: no other source gives it, since the order of the keys in a
-file depends on the program that wrote it.
+A name is a path of components (`layer1.0.conv2`). The order of two layers is known where the first components that
+differ have the same text and other numbers (`layer1`, `layer2`; `conv3a`, `conv3b`), or words with an order in `_WORDS`
+(`bn1`, `layer1`). Otherwise the order is unknown: that of the keys in a file depends on the program that wrote it.
 """
 
 import re
@@ -31,10 +30,10 @@ _WORDS = (
         "post_activ",
     ),
 )
-"""Words of one parent in the order in which they run; those of one line run in the order of their numbers."""
+"""Words of components of one parent, in order of execution; words of one line run in the order of their numbers."""
 _RANKS = {word: rank for rank, words in enumerate(_WORDS) for word in words}
 _NUMBERED_TOGETHER = 1
-"""The rank whose words share their numbers: `conv1`, `bn1`, `conv2`."""
+"""Rank of the words that are numbered together: `conv1`, `bn1`, `conv2`."""
 _UNRANKED = len(_WORDS)
 
 # Where names do not imply the order: (network pattern, name pattern, replacement).
@@ -83,17 +82,17 @@ class Step:
 
     @cached_property
     def rank(self) -> int:
-        """The place of its word in `_WORDS`."""
+        """Position of the word in `_WORDS`."""
         return _RANKS.get(self.text.rstrip("#_"), _UNRANKED)
 
     @cached_property
     def key(self) -> tuple[object, ...]:
-        """What to sort components of one parent by: their order where it is known, any fixed order elsewhere."""
+        """Sort key for components of one parent: their order where it is known, elsewhere any fixed order."""
         together = self.rank == _NUMBERED_TOGETHER and self.numbers
         return (self.rank, "" if together else self.text, self.numbers, self.text)
 
     def precedes(self, other: "Step") -> bool | None:
-        """Whether this component runs before another one of the same parent; None where names do not say it."""
+        """Return whether this component runs before another one of the same parent; None where that is unknown."""
         if self.text == other.text:
             return self.numbers < other.numbers if self.numbers != other.numbers else None
         if self.rank != other.rank:
@@ -109,7 +108,7 @@ Path = tuple[Step, ...]
 def paths(names: Iterable[str], network: str) -> dict[str, Path]:
     """Return the layers of a checkpoint for a network, by name, in the order in which they run.
 
-    The result depends on the set of names alone. What all names begin with is left out of their paths.
+    The result depends only on the set of names. Components that all names start with are left out of the paths.
     """
     found = {
         name: tuple(map(Step.of, _respelt(rest, network).split(".")))
@@ -119,14 +118,14 @@ def paths(names: Iterable[str], network: str) -> dict[str, Path]:
 
 
 def without_common_start(names: Iterable[str]) -> dict[str, str]:
-    """Return names without the components that all of them begin with, by the whole names."""
+    """Return names without the first components that all of them share, by the whole names."""
     split = {name: name.split(".") for name in names}
     same = common_length([parts[:-1] for parts in split.values()])
     return {name: ".".join(parts[same:]) for name, parts in split.items()}
 
 
 def common_length(sequences: Sequence[Sequence[str]]) -> int:
-    """Return how many first items all sequences share."""
+    """Return the number of first items that all sequences share."""
     return sum(1 for _ in takewhile(lambda items: len(set(items)) == 1, zip(*sequences, strict=False)))
 
 
@@ -138,16 +137,19 @@ def _respelt(name: str, network: str) -> str:
 
 
 def in_order(first: Path, second: Path) -> bool:
-    """Whether two layers' names say that the first one runs before the second one."""
+    """Return whether the names of two layers imply that the first one runs before the second one."""
     differing = next(((a, b) for a, b in zip(first, second, strict=False) if a != b), None)
     return differing is not None and differing[0].precedes(differing[1]) is True
 
 
 def contradiction(order: Sequence[tuple[Path, int]]) -> tuple[int, int] | None:
-    """Return two places in a pairing that its names contradict, the later one first; None if there are none.
+    """Return the positions of two layers whose names contradict their order of execution, the later one first.
 
     Args:
-        order: Paths and their places in the order of execution, sorted as `paths` sorts them.
+        order: Paths and their positions in the order of execution, sorted as `paths` sorts them.
+
+    Returns:
+        The two positions; None if the names contradict none.
     """
     children = [(step, list(group)) for step, group in groupby(order, key=lambda item: item[0][:1])]
     spans = [(step[0], min(group, key=_place)[1], max(group, key=_place)[1]) for step, group in children if step]

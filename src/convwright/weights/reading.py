@@ -1,4 +1,4 @@
-"""Checkpoints as others publish them, read without running anything that they hold."""
+"""Published checkpoints, read without running code that they contain."""
 
 import pickle
 import warnings
@@ -16,25 +16,31 @@ from convwright.printable import printable
 
 Tensors = dict[str, torch.Tensor]
 
-# Where training scripts keep the weights among other things, the averaged ones first.
+# Keys under which training scripts store the weights, averaged weights first.
 _INSIDE = ("state_dict_ema", "model_ema", "state_dict", "model", "net", "weights")
 _NOT_WEIGHTS = frozenset(("n_averaged", "total_ops", "total_params"))
-"""Numbers that torch's averages of weights and programs that count operations leave among the weights."""
+"""Counters that torch's averaged models and programs that count operations store among the weights."""
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 def read_tensors(path: Path) -> Tensors:
-    """Read the tensors of a safetensors file (sorted by name) or of torch's own format (as stored).
+    """Read the tensors of a file.
 
-    Only what is data is read (`weights_only`). Raises ConvwrightError for a file that is none of both, that would
-    run code, or that holds no tensors.
+    Args:
+        path: A safetensors file, or a file of `torch.save`, of which only data is read (`weights_only`).
+
+    Returns:
+        Tensors by name: of safetensors sorted by name, otherwise in the order of the file.
+
+    Raises:
+        ConvwrightError: The file has another format, is damaged, would run code, or has no weights.
     """
     if not path.is_file():
         raise ConvwrightError(f"{path}: no such file of weights" if not path.exists() else f"{path}: not a file")
     verify(path)
     tensors = _unwrapped(_safetensors(path) if _is_safetensors(path) else _torch(path))
     if not tensors:
-        raise ConvwrightError(f"{path}: holds no weights; a checkpoint maps names to tensors")
+        raise ConvwrightError(f"{path}: contains no weights; a checkpoint maps names to tensors")
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
             raise ConvwrightError(
@@ -45,10 +51,10 @@ def read_tensors(path: Path) -> Tensors:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Whether a file begins as safetensors do, with eight bytes of length and a JSON object."""
+    """Return whether a file starts like safetensors: with eight bytes of length and a JSON object."""
     with path.open("rb") as file:
-        begins = file.read(9)
-    return begins[8:] == b"{" or (path.suffix == ".safetensors" and not begins.startswith((b"PK", b"\x80")))
+        start = file.read(9)
+    return start[8:] == b"{" or (path.suffix == ".safetensors" and not start.startswith((b"PK", b"\x80")))
 
 
 def _safetensors(path: Path) -> Tensors:
@@ -61,14 +67,14 @@ def _safetensors(path: Path) -> Tensors:
 def _torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of protocols that other writers use
-            with path.open("rb") as file:  # of a path torch reads the name too
+            warnings.simplefilter("ignore")  # about pickle protocols of other writers
+            with path.open("rb") as file:  # given a path, torch also interprets its suffix
                 return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        told = str(error)
-        if "GLOBAL" in told or "Unsupported" in told or "not an allowed" in told:
+        message = str(error)
+        if "GLOBAL" in message or "Unsupported" in message or "not an allowed" in message:
             raise ConvwrightError(
-                f"{path}: refused, since reading it would run code ({_global(told)}); "
+                f"{path}: refused, since reading it would run code ({_forbidden(message)}); "
                 "save its state_dict() alone, or as safetensors"
             ) from None
         raise ConvwrightError(f"{path}: not a checkpoint of torch's, or damaged") from None
@@ -77,20 +83,20 @@ def _torch(path: Path) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """The first sentence of an error's text, where it says something: a KeyError has only a number."""
+    """Return the first sentence of an error's text; nothing for a KeyError, whose text is only a key."""
     first = printable(str(error).partition("\n")[0].partition(". ")[0])
     return f": {first:.120}" if first and not isinstance(error, KeyError) else ""
 
 
-def _global(told: str) -> str:
-    """The name of what a pickle wanted to call, out of torch's long explanation."""
-    words = told.replace("`", " ").replace(",", " ").split()
+def _forbidden(message: str) -> str:
+    """Return what a pickle would call, from torch's long message."""
+    words = message.replace("`", " ").replace(",", " ").split()
     named = [word for index, word in enumerate(words) if index and words[index - 1] == "GLOBAL"]
-    return f"it names {printable(named[0])}" if named else "it holds more than data"
+    return f"it names {printable(named[0])}" if named else "it contains more than data"
 
 
 def _unwrapped(stored: Any, depth: int = 3) -> Tensors:
-    """Return the first mapping of names to tensors, without what wrappers put before every name."""
+    """Return the first mapping of names to tensors, without prefixes of wrappers."""
     for name in _INSIDE if isinstance(stored, Mapping) and depth else ():
         if tensors := _unwrapped(stored.get(name), depth - 1):
             return tensors

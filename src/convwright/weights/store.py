@@ -23,7 +23,15 @@ def serialized(module: nn.Module) -> bytes:
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Read a module's weights. ConvwrightError names the tensors that are missing, unknown or misshapen."""
+    """Load a file of weights into a module.
+
+    Args:
+        module: The module.
+        path: A safetensors file of the module's parameters and buffers.
+
+    Raises:
+        ConvwrightError: The file cannot be read, or tensors are missing, unknown, not finite or of another shape.
+    """
     try:
         tensors = load_file(path)
     except FileNotFoundError:
@@ -38,17 +46,22 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 
 def differences(wanted: dict[str, torch.Tensor], given: dict[str, torch.Tensor]) -> list[str]:
-    """Return how two sets of tensors differ in names, shapes and kinds of numbers, one sentence a tensor."""
-    told = [f"{name} is missing" for name in wanted if name not in given]
-    told += [f"{name} is not part of the network" for name in given if name not in wanted]
-    told += [
+    """Return how two sets of tensors differ in names, shapes and kinds of numbers, a sentence for each tensor.
+
+    Args:
+        wanted: Tensors of a module, by name.
+        given: Tensors of a file, by name.
+    """
+    problems = [f"{name} is missing" for name in wanted if name not in given]
+    problems += [f"{name} is not part of the network" for name in given if name not in wanted]
+    problems += [
         f"{name} is {tuple(given[name].shape)}, not {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
         if name in given and given[name].shape != tensor.shape
     ]
-    told += [
+    problems += [
         f"{name} holds whole numbers ({str(given[name].dtype).removeprefix('torch.')}), as quantized weights do"
         for name, tensor in wanted.items()
         if name in given and tensor.is_floating_point() and not given[name].is_floating_point()
     ]
-    return told
+    return problems

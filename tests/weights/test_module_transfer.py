@@ -9,7 +9,7 @@ from torch import nn
 
 import convwright as cw
 from convwright.errors import ConvwrightError
-from convwright.weights.module_transfer import carry
+from convwright.weights.module_transfer import transfer_weights
 
 IMAGE = torch.randn(1, 3, 8, 8)
 
@@ -43,7 +43,7 @@ def test_layers_are_paired_in_order_of_execution() -> None:
     source, target = small(), Renamed()
     nn.init.normal_(source[1].running_mean)
     source[1].num_batches_tracked.fill_(7)
-    carry(source, target, IMAGE)
+    transfer_weights(source, target, IMAGE)
     assert torch.equal(target.first.weight, source[0].weight)
     assert torch.equal(target.last.bias, source[3].bias)
     assert torch.equal(target.bn.running_mean, source[1].running_mean)
@@ -58,15 +58,15 @@ def test_a_linear_layer_carries_into_a_1x1_convolution_and_back(first: str, then
         "conv": nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 5, 1), flatten=nn.Flatten())),
     }
     x = torch.randn(2, 3, 1, 1)
-    carry(made[first], made[then], x)
+    transfer_weights(made[first], made[then], x)
     torch.testing.assert_close(made[then](x), made[first](x))
 
 
 def test_precision_follows_the_target() -> None:
     source, target = small().double(), small()
     with pytest.raises(RuntimeError):
-        carry(source, target, IMAGE)  # no example fits both
-    carry(source.float(), target, IMAGE)
+        transfer_weights(source, target, IMAGE)  # no example fits both
+    transfer_weights(source.float(), target, IMAGE)
     assert target[0].weight.dtype == torch.float32
 
 
@@ -91,11 +91,11 @@ def test_a_layer_without_counterpart_is_named_and_nothing_is_carried(
 ) -> None:
     before = state(target)
     if message is None:
-        carry(source, target, IMAGE)  # layers without parameters need no counterpart
+        transfer_weights(source, target, IMAGE)  # layers without parameters need no counterpart
         assert not equal(state(target), before)
         return
     with pytest.raises(ConvwrightError, match=message):
-        carry(source, target, IMAGE)
+        transfer_weights(source, target, IMAGE)
     assert equal(state(target), before)
 
 
@@ -104,7 +104,7 @@ def test_modes_of_training_and_source_stay_as_they_were() -> None:
     source[1].eval()
     target.eval()
     before = state(source)
-    carry(source, target, IMAGE)
+    transfer_weights(source, target, IMAGE)
     assert source.training
     assert not source[1].training
     assert not target.training
@@ -114,8 +114,8 @@ def test_modes_of_training_and_source_stay_as_they_were() -> None:
 def test_no_hook_is_left_behind_even_if_the_example_does_not_fit() -> None:
     source, target = small(), small()
     with pytest.raises(RuntimeError):
-        carry(source, target, torch.randn(1, 5, 8, 8))
-    carry(source, target, IMAGE)
+        transfer_weights(source, target, torch.randn(1, 5, 8, 8))
+    transfer_weights(source, target, IMAGE)
     assert not any(part._forward_pre_hooks for module in (source, target) for part in module.modules())
     assert source.training
 
@@ -123,7 +123,7 @@ def test_no_hook_is_left_behind_even_if_the_example_does_not_fit() -> None:
 def test_carried_copies_are_independent() -> None:
     network = cw.network("cifar_seresnet8")
     source, target = cw.build(network, seed=0), cw.build(network, seed=1)
-    carry(source, target, torch.randn(1, 3, 32, 32))
+    transfer_weights(source, target, torch.randn(1, 3, 32, 32))
     assert equal(state(source), state(target))
     nn.init.zeros_(source.stem.conv.weight)
     assert target.stem.conv.weight.any()
