@@ -27,7 +27,7 @@ def check_finite(outputs: Values, source: object = "the network") -> Values:
     if torch is not None and isinstance(outputs, torch.Tensor):
         finite = outputs.isfinite()
         if bool(finite.all()):
-            return outputs
+            return outputs  # type: ignore[no-any-return] # torch is not imported here
         bad, images = int((~finite.flatten(1).all(1)).sum()) if finite.ndim > 1 else 1, len(outputs)
     else:
         import numpy as np

@@ -35,7 +35,8 @@ def rectangles(
         start = (centre * extent - length[:, None] / 2).round()
         places = torch.arange(extent)
         masks.append((places >= start) & (places < start + length[:, None].round()))
-    return masks[0][:, :, None] & masks[1][:, None, :]
+    both: torch.Tensor = masks[0][:, :, None] & masks[1][:, None, :]
+    return both
 
 
 def _shares(count: int, alpha: float, generator: torch.Generator) -> torch.Tensor:

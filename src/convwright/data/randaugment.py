@@ -27,7 +27,10 @@ def _affine(
     center: list[float] | None = None,
 ) -> torch.Tensor:
     degrees = [math.degrees(math.atan(slope)) for slope in shear]
-    return ops.affine(images, angle=angle, translate=list(translate), scale=1, shear=degrees, center=center)
+    moved: torch.Tensor = ops.affine(
+        images, angle=angle, translate=list(translate), scale=1, shear=degrees, center=center
+    )
+    return moved
 
 
 SIGNED: dict[str, Operation] = {

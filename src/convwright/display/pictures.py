@@ -33,7 +33,7 @@ def data_uri(pixels: np.ndarray) -> str:
 
 def is_small(pixels: np.ndarray) -> bool:
     """Return whether an image is so small that it is enlarged without smoothing."""
-    return max(pixels.shape[:2]) <= SMALL
+    return bool(max(pixels.shape[:2]) <= SMALL)
 
 
 def as_pixels(image: "torch.Tensor") -> np.ndarray:

@@ -15,7 +15,7 @@ from convwright.arch.shapes import Shape, conv_padding, conv_shape, pool_shape
 from convwright.errors import NetworkError
 from convwright.modules import combinators as combinators
 from convwright.modules.fused.chains import FusedChain, FusedSum, Operators
-from convwright.modules.fused.convolution import Form
+from convwright.modules.fused.convolution import ConvSpec
 from convwright.modules.fused.dense import DenseStage, is_dense
 from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseConv2d
 from convwright.modules.fused.pointwise import PointwiseConv2d
@@ -36,7 +36,7 @@ class ConvNet(combinators.Chain):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """N x channels x H x W to N x classes."""
-        logits: torch.Tensor = super().forward(x).flatten(1)
+        logits: torch.Tensor = super().forward(x).flatten(1)  # type: ignore[no-untyped-call]
         return logits
 
 
@@ -194,8 +194,8 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 def _own(conv: graph.Conv, channels: int) -> type[nn.Conv2d] | None:
     """Return the class of a convolution that has operators of its own."""
-    form = Form.of_layer(conv, channels)
-    kind = next((kind for kind in (WinogradConv2d, DepthwiseConv2d, PointwiseConv2d) if kind.supports(form)), None)
+    spec = ConvSpec.of_layer(conv, channels)
+    kind = next((kind for kind in (WinogradConv2d, DepthwiseConv2d, PointwiseConv2d) if kind.supports(spec)), None)
     return SameDepthwiseConv2d if kind is DepthwiseConv2d and conv.same else kind
 
 

@@ -42,9 +42,9 @@ class Sum(nn.Module):
     def _dropped(self, body: torch.Tensor) -> torch.Tensor:
         if not self.training or self.drop_rate == 0:
             return body
-        return body * self._kept(body)
+        return body * self._keep_factors(body)
 
-    def _kept(self, x: torch.Tensor) -> torch.Tensor:
+    def _keep_factors(self, x: torch.Tensor) -> torch.Tensor:
         """Draw a factor for each image, N x 1 x 1 x 1: 0 or 1 / (the chance to stay)."""
         keep = 1 - self.drop_rate
         kept = torch.empty((len(x), 1, 1, 1), dtype=x.dtype, device=x.device).bernoulli_(keep)
@@ -77,7 +77,8 @@ class Gated(Chain):
 
     def excitation(self, x: torch.Tensor) -> torch.Tensor:
         """The factors alone, N x C x 1 x 1, each from 0 to 1 where the last part is a sigmoid."""
-        return super().forward(x)
+        factors: torch.Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+        return factors
 
 
 class PadChannels(nn.Module):
@@ -126,16 +127,17 @@ class SameConv2d(nn.Conv2d):
     def pads(self, x: torch.Tensor) -> tuple[int, int, int, int]:
         """Pixels added above, below, on the left and on the right."""
         sizes = zip(x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True)
-        height, width = (_missing(*size) for size in sizes)
+        height, width = (_padding(*size) for size in sizes)
         return height // 2, height - height // 2, width // 2, width - width // 2
 
     def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """N x C x H x W to N x out x ceil(H / stride) x ceil(W / stride)."""
         top, bottom, left, right = self.pads(input)
         padded = pad(input, (left, right, top, bottom)) if bottom or right else input
-        return super()._conv_forward(padded, weight, bias)
+        output: torch.Tensor = super()._conv_forward(padded, weight, bias)
+        return output
 
 
-def _missing(size: int, kernel: int, stride: int, dilation: int) -> int:
+def _padding(size: int, kernel: int, stride: int, dilation: int) -> int:
     """How many pixels of padding the windows reach for."""
     return max(0, (-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size)

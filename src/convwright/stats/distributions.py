@@ -49,7 +49,7 @@ def binomial_tail(successes: int, trials: int) -> float:
     for count in range(1, successes + 1):
         term = term * (trials - count + 1) // count
         total += term
-    return total / 2**trials
+    return total / (1 << trials)
 
 
 def _two_sided_tail(value: float, degrees: int) -> float:

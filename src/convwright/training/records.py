@@ -121,7 +121,8 @@ def parse_record(kind: type[Record] | Any, content: bytes, path: Path) -> Record
     """
     json_text.parse(content, path, RunError)  # NaN, depth and encoding
     try:
-        return TypeAdapter(kind).validate_json(content)
+        record: Record = TypeAdapter(kind).validate_json(content)
+        return record
     except ValidationError as error:
         raise RunError(f"{path}: {problem_of(error)}") from None
 

@@ -234,7 +234,8 @@ class Run:
                 with ZipFile(path) as file:  # torch does not check the file's own checksums
                     if not self.files.recorded and (damaged := file.testzip()):
                         raise ValueError(f"the checksum of {damaged} is wrong")
-                return torch.load(path, map_location="cpu", weights_only=True)
+                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+                return state
             except MemoryError:
                 raise  # the file may be whole
             except Exception as error:  # a damaged file makes torch raise nearly anything
