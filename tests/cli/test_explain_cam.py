@@ -7,12 +7,9 @@ import pytest
 from PIL import Image
 
 import convwright as cw
-from convwright.arch import at, fit_resolution
 from convwright.data import open_dataset
 from convwright.explain import activation_maps
 from convwright.prediction.network import load
-from convwright.training.loop import train
-from convwright.training.plan import plan
 
 from ..photos import PHOTOS, temple_and_flower
 
@@ -22,10 +19,8 @@ def runs(tmp_path_factory):
     """A network and the same one for larger images."""
     folder = tmp_path_factory.mktemp("runs")
     for name, side in (("small", 8), ("large", 12)):
-        data = open_dataset("digits", resolution=side)
-        network = at(fit_resolution(cw.network("cifar_resnet8|scale:w=0.25"), 8), resolution=side)
-        config, network = plan(data, network, epochs=0.2)
-        train(config, network, data, folder / name)
+        network = f"cifar_resnet8|scale:w=0.25|fit:8|resolution:{side}"
+        cw.train("digits", network=network, resolution=side, epochs=0.2, out=folder / name, progress=False)
     return folder
 
 
@@ -42,11 +37,11 @@ def test_two_networks_side_by_side_with_scores(runs, here, convwright):
     answer = convwright("explain", "cam", runs / "small", runs / "large", "--count", 12, "--show", 2, "--scores",
                         "--steps", 4, "--out", "out", "--json")  # fmt: skip
     assert answer.status == 0, answer.err
-    told = json.loads(answer.out)
-    assert told == json.loads((here / "out" / "cams.json").read_text())
-    assert told["images"] == "test images of digits"
+    printed = json.loads(answer.out)
+    assert printed == json.loads((here / "out" / "cams.json").read_text())
+    assert printed["images"] == "test images of digits"
     test = open_dataset("digits").test
-    for network, side in zip(told["networks"], (8, 12), strict=True):
+    for network, side in zip(printed["networks"], (8, 12), strict=True):
         assert network["method"] == "cam"
         maps, raw = np.load(network["maps"]), np.load(network["raw"])
         assert maps.shape == (12, side, side)
@@ -63,12 +58,13 @@ def test_two_networks_side_by_side_with_scores(runs, here, convwright):
         assert shown[2:] == [None] * 10
         gains = [image["random_deletion"] - image["deletion"] for image in network["images"]]
         assert network["scores"]["deletion_gain"]["mean"] == pytest.approx(np.mean(gains))
-    (difference,) = told["differences"]
+    (difference,) = printed["differences"]
     apart = [
-        two["insertion"] - one["insertion"] for one, two in zip(*(n["images"] for n in told["networks"]), strict=True)
+        two["insertion"] - one["insertion"]
+        for one, two in zip(*(n["images"] for n in printed["networks"]), strict=True)
     ]
     assert difference["scores"]["insertion"]["mean"] == pytest.approx(np.mean(apart))
-    with Image.open(told["figure"]) as figure:
+    with Image.open(printed["figure"]) as figure:
         assert figure.width > 3 * 224
         assert figure.height > 2 * 224
     assert sorted(path.name for path in here.iterdir()) == ["0.png", "1.png", "2.png", "out"]
@@ -98,7 +94,7 @@ def test_an_image_that_cannot_be_read_does_not_stop_the_rest(runs, here, convwri
     answer = convwright("explain", "cam", runs / "small", "--images", "0.png", "bad.png", "absent.png", "--out", "out")
     assert answer.status == 1
     assert "cannot read bad.png" in answer.err
-    assert answer.message.endswith("2 of what was named could not be read; the rest is in out")
+    assert answer.message.endswith("2 of the images could not be read; the rest is in out")
     assert len(np.load(here / "out" / "small" / "maps.npy")) == 1
 
 
@@ -125,31 +121,31 @@ def test_published_weights(here, convwright):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["SMALL", "--class", "71"], "small: there is no class '71'; near it are"),
         (["SMALL", "--layer", "stage9"], "small: there is no layer 'stage9'; near it are"),
-        (["SMALL", "--method", "score"], "unknown method 'score'"),
-        (["SMALL", "--count", "0"], "--count is 1 or more"),
-        (["SMALL", "--removed", "grey", "--scores"], "mean, black or blur, not 'grey'"),
-        (["absent", "--removed", "grey", "--scores"], "mean, black or blur, not 'grey'"),
-        (["absent", "--method", "score"], "unknown method 'score'"),
+        (["SMALL", "--method", "score"], "--method: must be 'cam' or 'grad-cam' or 'grad-cam++', not 'score'"),
+        (["SMALL", "--count", "0"], "--count: must be a whole number, 1 or more, not 0"),
+        (["absent", "--removed", "grey", "--scores"], "--removed: must be 'mean' or 'black' or 'blur', not 'grey'"),
+        (["absent", "--steps", "0", "--scores"], "--steps: must be a whole number, 1 or more, not 0"),
+        (["absent", "--method", "score"], "--method: must be 'cam'"),
         (["absent", "--removed", "blur"], "--removed is about scores; add --scores"),
         (["absent", "--steps", "8"], "--steps is about scores; add --scores"),
         (["SMALL", "--images", "0.png", "--data", "digits"], "exclude each other"),
         (["--images", "0.png", "1.png"], "name a run directory"),
-        (["SMALL", "--out", "."], "--out . is the current folder"),
+        (["SMALL", "--out", "."], "--out: . is the current folder"),
         (["SMALL", "--out", "0.png/b"], "0.png is not a folder"),
         (["absent"], "absent: no such run directory"),
         (["resnet18"], "resnet18 is a network, not a run directory"),
         (["SMALL", "--images", "*.bmp"], "nothing matches"),
     ],
 )
-def test_wrong_use(arguments, told, runs, here, convwright):
+def test_wrong_use(arguments, expected, runs, here, convwright):
     before = sorted(here.iterdir())
     answer = convwright("explain", "cam", *[runs / "small" if one == "SMALL" else one for one in arguments])
     assert answer.status == 2
-    assert told in answer.message
+    assert expected in answer.message
     assert sorted(here.iterdir()) == before, "nothing is half-written"
 
 
@@ -168,7 +164,7 @@ def test_the_current_folder_is_not_replaced(out, here, tmp_path_factory, monkeyp
 
 
 def test_the_batch_size_bounds_scoring_too(runs, here, monkeypatch, convwright):
-    import convwright.explain.deletion as module
+    import convwright.explain.cam_computation as module
 
     asked = []
     scored = module.score_maps
@@ -185,10 +181,8 @@ def test_the_batch_size_bounds_scoring_too(runs, here, monkeypatch, convwright):
 
 
 def test_maps_of_another_layer_than_expected_are_told(here, convwright):
-    network = at(cw.network("resnet18|scale:w=0.125"), resolution=32)
-    data = open_dataset("digits", resolution=32)
-    config, network = plan(data, network, epochs=0.05)
-    train(config, network, data, here / "run")
+    network = "resnet18|scale:w=0.125|resolution:32"
+    cw.train("digits", network=network, resolution=32, epochs=0.05, out=here / "run", progress=False)
     answer = convwright("explain", "cam", here / "run", "--count", 1)
     assert answer.status == 0, answer.err
     text = " ".join(answer.out.split())

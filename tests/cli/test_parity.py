@@ -14,6 +14,11 @@ COMMANDS = every_command()
 HIDDEN = ("scale work",)
 """Commands that other commands start, without a function that users call."""
 COMMAND_LINE_ONLY: dict[str, set[str]] = {
+    "explain cam": {"scores", "steps", "removed", "out"},  # `cw.explain.faithfulness`, `ClassActivation.save`
+    "explain drop": {"save", "out"},  # `Dropping.save`
+    "explain excitation": {"drop", "by", "save", "out"},  # `Excitations.drop`, `Dropping.save`
+    "explain faithfulness": {"networks", "images", "data", "count", "weights", "method", "layer", "target", "device"},
+    "explain reuse": {"prune", "draws", "split", "out", "csv_file"},  # `Reuse.prune`, `Reuse.save_csv`
     "predict": {"as_csv"},  # `Predictions.to_csv`
     "scale family": {"train"},  # `Family.train`
     "train": {"resume"},  # `cw.resume`

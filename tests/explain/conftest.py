@@ -5,10 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from convwright.arch.expression import network
-from convwright.data import open_dataset
-from convwright.training.loop import train
-from convwright.training.plan import plan
+import convwright as cw
 
 from ..cli.conftest import convwright  # noqa: F401 - a fixture
 
@@ -17,11 +14,10 @@ NETWORKS = {"dense": ("densenet_bc_l16_k8", 2), "gated": ("cifar_seresnet14|scal
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder, digits = tmp_path_factory.mktemp("explained"), open_dataset("digits")
+    folder = tmp_path_factory.mktemp("explained")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # on a busy machine, threads of so small networks wait for each other
     for title, (expression, epochs) in NETWORKS.items():
-        config, fitted = plan(digits, network(expression), epochs=epochs)
-        train(config, fitted, digits, folder / title)
+        cw.train("digits", network=expression, epochs=epochs, out=folder / title, progress=False)
     torch.set_num_threads(threads)
     return {title: folder / title for title in NETWORKS}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convwright.cli.generate import command, option_names, parameters_of
+from convwright.cli.generate import command, parameters_of
 from convwright.errors import ConvwrightError, UsageError
 from convwright.explain import verbs
 from convwright.files import IMAGE_SUFFIXES
@@ -32,7 +32,7 @@ def _cam(*, scores: bool = False, out: Path | None = None, **values: Any) -> "Cl
     for each in SCORING:
         each.check(scoring.get(each.name, each.default))
     folder = out or _unused_folder()
-    check_new_folder("--out", folder)
+    check_new_folder("out", folder)
     maps = _maps(values, SCORED if scores else None)
     if scores:
         maps = verbs.faithfulness(None, maps, batch_size=values.get("batch_size"), **scoring).maps
@@ -41,9 +41,7 @@ def _cam(*, scores: bool = False, out: Path | None = None, **values: Any) -> "Cl
 
 def _faithfulness(**values: Any) -> "Faithfulness":
     scoring = {each.name: values.pop(each.name) for each in SCORING if each.name in values}
-    with option_names({each.name: each.flag for each in MAPPING}):
-        maps = _maps(values, SCORED)
-    return verbs.faithfulness(None, maps, batch_size=values.get("batch_size"), **scoring)
+    return verbs.faithfulness(None, _maps(values, SCORED), batch_size=values.get("batch_size"), **scoring)
 
 
 def _maps(values: dict[str, Any], drawn: int | None) -> "ClassActivation":

@@ -30,7 +30,7 @@ def _excitation(run: str, *, drop: bool = False, by: str | None = None, save: in
     if not drop and (by is not None or save is not None):
         raise UsageError(f"--{'save' if by is None else 'by'} is about steps of --drop; give --drop too")
     if save is None:
-        check_page("--out", out)
+        check_page("out", out)
     if "classes" in values:
         values["classes"] = _names(values["classes"])
     source = _opened(run, device, by or "stages", save, out, values.get("split", "val"))

@@ -30,8 +30,8 @@ def _reuse(
     run: str, *, prune: str | None = None, out: Path | None = None, csv_file: Path | None = None, **values: Any
 ) -> FigureResult:
     shares = None if prune is None else _shares(prune)
-    check_page("--out", out)
-    check_file("--csv", csv_file)
+    check_page("out", out)
+    check_file("csv_file", csv_file)
     cutting = {each.name: values.pop(each.name) for each in CUTTING if each.name in values}
     if cutting and shares is None:
         raise UsageError(f"--{next(iter(cutting))} is about the cost of cuts; give --prune too")

@@ -139,10 +139,11 @@ def command(
     order = {each: index for index, each in enumerate(arguments)}
     parameters.sort(key=lambda each: order.get(each.name or "", len(order)))
     printed = [HTML] * html + [JSON]
+    named = {each.name or "": "" if isinstance(each, click.Argument) else each.opts[0] for each in extra} | flags
 
     def run(as_json: bool, html: str | None = None, **values: Any) -> None:
         given = {key: value for key, value in values.items() if value not in (None, ())}
-        with option_names(flags):
+        with option_names(named):
             if html is not None:
                 from convwright.cli.places import check_file
 
