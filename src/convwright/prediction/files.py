@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 
 from convwright.data.images import Framing
-from convwright.engines.registry import SUFFIXES, open_file
+from convwright.engines.engine import SUFFIXES
+from convwright.engines.registry import open_file
 from convwright.engines.selection import check_selected_file, find_selection
 from convwright.errors import ArgumentError, ConvwrightError, ConvwrightWarning, UsageError
 from convwright.extras import installed
@@ -75,7 +76,8 @@ class FilePredictor(BasePredictor):
         logits = self.logits(images)
         with np.errstate(over="ignore", under="ignore"):  # exp of differences beyond the range of float32 is 0
             raised = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))
-        return raised / raised.sum(1, keepdims=True)
+        probabilities: np.ndarray = raised / raised.sum(1, keepdims=True)
+        return probabilities
 
     def _probabilities(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
         return self.probabilities(np.stack(list(pixels)))
