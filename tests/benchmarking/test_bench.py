@@ -1,4 +1,4 @@
-"""Measurements are of the engine that was asked for, in a process of its own; the pick keeps the accuracy."""
+"""Engines are measured in processes of their own; the selected one keeps the accuracy."""
 
 import shutil
 import subprocess
@@ -11,42 +11,33 @@ import pytest
 import torch
 
 import convwright as cw
-from convwright.benchmarking.benchmark import BenchRequest, BenchRow, bench_subject, fastest
-from convwright.benchmarking.measuring import (
-    ENGINES,
-    Measurement,
-    Setting,
-    check_precision,
-    engines_named,
-    file_settings,
-    measure,
-    prepared,
-)
+from convwright.benchmarking.backends import backends, backends_named, check_precision
+from convwright.benchmarking.benchmark import BenchRequest, bench_subject
+from convwright.benchmarking.job import Setting
+from convwright.benchmarking.measuring import Measurement, file_settings, measure, prepared
+from convwright.benchmarking.network_bench import BenchRow
 from convwright.benchmarking.roofline import Machine, floors
-from convwright.engines.selection import find_selection, fingerprint, keep_export, save_selection
-from convwright.errors import ConvwrightError, NetworkError, UsageError
-from convwright.exporting.agreement import Agreement
-from convwright.exporting.export import Exported, draft, write_sealed
+from convwright.benchmarking.selecting import fastest, save_selection
+from convwright.engines.selection import find_selection, fingerprint
+from convwright.errors import ConvwrightError, ConvwrightWarning, NetworkError, UsageError
+from convwright.exporting.keeping import keep_export
 from convwright.exporting.subject import Subject
 from convwright.prediction.files import FilePredictor, RunPredictor
 from convwright.prediction.network import Predictor, load
 
-
-def line(engine, seconds, accuracy, precision="f32"):
-    agreement = Agreement(100, 0.0, 1.0, accuracy, accuracy, (0.0, 0.0, 0.0))
-    return BenchRow(Measurement(Setting(engine, precision, 1, 1), (seconds,) * 3), agreement)
+from .rows import exported, row
 
 
-def test_an_engine_is_measured_in_a_process_of_its_own_and_answers(run):
+def test_an_engine_is_measured_in_a_process_of_its_own(run):
     subject = Subject(load(run), str(run))
     images = np.random.default_rng(0).integers(0, 256, (5, 1, 8, 8), dtype=np.uint8)
-    with prepared(subject, [ENGINES["onnxruntime"]], ["f32"]) as folder:
+    with prepared(subject, [backends()["onnxruntime"]], ["f32"]) as folder:
         found = measure(folder, Setting("onnxruntime", "f32", 2, 1), images, seconds=0.01)
         assert not found.problem
         assert len(found.seconds) >= 10
         assert 0 < found.median <= found.p95
         assert found.throughput == pytest.approx(2 / found.median)
-        assert found.memory_bytes > 0, "what this process, larger than the other, takes must not be counted there"
+        assert found.memory_bytes > 0, "the memory of this larger process must not be counted"
         assert found.logits is not None
         assert np.allclose(found.logits, subject.reference(images), atol=1e-4)
         assert measure(folder, Setting("openvino", "f32", 1, 1)).problem == "openvino does not run f32"
@@ -55,20 +46,20 @@ def test_an_engine_is_measured_in_a_process_of_its_own_and_answers(run):
     assert not folder.exists()
 
 
-def test_the_pick_is_the_fastest_that_keeps_the_accuracy():
-    lines = [line("torch", 3e-3, 0.95), line("onnxruntime", 2e-3, 0.94), line("openvino", 1e-3, 0.93, "int8")]
-    lines.append(BenchRow(Measurement(Setting("torch-compile"), problem="no compiler")))
-    assert fastest(lines, 0.93).setting.engine == "openvino"
-    assert fastest(lines, 0.935).setting.engine == "onnxruntime"
+def test_the_selection_is_the_fastest_that_keeps_the_accuracy():
+    rows = [row("torch", 3e-3, 0.95), row("onnxruntime", 2e-3, 0.94), row("openvino", 1e-3, 0.93, "int8")]
+    rows.append(BenchRow(Measurement(Setting("torch-compile"), problem="no compiler")))
+    assert fastest(rows, 0.93).setting.engine == "openvino"
+    assert fastest(rows, 0.935).setting.engine == "onnxruntime"
     with pytest.raises(ConvwrightError, match=r"no engine keeps an accuracy of 99\.00%: the best reaches 95\.00%"):
-        fastest(lines, 0.99)
+        fastest(rows, 0.99)
 
 
 @pytest.fixture
-def picked(run):
-    """The run with a pick."""
-    with prepared(Subject(load(run), str(run)), [ENGINES["onnxruntime"]], ["f32"]) as folder:
-        save_selection(run, folder, line("onnxruntime", 1e-3, 0.9), fingerprint(run))
+def selected(run):
+    """The run with a selection."""
+    with prepared(Subject(load(run), str(run)), [backends()["onnxruntime"]], ["f32"]) as folder:
+        save_selection(run, folder, row("onnxruntime", 1e-3, 0.9), fingerprint(run))
     yield run
     shutil.rmtree(run / "picked")
 
@@ -83,11 +74,11 @@ print("torch" in sys.modules)
 """
 
 
-def test_a_run_with_a_pick_does_all_that_one_without_does(picked):
+def test_a_run_with_a_selection_has_all_methods(selected):
     from convwright.explain import activation_maps
 
     images = np.random.default_rng(0).integers(0, 256, (3, 1, 8, 8), dtype=np.uint8)
-    quick, plain = cw.load(picked), load(picked)
+    quick, plain = cw.load(selected), load(selected)
     assert isinstance(quick.quick, FilePredictor)
     assert (quick.classes, quick.network, quick.mean) == (plain.classes, plain.network, plain.mean)
     pixels = [quick.read(image[0]) for image in images]
@@ -100,7 +91,7 @@ def test_a_run_with_a_pick_does_all_that_one_without_does(picked):
     assert np.array_equal(given.maps, expected.maps)
     with pytest.raises(UsageError, match="load the run instead of a file exported from it"):
         activation_maps(quick.quick, [images[0, 0]])
-    command = [sys.executable, "-c", WITHOUT_TORCH, str(picked)]
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(selected)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
 
 
@@ -112,7 +103,7 @@ def flipped(path):
 
 
 @pytest.mark.parametrize(
-    ("name", "spoil", "told"),
+    ("name", "spoil", "text"),
     [
         ("f32.onnx", lambda path: path.write_bytes(b"short"), "not a "),
         ("f32.onnx", flipped, "damaged"),
@@ -121,26 +112,27 @@ def flipped(path):
         ("pick.json", lambda path: path.write_text("[]"), "damaged or edited"),
     ],
 )
-def test_a_pick_that_cannot_be_opened_is_told_and_torch_predicts(name, spoil, told, picked, capsys):
-    spoil(picked / "picked" / name)
-    assert isinstance(cw.load(picked), Predictor)
-    said = capsys.readouterr().err
+def test_a_selection_that_cannot_be_opened_is_reported_and_torch_predicts(name, spoil, text, selected):
+    spoil(selected / "picked" / name)
+    with pytest.warns(ConvwrightWarning) as warned:
+        assert isinstance(cw.load(selected), Predictor)
+    (message,) = (str(warning.message) for warning in warned)
     engine = "onnxruntime" if name == "f32.onnx" else "a faster engine"
-    assert said.startswith(f"convwright: torch predicts instead of {engine}: {picked / 'picked' / name}: ")
-    assert told in said
-    assert said.count("\n") == 1
+    assert message.startswith(f"torch predicts instead of {engine}: {selected / 'picked' / name}: ")
+    assert text in message
+    assert "\n" not in message
 
 
-def test_a_pick_is_for_machines_without_a_gpu(picked, monkeypatch, tmp_path):
+def test_a_selection_is_for_machines_without_a_gpu(selected, monkeypatch, tmp_path):
     monkeypatch.setattr("convwright.prediction.files.GPU", (str(tmp_path),))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr("convwright.prediction.network.load", lambda path, device: f"{path} on {device}")
-    assert cw.load(picked, "auto") == f"{picked} on auto"
-    assert isinstance(cw.load(picked, "cpu"), RunPredictor)
+    assert cw.load(selected, "auto") == f"{selected} on auto"
+    assert isinstance(cw.load(selected, "cpu"), RunPredictor)
 
 
-def test_images_that_do_not_fit_are_told(picked):
-    quick = cw.load(picked).quick
+def test_images_that_do_not_fit_are_reported(selected):
+    quick = cw.load(selected).quick
     images = np.zeros((2, 1, 8, 8), np.uint8)
     for wrong in (images / np.float32(255), images[0], images[:, :, :4], images.repeat(3, 1)):
         with pytest.raises(UsageError, match=r"images are uint8, N x 1 x 8 x 8, not \w+, [\dx ]+; "):
@@ -148,17 +140,7 @@ def test_images_that_do_not_fit_are_told(picked):
     assert quick.logits(images[:0]).shape == quick.probabilities(images[:0]).shape == (0, 10)
 
 
-def exported(run, folder, suffix, milliseconds, precision="f32"):
-    """An export of the run, as if one engine had taken so long."""
-    path = folder / f"any{suffix}"
-    engine, format = {".onnx": ("onnxruntime", "onnx"), ".safetensors": ("torch", "torch")}[suffix]
-    verified = {"engines": {engine: {"milliseconds": milliseconds}}}
-    made = draft(Subject(load(run), str(run)), format, None, None, folder)
-    card = write_sealed(made, path, replace(made.card, precision=precision, verified=verified))
-    return Exported(path, (path,), card, {engine: Agreement(4, 0.0, 1.0, 0.9, 0.9, (0, 0, 0))}, 7)
-
-
-def test_an_export_that_is_quicker_than_torch_is_kept_for_its_run(run, tmp_path):
+def test_an_export_that_is_faster_than_torch_is_kept_for_its_run(run, tmp_path):
     assert (
         keep_export(run, exported(run, tmp_path, ".onnx", 5.0), torch_milliseconds=4.0, before=fingerprint(run)) is None
     )
@@ -168,35 +150,35 @@ def test_an_export_that_is_quicker_than_torch_is_kept_for_its_run(run, tmp_path)
     )
     assert find_selection(run) is None
     kept = keep_export(run, exported(run, tmp_path, ".onnx", 2.0), torch_milliseconds=4.0, before=fingerprint(run))
-    assert (kept.file, kept.engine, kept.asked) == ("f32.onnx", "onnxruntime", False)
+    assert (kept.file, kept.engine, kept.requested) == ("f32.onnx", "onnxruntime", False)
     assert find_selection(run) == (kept, run / "picked" / "f32.onnx")
     assert (
         keep_export(run, exported(run, tmp_path, ".safetensors", 3.0), torch_milliseconds=4.0, before=fingerprint(run))
         is None
     )
-    quicker = keep_export(
+    faster = keep_export(
         run, exported(run, tmp_path, ".safetensors", 1.0), torch_milliseconds=4.0, before=fingerprint(run)
     )
-    assert find_selection(run) == (quicker, run / "picked" / "f32.safetensors")
-    with prepared(Subject(load(run), str(run)), [ENGINES["onnxruntime"]], ["f32"]) as folder:
-        asked = save_selection(run, folder, line("onnxruntime", 5e-3, 0.9), fingerprint(run))
+    assert find_selection(run) == (faster, run / "picked" / "f32.safetensors")
+    with prepared(Subject(load(run), str(run)), [backends()["onnxruntime"]], ["f32"]) as folder:
+        chosen = save_selection(run, folder, row("onnxruntime", 5e-3, 0.9), fingerprint(run))
     assert (
         keep_export(run, exported(run, tmp_path, ".safetensors", 0.5), torch_milliseconds=4.0, before=fingerprint(run))
         is None
     )
-    assert find_selection(run)[0] == asked, "what bench --pick found stays"
+    assert find_selection(run)[0] == chosen, "what bench has selected stays"
     shutil.rmtree(run / "picked")
 
 
 def test_a_network_that_cannot_be_exported_is_measured_in_torch():
     network = cw.network("vgg11|resolution:64|scale:w=0.0625")  # pools a map of 2 x 2 to 7 x 7
-    asked = BenchRequest([ENGINES["torch"]], ["f32"], [1], [1], seconds=0.01)
-    found, _ = bench_subject(Subject.untrained(network), asked, {1: Machine(1, 1e9, 1e9)})
-    (measured,) = found.lines
+    request = BenchRequest([backends()["torch"]], ["f32"], [1], [1], seconds=0.01)
+    found, _ = bench_subject(Subject.untrained(network), request, {1: Machine(1, 1e9, 1e9)})
+    (measured,) = found.rows
     assert not measured.measurement.problem
     assert found.floor(measured.setting) is None
     with pytest.raises(NetworkError, match="no engine pools"):
-        bench_subject(Subject.untrained(network), replace(asked, engines=[ENGINES["onnxruntime"]]), {})
+        bench_subject(Subject.untrained(network), replace(request, backends=[backends()["onnxruntime"]]), {})
 
 
 def test_floors_add_up():
@@ -213,19 +195,19 @@ def test_floors_add_up():
     assert sum(floor.memory for floor in half) == pytest.approx(sum(floor.memory for floor in one) / 2)
 
 
-def test_wrong_settings_are_told(monkeypatch):
-    with pytest.raises(UsageError, match="no engine 'abacus'; there are torch, "):
-        engines_named(["abacus"])
-    with pytest.raises(UsageError, match="no precision 'f8'"):
+def test_wrong_settings_are_reported(monkeypatch):
+    with pytest.raises(UsageError, match=r"engine: must be one of torch, .*, not 'abacus'"):
+        backends_named(["abacus"])
+    with pytest.raises(UsageError, match="precision: must be one of f32, bf16, int8, not 'f8'"):
         check_precision("f8")
-    monkeypatch.setattr("convwright.benchmarking.measuring.installed", lambda _: False)
-    with pytest.raises(UsageError, match=r"needs openvino: pip install 'convwright\[deploy\]'"):
-        engines_named(["openvino"])
+    monkeypatch.setattr("convwright.benchmarking.backends.installed", lambda _: False)
+    with pytest.raises(UsageError, match=r"engine: openvino needs openvino: pip install 'convwright\[deploy\]'"):
+        backends_named(["openvino"])
 
 
 def test_files_are_run_by_the_engines_that_read_them(tmp_path):
-    engines = list(ENGINES.values())
-    names = [setting.engine for setting in file_settings(tmp_path / "a.onnx", engines, 1, 1, "f32")]
+    every = list(backends().values())
+    names = [setting.engine for setting in file_settings(tmp_path / "a.onnx", every, 1, 1, "f32")]
     assert names == ["onnxruntime", "openvino"]
-    names = [setting.engine for setting in file_settings(tmp_path / "a.safetensors", engines, 1, 1, "f32")]
+    names = [setting.engine for setting in file_settings(tmp_path / "a.safetensors", every, 1, 1, "f32")]
     assert names == ["torch-folded"]

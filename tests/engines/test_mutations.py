@@ -1,4 +1,4 @@
-"""Cards and programs with any value changed: one line of error, or a prediction that makes sense."""
+"""Cards and programs with any value changed: one line of error, or a valid prediction."""
 
 import json
 import random
@@ -11,15 +11,15 @@ import pytest
 from safetensors.numpy import load, save
 
 import convwright as cw
-from convwright.engines.card import DIGEST_PLACEHOLDER, PENDING, Card
+from convwright.engines.card import CHECKSUM_PLACEHOLDER, WEIGHTS_PLACEHOLDER, Card
 from convwright.engines.torch_file import PROGRAM
 from convwright.errors import ConvwrightError, NotFiniteError, UsageError
-from convwright.exporting.export import FORMATS, draft, write_sealed
+from convwright.exporting.writing import FORMATS, draft, write_draft
 from convwright.files import digest, digest_of
 from convwright.prediction.files import FilePredictor
 
+from ..subjects import images_for, subject_of, with_new_checksum
 from ..tiny import TINY
-from .subjects import images_for, resealed, subject_of
 
 CARDS, PROGRAMS, WHOLE_FILES = 1200, 600, 70
 NETWORKS = ("cifar_seresnet8|scale:w=0.25|resolution:8", TINY["dense-bottleneck"])
@@ -115,7 +115,7 @@ def test_cards_with_any_value_changed_are_refused_or_sound(subject):
         assert all(value > 0 for value in read.std)
         assert len(read.mean) == len(read.std) == read.channels
         assert 0 < read.crop <= 1
-        assert all(np.isfinite(facts["milliseconds"]) for facts in read.verified.get("engines", {}).values())
+        assert all(np.isfinite(check.milliseconds) for check in read.verified.engines.values())
         if read.description != card["description"]:
             with suppress(ConvwrightError):  # as `bench` reads it
                 cw.cost(cw.Network.from_json(read.description))
@@ -124,8 +124,8 @@ def test_cards_with_any_value_changed_are_refused_or_sound(subject):
 
 def test_programs_with_any_value_changed_are_refused_or_predict(subject, tmp_path):
     path, images, choose = tmp_path / "network.safetensors", images_for(subject, 2), random.Random(1)
-    made = draft(subject, "torch", None, None, tmp_path)
-    write_sealed(made, path, made.card)
+    made = draft(subject, "torch", folder=tmp_path)
+    write_draft(made, path, made.card)
     content = path.read_bytes()
     metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
     arrays, program = load(content), json.loads(metadata[PROGRAM])
@@ -133,7 +133,7 @@ def test_programs_with_any_value_changed_are_refused_or_predict(subject, tmp_pat
     for _ in range(PROGRAMS // len(NETWORKS)):
         metadata[PROGRAM] = as_json(changed(program, choose))
         path.write_bytes(save(arrays, metadata))
-        resealed(path, lambda content: content)
+        with_new_checksum(path, lambda content: content)
         loaded += check_prediction(path, images)
     assert loaded, "no mutation was harmless, so none reached the network"
 
@@ -144,16 +144,16 @@ def test_whole_files_with_a_changed_card_are_refused_or_predict(format, tmp_path
     pytest.importorskip("openvino")
     subject = subject_of(NETWORKS[0])
     path, images, choose = tmp_path / f"network{FORMATS[format]}", images_for(subject, 2), random.Random(2)
-    made = draft(subject, format, None, None, tmp_path)
+    made = draft(subject, format, folder=tmp_path)
     engines = {name: {"milliseconds": 1.0} for name in ("torch", "onnxruntime")}
     card = json.loads(made.card.to_json_text()) | {"verified": {"engines": engines}, "description": {}}
-    card |= {"seal": DIGEST_PLACEHOLDER, "weights": PENDING if format == "openvino" else ""}
+    card |= {"seal": CHECKSUM_PLACEHOLDER, "weights": WEIGHTS_PLACEHOLDER if format == "openvino" else ""}
     loaded = 0
     for _ in range(WHOLE_FILES):
         text = as_json(changed(card, choose))
         content = made.content(path, SimpleNamespace(to_json_text=lambda text=text: text))
         if format == "openvino":
-            content = content.replace(PENDING.encode(), digest(path.with_suffix(".bin")).encode())
-        path.write_bytes(content.replace(DIGEST_PLACEHOLDER.encode(), digest_of(content).encode()))
+            content = content.replace(WEIGHTS_PLACEHOLDER.encode(), digest(path.with_suffix(".bin")).encode())
+        path.write_bytes(content.replace(CHECKSUM_PLACEHOLDER.encode(), digest_of(content).encode()))
         loaded += check_prediction(path, images)
     assert loaded

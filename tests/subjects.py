@@ -1,13 +1,31 @@
 """Networks whose statistics are not those of new ones, ready to be exported."""
 
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import torch
 
 import convwright as cw
-from convwright.exporting.agreement import Check
+from convwright.exporting.agreement import CheckImages
 from convwright.exporting.subject import Subject
 from convwright.files import digest_of
 from convwright.prediction.network import Predictor
+
+
+@cache
+def temporary_folder():
+    """Return a folder for all tests of this process, which is removed at its end."""
+    return TemporaryDirectory(prefix="convwright-tests-")
+
+
+@cache
+def trained_run():
+    """Train a small network on the digits for two epochs, once for all tests; return its directory."""
+    path = Path(temporary_folder().name) / "digits"
+    cw.train("digits", network="cifar_seresnet8|scale:w=0.25", epochs=2, out=path, progress=False)
+    return path
 
 
 def lively(module, seed=1):
@@ -25,7 +43,7 @@ def lively(module, seed=1):
 
 
 def subject_of(described):
-    """A network, or an expression of one, with lively weights, ready to be exported."""
+    """Return a network, or the network of an expression, with lively weights, ready to be exported."""
     network = described if isinstance(described, cw.Network) else cw.network(described)
     classes = [f"class {index}" for index in range(network.classes)]
     mean, std = np.linspace(0.3, 0.5, network.channels).tolist(), np.linspace(0.2, 0.3, network.channels).tolist()
@@ -39,13 +57,13 @@ def images_for(subject, count=3, seed=0):
 
 
 def check_of(subject, count=6):
-    return Check(images_for(subject, count), None, f"{count} images of noise")
+    return CheckImages(images_for(subject, count), None, f"{count} images of noise")
 
 
-def resealed(path, change):
-    """Change the content of an exported file as if it had been written so: its seal fits again."""
-    from convwright.engines.card import DIGEST_PLACEHOLDER
+def with_new_checksum(path, change):
+    """Change the content of an exported file as if it had been written so: its checksum fits again."""
+    from convwright.engines.card import CHECKSUM_PLACEHOLDER
     from convwright.engines.card_reading import read_card
 
-    content = change(path.read_bytes().replace(read_card(path).seal.encode(), DIGEST_PLACEHOLDER.encode()))
-    path.write_bytes(content.replace(DIGEST_PLACEHOLDER.encode(), digest_of(content).encode()))
+    content = change(path.read_bytes().replace(read_card(path).checksum.encode(), CHECKSUM_PLACEHOLDER.encode()))
+    path.write_bytes(content.replace(CHECKSUM_PLACEHOLDER.encode(), digest_of(content).encode()))

@@ -10,20 +10,20 @@ import convwright as cw
 from convwright.data import open_dataset
 from convwright.errors import ConvwrightError, NotFiniteError
 from convwright.exporting import check_images
-from convwright.exporting.agreement import Check, compare, logits_of
+from convwright.exporting.agreement import CheckImages, compare, logits_of
 from convwright.exporting.export import export
 from convwright.exporting.onnx_writer import onnx_model
-from convwright.exporting.quantization import GATES, LAST, Calibration, Kept, _Onnx, _OpenVino, groups_of, search
+from convwright.exporting.quantization import GATES, LAST, Calibration, FloatLayers, _Onnx, _OpenVino, groups_of, search
 from convwright.exporting.subject import Subject
 from convwright.prediction.network import load
 
+from ..subjects import images_for, subject_of
 from ..tiny import TINY
-from .subjects import images_for, subject_of
 
 
 @dataclass
 class Coarse:
-    """A quantizer of three layers, of which one loses all that it tells apart in 8 bits."""
+    """A quantizer of three layers, one of which loses all information in 8 bits."""
 
     tried: list
 
@@ -41,23 +41,23 @@ class Coarse:
 def test_the_layers_that_lose_are_found():
     images = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1)
     quantizer = Coarse([])
-    model, kept = search(quantizer, "float", Calibration(images, Check(images, None, "numbers"), 0.01))
-    assert (model, kept.groups, kept.layers, kept.lost) == ("good", ("stage1",), ("stage1.body.conv",), 0)
+    model, left = search(quantizer, "float", Calibration(images, CheckImages(images, None, "numbers"), 0.01))
+    assert (model, left.groups, left.layers, left.lost) == ("good", ("stage1",), ("stage1.body.conv",), 0)
     assert quantizer.tried[0] == ()
     assert len(quantizer.tried) == 4, "all in 8 bits, then each group by itself"
 
 
-def test_layers_whose_8_bits_give_no_numbers_are_found():
+def test_layers_with_infinite_logits_in_8_bits_are_found():
     class Overflowing(Coarse):
         def runner(self, model):
             right = np.eye(2, dtype=np.float32)
             return lambda images: right[images[:, 0, 0, 0] % 2] * np.float32("nan" if model == "bad" else 1)
 
     images = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1)
-    model, kept = search(Overflowing([]), "float", Calibration(images, Check(images, None, "numbers"), 0.01))
-    assert (model, kept.groups, kept.lost) == ("good", ("stage1",), 0)
+    model, left = search(Overflowing([]), "float", Calibration(images, CheckImages(images, None, "numbers"), 0.01))
+    assert (model, left.groups, left.lost) == ("good", ("stage1",), 0)
     with pytest.raises(NotFiniteError, match="the outputs for 8 of 8 images are NaN or infinite"):
-        search(Overflowing([]), "bad", Calibration(images, Check(images, None, "numbers"), 0.01))
+        search(Overflowing([]), "bad", Calibration(images, CheckImages(images, None, "numbers"), 0.01))
 
 
 def test_layers_are_grouped_by_stage():
@@ -76,7 +76,7 @@ def test_layers_are_grouped_by_stage():
 
 
 def quantizer_of(format, subject, folder):
-    """A quantizer of a network, and how its models tell what is in 8 bits."""
+    """Return a quantizer of a network, and a function that lists what its models have in 8 bits."""
     model = onnx_model(subject.program, subject.card)
     if format == "onnx":
         return _Onnx(model, folder), lambda made: [node.name for node in made.graph.node if "Quantize" in node.op_type]
@@ -116,13 +116,13 @@ def test_ranges_hold_the_extremes(run, tmp_path):
 
 
 def test_a_loss_that_is_not_allowed_is_refused():
-    answers = np.eye(4, dtype=np.float32)
-    kept = Kept((), (), 0.0, 0.005)
-    nothing = compare(answers, np.full_like(answers, np.nan), np.arange(4))
-    assert replace(kept, max_drop=1.0).refusal(nothing) == "its answers to 4 images are no finite numbers"
-    assert kept.refusal(compare(answers, answers, None)) == ""
-    told = kept.refusal(compare(answers, answers[::-1], np.arange(4)))
-    assert told.startswith("8 bits cost 100.00 points of accuracy on 4 images, more than the 0.5 allowed")
+    logits = np.eye(4, dtype=np.float32)
+    left = FloatLayers((), (), 0.0, 0.005)
+    nothing = compare(logits, np.full_like(logits, np.nan), np.arange(4))
+    assert replace(left, max_drop=1.0).refusal(nothing) == "its logits for 4 images are not finite numbers"
+    assert left.refusal(compare(logits, logits, None)) == ""
+    message = left.refusal(compare(logits, logits[::-1], np.arange(4)))
+    assert message.startswith("8 bits cost 100.00 points of accuracy on 4 images, more than the 0.5 allowed")
 
 
 @pytest.mark.parametrize(("format", "suffix"), [("onnx", ".onnx"), ("openvino", ".xml")])
@@ -143,7 +143,7 @@ def test_too_much_is_refused_and_nothing_written(run, tmp_path):
     predictor, data = load(run), open_dataset("digits")
     check = check_images.of_split(predictor, data, data.val, "validation", 1000)
     calibration = check_images.calibration(predictor, data, max_drop=-1.0)  # not even a gain would do
-    calibration = Calibration(calibration.images[:4], Check(check.images[:4], None, "few"), -1.0)
+    calibration = Calibration(calibration.images[:4], CheckImages(check.images[:4], None, "few"), -1.0)
     with pytest.raises(ConvwrightError, match=r"8 bits cost .* more than the -100 allowed"):
         export(Subject(predictor), tmp_path / "small.onnx", "onnx", check, calibration=calibration)
     assert list(tmp_path.iterdir()) == []

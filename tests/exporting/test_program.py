@@ -19,8 +19,8 @@ from convwright.exporting.lowering import lower
 from convwright.zoo.common import Classifier
 
 from ..arch.strategies import Graph, networks, raw
+from ..subjects import images_for, subject_of
 from ..tiny import RECALIBRATED, TINY
-from .subjects import images_for, subject_of
 
 MORE = {
     "pool with ceil, branches": "googlenet|resolution:48|scale:w=0.25",

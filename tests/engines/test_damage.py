@@ -8,9 +8,10 @@ import pytest
 
 import convwright as cw
 from convwright.errors import ConvwrightError
-from convwright.exporting.export import FORMATS, export
+from convwright.exporting.export import export
+from convwright.exporting.writing import FORMATS
 
-from .subjects import check_of, subject_of
+from ..subjects import check_of, subject_of
 
 FILES = {"onnx": ".onnx", "openvino": ".xml", "weights": ".bin", "torch": ".safetensors"}
 FLIPS, MUTATIONS = 200, 300
@@ -122,7 +123,7 @@ def test_arrays_of_other_numbers_are_refused(kind, exported, tmp_path):
     """Every type of the format, also those that numpy lacks."""
     import json
 
-    from convwright.engines.card import DIGEST_PLACEHOLDER
+    from convwright.engines.card import CHECKSUM_PLACEHOLDER
     from convwright.files import digest_of
 
     content = (exported / "network.safetensors").read_bytes()
@@ -133,8 +134,8 @@ def test_arrays_of_other_numbers_are_refused(kind, exported, tmp_path):
     begin, end = header[name]["data_offsets"]
     width = {"BF16": 2, "F16": 2, "F64": 8, "F8_E4M3": 1, "I64": 8, "BOOL": 1}[kind]
     header[name] |= {"dtype": kind, "shape": [(end - begin) // width]}
-    changed = json.dumps(header).replace(seal, DIGEST_PLACEHOLDER).encode()
+    changed = json.dumps(header).replace(seal, CHECKSUM_PLACEHOLDER).encode()
     changed = struct.pack("<Q", len(changed)) + changed + content[8 + size :]
     path = tmp_path / "network.safetensors"
-    path.write_bytes(changed.replace(DIGEST_PLACEHOLDER.encode(), digest_of(changed).encode()))
+    path.write_bytes(changed.replace(CHECKSUM_PLACEHOLDER.encode(), digest_of(changed).encode()))
     check_refused(path, kind)

@@ -1,15 +1,16 @@
-"""A file that no engine can run is told in one line that says why."""
+"""A file that no engine can run is reported in one line with the reason."""
 
 from dataclasses import replace
 
 import pytest
 
-from convwright.engines import registry as engines
+from convwright.engines.own import OWN_ENGINES
 from convwright.engines.registry import open_file
 from convwright.errors import ConvwrightError, UsageError
-from convwright.exporting.export import FORMATS, draft, export, write_sealed
+from convwright.exporting.export import export
+from convwright.exporting.writing import FORMATS, draft, write_draft
 
-from .subjects import check_of, images_for, resealed, subject_of
+from ..subjects import check_of, images_for, subject_of, with_new_checksum
 
 pytest.importorskip("openvino")
 
@@ -23,7 +24,7 @@ def test_weights_that_are_not_beside_are_reported(subject, tmp_path):
 
 def test_a_wrong_file_is_reported_without_places_in_an_engines_source(subject, tmp_path):
     path = export(subject, tmp_path / "network.xml", "openvino", check_of(subject)).path
-    resealed(path, lambda content: content.replace(b'type="Convolution"', b'type="Convulsion"'))
+    with_new_checksum(path, lambda content: content.replace(b'type="Convolution"', b'type="Convulsion"'))
     with pytest.raises(UsageError, match=r"network\.xml: openvino cannot run it: ") as raised:
         open_file(path, "openvino")
     assert "Exception from" not in str(raised.value)
@@ -33,9 +34,9 @@ def test_a_wrong_file_is_reported_without_places_in_an_engines_source(subject, t
 def test_a_file_whose_card_is_of_another_network_is_refused(format, subject, tmp_path):
     path = tmp_path / f"network{FORMATS[format]}"
     other = subject_of("cifar_seresnet8|scale:w=0.25|resolution:24")
-    made = draft(subject, format, None, None, tmp_path)
+    made = draft(subject, format, folder=tmp_path)
     for card in (other.card, replace(subject.card, classes=("one", "another"))):
-        write_sealed(made, path, card)
+        write_draft(made, path, card)
         with pytest.raises(UsageError, match=rf"{path.name}: .*its card"):
             open_file(path)
 
@@ -46,7 +47,7 @@ def test_an_error_while_an_engine_runs_is_one_line(subject, tmp_path, monkeypatc
     def fail(images):
         raise RuntimeError("Exception from src/core.cpp:1\nno room for the maps\nat frame 3")
 
-    engine = engines.FILE_ENGINES["onnxruntime"]
-    monkeypatch.setitem(engines.FILE_ENGINES, "onnxruntime", replace(engine, open=lambda *_: fail))
+    engine = OWN_ENGINES["onnxruntime"]
+    monkeypatch.setitem(OWN_ENGINES, "onnxruntime", replace(engine, open=lambda *_: fail))
     with pytest.raises(ConvwrightError, match=r"network\.onnx: onnxruntime cannot run it: no room for the maps$"):
         open_file(path, "onnxruntime").run(images_for(subject))

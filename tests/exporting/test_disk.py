@@ -1,40 +1,19 @@
 """Disks that are full: one line that names the file, and what was there stays as it was."""
 
-import resource
-import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 
-import numpy as np
 import pytest
 
 import convwright as cw
-from convwright.benchmarking.measuring import ENGINES, Setting, measure_file, prepared
-from convwright.engines.selection import FOLDER, find_selection, fingerprint, save_selection
 from convwright.errors import ConvwrightError
-from convwright.exporting.export import FORMATS, export
+from convwright.exporting.export import export
+from convwright.exporting.writing import FORMATS
 
-from .subjects import check_of, images_for
-from .test_bench import line
+from ..limits import contents, files_up_to
+from ..subjects import check_of, subject_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts and limits of Linux")
-
-
-@contextmanager
-def files_up_to(size):
-    """Let no file of this process grow beyond a size, which stands for a full disk."""
-    handler, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99], ids=["nothing", "half", "nearly all"])
@@ -75,8 +54,6 @@ def test_an_interrupted_publication_is_no_sound_pair(subject, tmp_path, monkeypa
     pytest.importorskip("openvino")
     from convwright.exporting import export as exporting
 
-    from .subjects import subject_of
-
     out = tmp_path / "network.xml"
     export(subject, out, "openvino", check_of(subject))
     other = subject_of("cifar_resnet8|scale:w=0.25|resolution:16")
@@ -95,36 +72,3 @@ def test_an_interrupted_publication_is_no_sound_pair(subject, tmp_path, monkeypa
     with pytest.raises(ConvwrightError, match=r"network\.bin belongs to another export"):
         cw.load(out)
     assert {path.name for path in tmp_path.iterdir()} == {"network.bin", "network.xml"}
-
-
-def test_measuring_without_room_for_temporary_files_is_one_line(subject, tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    images = images_for(subject, 8)
-    with (
-        files_up_to(1000),
-        pytest.raises(ConvwrightError, match=r"could not be written: File too large"),
-        prepared(subject, list(ENGINES.values()), ["f32"]),
-    ):
-        pytest.fail("there is no room")
-    with files_up_to(1000), pytest.raises(ConvwrightError, match=r"images\.npy could not be written: File too large"):
-        measure_file(tmp_path / "any.onnx", Setting("onnxruntime", "f32", 1, 1), images)
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
-    with pytest.raises(ConvwrightError, match=r"no temporary folder could be made: No such file or directory; set TMP"):
-        measure_file(tmp_path / "any.onnx", Setting("onnxruntime", "f32", 1, 1), images)
-
-
-def test_a_pick_that_does_not_fit_leaves_the_one_before(subject, tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    before = fingerprint(run)
-    with prepared(subject, [ENGINES["onnxruntime"]], ["f32"]) as folder:
-        pick = save_selection(run, folder, line("onnxruntime", 2e-3, 0.9), before)
-        kept = contents(run / FOLDER)
-        for size in (0, 100, (folder / "f32.onnx").stat().st_size - 1):
-            with files_up_to(size), pytest.raises(ConvwrightError, match="could not be written: File too large"):
-                save_selection(run, folder, line("onnxruntime", 1e-3, 0.9), before)
-            assert contents(run / FOLDER) == kept
-            assert [path.name for path in run.iterdir()] == [FOLDER]
-    assert find_selection(run) == (pick, run / FOLDER / "f32.onnx")
-    assert np.isfinite(pick.milliseconds)

@@ -1,18 +1,18 @@
 """Files of the first format, whose checksums covered less, are still read."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from convwright import json_text
-from convwright.engines.card import DIGEST_PLACEHOLDER, Card
+from convwright.engines.card import CHECKSUM_PLACEHOLDER, Card
 from convwright.errors import ConvwrightWarning, UsageError
-from convwright.exporting.export import FORMATS, draft
+from convwright.exporting.writing import FORMATS, draft
 from convwright.files import digest, digest_of
 from convwright.prediction.files import FilePredictor
 
-from .subjects import images_for
+from ..subjects import images_for
 
 FORMATS_READ = [name for name in FORMATS if name in ("onnx", "openvino", "torch")]
 
@@ -22,19 +22,19 @@ class FirstCard(Card):
     """A card as the first version of the format wrote it."""
 
     def to_json_text(self):
-        fields = asdict(self)
+        fields = self.to_dict()
         del fields["seal"]
         return json_text.dump(fields | {"version": 1})
 
 
 def written_by_the_first_version(subject, format, path):
-    made = draft(subject, format, None, None, path.parent)
+    made = draft(subject, format, folder=path.parent)
     fields = {name: getattr(made.card, name) for name in Card.__dataclass_fields__}
-    content = made.content(path, FirstCard(**fields | {"weights": DIGEST_PLACEHOLDER}))
-    assert content.count(DIGEST_PLACEHOLDER.encode()) == 1
+    content = made.content(path, FirstCard(**fields | {"weights_checksum": CHECKSUM_PLACEHOLDER}))
+    assert content.count(CHECKSUM_PLACEHOLDER.encode()) == 1
     weights = path.with_suffix(".bin")
     written = digest(weights) if weights.exists() else digest_of(content)
-    path.write_bytes(content.replace(DIGEST_PLACEHOLDER.encode(), written.encode()))
+    path.write_bytes(content.replace(CHECKSUM_PLACEHOLDER.encode(), written.encode()))
     return weights if weights.exists() else path
 
 

@@ -1,4 +1,4 @@
-"""Exported files answer as the network does, hold all they need, and are not written where they do not agree."""
+"""Exported files predict what the network predicts, hold all they need, and are not written if they do not agree."""
 
 import subprocess
 import sys
@@ -10,24 +10,26 @@ from PIL import Image
 
 import convwright as cw
 from convwright.engines import registry as engines
-from convwright.engines.card import DIGEST_PLACEHOLDER, Card
+from convwright.engines.card import CHECKSUM_PLACEHOLDER, Card, EngineCheck, Verification
 from convwright.engines.card_reading import read_card
+from convwright.engines.own import OWN_ENGINES
 from convwright.errors import ConvwrightError, NotFiniteError, UsageError
-from convwright.exporting import export as exporting
+from convwright.exporting import writing
 from convwright.exporting.agreement import compare
-from convwright.exporting.export import FORMATS, export
+from convwright.exporting.export import export
 from convwright.exporting.onnx_writer import onnx_model
+from convwright.exporting.writing import FORMATS
 from convwright.prediction.files import FilePredictor
 
+from ..subjects import check_of, images_for, subject_of
 from ..tiny import TINY
-from .subjects import check_of, images_for, subject_of
 
 LIGHT = """
 import sys
 import convwright as cw
-answer = cw.load(sys.argv[1]).predict([sys.argv[2]])[0]
+prediction = cw.load(sys.argv[1]).predict([sys.argv[2]])[0]
 heavy = ("torch", "torchvision", "onnx", "nncf", "sklearn")
-print(answer.classes[0], *(name for name in heavy if name in sys.modules))
+print(prediction.classes[0], *(name for name in heavy if name in sys.modules))
 """
 
 
@@ -56,42 +58,42 @@ def test_a_file_predicts_as_the_network_it_came_from(format, subject, tmp_path):
         assert given.probabilities == pytest.approx(expected.probabilities, rel=1e-3)
     assert np.array_equal(predictor.read(noise), subject.predictor.read(noise).numpy())
     verified = predictor.card.verified
-    assert verified["images"] == 6
-    assert all(told["difference"] < 1e-3 for told in verified["engines"].values())
+    assert verified.images == 6
+    assert all(check.details["difference"] < 1e-3 for check in verified.engines.values())
     assert cw.Network.from_json(predictor.card.description) == subject.network
 
 
-def test_a_file_answers_without_torch(subject, tmp_path):
+def test_a_file_predicts_without_torch(subject, tmp_path):
     path = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject)).path
     Image.fromarray(np.full((20, 30, 3), 200, np.uint8)).save(tmp_path / "image.png")
     command = [sys.executable, "-c", LIGHT, str(path), str(tmp_path / "image.png")]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert told[0] == "class"
-    assert len(told) == 2, f"loaded {told[2:]}"
+    words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert words[0] == "class"
+    assert len(words) == 2, f"loaded {words[2:]}"
 
 
-def test_every_image_is_held_to_its_own_logits():
+def test_every_image_is_compared_with_its_own_logits():
     expected = np.array([[1000.0, 0, 0], [0.9, 0, 0], [2, 0, 0], [1, 0, 0]], np.float32)
     given = expected.copy()
     given[3] = [0.9, 0, 0]
     assert compare(expected, given, None).difference == pytest.approx(0.1, rel=1e-3)
     given[3] = [1, 0, 1e-4]
-    assert compare(expected, given, None).sound
+    assert compare(expected, given, None).within_rounding
 
 
-def test_answers_may_change_in_ties_only():
+def test_predictions_may_change_in_ties_only():
     expected = np.full((4, 3), 10, np.float32) + np.array([0, 1e-3, 0], np.float32)
     given = np.full((4, 3), 10, np.float32)
     found = compare(expected, given, None)
-    assert (found.same, found.changed, found.sound) == (0, 1, False)
+    assert (found.same, found.changed, found.within_rounding) == (0, 1, False)
     assert found.difference < 1e-3, "though the difference is small"
     expected[:, 1] = 10 + 1e-5
-    assert compare(expected, given, None).sound
+    assert compare(expected, given, None).within_rounding
 
 
 def other_writing(monkeypatch, change):
     """Let the second writing of an ONNX file, that with the card, go wrong."""
-    content, written = exporting._onnx_file, []
+    content, written = writing._onnx_file, []
 
     def twice(model, card):
         if written:
@@ -99,7 +101,7 @@ def other_writing(monkeypatch, change):
         written.append(card)
         return content(model, card)
 
-    monkeypatch.setattr(exporting, "_onnx_file", twice)
+    monkeypatch.setattr(writing, "_onnx_file", twice)
 
 
 def test_what_is_published_is_what_was_verified(subject, tmp_path, monkeypatch):
@@ -117,46 +119,46 @@ def unable(monkeypatch, name):
     """Let an engine read no file."""
 
     def fail(path, *_):
-        raise RuntimeError(f"nothing known of {path}")
+        raise RuntimeError(f"unknown operation in {path}")
 
-    monkeypatch.setitem(engines.FILE_ENGINES, name, replace(engines.FILE_ENGINES[name], open=fail))
+    monkeypatch.setitem(OWN_ENGINES, name, replace(OWN_ENGINES[name], open=fail))
 
 
-def test_an_engine_that_cannot_run_the_file_is_told(subject, tmp_path, monkeypatch):
+def test_an_engine_that_cannot_run_the_file_is_reported(subject, tmp_path, monkeypatch):
     pytest.importorskip("openvino")
     out = tmp_path / "network.onnx"
     unable(monkeypatch, "openvino")
     done = export(subject, out, "onnx", check_of(subject))
     assert list(done.agreements) == ["onnxruntime"]
-    assert done.problems == {"openvino": f"{out}: openvino cannot run it: nothing known of {out}"}
-    assert list(done.card.verified["engines"]) == ["onnxruntime"]
+    assert done.problems == {"openvino": f"{out}: openvino cannot run it: unknown operation in {out}"}
+    assert list(done.card.verified.engines) == ["onnxruntime"]
     out.unlink()
     unable(monkeypatch, "onnxruntime")
-    with pytest.raises(ConvwrightError, match=r"network\.onnx was not written: .*onnxruntime cannot run it") as told:
+    with pytest.raises(ConvwrightError, match=r"network\.onnx was not written: .*onnxruntime cannot run it") as message:
         export(subject, out, "onnx", check_of(subject))
-    assert f"{tmp_path}/." not in str(told.value), "a folder that is gone"
+    assert f"{tmp_path}/." not in str(message.value), "a folder that is gone"
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("format", "options", "missing", "told"),
+    ("format", "options", "missing", "message"),
     [
-        ("onnx", {"opset": 9}, None, "opset 9 will not do"),
+        ("onnx", {"opset": 9}, None, "opset: must be 13 to 22, not 9"),
         ("onnx", {}, "onnx", "writing ONNX files needs onnx: pip install"),
         ("openvino", {}, "openvino", "needs openvino: pip install"),
         ("openvino", {"calibration": "any"}, "nncf", "needs nncf: pip install"),
     ],
 )
-def test_what_is_missing_is_told_before_the_network_is_run(format, options, missing, told, tmp_path, monkeypatch):
+def test_what_is_missing_is_reported_first(format, options, missing, message, tmp_path, monkeypatch):
     class Waiting:
         @property
         def reference(self):
-            pytest.fail("began to run")
+            pytest.fail("started to run")
 
     if missing:
         monkeypatch.setitem(sys.modules, missing, None)
         monkeypatch.setattr("convwright.extras.find_spec", lambda _: None)
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         export(Waiting(), tmp_path / f"network{FORMATS[format]}", format, None, **options)
 
 
@@ -164,25 +166,25 @@ def test_a_card_is_read_without_an_engine(subject, tmp_path):
     for format, suffix in FORMATS.items():
         done = export(subject, tmp_path / f"network{suffix}", format, check_of(subject))
         assert read_card(done.path) == done.card
-        assert read_card(done.path).verified["engines"]
+        assert read_card(done.path).verified.engines
     for name, content in (("a.onnx", b"\x7aabc"), ("a.xml", b"<net/>"), ("b.xml", b"<net"), ("a.safetensors", b"1")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UsageError, match=f"{name}: not a "):
             read_card(tmp_path / name)
 
 
-def test_only_the_quickest_engine_is_opened(subject, tmp_path, monkeypatch):
+def test_only_the_fastest_engine_is_opened(subject, tmp_path, monkeypatch):
     pytest.importorskip("openvino")
     done = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject))
     best = engines.fastest_engine(done.card.verified, ["onnxruntime", "openvino"])
     (other,) = {"onnxruntime", "openvino"} - {best}
     unable(monkeypatch, other)
     assert cw.load(done.path).logits(images_for(subject)).shape == (3, 10)
-    with pytest.raises(UsageError, match="nothing known"):
+    with pytest.raises(UsageError, match="unknown operation"):
         cw.load(done.path, engine=other)
 
 
-def test_weights_of_another_export_are_told(subject, tmp_path):
+def test_weights_of_another_export_are_reported(subject, tmp_path):
     pytest.importorskip("openvino")
     first = export(subject, tmp_path / "network.xml", "openvino", check_of(subject))
     (weights,) = (path for path in first.files if path.suffix == ".bin")
@@ -194,7 +196,7 @@ def test_weights_of_another_export_are_told(subject, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "format"), [("a.onnx", "onnx"), ("a.safetensors", "torch")])
-def test_a_damaged_file_is_told(name, format, subject, tmp_path):
+def test_a_damaged_file_is_reported(name, format, subject, tmp_path):
     out = tmp_path / name
     export(subject, out, format, check_of(subject))
     cw.load(out)
@@ -207,7 +209,7 @@ def test_a_damaged_file_is_told(name, format, subject, tmp_path):
             cw.load(out)
 
 
-def test_answers_that_are_no_numbers_are_told(subject, tmp_path):
+def test_logits_that_are_not_finite_are_reported(subject, tmp_path):
     export(subject, tmp_path / "a.onnx", "onnx", check_of(subject))
     predictor = cw.load(tmp_path / "a.onnx")
     predictor.run = lambda images: np.full((len(images), len(predictor.classes)), np.nan, np.float32)
@@ -217,7 +219,7 @@ def test_answers_that_are_no_numbers_are_told(subject, tmp_path):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_network_that_gives_no_numbers_is_not_exported(format, tmp_path):
+def test_a_network_with_infinite_logits_is_not_exported(format, tmp_path):
     subject = subject_of("cifar_resnet8|scale:w=0.25|resolution:8")
     next(subject.predictor.module.parameters()).data[:] = np.nan
     with pytest.raises(NotFiniteError, match="the outputs for 6 of 6 images are NaN or infinite"):
@@ -225,13 +227,13 @@ def test_a_network_that_gives_no_numbers_is_not_exported(format, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_engine_that_gives_no_numbers_is_reported(subject, tmp_path, monkeypatch):
-    engine = engines.FILE_ENGINES["onnxruntime"]
+def test_an_engine_with_infinite_logits_is_reported(subject, tmp_path, monkeypatch):
+    engine = OWN_ENGINES["onnxruntime"]
 
     def opened(*_):
         return lambda images: np.full((len(images), 10), np.inf, np.float32)
 
-    monkeypatch.setitem(engines.FILE_ENGINES, "onnxruntime", replace(engine, open=opened))
+    monkeypatch.setitem(OWN_ENGINES, "onnxruntime", replace(engine, open=opened))
     with pytest.raises(
         ConvwrightError, match=r"onnx was not written: with engine onnxruntime, the network: the outputs for 6 of"
     ):
@@ -239,10 +241,10 @@ def test_an_engine_that_gives_no_numbers_is_reported(subject, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_name_that_stands_for_no_digest_is_refused(tmp_path):
+def test_a_name_that_stands_for_a_checksum_is_refused(tmp_path):
     subject = subject_of("cifar_resnet8|scale:w=0.25|resolution:8")
-    subject.predictor.classes = (DIGEST_PLACEHOLDER, *subject.predictor.classes[1:])
-    with pytest.raises(UsageError, match=f"network.onnx: no class and no layer can be named '{DIGEST_PLACEHOLDER}'"):
+    subject.predictor.classes = (CHECKSUM_PLACEHOLDER, *subject.predictor.classes[1:])
+    with pytest.raises(UsageError, match=f"network.onnx: no class and no layer can be named '{CHECKSUM_PLACEHOLDER}'"):
         export(subject, tmp_path / "network.onnx", "onnx", check_of(subject))
 
 
@@ -286,10 +288,10 @@ def test_a_file_that_does_not_agree_is_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_there_stays_where_exporting_fails(subject, tmp_path):
+def test_a_failed_export_keeps_the_existing_file(subject, tmp_path):
     path = tmp_path / "network.onnx"
     path.write_text("before")
-    with pytest.raises(UsageError, match="opset 9 will not do: the network needs 13 or newer"):
+    with pytest.raises(UsageError, match="opset: must be 13 to 22, not 9"):
         export(subject, path, "onnx", check_of(subject), opset=9)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
@@ -332,18 +334,18 @@ def test_every_activation_is_written(function, opset):
 
 
 @pytest.mark.parametrize(
-    ("name", "format", "told"),
+    ("name", "format", "message"),
     [
         ("network.pb", "onnx", r"a file in the format onnx ends in \.onnx"),
-        ("network.onnx", "keras", "no format 'keras'; there are onnx, openvino, torch"),
+        ("network.onnx", "keras", "format: must be onnx or openvino or torch, not 'keras'"),
     ],
 )
-def test_wrong_names(name, format, told, subject, tmp_path):
-    with pytest.raises(UsageError, match=told):
+def test_wrong_names(name, format, message, subject, tmp_path):
+    with pytest.raises(UsageError, match=message):
         export(subject, tmp_path / name, format, check_of(subject))
 
 
-def test_files_that_are_not_ours(subject, tmp_path):
+def test_files_of_other_programs(subject, tmp_path):
     import onnx
 
     model = onnx_model(subject.program, subject.card)
@@ -351,17 +353,17 @@ def test_files_that_are_not_ours(subject, tmp_path):
     onnx.save(model, tmp_path / "other.onnx")
     (tmp_path / "damaged.onnx").write_bytes(b"damaged")
     (tmp_path / "damaged.safetensors").write_bytes(b"damaged")
-    for name, told in (
+    for name, message in (
         ("absent.onnx", "no such file"),
         ("other.onnx", "not a file that 'convwright export' wrote"),
         ("damaged.onnx", "not a readable ONNX file"),
         ("damaged.safetensors", "not a readable safetensors file"),
     ):
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=message):
             cw.load(tmp_path / name)
 
 
-def test_a_missing_engine_is_told_with_the_extra(subject, tmp_path, monkeypatch):
+def test_a_missing_engine_is_reported_with_the_extra(subject, tmp_path, monkeypatch):
     path = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject)).path
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as Python marks what cannot be imported
     monkeypatch.setattr(engines, "installed", lambda _: False)
@@ -373,11 +375,11 @@ def test_a_missing_engine_is_told_with_the_extra(subject, tmp_path, monkeypatch)
         cw.load(tmp_path / "x.safetensors", engine="openvino")
 
 
-def test_the_quickest_verified_engine_is_taken():
-    verified = {"engines": {"onnxruntime": {"milliseconds": 3.0}, "openvino": {"milliseconds": 2.0}}}
+def test_the_fastest_verified_engine_is_used():
+    verified = Verification(engines={"onnxruntime": EngineCheck(3.0), "openvino": EngineCheck(2.0)})
     assert engines.fastest_engine(verified, ["onnxruntime", "openvino"]) == "openvino"
     assert engines.fastest_engine(verified, ["onnxruntime"]) == "onnxruntime"
-    assert engines.fastest_engine({}, ["onnxruntime"]) is None
+    assert engines.fastest_engine(Verification(), ["onnxruntime"]) is None
 
 
 def test_agreement_counts_pairs():
@@ -388,7 +390,7 @@ def test_agreement_counts_pairs():
     assert (found.reference, found.accuracy, found.same, found.difference) == (0.75, 0.5, 0.75, 2.0)
     assert found.lost is not None
     assert found.lost[0] == 0.25
-    assert not found.sound
-    assert not replace(found, difference=1e-6).sound, "a quarter of the answers changed"
-    assert replace(found, difference=1e-6, changed=0.0).sound
-    assert not compare(expected, np.full_like(expected, np.nan), None).sound
+    assert not found.within_rounding
+    assert not replace(found, difference=1e-6).within_rounding, "a quarter of the predictions changed"
+    assert replace(found, difference=1e-6, changed=0.0).within_rounding
+    assert not compare(expected, np.full_like(expected, np.nan), None).within_rounding
