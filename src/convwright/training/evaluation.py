@@ -1,4 +1,4 @@
-"""How good a network is on a split of its data: the few figures that training watches."""
+"""Accuracy and loss of a network on a split of its data, as training measures them."""
 
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -16,14 +16,14 @@ from convwright.stats.intervals import wilson
 from convwright.training.views import AS_IT_IS, View
 
 LARGEST_BATCH = 64
-"""With larger ones torch returns its memory to the system between layers and asks for it again, on a CPU."""
+"""With larger batches torch returns memory to the system between layers and requests it again, on a CPU."""
 ACTIVATION_BYTES = 2**29
-"""What the activations of a batch may take."""
+"""Most memory that the activations of a batch may take."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy (0 to 1) and mean cross-entropy over so many images."""
+    """Accuracy (0 to 1) and mean cross-entropy over a number of images."""
 
     accuracy: float
     loss: float
@@ -98,7 +98,7 @@ def averaged(
     module: nn.Module, images: torch.Tensor, views: Sequence[View], source: object = "the network"
 ) -> torch.Tensor:
     """Return a module's float32 logits for normalised images, their probabilities averaged over the views."""
-    logits = [check_finite(module(view.of(images)).float(), source) for view in views]
+    logits: list[torch.Tensor] = [check_finite(module(view.of(images)).float(), source) for view in views]
     if len(views) == 1:
         return logits[0]
     # In logarithms, so that the least likely classes keep a finite loss.

@@ -1,4 +1,4 @@
-"""Failures of torch that say too little: out of memory, and processes that are gone."""
+"""Failures that torch reports unclearly: memory that does not suffice, and processes that have ended."""
 
 from convwright.arch import Network
 from convwright.data import Dataset
@@ -10,19 +10,30 @@ _GONE = ("connection closed by peer", "connection reset", "connection refused", 
 
 
 def explain_failure(error: BaseException, config: TrainConfig, network: Network, data: Dataset, processes: int) -> str:
-    """Return in one line what a failure means and what to do, or "" if it is none that is known."""
+    """Return in one line what a failure means and what to do.
+
+    Args:
+        error: What was raised.
+        config: Configuration of the run.
+        network: Its network.
+        data: Its images.
+        processes: Number of processes that share the run.
+
+    Returns:
+        The line; empty for a failure that needs no explanation.
+    """
     if not isinstance(error, RuntimeError | MemoryError):  # torch's own have no common class
         return ""
     text = str(error).lower()
     if isinstance(error, MemoryError) or any(sign in text for sign in _MEMORY):
         return _out_of_memory(config, network, data)
     if processes > 1 and any(sign in text for sign in _GONE):
-        return "another process of the run has ended; go on from the last checkpoint with --resume"
+        return "another process of the run has ended; resume from the last checkpoint with --resume"
     return ""
 
 
 def _out_of_memory(config: TrainConfig, network: Network, data: Dataset) -> str:
-    """Return what would fit, or what to try where even measuring it does not fit into what is left."""
+    """Return the batch size that fits, or one to try where the free memory does not allow to measure it."""
     wanted = config.batch_size // config.recipe.accumulate
     problem = f"a step with {wanted} images of {config.resolution} px does not fit into memory"
     try:

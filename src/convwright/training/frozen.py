@@ -1,4 +1,4 @@
-"""A frozen backbone: only the classifier learns, from features that are computed once."""
+"""A frozen backbone: only the classifier is trained, on features that are computed once."""
 
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -13,7 +13,7 @@ from convwright.modules.combinators import FullyConnected
 from convwright.training.config import Recipe
 
 BATCH = 16
-"""Few images stay in the processor's cache, which is half as fast again as 256 at a time."""
+"""Images at a time: few enough for the processor's cache, which is 1.5 times as fast as 256."""
 FLOAT = 4
 
 
@@ -31,16 +31,16 @@ def split(module: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
 
 
 def can_keep_features(recipe: Recipe) -> bool:
-    """Does every epoch show a frozen backbone the same images?"""
-    asked = recipe.model_dump(include={each.name for each in fields(Augmentation)})
-    return recipe.freeze and Augmentation(**asked) == Augmentation() and not recipe.progressive
+    """Return whether a frozen backbone sees the same images in every epoch."""
+    augmentation = Augmentation(**recipe.model_dump(include={each.name for each in fields(Augmentation)}))
+    return recipe.freeze and augmentation == Augmentation() and not recipe.progressive
 
 
 class Features(Dataset):
     """A data set whose images are a backbone's features: floats, N x C x 1 x 1."""
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
-        """Features are read as they are."""
+        """Return features unchanged."""
         return images
 
 
@@ -49,7 +49,15 @@ def features_of(
 ) -> Features:
     """Run a backbone, in evaluation mode, over the images to train and to validate on.
 
-    after_batch is told how many images are done, and of how many. DataError if the features do not fit into memory.
+    Args:
+        backbone: Module that maps images to features.
+        data: The images.
+        device: Where the backbone is.
+        after_batch: Called after each batch with the number of images done, and of all images.
+
+    Raises:
+        DataError: The features do not fit into memory.
+        NotFiniteError: A feature is NaN or infinite.
     """
     backbone.eval()
     total, done = len(data.train) + len(data.val), 0
@@ -70,5 +78,5 @@ def features_of(
             if after_batch:
                 after_batch(done, total)
         outputs.append(Split(stored if stored is not None else torch.empty(0), part.labels))
-    told = {each.name: getattr(data, each.name) for each in fields(Dataset)}
-    return replace(Features(**told), train=outputs[0], val=outputs[1])
+    values = {each.name: getattr(data, each.name) for each in fields(Dataset)}
+    return replace(Features(**values), train=outputs[0], val=outputs[1])

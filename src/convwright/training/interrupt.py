@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run between two steps, with nothing lost."""
+"""Interruptions: Ctrl-C and SIGTERM stop a run between two steps, with nothing lost."""
 
 import signal
 import threading
@@ -7,7 +7,12 @@ from typing import Self
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user, or the system, asked a run to stop; its text says how to go on."""
+    """A run was stopped by a signal.
+
+    Args:
+        text: What was stopped, and how to resume it.
+        number: Number of the signal.
+    """
 
     def __init__(self, text: str, number: int = signal.SIGINT) -> None:
         super().__init__(text)
@@ -16,11 +21,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopSignal:
-    """A context in which the first signal only sets `requested`; a second one interrupts at once."""
+    """A context in which the first signal only sets `requested`; a second one interrupts at once.
+
+    In a thread other than the main thread signals are left alone.
+    """
 
     def __init__(self) -> None:
         self.requested = 0
-        """Number of the signal that came, 0 while none has."""
+        """Number of the signal that was received; 0 for none."""
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:

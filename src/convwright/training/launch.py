@@ -1,6 +1,5 @@
-"""Start the processes of a run on this machine, pass signals on, and end all when one has ended badly."""
+"""The processes of a run on several devices: started, sent signals, and ended when one has failed."""
 
-import ctypes
 import os
 import shlex
 import signal
@@ -8,25 +7,37 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from convwright.errors import ConvwrightError
+from convwright.machine import c_function
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 GRACE = 3.0
-"""Seconds in which the first process may end by itself after another has failed."""
+"""Seconds in which the first process may end by itself after another one has failed."""
 PATIENCE = 30.0
-"""Seconds in which the others may end by themselves after one has."""
+"""Seconds in which the other processes may end by themselves after the first one."""
 
 
 def launch(devices: int, arguments: Sequence[str], run: Path) -> int:
-    """Run `convwright` with these arguments in so many processes; return the exit status of the first.
+    """Run `convwright` in one process for each device.
 
-    Only the first is heard. Raises ConvwrightError naming the process that ended badly, if it was another.
+    Only the first process prints.
+
+    Args:
+        devices: Number of processes.
+        arguments: Arguments of the command line.
+        run: The run directory, for messages.
+
+    Returns:
+        Exit status of the first process.
+
+    Raises:
+        ConvwrightError: Another process failed; the message has its number and its last line.
     """
     environment = os.environ | {
         "WORLD_SIZE": str(devices),
@@ -36,15 +47,15 @@ def launch(devices: int, arguments: Sequence[str], run: Path) -> int:
         "MASTER_PORT": str(_free_port()),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices))),
     }
-    with tempfile.TemporaryFile() as unheard:
-        processes = [_start(rank, arguments, environment, unheard) for rank in range(devices)]
+    with tempfile.TemporaryFile() as silenced:
+        processes = [_start(rank, arguments, environment, silenced) for rank in range(devices)]
         with _Forwarding(processes):
             failed = _first_failure(processes)
             _end(processes)
         if failed > 0:
-            unheard.seek(0)
-            lines = unheard.read().decode(errors="replace").strip().splitlines()
-            why = _told(processes[failed].returncode, lines)
+            silenced.seek(0)
+            lines = silenced.read().decode(errors="replace").strip().splitlines()
+            why = _reason(processes[failed].returncode, lines)
             raise ConvwrightError(
                 f"{run}: the process of device {failed} ended: {why}; "
                 f"resume from the last checkpoint with: convwright train --resume {shlex.quote(str(run))}"
@@ -53,21 +64,25 @@ def launch(devices: int, arguments: Sequence[str], run: Path) -> int:
 
 
 def _start(
-    rank: int, arguments: Sequence[str], environment: dict[str, str], unheard: IO[bytes]
+    rank: int, arguments: Sequence[str], environment: dict[str, str], silenced: IO[bytes]
 ) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "convwright", *arguments]
-    own = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-    heard = {} if rank == 0 else {"stdout": subprocess.DEVNULL, "stderr": unheard}
-    return subprocess.Popen(command, env=own, process_group=0, preexec_fn=_end_with_parent, **heard)  # type: ignore[call-overload]
+    environment = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    options: dict[str, Any] = {} if rank == 0 else {"stdout": subprocess.DEVNULL, "stderr": silenced}
+    if os.name == "posix":
+        options |= {"process_group": 0, "preexec_fn": _end_with_parent}
+    else:
+        options["creationflags"] = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    return subprocess.Popen(command, env=environment, **options)
 
 
 def _first_failure(processes: "Sequence[subprocess.Popen[bytes]]") -> int:
-    """Wait until all have ended well, or one has not; return its number, or 0."""
+    """Wait until all processes have ended, or one has failed; return the number of that one, or 0."""
     while True:
         ended = [process.poll() for process in processes]
         failures = [rank for rank, status in enumerate(ended) if status]
         if failures:
-            # An error that all processes meet is reported by the first; one that waits for a dead one never ends.
+            # The first process reports an error that all have; a process that waits for a dead one never ends.
             deadline = time.monotonic() + GRACE
             while processes[0].poll() is None and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -78,7 +93,7 @@ def _first_failure(processes: "Sequence[subprocess.Popen[bytes]]") -> int:
 
 
 def _end(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
-    """Give the others time to end by themselves only if the first has; a process that waits for a dead one cannot."""
+    """End all processes. They get time to end by themselves only if the first one has ended."""
     deadline = time.monotonic() + (PATIENCE if processes[0].poll() is not None else 0)
     while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -88,7 +103,8 @@ def _end(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
         process.wait()
 
 
-def _told(status: int, lines: Sequence[str]) -> str:
+def _reason(status: int, lines: Sequence[str]) -> str:
+    """Return why a process ended: the signal, its last line, or its exit status."""
     if status < 0:
         return f"killed by signal {-status}"
     return lines[-1].removeprefix("convwright: ") if lines else f"exit status {status}"
@@ -97,23 +113,30 @@ def _told(status: int, lines: Sequence[str]) -> str:
 def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+        return int(found.getsockname()[1])
 
 
 def _end_with_parent() -> None:
-    """Have Linux end this process when the one that started it is killed."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    """End this process when the one that started it is killed, where the system is Linux."""
+    prctl = c_function("prctl") if sys.platform.startswith("linux") else None
+    if prctl is not None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class _Forwarding:
-    """A context in which signals are passed on: the processes have a group of their own, so each hears them once."""
+    """A context in which signals are passed on to processes.
+
+    The processes have a group of their own, so that each gets a signal once. In a thread other than the main thread
+    Python allows no signal handlers, and signals are left alone.
+    """
 
     def __init__(self, processes: "Sequence[subprocess.Popen[bytes]]") -> None:
         self.processes = processes
         self.before: dict[int, object] = {}
 
     def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
         for number in (signal.SIGINT, signal.SIGTERM):
             self.before[number] = signal.signal(number, self._pass_on)
 

@@ -1,4 +1,4 @@
-"""Which operators a run trains with: torch's, or those of `convwright.modules.fused`."""
+"""The operators that a run trains with: torch's, or those of `convwright.modules.fused`."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 
 from convwright.errors import UsageError
 from convwright.modules.fused.depthwise import DepthwiseConv2d
-from convwright.modules.fused.library import library, why_not
+from convwright.modules.fused.library import library, unavailable_reason
 from convwright.modules.fused.pointwise import PointwiseConv2d
 from convwright.modules.fused.winograd import WinogradConv2d
 from convwright.training.config import TrainConfig
@@ -16,17 +16,27 @@ OWN = tuple(kind.source for kind in (WinogradConv2d, PointwiseConv2d, DepthwiseC
 
 
 def compile_fused(precision: str) -> bool:
-    """Compile what fused operators in a precision are made of, once for the machine; False if that cannot be done."""
+    """Compile the fused operators of a precision, once for the machine.
+
+    Args:
+        precision: `32-true` or `bf16-mixed`.
+
+    Returns:
+        Whether they are available: there is a compiler, or they have been compiled before.
+    """
     needed = [(torch.float32, "kernels")]
     needed += [(torch.bfloat16, "kernels")] if precision == "bf16-mixed" else [(torch.float32, name) for name in OWN]
     return all(library(dtype, name) is not None for dtype, name in needed)
 
 
 def fused_by_default(options: dict[str, Any]) -> bool:
-    """Are fused operators the better choice for a run with these fields of its configuration?
+    """Return whether a run uses fused operators where its request leaves the choice open.
 
-    Where memory is to be saved they are: torch's own, computed again, take longer. Elsewhere that depends on the
-    network, and they have to be compiled first.
+    With memory-efficient operators it does: torch's own, computed again, take longer. Elsewhere that depends on the
+    network, and fused operators have to be compiled first.
+
+    Args:
+        options: Fields of the configuration.
     """
     if not options.get("memory_efficient") or torch.cuda.is_available() or options.get("devices", 1) != 1:
         return False
@@ -34,17 +44,21 @@ def fused_by_default(options: dict[str, Any]) -> bool:
 
 
 def check_operators(config: TrainConfig) -> None:
-    """UsageError if a run asks for operators that cannot be had here."""
+    """Check that the operators of a run are available here.
+
+    Raises:
+        UsageError: They are for one device, or need a compiler that this machine lacks.
+    """
     if config.memory_efficient and config.devices > 1:
-        raise UsageError("memory-efficient operators are for one device; with --devices, leave --memory-efficient out")
+        raise UsageError("memory-efficient operators are for one device; with --devices, omit --memory-efficient")
     if not config.fused:
         return
     if config.devices > 1:
-        raise UsageError("fused operators are for one device; with --devices, say --no-fused")
+        raise UsageError("fused operators are for one device; with --devices, use --no-fused")
     if torch.cuda.is_available():
         return  # where they are torch's own
     if not compile_fused(config.precision):
         raise UsageError(
             "the run uses fused operators (fused: true), which need a C++ compiler such as g++ here "
-            f"({why_not()}); a new run can do without: --no-fused"
+            f"({unavailable_reason()}); a new run can use torch's operators: --no-fused"
         )

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -98,10 +99,9 @@ class NotebookProgress(Callback):
 
     def on_start(self, run: StartedRun) -> None:
         """Show the bar where the run stands."""
-        from IPython.display import HTML, display
-
         self.name, self.state = run.network.name, (run.first_step, run.steps, float("nan"))
-        self.handle = display(HTML(self._html()), display_id=True)  # type: ignore[no-untyped-call]
+        shown = import_module("IPython.display")
+        self.handle = shown.display(shown.HTML(self._html()), display_id=True)
 
     def on_step(self, step: Step) -> None:
         """Advance by one step."""
@@ -116,10 +116,8 @@ class NotebookProgress(Callback):
         self._update()
 
     def _update(self) -> None:
-        from IPython.display import HTML
-
         if self.handle is not None:
-            self.handle.update(HTML(self._html()))  # type: ignore[no-untyped-call]
+            self.handle.update(import_module("IPython.display").HTML(self._html()))
 
     def _html(self) -> str:
         done, total, loss = self.state

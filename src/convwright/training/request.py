@@ -139,7 +139,7 @@ class TrainRequest(RunOptions, Recipe):
 
     @classmethod
     def from_yaml(cls, path: str | Path, **values: Any) -> "TrainRequest":
-        """Read a request, or the configuration of a run, which asks for the same run again.
+        """Read a request, or the configuration of a run, which repeats that run.
 
         Args:
             path: The file: what `to_yaml` wrote, or a run's `config.yaml`.
