@@ -1,8 +1,8 @@
 """A wrong value is reported under the name of the option that gave it, before any work is done."""
 
 import pytest
+from tests.cli.commands import option_names
 
-from convwright.cli.option_names import option_names
 from convwright.cli.train import train
 
 NO_WRONG_VALUE = {"fused", "memory_efficient", "fit", "find_lr", "nesterov", "flip", "freeze", "tensorboard", "as_json"}
@@ -87,14 +87,14 @@ def test_options_are_found_under_their_first_name():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--set", "progressive=2"), "--set progressive: "),
-        (("--set", "optimizer=adam"), "--set optimizer: "),
+        (("--set", "progressive=2"), "--set: progressive: "),
+        (("--set", "optimizer=adam"), "--set: optimizer: "),
         (("--batch-size", "0"), "--batch-size: "),
         (("--precision", "16"), "--precision: "),
         (("--recipe", "best"), "--recipe: "),
-        (("--epochs", "nan"), "--epochs must be "),
+        (("--epochs", "nan"), "--epochs: must be "),
         (("--data", "nowhere"), "--data: "),
-        (("--out", "/"), "--out / "),
+        (("--out", "/"), "--out: / "),
     ],
 )
 def test_a_study_names_its_options(arguments, message, tmp_path, monkeypatch, convwright):

@@ -124,10 +124,10 @@ def check_command(command, path, place, convwright):
     assert contents(place) == before
 
 
-def test_a_family_is_drawn_when_it_is_trained(convwright, tmp_path):
-    answer = convwright("scale", "family", "cifar_resnet8", "--html", tmp_path / "family.html")
-    assert answer.status == 2
-    assert "--html draws trained networks; give --train too" in answer.message
+def test_a_family_that_is_not_trained_has_a_page_too(convwright, tmp_path):
+    answer = convwright("scale", "family", "cifar_resnet8", "--phi", "1", "--html", tmp_path / "family.html")
+    assert answer.status == 0, answer.err
+    assert "compound" in (tmp_path / "family.html").read_text()
 
 
 def test_suggested_commands_can_be_pasted(tmp_path, monkeypatch, convwright):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import convwright as cw
+from convwright.errors import UsageError
 
 
 def test_a_budget_becomes_a_network(convwright, tmp_path):
@@ -22,11 +23,11 @@ def test_a_budget_becomes_a_network(convwright, tmp_path):
 
 def test_json_has_every_figure(convwright):
     answer = convwright("scale", "plan", "mobilenet_v2", "--budget", "params<=7M", "--json")
-    told = json.loads(answer.out)
-    assert told["budget"] == {"params": 7e6}
-    assert told["chosen"]["params"] <= 7e6
-    assert told["chosen"]["binding"] == ["params"]
-    assert len(told["alternatives"]) == 3, "resolution alone changes no parameters, so nothing of it binds"
+    plan = json.loads(answer.out)
+    assert plan["budget"] == {"params": 7e6}
+    assert plan["chosen"]["params"] <= 7e6
+    assert plan["chosen"]["binding"] == ["params"]
+    assert len(plan["alternatives"]) == 3, "resolution alone changes no parameters, so nothing of it binds"
 
 
 def test_phi_and_factors(convwright):
@@ -49,21 +50,65 @@ def test_latency_is_measured(convwright, engine_limit, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (("efficientnet_b0",), "give one of --budget, --phi, or factors"),
+        (("efficientnet_b0",), "give one of budget, phi, or factors"),
         (("efficientnet_b0", "--phi", "1", "--budget", "macs<=1G"), "give one of"),
         (("efficientnet_b0", "--budget", "macs<=50"), "a unit is missing"),
         (("efficientnet_b0", "--budget", "macs<=1K"), "the smallest network"),
-        (("efficientnet_b0", "--budget", "latency<=3ms", "--engine", "abacus"), "no engine 'abacus'"),
-        (("efficientnet_b0", "--phi", "1", "--engine", "openvino"), "--engine openvino measures latency"),
-        (("efficientnet_b0", "--budget", "macs<=1G", "--engine", "openvino"), "--engine openvino measures latency"),
+        (
+            ("efficientnet_b0", "--budget", "latency<=3ms", "--engine", "abacus"),
+            "--engine: must be 'torch' or ",
+        ),
+        (("efficientnet_b0", "--phi", "1", "--engine", "openvino"), "--engine: openvino measures latency"),
+        (("efficientnet_b0", "--budget", "macs<=1G", "--engine", "openvino"), "--engine: openvino measures latency"),
+        (("efficientnet_b0", "--phi", "1", "--classes", "0"), "--classes: must be a whole number, 1 or more, not 0"),
         (("nonsense", "--phi", "1"), "unknown network 'nonsense'"),
         (("efficientnet_b0", "--phi", "1", "--alpha", "0.5"), "a number from 1 to 100"),
         (("efficientnet_b0", "--phi", "90"), "factor"),
     ],
 )
-def test_wrong_use(convwright, arguments, told):
+def test_wrong_use(convwright, arguments, message):
     answer = convwright("scale", "plan", *arguments)
     assert answer.status == 2
-    assert told in answer.message
+    assert message in answer.message
+
+
+def test_python_and_command_give_the_same_plan(convwright, tmp_path):
+    plan = cw.plan("efficientnet_b0", "macs<=150M, params<=3M", classes=12, out=tmp_path / "here.json")
+    options = ("--budget", "macs<=150M, params<=3M", "--classes", 12)
+    command = ("scale", "plan", "efficientnet_b0", *options)
+    assert json.loads(convwright(*command, "--json").out) == plan.to_dict()
+    answer = convwright(*command, "--out", tmp_path / "there.json")
+    assert answer.out.partition("network: ")[0] == f"{plan}\n".partition("network: ")[0]
+    assert (tmp_path / "there.json").read_text() == (tmp_path / "here.json").read_text()
+    assert cw.Network.from_json_text((tmp_path / "here.json").read_text()) == plan.network
+
+
+def test_a_plan_has_fields_and_shows_itself():
+    plan = cw.plan("mobilenet_v2", {"params": 7e6}, compare=False)
+    assert plan.cost.params <= 7e6
+    assert plan.binding == ("params",)
+    assert plan.alternatives == ()
+    assert "<table>" in plan._repr_html_()
+    assert str(plan).splitlines()[0] == plan.network.name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"budget": {"speed": 3}}, "budget: unknown resource 'speed'"),
+        ({"budget": {"macs": -1}}, "budget: macs must be above 0"),
+        ({"budget": {"latency": 1, "latency_ms": 3}}, "budget: latency is limited twice"),
+        ({"budget": {}}, "budget: must have one limit or more"),
+        ({"budget": "macs<=50"}, "budget: a unit is missing"),
+        ({"phi": "large"}, "phi: must be a number, not 'large'"),
+        ({"phi": 1, "engine": "abacus"}, "engine: must be 'torch' or"),
+        ({"phi": 1, "out": "/nowhere/net.json"}, "out: /nowhere/net.json: there is no folder /nowhere"),
+        ({}, "give one of budget, phi, or factors"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(UsageError) as error:
+        cw.plan("efficientnet_b0", **arguments)
+    assert message in str(error.value)

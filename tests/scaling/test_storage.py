@@ -35,8 +35,14 @@ def test_results_come_back_as_they_were(storage, experiment, tmp_path):
     assert StudyStorage(sqlite_in(tmp_path), "study", experiment).results() == {TASK: outcome}
 
 
-def test_a_task_is_claimed_once_by_however_many_workers(experiment, tmp_path):
-    storages = [StudyStorage(sqlite_in(tmp_path), "study", experiment) for _ in range(6)]
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """The URL of a database of each kind."""
+    return sqlite_in(tmp_path) if request.param == "sqlite" else check_url(request.getfixturevalue("postgres"))
+
+
+def test_a_task_is_claimed_once_by_however_many_workers(experiment, url):
+    storages = [StudyStorage(url, "claims", experiment) for _ in range(6)]
     start, claims = threading.Barrier(6), []
 
     def claim(storage):
@@ -79,8 +85,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def age(storage):
     """Make the heartbeats of a study an hour old."""
+    hour_ago = "datetime('now', '-1 hour')" if storage.url.startswith("sqlite") else "now() - interval '1 hour'"
     with storage.database.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE convwright_tasks SET heartbeat = datetime('now', '-1 hour')")
+        connection.exec_driver_sql(f"UPDATE convwright_tasks SET heartbeat = {hour_ago}")
 
 
 @pytest.fixture
@@ -106,7 +113,8 @@ def test_the_task_of_a_killed_process_is_released_at_once(storage, experiment, t
     assert storage.claim(TASK) is not None
 
 
-def test_a_silent_worker_of_another_machine_counts_as_dead_after_a_while(storage, elsewhere):
+def test_a_silent_worker_of_another_machine_counts_as_dead_after_a_while(experiment, url, elsewhere):
+    storage = StudyStorage(url, "silent", experiment)
     with elsewhere():
         claim = storage.claim(TASK)
     assert storage.running() == {TASK}, "a claim has a heartbeat from the start"
@@ -252,13 +260,13 @@ def test_studies_of_one_database_do_not_meet(storage, experiment, tmp_path):
     assert StudyStorage(sqlite_in(tmp_path), "another", other).results() == {}
 
 
-def test_workers_that_start_together_make_one_study(experiment, tmp_path):
+def test_workers_that_start_together_make_one_study(experiment, url):
     start, made, failed = threading.Barrier(4), [], []
 
     def create():
         start.wait()
         try:
-            made.append(StudyStorage(sqlite_in(tmp_path), "study", experiment).study)
+            made.append(StudyStorage(url, "together", experiment).study)
         except ConvwrightError as error:
             failed.append(error)
 

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import signal
 import subprocess
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -25,7 +26,8 @@ from convwright.scaling.outcome import Outcome
 from convwright.scaling.preparation import divide_cores
 from convwright.scaling.storage import StudyStorage
 from convwright.scaling.trial import TaskRunner, data_opener, run_name
-from convwright.scaling.worker import open_study, work, write_description
+from convwright.scaling.work_process import run_worker
+from convwright.scaling.worker import open_study, work, worker_processes, write_description
 from convwright.training.callbacks import Callback
 from convwright.training.interrupt import Interrupted
 from convwright.training.run import Run
@@ -222,7 +224,32 @@ def workers_of(folder):
     return [int(pid) for pid, state, words in lines if f"scale work {folder}" in words and not state.startswith("Z")]
 
 
-def test_cores_are_divide_cores():
+def test_workers_that_are_stopped_write_a_checkpoint_and_are_resumed(experiment, tmp_path):
+    long = replace(experiment, schedule=replace(experiment.schedule, epochs=30, rungs=1, seeds=1))
+    storage = StudyStorage(sqlite_in(tmp_path), "study", long)
+    write_description(tmp_path, storage, keep_runs=False)
+    with worker_processes(tmp_path, 1) as workers:
+        until(lambda: list(tmp_path.glob("trials/*/config.yaml")) or not workers.check())
+        time.sleep(2)  # until the training has started
+    assert workers.processes[0].returncode not in (None, 0)
+    assert "the same command or call resumes the study" in (tmp_path / "worker1.log").read_text()
+    assert list(tmp_path.glob("trials/*/checkpoints/*"))
+    assert storage.running() == set(), "its task is released"
+
+
+def test_a_study_runs_on_systems_without_posix(no_posix, experiment, tmp_path, monkeypatch):
+    monkeypatch.setattr("convwright.scaling.process_identity._start_time", lambda process: None)
+    threads = torch.get_num_threads()
+    storage = StudyStorage(sqlite_in(tmp_path), "study", experiment)
+    write_description(tmp_path, storage, keep_runs=False)
+    try:
+        run_worker(tmp_path, cores=[0])
+    finally:
+        torch.set_num_threads(threads)
+    assert experiment.schedule.finished({task: outcome.accuracy for task, outcome in storage.results().items()})
+
+
+def test_cores_are_divided():
     assert divide_cores([0, 1, 2, 3, 4], 2) == [[0, 1], [2, 3, 4]]
     assert divide_cores([3, 5], 2) == [[3], [5]]
     with pytest.raises(UsageError, match="workers: must be 1 to 2, the cores of this machine, not 3"):

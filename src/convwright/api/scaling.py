@@ -146,8 +146,8 @@ def search(
     """Find alpha, beta and gamma for a network on your data (EfficientNet, section 3.3, step 1).
 
     Every point of a grid whose network has about the target's multiply-adds is trained and ranked by its accuracy on
-    the validation images. Interrupted or killed at any moment, an equal call resumes the study, and so does the same
-    command. With the same PostgreSQL database as `storage`, several machines work on one study.
+    the validation images. Interrupted or killed at any moment, the same call or command resumes the study. With the
+    same PostgreSQL database as `storage`, several machines work on one study.
 
     Args:
         base: The small network to scale, or the file of one.
@@ -222,7 +222,7 @@ def family(
 ) -> Family:
     """Scale a network by phi = 0, 1, 2, ..., beside networks of the same multiply-adds scaled in one dimension alone.
 
-    `train` trains the family, which gives EfficientNet's figures 3 and 8 on your own data.
+    Trained, the family gives EfficientNet's figures 3 and 8 on your own data.
 
     Args:
         base: The network to scale, or the file of one; by default that of `search`.

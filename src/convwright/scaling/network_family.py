@@ -128,7 +128,8 @@ class Family(Result):
     ) -> FamilyResult:
         """Train the family, and measure every network on the test images where there are any.
 
-        Nothing is chosen by the test images. Interrupted or killed at any moment, an equal call resumes the study.
+        Nothing is chosen by the test images. Interrupted or killed at any moment, the same call or command resumes
+        the study.
 
         Args:
             data: A folder with a sub-folder per class, or fashion-mnist, cifar10, cifar100 or digits; by default the
