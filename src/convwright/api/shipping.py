@@ -54,8 +54,9 @@ def export(
         ConvwrightError: The file does not agree with the network, or cannot be written; nothing is replaced.
 
     Example:
-        >>> cw.export(cw.train("digits", epochs=1, out="run"), "digits.onnx").files  # doctest: +SKIP
-        (PosixPath('digits.onnx'),)
+        >>> done = cw.export("runs/digits", "digits.onnx", images=20)
+        >>> done.path.name, done.agreements["onnxruntime"].same
+        ('digits.onnx', 1.0)
     """
     from convwright.exporting.run_export import export_run
 
