@@ -1,15 +1,18 @@
 """The page of `bench`: times by engine beside the machine's floor, in one HTML file."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convwright.benchmarking.figures import panel, precision_keys
 from convwright.benchmarking.network_bench import BenchRow, NetworkBench
-from convwright.benchmarking.result import BenchResult
 from convwright.display.pages import write_html
 from convwright.display.wording import count, size
 
+if TYPE_CHECKING:
+    from convwright.benchmarking.result import BenchResult
 
-def write_page(path: Path, result: BenchResult) -> None:
+
+def write_page(path: Path, result: "BenchResult") -> None:
     """Write a benchmark as one self-contained page, completely or not at all.
 
     Args:
