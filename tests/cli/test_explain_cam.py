@@ -1,4 +1,4 @@
-"""explain cam: what it writes, what it is pointed at, and what goes wrong."""
+"""explain cam: its output, its images, and its errors."""
 
 import json
 
@@ -166,21 +166,21 @@ def test_the_current_folder_is_not_replaced(out, here, tmp_path_factory, monkeyp
 def test_the_batch_size_bounds_scoring_too(runs, here, monkeypatch, convwright):
     import convwright.explain.cam_computation as module
 
-    asked = []
+    sizes = []
     scored = module.score_maps
 
     def noting(*arguments, **options):
-        asked.append(options["batch_size"])
+        sizes.append(options["batch_size"])
         return scored(*arguments, **options)
 
     monkeypatch.setattr(module, "score_maps", noting)
     for options in (["--batch-size", 3], []):
         answer = convwright("explain", "cam", runs / "small", "--count", 2, "--scores", "--steps", 4, *options)
         assert answer.status == 0, answer.err
-    assert asked == [3, None]
+    assert sizes == [3, None]
 
 
-def test_maps_of_another_layer_than_expected_are_told(here, convwright):
+def test_maps_of_another_layer_than_expected_have_a_note(here, convwright):
     network = "resnet18|scale:w=0.125|resolution:32"
     cw.train("digits", network=network, resolution=32, epochs=0.05, out=here / "run", progress=False)
     answer = convwright("explain", "cam", here / "run", "--count", 1)

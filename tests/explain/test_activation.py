@@ -224,7 +224,7 @@ def test_any_torch_module_has_grad_cam(images):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"method": "score-cam"}, "unknown method 'score-cam': take cam, grad-cam or grad-cam\\+\\+"),
         ({"method": "cam", "layer": "stage2"}, "CAM is read at stage3, .* and not at stage2; take grad-cam"),
@@ -241,8 +241,8 @@ def test_any_torch_module_has_grad_cam(images):
         ({"target": "cat"}, "have no names; give a number instead of 'cat'"),
     ],
 )
-def test_what_cannot_be_is_told(options, told, images):
-    with pytest.raises(UsageError, match=told):
+def test_wrong_arguments_are_errors(options, message, images):
+    with pytest.raises(UsageError, match=message):
         activation_maps(lively("cifar_resnet8|scale:w=0.5"), images, **options)
 
 
@@ -260,7 +260,7 @@ def test_classes_that_are_called_alike_are_named(images):
         activation_maps(predictor, ["absent.png"])
 
 
-def test_heads_and_layers_that_have_no_cam_are_told(images):
+def test_heads_and_layers_that_have_no_cam_are_errors(images):
     vgg = lively("vgg11_bn|scale:w=0.125|fit:32")
     assert activation_maps(vgg, images).method == "grad-cam"
     with pytest.raises(UsageError, match="a head of global pooling and one linear layer, which this network has not"):
@@ -297,7 +297,7 @@ def test_where_the_last_maps_have_one_pixel_the_last_block_with_more_is_taken(ex
         activation_maps(module, images, layer="stage4.block2" if layer == "stage3" else "pool5")
 
 
-def test_cam_by_name_of_one_pixel_is_told(images):
+def test_cam_by_name_of_one_pixel_is_an_error(images):
     with pytest.raises(UsageError, match=r"maps of one pixel, .*; take grad-cam"):
         activation_maps(lively("resnet18|scale:w=0.125"), images, method="cam")
 
@@ -338,7 +338,7 @@ class Tokens(nn.Module):
 @pytest.mark.parametrize(
     ("kind", "shape", "layer"), [(ChannelsLast, "1 x 8 x 8 x 12", "norm"), (Tokens, "1 x 64 x 12", "keys")]
 )
-def test_what_is_no_map_is_not_taken_for_one(kind, shape, layer, images):
+def test_outputs_that_are_no_maps_are_refused(kind, shape, layer, images):
     module = kind()
     with pytest.raises(
         UsageError, match=f"{shape}, put out by norm: .* CAM is for convolutional networks; name a layer"
@@ -361,7 +361,7 @@ def test_the_last_maps_are_of_a_layer_that_the_scores_depend_on():
     assert (found.layer, found.raw.shape) == ("features", (2, 9, 18))
 
 
-def test_running_out_of_memory_is_not_taken_for_a_wrong_layer(images):
+def test_running_out_of_memory_is_not_reported_as_a_wrong_layer(images):
     class Exhausting(torch.autograd.Function):
         @staticmethod
         def forward(context, x):

@@ -56,7 +56,7 @@ def test_the_map_that_is_right_beats_random_ones_and_those_beat_the_one_that_is_
 
 
 def test_insertion_finds_what_a_blur_hides(corner_map):
-    """Fine stripes are gone in the blurred image, and come back with the pixels."""
+    """Fine stripes vanish in the blurred image, and return with the pixels."""
 
     class Stripes(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -96,9 +96,9 @@ def test_every_point_of_the_curves_is_what_the_network_says(removed, predictor, 
     for row in range(len(pictures)):
         order = np.argsort(-maps.maps[row].ravel(), kind="stable")
         for step in range(6):
-            gone = np.zeros(SIDE**2, bool)
-            gone[order[: round(step * SIDE**2 / 5)]] = True
-            mask = torch.from_numpy(gone.reshape(SIDE, SIDE))
+            changed = np.zeros(SIDE**2, bool)
+            changed[order[: round(step * SIDE**2 / 5)]] = True
+            mask = torch.from_numpy(changed.reshape(SIDE, SIDE))
             with torch.no_grad():
                 both = torch.stack(
                     [torch.where(mask, instead[row], images[row]), torch.where(mask, images[row], blurred[row])]
@@ -109,16 +109,16 @@ def test_every_point_of_the_curves_is_what_the_network_says(removed, predictor, 
 
 
 def test_batches_of_any_size_and_chunks_of_images_give_the_same(predictor, pictures):
-    maps, told = activation_maps(predictor, pictures), []
+    maps, counted = activation_maps(predictor, pictures), []
     whole = score_maps(predictor, pictures, maps, steps=4)
-    small = score_maps(predictor, pictures, maps, steps=4, batch_size=1, progress=told.append)
-    assert told == [1] * 5
+    small = score_maps(predictor, pictures, maps, steps=4, batch_size=1, progress=counted.append)
+    assert counted == [1] * 5
     for name, values in whole.values().items():
         assert values == pytest.approx(small.values()[name], abs=1e-5)
 
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(1, 3), (5, 3), (16, 40), (9, 3)])
-def test_no_batch_is_larger_than_asked_for(batch_size, steps, predictor, pictures):
+def test_no_batch_is_larger_than_requested(batch_size, steps, predictor, pictures):
     sizes = []
     handle = predictor.module.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     maps = activation_maps(predictor, pictures)
@@ -132,7 +132,7 @@ def test_no_batch_is_larger_than_asked_for(batch_size, steps, predictor, picture
     assert found.random.insertion == pytest.approx(whole.random.insertion, abs=1e-5)
 
 
-def test_unless_told_no_batch_is_larger_than_in_evaluation(predictor, pictures, monkeypatch):
+def test_by_default_no_batch_is_larger_than_in_evaluation(predictor, pictures, monkeypatch):
     monkeypatch.setattr("convwright.explain.deletion.batch_for", lambda network: 7)
     sizes = []
     handle = predictor.module.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
@@ -211,7 +211,7 @@ def test_networks_are_compared_image_by_image():
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"steps": 0}, "1 step or more, not 0"),
         ({"batch_size": 0}, "batch size is 1 or more, not 0"),
@@ -220,8 +220,8 @@ def test_networks_are_compared_image_by_image():
         ({"removed": "black"}, "what is black for a torch module is not known"),
     ],
 )
-def test_what_cannot_be_is_told(options, told, corner_map, bright):
-    with pytest.raises(UsageError, match=told):
+def test_wrong_arguments_are_errors(options, message, corner_map, bright):
+    with pytest.raises(UsageError, match=message):
         score_maps(Corner(), bright, maps_of(corner_map), **options)
 
 

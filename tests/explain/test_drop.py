@@ -11,7 +11,7 @@ from torch import nn
 import convwright as cw
 from convwright.arch.cost import cost
 from convwright.errors import NetworkError
-from convwright.explain.dropping import drop_order, gated_blocks, folded, without
+from convwright.explain.dropping import drop_order, folded, gated_blocks, without
 from convwright.explain.excitation import measure_excitations
 from convwright.explain.gate_folding import fold
 from convwright.explain.variants import Accuracy
@@ -35,24 +35,24 @@ def lively(network: cw.Network, seed: int = 0) -> nn.Module:
     return module
 
 
-def means_of(module, gone, seed=0):
+def means_of(module, gates, seed=0):
     """Some factors for every gate; among them a channel that is shut."""
     generator = torch.Generator().manual_seed(seed)
     means = {}
-    for each in gone:
+    for each in gates:
         last = [part for part in module.get_submodule(each.gate).modules() if isinstance(part, nn.Conv2d)][-1]
         means[each.gate] = torch.rand(last.out_channels, generator=generator, dtype=torch.float64)
         means[each.gate][0] = 0
     return means
 
 
-def logits_with_constants(module, gone, means, images):
-    """What the network answers with gates that are constants."""
+def logits_with_constants(module, gates, means, images):
+    """The logits of the network with gates that are constants."""
     handles = [
         module.get_submodule(each.gate).register_forward_hook(
             lambda _, inputs, __, factors=means[each.gate]: inputs[0] * factors.float()[:, None, None]
         )
-        for each in gone
+        for each in gates
     ]
     with torch.no_grad():
         logits = module(images)
@@ -140,15 +140,15 @@ def test_all_blocks_of_a_stage_are_the_stage():
 
 
 @pytest.mark.parametrize(
-    ("operator", "told"),
+    ("operator", "message"),
     [
         ("se:none,blocks=stage1.block9", "has no block 'stage1.block9'"),
         ("se:none,blocks=stem", "stem has no place for"),
         ("se:16,blocks=stage1.block1,stages=1", "by stages or by blocks"),
     ],
 )
-def test_blocks_that_are_not_there_are_named(operator, told):
-    with pytest.raises(NetworkError, match=told):
+def test_blocks_that_are_not_there_are_named(operator, message):
+    with pytest.raises(NetworkError, match=message):
         cw.network(f"cifar_seresnet20|{operator}")
 
 
@@ -169,7 +169,7 @@ def test_nothing_to_drop_is_said():
         gated_blocks(cw.network("resnet18"))
 
 
-def test_dropping_tells_accuracy_and_cost_at_every_step(convwright, runs):
+def test_dropping_gives_accuracy_and_cost_at_every_step(convwright, runs):
     answer = convwright("explain", "excitation", runs["gated"], "--drop", "--json")
     assert answer.status == 0, answer.err
     steps = json.loads(answer.out)["drop"]
@@ -189,7 +189,7 @@ def test_dropping_tells_accuracy_and_cost_at_every_step(convwright, runs):
     assert steps[-1]["accuracy"] > 0.3  # the means keep the network alive
 
 
-def test_a_change_is_told_from_pairs_of_answers():
+def test_a_change_is_computed_from_pairs_of_predictions():
     """Two variants that are right about 600 of 1000 images: the same ones, or half of them others."""
     before = Accuracy(0.6, (0.57, 0.63), torch.arange(1000) < 600)
     same, (low, high) = before.change_from(before)
@@ -206,7 +206,7 @@ def test_a_change_is_told_from_pairs_of_answers():
     assert low < -0.1 < high < -0.08
 
 
-def test_steps_are_measured_on_the_images_that_are_asked_for(convwright, runs, tmp_path):
+def test_steps_are_measured_on_the_requested_images(convwright, runs, tmp_path):
     drop, page = ("explain", "excitation", runs["gated"], "--drop", "--split", "test"), tmp_path / "drop.html"
     first = json.loads(convwright(*drop, "--json", "--out", page).out)["drop"][0]
     evaluated = json.loads(convwright("evaluate", runs["gated"], "--split", "test", "--json").out)
@@ -214,7 +214,7 @@ def test_steps_are_measured_on_the_images_that_are_asked_for(convwright, runs, t
     assert "Accuracy on test images" in page.read_text()
     answer = convwright(*drop, "--save", 1, "--out", tmp_path / "new")
     assert answer.status == 2
-    assert "--save takes a step measured on validation images" in answer.message
+    assert "--save: must be a step that is measured on validation images" in answer.message
 
 
 def test_a_step_is_written_as_a_run_that_other_commands_take(convwright, runs, tmp_path):
@@ -230,19 +230,19 @@ def test_a_step_is_written_as_a_run_that_other_commands_take(convwright, runs, t
     again = convwright("explain", "excitation", new, "--json")
     assert len(json.loads(again.out)["blocks"]) == 4
     summary = json.loads((new / "summary.json").read_text())
-    assert summary.derived_from == str(runs["gated"])
-    assert summary.params == steps[2]["params"]
+    assert summary["derived_from"] == str(runs["gated"])
+    assert summary["params"] == steps[2]["params"]
     taken = convwright(*drop, "--save", 2, "--out", new)
     assert taken.status == 2
     assert "already holds a run" in taken.message
 
 
-def test_a_step_that_does_not_exist_is_told_before_anything_is_measured(convwright, runs, tmp_path, monkeypatch):
+def test_a_step_that_does_not_exist_is_an_error_before_anything_is_measured(convwright, runs, tmp_path, monkeypatch):
     new = tmp_path / "lean"
     monkeypatch.setattr(torch.nn.Module, "__call__", None)
     answer = convwright("explain", "excitation", runs["gated"], "--drop", "--save", 9, "--out", new)
     assert answer.status == 2
-    assert "--save takes a step from 1 to 3" in answer.message
+    assert "--save: must be a step from 1 to 3, not 9" in answer.message
     assert not new.exists()
     answer = convwright("explain", "excitation", runs["gated"], "--drop", "--by", "blocks", "--save", 9, "--out", new)
-    assert "--save takes a step from 1 to 6" in answer.message
+    assert "--save: must be a step from 1 to 6" in answer.message

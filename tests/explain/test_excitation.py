@@ -78,7 +78,7 @@ def test_no_gates_no_excitations(module):
         gates(module)
 
 
-def test_hooks_are_gone_afterwards():
+def test_hooks_are_removed_afterwards():
     module = cw.build(cw.network("cifar_seresnet8"), seed=0)
     with watching(module, lambda *_: None):
         assert any(part._forward_hooks for part in module.modules())
@@ -166,7 +166,7 @@ def test_classes_without_images_are_neither_counted_nor_drawn():
         chosen_classes(names, ["c1", "c3"], found.counts)
 
 
-def test_the_figures_of_classes_tell_which_curve_is_which():
+def test_the_figures_of_classes_have_a_key_for_every_curve():
     module = cw.build(cw.network("cifar_seresnet8"), classes=7, seed=0)
     images = torch.randn(14, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     found = measure_excitations(module, [(images, torch.arange(14) % 7)], [f"c{index}" for index in range(7)])
@@ -222,14 +222,14 @@ def test_a_gate_that_is_no_factor_a_channel_is_refused():
         module(torch.ones(1, 2, 3, 3))
 
 
-def test_the_command_tells_every_figure(convwright, runs, tmp_path):
+def test_the_command_prints_every_value(convwright, runs, tmp_path):
     page = tmp_path / "page.html"
     answer = convwright("explain", "excitation", runs["gated"], "--json", "--out", page, "--classes", "3, 8")
     assert answer.status == 0, answer.err
-    told = json.loads(answer.out)
-    assert [block["channels"] for block in told["blocks"]] == [8, 8, 16, 16, 32, 32]
-    assert (told["split"], told["images"]) == ("val", 143)
-    for block in told["blocks"]:
+    printed = json.loads(answer.out)
+    assert [block["channels"] for block in printed["blocks"]] == [8, 8, 16, 16, 32, 32]
+    assert (printed["split"], printed["images"]) == ("val", 143)
+    for block in printed["blocks"]:
         assert len(block["mean"]) == len(block["std"]) == 10
         assert len(block["mean"][0]) == block["channels"]
         assert 0 <= block["specificity"] <= 1
@@ -244,29 +244,28 @@ def test_the_terminal_has_a_row_for_every_gate(convwright, runs):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--classes", "3,eight"), "no class is named 'eight'"),
-        (("--split", "train"), "--split is val or test"),
-        (("--threshold", "2"), "--threshold is above 0"),
-        (("--drop", "--by", "layers"), "--by is stages or blocks"),
+        (("--split", "train"), "--split: must be 'val' or 'test', not 'train'"),
+        (("--threshold", "2"), "--threshold: must be above 0 and 1 or less, not 2"),
+        (("--drop", "--by", "layers"), "--by: must be 'stages' or 'blocks', not 'layers'"),
         (("--save", "1", "--out", "new"), "give --drop too"),
         (("--drop", "--save", "1"), "--out RUN"),
         (("--out", "new"), "named .html"),
         (("--out", "nowhere/new.html"), "there is no folder nowhere"),
-        (("--html", "a.html", "--out", "b.html"), "both name the page"),
         (("--by", "blocks"), "give --drop too"),
         (("--classes", " , "), "none is given"),
         (("--classes", "0,1,2,3,4,5,6,7"), "at most 7 classes"),
     ],
 )
-def test_wrong_options_are_told_in_one_line(convwright, runs, arguments, told):
+def test_wrong_options_are_errors_of_one_line(convwright, runs, arguments, message):
     answer = convwright("explain", "excitation", runs["gated"], *arguments)
     assert answer.status == 2
-    assert told in answer.message
+    assert message in answer.message
 
 
-def test_a_run_without_excitations_is_told_in_one_line(convwright, runs):
+def test_a_run_without_excitations_is_an_error_of_one_line(convwright, runs):
     answer = convwright("explain", "excitation", runs["dense"])
     assert answer.status == 2
     assert "no squeeze-and-excitation" in answer.message

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 import convwright as cw
+from convwright.display.figure_result import JoinedResult
 from convwright.explain.feature_reuse import feature_reuse
+from convwright.explain.opened import OpenNetwork
 from convwright.explain.pruning import PruningStep, RandomCut, Saving
-from convwright.explain.reuse_figures import cutting_costs, heat_maps, reuse_figures
-from convwright.reporting.explain_page import write_explain_page
+from convwright.explain.reuse_figures import cutting_costs, heat_maps
+from convwright.explain.reuse_result import Pruning, Reuse
 
 from ..chromium import EXECUTABLE, Browser
 
@@ -53,7 +55,8 @@ def check(browser: Browser, page: Path, plots: int) -> None:
 @needs_browser
 def test_every_heat_map_is_drawn(browser, found, pruned, tmp_path):
     page = tmp_path / "reuse.html"
-    write_explain_page(page, "Reuse", "In short.", list(reuse_figures(found, pruned)))
+    reuse = Reuse(OpenNetwork("dense", None), found)  # the figures need no weights
+    JoinedResult(reuse, Pruning(reuse, "val", tuple(pruned))).save_html(page)
     check(browser, page, plots=7)
 
 

@@ -177,16 +177,16 @@ def test_pruning_measures_each_share_and_random_cuts_and_leaves_the_network_alon
         next(prune_steps(network, module, reuse, [1.5], measure))
 
 
-def test_the_command_tells_figures_and_what_cutting_costs(convwright, runs, tmp_path):
+def test_the_command_prints_values_and_the_cost_of_cutting(convwright, runs, tmp_path):
     table, page = tmp_path / "reuse.csv", tmp_path / "reuse.html"
     answer = convwright(
         "explain", "reuse", runs["dense"], "--json", "--prune", "0.2,1", "--draws", 1, "--csv", table, "--out", page
     )
     assert answer.status == 0, answer.err
-    told = json.loads(answer.out)
-    assert [block["targets"][-1] for block in told["blocks"]] == ["transition1", "transition2", "head"]
-    assert "average absolute weight" in told["definition"]
-    whole, some, every = told["prune"]
+    printed = json.loads(answer.out)
+    assert [block["targets"][-1] for block in printed["blocks"]] == ["transition1", "transition2", "head"]
+    assert "average absolute weight" in printed["definition"]
+    whole, some, every = printed["prune"]
     evaluated = json.loads(convwright("evaluate", runs["dense"], "--split", "val", "--json").out)
     assert whole["accuracy"] == evaluated["accuracy"]
     assert whole["interval"] == evaluated["interval"]
@@ -198,7 +198,7 @@ def test_the_command_tells_figures_and_what_cutting_costs(convwright, runs, tmp_
     assert whole["params"] - some["params"] == some["params_saved"] > 0
     rows = list(csv.DictReader(table.open()))
     assert len(rows) == 18
-    raw = told["blocks"][1]["raw"][1][2]
+    raw = printed["blocks"][1]["raw"][1][2]
     assert [
         float(r["raw"]) for r in rows if (r["block"], r["source"], r["target"]) == ("dense2", "1", "transition2")
     ] == [pytest.approx(raw)]
@@ -217,27 +217,27 @@ def test_the_terminal_shows_heat_maps_and_their_definition(convwright, runs):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (("--prune", "0.1,much"), "--prune takes shares from 0 to 1 such as 0.1,0.2, not 'much'"),
+        (("--prune", "0.1,much"), "--prune: must be shares from 0 to 1 such as 0.1,0.2, not 'much'"),
         (("--prune", "1.2"), "not '1.2'"),
         (("--prune", ","), "none is given"),
-        (("--split", "train"), "--split is val or test"),
+        (("--prune", "0.1", "--split", "train"), "--split: must be 'val' or 'test', not 'train'"),
         (("--out", "reuse.png"), "named .html"),
-        (("--prune", "0.1", "--draws", "-1"), "random draws"),
+        (("--prune", "0.1", "--draws", "-1"), "--draws: must be a whole number, 0 or more, not -1"),
         (("--draws", "2"), "give --prune too"),
         (("--split", "test"), "give --prune too"),
-        (("--csv", "nowhere/reuse.csv"), "--csv nowhere/reuse.csv: there is no folder nowhere"),
+        (("--csv", "nowhere/reuse.csv"), "--csv: nowhere/reuse.csv: there is no folder nowhere"),
         (("--csv", "."), "is a folder; name a file in it"),
     ],
 )
-def test_wrong_options_are_told_in_one_line(convwright, runs, arguments, told):
+def test_wrong_options_are_errors_of_one_line(convwright, runs, arguments, message):
     answer = convwright("explain", "reuse", runs["dense"], *arguments)
     assert answer.status == 2
-    assert told in answer.message
+    assert message in answer.message
 
 
-def test_a_run_without_dense_blocks_is_told_in_one_line(convwright, runs):
+def test_a_run_without_dense_blocks_is_an_error_of_one_line(convwright, runs):
     answer = convwright("explain", "reuse", runs["gated"])
     assert answer.status == 2
     assert "has no dense blocks" in answer.message
