@@ -1,9 +1,14 @@
-"""Budgets: read, written, and refused with what would be right."""
+"""Budgets: read from text and dictionaries, formatted, and refused with what would be right."""
 
 import pytest
 
 from convwright.errors import UsageError
-from convwright.scaling import parse_budget
+from convwright.scaling.budget import as_budget, parse_budget
+
+
+def test_a_budget_may_be_a_dictionary():
+    assert as_budget({"macs": 50e6, "latency_ms": 3}).limits == {"macs": 50e6, "latency": 3e-3}
+    assert as_budget({"latency": 0.003}) == as_budget("latency<=3ms") == as_budget(parse_budget("latency<=3ms"))
 
 
 def test_every_resource_with_its_units():
@@ -17,24 +22,24 @@ def test_every_resource_with_its_units():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("macs<=50", "a unit is missing in 'macs<=50'; write macs<=50M"),
         ("memory<=40", "a unit is missing in 'memory<=40'; write memory<=40MB"),
         ("latency<=3", "write latency<=3ms"),
         ("flops<=3M", "unknown resource 'flops'; did you mean macs?"),
         ("laziness<=3M", "unknown resource 'laziness'; there are macs, params, activations, memory, latency"),
-        ("macs<=3MB", "'MB' in 'macs<=3MB' is no unit of macs"),
+        ("macs<=3MB", "'MB' in 'macs<=3MB' is not a unit of macs"),
         ("macs>=3M", "'macs>=3M' is no limit"),
         ("macs<=1.2.3M", "'1.2.3' in 'macs<=1.2.3M' is not a number"),
         ("macs<=0M", "'macs<=0M' is out of range; a limit is above 0 and at most 1e+100"),
         ("macs<=1e999G", "'macs<=1e999G' is out of range"),
         ("macs<=" + "9" * 5000, "is out of range"),
         ("macs<=1M, macs<=2M", "macs is limited twice"),
-        (" , ", "give one limit or more"),
+        (" , ", "must have one limit or more"),
     ],
 )
-def test_what_is_no_budget_says_what_would_be(text, told):
+def test_a_wrong_budget_is_refused_with_what_would_be_right(text, message):
     with pytest.raises(UsageError) as error:
         parse_budget(text)
-    assert told in str(error.value)
+    assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""Families: phi = 0, 1, 2, ... and networks of the same multiply-adds that grow in one dimension."""
+"""Families: phi = 0, 1, 2, ... and networks of the same multiply-adds that are scaled in one dimension."""
 
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ def test_members_are_the_networks_of_phi(name):
     base = cw.network(name)
     members = compound_family(base, Compound(), 3)
     assert members[0].network == base
-    assert [member.step for member in members] == [0, 1, 2, 3]
+    assert [member.phi for member in members] == [0, 1, 2, 3]
     for phi, member in enumerate(members[1:], 1):
         assert member.network == cw.compound(base, phi) or member.network == Compound().at(phi).apply(base)
         assert member.macs == cw.cost(member.network).macs
@@ -30,16 +30,16 @@ def test_single_dimensions_meet_the_multiply_adds_and_touch_nothing_else(name):
     members = compound_family(base, Compound(), 2)
     others, missing = single_families(base, members)
     assert len(others) + len(missing) == 6
-    wanted = {member.step: member.macs for member in members}
+    wanted = {member.phi: member.macs for member in members}
     for one in others:
-        assert abs(one.macs / wanted[one.step] - 1) <= CLOSE
+        assert abs(one.macs / wanted[one.phi] - 1) <= CLOSE
         changed = [factor != 1 for factor in one.factors]
         assert sum(changed) == 1
         assert one.rule.startswith(("depth", "width", "resolution")[changed.index(True)])
     assert len({one.network for one in [*members, *others]}) == len(members) + len(others), "none is trained twice"
 
 
-def test_a_single_dimension_that_is_the_compound_one_is_told():
+def test_a_single_dimension_that_equals_the_compound_one_is_reported():
     base = cw.network("cifar_seresnet8|resolution:28")
     members = compound_family(base, Compound(2, 1, 1), 1)
     others, missing = single_families(base, members)
@@ -47,7 +47,7 @@ def test_a_single_dimension_that_is_the_compound_one_is_told():
     assert any("depth alone at phi = 1 is the same network as a compound one" in line for line in missing)
 
 
-def test_factors_of_a_single_dimension_are_those_nearest_to_what_was_wanted():
+def test_factors_of_a_single_dimension_are_the_nearest_to_the_target():
     base = cw.network("cifar_resnet20|resolution:28")
     others, _ = single_families(base, compound_family(base, Compound(2, 1, 1.0001), 1))
     resolution = next(one for one in others if one.rule == "resolution alone")
@@ -57,10 +57,10 @@ def test_factors_of_a_single_dimension_are_those_nearest_to_what_was_wanted():
 def test_members_that_rounding_makes_equal_are_trained_once():
     members = compound_family(cw.network("cifar_seresnet8|resolution:28"), Compound(1.3, 1, 1), 3)
     kept, dropped = distinct(members)
-    assert [member.step for member in kept] == [0, 1, 3], "1.3 and 1.69 blocks are both two"
+    assert [member.phi for member in kept] == [0, 1, 3], "1.3 and 1.69 blocks are both two"
     assert dropped == ["compound at phi = 2 is the same network as at phi = 1"]
 
 
 def test_phi_has_bounds():
-    with pytest.raises(UsageError, match="phi goes from 0"):
+    with pytest.raises(UsageError, match="phi: must be whole numbers from 0 to 16, not 99"):
         compound_family(cw.network("resnet18"), Compound(), 99)

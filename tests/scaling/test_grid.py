@@ -1,4 +1,4 @@
-"""Step 1's grid: every point near the target, each network once, rounding judged."""
+"""The grid of a search: every point near the target, and each network once after rounding."""
 
 import itertools
 from fractions import Fraction
@@ -53,13 +53,13 @@ def test_a_thousand_candidates_are_costed_and_none_is_built(monkeypatch):
     assert len(costed) >= 1000
 
 
-def test_a_base_that_rounding_keeps_from_the_target_says_what_to_change():
-    with pytest.raises(UsageError, match=r"no point of the grid .* finer --step or a larger --tolerance"):
+def test_where_no_network_meets_the_target_the_message_says_what_to_change():
+    with pytest.raises(UsageError, match=r"no point of the grid .* smaller step or a larger tolerance"):
         Grid(1.0, 2.0, 0.001).candidates(cw.network("cifar_resnet8|resolution:28"))
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ((0, 2, 0.1), "step"),
         ((0.1, 1, 0.1), "target"),
@@ -67,6 +67,6 @@ def test_a_base_that_rounding_keeps_from_the_target_says_what_to_change():
         ((0.1, 2, 1), "toler"),
     ],
 )
-def test_wrong_grids_are_refused(wrong, told):
-    with pytest.raises(UsageError, match=told):
+def test_wrong_grids_are_refused(wrong, message):
+    with pytest.raises(UsageError, match=message):
         Grid(*wrong)

@@ -1,4 +1,4 @@
-"""Successive halving as a function of the results: whoever does what in which order, all agree on what is left."""
+"""Successive halving as a function of the results: in whatever order tasks end, all workers agree on the rest."""
 
 import math
 import random
@@ -24,8 +24,8 @@ def quality(task):
     return random.Random(hash(task)).random()
 
 
-def carried_out(schedule, draw):
-    """Do what is left in a random order; return all results."""
+def run_all(schedule, draw):
+    """Complete the remaining tasks in a random order; return all results."""
     results = {}
     while left := schedule.remaining(results):
         task = draw.choice(left)
@@ -36,15 +36,15 @@ def carried_out(schedule, draw):
 
 @given(schedules, st.integers(0, 10**6))
 def test_order_does_not_matter(schedule, seed):
-    one, other = (carried_out(schedule, random.Random(value)) for value in (seed, seed + 1))
+    one, other = (run_all(schedule, random.Random(value)) for value in (seed, seed + 1))
     assert one == other
     assert schedule.finished(one)
     assert sum(task.epochs for task in one) == pytest.approx(schedule.total_epochs)
 
 
 @given(schedules)
-def test_the_best_of_each_rung_go_on(schedule):
-    results = carried_out(schedule, random.Random(0))
+def test_the_best_of_each_rung_are_kept(schedule):
+    results = run_all(schedule, random.Random(0))
     for rung in range(1, schedule.rungs):
         before, now = schedule.survivors(rung - 1, results), schedule.survivors(rung, results)
         assert len(now) == schedule.size(rung) <= len(before)
@@ -54,13 +54,13 @@ def test_the_best_of_each_rung_go_on(schedule):
 
 @given(schedules)
 def test_all_candidates_of_a_rung_share_their_seeds_and_length(schedule):
-    results = carried_out(schedule, random.Random(0))
+    results = run_all(schedule, random.Random(0))
     for rung in range(schedule.rungs):
         for one in schedule.survivors(rung, results):
             assert all(Task(one, seed, schedule.length(rung)) in results for seed in range(schedule.seeds))
 
 
-def test_a_rung_begins_only_when_the_one_before_has_ended():
+def test_a_rung_starts_when_the_rung_before_has_ended():
     schedule = Schedule(4, epochs=9, rungs=2, keep=3, seeds=2)
     results = {task: quality(task) for task in schedule.remaining({})[:-1]}
     assert [task.epochs for task in schedule.remaining(results)] == [3.0]
@@ -69,7 +69,7 @@ def test_a_rung_begins_only_when_the_one_before_has_ended():
 @pytest.mark.parametrize("name", ["candidates", "epochs", "rungs", "keep", "seeds"])
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, -math.inf, 1e300, 10**18])
 def test_wrong_schedules_are_refused(name, value):
-    with pytest.raises(UsageError, match=rf"--{name} must be ((1|1\.1) or more|above 0) and at most"):
+    with pytest.raises(UsageError, match=rf"{name}: must be ((1|1\.1) or more|above 0) and at most"):
         Schedule(**({"candidates": 3} | {name: value}))
 
 
@@ -80,5 +80,5 @@ def test_the_longest_schedule_can_be_computed():
 
 
 def test_every_rung_is_smaller_than_the_one_before():
-    with pytest.raises(UsageError, match=r"--keep must be 1\.1 or more and at most 100,000, not 1"):
+    with pytest.raises(UsageError, match=r"keep: must be 1\.1 or more and at most 100,000, not 1"):
         Schedule(3, keep=1)
