@@ -1,29 +1,43 @@
 """Commands and functions offer the same: every option is a parameter in Python, and the reverse."""
 
 import inspect
+from collections.abc import Callable
 
-import click
 import pytest
 from tests.cli.commands import every_command
 
 import convwright as cw
 from convwright.cli.generate import OUTPUT_OPTIONS, GroupedCommand
-from convwright.options import options_of
+from convwright.options import options_of, options_of_model
+from convwright.scaling.network_family import Family
 
 COMMANDS = every_command()
 HIDDEN = ("scale work",)
 """Commands that other commands start, without a function that users call."""
-COMMAND_LINE_ONLY: dict[str, set[str]] = {
-    "explain cam": {"scores", "steps", "removed", "out"},  # `cw.explain.faithfulness`, `ClassActivation.save`
-    "explain drop": {"save", "out"},  # `Dropping.save`
-    "explain excitation": {"drop", "by", "save", "out"},  # `Excitations.drop`, `Dropping.save`
-    "explain faithfulness": {"networks", "images", "data", "count", "weights", "method", "layer", "target", "device"},
-    "explain reuse": {"prune", "draws", "split", "out", "csv_file"},  # `Reuse.prune`, `Reuse.save_csv`
+FURTHER: dict[str, tuple[Callable[..., object], ...]] = {
+    "explain cam": (cw.explain.faithfulness,),
+    "explain drop": (cw.explain.Dropping.save,),
+    "explain excitation": (cw.explain.drop, cw.explain.Dropping.save),
+    "explain faithfulness": (cw.explain.cam,),
+    "explain reuse": (cw.explain.prune,),
+    "scale family": (Family.train,),
+}
+"""Functions that a command calls beside its own, so that their parameters are options too."""
+STEPS: dict[str, set[str]] = {
+    "explain cam": {"scores", "out"},  # `ClassActivation.save`
+    "explain drop": {"save", "out"},
+    "explain excitation": {"drop", "save", "out"},
+    "explain reuse": {"prune", "out", "csv_file"},  # `Result.save_html`, `Reuse.save_csv`
     "predict": {"as_csv"},  # `Predictions.to_csv`
-    "scale family": {"train"},  # `Family.train`
+    "scale family": {"train"},
     "train": {"resume"},  # `cw.resume`
 }
-"""Options of the command line that are functions or methods of their own in Python, by command."""
+"""Options of the command line that call a further function or method."""
+PYTHON_ONLY: dict[str, set[str]] = {
+    "explain faithfulness": {"run", "maps"},  # the command computes the maps itself, as `cw.explain.cam` does
+    "train": {"request", "progress"},  # a request is what the options describe
+}
+"""Parameters that hold what the command line describes in several options."""
 
 
 def public_functions() -> list[object]:
@@ -44,11 +58,21 @@ def test_every_command_is_made_from_a_public_function(name):
 def test_options_and_parameters_are_the_same(name):
     command = COMMANDS[name]
     assert isinstance(command, GroupedCommand)
-    described = [option for option in command.described if option.kinds or option.choices]
-    options = {parameter.name for parameter in command.params if isinstance(parameter, click.Parameter)}
-    options -= {"as_json", "html", "help"}
-    parameters = {option.name for option in described} - set(OUTPUT_OPTIONS)
-    assert parameters <= options, "parameters without an option"
-    assert options - parameters == COMMAND_LINE_ONLY.get(name, set()), "options without a parameter"
-    of_function = {option.name for option in options_of(command.function)}
-    assert {option.name for option in described} <= of_function or command.function is cw.train
+    options = {parameter.name for parameter in command.params} - {"as_json", "html"}
+    parameters = parameters_of(command.function) - PYTHON_ONLY.get(name, set())
+    if command.function is cw.train:
+        parameters |= {option.name for option in options_of_model(cw.TrainRequest)}
+    assert not parameters - options, "parameters without an option"
+    others = set().union(*(parameters_of(function) for function in FURTHER.get(name, ())))
+    assert not options - parameters - others - STEPS.get(name, set()), "options without a parameter"
+
+
+def test_missing_options_would_be_noticed():
+    assert parameters_of(cw.evaluate) > {"run", "split"}
+    assert "html" not in parameters_of(cw.evaluate)
+
+
+def parameters_of(function: Callable[..., object]) -> set[str]:
+    """Return the parameters whose values can be written as text, but those for output."""
+    described = options_of(function)
+    return {each.name for each in described if each.kinds or each.choices} - set(OUTPUT_OPTIONS)
