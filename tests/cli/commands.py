@@ -14,8 +14,6 @@ def every_command() -> dict[str, click.Command]:
             for name in group.list_commands(context):
                 command = group.get_command(context, name)
                 assert command is not None
-                if hasattr(command, "inner"):  # made by Typer
-                    continue
                 if isinstance(command, click.Group):
                     collect(command, (*words, name))
                 else:
@@ -23,3 +21,9 @@ def every_command() -> dict[str, click.Command]:
 
     collect(app, ())
     return found
+
+
+def option_names(command: click.Command) -> dict[str, str]:
+    """Return the option of each parameter of a command, under its first name: `learning_rate: --learning-rate`."""
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    return {option.name: option.opts[0] for option in options if option.name}

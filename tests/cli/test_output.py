@@ -146,7 +146,7 @@ def test_an_output_that_cannot_be_written_is_one_line(arguments, redirection, sa
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_nothing_is_begun_without_an_output(tmp_path):
+def test_no_work_starts_without_an_output(tmp_path):
     done = in_shell(f"exec {sys.executable} -m convwright train --data digits --out {tmp_path / 'run'} >&-")
     assert done.returncode == 1
     assert list(tmp_path.iterdir()) == []
@@ -160,7 +160,7 @@ def test_errors_that_nobody_can_read_keep_the_exit_status(redirection):
     assert "11.7 M" in done.stdout
 
 
-def test_a_closed_input_is_told(run):
+def test_a_closed_input_is_reported(run):
     done = subprocess.run(
         ["sh", "-c", 'exec "$0" -m convwright predict "$1" - <&-', sys.executable, run], capture_output=True, text=True
     )
@@ -206,12 +206,12 @@ def in_shell(command):
 
 PRINTING = {
     "cli/output.py": "the one place that prints",
-    "cli/main.py": "help, whose text is Typer's",
 }
 JSON = {
     "json_text.py": "the one place that reads and writes JSON",
     "data/journal.py": "lines of a cache, of which damaged ones are skipped",
-    "benchmarking/worker.py": "the pipe between two of our own processes",
+    "scaling/storage.py": "columns of a study's database",
+    "scaling/earlier.py": "studies that earlier versions stored with Optuna",
 }
 
 
@@ -225,7 +225,7 @@ def calls(path):
 def test_commands_print_through_one_place():
     for path in sorted(SOURCES.glob("cli/*.py")):
         if str(path.relative_to(SOURCES)) not in PRINTING:
-            found = {name for name in calls(path) if name in ("print", "typer.echo", "typer.secho", "sys.stdout.write")}
+            found = {name for name in calls(path) if name in ("print", "click.echo", "click.secho", "sys.stdout.write")}
             assert not found, f"{path.name}: use convwright.cli.output"
 
 
