@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         scale,
     )
     from convwright.api.prediction import compare, evaluate, load, predict
-    from convwright.api.reports import reproduce
+    from convwright.api.reports import report, reproduce
     from convwright.api.runs import Run
     from convwright.api.scaling import family, plan, search
     from convwright.api.shipping import bench, export
@@ -72,6 +72,7 @@ _PLACES = {
     "prepare": "convwright.api.training",
     "recalibrate": "convwright.api.networks",
     "register": "convwright.api.networks",
+    "report": "convwright.api.reports",
     "reproduce": "convwright.api.reports",
     "resume": "convwright.api.training",
     "scale": "convwright.api.networks",
@@ -122,6 +123,7 @@ __all__ = [
     "prepare",
     "recalibrate",
     "register",
+    "report",
     "reproduce",
     "resume",
     "scale",

@@ -55,7 +55,7 @@ def entries(entry: Callable[..., Entry]) -> list[Entry]:
 def measured(runs: dict[str, Run]) -> list[Entry]:
     """The networks' real answers to the 359 test images."""
     digits, stopwatch = open_dataset("digits"), Stopwatch(remember=False, threads=1)
-    return [measuring.measured(run, digits, title, stopwatch=stopwatch) for title, run in runs.items()]
+    return [measuring.measure_run(run, digits, title, stopwatch=stopwatch) for title, run in runs.items()]
 
 
 @pytest.fixture

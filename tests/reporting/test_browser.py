@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from convwright.reporting import Entry, compose, write, write_page
-from convwright.reporting.page import Report
+from convwright.reporting import Entry, Report, compose
 
 from ..chromium import EXECUTABLE, Browser
+from .pages import write_report
 
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="Chromium is not installed")
 
@@ -35,7 +35,7 @@ def report(measured: list[Entry]) -> Report:
 @pytest.fixture(scope="module")
 def page(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    write(path, report)
+    report.save_html(path)
     return path
 
 
@@ -107,7 +107,7 @@ def test_odd_titles_and_runs_are_drawn(
     browser: Browser, entry: Callable[..., Entry], unfinished: Entry, tmp_path: Path
 ) -> None:
     odd = [entry("SE-ResNet", right, title) for right, title in ((359, "<i>&amp;"), (0, "网络 " * 20), (1, "x" * 60))]
-    write_page(tmp_path / "report.html", "Odd", [*odd, unfinished])
+    write_report(tmp_path / "report.html", "Odd", [*odd, unfinished])
     browser.open(tmp_path / "report.html", 390)
     assert all(browser.run(DRAWN))
     assert browser.run(OVERFLOW) <= 0
@@ -118,7 +118,7 @@ def test_one_network_and_networks_of_different_data_are_drawn(
 ) -> None:
     apart = replace(entry("SE-ResNet", title="elsewhere"), split="val", images=143)
     for name, entries in (("one", measured[1:2]), ("apart", [measured[0], apart])):
-        write_page(tmp_path / f"{name}.html", name, entries)
+        write_report(tmp_path / f"{name}.html", name, entries)
         browser.open(tmp_path / f"{name}.html", 390)
         assert all(browser.run(DRAWN))
         assert browser.run(OVERFLOW) <= 0

@@ -12,14 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
+from convwright.display.pictures import data_uri
 from convwright.explain import ActivationMaps
-from convwright.reporting import Entry, compose, write
+from convwright.reporting import Entry, compose
 from convwright.reporting.calibration import calibration
 from convwright.reporting.confusion import confusion
-from convwright.reporting.facts import facts
 from convwright.reporting.mistakes import mistakes
-from convwright.reporting.page import Report
-from convwright.display.pictures import data_uri
+from convwright.reporting.report import Report
 from convwright.reporting.sections import explanations
 from convwright.reporting.sections.cam import Looked, _picture, _told, concentration
 
@@ -47,29 +46,29 @@ def test_every_figure_says_in_words_what_it_shows(report: Report) -> None:
 
 
 def test_the_data_is_what_the_page_says(report: Report, measured: list[Entry]) -> None:
-    told = json.loads(json.dumps(facts(report), allow_nan=False))
-    assert [network["accuracy"] for network in told["networks"]] == [entry.accuracy for entry in measured]
-    for network, entry in zip(told["networks"], measured, strict=True):
+    values = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert [network["accuracy"] for network in values["networks"]] == [entry.accuracy for entry in measured]
+    for network, entry in zip(values["networks"], measured, strict=True):
         assert np.trace(network["measures"]["confusion"]) == round(entry.accuracy * 359)
         assert network["latency_seconds"] > 0
         assert sum(stage["macs"] for stage in network["stages"]) == network["macs"] == entry.cost.macs
-    assert set(told["figures"]) == {figure.name for figure in report.figures}
-    assert len(told["figures"]["differences"]["data"]) == 3
+    assert set(values["figures"]) == {figure.name for figure in report.figures}
+    assert len(values["figures"]["differences"]["data"]) == 3
 
 
 def test_a_run_that_diverged_is_told_in_valid_json(measured: list[Entry], tmp_path: Path) -> None:
     run = replace(measured[0].run, path=tmp_path)
     run.write_metrics([row | {"train_loss": float("nan"), "val_loss": float("inf")} for row in measured[0].run.metrics])
-    told = facts(compose("Diverged", [replace(measured[0], run=run)]))
-    curves = json.loads(json.dumps(told, allow_nan=False))["networks"][0]["curves"]
+    values = compose("Diverged", [replace(measured[0], run=run)]).to_dict()
+    curves = json.loads(json.dumps(values, allow_nan=False))["networks"][0]["curves"]
     assert {row["train_loss"] for row in curves} == {row["val_loss"] for row in curves} == {None}
 
 
 def test_the_confusion_matrix_holds_every_count(measured: list[Entry]) -> None:
     (figure,) = confusion(measured)
     for panel, entry in zip(figure.panels, measured, strict=True):
-        assert entry.answers is not None
-        counts = entry.answers.measures.confusion.tolist()
+        assert entry.predictions is not None
+        counts = entry.predictions.measures.confusion.tolist()
         right, wrong = (trace.text for trace in panel.plot.data)
         drawn = [[int(right[i][j] or wrong[i][j] or 0) for j in range(10)] for i in range(10)]
         assert drawn == counts
@@ -92,13 +91,13 @@ def test_many_classes_are_drawn_without_names(measured: list[Entry]) -> None:
 
 
 def with_classes(entry: Entry, count: int) -> Entry:
-    """A network with so many classes, of which 7 is often taken for 3, the last for 5, and none for any other."""
-    assert entry.answers is not None
+    """A network with so many classes, of which 7 is often predicted as 3, the last for 5, and none for any other."""
+    assert entry.predictions is not None
     confusion = 10 * torch.eye(count, dtype=torch.int64)
     confusion[7, 3], confusion[-1, 5] = 10, 5
-    measures = replace(entry.answers.measures, confusion=confusion)
+    measures = replace(entry.predictions.measures, confusion=confusion)
     run = replace(entry.run, classes=tuple(f"class number {index}" for index in range(count)))
-    return replace(entry, run=run, answers=replace(entry.answers, measures=measures))
+    return replace(entry, run=run, predictions=replace(entry.predictions, measures=measures))
 
 
 def test_of_very_many_classes_those_that_are_confused_most_are_drawn(measured: list[Entry]) -> None:
@@ -121,29 +120,29 @@ def test_a_matrix_of_a_hundred_classes_is_small_enough_to_send(measured: list[En
 
 def test_mistakes_are_shown_as_they_are(measured: list[Entry]) -> None:
     (figure,) = mistakes(measured[1:2])
-    answers = measured[1].answers
-    assert answers is not None
+    predictions = measured[1].predictions
+    assert predictions is not None
     (gallery,) = figure.galleries
-    row = answers.mistakes[0]
+    row = predictions.mistakes[0]
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(gallery.pictures[0].uri.partition(",")[2]))))
-    assert (shown == answers.take([row])[0, 0].numpy()).all()
-    label, predicted = int(answers.labels[row]), int(answers.predicted[row])
-    assert gallery.pictures[0].alt.startswith(f"{label} taken for {predicted} with ")
-    assert f"{len(answers.mistakes)} mistakes" in figure.findings[0]
+    assert (shown == predictions.take([row])[0, 0].numpy()).all()
+    label, predicted = int(predictions.labels[row]), int(predictions.predicted[row])
+    assert gallery.pictures[0].alt.startswith(f"{label} predicted as {predicted} with ")
+    assert f"{len(predictions.mistakes)} errors" in figure.findings[0]
 
 
-def test_calibration_tells_who_is_too_sure(measured: list[Entry]) -> None:
+def test_calibration_names_overconfident_networks(measured: list[Entry]) -> None:
     (figure,) = calibration(measured)
     for entry, line in zip(measured, figure.findings, strict=True):
-        assert entry.answers is not None
-        excess = entry.answers.overconfidence
-        assert ("too sure" in line) == (excess >= 0.01)
-        assert ("not as sure" in line) == (excess <= -0.01)
+        assert entry.predictions is not None
+        excess = entry.predictions.overconfidence
+        assert ("overconfident" in line) == (excess >= 0.01)
+        assert ("underconfident" in line) == (excess <= -0.01)
     diagonal, *lines = figure.panels[0].plot.data
     assert list(diagonal.x) == list(diagonal.y)
     for entry, line in zip(measured, lines, strict=True):
-        assert entry.answers is not None
-        filled = [part for part in entry.answers.measures.reliability if part.images]
+        assert entry.predictions is not None
+        filled = [part for part in entry.predictions.measures.reliability if part.images]
         assert list(line.y) == [part.accuracy for part in filled]
 
 
@@ -152,7 +151,7 @@ def test_explanations_are_of_the_networks_that_allow_them(measured: list[Entry],
     assert [figure.name for figure in explanations(measured[1:2])] == ["cam", "excitation", "excitation-1"]
     gates = next(figure for figure in explanations(measured) if figure.name == "excitation")
     assert gates.members == (1, 2)
-    write(tmp_path / "page.html", compose("Gates", measured))
+    compose("Gates", measured).save_html(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     legend = page[page.index('<h2 id="excitation">') :].partition("</ul>")[0]
     assert re.findall(r"</span> (\S+)</li>", legend) == [entry.title for entry in measured[1:]]
@@ -173,19 +172,19 @@ def test_half_of_what_speaks_for_an_answer_compares_between_methods_and_leaves_e
     measured: list[Entry],
 ) -> None:
     entry = measured[1]
-    assert entry.answers is not None
+    assert entry.predictions is not None
     raw = -np.ones((3, 4, 4), np.float32)
     raw[1:, 1, 1] = 1
     maps = np.zeros((3, 8, 8), np.float32)
     found = ActivationMaps("cam", "x", raw, maps, (0, 1, 2), (0.5,) * 3)
     stretched = replace(found, method="grad-cam", raw=5 * raw.clip(0))  # the same but for scale and what is negative
-    one, other = (Looked(entry, entry.answers, (0, 1, 2), each) for each in (found, stretched))
+    one, other = (Looked(entry, entry.predictions, (0, 1, 2), each) for each in (found, stretched))
     assert one.halves == other.halves
     assert one.halves[0] is None
     assert one.half == one.halves[1] == one.halves[2] < 0.1
     assert "nothing speaks for 1 of the answers" in _told(one)
     assert _picture(one, 0).alt.endswith("nothing")
-    nowhere = Looked(entry, entry.answers, (0, 1, 2), replace(found, raw=-np.abs(raw)))
+    nowhere = Looked(entry, entry.predictions, (0, 1, 2), replace(found, raw=-np.abs(raw)))
     assert nowhere.half is None
     assert "nothing speaks for 3 of the answers" in _told(nowhere)
     assert "half of what" not in _told(nowhere)
@@ -193,11 +192,11 @@ def test_half_of_what_speaks_for_an_answer_compares_between_methods_and_leaves_e
 
 def test_the_page_says_why_maps_are_of_an_earlier_layer(measured: list[Entry]) -> None:
     entry = measured[1]
-    assert entry.answers is not None
+    assert entry.predictions is not None
     maps = ActivationMaps("grad-cam", "x", np.ones((1, 2, 2), np.float32), np.ones((1, 8, 8)), (0,), (0.5,), "Because.")
-    told = _told(Looked(entry, entry.answers, (0,), maps))
-    assert "maps of x, 2 × 2, by Grad-CAM" in told
-    assert told.endswith(" Because.")
+    values = _told(Looked(entry, entry.predictions, (0,), maps))
+    assert "maps of x, 2 × 2, by Grad-CAM" in values
+    assert values.endswith(" Because.")
 
 
 def test_pictures_are_small_enough_to_send() -> None:

@@ -16,24 +16,24 @@ def test_answers_are_those_of_the_test_split(measured: list[Entry]) -> None:
     digits = open_dataset("digits")
     assert digits.test is not None
     for entry in measured:
-        answers = entry.answers
-        assert answers is not None
+        predictions = entry.predictions
+        assert predictions is not None
         assert (entry.split, entry.images) == ("test", 359)
-        assert answers.labels.tolist() == digits.test.labels.tolist()
-        assert entry.accuracy == pytest.approx(float(answers.right.double().mean()))
-        likeliest = answers.predictor.probabilities(answers.take(range(20))).max(1)
-        assert likeliest.indices.tolist() == answers.predicted[:20].tolist()
-        assert torch.allclose(likeliest.values.double(), answers.confidence[:20], atol=1e-5)
+        assert predictions.labels.tolist() == digits.test.labels.tolist()
+        assert entry.accuracy == pytest.approx(float(predictions.correct.double().mean()))
+        likeliest = predictions.predictor.probabilities(predictions.take(range(20))).max(1)
+        assert likeliest.indices.tolist() == predictions.predicted[:20].tolist()
+        assert torch.allclose(likeliest.values.double(), predictions.confidence[:20], atol=1e-5)
 
 
 def test_the_surest_mistake_comes_first(measured: list[Entry]) -> None:
     for entry in measured:
-        assert entry.answers is not None
-        rows = entry.answers.mistakes
-        assert len(rows) == entry.images - int(entry.answers.right.sum())
-        sure = entry.answers.confidence[rows].tolist()
+        assert entry.predictions is not None
+        rows = entry.predictions.mistakes
+        assert len(rows) == entry.images - int(entry.predictions.correct.sum())
+        sure = entry.predictions.confidence[rows].tolist()
         assert sure == sorted(sure, reverse=True)
-        assert not entry.answers.right[rows].any()
+        assert not entry.predictions.correct[rows].any()
 
 
 def test_latency_is_measured_and_tells_its_threads(measured: list[Entry]) -> None:
@@ -54,18 +54,18 @@ def test_the_same_images_are_known_at_any_resolution() -> None:
 
 def test_without_a_test_split_the_validation_images_are_taken(runs: dict[str, Run]) -> None:
     digits = open_dataset("digits")
-    parts = [measuring.chosen(data, other) for data, other in ((digits, False), (digits, True))]
+    parts = [measuring.measured_splits(data, other) for data, other in ((digits, False), (digits, True))]
     assert [name for name, _ in parts] == ["test", "test"]
     bare = type(digits)(**(vars(digits) | {"test": None}))
-    assert measuring.chosen(bare, False) == ("val", (digits.val,))
-    assert measuring.chosen(bare, True) == ("all", (digits.val, digits.train))
+    assert measuring.measured_splits(bare, False) == ("val", (digits.val,))
+    assert measuring.measured_splits(bare, True) == ("all", (digits.val, digits.train))
 
 
 def test_positions_reach_over_several_splits(measured: list[Entry]) -> None:
-    answers = measured[0].answers
-    assert answers is not None
-    digits = answers.data
-    both = measuring.answered(answers.predictor, digits, (digits.val, digits.train))
+    predictions = measured[0].predictions
+    assert predictions is not None
+    digits = predictions.data
+    both = measuring.predict_splits(predictions.predictor, digits, (digits.val, digits.train))
     last = len(digits.val)
     assert torch.equal(both.take([last])[0], digits.train.take(torch.tensor([0]))[0])
     assert int(both.labels[last]) == int(digits.train.labels[0])

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from convwright.errors import ConvwrightError, UsageError
-from convwright.reporting import Entry, write_page
+from convwright.reporting import Entry
 from convwright.training.run import Run
+
+from .pages import write_report
 
 
 class Elements(HTMLParser):
@@ -40,7 +42,7 @@ class Elements(HTMLParser):
 @pytest.fixture(scope="module")
 def page(entries: list[Entry], tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    write_page(path, "Three families on digits", entries, intro="What this is about.")
+    write_report(path, "Three families on digits", entries, intro="What this is about.")
     return path.read_text(encoding="utf-8")
 
 
@@ -64,18 +66,20 @@ NASTY = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
 def hostile(entry: Entry) -> Entry:
     """The same network with classes, files and a title that are meant to break out of the page."""
-    assert entry.answers is not None
+    assert entry.predictions is not None
     classes = tuple(f"{NASTY}{index}" for index in range(len(entry.run.classes)))
-    parts = tuple(replace(part, names=(f"{NASTY}.png",) * len(part)) for part in entry.answers.parts)
-    predictor = copy(entry.answers.predictor)
+    parts = tuple(replace(part, names=(f"{NASTY}.png",) * len(part)) for part in entry.predictions.parts)
+    predictor = copy(entry.predictions.predictor)
     predictor.classes = classes
-    data = replace(entry.answers.data, classes=classes)
-    answers = replace(entry.answers, predictor=predictor, data=data, parts=parts)
-    return replace(entry, title=NASTY, run=replace(entry.run, classes=classes), answers=answers, data=f"/x/{NASTY}")
+    data = replace(entry.predictions.data, classes=classes)
+    predictions = replace(entry.predictions, predictor=predictor, data=data, parts=parts)
+    return replace(
+        entry, title=NASTY, run=replace(entry.run, classes=classes), predictions=predictions, data=f"/x/{NASTY}"
+    )
 
 
 def test_a_page_with_every_figure_is_small_enough_to_send(measured: list[Entry], tmp_path: Path) -> None:
-    write_page(tmp_path / "report.html", "Everything", measured)
+    write_report(tmp_path / "report.html", "Everything", measured)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     for figure in ("confusion", "mistakes", "cam"):
         assert f'<h2 id="{figure}">' in page
@@ -85,9 +89,9 @@ def test_a_page_with_every_figure_is_small_enough_to_send(measured: list[Entry],
 
 def test_nothing_that_data_is_called_can_break_out(measured: list[Entry], tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    write_page(path, "Plain", measured)
+    write_report(path, "Plain", measured)
     plain = Elements(path.read_text(encoding="utf-8"))
-    write_page(path, NASTY, list(map(hostile, measured)), intro=NASTY)
+    write_report(path, NASTY, list(map(hostile, measured)), intro=NASTY)
     page = path.read_text(encoding="utf-8")
     elements = Elements(page)
     assert NASTY in elements.text, "the names do not stand in the page: this would prove nothing"
@@ -116,14 +120,16 @@ def test_a_network_derived_from_another_run_is_not_said_to_be_repeated(
 ) -> None:
     given = entry("SE-ResNet")
     run = Run.create(tmp_path / "lean", given.run.config, given.run.network, given.run.classes, given.run.data)
-    run.write_summary(given.run.summary | {"derived_from": "runs/gated", "without_se": ["stage2.block1", "stage3"]})
+    run.write_summary(
+        given.run.summary.model_copy(update={"derived_from": "runs/gated", "without_se": ["stage2.block1", "stage3"]})
+    )
     derived = replace(given, run=run, title="Lean")
     texts = []
     for entries in ([derived], [derived, entry("DenseNet-BC")]):
-        write_page(tmp_path / "report.html", "Derived", entries)
+        write_report(tmp_path / "report.html", "Derived", entries)
         texts.append(" ".join(Elements((tmp_path / "report.html").read_text(encoding="utf-8")).text.split()))
-        assert "of the run runs/gated: squeeze-and-excitation was taken out of stage2.block1 and stage3" in texts[-1]
-        assert "does not repeat them" in texts[-1]
+        assert "of the run runs/gated: squeeze-and-excitation was removed from stage2.block1 and stage3" in texts[-1]
+        assert "does not reproduce them" in texts[-1]
     assert "repeat each training" not in texts[0]
     assert "unless it says otherwise, repeat each training" in texts[1]
 
@@ -158,19 +164,19 @@ def test_links_within_the_page_lead_somewhere(page: str) -> None:
 def test_the_same_runs_give_the_same_page(page: str, entries: list[Entry], tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text("what was here before", encoding="utf-8")
-    write_page(path, "Three families on digits", entries, intro="What this is about.")
+    write_report(path, "Three families on digits", entries, intro="What this is about.")
     assert path.read_text(encoding="utf-8") == page
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_titles_cannot_break_out(entry: Callable[..., Entry], tmp_path: Path) -> None:
     nasty = "</script><script>alert(1)</script>"
-    write_page(tmp_path / "report.html", nasty, [entry("SE-ResNet", title=nasty), entry("DenseNet-BC")], intro=nasty)
+    write_report(tmp_path / "report.html", nasty, [entry("SE-ResNet", title=nasty), entry("DenseNet-BC")], intro=nasty)
     assert "<script>alert" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_run_that_has_not_ended_can_be_shown(unfinished: Entry, tmp_path: Path) -> None:
-    write_page(tmp_path / "report.html", "Stopped", [unfinished])
+    write_report(tmp_path / "report.html", "Stopped", [unfinished])
     text = Elements((tmp_path / "report.html").read_text(encoding="utf-8")).text
     assert "–" in text
     assert "stopped run/config.yaml'" in text
@@ -178,14 +184,14 @@ def test_a_run_that_has_not_ended_can_be_shown(unfinished: Entry, tmp_path: Path
 
 def test_no_runs_and_no_place_to_write(entry: Callable[..., Entry], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at least one"):
-        write_page(tmp_path / "report.html", "Nothing", [])
+        write_report(tmp_path / "report.html", "Nothing", [])
     with pytest.raises(ConvwrightError, match="could not be written"):
-        write_page(tmp_path / "nowhere" / "report.html", "Lost", [entry("SE-ResNet")])
+        write_report(tmp_path / "nowhere" / "report.html", "Lost", [entry("SE-ResNet")])
 
 
 def test_a_paper_is_linked_once_a_network(entry: Callable[..., Entry], tmp_path: Path) -> None:
     given = entry("SE-ResNet")
     bare = replace(given, run=replace(given.run, network=replace(given.run.network, papers=())))
-    write_page(tmp_path / "report.html", "Two", [given, bare])
+    write_report(tmp_path / "report.html", "Two", [given, bare])
     links = Elements((tmp_path / "report.html").read_text(encoding="utf-8")).all("a")
     assert sum("arxiv" in (link["href"] or "") for link in links) == len(given.run.network.papers)

@@ -16,10 +16,10 @@ def pair(first: int, second: int, images: int, one: Entry) -> Pair:
 
 def test_answers_are_compared_image_by_image(measured: list[Entry]) -> None:
     one, other = measured[:2]
-    assert one.answers is not None
-    assert other.answers is not None
+    assert one.predictions is not None
+    assert other.predictions is not None
     found = compare((0, one), (1, other))
-    mine, theirs = one.answers.right.tolist(), other.answers.right.tolist()
+    mine, theirs = one.predictions.correct.tolist(), other.predictions.correct.tolist()
     assert found.only_first == sum(a and not b for a, b in zip(mine, theirs, strict=True))
     assert found.only_second == sum(b and not a for a, b in zip(mine, theirs, strict=True))
     assert found.difference == pytest.approx(one.accuracy - other.accuracy)
@@ -32,8 +32,8 @@ def test_mcnemar_is_exact(measured: list[Entry]) -> None:
     assert pair(10, 2, 100, measured[0]).p_value == pytest.approx(expected)
     assert pair(5, 5, 100, measured[0]).p_value == 1
     assert pair(0, 0, 100, measured[0]).p_value == 1
-    assert pair(10, 2, 100, measured[0]).settled
-    assert not pair(7, 3, 100, measured[0]).settled
+    assert pair(10, 2, 100, measured[0]).significant
+    assert not pair(7, 3, 100, measured[0]).significant
 
 
 def test_the_interval_of_a_difference_covers_it_as_often_as_it_says(measured: list[Entry]) -> None:
@@ -63,11 +63,11 @@ def test_the_front(measured: list[Entry]) -> None:
     assert front([entries[0], entries[0]], lambda entry: entry.images) == [0, 1]
 
 
-def test_differences_are_drawn_and_told(measured: list[Entry]) -> None:
+def test_differences_are_drawn_and_described(measured: list[Entry]) -> None:
     (figure,) = differences(measured)
     plot = figure.panels[0].plot
     assert [trace.x[0] for trace in plot.data] == [pytest.approx(100 * fact["difference"]) for fact in figure.facts]
     for fact, line in zip(figure.facts, figure.findings, strict=True):
         assert line.startswith(f"{fact['first']} against {fact['second']}: {fact['only_first']:,} images")
-        assert ("not settled" in line) == (fact["p_value"] >= 0.05)
+        assert ("not significant" in line) == (fact["p_value"] >= 0.05)
     assert list(differences(measured[:1])) == []

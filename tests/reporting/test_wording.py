@@ -45,8 +45,8 @@ def summary(entries: Sequence[Entry]) -> str:
 def test_summary_says_when_intervals_overlap(entry: Callable[..., Entry]) -> None:
     text = summary([entry("DenseNet-BC", 345), entry("SE-ResNet", 350), entry("EfficientNet", 200)])
     assert text.startswith("Three networks, trained on digits and measured on the same 359 test images.")
-    assert "SE-ResNet is the most accurate, with 97.5 % right (95 % interval 95.3 to 98.7 %)" in text
-    assert "overlaps with the interval of DenseNet-BC, not with the others', so 359 images do not settle" in text
+    assert "SE-ResNet is the most accurate, with 97.5 % correct (95 % interval 95.3 to 98.7 %)" in text
+    assert "overlaps with the interval of DenseNet-BC, not with the others', so 359 images do not show" in text
 
 
 def test_summary_says_when_one_is_clear_of_all(entry: Callable[..., Entry]) -> None:
@@ -57,7 +57,7 @@ def test_summary_says_when_one_is_clear_of_all(entry: Callable[..., Entry]) -> N
 
 def test_summary_of_equals(entry: Callable[..., Entry]) -> None:
     text = summary([entry("DenseNet-BC", 350), entry("SE-ResNet", 350)])
-    assert "DenseNet-BC and SE-ResNet are equally accurate, and the most, with 97.5 % right" in text
+    assert "DenseNet-BC and SE-ResNet share the highest accuracy, with 97.5 % correct" in text
 
 
 def test_summary_says_what_is_cheapest_and_what_that_gives_up(entry: Callable[..., Entry]) -> None:
@@ -69,7 +69,7 @@ def test_summary_says_what_is_cheapest_and_what_that_gives_up(entry: Callable[..
     assert f"{plain(words.count(quick.cost.params))} parameters" in text
     times = best.cost.macs / quick.cost.macs
     assert f"Against {best.title}, {quick.title} takes {times:.1f} times fewer MACs" in text
-    assert "13.9 percentage points fewer" in text
+    assert "13.9 percentage points less accurate" in text
 
 
 def test_accuracies_on_different_images_are_not_ranked(entry: Callable[..., Entry]) -> None:
@@ -80,7 +80,9 @@ def test_accuracies_on_different_images_are_not_ranked(entry: Callable[..., Entr
 
 def test_summary_of_one_network(entry: Callable[..., Entry]) -> None:
     text = summary([entry("SE-ResNet", 350)])
-    assert text.startswith("SE-ResNet is right on 97.5 % of 359 test images of digits (95 % interval 95.3 to 98.7 %)")
+    assert text.startswith(
+        "SE-ResNet classifies 97.5 % of 359 test images of digits correctly (95 % interval 95.3 to 98.7 %)"
+    )
     assert "multiply-adds (MACs) an image" in text
 
 
@@ -91,25 +93,30 @@ def test_a_folder_is_named_by_its_last_part(entry: Callable[..., Entry]) -> None
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "expected"),
     [
         (
             (0, 2, 3),
-            "Compared image by image, the lead over SE-ResNet (p = 0.5) and EfficientNet (p = 0.25) may be chance.",
+            "Compared image by image, the difference from SE-ResNet (p = 0.5) and EfficientNet (p = 0.25) is not "
+            "statistically significant.",
         ),
-        ((0, 3, 12), "it is better than EfficientNet, while the lead over SE-ResNet (p = 0.25) may be chance."),
-        ((0, 12, 14), "Compared image by image, it is better than SE-ResNet and EfficientNet."),
+        (
+            (0, 3, 12),
+            "it is significantly better than EfficientNet, while the difference from SE-ResNet (p = 0.25) is not "
+            "statistically significant.",
+        ),
+        ((0, 12, 14), "Compared image by image, it is significantly better than SE-ResNet and EfficientNet."),
     ],
 )
 def test_summary_says_what_comparing_image_by_image_settles(
-    measured: list[Entry], wrong: tuple[int, ...], told: str
+    measured: list[Entry], wrong: tuple[int, ...], expected: str
 ) -> None:
     """The first network is right on 345 of 359 images, the others on so many fewer of the same."""
     entries = []
     for entry, fewer in zip(measured, wrong, strict=True):
-        assert entry.answers is not None
-        labels = entry.answers.labels
+        assert entry.predictions is not None
+        labels = entry.predictions.labels
         predicted = torch.where(torch.arange(len(labels)) < 345 - fewer, labels, (labels + 1) % 10)
-        answers = replace(entry.answers, predicted=predicted)
-        entries.append(replace(entry, answers=answers, accuracy=(345 - fewer) / 359, interval=(0.9, 0.99)))
-    assert told in summary(entries)
+        predictions = replace(entry.predictions, predicted=predicted)
+        entries.append(replace(entry, predictions=predictions, accuracy=(345 - fewer) / 359, interval=(0.9, 0.99)))
+    assert expected in summary(entries)

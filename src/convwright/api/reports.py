@@ -1,14 +1,72 @@
 """Reports on trained networks, and the papers' claims beside our figures."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convwright.errors import argument
+from convwright.errors import ArgumentError, UsageError, argument
 from convwright.options import verb
 
 if TYPE_CHECKING:
+    from convwright.data.opened import Data
+    from convwright.reporting import Report
     from convwright.reproduction import Reproduction
+    from convwright.training.run import Run
 
-__all__ = ["reproduce"]
+__all__ = ["report", "reproduce"]
+
+
+@verb
+def report(
+    runs: "Run | str | Path | Sequence[Run | str | Path]",
+    out: Path | str | None = None,
+    *,
+    data: "Data | str | Path | None" = None,
+    title: str | None = None,
+    names: Sequence[str] | None = None,
+    device: str = "auto",
+) -> "Report":
+    """Report on runs: accuracy and cost, learning curves, errors, calibration, and what the networks look at.
+
+    Networks are measured on the test images, or on the validation images where the data has no test images.
+
+    Args:
+        runs: Run directories, one or more.
+        out: File of the page, which is replaced if it exists; no page by default. The command writes `report.html` by
+            default, unless it prints JSON.
+        data: Another folder or source with the same classes, for all runs.
+        title: Heading of the page.
+        names: Names of the networks on the page, in the order of the runs; by default those of the folders.
+        device: `cpu`, `cuda` or `auto`.
+
+    Returns:
+        The report: a table of the networks, every figure, and the page if it has been written.
+
+    Raises:
+        RunError: A folder is no run, or no run has weights yet.
+        DataError: The data cannot be opened, or has other classes.
+
+    Example:
+        >>> found = cw.report("runs/digits", "report.html")  # doctest: +SKIP
+        >>> found.figure("confusion").show()  # doctest: +SKIP
+    """
+    from dataclasses import replace
+
+    from convwright.places import check_file
+    from convwright.reporting import compose, measure_runs
+
+    page = None if out is None else Path(out)
+    check_file("out", page)
+    with argument("runs"):
+        opened = _opened([runs] if isinstance(runs, str | Path) or not isinstance(runs, Sequence) else runs)
+    if names is not None and len(names) != len(opened):
+        raise ArgumentError("names", f"must be one for each of the {len(opened)} runs, not {len(names)}")
+    entries, notes = measure_runs(opened, data=_spec(data), names=names, device=device)
+    made = compose(title, entries, notes=notes)
+    if page is None:
+        return made
+    made.save_html(page)
+    return replace(made, page=page)
 
 
 @verb
@@ -33,3 +91,23 @@ def reproduce(paper: str | None = None) -> "Reproduction":
 
     with argument("paper"):
         return reproduce_papers(PAPERS if paper is None else [paper.lower()])
+
+
+def _opened(runs: "Sequence[Run | str | Path]") -> "list[Run]":
+    """Return the runs, each once."""
+    from convwright.training.run import Run
+
+    if not runs:
+        raise UsageError("there must be one run or more")
+    return list({run.path.absolute(): run for run in map(Run.of, runs)}.values())
+
+
+def _spec(data: "Data | str | Path | None") -> str | None:
+    from convwright.data.opened import Data
+    from convwright.data.sources import check_exists
+
+    if data is None:
+        return None
+    with argument("data"):
+        check_exists(Data.of(data).spec)
+    return Data.of(data).spec

@@ -1,14 +1,14 @@
-"""The report: one self-contained HTML page for one trained run or several, to be read without a network.
+"""Reports: one self-contained HTML page about one trained network or several, readable without a network connection.
 
-    >>> entries = [measuring.measured(run, data, "DenseNet-BC"), ...]
-    >>> write(Path("report.html"), compose("Three families on digits", entries))
+    >>> entries, notes = measure_runs([run, other])  # doctest: +SKIP
+    >>> compose("Two families on digits", entries, notes=notes).save_html("report.html")  # doctest: +SKIP
 
-`Entry` is one trained network and its measurements. `compose` computes the page's content, `write` renders it, and
-`convwright.reporting.facts.facts` returns it as data. The figures are Plotly's, whose JavaScript is part of the page;
-the reader's browser chooses sizes, and colours for light, dark and paper.
+`Entry` is one trained network with its measurements. `compose` computes the content of a report, which its methods
+return as data, as Plotly figures and as a page.
 """
 
 from convwright.reporting.entry import Entry
-from convwright.reporting.page import compose, write, write_page
+from convwright.reporting.measuring import measure_runs
+from convwright.reporting.report import Report, compose
 
-__all__ = ["Entry", "compose", "write", "write_page"]
+__all__ = ["Entry", "Report", "compose", "measure_runs"]

@@ -1,4 +1,4 @@
-"""Accuracies compared image by image, which tells more than comparing their intervals."""
+"""Accuracies compared image by image, which is more sensitive than comparing their intervals."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -17,8 +17,8 @@ ROW = 54
 
 
 def differences(entries: Sequence[Entry]) -> Iterator[Figure]:
-    """Yield the paired differences of networks that have answered the same images."""
-    groups = [group for group in peers(entries) if all(entry.answers for _, entry in group)]
+    """Yield the paired differences of networks with predictions for the same images."""
+    groups = [group for group in peers(entries) if all(entry.predictions for _, entry in group)]
     compared = [(group[0][1], pairs(group)) for group in groups]
     if not compared:
         return
@@ -30,27 +30,27 @@ def differences(entries: Sequence[Entry]) -> Iterator[Figure]:
     yield Figure(
         "differences",
         "Differences on the same images",
-        "By how many percentage points the network named first is right on more images than the other, with 95\u00a0% "
-        "intervals for paired answers. An interval that leaves out zero is a difference that chance alone would "
-        "rarely make; p is McNemar's exact test.",
+        "Accuracy of the network named first minus that of the other, in percentage points, with 95\u00a0% intervals "
+        "for paired predictions. A difference whose interval excludes zero is statistically significant; p is that of "
+        "McNemar's exact test.",
         tuple(panels),
-        findings=tuple(map(told, every)),
-        facts=[as_json(pair) for pair in every],
+        findings=tuple(map(finding, every)),
+        facts=[pair_dict(pair) for pair in every],
     )
 
 
-def told(pair: Pair) -> str:
-    """Say in a sentence what became of a pair."""
+def finding(pair: Pair) -> str:
+    """Return a sentence on the difference of a pair."""
     names = f"{pair.first[1].title} against {pair.second[1].title}"
-    verdict = "settled" if pair.settled else "not settled"
+    verdict = "significant" if pair.significant else "not significant"
     return (
-        f"{names}: {pair.only_first:,} images only the first gets right, {pair.only_second:,} only the second, "
-        f"{verdict} ({p_value(pair.p_value)})."
+        f"{names}: {pair.only_first:,} images are correct only for the first, {pair.only_second:,} only for the "
+        f"second; the difference is {verdict} ({p_value(pair.p_value)})."
     )
 
 
-def as_json(pair: Pair) -> dict[str, Any]:
-    """Return a pair as data."""
+def pair_dict(pair: Pair) -> dict[str, object]:
+    """Return a pair as values that JSON can hold."""
     return {
         "first": pair.first[1].title,
         "second": pair.second[1].title,

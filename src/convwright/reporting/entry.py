@@ -1,4 +1,4 @@
-"""One trained network on the page, and what follows from its run."""
+"""A trained network of a report, with its measurements."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,43 +15,44 @@ from convwright.training.run import Run
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """What a network answers to every image of some splits, in their order."""
+class SplitPredictions:
+    """A network's predictions for every image of one or more splits, in their order."""
 
     predictor: Predictor
     data: Dataset
     parts: tuple[Split, ...]
     labels: torch.Tensor
-    """N, in the network's own order of classes, like `predicted`."""
+    """N, int64: the labels, as indices of the network's classes."""
     predicted: torch.Tensor
+    """N, int64: the classes with the highest probability."""
     confidence: torch.Tensor
-    """N: the probability of what is predicted."""
+    """N: the probability of the predicted class."""
     measures: Measures
     images_key: str
-    """The same for the same images in the same order, at whatever resolution the network sees them."""
+    """Digest of the images and their order, whatever resolution the network reads them at."""
 
     @property
-    def right(self) -> torch.Tensor:
-        """N, bool: which images are recognised."""
+    def correct(self) -> torch.Tensor:
+        """N, bool: which predictions are correct."""
         return self.labels == self.predicted
 
     @property
     def overconfidence(self) -> float:
-        """Mean confidence less accuracy."""
+        """Mean confidence minus accuracy."""
         return float(self.confidence.double().mean()) - self.measures.accuracy
 
     @property
     def mistakes(self) -> list[int]:
-        """Positions of the images that are not recognised, the surest mistake first."""
-        wrong = (~self.right).nonzero()[:, 0]
+        """Positions of the wrongly predicted images, the most confident first."""
+        wrong = (~self.correct).nonzero()[:, 0]
         return wrong[self.confidence[wrong].argsort(descending=True, stable=True)].tolist()
 
     def take(self, positions: Sequence[int]) -> torch.Tensor:
-        """Return the images at these positions as the data has them: uint8, K x C x H x W."""
+        """Return the images at these positions: K x C x H x W, uint8."""
         return torch.stack([part.take(torch.tensor([row]))[0] for part, row in map(self._place, positions)])
 
     def name(self, position: int) -> str | None:
-        """Return the name of an image's file, if it came from one."""
+        """Return the name of an image's file; None for images without files."""
         part, row = self._place(position)
         return part.names[row] if part.names else None
 
@@ -65,38 +66,42 @@ class Answers:
 
 @dataclass(frozen=True)
 class Latency:
-    """The median time of one image through a network, in seconds, with so many threads of torch."""
+    """Median time of one image through a network."""
 
     seconds: float
     threads: int
+    """Threads of torch."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A trained network, and its accuracy (0 to 1) on so many images of a split of its data."""
+    """A trained network and its accuracy on the images of a split."""
 
     title: str
-    """The network as a reader would call it, such as "DenseNet-BC"."""
+    """Name of the network on the page, such as "DenseNet-BC"."""
     run: Run
     accuracy: float
+    """Share of correct predictions, 0 to 1."""
     interval: tuple[float, float]
     """95 % confidence interval of the accuracy."""
     images: int
+    """Number of images that the accuracy was measured on."""
     split: str
-    answers: Answers | None = None
-    """What stands behind the accuracy; without it the page shows less."""
+    """`test`, `val`, or `all` for the whole of other data."""
+    predictions: SplitPredictions | None = None
+    """The predictions behind the accuracy; without them the page shows less."""
     latency: Latency | None = None
     data: str | None = None
-    """The data it was measured on, where that is not the run's own."""
+    """The data that it was measured on, where that is not the run's own."""
 
     @cached_property
     def cost(self) -> Cost:
-        """What the network costs on one image."""
+        """Cost of the network on one image."""
         return cost(self.run.network)
 
     @property
     def seconds(self) -> float | None:
-        """Time spent on training steps; None before the first validation."""
+        """Seconds of the training steps; None before the first validation."""
         rows = self.run.metrics
         return rows[-1]["seconds"] if rows else None
 
@@ -107,13 +112,13 @@ class Entry:
 
     @property
     def images_seen(self) -> list[float]:
-        """Training images that the network had seen by each validation, repetitions counted."""
+        """Training images seen by each validation, repetitions counted."""
         return images_seen(self.run)
 
     @property
     def measured_on(self) -> Hashable:
-        """What the accuracy was measured on; accuracies compare where this is the same."""
-        return self.answers.images_key if self.answers else (self.run.data.fingerprint, self.split, self.images)
+        """Key of the measured images; accuracies are comparable where it is equal."""
+        return self.predictions.images_key if self.predictions else (self.run.data.fingerprint, self.split, self.images)
 
 
 def images_seen(run: Run) -> list[float]:
@@ -123,7 +128,7 @@ def images_seen(run: Run) -> list[float]:
 
 
 Numbered = tuple[int, Entry]
-"""A network with its number on the page, which decides its colour."""
+"""A network with its number on the page, which determines its colour."""
 
 
 def peers(entries: Sequence[Entry]) -> Iterator[list[Numbered]]:

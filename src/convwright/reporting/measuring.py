@@ -1,19 +1,67 @@
-"""From a run to what the page says of it: its answers to images that it was not trained on, and its speed."""
+"""Measurements of runs for a report: predictions for images that they were not trained on, and latency."""
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
 from convwright.data import Dataset, Split
+from convwright.display.progress import counting
 from convwright.evaluation.assessment import assess
 from convwright.prediction.network import Predictor, load
-from convwright.reporting.entry import Answers, Entry, Latency
+from convwright.reporting.entry import Entry, Latency, SplitPredictions
+from convwright.reporting.titles import titles
+from convwright.reporting.wording import data_name, unfinished
 from convwright.scaling.latency import Stopwatch
 from convwright.training.run import Run
+from convwright.training.run_data import open_run_data
 
 
-def measured(
+def measure_runs(
+    runs: Sequence[Run],
+    *,
+    data: str | None = None,
+    names: Sequence[str] | None = None,
+    device: str = "auto",
+    latency: bool = True,
+) -> tuple[list[Entry], list[str]]:
+    """Measure runs for a report.
+
+    Args:
+        runs: The runs; those without weights are left out.
+        data: A folder or source with the same classes; by default each run's own data.
+        names: Names of the networks; by default those of their folders.
+        device: Where the networks compute: `cpu`, `cuda` or `auto`.
+        latency: Whether to measure the latency of each network.
+
+    Returns:
+        The networks with their measurements, and a sentence on each run whose figures have restrictions.
+
+    Raises:
+        RunError: No run has weights.
+        DataError: The data cannot be opened, or has other classes.
+    """
+    named = list(zip(names or titles([run.path for run in runs]), runs, strict=True))
+    ready = [(title, run) for title, run in named if run.weights.exists()]
+    notes = [f"{title} is left out: it has no weights yet." for title, run in named if not run.weights.exists()]
+    if not ready:
+        runs[0].existing_weights()  # raises what is wrong with them
+    stopwatch = Stopwatch() if latency else None
+    images: dict[str, Dataset] = {}
+    entries = []
+    for title, run in ready:
+        opened = _opened(run, data, images)
+        with counting() as progress:
+            after_batch = partial(_show, progress, title)
+            entries.append(
+                measure_run(run, opened, title, other=data, device=device, stopwatch=stopwatch, after_batch=after_batch)
+            )
+    notes += [line for entry in entries if (line := unfinished(entry))]
+    return entries, notes + _changed(entries)
+
+
+def measure_run(
     run: Run,
     data: Dataset,
     title: str,
@@ -23,38 +71,61 @@ def measured(
     stopwatch: Stopwatch | None = None,
     after_batch: Callable[[int, int], None] | None = None,
 ) -> Entry:
-    """Evaluate a run's best weights on the data's test split, or else on its validation split.
+    """Measure a run's best weights on the test split, or on the validation split where the data has no test split.
 
-    other: the name of the data where it is not the run's own; without a test split, all of it is taken.
-    after_batch is told how many images are done, and of how many. RunError if the run has no weights yet; DataError
-    if the data has other classes.
+    Args:
+        run: The run.
+        data: The images.
+        title: Name of the network in the report.
+        other: Name of the data where it is not the run's own; without a test split all its images are used.
+        device: Where the network computes: `cpu`, `cuda` or `auto`.
+        stopwatch: Measures the latency; None: not measured.
+        after_batch: Called with the number of images done and their total.
+
+    Raises:
+        RunError: The run has no weights yet.
+        DataError: The data has other classes.
     """
     predictor = load(run.path, device)
-    split, parts = chosen(data, other is not None)
-    answers = answered(predictor, data, parts, after_batch)
+    split, parts = measured_splits(data, other is not None)
+    predictions = predict_splits(predictor, data, parts, after_batch)
+    measures = predictions.measures
     latency = None
     if stopwatch is not None:
         latency = Latency(stopwatch(run.network), stopwatch.threads or torch.get_num_threads())
-    measures = answers.measures
-    return Entry(
-        title, run, measures.accuracy, measures.interval, measures.images, split, answers, latency=latency, data=other
-    )
+    accuracy, interval, images = measures.accuracy, measures.interval, measures.images
+    return Entry(title, run, accuracy, interval, images, split, predictions, latency, other)
 
 
-def chosen(data: Dataset, other: bool) -> tuple[str, tuple[Split, ...]]:
-    """Return the images to measure on, and what they are called."""
+def measured_splits(data: Dataset, other: bool) -> tuple[str, tuple[Split, ...]]:
+    """Return the name of the images to measure on (`test`, `val` or `all`), and their splits.
+
+    Args:
+        data: The images.
+        other: Whether the network was not trained on them.
+    """
     if data.test is not None:
         return "test", (data.test,)
     return ("all", (data.val, data.train)) if other else ("val", (data.val,))
 
 
-def answered(
+def predict_splits(
     predictor: Predictor,
     data: Dataset,
     parts: Sequence[Split],
     after_batch: Callable[[int, int], None] | None = None,
-) -> Answers:
-    """Ask a network about every image of these splits."""
+) -> SplitPredictions:
+    """Return a network's predictions for every image of splits.
+
+    Args:
+        predictor: The network.
+        data: The data set.
+        parts: Splits of the data set.
+        after_batch: Called with the number of images done and their total.
+
+    Raises:
+        DataError: The data has other classes.
+    """
     labels: list[torch.Tensor] = []
     predicted: list[torch.Tensor] = []
     confidence: list[torch.Tensor] = []
@@ -71,20 +142,41 @@ def answered(
             after_batch(done, total)
 
     measures = assess(predictor, data, parts, after_batch=keep)
-    return Answers(
-        predictor,
-        data,
-        tuple(parts),
-        torch.cat(labels),
-        torch.cat(predicted),
-        torch.cat(confidence),
-        measures,
-        images_key(data, parts),
-    )
+    every = torch.cat(labels), torch.cat(predicted), torch.cat(confidence)
+    return SplitPredictions(predictor, data, tuple(parts), *every, measures, images_key(data, parts))
+
+
+def _show(progress: Callable[[int, int, str], None], title: str, done: int, total: int) -> None:
+    progress(done, total, f"evaluating {title}")
+
+
+def _opened(run: Run, data: str | None, images: dict[str, Dataset]) -> Dataset:
+    """Open a run's data, or other data in the same way; once for all runs that share it."""
+    config = run.config
+    key = repr((data or config.data, config.resolution, config.val_share, config.seed, config.max_bad))
+    if run.initial.exists():  # normalised by the run itself
+        key += str(run.path)
+    if key not in images:
+        images[key] = open_run_data(run, data)
+    return images[key]
+
+
+def _changed(entries: Sequence[Entry]) -> list[str]:
+    """Return a sentence on each network that may have been trained on the images that it is measured on."""
+    changed = [
+        entry
+        for entry in entries
+        if entry.predictions and entry.split == "val" and not entry.data
+        if entry.predictions.data.fingerprint != entry.run.data.fingerprint
+    ]
+    return [
+        f"{data_name(entry)} has changed since {entry.title} was trained: it may have seen some of these images."
+        for entry in changed
+    ]
 
 
 def images_key(data: Dataset, parts: Sequence[Split]) -> str:
-    """Digest which images these are, without looking at their pixels, which depend on the resolution."""
+    """Return a digest of the images' identity, without their pixels, which depend on the resolution."""
     digest = hashlib.blake2b(repr((data.name, data.classes)).encode("utf-8", "backslashreplace"), digest_size=16)
     for part in parts:
         rows = torch.arange(len(part)) if part.rows is None else part.rows

@@ -1,4 +1,4 @@
-"""The images that networks are surest about and wrong, to look at: odd images, wrong labels, blind spots."""
+"""The most confident errors of networks, which often show odd images and wrong labels."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from convwright.display.figures import Figure, Gallery, Picture
-from convwright.display.wording import listed, percent
-from convwright.reporting.entry import Answers, Entry, peers
 from convwright.display.pictures import as_pixels, data_uri, is_small
+from convwright.display.wording import listed, percent
+from convwright.reporting.entry import Entry, SplitPredictions, peers
 
 MOST_SHOWN = 12
 FEWER_SHOWN = 8
@@ -16,70 +16,74 @@ FEWER_SHOWN = 8
 
 
 def mistakes(entries: Sequence[Entry]) -> Iterator[Figure]:
-    """Yield each network's most confident mistakes."""
-    answered = [(entry, entry.answers) for entry in entries if entry.answers and entry.answers.mistakes]
-    if not answered:
+    """Yield the most confident errors of each network."""
+    measured = [(entry, entry.predictions) for entry in entries if entry.predictions and entry.predictions.mistakes]
+    if not measured:
         return
-    most = MOST_SHOWN if len(answered) == 1 else FEWER_SHOWN
+    most = MOST_SHOWN if len(measured) == 1 else FEWER_SHOWN
     yield Figure(
         "mistakes",
-        "The most confident mistakes",
-        "The wrong answers given with the highest probabilities: below each image what the network says and how sure "
-        "it is, then what the data says. Some are mistakes of the network, some may be mistakes in the data.",
-        galleries=tuple(_gallery(entry, answers, most) for entry, answers in answered),
-        findings=(*(_told(entry, answers) for entry, answers in answered), *_shared(entries)),
-        facts={entry.title: [vars(wrong) for wrong in _mistakes(entry, answers, most)] for entry, answers in answered},
+        "Most confident errors",
+        "The wrong predictions with the highest confidence: below each image the predicted class with its probability, "
+        "then the label of the data. Some are errors of the network, some may be errors in the data.",
+        galleries=tuple(_gallery(entry, predictions, most) for entry, predictions in measured),
+        findings=(*(_finding(entry, predictions) for entry, predictions in measured), *_shared(entries)),
+        facts={
+            entry.title: [vars(wrong) for wrong in _mistakes(entry, predictions, most)]
+            for entry, predictions in measured
+        },
     )
 
 
-def _told(entry: Entry, answers: Answers) -> str:
-    wrong = answers.mistakes
-    sure = sum(1 for row in wrong if answers.confidence[row] >= 0.9)
-    return f"{entry.title}: {len(wrong):,} mistakes, {sure:,} of them with 90\u00a0% or more."
+def _finding(entry: Entry, predictions: SplitPredictions) -> str:
+    wrong = predictions.mistakes
+    sure = sum(1 for row in wrong if predictions.confidence[row] >= 0.9)
+    return f"{entry.title}: {len(wrong):,} errors, {sure:,} of them with a confidence of 90\u00a0% or more."
 
 
 def _shared(entries: Sequence[Entry]) -> Iterator[str]:
-    """Say how many images no network recognises."""
+    """Yield a sentence on the images that no network predicts correctly."""
     for group in peers(entries):
-        answers = [entry.answers for _, entry in group if entry.answers]
-        if len(answers) == len(group):
-            none = ~torch.stack([answer.right for answer in answers]).any(0)
-            yield f"{int(none.sum()):,} images are recognised by none of {listed(entry.title for _, entry in group)}."
+        predictions = [entry.predictions for _, entry in group if entry.predictions]
+        if len(predictions) == len(group):
+            none = ~torch.stack([each.correct for each in predictions]).any(0)
+            names = listed(entry.title for _, entry in group)
+            yield f"{int(none.sum()):,} images are predicted correctly by none of {names}."
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer."""
+    """A wrong prediction."""
 
     image: str | int
-    """The file's name, or the image's place among those of its split."""
+    """Name of the file, or the image's position in its split."""
     label: str
     predicted: str
     probability: float
 
 
-def _mistakes(entry: Entry, answers: Answers, most: int) -> list[Mistake]:
+def _mistakes(entry: Entry, predictions: SplitPredictions, most: int) -> list[Mistake]:
     classes = entry.run.classes
     return [
         Mistake(
-            answers.name(row) or row,
-            classes[int(answers.labels[row])],
-            classes[int(answers.predicted[row])],
-            float(answers.confidence[row]),
+            predictions.name(row) or row,
+            classes[int(predictions.labels[row])],
+            classes[int(predictions.predicted[row])],
+            float(predictions.confidence[row]),
         )
-        for row in answers.mistakes[:most]
+        for row in predictions.mistakes[:most]
     ]
 
 
-def _gallery(entry: Entry, answers: Answers, most: int) -> Gallery:
-    pixels = [as_pixels(image) for image in answers.take(answers.mistakes[:most])]
+def _gallery(entry: Entry, predictions: SplitPredictions, most: int) -> Gallery:
+    pixels = [as_pixels(image) for image in predictions.take(predictions.mistakes[:most])]
     pictures = [
         Picture(
             data_uri(image),
-            f"{wrong.label} taken for {wrong.predicted} with {percent(wrong.probability)}",
+            f"{wrong.label} predicted as {wrong.predicted} with {percent(wrong.probability)}",
             (f"{wrong.predicted} {percent(wrong.probability)}", f"data: {wrong.label}"),
             is_small(image),
         )
-        for image, wrong in zip(pixels, _mistakes(entry, answers, most), strict=True)
+        for image, wrong in zip(pixels, _mistakes(entry, predictions, most), strict=True)
     ]
     return Gallery(entry.title, tuple(pictures))

@@ -1,10 +1,9 @@
-"""The page: one HTML file with everything in it, made from a template."""
+"""The page of a report: one HTML file with everything in it."""
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -12,42 +11,15 @@ from convwright.arch.diagram import diagram
 from convwright.display.figures import Figure, colour, glyph
 from convwright.display.pages import write_html
 from convwright.display.wording import count, duration, interval, listed, milliseconds, percent, rate, size
-from convwright.errors import UsageError
 from convwright.reporting import wording
-from convwright.reporting.contents import figures
 from convwright.reporting.entry import Entry
 
-
-@dataclass(frozen=True)
-class Report:
-    """All that a page says, before it is set."""
-
-    title: str
-    summary: str
-    intro: str
-    notes: tuple[str, ...]
-    """What a reader must know before believing the figures, a line each."""
-    entries: tuple[Entry, ...]
-    figures: tuple[Figure, ...]
+if TYPE_CHECKING:
+    from convwright.reporting.report import Report
 
 
-def compose(title: str | None, entries: Sequence[Entry], *, intro: str = "", notes: Sequence[str] = ()) -> Report:
-    """Work out all that the page says of these networks; without a title it is named after them."""
-    if not entries:
-        raise UsageError("a report needs at least one trained run")
-    if not wording.comparable(entries):
-        notes = [*notes, wording.APART]
-    title = title or wording.title(entries)
-    return Report(title, wording.summary(entries), intro, tuple(notes), tuple(entries), tuple(figures(entries)))
-
-
-def write_page(path: Path, title: str, entries: Sequence[Entry], *, intro: str = "") -> None:
-    """Write one self-contained page that compares these networks, whole or not at all."""
-    write(path, compose(title, entries, intro=intro))
-
-
-def write(path: Path, report: Report) -> None:
-    """Write the page as one self-contained file, whole or not at all."""
+def write_report_page(path: Path, report: "Report") -> None:
+    """Write one self-contained page, completely or not at all."""
     entries = report.entries
     write_html(
         path,
@@ -65,7 +37,7 @@ def write(path: Path, report: Report) -> None:
 
 
 def _contents(found: Sequence[Figure]) -> list[tuple[Figure, str]]:
-    """Return what to call each figure where all are listed: its title up to the colon, if no other begins so."""
+    """Return each figure with its name in the list of contents: its title up to the colon, if that is unique."""
     short = [figure.title.partition(":")[0] for figure in found]
     return [
         (figure, label if short.count(label) == 1 else figure.title) for figure, label in zip(found, short, strict=True)
@@ -85,12 +57,12 @@ def _columns(entries: Sequence[Entry]) -> list[tuple[str, str, str]]:
         ("rate", "Speed", "images/s"),
     ]
     left_out = {"latency"} if not any(entry.latency for entry in entries) else set()
-    left_out |= {"calibration"} if not any(entry.answers for entry in entries) else set()
+    left_out |= {"calibration"} if not any(entry.predictions for entry in entries) else set()
     return [column for column in columns if column[0] not in left_out]
 
 
 def _network(index: int, entry: Entry, *, apart: bool) -> dict[str, Any]:
-    """Return what the template says of one network."""
+    """Return what the template shows of one network."""
     cost, path = entry.cost, entry.run.path
     return {
         "entry": entry,
@@ -105,7 +77,7 @@ def _network(index: int, entry: Entry, *, apart: bool) -> dict[str, Any]:
             "macs": count(cost.macs),
             "latency": milliseconds(entry.latency.seconds) if entry.latency else "–",
             "memory": size(cost.peak_bytes()),
-            "calibration": percent(entry.answers.measures.calibration_error) if entry.answers else "–",
+            "calibration": percent(entry.predictions.measures.calibration_error) if entry.predictions else "–",
             "time": duration(entry.seconds) if entry.seconds else "–",
             "rate": rate(entry.images_per_second) if entry.images_per_second else "–",
         },

@@ -1,4 +1,4 @@
-"""Networks against each other: on the same images, and in what they cost."""
+"""Networks compared: on the same images, and by their cost."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ MOST_PAIRED = 4
 
 @dataclass(frozen=True)
 class Pair:
-    """Two networks on the same images; the first is right on at least as many."""
+    """Two networks on the same images; the first has at least as many correct predictions."""
 
     first: Numbered
     second: Numbered
     only_first: int
-    """Images that only the first recognises."""
+    """Images that only the first predicts correctly."""
     only_second: int
     images: int
 
@@ -37,7 +37,7 @@ class Pair:
         return self._counts.p_value
 
     @property
-    def settled(self) -> bool:
+    def significant(self) -> bool:
         """Whether the difference is statistically significant at 5 %."""
         return self._counts.significant
 
@@ -47,28 +47,28 @@ class Pair:
 
 
 def pairs(group: Sequence[Numbered]) -> list[Pair]:
-    """Compare networks that have answered the same images: all of a few, else the most accurate with each other one."""
+    """Compare networks with predictions for the same images: every pair of a few networks, else the best with each."""
     ranked = sorted(group, key=lambda numbered: (-numbered[1].accuracy, numbered[0]))
     firsts = ranked[:1] if len(ranked) > MOST_PAIRED else ranked
     return [compare(first, second) for place, first in enumerate(firsts) for second in ranked[place + 1 :]]
 
 
 def compare(first: Numbered, second: Numbered) -> Pair:
-    """Compare two networks' answers image by image."""
-    one, other = (numbered[1].answers for numbered in (first, second))
+    """Compare the predictions of two networks image by image."""
+    one, other = (numbered[1].predictions for numbered in (first, second))
     if one is None or other is None:
-        raise ValueError("networks are compared by their answers, and these are not known")
-    mine, theirs = one.right, other.right
+        raise ValueError("networks are compared by their predictions, and these are not available")
+    mine, theirs = one.correct, other.correct
     return Pair(first, second, int((mine & ~theirs).sum()), int((theirs & ~mine).sum()), len(mine))
 
 
 def front(entries: Sequence[Entry], price: Callable[[Entry], float]) -> list[int]:
-    """Return the places of the Pareto front, cheapest first: whom nobody equals in both and beats in one."""
+    """Return the indices of the networks on the Pareto front, the cheapest first."""
 
-    def beaten(entry: Entry) -> bool:
+    def is_dominated(entry: Entry) -> bool:
         mine = (price(entry), -entry.accuracy)
         theirs = [(price(other), -other.accuracy) for other in entries]
         return any(other != mine and other[0] <= mine[0] and other[1] <= mine[1] for other in theirs)
 
-    kept = [index for index, entry in enumerate(entries) if not beaten(entry)]
+    kept = [index for index, entry in enumerate(entries) if not is_dominated(entry)]
     return sorted(kept, key=lambda index: price(entries[index]))

@@ -1,4 +1,4 @@
-"""Where in the networks the cost lies."""
+"""Cost by stage."""
 
 from collections.abc import Sequence
 from html import escape
@@ -13,12 +13,12 @@ from convwright.reporting.entry import Entry
 
 
 def stage_costs(entries: Sequence[Entry]) -> Figure:
-    """Draw what share of each network's MACs and parameters goes to which stage."""
+    """Draw the share of each stage in a network's MACs and parameters."""
     return Figure(
         "stages",
-        "Where the cost lies",
+        "Cost by stage",
         "Each network's multiply-adds and parameters by stage, from the stem (lightest) to the head (darkest), as "
-        "shares of its own total, which stands above the bar. Names that do not fit appear on pointing.",
+        "shares of its own total, which is above the bar. Names that do not fit appear on pointing.",
         (
             Panel("Multiply-adds (MACs) an image", _stage_bars(entries, "macs"), _stage_gist(entries, "macs")),
             Panel("Parameters", _stage_bars(entries, "params"), _stage_gist(entries, "params")),
@@ -76,5 +76,5 @@ def _stage_gist(entries: Sequence[Entry], what: str) -> str:
     for entry in entries:
         largest = max(entry.cost.stages, key=lambda stage: getattr(stage, what))
         share = getattr(largest, what) / getattr(entry.cost, what)
-        gists.append(f"{entry.title} spends most in {largest.name}, {percent(share)}")
+        gists.append(f"{entry.title} has its highest cost in {largest.name}, {percent(share)}")
     return f"Stacked bars of {'MACs' if what == 'macs' else 'parameters'} by stage. {'; '.join(gists)}."

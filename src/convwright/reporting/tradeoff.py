@@ -1,4 +1,4 @@
-"""What accuracy costs: each network as a point, and the Pareto front."""
+"""Accuracy against cost: each network as a point, and the Pareto front."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +16,12 @@ from convwright.reporting.pairs import front
 from convwright.reporting.wording import comparable, measured_on
 
 LOG_PRICE = 4
-"""Where the dearest network costs this many times the cheapest, the axis is logarithmic."""
+"""The axis is logarithmic if the largest cost is this many times the smallest."""
 
 
 @dataclass(frozen=True)
 class Price:
-    """Something that a network costs."""
+    """A measure of cost."""
 
     name: str
     axis: str
@@ -29,7 +29,7 @@ class Price:
     written: Callable[[float], str]
     ticks: dict[str, str]
     logarithmic: bool
-    """May the axis be logarithmic?"""
+    """Whether the axis may be logarithmic."""
 
 
 MACS = Price("MACs", "MACs an image", lambda e: e.cost.macs, lambda n: f"{count(n)} MACs", {"tickformat": "~s"}, True)
@@ -48,7 +48,7 @@ def tradeoff(entries: Sequence[Entry]) -> Iterator[Figure]:
     groups = list(peers(entries))
     if not groups:
         return
-    panels, facts, told = [], [], []
+    panels, facts, findings = [], [], []
     for group in groups:
         members = [entry for _, entry in group]
         timed = all(entry.latency for entry in members)
@@ -58,22 +58,22 @@ def tradeoff(entries: Sequence[Entry]) -> Iterator[Figure]:
             panels.append(panel)
             names = [members[place].title for place in best]
             facts.append({"against": price.name, "images": measured_on(members[0]), "front": names})
-            told.append(_front_told(best, members, price) + unnamed)
+            findings.append(_front_finding(best, members, price) + unnamed)
     caveat = "" if comparable(entries) else " Only networks that were measured on the same images share a plot."
     yield Figure(
         "accuracy",
         "Accuracy against cost",
-        "Share of images that each network gets right, against its multiply-adds (MACs) for one image"
+        "Share of images that each network classifies correctly, against its multiply-adds (MACs) for one image"
         + (" and the time that one image takes" if len(panels) > len(groups) else "")
         + f"; bars are 95\u00a0% intervals. Up and to the left is better.{caveat}",
         tuple(panels),
-        findings=tuple(dict.fromkeys(told)),
+        findings=tuple(dict.fromkeys(findings)),
         facts=facts,
     )
 
 
 def scatter(group: Sequence[Numbered], price: Price) -> tuple[Panel, str]:
-    """Draw each network as a point with its interval, named at the point; say which names found no room."""
+    """Draw each network as a named point with its interval; return the plot, and a sentence on names without room."""
     entries = [entry for _, entry in group]
     prices = [price.of(entry) for entry in entries]
     logarithmic = price.logarithmic and max(prices) >= LOG_PRICE * min(prices)
@@ -100,20 +100,22 @@ def scatter(group: Sequence[Numbered], price: Price) -> tuple[Panel, str]:
 
 
 def heading(entry: Entry) -> str:
-    """Say on which images an accuracy was measured."""
+    """Return the heading of a plot: the images that its accuracies were measured on."""
     return f"Accuracy on {measured_on(entry)}"
 
 
-def _front_told(best: Sequence[int], entries: Sequence[Entry], price: Price) -> str:
-    """Say who is on the Pareto front, given its places among the networks."""
+def _front_finding(best: Sequence[int], entries: Sequence[Entry], price: Price) -> str:
+    """Return a sentence on the Pareto front, given the indices of its networks."""
     names = [entries[place].title for place in best]
     rest = [entry.title for place, entry in enumerate(entries) if place not in best]
     if not rest:
-        return f"In {price.name}, all are on the Pareto front: none is beaten in accuracy by one that takes no more."
+        return (
+            f"In {price.name}, all are on the Pareto front: no other network is as accurate at the same cost or less."
+        )
     verbs = ["is" if len(some) == 1 else "are" for some in (names, rest)]
     return (
-        f"In {price.name}, {listed(names)} {verbs[0]} on the Pareto front (dotted); {listed(rest)} {verbs[1]} beaten, "
-        "or equalled, in accuracy by one that takes no more."
+        f"In {price.name}, {listed(names)} {verbs[0]} on the Pareto front (dotted); {listed(rest)} {verbs[1]} not: "
+        "another network costs no more and is at least as accurate."
     )
 
 
@@ -143,7 +145,7 @@ def _add_point(plot: go.Figure, entry: Entry, index: int, price: Price) -> None:
 
 
 def _add_front(plot: go.Figure, entries: Sequence[Entry], price: Price) -> None:
-    """Join the Pareto front by steps: what is below and to the right of them is beaten."""
+    """Join the Pareto front by steps; networks below and to the right of them are dominated."""
     best = [entries[place] for place in front(entries, price.of)]
     if len(best) > 1:
         plot.add_scatter(

@@ -16,12 +16,12 @@ from convwright.display.wording import (
 from convwright.reporting.entry import Entry
 from convwright.reporting.pairs import compare
 
-APART = "Accuracies are compared only between networks that were measured on the same images."
+NOT_COMPARABLE = "Accuracies are compared only between networks that were measured on the same images."
 """Note on a page whose networks were measured on different images."""
 
 
 def data_name(entry: Entry) -> str:
-    """Return what a reader calls the data: a source's name or a folder's last part."""
+    """Return the short name of an entry's data: that of a source, or the last part of a folder."""
     return _folder(entry.data or entry.run.config.data)
 
 
@@ -30,12 +30,12 @@ def _folder(spec: str) -> str:
 
 
 def comparable(entries: Sequence[Entry]) -> bool:
-    """Were all accuracies measured on the same images?"""
+    """Return whether all accuracies were measured on the same images."""
     return len({entry.measured_on for entry in entries}) == 1
 
 
 def title(entries: Sequence[Entry]) -> str:
-    """Return the page's heading, where nobody gave one."""
+    """Return the default heading of a report."""
     data = listed(dict.fromkeys(data_name(entry) for entry in entries))
     name = entries[0].title if len(entries) == 1 else f"{number_word(len(entries)).capitalize()} networks"
     return f"{name} on {data}"
@@ -60,12 +60,12 @@ def summary(entries: Sequence[Entry]) -> str:
 
 
 def unfinished(entry: Entry) -> str | None:
-    """Say how far a run has come that has not ended; None for one that has."""
+    """Return a sentence on the progress of a run that has not ended; None for one that has."""
     if entry.run.finished:
         return None
     rows = entry.run.metrics
     so_far = f"{rows[-1]['epoch']:.3g} of {entry.run.config.epochs:.3g} epochs" if rows else "its first validation"
-    return f"{entry.title} has not ended: what is shown are its best weights so far, after {so_far}."
+    return f"{entry.title} has not ended: its figures are those of its best weights so far, after {so_far}."
 
 
 def derived(entry: Entry) -> str | None:
@@ -88,7 +88,7 @@ def derived(entry: Entry) -> str | None:
 def _single(entry: Entry) -> str:
     trained = f", after {duration(entry.seconds)} of training" if entry.seconds else ""
     return (
-        f"{entry.title} is right on {percent(entry.accuracy)} of {measured_on(entry)} "
+        f"{entry.title} classifies {percent(entry.accuracy)} of {measured_on(entry)} correctly "
         f"(95{NBSP}% interval {interval(entry.interval)}){trained}. It takes "
         f"{count(entry.cost.macs)} multiply-adds (MACs) an image and has {count(entry.cost.params)} parameters."
     )
@@ -105,37 +105,39 @@ def _most_accurate(entries: Sequence[Entry]) -> str:
     top = max(entry.accuracy for entry in entries)
     best = [entry for entry in entries if entry.accuracy == top]
     names = listed(entry.title for entry in best)
-    verb = "is the most accurate" if len(best) == 1 else "are equally accurate, and the most"
+    verb = "is the most accurate" if len(best) == 1 else "share the highest accuracy"
     bounds = interval(best[0].interval)
-    statement = f"{names} {verb}, with {percent(top)} right (95{NBSP}% interval {bounds})"
+    statement = f"{names} {verb}, with {percent(top)} correct (95{NBSP}% interval {bounds})"
     rest = [entry for entry in entries if entry.accuracy < top]
     close = [entry.title for entry in rest if entry.interval[1] >= best[0].interval[0]]
     if not rest:
         return f"{statement}."
     if not close:
         return f"{statement}; no other interval overlaps with this."
-    if all(entry.answers for entry in entries):
+    if all(entry.predictions for entry in entries):
         return f"{statement}. {_compared(entries)}"
     those = "the interval" if len(close) == 1 else "the intervals"
     clear = "" if len(close) == len(rest) else ", not with the others'"
     return (
         f"{statement}; this overlaps with {those} of {listed(close)}{clear}, so {entries[0].images:,} images "
-        "do not settle which of them is better."
+        "do not show which of them is better."
     )
 
 
 def _compared(entries: Sequence[Entry]) -> str:
-    """Say what comparing the most accurate network with the others image by image settles."""
+    """Return a sentence on the differences from the most accurate network, compared image by image."""
     ranked = sorted(enumerate(entries), key=lambda numbered: -numbered[1].accuracy)
     best = ranked[0]
     found = [compare(best, other) for other in ranked if other[1].accuracy < best[1].accuracy]
-    behind = [pair.second[1].title for pair in found if pair.settled]
-    open_ = [f"{pair.second[1].title} ({p_value(pair.p_value)})" for pair in found if not pair.settled]
+    behind = [pair.second[1].title for pair in found if pair.significant]
+    unclear = [f"{pair.second[1].title} ({p_value(pair.p_value)})" for pair in found if not pair.significant]
     parts = []
     if behind:
-        parts.append(f"it is better than {listed(behind)}")
-    if open_:
-        parts.append(f"{'while ' if behind else ''}the lead over {listed(open_)} may be chance")
+        parts.append(f"it is significantly better than {listed(behind)}")
+    if unclear:
+        parts.append(
+            f"{'while ' if behind else ''}the difference from {listed(unclear)} is not statistically significant"
+        )
     return f"Compared image by image, {', '.join(parts)}."
 
 
@@ -150,7 +152,7 @@ def _cheapest(entries: Sequence[Entry]) -> str:
 
 
 def _trade(entries: Sequence[Entry]) -> str:
-    """Say what the network with the fewest MACs gives up against the most accurate one."""
+    """Return a sentence that compares the network with the fewest MACs with the most accurate one."""
     best = max(entries, key=lambda entry: entry.accuracy)
     quick = min(entries, key=lambda entry: entry.cost.macs)
     if quick.accuracy == best.accuracy:
@@ -160,5 +162,5 @@ def _trade(entries: Sequence[Entry]) -> str:
     points = 100 * (best.accuracy - quick.accuracy)
     return (
         f"Against {best.title}, {quick.title} takes {times} times fewer MACs and "
-        f"is right on {points:.1f} percentage points fewer images."
+        f"is {points:.1f} percentage points less accurate."
     )

@@ -13,7 +13,7 @@ from convwright.display.wording import listed, percent
 from convwright.errors import UsageError
 from convwright.explain.activation import ActivationMaps, activation_maps
 from convwright.explain.drawing import overlay
-from convwright.reporting.entry import Answers, Entry, peers
+from convwright.reporting.entry import Entry, SplitPredictions, peers
 from convwright.reporting.wording import measured_on
 
 MOST_SHOWN = 6
@@ -28,7 +28,7 @@ class Looked:
     """What one network makes of the images that are shown."""
 
     entry: Entry
-    answers: Answers
+    predictions: SplitPredictions
     rows: tuple[int, ...]
     maps: ActivationMaps
 
@@ -49,9 +49,9 @@ def cam_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
     together = [[entry for _, entry in group] for group in peers(entries)]
     apart = [[entry] for entry in entries if not any(entry in group for group in together)]
     for number, group in enumerate(together + apart, 1):
-        answered = [(entry, entry.answers) for entry in group if entry.answers]
-        if answered:
-            yield from _figure(answered, number)
+        measured = [(entry, entry.predictions) for entry in group if entry.predictions]
+        if measured:
+            yield from _figure(measured, number)
 
 
 def concentration(weights: np.ndarray) -> float | None:
@@ -65,12 +65,14 @@ def concentration(weights: np.ndarray) -> float | None:
     return float(np.searchsorted(ranked, HALF * ranked[-1]) + 1) / ranked.size
 
 
-def _figure(answered: Sequence[tuple[Entry, Answers]], number: int) -> Iterator[Figure]:
-    rows = _one_a_class(answered[0][1])
+def _figure(measured: Sequence[tuple[Entry, SplitPredictions]], number: int) -> Iterator[Figure]:
+    rows = _one_a_class(measured[0][1])
     looked, left_out = [], []
-    for entry, answers in answered:
+    for entry, predictions in measured:
         try:
-            looked.append(Looked(entry, answers, rows, activation_maps(answers.predictor, list(answers.take(rows)))))
+            looked.append(
+                Looked(entry, predictions, rows, activation_maps(predictions.predictor, list(predictions.take(rows))))
+            )
         except UsageError as error:  # a network without maps of several pixels
             left_out.append(f"{entry.title} is left out: {error}.")
     if not looked:
@@ -88,9 +90,9 @@ def _figure(answered: Sequence[tuple[Entry, Answers]], number: int) -> Iterator[
     )
 
 
-def _one_a_class(answers: Answers) -> tuple[int, ...]:
+def _one_a_class(predictions: SplitPredictions) -> tuple[int, ...]:
     """Return the position of the first image of each of some classes, evenly spaced among those that have images."""
-    labels = answers.labels.tolist()
+    labels = predictions.labels.tolist()
     there = sorted(set(labels))
     shown = min(MOST_SHOWN, len(there))
     classes = [there[place * len(there) // shown] for place in range(shown)]
@@ -98,7 +100,9 @@ def _one_a_class(answers: Answers) -> tuple[int, ...]:
 
 
 def _told(one: Looked) -> str:
-    right = sum(1 for row, target in zip(one.rows, one.maps.targets, strict=True) if one.answers.labels[row] == target)
+    right = sum(
+        1 for row, target in zip(one.rows, one.maps.targets, strict=True) if one.predictions.labels[row] == target
+    )
     empty = one.halves.count(None)
     half = (
         f"half of what speaks for an answer lies in {percent(one.half)} of the image, on average; " if one.half else ""
@@ -116,8 +120,8 @@ def _name(one: Looked) -> str:
 
 
 def _images(one: Looked) -> Gallery:
-    pixels = [as_pixels(image) for image in one.answers.take(one.rows)]
-    names = [one.entry.run.classes[int(one.answers.labels[row])] for row in one.rows]
+    pixels = [as_pixels(image) for image in one.predictions.take(one.rows)]
+    names = [one.entry.run.classes[int(one.predictions.labels[row])] for row in one.rows]
     pictures = [
         Picture(data_uri(image), f"Image of the class {name}", (name,), is_small(image))
         for image, name in zip(pixels, names, strict=True)
@@ -132,8 +136,8 @@ def _gallery(one: Looked) -> Gallery:
 
 def _picture(one: Looked, place: int) -> Picture:
     classes, weights = one.entry.run.classes, one.maps.maps[place]
-    (image,) = one.answers.take([one.rows[place]])
-    answer, label = classes[one.maps.targets[place]], classes[int(one.answers.labels[one.rows[place]])]
+    (image,) = one.predictions.take([one.rows[place]])
+    answer, label = classes[one.maps.targets[place]], classes[int(one.predictions.labels[one.rows[place]])]
     said = f"{answer} {percent(one.maps.probabilities[place])}"
     half = one.halves[place]
     found = "nothing" if half is None else f"most at the {_where(weights)}, half of it in {percent(half)} of the image"
@@ -156,8 +160,8 @@ def _as_json(one: Looked) -> dict[str, object]:
         "network": one.entry.title,
         "method": one.maps.method,
         "layer": one.maps.layer,
-        "images": [one.answers.name(row) or row for row in one.rows],
-        "labels": [classes[int(one.answers.labels[row])] for row in one.rows],
+        "images": [one.predictions.name(row) or row for row in one.rows],
+        "labels": [classes[int(one.predictions.labels[row])] for row in one.rows],
         "answers": [classes[target] for target in one.maps.targets],
         "probabilities": list(one.maps.probabilities),
         "half_in": one.half,

@@ -21,7 +21,7 @@ from convwright.explain.excitation import (
     run_excitations,
 )
 from convwright.explain.excitation_figures import by_class
-from convwright.reporting.entry import Answers, Entry
+from convwright.reporting.entry import Entry, SplitPredictions
 
 MOST_IMAGES = 1000
 """Evenly spaced over the split: means over a hundred images a class are steady enough to look at."""
@@ -40,7 +40,7 @@ def excitation_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
     """Yield class-specificity and saturation by depth, and the curves of each network that has gates."""
     found = []
     for index, entry in enumerate(entries):
-        if entry.answers and (measured := _measured(entry.answers, entry.split)):
+        if entry.predictions and (measured := _measured(entry.predictions, entry.split)):
             found.append(Found(index, entry, measured))
     if found:
         yield _by_depth(found)
@@ -48,10 +48,10 @@ def excitation_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
         yield _curves(one)
 
 
-def _measured(answers: Answers, which: str) -> MeasuredExcitations | None:
+def _measured(predictions: SplitPredictions, which: str) -> MeasuredExcitations | None:
     """Measure a network's gates on some images of the split; None if it has no gates."""
     try:
-        return run_excitations(answers.predictor, answers.data, _some(answers.parts[0]), which)
+        return run_excitations(predictions.predictor, predictions.data, _some(predictions.parts[0]), which)
     except NetworkError:
         return None
 

@@ -1,15 +1,17 @@
-"""The page as data: what it says of each network, and what its figures show."""
+"""A report as values that JSON can hold."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convwright.reporting.entry import Entry
-from convwright.reporting.page import Report
+
+if TYPE_CHECKING:
+    from convwright.reporting.report import Report
 
 
-def facts(report: Report) -> dict[str, Any]:
-    """Return all that the page says, as JSON can carry it: what is not a finite number is None."""
-    return _finite(
+def report_dict(report: "Report") -> dict[str, object]:
+    """Return all content of a report; numbers that are not finite are None."""
+    found: dict[str, object] = _finite(
         {
             "title": report.title,
             "summary": report.summary,
@@ -26,10 +28,11 @@ def facts(report: Report) -> dict[str, Any]:
             },
         }
     )
+    return found
 
 
 def _finite(value: Any) -> Any:
-    """Replace the losses of a run that diverged, which JSON has no numbers for."""
+    """Replace numbers that JSON cannot hold, such as the losses of a run that diverged."""
     if isinstance(value, dict):
         return {name: _finite(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -37,8 +40,8 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _network(entry: Entry) -> dict[str, Any]:
-    run, cost, answers = entry.run, entry.cost, entry.answers
+def _network(entry: Entry) -> dict[str, object]:
+    run, cost, predictions = entry.run, entry.cost, entry.predictions
     return {
         "title": entry.title,
         "run": str(run.path),
@@ -59,6 +62,6 @@ def _network(entry: Entry) -> dict[str, Any]:
         "images_per_second": entry.images_per_second,
         "curves": [row | {"images_seen": seen} for row, seen in zip(run.metrics, entry.images_seen, strict=True)],
         "stages": [{"stage": stage.name, "params": stage.params, "macs": stage.macs} for stage in cost.stages],
-        "measures": answers and answers.measures.to_dict(run.classes),
-        "overconfidence": answers and answers.overconfidence,
+        "measures": predictions and predictions.measures.to_dict(run.classes),
+        "overconfidence": predictions and predictions.overconfidence,
     }
