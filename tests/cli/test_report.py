@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 import convwright as cw
 from convwright.data import open_dataset
+from convwright.errors import ArgumentError, UsageError
 from convwright.training.loop import train
 from convwright.training.plan import plan
 
@@ -56,18 +57,18 @@ def test_a_page_of_two_runs(runs, tmp_path, convwright):
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
 
-def test_json_tells_what_the_page_says_and_writes_none(runs, tmp_path, monkeypatch, convwright):
+def test_json_has_the_content_of_the_page_and_writes_none(runs, tmp_path, monkeypatch, convwright):
     monkeypatch.chdir(tmp_path)
     answer = convwright("report", runs / "se", "--json", "--title", "For you")
     assert answer.status == 0
-    told = json.loads(answer.out)
+    report = json.loads(answer.out)
     evaluated = json.loads(convwright("evaluate", runs / "se", "--json").out)
-    (network,) = told["networks"]
-    assert told["title"] == "For you"
+    (network,) = report["networks"]
+    assert report["title"] == "For you"
     assert (network["split"], network["images"]) == ("test", 359)
     assert network["accuracy"] == evaluated["accuracy"]
     assert network["measures"]["confusion"] == evaluated["confusion"]
-    assert "accuracy" not in told["figures"]
+    assert "accuracy" not in report["figures"]
     assert list(tmp_path.iterdir()) == []
     assert convwright("report", runs / "se").status == 0
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
@@ -76,32 +77,33 @@ def test_json_tells_what_the_page_says_and_writes_none(runs, tmp_path, monkeypat
 def test_runs_of_different_data_are_not_compared(runs, tmp_path, convwright):
     answer = convwright("report", runs / "se", runs / "photos", "--json", "--out", tmp_path / "page.html")
     assert answer.status == 0
-    told = json.loads(answer.out)
-    assert told["notes"] == ["Accuracies are compared only between networks that were measured on the same images."]
-    assert [network["split"] for network in told["networks"]] == ["test", "val"]
-    assert not {"accuracy", "differences"} & set(told["figures"])
-    assert {"cam", "cam-2", "confusion", "calibration"} <= set(told["figures"])
-    assert all(isinstance(one["image"], str) for one in told["figures"]["mistakes"]["data"].get("photos", []))
+    report = json.loads(answer.out)
+    assert report["notes"] == ["Accuracies are compared only between networks that were measured on the same images."]
+    assert [network["split"] for network in report["networks"]] == ["test", "val"]
+    assert not {"accuracy", "differences"} & set(report["figures"])
+    assert {"cam", "cam-2", "confusion", "calibration"} <= set(report["figures"])
+    assert all(isinstance(one["image"], str) for one in report["figures"]["mistakes"]["data"].get("photos", []))
     assert "test images of digits" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_a_run_that_has_not_ended_is_told_in_a_line(runs, tmp_path, convwright):
+def test_a_run_that_has_not_ended_is_reported_in_a_line(runs, tmp_path, convwright):
     shutil.copytree(runs / "se", tmp_path / "stopped")
     (tmp_path / "stopped" / "summary.json").unlink()
-    shutil.copytree(tmp_path / "stopped", tmp_path / "begun")
-    (tmp_path / "begun" / "model.safetensors").unlink()
-    answer = convwright("report", tmp_path / "stopped", tmp_path / "begun", "--json")
+    shutil.copytree(tmp_path / "stopped", tmp_path / "new")
+    (tmp_path / "new" / "model.safetensors").unlink()
+    answer = convwright("report", tmp_path / "stopped", tmp_path / "new", "--json")
     assert answer.status == 0
-    told = json.loads(answer.out)
-    assert told["notes"] == [
-        "begun is left out: it has no weights yet.",
-        "stopped has not ended: what is shown are its best weights so far, after 1 of 1 epochs.",
+    report = json.loads(answer.out)
+    assert report["notes"] == [
+        "new is left out: it has no weights yet.",
+        "stopped has not ended: its figures are those of its best weights so far, after 1 of 1 epochs.",
     ]
-    assert [network["title"] for network in told["networks"]] == ["stopped"]
-    assert all(line in answer.err for line in told["notes"])
-    alone = convwright("report", tmp_path / "begun", "--out", tmp_path / "page.html")
+    assert [network["title"] for network in report["networks"]] == ["stopped"]
+    text = convwright("report", tmp_path / "stopped", tmp_path / "new", "--out", tmp_path / "some.html")
+    assert all(line in text.out.splitlines() for line in report["notes"])
+    alone = convwright("report", tmp_path / "new", "--out", tmp_path / "page.html")
     assert alone.status == 2
-    assert "begun: no weights yet" in alone.message
+    assert "new: no weights yet" in alone.message
     assert not (tmp_path / "page.html").exists()
 
 
@@ -115,11 +117,63 @@ def test_other_data_with_the_same_classes(runs, photos, tmp_path, convwright):
     assert "of shop" in json.loads(answer.out)["summary"]
 
 
+def test_python_and_the_command_say_the_same(runs, tmp_path, convwright):
+    found = cw.report([runs / "se", cw.open_run(runs / "dense")], tmp_path / "page.html", names=["A", "B"])
+    assert [entry.title for entry in found.entries] == ["A", "B"]
+    assert found.page == tmp_path / "page.html"
+    assert 'id="confusion"' in found.page.read_text(encoding="utf-8")
+    lines = str(found).splitlines()
+    assert lines[-1] == f"page: {tmp_path / 'page.html'}"
+    assert any(line.startswith("A ") and "%" in line for line in lines)
+    written = convwright("report", runs / "se", runs / "dense", "--names", "A", "--names", "B", "--json")
+    same = ("accuracy", "interval", "params", "measures", "curves", "title")
+    for of_command, of_python in zip(json.loads(written.out)["networks"], found.to_dict()["networks"], strict=True):
+        assert {key: of_command[key] for key in same} == {key: of_python[key] for key in same}
+    assert json.loads(found.to_json()) == found.to_dict()
+    html = found._repr_html_()
+    assert "Most confident errors" in html
+    assert html.count("<img ") > 20
+    assert "var(--" not in html.partition("<script>")[2]
+    titles = [axis.title.text for axis in (found.figure().layout.xaxis, found.figure("curves").layout.xaxis)]
+    assert titles == ["MACs an image", "training images seen"]
+
+
+def test_one_run_needs_no_list(runs):
+    found = cw.report(runs / "se")
+    assert (len(found.entries), found.page, found.entries[0].split) == (1, None, "test")
+    assert cw.report(str(runs / "se"), data="digits").entries[0].data == "digits"
+
+
+@pytest.mark.parametrize(
+    ("runs_given", "options", "message"),
+    [
+        ([], {}, "runs: there must be one run or more"),
+        (["nowhere"], {}, "runs: nowhere: no such run directory"),
+        (["se"], {"names": ["a", "b"]}, "names: must be one for each of the 1 runs, not 2"),
+        (["se"], {"data": "nowhere"}, "data: no folder nowhere"),
+        (["se"], {"device": "abacus"}, "device: "),
+        (["se"], {"out": "no/such/page.html"}, "out: no/such/page.html: there is no folder"),
+        (["se"], {"out": "se/config.yaml"}, "out: se/config.yaml is a file of a run"),
+        ([3], {}, "runs: must be"),
+    ],
+)
+def test_wrong_arguments_name_the_parameter(runs_given, options, message, runs, monkeypatch):
+    monkeypatch.chdir(runs)
+    with pytest.raises(ArgumentError) as caught:
+        cw.report(runs_given, **options)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_figure_that_a_report_lacks(runs):
+    with pytest.raises(UsageError, match=r"no figure 'cams'; there are .*curves"):
+        cw.report(runs / "se").figure("cams")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere: no such run directory"),
-        (["se", "--out", "no/such/page.html"], "--out no/such/page.html: there is no folder no/such"),
+        (["se", "--out", "no/such/page.html"], "--out: no/such/page.html: there is no folder no/such"),
         (["se", "--data", "nowhere"], "no folder nowhere"),
         (["photos", "--data", "digits"], "does not have the 3 classes"),
         ([], "Missing argument"),
