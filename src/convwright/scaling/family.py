@@ -67,7 +67,7 @@ def compound_family(base: Network, rule: Compound, phi: int | Iterable[int]) -> 
         ArgumentError: A compound coefficient is below 0 or above 16.
         NetworkError: A network cannot be built.
     """
-    values = [*phi] if not isinstance(phi, int) else [*range(phi)][:LARGEST_PHI] + [phi]
+    values = [*range(min(phi, LARGEST_PHI)), phi] if isinstance(phi, int) else [*phi]
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_PHI:
             raise ArgumentError("phi", f"must be whole numbers from 0 to {LARGEST_PHI}, not {value!r:.40}")
