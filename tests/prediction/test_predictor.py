@@ -24,7 +24,7 @@ def pixels():
     return np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 
 
-def test_every_form_of_an_image_is_answered_alike(predictor, pixels, tmp_path):
+def test_every_form_of_an_image_has_the_same_prediction(predictor, pixels, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "image.png")
     forms = [
         tmp_path / "image.png",
@@ -66,7 +66,7 @@ def test_other_sizes_and_channels_are_made_to_fit_as_files_are(shape, predictor,
 
 
 @pytest.mark.parametrize(
-    ("image", "told"),
+    ("image", "message"),
     [
         (np.zeros((16, 16, 3)), "must be uint8, from 0 to 255, not float64"),
         (torch.zeros(3, 16, 16), "must be uint8, from 0 to 255, not float32"),
@@ -84,15 +84,15 @@ def test_other_sizes_and_channels_are_made_to_fit_as_files_are(shape, predictor,
         (io.BytesIO(b"text"), "cannot read the image: not an image"),
     ],
 )
-def test_what_is_no_image(image, told, predictor):
-    with pytest.raises(ConvwrightError, match=told):
+def test_what_is_no_image(image, message, predictor):
+    with pytest.raises(ConvwrightError, match=message):
         predictor.predict([image])
 
 
 @pytest.mark.parametrize(
     "one", ["image.png", Image.new("L", (4, 4)), np.zeros((4, 4, 3), np.uint8), torch.zeros(3, 4, 4), 5]
 )
-def test_one_image_is_not_taken_for_many(one, predictor):
+def test_one_image_is_not_a_list(one, predictor):
     with pytest.raises(UsageError, match="give a list"):
         predictor.predict(one)
 
@@ -116,7 +116,7 @@ def test_long_lists_are_cut_into_batches(predictor):
     assert predictor.predict([]) == []
 
 
-def test_devices_are_looked_for():
+def test_devices_are_found_by_name():
     assert find_device("cpu") == torch.device("cpu")
     assert find_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(UsageError, match="no device 'cuda:99'"):

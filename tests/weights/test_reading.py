@@ -1,4 +1,4 @@
-"""Checkpoints of others: read as data, never run; and what cannot be read, or does not fit, is told."""
+"""Checkpoints of others: read as data, never run; and what cannot be read or does not fit is reported."""
 
 import os
 import pickle
@@ -109,8 +109,8 @@ def test_our_own_files_fit_by_name(tmp_path):
     module = cw.build(cw.network(SMALL), seed=1, channels=1, classes=7)
     save_file(module.state_dict(), tmp_path / "own.safetensors")
     again = cw.build(cw.network(SMALL), seed=2, channels=1, classes=7)
-    told = load_matched(match_weights(cw.network(SMALL), read_tensors(tmp_path / "own.safetensors"), "own"), again)
-    assert told == []
+    messages = load_matched(match_weights(cw.network(SMALL), read_tensors(tmp_path / "own.safetensors"), "own"), again)
+    assert messages == []
     assert all(
         torch.equal(a, b) for a, b in zip(module.state_dict().values(), again.state_dict().values(), strict=True)
     )
@@ -119,8 +119,8 @@ def test_our_own_files_fit_by_name(tmp_path):
 def test_grey_images_and_other_classes_change_only_the_ends():
     colour = cw.build(cw.network(SMALL), seed=1).eval()
     grey = cw.build(cw.network(SMALL), seed=2, channels=1, classes=3).eval()
-    told = load_matched(match_weights(cw.network(SMALL), colour.state_dict(), "it"), grey)
-    assert [line.split()[1] for line in told] == ["first", "classifier"]
+    messages = load_matched(match_weights(cw.network(SMALL), colour.state_dict(), "it"), grey)
+    assert [line.split()[1] for line in messages] == ["first", "classifier"]
     image = torch.rand(1, 1, 32, 32)
     features = [torch.nn.Sequential(*list(module.children())[:-1]) for module in (colour, grey)]
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_grey_images_and_other_classes_change_only_the_ends():
 
 
 @pytest.mark.parametrize(
-    ("spec", "network", "told"),
+    ("spec", "network", "message"),
     [
         ("absent.pth", "resnet18", "no weights 'absent.pth'"),
         ("torchvision:V9", "resnet18", "torchvision has no weights 'V9' for resnet18; it has IMAGENET1K_V1"),
@@ -136,17 +136,17 @@ def test_grey_images_and_other_classes_change_only_the_ends():
         ("timm:nonsense", "resnet18", "timm has no network nonsense"),
     ],
 )
-def test_weights_that_nobody_has(spec, network, told):
-    with pytest.raises(UsageError, match=told):
+def test_weights_that_do_not_exist(spec, network, message):
+    with pytest.raises(UsageError, match=message):
         find(spec, cw.network(network))
 
 
 def test_offline_is_said_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # where nothing listens
-    with pytest.raises(ConvwrightError, match="could not be downloaded from https://") as told:
+    with pytest.raises(ConvwrightError, match="could not be downloaded from https://") as message:
         find("pretrained", cw.network("resnet18"))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(message.value)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -4,7 +4,7 @@ The order of execution of our layers is known. `convwright.weights.naming` order
 names, never by the order of the file's keys. Each network layer is matched with the first unmatched checkpoint layer
 of the same kind and shape. The matching is refused where the names do not give the order of two layers of one kind and
 shape, where they contradict the order that the matching implies, and where blocks of ours with equal layers match
-layers of different names. `tests/peers/test_adopt.py` compares the pairs with those that result from running both
+layers of different names. `tests/peers/test_matching.py` compares the pairs with those that result from running both
 networks, layer by layer.
 """
 

@@ -56,9 +56,9 @@ def state_and_pairs(peer: str) -> tuple[Tensors, dict[str, str]]:
     return numbered(theirs), paired(theirs, cw.build(network, device="meta"), network.resolution)
 
 
-def assert_exact(adopted: Tensors, peer: str) -> None:
+def assert_exact(matched: Tensors, peer: str) -> None:
     state, expected = state_and_pairs(peer)
-    found, of = numbers(adopted), numbers(state)
+    found, of = numbers(matched), numbers(state)
     assert found.keys() >= {f"{name}.weight" for name in expected}
     for name, number in found.items():
         layer, _, part = name.rpartition(".")
@@ -147,12 +147,12 @@ def test_other_schemes_of_names(peer: str, rename: Callable[[str], str], seed: i
 def test_our_own_names_in_any_order(name: str, prefix: str) -> None:
     network = cw.network(name)
     state = numbered(cw.build(network, device="meta"))
-    adopted = numbers(
+    matched = numbers(
         match_weights(network, shuffled({prefix + name: tensor for name, tensor in state.items()}, 1), "it")
     )
     expected = numbers(state)
-    assert adopted.items() <= expected.items()
-    assert {name for name in expected if not name.endswith("num_batches_tracked")} <= adopted.keys()
+    assert matched.items() <= expected.items()
+    assert {name for name in expected if not name.endswith("num_batches_tracked")} <= matched.keys()
 
 
 def garbled(names: list[str], random: Random) -> dict[str, str]:
@@ -196,10 +196,10 @@ def test_garbled_names_are_refused_or_do_no_harm(peer: str) -> None:
         if len(set(names.values())) < len(names):
             continue
         try:
-            adopted = match_weights(network, {names[name]: tensor for name, tensor in state.items()}, "it")
+            matched = match_weights(network, {names[name]: tensor for name, tensor in state.items()}, "it")
         except ConvwrightError:
             continue
-        assert_exact(adopted, peer)
+        assert_exact(matched, peer)
         exact += 1
     assert exact >= 1, "every renamed file was refused, also those whose names still give the order"
 
