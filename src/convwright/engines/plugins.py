@@ -34,8 +34,8 @@ def plugin_engines() -> dict[str, Engine]:
     found: dict[str, Engine] = {}
 
     def add(_: str, engine: object) -> None:
-        if faults := list(_faults(engine, found)):
-            raise UsageError("; ".join(faults))
+        if wrong := list(faults(engine, found)):
+            raise UsageError("; ".join(wrong))
         assert isinstance(engine, Engine)
         found[engine.name] = engine
 
@@ -43,8 +43,13 @@ def plugin_engines() -> dict[str, Engine]:
     return found
 
 
-def _faults(engine: object, found: dict[str, Engine]) -> Iterator[str]:
-    """Yield in what respect an object does not meet the contract of an engine."""
+def faults(engine: object, found: dict[str, Engine]) -> Iterator[str]:
+    """Yield in what respects an object does not meet the contract of an engine.
+
+    Args:
+        engine: The object.
+        found: Engines of other packages so far, by name.
+    """
     if not isinstance(engine, Engine):
         yield f"it must be a convwright.engines.Engine, not {type(engine).__name__}"
         return
