@@ -15,7 +15,7 @@ from convwright.arch import layers as graph
 from convwright.modules.builder import _own
 from convwright.modules.combinators import SameConv2d
 from convwright.modules.fused import library as compiling
-from convwright.modules.fused.convolution import OwnConv2d
+from convwright.modules.fused.convolution import CompiledConv2d
 from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseConv2d
 from convwright.modules.fused.pointwise import PointwiseConv2d
 from convwright.modules.fused.winograd import WinogradConv2d
@@ -24,7 +24,7 @@ from .test_kernels import maps
 
 pytestmark = pytest.mark.skipif(compiling.library(torch.float32) is None, reason="needs a C++ compiler")
 
-CASES: dict[type[OwnConv2d], tuple[dict[str, Any], tuple[int, ...]]] = {
+CASES: dict[type[CompiledConv2d], tuple[dict[str, Any], tuple[int, ...]]] = {
     WinogradConv2d: ({"in_channels": 32, "out_channels": 48, "kernel_size": 3, "padding": 1}, (16, 32, 12, 12)),
     DepthwiseConv2d: (
         {"in_channels": 32, "out_channels": 32, "kernel_size": 5, "padding": (2, 1), "groups": 32},
@@ -44,10 +44,10 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note each time that a convolution is computed by operators of its own."""
     noted: list[str] = []
 
-    def watch(kind: type[OwnConv2d]) -> None:
+    def watch(kind: type[CompiledConv2d]) -> None:
         convolve = kind._convolve
 
-        def noting(self: OwnConv2d, *given: Any) -> torch.Tensor:
+        def noting(self: CompiledConv2d, *given: Any) -> torch.Tensor:
             noted.append(kind.__name__)
             return convolve(self, *given)
 
@@ -58,7 +58,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return noted
 
 
-def pair(kind: type[OwnConv2d], bias: bool = False) -> tuple[nn.Conv2d, nn.Conv2d, torch.Tensor]:
+def pair(kind: type[CompiledConv2d], bias: bool = False) -> tuple[nn.Conv2d, nn.Conv2d, torch.Tensor]:
     """A convolution, torch's, and maps for both."""
     options, shape = CASES[kind]
     other = SameConv2d if issubclass(kind, SameConv2d) else nn.Conv2d
@@ -83,7 +83,7 @@ def assert_same(own: nn.Module, usual: nn.Module, x: torch.Tensor, **how: Any) -
 
 @kinds
 @pytest.mark.parametrize("bias", [False, True])
-def test_it_is_torchs(kind: type[OwnConv2d], bias: bool, used: list[str]) -> None:
+def test_it_is_torchs(kind: type[CompiledConv2d], bias: bool, used: list[str]) -> None:
     own, usual, x = pair(kind, bias)
     for layout in (torch.channels_last, torch.contiguous_format):
         assert_same(own, usual, x.contiguous(memory_format=layout))
@@ -91,7 +91,7 @@ def test_it_is_torchs(kind: type[OwnConv2d], bias: bool, used: list[str]) -> Non
 
 
 @kinds
-def test_what_is_frozen_gets_no_gradient(kind: type[OwnConv2d], used: list[str]) -> None:
+def test_what_is_frozen_gets_no_gradient(kind: type[CompiledConv2d], used: list[str]) -> None:
     own, usual, x = pair(kind, bias=True)
     for frozen in ("input", "weight", "bias"):
         for conv in (own, usual):
@@ -103,7 +103,7 @@ def test_what_is_frozen_gets_no_gradient(kind: type[OwnConv2d], used: list[str])
 
 
 @kinds
-def test_filters_may_lie_unevenly_and_kept_maps_otherwise(kind: type[OwnConv2d], used: list[str]) -> None:
+def test_filters_may_lie_unevenly_and_kept_maps_otherwise(kind: type[CompiledConv2d], used: list[str]) -> None:
     own, usual, x = pair(kind)
     out, channels, *sides = own.weight.shape
     turned = torch.empty(channels, out, *(side + 2 for side in sides), dtype=x.dtype)[..., : sides[0], : sides[1]]
@@ -116,7 +116,7 @@ def test_filters_may_lie_unevenly_and_kept_maps_otherwise(kind: type[OwnConv2d],
 
 
 @kinds
-def test_a_graph_may_be_gone_back_twice(kind: type[OwnConv2d]) -> None:
+def test_a_graph_may_be_gone_back_twice(kind: type[CompiledConv2d]) -> None:
     own, _, x = pair(kind)
     loss = own(x.requires_grad_()).square().sum()
     found = [torch.autograd.grad(loss, [x, own.weight], retain_graph=True) for _ in range(2)]
@@ -124,7 +124,7 @@ def test_a_graph_may_be_gone_back_twice(kind: type[OwnConv2d]) -> None:
 
 
 @kinds
-def test_it_is_left_to_torch_elsewhere(kind: type[OwnConv2d], used: list[str]) -> None:
+def test_it_is_left_to_torch_elsewhere(kind: type[CompiledConv2d], used: list[str]) -> None:
     own, usual, x = pair(kind)
     with torch.autocast("cpu", torch.bfloat16):
         assert pair(kind)[0].float()(x.float()).dtype == torch.bfloat16
@@ -149,7 +149,7 @@ def test_it_is_left_to_torch_elsewhere(kind: type[OwnConv2d], used: list[str]) -
         ("padding_mode", "circular"),
     ],
 )
-def test_what_is_changed_later_counts(kind: type[OwnConv2d], name: str, value: object, used: list[str]) -> None:
+def test_what_is_changed_later_counts(kind: type[CompiledConv2d], name: str, value: object, used: list[str]) -> None:
     own, usual, x = pair(kind)
     if value == "same" and own.stride != (1, 1):
         pytest.skip("torch knows no such convolution")
@@ -170,7 +170,7 @@ class Counting(nn.Module):
 
 
 @kinds
-def test_a_parametrisation_is_computed_once(kind: type[OwnConv2d], used: list[str]) -> None:
+def test_a_parametrisation_is_computed_once(kind: type[CompiledConv2d], used: list[str]) -> None:
     own, usual, x = pair(kind)
     counting = Counting()
     parametrize.register_parametrization(own, "weight", counting)
@@ -233,7 +233,11 @@ def test_which_convolution_is_built(conv: graph.Conv, channels: int, expected: t
 def test_networks_are_built_with_them_where_they_are_fused(expression: str, expected: set[type[nn.Module]]) -> None:
     network = cw.network(expression)
     found = [
-        {type(part) for part in cw.build(network, device="meta", fused=fused).modules() if isinstance(part, OwnConv2d)}
+        {
+            type(part)
+            for part in cw.build(network, device="meta", fused=fused).modules()
+            if isinstance(part, CompiledConv2d)
+        }
         for fused in (False, True)
     ]
     assert found == [set(), expected]

@@ -30,11 +30,11 @@ def drawn(shape: tuple[int, ...], side: int, stride: int, padding: int, dtype: t
 
 
 def own(
-    x: torch.Tensor, *more: Any, wanted: tuple[bool, bool] = (True, True)
+    x: torch.Tensor, *more: Any, needed: tuple[bool, bool] = (True, True)
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     functions = compiling.library(x.dtype, "depthwise")
     assert functions is not None
-    return gradients(functions, x, *more, wanted=wanted)
+    return gradients(functions, x, *more, needed=needed)
 
 
 def assert_gradients(x: torch.Tensor, d: torch.Tensor, weight: torch.Tensor, stride: int, pads: depthwise.Pads) -> None:
@@ -110,8 +110,8 @@ def test_nothing_depends_on_the_number_of_threads() -> None:
 def test_only_what_is_wanted_is_computed() -> None:
     taken = drawn((2, 16, 6, 6), 3, 1, 1, torch.float64)
     whole = own(*taken)
-    for wanted in ((True, False), (False, True), (False, False)):
-        for found, expected, want in zip(own(*taken, wanted=wanted), whole, wanted, strict=True):
+    for needed in ((True, False), (False, True), (False, False)):
+        for found, expected, want in zip(own(*taken, needed=needed), whole, needed, strict=True):
             assert (found is not None) == want
             assert found is None or torch.equal(found, expected)
 
@@ -122,15 +122,15 @@ Given = tuple[Any, ...]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x, d, w, s, p: (x, d, w[:, :, :2, :2], s, p), "are not known here"),
-        (lambda x, d, w, s, p: (x, d, w.expand(-1, 2, -1, -1), s, p), "are not known here"),
-        (lambda x, d, w, s, p: (x, d, w, 3, p), "are not known here"),
-        (lambda x, d, w, s, p: (x, d, w, s, (3, 0, 0, 0)), "are not known here"),
+        (lambda x, d, w, s, p: (x, d, w[:, :, :2, :2], s, p), "are not supported"),
+        (lambda x, d, w, s, p: (x, d, w.expand(-1, 2, -1, -1), s, p), "are not supported"),
+        (lambda x, d, w, s, p: (x, d, w, 3, p), "are not supported"),
+        (lambda x, d, w, s, p: (x, d, w, s, (3, 0, 0, 0)), "are not supported"),
         (lambda x, d, w, s, p: (x[:, :8], d[:, :8], w[:8], s, p), "for filters of"),
         (lambda x, d, w, s, p: (x, d.float(), w, s, p), "for filters of"),
         (lambda x, d, w, s, p: (x[:0], d[:0], w, s, p), "for filters of"),
         (lambda x, d, w, s, p: (x, d[:, :, 1:], w, s, p), "a gradient of"),
-        (lambda x, d, w, s, p: (x, d, w, s, (-1, 3, 1, 1)), "are not known here"),
+        (lambda x, d, w, s, p: (x, d, w, s, (-1, 3, 1, 1)), "are not supported"),
         (lambda x, d, w, s, p: (x[:, :, :1], d[:, :, :0], w, s, (0, 1, 1, 1)), "for filters of"),
         (lambda x, d, w, s, p: (x.contiguous(), d, w, s, p), "are not channels last"),
         (lambda x, d, w, s, p: (x, d.contiguous(), w, s, p), "are not channels last"),

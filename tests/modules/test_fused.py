@@ -80,7 +80,7 @@ def test_weights_can_be_exchanged(expression: str) -> None:
 
 
 def test_without_a_compiler_it_is_the_plain_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(compiling.OFF, "1")
+    monkeypatch.setenv(compiling.DISABLE, "1")
     compiling.library.cache_clear()
     try:
         plain, fused, x = pair(TINY["residual-basic"], torch.float32)

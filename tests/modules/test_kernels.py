@@ -189,7 +189,7 @@ def scales_of_another_type() -> object:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (no_images, "statistics_of: there is nothing in maps of (0, 4, 3, 3)"),
+        (no_images, "statistics_of: maps of (0, 4, 3, 3) are empty"),
         (rows_of_pixels, "are not channels last"),
         (a_slice_where_maps_lie_close, "squeeze_of: (2, 4, 3, 3) at strides of (72, 1, 24, 8)"),
         (every_second_pixel, "are not channels last"),
@@ -197,7 +197,7 @@ def scales_of_another_type() -> object:
         (too_few_scales, "forward_of: (3,) at strides of (1,), where (4,) is read"),
         (a_gate_for_one_image, "where (2, 4) is read"),
         (a_gate_for_a_scale, "where (4,) is read"),
-        (a_gate_alone, "come together"),
+        (a_gate_alone, "must both be given, or neither"),
         (a_smaller_residual, "where (2, 4, 3, 3) is read, channels last"),
         (gradients_gathered_elsewhere, "gather adds to maps that lie"),
         (scales_of_another_type, "torch.float64 for the rest"),

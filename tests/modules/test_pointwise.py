@@ -169,9 +169,9 @@ def test_the_way_back_of_maps_of_any_shape(shape: tuple[int, ...], out: int, dty
         assert one is not None
         share = SHARES[dtype]
         torch.testing.assert_close(one.double(), other, rtol=share, atol=share * float(other.abs().max()))
-    for wanted in ((True, False), (False, True)):
+    for needed in ((True, False), (False, True)):
         for one, other, want in zip(
-            pointwise.gradients(functions, x, d, filters, wanted=wanted), found, wanted, strict=True
+            pointwise.gradients(functions, x, d, filters, needed=needed), found, needed, strict=True
         ):
             assert (one is not None) == want
             assert one is None or torch.equal(one, other)

@@ -11,7 +11,7 @@ from torch import nn
 import convwright as cw
 from convwright.modules.fused import library as compiling
 from convwright.modules.fused import winograd
-from convwright.modules.fused.convolution import Form
+from convwright.modules.fused.convolution import ConvSpec
 from convwright.modules.fused.winograd import WinogradConv2d
 
 from .test_build import images
@@ -25,10 +25,10 @@ class Always(WinogradConv2d):
     """Without asking whether it gains, nor for how many channels."""
 
     @classmethod
-    def supports(cls, form: Form) -> bool:
+    def supports(cls, spec: ConvSpec) -> bool:
         return True
 
-    def _gains(self, x: torch.Tensor) -> bool:
+    def _is_faster(self, x: torch.Tensor) -> bool:
         return True
 
 
@@ -169,7 +169,7 @@ def test_maps_of_other_channels_are_refused_as_torch_refuses_them() -> None:
         (drawn(2, 40, 8, 8), drawn(40, 40, 3, 3), "maps of"),
         (drawn(2, 32, 8, 8), drawn(32, 32, 3, 3), "not channels last"),
         (drawn(0, 32, 8, 8), drawn(32, 32, 3, 3), "not channels last"),
-        (drawn(2, 32, 8, 8).to(memory_format=torch.channels_last), drawn(32, 32, 5, 5), "of 3x3"),
+        (drawn(2, 32, 8, 8).to(memory_format=torch.channels_last), drawn(32, 32, 5, 5), "filters 3x3"),
     ],
 )
 def test_what_would_be_read_beyond_its_end_is_refused(x: torch.Tensor, filters: torch.Tensor, message: str) -> None:

@@ -28,7 +28,7 @@ def digits():
 
 @pytest.fixture
 def no_compiler(monkeypatch):
-    monkeypatch.setenv(compiling.OFF, "1")
+    monkeypatch.setenv(compiling.DISABLE, "1")
     compiling.library.cache_clear()
     yield
     compiling.library.cache_clear()
@@ -57,7 +57,7 @@ def test_operators_that_know_one_device_are_refused_for_more(digits):
 def test_without_a_compiler_runs_are_plain_and_fused_ones_are_refused(digits, no_compiler):
     assert not planned(digits, memory_efficient=True).fused
     if not torch.cuda.is_available():
-        with pytest.raises(UsageError, match=f"need a C.. compiler .*{compiling.OFF} forbids it.*--no-fused"):
+        with pytest.raises(UsageError, match=f"need a C.. compiler .*{compiling.DISABLE} is set.*--no-fused"):
             check_operators(planned(digits, fused=True))
 
 

@@ -1,4 +1,4 @@
-"""The combinators of the layer graph as torch modules; torch has only the sequence."""
+"""The combinators of the layer graph as torch modules."""
 
 from collections.abc import Iterable
 
@@ -19,10 +19,12 @@ class Chain(nn.Sequential):
 
 
 class Sum(nn.Module):
-    """The sum of branches that read the same input; `body` may be dropped at random (stochastic depth).
+    """The sum of branches with the same input, with stochastic depth (Huang et al. 2016).
 
-    drop_rate: the chance that, in training, one image's body is left out of the sum (Huang et al. 2016);
-    what stays is divided by the chance to stay, so that evaluation needs no correction.
+    Args:
+        parts: Branches by name; the first one is the body.
+        drop_rate: Probability that the body is left out of an image's sum in training. The others are divided by the
+            probability of not being left out, so that evaluation needs no correction.
     """
 
     def __init__(self, parts: Named, drop_rate: float = 0.0) -> None:
@@ -45,18 +47,18 @@ class Sum(nn.Module):
         return body * self._keep_factors(body)
 
     def _keep_factors(self, x: torch.Tensor) -> torch.Tensor:
-        """Draw a factor for each image, N x 1 x 1 x 1: 0 or 1 / (the chance to stay)."""
+        """Draw a factor for each image, N x 1 x 1 x 1: 0, or 1 / (1 - drop rate)."""
         keep = 1 - self.drop_rate
         kept = torch.empty((len(x), 1, 1, 1), dtype=x.dtype, device=x.device).bernoulli_(keep)
         return kept / keep
 
     def extra_repr(self) -> str:
-        """Tell the drop rate, where there is one."""
+        """Return the drop rate, if there is one."""
         return f"drop_rate={self.drop_rate:.3g}" if self.drop_rate else ""
 
 
 class Join(nn.Module):
-    """The channels of all branches, which read the same input, side by side."""
+    """The concatenated channels of all branches, which have the same input."""
 
     def __init__(self, parts: Named) -> None:
         super().__init__()
@@ -69,14 +71,14 @@ class Join(nn.Module):
 
 
 class Gated(Chain):
-    """The input, multiplied by what the parts in sequence make of it (squeeze-and-excitation)."""
+    """The input, multiplied by factors that the parts compute from it (squeeze-and-excitation)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """N x C x H x W in, gated by N x C x 1 x 1."""
         return x * self.excitation(x)
 
     def excitation(self, x: torch.Tensor) -> torch.Tensor:
-        """The factors alone, N x C x 1 x 1, each from 0 to 1 where the last part is a sigmoid."""
+        """Return the factors, N x C x 1 x 1; each is from 0 to 1 if the last part is a sigmoid."""
         factors: torch.Tensor = super().forward(x)  # type: ignore[no-untyped-call]
         return factors
 
@@ -93,7 +95,7 @@ class PadChannels(nn.Module):
         return nn.functional.pad(x, (0, 0, 0, 0, 0, self.out - x.shape[1]))
 
     def extra_repr(self) -> str:
-        """Tell the number of channels."""
+        """Return the number of channels."""
         return str(self.out)
 
 
@@ -109,23 +111,23 @@ class Scale(nn.Module):
         return x * self.factor
 
     def extra_repr(self) -> str:
-        """Tell the factor."""
+        """Return the factor."""
         return f"{self.factor:g}"
 
 
 class FullyConnected(nn.Linear):
-    """A linear layer over whole maps: N x C x H x W to N x out x 1 x 1, which gates and sums can read."""
+    """A linear layer over whole maps: N x C x H x W to N x out x 1 x 1, as input of gates and sums."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Flatten, multiply, and give each output a map of one pixel."""
+        """Flatten, multiply, and return each output as a map of one pixel."""
         return super().forward(input.flatten(1))[:, :, None, None]
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution padded as TensorFlow does, by the size of what comes in: the odd pixel goes below and right."""
+    """Convolution with TensorFlow's padding, which depends on the input's size; an odd pixel goes below and right."""
 
     def pads(self, x: torch.Tensor) -> tuple[int, int, int, int]:
-        """Pixels added above, below, on the left and on the right."""
+        """Return the padding above, below, on the left and on the right."""
         sizes = zip(x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True)
         height, width = (_padding(*size) for size in sizes)
         return height // 2, height - height // 2, width // 2, width - width // 2
@@ -139,5 +141,5 @@ class SameConv2d(nn.Conv2d):
 
 
 def _padding(size: int, kernel: int, stride: int, dilation: int) -> int:
-    """How many pixels of padding the windows reach for."""
+    """Return the padding of one axis on both sides together."""
     return max(0, (-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size)

@@ -1,4 +1,4 @@
-"""Any torch module, not one of ours: what it costs, and squeeze-and-excitation put into it."""
+"""Cost and squeeze-and-excitation of any torch module."""
 
 import copy
 import difflib
@@ -178,12 +178,21 @@ def recalibrate(
 ) -> nn.Module:
     """Return a copy of a module with squeeze-and-excitation in it; its weights are kept.
 
-    where: names of modules (as `named_modules` has them) whose output is to be gated; None finds the last layer of
-    each residual branch, each block that ends in a concatenation of its own branches (SENet, Figures 2 and 3), and
-    the last layer of what joins its own input's maps (DenseNet). reduction, least, act, gate: as in
-    `convwright.arch.SE`. start: what every gate is at first, so that the output changes little. resolution,
-    channels: of an image that the module can read. Raises NetworkError where no such place is found, or a named
-    module does not put out maps.
+    Args:
+        module: The module.
+        reduction: Reduction ratio, as in `convwright.arch.SE`.
+        where: Names of modules (as `named_modules` has them) whose output is gated. By default the last layer of each
+            residual branch, each block that ends in a concatenation of its own branches (SENet, Figures 2 and 3), and
+            the last layer of each dense layer (DenseNet).
+        least: Smallest squeezed width.
+        act: Activation function of the squeezed width.
+        gate: Activation function of the gate.
+        resolution: Height and width of an image that the module can read.
+        channels: Channels of such an image.
+        start: Initial value of every gate; near 1, so that the output changes little.
+
+    Raises:
+        NetworkError: No place for a gate is found, or a named module does not output maps.
     """
     _check(module)
     if not 0 < start < 1:
@@ -195,7 +204,7 @@ def recalibrate(
         widths = _widths(module, places(module), resolution, channels, skip=True)
         if not widths:
             raise NetworkError(
-                f"none of {type(module).__name__}'s branches puts out maps (N x C x H x W) that could be gated"
+                f"none of {type(module).__name__}'s branches outputs maps (N x C x H x W) that could be gated"
             )
     else:
         widths = _widths(module, _named(module, where), resolution, channels)
@@ -212,7 +221,7 @@ def recalibrate(
 
 
 class Recalibrated(nn.Module):
-    """A module whose output is gated; what else is asked of it, the module inside answers."""
+    """A module whose output is gated; other attributes are those of the inner module."""
 
     def __init__(self, inner: nn.Module, se: nn.Module) -> None:
         super().__init__()
@@ -220,7 +229,7 @@ class Recalibrated(nn.Module):
         self.se = se
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """N x C x H x W, as the inner module puts them out, times a factor for each channel."""
+        """Return the output of the inner module, N x C x H x W, times a factor per channel."""
         recalibrated: torch.Tensor = self.se(self.inner(*inputs))
         return recalibrated
 
@@ -232,10 +241,14 @@ class Recalibrated(nn.Module):
 
 
 def places(module: nn.Module) -> list[str]:
-    """Name the modules whose output squeeze-and-excitation should gate. NetworkError where there are none."""
+    """Return the names of the modules whose output squeeze-and-excitation should gate.
+
+    Raises:
+        NetworkError: There are none, or the module cannot be traced.
+    """
     try:
         graph = _Tracer().trace(module)
-    except Exception as error:  # whatever a forward pass does that cannot be traced
+    except Exception as error:  # any error of a forward pass that cannot be traced
         raise NetworkError(
             f"{type(module).__name__} cannot be traced ({str(error).splitlines()[0]:.100}); name the modules to gate"
         ) from None
@@ -250,15 +263,15 @@ def places(module: nn.Module) -> list[str]:
 
 
 class _Tracer(fx.Tracer):
-    """Notes in which module each operation stands."""
+    """Records the module of each operation."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Look into everything that holds other modules."""
+        """Return whether a module contains no others."""
         return next(m.children(), None) is None
 
 
 def _branches(graph: fx.Graph) -> Iterator[str]:
-    """Yield the last module of the longer operand of each sum that a shortcut takes part in."""
+    """Yield the last module of the longer operand of each sum with a shortcut."""
     calls = _calls(graph)
     for node in graph.nodes:
         if not _is(node, operator.add, operator.iadd, torch.add, "add", "add_"):
@@ -270,7 +283,7 @@ def _branches(graph: fx.Graph) -> Iterator[str]:
         shared = first.keys() & second.keys()
         if not shared:
             continue
-        # The shortcut is the operand that is nearer to where both paths part.
+        # The shortcut is the operand that is nearer to the point where both paths separate.
         parting = min(shared, key=lambda ancestor: first[ancestor] + second[ancestor])
         body = operands[0] if first[parting] >= second[parting] else operands[1]
         if last := _last(body, {parting}, calls):
@@ -291,7 +304,7 @@ def _additions(graph: fx.Graph) -> Iterator[str]:
 
 
 def _last(node: fx.Node, before: set[fx.Node], calls: Counter[str]) -> str | None:
-    """Follow operations on one input back to a module that runs once; None where a branch has none of its own."""
+    """Follow operations on one input back to a module that runs once; None if a branch has none of its own."""
     while node.op != "call_module" or calls[str(node.target)] > 1:
         if node in before or len(node.all_input_nodes) != 1:
             return None
@@ -300,12 +313,12 @@ def _last(node: fx.Node, before: set[fx.Node], calls: Counter[str]) -> str | Non
 
 
 def _calls(graph: fx.Graph) -> Counter[str]:
-    """How often each module runs."""
+    """Return how often each module runs."""
     return Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
 
 
 def _combinators(graph: fx.Graph) -> Iterator[str]:
-    """Yield each module that puts out a concatenation of what it computes itself."""
+    """Yield each module whose output is a concatenation of values that it computes itself."""
     for node in graph.nodes:
         if not _is(node, torch.cat, torch.concat):
             continue
@@ -321,7 +334,7 @@ def _is(node: fx.Node, *targets: object) -> bool:
 
 
 def _owner(node: fx.Node) -> str:
-    """The path of the module in whose forward pass a node stands; of a module's own call, the module's."""
+    """Return the path of the module whose forward pass contains a node; for a module's call, that module's path."""
     if node.op == "call_module":
         return str(node.target)
     stack = node.meta.get("nn_module_stack", {})
@@ -329,7 +342,7 @@ def _owner(node: fx.Node) -> str:
 
 
 def _ancestors(node: fx.Node) -> dict[fx.Node, int]:
-    """Every node that leads to this one, and by how many steps at least."""
+    """Return every node that leads to this one, and the smallest number of steps."""
     distance = {node: 0}
     reached: Iterable[fx.Node] = [node]
     while reached:
@@ -344,13 +357,13 @@ def _ancestors(node: fx.Node) -> dict[fx.Node, int]:
 
 
 def _check(module: object) -> None:
-    """Raise NetworkError for what is no module, as the name of a network is none."""
+    """Raise NetworkError if a value is no module."""
     if not isinstance(module, nn.Module):
         raise NetworkError(f"{module!r:.60} is neither a network nor a torch module")
 
 
 def _named(module: nn.Module, where: str | Sequence[str]) -> list[str]:
-    """Return the names that the user gives, once each. NetworkError if one is no part of the module."""
+    """Return the given names without duplicates; NetworkError if the module has no part of a name."""
     names = list(dict.fromkeys([where] if isinstance(where, str) else where))
     if not names:
         raise NetworkError("name one module or more to gate")
@@ -365,15 +378,15 @@ def _named(module: nn.Module, where: str | Sequence[str]) -> list[str]:
 def _widths(
     module: nn.Module, names: list[str], resolution: int, channels: int, *, skip: bool = False
 ) -> dict[str, int]:
-    """Return how many maps each of these modules puts out; skip: leave out those that put out none."""
+    """Return the output channels of each of these modules; `skip` leaves out modules whose output are no maps."""
     copied = weightless(module).eval()
     widths: dict[str, int] = {}
     unfit: dict[str, str] = {}
 
     def note(name: str, output: object) -> None:
-        # A square image has square maps: what is not, lists channels last, or tokens in windows.
+        # A square image has square maps; other shapes are channels last, or tokens in windows.
         if not isinstance(output, torch.Tensor) or output.ndim != 4 or output.shape[2] != output.shape[3]:
-            unfit[name] = "does not put out maps (N x C x H x W) that could be gated"
+            unfit[name] = "does not output maps (N x C x H x W) that could be gated"
         elif widths.setdefault(name, output.shape[1]) != output.shape[1]:
             unfit[name] = "runs more than once, with different numbers of maps"
 
@@ -387,7 +400,7 @@ def _widths(
 
 
 def weightless(module: nn.Module) -> nn.Module:
-    """Return a copy on the meta device; the weights themselves are not copied."""
+    """Return a copy on the meta device, without the values of the weights."""
     memo = {id(tensor): tensor.detach().to("meta") for tensor in module.buffers()}
     memo |= {
         id(weight): nn.Parameter(weight.detach().to("meta"), weight.requires_grad) for weight in module.parameters()
@@ -404,7 +417,7 @@ def _run(module: nn.Module, resolution: int, channels: int, counter: FlopCounter
             else:
                 with counter:
                     module(image)
-    except Exception as error:  # of whatever the module does
+    except Exception as error:  # of any kind
         raise NetworkError(
             f"{type(module).__name__} cannot read an image of {channels} x {resolution} x {resolution}: "
             f"{str(error).splitlines()[0]:.120}"
@@ -412,7 +425,7 @@ def _run(module: nn.Module, resolution: int, channels: int, counter: FlopCounter
 
 
 def _open(gate: nn.Module, bias: float) -> None:
-    """Set the last layer of a gate to put out `bias` at first, whatever it sees."""
+    """Set the last layer of a gate so that its initial output is `bias` for every input."""
     last = [part for part in gate.modules() if isinstance(part, nn.Conv2d)][-1]
     nn.init.zeros_(last.weight)
     if last.bias is not None:

@@ -1,4 +1,4 @@
-"""How weights start, by the papers' rules."""
+"""Initial weights by the papers' rules."""
 
 import math
 
@@ -10,12 +10,19 @@ from convwright.errors import NetworkError
 
 
 def initialise(module: nn.Module, scheme: str = "he", seed: int | None = None) -> None:
-    """Set all weights of a module.
+    """Initialise all weights of a module.
 
-    Convolutions are normal with variance 2 / fan-out (He et al. 2015, as ResNet, SENet and DenseNet start),
+    Convolutions are normal with variance 2 / fan-out (He et al. 2015, used by ResNet, SENet and DenseNet),
     normalisations 1 and 0, biases 0. Linear layers are uniform: within 1 / sqrt(inputs) under "he", within
-    1 / sqrt(outputs) under "efficientnet" (its reference implementation). seed: draw from a generator of
-    this seed, not from torch's global one.
+    1 / sqrt(outputs) under "efficientnet" (its reference implementation).
+
+    Args:
+        module: The module.
+        scheme: `he` or `efficientnet`.
+        seed: Seed of a generator for this call; None draws from torch's global one.
+
+    Raises:
+        NetworkError: There is no such scheme.
     """
     if scheme not in INITS:
         raise NetworkError(f"unknown initialisation {scheme!r}; known are {', '.join(INITS)}")
@@ -25,13 +32,13 @@ def initialise(module: nn.Module, scheme: str = "he", seed: int | None = None) -
             device = part.weight.device
             if device not in generators:
                 generators[device] = None if seed is None else torch.Generator(device).manual_seed(seed)
-            _start(part, scheme, generators[device])
+            _initialise_layer(part, scheme, generators[device])
         elif isinstance(part, nn.BatchNorm2d):
             part.reset_parameters()
 
 
 @torch.no_grad()
-def _start(part: nn.Conv2d | nn.Linear, scheme: str, generator: torch.Generator | None) -> None:
+def _initialise_layer(part: nn.Conv2d | nn.Linear, scheme: str, generator: torch.Generator | None) -> None:
     if isinstance(part, nn.Conv2d):
         fan_out = part.weight[0, 0].numel() * part.out_channels // part.groups
         part.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)

@@ -1,7 +1,7 @@
 """Batch normalisation over a batch that several processes share, on any device.
 
-`torch.nn.SyncBatchNorm` does this on GPUs only; the processes of a CPU need it too, if a batch shared among them is
-to teach what it teaches one.
+`torch.nn.SyncBatchNorm` does this on GPUs only. On CPUs it is needed too, so that a batch that several processes share
+gives the same gradients as in one process.
 """
 
 import torch
@@ -17,18 +17,18 @@ class SynchronisedNorm(nn.BatchNorm2d):
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return N x C x H x W maps, normalised, in their own type; each process gives its own part of the batch."""
+        """Normalise N x C x H x W maps, this process's part of the batch."""
         if not self.training or not distributed.is_initialized():
             return super().forward(x)
         maps = x.to(torch.promote_types(x.dtype, torch.float32))
         count = maps.new_tensor([maps.numel() / maps.shape[1]])
         sums = all_reduce(torch.cat((maps.sum((0, 2, 3)), count)))
         total = sums[-1]
-        if maps.numel() == maps.shape[1] and total.item() == 1:  # as torch's own; the variance would be 0 / 0
+        if maps.numel() == maps.shape[1] and total.item() == 1:  # as torch does; the variance would be 0 / 0
             raise ValueError(f"expected more than one value per channel when training, got input of {[*x.shape]}")
         mean = sums[:-1] / total
         centred = maps - mean.view(1, -1, 1, 1)
-        # In two passes: squares of raw values would lose the digits of a small variance beside a large mean.
+        # In two passes, since sums of squares would lose the digits of a variance that is small beside its mean.
         variance = all_reduce(centred.square().sum((0, 2, 3))) / total
         self._update_running(mean.detach(), variance.detach(), total.detach())
         scale = self.weight * (variance + self.eps).rsqrt()
@@ -47,7 +47,7 @@ class SynchronisedNorm(nn.BatchNorm2d):
 
 
 def synchronise(module: nn.Module) -> None:
-    """Make every batch normalisation in a module synchronised; weights and names stay."""
+    """Replace every batch normalisation in a module by a synchronised one; weights and names are kept."""
     for part in module.modules():
         if type(part) is nn.BatchNorm2d:
             part.__class__ = SynchronisedNorm

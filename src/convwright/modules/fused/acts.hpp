@@ -1,4 +1,4 @@
-// Activations and their slopes.
+// Activations and their derivatives.
 
 #pragma once
 
@@ -13,7 +13,7 @@ enum Act { IDENTITY, RELU, RELU6, SILU, HARDSWISH };
 
 inline double exponential(double x) { return std::exp(x); }
 
-// 2^n * e^r with |r| <= ln 2 / 2; within 2 units of the last place, and in vectors, which the library's is not.
+// 2^n * e^r with |r| <= ln 2 / 2: an error of at most 2 units in the last place, and, unlike the library's, vectorised.
 inline float exponential(float x) {
     x = x < -87.3f ? -87.3f : x > 88.3f ? 88.3f : x;
     const float shifter = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
@@ -35,7 +35,7 @@ inline float exponential(float x) {
     return p * power;
 }
 
-// Comparisons are put so that what is no number stays none.
+// Comparisons are written so that NaN stays NaN.
 template <typename T, int ACT> inline T activated(T z) {
     if constexpr (ACT == RELU) return z < T(0) ? T(0) : z;
     if constexpr (ACT == RELU6) return z < T(0) ? T(0) : z > T(6) ? T(6) : z;

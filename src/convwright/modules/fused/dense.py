@@ -1,10 +1,10 @@
 """Dense blocks whose training memory grows with their depth, not with its square.
 
-A layer of a dense block reads the maps of all layers before it. Concatenated and normalised for each reader anew, and
-kept for the backward pass, they take memory in proportion to the square of the depth. Here all maps of a block lie side
-by side in one tensor. Their statistics are taken once, when they are written, as they are the same for every reader;
-what a reader makes of them is computed again in the backward pass. A reader's gradient is added up in place, and what
-passes through the statistics is settled in one pass when all readers are done.
+Each layer of a dense block reads the maps of all layers before it. If they are concatenated and normalised for every
+layer, and kept for the backward pass, they take memory in proportion to the square of the depth. Here all maps of a
+block are stored in one tensor. Their statistics are computed once, when they are written, since they are the same for
+every layer that reads them; the normalised maps are recomputed in the backward pass. The gradients of all readers are
+accumulated in place, and the gradient through the statistics is added in one pass after the last of them.
 """
 
 import ctypes
@@ -20,34 +20,38 @@ from convwright.arch import layers as graph
 from convwright.modules import combinators as combinators
 from convwright.modules.fused.chains import FusedChain, Operators
 from convwright.modules.fused.kernels import Kernels, channels_last, real
-from convwright.modules.fused.norms import Statistics, check_count, is_ordinary, is_watched, remember
+from convwright.modules.fused.norms import Statistics, check_count, has_hooks, is_plain_norm, update_running_statistics
 from convwright.modules.fused.pointwise import convolve, convolve_back, functions_for
 
 
 class DenseStage(combinators.Chain):
-    """A dense block, of layers that `is_dense` knows."""
+    """A dense block of layers that `is_dense` accepts."""
 
     def __init__(self, parts: combinators.Named, operators: Operators) -> None:
         super().__init__(parts)
         self.operators = operators
 
     def forward(self, x: Tensor) -> Tensor:
-        """N x C x H x W to as many and all new maps."""
-        chains = self._learners()
+        """Return the input maps and all new maps, concatenated: N x C x H x W to N x (C + growth) x H x W."""
+        chains = self._training_chains()
         kernels = self.operators.kernels(x) if chains else None
         if kernels is None:
-            return super().forward(x)
-        shared = _Maps(kernels, x, x.shape[1] + sum(map(_growth, chains)))
+            output: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+            return output
+        shared = _SharedMaps(kernels, x, x.shape[1] + sum(map(_growth, chains)))
         order = _Write.apply(shared, x.new_zeros(()), x)
         for body in chains:
             norm = body.get_submodule(body.steps[0][0])
             assert isinstance(norm, nn.BatchNorm2d)
             statistics, act = shared.statistics(norm), body.activation(body.steps[0])
-            order = _Write.apply(shared, order, self._made(body, shared, order, statistics, act))
-        return _Close.apply(shared, order)
+            order = _Write.apply(shared, order, self._new_maps(body, shared, order, statistics, act))
+        closed: Tensor = _Close.apply(shared, order)
+        return closed
 
-    def _made(self, body: FusedChain, shared: "_Maps", order: Tensor, statistics: Statistics, act: str) -> Tensor:
-        """What a layer makes of all maps that are there, with what its first step does to them."""
+    def _new_maps(
+        self, body: FusedChain, shared: "_SharedMaps", order: Tensor, statistics: Statistics, act: str
+    ) -> Tensor:
+        """Return the new maps of a layer, computed from all maps so far."""
         norm, conv = (body.get_submodule(name) for name in (body.steps[0][0], body.steps[1][0]))
         functions = functions_for(conv, shared.maps) if self.operators.fused else None
         if functions is None:
@@ -56,18 +60,18 @@ class DenseStage(combinators.Chain):
         new = _ReadConvolved.apply(shared, order, norm.weight, norm.bias, conv.weight, statistics, act, functions)
         return body.run(new, body.steps[2:])
 
-    def _learners(self) -> list[FusedChain]:
-        """Return the layers' chains, if all is in training mode and what reads shared maps is as it was built."""
+    def _training_chains(self) -> list[FusedChain]:
+        """Return the layers' chains if all of them are in training mode and their first steps are unchanged."""
         bodies = [block.get_submodule("new") for block in self]
         chains = [body for body in bodies if isinstance(body, FusedChain)]
-        if len(chains) < len(bodies) or any(map(is_watched, (*self, *bodies))):
+        if len(chains) < len(bodies) or any(map(has_hooks, (*self, *bodies))):
             return []
-        reads = all(is_ordinary(next(body.children())) and body.is_as_built(body.steps[0]) for body in chains)
+        reads = all(is_plain_norm(next(body.children())) and body.is_as_built(body.steps[0]) for body in chains)
         return chains if reads and all(part.training for part in self.modules()) else []
 
 
 def is_dense(layer: graph.Layer) -> bool:
-    """Is this a layer that joins what it makes of all maps, normalised first, to them?"""
+    """Return whether a layer normalises its input, computes new maps and concatenates them with its input."""
     match layer:
         case graph.Concat(parts=(graph.Identity(), graph.Seq(parts=(graph.Norm(), graph.Act(), *rest)))):
             return any(isinstance(part, graph.Conv) for part in rest) and not isinstance(rest[0], graph.Gate)
@@ -78,8 +82,8 @@ def _growth(body: FusedChain) -> int:
     return [layer.out for layer in body.layers.values() if isinstance(layer, graph.Conv)][-1]
 
 
-class _Maps:
-    """All maps of a dense block, with their statistics, and in the backward pass their gradient."""
+class _SharedMaps:
+    """All maps of a dense block with their statistics, and in the backward pass with their gradient."""
 
     def __init__(self, kernels: Kernels, x: Tensor, channels: int) -> None:
         self.kernels, self.filled, self.released = kernels, 0, False
@@ -89,16 +93,16 @@ class _Maps:
         self.gradient: Tensor | None = None
         each = partial(torch.zeros, channels, dtype=real(x), device=x.device)
         self.mean, self.variance = each(), each()
-        # What reaches them through their mean and their variance, from all readers.
+        # Gradients through mean and variance, from all readers.
         self.sums, self.products = each(), each()
 
     @property
     def count(self) -> int:
-        """Values a channel."""
+        """Number of values per channel."""
         return self.maps.numel() // self.maps.shape[1]
 
     def write(self, new: Tensor) -> slice:
-        """Put maps behind those that are there; return where they are."""
+        """Append maps; return their channels."""
         place = slice(self.filled, self.filled + new.shape[1])
         self.maps[:, place] = new
         self.mean[place], self.variance[place] = self.kernels.statistics(self.maps[:, place])
@@ -106,45 +110,49 @@ class _Maps:
         return place
 
     def statistics(self, norm: nn.BatchNorm2d) -> Statistics:
-        """Return what a normalisation makes of all maps that are there, and note it in its running statistics."""
+        """Return the statistics of all maps so far for a normalisation, and update its running statistics."""
         mean, variance = self.mean[: self.filled].clone(), self.variance[: self.filled].clone()
-        remember(norm, mean, variance, self.count)
+        update_running_statistics(norm, mean, variance, self.count)
         return Statistics.of(self.kernels, norm, mean, variance)
 
     def reader(self, s: Statistics, act: str) -> Callable[[], Tensor]:
-        """Return a function that normalises and activates all maps that are there now."""
+        """Return a function that normalises and activates all maps so far."""
         return partial(self.kernels.forward, self.maps[:, : self.filled], s.scale, s.shift, act)
 
     def gather(self, d: Tensor, s: Statistics, act: str) -> tuple[Tensor, Tensor]:
-        """Add a reader's gradient to that of the maps it has read; return the gradients of its weight and bias."""
+        """Add a reader's gradient to that of the maps that it read; return those of its norm's weight and bias."""
         assert self.gradient is not None
         seen = slice(0, len(s.mean))
         given = (self.maps[:, seen], s.scale, s.shift, s.mean, act)
-        return self._noted(s, *self.kernels.gather(d, *given, self.gradient[:, seen]))
+        return self._accumulate(s, *self.kernels.gather(d, *given, self.gradient[:, seen]))
 
     def convolve(self, filters: Tensor, s: Statistics, act: str, functions: ctypes.CDLL) -> Tensor:
-        """Return the 1x1 convolution of what a reader makes of the maps."""
+        """Return the 1x1 convolution of the normalised and activated maps."""
         return convolve(functions, self.maps[:, : len(s.mean)], s.scale, s.shift, act, filters)
 
     def convolve_back(
-        self, d: Tensor, filters: Tensor, s: Statistics, act: str, functions: ctypes.CDLL, *, wanted: bool
+        self, d: Tensor, filters: Tensor, s: Statistics, act: str, functions: ctypes.CDLL, *, needed: bool
     ) -> tuple[Tensor | None, Tensor, Tensor]:
-        """Do as `gather` for a reader that `convolve`s; return the gradient of the filters too, first, if wanted."""
+        """Do the same as `gather` for a reader of `convolve`; return the gradient of the filters, if needed, first."""
         assert self.gradient is not None
         seen = slice(0, len(s.mean))
         given = (self.maps[:, seen], s.scale, s.shift, s.mean, act, filters, self.gradient[:, seen])
-        gradient, sums, products = convolve_back(functions, d, *given, wanted=wanted)
-        return gradient, *self._noted(s, sums, products)
+        gradient, sums, products = convolve_back(functions, d, *given, needed=needed)
+        return gradient, *self._accumulate(s, sums, products)
 
-    def _noted(self, s: Statistics, sums: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
-        """Note what reaches the maps through their statistics; return the gradients of the norm's weight and bias."""
+    def _accumulate(self, s: Statistics, sums: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
+        """Accumulate the gradients through the statistics; return those of the norm's weight and bias."""
         seen = slice(0, len(s.mean))
         self.sums[seen] += s.scale * sums
         self.products[seen] += s.scale * s.inverse.square() * products
         return products * s.inverse, sums
 
-    def begin(self, d: Tensor) -> None:
-        """Begin a backward pass with the gradient from without. RuntimeError if one has given the maps back."""
+    def start_backward(self, d: Tensor) -> None:
+        """Start a backward pass with the upstream gradient.
+
+        Raises:
+            RuntimeError: An earlier backward pass has released the maps.
+        """
         if self.released:
             raise RuntimeError(
                 "trying to backward through a dense block a second time: its maps have been freed, "
@@ -155,11 +163,11 @@ class _Maps:
         self.products.zero_()
 
     def release(self) -> None:
-        """Give the memory back, which autograd would hold until its whole pass is done."""
+        """Release the memory, which autograd would hold until the end of the whole pass."""
         self.maps, self.gradient, self.released = self.maps.new_empty(0), None, True
 
-    def settled(self, place: slice) -> Tensor:
-        """Return the whole gradient of maps whose readers are all done."""
+    def finished_gradient(self, place: slice) -> Tensor:
+        """Return the complete gradient of maps, after the backward passes of all their readers."""
         assert self.gradient is not None
         slope = -self.products[place] / self.count
         offset = -self.sums[place] / self.count - slope * self.mean[place]
@@ -169,10 +177,10 @@ class _Maps:
 
 
 class _Write(torch.autograd.Function):
-    """New maps into the block's; `order`, a number without meaning, has autograd keep the order of all."""
+    """Append new maps. `order` is a number without meaning that makes autograd keep the order of all operations."""
 
     @staticmethod
-    def forward(ctx: Any, shared: _Maps, order: Tensor, new: Tensor) -> Tensor:
+    def forward(ctx: Any, shared: _SharedMaps, order: Tensor, new: Tensor) -> Tensor:
         ctx.shared, ctx.place = shared, shared.write(new)
         return order.clone()
 
@@ -180,18 +188,18 @@ class _Write(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, order: Tensor) -> tuple[Tensor | None, ...]:
         shared = ctx.shared
-        d_new = shared.settled(ctx.place) if ctx.needs_input_grad[2] else None
+        d_new = shared.finished_gradient(ctx.place) if ctx.needs_input_grad[2] else None
         if ctx.place.start == 0:
             shared.release()
         return None, order, d_new
 
 
 class _Read(torch.autograd.Function):
-    """All maps that are there, normalised and activated."""
+    """Normalise and activate all maps so far."""
 
     @staticmethod
     def forward(
-        ctx: Any, shared: _Maps, order: Tensor, weight: Tensor, bias: Tensor, statistics: Statistics, act: str
+        ctx: Any, shared: _SharedMaps, order: Tensor, weight: Tensor, bias: Tensor, statistics: Statistics, act: str
     ) -> Tensor:
         ctx.shared, ctx.statistics, ctx.act = shared, statistics, act
         return shared.reader(statistics, act)()
@@ -204,12 +212,12 @@ class _Read(torch.autograd.Function):
 
 
 class _ReadConvolved(torch.autograd.Function):
-    """All maps that are there, normalised, activated and convolved."""
+    """Normalise, activate and convolve all maps so far."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        shared: _Maps,
+        shared: _SharedMaps,
         order: Tensor,
         weight: Tensor,
         bias: Tensor,
@@ -226,21 +234,21 @@ class _ReadConvolved(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         (filters,) = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[4]
-        d_filters, d_weight, d_bias = ctx.shared.convolve_back(channels_last(d), filters, *ctx.how, wanted=wanted)
+        needed = ctx.needs_input_grad[4]
+        d_filters, d_weight, d_bias = ctx.shared.convolve_back(channels_last(d), filters, *ctx.how, needed=needed)
         return None, d.new_zeros(()), d_weight, d_bias, d_filters, None, None, None
 
 
 class _Close(torch.autograd.Function):
-    """The block's maps, for whoever reads them next."""
+    """Return the block's maps for the next layer."""
 
     @staticmethod
-    def forward(ctx: Any, shared: _Maps, order: Tensor) -> Tensor:
+    def forward(ctx: Any, shared: _SharedMaps, order: Tensor) -> Tensor:
         ctx.shared = shared
-        return shared.maps.detach()  # the tensor itself would hold on to what holds on to it
+        return shared.maps.detach()  # detached, to avoid a reference cycle
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
-        ctx.shared.begin(d)
+        ctx.shared.start_backward(d)
         return None, d.new_zeros(())

@@ -1,8 +1,7 @@
-// The way back through depthwise convolutions: the gradients of maps and of filters in one pass over both.
+// The backward pass of depthwise convolutions: the gradients of maps and of filters in one pass over both.
 //
-// Maps are rows of channels (channels last), of which there are as many as whole vectors hold. In `depthwise.py` is said
-// what the function computes. How the work is cut depends on the shape alone, and every sum is added up in one order,
-// whatever the threads.
+// Maps are rows of channels (channels last), and channels fill whole vectors. depthwise.py defines the function. The
+// division of work depends only on the shape, and every sum has a fixed order, for any number of threads.
 
 #include <algorithm>
 #include <type_traits>
@@ -11,10 +10,10 @@
 
 namespace {
 
-constexpr int64_t PIECES = 8;          // of the images, each with a gradient of the filters: as many threads a group
-constexpr int64_t GROUP = 256;         // channels that are worked on together
-constexpr int64_t IN_CACHE = 1 << 18;  // numbers of some rows of all maps, which the second-level cache holds
-constexpr int SIDE = 4;                // columns that are computed side by side
+constexpr int64_t PIECES = 8;          // of the images, each with its own gradient of the filters
+constexpr int64_t GROUP = 256;         // channels that are processed together
+constexpr int64_t IN_CACHE = 1 << 18;  // values of some rows of all maps that fit into the second-level cache
+constexpr int SIDE = 4;                // columns that are computed together
 
 struct Shape {
     int64_t images, height, width, channels, down, across, kernel, stride, top, left;
@@ -23,22 +22,22 @@ struct Shape {
     int64_t groups() const { return (channels + GROUP - 1) / GROUP; }
     int64_t some(int64_t from) const { return std::min(GROUP, channels - from); }
     int64_t taps() const { return kernel * kernel; }
-    // Rows of the outputs that are worked on at a time.
+    // Rows of the outputs that are processed at a time.
     int64_t rows(int64_t some) const {
         return std::clamp<int64_t>(IN_CACHE / ((2 * stride * width + across) * some), 1, down);
     }
-    // What the outputs of a row begin to read at; it may lie before the first row.
+    // First row that the outputs of a row read; it may be before the first row of the map.
     int64_t above(int64_t row) const { return row * stride - top; }
     int64_t before(int64_t column) const { return column * stride - left; }
 };
 
-// An image's part of all maps, from a channel on.
+// One image of all maps, from a channel on.
 struct Image {
     const REAL *x, *d;
     REAL* dx;
 };
 
-// Add to the gradient of filters, taps x channels, what some rows of outputs give.
+// Add the contribution of some rows of outputs to the gradient of filters, taps x channels.
 template <int KERNEL>
 void gather_filters(const Shape& shape, const Image& image, int64_t first, int64_t last, int64_t some, REAL* gradient) {
     const int64_t channels = shape.channels;
@@ -47,7 +46,7 @@ void gather_filters(const Shape& shape, const Image& image, int64_t first, int64
     const int64_t high = shape.width + shape.left < KERNEL ? low : std::clamp(inside, low, shape.across);
     for (int64_t c = 0; c < some; c += LANES)
         for (int64_t y = 0; y < KERNEL; y++) {
-            Vector sums[KERNEL] = {}, others[KERNEL] = {};  // two, for neighbours not to wait for each other
+            Vector sums[KERNEL] = {}, others[KERNEL] = {};  // two, so that additions do not wait for each other
             for (int64_t row = first; row < last; row++) {
                 const int64_t above = shape.above(row) + y;
                 if (above < 0 || above >= shape.height) continue;
@@ -80,8 +79,8 @@ void gather_filters(const Shape& shape, const Image& image, int64_t first, int64
         }
 }
 
-// Columns of maps that lie `stride` apart: output column `at + offset - k` reaches the one numbered `at` by the filter's
-// column `first + k * stride`, TAPS of them.
+// Columns of maps that are `stride` apart: output column `at + offset - k` contributes to column `at` through the
+// filter's column `first + k * stride`, for TAPS values of k.
 struct Columns {
     int64_t residue, count, first, offset;
 
@@ -93,7 +92,7 @@ struct Columns {
     int64_t taps(const Shape& shape) const { return (shape.kernel - first + shape.stride - 1) / shape.stride; }
 };
 
-// Rows of outputs that a row of maps is read by, with the filter's row for each.
+// Rows of outputs that read a row of maps, with the filter's row for each.
 struct Readers {
     int64_t count = 0, output[8], tap[8];
 
@@ -169,7 +168,7 @@ void scatter_rows(const Shape& shape, const Image& image, int64_t first, int64_t
     }
 }
 
-// What some images give to a group of channels: `dx` whole, and a gradient of filters, where they are wanted.
+// Gradients of some images for a group of channels: `dx`, and a part of the gradient of filters, if they are needed.
 template <int KERNEL>
 void back(const Shape& shape, const REAL* x, const REAL* d, const REAL* filters, int64_t piece, int64_t from, REAL* dx,
           REAL* gradient) {
@@ -195,23 +194,23 @@ void back(const Shape& shape, const REAL* x, const REAL* d, const REAL* filters,
 
 extern "C" {
 
-// Numbers that the function below wants room for.
-int64_t depthwise_back_room(int64_t images, int64_t channels, int64_t kernel, int) {
+// Number of values of working memory that the function below needs.
+int64_t depthwise_back_workspace(int64_t images, int64_t channels, int64_t kernel, int) {
     return (1 + std::min(images, PIECES)) * kernel * kernel * channels;
 }
 
 void depthwise_back_of(const REAL* x, const REAL* d, int64_t images, int64_t height, int64_t width, int64_t channels,
                        int64_t down, int64_t across, int64_t kernel, int64_t stride, int64_t top, int64_t left,
-                       const REAL* filters, REAL* dx, REAL* gradient, REAL* room, int threads) {
+                       const REAL* filters, REAL* dx, REAL* gradient, REAL* work, int threads) {
     const Shape shape{images, height, width, channels, down, across, kernel, stride, top, left};
     const int64_t pieces = shape.pieces(), groups = shape.groups(), size = shape.taps() * channels;
     for (int64_t c = 0; c < channels; c++)
-        for (int64_t tap = 0; tap < shape.taps(); tap++) room[tap * channels + c] = filters[c * shape.taps() + tap];
+        for (int64_t tap = 0; tap < shape.taps(); tap++) work[tap * channels + c] = filters[c * shape.taps() + tap];
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
     for (int64_t piece = 0; piece < pieces; piece++)
         for (int64_t group = 0; group < groups; group++) {
-            REAL* share = gradient ? room + (1 + piece) * size : nullptr;
-            const auto run = [&](auto side) { back<side()>(shape, x, d, room, piece, group * GROUP, dx, share); };
+            REAL* share = gradient ? work + (1 + piece) * size : nullptr;
+            const auto run = [&](auto side) { back<side()>(shape, x, d, work, piece, group * GROUP, dx, share); };
             if (kernel == 3)
                 run(std::integral_constant<int, 3>());
             else if (kernel == 5)
@@ -224,7 +223,7 @@ void depthwise_back_of(const REAL* x, const REAL* d, int64_t images, int64_t hei
     for (int64_t c = 0; c < channels; c++)
         for (int64_t tap = 0; tap < shape.taps(); tap++) {
             double total = 0;
-            for (int64_t piece = 0; piece < pieces; piece++) total += room[(1 + piece) * size + tap * channels + c];
+            for (int64_t piece = 0; piece < pieces; piece++) total += work[(1 + piece) * size + tap * channels + c];
             gradient[c * shape.taps() + tap] = REAL(total);
         }
 }

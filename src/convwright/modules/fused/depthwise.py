@@ -1,7 +1,7 @@
-"""Depthwise convolutions with a way back of their own.
+"""Depthwise convolutions with a compiled backward pass.
 
-Each channel has a filter to itself (Howard et al., 2017, section 3.1), so there is little to compute for what is read:
-both gradients are taken in one pass over the maps, in vectors of channels. Forward it is torch's.
+Each channel has its own filter (Howard et al. 2017, section 3.1), so that memory bandwidth limits the speed: both
+gradients are computed in one pass over the maps, in vectors of channels. The forward pass is torch's.
 """
 
 import ctypes
@@ -13,50 +13,51 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from convwright.modules.combinators import SameConv2d
-from convwright.modules.fused.convolution import VECTOR, Form, OwnConv2d
+from convwright.modules.fused.convolution import VECTOR, CompiledConv2d, ConvSpec
 from convwright.modules.fused.kernels import channels_last
-from convwright.modules.fused.library import call, int64, room
+from convwright.modules.fused.library import call, int64, workspace
 
-SIDES, STRIDES = (3, 5, 7), (1, 2)
-"""Of the filters that it knows."""
-LARGE, SMALL = 14, 2
-"""Sides of maps from which on, and up to which, it is quicker for filters of 3x3 too."""
+KERNEL_SIZES, STRIDES = (3, 5, 7), (1, 2)
+"""Supported sizes and strides of the filters."""
+LARGE_MAP, SMALL_MAP = 14, 2
+"""For 3x3 filters the compiled backward pass is faster on maps of at least, and of at most, this height and width."""
 Pads = tuple[int, int, int, int]
 """Pixels added above, below, on the left and on the right."""
 
 
-class DepthwiseConv2d(OwnConv2d):
-    """A convolution with one filter a channel; forward, and for small maps, it is torch's."""
+class DepthwiseConv2d(CompiledConv2d):
+    """A convolution with one filter per channel; the forward pass, and the backward pass of small maps, are torch's."""
 
     source = "depthwise"
 
     @classmethod
-    def supports(cls, form: Form) -> bool:
-        """Of the sides and strides that are known here, with whole vectors of channels."""
-        if not form.groups == form.out == form.channels or form.channels % VECTOR or form.mode != "zeros":
+    def supports(cls, spec: ConvSpec) -> bool:
+        """Return whether size and stride are supported and the channels fill whole vectors."""
+        if not spec.groups == spec.out == spec.channels or spec.channels % VECTOR or spec.mode != "zeros":
             return False
-        if len({*form.kernel}) > 1 or len({*form.stride}) > 1 or form.dilation != (1, 1):
+        if len({*spec.kernel}) > 1 or len({*spec.stride}) > 1 or spec.dilation != (1, 1):
             return False
-        side, padding = form.kernel[0], form.padding
-        known = side in SIDES and form.stride[0] in STRIDES
+        side, padding = spec.kernel[0], spec.padding
+        known = side in KERNEL_SIZES and spec.stride[0] in STRIDES
         return known and isinstance(padding, tuple) and all(0 <= each < side for each in padding)
 
     def pads(self, x: Tensor) -> Pads:
-        """Pixels added to maps like these."""
+        """Return the padding of maps of this size."""
         assert isinstance(self.padding, tuple)
         height, width = self.padding
         return height, height, width, width
 
-    def _gains(self, x: Tensor) -> bool:
+    def _is_faster(self, x: Tensor) -> bool:
         sides = x.shape[2:]
-        return self.kernel_size[0] > min(SIDES) or min(sides) >= LARGE or max(sides) <= SMALL
+        return self.kernel_size[0] > min(KERNEL_SIZES) or min(sides) >= LARGE_MAP or max(sides) <= SMALL_MAP
 
     def _convolve(self, x: Tensor, weight: Tensor, functions: ctypes.CDLL) -> Tensor:
-        return _Depthwise.apply(x, weight, self.stride[0], self.pads(x), functions)
+        output: Tensor = _Depthwise.apply(x, weight, self.stride[0], self.pads(x), functions)
+        return output
 
 
 class SameDepthwiseConv2d(SameConv2d, DepthwiseConv2d):
-    """One that is padded by the size of what comes in."""
+    """A depthwise convolution whose padding depends on the size of its input, as in TensorFlow."""
 
 
 class _Depthwise(torch.autograd.Function):
@@ -74,38 +75,47 @@ class _Depthwise(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[:2]
+        needed = ctx.needs_input_grad[:2]
         given = (channels_last(x), channels_last(d), weight, *ctx.how)
-        return *gradients(ctx.functions, *given, wanted=wanted), None, None, None
+        return *gradients(ctx.functions, *given, needed=needed), None, None, None
 
 
 def gradients(
     functions: ctypes.CDLL, x: Tensor, d: Tensor, weight: Tensor, stride: int, pads: Pads,
-    *, wanted: tuple[bool, bool] = (True, True),
+    *, needed: tuple[bool, bool] = (True, True),
 ) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
-    """Return the gradients of maps and of filters, C x 1 x K x K, as torch has them; None for one that is not wanted.
+    """Return the gradients of maps and filters; None for one that is not needed.
 
-    x: N x C x H x W; d: the gradient of what the convolution makes of it. Both lie channels last. RuntimeError if
-    something does not lie in memory as it is read.
+    Args:
+        functions: The compiled library.
+        x: Input maps, N x C x H x W, channels last.
+        d: Gradient of the output, channels last.
+        weight: Filters, C x 1 x K x K.
+        stride: Stride.
+        pads: Padding above, below, on the left and on the right.
+        needed: Whether the gradients of maps and of filters are needed.
+
+    Raises:
+        RuntimeError: A tensor has another layout in memory, or its size is not supported.
     """
     filters = weight.detach().contiguous()
     _check(x, d, filters, stride, pads)
-    d_x, gradient = (torch.empty_like(each) if want else None for each, want in zip((x, filters), wanted, strict=True))
+    d_x, gradient = (torch.empty_like(each) if want else None for each, want in zip((x, filters), needed, strict=True))
     images, channels, height, width = x.shape
     side, (top, _, left, _) = filters.shape[2], pads
-    work = room(functions.depthwise_back_room, *int64(images, channels, side), dtype=x.dtype)
+    work = workspace(functions.depthwise_back_workspace, *int64(images, channels, side), dtype=x.dtype)
     sizes = int64(images, height, width, channels, *d.shape[2:], side, stride, top, left)
     call(functions.depthwise_back_of, x, d, *sizes, filters, d_x, gradient, work)
     return d_x, gradient
 
 
 def _check(x: Tensor, d: Tensor, filters: Tensor, stride: int, pads: Pads) -> None:
-    """RuntimeError if something would be read, or written, beyond its end."""
+    """Raise RuntimeError if memory beyond a tensor would be read or written."""
     channels, *kernel = filters.shape
     side, (top, bottom, left, right) = kernel[-1], pads
-    known = side in SIDES and stride in STRIDES and all(0 <= each < side for each in pads)
+    known = side in KERNEL_SIZES and stride in STRIDES and all(0 <= each < side for each in pads)
     if kernel != [1, side, side] or not known:
-        raise RuntimeError(f"filters of {tuple(filters.shape)}, stride {stride}, pads {pads} are not known here")
+        raise RuntimeError(f"filters of {tuple(filters.shape)}, stride {stride}, pads {pads} are not supported")
     if (
         x.shape[1] != channels
         or channels % VECTOR

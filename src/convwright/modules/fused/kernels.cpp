@@ -1,9 +1,9 @@
-// Batch normalisation with what surrounds it, in as few passes over memory as can be: see kernels.py for what each
-// function computes. Maps are rows of C channels (channels last), `rows` of them an image; the rows of `x` may lie
-// `stride` numbers apart, as those of the first channels of wider maps do.
+// Batch normalisation with the operations around it, in as few passes over memory as possible; kernels.py defines each
+// function. Maps are rows of C channels (channels last), `rows` of them per image; the rows of `x` may be `stride`
+// values apart, as the first channels of wider maps are.
 //
-// Sums are taken over pieces whose size depends on the shape alone and added up in one order, so that the result does
-// not depend on the number of threads.
+// Sums are computed over pieces whose size depends only on the shape, and added in a fixed order, so that the result
+// does not depend on the number of threads.
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +15,7 @@
 
 namespace {
 
-// Maps may be kept in 16 bits; all arithmetic is on REAL.
+// Maps may be stored in 16 bits; all arithmetic is on REAL.
 struct bfloat16 {
     uint16_t bits;
 };
@@ -29,7 +29,7 @@ inline float read(bfloat16 value) {
 
 template <typename T> inline T read(T value) { return value; }
 
-inline void write(float number, bfloat16& place) {  // to the nearest, ties to even; what is no number stays none
+inline void write(float number, bfloat16& place) {  // to the nearest, ties to even; NaN stays NaN
     uint32_t bits;
     std::memcpy(&bits, &number, 4);
     const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
@@ -40,8 +40,8 @@ template <typename T> inline void write(T number, T& place) { place = number; }
 
 using Maps = STORED;
 
-constexpr int64_t PIECE = 1 << 14;  // numbers that stay in the processor's cache
-constexpr int64_t VECTOR = 16;      // numbers that the widest registers hold
+constexpr int64_t PIECE = 1 << 14;  // values that stay in the processor's cache
+constexpr int64_t VECTOR = 16;      // values of the widest registers
 
 struct Grid {
     int64_t images, rows, channels, pieces, size;
@@ -56,7 +56,7 @@ struct Grid {
     int64_t row(int64_t piece) const { return piece / pieces * rows + first(piece); }
 };
 
-// How many rows are taken as one, so that whole vectors fit where the channels are few or an odd number.
+// Number of rows that are treated as one, so that whole vectors fit if channels are few or an odd number.
 int64_t joined(int64_t channels, bool contiguous) {
     if (!contiguous) return 1;
     int64_t times = 1;
@@ -76,7 +76,7 @@ template <typename T> struct Tiled {
     const T* data() const { return values.data(); }
 };
 
-// Add up a sum for each channel from those of all pieces, `apart` from one to the next, taken over rows side by side.
+// Add the sums of all pieces for each channel; the sums of a piece are `apart` values apart, for rows treated as one.
 template <typename T>
 void collect(const T* parts, int64_t pieces, int64_t apart, int64_t channels, int64_t width, double* sums) {
     std::fill(sums, sums + channels, 0.0);
@@ -90,7 +90,7 @@ void statistics(const Maps* x, int64_t stride, int64_t images, int64_t rows, int
                 T* means, int threads) {
     const Grid grid(images, rows, channels);
     const int64_t times = joined(channels, stride == channels), width = times * channels;
-    std::vector<T> near(channels);  // the mean: squares of the distance to it do not lose the variance
+    std::vector<T> near(channels);  // the mean: squared distances to it keep the digits of the variance
     std::transform(x, x + channels, near.begin(), [](Maps value) { return read(value); });
     const Tiled<T> pivot(near.data(), channels, times);
     std::vector<T> first(grid.count() * width), second(grid.count() * width);
@@ -168,8 +168,8 @@ void forward(const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_
     }
 }
 
-// Sum over each image's rows what `term(row, width, accumulators)` adds up, to SUMS x images x channels; the
-// accumulators of one sum lie behind those of another, `times * channels` each.
+// Sum `term(row, width, accumulators)` over each image's rows, to SUMS x images x channels; the accumulators of the
+// sums follow each other, `times * channels` each.
 template <typename T, int SUMS, typename Term>
 void by_image(const Grid& grid, int64_t times, double factor, T* sums, int threads, Term term) {
     const int64_t width = times * grid.channels;
@@ -192,7 +192,7 @@ void by_image(const Grid& grid, int64_t times, double factor, T* sums, int threa
         }
 }
 
-// The mean over each image of act(x * scale + shift).
+// The mean of act(x * scale + shift) over each image.
 template <typename T, int ACT>
 void squeeze(const Maps* x, int64_t images, int64_t rows, int64_t channels, const T* scale, const T* shift, T* means,
              int threads) {
@@ -209,7 +209,7 @@ void squeeze(const Maps* x, int64_t images, int64_t rows, int64_t channels, cons
     });
 }
 
-// Five sums over each image; and, where the output was rectified, the gradient of the sum that it was made of.
+// Five sums over each image and, if the output is a ReLU, the gradient of its input.
 template <typename T, int ACT, bool MASKED>
 void gate_backward(const Maps* d, const Maps* y, const Maps* x, int64_t images, int64_t rows, int64_t channels,
                    const T* scale, const T* shift, const T* mean, Maps* d_sum, T* sums, int threads) {
@@ -253,7 +253,7 @@ void gate_backward(const Maps* d, const Maps* y, const Maps* x, int64_t images, 
         }
 }
 
-// What reaches the normalised maps: (d where y is not rectified) * gate + squeezed, times the slope of the activation.
+// Gradient of the normalised maps: (d, with 0 where y is 0) * gate + squeezed, times the derivative of the activation.
 template <typename T> struct Upstream {
     const Maps *d, *y;
     const T *gate, *squeezed;
@@ -308,14 +308,14 @@ void backward_sums(Upstream<T> up, const Maps* x, int64_t images, int64_t rows, 
     std::copy(sums.begin(), sums.end(), product);
 }
 
-// dx = scale * dz + slant * x + offset, and the gradient of the sum where it is wanted.
+// dx = scale * dz + linear * x + offset, and the gradient of the sum if it is needed.
 template <typename T, int ACT, bool GATED, bool MASKED>
 void backward_input(Upstream<T> up, const Maps* x, int64_t images, int64_t rows, int64_t channels, const T* scale,
-                    const T* shift, const T* slant, const T* offset, Maps* dx, Maps* d_sum, int threads) {
+                    const T* shift, const T* linear, const T* offset, Maps* dx, Maps* d_sum, int threads) {
     const Grid grid(images, rows, channels);
     const int64_t times = joined(channels, true);
     const Tiled<T> scales(scale, channels, times), shifts(shift, channels, times);
-    const Tiled<T> slants(slant, channels, times), offsets(offset, channels, times);
+    const Tiled<T> linears(linear, channels, times), offsets(offset, channels, times);
 #pragma omp parallel num_threads(threads)
     {
         Tiled<T> gates(nullptr, GATED ? channels : 0, times), squeezes(nullptr, GATED ? channels : 0, times);
@@ -327,7 +327,7 @@ void backward_input(Upstream<T> up, const Maps* x, int64_t images, int64_t rows,
             }
             const T* __restrict s = scales.data();
             const T* __restrict t = shifts.data();
-            const T* __restrict k = slants.data();
+            const T* __restrict k = linears.data();
             const T* __restrict l = offsets.data();
             const T* __restrict g = gates.data();
             const T* __restrict q = squeezes.data();
@@ -356,7 +356,7 @@ void backward_input(Upstream<T> up, const Maps* x, int64_t images, int64_t rows,
     }
 }
 
-// A reader's part of the gradient of shared maps: gathered += scale * dz; and the two sums, as in backward_sums.
+// Gradient of one reader of shared maps: gathered += scale * dz, and the two sums of backward_sums.
 template <typename T, int ACT>
 void gather(const Maps* d, const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_t channels,
             const T* scale, const T* shift, const T* mean, Maps* gathered, T* sum, T* product, int threads) {
@@ -443,10 +443,10 @@ void backward_sums_of(const Maps* d, const Maps* y, const REAL* gate, const REAL
 
 void backward_input_of(const Maps* d, const Maps* y, const REAL* gate, const REAL* squeezed, const Maps* x,
                        int64_t images, int64_t rows, int64_t channels, const REAL* scale, const REAL* shift,
-                       const REAL* slant, const REAL* offset, int act, Maps* dx, Maps* d_sum, int threads) {
+                       const REAL* linear, const REAL* offset, int act, Maps* dx, Maps* d_sum, int threads) {
     with_act(act, [&](auto a) {
         with_flags(gate, y, [&](auto g, auto m) {
-            backward_input<REAL, a(), g(), m()>({d, y, gate, squeezed}, x, images, rows, channels, scale, shift, slant,
+            backward_input<REAL, a(), g(), m()>({d, y, gate, squeezed}, x, images, rows, channels, scale, shift, linear,
                                                 offset, dx, d_sum, threads);
         });
     });

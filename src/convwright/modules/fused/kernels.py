@@ -1,7 +1,8 @@
-"""What the operators compute, twice: in torch's own words, which say what is meant, and compiled.
+"""The kernels of the operators, in torch as their specification, and compiled.
 
-Maps are N x C x H x W in torch's channels-last format. scale, shift: C numbers each; z = x * scale + shift are the
-normalised maps. act: a name of `ACTS`. Maps may be of 16 bits; all else is of 32, and so is what is computed.
+Maps are N x C x H x W in torch's channels-last format. `scale` and `shift` have C values each; z = x * scale + shift
+are the normalised maps. `act` is a name of `ACTS`. Maps may have 16 bits; all other tensors and the arithmetic have at
+least 32.
 """
 
 import ctypes
@@ -25,19 +26,19 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Kernels(Protocol):
-    """The passes over maps of which operators are made."""
+    """The passes over maps that operators consist of."""
 
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each channel's mean and variance (of the whole batch: no correction)."""
+        """Return each channel's mean and variance (without Bessel's correction)."""
 
     def statistics_by_image(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return these, and each image's means, N x C."""
+        """Return each channel's mean and variance, and each image's means, N x C."""
 
     def forward(
         self, x: Tensor, scale: Tensor, shift: Tensor, act: str,
         gate: Tensor | None = None, residual: Tensor | None = None, rectified: bool = False,
     ) -> Tensor:  # fmt: skip
-        """Return act(z) * gate + residual, gate being N x C; rectified: ReLU of that (only with a residual)."""
+        """Return act(z) * gate + residual, with `gate` N x C; if `rectified` (only with a residual), ReLU of it."""
 
     def squeeze(self, x: Tensor, scale: Tensor, shift: Tensor, act: str) -> Tensor:
         """Return the mean of each image's act(z), N x C."""
@@ -45,10 +46,10 @@ class Kernels(Protocol):
     def gate_backward(
         self, d: Tensor, y: Tensor | None, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str
     ) -> tuple[Tensor, Tensor]:
-        """Return the gradient of the sum that was rectified to `y` (None: it was not), and sums, 5 x N x C.
+        """Return the gradient of the sum whose ReLU is `y` (None for a sum without ReLU), and sums, 5 x N x C.
 
-        Over each image: d * act(z), which is the gradient of the gate; r, the slope of act; r * (x - mean); and the
-        last two times d.
+        The sums are over each image: of d * act(z), the gradient of the gate; of the derivative r of act; of
+        r * (x - mean); and of the last two times d.
         """
 
     def backward_sums(
@@ -57,23 +58,23 @@ class Kernels(Protocol):
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Return each channel's sums of dz and of dz * (x - mean).
 
-        dz = ((d, 0 where y is rectified) * gate + squeezed) * the slope of act; squeezed: N x C.
+        dz = (d * gate + squeezed) * the derivative of act, with d set to 0 where `y` is 0; `squeezed` is N x C.
         """
 
     def backward_input(
         self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
         x: Tensor, scale: Tensor, shift: Tensor, slope: Tensor, offset: Tensor, act: str,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Return scale * dz + slope * x + offset, and d, 0 where y is rectified."""
+        """Return scale * dz + slope * x + offset, and d with 0 where `y` is 0."""
 
     def gather(
         self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str, gathered: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Add scale * dz to `gathered`, whose layout is that of x; return the sums of `backward_sums`."""
+        """Add scale * dz to `gathered`, which has the layout of x; return the sums of `backward_sums`."""
 
 
 def compiled(x: Tensor) -> "Compiled | None":
-    """Return the compiled kernels for maps like these, or None."""
+    """Return the compiled kernels for maps of this type, or None."""
     if x.device.type != "cpu" or x.dtype not in NUMBERS:
         return None
     found = library(x.dtype)
@@ -81,12 +82,12 @@ def compiled(x: Tensor) -> "Compiled | None":
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Return maps in the format that kernels read."""
+    """Return maps in the channels-last format."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def real(x: Tensor) -> torch.dtype:
-    """The type of what is computed from maps: theirs, or 32 bits if they are stored in 16."""
+    """Return the type of the arithmetic on maps: 32 bits for maps of 16 bits, else the type of the maps."""
     return torch.float32 if x.dtype in (torch.bfloat16, torch.float16) else x.dtype
 
 
@@ -108,7 +109,7 @@ class Plain:
     ) -> Tensor:  # fmt: skip
         """See `Kernels`."""
         y = _FUNCTIONS[act](_normalised(x, scale, shift))
-        y = y if gate is None else y * _each(gate)
+        y = y if gate is None else y * _per_image(gate)
         y = y if residual is None else y + residual
         return channels_last(torch.relu(y) if rectified else y).to(x.dtype)
 
@@ -123,8 +124,8 @@ class Plain:
         d = d if y is None else d * (y > 0)
         _, slope = _upstream(torch.ones_like(x, dtype=real(x)), None, None, None, x, scale, shift, act)
         gates = (d * self.forward(x.to(real(x)), scale, shift, act)).sum((2, 3))
-        product = slope * (x - _channel(mean))
-        weighted = [(d * term).sum((2, 3)) for term in (slope, product)]  # one after the other, for memory's sake
+        product = slope * (x - _per_channel(mean))
+        weighted = [(d * term).sum((2, 3)) for term in (slope, product)]  # one after the other, to save memory
         return d, torch.stack([gates, slope.sum((2, 3)), product.sum((2, 3)), *weighted])
 
     def backward_sums(
@@ -133,7 +134,7 @@ class Plain:
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """See `Kernels`."""
         _, dz = _upstream(d, y, gate, squeezed, x, scale, shift, act)
-        return dz.sum((0, 2, 3)), (dz * (x - _channel(mean))).sum((0, 2, 3))
+        return dz.sum((0, 2, 3)), (dz * (x - _per_channel(mean))).sum((0, 2, 3))
 
     def backward_input(
         self, d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
@@ -141,40 +142,40 @@ class Plain:
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """See `Kernels`."""
         d_sum, dz = _upstream(d, y, gate, squeezed, x, scale, shift, act)
-        return channels_last(dz * _channel(scale) + _normalised(x, slope, offset)).to(x.dtype), d_sum
+        return channels_last(dz * _per_channel(scale) + _normalised(x, slope, offset)).to(x.dtype), d_sum
 
     def gather(
         self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str, gathered: Tensor
     ) -> tuple[Tensor, Tensor]:
         """See `Kernels`."""
         _, dz = _upstream(d, None, None, None, x, scale, shift, act)
-        gathered += dz * _channel(scale)
-        return dz.sum((0, 2, 3)), (dz * (x - _channel(mean))).sum((0, 2, 3))
+        gathered += dz * _per_channel(scale)
+        return dz.sum((0, 2, 3)), (dz * (x - _per_channel(mean))).sum((0, 2, 3))
 
 
 def _upstream(
     d: Tensor, y: Tensor | None, gate: Tensor | None, squeezed: Tensor | None,
     x: Tensor, scale: Tensor, shift: Tensor, act: str,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The gradient of the sum, and that of the normalised maps."""
+    """Return the gradients of the sum and of the normalised maps."""
     d = d if y is None else d * (y > 0)
     with torch.enable_grad():
         z = _normalised(x, scale, shift).detach().requires_grad_()
         u = _FUNCTIONS[act](z)
-        gated = d if gate is None or squeezed is None else d * _each(gate) + _each(squeezed)
+        gated = d if gate is None or squeezed is None else d * _per_image(gate) + _per_image(squeezed)
         gated = gated.to(z.dtype)
         return d, gated if act == "identity" else torch.autograd.grad(u, z, gated)[0]
 
 
 def _normalised(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    return torch.addcmul(_channel(shift), x.to(scale.dtype), _channel(scale))
+    return torch.addcmul(_per_channel(shift), x.to(scale.dtype), _per_channel(scale))
 
 
-def _channel(values: Tensor) -> Tensor:
+def _per_channel(values: Tensor) -> Tensor:
     return values.view(1, -1, 1, 1)
 
 
-def _each(values: Tensor) -> Tensor:
+def _per_image(values: Tensor) -> Tensor:
     return values[:, :, None, None]
 
 
@@ -230,7 +231,7 @@ class Compiled:
         """See `Kernels`."""
         sums, products = torch.empty_like(mean), torch.empty_like(mean)
         given = (scale, shift, mean, ACTS.index(act), sums, products)
-        factors = _both(gate, squeezed)
+        factors = _checked_pair(gate, squeezed)
         self._call("backward_sums_of", d, y, *factors, x, *_sizes(x), *given, factors=factors)
         return sums, products
 
@@ -241,7 +242,7 @@ class Compiled:
         """See `Kernels`."""
         dx, d_sum = _empty(x), d if y is None else _empty(x)
         given = (scale, shift, slope, offset, ACTS.index(act), dx, d_sum)
-        factors = _both(gate, squeezed)
+        factors = _checked_pair(gate, squeezed)
         self._call("backward_input_of", d, y, *factors, x, *_sizes(x), *given, factors=factors)
         return dx, d_sum
 
@@ -250,7 +251,7 @@ class Compiled:
     ) -> tuple[Tensor, Tensor]:
         """See `Kernels`."""
         if stride_of(gathered).value != stride_of(x).value:
-            raise RuntimeError("gather adds to maps that lie in memory as those that it reads")
+            raise RuntimeError("the maps that gradients are added to must have the layout of the maps that are read")
         sums, products = torch.empty_like(mean), torch.empty_like(mean)
         given = (scale, shift, mean, ACTS.index(act), gathered, sums, products)
         self._call("gather_of", d, x, stride_of(x), *_sizes(x), *given, wide=(x, gathered))
@@ -264,38 +265,46 @@ class Compiled:
         factors: Sequence[Tensor | None] = (),
         sums: Tensor | None = None,
     ) -> None:
-        """Call a function, with arguments that it would not read, or write, beyond their end.
+        """Check the arguments, so that no memory beyond a tensor is read or written, and call a function.
 
-        wide: those of the maps that may be some channels of wider maps; factors: those of the other tensors that are
-        N x C; sums: one that is 5 x N x C; the rest hold C numbers. TypeError or RuntimeError where they are not so.
+        Args:
+            name: Name of the function.
+            arguments: Its arguments.
+            wide: The maps that may be channels of wider maps.
+            factors: The tensors that are N x C.
+            sums: The tensor that is 5 x N x C; all other tensors have C values.
+
+        Raises:
+            TypeError: A tensor has another type.
+            RuntimeError: A tensor has another shape or layout.
         """
         tensors = [each for each in arguments if isinstance(each, Tensor)]
         shape, number = next((each.shape, real(each)) for each in tensors if each.ndim == 4)
         if not shape.numel():
-            raise RuntimeError(f"{name}: there is nothing in maps of {tuple(shape)}")
+            raise RuntimeError(f"{name}: maps of {tuple(shape)} are empty")
         for each in tensors:
             if each.dtype != (self.dtype if each.ndim == 4 else number) or each.device.type != "cpu":
                 raise TypeError(f"{name} reads maps of {self.dtype}, and {number} for the rest, on the CPU")
             if each.ndim == 4:
-                wanted, fits = shape, stride_of(each).value == shape[1] or _among(each, wide)
+                expected, fits = shape, stride_of(each).value == shape[1] or _is_one_of(each, wide)
             else:
-                wanted, fits = shape[:2] if _among(each, factors) else shape[1:2], each.is_contiguous()
-                wanted = torch.Size((5, *shape[:2])) if each is sums else wanted
-            if each.shape != wanted or not fits:
+                expected, fits = shape[:2] if _is_one_of(each, factors) else shape[1:2], each.is_contiguous()
+                expected = torch.Size((5, *shape[:2])) if each is sums else expected
+            if each.shape != expected or not fits:
                 raise RuntimeError(
-                    f"{name}: {tuple(each.shape)} at strides of {each.stride()}, where {tuple(wanted)} is read"
+                    f"{name}: {tuple(each.shape)} at strides of {each.stride()}, where {tuple(expected)} is expected"
                     f"{', channels last' if each.ndim == 4 else ''}"
                 )
         call(getattr(self.functions, name), *arguments)
 
 
-def _among(tensor: Tensor, others: Sequence[Tensor | None]) -> bool:
+def _is_one_of(tensor: Tensor, others: Sequence[Tensor | None]) -> bool:
     return any(tensor is other for other in others)
 
 
-def _both(gate: Tensor | None, squeezed: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+def _checked_pair(gate: Tensor | None, squeezed: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     if (gate is None) != (squeezed is None):
-        raise RuntimeError("a gate and what is squeezed come together")
+        raise RuntimeError("gate and squeezed values must both be given, or neither")
     return gate, squeezed
 
 
@@ -305,9 +314,10 @@ def _sizes(x: Tensor) -> tuple[ctypes.c_int64, ...]:
 
 
 def stride_of(x: Tensor) -> ctypes.c_int64:
-    """How far apart the pixels of maps lie, which may be some channels of wider ones.
+    """Return the distance in memory between the pixels of maps, which may be channels of wider maps.
 
-    RuntimeError where a pixel's channels do not lie side by side, or the pixels not evenly.
+    Raises:
+        RuntimeError: The channels of a pixel are not adjacent, or pixels are not evenly spaced.
     """
     images, channels, height, width = x.shape
     axes = [(width, x.stride(3), 1), (height, x.stride(2), width), (images, x.stride(0), width * height)]

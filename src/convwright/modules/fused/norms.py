@@ -1,8 +1,8 @@
 """Normalisation, activation, gate and sum as one operator, with its own backward pass.
 
-Torch's own take a pass over memory each, and keep what each of them put out. Here the maps are read once for their
-statistics and once to be transformed; the backward pass reads them twice, and computes again what lies between. What
-is squeezed after an activation is read once more.
+In torch, each of these takes a pass over memory and keeps its output. Here the maps are read once for their statistics
+and once to be transformed; the backward pass reads them twice and recomputes the values in between. Squeezing after an
+activation reads them once more.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from convwright.modules.fused.kernels import Kernels, channels_last, real
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a batch normalisation makes of its maps: z = x * scale + shift; and what it is computed with."""
+    """The statistics of a batch, as the transformation z = x * scale + shift, and the kernels that compute it."""
 
     kernels: Kernels
     mean: Tensor
@@ -28,7 +28,7 @@ class Statistics:
     scale: Tensor
     shift: Tensor
     means: Tensor | None = None
-    """Of each image, N x C, where they are asked for: normalised, they are what is squeezed."""
+    """Means of each image, N x C, if squeeze-and-excitation needs them."""
 
     @classmethod
     @torch.no_grad()
@@ -47,44 +47,50 @@ class Statistics:
         return self.kernels.squeeze(x, self.scale, self.shift, act)
 
     def gradient_terms(self, sums: Tensor, products: Tensor, count: float) -> tuple[Tensor, Tensor]:
-        """Return slope and offset: what passes through mean and variance is, at x, slope * x + offset."""
+        """Return slope and offset: the gradient through mean and variance is slope * x + offset."""
         slope = -self.scale * self.inverse.square() * products / count
         return slope, -self.scale * sums / count - slope * self.mean
 
 
-def is_ordinary(part: nn.Module | None) -> bool:
-    """Is this torch's own batch normalisation, with weights? Another class, as one across devices, computes itself."""
-    if type(part) is not nn.BatchNorm2d or is_watched(part):
+def is_plain_norm(part: nn.Module | None) -> bool:
+    """Return whether a module is torch's own batch normalisation with weights, and not a subclass."""
+    if type(part) is not nn.BatchNorm2d or has_hooks(part):
         return False
     return isinstance(part.weight, Tensor) and isinstance(part.bias, Tensor)
 
 
-def is_watched(module: nn.Module) -> bool:
-    """Has somebody hung something on a module that wants it to be called, as hooks and pruning do?"""
+def has_hooks(module: nn.Module) -> bool:
+    """Return whether a module has hooks, or a replaced `forward`, so that it has to be called."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     return any(hooks) or "forward" in vars(module)
 
 
 def measure(kernels: Kernels, norm: nn.BatchNorm2d, x: Tensor, *, by_image: bool = False) -> Statistics:
-    """Take a batch's statistics, note them in the running ones, and return what they make of the maps."""
+    """Compute the statistics of a batch and update the running ones."""
     count = x.numel() // x.shape[1]
     check_count(count)
     mean, variance, *means = (kernels.statistics_by_image if by_image else kernels.statistics)(x.detach())
-    remember(norm, mean, variance, count)
+    update_running_statistics(norm, mean, variance, count)
     return Statistics.of(kernels, norm, mean, variance, *means)
 
 
 def check_count(count: int) -> None:
-    """ValueError if so many values a channel have no variance."""
+    """Raise ValueError if there are too few values per channel for a variance."""
     if count < 2:
-        raise ValueError("Expected more than 1 value per channel when training")  # as torch says it
+        raise ValueError("Expected more than 1 value per channel when training")  # torch's message
 
 
 @torch.no_grad()
-def remember(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
-    """Move the running statistics of a normalisation, if it has any, towards those of `count` values a channel.
+def update_running_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Move the running statistics of a normalisation, if it has any, towards those of a batch by its momentum.
 
-    By its momentum; without one (`momentum=None`) they become the mean over all batches so far.
+    Without a momentum (`momentum=None`) they become the mean over all batches so far.
+
+    Args:
+        norm: The normalisation.
+        mean: Mean of each channel.
+        variance: Variance of each channel, without Bessel's correction.
+        count: Number of values per channel.
     """
     if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
         return
@@ -104,10 +110,19 @@ def normalise(
     residual: Tensor | None = None,
     rectified: bool = False,
 ) -> tuple[Tensor, Callable[[], Tensor]]:
-    """Return act(norm(x)) * kept + residual, and ReLU of that if it is to be rectified, in training mode.
+    """Return act(norm(x)) * kept + residual in training mode, with ReLU of the sum if it is rectified.
 
-    kept: a factor for each image, N x 1 x 1 x 1, that learns nothing (stochastic depth). The function that comes with
-    the maps computes them again.
+    Args:
+        kernels: Kernels to compute with.
+        norm: The normalisation.
+        x: Maps, N x C x H x W.
+        act: Name of the activation.
+        kept: Constant factor for each image, N x 1 x 1 x 1 (stochastic depth).
+        residual: Maps that are added.
+        rectified: Whether ReLU is applied to the sum.
+
+    Returns:
+        The maps, and a function that recomputes them.
     """
     x = channels_last(x)
     residual = None if residual is None else channels_last(residual.to(x.dtype))
@@ -128,18 +143,26 @@ def recalibrate(
     residual: Tensor | None = None,
     rectified: bool = False,
 ) -> Tensor:
-    """Return act(norm(x)), gated by what `gate` makes of its mean (squeeze-and-excitation), + residual, ReLU of that.
+    """Return act(norm(x)) with squeeze-and-excitation, plus a residual, with ReLU of the sum if it is rectified.
 
-    The first part of `gate`, global average pooling, is done here.
+    Args:
+        kernels: Kernels to compute with.
+        norm: The normalisation.
+        gate: Squeeze-and-excitation; its first part, global average pooling, is not called but computed here.
+        x: Maps, N x C x H x W.
+        act: Name of the activation.
+        residual: Maps that are added.
+        rectified: Whether ReLU is applied to the sum.
     """
     x = channels_last(x)
     residual = None if residual is None else channels_last(residual.to(x.dtype))
-    statistics, joint = measure(kernels, norm, x, by_image=act == "identity"), _Joint()
-    maps, squeezed = _Squeeze.apply(x, norm.weight, norm.bias, statistics, act, joint)
-    excitation = squeezed.to(norm.weight.dtype)  # that of a module of fewer bits
+    statistics, link = measure(kernels, norm, x, by_image=act == "identity"), _Link()
+    maps, squeezed = _Squeeze.apply(x, norm.weight, norm.bias, statistics, act, link)
+    excitation = squeezed.to(norm.weight.dtype)  # 16 bits if the module has them
     for part in list(gate)[1:]:
         excitation = part(excitation)
-    return _Excite.apply(maps, excitation, residual, statistics, act, rectified, joint)
+    excited: Tensor = _Excite.apply(maps, excitation, residual, statistics, act, rectified, link)
+    return excited
 
 
 class _Normalise(torch.autograd.Function):
@@ -170,23 +193,23 @@ class _Normalise(torch.autograd.Function):
         return dx, d_weight, d_bias, None, None, None, d_sum if ctx.needs_input_grad[6] else None, None
 
 
-class _Joint:
-    """What the two halves of a recalibration hand on from one backward pass to the other."""
+class _Link:
+    """Values that the backward pass of `_Excite` hands to that of `_Squeeze`."""
 
     gate: Tensor
     sums: list[Tensor]
-    """Those of `Kernels.gate_backward` but the first."""
+    """The sums of `Kernels.gate_backward` except the first."""
 
 
 class _Squeeze(torch.autograd.Function):
-    """Maps to themselves, and to the mean of each once normalised and activated, N x C x 1 x 1."""
+    """Return the maps unchanged, and the means of the normalised and activated maps, N x C x 1 x 1."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, statistics: Statistics, act: str, joint: _Joint
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, statistics: Statistics, act: str, link: _Link
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x)
-        ctx.statistics, ctx.act, ctx.joint = statistics, act, joint
+        ctx.statistics, ctx.act, ctx.link = statistics, act, link
         return x.view_as(x), statistics.squeezed(x, act)[:, :, None, None]
 
     @staticmethod
@@ -194,18 +217,18 @@ class _Squeeze(torch.autograd.Function):
     def backward(ctx: Any, d: Tensor, d_squeezed: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         squeezed = d_squeezed.flatten(1).contiguous() / (x.shape[2] * x.shape[3])
-        gate, (slopes, products, d_slopes, d_products) = ctx.joint.gate, ctx.joint.sums
-        # All that the normalisation needs to know of its maps, which need not be read for it once more.
+        gate, (slopes, products, d_slopes, d_products) = ctx.link.gate, ctx.link.sums
+        # The sums that the normalisation needs, so that its maps are not read once more.
         sums = ((gate * d_slopes + squeezed * slopes).sum(0), (gate * d_products + squeezed * products).sum(0))
         dx, _, d_weight, d_bias = _backward(channels_last(d), None, gate, squeezed, x, ctx.statistics, ctx.act, sums)
         return dx, d_weight, d_bias, None, None, None
 
 
 class _Excite(torch.autograd.Function):
-    """Maps, not yet normalised, and their factors to gated maps, added to a residual.
+    """Gate maps (normalising and activating them on the way) and add a residual.
 
-    What it hands back for its maps is the gradient of the gated ones: `_Squeeze`, which alone reads it, takes it
-    through gate, activation and normalisation in one pass.
+    Its gradient for the maps is that of the gated maps. Only `_Squeeze` reads it, and passes it through gate,
+    activation and normalisation in one pass over memory.
     """
 
     @staticmethod
@@ -217,13 +240,13 @@ class _Excite(torch.autograd.Function):
         statistics: Statistics,
         act: str,
         rectified: bool,
-        joint: _Joint,
+        link: _Link,
     ) -> Tensor:
-        # Detached: as a view it would hold its base, and with that, through `joint`, the graph that holds `joint`.
+        # Detached: a view would refer to its base, and the base through `link` to the graph that refers to `link`.
         gate, s = excitation.detach().flatten(1).to(real(x)).contiguous(), statistics
         y = s.kernels.forward(x, s.scale, s.shift, act, gate, residual, rectified)
         ctx.save_for_backward(x, gate, y if rectified else None)
-        ctx.statistics, ctx.act, ctx.joint = s, act, joint
+        ctx.statistics, ctx.act, ctx.link = s, act, link
         return y
 
     @staticmethod
@@ -232,7 +255,7 @@ class _Excite(torch.autograd.Function):
         x, gate, y = ctx.saved_tensors
         s = ctx.statistics
         d_sum, (d_gate, *sums) = s.kernels.gate_backward(channels_last(d), y, x, s.scale, s.shift, s.mean, ctx.act)
-        ctx.joint.gate, ctx.joint.sums = gate, sums
+        ctx.link.gate, ctx.link.sums = gate, sums
         return d_sum, d_gate[:, :, None, None], d_sum if ctx.needs_input_grad[2] else None, None, None, None, None
 
 
@@ -246,7 +269,10 @@ def _backward(
     act: str,
     known: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of x, of what a residual was added to, of weight and of bias; known: `backward_sums`."""
+    """Return the gradients of x, of the sum with the residual, of weight and of bias.
+
+    `known` holds the results of `backward_sums`, if they have been computed.
+    """
     sums, products = known or s.kernels.backward_sums(d, y, gate, squeezed, x, s.scale, s.shift, s.mean, act)
     slope, offset = s.gradient_terms(sums, products, x.numel() / x.shape[1])
     dx, d_sum = s.kernels.backward_input(d, y, gate, squeezed, x, s.scale, s.shift, slope, offset, act)

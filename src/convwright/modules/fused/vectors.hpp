@@ -1,4 +1,4 @@
-// Vectors as wide as the processor's, and matrix products of a few rows by a few of them.
+// Vectors as wide as the processor's registers, and matrix products of a few rows by a few vectors.
 
 #pragma once
 
@@ -20,8 +20,8 @@ inline void store(REAL* to, Vector value) { *reinterpret_cast<Unaligned*>(to) = 
 
 inline int64_t parts_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
-// c = a b, or c += a b: ROWS rows by WIDE vectors; a is read at a[row * a_row + k * a_step]. What is added to is added
-// last, so that sums over many products do not become one long chain.
+// c = a b, or c += a b: ROWS rows by WIDE vectors; a is read at a[row * a_row + k * a_step]. The previous value of c is
+// added last, so that sums over many products do not become one long chain.
 template <int WIDE>
 void product(const REAL* a, int64_t a_row, int64_t a_step, const REAL* b, int64_t b_step, REAL* c, int64_t c_row,
              int64_t depth, bool add) {
@@ -50,10 +50,10 @@ void product(const REAL* a, int64_t a_row, int64_t a_step, const REAL* b, int64_
         }
 }
 
-// How many numbers of `out` a panel takes that begins at `at`: two vectors, or what there is.
+// Width of the panel of `out` values that starts at `at`: two vectors, or the rest.
 inline int64_t width_of(int64_t at, int64_t out) { return out - at < 2 * LANES ? out - at : 2 * LANES; }
 
-// The product for panels of this width, of one vector or two.
+// The product for panels of this width, one vector or two.
 inline auto product_of(int64_t width) { return width == LANES ? product<1> : product<2>; }
 
 }  // namespace

@@ -1,9 +1,9 @@
-// 3x3 convolutions of stride 1 and padding 1 by Winograd's minimal filtering, F(4x4, 3x3) of Lavin and Gray (2016): an
-// image's maps are cut into patches of 6x6 that overlap by two, patches and filters are transformed, and 36 matrix
-// products over the channels then stand for the convolution: 36 products for 16 outputs of a channel pair, not 144.
+// 3x3 convolutions of stride 1 and padding 1 by Winograd's minimal filtering, F(4x4, 3x3) of Lavin and Gray (2016). An
+// image's maps are divided into patches of 6x6 that overlap by two; patches and filters are transformed, and 36 matrix
+// products over the channels replace the convolution: 36 products instead of 144 for 16 outputs of a channel pair.
 //
-// Maps are rows of channels (channels last), of which there are as many as whole vectors hold; filters lie as they like.
-// In `winograd.py` is said what each function computes. Every output is summed in one order, whatever the threads.
+// Maps are rows of channels (channels last), and channels fill whole vectors; filters may have any strides. winograd.py
+// defines each function. Every sum has a fixed order, for any number of threads.
 
 #include <algorithm>
 #include <cstdint>
@@ -14,13 +14,13 @@
 namespace {
 
 constexpr int FREQUENCIES = 36;
-constexpr int64_t SKEW = 16;  // so that the frequencies do not share the same few lines of a cache
+constexpr int64_t SKEW = 16;  // padding, so that the frequencies do not compete for the same cache lines
 
-// How many numbers of tiles are in work at once, and tiles at least: of the sizes tried, those that were quickest on a
-// core with 1 MB of second-level cache, which holds the filters' frequencies up to FEW pairs of channels.
+// Values of the tiles of a batch, and the smallest number of its tiles: the fastest of the sizes measured on a core
+// with 1 MB of second-level cache, which holds the filters' frequencies of up to FEW pairs of channels.
 constexpr int64_t FORWARD = 120000, BACKWARD = 400000, FEW = 100000, LEAST = 16, LEAST_OF_MANY = 64;
 
-// The transforms of a line, after Lavin and Gray's matrices.
+// The transforms of a line, by Lavin and Gray's matrices.
 struct Patch {  // B^T
     static constexpr int IN = 6, OUT = 6;
     static void apply(const Vector* d, int step, Vector* o) {
@@ -97,7 +97,7 @@ template <typename Line> inline void both(const Vector* from, Vector* to) {
     for (int row = 0; row < Line::OUT; row++) Line::apply(half + row * Line::IN, 1, to + row * Line::OUT);
 }
 
-// Where the patches of maps lie.
+// Positions of the patches of maps.
 struct Tiles {
     int64_t images, height, width, down, across;
 
@@ -108,7 +108,7 @@ struct Tiles {
     int64_t top(int64_t tile) const { return tile / across % down * 4; }
     int64_t left(int64_t tile) const { return tile % across * 4; }
 
-    // The addresses of SIZE x SIZE pixels, from `off` before the tile's corner on; `elsewhere` for those outside.
+    // The addresses of SIZE x SIZE pixels, starting `off` before the tile's corner; `elsewhere` for pixels outside.
     template <int SIZE, typename Number>
     void pixels(Number* maps, int64_t channels, int64_t tile, int off, Number* elsewhere, Number** found) const {
         const int64_t first = image(tile) * height;
@@ -121,7 +121,7 @@ struct Tiles {
     }
 };
 
-// Transform SIZE x SIZE pixels of a tile into the frequencies, `apart` from one to the next.
+// Transform SIZE x SIZE pixels of a tile into frequencies, which are `apart` values apart.
 template <typename Line, int OFF>
 void scatter(const Tiles& tiles, const REAL* maps, int64_t channels, int64_t tile, const REAL* zeros, REAL* to,
              int64_t apart) {
@@ -148,20 +148,21 @@ void gather(const Tiles& tiles, const REAL* from, int64_t apart, int64_t tile, R
     }
 }
 
-// How far apart the frequencies of filters lie.
+// Distance in memory between the frequencies of filters.
 int64_t apart(int64_t in, int64_t out) { return in * out + SKEW; }
 
-// Where filters lie: `step` is from one of the nine to the next; they are `turned` by half a circle for the way back.
+// Position of filters: `step` is the distance between their nine values; for the backward pass they are rotated by
+// 180 degrees (`rotated`).
 struct Layout {
     int64_t in, out, in_stride, out_stride, step;
-    bool turned;
+    bool rotated;
 
     int64_t at(int64_t i, int64_t o, int k) const {
-        return i * in_stride + o * out_stride + (turned ? 8 - k : k) * step;
+        return i * in_stride + o * out_stride + (rotated ? 8 - k : k) * step;
     }
 };
 
-// LANES x LANES filters side by side.
+// LANES x LANES filters.
 struct Block {
     REAL values[9][LANES][LANES];
 
@@ -179,7 +180,7 @@ struct Block {
     }
 };
 
-// Filters to frequencies, each in panels of two vectors of outputs: panel x in x vector(s).
+// Transform filters into frequencies, each in panels of two vectors of outputs: panel x in x vector(s).
 void transform_filters(const Layout& layout, const REAL* filters, REAL* to, int threads) {
     const int64_t in = layout.in, out = layout.out;
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
@@ -198,7 +199,7 @@ void transform_filters(const Layout& layout, const REAL* filters, REAL* to, int 
         }
 }
 
-// The gradient of frequencies, in x out each, to that of filters.
+// Transform the gradient of frequencies, in x out each, into that of filters.
 void gather_filters(const Layout& layout, const REAL* frequencies, REAL* gradient, int threads) {
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
     for (int64_t o = 0; o < layout.out; o += LANES)
@@ -215,7 +216,7 @@ void gather_filters(const Layout& layout, const REAL* frequencies, REAL* gradien
         }
 }
 
-// In how many batches tiles are transformed and multiplied, and what they take; as many for each thread as can be.
+// Batches in which tiles are transformed and multiplied, and their working memory; as even as possible over threads.
 struct Work {
     Tiles tiles;
     int64_t in, out, batch, batches, patches, others;
@@ -223,15 +224,15 @@ struct Work {
     Work(const Tiles& tiles, int64_t in, int64_t out, int64_t numbers, int64_t least, int64_t threads)
         : tiles(tiles), in(in), out(out) {
         const int64_t fits = std::max(numbers / (FREQUENCIES * (in + out)), least);
-        const int64_t wanted = parts_of(parts_of(tiles.count(), fits), threads) * threads;
-        batch = parts_of(parts_of(tiles.count(), wanted), ROWS) * ROWS;
+        const int64_t target = parts_of(parts_of(tiles.count(), fits), threads) * threads;
+        batch = parts_of(parts_of(tiles.count(), target), ROWS) * ROWS;
         batches = parts_of(tiles.count(), batch);
         patches = batch * in + SKEW;
         others = batch * out + SKEW;
     }
     int64_t many(int64_t number) const { return std::min(batch, tiles.count() - number * batch); }
-    // Frequencies of patches, of as many outputs or slopes, and a pixel that is no pixel.
-    int64_t room() const { return FREQUENCIES * (patches + others) + std::max(in, out); }
+    // Frequencies of patches, of as many outputs or gradients, and a pixel of zeros for positions outside the maps.
+    int64_t space() const { return FREQUENCIES * (patches + others) + std::max(in, out); }
 
     static Work forward(const Tiles& tiles, int64_t in, int64_t out, int threads) {
         return Work(tiles, in, out, FORWARD, in * out < FEW ? LEAST : LEAST_OF_MANY, threads);
@@ -242,16 +243,16 @@ struct Work {
 };
 
 // The maps of one batch of tiles.
-void convolve(const Work& work, int64_t number, const REAL* x, const REAL* filters, REAL* y, REAL* room) {
+void convolve(const Work& work, int64_t number, const REAL* x, const REAL* filters, REAL* y, REAL* space) {
     const int64_t in = work.in, out = work.out, first = number * work.batch, many = work.many(number);
-    REAL *outputs = room + FREQUENCIES * work.patches, *pixel = outputs + FREQUENCIES * work.others;
+    REAL *outputs = space + FREQUENCIES * work.patches, *pixel = outputs + FREQUENCIES * work.others;
     std::fill(pixel, pixel + in, REAL(0));
     for (int64_t t = 0; t < many; t++)
-        scatter<Patch, 1>(work.tiles, x, in, first + t, pixel, room + t * in, work.patches);
+        scatter<Patch, 1>(work.tiles, x, in, first + t, pixel, space + t * in, work.patches);
     for (int f = 0; f < FREQUENCIES; f++)
         for (int64_t o = 0; o < out; o += 2 * LANES)
             for (int64_t t = 0; t < many; t += ROWS)
-                product_of(width_of(o, out))(room + f * work.patches + t * in, in, 1,
+                product_of(width_of(o, out))(space + f * work.patches + t * in, in, 1,
                                              filters + f * apart(in, out) + o * in, width_of(o, out),
                                              outputs + f * work.others + t * out + o, out, in, false);
     for (int64_t t = 0; t < many; t++) gather(work.tiles, outputs + t * out, work.others, first + t, y, out, pixel);
@@ -261,33 +262,33 @@ void convolve(const Work& work, int64_t number, const REAL* x, const REAL* filte
 
 extern "C" {
 
-// Numbers that the functions below want room for.
-int64_t convolve_room(int64_t images, int64_t height, int64_t width, int64_t in, int64_t out, int threads) {
+// Number of values of working memory that the functions below need.
+int64_t convolve_workspace(int64_t images, int64_t height, int64_t width, int64_t in, int64_t out, int threads) {
     const Work work = Work::forward(Tiles(images, height, width), in, out, threads);
-    return FREQUENCIES * apart(in, out) + threads * work.room();
+    return FREQUENCIES * apart(in, out) + threads * work.space();
 }
 
-int64_t filter_gradient_room(int64_t images, int64_t height, int64_t width, int64_t in, int64_t out, int) {
-    return FREQUENCIES * apart(in, out) + Work::backward(Tiles(images, height, width), in, out).room();
+int64_t filter_gradient_workspace(int64_t images, int64_t height, int64_t width, int64_t in, int64_t out, int) {
+    return FREQUENCIES * apart(in, out) + Work::backward(Tiles(images, height, width), in, out).space();
 }
 
 void convolve_of(const REAL* x, int64_t images, int64_t height, int64_t width, int64_t in, int64_t out,
-                 const REAL* filters, int64_t in_stride, int64_t out_stride, int64_t step, int turned, REAL* y,
-                 REAL* room, int threads) {
+                 const REAL* filters, int64_t in_stride, int64_t out_stride, int64_t step, int rotated, REAL* y,
+                 REAL* space, int threads) {
     const Work work = Work::forward(Tiles(images, height, width), in, out, threads);
-    REAL* mine = room + FREQUENCIES * apart(in, out);
-    transform_filters({in, out, in_stride, out_stride, step, bool(turned)}, filters, room, threads);
+    REAL* mine = space + FREQUENCIES * apart(in, out);
+    transform_filters({in, out, in_stride, out_stride, step, bool(rotated)}, filters, space, threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int part = 0; part < threads; part++)
         for (int64_t number = part * work.batches / threads; number < (part + 1) * work.batches / threads; number++)
-            convolve(work, number, x, room, y, mine + part * work.room());
+            convolve(work, number, x, space, y, mine + part * work.space());
 }
 
 void filter_gradient_of(const REAL* x, const REAL* d, int64_t images, int64_t height, int64_t width, int64_t in,
-                        int64_t out, REAL* gradient, int64_t in_stride, int64_t out_stride, int64_t step, REAL* room,
+                        int64_t out, REAL* gradient, int64_t in_stride, int64_t out_stride, int64_t step, REAL* space,
                         int threads) {
     const Work work = Work::backward(Tiles(images, height, width), in, out);
-    REAL *frequencies = room, *patches = room + FREQUENCIES * apart(in, out);
+    REAL *frequencies = space, *patches = space + FREQUENCIES * apart(in, out);
     REAL *slopes = patches + FREQUENCIES * work.patches, *zeros = slopes + FREQUENCIES * work.others;
     std::fill(zeros, zeros + std::max(in, out), REAL(0));
     for (int64_t number = 0; number < work.batches; number++) {
