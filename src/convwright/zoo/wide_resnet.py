@@ -67,7 +67,7 @@ def _preactivated(rest: Layer, channels: int, out: int, stride: int, se: SE | No
     return Seq(first, residual(rest, Conv(out, stride=stride), se, channels, out))
 
 
-# Blocks per stage of the networks for ImageNet: those of ResNet, and the deepest of the paper (He et al. 2016b, section 5).
+# Blocks per stage of the networks for ImageNet: those of ResNet, and the deepest one (He et al. 2016b, section 5).
 PREACT_DEPTHS = {**{depth: DEPTHS[depth] for depth in (50, 101, 152)}, 200: (3, 24, 36, 3)}
 # DenseNet's Table 2 prints these: error on C10+ and C100+.
 WRN_ERRORS: dict[tuple[int, int], tuple[float, ...]] = {(16, 8): (4.81, 22.07), (28, 10): (4.17, 20.50), (40, 4): ()}
