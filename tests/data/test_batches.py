@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from convwright.data import Augmentation, Batches, Dataset, Split, evaluation_batches
 from convwright.data.dataset import channel_statistics, fingerprint
-from convwright.data.threads import ahead, in_threads
+from convwright.data.threads import in_threads, prefetch
 from convwright.errors import UsageError
 
 
@@ -115,7 +115,7 @@ def test_closing_ends_the_threads(taken: int, workers: int) -> None:
 
 def test_work_runs_ahead_by_no_more_than_asked() -> None:
     made: list[int] = []
-    items = ahead(made.append, iter(range(100)), workers=2, depth=3)
+    items = prefetch(made.append, iter(range(100)), workers=2, depth=3)
     next(items)
     time.sleep(0.1)
     assert 1 < len(made) <= 7
@@ -130,7 +130,7 @@ def test_an_error_in_the_making_is_raised_in_its_turn(workers: int) -> None:
             raise KeyError("gone")
         return item
 
-    items = ahead(work, range(10), workers)
+    items = prefetch(work, range(10), workers)
     assert [next(items), next(items)] == [0, 1]
     with pytest.raises(KeyError, match="gone"):
         next(items)

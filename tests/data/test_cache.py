@@ -309,7 +309,7 @@ def test_a_mapped_data_set_outlives_its_cache(cats_and_dogs: Path) -> None:
 
 
 def test_more_than_the_limit_is_decoded_into_memory(cats_and_dogs: Path) -> None:
-    with pytest.warns(ConvwrightWarning, match=r"would take .* may take 1e-05 GB .*; going on without it$") as caught:
+    with pytest.warns(ConvwrightWarning, match=r"would take .* may take 1e-05 GB .*; continuing without it$") as caught:
         data = opened(cats_and_dogs, cache_gb=1e-5)
     assert len(caught) == 1
     assert same(data, opened(cats_and_dogs, cache_gb=0))
@@ -376,18 +376,18 @@ def test_a_shelf_maps_what_memory_need_not_hold(tmp_path: Path) -> None:
     assert not images[1000].any()
 
 
-def test_a_journal_believes_whole_lines_of_unchanged_files(tmp_path: Path) -> None:
+def test_a_journal_uses_complete_lines_of_unchanged_files(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     journal = Journal(path)
-    journal.note("a", (1, 2), [3])
-    journal.note(os.fsdecode(b"caf\xe9\n"), (1, 2), "reason")
+    journal.put("a", (1, 2), [3])
+    journal.put(os.fsdecode(b"caf\xe9\n"), (1, 2), "reason")
     journal.save()
     path.write_bytes(path.read_bytes() + b'["torn", [1')
     again = Journal(path)
-    assert again.recall("a", (1, 2)) == [3]
-    assert again.recall("a", (1, 3)) is None
-    assert again.recall("b", (1, 2)) is None
-    assert again.recall(os.fsdecode(b"caf\xe9\n"), (1, 2)) == "reason"
-    again.note("a", (5, 5), [6])
+    assert again.get("a", (1, 2)) == [3]
+    assert again.get("a", (1, 3)) is None
+    assert again.get("b", (1, 2)) is None
+    assert again.get(os.fsdecode(b"caf\xe9\n"), (1, 2)) == "reason"
+    again.put("a", (5, 5), [6])
     again.save()
-    assert Journal(path).recall("a", (5, 5)) == [6]
+    assert Journal(path).get("a", (5, 5)) == [6]

@@ -205,7 +205,7 @@ def test_images_are_those_that_predict_reads(tmp_path: Path, noise: Callable[...
 def test_progress_is_told(cats_and_dogs: Path) -> None:
     told: list[tuple[int, int, str]] = []
     train(cats_and_dogs, progress=lambda *step: told.append(step))
-    assert (20, 20, "looking at images") in told
+    assert (20, 20, "reading headers") in told
     assert told[-1] == (20, 20, "decoding images")
 
 

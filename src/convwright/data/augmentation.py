@@ -75,15 +75,15 @@ class Augmentation:
         if self.flip:
             mirrored = torch.rand(count, 1, generator=generator) < 0.5
             columns = torch.where(mirrored, columns.flip(1), columns)
-        return _pick(images, rows.to(images.device), columns.to(images.device))
+        return _gather_pixels(images, rows.to(images.device), columns.to(images.device))
 
 
-def _pick(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+def _gather_pixels(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """Return the pixels of image i at ``rows[i]`` x ``columns[i]``, in every channel."""
     count, channels, _, width = images.shape
-    places = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
-    picked = images.flatten(2).gather(2, places[:, None].expand(-1, channels, -1))
-    return picked.view(count, channels, rows.shape[1], columns.shape[1])
+    positions = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
+    gathered = images.flatten(2).gather(2, positions[:, None].expand(-1, channels, -1))
+    return gathered.view(count, channels, rows.shape[1], columns.shape[1])
 
 
 def _erase(images: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:

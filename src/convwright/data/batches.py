@@ -6,7 +6,7 @@ import torch
 
 from convwright.data.augmentation import Augmentation
 from convwright.data.dataset import Dataset, Split
-from convwright.data.threads import ahead
+from convwright.data.threads import prefetch
 from convwright.errors import UsageError
 from convwright.seeds import derive
 
@@ -28,11 +28,15 @@ class Batches:
         self.batch_size = min(batch_size, len(split))
         self.seed = seed
         self.augmentation = augmentation or Augmentation()
-        self._order: tuple[int, torch.Tensor] = (-1, torch.empty(0))  # the last epoch's, as it is asked again
+        self._order: tuple[int, torch.Tensor] = (
+            -1,
+            torch.empty(0),
+        )
+        """The last epoch and its order, which the next call usually needs again."""
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in the split; what is left over waits for another epoch's order."""
+        """Whole batches in the split; the remaining images of an epoch are left out."""
         return len(self.split) // self.batch_size
 
     def at(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -48,22 +52,27 @@ class Batches:
         epoch, batch = divmod(step, self.steps_per_epoch)
         return self._order_of(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
 
-    def described(self, step: int, most: int = 5) -> str:
-        """Name a step's images, the first few of them: by their files, or positions among the training images."""
+    def describe(self, step: int, most: int = 5) -> str:
+        """Return the names of a step's first images: of their files, or their positions in the training split."""
         rows = self.rows_at(step).tolist()
         names = self.split.names
-        told = [names[row] for row in rows[:most]] if names else [str(row) for row in rows[:most]]
+        shown = [names[row] for row in rows[:most]] if names else [str(row) for row in rows[:most]]
         more = f" and {len(rows) - most} more" if len(rows) > most else ""
-        return f"{'files' if names else 'training images'} {', '.join(told)}{more}"
+        return f"{'files' if names else 'training images'} {', '.join(shown)}{more}"
 
     def iterate(
         self, start: int, stop: int, workers: int = 0
     ) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
-        """Yield the batches of steps ``start`` up to ``stop``, made ahead by so many threads; 0: as they are asked for.
+        """Yield the batches of steps `start` up to `stop`.
 
-        The batches are the same for any number. Closing the generator ends the threads.
+        The batches do not depend on the number of workers. Closing the generator ends the threads.
+
+        Args:
+            start: First step.
+            stop: Step after the last one.
+            workers: Threads that prefetch batches; 0: batches are made when they are used.
         """
-        return ahead(self.at, range(start, stop), workers)
+        return prefetch(self.at, range(start, stop), workers)
 
     def _order_of(self, epoch: int) -> torch.Tensor:
         cached_epoch, order = self._order  # one read: another thread may be at another epoch

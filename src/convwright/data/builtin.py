@@ -29,17 +29,17 @@ TIMEOUT = 20  # seconds without an answer from the network
 
 
 def fashion_mnist(offline_only: bool) -> Parts:
-    """Read Fashion-MNIST from the Debian package, the cache or a download, whichever is there first."""
+    """Read Fashion-MNIST from the Debian package, the cache or a download, whichever exists first."""
     for folder in (DEBIAN_FASHION_MNIST, _cached_fashion_mnist()):
         if _has_fashion_mnist(folder):
-            with contextlib.suppress(OSError, EOFError, ValueError, zlib.error):  # damaged: the next may serve
+            with contextlib.suppress(OSError, EOFError, ValueError, zlib.error):  # damaged: try the next
                 return _read_fashion_mnist(folder)
     with _download("fashion-mnist", "install the Debian package dataset-fashion-mnist", offline_only):
         from torchvision.datasets import FashionMNIST
         from torchvision.datasets.utils import download_url
 
         folder = _cached_fashion_mnist()
-        for name, md5 in FashionMNIST.resources:  # download_url keeps what is there and whole
+        for name, md5 in FashionMNIST.resources:  # download_url keeps files that are complete
             download_url(FashionMNIST.mirrors[0] + name, folder, md5=md5)
         return _read_fashion_mnist(folder)
 
@@ -115,7 +115,7 @@ def _read_cifar(source: Any, download: bool) -> Parts:
 
 @contextlib.contextmanager
 def _download(name: str, otherwise: str, offline_only: bool) -> Iterator[None]:
-    """Turn all that can go wrong in a download into one line that says what to do."""
+    """Report any failure of a download in one line that says what to do."""
     advice = f"{otherwise}, or give a network"
     if offline_only:
         raise DataError(f"{name} is not on this machine: {advice}")

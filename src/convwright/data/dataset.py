@@ -1,4 +1,4 @@
-"""A data set: uint8 images in memory or in a mapped file, their labels, and the statistics that normalise them."""
+"""A data set: uint8 images in memory or in a mapped file, their labels, and statistics for normalisation."""
 
 import hashlib
 import math
@@ -15,19 +15,19 @@ DIGEST_BYTES = 16
 
 @dataclass(frozen=True)
 class Traits:
-    """What is known of each image by itself: enough for the fingerprint and the statistics of any choice of them.
+    """Digest and moments of each image, from which fingerprint and statistics of any subset follow.
 
-    A folder's are kept with its decoded images, so that opening it again need not read a pixel.
+    The cache stores those of a folder's images, so that opening the folder again reads no pixels.
     """
 
     digests: torch.Tensor
-    """N x 16, uint8: of each image's pixels."""
+    """N x 16, uint8: digest of the pixels of each image."""
     moments: torch.Tensor
     """N x 2 x C, int64: the sums of the values of each channel and of their squares."""
 
     @classmethod
     def of(cls, images: torch.Tensor) -> "Traits":
-        """Work the traits out."""
+        """Compute the traits of images, N x C x H x W."""
         digests = [digest(image) for image in images.contiguous().numpy()]
         moments = [moments_of(chunk.numpy()) for chunk in torch.split(images, CHUNK)]
         return cls(
@@ -38,22 +38,21 @@ class Traits:
 
 @dataclass(frozen=True)
 class Split:
-    """Square images of one size, with their labels: a choice of the rows of a store, which others may share.
+    """Square images of one size with their labels: some rows of a store, which several splits may share.
 
-    The store may be a mapped file that is larger than the memory: `take` reads some of the images, while `images`
-    gathers all of them.
+    The store may be a mapped file that is larger than the memory: `take` reads some of the images, `images` all.
     """
 
     store: torch.Tensor
-    """M x C x H x W, uint8; not to be written to."""
+    """M x C x H x W, uint8; it is never changed."""
     labels: torch.Tensor
     """N, int64."""
     rows: torch.Tensor | None = None
-    """Where in the store the N images are; None: it holds these, in order."""
+    """Rows of the N images in the store, int64; None: the store holds exactly these images, in order."""
     known: Traits | None = None
-    """Of the N images; None: not worked out yet."""
+    """Traits of the N images; None: not computed yet."""
     names: tuple[str, ...] | None = None
-    """Of the N images' files; None where they come from no files of their own."""
+    """Names of the N images' files; None for images without files."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,13 +84,13 @@ class Split:
         return Split(self.store, self.labels[positions], rows, known, names)
 
     def traits(self) -> Traits:
-        """Return what is known of each image, worked out if it must be."""
+        """Return the traits of the images, computed if necessary."""
         return self.known or Traits.of(self.images)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a source or a folder holds, before a validation split is made and statistics are taken."""
+    """Images of a source or a folder, before a validation split is made and statistics are computed."""
 
     classes: tuple[str, ...]
     train: Split
@@ -102,23 +101,24 @@ class Parts:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a network learns from. Only evaluation may look at ``test``."""
+    """Training, validation and test images. Only evaluation uses `test`."""
 
     name: str
-    """What the user gave: a folder or the name of a source."""
+    """The folder, or the name of the source."""
     classes: tuple[str, ...]
     train: Split
     val: Split
     test: Split | None
     mean: tuple[float, ...]
-    """Of each channel of ``train``, on the scale 0 to 1; and ``std`` likewise."""
+    """Mean of each channel of `train`, on the scale 0 to 1."""
     std: tuple[float, ...]
+    """Standard deviation of each channel of `train`, on the scale 0 to 1."""
     fingerprint: str
-    """A digest of all images, labels and classes: the same data, the same fingerprint."""
+    """Digest of all images, labels and classes."""
     skipped: tuple[str, ...] = ()
     """One line for each file or folder that was left out, and why."""
     default_flip: bool = True
-    """Does a mirrored image still show its class? Not so for digits."""
+    """Whether a mirrored image still shows its class; False for digits."""
 
     @property
     def channels(self) -> int:
@@ -174,20 +174,20 @@ def moments_of(images: np.ndarray) -> np.ndarray:
 def channel_statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return each channel's mean and standard deviation on the scale 0 to 1.
 
-    They come from exact sums of integers, so neither order nor rounding plays a part.
+    They come from exact sums of integers, so that they depend neither on order nor on rounding.
     """
     means, deviations = [], []
     count = len(split) * split.resolution**2
     for total, squares in split.traits().moments.sum(0).T.tolist():
         means.append(total / count / 255)
         variance = (count * squares - total * total) / count**2
-        # A channel that is constant has nothing to scale; it must not divide by zero either.
+        # The deviation of a constant channel counts as 1, to avoid a division by zero.
         deviations.append(math.sqrt(variance) / 255 or 1.0)
     return tuple(means), tuple(deviations)
 
 
 def fingerprint(classes: tuple[str, ...], *splits: Split | None) -> str:
-    """Return a hex digest over all that the splits hold."""
+    """Return a hexadecimal digest of classes, images and labels."""
     whole = hashlib.blake2b(repr(classes).encode("utf-8", "backslashreplace"), digest_size=DIGEST_BYTES)
     for split in splits:
         whole.update(repr(None if split is None else (len(split), *split.store.shape[1:])).encode())

@@ -1,4 +1,4 @@
-"""Files to what is wanted of them, headers and pixels: each worked out once, in parallel, and kept for later runs."""
+"""Headers and pixels of image files: each read once, in parallel, and cached for later runs."""
 
 import itertools
 import os
@@ -24,18 +24,18 @@ from convwright.data.threads import Progress, in_threads
 from convwright.errors import ConvwrightWarning
 
 DECODER = 1
-"""To be raised when decoding changes, so that no cache hands out the pixels of another version."""
+"""Version of the decoder; a cache of another version is not used."""
 SECONDS_BETWEEN_SAVES = 5.0
 JOURNAL_BYTES = 512
-"""More than a file's line in a journal takes."""
+"""Upper limit of the bytes of a file's line in a journal."""
 MOST_ROWS = 2
-"""A cache with more rows than this for each file, of files that changed or went, is made anew."""
+"""A cache with more rows than this for each file, because files changed or were deleted, is made anew."""
 
 Result = TypeVar("Result")
 
 
 class Row(NamedTuple):
-    """Where an image was put, and its traits."""
+    """Row of an image in its store, and its traits."""
 
     row: int
     digest: str
@@ -43,17 +43,17 @@ class Row(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a file."""
+    """Result of reading a file."""
 
     path: Path
     value: Any
-    """Or the reason, as text, why there is none."""
+    """The value, or the reason why there is none, as text."""
     lasting: bool
-    """Would another try end in the same? Not so where permission or memory was lacking."""
+    """Whether another attempt would have the same result; False where permission or memory was lacking."""
 
 
 class Reader:
-    """Reads the files of one folder. What the cache takes is kept; when it fails, reading goes on without it."""
+    """Reads the files of one folder through the cache; without it where the cache cannot be used."""
 
     def __init__(self, root: Path, cache: Cache | None, progress: Progress | None = None) -> None:
         self.root, self.cache, self.progress = root, cache, progress
@@ -63,41 +63,43 @@ class Reader:
 
     def headers(self, paths: Sequence[Path]) -> dict[Path, Header | str]:
         """Return each file's header, or the reason why it has none."""
-        doing = "looking at images"
+        doing = "reading headers"
 
-        def kept(cache: Cache, unit: Path) -> dict[Path, Any]:
+        def from_cache(cache: Cache, unit: Path) -> dict[Path, Any]:
             journal = Journal(unit / "journal")
-            found = self._recalled(journal, paths)
+            found = self._cached_values(journal, paths)
             if missing := [path for path in paths if path not in found]:
                 cache.reserve(unit, JOURNAL_BYTES * len(missing), lambda: None)
-                found |= self._noted(journal, self._tried(read_header, missing, doing), journal.save)
+                found |= self._stored(journal, self._attempted(read_header, missing, doing), journal.save)
             return found
 
-        def unkept() -> dict[Path, Any]:
-            return {path: value for path, value, _ in self._tried(read_header, paths, doing)}
+        def without_cache() -> dict[Path, Any]:
+            return {path: value for path, value, _ in self._attempted(read_header, paths, doing)}
 
-        found = self._read("headers", kept, unkept)
+        found = self._read("headers", from_cache, without_cache)
         return {path: value if isinstance(value, str) else Header(*value) for path, value in found.items()}
 
     def pixels(self, paths: Sequence[Path], shape: Shape) -> tuple[torch.Tensor, dict[Path, Row | str]]:
         """Return a store of decoded images, and each file's row in it or the reason why it has none."""
         channels, resolution, _ = shape
 
-        def kept(cache: Cache, unit: Path) -> tuple[torch.Tensor, dict[Path, Any]]:
-            with FileImageStore(unit / "pixels", shape) as shelf:
-                found = self._kept_rows(cache, unit, shelf, paths)
-                return shelf.view(), found
+        def from_cache(cache: Cache, unit: Path) -> tuple[torch.Tensor, dict[Path, Any]]:
+            with FileImageStore(unit / "pixels", shape) as images:
+                found = self._cached_rows(cache, unit, images, paths)
+                return images.view(), found
 
-        def unkept() -> tuple[torch.Tensor, dict[Path, Any]]:
+        def without_cache() -> tuple[torch.Tensor, dict[Path, Any]]:
             check_fits(len(paths), channels, resolution)
-            shelf = MemoryImageStore(len(paths), shape)
-            return shelf.view(), {path: value for path, value, _ in self._decoded(paths, shelf, first_row=0)}
+            images = MemoryImageStore(len(paths), shape)
+            return images.view(), {path: value for path, value, _ in self._decoded(paths, images, first_row=0)}
 
-        store, found = self._read(f"{resolution}x{channels}", kept, unkept)
+        store, found = self._read(f"{resolution}x{channels}", from_cache, without_cache)
         return store, {path: value if isinstance(value, str) else Row(*value) for path, value in found.items()}
 
-    def _read(self, what: str, kept: Callable[[Cache, Path], Result], unkept: Callable[[], Result]) -> Result:
-        """Return what ``kept`` makes of a unit of the cache; where that fails, say so and return ``unkept()``."""
+    def _read(
+        self, what: str, from_cache: Callable[[Cache, Path], Result], without_cache: Callable[[], Result]
+    ) -> Result:
+        """Return the result of `from_cache` for a unit of the cache; where that fails, warn and use `without_cache`."""
 
         def waiting() -> None:
             if self.progress is not None:
@@ -106,59 +108,59 @@ class Reader:
         if self.cache is not None:
             try:
                 with quiet(), self.cache.unit(f"{self._name}-{what}", waiting) as unit:
-                    return kept(self.cache, unit)
-            except OSError as error:  # of the cache: what is wrong with an image ends up as its reason
+                    return from_cache(self.cache, unit)
+            except OSError as error:  # of the cache; errors of an image are its outcome
                 self.cache = None
                 why = str(error) if isinstance(error, CacheFullError) else f"cannot be used: {reason(error)}"
                 warnings.warn(
-                    f"the cache of decoded images {why}; going on without it", ConvwrightWarning, stacklevel=2
+                    f"the cache of decoded images {why}; continuing without it", ConvwrightWarning, stacklevel=2
                 )
         with quiet():
-            return unkept()
+            return without_cache()
 
-    def _kept_rows(self, cache: Cache, unit: Path, shelf: FileImageStore, paths: Sequence[Path]) -> dict[Path, Any]:
-        """Return the files' rows on the shelf, after decoding what is not there yet."""
+    def _cached_rows(self, cache: Cache, unit: Path, images: FileImageStore, paths: Sequence[Path]) -> dict[Path, Any]:
+        """Return the rows of files in the store, after decoding those that are missing."""
         journal = Journal(unit / "journal")
-        used, found = _rows_used(journal), self._recalled(journal, paths)
-        if not used or used > min(shelf.rows, MOST_ROWS * len(paths)):  # rows are lost, or most are out of date
+        used, found = _rows_used(journal), self._cached_values(journal, paths)
+        if not used or used > min(images.rows, MOST_ROWS * len(paths)):  # rows are lost, or most are out of date
             journal.clear()
-            shelf.renew()
+            images.renew()
             used, found = 0, {}
         missing = [path for path in paths if path not in found]
         if not missing:
             return found
         rows = used + len(missing)
-        extra = max(0, rows - shelf.rows) * shelf.row_bytes + JOURNAL_BYTES * len(missing)
+        extra = max(0, rows - images.rows) * images.row_bytes + JOURNAL_BYTES * len(missing)
 
         def save() -> None:
-            shelf.sync()  # first, as a line of the journal promises that the pixels are there
+            images.sync()  # first: a line of the journal is valid only if the pixels are on the disk
             journal.save()
 
         try:
-            cache.reserve(unit, extra, lambda: shelf.reserve(rows))
-            return found | self._noted(journal, self._decoded(missing, shelf, used), save)
+            cache.reserve(unit, extra, lambda: images.reserve(rows))
+            return found | self._stored(journal, self._decoded(missing, images, used), save)
         finally:
-            shelf.trim(_rows_used(journal))
+            images.trim(_rows_used(journal))
 
-    def _recalled(self, journal: Journal, paths: Sequence[Path]) -> dict[Path, Any]:
-        """Return what the journal holds of files that are as they were."""
+    def _cached_values(self, journal: Journal, paths: Sequence[Path]) -> dict[Path, Any]:
+        """Return the values in the journal of files that have not changed."""
         found = {}
         for path in paths:
             stamp = self._stamp(path)
-            value = None if stamp is None else journal.recall(self._key(path), stamp)
+            value = None if stamp is None else journal.get(self._key(path), stamp)
             if value is not None:
                 found[path] = value
         return found
 
-    def _noted(self, journal: Journal, outcomes: Iterator[Outcome], save: Callable[[], None]) -> dict[Path, Any]:
-        """Return the outcomes' values; note those that last, and save them now and then."""
+    def _stored(self, journal: Journal, outcomes: Iterator[Outcome], save: Callable[[], None]) -> dict[Path, Any]:
+        """Return the values of outcomes; write the lasting ones to the journal every few seconds."""
         found, saved_at = {}, time.monotonic()
         try:
             for path, value, lasting in outcomes:
                 found[path] = value
                 stamp = self._stamps[path]
                 if lasting and stamp is not None:
-                    journal.note(self._key(path), stamp, value)
+                    journal.put(self._key(path), stamp, value)
                 if time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES:
                     save()
                     saved_at = time.monotonic()
@@ -166,21 +168,21 @@ class Reader:
             save()
         return found
 
-    def _decoded(self, paths: Sequence[Path], shelf: ImageStore, first_row: int) -> Iterator[Outcome]:
-        """Decode files onto a shelf, into the rows from ``first_row`` on."""
-        channels, resolution, _ = shelf.shape
-        free = itertools.count(first_row)  # a row is taken once there is an image for it, so that none stays empty
+    def _decoded(self, paths: Sequence[Path], images: ImageStore, first_row: int) -> Iterator[Outcome]:
+        """Decode files into the rows of a store, from `first_row` on."""
+        channels, resolution, _ = images.shape
+        free = itertools.count(first_row)  # a row is used once an image is decoded, so that no row stays empty
 
         def work(path: Path) -> Row:
             pixels = np.ascontiguousarray(decode(path, resolution, channels))
             row = next(free)
-            shelf.put(row, pixels)
+            images.put(row, pixels)
             return Row(row, digest(pixels).hex(), moments_of(pixels).tolist())
 
-        return self._tried(work, paths, "decoding images")
+        return self._attempted(work, paths, "decoding images")
 
-    def _tried(self, work: Callable[[Path], Any], paths: Sequence[Path], doing: str) -> Iterator[Outcome]:
-        """Do the work on each file, in threads; whatever is wrong with one becomes its value."""
+    def _attempted(self, work: Callable[[Path], Any], paths: Sequence[Path], doing: str) -> Iterator[Outcome]:
+        """Do the work on each file, in threads; an error of a file becomes its value."""
 
         def attempt(path: Path) -> Outcome:
             before = self._stamp(path)

@@ -1,4 +1,4 @@
-"""Where decoded images are put, row by row, from several threads: in memory, or in a file that is mapped."""
+"""Stores of decoded images, written row by row from several threads: in memory, or in a mapped file."""
 
 import mmap
 import os
@@ -14,7 +14,7 @@ Shape = tuple[int, int, int]
 
 
 class ImageStoreError(OSError):
-    """An image could not be put where it belongs; the image itself is not to blame."""
+    """An image could not be written to its store; the image itself is intact."""
 
 
 class ImageStore(Protocol):
@@ -49,8 +49,8 @@ class MemoryImageStore:
 class FileImageStore:
     """Rows in a file, read through a map, so that they may be more than the memory holds.
 
-    They are written by calls and not through the map: there a full disk would kill the process. A row that others
-    may have mapped is never written again, nor taken away: `renew` begins another file.
+    Rows are written by system calls and not through the map, where a full disk would kill the process. A row that other
+    processes may have mapped is never changed or removed: `renew` starts a new file.
     """
 
     def __init__(self, path: Path, shape: Shape) -> None:

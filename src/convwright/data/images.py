@@ -1,4 +1,4 @@
-"""The one decoder: training folders and ``predict`` see an image through the same preprocessing."""
+"""Decoding of image files, the same for training, evaluation and prediction."""
 
 import stat
 import warnings
@@ -23,14 +23,14 @@ ImageFile = str | Path | BinaryIO
 
 
 class Header(NamedTuple):
-    """What a file says of its image before the pixels are decoded."""
+    """Header of an image file, read before the pixels are decoded."""
 
     short_side: int
     grey: bool
 
 
 class Facts(NamedTuple):
-    """What is worth knowing of a file before training."""
+    """Properties of an image file that a survey shows."""
 
     width: int
     height: int
@@ -40,7 +40,7 @@ class Facts(NamedTuple):
 
 
 class Framing(NamedTuple):
-    """How an image becomes a square of a network's size."""
+    """How an image is cropped and resized to a network's square input."""
 
     crop: float = 1.0
     """Side of the square that is cut from the centre, as a share of the image's short side."""
@@ -51,7 +51,7 @@ class Framing(NamedTuple):
 def read_image(file: ImageFile, resolution: int, channels: int) -> "torch.Tensor":
     """Return the image as uint8, channels x resolution x resolution: short side fitted, centre cropped.
 
-    Not for threads, as it silences warnings; they call ``decode`` inside one ``quiet()``.
+    Threads call `decode` inside one `quiet()` instead, as changing warning filters is not safe in threads.
     """
     import torch  # here, since an exported file is used without it
 
@@ -64,7 +64,7 @@ def read_image(file: ImageFile, resolution: int, channels: int) -> "torch.Tensor
 
 
 def decode(file: ImageFile, resolution: int, channels: int, framing: Framing = Framing()) -> np.ndarray:
-    """Return the pixels as ``read_image`` does; raise whatever goes wrong."""
+    """Return the pixels as `read_image` does; every error is raised as it is."""
     with _open(file) as image:
         # JPEGs can be decoded at a fraction of their size; twice the target leaves the resize its quality.
         image.draft(image.mode, (2 * resolution, 2 * resolution))
@@ -72,7 +72,7 @@ def decode(file: ImageFile, resolution: int, channels: int, framing: Framing = F
 
 
 def fitted(image: Image.Image, resolution: int, channels: int, framing: Framing = Framing()) -> np.ndarray:
-    """Return the pixels of an opened image as ``read_image`` does; raise whatever goes wrong."""
+    """Return the pixels of an opened image as `read_image` does; every error is raised as it is."""
     image.load()
     upright = _flat(_upright(image), channels)
     method = Image.Resampling[framing.interpolation.upper()]
@@ -81,23 +81,23 @@ def fitted(image: Image.Image, resolution: int, channels: int, framing: Framing 
 
 
 def read_header(file: ImageFile) -> Header:
-    """Return what the file's header says; raise whatever goes wrong."""
+    """Return the header of a file; every error is raised as it is."""
     with _open(file) as image:
         return Header(min(image.size), _is_deep(image) or image.mode in ("1", "L", "LA", "La"))
 
 
 def read_facts(file: ImageFile) -> Facts:
-    """Return what the file's header says to a person, the image upright; raise whatever goes wrong."""
+    """Return size (of the upright image), mode, format and frames of a file; every error is raised as it is."""
     with _open(file) as image:
         width, height = image.size
         with suppress(Exception):  # damaged EXIF data
-            if image.getexif().get(ORIENTATION, 1) > 4:  # lying on its side
+            if image.getexif().get(ORIENTATION, 1) > 4:  # rotated by 90 degrees
                 width, height = height, width
         return Facts(width, height, image.mode, image.format or "", getattr(image, "n_frames", 1))
 
 
 def reason(error: Exception) -> str:
-    """Say in a few words why an image could not be read."""
+    """Return in a few words why an image could not be read."""
     match error:
         case FileNotFoundError():
             return "no such file"
@@ -114,13 +114,13 @@ def reason(error: Exception) -> str:
 
 
 def reason_of(path: Path, error: Exception) -> str:
-    """Say in a few words why a file could not be read."""
+    """Return in a few words why a file could not be read."""
     return "a broken link" if isinstance(error, FileNotFoundError) and path.is_symlink() else reason(error)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Pillow's warnings off the screen: what matters in them is an error here."""
+    """Ignore Pillow's warnings; those that matter are errors here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -129,7 +129,7 @@ def quiet() -> Iterator[None]:
 def _open(file: ImageFile) -> Image.Image:
     if isinstance(file, str | Path):
         status = Path(file).stat()
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
             raise OSError("a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file")
         if status.st_size == 0:
             raise OSError("the file is empty")
@@ -143,15 +143,15 @@ def _open(file: ImageFile) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF orientation says."""
+    """Rotate the image by its EXIF orientation."""
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF data must not cost the image
+    except Exception:  # an image with damaged EXIF data is used as it is
         return image
 
 
 def _flat(image: Image.Image, channels: int) -> Image.Image:
-    """Return the image in 8 bits, grey or RGB, with white behind what is transparent."""
+    """Return the image in 8 bits, grey or RGB, with transparent parts on white."""
     if _is_deep(image):
         image = _in_8_bits(image)
     elif "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):

@@ -1,4 +1,4 @@
-"""What was found out about files, kept on disk from run to run, and believed only while a file is as it was."""
+"""Values computed from files, stored on disk and valid while a file is unchanged."""
 
 import json
 import os
@@ -11,20 +11,20 @@ Stamp = tuple[int, ...]
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Return what changes when a file does; OSError if there is none.
+    """Return size, times and inode of a file, which change when the file does.
 
-    A program can set the modification time back, but not the time of the inode's change; the inode's number tells
-    a link that now leads elsewhere.
+    A program can set the modification time back, but not the time of the inode's change; the inode's number
+    changes when a link leads elsewhere.
     """
     status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 class Journal:
-    """Values by file name: a text file of one JSON line each, of which the last line for a name holds.
+    """Values by file name: a text file with one JSON line for each value, of which a name's last line is valid.
 
-    Lines are only ever appended. So a process that is killed leaves at worst half a line at the end, which is
-    passed over, and whatever it had saved before stays.
+    Lines are only appended. A process that is killed leaves at most half a line at the end, which readers skip, and
+    all that it had saved before.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,25 +32,27 @@ class Journal:
         self._known: dict[str, tuple[Stamp, Any]] = {name: (tuple(stamp), value) for name, stamp, value in _read(path)}
         self._unsaved: list[str] = []
 
-    def recall(self, name: str, stamp: Stamp) -> Any | None:
-        """Return what was noted of a file, or None if it has changed since."""
+    def get(self, name: str, stamp: Stamp) -> Any | None:
+        """Return the value of a file; None if the file has none or has changed since."""
         known, value = self._known.get(name, (None, None))
         return value if known == stamp else None
 
     def values(self) -> Iterator[Any]:
-        """Yield what is noted of all files, changed or not."""
+        """Yield the values of all files, changed or not."""
         return (value for _, value in self._known.values())
 
-    def note(self, name: str, stamp: Stamp, value: Any) -> None:
-        """Keep a value; on disk once it is saved."""
+    def put(self, name: str, stamp: Stamp, value: Any) -> None:
+        """Set the value of a file; `save` writes it to the disk."""
         self._known[name] = stamp, value
         self._unsaved.append(json.dumps([name, stamp, value], separators=(",", ":")))
 
     def save(self) -> None:
-        """Bring all that was noted to the disk."""
+        """Write all new values to the disk."""
         if not self._unsaved:
             return
-        lines = "\n".join(["", *self._unsaved, ""])  # first an end for a line that another process left torn
+        lines = "\n".join(
+            ["", *self._unsaved, ""]
+        )  # the first line break ends a line that a killed process left incomplete
         with self.path.open("ab") as file:
             file.write(lines.encode("ascii"))
             file.flush()
@@ -58,7 +60,7 @@ class Journal:
         self._unsaved.clear()
 
     def clear(self) -> None:
-        """Forget all, on disk too."""
+        """Delete all values, on disk too."""
         self._known.clear()
         self._unsaved.clear()
         self.path.unlink(missing_ok=True)

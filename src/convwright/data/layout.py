@@ -1,4 +1,4 @@
-"""Where the images of a folder are: a sub-folder per class, within ``train``, ``val`` and ``test`` or without."""
+"""Layout of a folder of images: a sub-folder per class, inside `train`, `val` and `test` or without them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

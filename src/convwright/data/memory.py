@@ -1,15 +1,25 @@
-"""Whether decoded images fit into memory, said before the decoding and not by a killed process."""
+"""Check whether decoded images fit into memory, before they are decoded."""
 
 import math
 from pathlib import Path
 
 from convwright.errors import DataError
 
-USABLE = 0.6  # of the free memory: the network, its activations and its gradients want theirs
+USABLE = 0.6  # of the free memory: network, activations and gradients need the rest
 
 
 def check_fits(images: int, channels: int, resolution: int, free: int | None = None) -> None:
-    """Raise a DataError naming a resolution that fits if uint8 images of this size do not."""
+    """Check that uint8 images of a size fit into memory.
+
+    Args:
+        images: Number of images.
+        channels: Channels of each image.
+        resolution: Height and width of each image.
+        free: Bytes of free memory; None: measured.
+
+    Raises:
+        DataError: They do not fit; the message has a resolution that does.
+    """
     free = available_memory() if free is None else free
     if free is None:
         return
@@ -26,7 +36,7 @@ def check_fits(images: int, channels: int, resolution: int, free: int | None = N
 
 
 def available_memory() -> int | None:
-    """Return the bytes that can be had without swapping, or None where the system does not tell."""
+    """Return the bytes that are available without swapping; None where the system does not report them."""
     found = [amount for amount in (_of_machine(), _of_container(), _of_process()) if amount is not None]
     return min(found, default=None)
 
@@ -37,7 +47,7 @@ def _of_machine() -> int | None:
 
 
 def _of_container(group: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Return what a container's limit leaves; file caches give way, so they count as free."""
+    """Return the bytes below a container's limit; file caches count as free."""
     try:
         limit = int((group / "memory.max").read_text())
         used = int((group / "memory.current").read_text())
@@ -48,7 +58,7 @@ def _of_container(group: Path = Path("/sys/fs/cgroup")) -> int | None:
 
 
 def _of_process() -> int | None:
-    """Return what the limits of this process (``ulimit -d`` and ``-v``) leave."""
+    """Return the bytes below the limits of this process (`ulimit -d` and `-v`)."""
     try:
         import resource
     except ImportError:  # not on Windows

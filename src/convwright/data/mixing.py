@@ -1,4 +1,4 @@
-"""Images mixed with each other, and their labels with them: mixup and CutMix."""
+"""mixup and CutMix: images mixed with each other, and their labels in the same proportion."""
 
 import random
 
@@ -40,7 +40,7 @@ def rectangles(
 
 
 def _shares(count: int, alpha: float, generator: torch.Generator) -> torch.Tensor:
-    """Draw from Beta(alpha, alpha). Torch's own draws cannot be had from a generator."""
+    """Draw from Beta(alpha, alpha). Torch cannot draw from it with a generator."""
     draws = random.Random(int(torch.randint(2**62, (), generator=generator)))
     return torch.tensor([draws.betavariate(alpha, alpha) for _ in range(count)])
 

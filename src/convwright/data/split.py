@@ -1,4 +1,4 @@
-"""Holding out a share of the data: stratified by class, and a function of (seed, labels) alone."""
+"""Stratified splits, which depend on seed and labels only."""
 
 import torch
 
@@ -10,7 +10,7 @@ def stratified_split(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the rows to keep and the rows to hold out, each ascending.
 
-    Every class gives ``share`` of its samples, rounded, but at least one, and keeps at least one.
+    A share of each class is held out, rounded, at least one sample; at least one is kept.
     """
     generator = torch.Generator().manual_seed(derive(seed, purpose))
     shuffled = torch.randperm(len(labels), generator=generator)

@@ -1,4 +1,4 @@
-"""Work in threads: items made ahead of their use, and many files handled at once."""
+"""Work in threads: items prefetched in order, and many files processed at once."""
 
 import os
 from collections import deque
@@ -10,21 +10,26 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Progress = Callable[[int, int, str], None]
-"""Called with how many are done, of how many, and what is being done."""
+"""Called with the number of items done, their total and a description of the work."""
 
 
-def ahead(
+def prefetch(
     work: Callable[[Item], Result], items: Iterable[Item], workers: int, depth: int = 2
 ) -> Generator[Result, None, None]:
-    """Yield ``work(item)`` for each item, in order, made by threads that stay ``depth`` items each ahead of their use.
+    """Yield `work(item)` for each item, in order, computed by threads before the results are used.
 
-    With no workers, items are made as they are asked for. An exception in the making is raised here, in its turn.
-    Closing the generator ends the threads.
+    An exception of an item is raised when its turn comes. Closing the generator ends the threads.
+
+    Args:
+        work: Function of an item.
+        items: The items.
+        workers: Number of threads; 0: results are computed when they are used.
+        depth: Results that each thread computes in advance.
     """
     if not workers:
         yield from map(work, items)
         return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="prefetch")
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
@@ -40,7 +45,14 @@ def ahead(
 def in_threads(
     work: Callable[[Item], Result], items: Sequence[Item], progress: Progress | None, doing: str
 ) -> Iterator[Result]:
-    """Yield ``work(item)`` for each item, in order. An interrupt drops what has not begun."""
+    """Yield `work(item)` for each item, in order, computed by as many threads as there are cores.
+
+    Args:
+        work: Function of an item.
+        items: The items.
+        progress: Called after each item.
+        doing: Description of the work for `progress`.
+    """
     pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="data")
     try:
         for done, result in enumerate(pool.map(work, items), 1):

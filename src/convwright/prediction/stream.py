@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convwright.data.threads import ahead
+from convwright.data.threads import prefetch
 from convwright.display.progress import counting
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.prediction.base import BATCH, BasePredictor, Prediction
@@ -89,7 +89,7 @@ class PredictionStream:
         def read(images: list[NamedImage]) -> tuple[list[NamedImage], list[Any]]:
             return images, self.predictor.read_all([each.image for each in images])
 
-        yield from ahead(read, self._split(), 1, READ_AHEAD)
+        yield from prefetch(read, self._split(), 1, READ_AHEAD)
 
     def _split(self) -> Iterator[list[NamedImage]]:
         for start in range(0, len(self.found), self.batch_size):

@@ -47,7 +47,8 @@ def learning_curve_figure(runs: Sequence[Run]) -> go.Figure:
     for name, _, dash, width, _ in KINDS:
         line = {"color": PALETTE["--muted"], "dash": dash, "width": width}
         plot.add_scatter(x=[None], y=[None], mode="lines", line=line, name=name, showlegend=True)
-    return plot.update_layout(showlegend=True)
+    legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.06, "yanchor": "bottom"}
+    return plot.update_layout(showlegend=True, legend=legend)
 
 
 def learning_curves_of(entries: Sequence[Entry]) -> Figure:

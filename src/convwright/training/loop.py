@@ -284,7 +284,7 @@ class Trainer:
         No checkpoint is made: normalisations have seen the images, so this is not the state before the step.
         """
         epoch, batch = divmod(step, self.batches.steps_per_epoch)
-        place = f"at step {step}, batch {batch + 1} of epoch {epoch + 1} ({self.batches.described(step)})"
+        place = f"at step {step}, batch {batch + 1} of epoch {epoch + 1} ({self.batches.describe(step)})"
         return self._advised(f"{error} {place}")
 
     def _advised(self, problem: str) -> DivergedError:
