@@ -44,17 +44,7 @@ elif "CI" in os.environ:  # where nobody reads which tests were skipped, what th
     assert shutil.which("chromium"), "CI needs Debian's chromium"
 
 POSIX_NAMES = {
-    os: (
-        "sched_getaffinity",
-        "sched_setaffinity",
-        "getuid",
-        "geteuid",
-        "fork",
-        "getpgid",
-        "setsid",
-        "killpg",
-        "O_TMPFILE",
-    ),
+    os: ("sched_getaffinity", "sched_setaffinity", "getuid", "geteuid", "fork", "getpgid", "setsid", "killpg"),
     signal: ("SIGKILL", "SIGHUP", "SIGPIPE", "SIGALRM", "pthread_sigmask", "alarm", "setitimer"),
 }
 POSIX_MODULES = ("fcntl", "resource", "pwd", "grp", "termios")
@@ -70,14 +60,14 @@ def no_posix(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             monkeypatch.delattr(module, name, raising=False)
     for name in POSIX_MODULES:
         monkeypatch.setitem(sys.modules, name, None)
-    load = ctypes.CDLL
 
-    def refuse(name: str | None, *arguments: object, **options: object) -> ctypes.CDLL:
-        if name is None:
-            raise TypeError("argument 1 must be str, not None")
-        return load(name, *arguments, **options)  # type: ignore[arg-type]
+    class Library(ctypes.CDLL):
+        def __init__(self, name: str | None, *arguments: object, **options: object) -> None:
+            if name is None:
+                raise TypeError("argument 1 must be str, not None")
+            super().__init__(name, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    monkeypatch.setattr(ctypes, "CDLL", Library)
     machine.c_function.cache_clear()
     yield
     machine.c_function.cache_clear()

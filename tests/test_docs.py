@@ -146,8 +146,7 @@ def children(command):
     """Return the commands of a group by name."""
     if isinstance(command, LazyGroup):
         context = click.Context(command)
-        found = {name: command.get_command(context, name) for name in command.lazy}
-        return {name: getattr(each, "inner", each) for name, each in found.items()}
+        return {name: command.get_command(context, name) for name in command.lazy}
     return getattr(command, "commands", {})
 
 
@@ -183,7 +182,7 @@ def test_commands_in_code_blocks_can_be_typed(page, words):
 
 @pytest.mark.parametrize("wrong", [["shwo"], ["show"], ["train", "--epoch", "1"], ["train", "--epochs", "some"]])
 def test_commands_that_cannot_be_typed_would_be_noticed(wrong):
-    with pytest.raises(Exception, match=r"no command|Missing|No such option|valid float"):
+    with pytest.raises(Exception, match=r"no command|Missing|No such option|must be above 0"):
         test_commands_in_code_blocks_can_be_typed(None, wrong)
 
 
