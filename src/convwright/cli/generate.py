@@ -145,7 +145,7 @@ def command(
         given = {key: value for key, value in values.items() if value not in (None, ())}
         with option_names(named):
             if html is not None:
-                from convwright.cli.places import check_file
+                from convwright.places import check_file
 
                 check_file("--html", Path(html))
             if stream is not None:

@@ -50,8 +50,8 @@ class LazyGroup(click.Group):
         if cmd_name not in self.lazy:
             return None
         module, _, variable = self.lazy[cmd_name][0].partition(":")
-        found = getattr(import_module(f"convwright.cli.{module}"), variable)
-        return found if isinstance(found, click.Command) else _typer_command(cmd_name, found)
+        command: click.Command = getattr(import_module(f"convwright.cli.{module}"), variable)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List all commands without importing them."""
@@ -65,44 +65,13 @@ class LazyGroup(click.Group):
         return [CompletionItem(name, help=self.lazy[name][1]) for name in named] + options
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; interruptions and closed pipes become errors of ours."""
+        """Run a command. Raises a `ConvwrightError` where it is interrupted or its output pipe is closed."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interruption:
             raise _stopped(interruption) from None
         except BrokenPipeError:
             raise PipeClosedError from None
-
-
-def _typer_command(name: str, command: Any) -> click.Command:
-    """Return a click command that hands its arguments to a Typer command."""
-    import typer
-    import typer.main
-
-    if isinstance(command, typer.Typer):
-        app = command
-    else:
-        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command(name)(command)
-
-    inner = typer.main.get_command(app)
-
-    def run(arguments: tuple[str, ...]) -> Any:
-        try:
-            with inner.make_context(f"convwright {name}", list(arguments)) as context:
-                return inner.invoke(context)
-        except typer.Exit as left:
-            return left.exit_code
-
-    wrapper = click.Command(
-        name,
-        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
-        callback=run,
-        add_help_option=False,
-        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    )
-    wrapper.inner = inner  # type: ignore[attr-defined]
-    return wrapper
 
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -176,6 +145,8 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_status  # the process has printed why
     except ConvwrightError as error:
         return _fail(error, error.exit_status)
+    except click.ClickException as error:
+        return _fail(_usage_message(error), 2)
     except click.exceptions.Abort:
         return _fail("interrupted", _StoppedError.exit_status)
     except OSError as error:  # a full disk, a file without permission: the system's reason is enough
@@ -183,36 +154,32 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"{place}: {error.strerror}" if place else error, 1)
     except KeyboardInterrupt as interruption:
         return _fail(interruption or "interrupted", _StoppedError.exit_status)
-    except Exception as error:
-        if isinstance(error, ImportError) and (missing := missing_package(error)):
-            return _fail(missing, missing.exit_status)
-        if not hasattr(error, "format_message"):  # click's errors, and Typer's own copy of them
+    except ImportError as error:
+        missing = missing_package(error)
+        if missing is None:
             raise
-        return _fail(f"{_message(error)} (see '{' '.join(['convwright', *_command(arguments), '--help'])}')", 2)
+        return _fail(missing, missing.exit_status)
     finally:
         warnings.showwarning = show
 
 
-def _command(arguments: Sequence[str]) -> list[str]:
-    """Return the command that arguments name, as far as it exists."""
-    return [next(name for name in arguments if name in COMMANDS)] if set(arguments) & set(COMMANDS) else []
-
-
 def _warn(
-    otherwise: Callable[..., None], printed: set[str], message: Warning | str, kind: type[Warning], *place: Any
+    show: Callable[..., None], printed: set[str], message: Warning | str, kind: type[Warning], *place: Any
 ) -> None:
-    """Print our own warnings as one line, each once, and others as Python does."""
+    """Print warnings of Convwright as one line, each once, and other warnings as Python does."""
     if issubclass(kind, ConvwrightWarning):
         if str(message) not in printed:
             complain(message)
         printed.add(str(message))
     else:
-        otherwise(message, kind, *place)
+        show(message, kind, *place)
 
 
-def _message(error: Any) -> str:
-    """Return what was wrong, without the full stop that would end in the middle of our line."""
-    return str(error.format_message()).rstrip(".")
+def _usage_message(error: click.ClickException) -> str:
+    """Return what was wrong with the arguments, and the command that shows the right ones."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "convwright"
+    return f"{error.format_message().rstrip('.')} (see '{command} --help')"
 
 
 def _fail(error: object, status: int) -> int:
