@@ -104,7 +104,8 @@ def _place(maps: ClassActivation, network: AnyNetwork) -> int:
                 return place
             if opened.run is None and str(network) == one.title:
                 return place
-    name = network.path if isinstance(network, Run) else getattr(network, "title", network)
+    name = network.path if isinstance(network, Run) else network
+    name = name if isinstance(name, str | Path) else "this network"
     titles = ", ".join(one.title for one in maps.networks)
     raise ArgumentError("run", f"there are no maps of {name}; the maps are of {titles}")
 
