@@ -116,11 +116,11 @@ def pipeline(steps: int) -> None:
         learning, waiting = [], []
         made = batches.iterate(0, 3 + steps, workers=1)
         for step in range(3 + steps):
-            asked = time.perf_counter()
+            requested = time.perf_counter()
             images, labels = next(made)
             got = time.perf_counter()
             learner.learn(images, labels, step, 10**6)
-            waiting.append(got - asked)
+            waiting.append(got - requested)
             learning.append(time.perf_counter() - got)
         batch, step_time, wait = (1000 * statistics.median(times[3:]) for times in (making, learning, waiting))
         print(

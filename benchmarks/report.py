@@ -33,7 +33,7 @@ def train(folder: Path) -> list[Path]:
 
 
 def timed(runs: list[Path], page: Path) -> tuple[float, float]:
-    """Return the seconds that pass, and those of the processor: the same on an idle machine with one thread."""
+    """Return wall-clock and processor seconds, which are equal on an idle machine with one thread."""
     start, before = time.perf_counter(), os.times()
     convwright("report", *runs, "--out", page)
     after = os.times()
@@ -45,16 +45,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="*", type=Path, help="run directories")
     parser.add_argument("--repeat", type=int, default=3, help="reports timed")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     print(describe())
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        runs, page = asked.runs or train(folder), folder / "report.html"
-        times = [timed(runs, page) for _ in range(asked.repeat)]
-        print(f"a report of {len(runs)} runs, {asked.repeat} times, {page.stat().st_size / 1e6:.2f} MB")
-        for name, values in zip(("passed", "of the processor"), zip(*times, strict=True), strict=True):
-            told = ", ".join(f"{seconds:.1f}" for seconds in values)
-            print(f"seconds {name}: {told}; median {statistics.median(values):.1f}")
+        runs, page = options.runs or train(folder), folder / "report.html"
+        times = [timed(runs, page) for _ in range(options.repeat)]
+        print(f"a report of {len(runs)} runs, {options.repeat} times, {page.stat().st_size / 1e6:.2f} MB")
+        for name, values in zip(("of wall-clock time", "of processor time"), zip(*times, strict=True), strict=True):
+            shown = ", ".join(f"{seconds:.1f}" for seconds in values)
+            print(f"seconds {name}: {shown}; median {statistics.median(values):.1f}")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def paint(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def cats_and_dogs(paint: Callable[..., Path], tmp_path: Path) -> Path:
-    """Two classes of ten images; each image's value tells it from the others."""
+    """Two classes of ten images; each image has a value of its own."""
     for i in range(10):
         paint(f"cats/{i}.png", 10 + i)
         paint(f"dogs/{i}.png", 200 + i)

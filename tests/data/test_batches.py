@@ -43,14 +43,14 @@ def test_a_split_that_divides_is_shown_whole_in_another_order_each_epoch() -> No
 
 
 def test_at_is_a_pure_function_of_seed_and_step() -> None:
-    asked = batches(20, 6, seed=3, crop=2, flip=True)
-    in_order = [asked.at(step) for step in range(9)]
+    requested = batches(20, 6, seed=3, crop=2, flip=True)
+    in_order = [requested.at(step) for step in range(9)]
     for step in (8, 0, 5, 2, 5):
         torch.rand(2)  # the global generator plays no part
         images, labels = batches(20, 6, seed=3, crop=2, flip=True).at(step)
         assert torch.equal(images, in_order[step][0])
         assert torch.equal(labels, in_order[step][1])
-        assert torch.equal(asked.at(step)[0], images)
+        assert torch.equal(requested.at(step)[0], images)
     assert not torch.equal(batches(20, 6, seed=4).at(0)[1], in_order[0][1])
 
 
@@ -99,7 +99,7 @@ def test_iterate_gives_what_at_gives(workers: int) -> None:
 
 
 def threads() -> int:
-    return sum(thread.name.startswith("ahead") for thread in threading.enumerate())
+    return sum(thread.name.startswith("prefetch") for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -138,17 +138,17 @@ def test_an_error_in_the_making_is_raised_in_its_turn(workers: int) -> None:
 
 
 def test_in_threads_keeps_the_order_and_tells_of_progress() -> None:
-    told: list[tuple[int, int, str]] = []
-    done = list(in_threads(lambda x: x * x, range(5), lambda *p: told.append(p), "squaring"))
+    reported: list[tuple[int, int, str]] = []
+    done = list(in_threads(lambda x: x * x, range(5), lambda *p: reported.append(p), "squaring"))
     assert done == [0, 1, 4, 9, 16]
-    assert told == [(i, 5, "squaring") for i in range(1, 6)]
+    assert reported == [(i, 5, "squaring") for i in range(1, 6)]
 
 
 def test_an_interrupt_drops_the_work_that_has_not_begun() -> None:
-    begun: list[int] = []
+    started: list[int] = []
 
     def work(i: int) -> None:
-        begun.append(i)
+        started.append(i)
         time.sleep(0.01)
 
     def interrupt(*_: object) -> None:
@@ -156,7 +156,7 @@ def test_an_interrupt_drops_the_work_that_has_not_begun() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         list(in_threads(work, range(1000), interrupt, "waiting"))
-    assert len(begun) < 100
+    assert len(started) < 100
 
 
 def test_statistics_are_exact_and_a_constant_channel_does_no_harm() -> None:

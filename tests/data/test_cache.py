@@ -220,13 +220,13 @@ def test_processes_share_the_work(cats_and_dogs: Path, tmp_path: Path) -> None:
 
 def test_waiting_for_another_process_is_told(cats_and_dogs: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    told: list[str] = []
+    reported: list[str] = []
     with process(cats_and_dogs, log, 0.2) as child:
         while not log.exists():
             time.sleep(0.01)
-        opened(cats_and_dogs, progress=lambda done, total, what: told.append(what))
+        opened(cats_and_dogs, progress=lambda done, total, what: reported.append(what))
         child.communicate()
-    assert told == ["waiting for another run that reads these images"]
+    assert reported == ["waiting for another run that reads these images"]
     assert child.returncode == 0
 
 

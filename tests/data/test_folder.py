@@ -203,10 +203,10 @@ def test_images_are_those_that_predict_reads(tmp_path: Path, noise: Callable[...
 
 
 def test_progress_is_told(cats_and_dogs: Path) -> None:
-    told: list[tuple[int, int, str]] = []
-    train(cats_and_dogs, progress=lambda *step: told.append(step))
-    assert (20, 20, "reading headers") in told
-    assert told[-1] == (20, 20, "decoding images")
+    reported: list[tuple[int, int, str]] = []
+    train(cats_and_dogs, progress=lambda *step: reported.append(step))
+    assert (20, 20, "reading headers") in reported
+    assert reported[-1] == (20, 20, "decoding images")
 
 
 def empty(root: Path, paint: Paint) -> None:

@@ -104,20 +104,20 @@ def test_a_missing_or_damaged_copy_is_downloaded(no_fashion_mnist: None, monkeyp
     for names in builtin.FASHION_MNIST_FILES.values():
         for name in names:
             (cached / name).write_bytes(b"half a file")
-    asked: list[str] = []
+    downloaded: list[str] = []
 
     def download(url: str, root: Path, md5: str) -> None:
-        if not asked:
+        if not downloaded:
             for path in root.iterdir():
                 path.unlink()
             root.rmdir()
             write_fashion_mnist(root)
-        asked.append(url.rsplit("/", 1)[-1])
+        downloaded.append(url.rsplit("/", 1)[-1])
         print("torchvision talks")
 
     monkeypatch.setattr(utils, "download_url", download)
     assert len(open_dataset("fashion-mnist").train) == 30
-    assert sorted(asked) == sorted(name for names in builtin.FASHION_MNIST_FILES.values() for name in names)
+    assert sorted(downloaded) == sorted(name for names in builtin.FASHION_MNIST_FILES.values() for name in names)
 
 
 def test_a_download_leaves_standard_output_alone(

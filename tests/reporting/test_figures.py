@@ -69,12 +69,12 @@ def test_only_networks_on_the_same_images_share_a_plot(entry: Callable[..., Entr
 
 def test_the_front_leaves_out_who_is_beaten(entry: Callable[..., Entry]) -> None:
     names = sorted(("DenseNet-BC", "SE-ResNet", "EfficientNet"), key=lambda name: entry(name).cost.macs)
-    quick, middle, slow = (entry(name, right) for name, right in zip(names, (200, 190, 300), strict=True))
-    figure = accuracy_against_macs([slow, middle, quick])
-    assert figure.facts[0]["front"] == [quick.title, slow.title]
+    fewest, middle, slow = (entry(name, right) for name, right in zip(names, (200, 190, 300), strict=True))
+    figure = accuracy_against_macs([slow, middle, fewest])
+    assert figure.facts[0]["front"] == [fewest.title, slow.title]
     assert f"{middle.title} is not: another network costs no more" in figure.findings[0]
     steps = figure.panels[0].plot.data[-1]
-    assert list(steps.x) == [quick.cost.macs, slow.cost.macs]
+    assert list(steps.x) == [fewest.cost.macs, slow.cost.macs]
 
 
 def test_curves_run_over_the_images_seen(entries: list[Entry]) -> None:

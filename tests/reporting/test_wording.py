@@ -62,13 +62,13 @@ def test_summary_of_equals(entry: Callable[..., Entry]) -> None:
 
 def test_summary_says_what_is_cheapest_and_what_that_gives_up(entry: Callable[..., Entry]) -> None:
     entries = [entry("DenseNet-BC", 300), entry("SE-ResNet", 350)]
-    quick = min(entries, key=lambda e: e.cost.macs)
+    fewest = min(entries, key=lambda e: e.cost.macs)
     best = max(entries, key=lambda e: e.accuracy)
     text = summary(entries)
-    assert f"{quick.title} is the cheapest, with {plain(words.count(quick.cost.macs))} multiply-adds (MACs)" in text
-    assert f"{plain(words.count(quick.cost.params))} parameters" in text
-    times = best.cost.macs / quick.cost.macs
-    assert f"Against {best.title}, {quick.title} takes {times:.1f} times fewer MACs" in text
+    assert f"{fewest.title} is the cheapest, with {plain(words.count(fewest.cost.macs))} multiply-adds (MACs)" in text
+    assert f"{plain(words.count(fewest.cost.params))} parameters" in text
+    times = best.cost.macs / fewest.cost.macs
+    assert f"Against {best.title}, {fewest.title} takes {times:.1f} times fewer MACs" in text
     assert "13.9 percentage points less accurate" in text
 
 

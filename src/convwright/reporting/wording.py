@@ -142,25 +142,25 @@ def _compared(entries: Sequence[Entry]) -> str:
 
 
 def _cheapest(entries: Sequence[Entry]) -> str:
-    quick = min(entries, key=lambda entry: entry.cost.macs)
+    fewest = min(entries, key=lambda entry: entry.cost.macs)
     small = min(entries, key=lambda entry: entry.cost.params)
-    macs = f"{count(quick.cost.macs)} multiply-adds (MACs) an image"
+    macs = f"{count(fewest.cost.macs)} multiply-adds (MACs) an image"
     params = f"{count(small.cost.params)} parameters"
-    if quick is small:
-        return f"{quick.title} is the cheapest, with {macs} and {params}."
-    return f"{quick.title} computes least, with {macs}; {small.title} is the smallest, with {params}."
+    if fewest is small:
+        return f"{fewest.title} is the cheapest, with {macs} and {params}."
+    return f"{fewest.title} computes least, with {macs}; {small.title} is the smallest, with {params}."
 
 
 def _trade(entries: Sequence[Entry]) -> str:
     """Return a sentence that compares the network with the fewest MACs with the most accurate one."""
     best = max(entries, key=lambda entry: entry.accuracy)
-    quick = min(entries, key=lambda entry: entry.cost.macs)
-    if quick.accuracy == best.accuracy:
+    fewest = min(entries, key=lambda entry: entry.cost.macs)
+    if fewest.accuracy == best.accuracy:
         return ""
-    less = best.cost.macs / quick.cost.macs
+    less = best.cost.macs / fewest.cost.macs
     times = f"{less:.1f}" if less < 10 else f"{less:,.0f}"
-    points = 100 * (best.accuracy - quick.accuracy)
+    points = 100 * (best.accuracy - fewest.accuracy)
     return (
-        f"Against {best.title}, {quick.title} takes {times} times fewer MACs and "
+        f"Against {best.title}, {fewest.title} takes {times} times fewer MACs and "
         f"is {points:.1f} percentage points less accurate."
     )

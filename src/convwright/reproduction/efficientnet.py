@@ -80,12 +80,12 @@ CAM = (
 
 
 def with_everything(expression: str) -> float:
-    """Thousands of millions of multiply-adds and of element-wise and pooling operations."""
+    """Return thousands of millions of multiply-adds, element-wise and pooling operations."""
     return (costs(expression).macs + costs(expression).elementwise) / 1e9
 
 
 def with_statistics_only(expression: str) -> Callable[[], float]:
-    """Millions of parameters, with the running statistics of normalisations."""
+    """Return a function that gives millions of parameters, with the running statistics of normalisations."""
     return lambda: with_statistics(expression)
 
 
@@ -119,7 +119,7 @@ _FLOPS = {
     **{name: Difference(_ELSEWHERE, None, 0.05, known=False) for name in ("densenet169", "densenet264")},
     "inception_v4": Difference(_ELSEWHERE, None, 0.06, known=False),
 }
-_OTHER = "what the paper's implementation of this network rounds otherwise is not said"
+_OTHER = "the paper does not say how its implementation of this network rounds differently"
 _SCALED = {
     "mobilenet_v1|scale:r=2": Difference(_OTHER, None, 0.04, known=False),
     "mobilenet_v1|scale:d=1.4,w=1.2,r=1.3": Difference(_OTHER, None, 0.08, known=False),
@@ -150,7 +150,7 @@ def _cam(scaled: str, name: str, printed: str, factor: str) -> Claim:
 
 
 def _linear() -> Iterator[Claim]:
-    """Section 3.2: multiply-adds in proportion to d, w^2, r^2."""
+    """Return the claims of section 3.2: multiply-adds in proportion to d, w^2, r^2."""
     base = "resnet50"
     notes = {
         "d": "1.85 times: stem, head and the first block of each stage stand once at any depth",
@@ -170,11 +170,11 @@ def _linear() -> Iterator[Claim]:
 
 
 def _coefficients(one: Coefficients) -> Iterator[Claim]:
-    """Published width, depth and resolution of one network beside beta^phi, alpha^phi and 224 gamma^phi."""
+    """Return the claims on a network's published width, depth and resolution: beta^phi, alpha^phi, 224 gamma^phi."""
     subject, phi = f"EfficientNet-{one.key.upper()}, phi = {one.phi:g}", one.phi
     depth = Difference(
         f"every stage rounds its repetitions up: {one.blocks} blocks are {one.depth_after_rounding:.2f} times B0's, "
-        f"which follows {ALPHA}^phi = {ALPHA**phi:.2f}, while the coefficient that is asked for stays behind",
+        f"which follows {ALPHA}^phi = {ALPHA**phi:.2f}, while the published coefficient is smaller",
         within=0.16,
     )
     yield Claim("Code", subject, "width, 1.1^phi", f"{one.width:.1f}", "", lambda: BETA**phi, _WIDTH)

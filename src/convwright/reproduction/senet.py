@@ -23,13 +23,13 @@ REDUCTION = (("2", "45.7"), ("4", "35.7"), ("8", "30.7"), ("16", "28.1"), ("32",
 
 
 def with_operations(expression: str, *kinds: type[Layer]) -> float:
-    """Thousands of millions of multiply-adds, and one operation for each element that these kinds of layer handle."""
+    """Return thousands of millions of multiply-adds, plus one operation for each element of these kinds of layer."""
     cost = costs(expression)
     return (cost.macs + sum(row.elementwise for row in cost.layers if isinstance(row.layer, kinds))) / 1e9
 
 
 def with_statistics(expression: str) -> float:
-    """Millions of parameters, with the running statistics of normalisations and no bias in the squeezing layer."""
+    """Return millions of parameters, with running statistics of normalisations and no bias in the squeezing layer."""
     rows = list(costs(expression).layers)
     statistics = sum(2 * row.output[0] for row in rows if isinstance(row.layer, Norm))
     squeezing = [after for before, after in pairwise(rows) if isinstance(before.layer, GlobalPool)]
@@ -52,13 +52,13 @@ _ANOTHER = Difference(
 
 
 def _flops(name: str, subject: str, printed: str) -> Claim:
-    """The multiply-adds of one network, and what must be counted too for the printed digits."""
+    """Return the claim on a network's multiply-adds, explained by what else the paper counts."""
     why = _ANOTHER if "inception_resnet" in name else None
-    for kinds, told in _COUNTED:
+    for kinds, counted in _COUNTED:
         if why is None and f"{with_operations(name, *kinds):.{len(printed.partition('.')[2])}f}" == printed:
             why = Difference(
                 "the paper counts more than the multiply-adds of convolutions: the printed digits come out with one "
-                f"operation for each element of {told}",
+                f"operation for each element of {counted}",
                 lambda kinds=kinds: with_operations(name, *kinds),  # type: ignore[misc]
             )
     return Claim("Tables 2 and 3", subject, "GFLOPs (multiply-adds)", printed, "G", macs(name), why)
