@@ -1,6 +1,7 @@
 """Figures of `bench`: latency by engine as bars, beside the floor of the multiply-adds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
 import plotly.graph_objects as go
@@ -13,21 +14,21 @@ COLOURS = {"f32": 0, "bf16": 2, "int8": 1}
 """Number of the page's colour for each precision."""
 
 
-def latency_figure(network: NetworkBench) -> Figure:
-    """Return the latency of a network by engine."""
+def latency_figure(networks: Sequence[NetworkBench]) -> Figure:
+    """Return the latency of each network by engine, a plot for each."""
     return Figure(
         "latency",
-        network.name,
+        "Latency by engine",
         "Bars end at the median, whiskers at the 95th percentile. The vertical marks are the time of the multiply-adds "
         "alone.",
-        (panel(network),),
-        keys=precision_keys([network]),
+        tuple(replace(panel(network), heading=network.name) for network in networks),
+        keys=precision_keys(networks),
     )
 
 
 def precision_keys(networks: Sequence[NetworkBench]) -> tuple[tuple[str, str], ...]:
     """Return colour and name of every precision that was measured."""
-    used = {row.setting.precision for network in networks for row in network.rows}
+    used = {row.setting.precision for network in networks for row in network.measured}
     return tuple((colour(index), name) for name, index in COLOURS.items() if name in used)
 
 

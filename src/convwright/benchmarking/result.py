@@ -108,10 +108,10 @@ class BenchResult(FigureResult):
         return "; ".join(found) + "." if found else "No engine could be measured."
 
     def figures(self) -> "Sequence[Figure]":
-        """Return a figure for each network: latency by engine, beside the floor."""
+        """Return one figure: latency by engine beside the floor, a plot for each network."""
         from convwright.benchmarking.figures import latency_figure
 
-        return [latency_figure(network) for network in self.networks]
+        return [latency_figure(self.networks)]
 
     def save_html(self, path: str | Path) -> None:
         """Write figures and tables as one HTML file that needs no network.
