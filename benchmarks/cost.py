@@ -1,8 +1,8 @@
-"""How many networks are costed a second: `python benchmarks/cost.py`.
+"""Networks whose cost is computed per second: `python benchmarks/cost.py`.
 
-Cold: EfficientNet-B0 made from its name and costed, with no block remembered from before. Costed cold: the same
-less the making. Warm: the same network again. Candidates: different scalings of B0, each made and costed as a
-search would; blocks that candidates share are remembered.
+Cold: EfficientNet-B0 is made from its name and its cost computed, with an empty cache of blocks. Cold, cost only: the
+same without making the network. Warm: the same network again. Candidates: different scalings of B0, each made and
+counted as a search does; blocks that candidates share are cached.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def cold() -> None:
 
 
 def measure(once: Callable[[], object], repeats: int) -> tuple[float, float, float]:
-    """Return median, least and most seconds."""
+    """Return the median, smallest and largest time in seconds."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -63,9 +63,9 @@ def main() -> None:
         cost_of_block.cache_clear()
         cw.cost(network)
 
-    print(f"{describe()}\n\n{'':34} {'a second':>10} {'median ms':>10} {'least':>8} {'most':>8}")
+    print(f"{describe()}\n\n{'':34} {'per second':>10} {'median ms':>10} {'min':>8} {'max':>8}")
     report("cold, made from its name", 1, measure(cold, options.repeats))
-    report("cold, costed only", 1, measure(cold_cost, options.repeats))
+    report("cold, cost only", 1, measure(cold_cost, options.repeats))
     report("warm", 1, measure(lambda: cw.cost(network), options.repeats))
     count = options.candidates
     report(f"{count:,} scaled candidates", count, measure(candidates(count), 3))

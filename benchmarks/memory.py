@@ -2,11 +2,11 @@
 
     python benchmarks/memory.py --out runs/memory
 
-Each point is a process of its own. Memory: it takes two training steps; what it holds at most beyond what it held
-before them is its peak. "live": every tensor is given back to the system at once (malloc's settings), so that the peak
-is that of what is in use; "resident": as `convwright train` runs. Time: processor time with one thread, as resident,
-the kinds taking turns in several processes, each with four steps after one that is left out; ratios are of one round's
-medians, told as their median and range. Writes memory.json (rows of peaks, rows of times) and memory.svg.
+Each point is measured in its own process. Memory: the peak of two training steps, minus the memory before them. "live":
+freed tensors are returned to the system at once (malloc's settings), so that the peak is the memory in use; "resident":
+with the settings of `convwright train`. Time: processor time with one thread, as resident; the kinds take turns in
+several processes, each with four steps after one that is not counted. Ratios are those of each round's medians, with
+their median and range. Writes memory.json (rows of peaks, rows of times) and memory.svg.
 """
 
 import argparse
@@ -39,7 +39,7 @@ COLOURS = {"plain": "#c44", "memory-efficient": "#26a"}
 
 @dataclass(frozen=True)
 class Job:
-    """A network, how it is trained, and how memory is given back."""
+    """A network, how it is trained, and whether freed memory is returned to the system."""
 
     network: str
     kind: str
@@ -50,14 +50,14 @@ class Job:
 
 def seconds_of_steps(job: Job, steps: int) -> list[float]:
     """Take training steps; return the processor time of each."""
-    module, images, labels = made(job)
+    module, images, labels = setup(job)
     return [step(module, images, labels) for _ in range(steps)]
 
 
 def peak_of(job: Job) -> float:
     """Return the peak of two steps in MiB."""
-    module, images, labels = made(job)
-    with suppress(OSError):  # else a process that was started by a larger one may carry that one's peak
+    module, images, labels = setup(job)
+    with suppress(OSError):  # else the peak of a larger parent process may be counted
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = peak_bytes()
     for _ in range(2):
@@ -65,8 +65,8 @@ def peak_of(job: Job) -> float:
     return (peak_bytes() - before) / MB
 
 
-def made(job: Job) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
-    """Set the process up for a job; return its network, images and labels."""
+def setup(job: Job) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    """Prepare the process for a job; return its network, images and labels."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     if job.live:
@@ -96,17 +96,17 @@ def step(module: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float
     return time.process_time() - started
 
 
-def apart(function: Callable[..., Any], *arguments: object) -> Any:
-    """Call a function in a process of its own."""
+def in_process(function: Callable[..., Any], *arguments: object) -> Any:
+    """Call a function in a new process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 
 
 def peaks(jobs: list[Job]) -> list[dict[str, object]]:
-    """A row for each job, with its peak."""
+    """Return a row for each job, with its peak."""
     rows = []
     for job in jobs:
-        peak = apart(peak_of, job)
+        peak = in_process(peak_of, job)
         rows.append(asdict(job) | {"peak_mib": round(peak, 1)})
         how = "live" if job.live else "resident"
         print(f"{job.network:24} {job.kind:18} {how:8} {peak:8.0f} MiB", flush=True)
@@ -114,11 +114,11 @@ def peaks(jobs: list[Job]) -> list[dict[str, object]]:
 
 
 def times(jobs: list[Job], rounds: int, steps: int) -> list[dict[str, object]]:
-    """A row for each job, in turns: the median of its rounds, and ratios to the first job's."""
+    """Return a row for each job: the times of its rounds, and ratios to the first job's."""
     found: list[list[float]] = [[] for _ in jobs]
     for _ in range(rounds):
         for job, seconds in zip(jobs, found, strict=True):
-            seconds.append(median(apart(seconds_of_steps, job, 1 + steps)[1:]))
+            seconds.append(median(in_process(seconds_of_steps, job, 1 + steps)[1:]))
     rows = []
     for job, seconds in zip(jobs, found, strict=True):
         ratios = [one / first for one, first in zip(seconds, found[0], strict=True)]
@@ -132,8 +132,8 @@ def times(jobs: list[Job], rounds: int, steps: int) -> list[dict[str, object]]:
     return rows
 
 
-def drawn(rows: list[dict[str, object]], depths: list[int]) -> str:
-    """A line for each kind: peak memory against depth, as SVG."""
+def plot(rows: list[dict[str, object]], depths: list[int]) -> str:
+    """Return a plot (SVG) of peak memory against depth, with a line for each kind."""
     width, height, left, top = 560, 320, 70, 30
     largest = max(float(row["peak_mib"]) for row in rows)  # type: ignore[arg-type]
     tick = next(tick for tick in (50, 100, 250, 500, 1000, 2500, 5000, 10**6) if largest / tick <= 6)
@@ -171,7 +171,7 @@ def drawn(rows: list[dict[str, object]], depths: list[int]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/memory-benchmark"))
-    parser.add_argument("--batch", type=int, default=64, help="images a step of the CIFAR networks")
+    parser.add_argument("--batch", type=int, default=64, help="images per step of the CIFAR networks")
     parser.add_argument("--depths", type=int, nargs="+", default=list(DEPTHS), help="of DenseNet-BC, k = 12")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each kind that are timed")
     parser.add_argument("--steps", type=int, default=4, help="timed steps of each process")
@@ -187,7 +187,7 @@ def main() -> None:
         return [] if options.no_large else [Job("densenet121", kind, 224, 16, live) for kind in LARGE]
 
     rows = peaks([job for depth in options.depths for job in small(depth, live=True)])
-    (options.out / "memory.svg").write_text(drawn(rows, options.depths), encoding="utf-8")
+    (options.out / "memory.svg").write_text(plot(rows, options.depths), encoding="utf-8")
     deepest = small(max(options.depths), live=False)
     rows += peaks([*deepest, *large(live=True), *large(live=False)])
     for jobs in (deepest, large(live=False)):

@@ -1,12 +1,13 @@
-"""Training speed on a CPU: torch's own operators, fused ones, and timm's networks, each in fresh processes, in turns.
+"""Training speed on a CPU: torch's operators, fused operators and timm's networks, each in new processes, in turns.
 
     python benchmarks/training.py                        all four networks, one thread and two
     python benchmarks/training.py --networks densenet121 --threads 1 --rounds 1 --no-compile
-    python benchmarks/training.py --progressive          what small images first gain
+    python benchmarks/training.py --progressive          what progressive resolution gains
 
-A step is forward, backward and an SGD update. Where other work shares the cores, processor time with one thread says
-more than the clock does; both are printed. Ratios are of one round's medians, told as their median and range: to the
-best of timm's, or to "plain" where timm has no such network; those in bfloat16 to timm's in bfloat16.
+A step is a forward pass, a backward pass and an SGD update. Wall-clock time and processor time are printed; where other
+work shares the cores, processor time with one thread is the more reliable one. Ratios are those of each round's medians,
+with their median and range: to the fastest of timm's, or to "plain" if timm has no such network. Kinds in bfloat16 are
+compared with timm's in bfloat16.
 """
 
 import argparse
@@ -26,18 +27,14 @@ from torch import nn
 
 import convwright as cw
 from convwright.arch import at, fit_resolution, regularise
-from convwright.data import open_dataset
 from convwright.training.allocator import keep_freed_memory
-from convwright.training.loop import train
-from convwright.training.plan import plan
-from convwright.training.run import Run
 
 NETWORKS = {"cifar_resnet14": (28, 1, 128), "efficientnet_b0": (224, 3, 16), "densenet121": (224, 3, 16)}
 NETWORKS["seresnet50"] = (224, 3, 16)
-"""Resolution, channels and images a step."""
+"""Resolution, channels and images per step."""
 PEERS = ("timm", "timm, channels last", "timm, channels last, bfloat16", "timm, torch.compile")
 KEPT = "plain, memory kept"
-"""With malloc's settings of fused operators, to tell what they gain from what these do."""
+"""Plain operators with the malloc settings of fused ones, to measure the effect of these settings alone."""
 OURS = ("plain", KEPT, "fused", "fused, memory-efficient")
 OTHER_PRECISION = ("plain, bfloat16", "fused, bfloat16")
 UNITS = ("seconds", "processor")
@@ -46,7 +43,7 @@ WARM_UP = 2
 
 @dataclass(frozen=True)
 class Job:
-    """One contender, measured in a process of its own."""
+    """A network and how it is trained, measured in its own process."""
 
     network: str
     kind: str
@@ -70,10 +67,10 @@ def module_of(job: Job) -> nn.Module:
 
 
 def measure(job: Job) -> list[tuple[float, float]]:
-    """Return seconds by the clock and of processor time of each step."""
+    """Return wall-clock and processor time of each step in seconds."""
     torch.manual_seed(0)
     torch.set_num_threads(job.threads)
-    # As `convwright train` does.
+    # The settings of `convwright train`.
     if job.kind == KEPT or (job.kind.startswith("fused") and "memory-efficient" not in job.kind):
         keep_freed_memory()
     resolution, channels, batch = NETWORKS[job.network]
@@ -97,11 +94,11 @@ def measure(job: Job) -> list[tuple[float, float]]:
 
 
 def compare(network: str, threads: int, rounds: int, steps: int, kinds: list[str]) -> dict[str, dict[str, Any]]:
-    """Measure all contenders in turns; return their medians by round, by the clock and of processor time."""
+    """Measure all kinds in turns; return the medians of each round, in wall-clock and processor time."""
     found: dict[str, dict[str, Any]] = {kind: {"seconds": [], "processor": []} for kind in kinds}
     for _ in range(rounds):
         for kind in kinds:
-            with multiprocessing.get_context("spawn").Pool(1) as pool:  # malloc's settings must not be handed on
+            with multiprocessing.get_context("spawn").Pool(1) as pool:  # malloc's settings must not be inherited
                 times = pool.apply(measure, (Job(network, kind, threads, steps),))
             for unit, values in zip(UNITS, zip(*times, strict=True), strict=True):
                 found[kind][unit].append(median(values))
@@ -113,7 +110,7 @@ def compare(network: str, threads: int, rounds: int, steps: int, kinds: list[str
 
 
 def references(kind: str, kinds: Iterable[str]) -> list[str]:
-    """Name what a contender is held to: timm's in its precision, or else plain."""
+    """Return the kinds that a kind is compared with: timm's in the same precision, or else plain."""
     bits = "bfloat16" in kind
     return [peer for peer in kinds if peer in PEERS and ("bfloat16" in peer) == bits] or [
         "plain, bfloat16" if bits else "plain"
@@ -121,44 +118,51 @@ def references(kind: str, kinds: Iterable[str]) -> list[str]:
 
 
 def times_as_fast(found: dict[str, dict[str, Any]], kind: str, unit: str) -> dict[str, Any]:
-    """How many times as fast as the best of its references a contender is: the median over rounds, and the range."""
-    held_to = min(references(kind, found), key=lambda each: median(found[each][unit]))
-    ratios = [other / own for other, own in zip(found[held_to][unit], found[kind][unit], strict=True)]
-    return {"of": held_to, "median": median(ratios), "least": min(ratios), "most": max(ratios)}
+    """Return the speed-up of a kind over the fastest of its references: the median over rounds, and the range."""
+    reference = min(references(kind, found), key=lambda each: median(found[each][unit]))
+    ratios = [other / own for other, own in zip(found[reference][unit], found[kind][unit], strict=True)]
+    return {"of": reference, "median": median(ratios), "least": min(ratios), "most": max(ratios)}
 
 
 def show(network: str, threads: int, found: dict[str, dict[str, Any]]) -> None:
     print(f"\n{network}, {threads} thread{'s' if threads > 1 else ''}")
     for kind, row in found.items():
-        told = []
+        cells = []
         for unit, name in zip(UNITS, ("", "processor time "), strict=True):
             ratio = row[f"{unit}_ratio"]
-            told.append(
+            cells.append(
                 f"{name}{1e3 * median(row[unit]):8.0f} ms ({ratio['median']:4.2f} times as fast as {ratio['of']}, "
                 f"{ratio['least']:4.2f} to {ratio['most']:4.2f})"
             )
-        print(f"  {kind:30} {', '.join(told)}, {row['images_per_second']:7.1f} images/s", flush=True)
+        print(f"  {kind:30} {', '.join(cells)}, {row['images_per_second']:7.1f} images/s", flush=True)
 
 
 def progressive(out: Path, epochs: float) -> list[dict[str, object]]:
-    """Train with and without small images first: the same epochs, and the same processor time."""
-    data = open_dataset("fashion-mnist")
+    """Train with and without progressive resolution: for the same epochs, and for the same processor time."""
+    data = cw.open_data("fashion-mnist")
     rows: list[dict[str, object]] = []
     ratio = 1.0
     for share, length in ((0.6, epochs), (0.0, epochs), (0.0, None)):
-        wanted = epochs * ratio if length is None else length
-        recipe = {"crop": 2, "progressive": share}
-        config, network = plan(data, cw.network("cifar_resnet14"), name="fast", recipe=recipe, epochs=wanted, seed=0)
-        path = out / f"progressive-{share:g}-{wanted:.4f}"
-        kept = out / f"{path.name}.json"  # what it took, for a second start of this command
+        chosen = epochs * ratio if length is None else length
+        path = out / f"progressive-{share:g}-{chosen:.4f}"
+        kept = out / f"{path.name}.json"  # its processor time, for a second start of this command
         if not (path / "summary.json").exists() or not kept.exists():
             shutil.rmtree(path, ignore_errors=True)
             started = time.process_time()
-            train(config, network, data, path)
+            cw.train(
+                data,
+                network="cifar_resnet14",
+                recipe="fast",
+                crop=2,
+                progressive=share,
+                epochs=chosen,
+                seed=0,
+                out=path,
+            )
             kept.write_text(json.dumps({"seconds": time.process_time() - started}) + "\n", encoding="utf-8")
         took = json.loads(kept.read_text(encoding="utf-8"))["seconds"]
-        rows.append({"progressive": share, "epochs": wanted, "seconds": took} | {
-            "val_accuracy": Run.open(path).summary.val_accuracy
+        rows.append({"progressive": share, "epochs": chosen, "seconds": took} | {
+            "val_accuracy": cw.open_run(path).summary.val_accuracy
         })  # fmt: skip
         print(json.dumps(rows[-1]), flush=True)
         if len(rows) == 2:
@@ -170,14 +174,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each contender")
-    parser.add_argument("--steps", type=int, default=5, help="measured steps of each process")
-    parser.add_argument(
-        "--without", nargs="+", default=[], help="contenders to leave out, as they are named in the table"
-    )
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each kind")
+    parser.add_argument("--steps", type=int, default=5, help="timed steps of each process")
+    parser.add_argument("--without", nargs="+", default=[], help="kinds to leave out, by their names in the table")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which takes minutes")
     parser.add_argument("--progressive", action="store_true", help="measure progressive resolution instead")
-    parser.add_argument("--epochs", type=float, default=1.0, help="of the runs that measure it")
+    parser.add_argument("--epochs", type=float, default=1.0, help="epochs of the runs with --progressive")
     parser.add_argument("--out", type=Path, default=Path("runs/training-benchmark"))
     options = parser.parse_args()
     print(f"{describe()}; torch {torch.__version__}", flush=True)
