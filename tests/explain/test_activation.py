@@ -226,11 +226,11 @@ def test_any_torch_module_has_grad_cam(images):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "score-cam"}, "unknown method 'score-cam': take cam, grad-cam or grad-cam\\+\\+"),
-        ({"method": "cam", "layer": "stage2"}, "CAM is read at stage3, .* and not at stage2; take grad-cam"),
+        ({"method": "score-cam"}, "unknown method 'score-cam': the methods are cam, grad-cam and grad-cam\\+\\+"),
+        ({"method": "cam", "layer": "stage2"}, "CAM is read at stage3, .* and not at stage2; use grad-cam"),
         ({"layer": "stage2.bodi"}, "there is no layer 'stage2.bodi'; near it are .*stage2.add.body"),
         ({"layer": ""}, "there is no layer ''; near it are stem"),
-        ({"layer": "head"}, "head puts out maps of one pixel"),
+        ({"layer": "head"}, "head outputs maps of one pixel"),
         ({"target": 5}, "from 0 to 4; there is no class 5"),
         ({"target": [0, 1]}, "one for each image; there are more images than classes"),
         ({"target": [0, 1, 2, 3]}, "one for each image; these are 4"),
@@ -263,13 +263,15 @@ def test_classes_that_are_called_alike_are_named(images):
 def test_heads_and_layers_that_have_no_cam_are_errors(images):
     vgg = lively("vgg11_bn|scale:w=0.125|fit:32")
     assert activation_maps(vgg, images).method == "grad-cam"
-    with pytest.raises(UsageError, match="a head of global pooling and one linear layer, which this network has not"):
+    with pytest.raises(
+        UsageError, match="a head of global pooling and one linear layer, which this network does not have"
+    ):
         activation_maps(vgg, images, method="cam")
-    with pytest.raises(UsageError, match="networks of ours"):
+    with pytest.raises(UsageError, match="networks of Convwright"):
         activation_maps(Foreign(), images, method="cam")
-    with pytest.raises(UsageError, match="plays no part"):
+    with pytest.raises(UsageError, match="do not depend on the output of unused"):
         activation_maps(Foreign(), images, layer="unused")
-    with pytest.raises(UsageError, match="puts out no feature maps"):
+    with pytest.raises(UsageError, match="outputs no feature maps"):
         activation_maps(Foreign(), images, layer="hidden")
     with pytest.raises(UsageError, match="a float tensor N x C x H x W"):
         activation_maps(vgg, images.to(torch.uint8))
@@ -298,7 +300,7 @@ def test_where_the_last_maps_have_one_pixel_the_last_block_with_more_is_taken(ex
 
 
 def test_cam_by_name_of_one_pixel_is_an_error(images):
-    with pytest.raises(UsageError, match=r"maps of one pixel, .*; take grad-cam"):
+    with pytest.raises(UsageError, match=r"maps of one pixel, .*; use grad-cam"):
         activation_maps(lively("resnet18|scale:w=0.125"), images, method="cam")
 
 
@@ -340,11 +342,9 @@ class Tokens(nn.Module):
 )
 def test_outputs_that_are_no_maps_are_refused(kind, shape, layer, images):
     module = kind()
-    with pytest.raises(
-        UsageError, match=f"{shape}, put out by norm: .* CAM is for convolutional networks; name a layer"
-    ):
+    with pytest.raises(UsageError, match=f"{shape}, from norm: .* CAM is for convolutional networks; name a layer"):
         activation_maps(module, images)
-    with pytest.raises(UsageError, match=f"{layer} puts out no feature maps"):
+    with pytest.raises(UsageError, match=f"{layer} outputs no feature maps"):
         activation_maps(module, images, layer=layer)
     assert activation_maps(module, images, layer="patches").raw.shape == (3, 8, 8)
 

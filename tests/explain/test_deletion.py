@@ -217,7 +217,7 @@ def test_networks_are_compared_image_by_image():
         ({"batch_size": 0}, "batch size is 1 or more, not 0"),
         ({"removed": "grey"}, "mean, black or blur, not 'grey'"),
         ({"blur": 0.0}, "above 0 and at most 1"),
-        ({"removed": "black"}, "what is black for a torch module is not known"),
+        ({"removed": "black"}, "the value of black is unknown for a torch module"),
     ],
 )
 def test_wrong_arguments_are_errors(options, message, corner_map, bright):

@@ -69,7 +69,7 @@ def test_maps_of_our_networks(expression):
 
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "vit_tiny_patch16_224"])
 def test_transformers_are_refused(name):
-    with pytest.raises(UsageError, match=r"put out by norm: .* CAM is for convolutional networks; name a layer"):
+    with pytest.raises(UsageError, match=r"from norm: .* CAM is for convolutional networks; name a layer"):
         activation_maps(build_peer(f"timm/{name}"), torch.randn(1, 3, 224, 224))
 
 

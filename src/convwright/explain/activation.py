@@ -1,4 +1,4 @@
-"""Class activation maps: which parts of an image speak for a class.
+"""Class activation maps: which parts of an image are evidence for a class.
 
 CAM (Zhou et al. 2016) weighs the last feature maps as the linear layer behind their averages does. Grad-CAM
 (Selvaraju et al. 2017) weighs any layer's maps by the mean derivative of the class's score, Grad-CAM++
@@ -18,14 +18,14 @@ from convwright.arch import Network
 from convwright.errors import ConvwrightError, UsageError
 from convwright.explain.target import (
     Head,
-    Watched,
+    Recorded,
     class_index,
     find_layer,
     head_of,
     last_maps,
     read_target,
+    recording,
     scores_of,
-    watching,
 )
 from convwright.prediction.base import AnyImage, check_many
 from convwright.prediction.network import Predictor
@@ -33,36 +33,36 @@ from convwright.prediction.network import Predictor
 Method = Literal["cam", "grad-cam", "grad-cam++"]
 METHODS: tuple[str, ...] = Method.__args__  # type: ignore[attr-defined]
 Subject = Predictor | nn.Module
-"""A trained network of ours, or any torch module that puts out a score a class."""
+"""A trained network, or any torch module whose output is a score for each class."""
 Target = int | str | Sequence[int | str] | None
 """A class by number or name, or one for each image; None: the one that the network finds likeliest."""
 BATCH = 32
 EPSILON = 1e-6
-"""Added to Grad-CAM++'s denominators, as common implementations do. The paper has none, but with it the squared
-derivatives of a large map, often 1e-6 themselves, are damped: 0 gives the paper's weights."""
+"""Constant in Grad-CAM++'s denominators, as in common implementations. It damps the squared derivatives of large maps,
+which are often about 1e-6 themselves; 0 gives the weights of the paper."""
 
 
 @dataclass(frozen=True)
 class ActivationMaps:
-    """What speaks for a class in each of some images, as one network sees them."""
+    """Evidence for a class in each of some images, as one network sees them."""
 
     method: str
     layer: str
     """The module whose feature maps are weighed."""
     raw: np.ndarray
-    """N x h x w, float32: the weighted sums on the layer's own grid; what is negative speaks against the class."""
+    """N x h x w, float32: the weighted sums on the layer's own grid; negative values are evidence against the class."""
     maps: np.ndarray
-    """N x H x W, float32: resized to the image, without what is negative (but for CAM), stretched to 0..1."""
+    """N x H x W, float32: resized to the image and stretched to 0..1; Grad-CAM leaves negative values out."""
     targets: tuple[int, ...]
     """The class of each image's map."""
     probabilities: tuple[float, ...]
-    """Of that class."""
+    """Probability of that class."""
     note: str = ""
-    """Why the maps are not those before the pooling, where nobody asked for others."""
+    """Why the maps are of another layer than the last before pooling, where no layer was named."""
 
     @property
     def positive(self) -> np.ndarray:
-        """N x H x W, float32: what speaks for the class, resized to the image but not stretched; 0 elsewhere."""
+        """N x H x W, float32: positive evidence, resized to the image but not stretched; 0 elsewhere."""
         return resized(torch.from_numpy(self.raw).relu(), self.maps.shape[1:]).numpy()
 
     def __len__(self) -> int:
@@ -80,14 +80,27 @@ def activation_maps(
     epsilon: float = EPSILON,
     progress: Callable[[int], None] | None = None,
 ) -> ActivationMaps:
-    """Map what speaks for a class in each image.
+    """Map the evidence for a class in each image.
 
-    images: as `Predictor.predict` takes them; for a torch module, a float tensor N x C x H x W as it reads them.
-    method: "cam" where the network's head is global pooling and one linear layer, else "grad-cam", unless given.
-    layer: a module by its name; None is the one before the pooling, or where its maps have one pixel, the last block
-    whose maps have more (of a foreign module, the last layer that puts out maps). target: whole numbers, Python's,
-    NumPy's or torch's, or names. progress is told the number of images of each batch done. Raises UsageError for what
-    cannot be, and ConvwrightError for an image that cannot be read.
+    Args:
+        subject: A predictor, or any torch module.
+        images: Images as `Predictor.predict` takes them; for a torch module, a float tensor N x C x H x W, normalised
+            as the module expects.
+        method: `cam`, `grad-cam` or `grad-cam++`. By default `cam` where the network's head is global pooling and one
+            linear layer, else `grad-cam`.
+        layer: Name of the module whose maps are weighed. By default the module before the pooling; where its maps have
+            one pixel, the last block whose maps have more (of a foreign module, the last layer with maps).
+        target: A class by number or name, or one for each image; None for the most likely class of each image.
+        batch_size: Images of a batch.
+        epsilon: Constant in the denominators of Grad-CAM++; 0 gives the weights of the paper.
+        progress: Function that is called with the number of images of each batch done.
+
+    Returns:
+        The maps, in the order of the images.
+
+    Raises:
+        UsageError: A layer or class does not exist, or the method does not apply to the network.
+        ConvwrightError: An image cannot be read.
     """
     done: list[ActivationMaps] = []
     plan: _Plan | None = None
@@ -107,7 +120,7 @@ def activation_maps(
 
 @dataclass(frozen=True)
 class _Plan:
-    """How maps are made of one network."""
+    """How maps of one network are computed."""
 
     module: nn.Module
     classes: tuple[str, ...]
@@ -121,14 +134,14 @@ class _Plan:
     def of(
         cls, subject: Subject, images: torch.Tensor, method: str | None, layer: str | None, epsilon: float
     ) -> "_Plan":
-        """Settle method and layer. UsageError where CAM is asked of a head that it cannot serve."""
+        """Choose method and layer. UsageError where CAM is requested for a head that it does not apply to."""
         check_method(method)
         module = module_of(subject)
         network = getattr(module, "network", None)
         head = head_of(network) if isinstance(network, Network) else None
         linear = _linear(module, head) if head and layer in (None, head.layer, head.stage) else None
         if method == "cam" and linear is None:
-            raise UsageError(f"{_told(head, layer)}; take grad-cam or grad-cam++")
+            raise UsageError(f"{_why_not_cam(head, layer)}; use grad-cam or grad-cam++")
         note = ""
         if layer is None:
             layer = head.layer if head else last_maps(module, images)
@@ -141,13 +154,13 @@ class _Plan:
 
     def maps(self, images: torch.Tensor, target: int | str | list[int | str] | None) -> ActivationMaps:
         """Map normalised images."""
-        with watching(self.module, self.layer, images, differentiate=self.method != "cam") as watched:
+        with recording(self.module, self.layer, images, differentiate=self.method != "cam") as recorded:
             logits = scores_of(self.module, images)
             targets = self._targets(logits, target)
-            raw = self._weighed(watched, logits, targets).detach().float()
+            raw = self._weighed(recorded, logits, targets).detach().float()
         if raw[0].numel() == 1:
-            way = "take grad-cam" if self.method == "cam" else "name an earlier layer"
-            raise UsageError(f"{self.layer} puts out maps of one pixel, which cannot show where something is; {way}")
+            way = "use grad-cam" if self.method == "cam" else "name an earlier layer"
+            raise UsageError(f"{self.layer} outputs maps of one pixel, which have no places; {way}")
         maps = stretched(raw if self.method == "cam" else raw.relu(), tuple(images.shape[-2:]))
         probabilities = logits.detach().float().softmax(1).gather(1, targets[:, None])[:, 0]
         return ActivationMaps(
@@ -169,13 +182,13 @@ class _Plan:
         found = [class_index(one, self.classes, logits.shape[1]) for one in wanted]
         return torch.tensor(found, device=logits.device)
 
-    def _weighed(self, watched: Watched, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def _weighed(self, recorded: Recorded, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return N x h x w sums of the features, each map with its weight."""
-        features = watched.features
+        features = recorded.features
         if self.method == "cam":
             weights = self.module.get_parameter(f"{self.linear}.weight")[targets]
         else:
-            gradients = watched.gradients(logits.gather(1, targets[:, None]))
+            gradients = recorded.gradients(logits.gather(1, targets[:, None]))
             if self.method == "grad-cam":
                 weights = gradients.mean((2, 3))
             else:
@@ -184,9 +197,9 @@ class _Plan:
 
 
 def check_method(method: str | None) -> None:
-    """UsageError for a method that there is not; None leaves the choice to `cam`."""
+    """Raise UsageError for an unknown method; None leaves the choice to `activation_maps`."""
     if method is not None and method not in METHODS:
-        raise UsageError(f"unknown method {method!r}: take {', '.join(METHODS[:-1])} or {METHODS[-1]}")
+        raise UsageError(f"unknown method {method!r}: the methods are {', '.join(METHODS[:-1])} and {METHODS[-1]}")
 
 
 def plus_plus_weights(features: torch.Tensor, gradients: torch.Tensor, epsilon: float = EPSILON) -> torch.Tensor:
@@ -204,23 +217,23 @@ def resized(maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
 
 
 def stretched(maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
-    """Resize N x h x w maps to a size and stretch each to 0..1; one that is the same everywhere becomes 0."""
+    """Resize N x h x w maps to a size and stretch each to 0..1; a constant map becomes 0."""
     large = resized(maps, size)
     low, high = large.amin((1, 2), keepdim=True), large.amax((1, 2), keepdim=True)
     return torch.where(high > low, (large - low) / torch.where(high > low, high - low, 1.0), 0.0)
 
 
 def module_of(subject: Subject) -> nn.Module:
-    """Return the torch module of what is to be explained. UsageError for what has none, as an exported file."""
+    """Return the torch module of a predictor or module. UsageError for an exported file, which has none."""
     if isinstance(subject, nn.Module):
         return subject
     if not hasattr(subject, "module"):
-        raise UsageError("explaining takes a network in torch: load the run instead of a file exported from it")
+        raise UsageError("explaining uses a network in torch: load the run instead of a file exported from it")
     return subject.module
 
 
 def batches(subject: Subject, images: Iterable[AnyImage] | torch.Tensor, size: int) -> Iterable[torch.Tensor]:
-    """Yield images as the module reads them, so many at once."""
+    """Yield batches of images as the module reads them."""
     if size < 1:
         raise UsageError(f"the batch size is 1 or more, not {size}")
     module_of(subject)
@@ -255,14 +268,14 @@ def _joined(parts: Sequence[ActivationMaps]) -> ActivationMaps:
 
 
 def _linear(module: nn.Module, head: Head) -> str | None:
-    """Return the linear layer that CAM reads, unless something else was put in its place."""
+    """Return the linear layer that CAM reads, unless another module has replaced it."""
     return head.linear if isinstance(dict(module.named_modules()).get(head.linear), nn.Linear) else None
 
 
 def _is_one_pixel(module: nn.Module, layer: str, images: torch.Tensor) -> bool:
-    with watching(module, layer, images[:1]) as watched:
+    with recording(module, layer, images[:1]) as recorded:
         module(images[:1])
-    return watched.features[0, 0].numel() == 1
+    return recorded.features[0, 0].numel() == 1
 
 
 def _blocks(network: Network) -> set[str]:
@@ -270,12 +283,12 @@ def _blocks(network: Network) -> set[str]:
     return {name for placed in network.blocks() for name in (placed.stage, placed.path)}
 
 
-def _told(head: Head | None, layer: str | None) -> str:
-    """Say why CAM does not apply."""
+def _why_not_cam(head: Head | None, layer: str | None) -> str:
+    """Return why CAM does not apply."""
     if head is None:
-        return "CAM is for networks of ours, whose head is known"
+        return "CAM is for networks of Convwright, whose head is known"
     if head.linear is None:
-        return "CAM needs a head of global pooling and one linear layer, which this network has not"
+        return "CAM needs a head of global pooling and one linear layer, which this network does not have"
     if layer in (None, head.layer, head.stage):
         return f"CAM needs one linear layer behind the pooling, and {head.linear} is something else"
     return f"CAM is read at {head.layer}, before the global pooling, and not at {layer}"

@@ -1,9 +1,9 @@
-"""Does a map mean something? What a network says when the pixels that a map finds relevant go, or come.
+"""Faithfulness of maps: the class's probability while the pixels that a map marks as relevant are removed or added.
 
 Deletion and insertion (Petsiuk et al. 2018): the class's probability is followed while pixels are removed, or put
-into a blurred image, the most relevant first; the area under that curve is the score. A map that shows what matters
-makes the probability fall fast (a low deletion score) and rise fast (a high insertion score). Random maps of the same
-coarseness tell what the scores are worth: blots of that size harm any image.
+into a blurred image, the most relevant first; the score is the area under that curve. A faithful map makes the
+probability fall fast (a low deletion score) and rise fast (a high insertion score). Random maps of the same coarseness
+are the baseline, since removing regions of that size harms any image.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,31 +33,31 @@ REMOVED: tuple[str, ...] = Removed.__args__  # type: ignore[attr-defined]
 
 @dataclass(frozen=True)
 class Curves:
-    """The class's probability, N x (steps + 1), while ever more of each image is changed."""
+    """The class's probability, N x (steps + 1), while more and more of each image is changed."""
 
     deletion: np.ndarray
     insertion: np.ndarray
 
     @property
     def deletion_scores(self) -> np.ndarray:
-        """Area under each image's deletion curve, N; low where the map shows what matters."""
+        """Area under each image's deletion curve, N; low for a faithful map."""
         return _areas(self.deletion)
 
     @property
     def insertion_scores(self) -> np.ndarray:
-        """Area under each image's insertion curve, N; high where the map shows what matters."""
+        """Area under each image's insertion curve, N; high for a faithful map."""
         return _areas(self.insertion)
 
 
 @dataclass(frozen=True)
 class MapScores:
-    """What one network's maps achieve, and what random ones of the same coarseness do on the same images."""
+    """Curves of one network's maps, and of random maps of the same coarseness on the same images."""
 
     maps: Curves
     random: Curves
 
     def values(self) -> dict[str, np.ndarray]:
-        """Return each image's figures by name, N each; `gain` is what the map achieves beyond the random one."""
+        """Return the scores of each image by name, N each; a `gain` is the improvement over the random map."""
         deletion, insertion = self.maps.deletion_scores, self.maps.insertion_scores
         by_chance = self.random.deletion_scores, self.random.insertion_scores
         return {
@@ -70,11 +70,11 @@ class MapScores:
         }
 
     def estimates(self) -> "dict[str, Estimate]":
-        """Return the mean of each figure over the images."""
+        """Return the mean of each score over the images."""
         return {name: Estimate.of(values) for name, values in self.values().items()}
 
     def minus(self, other: "MapScores") -> "dict[str, Estimate]":
-        """Return the mean difference of each figure from another network's, image by image."""
+        """Return the mean difference of each score from another network's, image by image."""
         mine, others = self.values(), other.values()
         if len(mine["deletion"]) != len(others["deletion"]):
             raise UsageError("only scores of the same images can be compared")
@@ -83,7 +83,7 @@ class MapScores:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over images, with its 95 % interval (Student's); one image alone has none."""
+    """A mean over images, with its 95 % interval (Student's); None for a single image."""
 
     mean: float
     interval: tuple[float, float] | None
@@ -91,7 +91,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Estimate":
-        """Take the mean of one value an image."""
+        """Return the mean of one value for each image."""
         count, mean = len(values), float(np.mean(values))
         if count < 2:
             return cls(mean, None, count)
@@ -111,13 +111,26 @@ def score_maps(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> MapScores:
-    """Score the maps that `cam` made of the same images.
+    """Score the maps that `activation_maps` made of the same images.
 
-    steps: into how many equal parts the pixels are divided. removed: what takes a pixel's place where it is deleted:
-    the training images' mean colour (for a torch module, zeros), black, or what the blurred image has there. blur:
-    standard deviation of the blur, as a share of the image's side. batch_size: the most changed images that the network
-    reads at once; None: as many as in evaluation. progress is told the number of images of each batch done. Raises
-    UsageError for what cannot be, and ConvwrightError for an image that cannot be read.
+    Args:
+        subject: The predictor or torch module that the maps are of.
+        images: The images that the maps are of.
+        maps: The maps.
+        steps: Number of equal parts into which the pixels of an image are divided.
+        removed: What removed pixels become: `mean` (the training images' mean colour; zeros for a torch module),
+            `black`, or `blur` (the pixel of the blurred image).
+        blur: Standard deviation of the blur, as a share of the image's side.
+        batch_size: Most changed images that the network reads at once; None for as many as in evaluation.
+        seed: Seed of the random maps, and of the order of pixels with equal values.
+        progress: Function that is called with the number of images of each batch done.
+
+    Returns:
+        The curves of the maps and of random maps.
+
+    Raises:
+        UsageError: An argument has a value that it cannot have, or the images are others than those of the maps.
+        ConvwrightError: An image cannot be read.
     """
     check_scoring(steps, removed)
     if not 0 < blur <= 1:
@@ -148,7 +161,7 @@ def score_maps(
 
 
 def check_scoring(steps: int, removed: str) -> None:
-    """UsageError for steps and replacements of pixels that there are not."""
+    """Raise UsageError for steps below 1 and unknown values of removed pixels."""
     if steps < 1:
         raise UsageError(f"pixels are removed in 1 step or more, not {steps}")
     if removed not in REMOVED:
@@ -162,7 +175,7 @@ def _at_once(module: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class _Work:
-    """A batch of images, and what becomes of their pixels."""
+    """A batch of images, and the values that their pixels are replaced by."""
 
     module: nn.Module
     images: torch.Tensor
@@ -192,13 +205,13 @@ class _Work:
 
 
 def random_grids(size: Sequence[int], rows: Iterable[int], seed: int) -> torch.Tensor:
-    """Return N x h x w uniform random values, the same for an image's number on any network."""
+    """Return N x h x w uniform random values, the same for the same image number on any network."""
     height, width = size
     return torch.stack([torch.rand(height, width, generator=_generator(seed, "random map", row)) for row in rows])
 
 
 def _ranks(maps: torch.Tensor, rows: Iterable[int], seed: int) -> torch.Tensor:
-    """Return each pixel's place, N x H x W, the most relevant first; equal ones are put in random order."""
+    """Return the rank of each pixel, N x H x W, the most relevant first; equal pixels are put in random order."""
     flat = maps.flatten(1)
     shuffles = torch.stack([torch.randperm(flat.shape[1], generator=_generator(seed, "ties", row)) for row in rows])
     order = flat.gather(1, shuffles).argsort(dim=1, descending=True, stable=True)
@@ -210,27 +223,29 @@ def _generator(seed: int, purpose: str, row: int) -> torch.Generator:
 
 
 def _blurred(images: torch.Tensor, share: float) -> torch.Tensor:
-    """Blur over a share of the side, as far out as the image's edges can be mirrored."""
+    """Blur with a standard deviation that is a share of the side; edges are mirrored as far as they reach."""
     side = min(images.shape[-2:])
     if side < 2:
         return images
     sigma = max(share * side, 0.1)
     reach = min(max(1, round(3 * sigma)), side - 1)
-    across = gaussian_blur(images, [2 * reach + 1, 1], [sigma, 1.0])  # both at once would take the square of the time
+    across = gaussian_blur(
+        images, [2 * reach + 1, 1], [sigma, 1.0]
+    )  # a kernel in both directions at once would take the square of the time
     blurred: torch.Tensor = gaussian_blur(across, [1, 2 * reach + 1], [1.0, sigma])
     return blurred
 
 
 def _black(subject: Subject, images: torch.Tensor) -> torch.Tensor:
     if isinstance(subject, nn.Module):
-        raise UsageError("what is black for a torch module is not known; remove pixels by mean (zeros) or blur")
+        raise UsageError("the value of black is unknown for a torch module; use mean (zeros) or blur")
     black = torch.zeros(1, images.shape[1], 1, 1, dtype=torch.uint8)
     return subject.normalised(black).expand_as(images)
 
 
 def _check_same(same: bool, maps: ActivationMaps) -> None:
     if not same:
-        raise UsageError(f"there are maps of {len(maps)} images, and not as many images to score them on")
+        raise UsageError(f"there are maps of {len(maps)} images, but not as many images to score")
 
 
 def _areas(curves: np.ndarray) -> np.ndarray:
@@ -239,7 +254,7 @@ def _areas(curves: np.ndarray) -> np.ndarray:
 
 
 def each_score(result: MapScores) -> Iterator[dict[str, float]]:
-    """Yield each image's figures by name."""
+    """Yield the scores of each image by name."""
     values = result.values()
     for row in range(len(values["deletion"])):
         yield {name: float(column[row]) for name, column in values.items()}

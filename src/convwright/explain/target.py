@@ -1,4 +1,4 @@
-"""Where class activation maps are read: the layer that puts out the maps, and the one linear layer that may follow."""
+"""Where class activation maps are read: the layer that outputs the maps, and the one linear layer that may follow."""
 
 import difflib
 from collections.abc import Collection, Iterator, Sequence
@@ -21,18 +21,18 @@ NAMES_SHOWN = 5
 
 @dataclass(frozen=True)
 class Head:
-    """How a network of ours ends."""
+    """The head of a network of Convwright."""
 
     layer: str
-    """The module that puts out the last feature maps, before they are pooled."""
+    """The module that outputs the last feature maps, before they are pooled."""
     stage: str | None
-    """The stage that ends with this module and so puts out the same; None where it stands in the head."""
+    """The stage that ends with this module and has the same output; None where the module is part of the head."""
     linear: str | None
-    """The one linear layer that reads their averages; None where the head is not made so."""
+    """The one linear layer that reads the averages of the maps; None for other heads."""
 
 
 def head_of(network: Network) -> Head:
-    """Read off the layer graph how a network ends."""
+    """Return the head of a network, read from its layer graph."""
     *_, last, head = cost(network).stages
     graph = Seq(head.blocks[0][2].graph)
     pooled = next((at for at, part in enumerate(graph.parts) if isinstance(part, GlobalPool | Linear)), 0)
@@ -44,7 +44,7 @@ def head_of(network: Network) -> Head:
 
 
 def find_layer(module: nn.Module, name: str) -> nn.Module:
-    """Return the part of a module with this name. UsageError names those that are called alike."""
+    """Return the part of a module with this name. UsageError lists similar names."""
     parts: dict[str, nn.Module] = dict(module.named_modules())
     if name and name in parts:
         return parts[name]
@@ -54,10 +54,16 @@ def find_layer(module: nn.Module, name: str) -> nn.Module:
 
 
 def last_maps(module: nn.Module, images: torch.Tensor, among: Collection[str] | None = None) -> str:
-    """Return the name of the last part of a module that puts out maps of more than one pixel, pooled ones not.
+    """Return the name of the last part of a module whose output is maps of more than one pixel, before pooling.
 
-    among: only parts of these names; None: all. UsageError where the last that the scores depend on, before places
-    are pooled, is no map: a transformer's tokens, or channels that come last.
+    Args:
+        module: The module.
+        images: Images as the module reads them; one is run.
+        among: Names of the parts to choose from; None for all.
+
+    Raises:
+        UsageError: The last output with places that the scores depend on is no map, but a transformer's tokens, or has
+            its channels last.
     """
     found: list[tuple[str, torch.Tensor]] = []
 
@@ -82,26 +88,26 @@ def last_maps(module: nn.Module, images: torch.Tensor, among: Collection[str] | 
     kind = type(module).__name__
     if not layers:
         raise UsageError(
-            f"no layer of {kind} that its scores depend on puts out feature maps (N x C x H x W) of several pixels"
+            f"no layer of {kind} that its scores depend on outputs feature maps (N x C x H x W) of several pixels"
         )
     name, output = layers[-1]
     if not _are_maps(output, one):
         raise UsageError(
-            f"the last that {kind} works out before it pools is {_shape(output)}, put out by {name}: no feature maps "
+            f"the last output of {kind} before pooling is {_shape(output)}, from {name}: no feature maps "
             f"(N x C x H x W) of {_shape(one)} images. CAM is for convolutional networks; name a layer with maps"
         )
     return name
 
 
 def _has_places(output: torch.Tensor) -> bool:
-    """Does an output still tell places apart, as maps (4 dimensions) or as tokens (3)?"""
+    """Return whether an output has values for several places: maps have 4 dimensions, tokens 3."""
     return (output.ndim == 4 and output[0, 0].numel() > 1) or (output.ndim == 3 and min(output.shape[1:]) > 1)
 
 
 def _are_maps(output: torch.Tensor, images: torch.Tensor) -> bool:
-    """Can an output be N x C x h x w maps of images: no larger than they are, and as wide for their height?
+    """Return whether an output can be N x C x h x w maps of images: no larger than they are, of the same proportions.
 
-    Channels that come last, and tokens by their features, hardly ever are.
+    Outputs with channels last, and tokens by features, hardly ever have these proportions.
     """
     if output.ndim != 4 or len(output) != len(images):
         return False
@@ -114,66 +120,76 @@ def _shape(tensor: torch.Tensor) -> str:
 
 
 def _differentiated(scores: torch.Tensor, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor | None]:
-    """Return the derivatives of the scores' sum by each tensor; None for those that play no part in it."""
+    """Return the derivatives of the scores' sum by each tensor; None for tensors that the sum does not depend on."""
     if not tensors or not scores.requires_grad:
         return [None] * len(tensors)
     return torch.autograd.grad(scores.sum(), tensors, allow_unused=True)
 
 
 @dataclass
-class Watched:
-    """What a layer put out when the network last ran."""
+class Recorded:
+    """The output of a layer when the network last ran."""
 
     layer: str
     features: torch.Tensor = field(default_factory=lambda: torch.empty(0))
     """N x C x h x w."""
 
     def gradients(self, scores: torch.Tensor) -> torch.Tensor:
-        """Return the derivatives of each image's score (N) by its features. UsageError where there are none."""
+        """Return the derivatives of each image's score (N) by its features; UsageError where there are none."""
         (gradients,) = _differentiated(scores, [self.features])
         if gradients is None:
-            raise UsageError(f"what {self.layer} puts out plays no part in the classes' scores")
+            raise UsageError(f"the scores of the classes do not depend on the output of {self.layer}")
         return gradients
 
 
 @contextmanager
-def watching(module: nn.Module, layer: str, images: torch.Tensor, *, differentiate: bool = False) -> Iterator[Watched]:
-    """Watch a layer in evaluation mode, while the module reads these images.
+def recording(
+    module: nn.Module, layer: str, images: torch.Tensor, *, differentiate: bool = False
+) -> Iterator[Recorded]:
+    """Record the output of a layer in evaluation mode.
 
-    differentiate: make a graph of what follows the layer, and of nothing before. UsageError, once the module runs,
-    where the layer puts out no maps of the images. What follows reads a copy, so that an activation that overwrites
-    its input leaves the watched features alone.
+    Later layers read a copy, so that an activation that overwrites its input does not change the recorded output.
+
+    Args:
+        module: The module.
+        layer: Name of the layer.
+        images: Images that the module will read.
+        differentiate: Whether to record a graph of what follows the layer, for `Recorded.gradients`.
+
+    Yields:
+        The record, which is filled when the module runs; running it raises UsageError where the layer outputs no maps
+        of the images.
     """
-    watched = Watched(layer)
+    recorded = Recorded(layer)
 
-    def watch(_: nn.Module, __: object, output: object) -> torch.Tensor:
+    def record(_: nn.Module, __: object, output: object) -> torch.Tensor:
         if not isinstance(output, torch.Tensor) or not _are_maps(output, images):
             what = f", but {_shape(output)} for images {_shape(images)}" if isinstance(output, torch.Tensor) else ""
-            raise UsageError(f"{layer} puts out no feature maps (N x C x H x W){what}; name another layer")
-        watched.features = output.detach()
+            raise UsageError(f"{layer} outputs no feature maps (N x C x H x W){what}; name another layer")
+        recorded.features = output.detach()
         if differentiate:
             torch.set_grad_enabled(True)  # until the no_grad around it ends
-            watched.features.requires_grad_()
-        return watched.features.clone()
+            recorded.features.requires_grad_()
+        return recorded.features.clone()
 
-    handle = find_layer(module, layer).register_forward_hook(watch)
+    handle = find_layer(module, layer).register_forward_hook(record)
     try:
         with evaluating(module), torch.no_grad():
-            yield watched
+            yield recorded
     finally:
         handle.remove()
 
 
 def scores_of(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Return N x classes scores. UsageError where a module puts out something else."""
+    """Return N x classes scores. UsageError where the output of the module has another form."""
     scores = module(images)
     if not isinstance(scores, torch.Tensor) or scores.ndim < 2 or scores.flatten(1).shape[1] < 2:
-        raise UsageError(f"{type(module).__name__} does not put out a score for each class (N x classes)")
+        raise UsageError(f"{type(module).__name__} does not output a score for each class (N x classes)")
     return check_finite(scores.flatten(1), type(module).__name__)
 
 
 def read_target(target: object) -> int | str | list[int | str] | None:
-    """Return a class, or one for each image, as plain numbers and names. UsageError for what is neither."""
+    """Return a class, or one for each image, as plain numbers and names. UsageError for other values."""
     if target is None:
         return None
     plain = _plain(target)
@@ -196,7 +212,7 @@ def _read_class(value: object) -> int | str:
 
 
 def class_index(target: int | str, classes: Sequence[str], outputs: int) -> int:
-    """Return the output that a class stands at. UsageError names those that are called alike."""
+    """Return the index of a class in the output. UsageError lists similar names."""
     if isinstance(target, str):
         if not classes:
             raise UsageError(f"the classes of a torch module have no names; give a number instead of {target!r}")
