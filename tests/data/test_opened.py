@@ -1,6 +1,7 @@
 """Data and its survey from Python: fields, text, HTML, JSON, and arguments that are wrong."""
 
 import json
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,7 @@ def test_a_survey_has_fields_text_html_and_json(cats_and_dogs: Path, tmp_path: P
     assert json.loads(found.to_json()) == found.to_dict()
     html = found._repr_html_()
     assert html.count("<img ") == 21
+    assert [float(width) for width in re.findall(r"width:([\d.]+)em;background", html)] == [12, 11]
     assert "image-rendering:pixelated" in html
     found.save_html(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")

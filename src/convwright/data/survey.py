@@ -1,6 +1,7 @@
 """A survey of a data set before training: every file is opened once, counted, measured and compared."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -41,6 +42,15 @@ class SurveyedImage:
     """Digest of the file, or of the pixels where there is no file."""
     thumbnail: np.ndarray | None = field(default=None, compare=False, repr=False)
     """Height x width x 3, uint8; None where the contact sheet leaves the image out."""
+
+
+class _ClassTable(Table):
+    """Counts by class, with bars of characters in text and drawn bars in HTML."""
+
+    def to_html(self) -> str:
+        """Return the table as HTML."""
+        drawn = '><span style="display:inline-block;height:.7em;width:{}em;background:#0063a6"></span></td></tr>'
+        return re.sub("> *(#+)</td></tr>", lambda bar: drawn.format(len(bar[1]) / 2), super().to_html())
 
 
 @dataclass(frozen=True)
@@ -145,7 +155,7 @@ class Survey(Result):
 
         write_survey_page(Path(path), self)
 
-    def _class_table(self) -> Table:
+    def _class_table(self) -> _ClassTable:
         largest = max(1, max(self.counts["train"]))
         rows = [
             (
@@ -155,7 +165,7 @@ class Survey(Result):
             )
             for label, name in enumerate(self.classes[:MOST_CLASSES])
         ]
-        return Table(("class", *self.splits, ""), rows)
+        return _ClassTable(("class", *self.splits, ""), rows)
 
     def _size_lines(self) -> Iterator[str]:
         for name, spread in self.measures.items():
