@@ -38,11 +38,11 @@ def test_training_starts_from_published_weights(two, tmp_path, convwright, monke
 
 def test_wrong_use(tmp_path, convwright):
     for arguments, message in (
-        (("train", "--data", "digits", "--freeze"), "say which with --weights"),
+        (("train", "--data", "digits", "--freeze"), "--freeze: keeps initial weights as they are"),
         (("train", "--data", "digits", "--weights", "nowhere.pth"), "no weights 'nowhere.pth'"),
         (
             ("predict", "efficientnet_lite0", PHOTOS[0]),
-            "--weights: efficientnet_lite0 is a network, not a run directory; to use published weights, give 'pretrained'",
+            "--weights: efficientnet_lite0 is a network, not a run directory; to use published weights, give",
         ),
         (("predict", "nonsense", "--weights", "pretrained", PHOTOS[0]), "unknown network 'nonsense'"),
     ):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from convwright.data import open_dataset
+from convwright.evaluation.record import images_key
 from convwright.reporting import Entry, measuring
 from convwright.reporting.entry import peers
 from convwright.reporting.titles import titles
@@ -44,12 +45,12 @@ def test_the_same_images_are_known_at_any_resolution() -> None:
     small, large = open_dataset("digits"), open_dataset("digits", resolution=16)
     assert small.test is not None
     assert large.test is not None
-    keys = [measuring.images_key(data, [data.test]) for data in (small, large) if data.test is not None]
+    keys = [images_key(data, [data.test]) for data in (small, large) if data.test is not None]
     assert keys[0] == keys[1]
-    validation = [measuring.images_key(data, [data.val]) for data in (small, large)]
+    validation = [images_key(data, [data.val]) for data in (small, large)]
     assert validation[0] == validation[1] != keys[0]
     other = open_dataset("digits", seed=1)
-    assert measuring.images_key(other, [other.val]) != validation[0]
+    assert images_key(other, [other.val]) != validation[0]
 
 
 def test_without_a_test_split_the_validation_images_are_taken(runs: dict[str, Run]) -> None:

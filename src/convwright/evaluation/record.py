@@ -1,7 +1,7 @@
 """The prediction for each image of an evaluation, in order."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +52,7 @@ class Recorder:
     """
 
     def __init__(self, data: Dataset, parts: Mapping[str, Split]) -> None:
-        self._key = images_key(data, parts)
+        self._key = images_key(data, list(parts.values()))
         self._images = tuple(
             (name, part.names[position] if part.names else position)
             for name, part in parts.items()
@@ -71,7 +71,7 @@ class Recorder:
         return ImagePredictions(labels, predicted, confidence, self._images, self._key)
 
 
-def images_key(data: Dataset, parts: Mapping[str, Split]) -> str:
+def images_key(data: Dataset, parts: Sequence[Split]) -> str:
     """Return a digest of a choice of images, without their pixels, which depend on the resolution.
 
     Args:
@@ -79,7 +79,7 @@ def images_key(data: Dataset, parts: Mapping[str, Split]) -> str:
         parts: Splits of the data set.
     """
     digest = hashlib.blake2b(repr((data.name, data.classes)).encode("utf-8", "backslashreplace"), digest_size=16)
-    for part in parts.values():
+    for part in parts:
         rows = torch.arange(len(part)) if part.rows is None else part.rows
         names = repr(part.names).encode("utf-8", "backslashreplace") if part.names else rows.numpy().tobytes()
         digest.update(names + part.labels.numpy().tobytes())

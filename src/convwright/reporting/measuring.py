@@ -1,6 +1,5 @@
 """Measurements of runs for a report: predictions for images that they were not trained on, and latency."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -9,6 +8,7 @@ import torch
 from convwright.data import Dataset, Split
 from convwright.display.progress import counting
 from convwright.evaluation.assessment import assess
+from convwright.evaluation.record import Recorder
 from convwright.prediction.network import Predictor, load
 from convwright.reporting.entry import Entry, Latency, SplitPredictions
 from convwright.reporting.titles import titles
@@ -126,24 +126,20 @@ def predict_splits(
     Raises:
         DataError: The data has other classes.
     """
-    labels: list[torch.Tensor] = []
-    predicted: list[torch.Tensor] = []
-    confidence: list[torch.Tensor] = []
+    recorder = Recorder(data, {str(number): part for number, part in enumerate(parts)})
     done, total = 0, sum(map(len, parts))
 
-    def keep(logits: torch.Tensor, truth: torch.Tensor) -> None:
+    def add(logits: torch.Tensor, labels: torch.Tensor) -> None:
         nonlocal done
-        best = logits.detach().cpu().double().softmax(1).max(1)
-        labels.append(truth.cpu())
-        predicted.append(best.indices)
-        confidence.append(best.values)
-        done += len(truth)
+        recorder.add(logits, labels)
+        done += len(labels)
         if after_batch:
             after_batch(done, total)
 
-    measures = assess(predictor, data, parts, after_batch=keep)
-    every = torch.cat(labels), torch.cat(predicted), torch.cat(confidence)
-    return SplitPredictions(predictor, data, tuple(parts), *every, measures, images_key(data, parts))
+    measures = assess(predictor, data, parts, after_batch=add)
+    found = recorder.predictions()
+    every = found.labels, found.predicted, found.confidence
+    return SplitPredictions(predictor, data, tuple(parts), *every, measures, found.key)
 
 
 def _show(progress: Callable[[int, int, str], None], title: str, done: int, total: int) -> None:
@@ -173,13 +169,3 @@ def _changed(entries: Sequence[Entry]) -> list[str]:
         f"{data_name(entry)} has changed since {entry.title} was trained: it may have seen some of these images."
         for entry in changed
     ]
-
-
-def images_key(data: Dataset, parts: Sequence[Split]) -> str:
-    """Return a digest of the images' identity, without their pixels, which depend on the resolution."""
-    digest = hashlib.blake2b(repr((data.name, data.classes)).encode("utf-8", "backslashreplace"), digest_size=16)
-    for part in parts:
-        rows = torch.arange(len(part)) if part.rows is None else part.rows
-        names = repr(part.names).encode("utf-8", "backslashreplace") if part.names else rows.numpy().tobytes()
-        digest.update(names + part.labels.numpy().tobytes())
-    return digest.hexdigest()
