@@ -1,7 +1,7 @@
 """Latency of our exported networks against timm's own, in the same engines: `python benchmarks/latency.py`.
 
-Every contender of a network runs in turn, round after round in one process, so that whatever else the machine does
-falls on all of them alike; ratios are medians over rounds. `--clock cpu` counts the processor's time instead of the
+Every contender of a network runs in turn, round after round in one process, so that other work of the machine
+affects all of them alike; ratios are medians over rounds. `--clock cpu` counts the processor's time instead of the
 clock's, for a machine that is busy (with one thread the two are the same on an idle one).
 """
 
@@ -19,13 +19,16 @@ import torch
 from machine import describe
 
 import convwright as cw
-from convwright.engines.registry import fastest_engine, open_file, openvino_runner
+from convwright.engines.own import openvino_runner
+from convwright.engines.registry import fastest_engine, open_file
 from convwright.engines.runner import Runner
 from convwright.engines.torch_program import torch_runner
 from convwright.exporting import check_images
-from convwright.exporting.export import draft, export, write_sealed
+from convwright.exporting.export import export
 from convwright.exporting.quantization import Calibration
+from convwright.exporting.run_export import open_subject
 from convwright.exporting.subject import Subject
+from convwright.exporting.writing import FORMATS, write_unverified
 
 NETWORKS = ("efficientnet_b0", "densenet121", "seresnet50")
 """timm has each under the same name."""
@@ -75,10 +78,8 @@ def peer_file(name: str, folder: Path) -> Path:
 
 
 def written(subject: Subject, folder: Path, stem: str, format: str, calibration: Calibration | None = None) -> Path:
-    suffix = {"onnx": ".onnx", "openvino": ".xml"}[format]
-    made = draft(subject, format, None, calibration, folder)
-    path = folder / f"{stem}{suffix}"
-    write_sealed(made, path, made.card)
+    path = folder / f"{stem}{FORMATS[format]}"
+    write_unverified(subject, path, calibration=calibration)
     return path
 
 
@@ -96,9 +97,8 @@ def contenders(name: str, folder: Path, peers: Path, threads: int, int8: bool) -
     if not int8:
         found["ours, torch folded"] = (torch_runner(subject.eager_program, threads), images)
         found["torch channels last"] = (_eager(subject), images)
-    else:  # of random weights only the time is worth knowing
-        photographs = check_images.photographs(subject.predictor, 8)
-        calibration = Calibration(photographs.images, photographs, max_drop=1.0)
+    else:  # the accuracy of random weights means nothing
+        calibration = check_images.random_weights_calibration(subject.predictor)
         small = written(subject, folder, f"{name}-int8", "openvino", calibration)
         found["ours, OpenVINO int8"] = (openvino_file(small, threads), images)
         small = written(subject, folder, f"{name}-int8", "onnx", calibration)
@@ -133,7 +133,7 @@ def rounds(found: dict[str, tuple[Runner, np.ndarray]], count: int, clock: str) 
 
 
 def ratio(times: dict[str, list[float]], ours: str, theirs: str) -> str:
-    """The best of ours over the best of theirs: the median over rounds, and its quartiles."""
+    """Return our fastest over their fastest: the median over rounds, and its quartiles."""
     best = [
         min((n for n in times if n.startswith(who)), key=lambda n: statistics.median(times[n]))
         for who in (ours, theirs)
@@ -154,28 +154,25 @@ def startup(folder: Path, runs: int) -> None:
     for format, suffix in (("onnx", ".onnx"), ("openvino", ".xml")):
         done = export(subject, folder / f"start{suffix}", format, check)
         command = [sys.executable, "-c", START, str(done.path), str(image)]
-        told = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(runs)]
-        wall, cpu = (statistics.median(float(row[index]) for row in told) for index in (0, 1))
+        rows = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(runs)]
+        wall, cpu = (statistics.median(float(row[index]) for row in rows) for index in (0, 1))
         engine = fastest_engine(done.card.verified, list(done.agreements))
         print(f"{suffix:6} {engine:12} {wall:6.2f}   (processor time of the whole process {cpu:.2f})", flush=True)
 
 
 def accuracy(run: str, folder: Path, threads: list[int], count: int, clock: str) -> None:
-    """Quantize a run, and tell what that costs on its test images and what the very same file gains in time."""
-    from convwright.prediction.network import load
-    from convwright.training.run import Run
-    from convwright.training.run_data import open_run_data
-
-    predictor, data = load(run), open_run_data(Run.open(Path(run)))
+    """Quantize a run, and print the accuracy lost on its test images and the time gained by the very same file."""
+    predictor, data = open_subject(run)
+    assert data is not None
     subject = Subject(predictor)
     split = data.test if data.test is not None else data.val
     check = check_images.of_split(predictor, data, split, "test", 10_000)
-    print(f"\n{predictor.network.name}, 8 bits after training, on {check.told}")
+    print(f"\n{predictor.network.name}, 8 bits after training, on {check.description}")
     for format, suffix in (("openvino", ".xml"), ("onnx", ".onnx")):
         floats = export(subject, folder / f"float{suffix}", format, check)
         calibration = check_images.calibration(predictor, data)
         small = export(subject, folder / f"accuracy{suffix}", format, check, calibration=calibration)
-        kept = ", ".join(small.kept.groups) if small.kept and small.kept.groups else "nothing"
+        kept = ", ".join(small.float_layers.groups) if small.float_layers and small.float_layers.groups else "nothing"
         for engine, found in small.agreements.items():
             lost, low, high = (100 * value for value in found.lost or (0, 0, 0))
             print(
@@ -187,24 +184,24 @@ def accuracy(run: str, folder: Path, threads: list[int], count: int, clock: str)
             for number in threads:
                 files = {"8 bits": small.path, "float": floats.path}
                 runs = {name: (open_file(path, engine, number).run, check.images[:1]) for name, path in files.items()}
-                told = ratio(rounds(runs, count, clock), "8 bits", "float")
-                print(f"{suffix:6} in {engine:12} {number} thread(s), batch 1, {told}", flush=True)
+                gain = ratio(rounds(runs, count, clock), "8 bits", "float")
+                print(f"{suffix:6} in {engine:12} {number} thread(s), batch 1, {gain}", flush=True)
 
 
-def compared(network: str, folder: Path, asked: argparse.Namespace, threads: int) -> None:
+def compared(network: str, folder: Path, options: argparse.Namespace, threads: int) -> None:
     """Time every contender of one network with so many threads."""
     torch.set_num_threads(threads)
-    found = contenders(network, folder, asked.peers or folder, threads, asked.int8)
-    times = rounds(found, asked.rounds, asked.clock)
+    found = contenders(network, folder, options.peers or folder, threads, options.int8)
+    times = rounds(found, options.rounds, options.clock)
     print(f"\n{network}, {threads} thread(s), milliseconds")
-    if asked.int8:
-        print("(random weights, all layers in 8 bits: of these only the time means anything; --run has both)")
+    if options.int8:
+        print("(random weights, all layers in 8 bits: only their time means anything; --run has time and accuracy)")
     for contender, values in times.items():
         low, middle, high = statistics.quantiles(values, n=4)
         print(f"{contender:26} {middle:8.2f}   quartiles {low:8.2f} to {high:8.2f}", flush=True)
     floats = {contender: values for contender, values in times.items() if "int8" not in contender}
     print(ratio({n: v for n, v in floats.items() if "torch" not in n}, "ours", "timm"))
-    if asked.int8:
+    if options.int8:
         small = {f"8 bits: {n}": v for n, v in times.items() if "int8" in n}
         print(ratio(small | {f"float: {n}": v for n, v in floats.items()}, "8 bits", "float"), flush=True)
 
@@ -217,20 +214,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--peers", type=Path, help="keep timm's exported files here")
-    parser.add_argument("--start", type=int, default=0, help="time so many processes that answer from a file")
+    parser.add_argument("--start", type=int, default=0, help="time so many processes that predict from a file")
     parser.add_argument("--run", help="also quantize this run: the accuracy lost and the time gained by one file")
-    asked = parser.parse_args()
-    told = ", ".join(map(str, asked.threads))
-    print(f"{describe()}; batch 1, 224 px, {told} thread(s), {asked.clock} time, {asked.rounds} rounds")
+    options = parser.parse_args()
+    counts = ", ".join(map(str, options.threads))
+    print(f"{describe()}; batch 1, 224 px, {counts} thread(s), {options.clock} time, {options.rounds} rounds")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for network in asked.networks:
-            for threads in asked.threads:
-                compared(network, folder, asked, threads)
-        if asked.start:
-            startup(folder, asked.start)
-        if asked.run:
-            accuracy(asked.run, folder, asked.threads, asked.rounds, asked.clock)
+        for network in options.networks:
+            for threads in options.threads:
+                compared(network, folder, options, threads)
+        if options.start:
+            startup(folder, options.start)
+        if options.run:
+            accuracy(options.run, folder, options.threads, options.rounds, options.clock)
 
 
 if __name__ == "__main__":
