@@ -34,7 +34,7 @@ def test_damaged_text_is_one_error_that_names_its_source(text):
         parse(text, "a.json")
 
 
-def test_files_are_read_with_the_error_asked_for(tmp_path):
+def test_files_are_read_with_the_given_error_class(tmp_path):
     path = tmp_path / "a.json"
     with pytest.raises(RunError, match="cannot be read: No such file"):
         read(path, RunError)

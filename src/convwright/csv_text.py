@@ -1,12 +1,12 @@
-"""CSV as every command writes it: text from outside cannot become a spreadsheet's formula."""
+"""CSV as every command writes it: untrusted text cannot become a formula in a spreadsheet."""
 
 import csv
 import io
 import re
 from collections.abc import Iterable
 
-FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"  # spreadsheets take the full-width signs for the others
-"""First characters with which spreadsheets take a cell for a formula."""
+FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"  # spreadsheets treat full-width signs like the others
+"""First characters by which spreadsheets recognise a formula."""
 _QUOTED_BREAKS = "\r\n"  # cells with characters of the line terminator are quoted
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 def csv_row(cells: Iterable[object]) -> str:
     """Return one row of CSV, without a line break at its end.
 
-    Numbers, also formatted ones, stay as they are. Other text that a spreadsheet would take for a formula gets a
+    Numbers, also formatted ones, are not changed. Other text that a spreadsheet would read as a formula gets a
     leading apostrophe: `=1+1` becomes `'=1+1`.
 
     Args:

@@ -1,4 +1,4 @@
-"""The one check that a network's outputs are numbers, for everything that reads logits."""
+"""Checks that outputs and weights of networks are finite."""
 
 import sys
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ Values = TypeVar("Values", "np.ndarray", "torch.Tensor")
 
 
 def check_finite(outputs: Values, source: object = "the network") -> Values:
-    """Return a network's outputs as they are, if all of them are finite.
+    """Return a network's outputs unchanged if all of them are finite.
 
     Args:
         outputs: Array or tensor whose first axis counts images.

@@ -157,7 +157,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
 
     Raises:
         ArgumentError: From the function that is returned, for a value that its parameter cannot have.
-        UsageError: Likewise, for an optional package that is not installed; the message says how to install it.
+        UsageError: Likewise, for an optional package that is not installed; the message has the command to install it.
     """
     signature = inspect.signature(function)
 
@@ -290,7 +290,7 @@ def _is_sequence(origin: object) -> bool:
 
 
 class _Names(dict[str, Any]):
-    """Names for evaluating annotations; those that are only imported for type checkers stand for foreign types."""
+    """Names for evaluating annotations; those that are only imported for type checkers are foreign types."""
 
     def __init__(self, known: Mapping[str, Any]) -> None:
         super().__init__(known)

@@ -44,8 +44,7 @@ def _report(group: str, entry: "EntryPoint", error: BaseException) -> str:
 def _is_provided(group: str) -> bool:
     """Whether an installed package may have entry points of a group.
 
-    `importlib.metadata` would answer exactly, but importing it takes longer than a whole command such as
-    `convwright show`.
+    `importlib.metadata` has the exact answer, but importing it would slow down every command.
     """
     for folder in map(Path, sys.path):
         try:

@@ -13,7 +13,7 @@ def printable(text: object) -> str:
     r"""Return a text as one line that is safe to print: every character that is not printable is spelled out.
 
     Args:
-        text: A name, or any object whose text is wanted. Undecodable bytes of file names become `\xff`, control
+        text: A name, or any other object. Undecodable bytes of file names become `\xff`, control
             characters `\x1b`, line breaks `\n`, and invisible marks of writing direction `\u202e`.
     """
     plain = str(text)

@@ -1,4 +1,4 @@
-"""Random seeds derived from what they are for, so that nothing random depends on hidden state."""
+"""Random seeds derived from their purpose, so that no random number depends on hidden state."""
 
 import hashlib
 

@@ -58,7 +58,7 @@ def test_cost_equals_what_torch_counts_for_every_family_and_placement(expression
 
 
 @given(any_networks() | raw_networks())
-def test_what_cost_refuses_is_not_built(network: Network) -> None:
+def test_networks_that_cost_refuses_are_not_built(network: Network) -> None:
     if buildable(network):
         cw.build(network, device="meta")
     else:
@@ -105,7 +105,7 @@ def test_memory_in_bytes_counts_weights_and_the_peak_of_activations() -> None:
         ({"resolution": 15}, "resolution of 15 is too small: at transition3"),
     ],
 )
-def test_sizes_that_cannot_be_are_refused(sizes: dict[str, int], message: str) -> None:
+def test_impossible_sizes_are_refused(sizes: dict[str, int], message: str) -> None:
     network = cw.network("densenet121")
     with pytest.raises(NetworkError, match=message):
         cw.cost(network, **{"resolution": 224} | sizes)

@@ -133,7 +133,7 @@ def test_names_cannot_break_the_file() -> None:
     assert network.name in (root.findtext(f"{SVG}title") or "")
 
 
-def test_readers_of_the_page_are_told_what_it_shows() -> None:
+def test_the_drawing_has_a_description_for_screen_readers() -> None:
     root = drawn(cw.network("seresnet18"))
     assert root.attrib["role"] == "img"
     assert root[0].tag == f"{SVG}title"

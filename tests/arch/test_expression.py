@@ -114,7 +114,7 @@ def test_an_expression_is_the_operators_in_python(expression: str, built: object
         ("efficientnet_b0|stochastic_depth:-1e300", "stochastic_depth must be a rate from 0 to under 1"),
     ],
 )
-def test_wrong_expressions_are_answered_with_what_would_be_right(expression: str, message: str) -> None:
+def test_errors_about_wrong_expressions_name_a_right_one(expression: str, message: str) -> None:
     with pytest.raises(NetworkError, match=message) as caught:
         cw.network(expression)
     assert len(str(caught.value)) < 600

@@ -1,4 +1,4 @@
-"""Networks as JSON: an exact round trip, and clear words for what is not a network."""
+"""Networks as JSON: an exact round trip, and clear errors for anything else."""
 
 import json
 from typing import Any
@@ -114,7 +114,7 @@ BLOCK = {"type": "BasicBlock", "out": 16}
         (changed(papers={"type": "Paper"}), "Paper lacks its field"),
     ],
 )
-def test_what_is_not_a_network_is_answered_clearly(text: str, message: str) -> None:
+def test_json_of_no_network_is_refused_with_its_place(text: str, message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         Network.from_json_text(text)
 
@@ -149,6 +149,6 @@ def test_objects_are_checked_as_their_text_is() -> None:
         (lambda: SE(of="all"), "'gated' or 'input'"),  # type: ignore[arg-type]
     ],
 )
-def test_layers_that_cannot_be_are_refused_when_made(make: object, message: str) -> None:
+def test_impossible_layers_are_refused_when_made(make: object, message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         make()  # type: ignore[operator]

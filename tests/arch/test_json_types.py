@@ -97,7 +97,7 @@ def with_type(name: str) -> dict[str, object]:
         ("a\x1b.B", r"unknown type 'a\\x1b.B'; import a\\x1b before"),
     ],
 )
-def test_unknown_types_are_refused_with_what_to_do(name: str, message: str) -> None:
+def test_unknown_types_are_refused_with_a_remedy(name: str, message: str) -> None:
     with pytest.raises(NetworkError, match=message) as caught:
         Network.from_json(with_type(name))
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The language and the zoo answer at once: they load no heavy library."""
+"""Naming networks and counting their cost loads no heavy library."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def test_naming_and_costing_networks_loads_no_heavy_library() -> None:
     assert run.stdout.split() == []
 
 
-def test_what_needs_torch_is_found_when_asked_for() -> None:
+def test_functions_that_need_torch_are_loaded_when_used() -> None:
     assert cw.build.__module__.startswith("convwright.modules")
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         _ = cw.nonsense

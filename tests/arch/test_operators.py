@@ -160,7 +160,7 @@ def test_stages_count_without_transitions() -> None:
 
 
 @given(st.integers(1, 2048), st.floats(0.01, 10))
-def test_widths_are_multiples_of_their_unit_and_at_least_90_percent_of_what_was_asked(
+def test_widths_are_multiples_of_their_unit_and_at_least_90_percent_of_the_scaled_width(
     width: int, factor: float
 ) -> None:
     rounded = round_width(width, factor)
@@ -272,6 +272,6 @@ def test_squeeze_and_excitation_changes_no_shape(placement: str) -> None:
         (lambda network: cw.scale(cw.scale(network, depth=2), depth=100), "blocks are too many"),
     ],
 )
-def test_what_makes_no_network_is_refused(operate: object, message: str) -> None:
+def test_operators_that_make_no_network_are_refused(operate: object, message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         operate(cw.network("densenet121"))  # type: ignore[operator]

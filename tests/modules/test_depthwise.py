@@ -107,7 +107,7 @@ def test_nothing_depends_on_the_number_of_threads() -> None:
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
 
 
-def test_only_what_is_wanted_is_computed() -> None:
+def test_only_needed_gradients_are_computed() -> None:
     taken = drawn((2, 16, 6, 6), 3, 1, 1, torch.float64)
     whole = own(*taken)
     for needed in ((True, False), (False, True), (False, False)):
@@ -136,7 +136,7 @@ Given = tuple[Any, ...]
         (lambda x, d, w, s, p: (x, d.contiguous(), w, s, p), "are not channels last"),
     ],
 )
-def test_what_would_be_read_beyond_its_end_is_refused(change: Callable[..., Given], message: str) -> None:
+def test_reads_beyond_the_end_are_refused(change: Callable[..., Given], message: str) -> None:
     with pytest.raises(RuntimeError, match=message):
         own(*change(*drawn((2, 16, 6, 6), 3, 1, 1, torch.float64)))
 

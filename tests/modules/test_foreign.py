@@ -101,13 +101,13 @@ def test_as_many_parameters_as_our_operator_adds_to_a_densenet():
 
 
 @pytest.mark.parametrize("gate", ["sigmoid", "hardsigmoid", "tanh", "relu"])
-def test_every_gate_starts_where_asked_in_the_module_s_precision(gate):
+def test_every_gate_has_the_given_initial_value_in_the_modules_precision(gate):
     gated = cw.recalibrate(model("resnet18").double(), gate=gate, start=0.9, where="layer1.0.bn2")
     seen = torch.randn(1, 64, 8, 8, dtype=torch.float64)
     torch.testing.assert_close(gated.layer1[0].bn2.se(seen), 0.9 * seen)
 
 
-def test_what_is_asked_of_a_gated_module_the_module_inside_answers():
+def test_attributes_of_a_gated_module_are_those_of_the_inner_module():
     gated = cw.recalibrate(model("resnet18"))
     assert gated.layer1[0].bn2.num_features == 64
     assert gated.layer1[0].bn2.weight is gated.layer1[0].bn2.inner.weight
@@ -153,7 +153,7 @@ class Untraceable(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("make", "options", "told"),
+    ("make", "options", "message"),
     [
         (lambda: model("vgg11"), {}, "no residual branches"),
         (lambda: model("swin_t"), {}, "none of SwinTransformer's branches outputs maps"),
@@ -171,6 +171,6 @@ class Untraceable(nn.Module):
         (lambda: model("resnet18"), {"channels": 5}, "cannot read an image of 5 x 224 x 224"),
     ],
 )
-def test_what_cannot_be_done_is_said(make, options, told):
-    with pytest.raises(NetworkError, match=told):
+def test_impossible_requests_are_refused(make, options, message):
+    with pytest.raises(NetworkError, match=message):
         cw.recalibrate(make(), **options)

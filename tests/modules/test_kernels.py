@@ -203,7 +203,7 @@ def scales_of_another_type() -> object:
         (scales_of_another_type, "torch.float64 for the rest"),
     ],
 )
-def test_what_would_be_read_beyond_its_end_is_refused(call: Callable[[], object], message: str) -> None:
+def test_reads_beyond_the_end_are_refused(call: Callable[[], object], message: str) -> None:
     with pytest.raises((RuntimeError, TypeError), match=re.escape(message)):
         call()
 

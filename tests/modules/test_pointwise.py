@@ -117,7 +117,7 @@ Given = dict[str, torch.Tensor]
         (lambda g: {"x": g["x"].contiguous()}, "not channels last"),
     ],
 )
-def test_what_would_be_read_beyond_its_end_is_refused(change: Callable[[Given], Given], message: str) -> None:
+def test_reads_beyond_the_end_are_refused(change: Callable[[Given], Given], message: str) -> None:
     given = drawn((2, 20, 4, 4), 16, torch.float64)
     with pytest.raises(RuntimeError, match=message):
         taken_together(given | change(given), "relu")
@@ -188,7 +188,7 @@ def test_the_way_back_of_maps_of_any_shape(shape: tuple[int, ...], out: int, dty
         (lambda x, d, w: (x.float(), d, w), "all are of one type"),
     ],
 )
-def test_a_way_back_beyond_the_end_is_refused(change: Callable[..., Any], message: str) -> None:
+def test_a_backward_pass_beyond_the_end_is_refused(change: Callable[..., Any], message: str) -> None:
     functions = compiling.library(torch.float64, "pointwise")
     assert functions is not None
     with pytest.raises(RuntimeError, match=message):
@@ -291,7 +291,7 @@ def test_which_convolutions_it_is_for(conv: nn.Module, expected: bool) -> None:
     assert pointwise.functions_for(conv, x.to("meta")) is None
 
 
-def test_weights_that_change_before_the_way_back_are_told() -> None:
+def test_weights_that_change_before_the_backward_pass_are_an_error() -> None:
     _, fused, x = both()
     loss = fused(x).sum()
     with torch.no_grad():

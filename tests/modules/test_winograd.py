@@ -100,7 +100,7 @@ def test_filters_that_lie_unevenly() -> None:
 @pytest.mark.parametrize(
     "shape", [(16, 128, 32, 28), (64, 64, 64, 14), (4, 256, 512, 7), (2, 48, 32, 9), (128, 32, 32, 28)]
 )
-def test_in_32_bits_it_is_as_near_as_is_said(shape: tuple[int, int, int, int]) -> None:
+def test_the_error_in_32_bits_is_within_the_documented_bound(shape: tuple[int, int, int, int]) -> None:
     batch, into, out, size = shape
     fast, usual = convolutions(into, out, torch.float32)
     x = drawn(batch, into, size, size, dtype=torch.float32).relu()
@@ -172,7 +172,7 @@ def test_maps_of_other_channels_are_refused_as_torch_refuses_them() -> None:
         (drawn(2, 32, 8, 8).to(memory_format=torch.channels_last), drawn(32, 32, 5, 5), "filters 3x3"),
     ],
 )
-def test_what_would_be_read_beyond_its_end_is_refused(x: torch.Tensor, filters: torch.Tensor, message: str) -> None:
+def test_reads_beyond_the_end_are_refused(x: torch.Tensor, filters: torch.Tensor, message: str) -> None:
     functions = compiling.library(torch.float64, "winograd")
     assert functions is not None
     with pytest.raises(RuntimeError, match=message):

@@ -57,7 +57,7 @@ def test_cifar_resnets_by_pattern(depth: int, prefix: str) -> None:
         ("cifar_resnet", "nearest are .*cifar_resnet<6n"),
     ],
 )
-def test_members_that_cannot_be_are_answered_with_what_can(name: str, message: str) -> None:
+def test_impossible_members_are_refused_with_a_possible_one(name: str, message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         cw.network(name)
 

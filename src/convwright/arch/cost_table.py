@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 FLOAT32 = 4
 """Bytes of a number."""
 NOTE = (
-    "MACs are multiply-adds of one image; the papers call them FLOPs. Activations are the elements that "
-    "convolutions and linear layers put out; peak is the most activation memory in use at once, in float32."
+    "MACs are multiply-adds of one image; the papers call them FLOPs. Activations are the output elements "
+    "of convolutions and linear layers; peak is the most activation memory in use at once, in float32."
 )
 _LEFT_OUT = {"eps", "momentum"}
 """Fields that are the same in every block of a network."""

@@ -218,7 +218,7 @@ def _slab(canvas: Canvas, x: float, bottom: float, shape: Shape) -> None:
 
 
 class Specimen(NamedTuple):
-    """One of the network's blocks, which stands for all that are built alike."""
+    """A block of the network, drawn as the example of all blocks with the same structure."""
 
     block: Block
     chart: Figure
@@ -229,7 +229,7 @@ class Specimen(NamedTuple):
 
 
 def _specimens(costs: Cost) -> list[Specimen]:
-    """The first block of each structure; widths, kernels and strides may differ among those it stands for."""
+    """Return the first block of each structure; the others may have other widths, kernels and strides."""
     found: dict[object, Specimen] = {}
     for stage in costs.stages:
         shape = stage.input

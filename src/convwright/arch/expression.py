@@ -43,9 +43,17 @@ def network(expression: str | Network) -> Network:
     Args:
         expression: Such as ``resnet50|se:16``; a `Network` is returned as it is.
 
+    Returns:
+        The network.
+
     Raises:
         NetworkError: The expression is malformed, or names an unknown network or operator; the message has the
             nearest known ones.
+
+    Example:
+        >>> network = cw.network("resnet50|se:16|scale:d=1.2,w=1.1")
+        >>> network.resolution, len(network.stages)
+        (224, 4)
     """
     return as_network(expression)
 

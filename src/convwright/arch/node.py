@@ -3,7 +3,7 @@
 Every part of a network is a frozen dataclass that derives from `Node`. Its JSON form is an object whose member "type"
 is the qualified name of the class (`convwright.zoo.resnet.Bottleneck`) and whose other members are the fields that
 differ from their defaults. Classes of other packages are found by their qualified names too, so that a class of a user
-never stands for one of Convwright's with the same bare name.
+never replaces one of Convwright's with the same bare name.
 
 In JSON of schema 1, every type has a bare name (`Bottleneck`), which always means a class of Convwright.
 """

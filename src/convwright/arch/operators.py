@@ -119,7 +119,7 @@ def recalibrate(
     gate: str | None = None,
     of: str | None = None,
 ) -> Network:
-    """Put squeeze-and-excitation into blocks in the place of what they have, or take it out.
+    """Put squeeze-and-excitation into blocks, replacing any that they have, or remove it.
 
     A block without a shortcut has no squeeze-and-excitation in the identity placement.
 

@@ -46,7 +46,7 @@ def conv_shape(conv: Conv, shape: Shape) -> Shape:
 
 
 def pool_shape(pool: Pool, shape: Shape) -> Shape:
-    """Shape of a pooling layer's output, by torch's rule for windows that hang over the edge."""
+    """Shape of a pooling layer's output, by torch's rule for windows that reach beyond the edge."""
     channels, height, width = shape
     return _checked(pool, shape, (channels, _pooled(pool, height), _pooled(pool, width)))
 

@@ -50,7 +50,7 @@ def build(
     fused: bool | None = None,
     memory_efficient: bool = False,
 ) -> ConvNet:
-    """Build the torch module that a network describes, initialised as its paper says.
+    """Build the torch module that a network describes, with initial weights as in its paper.
 
     Parameters are named by stage, block and layer (``stage2.block1.add.body.conv1.weight``), as `cost` names its rows.
 

@@ -28,10 +28,10 @@ INVERSES: dict[str, Callable[[float], float]] = {
     "relu": float,
     "relu6": float,
 }
-"""The input at which each gate puts out a number between 0 and 1."""
+"""Inverse of each gate function: the input that gives a value between 0 and 1."""
 MODULE_NOTE = (
-    "MACs are multiply-adds of one image; the papers call them FLOPs. Activations are the elements that convolutions "
-    "and linear layers put out."
+    "MACs are multiply-adds of one image; the papers call them FLOPs. Activations are the output elements of "
+    "convolutions and linear layers."
 )
 
 
@@ -110,8 +110,8 @@ class ModuleCost(Result):
 def cost(module: nn.Module, resolution: int = 224, *, channels: int = 3) -> ModuleCost:
     """Count what a module costs by running a copy without weights on one image.
 
-    Multiply-adds are those of convolutions and linear layers, and of any other matrix product that torch's own
-    counter knows.
+    Multiply-adds are those of convolutions and linear layers, and of other matrix products that torch's counter
+    supports.
 
     Args:
         module: A module from N x C x H x W to N x classes.

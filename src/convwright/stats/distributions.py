@@ -39,7 +39,7 @@ def student_quantile(probability: float, degrees: int) -> float:
 
 
 def binomial_tail(successes: int, trials: int) -> float:
-    """Return the probability of so many successes or fewer in trials that succeed with probability one half.
+    """Return the probability of at most a number of successes in trials that succeed with probability one half.
 
     Args:
         successes: Number of successes, 0 to `trials`.

@@ -134,5 +134,5 @@ class Classifier(Block):
         return Seq(*conv, *normed, GlobalPool(), dropout, Linear())
 
     def widened(self, factor: float) -> Self:
-        """Widen the 1x1 convolution, if there is one; the classes stay as they are."""
+        """Scale the channels of the 1x1 convolution, if there is one; the number of classes is kept."""
         return super(Classifier, self).widened(factor) if self.hidden else self

@@ -4,7 +4,7 @@
 "96 128@3"      one after the other: 1x1 to 96, then 3x3 to 128
 "192@1x7"       window of 1 x 7 (height x width)
 "384@3/2"       stride 2; "384@3/2v" without padding ("valid"), which cuts the edge off
-"max", "avg@3"  3x3 pool; "max@3/2c" keeps windows that hang over the edge, as Caffe does
+"max", "avg@3"  3x3 pool; "max@3/2c" keeps windows that reach beyond the edge, as Caffe does
 "256@1x3|256@3x1"  two that read the same input, side by side
 """
 

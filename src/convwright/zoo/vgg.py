@@ -17,7 +17,7 @@ PAPER = Paper(
 class PlainConv(Block):
     """3x3 convolution, with bias, and ReLU; normalised or not. Squeeze-and-excitation gates its output.
 
-    Without a shortcut, the "identity" place does not exist, and "pre" gates what enters.
+    Without a shortcut, the identity placement does not exist, and the pre placement gates the input.
     """
 
     out: int
