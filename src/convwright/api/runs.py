@@ -25,7 +25,7 @@ class Run(StoredRun, Result):
     Example:
         >>> run = cw.open_run("runs/digits")
         >>> run.network.name
-        'cifar_resnet8|fit:8|channels:1|classes:10'
+        'cifar_resnet8|fit:8|channels:1'
     """
 
     @classmethod

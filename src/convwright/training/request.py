@@ -42,7 +42,7 @@ class TrainRequest(RunOptions, Recipe):
     Example:
         >>> request = cw.TrainRequest(data="digits", network="cifar_resnet8", epochs=0.5, mixup=0.2)
         >>> request.given()
-        {'epochs': 0.5, 'data': 'digits', 'network': 'cifar_resnet8', 'mixup': 0.2}
+        {'mixup': 0.2, 'epochs': 0.5, 'data': 'digits', 'network': 'cifar_resnet8'}
     """
 
     model_config = STRICT
