@@ -56,6 +56,7 @@ def test_a_benchmark_has_a_figure_and_a_page(result, tmp_path):
     page = (tmp_path / "bench.html").read_text(encoding="utf-8")
     assert "resnet&lt;18&gt;" in page
     assert "multiply-adds alone" in page
+    assert '<span class="key" style="color: var(--network-0)" aria-hidden="true">■</span> f32</li>' in page
 
 
 def test_a_failure_is_an_error_on_request(result):
