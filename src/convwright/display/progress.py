@@ -1,4 +1,4 @@
-"""How far work has come, shown on a terminal while it lasts. Light: no torch in here."""
+"""Progress of long work, shown on a terminal until the work ends. No torch in here."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +14,7 @@ errors = Console(stderr=True, highlight=False)
 
 
 def say(text: str) -> None:
-    """Print progress as it is: not wrapped, and with no markup or control characters taken from file names."""
+    """Print a line of progress on standard error, unwrapped; markup and control characters have no effect."""
     with suppress(OSError):  # a log that cannot be written must not end the work
         errors.print(printable_lines(text), markup=False, soft_wrap=True)
 
@@ -31,7 +31,10 @@ def described() -> TextColumn:
 
 @contextmanager
 def counting() -> Iterator[Callable[[int, int, str], None]]:
-    """Give a function (done, total, what) that shows how far a count has come."""
+    """Yield a function that draws progress bars, on standard error if that is a terminal.
+
+    Its arguments are the number of steps done, the number of all steps, and the name of the work; each name has a bar.
+    """
     with Progress(
         described(),
         BarColumn(),
@@ -53,10 +56,10 @@ def counting() -> Iterator[Callable[[int, int, str], None]]:
 
 @contextmanager
 def status(text: str) -> Iterator[Callable[[str], None]]:
-    """Give a function that shows what is being done, in a line that disappears at the end.
+    """Yield a function that replaces the text of a status line, which disappears at the end.
 
     Args:
-        text: What the line shows first.
+        text: First text of the line.
     """
     if not errors.is_terminal:
         yield lambda _: None

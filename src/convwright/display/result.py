@@ -111,7 +111,7 @@ Block = Table | Heading | Lines | Paragraph | Html
 
 
 class Result(ABC):
-    """What a function of the library found.
+    """Result of a public function.
 
     `str` gives the text that the command prints, `to_dict` what it prints with `--json`, and notebooks show tables
     and figures.

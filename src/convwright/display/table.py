@@ -10,19 +10,25 @@ from convwright.printable import BOLD, PLAIN, printable
 
 GAP = "  "
 NARROW = 28
-"""A last column with less room than this goes below its row instead of beside it."""
+"""Least width of a last column beside the others."""
 PIPED = 120
-"""Width where there is no terminal to fit."""
+"""Width of output that does not go to a terminal."""
 
 Row = Sequence[str] | str
 """Cells, or a heading that stands alone on its line."""
 
 
 def table(titles: Sequence[str], rows: Sequence[Row], *, left: int = 1, width: int | None = None) -> str:
-    """Lay out rows under titles. The first `left` columns and the last one are text, the others figures.
+    """Return rows under titles as text.
 
-    Figures are never cut short. The last column takes what room there is: beside the others and wrapped where
-    it must be, or on a line of its own where hardly any is left.
+    Numbers are never cut. The last column is wrapped to the width that the others leave; where they leave less than
+    `NARROW` columns, it goes below its row.
+
+    Args:
+        titles: Title of each column.
+        rows: Rows, and headings that stand alone on their line.
+        left: How many columns, from the first one, are aligned to the left. The last column is too.
+        width: Width in characters; by default that of the terminal.
     """
     width = terminal_width() if width is None else width
     titles = [printable(title) for title in titles]
@@ -43,7 +49,7 @@ def table(titles: Sequence[str], rows: Sequence[Row], *, left: int = 1, width: i
 
 
 def _beside(row: Sequence[str], wide: Sequence[int], left: int, room: int) -> list[str]:
-    """A row whose last cell hangs in the room beside the others; no room, no last cell."""
+    """Return the lines of a row, with its last cell wrapped to `room` beside the others; 0 leaves the cell out."""
     *figures, last = row
     padded = [
         cell.ljust(size) if index < left else cell.rjust(size)
@@ -60,17 +66,19 @@ def _filled(text: str, width: int) -> list[str]:
 
 
 def paragraph(text: str) -> str:
-    """Wrap a sentence or more to the terminal."""
+    """Return text that is wrapped to the width of the terminal."""
     return textwrap.fill(text, terminal_width(), break_long_words=False, break_on_hyphens=False)
 
 
 def emphasised(text: str) -> str:
-    """Bold on a terminal that shows it, plain in a pipe."""
-    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    """Return text in bold type for a terminal that supports it, else as it is."""
+    plain = (
+        sys.stdout is None or not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    )
     text = printable(text)
     return text if plain or not text else f"{BOLD}{text}{PLAIN}"
 
 
 def terminal_width() -> int:
-    """Columns of the terminal (or COLUMNS, if that is set)."""
+    """Return the width of the terminal in columns, or the value of `COLUMNS`; at least 40."""
     return max(40, shutil.get_terminal_size((PIPED, 24)).columns)
