@@ -1,4 +1,4 @@
-"""Excitations: what is watched, what is computed of it, and in whose networks."""
+"""Excitations: what is recorded, what is computed of it, and in whose networks."""
 
 import json
 
@@ -12,7 +12,7 @@ import convwright as cw
 from convwright.errors import NetworkError, UsageError
 from convwright.explain.excitation import MOST_SHOWN, BlockExcitation, chosen_classes, measure_excitations
 from convwright.explain.excitation_figures import by_class, within_class
-from convwright.explain.excitation_gates import gates, watching
+from convwright.explain.excitation_gates import gates, recording
 
 from ..tiny import RECALIBRATED
 
@@ -29,16 +29,16 @@ FOREIGN = {
 
 
 def gate_sizes(module, resolution=64, channels=3):
-    """Run two images; hold what is watched of every gate against what the gate does to its input."""
-    watched, sizes = {}, {}
+    """Run two images; hold what is recorded of every gate against what the gate does to its input."""
+    recorded, sizes = {}, {}
     module.eval()
 
     def check(name, inputs, output):
-        factors = watched[name][:, :, None, None]
+        factors = recorded[name][:, :, None, None]
         assert torch.allclose(inputs[0] * factors, output, atol=1e-6)
         sizes[name] = factors.shape[1]
 
-    with watching(module, watched.__setitem__), torch.no_grad():
+    with recording(module, recorded.__setitem__), torch.no_grad():
         for name in gates(module):
             module.get_submodule(name).register_forward_hook(
                 lambda _, inputs, output, name=name: check(name, [kept[name]], output)
@@ -52,14 +52,14 @@ def gate_sizes(module, resolution=64, channels=3):
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_gates_of_timm_and_torchvision_are_watched(name):
+def test_gates_of_timm_and_torchvision_are_recorded(name):
     make, count = FOREIGN[name]
     sizes = gate_sizes(make())
     assert len(sizes) == count
 
 
 @pytest.mark.parametrize("name", RECALIBRATED)
-def test_ours_are_watched_in_every_place(name):
+def test_ours_are_recorded_in_every_place(name):
     network = cw.network(RECALIBRATED[name])
     module = cw.build(network, seed=0)
     assert gate_sizes(module, network.resolution, network.channels).keys() == {
@@ -67,7 +67,7 @@ def test_ours_are_watched_in_every_place(name):
     }
 
 
-def test_squeeze_and_excitation_put_into_a_foreign_module_is_watched():
+def test_squeeze_and_excitation_put_into_a_foreign_module_is_recorded():
     module = cw.recalibrate(torchvision.models.resnet18(), 16, resolution=64)
     assert len(gate_sizes(module)) == 8
 
@@ -80,7 +80,7 @@ def test_no_gates_no_excitations(module):
 
 def test_hooks_are_removed_afterwards():
     module = cw.build(cw.network("cifar_seresnet8"), seed=0)
-    with watching(module, lambda *_: None):
+    with recording(module, lambda *_: None):
         assert any(part._forward_hooks for part in module.modules())
     assert not any(part._forward_hooks for part in module.modules())
 
@@ -90,7 +90,7 @@ def test_statistics_are_those_of_the_excitations_seen():
     labels = torch.arange(40) % 3
     images = torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(0)) + labels[:, None, None, None]
     seen = {}
-    with watching(module, lambda name, factors: seen.setdefault(name, []).append(factors)), torch.no_grad():
+    with recording(module, lambda name, factors: seen.setdefault(name, []).append(factors)), torch.no_grad():
         module.eval()(images)
     batches = zip(images.split(16), labels.split(16), strict=True)
     found = measure_excitations(module, batches, ("a", "b", "c"))
@@ -198,7 +198,7 @@ def test_four_classes_are_spread_over_all_unless_they_are_chosen():
     assert chosen_classes(names) == (0, 3, 6, 9)
     assert chosen_classes(names[:2]) == (0, 1)
     assert chosen_classes(names, ["c7", "c2", "c7"]) == (7, 2)
-    with pytest.raises(UsageError, match="at most 7 classes can be told apart in a figure, not 8"):
+    with pytest.raises(UsageError, match="at most 7 classes are distinguishable in a figure, not 8"):
         chosen_classes(names, names[:8])
     with pytest.raises(UsageError, match="no class is named 'dog'; there are c0, c1"):
         chosen_classes(names, ["dog"])
@@ -218,7 +218,7 @@ def test_a_gate_that_is_no_factor_a_channel_is_refused():
         def forward(self, x):
             return x * self.gate(x)
 
-    with watching(module := SEModule(), lambda *_: None), pytest.raises(NetworkError, match="not whole channels"):
+    with recording(module := SEModule(), lambda *_: None), pytest.raises(NetworkError, match="not whole channels"):
         module(torch.ones(1, 2, 3, 3))
 
 

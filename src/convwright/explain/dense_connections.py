@@ -19,11 +19,11 @@ class Reader:
     """A convolution or linear layer that reads the maps of several sources, side by side."""
 
     path: str
-    """As `cost` and `build` name it."""
+    """Path of the layer, as in `cost` and `build`."""
     target: str
-    """Number of the dense layer; of what follows the block, the name of its place (``transition1``, ``head``)."""
+    """Number of the dense layer; for the layer after the block, the name of its stage (`transition1`, `head`)."""
     maps: tuple[int, ...]
-    """How many maps of each source, in the order in which they lie."""
+    """Number of maps of each source, in the order of the input channels."""
     norm: str | None
     """Path of the normalisation of the same maps just before it, which nothing else reads."""
 
@@ -35,15 +35,15 @@ class Reader:
 
 @dataclass
 class DenseBlock:
-    """A chain of dense layers, as a network has it."""
+    """A chain of dense layers."""
 
     name: str
-    """Of the stage in which it begins."""
+    """Name of the stage in which the block starts."""
     readers: list[Reader] = field(default_factory=list)
 
     @property
     def maps(self) -> tuple[int, ...]:
-        """How many maps each source has."""
+        """Number of maps of each source."""
         return max((reader.maps for reader in self.readers), key=len)
 
 
@@ -69,7 +69,7 @@ def children(layer: Combinator, path: str) -> Iterator[tuple[str, Layer]]:
 
 
 def channels_after(layer: Layer, channels: int) -> int:
-    """Return how many maps a layer puts out, given those that enter; a classifier's are not known, and 0."""
+    """Return how many maps a layer outputs for a number of input maps; 0 for a classifier of unknown size."""
     match layer:
         case Conv() | PadChannels():
             return layer.out
@@ -88,7 +88,7 @@ def channels_after(layer: Layer, channels: int) -> int:
 
 @dataclass(frozen=True)
 class _Maps:
-    """Maps on their way: how many, of which sources of which dense block, and by what they were just normalised."""
+    """Maps between two layers: their number, the dense block and sources they come from, and the last normalisation."""
 
     channels: int
     block: DenseBlock | None = None
@@ -103,16 +103,16 @@ class _Finder:
         self.blocks: list[DenseBlock] = []
         self.stage = self.place = ""
         self.layer: str | None = None
-        """Number of the dense layer whose inside is visited."""
+        """Number of the dense layer that is being visited."""
 
     def visit(self, layer: Layer, path: str, maps: _Maps) -> _Maps:
-        """Return what a layer makes of maps, and note it if it reads several sources."""
+        """Return the output maps of a layer, and add the layer to the readers if it reads several sources."""
         match layer:
             case Seq():
                 for inner, part in children(layer, path):
                     maps = self.visit(part, inner, maps)
                 return maps
-            case Concat() if _carried(layer):
+            case Concat() if _joins_new_maps(layer):
                 return self._join(layer, path, maps)
             case Add() | Concat():
                 for inner, part in children(layer, path):
@@ -123,7 +123,7 @@ class _Finder:
                 return _Maps(channels_after(layer, maps.channels))
             case Norm():
                 return replace(maps, norm=path)
-            case Gate():  # what it multiplies each map by is not what the paper counts as a connection
+            case Gate():  # the paper does not count the factors of a gate as a connection
                 return replace(maps, norm=None)
         channels = channels_after(layer, maps.channels)
         return maps if channels == maps.channels else _Maps(channels)
@@ -147,8 +147,8 @@ class _Finder:
         maps.block.readers.append(Reader(path, self.layer or self.place, maps.sources, maps.norm))
 
 
-def _carried(layer: Concat) -> bool:
-    """Does a concatenation hand on what it reads, before one branch of new maps?"""
+def _joins_new_maps(layer: Concat) -> bool:
+    """Return whether a concatenation joins its input, unchanged or gated, with one branch of new maps."""
     first, *others = layer.parts
-    handed_on = isinstance(first, Identity | Gate) or (first == Seq())
-    return handed_on and len(others) == 1 and not isinstance(others[0], Identity | Gate)
+    unchanged = isinstance(first, Identity | Gate) or (first == Seq())
+    return unchanged and len(others) == 1 and not isinstance(others[0], Identity | Gate)

@@ -13,9 +13,9 @@ TILE = 224
 PIXELATED = 64
 """Images up to this side are enlarged as squares, so that their pixels can be seen."""
 LEAST, MOST = 0.1, 0.72
-"""How much of the colour lies over the image where a map is 0 and where it is 1."""
+"""Opacity of the colour over the image where a map is 0 and where it is 1."""
 GREYED = 0.6
-"""Share of an image's own colour that is taken out below a map, whose colours shall be the ones that are seen."""
+"""Share of an image's own colour that is removed below a map, so that the colours of the map stand out."""
 GAP, MARGIN, LINE, TEXT, SMALL = 12, 24, 21, 15, 13
 FONTS = ("DejaVuSans.ttf", "Arial.ttf", "Helvetica.ttc")
 """For letters that Pillow's own font lacks."""
@@ -23,7 +23,7 @@ FONTS = ("DejaVuSans.ttf", "Arial.ttf", "Helvetica.ttc")
 
 @dataclass(frozen=True)
 class Cell:
-    """An image with a map over it, and what stands below it."""
+    """An image with a map over it, and the lines of text below it."""
 
     picture: Image.Image
     label: str
@@ -62,7 +62,7 @@ def coloured(values: np.ndarray) -> np.ndarray:
 def figure(
     titles: Sequence[str], images: Sequence[Cell], columns: Sequence[Sequence[Cell]], caption: str, tile: int = TILE
 ) -> Image.Image:
-    """Draw a grid: a row an image, which stands first, and a column a network with its title above."""
+    """Draw a grid: a row for each image, which comes first, and a column for each network below its title."""
     heads = [_wrapped(title, tile, TEXT) for title in ("image", *titles)]
     top = MARGIN + LINE * max(map(len, heads)) + GAP // 2
     every = [images, *columns]
@@ -97,7 +97,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def _scale(sheet: Image.Image, draw: ImageDraw.ImageDraw, top: int, wide: int = 160, high: int = 12) -> None:
-    """Draw what the colours mean."""
+    """Draw the scale of colours."""
     colours = coloured(np.broadcast_to(np.linspace(0, 1, wide), (high, wide))).round().astype(np.uint8)
     left = MARGIN + int(_font("", SMALL).getlength("least relevant")) + GAP // 2
     sheet.paste(Image.fromarray(colours), (left, top + 3))
@@ -134,9 +134,9 @@ def _wrapped(text: str, width: int, size: int) -> list[str]:
     """Break a text into lines of a width in pixels: at spaces, before an operator's bar, within words that must."""
     font, lines = _font(text, size), [""]
     for word in text.replace("|", " |").split(" "):
-        joint = "" if not lines[-1] or word.startswith("|") else " "
-        if lines[-1] and font.getlength(lines[-1] + joint + word) > width:
+        space = "" if not lines[-1] or word.startswith("|") else " "
+        if lines[-1] and font.getlength(lines[-1] + space + word) > width:
             lines.append("")
-            joint = ""
-        lines[-1] += joint + word
+            space = ""
+        lines[-1] += space + word
     return [_cut(line, width, size) for line in lines]

@@ -11,18 +11,18 @@ from convwright.data import Dataset, Split
 from convwright.data.images import printable
 from convwright.errors import UsageError
 from convwright.evaluation.assessment import batches_of, class_order
-from convwright.explain.excitation_gates import gates, watching
+from convwright.explain.excitation_gates import gates, recording
 from convwright.prediction.network import Predictor
 from convwright.training.evaluation import outputs
 
 NEAR_ONE = 0.9
 """A channel whose mean excitation is at least this is saturated."""
 SHOWN = 4
-"""Classes that are drawn if none are chosen."""
+"""Number of classes that are drawn where none are named."""
 MOST_SHOWN = 7
-"""More curves cannot be told apart; an eighth colour is that of all images."""
+"""More curves are indistinguishable; an eighth colour is that of all images."""
 ROUNDING = 1e-12
-"""A variance of no more than this share of the mean square is that of a constant."""
+"""Largest variance of a constant, as a share of the mean square."""
 
 DEFINITION = (
     "An excitation is the factor, here from 0 to 1, by which squeeze-and-excitation multiplies a channel of one image. "
@@ -42,13 +42,13 @@ class BlockExcitation:
     mean: torch.Tensor
     """classes x channels, float64; over the images of each class, NaN where it has none."""
     std: torch.Tensor
-    """The same for the standard deviation within each class."""
+    """classes x channels, float64: standard deviation over the images of each class."""
     counts: torch.Tensor
     """classes: how many images of each."""
 
     @property
     def channels(self) -> int:
-        """How many channels are gated."""
+        """Number of channels."""
         return self.mean.shape[1]
 
     @property
@@ -58,7 +58,7 @@ class BlockExcitation:
 
     @property
     def between(self) -> torch.Tensor:
-        """channels: the variance of the class means, each counted with its images."""
+        """channels: the variance of the class means, each weighted by its number of images."""
         return self._averaged((self.mean - self.overall) ** 2)
 
     @property
@@ -85,8 +85,8 @@ class BlockExcitation:
     def specificity(self) -> float | None:
         """The share of the variance that lies between classes, 0 to 1; 0 for a gate that is a constant.
 
-        It is epsilon squared: with few images of each of many classes, their means differ by chance, and the plain
-        share (eta squared) comes close to 1. None where no class has a second image, so that nothing can be told.
+        The measure is epsilon squared: with few images of each of many classes, the means of classes differ by chance,
+        and the plain share (eta squared) is close to 1. None where no class has a second image.
         """
         images, classes = int(self.counts.sum()), int(self.present.sum())
         if images <= classes:
@@ -101,7 +101,7 @@ class BlockExcitation:
         return float((self.overall >= threshold).double().mean())
 
     def _averaged(self, values: torch.Tensor) -> torch.Tensor:
-        """Average over the classes, each counted with its images."""
+        """Average over the classes, each weighted by its number of images."""
         counts = self.counts[self.present].double()
         return (counts[:, None] * values[self.present]).sum(0) / counts.sum()
 
@@ -114,7 +114,7 @@ class MeasuredExcitations:
     classes: tuple[str, ...]
     images: int
     split: str
-    """Which images."""
+    """Name of the images: val, test or train."""
     blocks: tuple[BlockExcitation, ...]
     """In the order in which the network runs them."""
 
@@ -127,7 +127,19 @@ class MeasuredExcitations:
 def run_excitations(
     predictor: Predictor, data: Dataset, split: Split, which: str, after_batch: Callable[[int], None] | None = None
 ) -> MeasuredExcitations:
-    """Measure the excitations of a trained network on a split of a data set with the same classes."""
+    """Measure the excitations of a trained network on a split of a data set with the same classes.
+
+    Args:
+        predictor: The network.
+        data: The data set.
+        split: Images of the data set.
+        which: Name of the split.
+        after_batch: Function that is called with the number of images of each batch done.
+
+    Raises:
+        NetworkError: The network has no squeeze-and-excitation.
+        DataError: The classes of the data are not those of the network.
+    """
     order = class_order(data.classes, predictor.classes, data.name)
     read = batches_of(predictor, [split])
     batches = ((predictor.normalised(images), order[labels]) for images, labels in read)
@@ -147,10 +159,20 @@ def measure_excitations(
     device: torch.device | str = "cpu",
     after_batch: Callable[[int], None] | None = None,
 ) -> MeasuredExcitations:
-    """Measure the excitations of any module with squeeze-and-excitation that is recognised (`excitation_gates`).
+    """Measure the excitations of any module with squeeze-and-excitation that `excitation_gates` recognises.
 
-    batches: images N x C x H x W as the module reads them, and labels N. tell: is told the images of each batch done.
-    NetworkError where there is no squeeze-and-excitation, UsageError where there are no images.
+    Args:
+        module: The module; each of its parts keeps its mode.
+        batches: Images N x C x H x W as the module reads them, and labels N.
+        classes: Names of the classes.
+        name: Name of the network; by default the class of the module.
+        which: Name of the images.
+        device: Where the module is.
+        after_batch: Function that is called with the number of images of each batch done.
+
+    Raises:
+        NetworkError: The module has no squeeze-and-excitation.
+        UsageError: There are no images.
     """
     sums = {path: _Sums(len(classes)) for path in gates(module)}
     seen: dict[str, torch.Tensor] = {}
@@ -163,7 +185,7 @@ def measure_excitations(
     def note(path: str, factors: torch.Tensor) -> None:
         sums[path].add(factors, seen["labels"])
 
-    with watching(module, note), closing(outputs(module, labelled(), device)) as results:
+    with recording(module, note), closing(outputs(module, labelled(), device)) as results:
         for _, labels in results:
             if after_batch:
                 after_batch(len(labels))
@@ -179,8 +201,13 @@ def chosen_classes(
 ) -> tuple[int, ...]:
     """Return the indices of classes by name, or of four spread over all.
 
-    counts: how many images each class has; one without any is not drawn. UsageError names a wanted class that does not
-    exist or has no images, and tells where there are more than can be told apart.
+    Args:
+        classes: Names of all classes.
+        wanted: Names of the classes to draw; None for four spread over all.
+        counts: Number of images of each class; classes without images are not drawn.
+
+    Raises:
+        UsageError: A class does not exist or has no images, or there are too many classes for one figure.
     """
     if wanted is None:
         present = [index for index in range(len(classes)) if counts is None or counts[index]]
@@ -192,7 +219,7 @@ def chosen_classes(
             raise UsageError(f"no class is named {printable(name)!r}; there are {known}")
     indices = tuple(dict.fromkeys(classes.index(name) for name in wanted))
     if len(indices) > MOST_SHOWN:
-        raise UsageError(f"at most {MOST_SHOWN} classes can be told apart in a figure, not {len(indices)}")
+        raise UsageError(f"at most {MOST_SHOWN} classes are distinguishable in a figure, not {len(indices)}")
     for index in indices:
         if counts is not None and not counts[index]:
             raise UsageError(f"there are no images of class {printable(classes[index])!r}, so it cannot be drawn")
@@ -200,15 +227,15 @@ def chosen_classes(
 
 
 class _Sums:
-    """What has been seen of one gate so far."""
+    """Sums over the images that one gate has processed so far."""
 
     def __init__(self, classes: int) -> None:
         self.counts = torch.zeros(classes, dtype=torch.int64)
         self.sums: torch.Tensor | None = None
-        """2 x classes x channels: of the excitations and of their squares."""
+        """2 x classes x channels: sums of the excitations and of their squares."""
 
     def add(self, factors: torch.Tensor, labels: torch.Tensor) -> None:
-        """Count the excitations of a batch, N x C."""
+        """Add the excitations of a batch, N x C."""
         factors = factors.cpu().double()
         if self.sums is None:
             self.sums = torch.zeros(2, len(self.counts), factors.shape[1], dtype=torch.float64)

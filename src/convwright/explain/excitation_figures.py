@@ -1,4 +1,4 @@
-"""Figures of excitations: SENet's Figures 6 and 7, both by depth, and what dropping them costs."""
+"""Figures of excitations: SENet's Figures 6 and 7, both by depth, and the cost of dropping gates."""
 
 import math
 from collections.abc import Sequence
@@ -117,14 +117,15 @@ def dropping_costs(network: str, split: str, steps: Sequence[DropStep]) -> Figur
         customdata=[[escape(step.without), count(step.macs), _change(step)] for step in steps],
         hovertemplate="without %{customdata[0]}: %{y:.1%}<br>%{customdata[1]} MACs%{customdata[2]}<extra></extra>",
     )
-    told = "; ".join(f"{step.step}: {step.without}, {percent(step.accuracy)}" for step in steps)
+    steps_text = "; ".join(f"{step.step}: {step.without}, {percent(step.accuracy)}" for step in steps)
     return Figure(
         "excitation-drop",
-        "What dropping squeeze-and-excitation costs",
+        "Accuracy without squeeze-and-excitation",
         f"Accuracy of {network} on {images} images with 95\u00a0% intervals, without training again, after each "
-        "step (its number at the point); the mean excitation is folded into the weights. All steps answer the same "
-        f"images: each point also tells the change from step 0, in points, with the interval of that. {told}.",
-        (Panel(f"Accuracy on {images} images", plot, f"Line chart of accuracy against parameters. {told}."),),
+        "step (its number at the point); the mean excitation is folded into the weights. All steps are "
+        "measured on the same images: each point also has the change from step 0, in points, with its interval. "
+        f"{steps_text}.",
+        (Panel(f"Accuracy on {images} images", plot, f"Line chart of accuracy against parameters. {steps_text}."),),
     )
 
 
@@ -135,7 +136,7 @@ def _change(step: DropStep) -> str:
 
 
 def drawn_blocks(found: MeasuredExcitations) -> list[BlockExcitation]:
-    """The gates that are drawn: all, or some from the first to the last."""
+    """Return the gates that are drawn: all, or some from the first to the last."""
     last = len(found.blocks) - 1
     if last < MOST_PANELS:
         return list(found.blocks)
@@ -156,7 +157,7 @@ def _figure(value: float | None, digits: int = 3) -> str:
 
 
 def _bounds(found: MeasuredExcitations) -> list[float]:
-    """The same range for all gates, so that they compare; no wider than the classes with images need."""
+    """Return the same range for all gates, as narrow as the classes with images allow."""
     present = [(block.mean[block.present], block.std[block.present]) for block in drawn_blocks(found)]
     low = min(float((mean - std).min()) for mean, std in present)
     high = max(float((mean + std).max()) for mean, std in present)

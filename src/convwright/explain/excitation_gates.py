@@ -1,7 +1,7 @@
-"""Squeeze-and-excitation found in a torch module and watched at work: ours, timm's and torchvision's.
+"""Squeeze-and-excitation found in torch modules of Convwright, timm and torchvision, and its factors recorded.
 
-The one place where modules are hooked for it. A gate multiplies maps by its excitation, one factor a channel; some
-part of it puts these factors out, and that part is watched.
+A gate multiplies maps by its excitation, one factor for each channel. A hook records the output of the part of the gate
+that computes these factors.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,13 +19,14 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "EffectiveSEModule": ("gate",),  # timm's VoVNet
     "SqueezeExcitation": ("scale_activation",),  # torchvision
 }
-"""Classes of other libraries by name, and the part whose output is the excitation, the first that there is."""
+"""Classes of other libraries by name, and the possible names of the part whose output is the excitation."""
 
 
 def gates(module: nn.Module) -> dict[str, nn.Module]:
-    """Return, by the name of each gate in a module, the part that puts out its excitation.
+    """Return the part that computes the excitation, by the name of each gate in a module.
 
-    NetworkError where there is none that is recognised.
+    Raises:
+        NetworkError: No gate is recognised.
     """
     found = {}
     for name, part in module.named_modules():
@@ -40,20 +41,22 @@ def gates(module: nn.Module) -> dict[str, nn.Module]:
                     break
     if not found:
         raise NetworkError(
-            f"{_name(module)} has no squeeze-and-excitation: neither |se: blocks of ours, nor any of "
+            f"{_name(module)} has no squeeze-and-excitation: neither |se: blocks, nor any of "
             f"{', '.join(FOREIGN)} of timm or torchvision"
         )
     return found
 
 
 @contextmanager
-def watching(module: nn.Module, note: Callable[[str, torch.Tensor], None]) -> Iterator[None]:
-    """Give `note` each gate's name and its excitation, N x C, whenever the module runs."""
+def recording(module: nn.Module, note: Callable[[str, torch.Tensor], None]) -> Iterator[None]:
+    """Call a function with each gate's name and its excitation, N x C, whenever the module runs."""
 
     def hook(name: str, output: torch.Tensor) -> None:
         factors = output.detach().flatten(1)
         if output.ndim > 2 and output[0, 0].numel() != 1:
-            raise NetworkError(f"{name} gates places, not whole channels: its factors are {tuple(output.shape[1:])}")
+            raise NetworkError(
+                f"{name} multiplies single places, not whole channels: its factors are {tuple(output.shape[1:])}"
+            )
         note(name, factors)
 
     handles = [

@@ -1,7 +1,7 @@
 """Feature reuse: DenseNet's Figure 5 (section 5) for any network with dense blocks.
 
-How strongly a layer relies on the maps of an earlier one is told by the weights that connect them. `DEFINITION` says
-exactly what is computed; figures carry it.
+The weights that connect two layers measure how strongly the later relies on the maps of the earlier. `DEFINITION`
+specifies what is computed; the captions of figures contain it.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from convwright.errors import ConvwrightError
 from convwright.explain.dense_connections import DenseBlock, Reader, dense_blocks
 
 Matrix = tuple[tuple[float | None, ...], ...]
-"""A row per source, a column per target; None where the target comes before the source and cannot read it."""
+"""A row for each source, a column for each target; None where the target comes before the source."""
 
 DEFINITION = (
     "Column: the layer that reads, by its number in the block; the last is what follows the block. Row: the source "
@@ -34,7 +34,7 @@ FOLDED = "Each weight is multiplied by |gamma| of the batch normalisation that i
 
 @dataclass(frozen=True)
 class Connection:
-    """What one target makes of one source's maps."""
+    """The weights with which one target reads the maps of one source."""
 
     block: str
     source: int
@@ -60,7 +60,7 @@ class BlockReuse:
     sources: tuple[str, ...]
     targets: tuple[str, ...]
     maps: tuple[int, ...]
-    """How many maps each source has."""
+    """Number of maps of each source."""
     raw: Matrix
     """Average absolute weights."""
     normalised: Matrix
@@ -80,20 +80,20 @@ class BlockReuse:
 
     @property
     def spread(self) -> tuple[float, float]:
-        """The lowest and the mean relative value of the columns with a choice: 1 and 1 if all sources weigh alike."""
+        """The lowest and the mean relative value of the columns with several sources; 1 and 1 for equal weights."""
         values = [value for column in self._choices() for value in column]
         return min(values), fmean(values)
 
     @property
     def input_share(self) -> float:
-        """The mean relative value of the block's input in the columns with a choice."""
+        """The mean relative value of the block's input in the columns with several sources."""
         return fmean(column[0] for column in self._choices())
 
     @property
     def lean(self) -> float | None:
         """In the last column, the mean weight of the later half of the layers over that of the earlier half.
 
-        Over 1: what follows the block leans on late maps. None if nothing follows it, or it has one layer.
+        Above 1: the layer after the block relies on late maps. None if no layer follows, or the block has one layer.
         """
         layers = [row[-1] for row in self.normalised[1:] if row[-1] is not None]
         half = len(layers) // 2
@@ -118,7 +118,7 @@ class FeatureReuse:
 
     @property
     def definition(self) -> str:
-        """What the figures show, in words."""
+        """Definition of the values in the figures."""
         return f"{DEFINITION} {FOLDED if self.with_norm else PLAIN}"
 
     def weakest(self) -> tuple[Connection, ...]:
@@ -129,8 +129,13 @@ class FeatureReuse:
 def feature_reuse(network: Network, module: nn.Module, *, with_norm: bool = False) -> FeatureReuse:
     """Measure the dense connections of a built network.
 
-    with_norm: fold the scale of the batch normalisation before a convolution into its weights. Raises NetworkError
-    where the network has no dense blocks.
+    Args:
+        network: The network.
+        module: The built network.
+        with_norm: Whether the scale of the batch normalisation before a convolution multiplies its weights.
+
+    Raises:
+        NetworkError: The network has no dense blocks.
     """
     blocks, every = [], []
     for block in dense_blocks(network):
@@ -141,9 +146,9 @@ def feature_reuse(network: Network, module: nn.Module, *, with_norm: bool = Fals
 
 
 def weight_by_source(layer: nn.Module, reader: Reader) -> list[torch.Tensor]:
-    """Return views of a layer's weights, one a source: filters x maps x the kernel's positions.
+    """Return a view of a layer's weights for each source: filters x maps x positions of the kernel.
 
-    A linear layer that reads whole maps has a position for each of their pixels.
+    A linear layer that reads whole maps has a position for each pixel.
     """
     weight = layer.get_parameter("weight")
     return list(torch.split(weight.data.view(len(weight), sum(reader.maps), -1), list(reader.maps), dim=1))

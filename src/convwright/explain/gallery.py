@@ -1,4 +1,4 @@
-"""Images with what speaks for a class laid over them, for pages and figures."""
+"""Images with class activation maps laid over them, for pages and figures."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Overlay:
 
     picture: Image.Image
     label: str
-    """The class that the map speaks for."""
+    """The class that the map is evidence for."""
     probability: float
 
     @property
@@ -30,7 +30,14 @@ class Overlay:
 def overlays(
     predictor: Predictor, images: Iterable[AnyImage], *, side: int | None = None, **options: Any
 ) -> list[Overlay]:
-    """Return each image under its map. side: of the pictures, in pixels; options: `cam`'s."""
+    """Return each image under its map.
+
+    Args:
+        predictor: The network.
+        images: Files, Pillow images, tensors or arrays.
+        side: Height and width of the pictures in pixels; None for that of the images, at least 224.
+        options: Options of `activation_maps`.
+    """
     pixels = [predictor.read(image) for image in images]
     return laid_over(predictor, pixels, activation_maps(predictor, pixels, **options), side)
 
@@ -38,7 +45,7 @@ def overlays(
 def laid_over(
     predictor: Predictor, pixels: Iterable[torch.Tensor], maps: ActivationMaps, side: int | None = None
 ) -> list[Overlay]:
-    """Return images that `Predictor.read` gave under the maps that `cam` made of them."""
+    """Return images, as `Predictor.read` returns them, under their maps."""
     return [
         Overlay(overlay(image.numpy(), relevance, side), predictor.classes[target], probability)
         for image, relevance, target, probability in zip(

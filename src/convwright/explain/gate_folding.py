@@ -1,10 +1,10 @@
-"""A gate replaced by what it does on average: a factor for each channel, folded into the weights around it.
+"""A gate replaced by its mean excitation: a factor for each channel, folded into the weights around the gate.
 
-Factors are pushed through the layer graph. Backward from the gate, a convolution or normalisation can put its maps
-out that much larger; forward, a convolution, linear layer or normalisation can read them that much larger. In
-between, pools, ReLU (factors are not negative) and the like hand factors on; other activations do not. Where both
-ways meet something that cannot take them, such as an identity shortcut, folding is not exact; then the branches of
-the sum that can take the factors do (the last normalisation of the body), and the rest goes without.
+Factors are propagated through the layer graph. Backward from the gate, a convolution or normalisation can scale its
+output; forward, a convolution, linear layer or normalisation can scale its input. Between them, pools, ReLU (factors
+are not negative) and similar layers propagate factors; other activations do not. Where both directions reach a layer
+that cannot take the factors, such as an identity shortcut, folding is not exact: the branches of the sum that can take
+the factors do (the last normalisation of the body), and the other branches stay as they are.
 """
 
 from collections.abc import Sequence
@@ -36,11 +36,11 @@ from convwright.errors import NetworkError
 from convwright.explain.dense_connections import channels_after, children
 
 Factors = torch.Tensor
-"""One a channel."""
+"""One factor for each channel."""
 
 
 class Edit(NamedTuple):
-    """A layer whose maps are multiplied: those that it puts out, or those that it reads."""
+    """A layer whose output or input maps are multiplied by factors."""
 
     path: str
     side: Literal["out", "in"]
@@ -49,11 +49,11 @@ class Edit(NamedTuple):
 
 @dataclass(frozen=True)
 class Folding:
-    """How a gate's factors go into the weights."""
+    """The layers into whose weights the factors of a gate are folded."""
 
     edits: tuple[Edit, ...]
     exact: bool
-    """Does the network compute the same as with a gate that is these constants?"""
+    """Whether the network computes the same as with a gate that is these constants."""
 
 
 class _Item(NamedTuple):
@@ -72,7 +72,7 @@ class _Frame(NamedTuple):
     branch: int = 0
 
 
-class _Pushed(NamedTuple):
+class _Remaining(NamedTuple):
     """What was edited, and the factors that are still to be taken, if any."""
 
     edits: list[Edit]
@@ -86,9 +86,9 @@ def fold(network: Network, gate: str, factors: Factors) -> Folding:
         raise NetworkError(f"{network.name} has no gate at {gate}")
     inner = frames[-1]
     before = inner.items[: inner.place]
-    for pushed in (_backward(before, factors), _forward(frames, factors)):
-        if pushed is not None:
-            return Folding(tuple(pushed), exact=True)
+    for found in (_backward(before, factors), _forward(frames, factors)):
+        if found is not None:
+            return Folding(tuple(found), exact=True)
     return Folding(tuple(_backward(before, factors, lenient=True) or ()), exact=False)
 
 
@@ -152,7 +152,7 @@ def _sequence(layer: Layer, path: str, channels: int) -> list[_Item]:
 
 
 def _locate(items: list[_Item], gate: str) -> list[_Frame]:
-    """The sequences that hold the gate, the outermost first; empty if none does."""
+    """Return the sequences that contain the gate, the outermost first; an empty list if none does."""
     for index, (path, layer, channels) in enumerate(items):
         if path == gate:
             return [_Frame(items, index)]
@@ -164,35 +164,35 @@ def _locate(items: list[_Item], gate: str) -> list[_Frame]:
 
 
 def _backward(items: Sequence[_Item], factors: Factors, *, lenient: bool = False) -> list[Edit] | None:
-    """Have the layers before put their maps out so much larger; None if they cannot."""
-    pushed = _produced(items, factors, lenient)
-    return pushed.edits if pushed is not None and (pushed.left is None or lenient) else None
+    """Scale the output of the layers before; None if they cannot take the factors."""
+    found = _produced(items, factors, lenient)
+    return found.edits if found is not None and (found.left is None or lenient) else None
 
 
-def _produced(items: Sequence[_Item], factors: Factors, lenient: bool) -> _Pushed | None:
+def _produced(items: Sequence[_Item], factors: Factors, lenient: bool) -> _Remaining | None:
     edits: list[Edit] = []
     left: Factors | None = factors
     for item in reversed(items):
         assert left is not None
-        pushed = _produce(item, left, lenient)
-        if pushed is None:
-            return _Pushed(edits, left) if lenient else None
-        edits += pushed.edits
-        left = pushed.left
+        found = _produce(item, left, lenient)
+        if found is None:
+            return _Remaining(edits, left) if lenient else None
+        edits += found.edits
+        left = found.left
         if left is None:
             break
-    return _Pushed(edits, left)
+    return _Remaining(edits, left)
 
 
-def _produce(item: _Item, factors: Factors, lenient: bool) -> _Pushed | None:
+def _produce(item: _Item, factors: Factors, lenient: bool) -> _Remaining | None:
     path, layer, channels = item
     match layer:
         case Conv() | Norm():
-            return _Pushed([Edit(path, "out", factors)], None)
+            return _Remaining([Edit(path, "out", factors)], None)
         case Seq():
             return _produced(_sequence(layer, path, channels), factors, lenient)
         case PadChannels():
-            return _Pushed([], factors[:channels])
+            return _Remaining([], factors[:channels])
         case Add():
             branches = [(inner, part, factors) for inner, part in children(layer, path)]
         case Concat():
@@ -200,85 +200,85 @@ def _produce(item: _Item, factors: Factors, lenient: bool) -> _Pushed | None:
             split = torch.split(factors, widths)
             branches = [(inner, part, own) for (inner, part), own in zip(children(layer, path), split, strict=True)]
         case _:
-            return _Pushed([], factors) if _hands_on(layer, factors) else None
+            return _Remaining([], factors) if _propagates(layer, factors) else None
     every = [_produced(_sequence(part, inner, channels), own, lenient) for inner, part, own in branches]
-    done = [pushed for pushed in every if pushed is not None and pushed.left is None]
+    done = [found for found in every if found is not None and found.left is None]
     if len(done) < len(every) and not lenient:
         return None
-    return _Pushed([edit for pushed in done for edit in pushed.edits], None)
+    return _Remaining([edit for found in done for edit in found.edits], None)
 
 
 def _forward(frames: Sequence[_Frame], factors: Factors) -> list[Edit] | None:
-    """Have the layers behind read so much larger maps; None if they cannot."""
+    """Scale the input of the layers behind; None if they cannot take the factors."""
     edits: list[Edit] = []
     for depth in range(len(frames) - 1, -1, -1):
         items, place, _ = frames[depth]
-        pushed = _absorbed(items[place + 1 :], factors)
-        if pushed is None:
+        found = _absorbed(items[place + 1 :], factors)
+        if found is None:
             return None
-        edits += pushed.edits
-        if pushed.left is None:
+        edits += found.edits
+        if found.left is None:
             return edits
         if not depth:
             return None
         outer, place, branch = frames[depth - 1]
-        _, joint, channels = outer[place]
-        if not isinstance(joint, Concat):
+        _, combinator, channels = outer[place]
+        if not isinstance(combinator, Concat):
             return None
-        widths = [channels_after(part, channels) for part in joint.parts]
-        factors = torch.cat([pushed.left if i == branch else torch.ones(n).double() for i, n in enumerate(widths)])
+        widths = [channels_after(part, channels) for part in combinator.parts]
+        factors = torch.cat([found.left if i == branch else torch.ones(n).double() for i, n in enumerate(widths)])
     return None
 
 
-def _absorbed(items: Sequence[_Item], factors: Factors) -> _Pushed | None:
+def _absorbed(items: Sequence[_Item], factors: Factors) -> _Remaining | None:
     edits: list[Edit] = []
     left: Factors | None = factors
     for item in items:
         assert left is not None
-        pushed = _absorb(item, left)
-        if pushed is None:
+        found = _absorb(item, left)
+        if found is None:
             return None
-        edits += pushed.edits
-        left = pushed.left
+        edits += found.edits
+        left = found.left
         if left is None:
             break
-    return _Pushed(edits, left)
+    return _Remaining(edits, left)
 
 
-def _absorb(item: _Item, factors: Factors) -> _Pushed | None:
+def _absorb(item: _Item, factors: Factors) -> _Remaining | None:
     path, layer, channels = item
     match layer:
         case Conv() | Linear() | Norm():
-            return _Pushed([Edit(path, "in", factors)], None)
+            return _Remaining([Edit(path, "in", factors)], None)
         case Seq():
             return _absorbed(_sequence(layer, path, channels), factors)
         case PadChannels():
-            return _Pushed([], torch.cat([factors, torch.ones(layer.out - channels).double()]))
+            return _Remaining([], torch.cat([factors, torch.ones(layer.out - channels).double()]))
         case Gate():  # its squeeze reads the maps too, and hands none of the factors on
             inside = _absorbed([_Item(inner, part, channels) for inner, part in children(layer, path)], factors)
-            return _Pushed(inside.edits, factors) if inside is not None and inside.left is None else None
+            return _Remaining(inside.edits, factors) if inside is not None and inside.left is None else None
         case Add() | Concat():
             return _absorb_branches(layer, path, channels, factors)
-    return _Pushed([], factors) if _hands_on(layer, factors) else None
+    return _Remaining([], factors) if _propagates(layer, factors) else None
 
 
-def _absorb_branches(layer: Add | Concat, path: str, channels: int, factors: Factors) -> _Pushed | None:
+def _absorb_branches(layer: Add | Concat, path: str, channels: int, factors: Factors) -> _Remaining | None:
     every = [_absorbed(_sequence(part, inner, channels), factors) for inner, part in children(layer, path)]
-    pushed = [each for each in every if each is not None]
-    if len(pushed) < len(every):
+    found = [each for each in every if each is not None]
+    if len(found) < len(every):
         return None
-    edits, lefts = [edit for each in pushed for edit in each.edits], [each.left for each in pushed]
+    edits, lefts = [edit for each in found for edit in each.edits], [each.left for each in found]
     if all(left is None for left in lefts):
-        return _Pushed(edits, None)
+        return _Remaining(edits, None)
     if isinstance(layer, Add):
         return None
     widths = [channels_after(part, channels) for part in layer.parts]
     joined = [torch.ones(n).double() if left is None else left for n, left in zip(widths, lefts, strict=True)]
-    return _Pushed(edits, torch.cat(joined))
+    return _Remaining(edits, torch.cat(joined))
 
 
-def _hands_on(layer: Layer, factors: Factors) -> bool:
-    """Does it give so much larger maps for so much larger maps?"""
+def _propagates(layer: Layer, factors: Factors) -> bool:
+    """Return whether a layer's output scales with its input."""
     if isinstance(layer, Act):
         return layer.function == "relu" and bool((factors >= 0).all())
     if isinstance(layer, Pool):

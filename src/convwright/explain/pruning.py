@@ -1,9 +1,9 @@
-"""Dense connections cut: what a network without the weakest of them costs, and how accurate it still is.
+"""Dense connections cut: accuracy and cost of a network without its weakest connections.
 
-A connection is cut by setting the weights with which a layer reads a source's maps to zero: the same network, to the
-last digit, as one whose layer does not read these maps at all. What that one has less is counted: the layer's weights,
-and scale and shift of the batch normalisation through which it alone reads the maps. A layer whose maps nobody reads
-any more is still counted.
+A connection is cut by setting the weights with which a layer reads a source's maps to zero. The result is exactly that
+of a network whose layer does not read these maps. The savings are those of that network: the layer's weights, and scale
+and shift of the batch normalisation through which only this layer reads the maps. A layer whose maps are no longer read
+is still counted.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ from convwright.explain.variants import Accuracy, Change
 
 @dataclass(frozen=True)
 class Saving:
-    """What a network has and does less."""
+    """Parameters and multiply-adds saved."""
 
     params: int
     macs: int
@@ -30,7 +30,7 @@ class Saving:
 
 @dataclass(frozen=True)
 class RandomCut:
-    """As many connections, chosen at random."""
+    """The same number of connections, chosen at random."""
 
     seed: int
     saving: Saving
@@ -42,11 +42,11 @@ class PruningStep:
     """A network with a share of its dense connections cut, the weakest first."""
 
     share: float
-    """What was asked for, of all connections."""
+    """Requested share of all connections."""
     cut: int
-    """So many."""
+    """Number of connections cut."""
     connections: tuple[Connection, ...]
-    """These."""
+    """The connections cut."""
     params: int
     macs: int
     saving: Saving
@@ -54,7 +54,7 @@ class PruningStep:
     interval: tuple[float, float]
     random: tuple[RandomCut, ...]
     change: Change | None = None
-    """Of accuracy against the whole network; None for the whole network itself."""
+    """Change of accuracy from the whole network; None for the whole network itself."""
 
 
 def prune_steps(
@@ -66,15 +66,28 @@ def prune_steps(
     *,
     draws: int = 3,
 ) -> Iterator[PruningStep]:
-    """Measure the whole network; cut each of these shares of the connections (0 to 1) and measure again.
+    """Measure the whole network; then cut each share of the connections, the weakest first, and measure again.
 
-    Then the same number is cut at random, `draws` times. measure: gives the accuracy of a module, which is given back
-    as it was. The order of a random draw is the same at every share. UsageError for a share that is none.
+    Each number of connections is also cut at random; the order of a random draw is the same at every share.
+
+    Args:
+        network: The network.
+        module: The built network, which is restored after each measurement.
+        found: Its dense connections.
+        shares: Shares of the connections to cut, 0 to 1.
+        measure: Function from a module to its accuracy.
+        draws: Random cuts at each share.
+
+    Yields:
+        The whole network, and a step for each share above 0.
+
+    Raises:
+        UsageError: A share is not from 0 to 1.
     """
     if wrong := [share for share in shares if not 0 <= share <= 1]:
         raise UsageError(f"a share of the connections is from 0 to 1, not {wrong[0]:g}")
     if draws < 0:
-        raise UsageError(f"there cannot be {draws} random draws")
+        raise UsageError(f"the number of random draws must be 0 or more, not {draws}")
     whole, ranked = cost(network), found.weakest()
     first: Accuracy | None = None
     for share in (0.0, *filter(None, shares)):
@@ -92,7 +105,7 @@ def prune_steps(
 
 @contextmanager
 def cutting(module: nn.Module, connections: Sequence[Connection]) -> Iterator[None]:
-    """Set the weights of connections to zero, and back in the end."""
+    """Set the weights of connections to zero, and restore them in the end."""
     views = [_weight(module, each) for each in connections]
     kept = [view.clone() for view in views]
     try:
@@ -105,12 +118,12 @@ def cutting(module: nn.Module, connections: Sequence[Connection]) -> Iterator[No
 
 
 def saved(network: Network, connections: Sequence[Connection]) -> Saving:
-    """Count what a network has less without these connections."""
+    """Return the parameters and multiply-adds that a network saves without these connections."""
     rows = {row.path: row for row in cost(network).layers}
     params = macs = 0
     for each in connections:
         row = rows[each.reader.path]
-        # A reader has as many weights for one map as for another; a bias has no part in it.
+        # A reader has the same number of weights for each map, and the bias stays.
         weights = row.macs // (row.output[1] * row.output[2]) * each.maps // sum(each.reader.maps)
         params += weights + (2 * each.maps if each.reader.norm else 0)
         macs += weights * row.output[1] * row.output[2]

@@ -1,4 +1,4 @@
-"""Figures of feature reuse: a heat map per dense block, and what cutting connections costs."""
+"""Figures of feature reuse: a heat map for each dense block, and the cost of cutting connections."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -73,11 +73,11 @@ def cutting_costs(found: FeatureReuse, pruned: Sequence[PruningStep], split: str
     gist = "; ".join(f"{percent(s.share)} cut: {percent(s.accuracy)}" for s in pruned)
     return Figure(
         "prune",
-        "What cutting the weakest connections costs",
+        "Accuracy without the weakest connections",
         f"Accuracy of {found.network} on {split} images, without training again, when a share of its "
-        f"{len(found.connections)} dense connections is cut. Solid: those of least average absolute weight, with "
-        "95\u00a0% intervals. Dotted: as many at random, the mean of several draws; bars reach from the worst to the "
-        "best.",
+        f"{len(found.connections)} dense connections is cut. Solid: the connections of least average absolute weight, "
+        "with 95\u00a0% intervals. Dotted: as many at random, the mean of several draws; bars reach from the worst to "
+        "the best.",
         (Panel(f"Accuracy on {split} images", plot, f"Line chart of accuracy against the share cut. {gist}."),),
     )
 
@@ -103,7 +103,7 @@ def _heat_map(block: BlockReuse, values: Matrix, raw: bool) -> go.Figure:
         hovertemplate="from %{y} to %{customdata}: %{z:.3g}<extra></extra>",
     )
     followed = not block.targets[-1].isdigit()
-    if followed:  # as in the paper, a frame around what is no layer of the block
+    if followed:  # as in the paper, a frame around the column that is no layer of the block
         line = {"color": "var(--ink)", "width": 1.5}
         plot.add_shape(type="rect", x0=columns - 1.5, x1=columns - 0.5, y0=-0.5, y1=rows - 0.5, line=line)
     plot.update_xaxes(showgrid=False, showline=False)
@@ -112,7 +112,7 @@ def _heat_map(block: BlockReuse, values: Matrix, raw: bool) -> go.Figure:
 
 
 def _ticks(columns: int) -> list[int]:
-    """Every column of a small block, some of a large one, and the last, which has a name."""
+    """Return every column of a small block, some of a large one, and the last, which has a name."""
     step = max(1, -(-columns // 8))
     return [*range(0, columns - step // 2 - 1, step), columns - 1] if columns > 1 else [0]
 

@@ -1,4 +1,4 @@
-"""Which images are explained, and each as every network reads it."""
+"""Images drawn from data, and converted to the input of each network."""
 
 import torch
 
