@@ -1,20 +1,18 @@
-"""What the papers draw, on runs of the three families, and what follows from it.
+"""The papers' figures on runs of the three families, and what follows from them.
 
     python benchmarks/explain.py --out runs/explain                        trains the three, then analyses them
     python benchmarks/explain.py --out runs/explain --only train           the first part alone
     python benchmarks/explain.py --out runs/explain --epochs 20 --seed 1   longer, and with other noise
 
-Epochs and seed are fixed, so that the result does not depend on how busy the machine is. What is there already is
-taken: a run that was stopped goes on, an analysis is made once. Each leaves its figures (.html) and all its numbers
-(.json) beside the runs, and prints those that docs/explain.md quotes. With Chromium, `--pictures` draws the figures as
-PNG.
+Epochs and seed are fixed, so that the result does not depend on how busy the machine is. An interrupted run is resumed,
+and an analysis whose file exists is not repeated. Each analysis leaves its figures (.html) and all its values (.json)
+beside the runs, and prints those that docs/explain.md quotes. With Chromium, `--pictures` draws the figures as PNG.
 """
 
 import argparse
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,23 +21,40 @@ import torch
 from machine import describe
 
 import convwright as cw
-from convwright.data import Dataset, open_dataset
-from convwright.training.loop import resume, train
-from convwright.training.plan import plan
-from convwright.training.run import Run
+from convwright.display.figure_result import FigureResult, JoinedResult
 
 NETWORKS = {
     "densenet": "densenet_bc_l22_k12",
     "seresnet": "cifar_seresnet14",
     "efficientnet": "efficientnet_b0|scale:d=0.3,w=0.25",
 }
-SHARES = "0.05,0.1,0.2,0.4"
-ANALYSES = {
-    "reuse": (("densenet",), ("explain", "reuse"), ("--prune", SHARES, "--draws", "2")),
-    "excitation": (("seresnet", "efficientnet"), ("explain", "excitation"), ("--drop",)),
-    "blocks": (("seresnet", "efficientnet"), ("explain", "excitation"), ("--drop", "--by", "blocks")),
+SHARES = (0.05, 0.1, 0.2, 0.4)
+
+
+def reuse(run: cw.Run) -> FigureResult:
+    """Measure feature reuse, and the cost of cutting connections."""
+    found = run.explain.reuse()
+    return JoinedResult(found, found.prune(SHARES, draws=2))
+
+
+def excitation(run: cw.Run) -> FigureResult:
+    """Measure excitations, and the cost of dropping them by stages."""
+    found = run.explain.excitations()
+    return JoinedResult(found, found.drop("stages"))
+
+
+def blocks(run: cw.Run) -> FigureResult:
+    """Measure excitations, and the cost of dropping them by blocks."""
+    found = run.explain.excitations()
+    return JoinedResult(found, found.drop("blocks"))
+
+
+ANALYSES: dict[str, tuple[tuple[str, ...], Callable[[cw.Run], FigureResult]]] = {
+    "reuse": (("densenet",), reuse),
+    "excitation": (("seresnet", "efficientnet"), excitation),
+    "blocks": (("seresnet", "efficientnet"), blocks),
 }
-"""Whose runs, the command, its options."""
+"""Names of the runs, and the analysis."""
 PICTURES = {
     "densenet-reuse": (1240, 1100),
     "seresnet-excitation": (1240, 1200),
@@ -48,36 +63,33 @@ PICTURES = {
 """The upper part of these pages, in pixels."""
 
 
-def trained(name: str, path: Path, data: Dataset, epochs: float, seed: int) -> Run:
-    """Train, or go on, or take what is there."""
+def trained(name: str, path: Path, epochs: float, seed: int) -> cw.Run:
+    """Train a run, resume it, or open it if it is finished."""
     if (path / "config.yaml").exists():
-        resume(Run.open(path), data)
-    else:
-        config, network = plan(data, cw.network(name), name="fast", epochs=epochs, seed=seed)
-        train(config, network, data, path)
-    return Run.open(path)
+        return cw.resume(path)
+    return cw.train("fashion-mnist", network=name, recipe="fast", epochs=epochs, seed=seed, out=path)
 
 
 def analysed(run: Path, kind: str) -> dict[str, Any]:
-    """Run one command on a run, unless it has been, and return what it tells."""
-    told, page = (run.with_name(f"{run.name}-{kind}.{suffix}") for suffix in ("json", "html"))
-    if not told.exists():
-        _, command, options = ANALYSES[kind]
-        arguments = [sys.executable, "-m", "convwright", *command, str(run), "--json", "--html", str(page), *options]
-        answer = subprocess.run(arguments, check=True, capture_output=True, text=True)
-        told.write_text(answer.stdout, encoding="utf-8")
-    return json.loads(told.read_text(encoding="utf-8"))
+    """Analyse a run, unless the analysis exists, and return its values."""
+    values, page = (run.with_name(f"{run.name}-{kind}.{suffix}") for suffix in ("json", "html"))
+    if not values.exists():
+        result = ANALYSES[kind][1](cw.open_run(run))
+        result.save_html(page)
+        values.write_text(result.to_json(indent=1), encoding="utf-8")
+    found: dict[str, Any] = json.loads(values.read_text(encoding="utf-8"))
+    return found
 
 
-def reuse_lines(told: dict[str, Any]) -> Iterator[str]:
-    """Print what is quoted of feature reuse."""
-    for block in told["blocks"]:
+def reuse_lines(values: dict[str, Any]) -> Iterator[str]:
+    """Yield the quoted values of feature reuse."""
+    for block in values["blocks"]:
         late = block["late_over_early"]
         yield (
             f"{block['name']}: lowest {block['lowest']:.2f}, mean {block['mean']:.2f}, input {block['input']:.2f}, "
             f"late / early {late:.2f}"
         )
-    for step in told["prune"]:
+    for step in values["prune"]:
         random = [cut["accuracy"] for cut in step["random"]]
         spread = f", at random {min(random):.2%} to {max(random):.2%}" if random else ""
         yield (
@@ -86,14 +98,14 @@ def reuse_lines(told: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def excitation_lines(told: dict[str, Any]) -> Iterator[str]:
-    """Print what is quoted of excitations."""
-    for block in told["blocks"]:
+def excitation_lines(values: dict[str, Any]) -> Iterator[str]:
+    """Yield the quoted values of excitations."""
+    for block in values["blocks"]:
         yield (
             f"{block['name']}: class-specific {block['specificity']:.2f}, saturated {block['saturation']:.0%}, "
             f"spread {block['spread']:.3f}, variation {block['variation']:.3f}"
         )
-    for step in told["drop"]:
+    for step in values["drop"]:
         inexact = f", {len(step['inexact'])} not exact" if step["inexact"] else ""
         yield (
             f"step {step['step']} ({step['without']}): {_accuracy(step)}, {step['params']:,} parameters "
@@ -103,11 +115,11 @@ def excitation_lines(told: dict[str, Any]) -> Iterator[str]:
 
 def _accuracy(step: dict[str, Any]) -> str:
     low, high = step["interval"]
-    told = f"{step['accuracy']:.2%} ({low:.2%} to {high:.2%})"
+    text = f"{step['accuracy']:.2%} ({low:.2%} to {high:.2%})"
     if step["change"] is None:
-        return told
+        return text
     low, high = (100 * bound for bound in step["change_interval"])
-    return f"{told}, change {100 * step['change']:+.2f} ({low:+.2f} to {high:+.2f}) points"
+    return f"{text}, change {100 * step['change']:+.2f} ({low:+.2f} to {high:+.2f}) points"
 
 
 LINES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
@@ -118,7 +130,7 @@ LINES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
 
 
 def draw(page: Path, width: int, height: int) -> None:
-    """Have Chromium draw the upper part of a page beside it."""
+    """Draw the upper part of a page with Chromium as a PNG file beside it."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         raise SystemExit("--pictures needs Chromium")
@@ -138,16 +150,17 @@ def main() -> None:
     parser.add_argument("--pictures", action="store_true", help="draw the figures as PNG too (Chromium)")
     options = parser.parse_args()
     print(f"{describe()}; torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
-    data = open_dataset("fashion-mnist")
     for folder in options.runs:
         run = options.out / folder
         if "train" in options.only:
-            summary = trained(NETWORKS[folder], run, data, options.epochs, options.seed).summary
-            told = f"{summary.val_accuracy:.2%} of validation images right after {summary.epochs:g} epochs"
-            print(f"{summary.network}: {told}", flush=True)
+            summary = trained(NETWORKS[folder], run, options.epochs, options.seed).summary
+            print(
+                f"{summary.network}: {summary.val_accuracy:.2%} validation accuracy after {summary.epochs:g} epochs",
+                flush=True,
+            )
         for kind in options.only:
             if kind in ANALYSES and folder in ANALYSES[kind][0]:
-                print(f"\n{folder}, {' '.join(ANALYSES[kind][1])} {' '.join(ANALYSES[kind][2])}")
+                print(f"\n{folder}, {kind}")
                 print("\n".join(LINES[kind](analysed(run, kind))), flush=True)
                 if options.pictures and (size := PICTURES.get(f"{folder}-{kind}")):
                     draw(run.with_name(f"{folder}-{kind}.html"), *size)
