@@ -1,4 +1,4 @@
-"""A program in torch: folded weights, channels last, activations in place, and dense blocks without copies."""
+"""A program in torch: channels last, with activations in place and dense blocks without copies."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +17,12 @@ Step = Callable[[Maps], None]
 class TorchProgram(torch.nn.Module):
     """Runs a program on uint8 images, N x C x H x W, and returns logits, N x classes.
 
-    The maps that a dense block joins one after the other lie in one buffer: each new map is written to its place
-    there, and a join is a longer view of the buffer instead of a copy.
+    The feature maps that a dense block concatenates one after the other lie in one buffer: each new map is written to
+    its place there, and a concatenation is a longer view of the buffer instead of a copy.
+
+    Args:
+        program: The program.
+        dtype: Type to compute in: float32 or bfloat16.
     """
 
     def __init__(self, program: steps.Program, dtype: torch.dtype = torch.float32) -> None:
@@ -26,14 +30,14 @@ class TorchProgram(torch.nn.Module):
         self.program, self.dtype = program, dtype
         self.owned = _overwritable(program)
         self.places = _places(program)
-        self.last = _last_readings(program)
+        self.freed = _freed_values(program)
         self.steps = [self._step(op) for op in program.ops]
 
     @torch.inference_mode()
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Run every operation; a map is forgotten after its last reading."""
+        """Run every operation; a feature map is freed once no later operation reads it."""
         maps: Maps = {0: images.to(self.dtype, memory_format=torch.channels_last)}
-        for step, done in zip(self.steps, self.last, strict=True):
+        for step, done in zip(self.steps, self.freed, strict=True):
             step(maps)
             for value in done:
                 del maps[value]
@@ -51,7 +55,7 @@ class TorchProgram(torch.nn.Module):
         return step
 
     def tensor(self, values: np.ndarray, *shape: int) -> torch.Tensor:
-        """Return an array as a tensor that moves with the module."""
+        """Return an array as a tensor of the module's type, four-dimensional ones in channels last."""
         tensor = torch.from_numpy(np.ascontiguousarray(values)).to(self.dtype)
         tensor = tensor.reshape(shape) if shape else tensor
         if tensor.ndim == 4 and tensor.numel() > tensor.shape[0]:
@@ -62,8 +66,8 @@ class TorchProgram(torch.nn.Module):
 Compute = Callable[..., torch.Tensor]
 
 
-def _convolve(_: TorchProgram, op: Any) -> Compute:
-    weight, bias = _.tensor(op.weight), _.tensor(op.bias)
+def _convolve(to: TorchProgram, op: Any) -> Compute:
+    weight, bias = to.tensor(op.weight), to.tensor(op.bias)
     top, left, bottom, right = op.pads
     even = (top, left) == (bottom, right)
 
@@ -170,26 +174,26 @@ _COMPUTE: dict[type[steps.Op], Callable[[TorchProgram, Any], Compute]] = {
 
 
 Place = tuple[steps.Value, int, int, int]
-"""The join at whose buffer a value lies, the buffer's channels, and the first and last channel of the value in it."""
+"""Concatenation whose buffer holds a value, the buffer's channels, and the range of the value's channels in it."""
 
 
 def _places(program: steps.Program) -> dict[steps.Value, Place]:
-    """Give every value that chained joins put side by side its place in one buffer.
+    """Return the place of every value that chained concatenations put into one buffer.
 
-    A join whose first part is itself a join extends it: the last of such a chain says how large the buffer is. Where
-    two chains share parts, the first has them, and the joins of the other copy.
+    A concatenation whose first part is itself a concatenation extends it: the last one of such a chain has the size of
+    the buffer. Where two chains share parts, the parts lie in the buffer of the first chain, and the other copies.
     """
-    joins = {op.output: op for op in program.ops if isinstance(op, steps.Join)}
-    begins = {op.inputs[0] for op in joins.values() if op.inputs[0] in joins}
+    concats = {op.output: op for op in program.ops if isinstance(op, steps.Join)}
+    extended = {op.inputs[0] for op in concats.values() if op.inputs[0] in concats}
     places: dict[steps.Value, Place] = {}
     for op in program.ops:
-        if op.output in joins and op.output not in begins:  # the last of its chain
-            _give_places(program, op, joins, places)
+        if op.output in concats and op.output not in extended:  # the last of its chain
+            _add_chain(program, op, concats, places)
     places.pop(0, None)
     return places
 
 
-def _give_places(program: steps.Program, last: Any, joins: dict[int, Any], places: dict[steps.Value, Place]) -> None:
+def _add_chain(program: steps.Program, last: Any, concats: dict[int, Any], places: dict[steps.Value, Place]) -> None:
     whole = program.shapes[last.output][0]
     taken: dict[steps.Value, Place] = {}
     op = last
@@ -197,22 +201,22 @@ def _give_places(program: steps.Program, last: Any, joins: dict[int, Any], place
         start = 0
         for index, value in enumerate(op.inputs):
             channels = program.shapes[value][0]
-            if value in places or value in taken or value == 0 or (index and value in joins):
-                return  # it lies elsewhere, or its parts do: join by copying
-            if value not in joins:
+            if value in places or value in taken or value == 0 or (index and value in concats):
+                return  # a part lies in another buffer: this chain copies
+            if value not in concats:
                 taken[value] = (last.output, whole, start, start + channels)
             start += channels
         taken[op.output] = (last.output, whole, 0, start)
-        if op.inputs[0] not in joins:
+        if op.inputs[0] not in concats:
             break
-        op = joins[op.inputs[0]]
+        op = concats[op.inputs[0]]
     places.update(taken)
 
 
 def _placed(compute: Compute, op: steps.Op, place: Place) -> Step:
-    """Run an operation whose result belongs into a buffer. The buffer is made when the first result is there."""
-    join, whole, start, stop = place
-    key, inputs, output = -join, op.inputs, op.output
+    """Return a step whose result is written into a buffer, which the first such step creates."""
+    concat, whole, start, stop = place
+    key, inputs, output = -concat, op.inputs, op.output
     if isinstance(op, steps.Join):
 
         def view(maps: Maps) -> None:
@@ -226,15 +230,13 @@ def _placed(compute: Compute, op: steps.Op, place: Place) -> Step:
             batch, _, height, width = made.shape
             buffer = torch.empty((batch, whole, height, width), dtype=made.dtype, device=made.device)
             maps[key] = buffer.contiguous(memory_format=torch.channels_last)
-        there = maps[key][:, start:stop]
-        there.copy_(made)
-        maps[output] = there
+        maps[output] = maps[key][:, start:stop].copy_(made)
 
     return step
 
 
-def _last_readings(program: steps.Program) -> list[list[steps.Value]]:
-    """Return, for each operation, the values that nothing reads after it; a buffer goes with its last join."""
+def _freed_values(program: steps.Program) -> list[list[steps.Value]]:
+    """Return, for each operation, the values to free after it: no later one reads them. Buffers are freed likewise."""
     last = {value: index for index, op in enumerate(program.ops) for value in op.inputs}
     done: list[list[steps.Value]] = [[] for _ in program.ops]
     for value, index in last.items():
@@ -248,7 +250,7 @@ def _last_readings(program: steps.Program) -> list[list[steps.Value]]:
 
 
 def _overwritable(program: steps.Program) -> set[steps.Value]:
-    """Return the values that one operation alone reads, fresh in memory, and that it may overwrite."""
+    """Return the values that a single operation reads, in memory of their own, so that it may overwrite them."""
     readers, places = program.readers(), _places(program)
     fresh = (steps.Convolve, steps.Affine, steps.Clamp, steps.Sum, steps.Multiply, steps.Activate)
     made = {op.output for op in program.ops if isinstance(op, fresh)}
@@ -256,7 +258,13 @@ def _overwritable(program: steps.Program) -> set[steps.Value]:
 
 
 def torch_runner(program: steps.Program, threads: int | None = None, precision: str = "f32") -> Runner:
-    """Return what runs a program in torch, in f32 or bf16, with so many threads (None: as torch is set)."""
+    """Return a function that runs a program in torch.
+
+    Args:
+        program: The program.
+        threads: Number of threads; None: torch's setting.
+        precision: `f32` or `bf16`.
+    """
     module = TorchProgram(program, torch.bfloat16 if precision == "bf16" else torch.float32)
 
     def run(images: np.ndarray) -> np.ndarray:
