@@ -16,6 +16,7 @@ from convwright.version import __version__
 if TYPE_CHECKING:
     from convwright import arch, explain, zoo
     from convwright.api.data import open_data, survey
+    from convwright.api.demo import demo
     from convwright.api.networks import (
         at,
         compound,
@@ -56,6 +57,7 @@ _PLACES = {
     "compare": "convwright.api.prediction",
     "compound": "convwright.api.networks",
     "cost": "convwright.api.networks",
+    "demo": "convwright.api.demo",
     "describe": "convwright.api.networks",
     "draw": "convwright.api.networks",
     "evaluate": "convwright.api.prediction",
@@ -106,6 +108,7 @@ __all__ = [
     "compare",
     "compound",
     "cost",
+    "demo",
     "describe",
     "draw",
     "evaluate",

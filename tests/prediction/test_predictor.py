@@ -90,11 +90,24 @@ def test_what_is_no_image(image, message, predictor):
 
 
 @pytest.mark.parametrize(
-    "one", ["image.png", Image.new("L", (4, 4)), np.zeros((4, 4, 3), np.uint8), torch.zeros(3, 4, 4), 5]
+    "kind", [Image.fromarray, np.asarray, lambda pixels: torch.from_numpy(pixels.transpose(2, 0, 1))]
 )
-def test_one_image_is_not_a_list(one, predictor):
-    with pytest.raises(UsageError, match="give a list"):
-        predictor.predict(one)
+def test_one_image_gives_one_prediction(kind, predictor):
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 9, 3), np.uint8)
+    one = predictor.predict(kind(pixels))
+    assert one == predictor.predict([kind(pixels)])[0]
+    assert str(one).startswith(f"{one.label} {one.probability:.1%}")
+    assert one._repr_html_() == f"<p>{one}</p>"
+
+
+def test_a_file_may_stand_alone(predictor, tmp_path):
+    Image.new("L", (9, 9), 120).save(tmp_path / "grey.png")
+    assert predictor.predict(str(tmp_path / "grey.png")) == predictor.predict([tmp_path / "grey.png"])[0]
+
+
+def test_a_number_is_no_image(predictor):
+    with pytest.raises(UsageError, match="an image is a file, a Pillow image, a tensor or an array, not int"):
+        predictor.predict(5)
 
 
 @pytest.mark.parametrize("options", [{"top": 0}, {"batch_size": 0}])

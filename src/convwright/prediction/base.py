@@ -5,9 +5,10 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Union, overload
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 AnyImage = Union[ImageFile, Image.Image, "torch.Tensor", np.ndarray]
+OneImage = str | Path | Image.Image
 """A file, a Pillow image, or uint8 values: a tensor C x H x W or an array H x W x C (grey: H x W too)."""
 BATCH = 64
 
@@ -56,6 +58,9 @@ class Prediction:
     def __str__(self) -> str:
         shares = ", ".join(f"{printable(label)} {probability:.1%}" for label, probability in self.ranked())
         return f"{printable(self.file)}: {shares}" if self.file else shares
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(str(self))}</p>"
 
 
 class BasePredictor(ABC):
@@ -118,24 +123,35 @@ class BasePredictor(ABC):
             predictions.append(Prediction(classes, tuple(probabilities[best].tolist())))
         return predictions
 
-    def predict(self, images: Iterable[AnyImage], top: int = 5, batch_size: int = BATCH) -> list[Prediction]:
-        """Rank the classes of images.
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self, images: OneImage, top: int = 5, batch_size: int = BATCH
+    ) -> Prediction: ...
+    @overload
+    def predict(self, images: Iterable[AnyImage], top: int = 5, batch_size: int = BATCH) -> list[Prediction]: ...
+    def predict(
+        self, images: OneImage | Iterable[AnyImage], top: int = 5, batch_size: int = BATCH
+    ) -> Prediction | list[Prediction]:
+        """Rank the classes of one image or of several.
 
         Args:
-            images: Files, Pillow images, tensors or arrays. Images of another size than the network's are resized
-                and cropped as in training.
+            images: A file, Pillow image, tensor or array, or several of them. Images of another size than the
+                network's are resized and cropped as in training.
             top: Classes to name for each image.
             batch_size: Images of a batch.
 
         Returns:
-            The `top` most likely classes of each image.
+            The `top` most likely classes of the image; for several images, a list.
 
         Raises:
             ConvwrightError: An image cannot be read.
         """
+        if is_single(images):
+            return self.predict([images], top, batch_size)[0]  # type: ignore[list-item]
         if top < 1 or batch_size < 1:
             raise UsageError(f"top and batch_size must be 1 or more, not {top} and {batch_size}")
-        check_many(images)
+        if not isinstance(images, Iterable):
+            raise UsageError(f"an image is a file, a Pillow image, a tensor or an array, not {type(images).__name__}")
         predictions: list[Prediction] = []
         for batch in _batched(images, batch_size):
             pixels = self.read_all(batch)
@@ -206,10 +222,20 @@ def _checked(array: np.ndarray, kind: str, layout: str, shape: Sequence[int] | N
     return array
 
 
+def is_single(images: Any) -> bool:
+    """Return whether a value is one image, not several."""
+    if is_tensor(images) or isinstance(images, np.ndarray):
+        return bool(images.ndim < 4)
+    return isinstance(images, str | bytes | Path | Image.Image) or hasattr(images, "read")
+
+
 def check_many(images: Any) -> None:
-    """Raise UsageError for a single image: iterating over it would treat its rows as images."""
-    few = (is_tensor(images) or isinstance(images, np.ndarray)) and images.ndim < 4
-    if few or isinstance(images, str | bytes | Path | Image.Image) or not isinstance(images, Iterable):
+    """Check that a value holds several images: iterating over a single one would treat its rows as images.
+
+    Raises:
+        UsageError: It is a single image.
+    """
+    if is_single(images) or not isinstance(images, Iterable):
         raise UsageError("several images are expected; give a list, also of one image")
 
 

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Union, overload
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from convwright.engines.selection import check_selected_file, find_selection
 from convwright.errors import ArgumentError, ConvwrightError, ConvwrightWarning, UsageError
 from convwright.extras import installed
 from convwright.finite import check_finite
-from convwright.prediction.base import BATCH, AnyImage, BasePredictor, Prediction
+from convwright.prediction.base import BATCH, AnyImage, BasePredictor, OneImage, Prediction
 from convwright.printable import printable
 from convwright.zoo.reading import is_network, read_network
 
@@ -106,8 +106,16 @@ class RunPredictor(BasePredictor):
 
         return load_run(self.path)
 
-    def predict(self, images: Iterable[AnyImage], top: int = 5, batch_size: int = BATCH) -> list[Prediction]:
-        """Rank the classes of images, as `Predictor.predict` does."""
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self, images: OneImage, top: int = 5, batch_size: int = BATCH
+    ) -> Prediction: ...
+    @overload
+    def predict(self, images: Iterable[AnyImage], top: int = 5, batch_size: int = BATCH) -> list[Prediction]: ...
+    def predict(
+        self, images: OneImage | Iterable[AnyImage], top: int = 5, batch_size: int = BATCH
+    ) -> Prediction | list[Prediction]:
+        """Rank the classes of one image or of several, as `Predictor.predict` does."""
         return self.quick.predict(images, top, batch_size)
 
     def _probabilities(self, pixels: Sequence[Any]) -> np.ndarray:

@@ -1,0 +1,67 @@
+"""The scripts of docs/python.md run as written, on small images and for a short time."""
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from .photos import temple_and_flower
+
+PAGE = Path(__file__).parents[1] / "docs" / "python.md"
+SHORTER = {
+    "minutes=10": "minutes=0.1",
+    "epochs=40": "epochs=0.5",
+    "epochs=1.5, seeds=3, workers=2": "epochs=0.5, seeds=1, rungs=1",
+    "epochs=10)": "epochs=0.1)",
+    "phi=range(4)": "phi=range(2)",
+    "count=16": "count=2",
+    "cw.bench(run)": "cw.bench(run, seconds=0.1)",
+    "densenet_bc_l40_k12": "densenet_bc_l16_k12",
+}
+"""Changes of durations and sizes."""
+
+
+def scripts() -> dict[str, str]:
+    """Return the code of each section of the page."""
+    sections = re.split(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    return {
+        title: "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+        for title, text in zip(sections[::2], sections[1::2], strict=True)
+    }
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with `photos/` and `new/holiday.jpg`, and the names that the scripts define one after the other."""
+    folder = tmp_path_factory.mktemp("examples")
+    (folder / "photos").mkdir()
+    for split in ("train", "test"):
+        (folder / "photos" / split).mkdir()
+        temple_and_flower(folder / "photos" / split)
+    for image in (folder / "photos" / "test").glob(
+        "*/[01]*.png"
+    ):  # the test images are others than the training images
+        image.unlink()
+    for image in (folder / "photos" / "train").glob("*/2*.png"):
+        image.unlink()
+    (folder / "new").mkdir()
+    Image.open(folder / "photos" / "test" / "flower" / "20.png").convert("RGB").save(folder / "new" / "holiday.jpg")
+    return folder, {}
+
+
+@pytest.mark.parametrize("title", scripts())
+def test_the_script_runs(title, workplace, monkeypatch, capsys):
+    folder, names = workplace
+    if title in ("Shipping", "Photographs and ten minutes"):
+        pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(folder)
+    code = scripts()[title]
+    for long, short in SHORTER.items():
+        code = code.replace(long, short)
+    exec(compile(code, f"docs/python.md: {title}", "exec"), names)
+
+
+def test_every_change_concerns_something():
+    code = "\n".join(scripts().values())
+    assert [long for long in SHORTER if long not in code] == []
