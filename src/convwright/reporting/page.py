@@ -2,8 +2,9 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -61,32 +62,57 @@ def _columns(entries: Sequence[Entry]) -> list[tuple[str, str, str]]:
     return [column for column in columns if column[0] not in left_out]
 
 
-def _network(index: int, entry: Entry, *, apart: bool) -> dict[str, Any]:
-    """Return what the template shows of one network."""
-    cost, path = entry.cost, entry.run.path
+@dataclass(frozen=True)
+class _Network:
+    """What the template shows of one network."""
+
+    entry: Entry
+    number: int
+    anchor: str
+    colour: str
+    glyph: str
+    below: str
+    """Line below the name: the images it was measured on, where networks differ in that."""
+    cells: dict[str, str]
+    """Cells of the table by column."""
+    interval: str
+    diagram: Markup
+    data: str
+    derived: str | None
+    command: str
+    config: str
+
+
+def _network(index: int, entry: Entry, *, apart: bool) -> _Network:
+    path = entry.run.path
+    return _Network(
+        entry=entry,
+        number=index,
+        anchor=f"network-{index + 1}",
+        colour=colour(index),
+        glyph=glyph(index),
+        below=wording.measured_on(entry) if apart else "",
+        cells=_cells(entry),
+        interval=interval(entry.interval),
+        diagram=Markup(diagram(entry.run.network)),
+        data=wording.data_name(entry),
+        derived=wording.derived(entry),
+        command=shlex.join(["convwright", "train", "--config", str(path / "config.yaml"), "--out", f"{path}-again"]),
+        config=entry.run.config.to_yaml(),
+    )
+
+
+def _cells(entry: Entry) -> dict[str, str]:
+    cost, predictions = entry.cost, entry.predictions
     return {
-        "entry": entry,
-        "number": index,
-        "anchor": f"network-{index + 1}",
-        "colour": colour(index),
-        "glyph": glyph(index),
-        "below": wording.measured_on(entry) if apart else "",
-        "cells": {
-            "accuracy": percent(entry.accuracy),
-            "params": count(cost.params),
-            "macs": count(cost.macs),
-            "latency": milliseconds(entry.latency.seconds) if entry.latency else "–",
-            "memory": size(cost.peak_bytes()),
-            "calibration": percent(entry.predictions.measures.calibration_error) if entry.predictions else "–",
-            "time": duration(entry.seconds) if entry.seconds else "–",
-            "rate": rate(entry.images_per_second) if entry.images_per_second else "–",
-        },
-        "interval": interval(entry.interval),
-        "diagram": Markup(diagram(entry.run.network)),
-        "data": wording.data_name(entry),
-        "derived": wording.derived(entry),
-        "command": shlex.join(["convwright", "train", "--config", str(path / "config.yaml"), "--out", f"{path}-again"]),
-        "config": entry.run.config.to_yaml(),
+        "accuracy": percent(entry.accuracy),
+        "params": count(cost.params),
+        "macs": count(cost.macs),
+        "latency": milliseconds(entry.latency.seconds) if entry.latency else "–",
+        "memory": size(cost.peak_bytes()),
+        "calibration": percent(predictions.measures.calibration_error) if predictions else "–",
+        "time": duration(entry.seconds) if entry.seconds else "–",
+        "rate": rate(entry.images_per_second) if entry.images_per_second else "–",
     }
 
 

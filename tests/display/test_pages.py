@@ -1,0 +1,84 @@
+"""Pages of all packages: one base template, escaped texts, and nothing that is fetched."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import plotly.graph_objects as go
+import pytest
+from jinja2 import UndefinedError
+
+import convwright as cw
+from convwright.display.figures import Figure, Panel, axis, empty_plot
+from convwright.display.pages import environment, write_content, write_figures
+from convwright.display.plotly_figures import PALETTE, coloured
+from convwright.display.result import Block, Lines, Result, Table
+
+PACKAGES = Path(cw.__file__).parent
+TEMPLATES = sorted(PACKAGES.glob("*/templates/*.html.j2"))
+MACROS = {"base.html.j2", "figures.html.j2"}
+
+
+def plot() -> go.Figure:
+    made = empty_plot(340, axis(title="x"), axis(title="y"))
+    return made.add_scatter(x=[1, 2], y=[3, 4], marker={"color": "var(--network-1)"})
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: f"{path.parents[1].name}-{path.name}")
+def test_every_page_extends_the_base_template(template: Path) -> None:
+    text = template.read_text(encoding="utf-8")
+    assert template.name in MACROS or text.startswith('{% extends "base.html.j2" %}')
+    assert text.count("<!doctype") == (template.name == "base.html.j2")
+    assert text.count('class="plot"') == (template.name == "figures.html.j2")
+    environment(f"convwright.{template.parents[1].name}").get_template(template.name)
+
+
+def test_names_that_are_not_given_are_errors() -> None:
+    with pytest.raises(UndefinedError):
+        environment().get_template("result.html.j2").render(title="A")
+
+
+@dataclass(frozen=True)
+class TwoWords(Result):
+    """A result with a table."""
+
+    name: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the name."""
+        return {"name": self.name}
+
+    def blocks(self) -> Iterable[Block]:
+        """Yield a table and a line."""
+        yield Table(("name", "length", ""), [(self.name, str(len(self.name)), "text")])
+        yield Lines("a < b")
+
+
+def test_a_result_has_a_page(tmp_path: Path) -> None:
+    TwoWords("<b>&").save_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<h1>Two words</h1>" in page
+    assert '<td class="text">&lt;b&gt;&amp;</td><td>4</td>' in page
+    assert "a &lt; b" in page
+    assert "<script" not in page
+    assert "script-src" not in page
+    assert "default-src 'none'" in page
+
+
+def test_figures_are_drawn_by_the_script_of_the_page(tmp_path: Path) -> None:
+    figure = Figure("one", "One <b>", "Caption.", (Panel("Heading", plot(), 'A "plot"'),), findings=("Up.",))
+    write_figures(tmp_path / "page.html", title="T", summary="S", figures=[figure, figure], content="<p>more</p>")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "One &lt;b&gt;" in page
+    assert 'aria-label="A &#34;plot&#34;" style="min-height: 20.0rem"' in page
+    assert ["Figure 1." in page, "Figure 2." in page, "Figure 3." in page] == [True, True, False]
+    assert '<section class="content"><p>more</p></section>' in page
+    assert page.count("plotly.js v") == 1
+    write_content(tmp_path / "page.html", title="T", content="<p>only</p>")
+    assert "plotly" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_notebooks_have_the_light_colours_of_the_style_sheet() -> None:
+    assert PALETTE["--paper"] == "#ffffff"
+    assert coloured(plot()).data[0].marker.color == PALETTE["--network-1"] != PALETTE["--network-0"]
+    assert "var(" not in coloured(plot()).to_json()
