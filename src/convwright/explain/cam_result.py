@@ -13,6 +13,7 @@ from convwright.arch.layers import numbered
 from convwright.display.figure_result import FigureResult
 from convwright.display.figures import Figure, Gallery, Picture
 from convwright.display.result import Block, Lines, Paragraph, Table
+from convwright.display.wording import listed
 from convwright.explain.activation import ActivationMaps
 from convwright.explain.deletion import MapScores, each_score
 from convwright.explain.drawing import TILE, Cell, figure, picture, png
@@ -77,7 +78,7 @@ class ClassActivation(FigureResult):
     @property
     def title(self) -> str:
         """Heading of a page that shows the maps."""
-        return f"What {' and '.join(one.title for one in self.networks)} looks at"
+        return f"What {listed(one.title for one in self.networks)} {'looks' if len(self.networks) == 1 else 'look'} at"
 
     @property
     def summary(self) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from convwright.display.figure_result import FigureResult
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot
 from convwright.display.result import Block
+from convwright.display.wording import listed
 from convwright.explain.cam_result import ClassActivation, NetworkMaps
 from convwright.explain.deletion import Estimate
 from convwright.explain.map_tables import compared, differences, estimates_dict, score_tables
@@ -29,7 +30,7 @@ class Faithfulness(FigureResult):
     @property
     def title(self) -> str:
         """Heading of a page that shows the scores."""
-        return f"Faithfulness of the maps of {' and '.join(one.title for one in self.networks)}"
+        return f"Faithfulness of the maps of {listed(one.title for one in self.networks)}"
 
     @property
     def summary(self) -> str:
