@@ -113,7 +113,10 @@ Given = dict[str, torch.Tensor]
         (lambda g: {"scale": g["scale"][:3]}, "scale, shift and mean are 20 numbers each"),
         (lambda g: {"mean": g["mean"].float()}, "all are of one type"),
         (lambda g: {"x": g["x"][:0], "gathered": g["gathered"][:0]}, "maps of"),
-        (lambda g: {"gathered": g["gathered"][:, :20].contiguous(memory_format=torch.channels_last)}, "lie in memory"),
+        (
+            lambda g: {"gathered": g["gathered"][:, :20].contiguous(memory_format=torch.channels_last)},
+            "must have the layout of the maps",
+        ),
         (lambda g: {"x": g["x"].contiguous()}, "not channels last"),
     ],
 )
