@@ -1,11 +1,16 @@
 """Help reads well at 80 columns, and describes every option."""
 
 import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import click
 import pytest
 from tests.cli.commands import every_command
 
+ROOT = Path(__file__).parents[2]
 COMMANDS = every_command()
 
 
@@ -33,6 +38,19 @@ def test_help_shows_no_argument_twice_and_names_all(name):
     for parameter in COMMANDS[name].params:
         if isinstance(parameter, click.Option) and not parameter.hidden:
             assert parameter.opts[0] in text
+
+
+LOADED = """
+import json, sys
+from tests.cli.commands import every_command
+every_command()
+print(json.dumps([name for name in ("torch", "torchvision", "numpy", "plotly", "sqlalchemy") if name in sys.modules]))
+"""
+
+
+def test_help_loads_nothing_slow():
+    done = subprocess.run([sys.executable, "-c", LOADED], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
 
 
 def help_of(name: str) -> str:

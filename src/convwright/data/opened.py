@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from convwright.data.dataset import Dataset, Split
-from convwright.data.sources import open_dataset
-from convwright.data.survey import Survey, survey_data
-from convwright.display.progress import counting
 from convwright.display.result import Block, Result
+
+if TYPE_CHECKING:
+    from convwright.data.dataset import Dataset, Split
+    from convwright.data.survey import Survey
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,14 @@ class Data(Result):
     """Most gigabytes that decoded images may take on disk; None: 20."""
     resolution: int | None = None
     """Height and width in pixels; None: the images' own, up to 224."""
-    _opened: dict[int, Dataset] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _opened: "dict[int, Dataset]" = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, value: "Data | str | Path") -> "Data":
         """Return a value if it is data already, else the data of a folder or source."""
         return value if isinstance(value, Data) else cls(str(value))
 
-    def dataset(self, resolution: int | None = None, *, largest: int = 224) -> Dataset:
+    def dataset(self, resolution: int | None = None, *, largest: int = 224) -> "Dataset":
         """Return the decoded images.
 
         Args:
@@ -48,6 +49,9 @@ class Data(Result):
         Raises:
             DataError: The data cannot be opened.
         """
+        from convwright.data.sources import open_dataset
+        from convwright.display.progress import counting
+
         side = resolution or self.resolution
         key = side or -largest
         if key not in self._opened:
@@ -65,12 +69,15 @@ class Data(Result):
         return self._opened[key]
 
     @cached_property
-    def survey(self) -> Survey:
+    def survey(self) -> "Survey":
         """Counts, sizes, duplicates and problems; every file is opened when this is first used.
 
         Raises:
             DataError: The data cannot be opened.
         """
+        from convwright.data.survey import survey_data
+        from convwright.display.progress import counting
+
         with counting() as progress:
             return survey_data(self.spec, progress)
 
@@ -96,16 +103,16 @@ class Data(Result):
         return self.dataset().classes
 
     @property
-    def train(self) -> Split:
+    def train(self) -> "Split":
         """The training images, at the images' own resolution."""
         return self.dataset().train
 
     @property
-    def val(self) -> Split:
+    def val(self) -> "Split":
         """The validation images."""
         return self.dataset().val
 
     @property
-    def test(self) -> Split | None:
+    def test(self) -> "Split | None":
         """The test images, if there are any."""
         return self.dataset().test

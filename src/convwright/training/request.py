@@ -13,7 +13,6 @@ from pydantic.functional_validators import ModelWrapValidatorHandler  # in pydan
 from convwright.arch import Network
 from convwright.checksums import verify
 from convwright.data.opened import Data
-from convwright.data.sources import SOURCES
 from convwright.errors import UsageError
 from convwright.files import write_text
 from convwright.options import Group
@@ -184,6 +183,8 @@ def expression_of(network: str | Network) -> str:
 
 def missing_data() -> str:
     """Return what is wrong with a request without data."""
+    from convwright.data.registry import SOURCES
+
     *others, last = SOURCES
     return f"missing; give a folder with a sub-folder per class, or {', '.join(others)} or {last}"
 
