@@ -119,7 +119,7 @@ def pipeline(steps: int) -> None:
             requested = time.perf_counter()
             images, labels = next(made)
             got = time.perf_counter()
-            learner.learn(images, labels, step, 10**6)
+            learner.train_step(images, labels, step, 10**6)
             waiting.append(got - requested)
             learning.append(time.perf_counter() - got)
         batch, step_time, wait = (1000 * statistics.median(times[3:]) for times in (making, learning, waiting))

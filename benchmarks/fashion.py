@@ -62,7 +62,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """A network to be trained for so many epochs."""
+    """A network to be trained for this many epochs."""
 
     network: str
     epochs: float
@@ -71,7 +71,7 @@ class Job:
 
     @classmethod
     def within(cls, minutes: float, network: str, seed: int, precision: str) -> "Job":
-        """Return the job that takes so many minutes, whole epochs from five on, in 32 bits if that is quicker."""
+        """Return the job that takes this many minutes, whole epochs from five on, in 32 bits if that is quicker."""
         precision = min((precision, "32-true"), key=lambda one: SECONDS[one][network])
         epochs = int(600 * minutes / SECONDS[precision][network]) / 10
         return cls(network, epochs if epochs < 5 else int(epochs), seed, precision)
@@ -142,7 +142,7 @@ def speed(name: str, data: Dataset, precision: str) -> float:
     times = []
     for step in range(-3, SPEED_STEPS):
         started = time.perf_counter()
-        learner.learn(*batches.at(max(0, step)), max(0, step), SPEED_STEPS)
+        learner.train_step(*batches.at(max(0, step)), max(0, step), SPEED_STEPS)
         times.append(time.perf_counter() - started)
     return mean(times[3:]) * batches.steps_per_epoch
 

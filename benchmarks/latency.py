@@ -189,7 +189,7 @@ def accuracy(run: str, folder: Path, threads: list[int], count: int, clock: str)
 
 
 def compared(network: str, folder: Path, options: argparse.Namespace, threads: int) -> None:
-    """Time every contender of one network with so many threads."""
+    """Time every contender of one network with this many threads."""
     torch.set_num_threads(threads)
     found = contenders(network, folder, options.peers or folder, threads, options.int8)
     times = rounds(found, options.rounds, options.clock)
@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--peers", type=Path, help="keep timm's exported files here")
-    parser.add_argument("--start", type=int, default=0, help="time so many processes that predict from a file")
+    parser.add_argument("--start", type=int, default=0, help="time this many processes that predict from a file")
     parser.add_argument("--run", help="also quantize this run: the accuracy lost and the time gained by one file")
     options = parser.parse_args()
     counts = ", ".join(map(str, options.threads))

@@ -1,9 +1,9 @@
 """Overhead of a search beside its training, and the speed-up by a second worker.
 
     python benchmarks/search.py             about 12 minutes on two idle cores
-    python benchmarks/search.py --epochs 1  shorter trainings
+    python benchmarks/search.py --epochs 1  shorter training runs
 
-Overhead: one worker on one core runs a study of a few trainings of about a minute each. All of the time but that of
+Overhead: one worker on one core runs a study of a few training runs of about a minute each. All of the time but that of
 training steps is overhead: start-up, reading data, building, validation, writing, and the database. Workers: the same
 study with two workers of one core each; ideal is half the time.
 """
@@ -55,9 +55,9 @@ def main() -> None:
         training = sum(one["train_seconds"] for one in trainings)
         inside = sum(one["seconds"] for one in trainings)
         print(
-            f"one worker: {len(trainings)} trainings in {wall:.1f} s, {training / len(trainings):.1f} s each; "
+            f"one worker: {len(trainings)} training runs in {wall:.1f} s, {training / len(trainings):.1f} s each; "
             f"overhead {1 - training / wall:.1%} of wall time (aim {OVERHEAD_AIM:.0%}), of which validation, data and "
-            f"files of the trainings {(inside - training) / wall:.1%}, all else {1 - inside / wall:.1%}",
+            f"files of the training runs {(inside - training) / wall:.1%}, all else {1 - inside / wall:.1%}",
             flush=True,
         )
         if len(available_cores()) < 2:

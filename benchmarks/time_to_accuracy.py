@@ -54,7 +54,7 @@ def images(train: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(epochs: int, options: argparse.Namespace) -> Progress:
-    """Train one run of so many epochs; 54,000 images, since the others validate."""
+    """Train one run of this many epochs; 54,000 images, since the others validate."""
     import fashion
 
     from convwright.data import open_dataset
@@ -168,7 +168,7 @@ def child(name: str, options: argparse.Namespace) -> None:
 
 
 def run(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Train one contender in a process of its own, which has so many threads and cores; return its lines."""
+    """Train one contender in a process of its own, which has this many threads and cores; return its lines."""
     python = options.keras if name.startswith("keras") else sys.executable
     arguments = [str(python), __file__, "--child", name, "--out", options.out, "--precision", options.precision]
     arguments += ["--threads", options.threads]

@@ -8,7 +8,7 @@ import pytest
 
 from convwright.errors import UsageError
 from convwright.extras import EXTRAS, install_command, installed, missing_package, require_package
-from convwright.options import verb
+from convwright.options import checks_arguments
 
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 PACKAGES = {
@@ -54,7 +54,7 @@ def test_a_package_that_cannot_be_loaded_is_not_called_missing(tmp_path, monkeyp
 
 
 def test_functions_of_the_library_report_missing_packages():
-    @verb
+    @checks_arguments
     def draw(module: str) -> None:
         """Draw."""
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)

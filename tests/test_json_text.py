@@ -43,5 +43,5 @@ def test_files_are_read_with_the_given_error_class(tmp_path):
 
 
 def test_a_member_given_twice_is_refused():
-    with pytest.raises(UsageError, match="the member 'a' is there twice"):
+    with pytest.raises(UsageError, match="the member 'a' occurs twice"):
         parse('{"a": 1, "b": {"a": 2}, "a": 3}', "a.json")

@@ -41,7 +41,7 @@ class DataError(UsageError):
 
 
 class RunError(UsageError):
-    """A directory that is not a run, or a run that lacks what is asked of it."""
+    """A directory that is not a run, or a run that lacks the requested content."""
 
 
 class NotFiniteError(ConvwrightError):
@@ -66,7 +66,7 @@ class SubprocessError(ConvwrightError):
 
 
 class ConvwrightWarning(UserWarning):
-    """What goes on, but not as well as it could. Its text is one line."""
+    """Warning about work that continues with a limitation. Its text is one line."""
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def _without_duplicates(members: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(members)
     if len(found) < len(members):
         names = [name for name, _ in members]
-        raise ValueError(f"the member {next(name for name in names if names.count(name) > 1)!r:.60} is there twice")
+        raise ValueError(f"the member {next(name for name in names if names.count(name) > 1)!r:.60} occurs twice")
     return found
 
 

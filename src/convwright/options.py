@@ -152,7 +152,7 @@ class Option:
             raise ArgumentError(self.name, f"must be {expected}, not {value!r:.80}")
 
 
-def verb(function: Callable[P, R]) -> Callable[P, R]:
+def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Check a function's arguments against its annotations before it is called.
 
     Raises:

@@ -61,8 +61,8 @@ def test_a_benchmark_has_a_figure_and_a_page(result, tmp_path):
 
 def test_a_failure_is_an_error_on_request(result):
     result.check()
-    failed = BenchResult(result.networks, result.machines, failure="no engine keeps an accuracy of 99.00%")
-    assert str(failed).endswith("no engine keeps an accuracy of 99.00%")
+    failed = BenchResult(result.networks, result.machines, failure="no engine reaches an accuracy of 99.00%")
+    assert str(failed).endswith("no engine reaches an accuracy of 99.00%")
     with pytest.raises(ConvwrightError, match="no engine keeps"):
         failed.check()
 

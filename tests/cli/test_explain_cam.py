@@ -123,22 +123,22 @@ def test_published_weights(here, convwright):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["SMALL", "--class", "71"], "small: there is no class '71'; near it are"),
-        (["SMALL", "--layer", "stage9"], "small: there is no layer 'stage9'; near it are"),
+        (["SMALL", "--class", "71"], "small: there is no class '71'; similar names are"),
+        (["SMALL", "--layer", "stage9"], "small: there is no layer 'stage9'; similar names are"),
         (["SMALL", "--method", "score"], "--method: must be 'cam' or 'grad-cam' or 'grad-cam++', not 'score'"),
         (["SMALL", "--count", "0"], "--count: must be a whole number, 1 or more, not 0"),
         (["absent", "--removed", "grey", "--scores"], "--removed: must be 'mean' or 'black' or 'blur', not 'grey'"),
         (["absent", "--steps", "0", "--scores"], "--steps: must be a whole number, 1 or more, not 0"),
         (["absent", "--method", "score"], "--method: must be 'cam'"),
-        (["absent", "--removed", "blur"], "--removed is about scores; add --scores"),
-        (["absent", "--steps", "8"], "--steps is about scores; add --scores"),
+        (["absent", "--removed", "blur"], "--removed requires --scores"),
+        (["absent", "--steps", "8"], "--steps requires --scores"),
         (["SMALL", "--images", "0.png", "--data", "digits"], "exclude each other"),
         (["--images", "0.png", "1.png"], "name a run directory"),
         (["SMALL", "--out", "."], "--out: . is the current folder"),
         (["SMALL", "--out", "0.png/b"], "0.png is not a folder"),
         (["absent"], "absent: no such run directory"),
         (["resnet18"], "resnet18 is a network, not a run directory"),
-        (["SMALL", "--images", "*.bmp"], "nothing matches"),
+        (["SMALL", "--images", "*.bmp"], "no image file matches"),
     ],
 )
 def test_wrong_use(arguments, expected, runs, here, convwright):

@@ -119,4 +119,4 @@ def test_a_search_in_which_every_training_diverges_has_no_best_network(convwrigh
     assert "NaN" not in (study / "search.json").read_text()
     family = convwright("scale", "family", "--search", study)
     assert family.status == 2
-    assert "all trainings of its best network diverged" in family.message
+    assert "all training runs of its best network diverged" in family.message

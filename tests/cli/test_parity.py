@@ -16,8 +16,8 @@ HIDDEN = ("scale work",)
 """Commands that other commands start, without a function that users call."""
 FURTHER: dict[str, tuple[Callable[..., object], ...]] = {
     "explain cam": (cw.explain.faithfulness,),
-    "explain drop": (cw.explain.Dropping.save,),
-    "explain excitation": (cw.explain.drop, cw.explain.Dropping.save),
+    "explain drop": (cw.explain.DropResult.save,),
+    "explain excitation": (cw.explain.drop, cw.explain.DropResult.save),
     "explain faithfulness": (cw.explain.cam,),
     "explain reuse": (cw.explain.prune,),
     "scale family": (Family.train,),

@@ -179,7 +179,7 @@ def test_names_of_any_bytes(run, photos, convwright):
     ("names", "message"),
     [
         (["empty"], "no images found: empty: no images in this folder"),
-        (["photos/*.bmp"], "no images found: photos/*.bmp: nothing matches"),
+        (["photos/*.bmp"], "no images found: photos/*.bmp: no image file matches"),
         ([], "name files, folders or patterns"),
         (["--files-from", "absent"], "--files-from: absent: No such file"),
         (["-", "-"], "standard input can be read once"),
@@ -208,9 +208,9 @@ def test_a_name_that_leads_nowhere_does_not_stop_the_rest(run, photos, convwrigh
     assert answer.status == 1
     assert len(answer.out.splitlines()) == 1
     assert "convwright: empty: no images in this folder" in answer.err
-    assert "convwright: x*.png: nothing matches" in answer.err
+    assert "convwright: x*.png: no image file matches" in answer.err
     assert "cannot read absent.png: no such file" in answer.err
-    assert answer.message.endswith("1 of 2 images could not be read; 2 of the names led to no image")
+    assert answer.message.endswith("1 of 2 images could not be read; 2 of the given names matched no image")
 
 
 def test_predictions_are_printed_batch_by_batch(run, photos, monkeypatch, convwright):

@@ -10,7 +10,7 @@ import torch
 import convwright as cw
 from convwright.errors import ArgumentError, UsageError
 from convwright.machine import available_cores
-from convwright.scaling.trial import TaskRunner
+from convwright.scaling.task_runner import TaskRunner
 from convwright.training.interrupt import Interrupted
 
 SEARCH = ("scale", "search", "cifar_seresnet8|scale:w=0.5", "--data", "digits", "--tolerance", "0.2", "--rungs", "2")
@@ -58,7 +58,7 @@ def test_a_search_ends_with_a_ranking_and_a_verdict(convwright, searched):
     answer = convwright(*SEARCH, "--epochs", "0.6", "--out", searched)
     assert "Best is alpha" in answer.out
     assert "validation accuracy" in answer.out
-    assert "trainings were finished before" in answer.err
+    assert "training runs were finished before" in answer.err
     found = json.loads((searched / "search.json").read_text())
     assert found["finished"]
     best = found["networks"][0]
@@ -111,7 +111,7 @@ def test_a_family_is_trained_and_drawn(convwright, tmp_path):
         (("--storage", "nonsense"), "--storage: must be the URL of a database", 2),
         (("--storage", "postgresql://me@127.0.0.1:1/none"), "does not answer", 1),
         (("--tolerance", "0.0001"), "no point of the grid", 2),
-        (("--cluster", "127.0.0.1:1", "--cores-per-trial", "0"), "1 or more, not 0", 2),
+        (("--cluster", "127.0.0.1:1", "--cores-per-task", "0"), "1 or more, not 0", 2),
     ],
 )
 def test_wrong_searches_are_one_line(convwright, tmp_path, options, message, status):
@@ -239,7 +239,7 @@ def test_a_family_is_trained_from_python_in_a_thread(tmp_path):
     before = process_state()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TaskRunner, "run", interrupted)
-        with pytest.raises(Interrupted, match="finished trainings are kept, and the same command or call resumes"):
+        with pytest.raises(Interrupted, match="finished training runs are kept, and the same command or call resumes"):
             family.train("digits", **options)
     assert process_state() == before
     found = []

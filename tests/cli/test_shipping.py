@@ -51,7 +51,7 @@ def test_a_run_is_exported_and_the_file_predicts(run, convwright, tmp_path):
         (["{run}", "--out", "absent/a.onnx"], "--out: absent/a.onnx: there is no folder absent"),
         (["{run}", "--out", "{run}/model.safetensors"], "is a file of a run, which would be replaced"),
         (["{run}", "--format", "onnx", "--out", "a.xml"], "--out: a.xml: a file in the format onnx ends in .onnx"),
-        (["{run}", "--out", "a.safetensors", "--int8"], "--int8: the format torch has no 8 bits"),
+        (["{run}", "--out", "a.safetensors", "--int8"], "--int8: the format torch does not support int8"),
         (["{run}", "--out", "a.safetensors", "--opset", "17"], "--opset: the format torch has no opset"),
     ],
 )
@@ -68,7 +68,7 @@ def test_calibration_needs_images(convwright, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = convwright("export", "efficientnet_lite0", "--weights", "pretrained", "--int8")
     assert done.status == 2
-    assert "--int8: 8 bits are calibrated on training images, and there are none; give data" in done.message
+    assert "--int8: quantization needs training images for calibration; give data" in done.message
 
 
 def test_bench_measures_draws_and_selects(run, convwright, tmp_path):
@@ -113,7 +113,7 @@ def test_measurements_are_shown_though_no_engine_keeps_the_accuracy(run, convwri
     for form in ([], ["--json"]):
         done = convwright("bench", run, *QUICK, "--select", 100, *form)
         assert done.status == 1
-        assert "no engine keeps an accuracy of 100.00%" in done.message
+        assert "no engine reaches an accuracy of 100.00%" in done.message
         assert "onnxruntime" in done.out
 
 

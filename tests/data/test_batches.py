@@ -59,7 +59,7 @@ def test_images_belong_to_their_labels_and_are_normalised() -> None:
     images, labels = Batches(data.train, data, 50).at(0)
     assert images.dtype == torch.float32
     assert labels.dtype == torch.int64
-    assert torch.equal(images, data.normalize(data.train.images[labels]))
+    assert torch.equal(images, data.normalise(data.train.images[labels]))
     assert torch.allclose(images.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
     assert torch.allclose(images.std((0, 2, 3), unbiased=False), torch.ones(3), atol=1e-5)
 
@@ -84,7 +84,7 @@ def test_evaluation_shows_all_in_order() -> None:
     seen = list(evaluation_batches(data.val, data, 4))
     assert [len(labels) for _, labels in seen] == [4, 4, 3]
     assert torch.equal(torch.cat([labels for _, labels in seen]), data.val.labels)
-    assert torch.equal(torch.cat([images for images, _ in seen]), data.normalize(data.val.images))
+    assert torch.equal(torch.cat([images for images, _ in seen]), data.normalise(data.val.images))
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])

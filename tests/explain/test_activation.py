@@ -56,7 +56,7 @@ def test_cam_is_the_features_times_the_weights_of_the_class(expression, images):
     assert found.method == "cam"
     assert found.targets == tuple(logits.argmax(1).tolist())
     assert np.allclose(found.raw, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
-    # The mean over the map and the class's bias are the class's score: nothing else speaks for it.
+    # The mean over the map and the class's bias are the class's score: nothing else is evidence for it.
     scores = found.raw.mean((1, 2)) + linear.bias.detach().numpy()[list(found.targets)]
     assert np.allclose(scores, logits.max(1).values, rtol=1e-4, atol=1e-4)
     assert found.probabilities == pytest.approx(logits.softmax(1).max(1).values.tolist(), rel=1e-4)
@@ -228,8 +228,8 @@ def test_any_torch_module_has_grad_cam(images):
     [
         ({"method": "score-cam"}, "unknown method 'score-cam': the methods are cam, grad-cam and grad-cam\\+\\+"),
         ({"method": "cam", "layer": "stage2"}, "CAM is read at stage3, .* and not at stage2; use grad-cam"),
-        ({"layer": "stage2.bodi"}, "there is no layer 'stage2.bodi'; near it are .*stage2.add.body"),
-        ({"layer": ""}, "there is no layer ''; near it are stem"),
+        ({"layer": "stage2.bodi"}, "there is no layer 'stage2.bodi'; similar names are .*stage2.add.body"),
+        ({"layer": ""}, "there is no layer ''; similar names are stem"),
         ({"layer": "head"}, "head outputs maps of one pixel"),
         ({"target": 5}, "from 0 to 4; there is no class 5"),
         ({"target": [0, 1]}, "one for each image; there are more images than classes"),
@@ -250,7 +250,7 @@ def test_classes_that_are_called_alike_are_named(images):
     module = lively("cifar_resnet8|scale:w=0.5")
     predictor = Predictor(module.network, module, ("Coat", "Shirt", "Boat", "Bag", "Hat"), (0.5,) * 3, (0.25,) * 3)
     picture = np.zeros((32, 32, 3), np.uint8)
-    with pytest.raises(UsageError, match=r"no class 'goat'; near it are .*Boat"):
+    with pytest.raises(UsageError, match=r"no class 'goat'; similar names are .*Boat"):
         activation_maps(predictor, [picture], target="goat")
     with pytest.raises(UsageError, match="give a list"):
         activation_maps(predictor, picture)

@@ -106,7 +106,7 @@ def test_images_that_cannot_be_read_are_left_out_with_a_warning(run, photos):
         found = cw.predict(run, photos)
     assert [one.file for one in found] == [str(photos / "a.png"), str(photos / "deep" / "c.png")]
     assert [one.file for one in found.unreadable] == [str(photos / "b.png")]
-    with pytest.warns(ConvwrightWarning, match=r"1 of the names led to no image; the first: .*x\*.png: nothing"):
+    with pytest.warns(ConvwrightWarning, match=r"1 of the given names matched no image; .*x\*.png: no image file"):
         assert len(cw.predict(run, [photos / "a.png", str(photos / "x*.png")])) == 1
     with pytest.raises(ConvwrightError, match="1 of 1 images could not be read; the first"):
         cw.predict(run, "absent.png")
@@ -115,7 +115,7 @@ def test_images_that_cannot_be_read_are_left_out_with_a_warning(run, photos):
 @pytest.mark.parametrize(
     ("images", "options", "message"),
     [
-        ("nowhere*.png", {}, r"images: no images found: nowhere\*.png: nothing matches"),
+        ("nowhere*.png", {}, r"images: no images found: nowhere\*.png: no image file matches"),
         ([], {}, "images: no images found"),
         (5, {}, "images: "),
         (np.zeros((8, 8)), {}, "images: image 1: the values of an array must be uint8"),

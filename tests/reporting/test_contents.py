@@ -20,7 +20,7 @@ from convwright.reporting.confusion import confusion
 from convwright.reporting.mistakes import mistakes
 from convwright.reporting.report import Report
 from convwright.reporting.sections import explanations
-from convwright.reporting.sections.cam import Looked, _picture, _told, concentration
+from convwright.reporting.sections.cam import ExampleMaps, _finding, _picture, concentration
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_concentration_of_a_map() -> None:
     assert concentration(np.zeros((10, 10), np.float32)) is None
 
 
-def test_half_of_what_speaks_for_an_answer_compares_between_methods_and_leaves_empty_maps_out(
+def test_the_area_of_half_of_the_evidence_compares_between_methods_and_leaves_empty_maps_out(
     measured: list[Entry],
 ) -> None:
     entry = measured[1]
@@ -178,23 +178,23 @@ def test_half_of_what_speaks_for_an_answer_compares_between_methods_and_leaves_e
     maps = np.zeros((3, 8, 8), np.float32)
     found = ActivationMaps("cam", "x", raw, maps, (0, 1, 2), (0.5,) * 3)
     stretched = replace(found, method="grad-cam", raw=5 * raw.clip(0))  # the same but for scale and what is negative
-    one, other = (Looked(entry, entry.predictions, (0, 1, 2), each) for each in (found, stretched))
-    assert one.halves == other.halves
-    assert one.halves[0] is None
-    assert one.half == one.halves[1] == one.halves[2] < 0.1
-    assert "nothing speaks for 1 of the answers" in _told(one)
-    assert _picture(one, 0).alt.endswith("nothing")
-    nowhere = Looked(entry, entry.predictions, (0, 1, 2), replace(found, raw=-np.abs(raw)))
-    assert nowhere.half is None
-    assert "nothing speaks for 3 of the answers" in _told(nowhere)
-    assert "half of what" not in _told(nowhere)
+    one, other = (ExampleMaps(entry, entry.predictions, (0, 1, 2), each) for each in (found, stretched))
+    assert one.half_evidence_areas == other.half_evidence_areas
+    assert one.half_evidence_areas[0] is None
+    assert one.mean_half_evidence_area == one.half_evidence_areas[1] == one.half_evidence_areas[2] < 0.1
+    assert "1 prediction has no positive evidence" in _finding(one)
+    assert _picture(one, 0).alt.endswith("none")
+    nowhere = ExampleMaps(entry, entry.predictions, (0, 1, 2), replace(found, raw=-np.abs(raw)))
+    assert nowhere.mean_half_evidence_area is None
+    assert "3 predictions have no positive evidence" in _finding(nowhere)
+    assert "half of the evidence" not in _finding(nowhere)
 
 
 def test_the_page_says_why_maps_are_of_an_earlier_layer(measured: list[Entry]) -> None:
     entry = measured[1]
     assert entry.predictions is not None
     maps = ActivationMaps("grad-cam", "x", np.ones((1, 2, 2), np.float32), np.ones((1, 8, 8)), (0,), (0.5,), "Because.")
-    values = _told(Looked(entry, entry.predictions, (0,), maps))
+    values = _finding(ExampleMaps(entry, entry.predictions, (0,), maps))
     assert "maps of x, 2 × 2, by Grad-CAM" in values
     assert values.endswith(" Because.")
 

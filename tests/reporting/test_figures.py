@@ -53,7 +53,7 @@ def test_every_network_is_named_in_the_scatter_plot(entries: list[Entry]) -> Non
 
 def test_names_without_room_are_told_in_the_caption(entry: Callable[..., Entry]) -> None:
     figure = accuracy_against_macs([entry("SE-ResNet", title=f"SE-ResNet number {index}") for index in range(9)])
-    assert "No room was left to write" in " ".join(figure.findings)
+    assert "There is no room for the names" in " ".join(figure.findings)
 
 
 def test_only_networks_on_the_same_images_share_a_plot(entry: Callable[..., Entry]) -> None:

@@ -1,4 +1,4 @@
-"""A study so small that its trainings take a second: three networks on digits."""
+"""A study so small that its training runs take a second: three networks on digits."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The pages of a search and of a family in a real browser, made from real trainings, if of one step each."""
+"""The pages of a search and of a family in a real browser, made from real training runs of one step each."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from convwright.scaling.halving import Schedule, Task
 from convwright.scaling.outcome import Outcome
 from convwright.scaling.page import write_scaling_page
 from convwright.scaling.rules import Compound
-from convwright.scaling.trial import TaskRunner, data_opener
+from convwright.scaling.task_runner import TaskRunner, data_opener
 
 from ..chromium import EXECUTABLE, Browser
 

@@ -146,7 +146,7 @@ def test_latency_is_kept_too():
 def test_a_budget_that_bounds_nothing_is_refused():
     resolution = RULES[3]
     assert resolution.name == "resolution alone"
-    with pytest.raises(UsageError, match="sets no limit to resnet18 scaled by resolution alone"):
+    with pytest.raises(UsageError, match="does not limit the size of resnet18 scaled by resolution alone"):
         scale_to_budget(cw.network("resnet18"), parse_budget("params<=20M"), resolution)
 
 

@@ -25,7 +25,7 @@ from convwright.scaling.halving import Task
 from convwright.scaling.outcome import Outcome
 from convwright.scaling.preparation import divide_cores
 from convwright.scaling.storage import StudyStorage
-from convwright.scaling.trial import TaskRunner, data_opener, run_name
+from convwright.scaling.task_runner import TaskRunner, data_opener, run_name
 from convwright.scaling.work_process import run_worker
 from convwright.scaling.worker import open_study, work, worker_processes, write_description
 from convwright.training.callbacks import Callback

@@ -94,13 +94,13 @@ def test_a_step_s_memory_is_about_what_torch_allocates(digits):
         "config, network = plan(data, cw.network('cifar_resnet20'), batch_size=512)\n"
         "learner = make_learner(config, network, data)\n"
         "small = training_batches(config.model_copy(update={'batch_size': 4}), data)\n"
-        "learner.learn(*small.at(0), 0, 10)\n"
+        "learner.train_step(*small.at(0), 0, 10)\n"
         "def most():\n"
         "    lines = Path('/proc/self/status').read_text().splitlines()\n"
         "    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith('VmHWM:'))\n"
         "before = most()\n"
         "told = 512 * step_bytes(learner, config, data)\n"
-        "learner.learn(*training_batches(config, data).at(0), 1, 10)\n"
+        "learner.train_step(*training_batches(config, data).at(0), 1, 10)\n"
         "print(told, most() - before)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -162,7 +162,7 @@ def test_what_is_damaged_makes_room_and_is_told(digits, tmp_path):
         assert run.load_checkpoint() is None
     assert [str(warning.message).rpartition("; ")[2] for warning in told] == [
         f"trying {before.name}",
-        "no other is left, so the run starts again",
+        "no other checkpoint is left",
     ]
 
 
@@ -280,7 +280,7 @@ def test_the_best_weights_are_kept_not_the_last(digits, tmp_path):
     run = Run.create(tmp_path / "run", config, network, digits.classes, DataFacts.of(digits))
     trainer = Trainer(run, digits)
     rows = [{"val_accuracy": a, "val_loss": b} for a, b in ((0.5, 1.0), (0.7, 1.0), (0.7, 0.9), (0.7, 1.1), (0.6, 0.1))]
-    assert [trainer.progress.close(row) for row in rows] == [True, True, True, False, False]
+    assert [trainer.progress.add_validation(row) for row in rows] == [True, True, True, False, False]
     assert trainer.progress.best == 2
 
 

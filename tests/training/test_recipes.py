@@ -102,7 +102,7 @@ def test_a_batch_in_pieces_gives_the_gradient_of_the_whole(mixed):
     for pieces in (1, 3, 10):
         one = learner({"accumulate": pieces, "label_smoothing": 0.1}, weights=torch.tensor([2.0, 0.5, 0.5]))
         without_norms(one.network)
-        losses.append(one.learn(images, labels, 0, 10))
+        losses.append(one.train_step(images, labels, 0, 10))
         states.append(one.network.state_dict())
     assert losses[1:] == [pytest.approx(losses[0])] * 2
     for name, tensor in states[0].items():
@@ -126,7 +126,7 @@ def test_class_weights_weigh_the_loss():
         logits = one.network.train()(images)
     parts = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
     expected = (parts * torch.tensor([0.5, 0.5, 0.5, 2.5])).mean()
-    assert one.learn(images, labels, 0, 10)[0] == pytest.approx(float(expected), rel=1e-5)
+    assert one.train_step(images, labels, 0, 10)[0] == pytest.approx(float(expected), rel=1e-5)
 
 
 # Rates

@@ -106,7 +106,7 @@ def test_a_plan_says_what_is_resolved(tmp_path):
     assert plan.config.batch_size == 32
     assert plan.network.resolution == plan.data.resolution == 8
     assert plan.to_dict()["images"] == {"train": 1295, "val": 143, "test": 359}
-    assert "1,295 images to train" in str(plan)
+    assert "1,295 training and " in str(plan)
     assert json.loads(plan.to_json()) == plan.to_dict()
     assert not (tmp_path / "run").exists()
 
@@ -213,7 +213,7 @@ def test_a_failing_callback_loses_nothing(tmp_path):
 
 @pytest.mark.parametrize("wrong", [3, object(), cw.callbacks.Callback])
 def test_what_is_no_callback_is_refused_before_any_work(tmp_path, wrong):
-    with pytest.raises(ArgumentError, match=r"callbacks: .* is no callback"):
+    with pytest.raises(ArgumentError, match=r"callbacks: .* is not a callback"):
         cw.train(epochs=0.1, out=tmp_path / "run", callbacks=[wrong], **SMALL)
     assert not (tmp_path / "run").exists()
 

@@ -226,7 +226,7 @@ def test_a_run_s_file_is_checked_also_when_it_is_given_alone(run, name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seed: 1\nseed: 2", "the field 'seed' is there twice"),
+        ("seed: 1\nseed: 2", "the field 'seed' occurs twice"),
         ("seed: true", "seed: should not be true or false"),
         ("epochs: yes", "epochs: input should be a valid number"),
         ("batch_size: 1:30", "batch_size: input should be a valid integer"),

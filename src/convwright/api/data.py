@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from convwright.errors import argument
-from convwright.options import Bounds, verb
+from convwright.options import Bounds, checks_arguments
 
 if TYPE_CHECKING:
     from convwright.data.opened import Data
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["open_data", "survey"]
 
 
-@verb
+@checks_arguments
 def open_data(
     spec: str | Path,
     *,
@@ -56,7 +56,7 @@ def open_data(
     return Data(str(spec), val_share, max_bad, seed, cache_gb, resolution)
 
 
-@verb
+@checks_arguments
 def survey(data: "Data | str | Path") -> "Survey":
     """Survey a data set before training on it: counts, sizes, unreadable and duplicate images, leakage between splits.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from convwright.display.result import Block, Lines, Paragraph, Result, Table
-from convwright.options import Bounds, verb
+from convwright.options import Bounds, checks_arguments
 from convwright.printable import printable
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Demo(Result):
         )
 
 
-@verb
+@checks_arguments
 def demo(
     minutes: Annotated[float, Bounds(gt=0)] = 3.6, data: str | None = None, out: str | Path = Path("demo")
 ) -> Demo:
@@ -112,7 +112,7 @@ def demo(
     """
     from convwright.api.reports import report
     from convwright.data import default_source
-    from convwright.display.progress import say
+    from convwright.display.progress import print_progress
     from convwright.places import check_folder
 
     out = Path(out)
@@ -120,7 +120,7 @@ def demo(
     spec = data or default_source()
     for family in FAMILIES:
         _train(family, spec, out / family.folder, minutes / len(FAMILIES))
-    say("measuring the three networks, and what they look at, for the page ...")
+    print_progress("measuring the three networks, and what they look at, for the page ...")
     page = out / "report.html"
     made = report(
         [out / family.folder for family in FAMILIES],
@@ -133,7 +133,7 @@ def demo(
 
 def _train(family: Family, spec: str, path: Path, minutes: float) -> None:
     """Train a network, resume its run, or keep the one that has ended."""
-    from convwright.display.progress import say
+    from convwright.display.progress import print_progress
     from convwright.errors import UsageError
     from convwright.training.epochs import epochs_in_minutes
     from convwright.training.loop import resume, train
@@ -147,10 +147,10 @@ def _train(family: Family, spec: str, path: Path, minutes: float) -> None:
         run = Run.open(path)
         if (run.config.data, run.network) != (plan.config.data, plan.network):
             raise UsageError(f"{path} holds a run of {run.network.name} on {run.config.data}; give another folder")
-        say(f"{family.title}: {'kept' if run.finished else 'resumed'} in {path}")
+        print_progress(f"{family.title}: {'kept' if run.finished else 'resumed'} in {path}")
         resume(run, plan.data, [bar])
     else:
-        say(f"{family.title}: measuring how fast this machine trains {plan.network.name}")
+        print_progress(f"{family.title}: measuring how fast this machine trains {plan.network.name}")
         with preserved_process_state():
             epochs = epochs_in_minutes(minutes, plan.config, plan.network, plan.data, MOST_EPOCHS)
         train(plan.config.model_copy(update={"epochs": epochs}), plan.network, plan.data, path, [bar])

@@ -14,7 +14,7 @@ from convwright.arch.layers import Activation
 from convwright.arch.registry import register
 from convwright.errors import NetworkError
 from convwright.files import write_text
-from convwright.options import Bounds, verb
+from convwright.options import Bounds, checks_arguments
 from convwright.places import check_file
 from convwright.zoo.listing import NetworkList, list_networks
 from convwright.zoo.reading import read_network
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 
-@verb
+@checks_arguments
 def models(pattern: str = "") -> NetworkList:
     """List the networks of the zoo by family, with their cost and published results.
 
@@ -60,7 +60,7 @@ def models(pattern: str = "") -> NetworkList:
     return list_networks(pattern)
 
 
-@verb
+@checks_arguments
 def describe(
     network: "Network | str",
     *,

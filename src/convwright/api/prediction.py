@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Union
 
-from convwright.options import Bounds, verb
+from convwright.options import Bounds, checks_arguments
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,7 @@ SplitName = Literal["test", "val", "train", "all"]
 Count = Annotated[int, Bounds(ge=1)]
 
 
-@verb
+@checks_arguments
 def evaluate(
     run: "Run | str | Path",
     *,
@@ -68,7 +68,7 @@ def evaluate(
     return evaluate_run(Run.of(run), split, data=data, tta=tta, predictions=file, device=device)
 
 
-@verb
+@checks_arguments
 def compare(
     first: "Run | str | Path",
     second: "Run | str | Path",
@@ -106,7 +106,7 @@ def compare(
     return compare_runs(Run.of(first), Run.of(second), split=split, data=data, device=device)
 
 
-@verb
+@checks_arguments
 def predict(
     run: "Run | str | Path",
     images: "OneImage | Sequence[OneImage]" = (),
@@ -154,7 +154,7 @@ def predict(
     return Predictions.collect(stream)
 
 
-@verb
+@checks_arguments
 def load(
     run: "Run | str | Path",
     device: "torch.device | str" = "cpu",
@@ -171,7 +171,7 @@ def load(
 
     Returns:
         A predictor: `predict` takes a list of images, `probabilities` a batch of uint8 values. A run uses the engine
-        that `convwright bench --pick` or `convwright export` measured as the fastest on this machine, unless a GPU
+        that `convwright bench --select` or `convwright export` measured as the fastest on this machine, unless a GPU
         is requested, or `device` is `auto` and there is a GPU.
 
     Raises:

@@ -1,11 +1,11 @@
-"""Reports on trained networks, and the papers' claims beside our figures."""
+"""Reports on trained networks, and the papers' claims, each compared with our own value."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convwright.errors import ArgumentError, UsageError, argument
-from convwright.options import verb
+from convwright.options import checks_arguments
 
 if TYPE_CHECKING:
     from convwright.data.opened import Data
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["report", "reproduce"]
 
 
-@verb
+@checks_arguments
 def report(
     runs: "Run | str | Path | Sequence[Run | str | Path]",
     out: Path | str | None = None,
@@ -69,9 +69,9 @@ def report(
     return replace(made, page=page)
 
 
-@verb
+@checks_arguments
 def reproduce(paper: str | None = None) -> "Reproduction":
-    """Compute the figures that the three papers print, as far as they need no training, and judge each claim.
+    """Compute the published values of the three papers that need no training, and judge each claim.
 
     Args:
         paper: densenet, senet or efficientnet; all three by default.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Run(StoredRun, Result):
-    """A run directory: configuration, network, metrics, summary and weights, with the verbs as methods.
+    """A run directory: configuration, network, metrics, summary and weights, with the operations on it as methods.
 
     Example:
         >>> run = cw.open_run("runs/digits")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from convwright.arch import Network, at
 from convwright.errors import ArgumentError, UsageError, argument
-from convwright.options import Bounds, Flags, verb
+from convwright.options import Bounds, Flags, checks_arguments
 from convwright.places import check_file
 from convwright.scaling.budget import as_budget
 from convwright.scaling.family import LARGEST_PHI
@@ -28,7 +28,7 @@ __all__ = ["family", "plan", "search"]
 Fields = Annotated[Mapping[str, object] | Sequence[str], Flags(("--set",))]
 
 
-@verb
+@checks_arguments
 def plan(
     base: "Network | str | Path",
     budget: Mapping[str, float] | str | None = None,
@@ -48,7 +48,7 @@ def plan(
     remeasure: bool = False,
     out: Path | str | None = None,
 ) -> ScalingPlan:
-    """Find the largest network that keeps a budget, without training.
+    """Find the largest network within a budget, without training.
 
     The result shows which limit binds, what rounding changed, and what the same budget gives when it is spent on one
     dimension alone or by fast compound scaling (Dollár et al. 2021).
@@ -118,7 +118,7 @@ def plan(
     return result
 
 
-@verb
+@checks_arguments
 def search(
     base: "Network | str | Path",
     data: "Data | str | Path",
@@ -137,7 +137,7 @@ def search(
     precision: Literal["32-true", "bf16-mixed"] | None = None,
     workers: int = 1,
     cluster: str | None = None,
-    cores_per_trial: Annotated[int, Bounds(ge=1)] = 1,
+    cores_per_task: Annotated[int, Bounds(ge=1), Flags(("--cores-per-task", "--cores-per-trial"))] = 1,
     storage: str | None = None,
     study: str | None = None,
     out: Path | str | None = None,
@@ -156,18 +156,18 @@ def search(
         step: Step of the grid over alpha, beta and gamma.
         target: Multiply-adds of a candidate over the base's.
         tolerance: Largest relative deviation of formula and network from the target; other points are dropped.
-        epochs: Epochs of the longest trainings, those of the last rung.
+        epochs: Epochs of the longest training runs, those of the last rung.
         rungs: Rounds of successive halving; 1: train every candidate fully.
-        keep: One in so many candidates is kept for the next rung, which trains so many times longer.
-        seeds: Trainings of each network, with the same seeds for all.
-        recipe: How the papers trained, or `fast`: the best accuracy for little time.
+        keep: Factor between rungs: one in `keep` candidates is kept, and trains `keep` times as long.
+        seeds: Training runs of each network, with the same seeds for all.
+        recipe: Training recipe of a paper, or `fast`: high accuracy in a short time.
         fields: A field of the recipe as FIELD=VALUE, such as progressive=0; may be repeated. In Python also a
             dictionary.
         batch_size: Images in a step.
         precision: Precision of the computations.
-        workers: Trainings at once on this machine, its cores divided among them.
+        workers: Training runs at once on this machine, its cores divided among them.
         cluster: Train on this Ray cluster instead: an address, `auto`, or `local`.
-        cores_per_trial: Cores of each training on a cluster.
+        cores_per_task: Cores of each training run on a cluster.
         storage: Database of the study, such as postgresql://user@host/database; a file in `out` by default.
         study: Name of the study in the database; the name of `out` by default.
         out: Folder of the study; studies/search-BASE-DATA by default.
@@ -194,7 +194,7 @@ def search(
     images, grid = Data.of(data), Grid(step, target, tolerance)
     name = base.name if isinstance(base, Network) else str(base)
     folder = Path(out) if out is not None else default_folder("search", name, images.spec)
-    options = StudyOptions(folder, workers, cluster, cores_per_trial, storage, study)
+    options = StudyOptions(folder, workers, cluster, cores_per_task, storage, study)
     options.check()
     training = TrainingOptions(recipe, fields, batch_size, precision)
     halving = Halving(epochs, rungs, keep, seeds)
@@ -206,7 +206,7 @@ def search(
     return run_search(experiment, options)
 
 
-@verb
+@checks_arguments
 def family(
     base: "Network | str | Path | None" = None,
     *,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from convwright.options import Bounds, Flags, verb
+from convwright.options import Bounds, Flags, checks_arguments
 
 if TYPE_CHECKING:
     from convwright.arch import Network
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Precision = Literal["f32", "bf16", "int8"]
 
 
-@verb
+@checks_arguments
 def export(
     run: "Run | Network | str | Path",
     out: str | Path | None = None,
@@ -31,7 +31,7 @@ def export(
 ) -> "ExportResult":
     """Write a trained network as one file with its preprocessing and classes, verified on real images.
 
-    The file gets its name only after every installed engine that reads it has predicted what the network predicts.
+    The file gets its name only after every installed engine that reads it has reproduced the network's predictions.
 
     Args:
         run: A run or its directory; with `weights` a network.
@@ -73,7 +73,7 @@ def export(
     )
 
 
-@verb
+@checks_arguments
 def bench(
     networks: "Sequence[Run | Network | str | Path] | Run | Network | str | Path",
     *,
@@ -87,8 +87,8 @@ def bench(
 ) -> "BenchResult":
     """Measure latency, throughput and memory by engine, precision, batch size and threads.
 
-    Every engine runs in a process of its own. The floor beside the times is what this machine needs at least for the
-    network's multiply-adds and memory traffic.
+    Every engine runs in a process of its own. The floor is a lower bound on the time, from the machine's speed of
+    multiply-adds and its memory bandwidth.
 
     Args:
         networks: Runs, networks (with random weights) and exported files.
@@ -98,7 +98,7 @@ def bench(
         batch: Images at once.
         threads: Number of threads; by default as many as there are cores.
         seconds: Time of each measurement.
-        layers: Show the layers that take the most time at least.
+        layers: Show the layers with the highest floor.
         select: Let a run predict with the fastest engine that keeps this accuracy, in percent.
 
     Returns:

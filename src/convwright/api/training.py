@@ -23,7 +23,7 @@ def prepare(
 
     Args:
         request: The request; or the data, with the other fields of the request in `options`.
-        config: File of a request or the `config.yaml` of a run; `options` win over its values.
+        config: File of a request or the `config.yaml` of a run; `options` override its values.
         progress: Whether to show how far the work has come.
         options: Fields of `TrainRequest`.
 
@@ -55,8 +55,8 @@ def train(
 
     Args:
         request: A request, a plan, or the data, with the other fields of the request in `options`.
-        config: File of a request or the `config.yaml` of a run; `options` win over its values.
-        callbacks: Objects with methods of `cw.callbacks.Callback`, called as training goes.
+        config: File of a request or the `config.yaml` of a run; `options` override its values.
+        callbacks: Objects with methods of `cw.callbacks.Callback`, called during training.
         progress: Whether to show how far training has come: a bar on a terminal, a table in a notebook.
         options: Fields of `TrainRequest`.
 
@@ -103,7 +103,7 @@ def resume(
     Args:
         run: The run, or its directory.
         callbacks: Objects with methods of `cw.callbacks.Callback`.
-        workers: Threads that make batches ahead; 0: none.
+        workers: Threads that prefetch batches; 0: no prefetching.
         checkpoint_every: Minutes between checkpoints.
         cache_gb: Most gigabytes that decoded images may take on disk.
         tensorboard: Whether to write event files to the run directory's folder `tensorboard`.

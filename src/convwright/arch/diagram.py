@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from convwright.arch.blocks import Block
 from convwright.arch.cost import Cost, StageCost, cost
-from convwright.arch.flowchart import Figure, flowchart
+from convwright.arch.flowchart import Shape2D, flowchart
 from convwright.arch.layers import Combinator, Layer
 from convwright.arch.shapes import Shape
 from convwright.arch.svg import BLOCK_ROLES, Canvas, text_width, wrap
@@ -221,7 +221,7 @@ class Specimen(NamedTuple):
     """A block of the network, drawn as the example of all blocks with the same structure."""
 
     block: Block
-    chart: Figure
+    chart: Shape2D
     input: Shape
     output: Shape
     paths: list[tuple[str, str]]

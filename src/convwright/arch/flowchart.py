@@ -1,6 +1,6 @@
 """The inside of a block as a flow chart, top to bottom, drawn from its layer graph alone.
 
-Everything is a `Figure`: a drawing around a vertical axis along which data flows. Stacked figures (a sequence), and
+Everything is a `Shape2D`: a drawing around a vertical axis along which data flows. Stacked figures (a sequence), and
 figures side by side between a fork and a join (a sum, a concatenation, a gate), are figures again.
 """
 
@@ -52,7 +52,7 @@ _ROLES: dict[type[Layer], str] = {
 _ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6", "silu": "SiLU", "gelu": "GELU"}
 
 
-class Figure(NamedTuple):
+class Shape2D(NamedTuple):
     """A drawing's extent left and right of its axis, its height, and the function that draws it from its top."""
 
     left: float
@@ -61,7 +61,7 @@ class Figure(NamedTuple):
     draw: Callable[[Canvas, float, float], None]
 
 
-def flowchart(layer: Layer, rows: Iterator["LayerCost"]) -> Figure:
+def flowchart(layer: Layer, rows: Iterator["LayerCost"]) -> Shape2D:
     """Draw a layer graph.
 
     Args:
@@ -70,7 +70,7 @@ def flowchart(layer: Layer, rows: Iterator["LayerCost"]) -> Figure:
     """
     match layer:
         case Identity():
-            return Figure(0, 0, 0, lambda *_: None)
+            return Shape2D(0, 0, 0, lambda *_: None)
         case Seq():
             return _sequence(layer, rows)
         case Add():
@@ -126,7 +126,7 @@ def _stride(stride: int | tuple[int, int]) -> str:
     return f", /{height}×{width}"
 
 
-def _primitive(layer: Layer, row: "LayerCost", width: float) -> Figure:
+def _primitive(layer: Layer, row: "LayerCost", width: float) -> Shape2D:
     text = label(layer, row)
     width = max(width, 96, text_width(text, TEXT) + 16)
     height = 18.0 if isinstance(layer, Norm | Act | Dropout) else 24.0
@@ -135,22 +135,22 @@ def _primitive(layer: Layer, row: "LayerCost", width: float) -> Figure:
         canvas.box(x - width / 2, y, width, height, _ROLES.get(type(layer), "plain"))
         canvas.text(x, y + height / 2 + 0.36 * TEXT, text, TEXT)
 
-    return Figure(width / 2, width / 2, height, draw)
+    return Shape2D(width / 2, width / 2, height, draw)
 
 
-def _sequence(sequence: Combinator, rows: Iterator["LayerCost"]) -> Figure:
+def _sequence(sequence: Combinator, rows: Iterator["LayerCost"]) -> Shape2D:
     """One below the other; the primitives among them equally wide."""
     parts = []
     for part in sequence.parts:
         simple = not isinstance(part, Combinator | Identity)
         parts.append((part, next(rows)) if simple else flowchart(part, rows))
-    labels = [label(*part) for part in parts if not isinstance(part, Figure)]
+    labels = [label(*part) for part in parts if not isinstance(part, Shape2D)]
     width = max((text_width(text, TEXT) + 16 for text in labels), default=0)
-    figures = [part if isinstance(part, Figure) else _primitive(*part, width) for part in parts]
+    figures = [part if isinstance(part, Shape2D) else _primitive(*part, width) for part in parts]
     return _stack(figures)
 
 
-def _stack(figures: Sequence[Figure]) -> Figure:
+def _stack(figures: Sequence[Shape2D]) -> Shape2D:
     def draw(canvas: Canvas, x: float, y: float) -> None:
         for index, figure in enumerate(figures):
             if index:
@@ -159,7 +159,7 @@ def _stack(figures: Sequence[Figure]) -> Figure:
             figure.draw(canvas, x, y)
             y += figure.height
 
-    return Figure(
+    return Shape2D(
         max((f.left for f in figures), default=0),
         max((f.right for f in figures), default=0),
         sum(f.height for f in figures) + GAP * max(0, len(figures) - 1),
@@ -167,7 +167,7 @@ def _stack(figures: Sequence[Figure]) -> Figure:
     )
 
 
-def _concatenation(concat: Concat, branches: Sequence[Figure], row: "LayerCost") -> Figure:
+def _concatenation(concat: Concat, branches: Sequence[Shape2D], row: "LayerCost") -> Shape2D:
     """A dense layer: the new maps on the axis, the old ones around them; else branches side by side."""
     text = f"concat, {row.output[0]}"
     if len(branches) == 2:
@@ -175,7 +175,7 @@ def _concatenation(concat: Concat, branches: Sequence[Figure], row: "LayerCost")
     return _joined(branches, text, main=None)
 
 
-def _joined(branches: Sequence[Figure], symbol: str, *, main: int | None, aside: str = "left") -> Figure:
+def _joined(branches: Sequence[Shape2D], symbol: str, *, main: int | None, aside: str = "left") -> Shape2D:
     """Fork, branches and join. The main branch stays on the axis, the other ones stand aside of it."""
     order = list(branches)
     if main is not None:
@@ -205,7 +205,7 @@ def _joined(branches: Sequence[Figure], symbol: str, *, main: int | None, aside:
                 canvas.line((at, below), (at, join), (edge, join), arrow=True)
         _join(canvas, x, join, symbol, half)
 
-    return Figure(max(axis, half), max(total - axis, half), height, draw)
+    return Shape2D(max(axis, half), max(total - axis, half), height, draw)
 
 
 def _join(canvas: Canvas, x: float, y: float, symbol: str, half: float) -> None:
@@ -217,7 +217,7 @@ def _join(canvas: Canvas, x: float, y: float, symbol: str, half: float) -> None:
         canvas.text(x, y + 0.36 * TEXT, symbol, TEXT)
 
 
-def _framed(figure: Figure, caption: str) -> Figure:
+def _framed(figure: Shape2D, caption: str) -> Shape2D:
     """Put a dashed frame around a figure, with a caption in its upper left corner."""
     margin, top = 8.0, 20.0
     left, right = figure.left + margin, figure.right + margin
@@ -230,4 +230,4 @@ def _framed(figure: Figure, caption: str) -> Figure:
         figure.draw(canvas, x, begin)
         canvas.line((x, end), (x, end + margin))
 
-    return Figure(left, right, top + figure.height + margin, draw)
+    return Shape2D(left, right, top + figure.height + margin, draw)

@@ -1,4 +1,4 @@
-"""Selection of the fastest engine that keeps an accuracy."""
+"""Selection of the fastest engine that reaches an accuracy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ class SelectionRequest:
 
 
 def fastest(rows: Sequence[BenchRow], accuracy: float) -> BenchRow:
-    """Return the row with the lowest time of an image that keeps an accuracy.
+    """Return the row with the lowest time of an image that reaches an accuracy.
 
     Args:
         rows: Measurements with accuracies.
         accuracy: Lowest accuracy, 0 to 1.
 
     Raises:
-        ConvwrightError: No row keeps it.
+        ConvwrightError: No row reaches it.
     """
     reached = [row.accuracy for row in rows if row.accuracy is not None]
     able = [row for row in rows if row.accuracy is not None and row.accuracy >= accuracy]
     if not able:
         best = f"the best reaches {max(reached):.2%}" if reached else "none could be measured"
-        raise ConvwrightError(f"no engine keeps an accuracy of {accuracy:.2%}: {best}")
+        raise ConvwrightError(f"no engine reaches an accuracy of {accuracy:.2%}: {best}")
     return min(able, key=lambda row: row.measurement.median / row.setting.batch)
 
 

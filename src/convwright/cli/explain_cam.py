@@ -9,7 +9,7 @@ import click
 
 from convwright.cli.generate import command, parameters_of
 from convwright.errors import ConvwrightError, UsageError
-from convwright.explain import verbs
+from convwright.explain import functions
 from convwright.files import IMAGE_SUFFIXES
 from convwright.options import options_of
 from convwright.places import check_new_folder
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 SCORED = 100
 """Images drawn from data to average scores over."""
-SCORING = [each for each in options_of(verbs.faithfulness) if each.name in ("steps", "removed")]
-MAPPING = [each for each in options_of(verbs.cam) if each.name not in ("show", "batch_size")]
+SCORING = [each for each in options_of(functions.faithfulness) if each.name in ("steps", "removed")]
+MAPPING = [each for each in options_of(functions.cam) if each.name not in ("show", "batch_size")]
 OUT = click.Option(["--out"], type=Path, help="A new folder for overlays and maps; cams, cams-2, ... by default.")
 SCORES = click.Option(["--scores"], is_flag=True, help="Score the maps by deletion and insertion, beside random maps.")
 
@@ -28,20 +28,20 @@ SCORES = click.Option(["--scores"], is_flag=True, help="Score the maps by deleti
 def _cam(*, scores: bool = False, out: Path | None = None, **values: Any) -> "ClassActivation":
     scoring = {each.name: values.pop(each.name) for each in SCORING if each.name in values}
     if scoring and not scores:
-        raise UsageError(f"--{next(iter(scoring))} is about scores; add --scores")
+        raise UsageError(f"--{next(iter(scoring))} requires --scores")
     for each in SCORING:
         each.check(scoring.get(each.name, each.default))
     folder = out or _unused_folder()
     check_new_folder("out", folder)
     maps = _maps(values, SCORED if scores else None)
     if scores:
-        maps = verbs.faithfulness(None, maps, batch_size=values.get("batch_size"), **scoring).maps
+        maps = functions.faithfulness(None, maps, batch_size=values.get("batch_size"), **scoring).maps
     return maps.save(folder)
 
 
 def _faithfulness(**values: Any) -> "Faithfulness":
     scoring = {each.name: values.pop(each.name) for each in SCORING if each.name in values}
-    return verbs.faithfulness(None, _maps(values, SCORED), batch_size=values.get("batch_size"), **scoring)
+    return functions.faithfulness(None, _maps(values, SCORED), batch_size=values.get("batch_size"), **scoring)
 
 
 def _maps(values: dict[str, Any], drawn: int | None) -> "ClassActivation":
@@ -53,7 +53,7 @@ def _maps(values: dict[str, Any], drawn: int | None) -> "ClassActivation":
         raise UsageError("name a run directory, or a network with --weights, before --images")
     if not images and drawn is not None:
         values.setdefault("count", drawn)
-    return verbs.cam(networks, [*images, *also] or None, **values)
+    return functions.cam(networks, [*images, *also] or None, **values)
 
 
 def _unused_folder() -> Path:
@@ -74,11 +74,11 @@ def _check_read(result: "ClassActivation | Faithfulness") -> None:
 
 
 EXTRA = [SCORES, *parameters_of(SCORING), OUT]
-cam = command(verbs.cam, name="cam", arguments=("networks",), extra=EXTRA, call=_cam, after=_check_read)
+cam = command(functions.cam, name="cam", arguments=("networks",), extra=EXTRA, call=_cam, after=_check_read)
 faithfulness = command(
-    verbs.faithfulness,
+    functions.faithfulness,
     name="faithfulness",
-    options=[each for each in options_of(verbs.faithfulness) if each.name not in ("run", "maps")],
+    options=[each for each in options_of(functions.faithfulness) if each.name not in ("run", "maps")],
     extra=parameters_of(MAPPING, arguments=("networks",)),
     call=_faithfulness,
     after=_check_read,

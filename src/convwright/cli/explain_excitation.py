@@ -7,18 +7,18 @@ import click
 
 from convwright.cli.generate import command, option_names, parameters_of
 from convwright.display.figure_result import FigureResult, JoinedResult
-from convwright.display.progress import say
+from convwright.display.progress import print_progress
 from convwright.errors import UsageError
-from convwright.explain import verbs
+from convwright.explain import functions
 from convwright.options import options_of
 from convwright.places import check_page
 from convwright.printable import printable, quoted
 
 if TYPE_CHECKING:
-    from convwright.explain import Dropping
+    from convwright.explain import DropResult
     from convwright.explain.opened import OpenNetwork
 
-BY = [each for each in options_of(verbs.drop) if each.name == "by"]
+BY = [each for each in options_of(functions.drop) if each.name == "by"]
 DROP = click.Option(["--drop"], is_flag=True, help="Take squeeze-and-excitation out step by step as well.")
 SAVE = click.Option(["--save"], type=int, metavar="STEP", help="Write the network after this step as a run.")
 OUT = click.Option(["--out"], type=Path, help="Page of the figures (.html); with --save, the new run.")
@@ -28,13 +28,13 @@ RUN = click.Option(["--out"], type=Path, help="With --save: the new run.")
 def _excitation(run: str, *, drop: bool = False, by: str | None = None, save: int | None = None,
                 out: Path | None = None, device: str = "auto", **values: Any) -> FigureResult:  # fmt: skip
     if not drop and (by is not None or save is not None):
-        raise UsageError(f"--{'save' if by is None else 'by'} is about steps of --drop; give --drop too")
+        raise UsageError(f"--{'save' if by is None else 'by'} requires --drop")
     if save is None:
         check_page("out", out)
     if "classes" in values:
         values["classes"] = _names(values["classes"])
     source = _opened(run, device, by or "stages", save, out, values.get("split", "val"))
-    found = verbs.excitations(source, **values)
+    found = functions.excitations(source, **values)
     if not drop:
         result: FigureResult = found
     else:
@@ -47,10 +47,10 @@ def _excitation(run: str, *, drop: bool = False, by: str | None = None, save: in
 
 
 def _drop(run: str, *, by: str = "stages", split: str = "val", device: str = "auto", save: int | None = None,
-          out: Path | None = None) -> "Dropping":  # fmt: skip
+          out: Path | None = None) -> "DropResult":  # fmt: skip
     if out is not None and save is None:
-        raise UsageError("--out is the run that --save writes; give --save STEP too")
-    steps = verbs.drop(_opened(run, device, by, save, out, split), by=by, split=split)  # type: ignore[arg-type]
+        raise UsageError("--out requires --save STEP")
+    steps = functions.drop(_opened(run, device, by, save, out, split), by=by, split=split)  # type: ignore[arg-type]
     _save(steps, save, out)
     return steps
 
@@ -71,10 +71,10 @@ def _opened(run: str, device: str, by: Any, save: int | None, out: Path | None, 
     return source
 
 
-def _save(steps: "Dropping", save: int | None, out: Path | None) -> None:
+def _save(steps: "DropResult", save: int | None, out: Path | None) -> None:
     if save is not None and out is not None:
         steps.save(out, save)
-        say(f"step {save} is written to {printable(out)}; try: convwright evaluate {quoted(out)}")
+        print_progress(f"step {save} is written to {printable(out)}; try: convwright evaluate {quoted(out)}")
 
 
 def _names(texts: tuple[str, ...]) -> list[str]:
@@ -85,5 +85,7 @@ def _names(texts: tuple[str, ...]) -> list[str]:
 
 
 EXTRA = [DROP, *parameters_of(BY), SAVE, OUT]
-excitation = command(verbs.excitations, name="excitation", arguments=("run",), extra=EXTRA, call=_excitation, html=True)
-drop = command(verbs.drop, name="drop", arguments=("run",), extra=[SAVE, RUN], call=_drop, html=True)
+excitation = command(
+    functions.excitations, name="excitation", arguments=("run",), extra=EXTRA, call=_excitation, html=True
+)
+drop = command(functions.drop, name="drop", arguments=("run",), extra=[SAVE, RUN], call=_drop, html=True)

@@ -9,7 +9,7 @@ import click
 from convwright.cli.generate import command, parameters_of
 from convwright.display.figure_result import FigureResult, JoinedResult
 from convwright.errors import UsageError
-from convwright.explain import verbs
+from convwright.explain import functions
 from convwright.options import options_of
 from convwright.places import check_file, check_page
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CUTTING = [
     replace(each, default=None, description=f"With --prune: {each.description[0].lower()}{each.description[1:]}")
-    for each in options_of(verbs.prune)
+    for each in options_of(functions.prune)
     if each.name in ("draws", "split")
 ]
 PRUNE = click.Option(["--prune"], metavar="SHARES", help="Cut these shares of the connections as well: 0.1,0.2,0.4.")
@@ -34,10 +34,10 @@ def _reuse(
     check_file("csv_file", csv_file)
     cutting = {each.name: values.pop(each.name) for each in CUTTING if each.name in values}
     if cutting and shares is None:
-        raise UsageError(f"--{next(iter(cutting))} is about the cost of cuts; give --prune too")
+        raise UsageError(f"--{next(iter(cutting))} requires --prune")
     for each in CUTTING:
         each.check(cutting.get(each.name))
-    found = verbs.reuse(run, **values)
+    found = functions.reuse(run, **values)
     result = found if shares is None else JoinedResult(found, found.prune(shares, **cutting))
     if csv_file is not None:
         found.save_csv(csv_file)
@@ -62,9 +62,9 @@ def _shares(text: str) -> list[float]:
 
 
 def _prune(run: str, *, shares: tuple[float, ...], **values: Any) -> "Pruning":
-    return verbs.prune(run, list(shares), **values)
+    return functions.prune(run, list(shares), **values)
 
 
 EXTRA = [PRUNE, *parameters_of(CUTTING), OUT, CSV]
-reuse = command(verbs.reuse, name="reuse", arguments=("run",), extra=EXTRA, call=_reuse, html=True)
-prune = command(verbs.prune, name="prune", arguments=("run", "shares"), call=_prune, html=True)
+reuse = command(functions.reuse, name="reuse", arguments=("run",), extra=EXTRA, call=_reuse, html=True)
+prune = command(functions.prune, name="prune", arguments=("run", "shares"), call=_prune, html=True)

@@ -25,7 +25,7 @@ HTML = click.Option(["--html", "html"], metavar="FILE", help="Write the result a
 
 
 class Value(click.ParamType):  # type: ignore[type-arg] # subscripted only since click 8.4
-    """The value of an option, as its description says; `verb` checks its bounds."""
+    """The value of an option, as its description says; `checks_arguments` checks its bounds."""
 
     def __init__(self, option: Option) -> None:
         self.option = option

@@ -16,11 +16,11 @@ from click.shell_completion import CompletionItem
 from convwright.cli.output import (
     PipeClosedError,
     abandon,
-    complain,
     drop_broken_output,
     echo,
     output_errors,
     prepare_streams,
+    print_error,
 )
 from convwright.errors import ConvwrightError, ConvwrightWarning, SubprocessError
 from convwright.extras import missing_package
@@ -77,7 +77,7 @@ class LazyGroup(click.Group):
 COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("models:models", "List the networks of the zoo."),
     "show": ("show:show", "Show a network's stages, cost and drawing."),
-    "data": ("data:data", "Look over a data set before training on it."),
+    "data": ("data:data", "Survey a data set before training on it."),
     "train": ("train:train", "Train a network on images."),
     "evaluate": ("evaluate:evaluate", "Measure a trained network on the test images."),
     "compare": ("compare:compare", "Compare two trained networks on the same images."),
@@ -85,7 +85,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report:report", "Write a page that compares trained networks."),
     "export": ("export:export", "Write a trained network as one verified file."),
     "bench": ("bench:bench", "Measure latency in every engine."),
-    "reproduce": ("reproduce:reproduce", "Compare the papers' figures with ours."),
+    "reproduce": ("reproduce:reproduce", "Compare the papers' published values with ours."),
     "demo": ("demo:demo", "Train one network of each family and compare them."),
     "scale": ("scale:app", "Plan, search and train scaled networks."),
     "explain": ("explain:app", "Show what a trained network looks at, reuses and gates."),
@@ -169,7 +169,7 @@ def _warn(
     """Print warnings of Convwright as one line, each once, and other warnings as Python does."""
     if issubclass(kind, ConvwrightWarning):
         if str(message) not in printed:
-            complain(message)
+            print_error(message)
         printed.add(str(message))
     else:
         show(message, kind, *place)
@@ -184,6 +184,6 @@ def _usage_message(error: click.ClickException) -> str:
 
 def _fail(error: object, status: int) -> int:
     """Report an error in one line. What the command had printed before must not fail when Python ends."""
-    complain(error)
+    print_error(error)
     drop_broken_output()
     return status

@@ -101,7 +101,7 @@ def output_errors() -> Iterator[None]:
         raise OutputError(f"standard output could not be written: {error.strerror or error}") from None
 
 
-def complain(text: object) -> None:
+def print_error(text: object) -> None:
     """Print one line about what is wrong on standard error; without a reader it is dropped."""
     line = printable(" ".join(str(text).split(None)))
     with suppress(OSError):

@@ -9,7 +9,7 @@ import click
 
 from convwright.api.prediction import predict as predict_images
 from convwright.cli.generate import command
-from convwright.cli.output import complain, json_line, write
+from convwright.cli.output import json_line, print_error, write
 from convwright.csv_text import csv_row
 from convwright.display.table import emphasised
 from convwright.errors import ConvwrightError, UsageError
@@ -35,7 +35,7 @@ def print_predictions(as_csv: bool, as_json: bool, **values: Any) -> None:
         raise UsageError("--json and --csv exclude each other")
     stream = open_stream(**values)
     for problem in stream.found.problems:
-        complain(problem)
+        print_error(problem)
     out, unreadable = sys.stdout, 0  # before a progress bar redirects it
     header, line = _csv(stream) if as_csv else ("", _json) if as_json else _text(stream)
     write(header, out)
@@ -46,9 +46,9 @@ def print_predictions(as_csv: bool, as_json: bool, **values: Any) -> None:
                     write(line(one) + "\n", out)
                 else:
                     unreadable += 1
-                    complain(one.reason)
+                    print_error(one.reason)
     missing = [f"{unreadable} of {len(stream.found)} images could not be read"] * bool(unreadable)
-    missing += [f"{len(stream.found.problems)} of the names led to no image"] * bool(stream.found.problems)
+    missing += [f"{len(stream.found.problems)} of the given names matched no image"] * bool(stream.found.problems)
     if missing:
         raise ConvwrightError("; ".join(missing))
 

@@ -7,7 +7,7 @@ from convwright.cli.main import LazyGroup
 app = LazyGroup(
     "scale",
     {
-        "plan": ("scale:plan", "Find the largest network that keeps a budget."),
+        "plan": ("scale:plan", "Find the largest network within a budget."),
         "search": ("search:search", "Find alpha, beta and gamma on your data."),
         "family": ("family:family", "Scale by phi = 0, 1, 2, ..., and train the family."),
         "work": ("work:work", ""),

@@ -26,7 +26,7 @@ CONFIG = Option(
     (Path,),
     nullable=True,
     default=None,
-    description="Repeat a run by its config.yaml, or a saved request; other options win.",
+    description="Repeat a run by its config.yaml, or a saved request; other options override it.",
 )
 
 

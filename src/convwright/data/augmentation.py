@@ -21,7 +21,7 @@ class Augmentation:
     crop: int = 0
     """Pad by this many pixels on each side, then crop the former size at random; 0: no crop."""
     flip: bool = False
-    """Mirror every other image, by chance."""
+    """Mirror each image with probability 0.5."""
     randaugment: int = 0
     """Magnitude, up to 30, of two random operations on each image; 0: none."""
     erasing: float = 0.0

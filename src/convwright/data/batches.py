@@ -43,7 +43,7 @@ class Batches:
         """Return normalised, augmented images and their labels: int64, or float N x classes where images are mixed."""
         rows = self.rows_at(step)
         generator = torch.Generator().manual_seed(derive(self.seed, "augment", step))
-        images = self.dataset.normalize(self.augmentation.distort(self.split.take(rows), generator))
+        images = self.dataset.normalise(self.augmentation.distort(self.split.take(rows), generator))
         images = self.augmentation.apply(images, generator)
         return self.augmentation.mix(images, self.split.labels[rows], len(self.dataset.classes), generator)
 
@@ -87,7 +87,7 @@ def evaluation_batches(split: Split, dataset: Dataset, batch_size: int) -> Itera
     """Yield (images, labels) of the whole split, in order, normalised and otherwise as they are."""
     _check(batch_size)
     pieces = torch.split(torch.arange(len(split)), batch_size)
-    return ((dataset.normalize(split.take(rows)), split.labels[rows]) for rows in pieces)
+    return ((dataset.normalise(split.take(rows)), split.labels[rows]) for rows in pieces)
 
 
 def _check(batch_size: int) -> None:

@@ -130,12 +130,12 @@ class Dataset:
         """Height and width of every image."""
         return self.train.resolution
 
-    def normalize(self, images: torch.Tensor) -> torch.Tensor:
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Turn uint8 images into floats of mean 0 and standard deviation 1 in each channel."""
-        return normalized(images, self.mean, self.std)
+        return normalised(images, self.mean, self.std)
 
 
-def normalized(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+def normalised(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """Turn uint8 images into floats: each channel minus its mean, divided by its standard deviation.
 
     Args:

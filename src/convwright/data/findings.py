@@ -92,7 +92,7 @@ def _repeated(survey: "Survey") -> Iterator[Problem]:
     if contrary:
         yield _of_groups("contradiction", "{} in more than one class, so that one of the labels is wrong", contrary)
     if copies:
-        held_out = "" if "val" in survey.splits else "; a copy that is held out for validation measures memory"
+        held_out = "" if "val" in survey.splits else "; validation accuracy is too high if a copy is held out"
         yield _of_groups("copies", "{} more than once in a class of a split" + held_out, copies)
 
 

@@ -13,7 +13,7 @@ from convwright.data.cache import Cache
 from convwright.data.dataset import Parts, Split, Traits
 from convwright.data.decoding import Reader, Row
 from convwright.data.images import printable
-from convwright.data.layout import LAYOUT, Found, find
+from convwright.data.layout import LAYOUT, SplitFiles, find
 from convwright.data.threads import Progress
 from convwright.errors import ArgumentError, DataError
 
@@ -72,11 +72,11 @@ def read_folder(
     )
 
 
-def _paths(splits: dict[str, Found]) -> list[Path]:
+def _paths(splits: dict[str, SplitFiles]) -> list[Path]:
     return [path for found in splits.values() for path in found.paths]
 
 
-def _split(found: Found, store: torch.Tensor, results: Mapping[Path, Row | str], root: Path) -> Split:
+def _split(found: SplitFiles, store: torch.Tensor, results: Mapping[Path, Row | str], root: Path) -> Split:
     rows = [row for path in found.paths if isinstance(row := results[path], Row)]
     digests = np.frombuffer(bytearray.fromhex("".join(row.digest for row in rows)), dtype=np.uint8)
     return Split(
@@ -88,7 +88,7 @@ def _split(found: Found, store: torch.Tensor, results: Mapping[Path, Row | str],
     )
 
 
-def _drop_failed(found: Found, results: Mapping[Path, Any]) -> list[str]:
+def _drop_failed(found: SplitFiles, results: Mapping[Path, Any]) -> list[str]:
     """Remove the files whose result is a reason (text) from ``found``; return the reasons."""
     failed = [path for path in found.paths if isinstance(results[path], str)]
     if failed:
@@ -107,7 +107,7 @@ def _check_share(root: Path, bad: list[str], total: int, max_bad: float) -> None
         )
 
 
-def _check_classes(splits: dict[str, Found], classes: list[str], root: Path, skipped: list[str]) -> None:
+def _check_classes(splits: dict[str, SplitFiles], classes: list[str], root: Path, skipped: list[str]) -> None:
     """Refuse data in which a class has too few images to train on and, where a split must be made, to validate on."""
     for found in splits.values():
         if not found.paths:

@@ -72,7 +72,7 @@ class FileImageStore:
         return os.fstat(self._file).st_size // self.row_bytes
 
     def reserve(self, rows: int) -> None:
-        """Take the room for so many rows now; OSError where the disk has less."""
+        """Allocate space for `rows` rows; OSError where the disk has less."""
         size = rows * self.row_bytes
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._file, 0, max(size, 1))
@@ -89,17 +89,17 @@ class FileImageStore:
             raise ImageStoreError("No space left on device")
 
     def renew(self) -> None:
-        """Begin with an empty file; those who have the old one mapped keep it."""
+        """Begin with an empty file; processes that have mapped the old file keep it."""
         self.path.unlink(missing_ok=True)
         os.close(self._file)
         self._file = self._opened()
 
     def sync(self) -> None:
-        """Bring what was put to the disk."""
+        """Flush written rows to disk."""
         os.fsync(self._file)
 
     def trim(self, rows: int) -> None:
-        """Give back the room behind so many rows."""
+        """Release the space after the first `rows` rows."""
         os.truncate(self._file, rows * self.row_bytes)
 
     def _opened(self) -> int:

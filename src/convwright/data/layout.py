@@ -12,7 +12,7 @@ LAYOUT = "the layout must be FOLDER/CLASS/image.jpg, or FOLDER/train/CLASS/image
 
 
 @dataclass(frozen=True)
-class Found:
+class SplitFiles:
     """The image files of one split, with their classes, before any of them is opened."""
 
     role: str
@@ -20,7 +20,7 @@ class Found:
     labels: list[int] = field(default_factory=list)
 
 
-def find(root: Path, skipped: list[str]) -> tuple[dict[str, Found], list[str]]:
+def find(root: Path, skipped: list[str]) -> tuple[dict[str, SplitFiles], list[str]]:
     """Return the splits that the folder has, ``train`` always among them, and the names of the classes."""
     folders = _split_folders(root)
     classes = [folder.name for folder in _subfolders(folders["train"])]
@@ -28,7 +28,7 @@ def find(root: Path, skipped: list[str]) -> tuple[dict[str, Found], list[str]]:
         raise DataError(f"{printable(folders['train'])} has no sub-folders: {LAYOUT}")
     if len(classes) == 1:
         raise DataError(_only_one_class(folders["train"] / classes[0]))
-    splits: dict[str, Found] = {}
+    splits: dict[str, SplitFiles] = {}
     for role, folder in folders.items():
         subfolders = _subfolders(folder)
         unknown = [printable(sub.name) for sub in subfolders if sub.name not in classes]
@@ -37,7 +37,7 @@ def find(root: Path, skipped: list[str]) -> tuple[dict[str, Found], list[str]]:
             continue
         if unknown:
             raise DataError(f"{printable(folder)} has classes that the training data lacks: {', '.join(unknown[:5])}")
-        splits[role] = found = Found(role)
+        splits[role] = found = SplitFiles(role)
         for sub in subfolders:
             paths = list(_images_below(sub, root, skipped))
             found.paths.extend(paths)

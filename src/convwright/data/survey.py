@@ -14,7 +14,7 @@ from convwright.data import findings
 from convwright.data.dataset import Parts, Split
 from convwright.data.findings import Problem, Spread
 from convwright.data.images import Facts, decode, printable, quiet, read_facts, reason_of
-from convwright.data.layout import Found, find
+from convwright.data.layout import SplitFiles, find
 from convwright.data.sources import SOURCES, existing_folder
 from convwright.data.threads import Progress, in_threads
 from convwright.display.result import Block, Heading, Html, Lines, Result, Table
@@ -65,7 +65,7 @@ class Survey(Result):
     unreadable: tuple[str, ...] = field(repr=False)
     """One line for each file or folder that cannot be read, with the reason."""
     suggested_batch_size: int | None = None
-    """Batch size to begin with; None where no one has computed it."""
+    """Batch size to begin with; None if it was not computed."""
     counts: dict[str, list[int]] = field(init=False)
     """Readable images by split and class."""
 
@@ -238,7 +238,7 @@ def _survey_folder(spec: str, root: Path, progress: Progress | None) -> Survey:
     return Survey(spec, tuple(map(printable, classes)), tuple(splits), images, tuple(skipped))
 
 
-def _shown(found: Found, classes: int) -> set[Path]:
+def _shown(found: SplitFiles, classes: int) -> set[Path]:
     """Choose the images for the contact sheet: of the training split, spread evenly over each class."""
     if found.role != "train":
         return set()

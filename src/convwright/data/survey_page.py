@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from convwright.data.findings import Spread
 from convwright.display.pages import write_html
 from convwright.display.pictures import data_uri, is_small
+from convwright.display.wording import listed
 
 if TYPE_CHECKING:
     import numpy as np
 
     from convwright.data.survey import Survey
 
-PURPOSES = {"train": "train", "val": "validate", "test": "test"}
+PURPOSES = {"train": "training", "val": "validation", "test": "test"}
 IN_NOTEBOOKS = 12
 """Most images of a class on the contact sheet of a notebook."""
 CLASSES_IN_NOTEBOOKS = 20
@@ -74,9 +75,9 @@ def contact_sheet(survey: "Survey") -> str:
 
 
 def _summary(survey: "Survey", count: int) -> str:
-    splits = ", ".join(f"{sum(survey.counts[split]):,} to {PURPOSES[split]}" for split in survey.splits)
+    splits = listed([f"{sum(survey.counts[split]):,} {PURPOSES[split]}" for split in survey.splits])
     found = {0: "No problems were found", 1: "One problem was found"}.get(count, f"{count} problems were found")
-    return f"{len(survey.images):,} images in {len(survey.classes):,} classes: {splits}. {found}."
+    return f"{len(survey.images):,} images in {len(survey.classes):,} classes: {splits} images. {found}."
 
 
 def _written(spread: Spread) -> dict[str, str]:

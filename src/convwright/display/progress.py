@@ -13,7 +13,7 @@ errors = Console(stderr=True, highlight=False)
 """Progress goes to standard error, so that results can be piped."""
 
 
-def say(text: str) -> None:
+def print_progress(text: str) -> None:
     """Print a line of progress on standard error, unwrapped; markup and control characters have no effect."""
     with suppress(OSError):  # a log that cannot be written must not end the work
         errors.print(printable_lines(text), markup=False, soft_wrap=True)

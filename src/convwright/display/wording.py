@@ -49,7 +49,7 @@ def p_value(p: float) -> str:
 
 
 def shortened(name: str, longest: int) -> str:
-    """Return a name of at most so many characters: ``a very lon…``."""
+    """Return a name of at most `longest` characters: ``a very lon…``."""
     return name if len(name) <= longest else f"{name[: longest - 1].rstrip()}…"
 
 

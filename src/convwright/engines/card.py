@@ -12,7 +12,7 @@ from convwright.errors import UsageError
 KEY = "convwright"
 """Key of the card, as JSON, in a file's metadata."""
 VERSION, FIRST_VERSION = 2, 1
-"""Of the format. In the first one, `weights` is the checksum of the file itself where it holds its own weights."""
+"""Versions of the format. In the first version, `weights` is the file's own checksum where it holds its own weights."""
 CHECKSUM_PLACEHOLDER, WEIGHTS_PLACEHOLDER = "unsealed" * 4, "pending-" * 4
 """Stand in a card for its two checksums while a file is written; as long as the checksums that replace them."""
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")

@@ -45,7 +45,7 @@ def check_checksums(path: Path, card: Card) -> None:
 
 
 def _check_first_version(path: Path, card: Card, weights: Path | None) -> tuple[bool, bool]:
-    """Return whether a file of the first version and its weights are as written, as far as the version records it."""
+    """Return whether a file of the first version and its weights are as written, where the version records it."""
     expected = card.weights_checksum
     if weights is None:
         return not expected or expected == file_checksum(path.read_bytes(), expected), True

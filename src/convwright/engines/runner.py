@@ -18,7 +18,7 @@ def cores() -> int:
 
 
 def has_bf16() -> bool:
-    """Return whether the processor has instructions for bfloat16, as far as the system reports it."""
+    """Return whether the processor has instructions for bfloat16, if the system reports it."""
     with suppress(OSError):
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         return "avx512_bf16" in flags or "amx_bf16" in flags or " bf16" in flags

@@ -10,7 +10,7 @@ from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, 
 from convwright.evaluation.measures import Measures
 
 MOST_NAMED = 20
-"""Most classes whose names and counts are written beside and in the matrix; of more, only pointing shows them."""
+"""Most classes whose names and counts are written beside and in the matrix; of more, they appear on hover only."""
 MOST_DRAWN = 100
 """Most classes that are drawn; of more, only the classes that are confused most are."""
 LONGEST = 14

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from convwright.explain.bound import RunExplanations
     from convwright.explain.cam_result import ClassActivation
     from convwright.explain.deletion import Estimate, MapScores, score_maps
-    from convwright.explain.drop_result import Dropping
+    from convwright.explain.drop_result import DropResult
     from convwright.explain.excitation import measure_excitations
     from convwright.explain.excitation_result import Excitations
     from convwright.explain.faithfulness_result import Faithfulness
+    from convwright.explain.functions import cam, drop, excitations, faithfulness, prune, reuse
     from convwright.explain.gallery import Overlay, overlays
     from convwright.explain.reuse_result import Pruning, Reuse
-    from convwright.explain.verbs import cam, drop, excitations, faithfulness, prune, reuse
 
 __all__ = [
     "ActivationMaps",
     "ClassActivation",
-    "Dropping",
+    "DropResult",
     "Estimate",
     "Excitations",
     "Faithfulness",
@@ -48,7 +48,7 @@ __all__ = [
 _PLACES = {
     "ActivationMaps": "activation",
     "ClassActivation": "cam_result",
-    "Dropping": "drop_result",
+    "DropResult": "drop_result",
     "Estimate": "deletion",
     "Excitations": "excitation_result",
     "Faithfulness": "faithfulness_result",
@@ -58,14 +58,14 @@ _PLACES = {
     "Reuse": "reuse_result",
     "RunExplanations": "bound",
     "activation_maps": "activation",
-    "cam": "verbs",
-    "drop": "verbs",
-    "excitations": "verbs",
-    "faithfulness": "verbs",
+    "cam": "functions",
+    "drop": "functions",
+    "excitations": "functions",
+    "faithfulness": "functions",
     "measure_excitations": "excitation",
     "overlays": "gallery",
-    "prune": "verbs",
-    "reuse": "verbs",
+    "prune": "functions",
+    "reuse": "functions",
     "score_maps": "deletion",
 }
 """The module that defines each name."""

@@ -160,7 +160,7 @@ class _Plan:
             raw = self._weighed(recorded, logits, targets).detach().float()
         if raw[0].numel() == 1:
             way = "use grad-cam" if self.method == "cam" else "name an earlier layer"
-            raise UsageError(f"{self.layer} outputs maps of one pixel, which have no places; {way}")
+            raise UsageError(f"{self.layer} outputs 1x1 maps, which have no spatial positions; {way}")
         maps = stretched(raw if self.method == "cam" else raw.relu(), tuple(images.shape[-2:]))
         probabilities = logits.detach().float().softmax(1).gather(1, targets[:, None])[:, 0]
         return ActivationMaps(

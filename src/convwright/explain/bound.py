@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from convwright.explain import verbs
+from convwright.explain import functions
 
 if TYPE_CHECKING:
     from convwright.data import Split
     from convwright.data.opened import Data
     from convwright.explain.activation import Target
     from convwright.explain.cam_result import ClassActivation
-    from convwright.explain.drop_result import Dropping
+    from convwright.explain.drop_result import DropResult
     from convwright.explain.excitation_result import Excitations
     from convwright.explain.faithfulness_result import Faithfulness
     from convwright.explain.reuse_result import Pruning, Reuse
@@ -38,7 +38,7 @@ class RunExplanations:
         *,
         data: "Data | str | Path | None" = None,
         count: int | None = None,
-        method: verbs.Method | None = None,
+        method: functions.Method | None = None,
         layer: str | None = None,
         target: "Target" = None,
         show: int = 8,
@@ -46,7 +46,7 @@ class RunExplanations:
         device: str = "auto",
     ) -> "ClassActivation":
         """Map the evidence for a class in images; see `convwright.explain.cam`."""
-        return verbs.cam(
+        return functions.cam(
             self.run,
             images,
             data=data,
@@ -64,15 +64,15 @@ class RunExplanations:
         maps: "ClassActivation",
         *,
         steps: int = 32,
-        removed: verbs.Removed = "mean",
+        removed: functions.Removed = "mean",
         batch_size: int | None = None,
     ) -> "Faithfulness":
         """Score maps by deletion and insertion; see `convwright.explain.faithfulness`."""
-        return verbs.faithfulness(self.run, maps, steps=steps, removed=removed, batch_size=batch_size)
+        return functions.faithfulness(self.run, maps, steps=steps, removed=removed, batch_size=batch_size)
 
     def reuse(self, *, with_norm: bool = False, device: str = "auto") -> "Reuse":
         """Measure feature reuse in dense blocks; see `convwright.explain.reuse`."""
-        return verbs.reuse(self.run, with_norm=with_norm, device=device)
+        return functions.reuse(self.run, with_norm=with_norm, device=device)
 
     def prune(
         self,
@@ -80,25 +80,25 @@ class RunExplanations:
         *,
         with_norm: bool = False,
         draws: int = 3,
-        split: verbs.SplitName = "val",
+        split: functions.SplitName = "val",
         device: str = "auto",
     ) -> "Pruning":
         """Cut the weakest dense connections and measure the accuracy; see `convwright.explain.prune`."""
-        return verbs.prune(self.run, shares, with_norm=with_norm, draws=draws, split=split, device=device)
+        return functions.prune(self.run, shares, with_norm=with_norm, draws=draws, split=split, device=device)
 
     def excitations(
         self,
         *,
         classes: Sequence[str] | None = None,
         threshold: float = 0.9,
-        split: verbs.SplitName = "val",
+        split: functions.SplitName = "val",
         device: str = "auto",
     ) -> "Excitations":
         """Measure the factors of squeeze-and-excitation by class; see `convwright.explain.excitations`."""
-        return verbs.excitations(self.run, classes=classes, threshold=threshold, split=split, device=device)
+        return functions.excitations(self.run, classes=classes, threshold=threshold, split=split, device=device)
 
     def drop(
-        self, *, by: Literal["stages", "blocks"] = "stages", split: verbs.SplitName = "val", device: str = "auto"
-    ) -> "Dropping":
+        self, *, by: Literal["stages", "blocks"] = "stages", split: functions.SplitName = "val", device: str = "auto"
+    ) -> "DropResult":
         """Take squeeze-and-excitation out step by step; see `convwright.explain.drop`."""
-        return verbs.drop(self.run, by=by, split=split, device=device)
+        return functions.drop(self.run, by=by, split=split, device=device)

@@ -223,7 +223,7 @@ def _generator(seed: int, purpose: str, row: int) -> torch.Generator:
 
 
 def _blurred(images: torch.Tensor, share: float) -> torch.Tensor:
-    """Blur with a standard deviation that is a share of the side; edges are mirrored as far as they reach."""
+    """Blur with a standard deviation that is a share of the side; edges are mirrored where there are enough pixels."""
     side = min(images.shape[-2:])
     if side < 2:
         return images
@@ -245,7 +245,7 @@ def _black(subject: Subject, images: torch.Tensor) -> torch.Tensor:
 
 def _check_same(same: bool, maps: ActivationMaps) -> None:
     if not same:
-        raise UsageError(f"there are maps of {len(maps)} images, but not as many images to score")
+        raise UsageError(f"{len(maps)} maps were given for a different number of images")
 
 
 def _areas(curves: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ SAMPLE = 4096
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Dropping(FigureResult):
+class DropResult(FigureResult):
     """Accuracy and cost of a network while squeeze-and-excitation is taken out of it step by step."""
 
     source: OpenNetwork
@@ -111,14 +111,14 @@ class Dropping(FigureResult):
         return write_run(self.source.run, self.steps[step], Path(folder))
 
 
-def drop_of(source: OpenNetwork, by: By = "stages", split: str = "val") -> Dropping:
+def drop_of(source: OpenNetwork, by: By = "stages", split: str = "val") -> DropResult:
     """Take squeeze-and-excitation out of an opened network step by step; see `convwright.explain.drop`."""
     predictor = source.predictor
     gates(predictor.module)
     steps = count_steps(predictor.network, by)
     means = _training_means(source)
     with variants_of(predictor, source.data, split, steps + 1) as measure:
-        return Dropping(source, split, tuple(drop_steps(predictor.network, predictor.module, means, measure, by)))
+        return DropResult(source, split, tuple(drop_steps(predictor.network, predictor.module, means, measure, by)))
 
 
 def check_save(source: OpenNetwork, by: By, split: str, step: int, folder: Path) -> None:

@@ -31,8 +31,10 @@ def by_class(found: MeasuredExcitations, shown: Sequence[int]) -> Figure:
         _curve(plot, block.overall, OTHERS, "all images", width=2.5)
         for place, index in enumerate(shown):
             _curve(plot, block.mean[index], place, found.classes[index])
-        gist = f"class-specific {_figure(block.specificity, 2)}, mean {float(block.overall.mean()):.2f}"
-        panels.append(Panel(f"{block.name}: {gist}", plot, f"Line chart of excitations of {block.name}; {gist}."))
+        alt_summary = f"class-specific {_figure(block.specificity, 2)}, mean {float(block.overall.mean()):.2f}"
+        panels.append(
+            Panel(f"{block.name}: {alt_summary}", plot, f"Line chart of excitations of {block.name}; {alt_summary}.")
+        )
     names = listed(found.classes[index] for index in shown)
     return Figure(
         "excitation-classes",

@@ -9,7 +9,7 @@ from convwright.display.figure_result import FigureResult
 from convwright.display.figures import Figure
 from convwright.display.progress import counting
 from convwright.display.result import Block, Lines, Paragraph, Table
-from convwright.explain.drop_result import Dropping, drop_of
+from convwright.explain.drop_result import DropResult, drop_of
 from convwright.explain.dropping import By
 from convwright.explain.excitation import (
     DEFINITION,
@@ -97,7 +97,7 @@ class Excitations(FigureResult):
         yield Table(titles, list(map(self._row, self.gates)))
         yield Paragraph(f"{DEFINITION} Near one: {self.threshold:g} or more. Means by class are over channels.")
 
-    def drop(self, by: By = "stages") -> Dropping:
+    def drop(self, by: By = "stages") -> DropResult:
         """Take squeeze-and-excitation out and measure on the same images; see `convwright.explain.drop`."""
         return drop_of(self.source, by, self.found.split)
 

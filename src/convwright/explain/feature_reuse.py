@@ -90,8 +90,8 @@ class BlockReuse:
         return fmean(column[0] for column in self._choices())
 
     @property
-    def lean(self) -> float | None:
-        """In the last column, the mean weight of the later half of the layers over that of the earlier half.
+    def late_to_early_ratio(self) -> float | None:
+        """Mean weight of the later half of the layers divided by that of the earlier half, in the last column.
 
         Above 1: the layer after the block relies on late maps. None if no layer follows, or the block has one layer.
         """

@@ -22,7 +22,7 @@ def heat_maps(found: FeatureReuse, *, raw: bool = False) -> Figure:
         Panel(
             _heading(block),
             _heat_map(block, block.raw if raw else block.relative, raw),
-            (_raw_gist if raw else _gist)(block),
+            (_raw_alt_summary if raw else _alt_summary)(block),
         )
         for block in found.blocks
     )
@@ -70,7 +70,7 @@ def cutting_costs(found: FeatureReuse, pruned: Sequence[PruningStep], split: str
             "the weakest: %{y:.1%}<br>saves %{customdata[0]} parameters, %{customdata[1]} MACs<extra></extra>"
         ),
     )
-    gist = "; ".join(f"{percent(s.share)} cut: {percent(s.accuracy)}" for s in pruned)
+    alt_summary = "; ".join(f"{percent(s.share)} cut: {percent(s.accuracy)}" for s in pruned)
     return Figure(
         "prune",
         "Accuracy without the weakest connections",
@@ -78,7 +78,7 @@ def cutting_costs(found: FeatureReuse, pruned: Sequence[PruningStep], split: str
         f"{len(found.connections)} dense connections is cut. Solid: the connections of least average absolute weight, "
         "with 95\u00a0% intervals. Dotted: as many at random, the mean of several draws; bars reach from the worst to "
         "the best.",
-        (Panel(f"Accuracy on {split} images", plot, f"Line chart of accuracy against the share cut. {gist}."),),
+        (Panel(f"Accuracy on {split} images", plot, f"Line chart of accuracy against the share cut. {alt_summary}."),),
     )
 
 
@@ -121,16 +121,17 @@ def _heading(block: BlockReuse) -> str:
     return f"{block.name}: {len(block.sources) - 1} layers, then {block.targets[-1]}"
 
 
-def _gist(block: BlockReuse) -> str:
+def _alt_summary(block: BlockReuse) -> str:
     low, mean = block.spread
-    lean = "" if block.lean is None else f", and {block.targets[-1]} weighs late layers {block.lean:.2f} times as much"
+    ratio = block.late_to_early_ratio
+    late = "" if ratio is None else f", and {block.targets[-1]} weighs late layers {ratio:.2f} times as much"
     return (
         f"Heat map of {block.name}: relative to the strongest source of each layer, the weakest has {low:.2f} and all "
-        f"have {mean:.2f} on average; the block's input has {block.input_share:.2f}{lean}."
+        f"have {mean:.2f} on average; the block's input has {block.input_share:.2f}{late}."
     )
 
 
-def _raw_gist(block: BlockReuse) -> str:
+def _raw_alt_summary(block: BlockReuse) -> str:
     places = [
         (value, f"{value:.2g} from source {source} to target {target}")
         for source, row in zip(block.sources, block.raw, strict=True)

@@ -81,7 +81,7 @@ class Reuse(FigureResult):
                 "lowest": block.spread[0],
                 "mean": block.spread[1],
                 "input": block.input_share,
-                "late_over_early": block.lean,
+                "late_over_early": block.late_to_early_ratio,
             }
             for block in self.found.blocks
         ]
@@ -190,7 +190,7 @@ def _row(block: BlockReuse) -> tuple[str, ...]:
         f"{block.spread[0]:.2f}",
         f"{block.spread[1]:.2f}",
         f"{block.input_share:.2f}",
-        "-" if block.lean is None else f"{block.lean:.2f}",
+        "-" if block.late_to_early_ratio is None else f"{block.late_to_early_ratio:.2f}",
         block.targets[-1],
     )
 

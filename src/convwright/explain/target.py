@@ -50,7 +50,7 @@ def find_layer(module: nn.Module, name: str) -> nn.Module:
         return parts[name]
     near = difflib.get_close_matches(name, filter(None, parts), NAMES_SHOWN, 0.5)
     near = near or [child for child, _ in module.named_children()]
-    raise UsageError(f"there is no layer {name!r}; near it are {', '.join(near[:NAMES_SHOWN])}")
+    raise UsageError(f"there is no layer {name!r}; similar names are {', '.join(near[:NAMES_SHOWN])}")
 
 
 def last_maps(module: nn.Module, images: torch.Tensor, among: Collection[str] | None = None) -> str:
@@ -62,8 +62,8 @@ def last_maps(module: nn.Module, images: torch.Tensor, among: Collection[str] | 
         among: Names of the parts to choose from; None for all.
 
     Raises:
-        UsageError: The last output with places that the scores depend on is no map, but a transformer's tokens, or has
-            its channels last.
+        UsageError: The last output with places that the scores depend on is not a feature map but tokens of a
+            transformer, or has its channels last.
     """
     found: list[tuple[str, torch.Tensor]] = []
 
@@ -221,7 +221,7 @@ def class_index(target: int | str, classes: Sequence[str], outputs: int) -> int:
         lower = {name.lower(): name for name in classes}
         near = [lower[name] for name in difflib.get_close_matches(target.lower(), lower, NAMES_SHOWN, 0.5)]
         listed = ", ".join(near or classes[:NAMES_SHOWN]) + (" ..." if not near and len(classes) > NAMES_SHOWN else "")
-        raise UsageError(f"there is no class {target!r}; {'near it are' if near else 'classes are'} {listed}")
+        raise UsageError(f"there is no class {target!r}; {'similar names are' if near else 'classes are'} {listed}")
     if not 0 <= target < outputs:
         raise UsageError(f"classes are numbered from 0 to {outputs - 1}; there is no class {target}")
     return target

@@ -81,7 +81,7 @@ def check_possible(format: str, opset: int | None, *, int8: bool) -> None:
         if opset is not None:
             raise ArgumentError("opset", "the format torch has no opset")
         if int8:
-            raise ArgumentError("int8", "the format torch has no 8 bits; export to onnx or openvino")
+            raise ArgumentError("int8", "the format torch does not support int8; export to onnx or openvino")
         return
     check_opset(OPSET if opset is None else opset)
     require_package("onnx", "writing ONNX files" if format == "onnx" else "the format openvino")

@@ -41,7 +41,7 @@ def _repeated(program: Program, rules: "Rules") -> Program:
 
 
 class _Walk:
-    """One walk over a program, and what the rules read of it."""
+    """One walk over a program, and the lookup tables that the rules use."""
 
     def __init__(self, program: Program) -> None:
         self.shapes = dict(program.shapes)
@@ -50,8 +50,8 @@ class _Walk:
         self.used: set[Value] = set()
         """Results of operations that this walk has replaced already: `makers` and `readers` are outdated for them."""
 
-    def only_read_by(self, op: Op) -> Op | None:
-        """Return the only operation that reads the result of another; None if there are several or none."""
+    def sole_reader(self, op: Op) -> Op | None:
+        """Return the operation that reads the result of `op`, if there is exactly one; else None."""
         return self.reader_of.get(op.output) if self.readers[op.output] == 1 else None
 
 
@@ -70,10 +70,10 @@ def _once(program: Program, rules: "Rules") -> Program:
                 replaced[taken[-1].output] = made
                 break
     ops = [after for op in program.ops for after in replaced.get(op.output, [op])]
-    return _alive(replace(program, ops=tuple(ops), shapes=walk.shapes))
+    return _without_unused_operations(replace(program, ops=tuple(ops), shapes=walk.shapes))
 
 
-def _alive(program: Program) -> Program:
+def _without_unused_operations(program: Program) -> Program:
     """Drop operations whose results no other operation reads."""
     wanted, ops = {program.output}, []
     for op in reversed(program.ops):
@@ -83,13 +83,13 @@ def _alive(program: Program) -> Program:
     return replace(program, ops=tuple(reversed(ops)))
 
 
-Found = tuple[list[Op], list[Op]]
+Rewrite = tuple[list[Op], list[Op]]
 """Operations that are replaced, and the operations that stand in the place of the last one instead."""
 
 
-def _into_the_one_before(walk: _Walk, op: Op) -> Found | None:
-    """Affine after a convolution, a linear layer or an affine that nothing else reads."""
-    after = walk.only_read_by(op)
+def _fold_into_previous(walk: _Walk, op: Op) -> Rewrite | None:
+    """Fold an affine into the convolution, linear layer or affine before it, if nothing else reads that one."""
+    after = walk.sole_reader(op)
     if not isinstance(after, Affine):
         return None
     factor, shift = after.factor, after.shift
@@ -103,9 +103,12 @@ def _into_the_one_before(walk: _Walk, op: Op) -> Found | None:
     return None
 
 
-def _into_the_one_after(walk: _Walk, op: Op) -> Found | None:
-    """Affine before a convolution (without padding, if it shifts) or a linear layer that alone reads it."""
-    after = walk.only_read_by(op)
+def _fold_into_next(walk: _Walk, op: Op) -> Rewrite | None:
+    """Fold an affine into the convolution or linear layer after it, if that is its only reader.
+
+    The convolution must be without padding, if the affine shifts.
+    """
+    after = walk.sole_reader(op)
     if not isinstance(op, Affine):
         return None
     if isinstance(after, Connect):
@@ -125,9 +128,9 @@ def _into_the_one_after(walk: _Walk, op: Op) -> Found | None:
     return [op, after], [replace(after, inputs=op.inputs, weight=weight, bias=bias)]
 
 
-def _mean_first(walk: _Walk, op: Op) -> Found | None:
+def _pool_before_convolution(walk: _Walk, op: Op) -> Rewrite | None:
     """1x1 convolution whose output is only averaged over windows: average its input instead."""
-    after = walk.only_read_by(op)
+    after = walk.sole_reader(op)
     if not (isinstance(after, Window) and _is_pointwise(op)):
         return None
     if after.function != "avg" or after.counted or after.stride < 2:
@@ -140,10 +143,10 @@ def _mean_first(walk: _Walk, op: Op) -> Found | None:
     ]
 
 
-def _squeeze_early(walk: _Walk, op: Op) -> Found | None:
+def _squeeze_before_convolution(walk: _Walk, op: Op) -> Rewrite | None:
     """Mean of a 1x1 convolution's output that another reads: the mean of its fewer inputs, and a merged squeeze."""
     before = walk.makers.get(op.inputs[0])
-    squeeze = walk.only_read_by(op)
+    squeeze = walk.sole_reader(op)
     if not (isinstance(op, Mean) and before is not None and _is_pointwise(before) and _is_pointwise(squeeze)):
         return None
     assert isinstance(before, Convolve)
@@ -160,14 +163,14 @@ def _squeeze_early(walk: _Walk, op: Op) -> Found | None:
     ]
 
 
-def _clamped(walk: _Walk, op: Op) -> Found | None:
+def _clamped(walk: _Walk, op: Op) -> Rewrite | None:
     """Affine and ReLU before a 1x1 convolution: two bounds a channel, the rest in the convolution.
 
     relu(a x + b) is a (max(x, t) - t) with t = -b / a where a is positive, and a (min(x, t) - t) where it is
     negative; the convolution takes the factor into its weights and the constant into its bias.
     """
-    act = walk.only_read_by(op)
-    after = walk.only_read_by(act) if isinstance(act, Activate) and act.function == "relu" else None
+    act = walk.sole_reader(op)
+    after = walk.sole_reader(act) if isinstance(act, Activate) and act.function == "relu" else None
     if act is None or not (isinstance(op, Affine) and _is_pointwise(after)):
         return None
     assert isinstance(after, Convolve)
@@ -198,10 +201,10 @@ def _new(walk: _Walk, shape: tuple[int, int, int]) -> Value:
     return value
 
 
-Rules = tuple[Callable[[_Walk, Op], Found | None], ...]
+Rules = tuple[Callable[[_Walk, Op], Rewrite | None], ...]
 _RULES: Rules = (
-    _into_the_one_before,
-    _into_the_one_after,
-    _mean_first,
-    _squeeze_early,
+    _fold_into_previous,
+    _fold_into_next,
+    _pool_before_convolution,
+    _squeeze_before_convolution,
 )

@@ -46,7 +46,7 @@ def export_run(
     before = fingerprint(path) if path is not None and data is None else None
     predictor, opened = open_subject(run, weights, data)
     if opened is None and int8:
-        raise ArgumentError("int8", "8 bits are calibrated on training images, and there are none; give data")
+        raise ArgumentError("int8", "quantization needs training images for calibration; give data")
     check = (
         check_images.photographs(predictor)
         if opened is None

@@ -21,7 +21,7 @@ FEW = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class EngineRun:
     """A file in one engine."""
 
     logits: np.ndarray
@@ -36,7 +36,7 @@ class Trial:
 class VerifiedEngines:
     """Engines that agree with the original, and the reasons why others do not run the file."""
 
-    trials: dict[str, Trial]
+    runs: dict[str, EngineRun]
     agreements: dict[str, Agreement]
     problems: dict[str, str]
     """Installed engines that are not used for the file, and why."""
@@ -70,14 +70,14 @@ def verify(
     Raises:
         ConvwrightError: One of Convwright's own engines does not agree, or no engine could run the file.
     """
-    trials: dict[str, Trial] = {}
+    runs: dict[str, EngineRun] = {}
     agreements: dict[str, Agreement] = {}
     problems: dict[str, str] = {}
     for name in installed_readers(path.suffix):
         progress(f"verifying with {name}")
         own = name in OWN_ENGINES
         try:
-            trial = _trial(path, name, check)
+            engine_run = _engine_run(path, name, check)
         except NotFiniteError as error:
             if own:
                 raise ConvwrightError(f"{out} was not written: with engine {name}, {error}") from None
@@ -87,16 +87,16 @@ def verify(
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             problems[name] = first.replace(str(path), str(out))[:300]
             continue
-        agreement = compare(expected, trial.logits, check.labels)
+        agreement = compare(expected, engine_run.logits, check.labels)
         if fault := _disagreement(agreement, left):
             if own:
                 raise ConvwrightError(f"{out} was not written: in {name} {fault}")
             problems[name] = fault
             continue
-        trials[name], agreements[name] = trial, agreement
-    if not trials:
+        runs[name], agreements[name] = engine_run, agreement
+    if not runs:
         raise ConvwrightError(f"{out} was not written: {'; '.join(problems.values())}")
-    return VerifiedEngines(trials, agreements, problems)
+    return VerifiedEngines(runs, agreements, problems)
 
 
 def verify_again(
@@ -112,29 +112,29 @@ def verify_again(
     Raises:
         ConvwrightError: It does not predict what it predicted before.
     """
-    for name, trial in verified.trials.items():
+    for name, engine_run in verified.runs.items():
         again = logits_of(open_file(path, name).run, check.images[:FEW], 1)
-        if not compare(expected[:FEW] if left is None else trial.singly, again, None).within_rounding:
+        if not compare(expected[:FEW] if left is None else engine_run.singly, again, None).within_rounding:
             raise ConvwrightError(
-                f"{out} was not written: read again, and image by image, {name} predicts something else"
+                f"{out} was not written: {name} gives different outputs for the final file, one image at a time"
             )
 
 
 def with_record(card: Card, check: CheckImages, verified: VerifiedEngines) -> Card:
     """Return a card with the record of a verification."""
     engines = {
-        name: EngineCheck(round(trial.milliseconds, 3), verified.agreements[name].to_dict() | {"threads": "all"})
-        for name, trial in verified.trials.items()
+        name: EngineCheck(round(engine_run.milliseconds, 3), verified.agreements[name].to_dict() | {"threads": "all"})
+        for name, engine_run in verified.runs.items()
     }
     record = replace(card.verified, on=check.description, images=len(check.images), engines=engines)
     return replace(card, verified=record)
 
 
-def _trial(path: Path, engine: str, check: CheckImages) -> Trial:
+def _engine_run(path: Path, engine: str, check: CheckImages) -> EngineRun:
     run = open_file(path, engine).run
     logits, singly = logits_of(run, check.images), logits_of(run, check.images[:FEW], 1)
     image = check.images[:1]
-    return Trial(logits, singly, 1000 * median_seconds(lambda: run(image), at_least=RUNS_FOR_TIME))
+    return EngineRun(logits, singly, 1000 * median_seconds(lambda: run(image), at_least=RUNS_FOR_TIME))
 
 
 def _disagreement(agreement: Agreement, left: FloatLayers | None) -> str:

@@ -91,7 +91,7 @@ def build(
         except (RuntimeError, MemoryError):  # torch's allocator, before the system runs out
             weights = sum(weight.numel() * weight.element_size() for weight in module.parameters())
             raise NetworkError(
-                f"{network.name}: its weights take {weights / 1e9:,.1f} GB, more than there is"
+                f"{network.name}: its weights need {weights / 1e9:,.1f} GB, which exceeds the available memory"
             ) from None
         initialise(module, network.init, seed)
     return module

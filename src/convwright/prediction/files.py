@@ -91,13 +91,13 @@ class RunPredictor(BasePredictor):
 
     Args:
         run: The run directory.
-        quick: The run's exported file in the fastest engine.
+        fastest: The run's exported file in the fastest engine.
     """
 
-    def __init__(self, run: Path, quick: FilePredictor) -> None:
-        self.path, self.quick = run, quick
-        self.classes, self.channels, self.resolution = quick.classes, quick.channels, quick.resolution
-        self.framing = quick.framing
+    def __init__(self, run: Path, fastest: FilePredictor) -> None:
+        self.path, self.fastest = run, fastest
+        self.classes, self.channels, self.resolution = fastest.classes, fastest.channels, fastest.resolution
+        self.framing = fastest.framing
 
     @cached_property
     def in_torch(self) -> "Predictor":
@@ -116,10 +116,10 @@ class RunPredictor(BasePredictor):
         self, images: OneImage | Iterable[AnyImage], top: int = 5, batch_size: int = BATCH
     ) -> Prediction | list[Prediction]:
         """Rank the classes of one image or of several, as `Predictor.predict` does."""
-        return self.quick.predict(images, top, batch_size)
+        return self.fastest.predict(images, top, batch_size)
 
     def _probabilities(self, pixels: Sequence[Any]) -> np.ndarray:
-        return self.quick.probabilities(np.stack([np.asarray(image) for image in pixels]))
+        return self.fastest.probabilities(np.stack([np.asarray(image) for image in pixels]))
 
     def _converted(self, pixels: np.ndarray) -> Any:
         import torch
@@ -144,7 +144,7 @@ def load(
         weights: Published weights for a network; see `convwright.prediction.pretrained.pretrained`.
 
     Returns:
-        The predictor. A run for which `convwright bench --pick` or `convwright export` has measured a faster engine
+        The predictor. A run for which `convwright bench --select` or `convwright export` has measured a faster engine
         than torch on this machine predicts with that engine, unless a GPU is requested or `device` is `auto` and
         there is one.
 
@@ -154,8 +154,8 @@ def load(
     """
     found = open_predictor(run, device, engine, weights)
     path = _path_of(run)
-    quick = isinstance(found, FilePredictor) and path.is_dir()
-    return RunPredictor(path, found) if quick else found  # type: ignore[arg-type]
+    fastest = isinstance(found, FilePredictor) and path.is_dir()
+    return RunPredictor(path, found) if fastest else found  # type: ignore[arg-type]
 
 
 def open_predictor(
@@ -176,8 +176,8 @@ def open_predictor(
             "weights", f"{path} is a network, not a run directory; to use published weights, give 'pretrained'"
         )
     on_cpu = str(device) == "cpu" or (str(device) == "auto" and not _has_gpu())
-    if on_cpu and (quick := _fastest_engine(path)):
-        return quick
+    if on_cpu and (fastest := _fastest_engine(path)):
+        return fastest
     from convwright.prediction.network import load as load_run
 
     return load_run(path, device)
@@ -209,9 +209,9 @@ def _fastest_engine(run: Path) -> FilePredictor | None:
         selection, file = found
         engine = selection.engine
         precision = "bf16" if selection.precision == "bf16" else "f32"
-        quick = FilePredictor(file, selection.engine, selection.threads, precision)
-        check_selected_file(selection, quick.card, run)
-        return quick
+        fastest = FilePredictor(file, selection.engine, selection.threads, precision)
+        check_selected_file(selection, fastest.card, run)
+        return fastest
     except ConvwrightError as error:
         message = f"torch predicts instead of {engine}: {printable(error)}"
         warnings.warn(message, ConvwrightWarning, stacklevel=4)

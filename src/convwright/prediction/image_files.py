@@ -62,7 +62,7 @@ class FoundImages:
 
     def add_matches(self, pattern: str) -> None:
         """Add the images that match a pattern."""
-        self._add_found(pattern, _matches(pattern, self.problems), "nothing matches that could be an image")
+        self._add_found(pattern, _matches(pattern, self.problems), "no image file matches")
 
     def _add_found(self, name: str, found: Sequence[str], otherwise: str) -> None:
         self.add_files(found)
@@ -80,7 +80,7 @@ def find_images(images: "AnyImages" = (), files_from: str | Path | None = None) 
             by NUL.
 
     Returns:
-        The images that were found, with a message for each name that led to none.
+        The images that were found, with a message for each name that matched none.
 
     Raises:
         ArgumentError: No image was found, or standard input would be read twice.
@@ -177,5 +177,5 @@ def _standard_input() -> BinaryIO:
     if sys.stdin is None:
         raise UsageError("standard input is closed; pipe an image or names into it")
     if sys.stdin.isatty():
-        raise UsageError("standard input is the keyboard; pipe an image or names into it")
+        raise UsageError("standard input is a terminal; pipe an image or names into it")
     return sys.stdin.buffer

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from convwright.arch import Network
-from convwright.data.dataset import normalized
+from convwright.data.dataset import normalised
 from convwright.data.images import Framing
 from convwright.errors import ArgumentError
 from convwright.modules import build
@@ -78,7 +78,7 @@ class Predictor(BasePredictor):
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """Return images, N x C x H x W, uint8, as the module's input: normalised floats on its device."""
-        return normalized(images.to(self.device), self.mean, self.std)
+        return normalised(images.to(self.device), self.mean, self.std)
 
     def _converted(self, pixels: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(pixels)

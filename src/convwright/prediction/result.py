@@ -31,7 +31,7 @@ class Predictions(Result, Sequence[Prediction]):
     unreadable: tuple[UnreadableImage, ...] = ()
     """Images that could not be read."""
     problems: tuple[str, ...] = ()
-    """A message for each name that led to no image."""
+    """A message for each name that matched no image."""
     _pictures: tuple[np.ndarray, ...] = field(default=(), repr=False)
     """The first images, C x H x W, uint8, as the network reads them."""
 
@@ -64,7 +64,7 @@ class Predictions(Result, Sequence[Prediction]):
         """Return in words how many images are missing; an empty text if none is."""
         total = len(self.predictions) + len(self.unreadable)
         parts = [f"{len(self.unreadable)} of {total} images could not be read"] * bool(self.unreadable)
-        parts += [f"{len(self.problems)} of the names led to no image"] * bool(self.problems)
+        parts += [f"{len(self.problems)} of the given names matched no image"] * bool(self.problems)
         return "; ".join(parts)
 
     @overload
@@ -118,7 +118,7 @@ class Predictions(Result, Sequence[Prediction]):
 
 
 def csv_titles(top: int) -> list[str]:
-    """Return the titles of a CSV table with so many classes for each image."""
+    """Return the titles of a CSV table with `top` classes per image."""
     return ["file", *(f"{title}_{rank}" for rank in range(1, top + 1) for title in ("class", "probability"))]
 
 

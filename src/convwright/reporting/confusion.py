@@ -11,7 +11,7 @@ from convwright.display.wording import listed, shortened
 from convwright.reporting.entry import Entry, SplitPredictions
 
 MOST_NAMED = 20
-"""With more classes there is no room for names and counts, which appear on pointing."""
+"""With more classes there is no room for names and counts, which appear on hover."""
 MOST_DRAWN = 100
 """With more classes only the most confused ones are drawn, with names."""
 LONGEST = 14

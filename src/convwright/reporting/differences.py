@@ -24,7 +24,7 @@ def differences(entries: Sequence[Entry]) -> Iterator[Figure]:
         return
     every = [pair for _, found in compared for pair in found]
     panels = [
-        Panel(heading(first).replace("Accuracy", "Difference", 1), _plot(found), _gist(found))
+        Panel(heading(first).replace("Accuracy", "Difference", 1), _plot(found), _alt_summary(found))
         for first, found in compared
     ]
     yield Figure(
@@ -105,9 +105,9 @@ def _add_row(plot: go.Figure, row: int, pair: Pair) -> None:
     )
 
 
-def _gist(found: Sequence[Pair]) -> str:
+def _alt_summary(found: Sequence[Pair]) -> str:
     rows = [
-        f"{pair.first[1].title} less {pair.second[1].title}: {points(pair.difference)}, "
+        f"{pair.first[1].title} minus {pair.second[1].title}: {points(pair.difference)}, "
         f"interval {points_between(pair.interval)}"
         for pair in found
     ]

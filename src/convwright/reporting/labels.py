@@ -41,12 +41,12 @@ class Box(NamedTuple):
     top: float
 
     def meets(self, other: "Box") -> bool:
-        """Do the two share any area?"""
+        """Return whether the two boxes overlap."""
         apart = self.right <= other.left or other.right <= self.left
         return not (apart or self.top <= other.bottom or other.top <= self.bottom)
 
     def within(self, other: "Box") -> bool:
-        """Does it lie inside the other?"""
+        """Return whether this box lies inside the other."""
         across = other.left <= self.left and self.right <= other.right
         return across and other.bottom <= self.bottom and self.top <= other.top
 

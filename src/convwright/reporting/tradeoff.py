@@ -15,12 +15,12 @@ from convwright.reporting.labels import Dot, Place, place_names, wrapped
 from convwright.reporting.pairs import front
 from convwright.reporting.wording import comparable, measured_on
 
-LOG_PRICE = 4
+LOG_COST = 4
 """The axis is logarithmic if the largest cost is this many times the smallest."""
 
 
 @dataclass(frozen=True)
-class Price:
+class CostMeasure:
     """A measure of cost."""
 
     name: str
@@ -32,8 +32,10 @@ class Price:
     """Whether the axis may be logarithmic."""
 
 
-MACS = Price("MACs", "MACs an image", lambda e: e.cost.macs, lambda n: f"{count(n)} MACs", {"tickformat": "~s"}, True)
-LATENCY = Price(
+MACS = CostMeasure(
+    "MACs", "MACs an image", lambda e: e.cost.macs, lambda n: f"{count(n)} MACs", {"tickformat": "~s"}, True
+)
+LATENCY = CostMeasure(
     "latency",
     "milliseconds an image",
     lambda e: 1000 * e.latency.seconds if e.latency else math.nan,
@@ -52,13 +54,13 @@ def tradeoff(entries: Sequence[Entry]) -> Iterator[Figure]:
     for group in groups:
         members = [entry for _, entry in group]
         timed = all(entry.latency for entry in members)
-        for price in (MACS, LATENCY) if timed else (MACS,):
-            panel, unnamed = scatter(group, price)
-            best = front(members, price.of)
+        for cost in (MACS, LATENCY) if timed else (MACS,):
+            panel, unnamed = scatter(group, cost)
+            best = front(members, cost.of)
             panels.append(panel)
             names = [members[place].title for place in best]
-            facts.append({"against": price.name, "images": measured_on(members[0]), "front": names})
-            findings.append(_front_finding(best, members, price) + unnamed)
+            facts.append({"against": cost.name, "images": measured_on(members[0]), "front": names})
+            findings.append(_front_finding(best, members, cost) + unnamed)
     caveat = "" if comparable(entries) else " Only networks that were measured on the same images share a plot."
     yield Figure(
         "accuracy",
@@ -72,30 +74,30 @@ def tradeoff(entries: Sequence[Entry]) -> Iterator[Figure]:
     )
 
 
-def scatter(group: Sequence[Numbered], price: Price) -> tuple[Panel, str]:
+def scatter(group: Sequence[Numbered], cost: CostMeasure) -> tuple[Panel, str]:
     """Draw each network as a named point with its interval; return the plot, and a sentence on names without room."""
     entries = [entry for _, entry in group]
-    prices = [price.of(entry) for entry in entries]
-    logarithmic = price.logarithmic and max(prices) >= LOG_PRICE * min(prices)
+    costs = [cost.of(entry) for entry in entries]
+    logarithmic = cost.logarithmic and max(costs) >= LOG_COST * min(costs)
     lows, highs = [entry.interval[0] for entry in entries], [entry.interval[1] for entry in entries]
     room = 0.18 * (max(highs) - min(lows)) + 0.002
     y_range = (max(-0.02, min(lows) - room), min(1.02, max(highs) + room))
-    x_axis = log_axis(prices, room=0.35) if logarithmic else axis(range=[0, 1.3 * max(prices)], nticks=6)
-    title = f"{price.axis}, logarithmic" if logarithmic else price.axis
+    x_axis = log_axis(costs, room=0.35) if logarithmic else axis(range=[0, 1.3 * max(costs)], nticks=6)
+    title = f"{cost.axis}, logarithmic" if logarithmic else cost.axis
     y_axis = axis(range=y_range, tickformat=".1~%", nticks=6)
-    plot = empty_plot(height=400, x=x_axis | {"title": {"text": title}} | price.ticks, y=y_axis)
-    xs = [math.log10(x) if logarithmic else x for x in prices]  # as Plotly places notes
+    plot = empty_plot(height=400, x=x_axis | {"title": {"text": title}} | cost.ticks, y=y_axis)
+    xs = [math.log10(x) if logarithmic else x for x in costs]  # as Plotly places notes
     names = [wrapped(entry.title) for entry in entries]
     dots = [Dot(x, e.accuracy, e.interval, name) for x, e, name in zip(xs, entries, names, strict=True)]
     places = place_names(dots, x_axis["range"], y_range)
     for (index, entry), dot, place in zip(group, dots, places, strict=True):
-        _add_point(plot, entry, index, price)
+        _add_point(plot, entry, index, cost)
         if place:
             text = "<br>".join(escape(line, quote=False) for line in dot.lines)
             plot.add_annotation(x=dot.x, text=text, **_name(index, place.xanchor), **place._asdict())
-    _add_front(plot, entries, price)
-    gist = "; ".join(f"{e.title}: {percent(e.accuracy)} with {price.written(price.of(e))}" for e in entries)
-    alt = f"Scatter plot of accuracy against {price.name}. {gist}."
+    _add_front(plot, entries, cost)
+    alt_summary = "; ".join(f"{e.title}: {percent(e.accuracy)} with {cost.written(cost.of(e))}" for e in entries)
+    alt = f"Scatter plot of accuracy against {cost.name}. {alt_summary}."
     return Panel(heading(entries[0]), plot, alt), _unnamed(entries, places)
 
 
@@ -104,52 +106,50 @@ def heading(entry: Entry) -> str:
     return f"Accuracy on {measured_on(entry)}"
 
 
-def _front_finding(best: Sequence[int], entries: Sequence[Entry], price: Price) -> str:
+def _front_finding(best: Sequence[int], entries: Sequence[Entry], cost: CostMeasure) -> str:
     """Return a sentence on the Pareto front, given the indices of its networks."""
     names = [entries[place].title for place in best]
     rest = [entry.title for place, entry in enumerate(entries) if place not in best]
     if not rest:
-        return (
-            f"In {price.name}, all are on the Pareto front: no other network is as accurate at the same cost or less."
-        )
+        return f"In {cost.name}, all are on the Pareto front: no other network is as accurate at the same cost or less."
     verbs = ["is" if len(some) == 1 else "are" for some in (names, rest)]
     return (
-        f"In {price.name}, {listed(names)} {verbs[0]} on the Pareto front (dotted); {listed(rest)} {verbs[1]} not: "
+        f"In {cost.name}, {listed(names)} {verbs[0]} on the Pareto front (dotted); {listed(rest)} {verbs[1]} not: "
         "another network costs no more and is at least as accurate."
     )
 
 
 def _unnamed(entries: Sequence[Entry], places: Sequence[Place | None]) -> str:
     names = [entry.title for entry, place in zip(entries, places, strict=True) if not place]
-    return f" No room was left to write {listed(names)}; point to see." if names else ""
+    return f" There is no room for the names {listed(names)}; hover over the points to see them." if names else ""
 
 
 def _name(index: int, align: str) -> dict[str, Any]:
     return note(colour(index), align) | {"bgcolor": "var(--paper)"}  # the front passes behind it
 
 
-def _add_point(plot: go.Figure, entry: Entry, index: int, price: Price) -> None:
-    (low, high), cost = entry.interval, price.of(entry)
+def _add_point(plot: go.Figure, entry: Entry, index: int, cost: CostMeasure) -> None:
+    (low, high), amount = entry.interval, cost.of(entry)
     error: dict[str, Any] = {"type": "data", "symmetric": False, "color": colour(index), "thickness": 1.5, "width": 5}
     plot.add_scatter(
-        x=[cost],
+        x=[amount],
         y=[entry.accuracy],
         mode="markers",
         marker={"color": colour(index), "symbol": symbol(index), "size": 11},
         error_y=error | {"array": [max(0.0, high - entry.accuracy)], "arrayminus": [max(0.0, entry.accuracy - low)]},
         hovertemplate=(
             f"<b>{escape(entry.title)}</b><br>{percent(entry.accuracy)} ({interval(entry.interval)})"
-            f"<br>{price.written(cost)}<extra></extra>"
+            f"<br>{cost.written(amount)}<extra></extra>"
         ),
     )
 
 
-def _add_front(plot: go.Figure, entries: Sequence[Entry], price: Price) -> None:
+def _add_front(plot: go.Figure, entries: Sequence[Entry], cost: CostMeasure) -> None:
     """Join the Pareto front by steps; networks below and to the right of them are dominated."""
-    best = [entries[place] for place in front(entries, price.of)]
+    best = [entries[place] for place in front(entries, cost.of)]
     if len(best) > 1:
         plot.add_scatter(
-            x=[price.of(entry) for entry in best],
+            x=[cost.of(entry) for entry in best],
             y=[entry.accuracy for entry in best],
             mode="lines",
             line={"color": "var(--muted)", "width": 1.2, "dash": "dot", "shape": "hv"},

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MARKS = {Verdict.EQUAL: "=", Verdict.EXPLAINED: "≈", Verdict.OPEN: "?", Verdict.ELSEWHERE: "–", Verdict.WRONG: "✗"}
 NAMED = {"ResNet-50", "DenseNet-264", "Inception-v4", "ResNeXt-101", "SENet", "AmoebaNet-C", "GPipe"}
-"""Comparators whose names stand beside their points; the others appear on pointing."""
+"""Comparators whose names stand beside their points; the others appear on hover."""
 NAME_ROOM = 0.75
 """Powers of ten to the right of the last point, for its name."""
 
@@ -54,15 +54,17 @@ def accuracy_figure() -> Figure:
     """Draw ImageNet accuracy against multiply-adds and parameters, as EfficientNet's Figures 5 and 1 do."""
     macs = _scatter("macs", "multiply-adds an image, logarithmic", 1e9)
     params = _scatter("params", "parameters, logarithmic", 1e6)
-    gist = f"EfficientNet-B0 to B7 reach {FAMILY[0].top1} to {FAMILY[-1].top1} % with fewer than all others."
+    alt_summary = f"EfficientNet-B0 to B7 reach {FAMILY[0].top1} to {FAMILY[-1].top1} % with fewer than all others."
     return Figure(
         "plots",
         "Accuracy against cost",
         "Top-1 accuracy on ImageNet as the paper's Table 2 prints it, against the cost of our own networks where the "
         "zoo has them (filled), and the printed cost where it has not (open). Lines join EfficientNet's points.",
         (
-            Panel("Multiply-adds (the paper's Figure 5)", macs, f"Scatter plot of accuracy against MACs. {gist}"),
-            Panel("Parameters (Figure 1)", params, f"Scatter plot of accuracy against parameters. {gist}"),
+            Panel(
+                "Multiply-adds (the paper's Figure 5)", macs, f"Scatter plot of accuracy against MACs. {alt_summary}"
+            ),
+            Panel("Parameters (Figure 1)", params, f"Scatter plot of accuracy against parameters. {alt_summary}"),
         ),
     )
 

@@ -66,7 +66,7 @@ def as_budget(budget: "Budget | Mapping[str, float] | str") -> Budget:
             `memory` (bytes), and `latency` (seconds) or `latency_ms`.
 
     Raises:
-        ArgumentError: A resource is unknown, or a limit is no number above 0.
+        ArgumentError: A resource is unknown, or a limit is not a number above 0.
     """
     if isinstance(budget, Budget):
         return budget
@@ -76,7 +76,7 @@ def as_budget(budget: "Budget | Mapping[str, float] | str") -> Budget:
     for name, amount in budget.items():
         resource, factor = (LATENCY, 1e-3) if name == LATENCY_MS else (_resource(name), 1.0)
         if resource in limits:
-            raise ArgumentError("budget", f"{resource} is limited twice")
+            raise ArgumentError("budget", f"{resource} has two limits")
         if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 < amount <= LARGEST:
             raise ArgumentError("budget", f"{name} must be above 0 and at most {LARGEST:g}, not {amount!r:.60}")
         limits[resource] = amount * factor
@@ -89,17 +89,17 @@ def parse_budget(text: str) -> Budget:
     """Return the budget that a text describes.
 
     Raises:
-        ArgumentError: A part of the text is no limit; the message names it and shows what would be right.
+        ArgumentError: A part of the text is not a limit; the message names it and shows what would be right.
     """
     limits: dict[str, float] = {}
     for part in filter(str.strip, text.split(",")):
         match = _LIMIT.fullmatch(part)
         if match is None:
-            raise ArgumentError("budget", f"{part.strip()!r:.60} is no limit; write one such as macs<=50M")
+            raise ArgumentError("budget", f"{part.strip()!r:.60} is not a limit; write one such as macs<=50M")
         name, _, amount, unit = match.groups()
         resource = _resource(name)
         if resource in limits:
-            raise ArgumentError("budget", f"{resource} is limited twice")
+            raise ArgumentError("budget", f"{resource} has two limits")
         limits[resource] = _amount(resource, amount, unit, part.strip())
     if not limits:
         raise ArgumentError("budget", "must have one limit or more, such as 'macs<=50M, params<=1M'")

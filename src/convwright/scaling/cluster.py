@@ -18,7 +18,7 @@ from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.outcome import Outcome
 from convwright.scaling.storage import StudyStorage, TaskClaim
-from convwright.scaling.trial import OpenData, TaskRunner, run_name
+from convwright.scaling.task_runner import OpenData, TaskRunner, run_name
 from convwright.scaling.worker import POLL
 
 RETRIES = 3
@@ -39,7 +39,7 @@ class Cluster:
 
     def __init__(self, address: str, cores: int = 1) -> None:
         if cores < 1:
-            raise ArgumentError("cores_per_trial", f"must be 1 or more, not {cores}")
+            raise ArgumentError("cores_per_task", f"must be 1 or more, not {cores}")
         with _signal_handlers_kept():  # Ray replaces that of SIGTERM
             self.ray: Any = require_package("ray", "training on a cluster")
             self.cores = cores

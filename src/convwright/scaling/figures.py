@@ -59,7 +59,7 @@ def _curves(findings: Findings) -> Figure:
         "Accuracy against cost",
         f"Mean {findings.split} accuracy over the seeds, with Student's 95 % intervals, cut off at the edges of the "
         "figure. All curves start at the base. "
-        "Networks of the same phi have about the same multiply-adds, as far as rounding allows.",
+        "Networks of the same phi have about the same multiply-adds, except for rounding.",
         (
             Panel("Multiply-adds", plots[0], f"Accuracy against multiply-adds, a line for each rule. {summary}"),
             Panel("Parameters", plots[1], f"Accuracy against parameters, a line for each rule. {summary}"),

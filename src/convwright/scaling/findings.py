@@ -17,7 +17,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Training:
-    """A training of a study."""
+    """A training run of a study."""
 
     network: str
     """Name of the candidate."""
@@ -31,7 +31,7 @@ class Training:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Training":
-        """Return a training from what `to_dict` returned."""
+        """Return a training run from what `to_dict` returned."""
         outcome = {name: value for name, value in data.items() if name not in ("network", "seed", "epochs")}
         return cls(data["network"], data["seed"], data["epochs"], Outcome.from_dict(outcome))
 

@@ -64,7 +64,7 @@ class Schedule:
 
     @property
     def total_epochs(self) -> float:
-        """Epochs of all trainings together."""
+        """Epochs of all training runs together."""
         return sum(self.size(rung) * self.seeds * self.length(rung) for rung in range(self.rungs))
 
     def survivors(self, rung: int, results: Mapping[Task, float]) -> list[int] | None:

@@ -24,7 +24,7 @@ from convwright.timing import median_seconds
 
 WARM_UP, LEAST, MOST = 2, 5, 30
 ENOUGH_SECONDS = 0.7
-"""A measurement ends when it has taken so long, but not before `LEAST` runs."""
+"""A measurement ends when it has taken this many seconds, but not before `LEAST` runs."""
 ENGINES = ("torch", "onnxruntime", "openvino")
 """Engines: torch in the format channels last, or one of the extra `deploy` that runs an exported file."""
 

@@ -9,7 +9,7 @@ from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.display.result import Block, Lines, Paragraph, Result, Table
 from convwright.errors import ArgumentError, argument
-from convwright.options import Bounds, Flags, verb
+from convwright.options import Bounds, Flags, checks_arguments
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.family import Member, compound_family, distinct, single_families
 from convwright.scaling.halving import MOST_EPOCHS, MOST_SEEDS, Schedule
@@ -106,7 +106,7 @@ class Family(Result):
         if self.missing:
             yield Lines("\n".join(self.missing))
 
-    @verb
+    @checks_arguments
     def train(
         self,
         data: "Data | str | Path | None" = None,
@@ -121,7 +121,7 @@ class Family(Result):
         keep_runs: bool = False,
         workers: int = 1,
         cluster: str | None = None,
-        cores_per_trial: Annotated[int, Bounds(ge=1)] = 1,
+        cores_per_task: Annotated[int, Bounds(ge=1), Flags(("--cores-per-task", "--cores-per-trial"))] = 1,
         storage: str | None = None,
         study: str | None = None,
         out: Path | str | None = None,
@@ -135,17 +135,17 @@ class Family(Result):
             data: A folder with a sub-folder per class, or fashion-mnist, cifar10, cifar100 or digits; by default the
                 family's own data.
             resolution: Height and width of the base's images in pixels; the data's own by default.
-            epochs: Epochs of each training.
-            seeds: Trainings of each network, with the same seeds for all.
-            recipe: How the papers trained, or `fast`: the best accuracy for little time.
+            epochs: Epochs of each training run.
+            seeds: Training runs of each network, with the same seeds for all.
+            recipe: Training recipe of a paper, or `fast`: high accuracy in a short time.
             fields: A field of the recipe as FIELD=VALUE, such as progressive=0; may be repeated. In Python also a
                 dictionary.
             batch_size: Images in a step.
             precision: Precision of the computations.
             keep_runs: Keep each trained network as a run, in the folder `trials` of the study.
-            workers: Trainings at once on this machine, its cores divided among them.
+            workers: Training runs at once on this machine, its cores divided among them.
             cluster: Train on this Ray cluster instead: an address, `auto`, or `local`.
-            cores_per_trial: Cores of each training on a cluster.
+            cores_per_task: Cores of each training run on a cluster.
             storage: Database of the study, such as postgresql://user@host/database; a file in `out` by default.
             study: Name of the study in the database; the name of `out` by default.
             out: Folder of the study; studies/family-BASE-DATA by default.
@@ -163,7 +163,7 @@ class Family(Result):
             >>> family.train("photos", epochs=1).figure()  # doctest: +SKIP
         """
         from convwright.data.opened import Data
-        from convwright.display.progress import say
+        from convwright.display.progress import print_progress
         from convwright.scaling.preparation import StudyOptions, TrainingOptions, default_folder
 
         images = Data.of(data) if data is not None else self.data
@@ -171,14 +171,14 @@ class Family(Result):
             raise ArgumentError("data", "training needs images: name a folder or a source")
         base = self.unfitted or self.base
         folder = Path(out) if out is not None else default_folder("family", base.name, images.spec)
-        options = StudyOptions(folder, workers, cluster, cores_per_trial, storage, study, keep_runs)
+        options = StudyOptions(folder, workers, cluster, cores_per_task, storage, study, keep_runs)
         options.check()
         resolution = resolution or self.resolution
         family = self
         if images != self.data or resolution != self.resolution:
             family = Family.of(base, self.rule, self.phi, singles=self.singles, data=images, resolution=resolution)
         for line in family.missing:
-            say(line)
+            print_progress(line)
         training = TrainingOptions(recipe, fields, batch_size, precision)
         experiment = family._experiment(images, training, epochs, seeds)
         from convwright.scaling.study import run_study, write_findings

@@ -69,7 +69,7 @@ class ScaledNetwork:
 
     @property
     def _formula(self) -> str:
-        """Why the multiply-adds are not 2^phi times as many, as far as the coefficients cause it."""
+        """Why the multiply-adds are not 2^phi times as many, where the coefficients cause it."""
         requested, phi = self.requested.work, self.phi
         if phi is None or abs(self.work / 2**phi - 1) <= WITHIN or abs(requested / 2**phi - 1) < 0.01:
             return ""
@@ -167,7 +167,7 @@ def scale_to_budget(
     binding = tuple(name for name in over if name in budget.limits)
     if not binding:  # the network grows until it cannot be built
         unlimited = f"{base.name} scaled by {rule.name}"
-        raise ArgumentError("budget", f"{budget} sets no limit to {unlimited}; limit macs or memory too")
+        raise ArgumentError("budget", f"{budget} does not limit the size of {unlimited}; limit macs or memory too")
     requested = simplified(base, rule.factors(low))
     network = requested.apply(base)
     phi = rule.phi(low) if isinstance(rule, Compound) else None

@@ -13,7 +13,7 @@ from convwright.extras import require_package
 from convwright.machine import available_cores
 from convwright.places import check_folder
 from convwright.scaling.experiment import Experiment
-from convwright.scaling.trial import configure
+from convwright.scaling.task_runner import configure
 from convwright.training.config import FieldError, Recipe
 from convwright.training.plan import LEAST_CROPPED
 
@@ -23,16 +23,16 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """How a study is run, as far as its results do not depend on it."""
+    """Execution settings that do not affect the results of a study."""
 
     out: Path
     """Folder of the study."""
     workers: int = 1
-    """Trainings at once on this machine."""
+    """Training runs at once on this machine."""
     cluster: str | None = None
     """Address of a Ray cluster to train on instead."""
-    cores_per_trial: int = 1
-    """Cores of each training on a cluster."""
+    cores_per_task: int = 1
+    """Cores of each training run on a cluster."""
     storage: str | None = None
     """URL of the database; a file in `out` by default."""
     study: str | None = None
@@ -51,8 +51,8 @@ class StudyOptions:
         require_package("sqlalchemy", "a study")
         if self.cluster is not None and self.workers != 1:
             raise ArgumentError("workers", "cannot be combined with a cluster, which has workers of its own")
-        if self.cores_per_trial < 1:
-            raise ArgumentError("cores_per_trial", f"must be 1 or more, not {self.cores_per_trial}")
+        if self.cores_per_task < 1:
+            raise ArgumentError("cores_per_task", f"must be 1 or more, not {self.cores_per_task}")
         divide_cores(available_cores(), self.workers)
 
 

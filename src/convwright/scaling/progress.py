@@ -1,4 +1,4 @@
-"""Progress of a study: a bar on a terminal, and a line for each training that has ended."""
+"""Progress of a study: a bar on a terminal, and a line for each training run that has ended."""
 
 from collections.abc import Set
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from convwright.arch.cost import cost
-from convwright.display.progress import described, errors, say
+from convwright.display.progress import described, errors, print_progress
 from convwright.scaling.halving import Task
 from convwright.scaling.storage import StudyStorage
 from convwright.training.callbacks import Callback, StartedRun, Step
@@ -48,7 +48,7 @@ class StudyProgress:
         self.bar.stop()
 
     def update(self) -> None:
-        """Show the trainings that have ended since the last update."""
+        """Show the training runs that have ended since the last update."""
         results = self.storage.results()
         for task in sorted(results.keys() - self.shown):
             self._show(task, results[task])
@@ -56,7 +56,7 @@ class StudyProgress:
         self.bar.update(self.row, completed=self._work(self.shown))
 
     def callback(self) -> Callback:
-        """Return a callback that advances the bar with each step of a training in this process."""
+        """Return a callback that advances the bar with each step of a training run in this process."""
         return _Steps(self)
 
     def _work(self, tasks: Set[Task]) -> float:
@@ -67,7 +67,7 @@ class StudyProgress:
         test = "" if outcome.test_accuracy is None else f", test {outcome.test_accuracy:.2%}"
         reached = f"validation {outcome.accuracy:.2%}{test}" if outcome.diverged is None else "diverged"
         self.shown.add(task)
-        say(
+        print_progress(
             f"{len(self.shown)}: {experiment.candidates[task.candidate].name}, seed {task.seed}, "
             f"{task.epochs:.3g} epochs: {reached}, {outcome.seconds:.0f} s"
         )

@@ -31,7 +31,7 @@ class RankedNetwork:
     accuracies: Mapping[int, float]
     """Accuracy by seed: on the test images if the experiment measures it, else on the validation images."""
     diverged: int = 0
-    """Number of trainings that diverged, whose accuracy is 0."""
+    """Number of training runs that diverged, whose accuracy is 0."""
 
     @property
     def mean(self) -> Mean:
@@ -133,7 +133,7 @@ def verdict(networks: Iterable[RankedNetwork]) -> str:
     last = [each for each in ordered if each.epochs == ordered[0].epochs]
     best = last[0]
     if best.diverged == len(best.accuracies):
-        return "No network is best: all trainings of the last rung diverged; try a lower learning rate."
+        return "No network is best: all training runs of the last rung diverged; try a lower learning rate."
     if len(last) == 1:
         return f"Best is {best.name}; nothing else was trained as long."
     if len(best.accuracies) < 2:

@@ -56,7 +56,7 @@ class SearchOutcome:
                 "networks[0] the numbers place.alpha, place.beta and place.gamma, accuracies and diverged"
             ) from None
         if diverged:
-            raise UsageError(f"{path}: all trainings of its best network diverged; search at a lower learning rate")
+            raise UsageError(f"{path}: all training runs of its best network diverged; search at a lower learning rate")
         return cls(base, data, resolution, Compound(alpha, beta, gamma))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from convwright import json_text
-from convwright.display.progress import say
+from convwright.display.progress import print_progress
 from convwright.errors import ConvwrightError
 from convwright.files import write_text
 from convwright.scaling.cluster import Cluster
@@ -19,7 +19,7 @@ from convwright.scaling.preparation import StudyOptions
 from convwright.scaling.progress import StudyProgress
 from convwright.scaling.ranking import all_diverged
 from convwright.scaling.storage import StudyStorage
-from convwright.scaling.trial import TaskRunner, data_opener
+from convwright.scaling.task_runner import TaskRunner, data_opener
 from convwright.scaling.worker import RESUMED, work, worker_processes, write_description
 from convwright.training.interrupt import Interrupted
 
@@ -46,7 +46,7 @@ def run_study(experiment: Experiment, options: StudyOptions) -> dict[Task, Outco
     options.check()
     storage = _open_storage(experiment, options)
     if found := storage.results():
-        say(f"{len(found)} trainings were finished before; resuming with the rest")
+        print_progress(f"{len(found)} training runs were finished before; resuming with the rest")
     try:
         with StudyProgress(storage) as progress:
             if options.cluster is not None:
@@ -58,7 +58,7 @@ def run_study(experiment: Experiment, options: StudyOptions) -> dict[Task, Outco
             progress.update()
     except KeyboardInterrupt as stopped:
         number = getattr(stopped, "number", signal.SIGINT)
-        raise Interrupted(f"stopped; finished trainings are kept, and {RESUMED}", number) from None
+        raise Interrupted(f"stopped; finished training runs are kept, and {RESUMED}", number) from None
     return storage.results()
 
 
@@ -104,6 +104,6 @@ def _run_in_processes(storage: StudyStorage, options: StudyOptions, progress: St
 
 
 def _run_on_cluster(storage: StudyStorage, options: StudyOptions, progress: StudyProgress) -> None:
-    with Cluster(options.cluster or "auto", options.cores_per_trial) as cluster:
+    with Cluster(options.cluster or "auto", options.cores_per_task) as cluster:
         keep = options.out / "trials" if options.keep_runs else None
         cluster.work(storage, data_opener(storage.experiment), lambda task: progress.update(), keep)

@@ -16,7 +16,7 @@ from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.preparation import divide_cores
 from convwright.scaling.storage import StudyStorage
-from convwright.scaling.trial import TaskRunner, data_opener
+from convwright.scaling.task_runner import TaskRunner, data_opener
 from convwright.training.interrupt import Interrupted
 
 POLL = 0.5
@@ -59,7 +59,7 @@ def work(storage: StudyStorage, runner: TaskRunner, on_task: Callable[[Task], No
             with storage.heartbeats(claim):
                 counts = claim.complete(runner.run(claim.task))
         except Interrupted as stopped:  # whose message names the run instead of the study
-            raise Interrupted(f"stopped; finished trainings are kept, and {RESUMED}", stopped.number) from None
+            raise Interrupted(f"stopped; finished training runs are kept, and {RESUMED}", stopped.number) from None
         if counts:  # otherwise another worker may be training the task in the same folder
             runner.clean_up(claim.task)
 

@@ -1,4 +1,4 @@
-"""Callbacks: functions of the user's own that training calls as it goes, and the ones that come with the library.
+"""Callbacks: functions of the user's own that are called during training, and the ones that come with the library.
 
 A callback is an object of any class with some of the methods of `Callback`. `cw.train(request, callbacks=[...])` calls
 them in order, in the process and thread that trains; with several devices, in the first process alone.
@@ -50,7 +50,7 @@ class Step:
 
 
 class Callback:
-    """The methods of a callback, none of which does anything. Any object with some of them will do.
+    """Base class of callbacks with empty methods. Any object with at least one of these methods can be used.
 
     Example:
         >>> class StopBelow(cw.callbacks.Callback):
@@ -94,7 +94,7 @@ class Callbacks:
             if isinstance(each, type) or not any(callable(getattr(each, hook, None)) for hook in HOOKS):
                 raise ArgumentError(
                     "callbacks",
-                    f"{each!r:.80} is no callback; it must be an object with {' or '.join(HOOKS[:1] + HOOKS[2:4])}",
+                    f"{each!r:.80} is not a callback; it must be an object with {' or '.join(HOOKS[:1] + HOOKS[2:4])}",
                 )
         self.stop_requested = False
         """Whether a callback has raised `StopTraining`."""

@@ -85,7 +85,7 @@ class Recipe(_Strict):
     crop: Annotated[int, AUGMENTATION] = Field(0, ge=0)
     """Pixels of padding for random crops; an eighth of the resolution by default."""
     flip: Annotated[bool, AUGMENTATION] = False
-    """Mirror half of the training images; by default where a mirrored image keeps its class."""
+    """Mirror each training image with probability 0.5; by default where a mirrored image keeps its class."""
     randaugment: Annotated[int, AUGMENTATION] = Field(0, ge=0, le=30)
     """Magnitude of two random operations on each image (RandAugment); 0: none."""
     erasing: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=1)
@@ -171,7 +171,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [key.value for key, _ in node.value]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"the field {str(twice[0])!r:.60} is there twice")
+            raise ValueError(f"the field {str(twice[0])!r:.60} occurs twice")
         return super().construct_mapping(node, deep)
 
 

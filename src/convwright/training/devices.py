@@ -57,7 +57,7 @@ class Devices:
         return self.fabric.global_rank
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes and shows."""
         return self.rank == 0
 
@@ -104,7 +104,7 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Return whether this is the first process, or the only one."""
     return world_size() == 1 or os.environ.get("RANK", "0") == "0"
 

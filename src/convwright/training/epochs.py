@@ -38,7 +38,7 @@ def epochs_in_minutes(
     initial: InitialWeights | None = None,
     learner: Learner | None = None,
 ) -> float:
-    """Return how many epochs fit into a time, by measuring some steps of a throw-away network.
+    """Return how many epochs fit into a time, by measuring some steps of a temporary copy of the network.
 
     Validations, which cost time too, are counted in, and so are the measuring itself and a frozen backbone's one pass
     over the images.
@@ -75,7 +75,7 @@ def epochs_in_minutes(
     for step in range(-WARM_UP_STEPS, MEASURED_STEPS):
         started = time.monotonic()
         # Spread over the run, since the images of a progressive one grow.
-        learner.learn(*batches.at(max(0, step)), max(0, step) * 10**4, steps=MEASURED_STEPS * 10**4)
+        learner.train_step(*batches.at(max(0, step)), max(0, step) * 10**4, steps=MEASURED_STEPS * 10**4)
         times.append(time.monotonic() - started)
     typical = mean if config.recipe.progressive else median
     step_seconds = typical(times[WARM_UP_STEPS:])

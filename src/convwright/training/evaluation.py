@@ -22,7 +22,7 @@ ACTIVATION_BYTES = 2**29
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class SplitAccuracy:
     """Accuracy (0 to 1) and mean cross-entropy over a number of images."""
 
     accuracy: float
@@ -46,10 +46,11 @@ def evaluate(
     device: torch.device | str = "cpu",
     *,
     after_batch: Callable[[int], None] | None = None,
-) -> Evaluation:
+) -> SplitAccuracy:
     """Run a module over batches (images N x C x H x W, labels N) in evaluation mode.
 
-    after_batch is told the number of images of each batch done. The mode of each part of the module is restored.
+    `after_batch` is called with the number of images of each finished batch. The mode of each part of the module is
+    restored.
     """
     correct, loss, images = 0, 0.0, 0
     with closing(outputs(module, batches, device)) as results:
@@ -61,7 +62,7 @@ def evaluate(
                 after_batch(len(labels))
     if not math.isfinite(loss):
         raise NotFiniteError(f"the loss over {images} images is {loss}; the network's outputs are too large")
-    return Evaluation(correct / images, loss / images, images)
+    return SplitAccuracy(correct / images, loss / images, images)
 
 
 @torch.no_grad()

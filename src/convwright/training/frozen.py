@@ -39,7 +39,7 @@ def can_keep_features(recipe: Recipe) -> bool:
 class Features(Dataset):
     """A data set whose images are a backbone's features: floats, N x C x 1 x 1."""
 
-    def normalize(self, images: torch.Tensor) -> torch.Tensor:
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Return features unchanged."""
         return images
 

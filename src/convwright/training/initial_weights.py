@@ -24,7 +24,7 @@ class InitialWeights:
     published: Published
 
     def load(self, module: nn.Module) -> list[str]:
-        """Load them into a network, as far as they fit; return messages on what was changed or left out."""
+        """Load them into a network, where the shapes match; return messages on what was changed or left out."""
         return load_matched(self.tensors, module)
 
     def normalised(self, data: Dataset) -> Dataset:

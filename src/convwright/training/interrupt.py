@@ -1,4 +1,4 @@
-"""Interruptions: Ctrl-C and SIGTERM stop a run between two steps, with nothing lost."""
+"""Interruptions: Ctrl-C and SIGTERM stop a run between two steps, after a checkpoint has been saved."""
 
 import signal
 import threading

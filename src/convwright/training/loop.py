@@ -21,8 +21,8 @@ from convwright.data import Batches, Dataset, evaluation_batches
 from convwright.errors import ConvwrightError, ConvwrightWarning, NotFiniteError, RunError
 from convwright.training.callbacks import Callbacks, StartedRun, Step
 from convwright.training.config import TrainConfig, checked, difference
-from convwright.training.devices import Devices, leads
-from convwright.training.evaluation import Evaluation, batch_for, evaluate
+from convwright.training.devices import Devices, is_main_process
+from convwright.training.evaluation import SplitAccuracy, batch_for, evaluate
 from convwright.training.failures import explain_failure
 from convwright.training.frozen import features_of
 from convwright.training.initial_weights import InitialWeights, initial_weights_file, initial_weights_of
@@ -36,19 +36,19 @@ from convwright.training.step import DivergedError
 from convwright.version import __version__
 
 FINISH = 1000
-"""Code for a run that a callback ends, among the numbers of signals."""
+"""Code for a stop requested by a callback; greater than all signal numbers."""
 WANTED_VALIDATIONS = 5
-"""A run of few epochs is validated within them, so that its learning curve is one ..."""
+"""Smallest number of validations of a short run, for a useful learning curve."""
 TRAINED_PER_VALIDATED = 2
-"""... but for each image that is validated, at least so many are trained on."""
+"""Smallest number of training images per validated image; it takes precedence over `WANTED_VALIDATIONS`."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """How a run is carried out, as far as its result does not depend on it."""
+    """Execution settings that do not affect the result of a run."""
 
     workers: int = 0
-    """Threads that make batches ahead; 0: the loop makes them."""
+    """Threads that prefetch batches; 0: no prefetching."""
     checkpoint_seconds: float = 300.0
     """Time from one checkpoint to the next; there is one at each validation too."""
     validate_once: bool = False
@@ -66,7 +66,7 @@ class Progress:
     """Sums over the steps since the last validation."""
     seconds_since: float = 0.0
     seconds: float = 0.0
-    """Of training, validation not counted: since the last validation, and in all."""
+    """Training time without validation: since the last validation, and in total."""
     best: int = -1
     """Index of the row with the highest validation accuracy (of the lowest loss among equals)."""
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Progress:
         self.seconds_since += seconds
         self.seconds += seconds
 
-    def close(self, row: dict[str, float]) -> bool:
+    def add_validation(self, row: dict[str, float]) -> bool:
         """Note a validation; return whether it is the best so far."""
         self.rows.append(row)
         self.loss, self.correct, self.images, self.seconds_since = 0.0, 0, 0, 0.0
@@ -121,12 +121,12 @@ def train(
     with preserved_process_state():
         data = initial.normalised(data) if initial else data
         devices = Devices(config)
-        if devices.leads:
+        if devices.is_main:
             kept = {**(files or {}), **initial_weights_file(initial)}
             Run.create(path, config, network, data.classes, DataFacts.of(data), kept)
         devices.wait()
         run = Run.open(path)
-        with run.held() if devices.leads else nullcontext():
+        with run.held() if devices.is_main else nullcontext():
             return Trainer(run, data, called, runtime, devices).fit()
 
 
@@ -152,7 +152,7 @@ def resume(run: Run, data: Dataset, callbacks: Sequence[object] = (), runtime: R
         raise RunError(
             f"{run.path}: the images of {run.config.data} are not those that the run was trained on: {problem}"
         )
-    with preserved_process_state(), run.held() if leads() else nullcontext():
+    with preserved_process_state(), run.held() if is_main_process() else nullcontext():
         return Trainer(run, run.data.normalising(data), called, runtime).fit()
 
 
@@ -162,7 +162,7 @@ class Trainer:
     Args:
         run: The run.
         data: Its images.
-        callbacks: What is called as training goes.
+        callbacks: Objects that are called during training.
         runtime: How the run is carried out.
         devices: The processes that share the run.
     """
@@ -180,7 +180,7 @@ class Trainer:
         self.run, self.config, self.data = run, config, data
         self.seen = data
         """Source of the batches: the data, or the features that a frozen backbone computes from it."""
-        self.callbacks = callbacks if callbacks and self.devices.leads else Callbacks()
+        self.callbacks = callbacks if callbacks and self.devices.is_main else Callbacks()
         self.finishing = False
         """Whether a callback ends the run before its last step."""
         self.learner = make_learner(config, run.network, data, self.devices, initial_weights_of(run))
@@ -192,7 +192,7 @@ class Trainer:
         self.saved_at = time.monotonic()
         if state := run.load_checkpoint():
             self._restore(state)
-        elif len(run.metrics) > 1:  # the state after the first validation was kept before the second one
+        elif len(run.metrics) > 1:  # a run with two validations has saved a checkpoint
             raise RunError(
                 f"{run.path / 'checkpoints'}: no readable checkpoint, so the run cannot be resumed; its best weights "
                 f"stay in {run.weights}. Train anew with: convwright train --config "
@@ -217,7 +217,7 @@ class Trainer:
         """Train to the end and return the summary.
 
         Raises:
-            Interrupted: A signal stopped the run; nothing is lost.
+            Interrupted: A signal stopped the run; a checkpoint was saved.
             ConvwrightError: The memory did not suffice, and the message says what would fit; or another process of the
                 run has ended.
         """
@@ -239,11 +239,11 @@ class Trainer:
                 self._read_features(stop)
             while not self.ended:
                 self._train_until(min((len(progress.rows) + 1) * self.period, self.steps), stop)
-                self._close(self._validate(stop))
+                self._record_validation(self._validate(stop))
         if progress.best < 0:
-            raise self._advised("no validation had finite outputs")
+            raise self._diverged_error("no validation had finite outputs")
         summary = self._summary()
-        if self.devices.leads:
+        if self.devices.is_main:
             self.run.write_summary(summary)
         self._call("on_end", summary)
         return summary
@@ -254,14 +254,14 @@ class Trainer:
             started = time.monotonic()
             for step, (images, labels) in enumerate(batches, self.progress.step):
                 try:
-                    loss, correct = self.learner.learn(images, labels, step, self.steps)
+                    loss, correct = self.learner.train_step(images, labels, step, self.steps)
                 except DivergedError as error:
                     raise self._diverged(error, step) from None
                 now = time.monotonic()
                 self.progress.count(len(labels), loss, correct, now - started)
                 started = now
                 self._call("on_step", Step(self.progress.step, self.steps, len(labels), loss))
-                self._halt_if(stop)
+                self._stop_if_requested(stop)
                 if self.finishing:
                     return
                 if now - self.saved_at > self.runtime.checkpoint_seconds:
@@ -272,7 +272,7 @@ class Trainer:
 
         def after_batch(done: int, total: int) -> None:
             self._call("on_prepare", done, total, "computing features")
-            self._halt_if(stop)
+            self._stop_if_requested(stop)
 
         learner = self.learner
         self.seen = features_of(learner.backbone, self.data, learner.fabric.device, after_batch)
@@ -285,9 +285,9 @@ class Trainer:
         """
         epoch, batch = divmod(step, self.batches.steps_per_epoch)
         place = f"at step {step}, batch {batch + 1} of epoch {epoch + 1} ({self.batches.describe(step)})"
-        return self._advised(f"{error} {place}")
+        return self._diverged_error(f"{error} {place}")
 
-    def _advised(self, problem: str) -> DivergedError:
+    def _diverged_error(self, problem: str) -> DivergedError:
         """Return the error of a diverged run, with its last good state and what to try."""
         kept = self.run.newest_checkpoint
         return DivergedError(
@@ -297,20 +297,22 @@ class Trainer:
             + f"try a lower learning rate than {self.config.recipe.learning_rate:g}, or --clip-norm 1"
         )
 
-    def _validate(self, stop: StopSignal) -> Evaluation:
+    def _validate(self, stop: StopSignal) -> SplitAccuracy:
         batches = evaluation_batches(self.seen.val, self.seen, batch_for(self.run.network))
         device = self.learner.fabric.device
         try:
-            return evaluate(self.learner.validated, batches, device, after_batch=lambda _: self._halt_if(stop))
+            return evaluate(
+                self.learner.validated, batches, device, after_batch=lambda _: self._stop_if_requested(stop)
+            )
         except NotFiniteError as error:
             problem = f"validation after step {self.progress.step}: {error}"
             if self.progress.step >= self.steps:
-                raise self._advised(problem) from None
-        # Running statistics can lag behind the weights for a while; a training recovers from that.
+                raise self._diverged_error(problem) from None
+        # Running statistics can lag behind the weights for a while; training recovers from that.
         warnings.warn(f"{problem}; this validation is not counted", ConvwrightWarning, stacklevel=2)
-        return Evaluation(math.nan, math.nan, len(self.data.val))
+        return SplitAccuracy(math.nan, math.nan, len(self.data.val))
 
-    def _close(self, validation: Evaluation) -> None:
+    def _record_validation(self, validation: SplitAccuracy) -> None:
         progress = self.progress
         row = {
             "epoch": round(progress.step / self.batches.steps_per_epoch, 4),
@@ -323,9 +325,9 @@ class Trainer:
             "images_per_second": progress.images / max(progress.seconds_since, 1e-9),
             "seconds": progress.seconds,
         }
-        if progress.close(row) and self.devices.leads:
+        if progress.add_validation(row) and self.devices.is_main:
             self.run.write_weights(self.learner.result)
-        if self.devices.leads:
+        if self.devices.is_main:
             self.run.write_metrics(progress.rows)
         self._save()
         self._call("on_validation", row)
@@ -340,7 +342,7 @@ class Trainer:
                 self._save()
             raise
 
-    def _halt_if(self, stop: StopSignal) -> None:
+    def _stop_if_requested(self, stop: StopSignal) -> None:
         """Save and raise where a signal stops the run, and note where a callback ends it; in all processes alike."""
         request = self.devices.largest(FINISH if self.callbacks.stop_requested else stop.requested)
         self.finishing = self.finishing or request == FINISH
@@ -350,14 +352,14 @@ class Trainer:
         if stop.requested:
             self._save()
             raise Interrupted(
-                f"interrupted at step {self.progress.step} of {self.steps}, nothing is lost; "
+                f"interrupted at step {self.progress.step} of {self.steps}; a checkpoint was saved; "
                 f"resume with: convwright train --resume {shlex.quote(str(self.run.path))}",
                 stop.requested,
             )
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()
-        if not self.devices.leads:
+        if not self.devices.is_main:
             return
         learner = self.learner
         state = {

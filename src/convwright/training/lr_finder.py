@@ -24,7 +24,7 @@ SMOOTHING = 0.9
 HOPELESS = 3.0
 """The test ends when the loss is this many times the lowest."""
 LEAST_FALL = 0.02
-"""A loss that falls by a smaller share than this does not fall."""
+"""Smallest relative decrease of the loss that counts as a decrease."""
 MARGIN = 10.0
 """The chosen rate is the one of the lowest loss divided by this, as the loss is about to rise there."""
 
@@ -54,7 +54,7 @@ def find_learning_rate(
     initial: InitialWeights | None = None,
     learner: Learner | None = None,
 ) -> LearningRateCurve:
-    """Run a learning-rate range test (Smith 2017, section 3.3) on a throw-away network.
+    """Run a learning-rate range test (Smith 2017, section 3.3) on a temporary copy of the network.
 
     The rate rises exponentially from `LOWEST` to `HIGHEST` over `STEPS` steps. The result depends on the arguments
     alone, the seed in `config` among them.
@@ -87,7 +87,7 @@ def find_learning_rate(
         rate = LOWEST * (HIGHEST / LOWEST) ** (step / (STEPS - 1))
         learner.recipe = constant.model_copy(update={"learning_rate": rate})
         try:
-            loss, _ = learner.learn(*batches.at(step), step, STEPS)
+            loss, _ = learner.train_step(*batches.at(step), step, STEPS)
         except DivergedError:
             break
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss

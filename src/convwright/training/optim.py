@@ -12,8 +12,8 @@ from convwright.training.config import Recipe
 def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the recipe's optimizer for the weights that are not frozen.
 
-    Weight decay falls on matrices and kernels, not on biases and norms. Each group's `share` is that of the
-    learning rate: `backbone_rate` for all but the classifier.
+    Weight decay applies to weights of convolutions and linear layers, not to biases or normalisation parameters. Each
+    group's `share` is that of the learning rate: `backbone_rate` for all but the classifier.
     """
     weights = [weight for weight in module.parameters() if weight.requires_grad]
     last = set(classifier(module).parameters()) if recipe.backbone_rate < 1 else set()
@@ -44,7 +44,7 @@ def classifier(module: nn.Module) -> nn.Module:
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the rate at a step (from 0) of so many: linear warm-up, then the schedule's way down."""
+    """Return the learning rate at a step, from 0 to `steps` - 1: linear warm-up, then decay by the schedule."""
     rising = int(recipe.warm_up * steps)
     if step < rising:
         return recipe.learning_rate * (step + 1) / (rising + 1)

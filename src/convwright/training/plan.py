@@ -15,7 +15,7 @@ from convwright.training.recipes import RecipeName, recipe_fields
 
 LARGEST_BATCH = 128
 FEWEST_STEPS = 40
-"""An epoch should have so many steps, at the cost of smaller batches."""
+"""Smallest number of steps in an epoch, at the cost of smaller batches."""
 LEAST_CROPPED = 16
 """Pixels of a side from which on images are shifted at random; smaller ones cannot spare any."""
 FINE_TUNING = 0.02
@@ -23,7 +23,7 @@ FINE_TUNING = 0.02
 
 
 def default_batch_size(images: int) -> int:
-    """Return 128, or the power of two from 16 up that still gives an epoch of so many images 40 steps."""
+    """Return 128, or the power of two from 16 up that still gives an epoch of `images` images at least 40 steps."""
     size = LARGEST_BATCH
     while size > 16 and images // size < FEWEST_STEPS:
         size //= 2
@@ -46,7 +46,7 @@ def plan(
         network: The network, for any images and classes.
         fit: Whether to drop the network's early strides where the images are smaller than those it is made for.
         name: A recipe of `RECIPES`.
-        recipe: Fields of `Recipe` that win over those of the named recipe; None means open, except for
+        recipe: Fields of `Recipe` that override those of the named recipe; None means open, except for
             `norm_momentum`, where it keeps that of the network.
         options: Fields of `TrainConfig`; None means open.
 

@@ -11,14 +11,14 @@ from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.data import Dataset
 from convwright.data.opened import Data
-from convwright.display.progress import counting, errors, say
+from convwright.display.progress import counting, errors, print_progress
 from convwright.display.result import Block, Lines, Result
 from convwright.errors import ArgumentError, UsageError, argument
 from convwright.modules import build
 from convwright.places import check_folder, check_new_folder
 from convwright.printable import printable
 from convwright.training.config import FieldError, RunOptions, TrainConfig
-from convwright.training.devices import check_batch, check_devices, leads, world_size
+from convwright.training.devices import check_batch, check_devices, is_main_process, world_size
 from convwright.training.epochs import epochs_in_minutes
 from convwright.training.initial_weights import InitialWeights, find_initial_weights
 from convwright.training.lr_finder import LearningRateCurve, find_learning_rate
@@ -142,7 +142,7 @@ class _Preparation:
         wanted = self._network()
         initial = self._initial_weights(wanted)
         out = request.out or free_path(f"{_name_of(request.network)}-{Path(request.spec).name}")
-        if leads():
+        if is_main_process():
             _check_out(out)
         data = self._data(wanted.resolution)
         data = initial.normalised(data) if initial else data
@@ -161,7 +161,7 @@ class _Preparation:
         """Record a decision, and show it."""
         self.notes.append(text)
         if self.progress:
-            say(text)
+            print_progress(text)
 
     def _network(self) -> Network:
         """Read the network before any image: a wrong name is reported at once."""
@@ -238,7 +238,7 @@ class _Preparation:
             config, network = planned()
         if request.minutes is not None:
             if self.progress:
-                say("measuring how fast this machine trains the network ...")
+                print_progress("measuring how fast this machine trains the network ...")
             learner = self._learner(config, network, data, initial)
             epochs = epochs_in_minutes(request.minutes, config, network, data, learner=learner)
             config = config.model_copy(update={"epochs": epochs})
@@ -249,9 +249,9 @@ class _Preparation:
         config = config.model_copy(update={"devices": world_size()})
         if self.learner is None:
             self.learner = make_learner(config, network, data, initial=initial)
-            self.learner.remember()
+            self.learner.save_initial_state()
         else:
-            self.learner.reset(config)
+            self.learner.restore_initial_state(config)
         return self.learner
 
 
@@ -299,13 +299,14 @@ def free_path(name: str) -> Path:
 def described(data: Dataset, network: Network, config: TrainConfig, operators: str = "torch") -> str:
     """Return data, network and training in a line each."""
     counted = cost(network)
-    test = f", {len(data.test):,} to test" if data.test is not None else ""
+    train, val = f"{len(data.train):,} training", f"{len(data.val):,} validation"
+    images = f"{train} and {val}" if data.test is None else f"{train}, {val} and {len(data.test):,} test"
     several = f", {config.devices} devices" if config.devices > 1 else ""
     several += f", {operators} operators" if operators != "torch" else ""
     size = f"{data.resolution} x {data.resolution} x {data.channels}"
     return (
         f"data: {printable(data.name)}, {len(data.classes)} classes, {size}, "
-        f"{len(data.train):,} images to train, {len(data.val):,} to validate{test}\n"
+        f"{images} images\n"
         f"network: {printable(network.name)}, {counted.params:,} parameters, "
         f"{counted.macs / 1e6:,.1f} M MACs (multiply-adds)\n"
         f"training: {config.epochs:g} epochs, batch size {config.batch_size}, {config.recipe.optimizer}, "

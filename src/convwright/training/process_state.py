@@ -1,6 +1,6 @@
 """What training changes in a process, and puts back when it is over.
 
-Training seeds torch's generator at every step, asks cuDNN for deterministic algorithms and may change what the C
+Training seeds torch's generator at every step, makes cuDNN use deterministic algorithms and may change what the C
 library does with freed memory. The caller's process is left as it was.
 """
 

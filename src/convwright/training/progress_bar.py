@@ -8,7 +8,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from convwright.display.progress import described, errors, say
+from convwright.display.progress import described, errors, print_progress
 from convwright.display.result import STYLE, Table
 from convwright.printable import printable
 from convwright.training.callbacks import Callback, StartedRun, Step
@@ -28,7 +28,7 @@ class ImagesPerSecond(ProgressColumn):
 
 
 class TerminalProgress(Callback):
-    """A bar on a terminal; where standard error is none, only the lines of the validations.
+    """A bar on a terminal; where standard error is not a terminal, only the lines of the validations.
 
     Args:
         name: What is trained, for the lines; by default the network's name.
@@ -53,7 +53,7 @@ class TerminalProgress(Callback):
         self.task: TaskID | None = None
 
     def on_start(self, run: StartedRun) -> None:
-        """Start the bar where the run stands."""
+        """Start the bar at the current step of the run."""
         self.name = self.name or run.network.name
         self.bar.start()
         self.task = self.bar.add_task(
@@ -73,7 +73,7 @@ class TerminalProgress(Callback):
 
     def on_validation(self, row: Mapping[str, float]) -> None:
         """Print the validation above the bar."""
-        say(
+        print_progress(
             f"{self.name}: epoch {row['epoch']:.4g}, step {row['step']:.0f}: "
             f"training loss {row['train_loss']:.4f}, validation loss {row['val_loss']:.4f}, "
             f"accuracy {row['val_accuracy']:.2%}, {row['images_per_second']:,.0f} images/s"
@@ -98,7 +98,7 @@ class NotebookProgress(Callback):
         self.state = (0, 1, float("nan"))
 
     def on_start(self, run: StartedRun) -> None:
-        """Show the bar where the run stands."""
+        """Show the bar at the current step of the run."""
         self.name, self.state = run.network.name, (run.first_step, run.steps, float("nan"))
         shown = import_module("IPython.display")
         self.handle = shown.display(shown.HTML(self._html()), display_id=True)

@@ -6,7 +6,7 @@ from torch.nn.functional import interpolate
 from convwright.training.config import Recipe
 
 STEP = 4
-"""Sides of shrunk images are multiples of so many pixels, so that few sizes occur."""
+"""Sides of shrunk images are multiples of this many pixels, so that few sizes occur."""
 
 
 def side_at(recipe: Recipe, resolution: int, step: int, steps: int) -> int:

@@ -36,7 +36,7 @@ TRACKING = Group("Tracking")
 class TrainRequest(RunOptions, Recipe):
     """What to train, on which images, for how long and how. Every field but `data` may be left out.
 
-    Fields of the recipe that are given win over those of the recipe that `recipe` names.
+    Fields of the recipe that are given override those of the recipe that `recipe` names.
 
     Example:
         >>> request = cw.TrainRequest(data="digits", network="cifar_resnet8", epochs=0.5, mixup=0.2)
@@ -51,7 +51,7 @@ class TrainRequest(RunOptions, Recipe):
     network: str | InstanceOf[Network] = DEFAULT_NETWORK
     """A network's name or expression, or the file of one; cifar_seresnet14 by default."""
     recipe: Annotated[RecipeName | None, RECIPE] = None
-    """How the papers trained, or `fast`: the best accuracy for little time. Options given beside it win."""
+    """Training recipe of a paper, or `fast`: high accuracy in a short time. Options given beside it override it."""
     minutes: float | None = Field(None, gt=0, lt=inf)
     """Train for this many minutes, in the place of `epochs`."""
     batch_size: int | Literal["auto"] | None = Field(None)
@@ -63,7 +63,7 @@ class TrainRequest(RunOptions, Recipe):
     cache_gb: float | None = Field(None, ge=0, lt=inf)
     """Most gigabytes that decoded images may take on disk, 20 by default; 0: none are kept."""
     workers: int = Field(0, ge=0)
-    """Threads that make batches ahead; 0: none."""
+    """Threads that prefetch batches; 0: no prefetching."""
     checkpoint_every: float = Field(5.0, ge=0, lt=inf)
     """Minutes between checkpoints, 5 by default; there is one at each validation too."""
     fit: bool = True
@@ -143,7 +143,7 @@ class TrainRequest(RunOptions, Recipe):
 
         Args:
             path: The file: what `to_yaml` wrote, or a run's `config.yaml`.
-            values: Fields that win over those of the file. `recipe` takes the place of the file's whole recipe.
+            values: Fields that override those of the file. `recipe` takes the place of the file's whole recipe.
 
         Raises:
             UsageError: The file cannot be read, or has a field with a wrong value; the message names the field.

@@ -1,4 +1,4 @@
-"""The run directory: all that a run is, in files that other tools can read."""
+"""The run directory: the complete state and results of a run, in files that other tools can read."""
 
 import io
 import shlex
@@ -240,7 +240,7 @@ class Run:
                 raise  # the file may be whole
             except Exception as error:  # a damaged file makes torch raise nearly anything
                 why = (str(error) or type(error).__name__).splitlines()[0]
-                instead = f"trying {before.name}" if before else "no other is left, so the run starts again"
+                instead = f"trying {before.name}" if before else "no other checkpoint is left"
                 warnings.warn(
                     f"{path} is damaged ({why}); {instead}",
                     ConvwrightWarning,
@@ -258,7 +258,7 @@ class Run:
 
 
 def ensure_free(path: Path) -> None:
-    """RunError if a new run cannot go here without touching what is there."""
+    """Raise RunError unless the path is free for a new run."""
     if (path / "config.yaml").exists():
         raise RunError(f"{path} already holds a run; give another --out, or --resume {shlex.quote(str(path))}")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):

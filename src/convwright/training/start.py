@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from convwright.display.progress import say
+from convwright.display.progress import print_progress
 from convwright.errors import ArgumentError, SubprocessError, argument
 from convwright.printable import printable
 from convwright.training.callbacks import Callback, MLflow, TensorBoard
@@ -28,10 +28,10 @@ ONLY_AT_START = ("minutes", "out", "recipe", "find_lr")
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run is carried out, as far as its result does not depend on it."""
+    """Execution settings that do not affect the result of a run."""
 
     workers: int = 0
-    """Threads that make batches ahead; 0: none."""
+    """Threads that prefetch batches; 0: no prefetching."""
     checkpoint_every: float = 5.0
     """Minutes between checkpoints."""
     cache_gb: float | None = None
@@ -62,7 +62,7 @@ class Execution:
         return [*([progress_callback()] if progress else []), *trackers, *given]
 
     def arguments(self) -> list[str]:
-        """Return the options of `convwright train` that ask for this."""
+        """Return the command-line options of `convwright train` for these settings."""
         options = ["--workers", str(self.workers), "--checkpoint-every", str(self.checkpoint_every)]
         options += [] if self.cache_gb is None else ["--cache-gb", str(self.cache_gb)]
         options += ["--tensorboard"] if self.tensorboard else []
@@ -89,7 +89,7 @@ def train_plan(plan: Plan, callbacks: Sequence[object] = (), *, progress: bool =
     several = plan.config.devices > world_size()
     every = [] if several else execution.callbacks(callbacks, progress=progress)  # before any work is done
     if progress:
-        say(described(plan.data, plan.network, plan.config, plan.operators))
+        print_progress(described(plan.data, plan.network, plan.config, plan.operators))
     if several:
         files = {**plan.files, **initial_weights_file(plan.initial)}
         run = Run.create(plan.out, plan.config, plan.network, plan.data.classes, DataFacts.of(plan.data), files)
@@ -119,7 +119,7 @@ def resume_run(
     every = [] if several else execution.callbacks(callbacks, progress=progress)
     if run.finished:
         if progress:
-            say(f"{printable(run.path)} has already ended; nothing to do")
+            print_progress(f"{printable(run.path)} has already ended; nothing to do")
         return run
     if several:
         _in_processes(run, execution, callbacks)

@@ -32,7 +32,7 @@ class DivergedError(NotFiniteError):
 class Learner:
     """A network with its optimizer, on the device and in the precision of the configuration.
 
-    class_weights: what an image of each class counts in the loss, 1 for all by default. initial: weights to start from
+    class_weights: weight of each class in the loss, 1 for all by default. initial: weights to start from
     instead of random ones. `reads_features`: the backbone is frozen and sees the same images in every epoch, so that
     batches are of its features (`convwright.training.frozen`).
     """
@@ -81,17 +81,17 @@ class Learner:
         self.average = Average(self.network, self.recipe.ema) if self.recipe.ema else None
         self.class_weights = None if class_weights is None else class_weights.to(self.fabric.device)
 
-    def remember(self) -> None:
-        """Keep the present state for `reset`."""
+    def save_initial_state(self) -> None:
+        """Keep the present state for `restore_initial_state`."""
         self._initial = copy.deepcopy((self.network.state_dict(), self.optimizer.state_dict()))
 
-    def reset(self, config: TrainConfig) -> None:
+    def restore_initial_state(self, config: TrainConfig) -> None:
         """Go back to the remembered state, with another configuration.
 
         Args:
             config: Differs from the former one in rates, schedule, batch size or epochs alone.
         """
-        assert self._initial is not None, "remember() comes first"
+        assert self._initial is not None, "save_initial_state() comes first"
         weights, optimizer = copy.deepcopy(self._initial)
         self.network.load_state_dict(weights)
         self.optimizer.load_state_dict(optimizer)
@@ -122,7 +122,7 @@ class Learner:
     def _learning(self, network: nn.Module) -> nn.Module:
         return split(network)[1] if self.reads_features else network
 
-    def learn(self, images: torch.Tensor, labels: torch.Tensor, step: int, steps: int) -> tuple[float, int]:
+    def train_step(self, images: torch.Tensor, labels: torch.Tensor, step: int, steps: int) -> tuple[float, int]:
         """Take step number `step` of `steps` on N x C x H x W images; return the mean loss and the number right.
 
         Cut into pieces (`Recipe.accumulate`), the gradient is that of the whole batch but for batch normalisation,

@@ -1,4 +1,4 @@
-"""The order of execution of a checkpoint's layers, as far as their names imply it.
+"""The order of execution of a checkpoint's layers, where their names imply it.
 
 A name is a path of components (`layer1.0.conv2`). The order of two layers is known where the first components that
 differ have the same text and other numbers (`layer1`, `layer2`; `conv3a`, `conv3b`), or words with an order in `_WORDS`

@@ -180,6 +180,6 @@ def _padding_doubts(network: Network, name: str, scheme: Scheme) -> list[str]:
         return []
     tensorflow, torch = describe_arithmetic(True, [1e-3]), describe_arithmetic(False, [1e-5])
     return [
-        f"{name} has {describe_arithmetic(same, epsilons)}; networks that timm names with tf_ have {tensorflow}, its "
-        f"others {torch}; if the file is of one that differs, outputs differ slightly; timm:NAME finds out"
+        f"{name} has {describe_arithmetic(same, epsilons)}; timm's tf_* networks have {tensorflow} and its other "
+        f"networks {torch}; if the file comes from the other kind, outputs differ slightly; give timm:NAME to check"
     ]

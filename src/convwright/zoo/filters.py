@@ -56,7 +56,7 @@ class Step:
             match["edge"] or "",
         )
         if (pool and step.kernel[0] != step.kernel[1]) or (not pool and step.edge == "c"):
-            raise NetworkError(f'{brief(text)} is no filter: pools have square windows, and convolutions no "c"')
+            raise NetworkError(f'{brief(text)} is not a filter: pools have square windows, and convolutions no "c"')
         return step
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""VGG (Simonyan and Zisserman 2015): 3x3 convolutions, halved by pooling, and three linear layers."""
+"""VGG (Simonyan and Zisserman 2015): 3x3 convolutions, pooling that halves the feature maps, three linear layers."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self

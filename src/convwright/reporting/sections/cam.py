@@ -24,8 +24,8 @@ HEIGHTS, SIDES = ("top", "middle", "bottom"), ("left", "centre", "right")
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What one network makes of the images that are shown."""
+class ExampleMaps:
+    """Class activation maps of one network for the example images."""
 
     entry: Entry
     predictions: SplitPredictions
@@ -33,15 +33,15 @@ class Looked:
     maps: ActivationMaps
 
     @cached_property
-    def halves(self) -> list[float | None]:
-        """In what share of each image half of what speaks for the answer lies; None where nothing does."""
+    def half_evidence_areas(self) -> list[float | None]:
+        """Smallest share of each image's area that holds half of the positive evidence; None without evidence."""
         return [concentration(weights) for weights in self.maps.positive]
 
     @property
-    def half(self) -> float | None:
-        """The mean of these over the images in which something speaks for the answer; None if it does in none."""
-        there = [half for half in self.halves if half is not None]
-        return fmean(there) if there else None
+    def mean_half_evidence_area(self) -> float | None:
+        """Mean of `half_evidence_areas` over the images with evidence; None if there are none."""
+        areas = [area for area in self.half_evidence_areas if area is not None]
+        return fmean(areas) if areas else None
 
 
 def cam_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
@@ -66,85 +66,88 @@ def concentration(weights: np.ndarray) -> float | None:
 
 
 def _figure(measured: Sequence[tuple[Entry, SplitPredictions]], number: int) -> Iterator[Figure]:
-    rows = _one_a_class(measured[0][1])
-    looked, left_out = [], []
+    rows = _one_per_class(measured[0][1])
+    examples, left_out = [], []
     for entry, predictions in measured:
         try:
-            looked.append(
-                Looked(entry, predictions, rows, activation_maps(predictions.predictor, list(predictions.take(rows))))
+            examples.append(
+                ExampleMaps(
+                    entry, predictions, rows, activation_maps(predictions.predictor, list(predictions.take(rows)))
+                )
             )
         except UsageError as error:  # a network without maps of several pixels
             left_out.append(f"{entry.title} is left out: {error}.")
-    if not looked:
+    if not examples:
         return
-    methods = listed(dict.fromkeys(METHODS.get(one.maps.method, one.maps.method) for one in looked))
+    methods = listed(dict.fromkeys(METHODS.get(one.maps.method, one.maps.method) for one in examples))
     yield Figure(
         "cam" if number == 1 else f"cam-{number}",
-        "What the networks look at" if len(looked) > 1 else f"What {looked[0].entry.title} looks at",
-        f"Class activation maps ({methods}) for what each network answers, laid over the image; the brighter, the more "
-        f"a place speaks for the answer. The images are the first of {len(rows)} classes among the "
-        f"{measured_on(looked[0].entry)}, not chosen by what comes out.",
-        galleries=(_images(looked[0]), *map(_gallery, looked)),
-        findings=(*map(_told, looked), *left_out),
-        facts=[_as_json(one) for one in looked],
+        "What the networks look at" if len(examples) > 1 else f"What {examples[0].entry.title} looks at",
+        f"Class activation maps ({methods}) for the class that each network predicts, over the image; bright regions "
+        f"are strong evidence for that class. The images are the first of {len(rows)} classes among the "
+        f"{measured_on(examples[0].entry)}, not selected by their results.",
+        galleries=(_images(examples[0]), *map(_gallery, examples)),
+        findings=(*map(_finding, examples), *left_out),
+        facts=[_as_json(one) for one in examples],
     )
 
 
-def _one_a_class(predictions: SplitPredictions) -> tuple[int, ...]:
+def _one_per_class(predictions: SplitPredictions) -> tuple[int, ...]:
     """Return the position of the first image of each of some classes, evenly spaced among those that have images."""
     labels = predictions.labels.tolist()
-    there = sorted(set(labels))
-    shown = min(MOST_SHOWN, len(there))
-    classes = [there[place * len(there) // shown] for place in range(shown)]
+    present = sorted(set(labels))
+    shown = min(MOST_SHOWN, len(present))
+    classes = [present[place * len(present) // shown] for place in range(shown)]
     return tuple(labels.index(label) for label in classes)
 
 
-def _told(one: Looked) -> str:
+def _finding(one: ExampleMaps) -> str:
     right = sum(
         1 for row, target in zip(one.rows, one.maps.targets, strict=True) if one.predictions.labels[row] == target
     )
-    empty = one.halves.count(None)
-    half = (
-        f"half of what speaks for an answer lies in {percent(one.half)} of the image, on average; " if one.half else ""
-    )
-    nothing = f"nothing speaks for {empty} of the answers; " if empty else ""
+    empty = one.half_evidence_areas.count(None)
+    area = one.mean_half_evidence_area
+    half = f"half of the evidence lies in {percent(area)} of the image area, on average; " if area else ""
+    counted = "1 prediction has" if empty == 1 else f"{empty} predictions have"
+    nothing = f"{counted} no positive evidence; " if empty else ""
     note = f" {one.maps.note}" if one.maps.note else ""
+    verb = "is" if right == 1 else "are"
     return (
         f"{one.entry.title}: {half}{nothing}maps of {one.maps.layer}, {one.maps.raw.shape[1]} × "
-        f"{one.maps.raw.shape[2]}, by {_name(one)}; {right} of these {len(one.rows)} answers are right.{note}"
+        f"{one.maps.raw.shape[2]}, by {_name(one)}; {right} of these {len(one.rows)} predictions {verb} correct.{note}"
     )
 
 
-def _name(one: Looked) -> str:
+def _name(one: ExampleMaps) -> str:
     return METHODS.get(one.maps.method, one.maps.method).partition(",")[0]
 
 
-def _images(one: Looked) -> Gallery:
+def _images(one: ExampleMaps) -> Gallery:
     pixels = [as_pixels(image) for image in one.predictions.take(one.rows)]
     names = [one.entry.run.classes[int(one.predictions.labels[row])] for row in one.rows]
     pictures = [
         Picture(data_uri(image), f"Image of the class {name}", (name,), is_small(image))
         for image, name in zip(pixels, names, strict=True)
     ]
-    return Gallery("The images, and what the data says", tuple(pictures), columns=len(pictures))
+    return Gallery("The images and their labels", tuple(pictures), columns=len(pictures))
 
 
-def _gallery(one: Looked) -> Gallery:
+def _gallery(one: ExampleMaps) -> Gallery:
     pictures = [_picture(one, place) for place in range(len(one.rows))]
     return Gallery(one.entry.title, tuple(pictures), columns=len(pictures))
 
 
-def _picture(one: Looked, place: int) -> Picture:
+def _picture(one: ExampleMaps, place: int) -> Picture:
     classes, weights = one.entry.run.classes, one.maps.maps[place]
     (image,) = one.predictions.take([one.rows[place]])
     answer, label = classes[one.maps.targets[place]], classes[int(one.predictions.labels[one.rows[place]])]
-    said = f"{answer} {percent(one.maps.probabilities[place])}"
-    half = one.halves[place]
-    found = "nothing" if half is None else f"most at the {_where(weights)}, half of it in {percent(half)} of the image"
+    prediction = f"{answer} {percent(one.maps.probabilities[place])}"
+    area = one.half_evidence_areas[place]
+    found = "none" if area is None else f"most at the {_where(weights)}, half of it in {percent(area)} of the image"
     return Picture(
         data_uri(np.asarray(overlay(image.cpu().numpy(), weights))),
-        f"What speaks for {said} in an image of {label}, by {one.entry.title}: {found}",
-        (said,) if answer == label else (said, "wrong"),
+        f"Evidence for {prediction} in an image of {label}, by {one.entry.title}: {found}",
+        (prediction,) if answer == label else (prediction, "wrong"),
     )
 
 
@@ -154,7 +157,7 @@ def _where(weights: np.ndarray) -> str:
     return f"{HEIGHTS[3 * int(row) // len(weights)]} {SIDES[3 * int(column) // weights.shape[1]]}"
 
 
-def _as_json(one: Looked) -> dict[str, object]:
+def _as_json(one: ExampleMaps) -> dict[str, object]:
     classes = one.entry.run.classes
     return {
         "network": one.entry.title,
@@ -164,5 +167,5 @@ def _as_json(one: Looked) -> dict[str, object]:
         "labels": [classes[int(one.predictions.labels[row])] for row in one.rows],
         "answers": [classes[target] for target in one.maps.targets],
         "probabilities": list(one.maps.probabilities),
-        "half_in": one.half,
+        "half_in": one.mean_half_evidence_area,
     }

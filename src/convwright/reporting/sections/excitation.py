@@ -28,8 +28,8 @@ MOST_IMAGES = 1000
 GATES_SHOWN = 3
 
 
-class Found(NamedTuple):
-    """The excitations of the page's network of this number."""
+class NetworkExcitations(NamedTuple):
+    """The excitations of one network and its number on the page."""
 
     number: int
     entry: Entry
@@ -41,7 +41,7 @@ def excitation_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
     found = []
     for index, entry in enumerate(entries):
         if entry.predictions and (measured := _measured(entry.predictions, entry.split)):
-            found.append(Found(index, entry, measured))
+            found.append(NetworkExcitations(index, entry, measured))
     if found:
         yield _by_depth(found)
     for one in found:
@@ -61,7 +61,7 @@ def _some(split: Split) -> Split:
     return split.choose(torch.arange(0, len(split), step))
 
 
-def _by_depth(found: Sequence[Found]) -> Figure:
+def _by_depth(found: Sequence[NetworkExcitations]) -> Figure:
     counts = " and ".join(dict.fromkeys(f"{one.excitations.images:,}" for one in found))
     ends = "; ".join(
         f"{one.entry.title} from {_share(one.excitations.blocks[0])} in the first gate to "
@@ -83,16 +83,16 @@ def _by_depth(found: Sequence[Found]) -> Figure:
         ),
         legend=True,
         members=tuple(one.number for one in found),
-        findings=tuple(map(_told, found)),
+        findings=tuple(map(_finding, found)),
         facts=[_as_json(one) for one in found],
     )
 
 
-def _told(one: Found) -> str:
+def _finding(one: NetworkExcitations) -> str:
     blocks = one.excitations.blocks
     saturated = f"In the last gate, {percent(blocks[-1].saturation())} of the channels are saturated."
     if None in [block.specificity for block in blocks]:
-        return f"{one.entry.title}: too few images a class to tell how class-specific its gates are. {saturated}"
+        return f"{one.entry.title}: too few images per class to measure the class-specificity of its gates. {saturated}"
     most = max(blocks, key=lambda block: block.specificity or 0)
     return (
         f"{one.entry.title}: classes account for {_share(blocks[0])} of the variance in the first gate and "
@@ -104,7 +104,7 @@ def _share(block: BlockExcitation) -> str:
     return "an unknown share" if block.specificity is None else percent(block.specificity)
 
 
-def _depth(found: Sequence[Found], *, specific: bool) -> go.Figure:
+def _depth(found: Sequence[NetworkExcitations], *, specific: bool) -> go.Figure:
     most = max(len(one.excitations.blocks) for one in found)
     plot = empty_plot(
         height=330,
@@ -126,7 +126,7 @@ def _depth(found: Sequence[Found], *, specific: bool) -> go.Figure:
     return plot
 
 
-def _curves(one: Found) -> Figure:
+def _curves(one: NetworkExcitations) -> Figure:
     shown = chosen_classes(one.excitations.classes, counts=one.excitations.counts)
     drawn = by_class(one.excitations, shown)
     last = len(drawn.panels) - 1
@@ -136,13 +136,13 @@ def _curves(one: Found) -> Figure:
         name=f"excitation-{one.number + 1}",
         title=f"Excitations: {one.entry.title}",
         caption="The mean excitation of each channel, for some classes and for all images, in gates from the first to "
-        "the last. Where the curves lie on each other, a gate does the same for every class; where they part, it picks "
-        "channels by class.",
+        "the last. Where the curves coincide, a gate treats all classes alike; where they differ, it weights channels "
+        "by class.",
         panels=tuple(drawn.panels[place] for place in places),
     )
 
 
-def _as_json(one: Found) -> dict[str, Any]:
+def _as_json(one: NetworkExcitations) -> dict[str, Any]:
     gates = [
         {
             "gate": block.name,

@@ -27,20 +27,23 @@ def reuse_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
             title=f"Feature reuse: {entry.title}",
             caption="How strongly each layer of a dense block weighs the maps of each layer before it, relative to the "
             f"strongest in its column. {found.definition}",
-            findings=tuple(map(_told, found.blocks)),
+            findings=tuple(map(_finding, found.blocks)),
             facts=_as_json(entry, found),
         )
 
 
-def _told(block: BlockReuse) -> str:
+def _finding(block: BlockReuse) -> str:
     low, mean = block.spread
-    told = (
-        f"{block.name}: against the source that a layer weighs most, all that it reads have {mean:.2f} on average, and "
-        f"the weakest {low:.2f}; the block's input has {block.input_share:.2f}."
+    text = (
+        f"{block.name}: relative to the strongest source of a layer, the mean weight is {mean:.2f} and the weakest is "
+        f"{low:.2f}; that of the block's input is {block.input_share:.2f}."
     )
-    if block.lean is None:
-        return told
-    return f"{told} What follows, {block.targets[-1]}, weighs late layers {block.lean:.2f} times as much as early ones."
+    if (ratio := block.late_to_early_ratio) is None:
+        return text
+    return (
+        f"{text} The layer after the block, {block.targets[-1]}, weighs late layers {ratio:.2f} times as much as early "
+        "ones."
+    )
 
 
 def _as_json(entry: Entry, found: FeatureReuse) -> dict[str, Any]:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from convwright.options import Bounds, Flags, verb
+from convwright.options import Bounds, Flags, checks_arguments
 
 if TYPE_CHECKING:
     from convwright.data import Split
     from convwright.data.opened import Data
     from convwright.explain.activation import Target
     from convwright.explain.cam_result import ClassActivation
-    from convwright.explain.drop_result import Dropping
+    from convwright.explain.drop_result import DropResult
     from convwright.explain.excitation_result import Excitations
     from convwright.explain.faithfulness_result import Faithfulness
     from convwright.explain.opened import OpenNetwork
@@ -29,7 +29,7 @@ SplitName = Literal["val", "test"]
 Number = Annotated[int, Bounds(ge=1)]
 
 
-@verb
+@checks_arguments
 def cam(
     networks: "Run | str | Path | BasePredictor | Sequence[Run | str | Path | BasePredictor]",
     images: "str | Path | AnyImages | Split | Data | Sequence[str | Path] | None" = None,
@@ -83,7 +83,7 @@ def cam(
     )
 
 
-@verb
+@checks_arguments
 def faithfulness(
     run: "Run | str | Path | BasePredictor | Sequence[Run | str | Path | BasePredictor] | None",
     maps: "ClassActivation",
@@ -121,7 +121,7 @@ def faithfulness(
     return compute_faithfulness(selected, steps=steps, removed=removed, batch_size=batch_size)
 
 
-@verb
+@checks_arguments
 def reuse(
     run: "Run | str | Path | BasePredictor | OpenNetwork", *, with_norm: bool = False, device: str = "auto"
 ) -> "Reuse":
@@ -151,7 +151,7 @@ def reuse(
     return reuse_of(open_network(run, device), with_norm=with_norm)
 
 
-@verb
+@checks_arguments
 def prune(
     run: "Run | str | Path | BasePredictor | OpenNetwork",
     shares: Sequence[Annotated[float, Bounds(ge=0, le=1)]],
@@ -188,7 +188,7 @@ def prune(
     return reuse_of(open_network(run, device), with_norm=with_norm).prune(shares, draws=draws, split=split)
 
 
-@verb
+@checks_arguments
 def excitations(
     run: "Run | str | Path | BasePredictor | OpenNetwork",
     *,
@@ -224,14 +224,14 @@ def excitations(
     return excitations_of(open_network(run, device), classes, threshold=threshold, split=split)
 
 
-@verb
+@checks_arguments
 def drop(
     run: "Run | str | Path | BasePredictor | OpenNetwork",
     *,
     by: Literal["stages", "blocks"] = "stages",
     split: SplitName = "val",
     device: str = "auto",
-) -> "Dropping":
+) -> "DropResult":
     """Take squeeze-and-excitation out step by step, and measure accuracy and cost without further training.
 
     The mean factors of a gate over training images are folded into the weights around it.

@@ -107,7 +107,7 @@ class TaskRunner:
 def configure(
     experiment: Experiment, network: Network, data: Dataset, epochs: float, seed: int = 0
 ) -> tuple[TrainConfig, Network]:
-    """Return the configuration of a training of an experiment, and the network for the data.
+    """Return the configuration of a training run of an experiment, and the network for the data.
 
     Raises:
         FieldError: A field of the recipe or an option has a wrong value.
