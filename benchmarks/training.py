@@ -6,8 +6,8 @@
 
 A step is a forward pass, a backward pass and an SGD update. Wall-clock time and processor time are printed; where other
 work shares the cores, processor time with one thread is the more reliable one. Ratios are those of the medians of each
-round, with their median and range: to the fastest of timm's, or to "plain" if timm has no such network. Kinds in bfloat16
-are compared with those of timm in bfloat16.
+round, with their median and range: to the fastest of timm's, or to "plain" if timm has no such network. Kinds in
+bfloat16 are compared with those of timm in bfloat16.
 """
 
 import argparse
