@@ -230,7 +230,7 @@ def test_any_torch_module_has_grad_cam(images):
         ({"method": "cam", "layer": "stage2"}, "CAM is read at stage3, .* and not at stage2; use grad-cam"),
         ({"layer": "stage2.bodi"}, "there is no layer 'stage2.bodi'; similar names are .*stage2.add.body"),
         ({"layer": ""}, "there is no layer ''; similar names are stem"),
-        ({"layer": "head"}, "head outputs maps of one pixel"),
+        ({"layer": "head"}, "head outputs 1x1 maps"),
         ({"target": 5}, "from 0 to 4; there is no class 5"),
         ({"target": [0, 1]}, "one for each image; there are more images than classes"),
         ({"target": [0, 1, 2, 3]}, "one for each image; these are 4"),
@@ -295,12 +295,12 @@ def test_where_the_last_maps_have_one_pixel_the_last_block_with_more_is_taken(ex
     assert np.array_equal(found.raw, activation_maps(module, images, method="grad-cam", layer=layer).raw)
     assert activation_maps(module, images, method="grad-cam++").layer == layer
     assert activation_maps(lively("cifar_resnet8|scale:w=0.5"), images).note == ""
-    with pytest.raises(UsageError, match="maps of one pixel"):
+    with pytest.raises(UsageError, match="1x1 maps"):
         activation_maps(module, images, layer="stage4.block2" if layer == "stage3" else "pool5")
 
 
 def test_cam_by_name_of_one_pixel_is_an_error(images):
-    with pytest.raises(UsageError, match=r"maps of one pixel, .*; use grad-cam"):
+    with pytest.raises(UsageError, match=r"1x1 maps, .*; use grad-cam"):
         activation_maps(lively("resnet18|scale:w=0.125"), images, method="cam")
 
 
