@@ -5,7 +5,10 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,13 +32,28 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
     torch.set_num_threads(1)
 
+BESIDE_EXTRAS = ("jinja2", "markupsafe", "plotly", "sklearn")
+"""Modules of extras that are in the core too, or that tests need."""
+
+
+class WithoutExtras(PathFinder):
+    """Finds modules as usual, but none of those that extras bring."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def find_spec(
+        cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return where a module is, or None."""
+        return None if fullname.partition(".")[0] in cls.hidden else super().find_spec(fullname, path, target)
+
+
 if os.environ.get("CONVWRIGHT_TESTS") == "core":  # what the core tests need is there without any extra
     from convwright.extras import EXTRAS
 
-    BESIDE_EXTRAS = ("jinja2", "markupsafe", "plotly", "sklearn")  # in the core, and in what tests need
-    sys.modules.update(
-        {module: None for modules in EXTRAS.values() for module in modules if module not in BESIDE_EXTRAS}  # type: ignore[misc]
-    )
+    WithoutExtras.hidden = frozenset({module for modules in EXTRAS.values() for module in modules} - {*BESIDE_EXTRAS})
+    sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutExtras
 elif "CI" in os.environ:  # where nobody reads which tests were skipped, what they need must be there
     import shutil
 

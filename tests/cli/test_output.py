@@ -17,6 +17,7 @@ from PIL import Image
 import convwright as cw
 from convwright.checksums import Checksums
 from convwright.csv_text import FORMULA_STARTS
+from convwright.display.progress import counting
 from convwright.display.result import Result
 from convwright.files import digest_of
 from convwright.printable import BOLD, PLAIN
@@ -236,3 +237,10 @@ def test_json_is_read_and_written_in_one_place():
         if any(name in calls(path) for name in ("json.dumps", "json.loads", "json.dump", "json.load"))
     }
     assert found == set(JSON)
+
+
+def test_bars_print_nothing_where_standard_error_is_no_terminal(capsys):
+    with counting() as progress:
+        progress(1, 2, "images")
+        progress(2, 2, "images")
+    assert capsys.readouterr() == ("", "")

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from convwright.printable import printable, printable_lines
 
@@ -29,21 +30,30 @@ def described() -> TextColumn:
     return TextColumn("{task.description}", markup=False)
 
 
+class Bars(Progress):
+    """Progress bars on standard error, which are removed at the end; if it is not a terminal, nothing is printed.
+
+    Args:
+        columns: What each bar shows.
+        options: Further options of `rich.progress.Progress`.
+    """
+
+    def __init__(self, *columns: str | ProgressColumn, **options: Any) -> None:
+        super().__init__(*columns, console=errors, transient=True, disable=not errors.is_terminal, **options)
+
+    def stop(self) -> None:
+        """Remove the bars."""
+        if not self.disable:  # rich before 15 would print an empty line
+            super().stop()
+
+
 @contextmanager
 def counting() -> Iterator[Callable[[int, int, str], None]]:
     """Yield a function that draws progress bars, on standard error if that is a terminal.
 
     Its arguments are the number of steps done, the number of all steps, and the name of the work; each name has a bar.
     """
-    with Progress(
-        described(),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeRemainingColumn(),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    ) as bar:
+    with Bars(described(), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn()) as bar:
         tasks: dict[str, object] = {}
 
         def show(done: int, total: int, what: str) -> None:

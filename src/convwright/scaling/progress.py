@@ -3,10 +3,10 @@
 from collections.abc import Set
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from convwright.arch.cost import cost
-from convwright.display.progress import described, errors, print_progress
+from convwright.display.progress import Bars, described, print_progress
 from convwright.scaling.halving import Task
 from convwright.scaling.storage import StudyStorage
 from convwright.training.callbacks import Callback, StartedRun, Step
@@ -24,7 +24,7 @@ class StudyProgress:
     def __init__(self, storage: StudyStorage) -> None:
         self.storage = storage
         self.shown = set(storage.results())
-        self.bar = Progress(
+        self.bar = Bars(
             described(),
             BarColumn(),
             TextColumn("{task.percentage:.0f} %"),
@@ -32,9 +32,6 @@ class StudyProgress:
             TextColumn("elapsed,"),
             TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("left"),
-            console=errors,
-            transient=True,
-            disable=not errors.is_terminal,
             speed_estimate_period=SPEED_SECONDS,
         )
         self.row = self.bar.add_task("study", total=storage.experiment.total_work)

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from convwright.display.progress import described, errors, print_progress
+from convwright.display.progress import Bars, described, print_progress
 from convwright.display.result import STYLE, Table
 from convwright.printable import printable
 from convwright.training.callbacks import Callback, StartedRun, Step
@@ -36,7 +36,7 @@ class TerminalProgress(Callback):
 
     def __init__(self, name: str = "") -> None:
         self.name = name
-        self.bar = Progress(
+        self.bar = Bars(
             described(),
             BarColumn(),
             TextColumn("{task.completed}/{task.total} steps"),
@@ -44,9 +44,6 @@ class TerminalProgress(Callback):
             TextColumn("loss {task.fields[loss]:.3f}"),
             TimeRemainingColumn(),
             TextColumn("left"),
-            console=errors,
-            transient=True,
-            disable=not errors.is_terminal,
             speed_estimate_period=10,
         )
         self.before: TaskID | None = None
