@@ -94,9 +94,9 @@ def test_example(example, run_named, tmp_path, monkeypatch):
 
 def test_public_verbs_have_examples():
     named = {test.name for test in examples()}
-    verbs = [name for name, each in public_objects() if inspect.isfunction(each) and name.count(".") == 1]
-    assert len(verbs) > 8
-    assert not [name for name in verbs if name not in named]
+    functions = [name for name, each in public_objects() if inspect.isfunction(each) and name.count(".") == 1]
+    assert len(functions) > 8
+    assert not [name for name in functions if name not in named]
 
 
 def test_a_wrong_example_is_noticed():

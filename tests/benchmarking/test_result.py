@@ -63,7 +63,7 @@ def test_a_failure_is_an_error_on_request(result):
     result.check()
     failed = BenchResult(result.networks, result.machines, failure="no engine reaches an accuracy of 99.00%")
     assert str(failed).endswith("no engine reaches an accuracy of 99.00%")
-    with pytest.raises(ConvwrightError, match="no engine keeps"):
+    with pytest.raises(ConvwrightError, match="no engine reaches"):
         failed.check()
 
 

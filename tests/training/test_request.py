@@ -106,7 +106,7 @@ def test_a_plan_says_what_is_resolved(tmp_path):
     assert plan.config.batch_size == 32
     assert plan.network.resolution == plan.data.resolution == 8
     assert plan.to_dict()["images"] == {"train": 1295, "val": 143, "test": 359}
-    assert "1,295 training and " in str(plan)
+    assert "1,295 training, 143 validation and 359 test images" in str(plan)
     assert json.loads(plan.to_json()) == plan.to_dict()
     assert not (tmp_path / "run").exists()
 
