@@ -72,7 +72,7 @@ def bench_subject(
         select: Run directory that keeps the fastest engine.
 
     Returns:
-        The measurements, and the selected engine; in its place the error if no engine keeps the accuracy or the run
+        The measurements, and the selected engine; in its place the error if no engine reaches the accuracy or the run
         directory could not be written.
     """
     costs, program = cost(subject.network), _program(subject)
