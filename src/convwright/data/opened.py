@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convwright.display.result import Block, Result
 
@@ -32,7 +32,8 @@ class Data(Result):
     """Most gigabytes that decoded images may take on disk; None: 20."""
     resolution: int | None = None
     """Height and width in pixels; None: the images' own, up to 224."""
-    _opened: "dict[int, Dataset]" = field(default_factory=dict, init=False, repr=False, compare=False)
+    _opened: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Data sets by resolution. Their type is left open: pydantic, which reads it, would load torch."""
 
     @classmethod
     def of(cls, value: "Data | str | Path") -> "Data":
@@ -66,7 +67,8 @@ class Data(Result):
                     cache_gb=self.cache_gb,
                     progress=progress,
                 )
-        return self._opened[key]
+        dataset: Dataset = self._opened[key]
+        return dataset
 
     @cached_property
     def survey(self) -> "Survey":
