@@ -154,7 +154,7 @@ def test_what_is_damaged_makes_room_and_is_told(digits, tmp_path):
         before.name,
         f"step-{state['progress']['step'] + 1:09d}.pt",
     ]
-    for path in (tmp_path / "run" / "checkpoints").iterdir():
+    for path in (tmp_path / "run" / "checkpoints").glob("*.pt"):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
@@ -182,7 +182,7 @@ def test_a_run_is_trained_by_one_process_at_a_time(digits, tmp_path):
             f"convwright: {tmp_path / 'run'}: another process is training this run\n",
         )
         assert partial.exists()
-    assert resume(run, digits)["steps"] == 8
+    assert resume(run, digits).steps == 8
 
 
 def test_evaluation_takes_no_more_memory_than_training():
