@@ -15,7 +15,7 @@ from convwright.arch import Block, Network, Stage, registry
 from convwright.arch.layers import Act, Conv, Layer, Norm, Seq
 from convwright.arch.network import SCHEMA
 from convwright.arch.node import Node
-from convwright.errors import NetworkError
+from convwright.errors import ConvwrightWarning, NetworkError
 from convwright.zoo.common import Classifier, Stem
 from convwright.zoo.resnet import Bottleneck as PublishedBottleneck
 
@@ -34,13 +34,25 @@ class Bottleneck(Block):
         return Seq(Conv(self.width, 3, self.stride), Norm(), Act())
 
 
+@dataclass(frozen=True)
+class OnlyOne(Block):
+    """A user's block with a name that no published one has."""
+
+    width: int
+    stride: int = 1
+    widths, strides = ("width",), ("stride",)
+
+    def layers(self, channels: int) -> Layer:
+        return Seq(Conv(self.width, 3, self.stride), Norm(), Act())
+
+
 def with_bare_names(value: object) -> object:
     """A network's JSON as schema 1 had it."""
     if isinstance(value, list):
         return [with_bare_names(item) for item in value]
     if not isinstance(value, dict):
         return value
-    found = {name: with_bare_names(item) for name, item in value.items() if name != "schema"}
+    found = {name: with_bare_names(item) for name, item in value.items() if name not in ("schema", "counts")}
     return found | ({"type": found["type"].rpartition(".")[2]} if "type" in found else {})
 
 
@@ -171,3 +183,24 @@ def test_a_class_of_a_script_is_read_in_that_process_alone(tmp_path: Path) -> No
     assert json.loads(path.read_text())["stages"][0]["block"]["type"] == "__main__.MyBlock"
     with pytest.raises(NetworkError, match=r"unknown type '__main__\.MyBlock', which a script or notebook"):
         Network.from_json_text(path.read_bytes(), path)
+
+
+def test_an_own_block_of_schema_1_is_found_by_its_bare_name() -> None:
+    network = Network("bare", Stem(16), (Stage("stage1", OnlyOne(8, 2), 2),), Classifier())
+    with pytest.warns(ConvwrightWarning, match="names the type OnlyOne; .*test_json_types.OnlyOne, the only class"):
+        assert Network.from_json(with_bare_names(network.to_json())) == network
+    with pytest.raises(NetworkError, match="unknown type 'OnlyTwo'"):
+        Network.from_json_text(json.dumps(with_bare_names(network.to_json())).replace("OnlyOne", "OnlyTwo"))
+
+
+def test_counts_show_that_a_class_is_another_one() -> None:
+    data = own_network().to_json()
+    assert data["counts"] == {"params": cw.cost(own_network()).params, "macs": cw.cost(own_network()).macs}
+    assert "counts" not in PUBLISHED.to_json()
+    assert Network.from_json({name: value for name, value in data.items() if name != "counts"}) == own_network()
+    with pytest.raises(
+        NetworkError, match=r"written with 1 parameters and 2 MACs, and now has [\d,]+ parameters.*Bottl"
+    ):
+        Network.from_json(data | {"counts": {"params": 1, "macs": 2}})
+    with pytest.raises(NetworkError, match="written with the counts 3, and now has"):
+        Network.from_json(data | {"counts": 3})

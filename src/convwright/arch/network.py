@@ -10,7 +10,7 @@ from convwright import json_text
 from convwright.arch.blocks import Block
 from convwright.arch.cost import cost
 from convwright.arch.description import NetworkDescription
-from convwright.arch.node import Node, brief, check_size, check_values
+from convwright.arch.node import Node, brief, check_size, check_values, foreign_types
 from convwright.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -164,17 +164,24 @@ class Network(Node):
         return draw(self)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready object with the version of its schema; `from_json` makes an equal network from it."""
+        """Return a JSON-ready object with the version of its schema; `from_json` makes an equal network from it.
+
+        Where a class is not one of Convwright's, the object has the numbers of parameters and MACs too, since another
+        class may have the same name when the network is read.
+        """
         described = Node.to_json(self)
-        return {"type": described.pop("type"), "schema": SCHEMA} | described
+        counts = {"counts": _counts(self)} if foreign_types(described) else {}
+        return {"type": described.pop("type"), "schema": SCHEMA} | counts | described
 
     @classmethod
     def from_json(cls, data: object) -> Self:
         """Rebuild a network from the object that `to_json` returned, in this version of Convwright or an earlier one.
 
         Raises:
-            NetworkError: The object describes no network, or was written by a later version of Convwright.
+            NetworkError: The object describes no network, was written by a later version of Convwright, or names a
+                class that has changed since.
         """
+        counts = None
         if isinstance(data, dict) and "schema" in data:
             schema = data["schema"]
             if type(schema) is not int or schema < 1:
@@ -184,8 +191,15 @@ class Network(Node):
                     f"the network was written with schema {brief(schema)}, and this version of Convwright reads up to "
                     f"schema {SCHEMA}; install a newer version"
                 )
-            data = {name: value for name, value in data.items() if name != "schema"}
-        return super(Network, cls).from_json(data)
+            counts = data.get("counts")
+            data = {name: value for name, value in data.items() if name not in ("schema", "counts")}
+        network = super(Network, cls).from_json(data)
+        if counts is not None and counts != (found := _counts(network)):
+            raise NetworkError(
+                f"the network was written with {_listed(counts)}, and now has {_listed(found)}; the class "
+                f"{' or '.join(map(brief, foreign_types(data))) or 'of a block'} is another one, or has changed since"
+            )
+        return network
 
     def to_json_text(self) -> str:
         """Return the network as indented JSON; `Network.from_json_text` gives back an equal network."""
@@ -222,3 +236,16 @@ class Network(Node):
 
     def _repr_html_(self) -> str:
         return NetworkDescription(self, cost(self))._repr_html_()
+
+
+def _counts(network: Network) -> dict[str, int]:
+    total = cost(network)
+    return {"params": total.params, "macs": total.macs}
+
+
+def _listed(counts: object) -> str:
+    """Return numbers of parameters and MACs in words."""
+    numbers = [counts.get(name) for name in ("params", "macs")] if isinstance(counts, dict) else []
+    if len(numbers) == 2 and all(type(number) is int for number in numbers):
+        return f"{numbers[0]:,} parameters and {numbers[1]:,} MACs"
+    return f"the counts {brief(counts)}"

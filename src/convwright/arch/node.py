@@ -5,20 +5,22 @@ is the qualified name of the class (`convwright.zoo.resnet.Bottleneck`) and whos
 differ from their defaults. Classes of other packages are found by their qualified names too, so that a class of a user
 never replaces one of Convwright's with the same bare name.
 
-In JSON of schema 1, every type has a bare name (`Bottleneck`), which always means a class of Convwright.
+In JSON of schema 1, every type has a bare name (`Bottleneck`), which means a class of Convwright, or the only other
+class of that bare name.
 """
 
 import difflib
 import math
 import sys
 import unicodedata
+import warnings
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from operator import index
 from types import UnionType
 from typing import Any, ClassVar, Literal, Self, SupportsIndex, Union, get_args, get_origin, get_type_hints
 
-from convwright.errors import NetworkError
+from convwright.errors import ConvwrightWarning, NetworkError
 
 LARGEST_NUMBER = 10_000_000
 """Largest number of channels, classes, pixels, layers or anything else that a field of a network can hold."""
@@ -123,7 +125,32 @@ def _type_named(name: object) -> type[Node]:
             found = _TYPES.get(name) if "." in name else _OWN_TYPES.get(name)
             if found is not None and is_dataclass(found):
                 return found
+        if (found := _only_foreign(name)) is not None:
+            return found
     raise NetworkError(f"the JSON names an unknown type {brief(name)}{_hint(name)}")
+
+
+def _only_foreign(name: str) -> type[Node] | None:
+    """Return the only class of another package or script with a bare name of schema 1; None if there are several."""
+    found = [(full, cls) for full, cls in _TYPES.items() if cls.__name__ == name and is_dataclass(cls)]
+    if len(found) != 1 or found[0][0].startswith(_OWN_PACKAGE):
+        return None
+    full, cls = found[0]
+    message = f"the JSON of an earlier version names the type {name}; {full}, the only class of that name, is used"
+    warnings.warn(message, ConvwrightWarning, stacklevel=2)
+    return cls
+
+
+def foreign_types(data: object) -> list[str]:
+    """Return the names of the types in a node's JSON that are not Convwright's, each once."""
+    if isinstance(data, list):
+        return list(dict.fromkeys(name for item in data for name in foreign_types(item)))
+    if not isinstance(data, dict):
+        return []
+    name = data.get("type")
+    own = not isinstance(name, str) or name.startswith(_OWN_PACKAGE) or name in _OWN_TYPES
+    inner = (each for value in data.values() for each in foreign_types(value))
+    return list(dict.fromkeys([*([] if own else [str(name)]), *inner]))
 
 
 def _hint(name: object) -> str:

@@ -39,7 +39,8 @@ class Pattern:
 def register(family: str, name: str, make: Callable[[], Network]) -> None:
     """Add a network to those that expressions, `convwright models` and the other commands know by name.
 
-    A notebook's cell that registers a network can be run again: the newest function counts.
+    A notebook's cell that registers a network can be run again, and a module can be reloaded: the newest function
+    counts.
 
     Args:
         family: Family under which the network is listed.
@@ -47,7 +48,8 @@ def register(family: str, name: str, make: Callable[[], Network]) -> None:
         make: Function without arguments that makes the network. It is called each time the network is looked up.
 
     Raises:
-        NetworkError: The name is not of this form, or another network has it.
+        NetworkError: The name is not of this form, another network has it, or it belongs to a family of Convwright
+            that is named by pattern, such as `cifar_resnet<6n+2>`.
 
     Example:
         >>> from convwright.arch import Act, Conv, Network, Norm, Seq, Stage
@@ -64,15 +66,20 @@ def register(family: str, name: str, make: Callable[[], Network]) -> None:
         raise NetworkError(f"a network's name is in lower case with underscores, as in 'my_network', not {brief(name)}")
     if len(name) > LONGEST_NAME:
         raise NetworkError(f"a network's name has at most {LONGEST_NAME} characters, not {len(name)}")
+    if not isinstance(family, str) or not family.strip() or not family.isprintable():
+        raise NetworkError(f"the family of {name} must be a text of printable characters, not {brief(family)}")
     if not callable(make):
         raise NetworkError(f"{name} needs a function that makes the network, not {brief(make)}")
     if name in _NAMED and not _is_redefinition(_NAMED[name][1], make):
         raise NetworkError(f"two networks are named {name}")
+    if not _is_own(make) and (of := _pattern_of(name, own=True)):
+        raise NetworkError(f"{name} is a network of {of.family}, whose names are {of.form}; choose another name")
     _NAMED[name] = (family, make)
 
 
 def register_pattern(family: str, form: str, expression: str, make: Callable[[re.Match[str]], Network]) -> None:
     """Add a family by pattern. `form` is how listings show the pattern, e.g. `cifar_resnet<6n+2>`."""
+    _load_zoo()  # so that its patterns come first
     _PATTERNS.append(Pattern(family, form, re.compile(expression), make))
 
 
@@ -126,16 +133,25 @@ def _made(key: str) -> Network | None:
         if not isinstance(made, Network):
             raise NetworkError(f"the function registered as {key} returns {brief(made)}, not a Network")
         return made
-    for pattern in _PATTERNS:
-        if match := pattern.expression.fullmatch(key):
-            return pattern.make(match)
-    return None
+    pattern = _pattern_of(key)
+    match = pattern and pattern.expression.fullmatch(key)
+    return pattern.make(match) if pattern and match else None
+
+
+def _pattern_of(key: str, *, own: bool = False) -> Pattern | None:
+    """Return the first pattern, or the first of Convwright's own, that a canonical name matches."""
+    return next((p for p in _PATTERNS if p.expression.fullmatch(key) and (not own or _is_own(p.make))), None)
+
+
+def _is_own(make: Callable[..., Network]) -> bool:
+    """Whether a function is part of Convwright."""
+    return str(getattr(make, "__module__", "")).startswith(f"{_ZOO}.")
 
 
 def _is_redefinition(before: Callable[[], Network], make: Callable[[], Network]) -> bool:
-    """Whether a notebook or script has defined a function again."""
+    """Whether a notebook, a script or a reloaded module has defined a function again."""
     places = [(getattr(each, "__module__", None), getattr(each, "__qualname__", None)) for each in (before, make)]
-    return places[0] == places[1] and places[0][0] == "__main__"
+    return places[0] == places[1] and None not in places[0] and not _is_own(make)
 
 
 def _load_all() -> None:
