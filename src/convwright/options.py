@@ -11,6 +11,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, wraps
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
@@ -137,6 +138,21 @@ class Option:
         else:
             self._check_one(value)
 
+    def plain(self, value: object) -> object:
+        """Return a value with int and float in the place of other numbers, such as NumPy's."""
+        if self.many and isinstance(value, list):
+            return [self._plain_one(one) for one in value]
+        if self.many and type(value) is tuple:
+            return tuple(self._plain_one(one) for one in value)
+        return self._plain_one(value)
+
+    def _plain_one(self, value: object) -> object:
+        if isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, Integral) and (int in self.kinds or float in self.kinds):
+            return int(value)
+        return float(value) if isinstance(value, Real) and float in self.kinds else value
+
     def _check_one(self, value: object) -> None:
         if isinstance(value, bool):
             fits = bool in self.kinds
@@ -155,6 +171,8 @@ class Option:
 def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Check a function's arguments against its annotations before it is called.
 
+    NumPy's numbers are accepted for int and float, and converted.
+
     Raises:
         ArgumentError: From the function that is returned, for a value that its parameter cannot have.
         UsageError: Likewise, for an optional package that is not installed; the message has the command to install it.
@@ -163,12 +181,13 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:
-        given = signature.bind(*arguments, **named).arguments
+        bound = signature.bind(*arguments, **named)
         for option in options_of(function):
-            if option.name in given:
-                option.check(given[option.name])
+            if option.name in bound.arguments:
+                value = bound.arguments[option.name] = option.plain(bound.arguments[option.name])
+                option.check(value)
         try:
-            return function(*arguments, **named)
+            return function(*bound.args, **bound.kwargs)
         except ModuleNotFoundError as error:
             if (missing := missing_package(error)) is None:
                 raise

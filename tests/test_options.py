@@ -1,0 +1,34 @@
+"""Arguments of public functions, checked against their annotations."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+import pytest
+
+from convwright.errors import ArgumentError
+from convwright.options import Bounds, checks_arguments
+
+
+@checks_arguments
+def given(
+    count: Annotated[int, Bounds(ge=1)] = 1,
+    share: float | None = None,
+    many: Sequence[float] = (),
+    *,
+    flag: bool = False,
+) -> object:
+    """Return the arguments."""
+    return count, share, many, flag
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.int32])
+def test_numbers_of_numpy_become_plain_numbers(kind: type[np.integer]) -> None:
+    found = given(kind(2), np.float32(0.5), [kind(3), np.float32(0.25)])  # type: ignore[arg-type, list-item]
+    assert repr(found) == "(2, 0.5, [3, 0.25], False)"
+
+
+@pytest.mark.parametrize("count", [np.int64(0), np.float32(2), np.bool_(True), True, np.array([1])])
+def test_other_values_are_refused(count: object) -> None:
+    with pytest.raises(ArgumentError, match=r"^count: must be a whole number, 1 or more, not "):
+        given(count)  # type: ignore[arg-type]
