@@ -129,8 +129,10 @@ def test_a_run_cannot_name_one_network_and_contain_another(run, tmp_path):
 def test_a_network_of_the_users_own_is_trained_and_found_again(tmp_path):
     own = replace(cw.network("cifar_resnet8"), stages=cw.network("cifar_resnet14").stages)
     made = cw.train("digits", network=own, epochs=0.1, out=tmp_path / "run", progress=False)
-    assert made.config.network == str(tmp_path / "run" / "network.json")
-    again = cw.prepare(config=made.path / "config.yaml", out=tmp_path / "again", progress=False)
+    assert made.config.network == "network.json"
+    moved = made.path.rename(tmp_path / "moved")
+    cw.train("digits", network="cifar_resnet8", epochs=0.1, out=tmp_path / "run", progress=False)
+    again = cw.prepare(config=moved / "config.yaml", out=tmp_path / "again", progress=False)
     assert again.network == made.network
 
 
@@ -287,3 +289,110 @@ def test_a_plan_takes_no_further_options(tmp_path):
     assert isinstance(plan, Plan)
     with pytest.raises(ArgumentError, match="epochs: is part of the plan"):
         cw.train(plan, epochs=3)
+
+
+def test_the_split_of_a_data_object_is_that_of_the_run(tmp_path):
+    data = cw.open_data("digits", seed=5, val_share=0.3)
+    made = cw.train(data, network="cifar_resnet8", epochs=0.05, seed=1, out=tmp_path / "run", progress=False)
+    assert (made.config.seed, made.config.split_seed, made.config.val_share) == (1, 5, 0.3)
+    plan = cw.prepare(data, network="cifar_resnet8", seed=1, out=tmp_path / "other", progress=False)
+    assert torch.equal(plan.data.val.images, data.val.images)
+    again = cw.prepare(config=made.path / "config.yaml", out=tmp_path / "again", progress=False)
+    assert again.data.fingerprint == plan.data.fingerprint == made.data.fingerprint
+
+
+def test_options_of_a_data_object_survive_yaml(tmp_path):
+    data = cw.open_data("digits", seed=5, val_share=0.3, resolution=16)
+    cw.TrainRequest(data=data, network="cifar_resnet8").to_yaml(tmp_path / "request.yaml")
+    plan = cw.prepare(config=tmp_path / "request.yaml", out=tmp_path / "run", progress=False)
+    assert (plan.config.val_share, plan.config.resolution, plan.config.split_seed) == (0.3, 16, 5)
+
+
+def test_preparing_opens_the_images_once(tmp_path, monkeypatch):
+    from convwright.data import sources
+
+    opened = []
+    original = sources.open_dataset
+    monkeypatch.setattr(
+        sources, "open_dataset", lambda *given, **named: opened.append(given) or original(*given, **named)
+    )
+    data = cw.open_data("digits")
+    for name in ("a", "b"):
+        cw.prepare(data, network="cifar_resnet8", out=tmp_path / name, progress=False)
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize(("given", "other"), [({"minutes": 0.1}, "epochs"), ({"epochs": 2}, "minutes")])
+def test_one_length_of_a_run_replaces_the_other(run, given, other):
+    request = cw.TrainRequest.from_yaml(run.path / "config.yaml").changed(epochs=3).changed(**given)
+    assert other not in request.given() or request.given()[other] is None
+    assert cw.TrainRequest.from_yaml(run.path / "config.yaml", **given).given().keys() >= given.keys()
+
+
+def test_a_rate_that_is_given_is_not_searched_for(run):
+    with pytest.raises(ArgumentError, match="find_lr: finds the learning rate"):
+        cw.TrainRequest(data="digits", learning_rate=0.3, find_lr=True)
+    assert "learning_rate" not in cw.TrainRequest.from_yaml(run.path / "config.yaml", find_lr=True).given()
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda run: cw.resume(run, workers=-3), "workers"),
+        (lambda run: cw.resume(run, checkpoint_every="x"), "checkpoint_every"),
+        (lambda run: cw.train("digits", callbacks=None, epochs=0.01, out="never"), "callbacks"),
+        (lambda run: cw.train("digits", data="digits"), "data"),
+        (lambda run: cw.prepare(cw.TrainRequest(data="digits"), config="nowhere.yaml"), "config"),
+        (lambda run: cw.TrainRequest(data="digits", batch_size=0), "batch_size"),
+        (
+            lambda run: cw.train("digits", devices=2, callbacks=[cw.callbacks.Callback()], epochs=1, out="never"),
+            "callbacks",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named(run, call, argument, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArgumentError) as error:
+        call(run)
+    assert error.value.argument == argument
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_callbacks_error_is_not_explained_away(tmp_path):
+    events = []
+
+    class Fails:
+        def on_end(self, summary):
+            events.append("end")
+            raise RuntimeError("my store is out of memory")
+
+        def on_stop(self):
+            events.append("stop")
+
+    with pytest.raises(RuntimeError, match="my store is out of memory"):
+        cw.train(epochs=0.05, out=tmp_path / "run", callbacks=[Fails()], **SMALL)
+    assert events == ["end"]
+    assert cw.open_run(tmp_path / "run").finished
+
+
+def test_trainings_in_threads_do_not_disturb_each_other(tmp_path):
+    options = {"network": "cifar_resnet8", "dropout": 0.3, "epochs": 0.2, "progress": False}
+    alone = [cw.train("digits", seed=seed, out=tmp_path / f"alone-{seed}", **options) for seed in (1, 2)]
+    torch.backends.cudnn.benchmark = True
+    try:
+        before = state_of_process()
+        threads = [
+            threading.Thread(
+                target=cw.train, args=("digits",), kwargs={"seed": seed, "out": tmp_path / str(seed)} | options
+            )
+            for seed in (1, 2)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert state_of_process() == before
+    finally:
+        torch.backends.cudnn.benchmark = False
+    for seed, run in zip((1, 2), alone, strict=True):
+        assert cw.open_run(tmp_path / str(seed)).weights.read_bytes() == run.weights.read_bytes()

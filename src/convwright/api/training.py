@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from convwright.errors import ArgumentError
+from convwright.options import Bounds, checks_arguments
 
 if TYPE_CHECKING:
     from convwright.api.runs import Run
@@ -73,13 +76,13 @@ def train(
         8
     """
     from convwright.api.runs import Run
+    from convwright.training.callbacks import Callbacks
     from convwright.training.prepare import Plan
     from convwright.training.start import train_plan
 
+    Callbacks(callbacks)  # wrong ones are reported before any work is done
     if isinstance(request, Plan):
         if options or config is not None:
-            from convwright.errors import ArgumentError
-
             raise ArgumentError(next(iter(options), "config"), "is part of the plan already; give it to prepare")
         plan = request
     else:
@@ -87,13 +90,14 @@ def train(
     return Run.from_stored(train_plan(plan, callbacks, progress=progress))
 
 
+@checks_arguments
 def resume(
     run: "StoredRun | str | Path",
     *,
     callbacks: Sequence[object] = (),
-    workers: int = 0,
-    checkpoint_every: float = 5.0,
-    cache_gb: float | None = None,
+    workers: Annotated[int, Bounds(ge=0)] = 0,
+    checkpoint_every: Annotated[float, Bounds(ge=0)] = 5.0,
+    cache_gb: Annotated[float | None, Bounds(ge=0)] = None,
     tensorboard: bool = False,
     mlflow: str | None = None,
     progress: bool = True,
@@ -121,9 +125,11 @@ def resume(
         True
     """
     from convwright.api.runs import Run
+    from convwright.training.callbacks import Callbacks
     from convwright.training.run import Run as StoredRun
     from convwright.training.start import Execution, resume_run
 
+    Callbacks(callbacks)
     execution = Execution(workers, checkpoint_every, cache_gb, tensorboard, mlflow)
     return Run.from_stored(resume_run(StoredRun.of(run), callbacks, execution, progress=progress))
 
@@ -157,6 +163,10 @@ def _request(
     from convwright.training.request import TrainRequest
 
     if isinstance(request, TrainRequest):
+        if config is not None:
+            raise ArgumentError("config", "cannot be combined with a request; use TrainRequest.from_yaml")
         return request.changed(**options) if options else request
+    if request is not None and "data" in options:
+        raise ArgumentError("data", "is given twice; the first argument is the data")
     data = {} if request is None else {"data": request}
     return TrainRequest.from_yaml(config, **data, **options) if config is not None else TrainRequest(**data, **options)

@@ -60,7 +60,11 @@ def run(resume: Path | None = None, **given: Any) -> "Run":
 
 
 def show(finished: "Run") -> None:
-    """Print the result of a run."""
+    """Print the result of a run, once for all of its processes."""
+    from convwright.training.devices import is_main_process
+
+    if not is_main_process():
+        return
     echo(f"{finished.headline()}\nevaluate it with: convwright evaluate {quoted(finished.path)}")
 
 

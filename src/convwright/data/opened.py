@@ -35,6 +35,15 @@ class Data(Result):
     _opened: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Data sets by resolution. Their type is left open: pydantic, which reads it, would load torch."""
 
+    def options(self) -> dict[str, object]:
+        """Return the options that are not the usual ones, as fields of `TrainRequest`."""
+        names = {"val_share": "val_share", "max_bad": "max_bad", "cache_gb": "cache_gb", "resolution": "resolution"}
+        usual = Data(self.spec)
+        found = {
+            field: getattr(self, name) for name, field in names.items() if getattr(self, name) != getattr(usual, name)
+        }
+        return found | ({"split_seed": self.seed} if self.seed else {})
+
     @classmethod
     def of(cls, value: "Data | str | Path") -> "Data":
         """Return a value if it is data already, else the data of a folder or source."""

@@ -2,19 +2,19 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 import torch
 
-from convwright.data import SOURCES, Dataset, Split, open_dataset
+from convwright.data import SOURCES, Dataset, Split
 from convwright.data.opened import Data
-from convwright.display.progress import counting
 from convwright.errors import ArgumentError, ConvwrightError, ConvwrightWarning
 from convwright.explain.opened import OpenNetwork
 from convwright.explain.samples import as_read, chosen, held_out
 from convwright.prediction.image_files import NamedImage, find_images
+from convwright.training.run_data import data_for, is_own
 
 if TYPE_CHECKING:
     from convwright.prediction.image_files import AnyImages
@@ -95,7 +95,8 @@ def _from_data(networks: Sequence[OpenNetwork], source: Data | str | Path | None
     """Draw held-out images from the runs' own data, or from other data."""
     data = _open(networks, source)
     name, split = held_out(data)
-    _check_held_out(networks, data, name, other=source is not None)
+    other = source is not None and not any(is_own(one.run, source) for one in networks if one.run)
+    _check_held_out(networks, data, name, other=other)
     drawn = chosen(split, count)
     truths: list[str | None] = [data.classes[label] for label in drawn.labels.tolist()]
     described = f"{name} images of {data.name}"
@@ -155,10 +156,10 @@ def _failed(result: object) -> bool:
 
 def _open(networks: Sequence[OpenNetwork], source: Data | str | Path | None) -> Dataset:
     """Open the data: a source at its own resolution, a folder at the largest that a network reads."""
-    configs = [one.run.config for one in networks if one.run]
+    runs = [one.run for one in networks if one.run]
     if source is None:
-        own = list(dict.fromkeys(config.data for config in configs))
-        if len(configs) < len(networks) or not own:
+        own = list(dict.fromkeys(run.config.data for run in runs))
+        if len(runs) < len(networks) or not own:
             raise ArgumentError(
                 "images", "a network with published weights has no data of its own; give images or data"
             )
@@ -167,19 +168,17 @@ def _open(networks: Sequence[OpenNetwork], source: Data | str | Path | None) -> 
                 "images", f"the runs were trained on different data ({', '.join(own)}); give images or data"
             )
         source = own[0]
-    spec = source.spec if isinstance(source, Data) else str(source)
-    resolution = None if spec in SOURCES else max(one.predictor.network.resolution for one in networks)
-    if isinstance(source, Data):
-        return source.dataset(resolution)
-    val_share, seed = (configs[0].val_share, configs[0].seed) if configs else (0.1, 0)
-    with counting() as progress:
-        return open_dataset(spec, resolution=resolution, progress=progress, max_bad=1.0, val_share=val_share, seed=seed)
+    data = data_for(runs[0], source) if runs else Data.of(source)
+    if not isinstance(source, Data):
+        data = replace(data, max_bad=1.0)
+    resolution = None if data.spec in SOURCES else max(one.predictor.network.resolution for one in networks)
+    return data.dataset(resolution)
 
 
 def _check_held_out(networks: Sequence[OpenNetwork], data: Dataset, name: str, *, other: bool) -> None:
     """Raise ArgumentError where one run's validation images are another's training images."""
     runs = [one.run for one in networks if one.run]
-    splits = {(run.config.seed, run.config.val_share) for run in runs}
+    splits = {(run.config.data_seed, run.config.val_share) for run in runs}
     if name == "val" and not other and len(splits) > 1:
         raise ArgumentError(
             "images",

@@ -89,6 +89,8 @@ class Callbacks:
     """
 
     def __init__(self, callbacks: Iterable[object] = ()) -> None:
+        if not isinstance(callbacks, Iterable):
+            raise ArgumentError("callbacks", f"must be a list of callbacks, not {callbacks!r:.80}")
         self.callbacks = tuple(callbacks)
         for each in self.callbacks:
             if isinstance(each, type) or not any(callable(getattr(each, hook, None)) for hook in HOOKS):

@@ -107,6 +107,8 @@ class RunOptions(_Strict):
     """Passes over the training images; 10 by default, a fraction is allowed."""
     seed: int = 0
     """Seed of initial weights, order, augmentation and noise."""
+    split_seed: int | None = None
+    """Seed of the split into training and validation images, where the data has none; that of the run by default."""
     val_share: float = Field(0.1, gt=0, lt=1)
     """Share of the training images to validate on, where the data has no validation images; 0.1 by default."""
     max_bad: float = Field(0.1, ge=0, le=1)
@@ -133,6 +135,13 @@ class TrainConfig(RunOptions):
     batch_size: int = Field(128, gt=0)
     """Images in a step."""
     recipe: Recipe = Recipe()
+    schema_version: Literal[1] = 1
+    """Version of the format."""
+
+    @property
+    def data_seed(self) -> int:
+        """Seed of the split into training and validation images."""
+        return self.seed if self.split_seed is None else self.split_seed
 
     def to_yaml(self) -> str:
         """Return the configuration as YAML that `from_yaml` reads back."""

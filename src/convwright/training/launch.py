@@ -23,7 +23,7 @@ PATIENCE = 30.0
 """Seconds in which the other processes may end by themselves after the first one."""
 
 
-def launch(devices: int, arguments: Sequence[str], run: Path) -> int:
+def launch(devices: int, arguments: Sequence[str], run: Path, *, quiet: bool = False) -> int:
     """Run `convwright` in one process for each device.
 
     Only the first process prints.
@@ -32,6 +32,7 @@ def launch(devices: int, arguments: Sequence[str], run: Path) -> int:
         devices: Number of processes.
         arguments: Arguments of the command line.
         run: The run directory, for messages.
+        quiet: Whether the first process prints nothing either.
 
     Returns:
         Exit status of the first process.
@@ -48,7 +49,7 @@ def launch(devices: int, arguments: Sequence[str], run: Path) -> int:
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices))),
     }
     with tempfile.TemporaryFile() as silenced:
-        processes = [_start(rank, arguments, environment, silenced) for rank in range(devices)]
+        processes = [_start(rank, arguments, environment, silenced, quiet=quiet) for rank in range(devices)]
         with _Forwarding(processes):
             failed = _first_failure(processes)
             _end(processes)
@@ -64,11 +65,11 @@ def launch(devices: int, arguments: Sequence[str], run: Path) -> int:
 
 
 def _start(
-    rank: int, arguments: Sequence[str], environment: dict[str, str], silenced: IO[bytes]
+    rank: int, arguments: Sequence[str], environment: dict[str, str], silenced: IO[bytes], *, quiet: bool
 ) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "convwright", *arguments]
     environment = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-    options: dict[str, Any] = {} if rank == 0 else {"stdout": subprocess.DEVNULL, "stderr": silenced}
+    options: dict[str, Any] = {} if rank == 0 and not quiet else {"stdout": subprocess.DEVNULL, "stderr": silenced}
     if os.name == "posix":
         options |= {"process_group": 0, "preexec_fn": _end_with_parent}
     else:

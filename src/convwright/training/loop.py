@@ -183,6 +183,10 @@ class Trainer:
         self.callbacks = callbacks if callbacks and self.devices.is_main else Callbacks()
         self.finishing = False
         """Whether a callback ends the run before its last step."""
+        self.written = False
+        """Whether the summary has been written."""
+        self.callback_error: Exception | None = None
+        """The error of a callback that ended the run."""
         self.learner = make_learner(config, run.network, data, self.devices, initial_weights_of(run))
         self.batches = training_batches(config, data)
         self.steps = max(1, round(config.epochs * self.batches.steps_per_epoch))
@@ -224,8 +228,11 @@ class Trainer:
         try:
             return self._fit()
         except BaseException as error:
-            with suppress(Exception):  # of a callback that was not even started
-                self.callbacks.call("on_stop")
+            if not self.written:
+                with suppress(Exception):  # of a callback that was not even started
+                    self.callbacks.call("on_stop")
+            if error is self.callback_error:
+                raise
             if reason := explain_failure(error, self.config, self.run.network, self.data, self.devices.size):
                 raise ConvwrightError(f"{self.run.path}: {reason}") from None
             raise
@@ -245,6 +252,8 @@ class Trainer:
         summary = self._summary()
         if self.devices.is_main:
             self.run.write_summary(summary)
+        self.devices.wait()  # the others read the summary
+        self.written = True
         self._call("on_end", summary)
         return summary
 
@@ -337,8 +346,9 @@ class Trainer:
         """Call a hook of the callbacks. What has been trained is saved before an error of theirs ends the run."""
         try:
             self.callbacks.call(hook, *arguments)
-        except Exception:
-            if self.progress.step:
+        except Exception as error:
+            self.callback_error = error
+            if self.progress.step and not self.written:
                 self._save()
             raise
 
@@ -418,6 +428,7 @@ class Trainer:
             devices=self.devices.size,
             threads=torch.get_num_threads(),
             versions={"convwright": __version__, "torch": torch.__version__},
+            schema_version=1,
         )
 
 

@@ -28,7 +28,7 @@ from convwright.training.plan import plan
 from convwright.training.preparation import make_learner
 from convwright.training.process_state import preserved_process_state
 from convwright.training.request import TrainRequest
-from convwright.training.run import ensure_free
+from convwright.training.run import OWN_NETWORK, ensure_free
 from convwright.training.step import Learner
 from convwright.zoo.reading import describes, read_network
 
@@ -62,7 +62,7 @@ class Plan(Result):
     """What was found out or left out on the way."""
 
     def __post_init__(self) -> None:
-        if self.config.network != self.network.name:
+        if self.config.network not in (self.network.name, OWN_NETWORK):
             raise UsageError(f"the configuration names {self.config.network!r}, not {self.network.name!r}")
 
     @cached_property
@@ -149,8 +149,7 @@ class _Preparation:
         self._compile()
         config, network, curve = self._resolved(data, wanted, initial, devices)
         if isinstance(request.network, Network) and not describes(network.name, network):
-            network = replace(network, name=str((out / "network.json").absolute()))
-            config = config.model_copy(update={"network": network.name})
+            config = config.model_copy(update={"network": OWN_NETWORK})
         if initial:
             self.note("; ".join([f"weights: {initial.published.source}", *initial.load(build(network, seed=0))]))
         if config.devices > world_size():
@@ -183,8 +182,16 @@ class _Preparation:
         """Open the data, and note which files were skipped and which classes have no images."""
         request = self.request
         given = {name: value for name, value in request.given().items() if name in ("val_share", "max_bad", "cache_gb")}
-        source = replace(Data.of(request.data), seed=request.seed, **given)
+        source = Data.of(request.data)
+        if request.split_seed is not None:
+            given["seed"] = request.split_seed
+        elif not isinstance(request.data, Data):
+            given["seed"] = request.seed
+        if changed := {name: value for name, value in given.items() if getattr(source, name) != value}:
+            source = replace(source, **changed)  # a copy opens the images again
         self.split = {"val_share": source.val_share, "max_bad": source.max_bad}
+        if source.seed != request.seed:
+            self.split["split_seed"] = source.seed
         with argument("data"):
             data = source.dataset(request.resolution, largest=largest)
         for line in data.skipped[:MOST_NAMED]:

@@ -131,4 +131,5 @@ def progress_callback(name: str = "") -> Callback:
         name: What is trained; by default the network's name.
     """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return NotebookProgress() if type(shell).__name__ == "ZMQInteractiveShell" else TerminalProgress(name)
+    notebook = "ZMQInteractiveShell" in [each.__name__ for each in type(shell).__mro__]
+    return NotebookProgress() if notebook else TerminalProgress(name)

@@ -5,7 +5,7 @@ import io
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -49,6 +49,8 @@ class DataFacts:
     std: tuple[Annotated[float, Field(gt=0)], ...]
     images: dict[str, Count]
     """Number of images by split."""
+    schema_version: Literal[1] = 1
+    """Version of the format."""
 
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.std) == self.channels:
@@ -102,6 +104,7 @@ class Summary(BaseModel):
     threads: Positive = 1
     derived_from: str | None = None
     without_se: list[str] = []
+    schema_version: Literal[1] = 1
 
     def to_dict(self) -> dict[str, object]:
         """Return the members that `summary.json` has."""

@@ -11,6 +11,7 @@ from pydantic import Field, InstanceOf, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler  # in pydantic itself only since 2.11
 
 from convwright.arch import Network
+from convwright.arch.expression import load_network
 from convwright.checksums import verify
 from convwright.data.opened import Data
 from convwright.errors import UsageError
@@ -27,6 +28,7 @@ from convwright.training.config import (
     validated,
 )
 from convwright.training.recipes import RecipeName
+from convwright.training.run import OWN_NETWORK
 
 DEFAULT_NETWORK = "cifar_seresnet14"
 RECIPE = Group("Recipe")
@@ -54,7 +56,7 @@ class TrainRequest(RunOptions, Recipe):
     """Training recipe of a paper, or `fast`: high accuracy in a short time. Options given beside it override it."""
     minutes: float | None = Field(None, gt=0, lt=inf)
     """Train for this many minutes, in the place of `epochs`."""
-    batch_size: int | Literal["auto"] | None = Field(None)
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(None)
     """Images in a step, 128 or fewer by default; `auto`: as many as fit into memory."""
     resolution: int | None = Field(None, gt=0)
     """Height and width of the images in pixels; the images' own by default."""
@@ -92,6 +94,8 @@ class TrainRequest(RunOptions, Recipe):
         """Check what concerns more than one field."""
         if self.minutes is not None and "epochs" in self.model_fields_set:
             raise FieldError("minutes", "takes the place of epochs; give one of the two")
+        if self.find_lr and "learning_rate" in self.model_fields_set:
+            raise FieldError("find_lr", "finds the learning rate; give one of the two")
         if self.freeze and self.weights is None:
             raise FieldError("freeze", "keeps initial weights as they are; name some with weights")
         if self.minutes is not None and self.devices > 1:
@@ -117,7 +121,7 @@ class TrainRequest(RunOptions, Recipe):
         Raises:
             FieldError: A value that its field cannot have.
         """
-        return TrainRequest(**self.given() | values)
+        return TrainRequest(**_overridden(self.given(), values))
 
     def to_yaml(self, path: str | Path | None = None) -> str:
         """Return the fields that were given as YAML that `from_yaml` reads.
@@ -130,6 +134,8 @@ class TrainRequest(RunOptions, Recipe):
         """
         values = {name: value for name, value in self.given().items() if name not in ("data", "network")}
         values = self.model_dump(mode="json", include=set(values))
+        if isinstance(self.data, Data):
+            values = self.data.options() | values
         text = yaml.safe_dump(
             {"data": self.spec, "network": expression_of(self.network)} | values, sort_keys=False, allow_unicode=True
         )
@@ -155,13 +161,16 @@ class TrainRequest(RunOptions, Recipe):
             config = validated(TrainConfig, stored, str(path))
             fields = config.model_dump()
             recipe = fields.pop("recipe") if values.get("recipe") is None else {}
+            fields.pop("schema_version")
+            if fields["network"] == OWN_NETWORK:
+                fields["network"] = load_network(path.parent / OWN_NETWORK)
             stored = fields | recipe | ({"fit": False} if values.get("network") is None else {})
         else:
             try:
                 cls(**stored)
             except FieldError as error:
                 raise FieldError(error.field, error.reason, str(path)) from None
-        return cls(**stored | {name: value for name, value in values.items() if value is not None})
+        return cls(**_overridden(stored, values))
 
 
 def expression_of(network: str | Network) -> str:
@@ -187,6 +196,17 @@ def missing_data() -> str:
 
     *others, last = SOURCES
     return f"missing; give a folder with a sub-folder per class, or {', '.join(others)} or {last}"
+
+
+def _overridden(stored: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored fields with others in their place; None only where it has a meaning.
+
+    A length of the run replaces the other one, and so does the learning rate and the test that finds it.
+    """
+    given = {name: value for name, value in values.items() if value is not None or _may_be_none(TrainRequest, name)}
+    replaced = {"minutes": "epochs", "epochs": "minutes", "find_lr": "learning_rate", "learning_rate": "find_lr"}
+    dropped = {replaced[name] for name in given if name in replaced and given[name] not in (None, False)}
+    return {name: value for name, value in stored.items() if name not in dropped} | given
 
 
 def _may_be_none(model: type[TrainRequest], name: str) -> bool:

@@ -19,9 +19,10 @@ from convwright.arch import Network
 from convwright.arch.expression import load_network
 from convwright.checksums import NAME as CHECKSUMS
 from convwright.checksums import Checksums
-from convwright.errors import ConvwrightError, ConvwrightWarning, RunError, RunHeldError
+from convwright.errors import ArgumentError, ConvwrightError, ConvwrightWarning, RunError, RunHeldError
 from convwright.files import digest_of, new_folder, remove_partial, write_bytes
 from convwright.locks import LockHeldError, locked
+from convwright.public_classes import CLASSES
 from convwright.training.config import TrainConfig
 from convwright.training.records import (
     ClassNames,
@@ -37,6 +38,8 @@ from convwright.weights import serialized
 __all__ = ["DataFacts", "Run", "ensure_free"]
 KEPT_CHECKPOINTS = 2
 LOCK = "checkpoints/lock"
+OWN_NETWORK = "network.json"
+"""Network of a configuration that no expression describes: the file in the run directory itself."""
 
 
 @dataclass(frozen=True)
@@ -136,13 +139,29 @@ class Run:
         return cls(path, config, network, classes, data)
 
     @classmethod
-    def of(cls, value: "Run | str | Path") -> "Run":
+    def of(cls, value: "Run | str | Path", parameter: str = "run") -> "Run":
         """Return a value if it is an opened run already, else open the run directory of this path.
 
+        Args:
+            value: A run or its directory.
+            parameter: Name of the value in errors.
+
         Raises:
+            ArgumentError: The value is neither a run nor a path.
             RunError: There is no run, or a file of it is damaged.
         """
-        return value if isinstance(value, Run) else cls.open(Path(value))
+        if isinstance(value, Run):
+            return value
+        if not isinstance(value, str | Path):
+            raise ArgumentError(parameter, f"must be a run or its directory, not {value!r:.80}")
+        return cls.open(Path(value))
+
+    def as_public(self) -> "Run":
+        """Return the run as the class that users get, which has the operations on a run as methods."""
+        public = CLASSES["Run"]()
+        assert isinstance(public, type)
+        assert issubclass(public, Run)
+        return public(self.path, self.config, self.network, self.classes, self.data)
 
     @classmethod
     def open(cls, path: Path) -> "Run":
@@ -169,7 +188,7 @@ class Run:
         config = TrainConfig.from_yaml(files.verified("config.yaml"))
         if len(classes) != network.classes:
             raise RunError(f"{path}: classes.json names {len(classes)} classes, and the network has {network.classes}")
-        if config.network != network.name:
+        if config.network not in (network.name, OWN_NETWORK):
             raise RunError(f"{path}: config.yaml names {config.network!r}, and network.json contains {network.name!r}")
         if (data.channels, data.resolution) != (network.channels, network.resolution):
             raise RunError(

@@ -1,31 +1,58 @@
-"""The data that a run was trained on, opened again."""
+"""The data that a run was trained on, opened again, and other data for the same network."""
 
-from convwright.data import Dataset
-from convwright.data.sources import open_dataset
-from convwright.display.progress import counting
+from dataclasses import replace
+from pathlib import Path
+
+from convwright.data import SOURCES, Dataset
+from convwright.data.opened import Data
 from convwright.training.run import Run
 
 
-def open_run_data(run: Run, data: str | None = None, *, cache_gb: float | None = None) -> Dataset:
-    """Open the images of a run, or others in the same way: same resolution, splits and normalisation.
+def open_run_data(run: Run, data: Data | str | Path | None = None, *, cache_gb: float | None = None) -> Dataset:
+    """Open the images of a run, or others at the same resolution and with the same normalisation.
 
     Args:
         run: The run.
-        data: A folder or source with the same classes; by default the run's own data.
-        cache_gb: Most gigabytes that decoded images may take on disk; None: the usual limit.
+        data: A folder or source with the same classes, or data with options; None: the run's own data.
+        cache_gb: Most gigabytes that decoded images may take on disk; None: the limit of `data`, or the usual one.
 
     Raises:
         DataError: The data cannot be opened.
     """
-    config = run.config if data is None else run.config.model_copy(update={"data": data})
-    with counting() as progress:
-        opened = open_dataset(
-            config.data,
-            resolution=config.resolution,
-            val_share=config.val_share,
-            seed=config.seed,
-            max_bad=config.max_bad,
-            cache_gb=cache_gb,
-            progress=progress,
-        )
+    chosen = data_for(run, data)
+    if cache_gb is not None:
+        chosen = replace(chosen, cache_gb=cache_gb)
+    opened = chosen.dataset(run.config.resolution)
     return run.data.normalising(opened) if run.initial.exists() else opened
+
+
+def data_for(run: Run, data: Data | str | Path | None = None) -> Data:
+    """Return data with the options that it is opened with for a run.
+
+    The run's own data has the run's validation images, however it is given, so that none of them was trained on. Other
+    data keeps the options of a `Data`; a folder or source without options has those of the run.
+
+    Args:
+        run: The run.
+        data: A folder or source, or data with options; None: the run's own data.
+    """
+    config = run.config
+    own = data is None or is_own(run, data)
+    if isinstance(data, Data) and not own:
+        return data
+    spec = config.data if data is None else Data.of(data).spec
+    of_run = Data(spec, val_share=config.val_share, max_bad=config.max_bad, seed=config.data_seed)
+    return replace(of_run, cache_gb=data.cache_gb, max_bad=data.max_bad) if isinstance(data, Data) else of_run
+
+
+def is_own(run: Run, data: Data | str | Path) -> bool:
+    """Whether data is what a run was trained on.
+
+    Args:
+        run: The run.
+        data: A folder or source, or data with options.
+    """
+    spec, own = Data.of(data).spec, run.config.data
+    if spec in SOURCES or own in SOURCES:
+        return spec == own
+    return Path(spec).expanduser().resolve() == Path(own).expanduser().resolve()

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from convwright.arch import Network
 from convwright.display.progress import print_progress
-from convwright.errors import ArgumentError, SubprocessError, argument
+from convwright.errors import ArgumentError, SubprocessError
 from convwright.printable import printable
 from convwright.training.callbacks import Callback, MLflow, TensorBoard
+from convwright.training.config import TrainConfig
 from convwright.training.devices import check_devices, world_size
 from convwright.training.initial_weights import initial_weights_file
 from convwright.training.launch import launch
@@ -87,13 +89,15 @@ def train_plan(plan: Plan, callbacks: Sequence[object] = (), *, progress: bool =
     """
     execution = Execution.of(plan.request)
     several = plan.config.devices > world_size()
+    if several:
+        _check_processes(plan.config, plan.network, callbacks)
     every = [] if several else execution.callbacks(callbacks, progress=progress)  # before any work is done
     if progress:
         print_progress(described(plan.data, plan.network, plan.config, plan.operators))
     if several:
         files = {**plan.files, **initial_weights_file(plan.initial)}
         run = Run.create(plan.out, plan.config, plan.network, plan.data.classes, DataFacts.of(plan.data), files)
-        _in_processes(run, execution, callbacks)
+        _in_processes(run, execution, progress=progress)
     else:
         train(plan.config, plan.network, plan.data, plan.out, every, execution.runtime, plan.files, plan.initial)
     return Run.open(plan.out)
@@ -115,14 +119,16 @@ def resume_run(
         ConvwrightError: The run failed; the message says what would help.
         Interrupted: The run was stopped; it can be resumed again.
     """
-    several = run.config.devices > world_size()
+    several = run.config.devices > world_size() and not run.finished
+    if several:
+        _check_processes(run.config, run.network, callbacks)
     every = [] if several else execution.callbacks(callbacks, progress=progress)
     if run.finished:
         if progress:
             print_progress(f"{printable(run.path)} has already ended; nothing to do")
         return run
     if several:
-        _in_processes(run, execution, callbacks)
+        _in_processes(run, execution, progress=progress)
     else:
         if run.config.fused:
             compile_fused(run.config.precision)
@@ -158,12 +164,19 @@ def check_same(run: Run, given: Mapping[str, object]) -> None:
             raise ArgumentError(name, f"is {before!r} in {run.path}, not {value!r}; a resumed run keeps its options")
 
 
-def _in_processes(run: Run, execution: Execution, callbacks: Sequence[object]) -> None:
-    """Train a run in as many processes as its configuration has devices."""
+def _check_processes(config: TrainConfig, network: Network, callbacks: Sequence[object]) -> None:
+    """Check that a run can be trained in processes of their own, before anything is written."""
     if callbacks:
         raise ArgumentError("callbacks", "are called in one process; they cannot be used with several devices")
-    with argument("devices"):
-        check_devices(run.config.devices)
+    if '"__main__.' in network.to_json_text():
+        raise ArgumentError(
+            "devices", "must be 1 for a network with blocks defined in __main__; define them in a module"
+        )
+    check_devices(config.devices)
+
+
+def _in_processes(run: Run, execution: Execution, *, progress: bool) -> None:
+    """Train a run in as many processes as its configuration has devices."""
     arguments = ["train", "--resume", str(run.path), *execution.arguments()]
-    if status := launch(run.config.devices, arguments, run.path):
+    if status := launch(run.config.devices, arguments, run.path, quiet=not progress):
         raise SubprocessError(f"{run.path}: training ended with exit status {status}", status)

@@ -1,6 +1,7 @@
 """One training step: a function of the weights, the optimizer's state, the configuration and the step's number."""
 
 import copy
+import threading
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,10 @@ from convwright.training.progressive import shrunk, side_at
 
 if TYPE_CHECKING:
     from convwright.training.initial_weights import InitialWeights
+
+
+STEP_LOCK = threading.RLock()
+"""Held during a step: all networks of a process draw noise from torch's one generator, which a step seeds first."""
 
 
 class DivergedError(NotFiniteError):
@@ -129,6 +134,10 @@ class Learner:
         whose statistics are those of a piece. Raises DivergedError, before the weights are touched, when loss or
         gradient are not finite.
         """
+        with STEP_LOCK:
+            return self._train_step(images, labels, step, steps)
+
+    def _train_step(self, images: torch.Tensor, labels: torch.Tensor, step: int, steps: int) -> tuple[float, int]:
         # For dropout and stochastic depth.
         torch.manual_seed(derive(self.config.seed, "noise", step, self.devices.rank))
         for group in self.optimizer.param_groups:
