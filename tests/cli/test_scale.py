@@ -32,7 +32,8 @@ def test_json_has_every_figure(convwright):
 
 def test_phi_and_factors(convwright):
     by_phi = json.loads(convwright("scale", "plan", "efficientnet_b0", "--phi", "1", "--json").out)
-    assert by_phi["chosen"]["asked"]["depth"] == 1.2
+    assert by_phi["chosen"]["requested"]["depth"] == 1.2
+    assert by_phi["chosen"]["asked"] == by_phi["chosen"]["requested"], "as version 0.1 named it"
     assert "rounding changed depth" in by_phi["chosen"]["rounding"]
     factors = convwright("scale", "plan", "resnet50", "--width", "2")
     assert factors.status == 0

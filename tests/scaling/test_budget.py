@@ -2,13 +2,27 @@
 
 import pytest
 
-from convwright.errors import UsageError
+from convwright.errors import ArgumentError, UsageError
 from convwright.scaling.budget import as_budget, parse_budget
 
 
 def test_a_budget_may_be_a_dictionary():
     assert as_budget({"macs": 50e6, "latency_ms": 3}).limits == {"macs": 50e6, "latency": 3e-3}
-    assert as_budget({"latency": 0.003}) == as_budget("latency<=3ms") == as_budget(parse_budget("latency<=3ms"))
+    assert as_budget({"latency_ms": 3}) == as_budget("latency<=3ms") == as_budget(parse_budget("latency<=3ms"))
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({"latency": 8}, "budget: write latency_ms in a dictionary: the latency in milliseconds"),
+        (object(), "budget: must be a text such as 'macs<=50M' or a dictionary, not <object"),
+        ({3: 8}, "budget: unknown resource 3"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_would_be_right(budget, message):
+    with pytest.raises(ArgumentError) as error:
+        as_budget(budget)
+    assert message in str(error.value)
 
 
 def test_every_resource_with_its_units():

@@ -5,9 +5,10 @@ from itertools import pairwise
 import pytest
 
 import convwright as cw
-from convwright.errors import UsageError
+from convwright.errors import ArgumentError, UsageError
 from convwright.scaling.family import CLOSE, compound_family, distinct, single_families
 from convwright.scaling.rules import Compound, Factors
+from convwright.scaling.worker import open_study
 
 BASES = ("efficientnet_b0", "cifar_resnet20", "cifar_seresnet20", "densenet_bc_l40_k12", "mobilenet_v2")
 
@@ -64,3 +65,40 @@ def test_members_that_rounding_makes_equal_are_trained_once():
 def test_phi_has_bounds():
     with pytest.raises(UsageError, match="phi: must be whole numbers from 0 to 16, not 99"):
         compound_family(cw.network("resnet18"), Compound(), 99)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("search", object()), ("coefficients", (1, 2, 3)), ("phi", []), ("coefficients", object())]
+)
+def test_a_wrong_argument_of_a_family_is_named(name, value):
+    with pytest.raises(ArgumentError, match=f"^{name}: must be"):
+        cw.family("cifar_resnet8", **{name: value})
+
+
+def test_a_dry_run_lists_the_candidates_and_has_no_figure():
+    found = cw.search("cifar_seresnet8|scale:w=0.5", "digits", tolerance=0.2, dry_run=True)
+    assert [row[0] for row in found.table().rows] == [each.name for each in found.experiment.candidates]
+    assert len(found.table(2).rows) == 2
+    with pytest.raises(UsageError, match="a dry run trains nothing, so there is no figure"):
+        found.figure()
+
+
+@pytest.mark.parametrize("place", [{"workers": 2}, {"cluster": "local"}])
+def test_a_block_of_a_notebook_is_refused_for_other_processes(tmp_path, monkeypatch, place):
+    monkeypatch.setattr("convwright.scaling.preparation.foreign_types", lambda data: ["__main__.Here"])
+    monkeypatch.setattr("convwright.scaling.preparation.available_cores", lambda: [0, 1])
+    with pytest.raises(ArgumentError, match=f"^{next(iter(place))}: other processes cannot load Here"):
+        cw.search("cifar_seresnet8|scale:w=0.5", "digits", tolerance=0.2, out=tmp_path / "study", **place)
+    assert not (tmp_path / "study").exists()
+
+
+def test_the_size_of_the_cache_reaches_the_workers(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr("convwright.scaling.study.data_opener", lambda experiment, cache_gb: given.append(cache_gb))
+    monkeypatch.setattr("convwright.scaling.worker.data_opener", lambda experiment, cache_gb: given.append(cache_gb))
+    monkeypatch.setattr("convwright.scaling.study.work", lambda *_: None)
+    monkeypatch.setattr("convwright.scaling.study.write_findings", lambda *_: None)
+    data = cw.open_data("digits", cache_gb=3.0)
+    cw.search("cifar_seresnet8|scale:w=0.5", data, tolerance=0.2, out=tmp_path)
+    open_study(tmp_path)
+    assert given == [3.0, 3.0]

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from convwright.errors import ConvwrightError, UsageError
 from convwright.scaling.database import check_url, hide_password, sqlite_in
@@ -69,6 +70,37 @@ def test_a_released_task_can_be_claimed_again(storage):
         raise RuntimeError("oops")
     assert storage.running() == set()
     assert storage.claim(TASK) is not None
+
+
+def test_a_claim_of_this_process_that_was_interrupted_is_released(storage, monkeypatch):
+    def fails(action):
+        raise OperationalError("UPDATE", {}, Exception("locked"))
+
+    claim = storage.claim(TASK)
+    with monkeypatch.context() as patch, storage.heartbeats(claim):
+        patch.setattr(storage.database, "once", fails)
+        claim.release()
+    assert set(storage.workers()) == {TASK}, "the database did not take the release"
+    assert storage.running() == set()
+    assert storage.claim(TASK) is not None
+
+
+def test_a_heartbeat_keeps_a_claim_that_another_worker_is_about_to_release(storage, elsewhere, monkeypatch):
+    with elsewhere():
+        storage.claim(TASK)
+    age(storage)
+    run = storage.database.run
+
+    def beats_after_reading(action):
+        found = run(action)
+        monkeypatch.setattr(storage.database, "run", run)
+        with storage.database.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE convwright_tasks SET heartbeat = CURRENT_TIMESTAMP")
+        return found
+
+    monkeypatch.setattr(storage.database, "run", beats_after_reading)
+    assert storage.running() == {TASK}
+    assert set(storage.workers()) == {TASK}
 
 
 CLAIMER = """

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
@@ -104,6 +105,35 @@ def test_a_task_that_was_stopped_is_resumed(experiment, tmp_path):
 
     assert comparable(run_here(experiment, tmp_path / "stopped", Listens())) == whole
     assert starts[0] > 0, "the run is resumed from its checkpoint"
+
+
+@pytest.mark.parametrize("place", ["before training", "at the end of the heartbeats"])
+def test_a_study_that_ctrl_c_stopped_continues_in_the_same_process(experiment, tmp_path, monkeypatch, place):
+    shown = []
+
+    def show(task):
+        shown.append(task)
+        if len(shown) == 2 and place == "before training":
+            raise KeyboardInterrupt
+
+    def join(thread, timeout=None):
+        if len(shown) == 2 and place != "before training" and thread.daemon:
+            raise KeyboardInterrupt
+        original(thread, timeout)
+
+    original = threading.Thread.join
+    experiment = replace(experiment, schedule=replace(experiment.schedule, epochs=0.1, rungs=1, seeds=1))
+    storage = StudyStorage(sqlite_in(tmp_path), "study", experiment)
+    runner = TaskRunner(experiment, tmp_path / "trials", data_opener(experiment))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", join)
+        with pytest.raises(KeyboardInterrupt):
+            work(storage, runner, show)
+    assert len(shown) == 2
+    monkeypatch.setattr("convwright.scaling.worker.POLL", -1)  # waiting is an error
+    again = StudyStorage(sqlite_in(tmp_path), "study", experiment)
+    work(again, runner)
+    assert set(completed(again).values()) == {1}
 
 
 def test_a_diverging_network_has_accuracy_0(experiment, tmp_path):

@@ -56,7 +56,8 @@ def plan(
     Args:
         base: The network to scale, such as efficientnet_b0, or the file of one.
         budget: Limits such as 'macs<=50M, params<=1M, memory<=40MB, latency<=3ms'; any of them. In Python also a
-            dictionary of numbers, such as {"macs": 50e6, "latency_ms": 3}.
+            dictionary of numbers with the keys macs, params, activations, memory (in bytes) and latency_ms, such as
+            {"macs": 50e6, "latency_ms": 3}.
         phi: Compound coefficient, in the place of a budget.
         depth: Factor of depth, in the place of a budget.
         width: Factor of width.
@@ -149,6 +150,9 @@ def search(
     the validation images. Interrupted or killed at any moment, the same call or command resumes the study. With the
     same PostgreSQL database as `storage`, several machines work on one study.
 
+    The validation images of each training run are held out with the seed of that run, whatever the seed of `data` is,
+    where the folder has no `val`.
+
     Args:
         base: The small network to scale, or the file of one.
         data: A folder with a sub-folder per class, or fashion-mnist, cifar10, cifar100 or digits.
@@ -194,7 +198,7 @@ def search(
     images, grid = Data.of(data), Grid(step, target, tolerance)
     name = base.name if isinstance(base, Network) else str(base)
     folder = Path(out) if out is not None else default_folder("search", name, images.spec)
-    options = StudyOptions(folder, workers, cluster, cores_per_task, storage, study)
+    options = StudyOptions(folder, workers, cluster, cores_per_task, storage, study, cache_gb=images.cache_gb)
     options.check()
     training = TrainingOptions(recipe, fields, batch_size, precision)
     halving = Halving(epochs, rungs, keep, seeds)
@@ -247,6 +251,8 @@ def family(
         >>> [member.network.resolution for member in cw.family("efficientnet_b0", phi=range(3), singles=False)]
         [224, 258, 296]
     """
+    _check_kind("search", search, (SearchResult, Path, str), "the result or the folder of a search")
+    _check_kind("coefficients", coefficients, (Compound,), "Compound(alpha, beta, gamma) or the best of a search")
     found = SearchOutcome.of(search) if search is not None else None
     if base is None and found is None:
         raise ArgumentError("base", "name the network to scale, or give a search")
@@ -264,6 +270,11 @@ def family(
 def _network(base: "Network | str | Path") -> Network:
     with argument("base"):
         return base if isinstance(base, Network) else read_network(str(base))
+
+
+def _check_kind(name: str, value: object, kinds: tuple[type, ...], expected: str) -> None:
+    if value is not None and not isinstance(value, kinds):
+        raise ArgumentError(name, f"must be {expected}, not {value!r:.80}")
 
 
 def _coefficients(

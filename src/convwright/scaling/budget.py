@@ -16,7 +16,6 @@ _UNITS = {"macs": _COUNTS, "params": _COUNTS, "activations": _COUNTS, "memory": 
 _EXAMPLES = {"macs": "50M", "params": "1M", "activations": "5M", "memory": "40MB", "latency": "3ms"}
 _SYNONYMS = {"flops": "macs", "parameters": "params", "ram": "memory", "time": "latency"}
 _LIMIT = re.compile(r"\s*([A-Za-z]+)\s*(<=|<|≤|=)\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*")
-RESOURCES = tuple(_UNITS)
 LARGEST = 1e100
 """Largest number in a limit."""
 LATENCY, LATENCY_MS = "latency", "latency_ms"
@@ -63,7 +62,7 @@ def as_budget(budget: "Budget | Mapping[str, float] | str") -> Budget:
 
     Args:
         budget: Text such as `"macs<=50M, latency<=3ms"`, or numbers by resource: `macs`, `params`, `activations`,
-            `memory` (bytes), and `latency` (seconds) or `latency_ms`.
+            `memory` (bytes) and `latency_ms`.
 
     Raises:
         ArgumentError: A resource is unknown, or a limit is not a number above 0.
@@ -72,8 +71,12 @@ def as_budget(budget: "Budget | Mapping[str, float] | str") -> Budget:
         return budget
     if isinstance(budget, str):
         return parse_budget(budget)
+    if not isinstance(budget, Mapping):
+        raise ArgumentError("budget", f"must be a text such as 'macs<=50M' or a dictionary, not {budget!r:.60}")
     limits: dict[str, float] = {}
     for name, amount in budget.items():
+        if name == LATENCY:
+            raise ArgumentError("budget", "write latency_ms in a dictionary: the latency in milliseconds")
         resource, factor = (LATENCY, 1e-3) if name == LATENCY_MS else (_resource(name), 1.0)
         if resource in limits:
             raise ArgumentError("budget", f"{resource} has two limits")
@@ -106,8 +109,8 @@ def parse_budget(text: str) -> Budget:
     return Budget(limits)
 
 
-def _resource(name: str) -> str:
-    lower = name.lower()
+def _resource(name: object) -> str:
+    lower = str(name).lower()
     if lower in _UNITS:
         return lower
     near = [_SYNONYMS[lower]] if lower in _SYNONYMS else difflib.get_close_matches(lower, _UNITS, n=1)

@@ -85,6 +85,7 @@ class Cluster:
         run = self.ray.remote(num_cpus=self.cores, max_retries=RETRIES)(_run)
         sent: dict[Any, tuple[TaskClaim, ExitStack]] = {}
         with ExitStack() as claims:
+            claims.callback(storage.release_claims)
             while True:
                 remaining = schedule.remaining({task: each.accuracy for task, each in storage.results().items()})
                 if not remaining and not sent:

@@ -68,6 +68,8 @@ def compound_family(base: Network, rule: Compound, phi: int | Iterable[int]) -> 
         NetworkError: A network cannot be built.
     """
     values = [*range(min(phi, LARGEST_PHI)), phi] if isinstance(phi, int) else [*phi]
+    if not values:
+        raise ArgumentError("phi", "must be one compound coefficient or more")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_PHI:
             raise ArgumentError("phi", f"must be whole numbers from 0 to {LARGEST_PHI}, not {value!r:.40}")

@@ -171,7 +171,8 @@ class Family(Result):
             raise ArgumentError("data", "training needs images: name a folder or a source")
         base = self.unfitted or self.base
         folder = Path(out) if out is not None else default_folder("family", base.name, images.spec)
-        options = StudyOptions(folder, workers, cluster, cores_per_task, storage, study, keep_runs)
+        cache_gb = images.cache_gb
+        options = StudyOptions(folder, workers, cluster, cores_per_task, storage, study, keep_runs, cache_gb)
         options.check()
         resolution = resolution or self.resolution
         family = self

@@ -94,11 +94,13 @@ class ScaledNetwork:
 
     def to_dict(self) -> dict[str, object]:
         """Return network, rule, factors, cost and binding resources."""
+        requested = self.requested._asdict() | {"macs": self.requested.work}
         return {
             "network": self.network.name,
             "rule": self.rule,
             "phi": self.phi,
-            "asked": self.requested._asdict() | {"macs": self.requested.work},
+            "requested": requested,
+            "asked": requested,  # the key's name in version 0.1
             "actual": self.actual._asdict() | {"macs": self.work},
             "resolution": self.network.resolution,
             "params": self.cost.params,

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from convwright.arch import Network, at, fit_resolution
+from convwright.arch.node import foreign_types
 from convwright.data import Dataset
 from convwright.data.opened import Data
 from convwright.errors import ArgumentError
@@ -39,6 +40,26 @@ class StudyOptions:
     """Name of the study in the database; the name of `out` by default."""
     keep_runs: bool = False
     """Whether each trained network is kept as a run."""
+    cache_gb: float | None = None
+    """Most gigabytes that decoded images may take on disk; None: the default."""
+
+    def check_types(self, experiment: Experiment) -> None:
+        """Check that other processes can load the networks of a study, where they train them.
+
+        Raises:
+            ArgumentError: A network has a block that is defined in a notebook or in the script that runs.
+        """
+        if self.workers == 1 and self.cluster is None:
+            return
+        networks = (experiment.base, *(candidate.network for candidate in experiment.candidates))
+        names = [name for network in networks for name in foreign_types(network.to_json())]
+        if local := sorted({name.removeprefix("__main__.") for name in names if name.startswith("__main__.")}):
+            name = "workers" if self.cluster is None else "cluster"
+            raise ArgumentError(
+                name,
+                f"other processes cannot load {', '.join(local)}, which this script or notebook defines; move it to "
+                "a module of an installed package with a plug-in, or leave out workers and cluster",
+            )
 
     def check(self) -> None:
         """Check the options before any work.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convwright.arch import Network
 from convwright.arch.cost import cost
@@ -20,6 +21,9 @@ from convwright.scaling.rules import Compound
 from convwright.scaling.search_file import RESULT
 from convwright.scaling.study_result import SearchResult
 from convwright.units import human
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,24 @@ class CandidateList(SearchResult):
         """Return no figures, since nothing was trained."""
         return []
 
+    def figure(self) -> "go.Figure":
+        """Return no figure, since nothing was trained.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError("a dry run trains nothing, so there is no figure")
+
+    def table(self, most: int | None = None) -> Table:
+        """Return a table of the candidates with their costs.
+
+        Args:
+            most: Most candidates to list; all by default.
+        """
+        titles = ("candidate", "MACs", "times the base", "params", "px", "")
+        base_macs = cost(self.experiment.base).macs
+        return Table(titles, [_row(candidate, base_macs) for candidate in self.experiment.candidates[:most]])
+
     def to_dict(self) -> dict[str, object]:
         """Return the experiment: base, candidates, schedule, data and recipe."""
         return self.experiment.to_dict()
@@ -66,8 +88,7 @@ class CandidateList(SearchResult):
         count = cost(base)
         yield Heading(base.name)
         yield Lines(f"{human(count.macs)} multiply-adds, {human(count.params)} parameters")
-        titles = ("candidate", "MACs", "times the base", "params", "px", "")
-        yield Table(titles, [_row(candidate, count.macs) for candidate in candidates])
+        yield self.table()
         schedule = self.experiment.schedule
         rungs = "; ".join(
             f"{schedule.size(rung)} candidates for {schedule.length(rung):.3g} epochs" for rung in range(schedule.rungs)

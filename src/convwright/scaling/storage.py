@@ -3,7 +3,8 @@
 A row of the table of tasks is a task that a worker has claimed. Claims are atomic: the database lets one insertion or
 update of the row succeed. A claim ends with a result, or is released: by its worker, or by others once the worker is
 dead. A process of this machine is dead when the system no longer lists it; any other worker, when it has sent no
-heartbeat for `GRACE` seconds by the database's clock.
+heartbeat for `GRACE` seconds by the database's clock. A claim of this process that is not in `ACTIVE` was interrupted,
+and counts as that of a dead worker.
 """
 
 import json
@@ -27,6 +28,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    cast,
     func,
     insert,
     select,
@@ -45,6 +47,8 @@ from convwright.scaling.process_identity import ProcessIdentity
 HEARTBEAT, GRACE = 10, 60
 """Seconds between heartbeats, and seconds without one after which a worker counts as dead."""
 SCHEMA_VERSION = 1
+ACTIVE: set[str] = set()
+"""Keys of the claims that this process trains."""
 
 METADATA = MetaData()
 STUDIES = Table(
@@ -100,15 +104,20 @@ class TaskClaim:
             return connection.scalar(select(TASKS.c.id).where(mine, TASKS.c.outcome.is_not(None))) is not None
 
         counts = self.storage.database.run(write)
-        self.ended = True
+        self._end()
         return counts
 
     def release(self) -> None:
         """Leave the task to other workers, or to a later call."""
         if not self.ended:
-            self.ended = True
+            self._end()
             with suppress(SQLAlchemyError):
-                self.storage.database.once(lambda connection: _release(connection, self.key))
+                self.storage.database.once(lambda connection: _release(connection, TASKS.c.claim == self.key))
+
+    def _end(self) -> None:
+        self.ended = True
+        ACTIVE.discard(self.key)
+        self.storage.claims.pop(self.key, None)
 
 
 class StudyStorage:
@@ -127,6 +136,7 @@ class StudyStorage:
     def __init__(self, url: str, name: str, experiment: Experiment) -> None:
         self.url, self.name, self.experiment = url, name, experiment
         self.database = Database(url, METADATA)
+        self.claims: dict[str, TaskClaim] = {}
         try:
             self.study = self._find_or_create()
         except SQLAlchemyError as error:
@@ -140,17 +150,19 @@ class StudyStorage:
 
     def running(self) -> set[Task]:
         """Release the tasks of dead workers, and return the tasks that are being trained."""
-        running = set()
+        running, current = set(), ProcessIdentity.current()
         claimed = (TASKS.c.study == self.study) & TASKS.c.outcome.is_(None) & TASKS.c.claim.is_not(None)
-        wanted = select(TASKS, func.current_timestamp().label("now")).where(claimed)
+        heartbeat = cast(TASKS.c.heartbeat, Text)  # as it is stored, in full precision
+        wanted = select(TASKS, func.current_timestamp().label("now"), heartbeat.label("stored")).where(claimed)
         for row in self.database.run(lambda connection: connection.execute(wanted).all()):
-            alive = ProcessIdentity.from_dict(json.loads(row.worker)).is_alive
+            worker = ProcessIdentity.from_dict(json.loads(row.worker))
+            alive = worker.is_alive if worker != current or row.claim in ACTIVE else False
             if alive is None:
                 alive = row.now - row.heartbeat <= timedelta(seconds=GRACE)
-            if alive:
+            unchanged = (TASKS.c.claim == row.claim) & (heartbeat == row.stored)
+            # A worker that has sent a heartbeat since the row was read is alive, and keeps its claim.
+            if alive or not self.database.run(lambda connection: _release(connection, unchanged)):  # noqa: B023
                 running.add(Task(row.candidate, row.seed, row.epochs))
-            else:
-                self.database.run(lambda connection: _release(connection, row.claim))  # noqa: B023
         return running
 
     def workers(self) -> dict[Task, ProcessIdentity]:
@@ -184,9 +196,19 @@ class StudyStorage:
             connection.execute(update(TASKS).where(this, free).values(values))
             return connection.scalar(select(TASKS.c.claim).where(this)) == claim.key
 
+        ACTIVE.add(claim.key)
+        self.claims[claim.key] = claim
         with suppress(IntegrityError):  # the task has been claimed before
             self.database.run(create)
-        return claim if self.database.run(take) else None
+        if self.database.run(take):
+            return claim
+        claim.release()
+        return None
+
+    def release_claims(self) -> None:
+        """Release all claims that were made here and have not ended, as after an interruption at any moment."""
+        for claim in list(self.claims.values()):
+            claim.release()
 
     @contextmanager
     def heartbeats(self, claim: TaskClaim) -> Iterator[TaskClaim]:
@@ -200,13 +222,16 @@ class StudyStorage:
                     self.database.once(lambda connection: connection.execute(beat))
 
         thread = threading.Thread(target=send, daemon=True)
-        thread.start()
         try:
+            thread.start()
             yield claim
         finally:
             ended.set()
-            thread.join()
-            claim.release()
+            try:
+                if thread.ident is not None:
+                    thread.join()
+            finally:
+                claim.release()
 
     def _find_or_create(self) -> int:
         """Return the number of the study, which is created or taken over from an earlier version if need be."""
@@ -244,6 +269,7 @@ def _is_task(study: int, task: Task) -> ColumnElement[bool]:
     )
 
 
-def _release(connection: Connection, claim: str) -> None:
-    mine = (TASKS.c.claim == claim) & TASKS.c.outcome.is_(None)
-    connection.execute(update(TASKS).where(mine).values(claim=None, worker=None, heartbeat=None))
+def _release(connection: Connection, claimed: ColumnElement[bool]) -> bool:
+    """Release the claim that a condition describes; return whether there was one."""
+    free = update(TASKS).where(claimed, TASKS.c.outcome.is_(None)).values(claim=None, worker=None, heartbeat=None)
+    return connection.execute(free).rowcount > 0

@@ -44,6 +44,7 @@ def run_study(experiment: Experiment, options: StudyOptions) -> dict[Task, Outco
         Interrupted: The study was stopped.
     """
     options.check()
+    options.check_types(experiment)
     storage = _open_storage(experiment, options)
     if found := storage.results():
         print_progress(f"{len(found)} training runs were finished before; resuming with the rest")
@@ -86,13 +87,14 @@ def _open_storage(experiment: Experiment, options: StudyOptions) -> StudyStorage
         raise ConvwrightError(f"{options.out}: the study's folder could not be made: {error.strerror}") from None
     if storage is None:
         storage = StudyStorage(sqlite_in(options.out), name, experiment)
-    write_description(options.out, storage, options.keep_runs)
+    write_description(options.out, storage, options.keep_runs, options.cache_gb)
     return storage
 
 
 def _run_here(storage: StudyStorage, options: StudyOptions, progress: StudyProgress) -> None:
     experiment, folder = storage.experiment, options.out / "trials"
-    runner = TaskRunner(experiment, folder, data_opener(experiment), options.keep_runs, callback=progress.callback())
+    open_data = data_opener(experiment, options.cache_gb)
+    runner = TaskRunner(experiment, folder, open_data, options.keep_runs, callback=progress.callback())
     work(storage, runner, lambda task: progress.update())
 
 
@@ -106,4 +108,4 @@ def _run_in_processes(storage: StudyStorage, options: StudyOptions, progress: St
 def _run_on_cluster(storage: StudyStorage, options: StudyOptions, progress: StudyProgress) -> None:
     with Cluster(options.cluster or "auto", options.cores_per_task) as cluster:
         keep = options.out / "trials" if options.keep_runs else None
-        cluster.work(storage, data_opener(storage.experiment), lambda task: progress.update(), keep)
+        cluster.work(storage, data_opener(storage.experiment, options.cache_gb), lambda task: progress.update(), keep)

@@ -15,7 +15,7 @@ from convwright.machine import available_cores
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.preparation import divide_cores
-from convwright.scaling.storage import StudyStorage
+from convwright.scaling.storage import StudyStorage, TaskClaim
 from convwright.scaling.task_runner import TaskRunner, data_opener
 from convwright.training.interrupt import Interrupted
 
@@ -44,39 +44,47 @@ def work(storage: StudyStorage, runner: TaskRunner, on_task: Callable[[Task], No
     experiment = storage.experiment
     for task in storage.results():  # of a worker that was killed before it did
         runner.clean_up(task)
-    while True:
-        remaining = experiment.schedule.remaining({task: each.accuracy for task, each in storage.results().items()})
-        if not remaining:
-            return
-        running = storage.running()
-        free = [task for task in experiment.in_order(remaining) if task not in running]
-        claim = storage.claim(free[0]) if free else None
-        if claim is None:
-            time.sleep(POLL)
-            continue
+    try:
+        while remaining := _remaining(storage):
+            running = storage.running()
+            free = [task for task in experiment.in_order(remaining) if task not in running]
+            claim = storage.claim(free[0]) if free else None
+            if claim is None:
+                time.sleep(POLL)
+            elif _trained(storage, claim, runner, on_task):  # otherwise another worker may train in the same folder
+                runner.clean_up(claim.task)
+    except Interrupted as stopped:  # whose message names the run instead of the study
+        raise Interrupted(f"stopped; finished training runs are kept, and {RESUMED}", stopped.number) from None
+    finally:
+        storage.release_claims()
+
+
+def _remaining(storage: StudyStorage) -> list[Task]:
+    return storage.experiment.schedule.remaining({task: each.accuracy for task, each in storage.results().items()})
+
+
+def _trained(storage: StudyStorage, claim: TaskClaim, runner: TaskRunner, on_task: Callable[[Task], None]) -> bool:
+    """Train a claimed task; return whether its result counts."""
+    with storage.heartbeats(claim):
         on_task(claim.task)
-        try:
-            with storage.heartbeats(claim):
-                counts = claim.complete(runner.run(claim.task))
-        except Interrupted as stopped:  # whose message names the run instead of the study
-            raise Interrupted(f"stopped; finished training runs are kept, and {RESUMED}", stopped.number) from None
-        if counts:  # otherwise another worker may be training the task in the same folder
-            runner.clean_up(claim.task)
+        return claim.complete(runner.run(claim.task))
 
 
-def write_description(folder: Path, storage: StudyStorage, keep_runs: bool) -> None:
+def write_description(folder: Path, storage: StudyStorage, keep_runs: bool, cache_gb: float | None = None) -> None:
     """Write what workers need to know into a study's folder.
 
     Args:
         folder: The study's folder.
         storage: The study.
         keep_runs: Whether each trained network is kept as a run.
+        cache_gb: Most gigabytes that decoded images may take on disk; None: the default.
     """
     description = {
         "schema_version": SCHEMA_VERSION,
         "storage": storage.url,
         "study": storage.name,
         "keep": keep_runs,
+        "cache_gb": cache_gb,
         "experiment": storage.experiment.to_dict(),
     }
     # Only its owner may read the file, since the database's URL may have a password.
@@ -97,12 +105,13 @@ def open_study(folder: Path) -> tuple[StudyStorage, TaskRunner]:
         version = description.get("schema_version", SCHEMA_VERSION)
         experiment = Experiment.from_dict(description["experiment"])
         storage, name, keep_runs = description["storage"], description["study"], description["keep"]
+        cache_gb = description.get("cache_gb")
         newer = version > SCHEMA_VERSION
     except (ValueError, LookupError, TypeError, AttributeError):
         raise UsageError(f"{path}: not the description of a study, as 'convwright scale search' writes it") from None
     if newer:
         raise UsageError(f"{path}: a newer version of Convwright wrote it; update Convwright")
-    runner = TaskRunner(experiment, folder / "trials", data_opener(experiment), keep_runs)
+    runner = TaskRunner(experiment, folder / "trials", data_opener(experiment, cache_gb), keep_runs)
     return StudyStorage(storage, name, experiment), runner
 
 
