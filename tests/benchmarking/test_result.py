@@ -3,13 +3,14 @@
 import json
 
 import pytest
+import torch
 
 import convwright as cw
 from convwright.benchmarking.job import Setting
 from convwright.benchmarking.measuring import Measurement
 from convwright.benchmarking.network_bench import BenchRow, NetworkBench
 from convwright.benchmarking.result import BenchResult
-from convwright.benchmarking.roofline import Floor, Machine
+from convwright.benchmarking.roofline import Floor, Machine, measure_machine
 from convwright.errors import ArgumentError, ConvwrightError
 
 from .rows import row
@@ -102,3 +103,27 @@ def test_wrong_arguments_are_named(networks, options, message, monkeypatch):
     with pytest.raises(ArgumentError) as raised:
         cw.bench(networks, **options)
     assert str(raised.value).startswith(message)
+
+
+def test_the_machine_is_measured_without_random_numbers_of_the_program():
+    before = torch.random.get_rng_state()
+    measure_machine(1)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_generator_of_networks_is_measured():
+    networks = (name for name in ("cifar_resnet8|resolution:8", "cifar_seresnet8|resolution:8"))
+    result = cw.bench(networks, engine="torch", seconds=0.01, threads=1)
+    assert len(result.networks) == 2
+
+
+@pytest.mark.parametrize("value", [object(), [object()]])
+def test_a_value_that_is_no_network_is_refused(value):
+    with pytest.raises(ArgumentError, match="networks: must be runs, networks or exported files"):
+        cw.bench(value)
+
+
+@pytest.mark.parametrize("verb", [cw.export, cw.load])
+def test_a_value_that_is_no_run_is_refused(verb):
+    with pytest.raises(ArgumentError, match="run: must be a run or its directory"):
+        verb(object())

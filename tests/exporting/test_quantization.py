@@ -1,6 +1,8 @@
 """Eight bits: what is left in float is found, what costs too much is refused."""
 
 import io
+import logging
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +15,17 @@ from convwright.exporting import check_images
 from convwright.exporting.agreement import CheckImages, compare, logits_of
 from convwright.exporting.export import export
 from convwright.exporting.onnx_writer import onnx_model
-from convwright.exporting.quantization import GATES, LAST, Calibration, FloatLayers, _Onnx, _OpenVino, groups_of, search
+from convwright.exporting.quantization import (
+    GATES,
+    LAST,
+    Calibration,
+    FloatLayers,
+    _Onnx,
+    _OpenVino,
+    _quiet,
+    groups_of,
+    search,
+)
 from convwright.exporting.subject import Subject
 from convwright.prediction.network import load
 
@@ -158,3 +170,12 @@ def test_calibration_takes_training_images_and_scores_on_others(run):
     assert fitting <= training
     assert scoring <= training
     assert not fitting & scoring
+
+
+def test_what_a_quantizer_changes_in_the_process_is_undone():
+    handlers, level, places = logging.root.handlers[:], logging.root.level, sys.path[:]
+    with _quiet():
+        logging.root.addHandler(logging.NullHandler())
+        logging.root.setLevel(1)
+        sys.path.append("elsewhere")
+    assert (logging.root.handlers, logging.root.level, sys.path) == (handlers, level, places)

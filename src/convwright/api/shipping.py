@@ -1,9 +1,10 @@
 """Shipping a trained network: exported files, and how long an image takes in each engine."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from convwright.errors import ArgumentError
 from convwright.options import Bounds, Flags, checks_arguments
 
 if TYPE_CHECKING:
@@ -58,8 +59,12 @@ def export(
         >>> done.path.name, done.agreements["onnxruntime"].same
         ('digits.onnx', 1.0)
     """
+    from convwright.arch import Network
     from convwright.exporting.run_export import export_run
+    from convwright.training.run import Run
 
+    if not isinstance(run, Run | Network | str | Path):
+        raise ArgumentError("run", f"must be a run or its directory, or with weights a network, not {run!r:.80}")
     return export_run(
         run,
         out,
@@ -75,7 +80,7 @@ def export(
 
 @checks_arguments
 def bench(
-    networks: "Sequence[Run | Network | str | Path] | Run | Network | str | Path",
+    networks: "Sequence[Run | Network | str | Path] | Iterable[Run | Network | str | Path] | Run | Network | str | Path",  # noqa: E501
     *,
     engine: str | Sequence[str] | None = None,
     precision: Precision | Sequence[Precision] = "f32",
@@ -117,8 +122,10 @@ def bench(
     from convwright.benchmarking.run_bench import bench_networks
     from convwright.training.run import Run
 
+    if not isinstance(networks, str | Path | Network | Run | Iterable):
+        raise ArgumentError("networks", f"must be runs, networks or exported files, not {networks!r:.80}")
     return bench_networks(
-        [networks] if isinstance(networks, str | Path | Network | Run) else networks,
+        [networks] if isinstance(networks, str | Path | Network | Run) else list(networks),
         engine=[engine] if isinstance(engine, str) else engine,
         precision=[precision] if isinstance(precision, str) else precision,
         batch=[batch] if isinstance(batch, int) else batch,

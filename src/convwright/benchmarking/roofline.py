@@ -74,10 +74,10 @@ def measure_machine(threads: int) -> Machine:
     Args:
         threads: Number of threads.
     """
-    before = torch.get_num_threads()
+    before, generator = torch.get_num_threads(), torch.Generator().manual_seed(0)
     try:
         torch.set_num_threads(threads)
-        left, right = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
+        left, right = (torch.rand(MATRIX, MATRIX, generator=generator) for _ in range(2))
         product = torch.empty(MATRIX, MATRIX)
         source, target = torch.zeros(COPIED), torch.zeros(COPIED)
         multiply = _best(lambda: torch.mm(left, right, out=product))
@@ -91,7 +91,7 @@ def measure_machine(threads: int) -> Machine:
 def _reduced(threads: int) -> dict[str, float]:
     found = {}
     if has_bf16():
-        half = torch.rand(MATRIX, MATRIX).bfloat16()
+        half = torch.rand(MATRIX, MATRIX, generator=torch.Generator().manual_seed(0)).bfloat16()
         found["bf16"] = MATRIX**3 / _best(lambda: torch.mm(half, half))
     if installed("onnx") and installed("onnxruntime"):
         found["int8"] = MATRIX**3 / _best(_product_int8(threads))

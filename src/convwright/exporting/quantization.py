@@ -121,7 +121,8 @@ def check_quantizer(format: str) -> None:
     if format == "onnx":
         require_package("onnxruntime", "quantizing ONNX files")
     else:
-        require_package("nncf", "quantizing for OpenVINO")
+        with _quiet():
+            require_package("nncf", "quantizing for OpenVINO")
 
 
 def quantized(
@@ -212,7 +213,8 @@ class _Onnx:
     """ONNX Runtime's static quantization, a scale for each output channel of the weights."""
 
     def __init__(self, model: Any, folder: Path) -> None:
-        require_package("onnxruntime", "quantizing ONNX files")
+        with _quiet():
+            require_package("onnxruntime", "quantizing ONNX files")
         self.model, self.folder = model, folder
 
     def layers(self) -> list[str]:
@@ -223,10 +225,11 @@ class _Onnx:
 
     def quantize(self, images: np.ndarray, ignored: Sequence[str]) -> Any:
         import onnx
-        from onnxruntime import quantization as tool
 
         path, given = self.folder / "quantized.onnx", self.model.graph.input[0].name
         with _quiet():
+            from onnxruntime import quantization as tool
+
             tool.quantize_static(
                 deepcopy(self.model),  # the tool moves the weights of its argument into a file
                 path,
@@ -268,7 +271,8 @@ class _OpenVino:
     """NNCF's quantization after training."""
 
     def __init__(self, model: Any) -> None:
-        self.nncf = require_package("nncf", "quantizing for OpenVINO")
+        with _quiet():
+            self.nncf = require_package("nncf", "quantizing for OpenVINO")
         self.openvino = require_package("openvino", "quantizing for OpenVINO")
         self.model = model
 
@@ -306,17 +310,23 @@ class _OpenVino:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide the progress bars and advice of other packages; their errors are raised."""
+    """Hide the progress bars and advice of other packages, and undo what they change in this process.
+
+    ONNX Runtime's tool adds a handler to the root logger and folders to `sys.path`. Errors are raised.
+    """
     import logging
     import os
     import sys
     from contextlib import redirect_stderr, redirect_stdout
 
-    before = logging.root.manager.disable
+    before, handlers, level = logging.root.manager.disable, logging.root.handlers[:], logging.root.level
+    places = sys.path[:]
     logging.disable(logging.WARNING)
     try:
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):  # noqa: PTH123
             yield
     finally:
         logging.disable(before)
+        logging.root.handlers[:], sys.path[:] = handlers, places
+        logging.root.setLevel(level)
         sys.stdout.flush()

@@ -185,7 +185,9 @@ def open_predictor(
 
 def _path_of(run: "Run | str | Path") -> Path:
     """Return the path of a run without importing torch."""
-    path: str | Path = run if isinstance(run, str | Path) else run.path
+    path = run if isinstance(run, str | Path) else getattr(run, "path", None)
+    if not isinstance(path, str | Path):
+        raise ArgumentError("run", f"must be a run or its directory, or an exported file, not {run!r:.80}")
     return Path(path)
 
 
