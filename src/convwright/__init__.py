@@ -11,6 +11,7 @@ Importing it is light: each name is loaded when it is used, and torch when somet
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from convwright.public_classes import CLASSES
 from convwright.version import __version__
 
 if TYPE_CHECKING:
@@ -144,6 +145,9 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'convwright' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_PLACES[name]), name)
     return value
+
+
+CLASSES["Run"] = lambda: __getattr__("Run")
 
 
 def __dir__() -> list[str]:

@@ -147,6 +147,7 @@ def test_excitations_and_dropping(runs, tmp_path, convwright):
     assert as_json(steps) == json.loads(convwright("explain", "drop", runs["gated"], "--json").out)
     assert json.loads(convwright(*command, "--drop").out) == as_json(found) | as_json(steps)
     lean = steps.save(tmp_path / "lean", step=1)
+    assert isinstance(lean, cw.Run)
     assert lean.network == steps.steps[1].network
     assert Run.open(tmp_path / "lean").summary.val_accuracy == steps.steps[1].accuracy
     for folder, step, reason in (("new", 4, "step: must be a step from 1 to 3, not 4"), ("lean", 1, "folder: .*a run")):

@@ -12,7 +12,7 @@ from convwright.arch.description import NetworkDescription
 from convwright.arch.expression import as_network, network
 from convwright.arch.layers import Activation
 from convwright.arch.registry import register
-from convwright.errors import NetworkError
+from convwright.errors import ArgumentError, NetworkError
 from convwright.files import write_text
 from convwright.options import Bounds, checks_arguments
 from convwright.places import check_file
@@ -93,6 +93,8 @@ def describe(
         25557032
     """
     if diagram is not None:
+        if str(diagram) == "-":
+            raise ArgumentError("diagram", "'-' is for the command line; cw.draw returns the drawing")
         check_file("diagram", Path(diagram))
     found = read_network(network) if isinstance(network, str) else as_network(network)
     found = at(found, resolution=resolution, classes=classes, channels=channels)

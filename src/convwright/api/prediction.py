@@ -103,7 +103,7 @@ def compare(
     from convwright.evaluation.comparison import compare_runs
     from convwright.training.run import Run
 
-    return compare_runs(Run.of(first), Run.of(second), split=split, data=data, device=device)
+    return compare_runs(Run.of(first, "first"), Run.of(second, "second"), split=split, data=data, device=device)
 
 
 @checks_arguments

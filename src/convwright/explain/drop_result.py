@@ -108,7 +108,7 @@ class DropResult(FigureResult):
         check_step(self.source, step, len(self.steps) - 1, self.split)
         check_run_folder("folder", Path(folder))
         assert self.source.run is not None
-        return write_run(self.source.run, self.steps[step], Path(folder))
+        return write_run(self.source.run, self.steps[step], Path(folder)).as_public()
 
 
 def drop_of(source: OpenNetwork, by: By = "stages", split: str = "val") -> DropResult:

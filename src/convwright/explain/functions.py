@@ -108,15 +108,19 @@ def faithfulness(
         Scores by network, and their differences from the first network's, with 95 % intervals.
 
     Raises:
-        ArgumentError: There are no maps of the network.
+        ArgumentError: There are no maps of the network, or `maps` is not the result of `cam`.
 
     Example:
         >>> maps = cw.explain.cam("runs/photos", count=16)  # doctest: +SKIP
         >>> cw.explain.faithfulness("runs/photos", maps).estimates["photos"]["deletion_gain"].mean  # doctest: +SKIP
         0.041
     """
+    from convwright.errors import ArgumentError
     from convwright.explain.cam_computation import compute_faithfulness, select_maps
+    from convwright.explain.cam_result import ClassActivation
 
+    if not isinstance(maps, ClassActivation):
+        raise ArgumentError("maps", f"must be what cw.explain.cam returned, not {maps!r:.80}")
     selected = maps if run is None else select_maps(maps, run)
     return compute_faithfulness(selected, steps=steps, removed=removed, batch_size=batch_size)
 

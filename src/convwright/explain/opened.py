@@ -46,17 +46,20 @@ AnyNetwork = Run | str | Path | BasePredictor | OpenNetwork
 """A run or its directory, a predictor, or with published weights a network's expression."""
 
 
-def open_network(value: AnyNetwork, device: str = "auto", weights: str | None = None) -> OpenNetwork:
+def open_network(
+    value: AnyNetwork, device: str = "auto", weights: str | None = None, parameter: str = "run"
+) -> OpenNetwork:
     """Open a run, or a network with published weights.
 
     Args:
         value: A run or its directory, a predictor, or a network's name or expression.
         device: Where the network computes: `cpu`, `cuda` or `auto`. A predictor stays where it is.
         weights: Published weights for a network: `pretrained`, `torchvision`, `timm`, or a file.
+        parameter: Name of the value in errors.
 
     Raises:
         RunError: There is no run, or it is damaged.
-        ArgumentError: The value is a network, and no weights are named, or a predictor without torch.
+        ArgumentError: The value is a network, and no weights are named, a predictor without torch, or none of these.
     """
     if isinstance(value, OpenNetwork):
         return value
@@ -68,6 +71,8 @@ def open_network(value: AnyNetwork, device: str = "auto", weights: str | None = 
         raise ArgumentError(
             "run", "explaining uses a network in torch: give the run instead of a file exported from it"
         )
+    if not isinstance(value, Run | str | Path):
+        raise ArgumentError(parameter, f"must be a run or its directory, or a predictor, not {value!r:.80}")
     if isinstance(value, Run) or Path(value).exists() or not is_network(str(value)):
         run = Run.of(value)
         return OpenNetwork(run.path.resolve().name, load(run, device), run)
@@ -98,7 +103,7 @@ def open_networks(
     several = [values] if isinstance(values, str) or not isinstance(values, Sequence) else list(values)
     if not several:
         raise ArgumentError("networks", "give a run directory, or a network with weights")
-    opened = [open_network(value, device, weights) for value in several]
+    opened = [open_network(value, device, weights, "networks") for value in several]
     titles = [one.title for one in opened]
     return tuple(
         replace(one, title=f"{one.title} ({titles[: place + 1].count(one.title)})")
