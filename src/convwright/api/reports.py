@@ -61,7 +61,7 @@ def report(
         opened = _opened([runs] if isinstance(runs, str | Path) or not isinstance(runs, Sequence) else runs)
     if names is not None and len(names) != len(opened):
         raise ArgumentError("names", f"must be one for each of the {len(opened)} runs, not {len(names)}")
-    entries, notes = measure_runs(opened, data=_spec(data), names=names, device=device)
+    entries, notes = measure_runs(opened, data=_existing(data), names=names, device=device)
     made = compose(title, entries, notes=notes)
     if page is None:
         return made
@@ -99,10 +99,11 @@ def _opened(runs: "Sequence[Run | str | Path]") -> "list[Run]":
 
     if not runs:
         raise UsageError("there must be one run or more")
-    return list({run.path.absolute(): run for run in map(Run.of, runs)}.values())
+    return list({run.path.absolute(): run for run in (Run.of(each, "runs") for each in runs)}.values())
 
 
-def _spec(data: "Data | str | Path | None") -> str | None:
+def _existing(data: "Data | str | Path | None") -> "Data | str | None":
+    """Return data that exists, as it was given."""
     from convwright.data.opened import Data
     from convwright.data.sources import check_exists
 
@@ -110,4 +111,4 @@ def _spec(data: "Data | str | Path | None") -> str | None:
         return None
     with argument("data"):
         check_exists(Data.of(data).spec)
-    return Data.of(data).spec
+    return data if isinstance(data, Data) else str(data)

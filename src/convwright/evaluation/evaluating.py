@@ -37,7 +37,8 @@ def evaluate_run(
     Args:
         run: The run.
         split: `test`, `val`, `train` or `all`; None: `test`, or where there is no test split `val`, or all of `data`.
-        data: Other data with the same classes; None: the run's own data.
+        data: Other data with the same classes, whose own options count; None: the run's own data. The run's own data
+            always has the run's validation images.
         tta: Whether to average over test-time augmentation views.
         predictions: File for the prediction of each image, as CSV.
         device: Where the network computes.
@@ -52,7 +53,7 @@ def evaluate_run(
     views = views_of(run.config.recipe, run.network.resolution) if tta else AS_IT_IS
     name = None if data is None else Data.of(data).spec
     with argument("data"):
-        images = open_run_data(run, name)
+        images = open_run_data(run, data)
     chosen = split or ("test" if images.test is not None else "val" if data is None else "all")
     parts = split_parts(images, chosen)
     _warn(run, images, chosen, own_data=data is None)

@@ -77,7 +77,8 @@ def open_subject(
     if weights is None:
         opened_run = Run.of(_run(run))
         predictor = load_run(opened_run.path)
-        return predictor, open_run_data(opened_run) if data is None else _images(data, predictor)
+        with argument("data"):
+            return predictor, open_run_data(opened_run, None if data is None else Data.of(data))
     from convwright.prediction.pretrained import pretrained
 
     if isinstance(run, Run) or (not isinstance(run, Network) and (Path(run) / FILE).is_file()):

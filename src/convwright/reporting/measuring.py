@@ -6,6 +6,7 @@ from functools import partial
 import torch
 
 from convwright.data import Dataset, Split
+from convwright.data.opened import Data
 from convwright.display.progress import counting
 from convwright.evaluation.assessment import assess
 from convwright.evaluation.record import Recorder
@@ -15,13 +16,13 @@ from convwright.reporting.titles import titles
 from convwright.reporting.wording import data_name, unfinished
 from convwright.scaling.latency import Stopwatch
 from convwright.training.run import Run
-from convwright.training.run_data import open_run_data
+from convwright.training.run_data import data_for, open_run_data
 
 
 def measure_runs(
     runs: Sequence[Run],
     *,
-    data: str | None = None,
+    data: Data | str | None = None,
     names: Sequence[str] | None = None,
     device: str = "auto",
     latency: bool = True,
@@ -30,7 +31,7 @@ def measure_runs(
 
     Args:
         runs: The runs; those without weights are left out.
-        data: A folder or source with the same classes; by default each run's own data.
+        data: A folder or source with the same classes; by default each run's own data. See `open_run_data`.
         names: Names of the networks; by default those of their folders.
         device: Where the networks compute: `cpu`, `cuda` or `auto`.
         latency: Whether to measure the latency of each network.
@@ -43,6 +44,7 @@ def measure_runs(
         DataError: The data cannot be opened, or has other classes.
     """
     named = list(zip(names or titles([run.path for run in runs]), runs, strict=True))
+    other = None if data is None else Data.of(data).spec
     ready = [(title, run) for title, run in named if run.weights.exists()]
     notes = [f"{title} is left out: it has no weights yet." for title, run in named if not run.weights.exists()]
     if not ready:
@@ -55,7 +57,9 @@ def measure_runs(
         with counting() as progress:
             after_batch = partial(_show, progress, title)
             entries.append(
-                measure_run(run, opened, title, other=data, device=device, stopwatch=stopwatch, after_batch=after_batch)
+                measure_run(
+                    run, opened, title, other=other, device=device, stopwatch=stopwatch, after_batch=after_batch
+                )
             )
     notes += [line for entry in entries if (line := unfinished(entry))]
     return entries, notes + _changed(entries)
@@ -146,10 +150,10 @@ def _show(progress: Callable[[int, int, str], None], title: str, done: int, tota
     progress(done, total, f"evaluating {title}")
 
 
-def _opened(run: Run, data: str | None, images: dict[str, Dataset]) -> Dataset:
+def _opened(run: Run, data: Data | str | None, images: dict[str, Dataset]) -> Dataset:
     """Open a run's data, or other data in the same way; once for all runs that share it."""
-    config = run.config
-    key = repr((data or config.data, config.resolution, config.val_share, config.seed, config.max_bad))
+    chosen = data_for(run, data)
+    key = repr((chosen.spec, chosen.val_share, chosen.seed, chosen.max_bad, run.config.resolution))
     if run.initial.exists():  # normalised by the run itself
         key += str(run.path)
     if key not in images:
