@@ -7,6 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, heat_scale, symbol
+from convwright.display.wording import shortened
 from convwright.evaluation.measures import Measures
 
 MOST_NAMED = 20
@@ -80,7 +81,7 @@ def confusion_plot(classes: Sequence[str], measures: Measures) -> go.Figure:
     ticks: dict[str, Any] = {"showgrid": False, "showline": False, "constrain": "domain", "type": "category"}
     ticks["ticks"] = ""
     if few:
-        short = [escape(_shortened(classes[index]), quote=False) for index in drawn]
+        short = [escape(shortened(classes[index], LONGEST), quote=False) for index in drawn]
         ticks |= {"tickvals": names, "ticktext": short}
     else:
         ticks["showticklabels"] = False
@@ -90,8 +91,8 @@ def confusion_plot(classes: Sequence[str], measures: Measures) -> go.Figure:
         y=axis(title="" if few else "class", autorange="reversed", **ticks),
     )
     for diagonal, scale in ((True, "heat"), (False, "fault")):
-        cells = _cells(counts.tolist(), shares, diagonal)
-        style = _style(cells, counts.tolist(), names, few)
+        cells = heat_cells(counts.tolist(), shares, diagonal)
+        style = heat_style(cells, counts.tolist(), names, few)
         plot.add_heatmap(x=names, y=names, z=cells, colorscale=heat_scale(scale), **style)
     return plot
 
@@ -136,12 +137,17 @@ def add_reliability(plot: go.Figure, index: int, title: str, measures: Measures)
     )
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+def heat_cells(counts: list[list[int]], shares: list[list[float]], diagonal: bool) -> list[list[float | None]]:
+    """Return the cells of a confusion matrix that are on the diagonal, or those beside it.
 
+    Args:
+        counts: Numbers of images by class and predicted class.
+        shares: Shares of the images of the class.
+        diagonal: Whether the cells on the diagonal are returned.
 
-def _cells(counts: list[list[int]], shares: list[list[float]], diagonal: bool) -> list[list[float | None]]:
-    """Return the shares on the diagonal, or those beside it; None elsewhere and where there are no images."""
+    Returns:
+        The shares; None elsewhere and where there are no images.
+    """
     return [
         [
             round(share, 4) if (row == column) is diagonal and counts[row][column] else None
@@ -151,7 +157,17 @@ def _cells(counts: list[list[int]], shares: list[list[float]], diagonal: bool) -
     ]
 
 
-def _style(cells: list[list[float | None]], counts: list[list[int]], names: Sequence[str], few: bool) -> dict[str, Any]:
+def heat_style(
+    cells: list[list[float | None]], counts: list[list[int]], names: Sequence[str], few: bool
+) -> dict[str, Any]:
+    """Return the options of a heat map of a confusion matrix.
+
+    Args:
+        cells: Shares, as `heat_cells` returns them.
+        counts: Numbers of images.
+        names: Names of the classes, as HTML.
+        few: Whether there is room for the numbers in the cells.
+    """
     shown = [value for line in cells for value in line if value is not None]
     texts = [
         ["" if cell is None else str(count) for cell, count in zip(*lines, strict=True)]
