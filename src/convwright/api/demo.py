@@ -45,8 +45,8 @@ class Demo(Result):
     """The page that compares them."""
 
     def to_dict(self) -> dict[str, object]:
-        """Return the networks and the page."""
-        return {"networks": self.json_value(), "page": str(self.page)}
+        """Return the networks under `networks`, in the same list as `--json` prints."""
+        return {"networks": self.json_value()}
 
     def json_value(self) -> list[dict[str, object]]:
         """Return accuracy, cost and run of each network."""

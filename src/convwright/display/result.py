@@ -126,7 +126,7 @@ class Result(ABC):
         """Yield what is shown, in order."""
 
     def json_value(self) -> object:
-        """Return what `--json` prints: `to_dict`, or a list where the command has always printed one."""
+        """Return what `--json` prints: `to_dict`, or the list in it where the command has always printed a list."""
         return self.to_dict()
 
     def to_json(self, *, indent: int | None = None) -> str:

@@ -86,12 +86,8 @@ class Predictions(Result, Sequence[Prediction]):
         return max((len(one.classes) for one in self.predictions), default=0)
 
     def to_dict(self) -> dict[str, object]:
-        """Return the predictions, the images that could not be read, and messages on names without images."""
-        return {
-            "predictions": [one.to_dict() for one in self.predictions],
-            "unreadable": [{"file": one.file, "reason": one.reason} for one in self.unreadable],
-            "problems": list(self.problems),
-        }
+        """Return the predictions under `predictions`, the same as `--json` prints."""
+        return {"predictions": self.json_value()}
 
     def json_value(self) -> object:
         """Return a list of the predictions; `convwright predict --json` prints one of its entries on each line."""

@@ -50,15 +50,12 @@ class Reproduction(Result):
         return tuple(outcome for outcome in self.outcomes if outcome.verdict is Verdict.WRONG)
 
     def to_dict(self) -> dict[str, object]:
-        """Return every claim with its verdict, and the verdicts counted."""
-        return {
-            "counts": {verdict.value: count for verdict, count in self.counts.items()},
-            "claims": [_claim_dict(paper.key, outcome) for paper in self.papers for outcome in paper.outcomes],
-        }
+        """Return every claim with its verdict under `claims`, in the same list as `--json` prints."""
+        return {"claims": self.json_value()}
 
     def json_value(self) -> object:
         """Return a list of every claim with its verdict."""
-        return self.to_dict()["claims"]
+        return [_claim_dict(paper.key, outcome) for paper in self.papers for outcome in paper.outcomes]
 
     def blocks(self) -> Iterable[Block]:
         """Yield a table of claims by paper, and the verdicts counted."""

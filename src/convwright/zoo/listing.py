@@ -56,11 +56,8 @@ class NetworkList(Result):
         return len(self.networks)
 
     def to_dict(self) -> dict[str, object]:
-        """Return the networks and the patterns."""
-        return {
-            "networks": [each.to_dict() for each in self.networks],
-            "patterns": [{"form": each.form, "family": each.family} for each in self.patterns],
-        }
+        """Return the networks under `networks`, in the same list as `--json` prints."""
+        return {"networks": self.json_value()}
 
     def json_value(self) -> object:
         """Return a list of the networks."""
