@@ -14,6 +14,7 @@ WRONG = {
     "epochs": ["0", "-1", "nan", "inf", "many"],
     "minutes": ["0", "-1", "nan", "inf"],
     "seed": ["one", "1.5"],
+    "split_seed": ["one", "1.5"],
     "out": ["", ".", "/", "file", "file/run", "full", "x" * 300],
     "batch_size": ["0", "-1", "some", "1.5"],
     "resolution": ["0", "-8"],

@@ -147,14 +147,14 @@ def test_a_signal_stops_all_with_nothing_lost(number, tmp_path):
 
 
 def test_what_cannot_be_shared_is_told(tmp_path):
-    with pytest.raises(UsageError, match="a batch of 3 cannot be shared by 4 devices"):
+    with pytest.raises(UsageError, match="batch_size: 3 images cannot be shared by 4 devices"):
         check_batch(3, 4)
-    with pytest.raises(UsageError, match=r"--devices 1000: this machine has \d+ (processor cores|GPUs); take 1 to"):
+    with pytest.raises(UsageError, match=r"devices: this machine has \d+ (processor cores|GPUs), not 1000; give 1 to"):
         check_devices(1000)
     with pytest.raises(UsageError, match="devices is 2, and 1 processes take part"):
         Devices(TrainConfig(data="digits", network="cifar_resnet8", resolution=8, devices=2))
     done = train(tmp_path / "run", *RUN, "--devices", "2", "--minutes", "1")
-    assert (done.returncode, "--minutes plans for one device" in done.stderr) == (2, True)
+    assert (done.returncode, "--minutes: plans for one device" in done.stderr) == (2, True)
     assert not (tmp_path / "run").exists()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from convwright.errors import ArgumentError
+from convwright.errors import ArgumentError, argument
 from convwright.options import Bounds, checks_arguments
 
 if TYPE_CHECKING:
@@ -169,4 +169,7 @@ def _request(
     if request is not None and "data" in options:
         raise ArgumentError("data", "is given twice; the first argument is the data")
     data = {} if request is None else {"data": request}
-    return TrainRequest.from_yaml(config, **data, **options) if config is not None else TrainRequest(**data, **options)
+    if config is None:
+        return TrainRequest(**data, **options)
+    with argument("config"):
+        return TrainRequest.from_yaml(config, **data, **options)

@@ -1,7 +1,7 @@
 """From a request to a plan: data opened, network fitted, and batch size, learning rate and epochs measured."""
 
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -162,12 +162,23 @@ class _Preparation:
         if self.progress:
             print_progress(text)
 
+    @contextmanager
+    def _naming(self, field: str) -> Iterator[None]:
+        """Name a field, and the file that its value was read from, in errors about the value."""
+        try:
+            with argument(field):
+                yield
+        except ArgumentError as error:
+            if error.argument == field and (source := self.request.source_of(field)):
+                raise FieldError(field, error.reason, source) from None
+            raise
+
     def _network(self) -> Network:
         """Read the network before any image: a wrong name is reported at once."""
         given = self.request.network
         if isinstance(given, Network):
             return given
-        with argument("network"):
+        with self._naming("network"):
             found = read_network(given)
         # A file is found again by its path, not by the name inside.
         return replace(found, name=given) if Path(given.partition("|")[0]).exists() else found
@@ -175,7 +186,7 @@ class _Preparation:
     def _initial_weights(self, network: Network) -> InitialWeights | None:
         if self.request.weights is None:
             return None
-        with argument("weights"):
+        with self._naming("weights"):
             return find_initial_weights(self.request.weights, network)
 
     def _data(self, largest: int) -> Dataset:
@@ -192,7 +203,7 @@ class _Preparation:
         self.split = {"val_share": source.val_share, "max_bad": source.max_bad}
         if source.seed != request.seed:
             self.split["split_seed"] = source.seed
-        with argument("data"):
+        with self._naming("data"):
             data = source.dataset(request.resolution, largest=largest)
         for line in data.skipped[:MOST_NAMED]:
             self.note(f"skipped {line}")

@@ -77,6 +77,9 @@ class TrainRequest(RunOptions, Recipe):
     mlflow: Annotated[str | None, TRACKING] = None
     """Log to this MLflow tracking store, such as http://... or sqlite:///mlflow.db."""
 
+    _source: str = PrivateAttr("")
+    _from_source: frozenset[str] = PrivateAttr(frozenset())
+
     @model_validator(mode="wrap")
     @classmethod
     def _validate(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -104,6 +107,10 @@ class TrainRequest(RunOptions, Recipe):
     def given(self) -> dict[str, Any]:
         """Return the fields that were given, by name."""
         return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+
+    def source_of(self, field: str) -> str:
+        """Return the file that a field's value was read from; empty for a value that was given."""
+        return self._source if field in self._from_source else ""
 
     @property
     def recipe_fields(self) -> dict[str, Any]:
@@ -170,7 +177,10 @@ class TrainRequest(RunOptions, Recipe):
                 cls(**stored)
             except FieldError as error:
                 raise FieldError(error.field, error.reason, str(path)) from None
-        return cls(**_overridden(stored, values))
+        request = cls(**_overridden(stored, values))
+        request._source = str(path)
+        request._from_source = frozenset(stored.keys() - {name for name, value in values.items() if value is not None})
+        return request
 
 
 def expression_of(network: str | Network) -> str:
