@@ -7,7 +7,7 @@ from types import NoneType
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import Field, InstanceOf, ValidationError, model_validator
+from pydantic import Field, InstanceOf, PrivateAttr, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler  # in pydantic itself only since 2.11
 
 from convwright.arch import Network
