@@ -71,7 +71,8 @@ def test_images_in_memory_are_named_by_their_place_or_file(run, photos, pixels):
     assert names == ["image 1", str(photos / "a.png"), str(photos / "b.png")]
 
 
-def test_a_result_is_a_list_that_shows_itself(run, photos, convwright_lines):
+def test_a_result_is_a_list_that_shows_itself(run, photos, convwright_lines, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # long paths would wrap the table
     found = cw.predict(run, photos, top=2)
     assert len(found) == 3
     assert found[0].file == str(photos / "a.png")

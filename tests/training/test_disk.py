@@ -75,7 +75,7 @@ def test_a_run_directory_that_became_read_only_is_told(tmp_path, whole):
     stopped = subprocess.run([*TRAIN, *OPTIONS, "--out", path, "--patience", "1"], capture_output=True)
     assert stopped.returncode == 0
     (path / "summary.json").unlink()
-    for file in sorted((path / "checkpoints").iterdir())[1:]:  # so that there is something to train
+    for file in sorted((path / "checkpoints").glob("*.pt"))[1:]:  # so that there is something to train
         file.unlink()
     mounted = subprocess.run(["mount", "--bind", "-o", "ro", path, path], capture_output=True)
     if mounted.returncode == 0:

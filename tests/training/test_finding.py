@@ -40,7 +40,7 @@ def test_a_found_rate_trains_better_than_a_hundredth_of_it(optimizer, digits, tm
         config, network = plan(
             digits, cw.network("cifar_resnet8"), epochs=0.75, recipe=recipe | {"learning_rate": rate}
         )
-        accuracies.append(train(config, network, digits, tmp_path / str(index))["val_accuracy"])
+        accuracies.append(train(config, network, digits, tmp_path / str(index)).val_accuracy)
     assert accuracies[0] > accuracies[1] + 0.1
 
 

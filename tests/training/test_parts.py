@@ -60,7 +60,7 @@ def test_configuration_round_trips_through_yaml(tmp_path):
         ({"epochs": "many"}, "epochs: .*valid number.*not 'many'"),
         ({"epoch": 3}, "epoch: .*not permitted"),
         ({"recipe": {"optimizer": "adam"}}, "optimizer: .*'sgd'.*not 'adam'"),
-        ({"recipe": {"momentum": 1.5}}, "recipe.momentum: .*less than 1, not 1.5"),
+        ({"recipe": {"momentum": 1.5}}, "momentum: .*less than 1, not 1.5"),
         ({"val_share": 1.0}, "val_share"),
         ({"precision": "fp8"}, "precision"),
     ],

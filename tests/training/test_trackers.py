@@ -69,7 +69,7 @@ def test_a_store_that_is_out_of_reach_is_told_once_and_the_run_goes_on(digits, t
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.5)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        train(config, network, digits, tmp_path / "run", MLflow("nowhere://no-such-store"))
+        train(config, network, digits, tmp_path / "run", [MLflow("nowhere://no-such-store")])
     ours = [str(warning.message) for warning in told if "MLflow at nowhere" in str(warning.message)]
     assert len(ours) == 1
     assert Run.open(tmp_path / "run").finished

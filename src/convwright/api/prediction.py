@@ -61,10 +61,13 @@ def evaluate(
         >>> evaluation.split, evaluation.images
         ('test', 359)
     """
+    from convwright.places import check_file
+
+    file = None if predictions is None else Path(predictions)
+    check_file("predictions", file)  # before torch is loaded
     from convwright.evaluation.evaluating import evaluate_run
     from convwright.training.run import Run
 
-    file = None if predictions is None else Path(predictions)
     return evaluate_run(Run.of(run), split, data=data, tta=tta, predictions=file, device=device)
 
 

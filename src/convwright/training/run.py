@@ -205,9 +205,11 @@ class Run:
             RunHeldError: Another process is training it.
         """
         with ExitStack() as stack:
-            (self.path / "checkpoints").mkdir(exist_ok=True)
             try:
+                (self.path / "checkpoints").mkdir(exist_ok=True)
                 stack.enter_context(locked(self.path / LOCK, wait=False, required=False))
+            except OSError as error:
+                raise ConvwrightError(f"{self.path}: could not be written: {error.strerror or error}") from None
             except LockHeldError:
                 raise RunHeldError(f"{self.path}: another process is training this run") from None
             remove_partial(self.path)
