@@ -134,7 +134,7 @@ def test_no_data_is_chosen_without_being_named(tmp_path, monkeypatch, convwright
         (["--epochs", "0"], "--epochs: .*greater than 0"),
         (["--minutes", "1", "--epochs", "1"], "--minutes"),
         (["--minutes", "-1"], "--minutes: must be greater than 0"),
-        (["--batch-size", "0"], "--batch-size: .*greater than 0"),
+        (["--batch-size", "0"], "--batch-size: .*greater than or equal to 1"),
         (["--lr", "-1"], "--learning-rate: .*greater than 0"),
         (["--optimizer", "adam"], "--optimizer: .*'sgd'"),
         (["--val-share", "2"], "--val-share: .*less than 1"),
