@@ -14,6 +14,8 @@ from convwright.errors import ArgumentError, UsageError
 from convwright.options import Flags, Group
 
 Model = TypeVar("Model", bound=BaseModel)
+OWN_NETWORK = "network.json"
+"""Network of a configuration that no expression describes: the file in the run directory itself."""
 MOST_NESTED = 20
 """Levels of nesting in a YAML file; a configuration has three."""
 

@@ -17,7 +17,7 @@ from convwright.errors import ArgumentError, UsageError, argument
 from convwright.modules import build
 from convwright.places import check_folder, check_new_folder
 from convwright.printable import printable
-from convwright.training.config import FieldError, RunOptions, TrainConfig
+from convwright.training.config import OWN_NETWORK, FieldError, RunOptions, TrainConfig
 from convwright.training.devices import check_batch, check_devices, is_main_process, world_size
 from convwright.training.epochs import epochs_in_minutes
 from convwright.training.initial_weights import InitialWeights, find_initial_weights
@@ -28,7 +28,7 @@ from convwright.training.plan import plan
 from convwright.training.preparation import make_learner
 from convwright.training.process_state import preserved_process_state
 from convwright.training.request import TrainRequest
-from convwright.training.run import OWN_NETWORK, ensure_free
+from convwright.training.run import ensure_free
 from convwright.training.step import Learner
 from convwright.zoo.reading import describes, read_network
 

@@ -18,6 +18,7 @@ from convwright.errors import UsageError
 from convwright.files import write_text
 from convwright.options import Group
 from convwright.training.config import (
+    OWN_NETWORK,
     STRICT,
     FieldError,
     Recipe,
@@ -28,7 +29,6 @@ from convwright.training.config import (
     validated,
 )
 from convwright.training.recipes import RecipeName
-from convwright.training.run import OWN_NETWORK
 
 DEFAULT_NETWORK = "cifar_seresnet14"
 RECIPE = Group("Recipe")

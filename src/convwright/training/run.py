@@ -23,7 +23,7 @@ from convwright.errors import ArgumentError, ConvwrightError, ConvwrightWarning,
 from convwright.files import digest_of, new_folder, remove_partial, write_bytes
 from convwright.locks import LockHeldError, locked
 from convwright.public_classes import CLASSES
-from convwright.training.config import TrainConfig
+from convwright.training.config import OWN_NETWORK, TrainConfig
 from convwright.training.records import (
     ClassNames,
     DataFacts,
@@ -38,8 +38,6 @@ from convwright.weights import serialized
 __all__ = ["DataFacts", "Run", "ensure_free"]
 KEPT_CHECKPOINTS = 2
 LOCK = "checkpoints/lock"
-OWN_NETWORK = "network.json"
-"""Network of a configuration that no expression describes: the file in the run directory itself."""
 
 
 @dataclass(frozen=True)
