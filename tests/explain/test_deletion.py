@@ -227,5 +227,5 @@ def test_wrong_arguments_are_errors(options, message, corner_map, bright):
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_maps_of_other_images_are_refused(count, corner_map, bright):
-    with pytest.raises(UsageError, match="maps of 3 images"):
+    with pytest.raises(UsageError, match="3 maps were given for a different number of images"):
         score_maps(Corner(), torch.cat([bright, bright])[:count], maps_of(corner_map))
