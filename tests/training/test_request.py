@@ -45,7 +45,8 @@ def run(tmp_path_factory):
         ({"data": "digits", "freeze": True}, "freeze", "name some with weights"),
         ({"data": 3}, "data", "not 3"),
         ({"data": "digits", "network": 3}, "network", "not 3"),
-        ({"data": "digits", "rate": 3}, "rate", "not permitted"),
+        ({"data": "digits", "rate": 3}, "rate", "no such field"),
+        ({"data": "digits", "epohcs": 3}, "epohcs", "no such field; the nearest is epochs"),
     ],
 )
 def test_a_wrong_request_names_its_field_in_one_line(fields, argument, reason):

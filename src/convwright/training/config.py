@@ -1,7 +1,8 @@
 """The configuration of a training run: everything that its result depends on, and nothing else."""
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -250,22 +251,35 @@ def validated(model: type[Model], values: Mapping[str, Any], source: str = "") -
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise field_error(error, source) from None
+        raise field_error(error, source, model.model_fields) from None
 
 
-def field_error(error: ValidationError, source: str = "") -> FieldError:
+def _nearest(name: str, fields: Iterable[str]) -> str:
+    """Return a hint at the field with the most similar name, if there is one."""
+    near = difflib.get_close_matches(name, list(fields), n=1)
+    return f"; the nearest is {near[0]}" if near else ""
+
+
+def field_error(error: ValidationError, source: str = "", fields: Iterable[str] = ()) -> FieldError:
     """Return the first problem of a validation as an error of ours.
 
     Args:
         error: What pydantic raised.
         source: File that the values come from; empty for arguments.
+        fields: Names of all fields, for the hint at a misspelt one.
     """
     problems = error.errors(include_url=False)
     first = problems[0]
     place = [str(part) for part in first["loc"] if "[" not in str(part)]
     if first["type"] == "missing":
         return FieldError(".".join(place), "missing", source)
-    same = [each for each in problems if each["loc"][:-1] == first["loc"][:-1] and each["input"] == first["input"]]
+    if first["type"] == "extra_forbidden":
+        return FieldError(".".join(place), f"no such field{_nearest(place[-1], fields)}", source)
+    same = [
+        each
+        for each in problems
+        if each["loc"][:-1] == first["loc"][:-1] and repr(each["input"]) == repr(first["input"])
+    ]
     if len(same) > 1:  # a value that fits none of the types that are allowed
         place = place[:-1]
     reasons = dict.fromkeys(f"{each['msg'][0].lower()}{each['msg'][1:]}" for each in same)

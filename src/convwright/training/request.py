@@ -89,7 +89,7 @@ class TrainRequest(RunOptions, Recipe):
         try:
             request = handler(values)
         except ValidationError as error:
-            raise field_error(error) from None
+            raise field_error(error, fields=cls.model_fields) from None
         request._check()
         return request
 
