@@ -3,6 +3,7 @@
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 import convwright as cw
 from convwright.arch.diagram import diagram
 from convwright.arch.svg import Canvas, wrap
+from convwright.errors import ArgumentError
 from convwright.units import human, human_bytes, share
 
 from .strategies import networks, raw
@@ -186,3 +188,12 @@ def test_counts_are_written_in_three_digits(count: float, written: str) -> None:
 def test_bytes_and_shares() -> None:
     assert (human_bytes(500), human_bytes(12_800_000)) == ("500 B", "12.8 MB")
     assert (share(1, 8), share(0, 0)) == ("12.5 %", "0.0 %")
+
+
+@pytest.mark.parametrize("name", ["network.png", "network.PDF"])
+def test_a_drawing_is_saved_as_svg_alone(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="drawings are SVG; name a file that ends in"):
+        cw.draw("cifar_resnet8").save(tmp_path / name)
+    with pytest.raises(ArgumentError, match=r"diagram: .* drawings are SVG"):
+        cw.describe("cifar_resnet8", diagram=tmp_path / name)
+    assert list(tmp_path.iterdir()) == []

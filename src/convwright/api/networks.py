@@ -15,7 +15,6 @@ from convwright.arch.registry import register
 from convwright.errors import ArgumentError, NetworkError
 from convwright.files import write_text
 from convwright.options import Bounds, checks_arguments
-from convwright.places import check_file
 from convwright.zoo.listing import NetworkList, list_networks
 from convwright.zoo.reading import read_network
 
@@ -95,7 +94,9 @@ def describe(
     if diagram is not None:
         if str(diagram) == "-":
             raise ArgumentError("diagram", "'-' is for the command line; cw.draw returns the drawing")
-        check_file("diagram", Path(diagram))
+        from convwright.arch.diagram import check_svg
+
+        check_svg("diagram", Path(diagram))
     found = read_network(network) if isinstance(network, str) else as_network(network)
     found = at(found, resolution=resolution, classes=classes, channels=channels)
     counted = network_cost(found)

@@ -13,6 +13,7 @@ from convwright.arch.flowchart import Shape2D, flowchart
 from convwright.arch.layers import Combinator, Layer
 from convwright.arch.shapes import Shape
 from convwright.arch.svg import BLOCK_ROLES, Canvas, text_width, wrap
+from convwright.errors import ArgumentError
 from convwright.files import write_text
 from convwright.places import check_file
 from convwright.units import human, human_bytes, human_shape
@@ -20,6 +21,8 @@ from convwright.units import human, human_bytes, human_shape
 if TYPE_CHECKING:
     from convwright.arch.network import Network
 
+OTHER_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf")
+"""Suffixes of pictures that are not SVG."""
 WIDTH = 1280.0
 MARGIN = 28.0
 INNER = WIDTH - 2 * MARGIN
@@ -61,10 +64,25 @@ class Drawing:
             path: The file; it is replaced if it exists.
 
         Raises:
-            ArgumentError: The file cannot be written.
+            ArgumentError: The file cannot be written, or its name is that of another kind of picture.
         """
-        check_file("path", Path(path))
+        check_svg("path", Path(path))
         write_text(Path(path), self.svg)
+
+
+def check_svg(argument: str, path: Path) -> None:
+    """Check that a drawing can be written to a file.
+
+    Args:
+        argument: Name of the parameter that holds the file, for the message.
+        path: The file.
+
+    Raises:
+        ArgumentError: The file cannot be written, or its name is that of another kind of picture.
+    """
+    if path.suffix.lower() in OTHER_PICTURES:
+        raise ArgumentError(argument, f"{path}: drawings are SVG; name a file that ends in .svg")
+    check_file(argument, path)
 
 
 def draw(network: "Network") -> Drawing:
