@@ -50,7 +50,7 @@ def test_what_saves_memory_is_fused_where_it_can_be(digits):
 def test_operators_that_know_one_device_are_refused_for_more(digits):
     with pytest.raises(UsageError, match=r"^fused operators are for one device; with --devices, use --no-fused$"):
         check_operators(planned(digits, devices=2, fused=True))
-    with pytest.raises(UsageError, match=r"^memory-efficient operators are for one device; .* leave"):
+    with pytest.raises(UsageError, match=r"^memory-efficient operators are for one device; .* omit"):
         check_operators(planned(digits, devices=2, memory_efficient=True))
 
 
