@@ -1,4 +1,4 @@
-"""Names of the registry: which can be taken, and by whom."""
+"""Names of the registry: which can be taken, and by which packages."""
 
 import importlib
 import sys

@@ -366,11 +366,11 @@ def test_a_cache_folder_that_cannot_be_made(cats_and_dogs: Path) -> None:
         opened(cats_and_dogs)
 
 
-def test_a_shelf_maps_what_memory_need_not_hold(tmp_path: Path) -> None:
-    with FileImageStore(tmp_path / "pixels", (1, 1024, 1024)) as shelf:
+def test_a_file_store_maps_what_memory_need_not_hold(tmp_path: Path) -> None:
+    with FileImageStore(tmp_path / "pixels", (1, 1024, 1024)) as store:
         os.truncate(tmp_path / "pixels", 2**38)  # a quarter of a terabyte, of holes
-        shelf.put(2**18 - 1, np.full((1, 1024, 1024), 7, np.uint8))
-        images = shelf.view()
+        store.put(2**18 - 1, np.full((1, 1024, 1024), 7, np.uint8))
+        images = store.view()
     assert images.shape[0] == 2**18
     assert images[-1].float().mean() == 7
     assert not images[1000].any()

@@ -145,3 +145,13 @@ def test_channels_are_converted_as_files_are(pixels):
     assert (grey.int() - expected.int()).abs().max() <= 1
     assert torch.equal(in_channels(Split(grey[None, None], torch.zeros(1)), 3).images[0], grey.expand(3, -1, -1))
     assert in_channels(colour, 3) is colour
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 5), (2, 3, 4, 5), (2, 2, 32, 32), ()])
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_probabilities_take_images_of_the_network_alone(kind, shape, predictor):
+    right = (2, predictor.channels, predictor.resolution, predictor.resolution)
+    assert predictor.probabilities(np.zeros(right, np.uint8)).shape == (2, len(predictor.classes))
+    for images in (torch.zeros(shape, dtype=kind), torch.zeros(right)):
+        with pytest.raises(UsageError, match="images: must be uint8 of N x "):
+            predictor.probabilities(images)

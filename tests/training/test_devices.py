@@ -111,10 +111,10 @@ def test_a_killed_process_ends_the_run_and_the_run_goes_on_later(victim, tmp_pat
     pids = children(process.pid)
     assert len(pids) == 2
     os.kill(sorted(pids)[victim], signal.SIGKILL)
-    _, told = process.communicate(timeout=60)
+    _, printed = process.communicate(timeout=60)
     assert process.returncode in (1, 137)
-    assert "Traceback" not in told
-    assert re.search(r"convwright: .*(killed by signal 9|another process).*--resume", told) or victim == 0
+    assert "Traceback" not in printed
+    assert re.search(r"convwright: .*(killed by signal 9|another process).*--resume", printed) or victim == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     done = subprocess.run([*CONVWRIGHT, "--resume", str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -140,13 +140,13 @@ def test_a_signal_stops_all_with_nothing_lost(number, tmp_path):
     )
     begun(path, process)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, told
-    assert "a checkpoint was saved" in told
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, printed
+    assert "a checkpoint was saved" in printed
     assert Run.open(path).load_checkpoint()["progress"]["step"] > 0
 
 
-def test_what_cannot_be_shared_is_told(tmp_path):
+def test_what_cannot_be_shared_is_refused(tmp_path):
     with pytest.raises(UsageError, match="batch_size: 3 images cannot be shared by 4 devices"):
         check_batch(3, 4)
     with pytest.raises(UsageError, match=r"devices: this machine has \d+ (processor cores|GPUs), not 1000; give 1 to"):

@@ -397,3 +397,12 @@ def test_trainings_in_threads_do_not_disturb_each_other(tmp_path):
         torch.backends.cudnn.benchmark = False
     for seed, run in zip((1, 2), alone, strict=True):
         assert cw.open_run(tmp_path / str(seed)).weights.read_bytes() == run.weights.read_bytes()
+
+
+def test_a_misspelt_method_of_a_callback_is_refused(tmp_path):
+    class Misspelt(cw.callbacks.Callback):
+        def on_vaildation(self, row):
+            raise AssertionError
+
+    with pytest.raises(ArgumentError, match="callbacks: on_vaildation is never called; the methods are on_start, "):
+        cw.train(epochs=0.1, out=tmp_path / "run", callbacks=[Misspelt()], **SMALL)

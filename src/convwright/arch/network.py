@@ -181,7 +181,7 @@ class Network(Node):
             NetworkError: The object describes no network, was written by a later version of Convwright, or names a
                 class that has changed since.
         """
-        counts = None
+        counted, counts = False, None
         if isinstance(data, dict) and "schema" in data:
             schema = data["schema"]
             if type(schema) is not int or schema < 1:
@@ -191,10 +191,10 @@ class Network(Node):
                     f"the network was written with schema {brief(schema)}, and this version of Convwright reads up to "
                     f"schema {SCHEMA}; install a newer version"
                 )
-            counts = data.get("counts")
+            counted, counts = "counts" in data, data.get("counts")
             data = {name: value for name, value in data.items() if name not in ("schema", "counts")}
         network = super(Network, cls).from_json(data)
-        if counts is not None and counts != (found := _counts(network)):
+        if counted and counts != (found := _counts(network)):
             raise NetworkError(
                 f"the network was written with {_listed(counts)}, and now has {_listed(found)}; the class "
                 f"{' or '.join(map(brief, foreign_types(data))) or 'of a block'} is another one, or has changed since"
@@ -238,13 +238,19 @@ class Network(Node):
         return NetworkDescription(self, cost(self))._repr_html_()
 
 
-def _counts(network: Network) -> dict[str, int]:
-    total = cost(network)
+def _counts(network: Network) -> dict[str, int] | None:
+    """Return the numbers of parameters and MACs; None for a network that cannot read images of its own resolution."""
+    try:
+        total = cost(network)
+    except NetworkError:
+        return None
     return {"params": total.params, "macs": total.macs}
 
 
 def _listed(counts: object) -> str:
     """Return numbers of parameters and MACs in words."""
+    if counts is None:
+        return "no counts"
     numbers = [counts.get(name) for name in ("params", "macs")] if isinstance(counts, dict) else []
     if len(numbers) == 2 and all(type(number) is int for number in numbers):
         return f"{numbers[0]:,} parameters and {numbers[1]:,} MACs"

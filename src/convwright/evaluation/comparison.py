@@ -11,12 +11,12 @@ from convwright.display.result import Block, Lines, Result, Table
 from convwright.errors import ArgumentError
 from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
-from convwright.stats.paired import PairedCounts
+from convwright.stats.paired import PairedDifference
 from convwright.training.run import Run
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison(Result):
+class Comparison(PairedDifference, Result):
     """Two runs on the same images."""
 
     first: Evaluation
@@ -36,30 +36,6 @@ class Comparison(Result):
     def only_second(self) -> int:
         """Images that only the second run predicts correctly."""
         return int((self.second.predictions.correct & ~self.first.predictions.correct).sum())
-
-    @property
-    def difference(self) -> float:
-        """Accuracy of the first run minus that of the second, -1 to 1."""
-        return self._counts.difference
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % confidence interval of the difference, from pairs of predictions (Agresti and Min 2005)."""
-        return self._counts.interval
-
-    @property
-    def p_value(self) -> float:
-        """McNemar's exact test: probability of a difference at least this large between equally good runs."""
-        return self._counts.p_value
-
-    @property
-    def significant(self) -> bool:
-        """Whether the difference is statistically significant at 5 %."""
-        return self._counts.significant
-
-    @property
-    def _counts(self) -> PairedCounts:
-        return PairedCounts(self.only_first, self.only_second, self.images)
 
     def to_dict(self) -> dict[str, object]:
         """Return the images, both runs' accuracies, and their difference with its interval and p-value."""

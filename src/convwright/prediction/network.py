@@ -72,8 +72,25 @@ class Predictor(BasePredictor):
         """
         return averaged(self.module, self.normalised(images), views, self.source)
 
-    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        """Return probabilities, N x classes, for images N x C x H x W, uint8, of the network's size."""
+    def probabilities(self, images: torch.Tensor | np.ndarray) -> torch.Tensor:
+        """Return the probabilities of images.
+
+        Args:
+            images: N x C x H x W, uint8, with the channels and the resolution of the network.
+
+        Returns:
+            N x classes.
+
+        Raises:
+            ArgumentError: The images have another type or shape.
+        """
+        images = torch.as_tensor(images)
+        expected = self.channels, self.resolution, self.resolution
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1:] != expected:
+            size, wanted = (" x ".join(map(str, shape)) for shape in (images.shape, ("N", *expected)))
+            raise ArgumentError(
+                "images", f"must be uint8 of {wanted}, not {images.dtype} of {size or 'a single value'}"
+            )
         return self.logits(images).softmax(1).cpu()
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from convwright.reporting.entry import Entry, Numbered
-from convwright.stats.paired import PairedCounts
+from convwright.stats.paired import PairedDifference
 
 MOST_PAIRED = 4
 """Of more networks only the best one is compared with each of the others."""
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(PairedDifference):
     """Two networks on the same images; the first has at least as many correct predictions."""
 
     first: Numbered
@@ -20,30 +20,6 @@ class Pair:
     """Images that only the first predicts correctly."""
     only_second: int
     images: int
-
-    @property
-    def difference(self) -> float:
-        """Accuracy of the first minus that of the second, 0 to 1."""
-        return self._counts.difference
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of the difference of paired shares (Agresti and Min 2005)."""
-        return self._counts.interval
-
-    @property
-    def p_value(self) -> float:
-        """McNemar's exact test: probability of a difference at least this large between equally good networks."""
-        return self._counts.p_value
-
-    @property
-    def significant(self) -> bool:
-        """Whether the difference is statistically significant at 5 %."""
-        return self._counts.significant
-
-    @property
-    def _counts(self) -> PairedCounts:
-        return PairedCounts(self.only_first, self.only_second, self.images)
 
 
 def pairs(group: Sequence[Numbered]) -> list[Pair]:

@@ -5,6 +5,7 @@ Only the images on which exactly one of the two is right carry information about
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from convwright.stats.distributions import binomial_tail
 from convwright.stats.intervals import Z_95
@@ -13,19 +14,22 @@ SIGNIFICANCE = 0.05
 """Largest p-value of a difference that counts as significant."""
 
 
-@dataclass(frozen=True)
-class PairedCounts:
-    """How often only one of two classifiers is right.
+class PairedDifference:
+    """Statistics of two classifiers on the same images, for classes with the counts that they follow from."""
 
-    Args:
-        only_first: Images that only the first classifier predicts correctly.
-        only_second: Images that only the second one predicts correctly.
-        images: All images that both have predicted, 1 or more.
-    """
+    if TYPE_CHECKING:
 
-    only_first: int
-    only_second: int
-    images: int
+        @property
+        def only_first(self) -> int:
+            """Images that only the first classifier predicts correctly."""
+
+        @property
+        def only_second(self) -> int:
+            """Images that only the second classifier predicts correctly."""
+
+        @property
+        def images(self) -> int:
+            """All images that both have predicted, 1 or more."""
 
     @property
     def difference(self) -> float:
@@ -46,6 +50,21 @@ class PairedCounts:
     def significant(self) -> bool:
         """Whether the difference is statistically significant at 5 %."""
         return self.p_value < SIGNIFICANCE
+
+
+@dataclass(frozen=True)
+class PairedCounts(PairedDifference):
+    """How often only one of two classifiers is right.
+
+    Args:
+        only_first: Images that only the first classifier predicts correctly.
+        only_second: Images that only the second one predicts correctly.
+        images: All images that both have predicted, 1 or more.
+    """
+
+    only_first: int
+    only_second: int
+    images: int
 
 
 def agresti_min(only_first: int, only_second: int, images: int, z: float = Z_95) -> tuple[float, float]:

@@ -85,7 +85,7 @@ class Callbacks:
         callbacks: Objects with some of the methods of `Callback`.
 
     Raises:
-        ArgumentError: An object has none of these methods.
+        ArgumentError: An object has none of these methods, or one whose name begins with `on_` and is not one of them.
     """
 
     def __init__(self, callbacks: Iterable[object] = ()) -> None:
@@ -98,6 +98,9 @@ class Callbacks:
                     "callbacks",
                     f"{each!r:.80} is not a callback; it must be an object with {' or '.join(HOOKS[:1] + HOOKS[2:4])}",
                 )
+            unknown = [name for name in dir(each) if name.startswith("on_") and name not in HOOKS]
+            if unknown:
+                raise ArgumentError("callbacks", f"{unknown[0]} is never called; the methods are {', '.join(HOOKS)}")
         self.stop_requested = False
         """Whether a callback has raised `StopTraining`."""
 
