@@ -32,6 +32,8 @@ for name, case in torch.load(f"{folder}/cases.pt").items():
         "state": norm.state_dict(),
     }
 torch.save(results, f"{folder}/rank{rank}.pt")
+distributed.barrier()
+distributed.destroy_process_group()  # its threads must not outlive the interpreter
 """
 CASES = {
     "float32": (torch.float32, torch.float32, (10, CHANNELS, 5, 4)),
