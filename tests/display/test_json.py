@@ -8,9 +8,8 @@ import pytest
 import convwright as cw
 from convwright.api.demo import Demo
 from convwright.display.result import Result
-from convwright.prediction.base import Prediction
+from convwright.prediction.outcomes import Prediction, UnreadableImage
 from convwright.prediction.result import Predictions
-from convwright.prediction.stream import UnreadableImage
 
 
 @pytest.mark.parametrize(

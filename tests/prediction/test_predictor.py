@@ -1,6 +1,8 @@
 """A predictor takes images in every form, alike, and says clearly what is none."""
 
+import dataclasses
 import io
+import json
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import convwright as cw
 from convwright.errors import ConvwrightError, UsageError
 from convwright.evaluation.assessment import in_channels
 from convwright.prediction.network import Predictor, find_device
+from convwright.prediction.result import Predictions
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +98,7 @@ def test_what_is_no_image(image, message, predictor):
 def test_one_image_gives_one_prediction(kind, predictor):
     pixels = np.random.default_rng(0).integers(0, 256, (12, 9, 3), np.uint8)
     one = predictor.predict(kind(pixels))
-    assert one == predictor.predict([kind(pixels)])[0]
+    assert dataclasses.replace(one, file="image 1") == predictor.predict([kind(pixels)])[0]
     assert str(one).startswith(f"{one.label} {one.probability:.1%}")
     assert one._repr_html_() == f"<p>{one}</p>"
 
@@ -126,7 +129,29 @@ def test_long_lists_are_cut_into_batches(predictor):
     alone = [predictor.predict([image])[0] for image in images]
     for answer, expected in zip(answers, alone, strict=True):
         assert answer.probabilities == pytest.approx(expected.probabilities, rel=1e-4)
-    assert predictor.predict([]) == []
+    assert list(predictor.predict([])) == []
+
+
+def test_several_images_give_a_result_with_the_names_of_their_files(predictor, pixels, tmp_path):
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    file = str(tmp_path / "a.png")
+    found = predictor.predict([tmp_path / "a.png", file, Image.open(file), pixels], top=2)
+    assert isinstance(found, Predictions)
+    assert (len(found), found[-1], len(found[1:3])) == (4, list(found)[-1], 2)
+    assert [one.file for one in found] == [file, file, file, "image 4"]
+    assert str(found).splitlines()[1].startswith(file)
+    assert found._repr_html_().count("<img") == 4
+    assert found.to_json() == json.dumps([one.to_dict() for one in found])
+    assert found.to_dict() == {"predictions": [one.to_dict() for one in found]}
+
+
+def test_a_predictor_returns_what_predict_returns(tmp_path, pixels):
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    cw.train("digits", network="cifar_resnet8", epochs=0.02, out=tmp_path / "run", progress=False)
+    images = [str(tmp_path / "a.png"), pixels]
+    mine, expected = cw.load(tmp_path / "run").predict(images, top=3), cw.predict(tmp_path / "run", images, top=3)
+    assert mine.to_dict() == expected.to_dict()
+    assert (str(mine), mine._repr_html_()) == (str(expected), expected._repr_html_())
 
 
 def test_devices_are_found_by_name():

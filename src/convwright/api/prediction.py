@@ -173,9 +173,9 @@ def load(
         weights: Weights for a network: pretrained, torchvision, timm, or a file of weights.
 
     Returns:
-        A predictor: `predict` takes a list of images, `probabilities` a batch of uint8 values. A run uses the engine
-        that `convwright bench --select` or `convwright export` measured as the fastest on this machine, unless a GPU
-        is requested, or `device` is `auto` and there is a GPU.
+        A predictor: `predict` takes an image, or several and returns what `cw.predict` does; `probabilities` takes a
+        batch of uint8 values. A run uses the engine that `convwright bench --select` or `convwright export` measured
+        as the fastest on this machine, unless a GPU is requested, or `device` is `auto` and there is a GPU.
 
     Raises:
         RunError: There is no run, it is damaged, or it has no weights yet.

@@ -16,7 +16,7 @@ from convwright.errors import ConvwrightError, UsageError
 from convwright.printable import printable
 
 if TYPE_CHECKING:
-    from convwright.prediction.base import Prediction
+    from convwright.prediction.outcomes import Prediction
     from convwright.prediction.stream import PredictionStream
 
 CSV = click.Option(
@@ -28,7 +28,7 @@ CSV = click.Option(
 
 def print_predictions(as_csv: bool, as_json: bool, **values: Any) -> None:
     """Print a line for each image; complain about images that cannot be read, and fail in the end."""
-    from convwright.prediction.base import Prediction
+    from convwright.prediction.outcomes import Prediction
     from convwright.prediction.stream import open_stream
 
     if as_json and as_csv:

@@ -1,11 +1,9 @@
 """What all predictors share: reading images in any form, and ranking classes. Without torch, as exported files run."""
 
-import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from html import escape
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union, overload
@@ -16,6 +14,8 @@ from PIL import Image
 from convwright.data.images import Framing, ImageFile, decode, fitted, quiet, reason
 from convwright.data.threads import in_threads
 from convwright.errors import ConvwrightError, UsageError
+from convwright.prediction.outcomes import Prediction, has_file, name_of
+from convwright.prediction.result import PICTURES, Predictions
 from convwright.printable import printable
 
 if TYPE_CHECKING:
@@ -25,42 +25,6 @@ AnyImage = Union[ImageFile, Image.Image, "torch.Tensor", np.ndarray]
 OneImage = str | Path | Image.Image
 """A file, a Pillow image, or uint8 values: a tensor C x H x W or an array H x W x C (grey: H x W too)."""
 BATCH = 64
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Classes and their probabilities for one image, most likely first."""
-
-    classes: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    file: str = ""
-    """Name of the image."""
-
-    @property
-    def label(self) -> str:
-        """The most likely class."""
-        return self.classes[0]
-
-    @property
-    def probability(self) -> float:
-        """Probability of the most likely class, 0 to 1."""
-        return self.probabilities[0]
-
-    def ranked(self) -> Iterator[tuple[str, float]]:
-        """Yield each class and its probability."""
-        return zip(self.classes, self.probabilities, strict=True)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the file and its classes with their probabilities."""
-        found = [{"class": label, "probability": probability} for label, probability in self.ranked()]
-        return {"file": readable_name(self.file), "predictions": found}
-
-    def __str__(self) -> str:
-        shares = ", ".join(f"{printable(label)} {probability:.1%}" for label, probability in self.ranked())
-        return f"{printable(self.file)}: {shares}" if self.file else shares
-
-    def _repr_html_(self) -> str:
-        return f"<p>{escape(str(self))}</p>"
 
 
 class BasePredictor(ABC):
@@ -128,10 +92,10 @@ class BasePredictor(ABC):
         self, images: OneImage, top: int = 5, batch_size: int = BATCH
     ) -> Prediction: ...
     @overload
-    def predict(self, images: Iterable[AnyImage], top: int = 5, batch_size: int = BATCH) -> list[Prediction]: ...
+    def predict(self, images: Iterable[AnyImage], top: int = 5, batch_size: int = BATCH) -> Predictions: ...
     def predict(
         self, images: OneImage | Iterable[AnyImage], top: int = 5, batch_size: int = BATCH
-    ) -> Prediction | list[Prediction]:
+    ) -> Prediction | Predictions:
         """Rank the classes of one image or of several.
 
         Args:
@@ -141,25 +105,30 @@ class BasePredictor(ABC):
             batch_size: Images of a batch.
 
         Returns:
-            The `top` most likely classes of the image; for several images, a list.
+            The `top` most likely classes of the image; for several images, a list of these with the names of their
+            files, which shows itself as a table.
 
         Raises:
             ConvwrightError: An image cannot be read.
         """
         if is_single(images):
-            return self.predict([images], top, batch_size)[0]  # type: ignore[list-item]
+            (one,) = self.predict([images], top, batch_size)  # type: ignore[list-item]
+            return one if has_file(images) else replace(one, file="")
         if top < 1 or batch_size < 1:
             raise UsageError(f"top and batch_size must be 1 or more, not {top} and {batch_size}")
         if not isinstance(images, Iterable):
             raise UsageError(f"an image is a file, a Pillow image, a tensor or an array, not {type(images).__name__}")
         predictions: list[Prediction] = []
+        pictures: list[Any] = []
         for batch in _batched(images, batch_size):
             pixels = self.read_all(batch)
             for read in pixels:
                 if isinstance(read, ConvwrightError):
                     raise read
-            predictions += self.rank(pixels, top)
-        return predictions
+            for image, ranked in zip(batch, self.rank(pixels, top), strict=True):
+                predictions.append(replace(ranked, file=name_of(image, len(predictions) + 1)))
+            pictures += pixels[: PICTURES - len(pictures)]
+        return Predictions(tuple(predictions), _pictures=tuple(map(np.asarray, pictures)))
 
     def _converted(self, pixels: np.ndarray) -> Any:
         """Return an image's pixels in the form in which this predictor computes."""
@@ -190,11 +159,6 @@ class BasePredictor(ABC):
     def _from_image(self, image: ImageFile | Image.Image) -> np.ndarray:
         how = self.resolution, self.channels, self.framing
         return np.ascontiguousarray(fitted(image, *how) if isinstance(image, Image.Image) else decode(image, *how))
-
-
-def readable_name(file: str) -> str:
-    """Return the name of a file for formats that quote line breaks themselves; bytes that are no text are escaped."""
-    return os.fsencode(file).decode("utf-8", "backslashreplace")
 
 
 def is_tensor(image: object) -> bool:

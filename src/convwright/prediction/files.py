@@ -1,6 +1,5 @@
 """Predictors of exported files, without torch, and `load`, which opens a predictor of any kind."""
 
-import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +11,12 @@ from convwright.data.images import Framing
 from convwright.engines.engine import SUFFIXES
 from convwright.engines.registry import open_file
 from convwright.engines.selection import check_selected_file, find_selection
-from convwright.errors import ArgumentError, ConvwrightError, ConvwrightWarning, UsageError
+from convwright.errors import ArgumentError, ConvwrightError, UsageError, warn
 from convwright.extras import installed
 from convwright.finite import check_finite
-from convwright.prediction.base import BATCH, AnyImage, BasePredictor, OneImage, Prediction
+from convwright.prediction.base import BATCH, AnyImage, BasePredictor, OneImage
+from convwright.prediction.outcomes import Prediction
+from convwright.prediction.result import Predictions
 from convwright.printable import printable
 from convwright.zoo.reading import is_network, read_network
 
@@ -111,10 +112,10 @@ class RunPredictor(BasePredictor):
         self, images: OneImage, top: int = 5, batch_size: int = BATCH
     ) -> Prediction: ...
     @overload
-    def predict(self, images: Iterable[AnyImage], top: int = 5, batch_size: int = BATCH) -> list[Prediction]: ...
+    def predict(self, images: Iterable[AnyImage], top: int = 5, batch_size: int = BATCH) -> Predictions: ...
     def predict(
         self, images: OneImage | Iterable[AnyImage], top: int = 5, batch_size: int = BATCH
-    ) -> Prediction | list[Prediction]:
+    ) -> Prediction | Predictions:
         """Rank the classes of one image or of several, as `Predictor.predict` does."""
         return self.fastest.predict(images, top, batch_size)
 
@@ -216,7 +217,7 @@ def _fastest_engine(run: Path) -> FilePredictor | None:
         return fastest
     except ConvwrightError as error:
         message = f"torch predicts instead of {engine}: {printable(error)}"
-        warnings.warn(message, ConvwrightWarning, stacklevel=4)
+        warn(message)
         return None
 
 

@@ -16,6 +16,7 @@ from convwright.data.images import reason
 from convwright.errors import ArgumentError, UsageError
 from convwright.files import IMAGE_SUFFIXES
 from convwright.prediction.base import AnyImage, is_tensor
+from convwright.prediction.outcomes import name_of
 from convwright.printable import printable
 
 AnyImages = Union[AnyImage, "Sequence[AnyImage]"]
@@ -91,7 +92,7 @@ def find_images(images: "AnyImages" = (), files_from: str | Path | None = None) 
     found = FoundImages()
     for number, one in enumerate(given, 1):
         if not isinstance(one, str | Path):
-            found.images.append(NamedImage(_name_of(one, number), one))
+            found.images.append(NamedImage(name_of(one, number), one))
         elif (name := str(one)) == STANDARD_INPUT:
             found.images.append(NamedImage(STANDARD_INPUT, _Piped(_standard_input().read())))
         elif has_magic(name) and not os.path.lexists(name):
@@ -117,12 +118,6 @@ def _several(images: Any) -> list[AnyImage]:
         kind = type(images).__name__
         raise ArgumentError("images", f"an image is a file, a Pillow image, a tensor or an array, not {kind}")
     return list(images)
-
-
-def _name_of(image: object, number: int) -> str:
-    """Return the name of an image in memory: that of its file if it has one, else its number."""
-    name = getattr(image, "filename", "") or getattr(image, "name", "")
-    return str(name) if isinstance(name, str | Path) and name else f"image {number}"
 
 
 def _matches(pattern: str, problems: list[str]) -> list[str]:

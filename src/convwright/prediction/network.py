@@ -12,7 +12,8 @@ from convwright.data.dataset import normalised
 from convwright.data.images import Framing
 from convwright.errors import ArgumentError
 from convwright.modules import build
-from convwright.prediction.base import BATCH, AnyImage, BasePredictor, Prediction
+from convwright.prediction.base import BATCH, AnyImage, BasePredictor
+from convwright.prediction.outcomes import Prediction
 from convwright.training.evaluation import averaged
 from convwright.training.run import Run
 from convwright.training.views import AS_IT_IS, View

@@ -1,21 +1,22 @@
 """Predictions for several images, as a list that shows itself."""
 
-import warnings
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from io import BytesIO
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from PIL import Image
 
 from convwright.csv_text import csv_table
 from convwright.display.result import Block, Html, Result, Table
-from convwright.errors import ConvwrightError, ConvwrightWarning
-from convwright.prediction.base import Prediction, readable_name
-from convwright.prediction.stream import PredictionStream, UnreadableImage
+from convwright.errors import ConvwrightError, warn
+from convwright.prediction.outcomes import Prediction, UnreadableImage, readable_name
+
+if TYPE_CHECKING:
+    from convwright.prediction.stream import PredictionStream
 
 PICTURES = 24
 """Most images that a notebook shows."""
@@ -36,7 +37,7 @@ class Predictions(Result, Sequence[Prediction]):
     """The first images, C x H x W, uint8, as the network reads them."""
 
     @classmethod
-    def collect(cls, stream: PredictionStream) -> "Predictions":
+    def collect(cls, stream: "PredictionStream") -> "Predictions":
         """Compute all predictions of a stream, with a warning where images are missing.
 
         Raises:
@@ -57,7 +58,7 @@ class Predictions(Result, Sequence[Prediction]):
             message = f"{missing}; the first: {reasons[0]}"
             if not predictions:
                 raise ConvwrightError(message)
-            warnings.warn(message, ConvwrightWarning, stacklevel=3)
+            warn(message)
         return result
 
     def missing(self) -> str:

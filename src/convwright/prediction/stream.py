@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from convwright.data.threads import prefetch
 from convwright.display.progress import counting
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
-from convwright.prediction.base import BATCH, BasePredictor, Prediction
+from convwright.prediction.base import BATCH, BasePredictor
 from convwright.prediction.files import open_predictor
 from convwright.prediction.image_files import AnyImages, FoundImages, NamedImage, find_images
+from convwright.prediction.outcomes import Prediction, UnreadableImage
 
 if TYPE_CHECKING:
     import torch
@@ -20,15 +21,6 @@ if TYPE_CHECKING:
 
 READ_AHEAD = 2
 """Batches decoded while the network computes the one before."""
-
-
-@dataclass(frozen=True)
-class UnreadableImage:
-    """An image that cannot be read."""
-
-    file: str
-    reason: str
-    """A sentence that names the image."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,79 @@
+"""The outcome for one image: its most likely classes, or why it cannot be read."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from convwright.printable import printable
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Classes and their probabilities for one image, most likely first."""
+
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    file: str = ""
+    """Name of the image."""
+
+    @property
+    def label(self) -> str:
+        """The most likely class."""
+        return self.classes[0]
+
+    @property
+    def probability(self) -> float:
+        """Probability of the most likely class, 0 to 1."""
+        return self.probabilities[0]
+
+    def ranked(self) -> Iterator[tuple[str, float]]:
+        """Yield each class and its probability."""
+        return zip(self.classes, self.probabilities, strict=True)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the file and its classes with their probabilities."""
+        found = [{"class": label, "probability": probability} for label, probability in self.ranked()]
+        return {"file": readable_name(self.file), "predictions": found}
+
+    def __str__(self) -> str:
+        shares = ", ".join(f"{printable(label)} {probability:.1%}" for label, probability in self.ranked())
+        return f"{printable(self.file)}: {shares}" if self.file else shares
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(str(self))}</p>"
+
+
+@dataclass(frozen=True)
+class UnreadableImage:
+    """An image that cannot be read."""
+
+    file: str
+    reason: str
+    """A sentence that names the image."""
+
+
+def name_of(image: object, number: int) -> str:
+    """Return the name of an image: that of its file if it has one, else its number, from 1.
+
+    Args:
+        image: The image, or its file.
+        number: Position among the images.
+    """
+    return _file_of(image) or f"image {number}"
+
+
+def has_file(image: object) -> bool:
+    """Return whether an image is a file or has the name of one."""
+    return bool(_file_of(image))
+
+
+def _file_of(image: object) -> str:
+    name = image if isinstance(image, str | Path) else getattr(image, "filename", "") or getattr(image, "name", "")
+    return str(name) if isinstance(name, str | Path) else ""
+
+
+def readable_name(file: str) -> str:
+    """Return the name of a file for formats that quote line breaks themselves; bytes that are no text are escaped."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")
