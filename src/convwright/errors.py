@@ -1,7 +1,16 @@
 """The errors that users see: one clear line, and the exit status of the command that met them."""
 
+import contextlib
+import functools
+import inspect
+import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+_PASSED_OVER = (str(Path(__file__).parent) + os.sep, contextlib.__file__, functools.__file__)
+"""Where the files lie that stand between a caller's line and a warning: this package, and what calls its functions."""
 
 
 class ConvwrightError(Exception):
@@ -67,6 +76,21 @@ class SubprocessError(ConvwrightError):
 
 class ConvwrightWarning(UserWarning):
     """Warning about work that continues with a limitation. Its text is one line."""
+
+
+def warn(message: str) -> None:
+    """Warn with `ConvwrightWarning`. The warning names the line outside of this package whose call led to it.
+
+    Args:
+        message: What is limited, in one line.
+    """
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_back is not None and frame.f_code.co_filename.startswith(_PASSED_OVER):
+        frame = frame.f_back
+    assert frame is not None, "this Python has no frames"
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    name = frame.f_globals.get("__name__")
+    warnings.warn_explicit(message, ConvwrightWarning, frame.f_code.co_filename, frame.f_lineno, name, registry)
 
 
 @contextmanager

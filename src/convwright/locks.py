@@ -4,13 +4,12 @@ The operating system releases a lock when its process ends, also after a kill, s
 """
 
 import errno
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convwright.errors import ConvwrightError, ConvwrightWarning
+from convwright.errors import ConvwrightError, warn
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -73,11 +72,7 @@ def _acquire(lock: "BaseFileLock", path: Path, timeout: float, *, required: bool
         supported = isinstance(error, OSError) and error.errno not in UNSUPPORTED
         if supported or required:
             raise _as_system_error(error, path) from None
-        warnings.warn(
-            f"{path.parent}: the file system has no locks; do not use this folder from two processes at once",
-            ConvwrightWarning,
-            stacklevel=5,
-        )
+        warn(f"{path.parent}: the file system has no locks; do not use this folder from two processes at once")
     return True
 
 

@@ -2,12 +2,11 @@
 
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convwright.errors import ConvwrightError, ConvwrightWarning
+from convwright.errors import ConvwrightError, warn
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -30,7 +29,7 @@ def load_plugins(group: str, use: Callable[[str, object], None]) -> None:
         try:
             use(entry.name, entry.load())
         except (Exception, SystemExit) as error:  # of another package's code
-            warnings.warn(ConvwrightWarning(_report(group, entry, error)), stacklevel=2)
+            warn(_report(group, entry, error))
 
 
 def _report(group: str, entry: "EntryPoint", error: BaseException) -> str:

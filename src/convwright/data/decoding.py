@@ -3,7 +3,6 @@
 import itertools
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -21,7 +20,7 @@ from convwright.data.images import Header, decode, printable, quiet, read_header
 from convwright.data.journal import Journal, Stamp, stamp_of
 from convwright.data.memory import check_fits
 from convwright.data.threads import Progress, in_threads
-from convwright.errors import ConvwrightWarning
+from convwright.errors import warn
 
 DECODER = 1
 """Version of the decoder; a cache of another version is not used."""
@@ -112,9 +111,7 @@ class Reader:
             except OSError as error:  # of the cache; errors of an image are its outcome
                 self.cache = None
                 why = str(error) if isinstance(error, CacheFullError) else f"cannot be used: {reason(error)}"
-                warnings.warn(
-                    f"the cache of decoded images {why}; continuing without it", ConvwrightWarning, stacklevel=2
-                )
+                warn(f"the cache of decoded images {why}; continuing without it")
         with quiet():
             return without_cache()
 

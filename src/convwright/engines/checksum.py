@@ -1,10 +1,9 @@
 """Whether an exported file is as it was written. No torch in here."""
 
-import warnings
 from pathlib import Path
 
 from convwright.engines.card import CHECKSUM_PLACEHOLDER, FIRST_VERSION, Card
-from convwright.errors import ConvwrightWarning, UsageError
+from convwright.errors import UsageError, warn
 from convwright.files import digest, digest_of
 
 WEIGHTS = {".xml": ".bin"}
@@ -49,11 +48,7 @@ def _check_first_version(path: Path, card: Card, weights: Path | None) -> tuple[
     expected = card.weights_checksum
     if weights is None:
         return not expected or expected == file_checksum(path.read_bytes(), expected), True
-    warnings.warn(
-        f"{path}: exported by an earlier version, which checks only {weights.name}; export it again to check both",
-        ConvwrightWarning,
-        stacklevel=3,
-    )
+    warn(f"{path}: exported by an earlier version, which checks only {weights.name}; export it again to check both")
     return True, not expected or expected == digest(weights)
 
 

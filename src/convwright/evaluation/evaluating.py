@@ -1,6 +1,5 @@
 """A run evaluated on a split of its data, or on other data with the same classes."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 from convwright.data import Dataset, Split
 from convwright.data.opened import Data
 from convwright.display.progress import counting
-from convwright.errors import ArgumentError, ConvwrightWarning, argument
+from convwright.errors import ArgumentError, argument, warn
 from convwright.evaluation.assessment import assess
 from convwright.evaluation.measures import Measures
 from convwright.evaluation.record import ImagePredictions, Recorder
@@ -130,4 +129,4 @@ def _warn(run: Run, data: Dataset, split: str, *, own_data: bool) -> None:
         name = printable(data.name)
         messages.append(f"{name} has changed since training: the network may have been trained on some of these images")
     for message in messages:
-        warnings.warn(message, ConvwrightWarning, stacklevel=4)
+        warn(message)

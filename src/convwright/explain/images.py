@@ -1,6 +1,5 @@
 """The images that are explained, as each network reads them: files, arrays, or images held out of training."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 
 from convwright.data import SOURCES, Dataset, Split
 from convwright.data.opened import Data
-from convwright.errors import ArgumentError, ConvwrightError, ConvwrightWarning
+from convwright.errors import ArgumentError, ConvwrightError, warn
 from convwright.explain.opened import OpenNetwork
 from convwright.explain.samples import as_read, chosen, held_out
 from convwright.prediction.image_files import NamedImage, find_images
@@ -140,7 +139,7 @@ def _read(
         raise ConvwrightError(f"none of the images could be read: {failures[0]}")
     unread = [*problems, *failures]
     for problem in unread:
-        warnings.warn(problem, ConvwrightWarning, stacklevel=2)
+        warn(problem)
     return ReadImages(
         tuple(images[row].name for row in good),
         tuple(truths[row] for row in good),

@@ -2,7 +2,6 @@
 
 import math
 import platform
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,22 +15,22 @@ from convwright import json_text
 from convwright.arch import Network
 from convwright.display.progress import errors, status_text
 from convwright.engines.registry import open_file
-from convwright.errors import ConvwrightError, ConvwrightWarning, UsageError
+from convwright.errors import ConvwrightError, UsageError, warn
 from convwright.extras import require_package, version
 from convwright.files import cache_folder, digest_of, write_text
 from convwright.modules import build
-from convwright.timing import median_seconds
+from convwright.timing import Timing, measure_call
 
-WARM_UP, LEAST, MOST = 2, 5, 30
-ENOUGH_SECONDS = 0.7
-"""A measurement ends when it has taken this many seconds, but not before `LEAST` runs."""
 ENGINES = ("torch", "onnxruntime", "openvino")
 """Engines: torch in the format channels last, or one of the extra `deploy` that runs an exported file."""
 
 
 @dataclass
 class Stopwatch:
-    """Measures the median time of a batch in seconds, and keeps it in the user's cache."""
+    """Measures the median time of a batch in seconds, and keeps it in the user's cache if it is reliable.
+
+    On a busy machine it is the minimum, which comes with a warning and is not kept.
+    """
 
     batch: int = 1
     """Images in a batch."""
@@ -41,10 +40,14 @@ class Stopwatch:
     """One of `ENGINES`."""
     remember: bool = True
     """Whether latencies are read from the cache and written into it."""
+    remeasure: bool = False
+    """Whether latencies in the cache are measured again, and replaced."""
     progress: Callable[[str], None] | None = None
     """Called with the name of each network that is measured, and not read from the cache."""
     measured: int = field(default=0, init=False)
     """Number of networks measured, without those read from the cache."""
+    unreliable: dict[str, Timing] = field(default_factory=dict, init=False)
+    """Times of the networks, by name, that were measured while the machine was busy."""
     _warned: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -58,21 +61,32 @@ class Stopwatch:
     def __call__(self, network: Network) -> float:
         """Return a network's latency in seconds."""
         key = self._key(network)
-        known = self._read(key) if self.remember else None
+        known = self._read(key) if self.remember and not self.remeasure else None
         if known is not None:
             return known
         if self.progress:
             self.progress(network.name)
-        seconds = self._measure(network)
+        timing = self._measure(network)
         self.measured += 1
-        if self.remember:
-            self._write(key, seconds)
-        return seconds
+        if not timing.reliable:
+            self._doubt(network, timing)
+        elif self.remember:
+            self._write(key, timing.estimate)
+        return timing.estimate
 
-    def _measure(self, network: Network) -> float:
+    def _doubt(self, network: Network, timing: Timing) -> None:
+        """Note a time that cannot be relied on; warn at the first one."""
+        if not self.unreliable:
+            warn(
+                f"the latency of {network.name} cannot be relied on, since the machine was busy ({timing.doubt}); it "
+                f"is the fastest of {len(timing.seconds)} runs and is not cached; measure again on an idle machine"
+            )
+        self.unreliable[network.name] = timing
+
+    def _measure(self, network: Network) -> Timing:
         return self._measure_torch(network) if self.engine == "torch" else self._measure_exported(network)
 
-    def _measure_exported(self, network: Network) -> float:
+    def _measure_exported(self, network: Network) -> Timing:
         """Measure the network as a file that `convwright export` writes, in the engine."""
         from convwright.exporting.subject import Subject
         from convwright.exporting.writing import write_unverified
@@ -83,17 +97,17 @@ class Stopwatch:
             path = Path(folder) / "network.onnx"
             write_unverified(subject, path)
             run = open_file(path, self.engine, self.threads).run
-            return _median_of(lambda: run(images))
+            return measure_call(lambda: run(images))
 
     @torch.inference_mode()
-    def _measure_torch(self, network: Network) -> float:
+    def _measure_torch(self, network: Network) -> Timing:
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(self.threads or threads)
             module = build(network, seed=0).eval().to(memory_format=torch.channels_last)
             images = torch.zeros(self.batch, network.channels, network.resolution, network.resolution)
             images = images.contiguous(memory_format=torch.channels_last)
-            return _median_of(lambda: module(images))
+            return measure_call(lambda: module(images))
         finally:
             torch.set_num_threads(threads)
 
@@ -104,7 +118,7 @@ class Stopwatch:
         digest = digest_of(described.encode())
         threads = self.threads or torch.get_num_threads()
         made_with = torch.__version__ if self.engine == "torch" else version(self.engine)
-        return f"{digest} {self.engine} {made_with} batch {self.batch} threads {threads}"
+        return f"rounds {digest} {self.engine} {made_with} batch {self.batch} threads {threads}"
 
     def _read(self, key: str) -> float | None:
         """Return a latency from the cache; None if it has none, or the file is damaged."""
@@ -123,11 +137,7 @@ class Stopwatch:
         except (OSError, ConvwrightError) as error:
             if not self._warned:
                 self._warned = True
-                warnings.warn(
-                    f"the latency cache cannot be written, so latencies are measured again next time: {error}",
-                    ConvwrightWarning,
-                    stacklevel=3,
-                )
+                warn(f"the latency cache cannot be written, so latencies are measured again next time: {error}")
 
 
 def _file_of(key: str) -> Path:
@@ -140,16 +150,12 @@ def _is_latency(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
-def _median_of(work: Callable[[], object]) -> float:
-    return median_seconds(work, at_least=LEAST, at_most=MOST, seconds=ENOUGH_SECONDS, warm_up=WARM_UP)
-
-
 @contextmanager
-def stopwatch_with_progress(batch: int, threads: int | None, engine: str, *, remember: bool) -> Iterator[Stopwatch]:
+def stopwatch_with_progress(batch: int, threads: int | None, engine: str, *, remeasure: bool) -> Iterator[Stopwatch]:
     """Give a stopwatch that shows on a terminal which network it measures; the arguments are its fields."""
     with errors.status("measuring latency") as status:
 
         def show(name: str) -> None:
             status.update(status_text(f"measuring {name}"))
 
-        yield Stopwatch(batch, threads, engine, remember=remember, progress=show)
+        yield Stopwatch(batch, threads, engine, remeasure=remeasure, progress=show)

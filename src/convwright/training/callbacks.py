@@ -4,12 +4,11 @@ A callback is an object of any class with some of the methods of `Callback`. `cw
 them in order, in the process and thread that trains; with several devices, in the first process alone.
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from convwright.errors import ArgumentError, ConvwrightWarning
+from convwright.errors import ArgumentError, warn
 from convwright.extras import require_package
 from convwright.files import write_text
 from convwright.training.records import Summary
@@ -224,9 +223,7 @@ class MLflow(Callback):
             action(*arguments)
         except Exception as error:  # MLflow's stores raise their own and their databases' errors
             why = str(error).split("\n")[0]
-            warnings.warn(
-                f"MLflow at {self.uri} failed, and nothing more is logged to it: {why}", ConvwrightWarning, stacklevel=2
-            )
+            warn(f"MLflow at {self.uri} failed, and nothing more is logged to it: {why}")
             self.uri = ""
 
 

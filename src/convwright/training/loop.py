@@ -6,7 +6,6 @@ A run is a function of its configuration and the step: stopped anywhere and resu
 import math
 import shlex
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -18,7 +17,7 @@ import torch
 from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.data import Batches, Dataset, evaluation_batches
-from convwright.errors import ConvwrightError, ConvwrightWarning, NotFiniteError, RunError
+from convwright.errors import ConvwrightError, NotFiniteError, RunError, warn
 from convwright.training.callbacks import Callbacks, StartedRun, Step
 from convwright.training.config import TrainConfig, checked, difference
 from convwright.training.devices import Devices, is_main_process
@@ -318,7 +317,7 @@ class Trainer:
             if self.progress.step >= self.steps:
                 raise self._diverged_error(problem) from None
         # Running statistics can lag behind the weights for a while; training recovers from that.
-        warnings.warn(f"{problem}; this validation is not counted", ConvwrightWarning, stacklevel=2)
+        warn(f"{problem}; this validation is not counted")
         return SplitAccuracy(math.nan, math.nan, len(self.data.val))
 
     def _record_validation(self, validation: SplitAccuracy) -> None:

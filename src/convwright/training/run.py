@@ -2,7 +2,6 @@
 
 import io
 import shlex
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from convwright.arch import Network
 from convwright.arch.expression import load_network
 from convwright.checksums import NAME as CHECKSUMS
 from convwright.checksums import Checksums
-from convwright.errors import ArgumentError, ConvwrightError, ConvwrightWarning, RunError, RunHeldError
+from convwright.errors import ArgumentError, ConvwrightError, RunError, RunHeldError, warn
 from convwright.files import digest_of, new_folder, remove_partial, write_bytes
 from convwright.locks import LockHeldError, locked
 from convwright.public_classes import CLASSES
@@ -175,11 +174,7 @@ class Run:
                 raise RunError(f"{path}: not a run directory: it has no {name}; 'convwright train --out' makes one")
         files = Checksums(path)
         if not files.recorded:
-            warnings.warn(
-                f"{path}: has no {CHECKSUMS}, as runs of earlier versions; damage to its files cannot be noticed",
-                ConvwrightWarning,
-                stacklevel=2,
-            )
+            warn(f"{path}: has no {CHECKSUMS}, as runs of earlier versions; damage to its files cannot be noticed")
         data: DataFacts = parse_record(DataFacts, files.read("data.json"), path / "data.json")
         classes: tuple[str, ...] = parse_record(ClassNames, files.read("classes.json"), path / "classes.json")
         network = load_network(files.verified("network.json"))
@@ -260,11 +255,7 @@ class Run:
             except Exception as error:  # a damaged file makes torch raise nearly anything
                 why = (str(error) or type(error).__name__).splitlines()[0]
                 instead = f"trying {before.name}" if before else "no other checkpoint is left"
-                warnings.warn(
-                    f"{path} is damaged ({why}); {instead}",
-                    ConvwrightWarning,
-                    stacklevel=2,
-                )
+                warn(f"{path} is damaged ({why}); {instead}")
         return None
 
     @property

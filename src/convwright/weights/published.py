@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 
 from convwright.arch import Network, at
 from convwright.data.images import Framing
-from convwright.errors import ConvwrightError, ConvwrightWarning, UsageError
+from convwright.errors import ConvwrightError, UsageError, warn
 from convwright.extras import install_command, require_package
 from convwright.finite import check_finite_weights
 from convwright.modules import build
@@ -89,7 +88,7 @@ def _file(path: Path, network: Network) -> Published:
     except ConvwrightError as error:
         raise ConvwrightError(f"{path}: {error}") from None
     for doubt in prepared.doubts:
-        warnings.warn(f"{path}: {doubt}", ConvwrightWarning, stacklevel=4)
+        warn(f"{path}: {doubt}")
     classes = imagenet_classes() if class_count(tensors, network) == 1000 else None  # as in all published weights
     return Published(tensors, str(path), prepared.mean, prepared.std, prepared.framing, classes=classes)
 

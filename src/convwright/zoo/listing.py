@@ -1,7 +1,6 @@
 """Networks of the zoo in a table, with their cost and the results that their papers report."""
 
 import difflib
-import warnings
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,7 +12,7 @@ from convwright.arch.description import provenance, published
 from convwright.arch.expression import network
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
 from convwright.display.table import Row
-from convwright.errors import ConvwrightWarning, NetworkError, UsageError
+from convwright.errors import NetworkError, UsageError, warn
 from convwright.units import human
 
 NOTE = (
@@ -98,7 +97,7 @@ def _listed(family: str, name: str) -> ListedNetwork | None:
         found = network(name)
         return ListedNetwork(family, found, cost(found))
     except NetworkError as error:
-        warnings.warn(ConvwrightWarning(f"{name} is left out: {error}"), stacklevel=2)
+        warn(f"{name} is left out: {error}")
         return None
 
 
