@@ -110,7 +110,7 @@ def plan(
     else:
         from convwright.scaling.latency import stopwatch_with_progress
 
-        with stopwatch_with_progress(batch, threads, engine, remember=not remeasure) as measure:
+        with stopwatch_with_progress(batch, threads, engine, remeasure=remeasure) as measure:
             chosen = scale_to_budget(network, limits, rule, measure)
             others = tuple(alternatives(network, limits, chosen, measure)) if compare else ()
         result = ScalingPlan(chosen, limits, others, file)
