@@ -13,6 +13,32 @@ def count(number: float) -> str:
     return human(number).replace(" ", NBSP)
 
 
+def counted(number: float, noun: str, plural: str = "") -> str:
+    """Return a count with its noun in the right number: ``1 image``, ``1,000 images``, ``2 classes``, ``0.5 epochs``.
+
+    Args:
+        number: The count; a fraction has up to six digits.
+        noun: The noun for one.
+        plural: The noun for any other count; by default with an s.
+    """
+    digits = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{digits} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def times_fewer(ratio: float, noun: str) -> str:
+    """Return how much smaller a number is than another: ``2.5 times fewer MACs``, or ``about as many MACs``.
+
+    Args:
+        ratio: The larger number divided by the smaller one, 1 or more.
+        noun: What is counted, in the plural.
+    """
+    if ratio < 1.05:
+        return f"about as many {noun}"
+    if ratio < 1.95:
+        return f"{1 - 1 / ratio:.0%} fewer {noun}".replace("%", f"{NBSP}%")
+    return f"{f'{ratio:.1f}' if ratio < 9.95 else f'{ratio:,.0f}'} times fewer {noun}"
+
+
 def size(number: float) -> str:
     """Return a number of bytes in three digits, kept on one line: ``39.9 kB``."""
     return human_bytes(number).replace(" ", NBSP)
