@@ -52,7 +52,7 @@ def test_a_run_is_exported_and_the_file_predicts(run, convwright, tmp_path):
         (["{run}", "--out", "{run}/model.safetensors"], "is a file of a run, which would be replaced"),
         (["{run}", "--format", "onnx", "--out", "a.xml"], "--out: a.xml: a file in the format onnx ends in .onnx"),
         (["{run}", "--out", "a.safetensors", "--int8"], "--int8: the format torch does not support int8"),
-        (["{run}", "--out", "a.safetensors", "--opset", "17"], "--opset: the format torch has no opset"),
+        (["{run}", "--out", "a.safetensors", "--opset", "17"], "--opset: only the format onnx has an opset"),
     ],
 )
 def test_what_cannot_be_exported(arguments, message, run, convwright, tmp_path, monkeypatch):
@@ -73,7 +73,7 @@ def test_calibration_needs_images(convwright, tmp_path, monkeypatch):
 
 def test_bench_measures_draws_and_selects(run, convwright, tmp_path):
     page = tmp_path / "bench.html"
-    done = convwright("bench", run, *QUICK, "--pick", 1, "--html", page, "--json")
+    done = convwright("bench", run, *QUICK, "--pick", 2, "--html", page, "--json")
     assert done.status == 0, done.err
     facts = json.loads(done.out)
     (network,) = facts["networks"]
@@ -85,7 +85,7 @@ def test_bench_measures_draws_and_selects(run, convwright, tmp_path):
     assert facts["pick"]["asked"] is True
     assert "multiply-adds alone" in page.read_text(encoding="utf-8")
     assert (run / "picked" / "f32.onnx").exists()
-    shown = convwright("bench", run, *QUICK, "--select", 1, "--layers")
+    shown = convwright("bench", run, *QUICK, "--select", 2, "--layers")
     assert "bound by" in shown.out
     assert shown.out.splitlines()[-1] == f"predictions use it on this machine from now on: convwright predict {run}"
 
@@ -146,7 +146,7 @@ def test_what_cannot_be_measured_is_reported_first(arguments, message, convwrigh
 def test_a_run_that_cannot_keep_a_selection_is_reported_first(run, convwright, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: str(path) != str(run))
     monkeypatch.setattr("convwright.benchmarking.run_bench.measure_machine", lambda _: pytest.fail("started"))
-    done = convwright("bench", run, "--select", "1")
+    done = convwright("bench", run, "--select", "2")
     assert done.status == 1
     assert f"{run}: the run directory is not writable" in done.message
 

@@ -134,7 +134,7 @@ def test_a_loss_that_is_not_allowed_is_refused():
     assert replace(left, max_drop=1.0).refusal(nothing) == "its logits for 4 images are not finite numbers"
     assert left.refusal(compare(logits, logits, None)) == ""
     message = left.refusal(compare(logits, logits[::-1], np.arange(4)))
-    assert message.startswith("8 bits cost 100.00 points of accuracy on 4 images, more than the 0.5 allowed")
+    assert message.startswith("8 bits cost 100.00 points of accuracy on 4 images (95 % interval 1")
 
 
 @pytest.mark.parametrize(("format", "suffix"), [("onnx", ".onnx"), ("openvino", ".xml")])

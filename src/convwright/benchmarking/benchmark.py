@@ -14,6 +14,7 @@ from convwright.benchmarking.measuring import Measurement, file_settings, measur
 from convwright.benchmarking.network_bench import BenchRow, NetworkBench
 from convwright.benchmarking.roofline import Machine, floors
 from convwright.benchmarking.selecting import SelectionRequest, fastest, save_selection
+from convwright.engines.card import Card
 from convwright.engines.card_reading import read_card
 from convwright.engines.program import Program
 from convwright.engines.registry import engines_reading
@@ -93,7 +94,8 @@ def bench_subject(
     keys = [(b, t, p) for b in request.batches for t in request.threads for p in request.precisions]
     floor = {(b, t, p): found for b, t, p in keys if program and (found := floors(program, machines[t], b, p))}
     folded = program.macs if program else costs.macs
-    return NetworkBench(subject.source, costs.params, costs.macs, folded, tuple(rows), floor), chosen
+    images = check.description if check and check.labels is not None else ""
+    return NetworkBench(subject.source, costs.params, costs.macs, folded, tuple(rows), floor, images), chosen
 
 
 def bench_file(path: Path, request: BenchRequest, progress: Progress = lambda _: None) -> NetworkBench:
@@ -112,7 +114,7 @@ def bench_file(path: Path, request: BenchRequest, progress: Progress = lambda _:
         costs = cost(Network.from_json(card.description))
     except NetworkError as error:
         raise UsageError(f"{path}: its description of the network is not valid: {error}") from None
-    precisions = [card.precision] if card.precision == "int8" else [p for p in request.precisions if p != "int8"]
+    precisions = file_precisions(card, request.precisions)
     rows = []
     for batch in request.batches:
         for threads in request.threads:
@@ -126,6 +128,11 @@ def bench_file(path: Path, request: BenchRequest, progress: Progress = lambda _:
             f"{path}: none of the requested engines runs it in {', '.join(request.precisions)}; {readers} read it"
         )
     return NetworkBench(str(path), costs.params, costs.macs, costs.macs, tuple(rows), {})
+
+
+def file_precisions(card: Card, precisions: Sequence[str]) -> list[str]:
+    """Return the precisions in which an exported file is measured: a quantized one in its own only."""
+    return [card.precision] if card.precision == "int8" else [each for each in precisions if each != "int8"]
 
 
 def _program(subject: Subject) -> Program | None:

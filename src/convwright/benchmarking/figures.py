@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from convwright.benchmarking.network_bench import BenchRow, NetworkBench
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot
+from convwright.display.wording import counted
 
 ROW_HEIGHT, FRAME_HEIGHT = 34, 70
 COLOURS = {"f32": 0, "bf16": 2, "int8": 1}
@@ -83,7 +84,8 @@ def _name(row: BenchRow, among: Sequence[BenchRow]) -> str:
     parts = [row.setting.engine]
     if len({other.setting.precision for other in among}) > 1:
         parts.append(row.setting.precision)
-    for part, unit in (("batch", "batch {}"), ("threads", "{} threads")):
-        if len({getattr(other.setting, part) for other in among}) > 1:
-            parts.append(unit.format(getattr(row.setting, part)))
+    if len({other.setting.batch for other in among}) > 1:
+        parts.append(f"batch {row.setting.batch}")
+    if len({other.setting.threads for other in among}) > 1:
+        parts.append(counted(row.setting.threads, "thread"))
     return escape(", ".join(parts), quote=False)

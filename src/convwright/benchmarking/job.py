@@ -11,8 +11,8 @@ from convwright import json_text
 from convwright.engines.runner import cores
 from convwright.files import write_bytes
 
-ENOUGH_SECONDS, LEAST, MOST = 2.0, 10, 300
-"""A measurement ends after this time, and has this many batches at least and at most."""
+ENOUGH_SECONDS, LEAST, MOST = 2.0, 4, 100
+"""Seconds of a measurement on an idle machine, and fewest and most batches in each of its rounds."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Outcome:
     seconds: list[float]
     load_seconds: float
     memory_bytes: int | None
+    doubt: str = ""
+    """Why the times cannot be relied on; empty where they can."""
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

@@ -41,6 +41,8 @@ class Measurement:
     """Peak memory of the process, less what it had before it loaded the network; None where it is unknown."""
     logits: np.ndarray | None = field(default=None, compare=False)
     """Logits of images that were to be run as well."""
+    doubt: str = ""
+    """Why the times cannot be relied on, such as other programs that computed meanwhile; empty where they can."""
     problem: str = ""
     """Why there is no measurement."""
 
@@ -143,7 +145,8 @@ def measure_file(
             return Measurement(setting, problem=lines[-1][:200])
         outcome = Outcome(**json_text.parse(done.stdout.splitlines()[-1], setting.engine))
         logits = None if images is None else np.load(f"{array}.logits.npy")
-    return Measurement(setting, tuple(outcome.seconds), outcome.load_seconds, outcome.memory_bytes, logits)
+    times = tuple(outcome.seconds)
+    return Measurement(setting, times, outcome.load_seconds, outcome.memory_bytes, logits, outcome.doubt)
 
 
 def file_settings(path: Path, chosen: Sequence[Backend], batch: int, threads: int, precision: str) -> list[Setting]:

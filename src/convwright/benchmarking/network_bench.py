@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from convwright.benchmarking.job import Setting
 from convwright.benchmarking.measuring import Measurement
 from convwright.benchmarking.roofline import Floor
+from convwright.display.wording import counted
 from convwright.exporting.agreement import Agreement
 
 
@@ -40,6 +41,8 @@ class NetworkBench:
     rows: tuple[BenchRow, ...]
     floors: Mapping[tuple[int, int, str], Sequence[Floor]]
     """Floor of each layer by batch, threads and precision; empty for a network that cannot be exported."""
+    accuracy_on: str = ""
+    """The images that accuracies are measured on, in words: a sample of the validation images; empty without."""
 
     @property
     def measured(self) -> tuple[BenchRow, ...]:
@@ -63,9 +66,10 @@ class NetworkBench:
             "params": self.params,
             "macs": self.macs,
             "folded_macs": self.folded_macs,
+            "accuracy_on": self.accuracy_on or None,
             "engines": [self._row(row) for row in self.rows],
             "layers": {
-                f"batch {batch}, {threads} threads, {precision}": [floor.to_dict() for floor in found]
+                f"batch {batch}, {counted(threads, 'thread')}, {precision}": [floor.to_dict() for floor in found]
                 for (batch, threads, precision), found in self.floors.items()
             },
         }
@@ -80,6 +84,7 @@ class NetworkBench:
             | {
                 "median_ms": 1000 * result.median,
                 "p95_ms": 1000 * result.p95,
+                "doubt": result.doubt or None,
                 "images_per_second": result.throughput,
                 "memory_bytes": result.memory_bytes,
                 "load_seconds": result.load_seconds,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from convwright.benchmarking.figures import panel, precision_keys
 from convwright.benchmarking.network_bench import BenchRow, NetworkBench
 from convwright.display.pages import write_html
-from convwright.display.wording import count, size
+from convwright.display.wording import count, percent, size
 
 if TYPE_CHECKING:
     from convwright.benchmarking.result import BenchResult
@@ -36,7 +36,7 @@ def _cells(network: NetworkBench, row: BenchRow) -> list[str]:
     setting, result = row.setting, row.measurement
     first = [setting.engine, setting.precision, str(setting.batch), str(setting.threads)]
     if result.problem:
-        return [*first, "–", "–", "–", "–", "–", result.problem]
+        return [*first, "–", "–", "–", "–", "–", *(["–"] if network.accuracy_on else []), result.problem]
     floor = network.floor(setting)
     return [
         *first,
@@ -45,5 +45,6 @@ def _cells(network: NetworkBench, row: BenchRow) -> list[str]:
         f"{result.throughput:,.1f}",
         "–" if result.memory_bytes is None else size(result.memory_bytes),
         "–" if floor is None else f"{result.median / floor:.2f}",
-        "",
+        *([] if not network.accuracy_on else ["–" if row.accuracy is None else percent(row.accuracy)]),
+        f"the machine was busy: {result.doubt}" if result.doubt else "",
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ from convwright.benchmarking.network_bench import BenchRow, NetworkBench
 from convwright.benchmarking.roofline import Machine
 from convwright.display.figure_result import FigureResult
 from convwright.display.result import Block, Heading, Lines, Paragraph, Table
+from convwright.display.table import Row
+from convwright.display.wording import counted
 from convwright.engines.selection import EngineSelection
 from convwright.errors import ConvwrightError
 from convwright.printable import quoted
@@ -18,9 +21,12 @@ if TYPE_CHECKING:
     from convwright.display.figures import Figure
 
 MOST_LAYERS = 12
-TITLES = ("engine", "precision", "batch", "threads", "median ms", "p95 ms", "images/s", "memory", "x floor")
+TITLES = ("engine", "median", "p95", "images/s", "memory", "x floor")
+ACCURACY = "val accuracy"
+"""Title of the column of accuracies, which are those on validation images."""
 NOTE = (
-    "Times are for a batch, from uint8 images to logits. Memory is the growth of the process. The floor is the sum "
+    "Median and 95th percentile are milliseconds for a batch, from uint8 images to logits. Memory is the growth of the "
+    "process. The floor is the sum "
     "over layers of the larger of multiply-adds at the speed of a large matrix product and bytes at the speed of "
     "copying memory; feature maps that stay in the processor's cache can undercut the latter."
 )
@@ -64,25 +70,29 @@ class BenchResult(FigureResult):
         for network in self.networks:
             yield Heading(_heading(network))
             yield _table(network)
+            if network.accuracy_on:
+                yield Paragraph(f"{ACCURACY}: accuracy on {network.accuracy_on}")
+            if self.layers and not network.floors:
+                yield Paragraph("floors by layer are not known: for exported files, and networks without an export")
             if self.layers:
                 for (batch, threads, precision), found in network.floors.items():
                     total = sum(floor.seconds for floor in found)
                     yield Lines(
-                        f"batch {batch}, {threads} threads, {precision}: a floor of {1000 * total:.2f} ms over "
-                        f"{len(found)} layers"
+                        f"{_setting(precision, batch, threads)}: a floor of {1000 * total:.2f} ms over "
+                        f"{counted(len(found), 'layer')}"
                     )
                     yield _layers(network, (batch, threads, precision))
-        yield Lines("\n".join(map(_peaks, self.machines.values())))
+        yield from (Paragraph(_peaks(machine)) for machine in self.machines.values())
         yield Paragraph(NOTE)
         if self.selection is not None:
             yield Lines(self._selected(self.selection))
         elif self.failure:
-            yield Lines(self.failure)
+            yield Paragraph(self.failure)
 
     def _selected(self, chosen: EngineSelection) -> str:
         text = (
-            f"fastest at {chosen.accuracy:.2%}: {chosen.engine}, {chosen.precision}, {chosen.threads} threads, "
-            f"{chosen.milliseconds:.2f} ms an image"
+            f"fastest at {chosen.accuracy:.2%}: {chosen.engine}, {chosen.precision}, "
+            f"{counted(chosen.threads, 'thread')}, {chosen.milliseconds:.2f} ms an image"
         )
         if not chosen.file:
             return text
@@ -131,15 +141,23 @@ def _heading(network: NetworkBench) -> str:
 
 def _table(network: NetworkBench) -> Table:
     accuracy = any(row.accuracy is not None for row in network.rows)
-    titles = [*TITLES, *["accuracy"] * accuracy, ""]
-    return Table(titles, [_cells(network, row, accuracy) for row in network.rows], left=2)
+    titles = [*TITLES, *[ACCURACY] * accuracy, ""]
+    rows: list[Row] = []
+    groups = groupby(network.rows, lambda row: (row.setting.precision, row.setting.batch, row.setting.threads))
+    for key, members in groups:
+        rows += [_setting(*key), *(_cells(network, row, accuracy) for row in members)]
+    return Table(titles, rows)
+
+
+def _setting(precision: str, batch: int, threads: int) -> str:
+    return f"{precision}, batch {batch}, {counted(threads, 'thread')}"
 
 
 def _cells(network: NetworkBench, row: BenchRow, accuracy: bool) -> tuple[str, ...]:
     setting, result = row.setting, row.measurement
-    first = (setting.engine, setting.precision, str(setting.batch), str(setting.threads))
     if result.problem:
-        return (*first, *["-"] * (6 if accuracy else 5), result.problem)
+        return (setting.engine, *["-"] * (6 if accuracy else 5), result.problem)
+    busy = f"the machine was busy: {result.doubt}" if result.doubt else ""
     floor = network.floor(setting)
     cells = (
         f"{1000 * result.median:.2f}",
@@ -149,7 +167,7 @@ def _cells(network: NetworkBench, row: BenchRow, accuracy: bool) -> tuple[str, .
         "-" if floor is None else f"{result.median / floor:.2f}",
     )
     reached = "-" if row.accuracy is None else f"{row.accuracy:.2%}"
-    return (*first, *cells, *([reached] if accuracy else []), "")
+    return (setting.engine, *cells, *([reached] if accuracy else []), busy)
 
 
 def _layers(network: NetworkBench, key: tuple[int, int, str]) -> Table:
@@ -173,6 +191,6 @@ def _layers(network: NetworkBench, key: tuple[int, int, str]) -> Table:
 def _peaks(machine: Machine) -> str:
     others = "".join(f" ({speed / 1e9:.1f} in {name})" for name, speed in machine.reduced.items())
     return (
-        f"this machine, {machine.threads} threads: {machine.macs_per_second / 1e9:.1f} G MACs/s in a matrix product"
-        f"{others}, {machine.bytes_per_second / 1e9:.1f} GB/s in copying"
+        f"this machine, {counted(machine.threads, 'thread')}: {machine.macs_per_second / 1e9:.1f} G MACs/s in a matrix "
+        f"product{others}, {machine.bytes_per_second / 1e9:.1f} GB/s in copying"
     )

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from convwright.arch import Network
 from convwright.benchmarking.backends import backends_named, check_precision
-from convwright.benchmarking.benchmark import BenchRequest, Progress, bench_file, bench_subject
+from convwright.benchmarking.benchmark import BenchRequest, Progress, bench_file, bench_subject, file_precisions
+from convwright.benchmarking.measuring import file_settings
 from convwright.benchmarking.network_bench import NetworkBench
 from convwright.benchmarking.result import BenchResult
 from convwright.benchmarking.roofline import Machine, measure_machine
 from convwright.benchmarking.selecting import SelectionRequest
 from convwright.display.progress import status
+from convwright.engines.card_reading import read_card
 from convwright.engines.engine import SUFFIXES
 from convwright.engines.runner import cores
 from convwright.engines.selection import EngineSelection, fingerprint
@@ -30,7 +32,7 @@ def bench_networks(
     networks: Sequence[Target],
     *,
     engine: Sequence[str] | None,
-    precision: Sequence[str],
+    precision: Sequence[str] | None,
     batch: Sequence[int],
     threads: Sequence[int] | None,
     seconds: float,
@@ -38,11 +40,16 @@ def bench_networks(
     select: float | None,
 ) -> BenchResult:
     """Measure networks; see `convwright.api.shipping.bench`."""
-    request = _request(engine, precision, batch, threads, seconds)
+    request = _request(engine, precision or ["f32"], batch, threads, seconds)
     if not networks:
         raise ArgumentError("networks", "must be one or more runs, networks or exported files")
     for network in networks:
         _check_target(network, request)
+    _check_used(networks, request, engine, precision)
+    if layers and all(isinstance(network, str | Path) and _is_file(network) for network in networks):
+        raise ArgumentError("layers", "floors by layer are known for runs and networks, not for exported files")
+    if select is not None and select <= 1:
+        raise ArgumentError("select", f"is in percent, above 1 and up to 100, not {select:g}; 90 means 90 %")
     run = None if select is None else _run_to_keep(networks)
     with status("measuring the machine") as progress:
         machines = {count: measure_machine(count) for count in request.threads}
@@ -97,6 +104,34 @@ def _check_target(network: Target, request: BenchRequest) -> None:
     if not request.settings():
         names = ", ".join(backend.name for backend in request.backends)
         raise ArgumentError("precision", f"nothing to measure: {names} does not run {', '.join(request.precisions)}")
+
+
+def _check_used(
+    networks: Sequence[Target], request: BenchRequest, engine: Sequence[str] | None, precision: Sequence[str] | None
+) -> None:
+    """Check that something is measured with every engine and in every precision that was given."""
+    used = {pair for network in networks for pair in _combinations(network, request)}
+    for each in engine or ():
+        if each not in (engines := {name for name, _ in used}):
+            usable = f"; {', '.join(sorted(engines))} can be measured" if engines else ""
+            wanted = ", ".join(request.precisions)
+            raise ArgumentError("engine", f"nothing can be measured with {each} in {wanted}{usable}")
+    for each in precision or ():
+        if each not in (precisions := {name for _, name in used}):
+            usable = f"; {', '.join(sorted(precisions))} can be measured" if precisions else ""
+            raise ArgumentError("precision", f"nothing can be measured in {each}{usable}")
+
+
+def _combinations(network: Target, request: BenchRequest) -> set[tuple[str, str]]:
+    """Return the engines and precisions of a request in which a target can be measured."""
+    if not (isinstance(network, str | Path) and _is_file(network)):
+        return {(setting.engine, setting.precision) for setting in request.settings()}
+    path, card = Path(network), read_card(Path(network))
+    return {
+        (setting.engine, setting.precision)
+        for precision in file_precisions(card, request.precisions)
+        for setting in file_settings(path, request.backends, request.batches[0], request.threads[0], precision)
+    }
 
 
 def _is_file(network: str | Path) -> bool:

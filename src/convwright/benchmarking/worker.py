@@ -17,7 +17,7 @@ from convwright.engines.runner import Runner
 from convwright.errors import ConvwrightError
 from convwright.exporting.agreement import logits_of
 from convwright.machine import peak_memory
-from convwright.timing import call_seconds
+from convwright.timing import ROUNDS, measure_call
 
 
 def work(job: Job) -> Outcome:
@@ -36,11 +36,12 @@ def work(job: Job) -> Outcome:
     )
     run(images)
     loaded = time.perf_counter() - started
-    times = call_seconds(lambda: run(images), at_least=LEAST, at_most=MOST, seconds=job.seconds)
+    timing = measure_call(lambda: run(images), at_least=LEAST, at_most=MOST, seconds=job.seconds / ROUNDS)
     peak = peak_bytes()
     if job.images:
         save_array(Path(f"{job.images}.logits.npy"), logits_of(run, np.load(job.images)))
-    return Outcome(times, loaded, None if peak is None or before is None else peak - before)
+    grown = None if peak is None or before is None else peak - before
+    return Outcome(list(timing.seconds), loaded, grown, timing.doubt)
 
 
 def _opened(path: Path, engine: str, setting: Setting) -> tuple[Runner, Card]:

@@ -55,6 +55,13 @@ class Agreement:
         """Whether the difference is no larger than rounding explains."""
         return self.difference <= TOLERANCE and self.changed <= CHANGED
 
+    @property
+    def changes(self) -> tuple[float, float, float]:
+        """Share of images for which the two predict different classes, and its 95 % interval."""
+        different = round(self.images * (1 - self.same))
+        pairs = PairedCounts(different, 0, self.images)
+        return (pairs.difference, *pairs.interval)
+
     def to_dict(self) -> dict[str, object]:
         """Return the figures for JSON, without those that are not known."""
         return {name: value for name, value in vars(self).items() if value is not None}

@@ -5,6 +5,7 @@ import torch
 
 from convwright.data import Dataset, Split
 from convwright.data.images import fitted
+from convwright.display.wording import counted
 from convwright.errors import DataError
 from convwright.evaluation.assessment import class_order, in_channels
 from convwright.exporting.agreement import CheckImages
@@ -31,7 +32,7 @@ def of_split(
         seed: Seed of the sample.
     """
     rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(derive(seed, name)))[:most]
-    return _taken(predictor, data, split, rows, f"{len(rows)} of {len(split)} {name} images of {data.name}")
+    return _taken(predictor, data, split, rows, f"{len(rows)} of {counted(len(split), f'{name} image')} of {data.name}")
 
 
 def calibration(predictor: Predictor, data: Dataset, max_drop: float = MAX_DROP) -> Calibration:

@@ -59,7 +59,7 @@ def export(
         path = folder / out.name
         write_draft(made, path, made.card)
         verified = verify(path, out, check, expected, made.float_layers, progress)
-        card = write_draft(made, path, with_record(made.card, check, verified))
+        card = write_draft(made, path, with_record(made.card, check, verified, made.float_layers))
         progress("reading what was written")
         verify_again(path, out, verified, check, expected, made.float_layers)
         files = _publish(folder, out)
@@ -77,9 +77,9 @@ def check_possible(format: str, opset: int | None, *, int8: bool) -> None:
     """
     if format not in FORMATS:
         raise ArgumentError("format", f"must be {' or '.join(FORMATS)}, not {format!r}")
+    if opset is not None and format != "onnx":
+        raise ArgumentError("opset", f"only the format onnx has an opset, and this file is in the format {format}")
     if format == "torch":
-        if opset is not None:
-            raise ArgumentError("opset", "the format torch has no opset")
         if int8:
             raise ArgumentError("int8", "the format torch does not support int8; export to onnx or openvino")
         return

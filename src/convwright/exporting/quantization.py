@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from convwright.display.wording import counted
 from convwright.engines.own import openvino_runner
 from convwright.engines.runner import Runner
 from convwright.errors import NotFiniteError
@@ -72,6 +74,17 @@ class Calibration:
     """Accuracy that quantization may cost, as a share."""
 
 
+class Drop(Enum):
+    """What images show about the accuracy that quantization costs, beside what it may cost."""
+
+    WITHIN = "within"
+    """The whole interval is within what is allowed."""
+    UNDECIDED = "undecided"
+    """The interval holds what is allowed: too few images to decide."""
+    EXCEEDED = "exceeded"
+    """The whole interval is above what is allowed."""
+
+
 @dataclass(frozen=True)
 class FloatLayers:
     """What quantization left in float."""
@@ -85,18 +98,44 @@ class FloatLayers:
     max_drop: float
     """Accuracy that quantization may cost, as a share."""
 
+    def verdict(self, agreement: Agreement) -> Drop:
+        """Return what images show about the accuracy lost, by its 95 % interval.
+
+        Without labels, the share of predictions that changed takes the place of the accuracy lost.
+        """
+        _, low, high = agreement.lost or agreement.changes
+        return Drop.WITHIN if high <= self.max_drop else Drop.EXCEEDED if low > self.max_drop else Drop.UNDECIDED
+
     def refusal(self, agreement: Agreement) -> str:
-        """Return why the quantized network is refused; empty if it is accepted."""
+        """Return why the quantized network is refused; empty if it is accepted.
+
+        It is refused where even the lower end of the interval exceeds `max_drop`: a few images, of which a single one
+        may be more than `max_drop`, are no evidence of a loss.
+        """
         if not math.isfinite(agreement.difference):
-            return f"its logits for {agreement.images} images are not finite numbers"
-        lost = agreement.lost[0] if agreement.lost else 1 - agreement.same
-        if lost <= self.max_drop:
+            return f"its logits for {counted(agreement.images, 'image')} are not finite numbers"
+        if self.verdict(agreement) is not Drop.EXCEEDED:
             return ""
+        lost, low, high = (100 * share for share in agreement.lost or agreement.changes)
         what = "accuracy" if agreement.lost else "equal predictions"
         return (
-            f"8 bits cost {100 * lost:.2f} points of {what} on {agreement.images} images, more than the "
-            f"{100 * self.max_drop:g} allowed (max drop), with {', '.join(self.groups) or 'nothing'} left in float"
+            f"8 bits cost {lost:.2f} points of {what} on {counted(agreement.images, 'image')} (95 % interval {low:.2f} "
+            f"to {high:.2f}), more than the {100 * self.max_drop:g} allowed, with "
+            f"{', '.join(self.groups) or 'nothing'} left in float; allow a larger drop, or keep the network in float"
         )
+
+    def finding(self, agreement: Agreement) -> str:
+        """Return a sentence on what images show about the accuracy lost."""
+        lost, low, high = (100 * share for share in agreement.lost or agreement.changes)
+        what = "points of accuracy" if agreement.lost else "points of equal predictions"
+        allowed = f"{100 * self.max_drop:g}"
+        images = counted(agreement.images, "image")
+        shows = {
+            Drop.WITHIN: f"the loss is shown to be at most the {allowed} allowed",
+            Drop.UNDECIDED: f"too few images to show that the loss is at most the {allowed} allowed",
+            Drop.EXCEEDED: f"more than the {allowed} allowed",
+        }[self.verdict(agreement)]
+        return f"8 bits cost {lost:.2f} {what} on {images} (95 % interval {low:.2f} to {high:.2f}): {shows}"
 
 
 class Quantizer(Protocol):

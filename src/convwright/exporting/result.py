@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from convwright.display.result import Block, Lines, Result, Table
+from convwright.display.result import Block, Lines, Paragraph, Result, Table
+from convwright.display.wording import counted
 from convwright.engines.card import Card
 from convwright.engines.selection import EngineSelection
 from convwright.exporting.agreement import Agreement
@@ -12,8 +13,9 @@ from convwright.exporting.quantization import FloatLayers
 from convwright.printable import quoted
 from convwright.units import human_bytes
 
-TITLES = ("engine", "ms an image", "same class", "logits within", "accuracy", "points lost (95 % interval)", "")
-"""Columns of the table; logits differ by at most that share of an image's largest one."""
+TITLES = ("engine", "ms", "same class", "logits within", "accuracy", "lost (95 % interval)", "")
+"""Columns of the table: median time of one image, share of images with the same class, largest difference of logits as
+a share of an image's largest one, accuracy in percent, and percentage points of it that were lost."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class ExportResult(Result):
             "network": self.card.network,
             "precision": self.card.precision,
             "verified": self.card.verified.to_dict(),
+            "max_drop": self.float_layers.max_drop if self.float_layers else None,
             "kept_in_float": list(self.float_layers.layers) if self.float_layers else [],
             "problems": dict(self.problems),
             "predict_with": self.selection.to_dict() if self.selection else None,
@@ -68,8 +71,11 @@ class ExportResult(Result):
         yield Table(TITLES, [*self._rows()])
         if left := self.float_layers:
             groups = ", ".join(left.groups)
+            yield Paragraph("\n".join(f"{name}: {left.finding(found)}" for name, found in self.agreements.items()))
             yield Lines(
-                f"left in float: {groups} ({len(left.layers)} operations)" if groups else "nothing was left in float"
+                f"left in float: {groups} ({counted(len(left.layers), 'operation')})"
+                if groups
+                else "nothing was left in float"
             )
         if self.selection is not None:
             in_torch = self.selection.engine == "torch"

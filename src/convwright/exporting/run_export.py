@@ -14,14 +14,14 @@ from convwright.errors import ArgumentError, argument
 from convwright.exporting import check_images
 from convwright.exporting.export import check_possible, check_suffix, export
 from convwright.exporting.keeping import keep_export
+from convwright.exporting.quantization import MAX_DROP
 from convwright.exporting.result import ExportResult
 from convwright.exporting.subject import Subject
-from convwright.exporting.verification import RUNS_FOR_TIME
+from convwright.exporting.verification import image_seconds
 from convwright.exporting.writing import FORMAT_OF, FORMATS
 from convwright.places import check_file
 from convwright.prediction.network import Predictor
 from convwright.prediction.network import load as load_run
-from convwright.timing import median_seconds
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
 from convwright.zoo.reading import FILE, is_network, read_network
@@ -34,25 +34,30 @@ def export_run(
     format: str | None,
     weights: str | None,
     data: Data | str | Path | None,
-    images: int,
+    images: int | None,
     int8: bool,
-    max_drop: float,
+    max_drop: float | None,
     opset: int | None,
 ) -> ExportResult:
     """Export what a user names; see `convwright.api.shipping.export`."""
     format, file = target(_name(run), format, None if out is None else Path(out))
+    if max_drop is not None and not int8:
+        raise ArgumentError("max_drop", "it limits what quantization costs; it needs int8")
     check_possible(format, opset, int8=int8)
     path = None if weights is not None else Run.of(_run(run)).path
     before = fingerprint(path) if path is not None and data is None else None
     predictor, opened = open_subject(run, weights, data)
     if opened is None and int8:
         raise ArgumentError("int8", "quantization needs training images for calibration; give data")
+    if opened is None and images is not None:
+        raise ArgumentError("images", "a network without data is verified on two photographs; it needs data")
     check = (
         check_images.photographs(predictor)
         if opened is None
-        else check_images.of_split(predictor, opened, opened.val, "validation", images)
+        else check_images.of_split(predictor, opened, opened.val, "validation", images or check_images.MOST)
     )
-    calibration = check_images.calibration(predictor, opened, max_drop / 100) if int8 and opened else None
+    allowed = MAX_DROP if max_drop is None else max_drop / 100
+    calibration = check_images.calibration(predictor, opened, allowed) if int8 and opened else None
     with status("exporting") as progress:
         subject = Subject(predictor, _name(run))
         done = export(subject, file, format, check, opset=opset, calibration=calibration, progress=progress)
@@ -133,4 +138,4 @@ def _kept(
 ) -> EngineSelection | None:
     """Let the run predict with the exported file, where that is faster than torch."""
     reference = subject.reference
-    return keep_export(run, done, 1000 * median_seconds(lambda: reference(image), at_least=RUNS_FOR_TIME), before)
+    return keep_export(run, done, 1000 * image_seconds(lambda: reference(image)), before)

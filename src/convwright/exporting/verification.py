@@ -1,10 +1,12 @@
 """Verification of an exported file: run in every installed engine and compared with the original network."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from convwright.display.wording import counted
 from convwright.engines.card import Card, EngineCheck
 from convwright.engines.own import OWN_ENGINES
 from convwright.engines.registry import engines_reading, open_file
@@ -13,9 +15,8 @@ from convwright.exporting.agreement import Agreement, CheckImages, compare, logi
 from convwright.exporting.quantization import FloatLayers
 from convwright.exporting.writing import Progress
 from convwright.extras import require_package
-from convwright.timing import median_seconds
+from convwright.timing import measure_call
 
-RUNS_FOR_TIME = 9
 FEW = 4
 """Images on which the final file is verified once more, one at a time."""
 
@@ -29,7 +30,7 @@ class EngineRun:
     singly: np.ndarray
     """Logits of the first `FEW` images, run one at a time."""
     milliseconds: float
-    """Median time of one image, with as many threads as cores."""
+    """Time of one image, with as many threads as cores; see `image_seconds`."""
 
 
 @dataclass(frozen=True)
@@ -120,21 +121,31 @@ def verify_again(
             )
 
 
-def with_record(card: Card, check: CheckImages, verified: VerifiedEngines) -> Card:
-    """Return a card with the record of a verification."""
+def with_record(card: Card, check: CheckImages, verified: VerifiedEngines, left: FloatLayers | None) -> Card:
+    """Return a card with the record of a verification; of a quantized network with what it shows about the loss."""
+
+    def details(agreement: Agreement) -> dict[str, object]:
+        drop = {"max_drop": left.max_drop, "drop": left.verdict(agreement).value} if left else {}
+        return agreement.to_dict() | drop | {"threads": "all"}
+
     engines = {
-        name: EngineCheck(round(engine_run.milliseconds, 3), verified.agreements[name].to_dict() | {"threads": "all"})
+        name: EngineCheck(round(engine_run.milliseconds, 3), details(verified.agreements[name]))
         for name, engine_run in verified.runs.items()
     }
     record = replace(card.verified, on=check.description, images=len(check.images), engines=engines)
     return replace(card, verified=record)
 
 
+def image_seconds(work: Callable[[], object]) -> float:
+    """Return the time of a call for one image; on a busy machine that of its fastest run."""
+    return measure_call(work, at_least=3, at_most=3).estimate
+
+
 def _engine_run(path: Path, engine: str, check: CheckImages) -> EngineRun:
     run = open_file(path, engine).run
     logits, singly = logits_of(run, check.images), logits_of(run, check.images[:FEW], 1)
     image = check.images[:1]
-    return EngineRun(logits, singly, 1000 * median_seconds(lambda: run(image), at_least=RUNS_FOR_TIME))
+    return EngineRun(logits, singly, 1000 * image_seconds(lambda: run(image)))
 
 
 def _disagreement(agreement: Agreement, left: FloatLayers | None) -> str:
@@ -145,5 +156,5 @@ def _disagreement(agreement: Agreement, left: FloatLayers | None) -> str:
         return ""
     return (
         f"its logits differ from the network's by up to {agreement.difference:.2g} of an image's largest, and "
-        f"{agreement.changed:.1%} of the predictions, on {agreement.images} images"
+        f"{agreement.changed:.1%} of the predictions, on {counted(agreement.images, 'image')}"
     )
