@@ -1,4 +1,8 @@
-"""The errors that users see: one clear line, and the exit status of the command that met them."""
+"""The errors that users see: one clear line, and the exit status of the command that met them.
+
+Code in a message stands between backquotes, as Python has it: a parameter (`out`), one with its value (`clip_norm=1`),
+or a call (`cw.resume('runs/a')`). The command line shows the option or the command instead.
+"""
 
 import contextlib
 import functools

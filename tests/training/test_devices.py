@@ -142,8 +142,48 @@ def test_a_signal_stops_all_with_nothing_lost(number, tmp_path):
     process.send_signal(number)
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 128 + number, printed
-    assert "a checkpoint was saved" in printed
+    assert printed.count("a checkpoint was saved") == printed.count("convwright: ") == 1
+    assert f"convwright train --resume {path}" in printed
     assert Run.open(path).load_checkpoint()["progress"]["step"] > 0
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_an_interrupt_in_python_is_that_of_one_device(progress, tmp_path):
+    path = tmp_path / "run"
+    program = f"""
+import convwright as cw
+try:
+    cw.train("digits", network="cifar_resnet8", epochs=20, devices=2, out={str(path)!r}, progress={progress})
+except KeyboardInterrupt as stopped:
+    print(f"{{type(stopped).__name__}}: {{stopped}}")
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen
+    )
+    begun(path, process)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (0, f"Interrupted: interrupted; resume with `cw.resume({str(path)!r})`\n")
+    assert Run.open(path).load_checkpoint()["progress"]["step"] > 0
+
+
+def test_the_group_of_processes_ends_before_the_interpreter(tmp_path):
+    program = """
+import atexit, sys, torch
+
+def ended():  # registered first, so called last
+    print("ended" if not torch.distributed.is_initialized() else "left behind", flush=True)
+
+atexit.register(ended)
+from convwright.__main__ import main
+main()
+"""
+    (tmp_path / "program.py").write_text(program)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    prefix = [*torchrun, str(tmp_path / "program.py"), "train"]
+    done = train(tmp_path / "run", *RUN, "--epochs", "0.05", prefix=prefix)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout.count("ended"), done.stdout.count("left behind")) == (2, 0)
 
 
 def test_what_cannot_be_shared_is_refused(tmp_path):
@@ -151,7 +191,7 @@ def test_what_cannot_be_shared_is_refused(tmp_path):
         check_batch(3, 4)
     with pytest.raises(UsageError, match=r"devices: this machine has \d+ (processor cores|GPUs), not 1000; give 1 to"):
         check_devices(1000)
-    with pytest.raises(UsageError, match="devices is 2, and 1 processes take part"):
+    with pytest.raises(UsageError, match="the run is for 2 processes, and 1 process takes part"):
         Devices(TrainConfig(data="digits", network="cifar_resnet8", resolution=8, devices=2))
     done = train(tmp_path / "run", *RUN, "--devices", "2", "--minutes", "1")
     assert (done.returncode, "--minutes: plans for one device" in done.stderr) == (2, True)

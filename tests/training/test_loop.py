@@ -76,7 +76,7 @@ def test_stopped_and_resumed_at_any_step_ends_in_the_same_weights(digits, tmp_pa
     expected = last_state(tmp_path / "whole")
     for step in (1, 7, 12):
         path = tmp_path / f"stopped-{step}"
-        with pytest.raises(Interrupted, match=f"step {step} of 20.*--resume"):
+        with pytest.raises(Interrupted, match=f"step {step} of 20.*cw.resume"):
             train(config, network, digits, path, [StopAfter(step)])
         assert not (path / "summary.json").exists()
         resume(Run.open(path), digits)

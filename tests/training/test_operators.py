@@ -48,7 +48,7 @@ def test_what_saves_memory_is_fused_where_it_can_be(digits):
 
 
 def test_operators_that_know_one_device_are_refused_for_more(digits):
-    with pytest.raises(UsageError, match=r"^fused operators are for one device; with --devices, use --no-fused$"):
+    with pytest.raises(UsageError, match=r"^fused operators are for one device; with `devices`, use `fused=False`$"):
         check_operators(planned(digits, devices=2, fused=True))
     with pytest.raises(UsageError, match=r"^memory-efficient operators are for one device; .* omit"):
         check_operators(planned(digits, devices=2, memory_efficient=True))
@@ -57,7 +57,7 @@ def test_operators_that_know_one_device_are_refused_for_more(digits):
 def test_without_a_compiler_runs_are_plain_and_fused_ones_are_refused(digits, no_compiler):
     assert not planned(digits, memory_efficient=True).fused
     if not torch.cuda.is_available():
-        with pytest.raises(UsageError, match=f"need a C.. compiler .*{compiling.DISABLE} is set.*--no-fused"):
+        with pytest.raises(UsageError, match=f"need a C.. compiler .*{compiling.DISABLE} is set.*fused=False"):
             check_operators(planned(digits, fused=True))
 
 

@@ -111,7 +111,7 @@ def test_a_run_opens_as_it_was_created(run):
 
 
 def test_a_run_is_not_overwritten(run, tmp_path):
-    with pytest.raises(RunError, match=r"already holds a run.*--resume"):
+    with pytest.raises(RunError, match=r"already holds a run.*cw.resume"):
         Run.create(run.path, run.config, run.network, run.classes, run.data)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("dear")
@@ -181,7 +181,7 @@ def test_only_the_newest_checkpoints_are_kept(run):
 
 
 def test_an_unfinished_run_has_no_summary_and_no_weights(run):
-    with pytest.raises(RunError, match=r"has not ended.*--resume"):
+    with pytest.raises(RunError, match=r"has not ended.*cw.resume"):
         _ = run.summary
     with pytest.raises(RunError, match="no weights yet"):
         cw.load(run.path)

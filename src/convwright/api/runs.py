@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convwright.display.result import Block, Heading, Html, Lines, Result, Table
+from convwright.display.wording import counted
 from convwright.printable import printable
 from convwright.training.run import Run as StoredRun
 
@@ -93,8 +94,8 @@ class Run(StoredRun, Result):
         if self.finished:
             yield Lines(self.headline())
         else:
-            state = f"not finished: {rows[-1]['step']:.0f} steps so far" if rows else "not finished"
-            yield Lines(f"{printable(self.network.name)}: {state}; resume it with cw.resume({str(self.path)!r})")
+            state = f"not finished: {counted(int(rows[-1]['step']), 'step')} so far" if rows else "not finished"
+            yield Lines(f"{printable(self.network.name)}: {state}; resume it with `cw.resume({str(self.path)!r})`")
         if rows:
             yield Heading("Validations")
             yield Table(
@@ -119,7 +120,7 @@ class Run(StoredRun, Result):
         summary = self.summary
         return (
             f"{printable(summary.network)}: validation accuracy {summary.val_accuracy:.2%} on "
-            f"{summary.val_images:,} images after {summary.train_seconds / 60:.1f} minutes of training"
+            f"{counted(summary.val_images, 'image')} after {summary.train_seconds / 60:.1f} minutes of training"
         )
 
     def _repr_html_(self) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from convwright.cli.messages import in_command_line_words
 from convwright.cli.output import echo, print_json
 from convwright.display.result import Result
-from convwright.errors import ArgumentError, UsageError
+from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.options import REQUIRED, Option, options_of, summary_of
 from convwright.printable import printable
 
@@ -190,7 +191,7 @@ def parameters_of(options: Sequence[Option], arguments: Sequence[str] = ()) -> l
 
 
 class option_names:  # noqa: N801 - used like a function
-    """A context in which errors about arguments of a function name the option that holds the value.
+    """A context in which errors name the options of a command in the place of the parameters of its function.
 
     Args:
         flags: The option of each parameter; empty for one that is given by position.
@@ -203,9 +204,12 @@ class option_names:  # noqa: N801 - used like a function
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ConvwrightError | KeyboardInterrupt) and error.args:
+            error.args = (in_command_line_words(str(error), self.flags), *error.args[1:])
         if isinstance(error, ArgumentError) and error.argument in self.flags and not error.source:
             flag = self.flags[error.argument]
-            raise UsageError(f"{flag}: {error.reason}" if flag else error.reason) from None
+            reason = in_command_line_words(error.reason, self.flags)
+            raise UsageError(f"{flag}: {reason}" if flag else reason) from None
 
 
 def plain(text: str, flags: Mapping[str, str] = MappingProxyType({})) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from convwright.cli.messages import in_command_line_words
 from convwright.cli.output import (
     PipeClosedError,
     abandon,
@@ -169,7 +170,7 @@ def _warn(
     """Print warnings of Convwright as one line, each once, and other warnings as Python does."""
     if issubclass(kind, ConvwrightWarning):
         if str(message) not in printed:
-            print_error(message)
+            print_error(in_command_line_words(str(message)))
         printed.add(str(message))
     else:
         show(message, kind, *place)
@@ -184,6 +185,6 @@ def _usage_message(error: click.ClickException) -> str:
 
 def _fail(error: object, status: int) -> int:
     """Report an error in one line. What the command had printed before must not fail when Python ends."""
-    print_error(error)
+    print_error(in_command_line_words(str(error)))
     drop_broken_output()
     return status

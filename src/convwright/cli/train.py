@@ -1,5 +1,7 @@
 """`convwright train`: a network from images to a run directory, or a run resumed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ from convwright.api.training import resume as resume_run
 from convwright.api.training import train as train_network
 from convwright.cli.generate import command
 from convwright.cli.output import echo
-from convwright.errors import ArgumentError, argument
+from convwright.errors import ArgumentError, SubprocessError, argument
 from convwright.options import Option, options_of_model
 from convwright.printable import quoted
 from convwright.training.config import Recipe
@@ -46,7 +48,8 @@ def run(resume: Path | None = None, **given: Any) -> "Run":
     if resume is None:
         if "data" not in given and "config" not in given:
             raise ArgumentError("data", missing_data())
-        return train_network(**given)
+        with _printed_once():
+            return train_network(**given)
     from convwright.training.run import Run as StoredRun
     from convwright.training.start import Execution, check_same
 
@@ -56,7 +59,21 @@ def run(resume: Path | None = None, **given: Any) -> "Run":
     with argument("resume"):
         opened = StoredRun.open(resume)
     check_same(opened, {name: value for name, value in given.items() if name not in execution})
-    return resume_run(opened, **{name: value for name, value in given.items() if name in execution})
+    with _printed_once():
+        return resume_run(opened, **{name: value for name, value in given.items() if name in execution})
+
+
+@contextmanager
+def _printed_once() -> Iterator[None]:
+    """Leave it to the processes of several devices to print that they were stopped."""
+    from convwright.training.interrupt import Interrupted
+
+    try:
+        yield
+    except Interrupted as stopped:
+        if stopped.printed:
+            raise SubprocessError(str(stopped), stopped.exit_status) from None
+        raise
 
 
 def show(finished: "Run") -> None:

@@ -5,6 +5,7 @@ written and shown is left to the first. With the same global batch the weights e
 dropout and stochastic depth draw differently in each process, but the same in each repetition.
 """
 
+import atexit
 import logging
 import os
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 import torch
 from lightning_fabric import Fabric
 
+from convwright.display.wording import counted
 from convwright.errors import ArgumentError, UsageError
 from convwright.machine import available_cores
 from convwright.training.config import TrainConfig
@@ -32,8 +34,9 @@ class Devices:
         self.size = world_size()
         if config.devices != self.size:
             raise UsageError(
-                f"devices is {config.devices}, and {self.size} processes take part; "
-                "'convwright train --devices' or torchrun starts as many as are wanted"
+                f"the run is for {counted(config.devices, 'process', 'processes')}, and "
+                f"{counted(self.size, 'process takes', 'processes take')} part; "
+                f"`cw.train(devices={config.devices})` or torchrun starts as many"
             )
         if self.size == 1:
             with _without_log():
@@ -50,6 +53,7 @@ class Devices:
                 precision=config.precision,
             )
             self.fabric.launch()
+        atexit.register(_end_process_group)
 
     @property
     def rank(self) -> int:
@@ -87,6 +91,15 @@ class Devices:
             self.fabric.barrier()
 
 
+def _end_process_group() -> None:
+    """End the group of processes, whose threads must not outlive the interpreter.
+
+    It lasts until then, since a second group could not find its members at the same address as the first.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 @contextmanager
 def _without_log() -> Iterator[None]:
     """Silence the messages of Lightning Fabric, such as the one on the precision, which config.yaml records."""
@@ -116,7 +129,9 @@ def check_batch(batch_size: int, devices: int) -> None:
         ArgumentError: The batch has fewer images than there are devices.
     """
     if batch_size < devices:
-        raise ArgumentError("batch_size", f"{batch_size} images cannot be shared by {devices} devices; give more")
+        raise ArgumentError(
+            "batch_size", f"{counted(batch_size, 'image')} cannot be shared by {counted(devices, 'device')}; give more"
+        )
 
 
 def check_devices(devices: int) -> None:
@@ -126,6 +141,7 @@ def check_devices(devices: int) -> None:
         ArgumentError: It has fewer.
     """
     gpus = torch.cuda.device_count()
-    available, kind = (gpus, "GPUs") if gpus else (len(available_cores()), "processor cores")
+    available, kind = (gpus, "GPU") if gpus else (len(available_cores()), "processor core")
     if not 1 <= devices <= available:
-        raise ArgumentError("devices", f"this machine has {available} {kind}, not {devices}; give 1 to {available}")
+        right = f"1 to {available}" if available > 1 else "1"
+        raise ArgumentError("devices", f"this machine has {counted(available, kind)}, not {devices}; give {right}")

@@ -2,6 +2,7 @@
 
 from convwright.arch import Network
 from convwright.data import Dataset
+from convwright.display.wording import counted
 from convwright.training.config import TrainConfig
 from convwright.training.memory_fit import fitting_batch
 
@@ -28,19 +29,20 @@ def explain_failure(error: BaseException, config: TrainConfig, network: Network,
     if isinstance(error, MemoryError) or any(sign in text for sign in _MEMORY):
         return _out_of_memory(config, network, data)
     if processes > 1 and any(sign in text for sign in _GONE):
-        return "another process of the run has ended; resume from the last checkpoint with --resume"
+        return "another process of the run has ended; resume from the last checkpoint with `cw.resume`"
     return ""
 
 
 def _out_of_memory(config: TrainConfig, network: Network, data: Dataset) -> str:
     """Return the batch size that fits, or one to try where the free memory does not allow to measure it."""
     wanted = config.batch_size // config.recipe.accumulate
-    problem = f"a step with {wanted} images of {config.resolution} px does not fit into memory"
+    problem = f"a step with {counted(wanted, 'image')} of {config.resolution} px does not fit into memory"
     try:
-        fits, advice = min(fitting_batch(config, network, data), max(1, wanted // 2)), "{} images fit: train again with"
+        fits = min(fitting_batch(config, network, data), max(1, wanted // 2))
+        advice = f"{counted(fits, 'image fits', 'images fit')}: train again with"
     except (RuntimeError, MemoryError):
         fits, advice = max(1, wanted // 4), "try"
     if wanted == 1:
-        return f"{problem}; give a smaller --resolution or network"
+        return f"{problem}; give a smaller `resolution` or `network`"
     pieces = -(-config.batch_size // fits)
-    return f"{problem}; {advice.format(fits)} --accumulate {pieces}, or --batch-size {fits}"
+    return f"{problem}; {advice} `accumulate={pieces}`, or `batch_size={fits}`"

@@ -5,6 +5,9 @@ import threading
 from types import FrameType, TracebackType
 from typing import Self
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""The signals that stop a run."""
+
 
 class Interrupted(KeyboardInterrupt):
     """A run was stopped by a signal.
@@ -13,6 +16,9 @@ class Interrupted(KeyboardInterrupt):
         text: What was stopped, and how to resume it.
         number: Number of the signal.
     """
+
+    printed = False
+    """Whether the process that was stopped has printed the text already."""
 
     def __init__(self, text: str, number: int = signal.SIGINT) -> None:
         super().__init__(text)
@@ -33,7 +39,7 @@ class StopSignal:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPPING:
                 self._before[number] = signal.signal(number, self._note)
         return self
 

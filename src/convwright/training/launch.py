@@ -1,7 +1,6 @@
 """The processes of a run on several devices: started, sent signals, and ended when one has failed."""
 
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -59,7 +58,7 @@ def launch(devices: int, arguments: Sequence[str], run: Path, *, quiet: bool = F
             why = _reason(processes[failed].returncode, lines)
             raise ConvwrightError(
                 f"{run}: the process of device {failed} ended: {why}; "
-                f"resume from the last checkpoint with: convwright train --resume {shlex.quote(str(run))}"
+                f"resume from the last checkpoint with `cw.resume({str(run)!r})`"
             )
         return processes[0].returncode if processes[0].returncode >= 0 else 128 - processes[0].returncode
 

@@ -4,7 +4,6 @@ A run is a function of its configuration and the step: stopped anywhere and resu
 """
 
 import math
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext, suppress
@@ -198,8 +197,8 @@ class Trainer:
         elif len(run.metrics) > 1:  # a run with two validations has saved a checkpoint
             raise RunError(
                 f"{run.path / 'checkpoints'}: no readable checkpoint, so the run cannot be resumed; its best weights "
-                f"stay in {run.weights}. Train anew with: convwright train --config "
-                f"{shlex.quote(str(run.path / 'config.yaml'))} --out NEW"
+                f"stay in {run.weights}. Train anew with "
+                f"`cw.train(config={str(run.path / 'config.yaml')!r}, out=new)`"
             )
 
     @property
@@ -302,7 +301,7 @@ class Trainer:
             f"{problem}; "
             + (f"{kept.name} is the last good checkpoint; " if kept else "")
             + (f"the best weights so far are in {self.run.weights}; " if self.progress.rows else "")
-            + f"try a lower learning rate than {self.config.recipe.learning_rate:g}, or --clip-norm 1"
+            + f"try a lower learning rate than {self.config.recipe.learning_rate:g}, or `clip_norm=1`"
         )
 
     def _validate(self, stop: StopSignal) -> SplitAccuracy:
@@ -362,7 +361,7 @@ class Trainer:
             self._save()
             raise Interrupted(
                 f"interrupted at step {self.progress.step} of {self.steps}; a checkpoint was saved; "
-                f"resume with: convwright train --resume {shlex.quote(str(self.run.path))}",
+                f"resume with `cw.resume({str(self.run.path)!r})`",
                 stop.requested,
             )
 

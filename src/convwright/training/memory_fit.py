@@ -50,7 +50,7 @@ def fitting_batch(
     if fits < 1:
         raise ConvwrightError(
             f"not even one image of {data.resolution} px fits into the {free or 0:,} bytes of free memory; "
-            "give a smaller --resolution or network"
+            "give a smaller `resolution` or `network`"
         )
     fits = min(fits, LARGEST, max(1, len(data.train) // FEWEST_STEPS))
     return 1 << (fits.bit_length() - 1)

@@ -50,15 +50,15 @@ def check_operators(config: TrainConfig) -> None:
         UsageError: They are for one device, or need a compiler that this machine lacks.
     """
     if config.memory_efficient and config.devices > 1:
-        raise UsageError("memory-efficient operators are for one device; with --devices, omit --memory-efficient")
+        raise UsageError("memory-efficient operators are for one device; with `devices`, omit `memory_efficient`")
     if not config.fused:
         return
     if config.devices > 1:
-        raise UsageError("fused operators are for one device; with --devices, use --no-fused")
+        raise UsageError("fused operators are for one device; with `devices`, use `fused=False`")
     if torch.cuda.is_available():
         return  # where they are torch's own
     if not compile_fused(config.precision):
         raise UsageError(
             "the run uses fused operators (fused: true), which need a C++ compiler such as g++ here "
-            f"({unavailable_reason()}); a new run can use torch's operators: --no-fused"
+            f"({unavailable_reason()}); a new run can use torch's operators: `fused=False`"
         )

@@ -13,6 +13,7 @@ from convwright.data import Dataset
 from convwright.data.opened import Data
 from convwright.display.progress import counting, errors, print_progress
 from convwright.display.result import Block, Lines, Result
+from convwright.display.wording import counted
 from convwright.errors import ArgumentError, UsageError, argument
 from convwright.modules import build
 from convwright.places import check_folder, check_new_folder
@@ -85,14 +86,14 @@ class Plan(Result):
 
     def to_dict(self) -> dict[str, object]:
         """Return configuration, run directory, network, images by split, device, operators and notes."""
-        counted = cost(self.network)
+        costs = cost(self.network)
         splits = {"train": self.data.train, "val": self.data.val, "test": self.data.test}
         return {
             "config": self.config.model_dump(mode="json"),
             "out": str(self.out),
             "network": self.network.name,
-            "params": counted.params,
-            "macs": counted.macs,
+            "params": costs.params,
+            "macs": costs.macs,
             "classes": list(self.data.classes),
             "images": {name: len(split) for name, split in splits.items() if split is not None},
             "device": self.device,
@@ -244,7 +245,7 @@ class _Preparation:
             options["batch_size"] = fitting_batch(
                 config, network, data, learner=self._learner(config, network, data, initial)
             )
-            self.note(f"a batch of {options['batch_size']} images fits into memory")
+            self.note(f"a batch of {counted(options['batch_size'], 'image')} fits into memory")
         config, network = planned()
         check_operators(config)
         if request.find_lr:
@@ -283,7 +284,7 @@ def _devices(request: TrainRequest) -> int:
     if size == 1:
         return request.devices
     if request.minutes is not None:
-        raise FieldError("minutes", "plans for one device; with more, give epochs")
+        raise FieldError("minutes", "plans for one device; with more, give `epochs`")
     if "devices" in request.model_fields_set and request.devices != size:
         raise ArgumentError("devices", f"torchrun has started {size} processes, not {request.devices}; leave it out")
     if request.out is None:
@@ -316,7 +317,7 @@ def free_path(name: str) -> Path:
 
 def described(data: Dataset, network: Network, config: TrainConfig, operators: str = "torch") -> str:
     """Return data, network and training in a line each."""
-    counted = cost(network)
+    costs = cost(network)
     train, val = f"{len(data.train):,} training", f"{len(data.val):,} validation"
     images = f"{train} and {val}" if data.test is None else f"{train}, {val} and {len(data.test):,} test"
     several = f", {config.devices} devices" if config.devices > 1 else ""
@@ -325,8 +326,8 @@ def described(data: Dataset, network: Network, config: TrainConfig, operators: s
     return (
         f"data: {printable(data.name)}, {len(data.classes)} classes, {size}, "
         f"{images} images\n"
-        f"network: {printable(network.name)}, {counted.params:,} parameters, "
-        f"{counted.macs / 1e6:,.1f} M MACs (multiply-adds)\n"
-        f"training: {config.epochs:g} epochs, batch size {config.batch_size}, {config.recipe.optimizer}, "
+        f"network: {printable(network.name)}, {costs.params:,} parameters, "
+        f"{costs.macs / 1e6:,.1f} M MACs (multiply-adds)\n"
+        f"training: {counted(config.epochs, 'epoch')}, batch size {config.batch_size}, {config.recipe.optimizer}, "
         f"learning rate {config.recipe.learning_rate:g}, seed {config.seed}{several}"
     )

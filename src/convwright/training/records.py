@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from convwright import json_text
 from convwright.data import Dataset
+from convwright.display.wording import counted
 from convwright.errors import RunError
 
 Record = TypeVar("Record")
@@ -54,7 +55,7 @@ class DataFacts:
 
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.std) == self.channels:
-            raise ValueError(f"mean and std must have a value for each of {self.channels} channels")
+            raise ValueError(f"mean and std must have a value for each channel, {self.channels} in all")
         if not {"train", "val"} <= self.images.keys():
             raise ValueError("images must have a number for train and for val")
 
@@ -75,7 +76,7 @@ class DataFacts:
             before, after = (", ".join(f"{n:,} {name}" for name, n in facts.images.items()) for facts in (self, now))
             return f"it has {after} images, and the run was trained on {before}"
         if (self.channels, self.resolution) != (now.channels, now.resolution):
-            before, after = (f"{facts.channels} channels of {facts.resolution} px" for facts in (self, now))
+            before, after = (f"{counted(facts.channels, 'channel')} of {facts.resolution} px" for facts in (self, now))
             return f"it has {after}, and the run was trained with {before}"
         return "it has as many images, but other pixels, labels or another split"
 
@@ -173,7 +174,7 @@ def parse_metrics(content: bytes, path: Path) -> list[dict[str, float]]:
 
 def _metrics_row(header: list[str], row: list[str], place: str) -> dict[str, float]:
     if len(row) != len(header):
-        raise RunError(f"{place}: has {len(row)} values, not {len(header)}")
+        raise RunError(f"{place}: has {counted(len(row), 'value')}, not {len(header)}")
     values = {}
     for name, text in zip(header, row, strict=True):
         try:

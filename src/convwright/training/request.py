@@ -96,13 +96,13 @@ class TrainRequest(RunOptions, Recipe):
     def _check(self) -> None:
         """Check what concerns more than one field."""
         if self.minutes is not None and "epochs" in self.model_fields_set:
-            raise FieldError("minutes", "takes the place of epochs; give one of the two")
+            raise FieldError("minutes", "takes the place of `epochs`; give one of the two")
         if self.find_lr and "learning_rate" in self.model_fields_set:
-            raise FieldError("find_lr", "finds the learning rate; give one of the two")
+            raise FieldError("find_lr", "finds the learning rate; omit it or `learning_rate`")
         if self.freeze and self.weights is None:
-            raise FieldError("freeze", "keeps initial weights as they are; name some with weights")
+            raise FieldError("freeze", "keeps initial weights as they are; name some with `weights`")
         if self.minutes is not None and self.devices > 1:
-            raise FieldError("minutes", "plans for one device; with more, give epochs")
+            raise FieldError("minutes", "plans for one device; with more, give `epochs`")
 
     def given(self) -> dict[str, Any]:
         """Return the fields that were given, by name."""

@@ -1,7 +1,6 @@
 """The run directory: the complete state and results of a run, in files that other tools can read."""
 
 import io
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from convwright.arch import Network
 from convwright.arch.expression import load_network
 from convwright.checksums import NAME as CHECKSUMS
 from convwright.checksums import Checksums
+from convwright.display.wording import counted
 from convwright.errors import ArgumentError, ConvwrightError, RunError, RunHeldError, warn
 from convwright.files import digest_of, new_folder, remove_partial, write_bytes
 from convwright.locks import LockHeldError, locked
@@ -89,10 +89,7 @@ class Run:
     def summary(self) -> Summary:
         """Results of the run; RunError if it has not ended."""
         if not self.finished:
-            raise RunError(
-                f"{self.path}: the run has not ended; resume it: "
-                f"convwright train --resume {shlex.quote(str(self.path))}"
-            )
+            raise RunError(f"{self.path}: the run has not ended; resume it with `cw.resume({str(self.path)!r})`")
         path = self.path / "summary.json"
         return parse_summary(self.files.read(path.name), path)
 
@@ -171,7 +168,7 @@ class Run:
             raise RunError(f"{path}: no such run directory" if not path.exists() else f"{path}: a file, not a run")
         for name in ("config.yaml", "network.json", "classes.json", "data.json"):
             if not (path / name).is_file():
-                raise RunError(f"{path}: not a run directory: it has no {name}; 'convwright train --out' makes one")
+                raise RunError(f"{path}: not a run directory: it has no {name}; `cw.train` makes one")
         files = Checksums(path)
         if not files.recorded:
             warn(f"{path}: has no {CHECKSUMS}, as runs of earlier versions; damage to its files cannot be noticed")
@@ -180,12 +177,15 @@ class Run:
         network = load_network(files.verified("network.json"))
         config = TrainConfig.from_yaml(files.verified("config.yaml"))
         if len(classes) != network.classes:
-            raise RunError(f"{path}: classes.json names {len(classes)} classes, and the network has {network.classes}")
+            raise RunError(
+                f"{path}: classes.json names {counted(len(classes), 'class', 'classes')}, and the network has "
+                f"{network.classes}"
+            )
         if config.network not in (network.name, OWN_NETWORK):
             raise RunError(f"{path}: config.yaml names {config.network!r}, and network.json contains {network.name!r}")
         if (data.channels, data.resolution) != (network.channels, network.resolution):
             raise RunError(
-                f"{path}: data.json has {data.channels} channels of {data.resolution} px, and the network "
+                f"{path}: data.json has {counted(data.channels, 'channel')} of {data.resolution} px, and the network "
                 f"{network.channels} of {network.resolution} px"
             )
         return cls(path, config, network, classes, data)
@@ -270,6 +270,6 @@ class Run:
 def ensure_free(path: Path) -> None:
     """Raise RunError unless the path is free for a new run."""
     if (path / "config.yaml").exists():
-        raise RunError(f"{path} already holds a run; give another --out, or --resume {shlex.quote(str(path))}")
+        raise RunError(f"{path} already holds a run; give another `out`, or resume it with `cw.resume({str(path)!r})`")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunError(f"{path} exists and is not empty; give another --out")
+        raise RunError(f"{path} exists and is not empty; give another `out`")

@@ -12,6 +12,7 @@ from convwright.training.callbacks import Callback, MLflow, TensorBoard
 from convwright.training.config import TrainConfig
 from convwright.training.devices import check_devices, world_size
 from convwright.training.initial_weights import initial_weights_file
+from convwright.training.interrupt import STOPPING, Interrupted
 from convwright.training.launch import launch
 from convwright.training.loop import Runtime, resume, train
 from convwright.training.operators import compile_fused
@@ -147,7 +148,7 @@ def check_same(run: Run, given: Mapping[str, object]) -> None:
         ArgumentError: A field differs, or has no meaning for a resumed run.
     """
     if other := [name for name in ONLY_AT_START if given.get(name) not in (None, False)]:
-        raise ArgumentError(other[0], "cannot be combined with resume; a resumed run keeps its options")
+        raise ArgumentError(other[0], "cannot be combined with `resume`; a resumed run keeps its options")
     began = run.config.model_dump()
     began |= began.pop("recipe")
     for name, value in given.items():
@@ -176,7 +177,16 @@ def _check_processes(config: TrainConfig, network: Network, callbacks: Sequence[
 
 
 def _in_processes(run: Run, execution: Execution, *, progress: bool) -> None:
-    """Train a run in as many processes as its configuration has devices."""
+    """Train a run in as many processes as its configuration has devices.
+
+    Raises:
+        Interrupted: A signal stopped the processes.
+        SubprocessError: The first process failed.
+    """
     arguments = ["train", "--resume", str(run.path), *execution.arguments()]
     if status := launch(run.config.devices, arguments, run.path, quiet=not progress):
+        if status - 128 in STOPPING:
+            stopped = Interrupted(f"interrupted; resume with `cw.resume({str(run.path)!r})`", status - 128)
+            stopped.printed = progress
+            raise stopped
         raise SubprocessError(f"{run.path}: training ended with exit status {status}", status)

@@ -179,8 +179,8 @@ def _check_timm(timm: Any, name: str, network: Network) -> None:
     own = preprocessing.arithmetic(build(network, device="meta"))
     if given != own:
         bare = network.name.partition("|")[0]
-        others = "torchvision" if preprocessing.torchvision_weights(bare) is not None else "a file"
+        others = "`weights='torchvision'`" if preprocessing.torchvision_weights(bare) is not None else "a file"
         raise ConvwrightError(
             f"timm's {name} has {preprocessing.describe_arithmetic(*given)}, but {network.name} has "
-            f"{preprocessing.describe_arithmetic(*own)}; use weights that fit, for example --weights {others}"
+            f"{preprocessing.describe_arithmetic(*own)}; use weights that fit, for example {others}"
         )
