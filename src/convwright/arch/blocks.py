@@ -75,7 +75,7 @@ class Block(Node):
         Args:
             channels: Channels of the block's input.
         """
-        raise NetworkError(f"{type(self).__name__} does not define its layers")
+        raise NetworkError(f"{type(self).__name__} does not define the method layers(self, channels)")
 
     def repeated(self) -> Self:
         """Return the block that follows this one in a stage: the same, at stride 1."""

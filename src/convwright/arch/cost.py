@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from convwright.arch.block_checks import layers_of
 from convwright.arch.blocks import Block
 from convwright.arch.cost_table import FLOAT32, NOTE, stage_table, totals
 from convwright.arch.layers import (
@@ -260,7 +261,7 @@ def cost(
 @lru_cache(maxsize=16384)
 def cost_of_block(block: Block, shape: Shape, classes: int) -> BlockCost:
     """Return the cost of one block for an input shape; results are cached, since networks repeat their blocks."""
-    graph = block.layers(shape[0])
+    graph = layers_of(block, shape[0])
     counter = _Counter(classes)
     output, _ = counter.visit(graph, shape, False, 0)
     rows = counter.rows

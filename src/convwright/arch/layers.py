@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from convwright.arch.node import Node
+from convwright.arch.node import Node, check_size
 from convwright.errors import NetworkError
 
 Size = int | tuple[int, int]
@@ -61,12 +61,15 @@ class Conv(Layer):
     label: ClassVar[str] = "conv"
 
     def __post_init__(self) -> None:
-        if self.out < 1 or self.groups < 1 or self.out % self.groups:
+        for name in ("out", "groups", "dilation"):
+            check_size(f"{name} of a convolution", getattr(self, name))
+        if self.out % self.groups:
             raise NetworkError(f"a convolution to {self.out} channels cannot have {self.groups} groups")
-        if _least(self.kernel) < 1 or _least(self.stride) < 1 or self.dilation < 1:
-            raise NetworkError(f"kernel, stride and dilation must each be 1 or more: {self!r}")
-        if self.padding is not None and _least(self.padding) < 0:
-            raise NetworkError(f"padding cannot be negative: {self!r}")
+        for name in ("kernel", "stride"):
+            for size in _both(getattr(self, name)):
+                check_size(f"{name} of a convolution", size)
+        for size in () if self.padding is None else _both(self.padding):
+            check_size("padding of a convolution", size, least=0)
         if self.same and self.padding is not None:
             raise NetworkError(f"padding is either 'same' or given: {self!r}")
 
@@ -122,8 +125,9 @@ class Pool(Layer):
     label: ClassVar[str] = "pool"
 
     def __post_init__(self) -> None:
-        if self.kernel < 1 or self.stride < 1:
-            raise NetworkError(f"kernel and stride must each be 1 or more: {self!r}")
+        for name in ("kernel", "stride"):
+            check_size(f"{name} of a pool", getattr(self, name))
+        check_size("padding of a pool", self.padding, least=0)
         if not 0 <= self.padding <= self.kernel // 2:
             raise NetworkError(f"padding is at most half of a pool's window: {self!r}")
 
@@ -165,8 +169,8 @@ class Linear(Layer):
     label: ClassVar[str] = "linear"
 
     def __post_init__(self) -> None:
-        if self.out is not None and self.out < 1:
-            raise NetworkError(f"a linear layer needs 1 output or more, not {self.out}")
+        if self.out is not None:
+            check_size("out of a linear layer", self.out)
 
 
 @dataclass(frozen=True, repr=False, slots=True)
@@ -175,6 +179,9 @@ class PadChannels(Layer):
 
     out: int
     label: ClassVar[str] = "pad"
+
+    def __post_init__(self) -> None:
+        check_size("out of appended channels", self.out)
 
 
 @dataclass(frozen=True, repr=False, slots=True)
@@ -191,6 +198,9 @@ class Identity(Layer):
 
     label: ClassVar[str] = "identity"
 
+
+PRIMITIVES = frozenset((Conv, Norm, Act, Pool, GlobalPool, Dropout, Linear, PadChannels, Scale, Identity))
+"""The layers that are not made of layers; every interpreter has a rule for each."""
 
 # Combinators
 
@@ -271,8 +281,9 @@ class Gate(Combinator):
     label: ClassVar[str] = "se"
 
 
-def _least(size: Size) -> int:
-    return size if isinstance(size, int) else min(size)
+def _both(size: Size) -> tuple[int, int]:
+    """Return height and width of a size."""
+    return size if isinstance(size, tuple) else (size, size)
 
 
 def branch_names(parts: Sequence[Layer]) -> tuple[str, ...]:

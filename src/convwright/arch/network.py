@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from convwright import json_text
+from convwright.arch.block_checks import check_block
 from convwright.arch.blocks import Block
 from convwright.arch.cost import cost
 from convwright.arch.description import NetworkDescription
@@ -57,12 +58,12 @@ class Stage(Node):
     repeats: int = 1
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z_]\w*", self.name):
-            raise NetworkError(f"a stage's name is a word, not {self.name!r}")
-        if self.repeats < 1:
-            raise NetworkError(f"stage {self.name} must hold at least one block, not {brief(self.repeats)}")
-        if self.repeats > MOST_BLOCKS:
+        if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z_]\w*", self.name):
+            raise NetworkError(f"a stage's name is a word, not {brief(self.name)}")
+        check_block(self.block, f"stage {self.name}")
+        if isinstance(self.repeats, int) and self.repeats > MOST_BLOCKS:
             raise NetworkError(f"{brief(self.repeats)} blocks are too many; at most {MOST_BLOCKS} are built")
+        check_size(f"stage {self.name}: the number of repetitions", self.repeats)
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -114,6 +115,7 @@ class Network(Node):
     results: tuple[Result, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
+        self._check_parts()
         check_values(self, "the network")
         if (blocks := sum(stage.repeats for stage in self.stages)) > MOST_BLOCKS:
             raise NetworkError(f"{self.name}: {blocks} blocks are too many; at most {MOST_BLOCKS} are built")
@@ -129,6 +131,16 @@ class Network(Node):
             raise NetworkError(f"{self.name}: unknown initialisation {brief(self.init)}; known are {', '.join(INITS)}")
         if not 0 <= self.stochastic_depth < 1:
             raise NetworkError(f"{self.name}: stochastic depth is a rate from 0 to under 1")
+
+    def _check_parts(self) -> None:
+        """Check that stem and head are blocks, and that the stages are a tuple of stages."""
+        if not isinstance(self.stages, tuple):
+            raise NetworkError(f"{self.name}: the stages must be a tuple of Stage objects, not {brief(self.stages)}")
+        for stage in self.stages:
+            if not isinstance(stage, Stage):
+                raise NetworkError(f'{self.name}: a stage is Stage("stage1", block, repeats), not {brief(stage)}')
+        check_block(self.stem, "the stem")
+        check_block(self.head, "the head")
 
     def blocks(self) -> Iterator[PlacedBlock]:
         """Yield every block in order, stem and head included; paths are like ``stage2.block3``."""

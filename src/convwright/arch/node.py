@@ -13,14 +13,13 @@ import difflib
 import math
 import sys
 import unicodedata
-import warnings
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from operator import index
 from types import UnionType
 from typing import Any, ClassVar, Literal, Self, SupportsIndex, Union, get_args, get_origin, get_type_hints
 
-from convwright.errors import ConvwrightWarning, NetworkError
+from convwright.errors import NetworkError, warn
 
 LARGEST_NUMBER = 10_000_000
 """Largest number of channels, classes, pixels, layers or anything else that a field of a network can hold."""
@@ -54,6 +53,11 @@ class Node:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         _register(cls)
+
+    def __init__(self, *values: object, **fields: object) -> None:
+        # A dataclass has an `__init__` of its own.
+        name = type(self).__name__
+        raise NetworkError(f"{name} is not a frozen dataclass; write @dataclass(frozen=True) above class {name}")
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in self.changed_fields())
@@ -137,7 +141,7 @@ def _only_foreign(name: str) -> type[Node] | None:
         return None
     full, cls = found[0]
     message = f"the JSON of an earlier version names the type {name}; {full}, the only class of that name, is used"
-    warnings.warn(message, ConvwrightWarning, stacklevel=2)
+    warn(message)
     return cls
 
 
@@ -237,18 +241,23 @@ def _is_sound(value: object) -> bool:
     return not isinstance(value, tuple) or all(map(_is_sound, value))
 
 
-def check_size(name: str, value: object) -> None:
+def check_size(name: str, value: object, *, least: int = 1) -> None:
     """Check a number of pixels, channels, classes or the like.
 
+    Args:
+        name: What the number is called in error messages.
+        value: The number.
+        least: Smallest number that is right.
+
     Raises:
-        NetworkError: It is not a whole number from 1 to `LARGEST_NUMBER`.
+        NetworkError: It is not a whole number from `least` to `LARGEST_NUMBER`.
     """
-    if type(value) is int and 1 <= value <= LARGEST_NUMBER:
+    if type(value) is int and least <= value <= LARGEST_NUMBER:
         return
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise NetworkError(f"{name} must be a whole number, not {brief(value)}")
-    if index(value) < 1:
-        raise NetworkError(f"{name} must be 1 or more, not {brief(value)}")
+    if index(value) < least:
+        raise NetworkError(f"{name} must be {least} or more, not {brief(value)}")
     if index(value) > LARGEST_NUMBER:
         raise NetworkError(f"{name} must be at most {LARGEST_NUMBER:,}, not {brief(value)}")
 
