@@ -11,6 +11,8 @@ from convwright.printable import BOLD, PLAIN, printable
 GAP = "  "
 NARROW = 28
 """Least width of a last column beside the others."""
+NARROWEST = 8
+"""Least width of a first column from which long names are taken out."""
 PIPED = 120
 """Width of output that does not go to a terminal."""
 
@@ -21,8 +23,9 @@ Row = Sequence[str] | str
 def table(titles: Sequence[str], rows: Sequence[Row], *, left: int = 1, width: int | None = None) -> str:
     """Return rows under titles as text.
 
-    Numbers are never cut. The last column is wrapped to the width that the others leave; where they leave less than
-    `NARROW` columns, it goes below its row.
+    Nothing is cut. The last column is wrapped to the width that the others leave; where they leave less than `NARROW`
+    columns, it goes below its row. A name in the first column that is too long for the width has a line of its own,
+    above the rest of its row.
 
     Args:
         titles: Title of each column.
@@ -35,10 +38,14 @@ def table(titles: Sequence[str], rows: Sequence[Row], *, left: int = 1, width: i
     rows = [printable(row) if isinstance(row, str) else [printable(cell) for cell in row] for row in rows]
     cells = [row for row in rows if not isinstance(row, str)]
     wide = [max(map(len, column)) for column in zip(titles[:-1], *(row[:-1] for row in cells), strict=True)]
+    wide[:1] = _first_width(titles, cells, wide, width)
     room = width - sum(wide) - len(GAP) * len(wide)
     below = room < min(NARROW, max(len(row[-1]) for row in (titles, *cells)))
     lines = [emphasised(_beside(titles, wide, left, 0 if below else room)[0])]
     for row in rows:
+        if not isinstance(row, str) and wide and len(row[0]) > wide[0]:
+            lines.append(row[0])
+            row = ["", *row[1:]]
         if isinstance(row, str):
             lines.append(emphasised(row))
         elif below:
@@ -46,6 +53,18 @@ def table(titles: Sequence[str], rows: Sequence[Row], *, left: int = 1, width: i
         else:
             lines += _beside(row, wide, left, room)
     return "\n".join(lines)
+
+
+def _first_width(titles: Sequence[str], cells: Sequence[Sequence[str]], wide: Sequence[int], width: int) -> list[int]:
+    """Return the width of the first column: less than that of its longest name where the table would be too wide."""
+    if not wide or sum(wide) + len(GAP) * (len(wide) - 1) <= width:
+        return list(wide[:1])
+    last = min(NARROW, max(len(row[-1]) for row in (titles, *cells)))
+    for beside in (last, 0):  # the last column stays beside the others if possible
+        room = width - sum(wide[1:]) - len(GAP) * len(wide) - beside
+        if room >= max(NARROWEST, len(titles[0])):
+            return [max(len(row[0]) for row in (titles, *cells) if len(row[0]) <= room)]
+    return list(wide[:1])
 
 
 def _beside(row: Sequence[str], wide: Sequence[int], left: int, room: int) -> list[str]:
