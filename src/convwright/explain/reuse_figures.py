@@ -6,7 +6,7 @@ from statistics import fmean
 import plotly.graph_objects as go
 
 from convwright.display.figures import SHADES, Figure, Panel, axis, colour, empty_plot
-from convwright.display.wording import count, percent
+from convwright.display.wording import count, counted, percent
 from convwright.explain.feature_reuse import BlockReuse, FeatureReuse, Matrix
 from convwright.explain.pruning import PruningStep
 
@@ -118,7 +118,7 @@ def _ticks(columns: int) -> list[int]:
 
 
 def _heading(block: BlockReuse) -> str:
-    return f"{block.name}: {len(block.sources) - 1} layers, then {block.targets[-1]}"
+    return f"{block.name}: {counted(len(block.sources) - 1, 'layer')}, then {block.targets[-1]}"
 
 
 def _alt_summary(block: BlockReuse) -> str:
