@@ -139,7 +139,12 @@ class Option:
             self._check_one(value)
 
     def plain(self, value: object) -> object:
-        """Return a value with int and float in the place of other numbers, such as NumPy's."""
+        """Return a value with int and float in the place of other numbers, such as NumPy's.
+
+        A single text or number in the place of several becomes a list of one.
+        """
+        if self.many and not self.foreign and isinstance(value, Real | str | Path):
+            value = [value]
         if self.many and isinstance(value, list):
             return [self._plain_one(one) for one in value]
         if self.many and type(value) is tuple:
@@ -181,7 +186,10 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:
-        bound = signature.bind(*arguments, **named)
+        try:
+            bound = signature.bind(*arguments, **named)
+        except TypeError:
+            return function(*arguments, **named)  # Python's own message, which names the function
         for option in options_of(function):
             if option.name in bound.arguments:
                 value = bound.arguments[option.name] = option.plain(bound.arguments[option.name])

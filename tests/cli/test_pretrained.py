@@ -1,6 +1,9 @@
 """Published weights on the command line."""
 
 import pytest
+from safetensors.torch import save_file
+
+import convwright as cw
 
 from ..photos import PHOTOS, temple_and_flower
 
@@ -49,3 +52,26 @@ def test_wrong_use(tmp_path, convwright):
         answer = convwright(*arguments)
         assert answer.status == 2
         assert message in answer.message
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("predict", "{network}", "{photo}"),
+        ("explain", "cam", "{network}", "--images", "{photo}", "--out", "new"),
+        ("train", "--data", "digits", "--network", "{network}", "--out", "new"),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+@pytest.mark.parametrize(
+    ("network", "weights"), [("efficientnet_lite0|scale:w=0.5", "pretrained"), ("resnet18", "other.safetensors")]
+)
+def test_weights_that_do_not_fit_are_wrong_use(command, network, weights, tmp_path, convwright, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = cw.build("cifar_resnet8", seed=0)
+    save_file(module.state_dict(), "other.safetensors")
+    words = [word.format(network=network, photo=PHOTOS[0]) for word in command]
+    answer = convwright(*words, "--weights", weights)
+    assert answer.status == 2
+    assert f"the weights do not fit {network}: stem.conv, " in answer.message
+    assert not (tmp_path / "new").exists()

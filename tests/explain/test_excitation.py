@@ -198,7 +198,10 @@ def test_four_classes_are_spread_over_all_unless_they_are_chosen():
     assert chosen_classes(names) == (0, 3, 6, 9)
     assert chosen_classes(names[:2]) == (0, 1)
     assert chosen_classes(names, ["c7", "c2", "c7"]) == (7, 2)
-    with pytest.raises(UsageError, match="at most 7 classes are distinguishable in a figure, not 8"):
+    assert chosen_classes(["food", "f", "o", "d"], "food") == (0,)
+    with pytest.raises(UsageError, match="classes: name classes to draw; none is given"):
+        chosen_classes(names, [])
+    with pytest.raises(UsageError, match="a figure distinguishes 7 classes at most, not 8"):
         chosen_classes(names, names[:8])
     with pytest.raises(UsageError, match="no class is named 'dog'; there are c0, c1"):
         chosen_classes(names, ["dog"])
@@ -256,7 +259,7 @@ def test_the_terminal_has_a_row_for_every_gate(convwright, runs):
         (("--out", "nowhere/new.html"), "there is no folder nowhere"),
         (("--by", "blocks"), "--by requires --drop"),
         (("--classes", " , "), "none is given"),
-        (("--classes", "0,1,2,3,4,5,6,7"), "at most 7 classes"),
+        (("--classes", "0,1,2,3,4,5,6,7"), "--classes: a figure distinguishes 7 classes at most"),
     ],
 )
 def test_wrong_options_are_errors_of_one_line(convwright, runs, arguments, message):

@@ -199,6 +199,10 @@ def test_pages_need_no_network_and_name_what_they_show(runs, tmp_path):
         (lambda run: cw.explain.excitations(run, threshold=0), "threshold: must be above 0 and 1 or less, not 0"),
         (lambda run: cw.explain.excitations(run, classes=["dog"]), "no class is named 'dog'"),
         (lambda run: cw.explain.drop(run, by="layers"), "by: must be 'stages' or 'blocks', not 'layers'"),
+        (lambda run: cw.explain.prune(run, "0.1"), "shares: must be 0 to 1, not '0.1'"),
+        (lambda run: cw.explain.prune(run, None), "shares: must be 0 to 1, not None"),
+        (lambda run: cw.explain.excitations(run, classes=3), "classes: must be text, not 3"),
+        (lambda run: cw.explain.excitations(run, classes=[]), "classes: name classes to draw; none is given"),
         (lambda run: cw.explain.drop("absent"), "absent: no such run directory"),
         (lambda run: cw.explain.drop(run, device="moon"), "device: no device 'moon'"),
     ],
@@ -206,3 +210,76 @@ def test_pages_need_no_network_and_name_what_they_show(runs, tmp_path):
 def test_wrong_arguments(call, message, runs):
     with pytest.raises(UsageError, match=message):
         call(runs["gated"])
+
+
+def test_a_single_value_stands_for_a_list_of_one(runs):
+    one, several = (cw.explain.excitations(runs["gated"], classes=given).to_dict() for given in ("3", ["3"]))
+    assert one == several
+    one, several = (cw.explain.prune(runs["dense"], given, draws=0).to_dict() for given in (0.1, [0.1]))
+    assert one == several
+    assert cw.open_run(runs["dense"]).explain.prune(0.1, draws=0).to_dict() == one
+    assert cw.explain.reuse(runs["dense"]).prune(0.1, draws=0).to_dict() == one
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda results, path: results["drop"].save(path, step="a"), "step: must be a whole number, not 'a'"),
+        (lambda results, path: results["drop"].save(path, step=True), "step: must be a whole number, not True"),
+        (lambda results, path: results["drop"].save(path, step=1.5), "step: must be a whole number, not 1.5"),
+        (lambda results, path: results["drop"].save(None, step=1), "folder: must be text, not None"),
+        (lambda results, path: results["reuse"].prune(["a"]), "shares: must be 0 to 1, not 'a'"),
+        (lambda results, path: results["reuse"].prune([0.1], draws="a"), "draws: must be a whole number, 0 or more"),
+        (lambda results, path: results["reuse"].save_csv(5), "path: must be text, not 5"),
+        (lambda results, path: results["excitations"].drop("layers"), "by: must be 'stages' or 'blocks'"),
+        (lambda results, path: results["maps"].overlays("a"), "network: must be a whole number, not 'a'"),
+        (lambda results, path: results["maps"].overlays(2), "network: must be a position from 0 to 1, not 2"),
+        (lambda results, path: results["maps"].save(5), "folder: must be text, not 5"),
+    ],
+)
+def test_wrong_arguments_of_methods(call, message, results, tmp_path):
+    with pytest.raises(ArgumentError, match=message):
+        call(results, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture(scope="module")
+def results(runs, maps):
+    return {
+        "maps": maps,
+        "drop": cw.explain.drop(runs["gated"]),
+        "reuse": cw.explain.reuse(runs["dense"]),
+        "excitations": cw.explain.excitations(runs["gated"]),
+    }
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("weights", ["pretrained", "timm", "torchvision", "file.pth"])
+def test_weights_without_a_network_that_takes_them_are_refused(named, several, weights, runs):
+    run = str(runs["gated"]) if named else cw.load(runs["gated"])
+    with pytest.raises(ArgumentError, match=r"weights: .* has weights of its own; they are for networks"):
+        cw.explain.cam([run, run] if several else run, count=1, weights=weights)
+
+
+@pytest.mark.parametrize("weights", ["pretrained", "timm", "file.pth"])
+@pytest.mark.parametrize("function", ["load", "predict"])
+def test_weights_for_a_run_are_refused(function, weights, runs):
+    call = cw.load if function == "load" else lambda run, **options: cw.predict(run, "x.png", **options)
+    with pytest.raises(ArgumentError, match=r"weights: .* is a run, which has weights of its own"):
+        call(runs["gated"], weights=weights)
+
+
+@pytest.mark.parametrize("function", ["cam", "reuse", "prune", "excitations", "drop"])
+def test_a_device_on_which_a_predictor_is_not_is_refused(function, runs):
+    predictor = cw.load(runs["gated"])
+    call = getattr(cw.explain, function)
+    options = {"shares": [0.1]} if function == "prune" else {}
+    with pytest.raises(ArgumentError, match=r"device: .* is on cpu already; choose the device where it is loaded"):
+        call(predictor, device="meta", **options)
+
+
+@pytest.mark.parametrize("method", [None, "cam", "grad-cam"])
+def test_a_constant_that_a_method_does_not_have_is_refused(method, runs):
+    with pytest.raises(ArgumentError, match=r"epsilon: only grad-cam\+\+ has this constant"):
+        cw.explain.activation_maps(cw.load(runs["gated"]), np.zeros((1, 8, 8, 1), np.uint8), method=method, epsilon=0)

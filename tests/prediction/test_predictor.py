@@ -113,7 +113,7 @@ def test_a_number_is_no_image(predictor):
         predictor.predict(5)
 
 
-@pytest.mark.parametrize("options", [{"top": 0}, {"batch_size": 0}])
+@pytest.mark.parametrize("options", [{"top": 0}, {"batch_size": 0}, {"top": "3"}, {"top": 2.0}, {"batch_size": True}])
 def test_wrong_numbers(options, predictor):
     with pytest.raises(UsageError, match="1 or more"):
         predictor.predict([], **options)

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from convwright.display.figure_result import FigureResult
 from convwright.display.result import Block, Lines, Paragraph, Table
 from convwright.evaluation.measures import ClassScore, Measures, ReliabilityBin
 from convwright.evaluation.record import ImagePredictions
+from convwright.options import Bounds, checks_arguments
 from convwright.printable import printable
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ class Evaluation(FigureResult):
         """Precision, recall and F1 of each class."""
         return self.measures.class_scores(self.class_names)
 
-    def most_confused(self, most: int = PAIRS_SHOWN) -> list[NamedPair]:
+    @checks_arguments
+    def most_confused(self, most: Annotated[int, Bounds(ge=0)] = PAIRS_SHOWN) -> list[NamedPair]:
         """Return the pairs of classes that are confused most often, the most frequent pair first.
 
         Args:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from convwright.arch import Network
-from convwright.errors import ConvwrightError, UsageError
+from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.explain.target import (
     Head,
     Recorded,
@@ -77,7 +77,7 @@ def activation_maps(
     layer: str | None = None,
     target: Target = None,
     batch_size: int = BATCH,
-    epsilon: float = EPSILON,
+    epsilon: float | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ActivationMaps:
     """Map the evidence for a class in each image.
@@ -92,7 +92,7 @@ def activation_maps(
             one pixel, the last block whose maps have more (of a foreign module, the last layer with maps).
         target: A class by number or name, or one for each image; None for the most likely class of each image.
         batch_size: Images of a batch.
-        epsilon: Constant in the denominators of Grad-CAM++; 0 gives the weights of the paper.
+        epsilon: Constant in the denominators of `grad-cam++`, 1e-6 by default; 0 gives the weights of the paper.
         progress: Function that is called with the number of images of each batch done.
 
     Returns:
@@ -102,6 +102,9 @@ def activation_maps(
         UsageError: A layer or class does not exist, or the method does not apply to the network.
         ConvwrightError: An image cannot be read.
     """
+    if epsilon is not None and method != "grad-cam++":
+        raise ArgumentError("epsilon", "only grad-cam++ has this constant; give method 'grad-cam++'")
+    epsilon = EPSILON if epsilon is None else epsilon
     done: list[ActivationMaps] = []
     plan: _Plan | None = None
     target = read_target(target)

@@ -76,7 +76,7 @@ class RunExplanations:
 
     def prune(
         self,
-        shares: Sequence[float],
+        shares: float | Sequence[float],
         *,
         with_norm: bool = False,
         draws: int = 3,
@@ -89,7 +89,7 @@ class RunExplanations:
     def excitations(
         self,
         *,
-        classes: Sequence[str] | None = None,
+        classes: str | Sequence[str] | None = None,
         threshold: float = 0.9,
         split: functions.SplitName = "val",
         device: str = "auto",

@@ -14,6 +14,7 @@ from convwright.display.figure_result import FigureResult
 from convwright.display.figures import Figure, Gallery, Picture
 from convwright.display.result import Block, Lines, Paragraph, Table
 from convwright.display.wording import listed
+from convwright.errors import ArgumentError
 from convwright.explain.activation import ActivationMaps
 from convwright.explain.deletion import MapScores, each_score
 from convwright.explain.drawing import TILE, Cell, figure, picture, png
@@ -22,6 +23,7 @@ from convwright.explain.images import ReadImages
 from convwright.explain.map_tables import differences, estimates_dict, score_tables
 from convwright.explain.opened import OpenNetwork
 from convwright.files import new_folder, write_text
+from convwright.options import checks_arguments
 from convwright.places import check_new_folder
 from convwright.printable import printable
 
@@ -90,12 +92,18 @@ class ClassActivation(FigureResult):
         """How many images are drawn."""
         return min(self.show, len(self.images))
 
+    @checks_arguments
     def overlays(self, network: int = 0) -> list[Overlay]:
         """Return the images that are drawn, each under its map.
 
         Args:
-            network: Position of the network.
+            network: Position of the network, from 0.
+
+        Raises:
+            ArgumentError: There is no such network.
         """
+        if not -len(self.networks) <= network < len(self.networks):
+            raise ArgumentError("network", f"must be a position from 0 to {len(self.networks) - 1}, not {network}")
         one = self.networks[network]
         return laid_over(one.network.predictor, self.images.pixels[network][: self.shown], one.maps)
 
@@ -143,6 +151,7 @@ class ClassActivation(FigureResult):
         if self.folder is not None:
             yield Lines(f"figure, overlays and maps: {printable(self.folder)}")
 
+    @checks_arguments
     def save(self, folder: str | Path) -> "ClassActivation":
         """Write the maps to a new folder, completely or not at all.
 

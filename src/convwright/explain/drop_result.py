@@ -19,6 +19,7 @@ from convwright.explain.excitation_figures import dropping_costs
 from convwright.explain.excitation_gates import gates
 from convwright.explain.opened import OpenNetwork
 from convwright.explain.variants import SPLITS, counted, variants_of
+from convwright.options import checks_arguments
 from convwright.places import check_folder
 from convwright.training.run import Run, ensure_free
 from convwright.units import human
@@ -92,6 +93,7 @@ class DropResult(FigureResult):
             "shortcut stays as it is."
         )
 
+    @checks_arguments
     def save(self, folder: str | Path, step: int) -> Run:
         """Write the network after a step as a run that can be evaluated, exported and trained on.
 

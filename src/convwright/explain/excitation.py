@@ -9,7 +9,7 @@ from torch import nn
 
 from convwright.data import Dataset, Split
 from convwright.data.images import printable
-from convwright.errors import UsageError
+from convwright.errors import ArgumentError, UsageError
 from convwright.evaluation.assessment import batches_of, class_order
 from convwright.explain.excitation_gates import gates, recording
 from convwright.prediction.network import Predictor
@@ -197,7 +197,7 @@ def measure_excitations(
 
 
 def chosen_classes(
-    classes: Sequence[str], wanted: Sequence[str] | None = None, counts: torch.Tensor | None = None
+    classes: Sequence[str], wanted: str | Sequence[str] | None = None, counts: torch.Tensor | None = None
 ) -> tuple[int, ...]:
     """Return the indices of classes by name, or of four spread over all.
 
@@ -213,16 +213,21 @@ def chosen_classes(
         present = [index for index in range(len(classes)) if counts is None or counts[index]]
         last = len(present) - 1
         return tuple(dict.fromkeys(present[round(last * place / (SHOWN - 1))] for place in range(SHOWN)))
+    wanted = [wanted] if isinstance(wanted, str) else wanted
+    if not wanted:
+        raise ArgumentError("classes", "name classes to draw; none is given")
     for name in wanted:
         if name not in classes:
             known = ", ".join(map(printable, classes[:12])) + (", ..." if len(classes) > 12 else "")
-            raise UsageError(f"no class is named {printable(name)!r}; there are {known}")
+            raise ArgumentError("classes", f"no class is named {printable(name)!r}; there are {known}")
     indices = tuple(dict.fromkeys(classes.index(name) for name in wanted))
     if len(indices) > MOST_SHOWN:
-        raise UsageError(f"at most {MOST_SHOWN} classes are distinguishable in a figure, not {len(indices)}")
+        raise ArgumentError("classes", f"a figure distinguishes {MOST_SHOWN} classes at most, not {len(indices)}")
     for index in indices:
         if counts is not None and not counts[index]:
-            raise UsageError(f"there are no images of class {printable(classes[index])!r}, so it cannot be drawn")
+            raise ArgumentError(
+                "classes", f"there are no images of class {printable(classes[index])!r}, so it cannot be drawn"
+            )
     return indices
 
 

@@ -23,6 +23,7 @@ from convwright.explain.excitation_figures import BANDS, by_class, by_depth, wit
 from convwright.explain.excitation_gates import gates
 from convwright.explain.opened import OpenNetwork
 from convwright.explain.variants import counted, images_of
+from convwright.options import checks_arguments
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,6 +98,7 @@ class Excitations(FigureResult):
         yield Table(titles, list(map(self._row, self.gates)))
         yield Paragraph(f"{DEFINITION} Near one: {self.threshold:g} or more. Means by class are over channels.")
 
+    @checks_arguments
     def drop(self, by: By = "stages") -> DropResult:
         """Take squeeze-and-excitation out and measure on the same images; see `convwright.explain.drop`."""
         return drop_of(self.source, by, self.found.split)
@@ -129,7 +131,7 @@ class Excitations(FigureResult):
 
 
 def excitations_of(
-    source: OpenNetwork, classes: Sequence[str] | None = None, *, threshold: float = NEAR_ONE, split: str = "val"
+    source: OpenNetwork, classes: str | Sequence[str] | None = None, *, threshold: float = NEAR_ONE, split: str = "val"
 ) -> Excitations:
     """Measure the excitations of an opened network; see `convwright.explain.excitations`."""
     predictor = source.predictor

@@ -149,16 +149,16 @@ def reuse(
         >>> cw.explain.reuse("runs/dense").dense_blocks[0].relative[0][0]  # doctest: +SKIP
         1.0
     """
-    from convwright.explain.opened import open_network
+    from convwright.explain.opened import open_one
     from convwright.explain.reuse_result import reuse_of
 
-    return reuse_of(open_network(run, device), with_norm=with_norm)
+    return reuse_of(open_one(run, device), with_norm=with_norm)
 
 
 @checks_arguments
 def prune(
     run: "Run | str | Path | BasePredictor | OpenNetwork",
-    shares: Sequence[Annotated[float, Bounds(ge=0, le=1)]],
+    shares: float | Sequence[Annotated[float, Bounds(ge=0, le=1)]],
     *,
     with_norm: bool = False,
     draws: Annotated[int, Bounds(ge=0)] = 3,
@@ -169,7 +169,7 @@ def prune(
 
     Args:
         run: A run directory of a network with dense blocks.
-        shares: Shares of the connections to cut, such as 0.1.
+        shares: Shares of the connections to cut, such as 0.1 and 0.2.
         with_norm: Multiply weights by the scale of the batch normalisation before them.
         draws: Random cuts to compare with at each share.
         split: Images to measure accuracy on.
@@ -186,17 +186,17 @@ def prune(
         >>> [step.cut for step in cw.explain.prune("runs/dense", [0.1, 0.2]).steps]  # doctest: +SKIP
         [0, 6, 12]
     """
-    from convwright.explain.opened import open_network
+    from convwright.explain.opened import open_one
     from convwright.explain.reuse_result import reuse_of
 
-    return reuse_of(open_network(run, device), with_norm=with_norm).prune(shares, draws=draws, split=split)
+    return reuse_of(open_one(run, device), with_norm=with_norm).prune(shares, draws=draws, split=split)
 
 
 @checks_arguments
 def excitations(
     run: "Run | str | Path | BasePredictor | OpenNetwork",
     *,
-    classes: Sequence[str] | None = None,
+    classes: str | Sequence[str] | None = None,
     threshold: Annotated[float, Bounds(gt=0, le=1)] = 0.9,
     split: SplitName = "val",
     device: str = "auto",
@@ -223,9 +223,9 @@ def excitations(
         0.72
     """
     from convwright.explain.excitation_result import excitations_of
-    from convwright.explain.opened import open_network
+    from convwright.explain.opened import open_one
 
-    return excitations_of(open_network(run, device), classes, threshold=threshold, split=split)
+    return excitations_of(open_one(run, device), classes, threshold=threshold, split=split)
 
 
 @checks_arguments
@@ -257,6 +257,6 @@ def drop(
         >>> lean = cw.explain.drop("runs/gated").save("runs/lean", step=1)  # doctest: +SKIP
     """
     from convwright.explain.drop_result import drop_of
-    from convwright.explain.opened import open_network
+    from convwright.explain.opened import open_one
 
-    return drop_of(open_network(run, device), by, split)
+    return drop_of(open_one(run, device), by, split)

@@ -9,7 +9,7 @@ from convwright.data import Dataset
 from convwright.errors import ArgumentError
 from convwright.prediction.base import BasePredictor
 from convwright.prediction.files import RunPredictor
-from convwright.prediction.network import Predictor, load
+from convwright.prediction.network import Predictor, find_device, load
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
 from convwright.zoo.reading import is_network, read_network
@@ -86,6 +86,46 @@ def open_network(
     return OpenNetwork(str(value), pretrained(read_network(str(value)), weights, device))
 
 
+def open_one(value: AnyNetwork, device: str = "auto") -> OpenNetwork:
+    """Open a run or a predictor, as `open_network` does.
+
+    Args:
+        value: A run or its directory, or a predictor.
+        device: Where the network computes.
+
+    Raises:
+        RunError: There is no run, or it is damaged.
+        ArgumentError: The value is neither, or a predictor is on another device.
+    """
+    opened = open_network(value, device)
+    check_used([value], [opened], device)
+    return opened
+
+
+def check_used(
+    values: Sequence[AnyNetwork], opened: Sequence[OpenNetwork], device: str, weights: str | None = None
+) -> None:
+    """Check that weights and device have an effect.
+
+    Args:
+        values: What was opened.
+        opened: The opened networks.
+        device: The device that was requested.
+        weights: The weights that were requested.
+
+    Raises:
+        ArgumentError: All networks have weights of their own, or a predictor is on another device.
+    """
+    own = [value for value, one in zip(values, opened, strict=True) if one.run or isinstance(value, Predictor)]
+    if weights is not None and len(own) == len(opened):
+        kind = "is a run, which has" if opened[0].run else "is a predictor, which has"
+        raise ArgumentError("weights", f"{opened[0].name} {kind} weights of its own; they are for networks")
+    for value, one in zip(values, opened, strict=True):
+        placed = one.predictor.device
+        if isinstance(value, BasePredictor | OpenNetwork) and device != "auto" and find_device(device) != placed:
+            raise ArgumentError("device", f"{one.title} is on {placed} already; choose the device where it is loaded")
+
+
 def open_networks(
     values: AnyNetwork | Sequence[AnyNetwork], device: str = "auto", weights: str | None = None
 ) -> tuple[OpenNetwork, ...]:
@@ -98,12 +138,13 @@ def open_networks(
 
     Raises:
         RunError: There is no run, or it is damaged.
-        ArgumentError: There is no network, or a value is none.
+        ArgumentError: There is no network, a value is none, or `weights` or `device` has no effect.
     """
     several = [values] if isinstance(values, str) or not isinstance(values, Sequence) else list(values)
     if not several:
         raise ArgumentError("networks", "give a run directory, or a network with weights")
     opened = [open_network(value, device, weights, "networks") for value in several]
+    check_used(several, opened, device, weights)
     titles = [one.title for one in opened]
     return tuple(
         replace(one, title=f"{one.title} ({titles[: place + 1].count(one.title)})")

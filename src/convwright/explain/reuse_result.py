@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from convwright.csv_text import csv_table
 from convwright.display.figure_result import FigureResult
@@ -17,6 +18,7 @@ from convwright.explain.pruning import PruningStep, prune_steps
 from convwright.explain.reuse_figures import cutting_costs, heat_maps
 from convwright.explain.variants import SPLITS, variants_of
 from convwright.files import write_text
+from convwright.options import Bounds, checks_arguments
 from convwright.places import check_file
 from convwright.units import human, share
 
@@ -108,6 +110,7 @@ class Reuse(FigureResult):
             yield _heat_map(block)
         yield Paragraph(self.found.definition)
 
+    @checks_arguments
     def save_csv(self, path: str | Path) -> None:
         """Write every connection as a row of a CSV file.
 
@@ -120,13 +123,19 @@ class Reuse(FigureResult):
         check_file("path", Path(path))
         write_text(Path(path), _as_csv(self.found))
 
-    def prune(self, shares: Sequence[float], *, draws: int = DRAWS, split: str = "val") -> "Pruning":
+    @checks_arguments
+    def prune(
+        self,
+        shares: float | Sequence[Annotated[float, Bounds(ge=0, le=1)]],
+        *,
+        draws: Annotated[int, Bounds(ge=0)] = DRAWS,
+        split: str = "val",
+    ) -> "Pruning":
         """Cut the weakest connections and measure the accuracy; see `convwright.explain.prune`."""
         network, module = self.source.predictor.network, self.source.predictor.module
+        shares = [shares] if isinstance(shares, float | int) else list(shares)
         if not shares:
             raise ArgumentError("shares", "must be shares from 0 to 1 such as 0.1 and 0.2; none is given")
-        if wrong := [value for value in shares if not 0 <= value <= 1]:
-            raise ArgumentError("shares", f"must be shares from 0 to 1 such as 0.1 and 0.2, not {wrong[0]:g}")
         variants = 1 + sum(value > 0 for value in shares) * (1 + draws)  # the whole network is measured first
         with variants_of(self.source.predictor, self.source.data, split, variants) as measure:
             steps = tuple(prune_steps(network, module, self.found, shares, measure, draws=draws))

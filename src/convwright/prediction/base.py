@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union, overload
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from convwright.data.images import Framing, ImageFile, decode, fitted, quiet, reason
 from convwright.data.threads import in_threads
-from convwright.errors import ConvwrightError, UsageError
+from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.prediction.outcomes import Prediction, has_file, name_of
 from convwright.prediction.result import PICTURES, Predictions
 from convwright.printable import printable
@@ -114,8 +115,9 @@ class BasePredictor(ABC):
         if is_single(images):
             (one,) = self.predict([images], top, batch_size)  # type: ignore[list-item]
             return one if has_file(images) else replace(one, file="")
-        if top < 1 or batch_size < 1:
-            raise UsageError(f"top and batch_size must be 1 or more, not {top} and {batch_size}")
+        for name, value in (("top", top), ("batch_size", batch_size)):
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+                raise ArgumentError(name, f"must be a whole number, 1 or more, not {value!r:.80}")
         if not isinstance(images, Iterable):
             raise UsageError(f"an image is a file, a Pillow image, a tensor or an array, not {type(images).__name__}")
         predictions: list[Prediction] = []

@@ -165,6 +165,7 @@ def open_predictor(
     """Load what `load` loads, for predictions only: a run with a faster engine than torch is that engine alone."""
     path = _path_of(run)
     if weights is not None:
+        _check_is_network(path)
         return _pretrained(str(path), weights, device, engine)
     if path.suffix in SUFFIXES and not path.is_dir():
         if str(device) not in ("cpu", "auto"):
@@ -190,6 +191,13 @@ def _path_of(run: "Run | str | Path") -> Path:
     if not isinstance(path, str | Path):
         raise ArgumentError("run", f"must be a run or its directory, or an exported file, not {run!r:.80}")
     return Path(path)
+
+
+def _check_is_network(path: Path) -> None:
+    """Raise ArgumentError for a run or an exported file, which has weights of its own."""
+    kind = "a run" if path.is_dir() else "an exported file" if path.suffix in SUFFIXES and path.exists() else ""
+    if kind:
+        raise ArgumentError("weights", f"{path} is {kind}, which has weights of its own; they are for networks")
 
 
 def _pretrained(expression: str, weights: str, device: "torch.device | str", engine: str | None) -> "Predictor":

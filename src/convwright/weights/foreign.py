@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from convwright.arch import Network, at
-from convwright.errors import ConvwrightError
+from convwright.errors import UsageError
 from convwright.finite import check_finite_weights
 from convwright.modules import build
 from convwright.printable import printable
@@ -49,7 +49,7 @@ def match_weights(network: Network, tensors: Tensors, source: str) -> Tensors:
         source: Name of the checkpoint in error messages.
 
     Raises:
-        ConvwrightError: Tensors are missing, left over or of other shapes, or their names do not say, or contradict,
+        UsageError: Tensors are missing, left over or of other shapes, or their names do not say, or contradict,
             which layers they belong to.
     """
     names = _names(build(network, device="meta"))
@@ -61,12 +61,12 @@ def match_weights(network: Network, tensors: Tensors, source: str) -> Tensors:
         _check_parts(network, given)
         matched = _tensor_pairs(_paired(network, wanted, given), wanted, given)
     except LayerMatchError as misfit:
-        raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {printable(misfit)}") from None
+        raise UsageError(f"{source}: the weights do not fit {network.name}: {printable(misfit)}") from None
     shapes = {name: tensor.shape for name, tensor in wanted.state_dict().items()}
     return {ours: given[theirs].reshape(shapes[ours]) for ours, theirs in matched}
 
 
-class LayerMatchError(ConvwrightError):
+class LayerMatchError(UsageError):
     """The layers of a checkpoint are not those of a network."""
 
 
@@ -275,7 +275,7 @@ def load_matched(tensors: Tensors, module: nn.Module) -> list[str]:
         loaded = {name: tensor for name, tensor in loaded.items() if name.rpartition(".")[0] != classifier}
     initial = {name: tensor for name, tensor in own.items() if name not in loaded}
     if problems := differences(own, loaded | initial):
-        raise ConvwrightError(f"the weights do not fit the network: {'; '.join(problems[:3])}")
+        raise UsageError(f"the weights do not fit the network: {'; '.join(problems[:3])}")
     module.load_state_dict(loaded | initial)
     return messages
 
@@ -293,14 +293,14 @@ def first_convolution_of(module: nn.Module) -> str:
 
 
 def _own(network: Network, tensors: Tensors, source: str) -> Tensors:
-    """Return tensors that have our names already; ConvwrightError where their shapes differ from the network's."""
+    """Return tensors that have our names already; UsageError where their shapes differ from the network's."""
     first = tensors[f"{first_convolution_of(build(network, device='meta'))}.weight"]
     channels = first.shape[1] if first.ndim == 4 else network.channels
     classes = class_count(tensors, network) or network.classes
     wanted = build(at(network, classes=classes, channels=channels), device="meta").state_dict()
     counted = {name: tensor for name, tensor in wanted.items() if name in tensors or not name.endswith(COUNTER)}
     if problems := differences(counted, tensors):
-        raise ConvwrightError(f"{source}: the weights do not fit {network.name}: {'; '.join(problems[:3])}")
+        raise UsageError(f"{source}: the weights do not fit {network.name}: {'; '.join(problems[:3])}")
     return {name: tensors[name] for name in counted}  # in our order
 
 
