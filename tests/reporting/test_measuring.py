@@ -1,15 +1,18 @@
 """What is measured of a run: on which images, and how runs are called."""
 
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
 from convwright.data import open_dataset
+from convwright.errors import ConvwrightWarning
 from convwright.evaluation.record import images_key
 from convwright.reporting import Entry, measuring
 from convwright.reporting.entry import peers
 from convwright.reporting.titles import titles
+from convwright.timing import Timing
 from convwright.training.run import Run
 
 
@@ -39,6 +42,28 @@ def test_the_surest_mistake_comes_first(measured: list[Entry]) -> None:
 
 def test_latency_is_measured_and_tells_its_threads(measured: list[Entry]) -> None:
     assert all(entry.latency and entry.latency.seconds > 0 and entry.latency.threads == 1 for entry in measured)
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_only_reliable_latencies_are_cached(
+    runs: dict[str, Run], busy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convwright.scaling.latency.cache_folder", lambda: tmp_path)
+    times = iter((0.9, 0.006, 0.007))
+
+    def measure(_: object) -> Timing:
+        return Timing((next(times),), "threads waited for a core" if busy else "")
+
+    monkeypatch.setattr("convwright.scaling.latency.measure_call", measure)
+    run = runs["SE-ResNet"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvwrightWarning)
+        (first,), notes = measuring.measure_runs([run])
+        (second,), _ = measuring.measure_runs([run])
+        (third,), _ = measuring.measure_runs([run], remeasure=True)
+    found = [entry.latency.seconds for entry in (first, second, third) if entry.latency]
+    assert found == ([0.9, 0.006, 0.007] if busy else [0.9, 0.9, 0.006])
+    assert any("the machine was busy (threads waited for a core)" in note for note in notes) is busy
 
 
 def test_the_same_images_are_known_at_any_resolution() -> None:

@@ -1,11 +1,15 @@
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from convwright.display import wording as words
-from convwright.reporting import Entry, wording
+from convwright.reporting import Entry, compose, measuring, wording
+from convwright.reporting.entry import Latency
 
 
 def plain(text: str) -> str:
@@ -67,8 +71,8 @@ def test_summary_says_what_is_cheapest_and_what_that_gives_up(entry: Callable[..
     text = summary(entries)
     assert f"{fewest.title} is the cheapest, with {plain(words.count(fewest.cost.macs))} multiply-adds (MACs)" in text
     assert f"{plain(words.count(fewest.cost.params))} parameters" in text
-    times = best.cost.macs / fewest.cost.macs
-    assert f"Against {best.title}, {fewest.title} takes {times:.1f} times fewer MACs" in text
+    fewer = plain(words.times_fewer(best.cost.macs / fewest.cost.macs, "MACs"))
+    assert f"Against {best.title}, {fewest.title} takes {fewer} and is" in text
     assert "13.9 percentage points less accurate" in text
 
 
@@ -120,3 +124,69 @@ def test_summary_says_what_comparing_image_by_image_settles(
         predictions = replace(entry.predictions, predicted=predicted)
         entries.append(replace(entry, predictions=predictions, accuracy=(345 - fewer) / 359, interval=(0.9, 0.99)))
     assert expected in summary(entries)
+
+
+SINGULAR = re.compile(
+    r"(?<![\d.,\u2212-])1[\u00a0 ](?:images|errors|classes|epochs|threads|predictions|layers|operations)\b"
+)
+"""A count of one with a noun in the plural."""
+
+
+@given(number=st.integers(0, 10**7))
+def test_counts_agree_with_their_nouns(number: int) -> None:
+    text = words.counted(number, "test image")
+    assert text == f"{number:,} test image{'' if number == 1 else 's'}"
+    assert words.counted(number, "class", "classes").endswith("class" if number == 1 else "classes")
+
+
+@given(ratio=st.floats(1, 1e6))
+def test_ratios_are_never_once_as_many(ratio: float) -> None:
+    text = plain(words.times_fewer(ratio, "MACs"))
+    assert not re.search(r"(?<![\d.,])(?:1|1\.0|0|0\.0) (?:times|%)", text)
+    assert "MACs" in text
+
+
+def test_ratios() -> None:
+    texts = [plain(words.times_fewer(ratio, "MACs")) for ratio in (1, 1.04, 1.25, 2, 9.97, 1234)]
+    assert texts == [
+        "about as many MACs",
+        "about as many MACs",
+        "20 % fewer MACs",
+        "2.0 times fewer MACs",
+        "10 times fewer MACs",
+        "1,234 times fewer MACs",
+    ]
+
+
+def test_a_report_on_one_image_has_no_plural_of_one(measured: list[Entry]) -> None:
+    """Every sentence and the page of networks that were measured on a single image."""
+    entries = []
+    for entry in measured:
+        assert entry.predictions is not None
+        data = entry.predictions.data
+        assert data.test is not None
+        part = data.test.choose(torch.tensor([0]))
+        predictions = measuring.predict_splits(entry.predictions.predictor, data, (part,))
+        interval, accuracy = predictions.measures.interval, predictions.measures.accuracy
+        entries.append(replace(entry, predictions=predictions, images=1, accuracy=accuracy, interval=interval))
+    for group in (entries, entries[:1]):
+        report = compose(None, group)
+        text = f"{report} {report.to_json()} {report._repr_html_()}"
+        assert "1 test image of digits" in plain(text)
+        assert not SINGULAR.findall(plain(text))
+
+
+def test_plurals_of_one_would_be_noticed() -> None:
+    assert SINGULAR.search("on 1 images")
+    assert not SINGULAR.search("on 21 images, 0.1 images, 1 image and 11 classes")
+
+
+def test_a_latency_of_a_busy_machine_is_marked(entry: Callable[..., Entry]) -> None:
+    calm, busy = (replace(entry("SE-ResNet"), latency=Latency(0.0096, 2, doubt)) for doubt in ("", "threads waited"))
+    assert plain(wording.latency(calm)) == "9.6 ms"
+    assert plain(wording.latency(busy)) == "9.6 ms (busy)"
+    assert wording.busy(calm) is None
+    assert "was measured while the machine was busy (threads waited)" in str(wording.busy(busy))
+    report = compose(None, [busy])
+    assert "9.6 ms (busy)" in str(report)
+    assert 'latency_doubt": "threads waited' in report.to_json()

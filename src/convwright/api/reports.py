@@ -25,6 +25,7 @@ def report(
     title: str | None = None,
     names: Sequence[str] | None = None,
     device: str = "auto",
+    remeasure: bool = False,
 ) -> "Report":
     """Report on runs: accuracy and cost, learning curves, errors, calibration, and what the networks look at.
 
@@ -38,6 +39,7 @@ def report(
         title: Heading of the page.
         names: Names of the networks on the page, in the order of the runs; by default those of the folders.
         device: `cpu`, `cuda` or `auto`.
+        remeasure: Measure latencies again that are in the user's cache.
 
     Returns:
         The report: a table of the networks, every figure, and the page if it has been written.
@@ -61,7 +63,7 @@ def report(
         opened = _opened([runs] if isinstance(runs, str | Path) or not isinstance(runs, Sequence) else runs)
     if names is not None and len(names) != len(opened):
         raise ArgumentError("names", f"must be one for each of the {len(opened)} runs, not {len(names)}")
-    entries, notes = measure_runs(opened, data=_existing(data), names=names, device=device)
+    entries, notes = measure_runs(opened, data=_existing(data), names=names, device=device, remeasure=remeasure)
     made = compose(title, entries, notes=notes)
     if page is None:
         return made

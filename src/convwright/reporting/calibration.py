@@ -6,7 +6,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, symbol
-from convwright.display.wording import percent
+from convwright.display.wording import counted, percent
 from convwright.reporting.entry import Entry, SplitPredictions
 
 FEW = 10
@@ -69,13 +69,13 @@ def _add_reliability(plot: go.Figure, index: int, entry: Entry, predictions: Spl
     plot.add_scatter(
         x=[part.confidence for part in filled],
         y=[part.accuracy for part in filled],
-        customdata=[f"{part.images:,}" for part in filled],
+        customdata=[counted(part.images, "image") for part in filled],
         mode="lines+markers",
         line={"color": colour(index), "width": 2},
         marker={"size": 8, "symbol": [symbol(index) + ("" if part.images >= FEW else "-open") for part in filled]},
         cliponaxis=False,
         hovertemplate=(
-            f"{escape(entry.title)}: confidence %{{x:.1%}}, accuracy %{{y:.1%}}, %{{customdata}} images<extra></extra>"
+            f"{escape(entry.title)}: confidence %{{x:.1%}}, accuracy %{{y:.1%}}, %{{customdata}}<extra></extra>"
         ),
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from convwright.display.figures import Figure, Panel, axis, empty_plot, heat_scale
-from convwright.display.wording import listed, shortened
+from convwright.display.wording import counted, listed, shortened
 from convwright.evaluation.figures import LONGEST, MOST_NAMED, drawn_classes, heat_cells, heat_style
 from convwright.reporting.entry import Entry, SplitPredictions
 
@@ -54,8 +54,9 @@ def _alt(entry: Entry, predictions: SplitPredictions) -> str:
     scores = [score for score in predictions.measures.class_scores(entry.run.classes) if score.recall is not None]
     best, worst = (choose(scores, key=lambda score: score.recall or 0.0) for choose in (max, min))
     return (
-        f"Confusion matrix of {entry.title}: best recall {best.name}, {best.correct:,} of {best.images:,} images; "
-        f"worst {worst.name}, {worst.correct:,} of {worst.images:,}. {_finding(entry, predictions)}"
+        f"Confusion matrix of {entry.title}: best recall {best.name}, {best.correct:,} of "
+        f"{counted(best.images, 'image')}; worst {worst.name}, {worst.correct:,} of {worst.images:,}. "
+        f"{_finding(entry, predictions)}"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, note, symbol
-from convwright.display.wording import p_value, points, points_between
+from convwright.display.wording import counted, p_value, points, points_between
 from convwright.reporting.entry import Entry, peers
 from convwright.reporting.pairs import Pair, pairs
 from convwright.reporting.tradeoff import heading
@@ -44,8 +44,8 @@ def finding(pair: Pair) -> str:
     names = f"{pair.first[1].title} against {pair.second[1].title}"
     verdict = "significant" if pair.significant else "not significant"
     return (
-        f"{names}: {pair.only_first:,} images are correct only for the first, {pair.only_second:,} only for the "
-        f"second; the difference is {verdict} ({p_value(pair.p_value)})."
+        f"{names}: {counted(pair.only_first, 'image is', 'images are')} correct only for the first, "
+        f"{pair.only_second:,} only for the second; the difference is {verdict} ({p_value(pair.p_value)})."
     )
 
 

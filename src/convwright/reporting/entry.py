@@ -66,11 +66,13 @@ class SplitPredictions:
 
 @dataclass(frozen=True)
 class Latency:
-    """Median time of one image through a network."""
+    """Median time of one image through a network, on a machine that does nothing else."""
 
     seconds: float
     threads: int
     """Threads of torch."""
+    doubt: str = ""
+    """Why the time cannot be relied on: the machine was busy. Then it is that of the fastest run, not the median."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 
+from convwright.arch import Network
 from convwright.data import Dataset, Split
 from convwright.data.opened import Data
 from convwright.display.progress import counting
@@ -13,7 +14,7 @@ from convwright.evaluation.record import Recorder
 from convwright.prediction.network import Predictor, load
 from convwright.reporting.entry import Entry, Latency, SplitPredictions
 from convwright.reporting.titles import titles
-from convwright.reporting.wording import data_name, unfinished
+from convwright.reporting.wording import busy, data_name, unfinished
 from convwright.scaling.latency import Stopwatch
 from convwright.training.run import Run
 from convwright.training.run_data import data_for, open_run_data
@@ -26,6 +27,7 @@ def measure_runs(
     names: Sequence[str] | None = None,
     device: str = "auto",
     latency: bool = True,
+    remeasure: bool = False,
 ) -> tuple[list[Entry], list[str]]:
     """Measure runs for a report.
 
@@ -35,6 +37,7 @@ def measure_runs(
         names: Names of the networks; by default those of their folders.
         device: Where the networks compute: `cpu`, `cuda` or `auto`.
         latency: Whether to measure the latency of each network.
+        remeasure: Whether latencies in the user's cache are measured again.
 
     Returns:
         The networks with their measurements, and a sentence on each run whose figures have restrictions.
@@ -49,7 +52,7 @@ def measure_runs(
     notes = [f"{title} is left out: it has no weights yet." for title, run in named if not run.weights.exists()]
     if not ready:
         runs[0].existing_weights()  # raises what is wrong with them
-    stopwatch = Stopwatch() if latency else None
+    stopwatch = Stopwatch(remeasure=remeasure) if latency else None
     images: dict[str, Dataset] = {}
     entries = []
     for title, run in ready:
@@ -61,7 +64,7 @@ def measure_runs(
                     run, opened, title, other=other, device=device, stopwatch=stopwatch, after_batch=after_batch
                 )
             )
-    notes += [line for entry in entries if (line := unfinished(entry))]
+    notes += [line for entry in entries for line in (unfinished(entry), busy(entry)) if line]
     return entries, notes + _changed(entries)
 
 
@@ -96,9 +99,18 @@ def measure_run(
     measures = predictions.measures
     latency = None
     if stopwatch is not None:
-        latency = Latency(stopwatch(run.network), stopwatch.threads or torch.get_num_threads())
+        latency = _latency(stopwatch, run.network)
     accuracy, interval, images = measures.accuracy, measures.interval, measures.images
     return Entry(title, run, accuracy, interval, images, split, predictions, latency, other)
+
+
+def _latency(stopwatch: Stopwatch, network: Network) -> Latency:
+    """Return a network's latency; with a doubt if it has been measured just now, on a busy machine."""
+    before = stopwatch.unreliable.get(network.name)
+    seconds = stopwatch(network)
+    timing = stopwatch.unreliable.get(network.name)
+    doubt = timing.doubt if timing is not None and timing is not before else ""
+    return Latency(seconds, stopwatch.threads or torch.get_num_threads(), doubt)
 
 
 def measured_splits(data: Dataset, other: bool) -> tuple[str, tuple[Split, ...]]:

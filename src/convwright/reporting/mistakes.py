@@ -7,7 +7,7 @@ import torch
 
 from convwright.display.figures import Figure, Gallery, Picture
 from convwright.display.pictures import as_pixels, data_uri, is_small
-from convwright.display.wording import listed, percent
+from convwright.display.wording import counted, listed, percent
 from convwright.reporting.entry import Entry, SplitPredictions, peers
 
 MOST_SHOWN = 12
@@ -38,7 +38,7 @@ def mistakes(entries: Sequence[Entry]) -> Iterator[Figure]:
 def _finding(entry: Entry, predictions: SplitPredictions) -> str:
     wrong = predictions.mistakes
     sure = sum(1 for row in wrong if predictions.confidence[row] >= 0.9)
-    return f"{entry.title}: {len(wrong):,} errors, {sure:,} of them with a confidence of 90\u00a0% or more."
+    return f"{entry.title}: {counted(len(wrong), 'error')}, {sure:,} of them with a confidence of 90\u00a0% or more."
 
 
 def _shared(entries: Sequence[Entry]) -> Iterator[str]:
@@ -48,7 +48,7 @@ def _shared(entries: Sequence[Entry]) -> Iterator[str]:
         if len(predictions) == len(group):
             none = ~torch.stack([each.correct for each in predictions]).any(0)
             names = listed(entry.title for _, entry in group)
-            yield f"{int(none.sum()):,} images are predicted correctly by none of {names}."
+            yield f"{counted(int(none.sum()), 'image is', 'images are')} predicted correctly by none of {names}."
 
 
 @dataclass(frozen=True)

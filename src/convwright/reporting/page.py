@@ -11,7 +11,7 @@ from markupsafe import Markup
 from convwright.arch.diagram import diagram
 from convwright.display.figures import Figure, colour, glyph
 from convwright.display.pages import write_html
-from convwright.display.wording import count, duration, interval, listed, milliseconds, percent, rate, size
+from convwright.display.wording import count, counted, duration, interval, listed, percent, rate, size
 from convwright.reporting import wording
 from convwright.reporting.entry import Entry
 
@@ -34,6 +34,7 @@ def write_report_page(path: Path, report: "Report") -> None:
         latency_note=_latency_note(entries),
         networks=[_network(index, entry, apart=not wording.comparable(entries)) for index, entry in enumerate(entries)],
         versions=_versions(entries),
+        counted=counted,
     )
 
 
@@ -108,7 +109,7 @@ def _cells(entry: Entry) -> dict[str, str]:
         "accuracy": percent(entry.accuracy),
         "params": count(cost.params),
         "macs": count(cost.macs),
-        "latency": milliseconds(entry.latency.seconds) if entry.latency else "–",
+        "latency": wording.latency(entry),
         "memory": size(cost.peak_bytes()),
         "calibration": percent(predictions.measures.calibration_error) if predictions else "–",
         "time": duration(entry.seconds) if entry.seconds else "–",
@@ -120,10 +121,12 @@ def _latency_note(entries: Sequence[Entry]) -> str:
     threads = sorted({entry.latency.threads for entry in entries if entry.latency})
     if not threads:
         return ""
-    many = "1 thread" if threads == [1] else f"{listed(map(str, threads))} threads"
+    doubtful = any(entry.latency.doubt for entry in entries if entry.latency)
+    many = counted(threads[0], "thread") if len(threads) == 1 else f"{listed(map(str, threads))} threads"
     return (
         "Latency is the median time of one image through the network, in 32-bit floats on the processor of the "
         f"machine that made this page, with {many} of PyTorch."
+        + (" Where the machine was busy, it is the time of the fastest run." if doubtful else "")
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from convwright.display.figures import Figure
 from convwright.display.result import Block, Html, Lines, Paragraph, Result, Table
-from convwright.display.wording import count, duration, interval, milliseconds, percent
+from convwright.display.wording import count, duration, interval, percent
 from convwright.errors import UsageError
 from convwright.printable import printable
 from convwright.reporting import wording
@@ -61,8 +61,7 @@ class Report(Result):
         """Yield the summary, a table of the networks, the notes and, in notebooks, all figures."""
         yield Paragraph(self.summary.replace("\xa0", " "))
         yield _table(self.entries)
-        if self.notes:
-            yield Lines("\n".join(map(printable, self.notes)))
+        yield from (Paragraph(printable(line).replace("\xa0", " ")) for line in self.notes)
         if self.page is not None:
             yield Lines(f"page: {printable(self.page)}")
         yield Html(partial(_figures_html, self.figures))
@@ -115,7 +114,7 @@ def _table(entries: Sequence[Entry]) -> Table:
 
 
 def _cells(entry: Entry, timed: bool) -> tuple[str, ...]:
-    latency = [milliseconds(entry.latency.seconds) if entry.latency else "-"] * timed
+    latency = [wording.latency(entry)] * timed
     return (
         entry.title,
         percent(entry.accuracy),

@@ -58,6 +58,7 @@ def _network(entry: Entry) -> dict[str, object]:
         "peak_bytes": cost.peak_bytes(),
         "latency_seconds": entry.latency and entry.latency.seconds,
         "latency_threads": entry.latency and entry.latency.threads,
+        "latency_doubt": (entry.latency and entry.latency.doubt) or None,
         "train_seconds": entry.seconds,
         "images_per_second": entry.images_per_second,
         "curves": [row | {"images_seen": seen} for row, seen in zip(run.metrics, entry.images_seen, strict=True)],

@@ -6,12 +6,15 @@ from pathlib import Path
 from convwright.display.wording import (
     NBSP,
     count,
+    counted,
     duration,
     interval,
     listed,
+    milliseconds,
     number_word,
     p_value,
     percent,
+    times_fewer,
 )
 from convwright.reporting.entry import Entry
 from convwright.reporting.pairs import compare
@@ -44,7 +47,7 @@ def title(entries: Sequence[Entry]) -> str:
 def measured_on(entry: Entry) -> str:
     """Return the images that an accuracy was measured on: ``359 test images of digits``."""
     kind = "" if entry.split == "all" else f"{entry.split} "
-    return f"{entry.images:,} {kind}images of {data_name(entry)}"
+    return f"{counted(entry.images, f'{kind}image')} of {data_name(entry)}"
 
 
 def summary(entries: Sequence[Entry]) -> str:
@@ -64,8 +67,26 @@ def unfinished(entry: Entry) -> str | None:
     if entry.run.finished:
         return None
     rows = entry.run.metrics
-    so_far = f"{rows[-1]['epoch']:.3g} of {entry.run.config.epochs:.3g} epochs" if rows else "its first validation"
+    epochs = "epoch" if entry.run.config.epochs == 1 else "epochs"
+    so_far = f"{rows[-1]['epoch']:.3g} of {entry.run.config.epochs:.3g} {epochs}" if rows else "its first validation"
     return f"{entry.title} has not ended: its figures are those of its best weights so far, after {so_far}."
+
+
+def latency(entry: Entry) -> str:
+    """Return the latency of a network as tables show it; it is marked where the machine was busy."""
+    if entry.latency is None:
+        return "–"
+    return milliseconds(entry.latency.seconds) + (f"{NBSP}(busy)" if entry.latency.doubt else "")
+
+
+def busy(entry: Entry) -> str | None:
+    """Return a sentence on a latency that was measured on a busy machine; None for any other."""
+    if entry.latency is None or not entry.latency.doubt:
+        return None
+    return (
+        f"The latency of {entry.title} was measured while the machine was busy ({entry.latency.doubt}): it is that of "
+        "the fastest run, and is measured again by the next report."
+    )
 
 
 def derived(entry: Entry) -> str | None:
@@ -119,8 +140,8 @@ def _most_accurate(entries: Sequence[Entry]) -> str:
     those = "the interval" if len(close) == 1 else "the intervals"
     clear = "" if len(close) == len(rest) else ", not with the others'"
     return (
-        f"{statement}; this overlaps with {those} of {listed(close)}{clear}, so {entries[0].images:,} images "
-        "do not show which of them is better."
+        f"{statement}; this overlaps with {those} of {listed(close)}{clear}, so {counted(entries[0].images, 'image')} "
+        f"{'does' if entries[0].images == 1 else 'do'} not show which of them is better."
     )
 
 
@@ -158,9 +179,7 @@ def _trade(entries: Sequence[Entry]) -> str:
     if fewest.accuracy == best.accuracy:
         return ""
     less = best.cost.macs / fewest.cost.macs
-    times = f"{less:.1f}" if less < 10 else f"{less:,.0f}"
     points = 100 * (best.accuracy - fewest.accuracy)
-    return (
-        f"Against {best.title}, {fewest.title} takes {times} times fewer MACs and "
-        f"is {points:.1f} percentage points less accurate."
-    )
+    lost = f"{points:.1f}" if points >= 0.1 else "less than 0.1"
+    unit = "percentage point" if lost in ("1.0", "less than 0.1") else "percentage points"
+    return f"Against {best.title}, {fewest.title} takes {times_fewer(less, 'MACs')} and is {lost} {unit} less accurate."

@@ -9,7 +9,7 @@ import numpy as np
 
 from convwright.display.figures import Figure, Gallery, Picture
 from convwright.display.pictures import as_pixels, data_uri, is_small
-from convwright.display.wording import listed, percent
+from convwright.display.wording import counted, listed, percent
 from convwright.errors import UsageError
 from convwright.explain.activation import ActivationMaps, activation_maps
 from convwright.explain.drawing import overlay
@@ -84,8 +84,8 @@ def _figure(measured: Sequence[tuple[Entry, SplitPredictions]], number: int) -> 
         "cam" if number == 1 else f"cam-{number}",
         "What the networks look at" if len(examples) > 1 else f"What {examples[0].entry.title} looks at",
         f"Class activation maps ({methods}) for the class that each network predicts, over the image; bright regions "
-        f"are strong evidence for that class. The images are the first of {len(rows)} classes among the "
-        f"{measured_on(examples[0].entry)}, not selected by their results.",
+        f"are strong evidence for that class. The images are the first of {counted(len(rows), 'class', 'classes')} "
+        f"among the {measured_on(examples[0].entry)}, not selected by their results.",
         galleries=(_images(examples[0]), *map(_gallery, examples)),
         findings=(*map(_finding, examples), *left_out),
         facts=[_as_json(one) for one in examples],
@@ -108,13 +108,14 @@ def _finding(one: ExampleMaps) -> str:
     empty = one.half_evidence_areas.count(None)
     area = one.mean_half_evidence_area
     half = f"half of the evidence lies in {percent(area)} of the image area, on average; " if area else ""
-    counted = "1 prediction has" if empty == 1 else f"{empty} predictions have"
-    nothing = f"{counted} no positive evidence; " if empty else ""
+    have = counted(empty, "prediction has", "predictions have")
+    nothing = f"{have} no positive evidence; " if empty else ""
     note = f" {one.maps.note}" if one.maps.note else ""
     verb = "is" if right == 1 else "are"
     return (
         f"{one.entry.title}: {half}{nothing}maps of {one.maps.layer}, {one.maps.raw.shape[1]} × "
-        f"{one.maps.raw.shape[2]}, by {_name(one)}; {right} of these {len(one.rows)} predictions {verb} correct.{note}"
+        f"{one.maps.raw.shape[2]}, by {_name(one)}; {right} of "
+        f"{counted(len(one.rows), 'prediction')} {verb} correct.{note}"
     )
 
 

@@ -10,7 +10,7 @@ import torch
 
 from convwright.data import Split
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, symbol
-from convwright.display.wording import percent
+from convwright.display.wording import counted, percent
 from convwright.errors import NetworkError
 from convwright.explain.excitation import (
     DEFINITION,
@@ -62,7 +62,7 @@ def _some(split: Split) -> Split:
 
 
 def _by_depth(found: Sequence[NetworkExcitations]) -> Figure:
-    counts = " and ".join(dict.fromkeys(f"{one.excitations.images:,}" for one in found))
+    counts = " and ".join(dict.fromkeys(counted(one.excitations.images, "image") for one in found))
     ends = "; ".join(
         f"{one.entry.title} from {_share(one.excitations.blocks[0])} in the first gate to "
         f"{_share(one.excitations.blocks[-1])} in the last"
@@ -75,7 +75,7 @@ def _by_depth(found: Sequence[NetworkExcitations]) -> Figure:
     return Figure(
         "excitation",
         "Squeeze-and-excitation by depth",
-        f"The gates of each network from its first to its last, over {counts} images evenly spaced in the split. "
+        f"The gates of each network from its first to its last, over {counts} evenly spaced in the split. "
         f"{DEFINITION} Near one means {NEAR_ONE:g} or more.",
         (
             Panel("Class-specificity", _depth(found, specific=True), f"Line chart of class-specificity: {ends}."),
