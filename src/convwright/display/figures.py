@@ -132,6 +132,21 @@ def axis(**settings: Any) -> dict[str, Any]:
     return plain | settings
 
 
+def whole_axis(low: int, high: int, most: int = 8, **settings: Any) -> dict[str, Any]:
+    """Return an axis of whole numbers, such as positions, with a margin of a half and marks at whole numbers only.
+
+    Args:
+        low: Least number.
+        high: Greatest number.
+        most: Most marks, 4 or more; they are 1, 2 or 5 times a power of ten apart.
+        settings: Further settings of the axis.
+    """
+    steps = (factor * 10**power for power in range(len(str(high - low + 1)) + 1) for factor in (1, 2, 5))
+    step = next(each for each in steps if (high - low) // each < most)
+    marks = range(-(-low // step) * step, high + 1, step)
+    return axis(range=[low - 0.5, high + 0.5], tickvals=list(marks), **settings)
+
+
 def log_axis(values: Sequence[float], room: float) -> dict[str, Any]:
     """Return a logarithmic axis with marks at 1, 2 and 5 times the powers of ten; `room` in powers of ten."""
     low, high = math.log10(min(values)) - room, math.log10(max(values)) + room

@@ -6,7 +6,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from convwright.display.figures import COLOURS, Figure, Panel, axis, colour, empty_plot, symbol
+from convwright.display.figures import COLOURS, Figure, Panel, axis, colour, empty_plot, symbol, whole_axis
 from convwright.display.wording import count, listed, percent, points, points_between
 from convwright.explain.dropping import DropStep
 from convwright.explain.excitation import DEFINITION, BlockExcitation, MeasuredExcitations
@@ -167,7 +167,7 @@ def _bounds(found: MeasuredExcitations) -> list[float]:
 
 
 def _channels(block: BlockExcitation, bounds: list[float]) -> go.Figure:
-    x = axis(title="channel", range=[-0.5, block.channels - 0.5], nticks=6)
+    x = whole_axis(0, block.channels - 1, 6, title="channel")
     return empty_plot(height=230, x=x, y=axis(range=bounds, nticks=5))
 
 
@@ -199,7 +199,7 @@ def _band(plot: go.Figure, mean: object, std: object, place: int) -> None:
 def _depth(found: MeasuredExcitations, values: Sequence[float | None], place: int) -> go.Figure:
     plot = empty_plot(
         height=230,
-        x=axis(title="gate", range=[0.5, len(values) + 0.5], nticks=8, tickformat="d"),
+        x=whole_axis(1, len(values), title="gate"),
         y=axis(
             range=[-0.02, 1.02] if place < 2 else [0, max(1.1 * max(filter(None, values), default=0), 1e-3)], nticks=5
         ),

@@ -84,7 +84,7 @@ class Faithfulness(FigureResult):
 
     def _curves(self, kind: str) -> Panel:
         x = axis(title="share of pixels", tickformat=".0%", range=[0, 1])
-        plot = empty_plot(height=280, x=x, y=axis(tickformat=".0%", rangemode="tozero", nticks=6))
+        plot = empty_plot(height=280, x=x, y=axis(tickformat=".1~%", rangemode="tozero", nticks=6))
         ends = []
         for place, one in enumerate(self.networks):
             assert one.scores is not None

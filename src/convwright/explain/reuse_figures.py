@@ -36,7 +36,7 @@ def cutting_costs(found: FeatureReuse, pruned: Sequence[PruningStep], split: str
     """Draw accuracy against the share of connections cut: the weakest, and as many at random."""
     plot = empty_plot(
         height=330,
-        x=axis(title="share of dense connections cut", tickformat=".0%", rangemode="tozero"),
+        x=axis(title="share of dense connections cut", tickformat=".1~%", rangemode="tozero"),
         y=axis(tickformat=".0%", nticks=6, rangemode="tozero"),
     )
     drawn = [step for step in pruned if step.random]
