@@ -43,10 +43,43 @@ def test_an_expression_does_what_its_network_does(name: str) -> None:
     assert name == "describe" or by_expression.name == by_network.name
 
 
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """Return everything that contains the network of `EXPRESSION`."""
+
+    class Holder:
+        """Stands for a run."""
+
+        network = cw.network(EXPRESSION)
+
+    folder = tmp_path_factory.mktemp("run")
+    file = folder / "network.json"
+    file.write_text(Holder.network.to_json_text())
+    return {"file": file, "text": str(file), "folder": folder, "folder's text": str(folder), "run": Holder()}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("place", ["file", "text", "folder", "folder's text", "run"])
+def test_files_and_runs_are_taken_too(name: str, place: str, places: dict[str, object]) -> None:
+    found, expected = CALLS[name](places[place]), CALLS[name](EXPRESSION)
+    if name == "build":
+        found, expected = found.network, expected.network
+    assert found == expected
+
+
+def test_operators_apply_to_files(places: dict[str, object]) -> None:
+    assert cw.cost(f"{places['text']}|classes:10|se:4") == cw.cost(f"{EXPRESSION}|classes:10|se:4")
+    for text in ("absent/network.json|se:4", "absent/run", "absent.json", "x" * 5000 + "/y"):
+        with pytest.raises(NetworkError, match=r"cannot be read: (No such file|File name too long)"):
+            cw.network(text)
+    with pytest.raises(NetworkError, match="is no path"):
+        cw.network("a/\0")
+
+
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("value", [3, None, 1.5, b"resnet18", ["resnet18"], object, {}], ids=str)
 def test_anything_else_is_refused(name: str, value: object) -> None:
-    expected = r"a network is an expression such as 'resnet50\|se:16' or a Network, not |network: must be text, not "
+    expected = "a network is an expression such as .*, a Network, a run or a file, not |network: must be text, not "
     with pytest.raises(UsageError, match=expected):
         CALLS[name](value)
 

@@ -164,7 +164,7 @@ class Untraceable(nn.Module):
         (lambda: Twice(), {"where": "conv"}, "conv runs more than once, with different numbers of maps"),
         (lambda: model("resnet18"), {"where": ["layer9"]}, "no part named 'layer9'"),
         (lambda: model("resnet18"), {"where": ["fc"]}, "fc does not output maps"),
-        (lambda: model, {}, "a network is an expression such as .* or a Network, not <function model"),
+        (lambda: model, {}, "a network is an expression such as .*, a Network, a run or a file, not <function model"),
         (lambda: model("resnet18"), {"start": 1.0}, "between 0 and 1"),
         (lambda: model("resnet18"), {"reduction": 0.5}, "reduction ratio"),
         (Untraceable, {}, "cannot be traced"),

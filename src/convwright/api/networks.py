@@ -9,20 +9,20 @@ from convwright import arch
 from convwright.arch import Cost, Network, at, compound, fit_resolution, scale
 from convwright.arch.cost import cost as network_cost
 from convwright.arch.description import NetworkDescription
-from convwright.arch.expression import as_network, network
+from convwright.arch.expression import NetworkLike, as_network, network
 from convwright.arch.layers import Activation
 from convwright.arch.registry import register
 from convwright.errors import ArgumentError, NetworkError
 from convwright.files import write_text
 from convwright.options import Bounds, checks_arguments
 from convwright.zoo.listing import NetworkList, list_networks
-from convwright.zoo.reading import read_network
 
 if TYPE_CHECKING:
     from torch import nn
 
     from convwright.arch.diagram import Drawing
     from convwright.modules.foreign import ModuleCost
+    from convwright.training.run import Run
 
 __all__ = [
     "at",
@@ -61,7 +61,7 @@ def models(pattern: str = "") -> NetworkList:
 
 @checks_arguments
 def describe(
-    network: "Network | str",
+    network: "Network | Run | str | Path",
     *,
     resolution: Annotated[int | None, Bounds(ge=1)] = None,
     classes: Annotated[int | None, Bounds(ge=1)] = None,
@@ -97,8 +97,7 @@ def describe(
         from convwright.arch.diagram import check_svg
 
         check_svg("diagram", Path(diagram))
-    found = read_network(network) if isinstance(network, str) else as_network(network)
-    found = at(found, resolution=resolution, classes=classes, channels=channels)
+    found = at(network, resolution=resolution, classes=classes, channels=channels)
     counted = network_cost(found)
     if diagram is not None:
         write_text(Path(diagram), str(found.draw()))
@@ -107,7 +106,7 @@ def describe(
 
 @overload
 def cost(
-    network: Network | str,
+    network: NetworkLike,
     resolution: int | None = None,
     *,
     classes: int | None = None,
@@ -116,7 +115,7 @@ def cost(
 @overload
 def cost(network: "nn.Module", resolution: int | None = None, *, channels: int | None = None) -> "ModuleCost": ...
 def cost(
-    network: "Network | str | nn.Module",
+    network: "NetworkLike | nn.Module",
     resolution: int | None = None,
     *,
     classes: int | None = None,
@@ -125,7 +124,7 @@ def cost(
     """Count what a network costs: parameters, multiply-adds (MACs), activations and peak memory.
 
     Args:
-        network: Network, expression or torch module.
+        network: Network, expression, file of a network (`network.json`), run directory, run or torch module.
         resolution: Height and width of the images in pixels; the network's own by default, 224 for a torch module.
         classes: Number of classes of a network; its own by default.
         channels: Number of input channels; the network's own by default, 3 for a torch module.
@@ -153,7 +152,7 @@ def cost(
 
 @overload
 def recalibrate(
-    network: Network | str,
+    network: NetworkLike,
     reduction: float | None = 16,
     *,
     placement: arch.Placement | None = None,
@@ -178,7 +177,7 @@ def recalibrate(
     start: float | None = None,
 ) -> "nn.Module": ...
 def recalibrate(
-    network: "Network | str | nn.Module",
+    network: "NetworkLike | nn.Module",
     reduction: float | None = 16,
     where: str | Sequence[str] | None = None,
     *,
@@ -196,7 +195,7 @@ def recalibrate(
     """Put squeeze-and-excitation into a network, or into any torch module, which keeps its weights.
 
     Args:
-        network: Network, expression or torch module.
+        network: Network, expression, file of a network (`network.json`), run directory, run or torch module.
         reduction: Reduction ratio (SENet, section 3); None takes squeeze-and-excitation out of a network.
         where: Of a torch module: names of the modules whose output is gated. By default the last layer of each
             residual branch, each block that ends in a concatenation, and each dense layer.
@@ -242,11 +241,11 @@ def recalibrate(
     return foreign.recalibrate(network, reduction, **given)
 
 
-def draw(network: Network | str) -> "Drawing":
+def draw(network: NetworkLike) -> "Drawing":
     """Draw a network: its stages, and the inside of each kind of block.
 
     Args:
-        network: Network or expression.
+        network: Network, expression, file of a network (`network.json`), run directory or run.
 
     Returns:
         The drawing, which notebooks show. `str` of it is SVG, and `save` writes it to a file.

@@ -1,11 +1,15 @@
-"""Networks named by expressions: ``NAME|operator|operator``, e.g. ``resnet50|se:16|scale:d=1.2,w=1.1``."""
+"""Networks named by expressions: ``NAME|operator|operator``, e.g. ``resnet50|se:16|scale:d=1.2,w=1.1``.
+
+A file of a network or a run directory may take the place of the name: ``runs/a/network.json|scale:d=1.2``.
+"""
 
 import difflib
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from convwright.arch import operators, registry
 from convwright.arch.cost import cost
@@ -16,6 +20,21 @@ from convwright.errors import NetworkError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+NETWORK_FILE = "network.json"
+"""Name of the network's file in a run directory."""
+
+
+class HasNetwork(Protocol):
+    """An object with a network, such as a run."""
+
+    @property
+    def network(self) -> Network:
+        """The network."""
+
+
+NetworkLike = Network | HasNetwork | str | os.PathLike[str]
+"""What can be given where a network is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +56,19 @@ class Operator:
     needs_first: bool = True
 
 
-def network(expression: str | Network) -> Network:
-    """Return the network that an expression names.
+def network(expression: NetworkLike) -> Network:
+    """Return the network that an expression names, or that a file or a run contains.
 
     Args:
-        expression: Such as ``resnet50|se:16``; a `Network` is returned as it is.
+        expression: Such as ``resnet50|se:16``. A file of a network (``network.json``) or a run directory may take the
+            place of the name. A `Network` is returned as it is, and of a run its network.
 
     Returns:
         The network.
 
     Raises:
         NetworkError: The expression is malformed, or names an unknown network or operator; the message has the
-            nearest known ones.
+            nearest known ones. Or the file holds no network.
 
     Example:
         >>> network = cw.network("resnet50|se:16|scale:d=1.2,w=1.1")
@@ -59,28 +79,71 @@ def network(expression: str | Network) -> Network:
 
 
 def as_network(value: object) -> Network:
-    """Return a network that is given as itself or as an expression; NetworkError for anything else."""
+    """Return a network that is given as itself, or as an expression, a file, a run directory or a run.
+
+    Raises:
+        NetworkError: The value is something else, or names or holds no network.
+    """
     if isinstance(value, Network):
         return value
-    if not isinstance(value, str):
-        raise NetworkError(f"a network is an expression such as 'resnet50|se:16' or a Network, not {brief(value)}")
-    name, *operations = value.split("|")
+    if isinstance(value, str | os.PathLike):
+        return _read(os.fsdecode(value))
+    contained = getattr(value, "network", None)
+    if isinstance(contained, Network):
+        return contained
+    raise NetworkError(
+        f"a network is an expression such as 'resnet50|se:16', a Network, a run or a file, not {brief(value)}"
+    )
+
+
+def named_network(expression: str) -> Network:
+    """Return the network of an expression, whose name is that of a registered network and never that of a file.
+
+    Raises:
+        NetworkError: The expression is malformed, or names an unknown network or operator.
+    """
+    name, *operations = expression.split("|")
     if not name.strip():
-        raise NetworkError(f"{brief(value)} names no network; write NAME|operator|..., e.g. resnet50|se:16")
-    result = registry.find(name)
+        raise NetworkError(f"{brief(expression)} names no network; write NAME|operator|..., e.g. resnet50|se:16")
+    return _applied(registry.find(name), operations)
+
+
+def _read(text: str) -> Network:
+    name, *operations = text.split("|")
+    path = Path(name.strip())
+    if not _is_place(name.strip(), path):
+        return named_network(text)
+    try:
+        file = path / NETWORK_FILE if path.is_dir() else path
+        file.stat()
+    except OSError as error:
+        raise NetworkError(f"{brief(str(path))[1:-1]} cannot be read: {error.strerror or error}") from None
+    except ValueError:
+        raise NetworkError(f"{brief(name)} is no path") from None
+    return _applied(load_network(file), operations)
+
+
+def _is_place(name: str, path: Path) -> bool:
+    """Whether a name means a file or folder. A folder `resnet50` hides the network only if it is a run."""
+    written_as_path = "/" in name or os.sep in name
+    is_run = bool(name) and os.path.isfile(path / NETWORK_FILE)  # noqa: PTH113 - False for a text that is no path
+    return written_as_path or path.suffix == ".json" or is_run
+
+
+def _applied(network: Network, operations: Sequence[str]) -> Network:
     for operation in operations:
-        result = apply(result, operation)
-    return result
+        network = apply(network, operation)
+    return network
 
 
-def accepts_expressions(function: Callable[Concatenate[Network, P], T]) -> Callable[Concatenate[Network | str, P], T]:
-    """Return a function of a network that also takes an expression in its place."""
+def accepts_expressions(function: Callable[Concatenate[Network, P], T]) -> Callable[Concatenate[NetworkLike, P], T]:
+    """Return a function of a network that also takes an expression, a file or a run in its place."""
 
     @wraps(function)
-    def accepting(network: Network | str, *arguments: P.args, **options: P.kwargs) -> T:
+    def accepting(network: NetworkLike, *arguments: P.args, **options: P.kwargs) -> T:
         return function(as_network(network), *arguments, **options)
 
-    return cast(Callable[Concatenate[Network | str, P], T], accepting)
+    return cast(Callable[Concatenate[NetworkLike, P], T], accepting)
 
 
 def apply(network: Network, operation: str) -> Network:

@@ -8,7 +8,7 @@ from torch import nn
 
 from convwright.arch import layers as graph
 from convwright.arch.cost import cost
-from convwright.arch.expression import as_network
+from convwright.arch.expression import NetworkLike, as_network
 from convwright.arch.network import Network
 from convwright.arch.operators import at
 from convwright.arch.shapes import Shape, conv_padding, conv_shape, pool_shape
@@ -21,6 +21,7 @@ from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseCon
 from convwright.modules.fused.pointwise import PointwiseConv2d
 from convwright.modules.fused.winograd import WinogradConv2d
 from convwright.modules.init import initialise
+from convwright.seeds import check_seed
 from convwright.units import human
 
 MOST_PARAMS = 1 << 50
@@ -41,7 +42,7 @@ class ConvNet(combinators.Chain):
 
 
 def build(
-    network: Network | str,
+    network: NetworkLike,
     classes: int | None = None,
     *,
     channels: int | None = None,
@@ -55,7 +56,8 @@ def build(
     Parameters are named by stage, block and layer (``stage2.block1.add.body.conv1.weight``), as `cost` names its rows.
 
     Args:
-        network: Network, or the expression of one.
+        network: Network, expression, file of a network (`network.json`), run directory or run (its
+            network, not its trained weights).
         classes: Outputs; the network's own by default.
         channels: Input channels; the network's own by default.
         device: Where the weights lie; "meta" gives a module without weights.
@@ -77,6 +79,8 @@ def build(
         torch.Size([1, 5])
     """
     network = at(as_network(network), classes=classes, channels=channels)
+    if seed is not None:
+        check_seed(seed)
     params = cost(network).params  # names the layer that cannot be built, before any memory is spent
     if params > MOST_PARAMS:
         raise NetworkError(f"{network.name}: {human(params)} parameters are more than torch can number")

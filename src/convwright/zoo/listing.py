@@ -9,7 +9,7 @@ from itertools import groupby
 from convwright.arch import Cost, Network, registry
 from convwright.arch.cost import cost
 from convwright.arch.description import provenance, published
-from convwright.arch.expression import network
+from convwright.arch.expression import named_network
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
 from convwright.display.table import Row
 from convwright.errors import NetworkError, UsageError, warn
@@ -94,7 +94,7 @@ def list_networks(pattern: str = "") -> NetworkList:
 def _listed(family: str, name: str) -> ListedNetwork | None:
     """Return a network with its cost; None, with a warning, if a package registered one that cannot be made."""
     try:
-        found = network(name)
+        found = named_network(name)
         return ListedNetwork(family, found, cost(found))
     except NetworkError as error:
         warn(f"{name} is left out: {error}")
@@ -112,7 +112,7 @@ def matches(pattern: str, *names: str) -> bool:
 def _of_exact_name(text: str, listed: Set[str]) -> list[ListedNetwork]:
     """Return the network that this name or expression describes; an empty list if it is listed already."""
     try:
-        found = network(text)
+        found = named_network(text)
     except NetworkError:
         return []
     key = registry.canonical(text.partition("|")[0])
