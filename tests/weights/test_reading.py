@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 
 import convwright as cw
 from convwright.errors import ConvwrightError, NotFiniteError, UsageError
-from convwright.weights import load_matched, read_tensors
+from convwright.weights import load_matched, load_weights, read_tensors, save_weights
 from convwright.weights.foreign import match_weights
+from convwright.weights.module_transfer import transfer_weights
 from convwright.weights.published import find
 
 SMALL = "cifar_resnet8|scale:w=0.25"
@@ -247,3 +248,25 @@ def test_sums_over_input_channels_are_finite_or_refused(dtype):
     with pytest.raises(NotFiniteError, match=r"stem\.conv\.weight has"):
         load_matched(tensors | {"stem.conv.weight": beyond}, grey)
     assert torch.equal(grey.stem.conv.weight, before)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x02}q\x00.", None])
+def test_files_that_cannot_be_used_are_wrong_use(tmp_path, content):
+    path = tmp_path / "weights.pth"
+    if content is None:
+        torch.save({"a.weight": torch.zeros(2, dtype=torch.complex64)}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UsageError) as refused:
+        read_tensors(path)
+    assert refused.value.exit_status == 2
+
+
+def test_files_of_another_network_are_wrong_use(tmp_path):
+    save_weights(cw.build("cifar_resnet8", seed=0), tmp_path / "model.safetensors")
+    with pytest.raises(UsageError, match="the weights do not fit the network") as refused:
+        load_weights(cw.build("cifar_resnet14", seed=0), tmp_path / "model.safetensors")
+    assert refused.value.exit_status == 2
+    small, large = cw.build("cifar_resnet8", seed=0), cw.build("cifar_resnet14", seed=0)
+    with pytest.raises(UsageError, match="no layer of the source fits"):
+        transfer_weights(small, large, torch.zeros(1, 3, 32, 32))

@@ -259,7 +259,7 @@ def load_matched(tensors: Tensors, module: nn.Module) -> list[str]:
         A message for each tensor that was changed or left out.
 
     Raises:
-        ConvwrightError: The tensors do not fit the module.
+        UsageError: The tensors do not fit the module.
     """
     own = module.state_dict()
     messages, loaded = [], dict(tensors)

@@ -9,7 +9,7 @@ from collections import defaultdict
 import torch
 from torch import nn
 
-from convwright.errors import ConvwrightError
+from convwright.errors import UsageError
 
 Signature = tuple[object, ...]
 
@@ -23,7 +23,7 @@ def transfer_weights(source: nn.Module, target: nn.Module, example: torch.Tensor
         example: An input that both accept, N x C x H x W; its values do not matter.
 
     Raises:
-        ConvwrightError: A layer has no counterpart; the message names it, and `target` is unchanged.
+        UsageError: A layer has no counterpart; the message names it, and `target` is unchanged.
     """
     free: dict[Signature, list[tuple[str, nn.Module]]] = defaultdict(list)
     for name, layer in executed(source, example):
@@ -32,11 +32,11 @@ def transfer_weights(source: nn.Module, target: nn.Module, example: torch.Tensor
     for name, layer in executed(target, example):
         signature = _signature(layer)
         if not free[signature]:
-            raise ConvwrightError(f"no layer of the source fits {name}: {_description(signature)}")
+            raise UsageError(f"no layer of the source fits {name}: {_description(signature)}")
         pairs.append((free[signature].pop(0)[1], layer))
     left = [(name, signature) for signature, layers in free.items() for name, _ in layers]
     if left:
-        raise ConvwrightError(f"no layer of the target fits {left[0][0]}: {_description(left[0][1])}")
+        raise UsageError(f"no layer of the target fits {left[0][0]}: {_description(left[0][1])}")
     for own, other in pairs:
         _copy(own, other)
 

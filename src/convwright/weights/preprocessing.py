@@ -13,7 +13,7 @@ from torch import nn
 
 from convwright.arch import Network
 from convwright.data.images import Framing
-from convwright.errors import ConvwrightError
+from convwright.errors import UsageError
 from convwright.modules import build
 from convwright.weights.naming import without_common_start
 
@@ -77,7 +77,7 @@ def of_file(network: Network, names: Collection[str], *, own: bool = False) -> P
         own: Whether the names are Convwright's.
 
     Raises:
-        ConvwrightError: The weights belong to a network with the same shapes that computes another function.
+        UsageError: The weights belong to a network with the same shapes that computes another function.
     """
     name = network.name.partition("|")[0]
     scheme: Scheme = "own" if own else scheme_of(names)
@@ -170,7 +170,7 @@ def _padding_doubts(network: Network, name: str, scheme: Scheme) -> list[str]:
     same, epsilons = arithmetic(build(network, device="meta"))
     if scheme == "efficientnet_pytorch":
         if not same:
-            raise ConvwrightError(
+            raise UsageError(
                 "its layers have the names of EfficientNet-PyTorch, whose networks have "
                 f"{describe_arithmetic(True, [1e-3])}; {name} has {describe_arithmetic(same, epsilons)}; "
                 "use weights of torchvision"

@@ -64,8 +64,8 @@ def find(spec: str, network: Network) -> Published:
         network: The network; operators in its name are ignored.
 
     Raises:
-        UsageError: There are no such weights.
-        ConvwrightError: The weights cannot be read or downloaded.
+        UsageError: There are no such weights, or they cannot be read or do not fit the network.
+        ConvwrightError: The weights cannot be downloaded.
     """
     name = network.name.partition("|")[0]
     library, _, tag = spec.partition(":")
@@ -85,8 +85,8 @@ def _file(path: Path, network: Network) -> Published:
     tensors = read_tensors(path)
     try:
         prepared = preprocessing.of_file(network, tensors, own=has_own_names(tensors, network))
-    except ConvwrightError as error:
-        raise ConvwrightError(f"{path}: {error}") from None
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
     for doubt in prepared.doubts:
         warn(f"{path}: {doubt}")
     classes = imagenet_classes() if class_count(tensors, network) == 1000 else None  # as in all published weights
@@ -180,7 +180,7 @@ def _check_timm(timm: Any, name: str, network: Network) -> None:
     if given != own:
         bare = network.name.partition("|")[0]
         others = "`weights='torchvision'`" if preprocessing.torchvision_weights(bare) is not None else "a file"
-        raise ConvwrightError(
+        raise UsageError(
             f"timm's {name} has {preprocessing.describe_arithmetic(*given)}, but {network.name} has "
             f"{preprocessing.describe_arithmetic(*own)}; use weights that fit, for example {others}"
         )

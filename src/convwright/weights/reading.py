@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from convwright.checksums import verify
-from convwright.errors import ConvwrightError
+from convwright.errors import UsageError
 from convwright.finite import check_finite_weights
 from convwright.printable import printable
 
@@ -33,17 +33,17 @@ def read_tensors(path: Path) -> Tensors:
         Tensors by name: of safetensors sorted by name, otherwise in the order of the file.
 
     Raises:
-        ConvwrightError: The file has another format, is damaged, would run code, or has no weights.
+        UsageError: The file has another format, is damaged, would run code, or has no weights.
     """
     if not path.is_file():
-        raise ConvwrightError(f"{path}: no such file of weights" if not path.exists() else f"{path}: not a file")
+        raise UsageError(f"{path}: no such file of weights" if not path.exists() else f"{path}: not a file")
     verify(path)
     tensors = _unwrapped(_safetensors(path) if _is_safetensors(path) else _torch(path))
     if not tensors:
-        raise ConvwrightError(f"{path}: contains no weights; a checkpoint maps names to tensors")
+        raise UsageError(f"{path}: contains no weights; a checkpoint maps names to tensors")
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
-            raise ConvwrightError(
+            raise UsageError(
                 f"{path}: {printable(name)} is a sparse, quantized or complex tensor, not a dense real one"
             )
     check_finite_weights({printable(name): tensor for name, tensor in tensors.items()}, path)
@@ -61,7 +61,7 @@ def _safetensors(path: Path) -> Tensors:
     try:
         return dict(sorted(load_file(path).items()))
     except Exception as error:  # types and shapes of damaged headers fail in many ways
-        raise ConvwrightError(f"{path}: not a readable safetensors file{_reason(error)}") from None
+        raise UsageError(f"{path}: not a readable safetensors file{_reason(error)}") from None
 
 
 def _torch(path: Path) -> Any:
@@ -73,13 +73,13 @@ def _torch(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         message = str(error)
         if "GLOBAL" in message or "Unsupported" in message or "not an allowed" in message:
-            raise ConvwrightError(
+            raise UsageError(
                 f"{path}: refused, since reading it would run code ({_forbidden(message)}); "
                 "save its state_dict() alone, or as safetensors"
             ) from None
-        raise ConvwrightError(f"{path}: not a checkpoint of torch's, or damaged") from None
+        raise UsageError(f"{path}: not a checkpoint of torch's, or damaged") from None
     except Exception as error:  # damaged pickles raise nearly anything
-        raise ConvwrightError(f"{path}: not a checkpoint, or damaged{_reason(error)}") from None
+        raise UsageError(f"{path}: not a checkpoint, or damaged{_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:

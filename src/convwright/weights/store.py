@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from convwright.errors import ConvwrightError
+from convwright.errors import UsageError
 from convwright.files import write_bytes
 from convwright.finite import check_finite_weights
 
@@ -30,17 +30,17 @@ def load_weights(module: nn.Module, path: Path) -> None:
         path: A safetensors file of the module's parameters and buffers.
 
     Raises:
-        ConvwrightError: The file cannot be read, or tensors are missing, unknown, not finite or of another shape.
+        UsageError: The file cannot be read, or tensors are missing, unknown, not finite or of another shape.
     """
     try:
         tensors = load_file(path)
     except FileNotFoundError:
-        raise ConvwrightError(f"{path}: no such file of weights") from None
+        raise UsageError(f"{path}: no such file of weights") from None
     except Exception as error:  # types and shapes of damaged headers fail in many ways
-        raise ConvwrightError(f"{path}: not a readable safetensors file: {error}") from None
+        raise UsageError(f"{path}: not a readable safetensors file: {error}") from None
     if problems := differences(module.state_dict(), tensors):
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise ConvwrightError(f"{path}: the weights do not fit the network: {'; '.join(problems[:3])}{more}")
+        raise UsageError(f"{path}: the weights do not fit the network: {'; '.join(problems[:3])}{more}")
     check_finite_weights(tensors, path)
     module.load_state_dict(tensors)
 
