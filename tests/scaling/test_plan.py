@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convwright as cw
-from convwright.errors import UsageError
+from convwright.errors import ArgumentError, ConvwrightWarning, UsageError
 from convwright.scaling import RULES, Compound, parse_budget, scale_by_factors, scale_to_budget
 from convwright.scaling.budget import used
 from convwright.scaling.plan import alternatives
+from convwright.scaling.plan_result import ScalingPlan
 from convwright.scaling.rules import Factors
+from convwright.timing import Timing
 
 BASES = (
     "efficientnet_b0",
@@ -172,3 +174,64 @@ def test_numbers_beyond_all_bounds_are_refused(value):
     if value != -1:
         with pytest.raises(UsageError, match="phi must be a number from -100 to 100"):
             scale_by_factors(base, Compound().at(value), "compound", value)
+
+
+@pytest.mark.parametrize("budget", ["macs<=150M", "params<=2M", "memory<=20MB, macs<=1G", "macs<=150M, params<=1M"])
+@pytest.mark.parametrize("base", ["efficientnet_b0", "mobilenet_v2", "cifar_resnet20"])
+def test_what_binds_follows_from_the_numbers_that_are_shown(base, budget):
+    plan = cw.plan(base, budget)
+    limits = plan.budget.limits
+    for scaled in (plan.chosen, *plan.alternatives):
+        assert all(scaled.used(name) <= limit for name, limit in limits.items())
+        assert scaled.binding == tuple(name for name, limit in limits.items() if scaled.larger[name] > limit)
+        assert scaled.binding
+
+
+def test_a_limit_with_much_slack_binds_only_where_the_next_network_is_shown_to_exceed_it():
+    """A latency that grows in one large step, as with a machine's cache."""
+    base = cw.network("cifar_resnet20")
+    seconds = lambda network: 0.03 if cw.cost(network).macs > 40e6 else 0.004  # noqa: E731
+    budget = parse_budget("latency<=20ms, params<=100M")
+    chosen = scale_to_budget(base, budget, measure=seconds)
+    text = str(ScalingPlan(chosen, budget))
+    row = next(line for line in text.splitlines() if line.startswith("latency"))
+    assert row.split() == ["latency", "20", "ms", "4", "ms", "80.0%", "30", "ms", "binds"]
+    assert "Rounding makes networks grow in steps" in " ".join(text.split())
+
+
+def test_a_plan_of_a_busy_machine_makes_no_statement_on_latency(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "convwright.scaling.latency.Stopwatch._measure",
+        lambda _, network: Timing((cw.cost(network).macs * 1e-10,), doubt="threads waited for a core"),
+    )
+    with pytest.warns(ConvwrightWarning, match="cannot be relied on"):
+        plan = cw.plan("cifar_resnet20", "latency<=10ms, params<=100M")
+    assert plan.unreliable
+    assert plan.to_dict()["latency_reliable"] is False
+    assert "binds" not in str(plan).replace("A limit binds", "")
+    assert "no statement on latency is reliable" in " ".join(str(plan).split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"phi": 1, "compare": False}, "compare: needs a budget"),
+        ({"width": 2, "alpha": 1.2}, "alpha: needs a budget or phi"),
+        ({"width": 2, "gamma": 1.2}, "gamma: needs a budget or phi"),
+        ({"phi": 1, "threads": 1}, "threads: is about measuring latency, which only a budget such as"),
+        ({"budget": "macs<=1G", "remeasure": True}, "remeasure: is about measuring latency"),
+        ({"budget": "macs<=1G", "batch": 8}, "batch: is about measuring latency"),
+        ({"budget": "macs<=1G", "engine": "openvino"}, "engine: openvino measures latency, which only a budget"),
+    ],
+)
+def test_an_option_without_effect_is_refused(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        cw.plan("efficientnet_b0", **options)
+
+
+def test_tables_of_plans_fit_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for plan in (cw.plan("efficientnet_b0", "macs<=150M, params<=3M", classes=12), cw.plan("efficientnet_b0", phi=2)):
+        assert max(map(len, str(plan).splitlines())) <= 80
+    assert max(map(len, str(cw.family("efficientnet_b0", phi=2)).splitlines())) <= 80

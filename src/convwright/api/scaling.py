@@ -1,21 +1,21 @@
 """Compound scaling: networks planned for a budget, coefficients searched on data, and families trained."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from convwright.arch import Network, at
-from convwright.errors import ArgumentError, UsageError, argument
+from convwright.errors import ArgumentError, argument
 from convwright.options import Bounds, Flags, checks_arguments
 from convwright.places import check_file
-from convwright.scaling.budget import as_budget
 from convwright.scaling.family import LARGEST_PHI
 from convwright.scaling.grid import LARGEST_TARGET
 from convwright.scaling.halving import LEAST_KEPT, MOST_CANDIDATES, MOST_EPOCHS, MOST_RUNGS, MOST_SEEDS
 from convwright.scaling.network_family import Family
-from convwright.scaling.plan import alternatives, scale_by_factors, scale_to_budget
+from convwright.scaling.plan_request import LatencyOptions, PlanRequest
 from convwright.scaling.plan_result import ScalingPlan
-from convwright.scaling.rules import Compound, Factors
+from convwright.scaling.rules import Compound
 from convwright.scaling.search_file import SearchOutcome
 from convwright.scaling.study_result import SearchResult
 from convwright.zoo.reading import read_network
@@ -37,9 +37,9 @@ def plan(
     depth: float | None = None,
     width: float | None = None,
     resolution: float | None = None,
-    alpha: float = 1.2,
-    beta: float = 1.1,
-    gamma: float = 1.15,
+    alpha: float | None = None,
+    beta: float | None = None,
+    gamma: float | None = None,
     classes: Annotated[int | None, Bounds(ge=1)] = None,
     compare: bool = True,
     batch: Annotated[int, Bounds(ge=1)] = 1,
@@ -62,9 +62,9 @@ def plan(
         depth: Factor of depth, in the place of a budget.
         width: Factor of width.
         resolution: Factor of resolution.
-        alpha: Depth is multiplied by alpha^phi.
-        beta: Width is multiplied by beta^phi.
-        gamma: Resolution is multiplied by gamma^phi.
+        alpha: Depth is multiplied by alpha^phi; 1.2 by default, as published.
+        beta: Width is multiplied by beta^phi; 1.1 by default.
+        gamma: Resolution is multiplied by gamma^phi; 1.15 by default.
         classes: Number of classes of the network; those of the base by default.
         compare: Spend the same budget on each dimension alone, and by the other published rule too.
         batch: Images in a batch where latency is measured.
@@ -85,38 +85,16 @@ def plan(
         >>> plan.cost.macs <= 150e6, plan.binding
         (True, ('macs',))
     """
-    rule = Compound(alpha, beta, gamma)
-    factors = (depth, width, resolution)
-    if sum([budget is not None, phi is not None, any(factor is not None for factor in factors)]) != 1:
-        raise UsageError("give one of budget, phi, or factors (depth, width, resolution)")
-    limits = as_budget(budget) if budget is not None else None
-    if engine != "torch" and (limits is None or limits.latency is None):
-        raise ArgumentError("engine", f"{engine} measures latency, which only a budget such as 'latency<=3ms' limits")
+    latency = LatencyOptions(batch, threads, engine, remeasure)
+    request = PlanRequest.of(budget, phi, (depth, width, resolution), (alpha, beta, gamma), compare, latency)
     file = Path(out) if out is not None else None
     check_file("out", file)
     network = _network(base)
-    network = at(network, classes=classes) if classes is not None else network
-    if limits is None:
-        chosen = (
-            scale_by_factors(network, rule.at(phi), rule.name, phi)
-            if phi is not None
-            else scale_by_factors(network, Factors(*(1.0 if factor is None else factor for factor in factors)))
-        )
-        result = ScalingPlan(chosen, path=file)
-    elif limits.latency is None:
-        chosen = scale_to_budget(network, limits, rule)
-        others = tuple(alternatives(network, limits, chosen)) if compare else ()
-        result = ScalingPlan(chosen, limits, others, file)
-    else:
-        from convwright.scaling.latency import stopwatch_with_progress
-
-        with stopwatch_with_progress(batch, threads, engine, remeasure=remeasure) as measure:
-            chosen = scale_to_budget(network, limits, rule, measure)
-            others = tuple(alternatives(network, limits, chosen, measure)) if compare else ()
-        result = ScalingPlan(chosen, limits, others, file)
-    if file is not None:
-        result.save(file)
-    return result
+    result = request.plan(at(network, classes=classes) if classes is not None else network)
+    if file is None:
+        return result
+    result.save(file)
+    return replace(result, path=file)
 
 
 @checks_arguments

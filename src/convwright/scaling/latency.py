@@ -77,9 +77,11 @@ class Stopwatch:
     def _doubt(self, network: Network, timing: Timing) -> None:
         """Note a time that cannot be relied on; warn at the first one."""
         if not self.unreliable:
+            base, _, factors = network.name.partition("|scale:")
             warn(
-                f"the latency of {network.name} cannot be relied on, since the machine was busy ({timing.doubt}); it "
-                f"is the fastest of {len(timing.seconds)} runs and is not cached; measure again on an idle machine"
+                f"the latency of {base}{', scaled,' if factors else ''} cannot be relied on, since the machine was "
+                f"busy ({timing.doubt}); it is the fastest of {len(timing.seconds)} runs and is not cached; measure "
+                "again on an idle machine"
             )
         self.unreliable[network.name] = timing
 

@@ -1,7 +1,7 @@
 """Plans: the largest network that keeps a budget, scaled from a base network by a rule."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from convwright.arch import Cost, Network
@@ -33,7 +33,9 @@ class ScaledNetwork:
     seconds: float | None = None
     """Measured latency; None where it was not measured."""
     binding: tuple[str, ...] = ()
-    """Resources whose limit a slightly larger network would exceed."""
+    """Resources whose limit the next larger network exceeds."""
+    larger: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """What the next larger network uses of the limited resources; without a latency that was not measured."""
 
     @cached_property
     def cost(self) -> Cost:
@@ -109,6 +111,7 @@ class ScaledNetwork:
             "memory_bytes": self.cost.memory_bytes(),
             "latency_seconds": self.seconds,
             "binding": list(self.binding),
+            "next": dict(self.larger),
             "rounding": self.deviation or None,
         }
 
@@ -156,25 +159,33 @@ def scale_to_budget(
         return over
 
     low = _feasible(base, budget, rule, exceeded, seconds)
-    high, over = low, list[str]()
-    while high < LARGEST and not over:
-        low, high = high, high + 1.0
-        over = exceeded(high)
-    while over and high - low > PRECISION:
-        middle = (low + high) / 2
-        if now := exceeded(middle):
-            high, over = middle, now
-        else:
-            low = middle
-    binding = tuple(name for name in over if name in budget.limits)
+    low, high = _bisected(low, exceeded)
+    binding = tuple(name for name in exceeded(high) if name in budget.limits)
     if not binding:  # the network grows until it cannot be built
         unlimited = f"{base.name} scaled by {rule.name}"
         raise ArgumentError("budget", f"{budget} does not limit the size of {unlimited}; limit macs or memory too")
     requested = simplified(base, rule.factors(low))
-    network = requested.apply(base)
+    network, bigger = requested.apply(base), rule.factors(high).apply(base)
     phi = rule.phi(low) if isinstance(rule, Compound) else None
     measured = seconds(network) if budget.latency is not None else None
-    return ScaledNetwork(base, network, rule.name, requested, phi, measured, binding)
+    larger = {name: seen.get(bigger) if name == LATENCY else used(cost(bigger), name) for name in budget.limits}
+    known = {name: amount for name, amount in larger.items() if amount is not None}
+    return ScaledNetwork(base, network, rule.name, requested, phi, measured, binding, known)
+
+
+def _bisected(low: float, exceeded: Callable[[float], list[str]]) -> tuple[float, float]:
+    """Return the largest amount that keeps the limits, from one that does, and the next one, which exceeds some."""
+    high, over = low, False
+    while high < LARGEST and not over:
+        low, high = high, high + 1.0
+        over = bool(exceeded(high))
+    while over and high - low > PRECISION:
+        middle = (low + high) / 2
+        if exceeded(middle):
+            high = middle
+        else:
+            low = middle
+    return low, high
 
 
 def simplified(base: Network, factors: Factors) -> Factors:

@@ -19,6 +19,12 @@ NOTE = (
     "image, in 32-bit floats."
 )
 
+LIMITS_NOTE = (
+    "A limit binds if the next larger network exceeds it. Rounding makes networks grow in steps, so a part of a "
+    "binding limit can be left."
+)
+UNRELIABLE = "unreliable"
+
 
 @dataclass(frozen=True)
 class ScalingPlan(Result):
@@ -29,6 +35,8 @@ class ScalingPlan(Result):
     """The limits; None where the network was scaled by factors."""
     alternatives: tuple[ScaledNetwork, ...] = ()
     """The same budget spent on one dimension alone, and by the other published rule."""
+    unreliable: tuple[str, ...] = ()
+    """Networks whose latency was measured while the machine was busy."""
     path: Path | None = None
     """File that holds the network; None if it was not written."""
 
@@ -49,7 +57,7 @@ class ScalingPlan(Result):
 
     @property
     def binding(self) -> tuple[str, ...]:
-        """Resources whose limit a slightly larger network would exceed."""
+        """Resources whose limit the next larger network exceeds."""
         return self.chosen.binding
 
     def save(self, path: str | Path) -> None:
@@ -66,6 +74,7 @@ class ScalingPlan(Result):
             "base": self.base.name,
             "budget": self.budget.limits if self.budget else None,
             "chosen": self.chosen.to_dict(),
+            "latency_reliable": not self.unreliable,
             "alternatives": [each.to_dict() for each in self.alternatives],
         }
 
@@ -76,12 +85,19 @@ class ScalingPlan(Result):
         if self.chosen.deviation:
             yield Paragraph(self.chosen.deviation)
         if self.budget is not None:
-            yield _limits(self.chosen, self.budget)
+            yield _limits(self.chosen, self.budget, bool(self.unreliable))
+            yield Paragraph(LIMITS_NOTE)
+        if self.unreliable:
+            yield Paragraph(
+                f"The machine was busy while the latency of {len(self.unreliable)} networks was measured, so no "
+                "statement on latency is reliable; plan again on an idle machine."
+            )
         unscaled = ScaledNetwork(self.base, self.base, "base", Factors(1, 1, 1))
         listed = (self.chosen, *self.alternatives) if self.budget is not None else (unscaled, self.chosen)
         latency = any(each.seconds is not None for each in listed)
-        titles = ["by", "depth", "width", "resolution", "params", "MACs", "activations", "memory"]
-        yield Table([*titles, *(["latency"] if latency else []), ""], [_row(each, latency) for each in listed])
+        titles = ["by", "depth", "width", "px", "params", "MACs", "activations", "memory"]
+        rows = [_row(each, latency, bool(self.unreliable)) for each in listed]
+        yield Table([*titles, *(["latency"] if latency else []), ""], rows)
         yield Paragraph(NOTE)
         if self.path is not None:
             yield Lines(f"network: {printable(self.path)}")
@@ -94,27 +110,34 @@ def _growth(scaled: ScaledNetwork) -> str:
     return text
 
 
-def _limits(scaled: ScaledNetwork, budget: Budget) -> Table:
+def _limits(scaled: ScaledNetwork, budget: Budget, unreliable: bool) -> Table:
     rows = []
     for resource, limit in budget.limits.items():
         amount = scaled.used(resource) or 0.0
+        larger = format_amount(resource, scaled.larger[resource]) if resource in scaled.larger else "-"
         amounts = (format_amount(resource, limit), format_amount(resource, amount), f"{1 - amount / limit:.1%}")
-        rows.append((resource, *amounts, "binds" if resource in scaled.binding else ""))
-    return Table(("resource", "limit", "used", "slack", ""), rows)
+        binds = "binds" if resource in scaled.binding else ""
+        rows.append((resource, *amounts, larger, UNRELIABLE if unreliable and resource == LATENCY else binds))
+    return Table(("resource", "limit", "used", "slack", "next larger", ""), rows)
 
 
-def _row(scaled: ScaledNetwork, latency: bool) -> tuple[str, ...]:
+def _binding(scaled: ScaledNetwork, unreliable: bool) -> str:
+    names = [name for name in scaled.binding if not (unreliable and name == LATENCY)]
+    return f"{', '.join(names)} binds" if names else f"{LATENCY} {UNRELIABLE}" if scaled.binding else ""
+
+
+def _row(scaled: ScaledNetwork, latency: bool, unreliable: bool) -> tuple[str, ...]:
     cost, actual = scaled.cost, scaled.actual
     seconds = format_amount(LATENCY, scaled.seconds) if scaled.seconds is not None else "-"
     return (
         scaled.rule,
         f"{actual.depth:.2f}",
         f"{actual.width:.2f}",
-        f"{scaled.network.resolution} px",
+        str(scaled.network.resolution),
         human(cost.params),
         human(cost.macs),
         human(cost.activations),
         human_bytes(cost.memory_bytes()),
         *([seconds] if latency else []),
-        f"{', '.join(scaled.binding)} binds" if scaled.binding else "",
+        _binding(scaled, unreliable),
     )
