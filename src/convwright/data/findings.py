@@ -25,7 +25,7 @@ class Problem:
     """A property of the data that may spoil training or evaluation."""
 
     kind: str
-    """`leakage`, `contradiction`, `copies`, `unreadable`, `absent`, `few`, `imbalance` or `frames`."""
+    """`leakage`, `contradiction`, `copies`, `unreadable`, `absent`, `single`, `few`, `imbalance` or `frames`."""
     text: str
     details: tuple[str, ...] = ()
     """One line for each file or group of files."""
@@ -103,25 +103,47 @@ def _of_groups(kind: str, text: str, groups: list[Group]) -> Problem:
 
 def _unreadable(survey: "Survey") -> Iterator[Problem]:
     bad = survey.unreadable
-    if bad:
-        total = len(bad) + len(survey.images)
-        subject = "1 file or folder" if len(bad) == 1 else f"{len(bad):,} files or folders"
-        yield Problem("unreadable", f"{subject} of {total:,} cannot be read; training skips them", bad)
+    if not bad:
+        return
+    total = len(bad) + len(survey.images)
+    subject = "1 file or folder" if len(bad) == 1 else f"{len(bad):,} files or folders"
+    files, limit = survey.unreadable_files, f"{survey.max_bad:.4g}"
+    image_files = files + len(survey.images)
+    if files > survey.max_bad * image_files:
+        consequence = (
+            f"training is refused, since {files:,} of the {image_files:,} image files exceed the share that max_bad "
+            f"allows ({limit}); repair or remove the files, or raise max_bad"
+        )
+    else:
+        consequence = f"training skips them, since max_bad allows a share of {limit} of the image files"
+    yield Problem("unreadable", f"{subject} of {total:,} cannot be read; {consequence}", bad)
 
 
 def _counts(survey: "Survey") -> Iterator[Problem]:
     for split in survey.splits:
         absent = [name for name, count in zip(survey.classes, survey.counts[split], strict=True) if not count]
         if absent:
-            yield Problem("absent", f"{split} has no images of {_first_of(absent)}", _all_if_many(absent))
-    train = survey.counts["train"]
-    few = [f"{name}: {count:,}" for name, count in zip(survey.classes, train, strict=True) if 0 < count < FEW]
+            consequence = "training is refused" if split == "train" else "their accuracy cannot be measured there"
+            yield Problem(
+                "absent", f"{split} has no images of {_first_of(absent)}; {consequence}", _all_if_many(absent)
+            )
+    train = dict(zip(survey.classes, survey.counts["train"], strict=True))
+    single = [name for name, count in train.items() if count == 1 and "val" not in survey.splits]
+    if single:
+        subject = "1 class has" if len(single) == 1 else f"{len(single):,} classes have"
+        text = (
+            f"{subject} only 1 image ({_first_of(single)}), which cannot be split into training and validation images; "
+            "training is refused: add images, or remove the class"
+        )
+        yield Problem("single", text, _all_if_many(single))
+    few = [f"{name}: {count:,}" for name, count in train.items() if 0 < count < FEW and name not in single]
     if few:
         subject = "1 class has" if len(few) == 1 else f"{len(few):,} classes have"
         yield Problem("few", f"{subject} fewer than {FEW} training images ({_first_of(few)})", _all_if_many(few))
     ratio = imbalance(survey)
     if ratio is not None and ratio >= UNBALANCED:
-        most, least = (survey.classes[train.index(extreme(filter(None, train)))] for extreme in (max, min))
+        present = [name for name, count in train.items() if count]
+        most, least = (extreme(present, key=train.__getitem__) for extreme in (max, min))
         yield Problem("imbalance", f"the largest class, {most}, has {ratio:.1f} times the training images of {least}")
 
 

@@ -15,6 +15,7 @@ from convwright.data.decoding import Reader, Row
 from convwright.data.images import printable
 from convwright.data.layout import LAYOUT, SplitFiles, find
 from convwright.data.threads import Progress
+from convwright.display.wording import counted
 from convwright.errors import ArgumentError, DataError
 
 
@@ -118,6 +119,7 @@ def _check_classes(splits: dict[str, SplitFiles], classes: list[str], root: Path
     for label, name in enumerate(classes):
         if counts[label] < least:
             raise DataError(
-                f"class {printable(name)} in {printable(root)} has {counts[label]} readable training "
-                f"images and needs at least {least}" + (", one of them to validate on" if least == 2 else "")
+                f"class {printable(name)} in {printable(root)} has "
+                f"{counted(counts[label], 'readable training image')} and needs at least {least}"
+                + (", one of them to validate on" if least == 2 else "")
             )

@@ -90,7 +90,7 @@ class Data(Result):
         from convwright.display.progress import counting
 
         with counting() as progress:
-            return survey_data(self.spec, progress)
+            return survey_data(self.spec, progress, max_bad=self.max_bad)
 
     def to_dict(self) -> dict[str, object]:
         """Return counts, sizes, duplicates, problems and suggestions of the survey."""

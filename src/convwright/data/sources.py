@@ -57,6 +57,8 @@ def open_dataset(
     """
     if resolution is not None and resolution < 1:
         raise DataError(f"the resolution must be at least 1 pixel, not {resolution}")
+    if largest < 1:
+        raise DataError(f"the largest resolution must be at least 1 pixel, not {largest}")
     if not 0 < val_share < 1:
         raise DataError(f"the validation share must lie between 0 and 1, not {val_share:g}")
     if not 0 <= max_bad <= 1:

@@ -15,7 +15,7 @@ from convwright.data.dataset import Parts, Split
 from convwright.data.findings import Problem, Spread
 from convwright.data.images import Facts, decode, printable, quiet, read_facts, reason_of
 from convwright.data.layout import SplitFiles, find
-from convwright.data.sources import SOURCES, existing_folder
+from convwright.data.sources import MAX_BAD, SOURCES, existing_folder
 from convwright.data.threads import Progress, in_threads
 from convwright.display.result import Block, Heading, Html, Lines, Result, Table
 from convwright.display.table import paragraph
@@ -64,6 +64,10 @@ class Survey(Result):
     images: tuple[SurveyedImage, ...] = field(repr=False)
     unreadable: tuple[str, ...] = field(repr=False)
     """One line for each file or folder that cannot be read, with the reason."""
+    unreadable_files: int = 0
+    """Image files among these; the others are folders."""
+    max_bad: float = 0.1
+    """Largest share of the image files that may be unreadable for training."""
     suggested_batch_size: int | None = None
     """Batch size to begin with; None if it was not computed."""
     counts: dict[str, list[int]] = field(init=False)
@@ -193,11 +197,12 @@ def _contact_sheet(survey: Survey) -> str:
     return contact_sheet(survey)
 
 
-def survey_data(spec: str, progress: Progress | None = None) -> Survey:
+def survey_data(spec: str, progress: Progress | None = None, *, max_bad: float = MAX_BAD) -> Survey:
     """Survey a folder, or a source by its name.
 
     Args:
         spec: Name of a source, or a folder.
+        max_bad: Largest share of a folder's files that may be unreadable for training.
         progress: Called with the number of images done, their total and a description.
 
     Raises:
@@ -206,10 +211,10 @@ def survey_data(spec: str, progress: Progress | None = None) -> Survey:
     if spec in SOURCES:
         return _survey_source(spec, SOURCES[spec].read(False))
     with existing_folder(spec) as root, quiet():
-        return _survey_folder(spec, root, progress)
+        return _survey_folder(spec, root, progress, max_bad)
 
 
-def _survey_folder(spec: str, root: Path, progress: Progress | None) -> Survey:
+def _survey_folder(spec: str, root: Path, progress: Progress | None, max_bad: float) -> Survey:
     skipped: list[str] = []
     splits, classes = find(root, skipped)
     work = [
@@ -234,8 +239,9 @@ def _survey_folder(spec: str, root: Path, progress: Progress | None) -> Survey:
 
     results = list(in_threads(survey_image, work, progress, "surveying images"))
     images = tuple(result for result in results if isinstance(result, SurveyedImage))
-    skipped += [result for result in results if isinstance(result, str)]
-    return Survey(spec, tuple(map(printable, classes)), tuple(splits), images, tuple(skipped))
+    failed = [result for result in results if isinstance(result, str)]
+    names = tuple(map(printable, classes))
+    return Survey(spec, names, tuple(splits), images, (*skipped, *failed), len(failed), max_bad)
 
 
 def _shown(found: SplitFiles, classes: int) -> set[Path]:
