@@ -90,7 +90,7 @@ FILES = {
     "scale search": ("scale", "search", "cifar_resnet8", "--data", "digits", "--html"),
     "scale family": ("scale", "family", "cifar_resnet8", "--data", "digits", "--train", "--html"),
     "evaluate": ("evaluate", "absent", "--predictions"),
-    "report": ("report", "absent", "--out"),
+    "report": ("report", "absent", "--html"),
     "explain reuse": ("explain", "reuse", "absent", "--csv"),
 }
 FOLDERS = {

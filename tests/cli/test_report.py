@@ -54,7 +54,7 @@ def _idle(monkeypatch):
 
 
 def test_a_page_of_two_runs(runs, tmp_path, convwright):
-    answer = convwright("report", runs / "se", runs / "dense", "--out", tmp_path / "page.html")
+    answer = convwright("report", runs / "se", runs / "dense", "--html", tmp_path / "page.html")
     assert answer.status == 0
     assert "Two networks, trained on digits and measured on the same 359 test images" in answer.out.replace("\n", " ")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -180,7 +180,7 @@ def test_a_figure_that_a_report_lacks(runs):
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere: no such run directory"),
-        (["se", "--out", "no/such/page.html"], "--out: no/such/page.html: there is no folder no/such"),
+        (["se", "--out", "no/such/page.html"], "--html: no/such/page.html: there is no folder no/such"),
         (["se", "--data", "nowhere"], "no folder nowhere"),
         (["photos", "--data", "digits"], "does not have the 3 classes"),
         ([], "Missing argument"),

@@ -61,17 +61,35 @@ def test_every_figure_is_drawn(browser: Browser, report: Report, page: Path, wid
     assert all(plot == drawing for plot, drawing in browser.run(WIDTHS))
 
 
-def test_names_stay_inside_their_plots_on_a_phone(browser: Browser, page: Path) -> None:
+OUTSIDE = f"""{EVERY}.map(plot => {{
+  const frame = plot.getBoundingClientRect();
+  return [...plot.querySelectorAll('.annotation-text, .xtick text, .ytick text, .xtitle, .ytitle')]
+    .map(text => text.getBoundingClientRect())
+    .filter(box => box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1).length;
+}})"""
+"""Number of names and labels that reach out of each plot."""
+LANDMARKS = """[...document.querySelectorAll('nav, section[aria-labelledby], [role=region]')].map(each =>
+  each.getAttribute('aria-label') || document.getElementById(each.getAttribute('aria-labelledby')).textContent)"""
+"""Names of the parts of the page that a screen reader lists."""
+
+
+@pytest.mark.parametrize(
+    "names", [("a", "b", "c"), ("a long name of an experiment", "another one, also long", "abcdefgmno" * 7)]
+)
+def test_names_stay_inside_their_plots_on_a_phone(
+    browser: Browser, measured: list[Entry], names: tuple[str, ...], tmp_path: Path
+) -> None:
+    entries = [replace(entry, title=name) for entry, name in zip(measured, names, strict=True)]
+    compose("Names", entries).save_html(tmp_path / "report.html")
+    browser.open(tmp_path / "report.html", 390)
+    assert not any(browser.run(OUTSIDE)), browser.run(OUTSIDE)
+
+
+def test_every_landmark_has_a_name_of_its_own(browser: Browser, page: Path) -> None:
     browser.open(page, 390)
-    outside = browser.run(
-        f"""{EVERY}.flatMap(plot => {{
-          const frame = plot.getBoundingClientRect();
-          return [...plot.querySelectorAll('.annotation-text')]
-            .map(text => text.getBoundingClientRect())
-            .filter(box => box.left < frame.left || box.right > frame.right || box.top < frame.top).length;
-        }})"""
-    )
-    assert not any(outside)
+    names = browser.run(LANDMARKS)
+    assert len(names) > 10
+    assert len(set(names)) == len(names), names
 
 
 def test_figures_follow_the_width_and_the_colour_scheme(browser: Browser, page: Path) -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from convwright.errors import ArgumentError, UsageError, argument
-from convwright.options import checks_arguments
+from convwright.options import Flags, checks_arguments
 
 if TYPE_CHECKING:
     from convwright.data.opened import Data
@@ -19,7 +19,7 @@ __all__ = ["report", "reproduce"]
 @checks_arguments
 def report(
     runs: "Run | str | Path | Sequence[Run | str | Path]",
-    out: Path | str | None = None,
+    out: Annotated[Path | str | None, Flags(("--html", "--out"))] = None,
     *,
     data: "Data | str | Path | None" = None,
     title: str | None = None,
@@ -49,8 +49,11 @@ def report(
         DataError: The data cannot be opened, or has other classes.
 
     Example:
-        >>> found = cw.report("runs/digits", "report.html")  # doctest: +SKIP
-        >>> found.figure("confusion").show()  # doctest: +SKIP
+        >>> found = cw.report("runs/digits", "report.html")
+        >>> found.page.name, found.entries[0].images
+        ('report.html', 359)
+        >>> found.figure("confusion").layout.xaxis.title.text
+        'predicted as'
     """
     from dataclasses import replace
 

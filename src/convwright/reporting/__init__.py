@@ -1,10 +1,7 @@
 """Reports: one self-contained HTML page about one trained network or several, readable without a network connection.
 
-    >>> entries, notes = measure_runs([run, other])  # doctest: +SKIP
-    >>> compose("Two families on digits", entries, notes=notes).save_html("report.html")  # doctest: +SKIP
-
-`Entry` is one trained network with its measurements. `compose` computes the content of a report, which its methods
-return as data, as Plotly figures and as a page.
+`Entry` is one trained network with its measurements, and `measure_runs` measures runs. `compose` computes the
+content of a report, which its methods return as data, as Plotly figures and as a page.
 """
 
 from convwright.reporting.entry import Entry

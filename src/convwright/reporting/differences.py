@@ -7,13 +7,14 @@ from typing import Any
 import plotly.graph_objects as go
 
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, note, symbol
-from convwright.display.wording import counted, p_value, points, points_between
+from convwright.display.wording import counted, p_value, points, points_between, shortened
 from convwright.reporting.entry import Entry, peers
+from convwright.reporting.labels import LONGEST_NAME
 from convwright.reporting.pairs import Pair, pairs
 from convwright.reporting.tradeoff import heading
 
-ROW = 54
-"""Pixels of one pair."""
+ROW, LINE = 54, 17
+"""Pixels of one pair, and of each further line of its label."""
 
 
 def differences(entries: Sequence[Entry]) -> Iterator[Figure]:
@@ -63,14 +64,21 @@ def pair_dict(pair: Pair) -> dict[str, object]:
     }
 
 
+def _label(pair: Pair) -> list[str]:
+    """Return the names of a pair as one line, or as two where they are too long for a phone."""
+    first, second = (shortened(entry.title, LONGEST_NAME) for _, entry in (pair.first, pair.second))
+    return [f"{first} − {second}"] if len(first) + len(second) < LONGEST_NAME else [f"{first} −", second]
+
+
 def _plot(found: Sequence[Pair]) -> go.Figure:
     bounds = [100 * bound for pair in found for bound in pair.interval]
     low, high = min(0.0, *bounds), max(0.0, *bounds)
     room = 0.06 * (high - low)
+    most_lines = max(len(_label(pair)) for pair in found)
     plot = empty_plot(
-        height=ROW * len(found) + 60,
+        height=(ROW + LINE * (most_lines - 1)) * len(found) + 60,
         x=axis(range=[low - room, high + room], title="percentage points", nticks=7),
-        y=axis(range=[len(found) - 0.6, -0.85], visible=False),
+        y=axis(range=[len(found) - 0.6, -0.85 - 0.1 * (most_lines - 1)], visible=False),
     )
     plot.add_vline(x=0, line={"color": "var(--muted)", "width": 1})
     for row, pair in enumerate(found):
@@ -80,7 +88,7 @@ def _plot(found: Sequence[Pair]) -> go.Figure:
 
 
 def _add_row(plot: go.Figure, row: int, pair: Pair) -> None:
-    index, first = pair.first
+    index = pair.first[0]
     difference, (low, high) = 100 * pair.difference, (100 * bound for bound in pair.interval)
     error: dict[str, Any] = {"type": "data", "symmetric": False, "color": colour(index), "thickness": 1.5, "width": 5}
     plot.add_scatter(
@@ -91,15 +99,15 @@ def _add_row(plot: go.Figure, row: int, pair: Pair) -> None:
         error_x=error | {"array": [max(0.0, high - difference)], "arrayminus": [max(0.0, difference - low)]},
         hovertemplate=f"{points(pair.difference)} ({points_between(pair.interval)})<extra></extra>",
     )
-    names = f"{escape(first.title, quote=False)} − {escape(pair.second[1].title, quote=False)}"
+    lines = [escape(line, quote=False) for line in _label(pair)]
     plot.add_annotation(
         x=0,
         xref="paper",
         y=row,
-        yshift=19,
+        yshift=19 + LINE / 2 * (len(lines) - 1),
         xanchor="left",
         yanchor="middle",
-        text=f"{names}  <b>{points(pair.difference)}</b>",
+        text=f"{'<br>'.join(lines)}  <b>{points(pair.difference)}</b>",
         bgcolor="var(--paper)",
         **note("var(--ink)"),
     )

@@ -9,6 +9,8 @@ WIDTH, HEIGHT = 290.0, 330.0
 CHARACTER, LINE, GAP, DOT = 7.8, 17.0, 10.0, 7.0
 """Pixels: a character's width, a line's height, from a point to its name, half a point."""
 LONGEST_LINE = 18
+LONGEST_NAME = 34
+"""Characters of a name above a bar, so that it fits on a phone."""
 
 Range = tuple[float, float]
 

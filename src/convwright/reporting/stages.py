@@ -8,8 +8,9 @@ import plotly.graph_objects as go
 
 from convwright.arch.cost import StageCost
 from convwright.display.figures import SHADES, Figure, Panel, axis, empty_plot, note
-from convwright.display.wording import count, percent
+from convwright.display.wording import count, percent, shortened
 from convwright.reporting.entry import Entry
+from convwright.reporting.labels import LONGEST_NAME
 
 
 def stage_costs(entries: Sequence[Entry]) -> Figure:
@@ -43,7 +44,7 @@ def _stage_bars(entries: Sequence[Entry], what: str) -> go.Figure:
             yshift=22,
             xanchor="left",
             yanchor="middle",
-            text=f"{escape(entry.title, quote=False)}  <b>{count(total)}</b>",
+            text=f"{escape(shortened(entry.title, LONGEST_NAME), quote=False)}  <b>{count(total)}</b>",
             bgcolor="var(--paper)",
             **note("var(--ink)"),
         )

@@ -46,7 +46,7 @@ def title(entries: Sequence[Entry]) -> str:
 
 def measured_on(entry: Entry) -> str:
     """Return the images that an accuracy was measured on: ``359 test images of digits``."""
-    kind = "" if entry.split == "all" else f"{entry.split} "
+    kind = {"all": "", "val": "validation "}.get(entry.split, f"{entry.split} ")
     return f"{counted(entry.images, f'{kind}image')} of {data_name(entry)}"
 
 
