@@ -162,7 +162,7 @@ class Option:
         if isinstance(value, bool):
             fits = bool in self.kinds
         elif isinstance(value, int | float):
-            fits = (float in self.kinds or (int in self.kinds and isinstance(value, int))) and math.isfinite(value)
+            fits = (float in self.kinds and _is_finite(value)) or (int in self.kinds and isinstance(value, int))
             fits = fits and (self.bounds is None or value in self.bounds)
         elif isinstance(value, str):
             fits = value in self.choices or str in self.kinds or (Path in self.kinds and not self.choices)
@@ -170,7 +170,23 @@ class Option:
             fits = (Path in self.kinds or str in self.kinds) and isinstance(value, Path)
         if not fits and not (self.foreign and not isinstance(value, bool | int | float | str)):
             expected = "true or false" if self.kinds == (bool,) else self.expected
-            raise ArgumentError(self.name, f"must be {expected}, not {value!r:.80}")
+            raise ArgumentError(self.name, f"must be {expected}, not {_shown(value)}")
+
+
+def _is_finite(value: float) -> bool:
+    """Whether a number is finite as a float; a whole number may be too large for one."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _shown(value: object) -> str:
+    """Return a value as a message shows it: in one line of at most 80 characters."""
+    try:
+        return f"{' '.join(repr(value).split()):.80}"
+    except ValueError:  # Python refuses to write thousands of digits
+        return "a number of thousands of digits"
 
 
 def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:

@@ -50,7 +50,7 @@ def test_a_run_directory_holds_all_that_a_run_is(run):
         *("config.yaml", "network.json", "classes.json", "data.json", "metrics.csv", "summary.json"),
         *("checkpoints", "model.safetensors", "checksums.json"),
     }
-    assert json.loads((run / "classes.json").read_text()) == ["one", "two", "zero"]
+    assert json.loads((run / "classes.json").read_text())["classes"] == ["one", "two", "zero"]
     with (run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert rows[-1]["epoch"] == "10.0"

@@ -33,16 +33,16 @@ def run(tmp_path_factory):
     ("fields", "argument", "reason"),
     [
         ({}, "data", "missing"),
-        ({"data": "digits", "epochs": -1}, "epochs", "must be greater than 0, not -1"),
+        ({"data": "digits", "epochs": -1}, "epochs", "must be above 0, not -1"),
         ({"data": "digits", "learning_rate": float("nan")}, "learning_rate", "not nan"),
-        ({"data": "digits", "flip": 1}, "flip", "should be true or false, not 1"),
-        ({"data": "digits", "seed": True}, "seed", "should not be true or false"),
+        ({"data": "digits", "flip": 1}, "flip", "must be true or false, not 1"),
+        ({"data": "digits", "seed": True}, "seed", "must be a whole number, -9.22337e+18 to 9.22337e+18, not True"),
         ({"data": "digits", "recipe": "resnet"}, "recipe", "'densenet', 'senet', 'efficientnet' or 'fast'"),
         ({"data": "digits", "batch_size": "many"}, "batch_size", "'auto', not 'many'"),
-        ({"data": "digits", "milestones": (0.5, 2)}, "milestones", "less than 1, not 2"),
-        ({"data": "digits", "minutes": 1, "epochs": 2}, "minutes", "takes the place of epochs"),
+        ({"data": "digits", "milestones": (0.5, 2)}, "milestones", "must be below 1, not 2"),
+        ({"data": "digits", "minutes": 1, "epochs": 2}, "minutes", "takes the place of `epochs`"),
         ({"data": "digits", "minutes": 1, "devices": 2}, "minutes", "one device"),
-        ({"data": "digits", "freeze": True}, "freeze", "name some with weights"),
+        ({"data": "digits", "freeze": True}, "freeze", "name some with `weights`"),
         ({"data": 3}, "data", "not 3"),
         ({"data": "digits", "network": 3}, "network", "not 3"),
         ({"data": "digits", "rate": 3}, "rate", "no such field"),
@@ -77,7 +77,7 @@ def test_a_request_survives_yaml(tmp_path):
 def test_a_wrong_file_is_named_with_its_field(tmp_path):
     path = tmp_path / "request.yaml"
     path.write_text("data: digits\nepochs: none\n")
-    with pytest.raises(UsageError, match=rf"^{path}: epochs: must be a valid number"):
+    with pytest.raises(UsageError, match=rf"^{path}: epochs: must be a number, not 'none'"):
         cw.TrainRequest.from_yaml(path)
     path.write_text("data: digits\nresolution: 8\nnetwork: cifar_resnet8\nrecipe: {mixup: no}\n")
     with pytest.raises(UsageError, match=rf"^{path}: recipe.mixup: "):

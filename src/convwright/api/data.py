@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from convwright.errors import argument
 from convwright.options import Bounds, checks_arguments
+from convwright.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
     from convwright.data.opened import Data
@@ -15,10 +16,10 @@ __all__ = ["open_data", "survey"]
 
 @checks_arguments
 def open_data(
-    spec: str | Path,
+    data: str | Path,
     *,
     val_share: Annotated[float, Bounds(gt=0, lt=1)] = 0.1,
-    seed: Annotated[int, Bounds(ge=0)] = 0,
+    seed: Annotated[int, Bounds(ge=-LARGEST_SEED, le=LARGEST_SEED)] = 0,
     max_bad: Annotated[float, Bounds(ge=0, le=1)] = 0.1,
     cache_gb: Annotated[float, Bounds(ge=0)] | None = None,
     resolution: Annotated[int, Bounds(ge=1)] | None = None,
@@ -29,7 +30,7 @@ def open_data(
     contact sheet.
 
     Args:
-        spec: A folder with a sub-folder per class, or the name of a source: fashion-mnist, cifar10, cifar100, digits,
+        data: A folder with a sub-folder per class, or the name of a source: fashion-mnist, cifar10, cifar100, digits,
             or one that an installed package provides.
         val_share: Share of the training images that is held out for validation, where the data has no validation split.
         seed: Seed of the held-out share.
@@ -51,9 +52,9 @@ def open_data(
     from convwright.data.opened import Data
     from convwright.data.sources import check_exists
 
-    with argument("spec"):
-        check_exists(str(spec))
-    return Data(str(spec), val_share, max_bad, seed, cache_gb, resolution)
+    with argument("data"):
+        check_exists(str(data))
+    return Data(str(data), val_share, max_bad, seed, cache_gb, resolution)
 
 
 @checks_arguments

@@ -7,6 +7,7 @@ from torch import nn
 
 from convwright.arch.network import INITS
 from convwright.errors import NetworkError
+from convwright.seeds import check_seed
 
 
 def initialise(module: nn.Module, scheme: str = "he", seed: int | None = None) -> None:
@@ -31,7 +32,7 @@ def initialise(module: nn.Module, scheme: str = "he", seed: int | None = None) -
         if isinstance(part, nn.Conv2d | nn.Linear):
             device = part.weight.device
             if device not in generators:
-                generators[device] = None if seed is None else torch.Generator(device).manual_seed(seed)
+                generators[device] = None if seed is None else torch.Generator(device).manual_seed(check_seed(seed))
             _initialise_layer(part, scheme, generators[device])
         elif isinstance(part, nn.BatchNorm2d):
             part.reset_parameters()

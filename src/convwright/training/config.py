@@ -12,7 +12,9 @@ from pydantic_core import PydanticCustomError
 
 from convwright.checksums import verify
 from convwright.errors import ArgumentError, UsageError
-from convwright.options import Flags, Group
+from convwright.options import Flags, Group, option_of
+from convwright.seeds import LARGEST_SEED
+from convwright.training.problems import BOOLEAN, first_problem
 
 Model = TypeVar("Model", bound=BaseModel)
 OWN_NETWORK = "network.json"
@@ -32,11 +34,13 @@ class _Strict(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_other_kinds(cls, value: Any, info: ValidationInfo) -> Any:
-        boolean = cls.model_fields[str(info.field_name)].annotation is bool
-        if isinstance(value, bool) is not boolean and (boolean or isinstance(value, bool)):
-            raise PydanticCustomError(
-                "boolean", "should be true or false" if boolean else "should not be true or false"
-            )
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool):
+            option = option_of(str(info.field_name), field.annotation, None, "", field.metadata)
+            if {int, float} & {*option.kinds}:
+                raise PydanticCustomError("other_kind", "{expected}", {"expected": option.expected})
+        elif field.annotation is bool:
+            raise PydanticCustomError("other_kind", "{expected}", {"expected": BOOLEAN})
         return value
 
 
@@ -48,7 +52,8 @@ class Recipe(_Strict):
     optimizer: Literal["sgd", "adamw", "rmsprop"] = "sgd"
     """Optimizer."""
     learning_rate: Annotated[float, Flags(("--learning-rate", "--lr"))] = Field(0.1, gt=0, le=1e30)
-    """Highest learning rate of the schedule; 0.1 for a batch of 128 by default, in proportion for others."""
+    """Highest learning rate of the schedule. By default 0.1 for a batch of 128 with SGD, 0.02 where `weights` gives the
+    initial weights and `freeze` is not set, or that of the recipe, each in proportion to the batch size."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Momentum of SGD and RMSprop; the first beta of AdamW."""
     nesterov: bool = True
@@ -108,9 +113,9 @@ class RunOptions(_Strict):
     """Initial weights: `pretrained`, `torchvision`, `timm`, a file or a run; random ones by default."""
     epochs: float = Field(10, gt=0, le=1e6)
     """Passes over the training images; 10 by default, a fraction is allowed."""
-    seed: int = 0
+    seed: int = Field(0, ge=-LARGEST_SEED, le=LARGEST_SEED)
     """Seed of initial weights, order, augmentation and noise."""
-    split_seed: int | None = None
+    split_seed: int | None = Field(None, ge=-LARGEST_SEED, le=LARGEST_SEED)
     """Seed of the split into training and validation images, where the data has none; that of the run by default."""
     val_share: float = Field(0.1, gt=0, lt=1)
     """Share of the training images to validate on, where the data has no validation images; 0.1 by default."""
@@ -268,23 +273,10 @@ def field_error(error: ValidationError, source: str = "", fields: Iterable[str] 
         source: File that the values come from; empty for arguments.
         fields: Names of all fields, for the hint at a misspelt one.
     """
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    place = [str(part) for part in first["loc"] if "[" not in str(part)]
-    if first["type"] == "missing":
-        return FieldError(".".join(place), "missing", source)
-    if first["type"] == "extra_forbidden":
-        return FieldError(".".join(place), f"no such field{_nearest(place[-1], fields)}", source)
-    same = [
-        each
-        for each in problems
-        if each["loc"][:-1] == first["loc"][:-1] and repr(each["input"]) == repr(first["input"])
-    ]
-    if len(same) > 1:  # a value that fits none of the types that are allowed
-        place = place[:-1]
-    reasons = dict.fromkeys(f"{each['msg'][0].lower()}{each['msg'][1:]}" for each in same)
-    reason = " or ".join(reasons).replace(" or input should be ", " or ").replace("input should be", "must be")
-    return FieldError(".".join(place) or "the configuration", f"{reason}, not {first['input']!r:.80}", source)
+    field, reason = first_problem(error)
+    if reason == "no such field":
+        reason += _nearest(field.rpartition(".")[2], fields)
+    return FieldError(field or "the configuration", reason, source)
 
 
 def difference(before: dict[str, Any], after: dict[str, Any], within: str = "") -> str:

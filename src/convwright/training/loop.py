@@ -28,7 +28,7 @@ from convwright.training.interrupt import Interrupted, StopSignal
 from convwright.training.optim import learning_rate
 from convwright.training.preparation import make_learner, training_batches
 from convwright.training.process_state import preserved_process_state
-from convwright.training.records import DataFacts, Summary
+from convwright.training.records import CHECKPOINT_VERSION, DataFacts, Summary, check_version
 from convwright.training.run import Run
 from convwright.training.step import DivergedError
 from convwright.version import __version__
@@ -377,6 +377,7 @@ class Trainer:
             "progress": asdict(self.progress),
             "config": self.config.model_dump(mode="json"),
             "network": self.run.network.to_json_text(),
+            "schema_version": CHECKPOINT_VERSION,
         }
         self.run.save_checkpoint(self.progress.step, state)
 
@@ -393,6 +394,7 @@ class Trainer:
             ) from None
 
     def _restore_state(self, state: dict[str, Any]) -> None:
+        check_version(state.get("schema_version", 1), CHECKPOINT_VERSION, self.run.newest_checkpoint)
         # A version that did not know a field yet did what the field's default says.
         now = self.config.model_dump(mode="json")
         if changed := difference(checked(state["config"]).model_dump(mode="json"), now):

@@ -14,8 +14,13 @@ from convwright import json_text
 from convwright.data import Dataset
 from convwright.display.wording import counted
 from convwright.errors import RunError
+from convwright.training.problems import NEWER, first_problem
 
 Record = TypeVar("Record")
+METRICS_VERSION = 1
+"""Version of the format of `metrics.csv`, in the column `schema_version`; files without the column have version 1."""
+CHECKPOINT_VERSION = 1
+"""Version of the format of checkpoints; those without one have version 1."""
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 COLUMNS = (
     "epoch",
@@ -35,7 +40,16 @@ MAYBE_NOT_FINITE = ("train_loss", "val_loss", "val_accuracy")
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-ClassNames = Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], Field(min_length=1)]
+Names = Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ClassNames:
+    """The classes in the order of the network's outputs: `classes.json`. Version 1 is a list of the names alone."""
+
+    classes: Names
+    schema_version: Literal[2] = 2
+    """Version of the format."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -131,14 +145,37 @@ def parse_record(kind: type[Record] | Any, content: bytes, path: Path) -> Record
         raise RunError(f"{path}: {problem_of(error)}") from None
 
 
+def parse_classes(content: bytes, path: Path) -> tuple[str, ...]:
+    """Return the classes that a `classes.json` of any version holds; RunError says what is wrong with the file."""
+    if isinstance(json_text.parse(content, path, RunError), list):
+        names: tuple[str, ...] = parse_record(Names, content, path)
+        return names
+    record: ClassNames = parse_record(ClassNames, content, path)
+    return record.classes
+
+
+def check_version(found: object, newest: int, place: object) -> None:
+    """Check that this version can read a file.
+
+    Args:
+        found: The schema version in the file; 1 where it has none.
+        newest: The newest version that can be read.
+        place: The file, for the message.
+
+    Raises:
+        RunError: The file has a newer version, or none that is a whole number from 1.
+    """
+    number = float(found) if isinstance(found, int | float) and not isinstance(found, bool) else math.nan
+    if number.is_integer() and number > newest:
+        raise RunError(f"{place}: schema_version: {number:g} is {NEWER.format(newest)}")
+    if not (number.is_integer() and number >= 1):
+        raise RunError(f"{place}: schema_version: must be a whole number, 1 or more, not {found!r:.40}")
+
+
 def problem_of(error: ValidationError) -> str:
     """Return the first problem of a validation in one line: the field, what is wrong, and the value."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    message = f"{message[:1].lower()}{message[1:]}"
-    given = "" if first["type"] in ("missing", "value_error") else f", not {first['input']!r:.100}"
-    return f"{field}: {message}{given}" if field else f"{message}{given}"
+    field, reason = first_problem(error)
+    return f"{field}: {reason}" if field else reason
 
 
 def parse_summary(content: bytes, path: Path) -> Summary:
@@ -183,6 +220,7 @@ def _metrics_row(header: list[str], row: list[str], place: str) -> dict[str, flo
             raise RunError(f"{place}: {name} is {text!r:.40}, not a number") from None
         if not math.isfinite(values[name]) and name not in MAYBE_NOT_FINITE:
             raise RunError(f"{place}: {name} is {text!r:.40}, not a finite number")
+    check_version(values.pop("schema_version", 1), METRICS_VERSION, place)
     if not values["step"] >= 1:
         raise RunError(f"{place}: step is {values['step']:g}; it must be 1 or more")
     return values
@@ -191,7 +229,7 @@ def _metrics_row(header: list[str], row: list[str], place: str) -> dict[str, flo
 def format_metrics(rows: list[dict[str, float]]) -> str:
     """Return rows of metrics as CSV."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, [*rows[0], "schema_version"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(row | {"schema_version": METRICS_VERSION} for row in rows)
     return text.getvalue()

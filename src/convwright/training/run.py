@@ -28,6 +28,7 @@ from convwright.training.records import (
     DataFacts,
     Summary,
     format_metrics,
+    parse_classes,
     parse_metrics,
     parse_record,
     parse_summary,
@@ -114,7 +115,7 @@ class Run:
             "config.yaml": config.to_yaml(),
             "network.json": network.to_json_text() + "\n",
             "data.json": json_text.dump(asdict(data), indent=1) + "\n",
-            "classes.json": json_text.dump(classes, indent=1) + "\n",
+            "classes.json": json_text.dump(asdict(ClassNames(classes)), indent=1) + "\n",
         }
         contents |= files or {}
         encoded = {
@@ -173,7 +174,7 @@ class Run:
         if not files.recorded:
             warn(f"{path}: has no {CHECKSUMS}, as runs of earlier versions; damage to its files cannot be noticed")
         data: DataFacts = parse_record(DataFacts, files.read("data.json"), path / "data.json")
-        classes: tuple[str, ...] = parse_record(ClassNames, files.read("classes.json"), path / "classes.json")
+        classes = parse_classes(files.read("classes.json"), path / "classes.json")
         network = load_network(files.verified("network.json"))
         config = TrainConfig.from_yaml(files.verified("config.yaml"))
         if len(classes) != network.classes:
