@@ -136,10 +136,6 @@ def command(
     described = list(options_of(function) if options is None else options)
     described = [each for each in described if each.kinds or each.choices]  # the rest is for Python callers
     flags = {each.name: "" if each.name in arguments else each.flag for each in described}
-    parameters = [parameter for each in described for parameter in _parameters(each, flags)]
-    order = {each: index for index, each in enumerate(arguments)}
-    parameters.sort(key=lambda each: order.get(each.name or "", len(order)))
-    printed = [HTML] * html + [JSON]
     named = {each.name or "": "" if isinstance(each, click.Argument) else each.opts[0] for each in extra} | flags
 
     def run(as_json: bool, html: str | None = None, **values: Any) -> None:
@@ -155,28 +151,33 @@ def command(
                 stream(as_json=as_json, **given)
                 return
             result = (call or function)(**given)
-        if html is not None:
-            result.save_html(html)
-        if as_json:
-            print_json(result.json_value() if isinstance(result, Result) else result, indent=1)
-        elif show is not None:
-            show(result)
-        else:
-            echo(str(result))
-        if html is not None and not as_json:
-            echo(f"page: {printable(html)}")
+        _print_result(result, as_json=as_json, html=html, show=show)
         if after is not None:
             after(result)
 
     return GroupedCommand(
         name,
-        params=[*parameters, *extra, *printed],
+        params=[*_ordered_parameters(described, flags, arguments), *extra, *[HTML] * html, JSON],
         callback=run,
         help=plain(summary_of(inspect.getdoc(function) or ""), flags),
         function=function,
         described=described,
         flags=flags,
     )
+
+
+def _print_result(result: Any, *, as_json: bool, html: str | None, show: Callable[[Any], None] | None) -> None:
+    """Print a result as JSON or text, and write its page if the command was given `--html`."""
+    if html is not None:
+        result.save_html(html)
+    if as_json:
+        print_json(result.json_value() if isinstance(result, Result) else result, indent=1)
+    elif show is not None:
+        show(result)
+    else:
+        echo(str(result))
+    if html is not None and not as_json:
+        echo(f"page: {printable(html)}")
 
 
 def parameters_of(options: Sequence[Option], arguments: Sequence[str] = ()) -> list[click.Parameter]:
@@ -222,6 +223,15 @@ def plain(text: str, flags: Mapping[str, str] = MappingProxyType({})) -> str:
     paragraphs = (" ".join(part.split()) for part in text.split("\n\n"))
     named = re.sub(r"`(\w+)`", lambda found: flags.get(found[1]) or found[0], "\n\n".join(paragraphs))
     return named.replace("`", "")
+
+
+def _ordered_parameters(
+    described: Sequence[Option], flags: Mapping[str, str], arguments: Sequence[str]
+) -> list[click.Parameter]:
+    """Return the parameters of a command: those given by position in their order, then the options."""
+    order = {each: index for index, each in enumerate(arguments)}
+    parameters = [parameter for each in described for parameter in _parameters(each, flags)]
+    return sorted(parameters, key=lambda each: order.get(each.name or "", len(order)))
 
 
 def _parameters(option: Option, flags_of: Mapping[str, str]) -> list[click.Parameter]:
