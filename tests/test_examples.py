@@ -1,6 +1,7 @@
 """The scripts of docs/python.md run as written, on small images and for a short time."""
 
 import re
+import traceback
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,20 @@ def test_the_script_runs(title, workplace, monkeypatch, capsys):
     code = scripts()[title]
     for long, short in SHORTER.items():
         code = code.replace(long, short)
-    exec(compile(code, f"docs/python.md: {title}", "exec"), names)
+    assert failure_of(code, f"docs/python.md: {title}", names) == ""
+
+
+def failure_of(code: str, title: str, names: dict[str, object]) -> str:
+    """Run a script, and return the traceback of its failure; empty if it ran to its end."""
+    try:
+        exec(compile(code, title, "exec"), names)
+    except Exception:
+        return traceback.format_exc()
+    return ""
+
+
+def test_a_script_that_fails_would_be_noticed():
+    assert "ZeroDivisionError" in failure_of("1 / 0", "a script", {})
 
 
 def test_every_change_concerns_something():
