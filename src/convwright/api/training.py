@@ -1,6 +1,6 @@
 """Training: requests, plans and runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,8 +8,11 @@ from convwright.errors import ArgumentError, argument
 from convwright.options import Bounds, checks_arguments
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from convwright.api.runs import Run
     from convwright.data.opened import Data
+    from convwright.training.keywords import TrainOptions
     from convwright.training.prepare import Plan
     from convwright.training.request import TrainRequest
     from convwright.training.run import Run as StoredRun
@@ -20,7 +23,7 @@ def prepare(
     *,
     config: str | Path | None = None,
     progress: bool = True,
-    **options: Any,
+    **options: "Unpack[TrainOptions]",
 ) -> "Plan":
     """Resolve a request to train: data, network, batch size, learning rate, epochs, device and operators.
 
@@ -52,7 +55,7 @@ def train(
     config: str | Path | None = None,
     callbacks: Sequence[object] = (),
     progress: bool = True,
-    **options: Any,
+    **options: "Unpack[TrainOptions]",
 ) -> "Run":
     """Train a network on images; the best weights by validation accuracy are kept in the run directory.
 
@@ -157,7 +160,7 @@ def open_run(path: "StoredRun | str | Path") -> "Run":
 
 
 def _request(
-    request: "TrainRequest | Data | str | Path | None", config: str | Path | None, options: dict[str, Any]
+    request: "TrainRequest | Data | str | Path | None", config: str | Path | None, options: Mapping[str, Any]
 ) -> "TrainRequest":
     """Return the request that the arguments of `prepare` make."""
     from convwright.training.request import TrainRequest

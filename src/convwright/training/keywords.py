@@ -1,0 +1,66 @@
+"""The fields of a request to train as keyword arguments, so that editors complete them and type checkers check them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from convwright.arch import Network
+    from convwright.data.opened import Data
+
+
+class TrainOptions(TypedDict, total=False):
+    """Keyword arguments of `cw.train` and `cw.prepare`: the fields of `cw.TrainRequest`, which describes them.
+
+    None leaves a field open, as if it were not given; for `norm_momentum` it keeps the network's own.
+    """
+
+    optimizer: Literal["sgd", "adamw", "rmsprop"] | None
+    learning_rate: float | None
+    momentum: float | None
+    nesterov: bool | None
+    weight_decay: float | None
+    schedule: Literal["one-cycle", "cosine", "step", "exponential", "constant"] | None
+    milestones: tuple[float, ...] | None
+    warm_up: float | None
+    label_smoothing: float | None
+    class_weights: Literal["none", "balanced"] | None
+    accumulate: int | None
+    ema: float | None
+    patience: int | None
+    progressive: float | None
+    dropout: float | None
+    freeze: bool | None
+    backbone_rate: float | None
+    stochastic_depth: float | None
+    clip_norm: float | None
+    norm_momentum: float | None
+    crop: int | None
+    flip: bool | None
+    randaugment: int | None
+    erasing: float | None
+    mixup: float | None
+    cutmix: float | None
+    weights: str | None
+    epochs: float | None
+    seed: int | None
+    split_seed: int | None
+    val_share: float | None
+    max_bad: float | None
+    devices: int | None
+    precision: Literal["32-true", "bf16-mixed"] | None
+    fused: bool | None
+    memory_efficient: bool | None
+    data: "str | Path | Data | None"
+    network: "str | Network | None"
+    recipe: Literal["densenet", "senet", "efficientnet", "fast"] | None
+    minutes: float | None
+    batch_size: int | Literal["auto"] | None
+    resolution: int | None
+    out: Path | None
+    cache_gb: float | None
+    workers: int | None
+    checkpoint_every: float | None
+    fit: bool | None
+    find_lr: bool | None
+    tensorboard: bool | None
+    mlflow: str | None

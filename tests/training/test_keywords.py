@@ -1,0 +1,55 @@
+"""The keyword arguments of `cw.train` are the fields of a request, for type checkers too."""
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Annotated, Literal, Union, Unpack, get_args, get_origin, get_type_hints
+
+import pytest
+
+import convwright as cw
+from convwright.arch import Network
+from convwright.data.opened import Data
+from convwright.training import keywords
+
+NAMES = {"Network": Network, "Data": Data, "Path": Path}
+
+
+def parts(hint):
+    """Return the types and texts that a hint allows, without metadata."""
+    if get_origin(hint) is Annotated:
+        return parts(get_args(hint)[0])
+    if get_origin(hint) in (Union, types.UnionType):
+        return {part for each in get_args(hint) for part in parts(each)}
+    if get_origin(hint) is Literal:
+        return {*get_args(hint)}
+    return {(tuple, *parts(get_args(hint)[0]))} if get_origin(hint) is tuple else {hint}
+
+
+def test_every_field_has_its_type():
+    hints = get_type_hints(keywords.TrainOptions, localns=NAMES)
+    assert hints.keys() == cw.TrainRequest.model_fields.keys()
+    for name, field in cw.TrainRequest.model_fields.items():
+        assert parts(hints[name]) == parts(field.annotation) | {type(None)}, name
+
+
+@pytest.mark.parametrize("function", [cw.train, cw.prepare])
+def test_functions_take_the_fields(function):
+    hint = function.__annotations__["options"]
+    assert eval(hint, {"Unpack": Unpack, "TrainOptions": keywords.TrainOptions}) == Unpack[keywords.TrainOptions]
+
+
+def test_a_type_checker_finds_a_wrong_keyword(tmp_path):
+    pytest.importorskip("mypy")
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import convwright as cw\n"
+        "cw.train('digits', epochs=2, milestones=(0.5,), network=cw.network('resnet18'))\n"
+        "cw.train('digits', epohcs=2)\n"
+        "cw.prepare('digits', optimizer='adam')\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--follow-imports=silent", "--cache-dir", str(tmp_path), str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    lines = [line for line in done.stdout.splitlines() if "error" in line and "program.py" in line]
+    assert [line.split(":")[1] for line in lines] == ["3", "4"], done.stdout
