@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -295,3 +297,30 @@ def test_wrong_arguments_of_a_family_are_named(arguments, message):
 def test_training_a_family_needs_images():
     with pytest.raises(ArgumentError, match="data: training needs images"):
         cw.family("resnet18", phi=1).train()
+
+
+def test_a_search_with_one_candidate_has_nothing_to_compare(convwright, tmp_path):
+    alone = ("scale", "search", "cifar_resnet8", "--data", "digits", "--step", "0.2", "--seeds", "1", "--rungs", "1")
+    listed = convwright(*alone, "--dry-run")
+    assert "is the only candidate, so there is nothing to compare" in " ".join(listed.out.split())
+    assert "1 candidate for" in listed.out
+    assert "each with 1 seed:" in " ".join(listed.out.split())
+    trained = convwright(*alone, "--epochs", "0.1", "--out", tmp_path / "study")
+    assert trained.status == 0, trained.err
+    assert "only candidate" in trained.err
+    assert "There was nothing to compare" in " ".join(trained.out.split())
+    assert "Best" not in trained.out
+
+
+def test_listing_candidates_needs_no_package_for_figures(tmp_path):
+    code = (
+        "import sys; sys.modules['plotly'] = None\n"
+        "import convwright as cw\n"
+        "found = cw.search('cifar_resnet8', 'digits', dry_run=True)\n"
+        "print(found); print(found._repr_html_()); print(found.to_json())\n"
+        "print(cw.family('cifar_resnet8', phi=1, data='digits')._repr_html_())\n"
+        "print(cw.plan('cifar_resnet8', phi=1)._repr_html_())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "<table>" in done.stdout

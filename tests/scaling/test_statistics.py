@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from convwright.scaling.ranking import RankedNetwork, verdict
 from convwright.stats.means import difference, indistinguishable, mean_of_seeds
 
 
@@ -69,3 +70,17 @@ def test_the_level_holds_for_all_comparisons_together():
         for _ in range(studies)
     )
     assert alone / studies < 0.05
+
+
+def test_a_network_alone_is_never_the_best_of_a_comparison():
+    one, other = _ranked("one", 1.0), _ranked("other", 1.0)
+    assert verdict([one]) == "There was nothing to compare: one is the only network of the study."
+    assert verdict([one], finished=False).startswith("Nothing can be compared yet: only one was trained for 1 epochs")
+    kept = _ranked("kept", 3.0)
+    assert verdict([kept, other], finished=False).startswith("Nothing can be compared yet: only kept")
+    assert verdict([kept, other]).startswith("Best is kept, by the shorter training runs")
+    assert verdict([one, other], finished=False).startswith("Not all training runs have ended; best so far is one")
+
+
+def _ranked(name: str, epochs: float) -> RankedNetwork:
+    return RankedNetwork(name, "compound", name, {}, 8, 1, 1, epochs, {0: 0.5, 1: 0.6})

@@ -36,14 +36,13 @@ class FigureResult(Result):
 
         return as_plotly(self.figures()[0])
 
-    def __repr__(self) -> str:
-        return str(self)
-
     def _repr_html_(self) -> str:
-        from convwright.display.plotly_figures import figures_html
-
         shown = "".join(block.to_html() for block in self.blocks())
-        return f'{STYLE}<div class="convwright">{shown}{figures_html(self.figures())}</div>'
+        if figures := self.figures():
+            from convwright.display.plotly_figures import figures_html
+
+            shown += figures_html(figures)
+        return f'{STYLE}<div class="convwright">{shown}</div>'
 
     def save_html(self, path: str | Path) -> None:
         """Write what a notebook shows as one HTML file that needs no network.

@@ -69,6 +69,16 @@ class Experiment:
         typical = sum(candidate.macs for candidate in self.candidates) / len(self.candidates)
         return self.schedule.total_epochs * typical
 
+    @property
+    def alone(self) -> str:
+        """A sentence where a search has one candidate only, so that nothing can be compared; else empty."""
+        if len(self.candidates) > 1:
+            return ""
+        return (
+            f"{self.candidates[0].name} is the only candidate, so there is nothing to compare; a smaller step, a "
+            "larger tolerance or a larger base gives more"
+        )
+
     def in_order(self, tasks: list[Task]) -> list[Task]:
         """Sort tasks so that workers end at about the same time: the longest first, then seed by seed."""
         return sorted(tasks, key=lambda task: (-_magnitude(self.work(task)), task.seed, task.candidate))

@@ -60,7 +60,7 @@ class Findings:
     @cached_property
     def verdict(self) -> str:
         """Sentence on which network is best, and which are statistically indistinguishable from it."""
-        return verdict(self.networks)
+        return verdict(self.networks, self.finished)
 
     @cached_property
     def comparisons(self) -> tuple[Comparison, ...]:

@@ -121,11 +121,12 @@ def all_diverged(results: Mapping[Task, Outcome]) -> bool:
     return bool(results) and all(outcome.diverged is not None for outcome in results.values())
 
 
-def verdict(networks: Iterable[RankedNetwork]) -> str:
+def verdict(networks: Iterable[RankedNetwork], finished: bool = True) -> str:
     """Return a sentence on which network is best, and which ones are statistically indistinguishable from it.
 
     Args:
         networks: The ranking, as `rank` returns it.
+        finished: Whether every training of the study has ended.
     """
     ordered = list(networks)
     if not ordered:
@@ -135,21 +136,31 @@ def verdict(networks: Iterable[RankedNetwork]) -> str:
     if best.diverged == len(best.accuracies):
         return "No network is best: all training runs of the last rung diverged; try a lower learning rate."
     if len(last) == 1:
-        return f"Best is {best.name}; nothing else was trained as long."
+        return _alone(best, len(ordered), finished)
+    found = "Best is" if finished else "Not all training runs have ended; best so far is"
     if len(best.accuracies) < 2:
-        return f"Best is {best.name}, by one seed, which gives no interval; use 3 seeds or more."
+        return f"{found} {best.name}, by one seed, which gives no interval; use 3 seeds or more."
     results = {index: each.accuracies for index, each in enumerate(last)}
     near = [last[index].name for index in indistinguishable(results) if index != 0]
     gap = difference(best.accuracies, last[1].accuracies)
     lead = f"{100 * gap.value:+.2f} points" + (f" (± {100 * gap.half:.2f})" if gap.half is not None else "")
     if not near:
-        return f"Best is {best.name}, {lead} before the next; it is better than every other (95 % level)."
+        return f"{found} {best.name}, {lead} before the next; it is better than every other (95 % level)."
     names = "; ".join(near[:3]) + (f"; and {len(near) - 3} more" if len(near) > 3 else "")
     return (
-        f"Best is {best.name}, {lead} before the next; with {len(best.accuracies)} seeds it is statistically "
+        f"{found} {best.name}, {lead} before the next; with {len(best.accuracies)} seeds it is statistically "
         f"indistinguishable from {names} (95 % level, all comparisons together). More seeds or longer training may "
         "separate them."
     )
+
+
+def _alone(network: RankedNetwork, ranked: int, finished: bool) -> str:
+    """Return the verdict on a network that no other was trained as long as."""
+    if not finished:
+        return f"Nothing can be compared yet: only {network.name} was trained for {network.epochs:.3g} epochs."
+    if ranked == 1:
+        return f"There was nothing to compare: {network.name} is the only network of the study."
+    return f"Best is {network.name}, by the shorter training runs; nothing else was trained as long."
 
 
 def comparisons(networks: Iterable[RankedNetwork]) -> list[Comparison]:

@@ -9,9 +9,9 @@ from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.data.opened import Data
 from convwright.display.figure_result import FigureResult
-from convwright.display.figures import Figure
 from convwright.display.result import Block, Heading, Lines, Paragraph, Table
-from convwright.errors import UsageError, argument
+from convwright.display.wording import counted
+from convwright.errors import UsageError, argument, warn
 from convwright.scaling.experiment import Candidate, Experiment
 from convwright.scaling.findings import Findings
 from convwright.scaling.grid import Grid
@@ -24,6 +24,8 @@ from convwright.units import human
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from convwright.display.figures import Figure
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class CandidateList(SearchResult):
         """
         raise UsageError("a dry run trains nothing, so no candidate is best")
 
-    def figures(self) -> Sequence[Figure]:
+    def figures(self) -> "Sequence[Figure]":
         """Return no figures, since nothing was trained."""
         return []
 
@@ -91,13 +93,16 @@ class CandidateList(SearchResult):
         yield self.table()
         schedule = self.experiment.schedule
         rungs = "; ".join(
-            f"{schedule.size(rung)} candidates for {schedule.length(rung):.3g} epochs" for rung in range(schedule.rungs)
+            f"{counted(schedule.size(rung), 'candidate')} for {schedule.length(rung):.3g} epochs"
+            for rung in range(schedule.rungs)
         )
         mean = sum(candidate.macs for candidate in candidates) / len(candidates)
         yield Paragraph(
-            f"{rungs}; each with {schedule.seeds} seeds: {schedule.total_epochs:.3g} epochs in all, of networks of "
-            f"{human(mean)} multiply-adds"
+            f"{rungs}; each with {counted(schedule.seeds, 'seed')}: {schedule.total_epochs:.3g} epochs in all, of "
+            f"networks of {human(mean)} multiply-adds"
         )
+        if alone := self.experiment.alone:
+            yield Paragraph(alone)
 
     def save_html(self, path: str | Path) -> None:
         """Write the candidates as a page.
@@ -171,6 +176,8 @@ def run_search(experiment: Experiment, options: StudyOptions) -> SearchResult:
     """Train the candidates of a search, and write the result into the study's folder; see `run_study`."""
     from convwright.scaling.study import run_study, write_findings
 
+    if alone := experiment.alone:
+        warn(alone)
     results = run_study(experiment, options)
     path = options.out / RESULT
     return SearchResult(write_findings(experiment, results, path), path)
