@@ -81,7 +81,7 @@ def test_predictions_are_written_for_each_image(run, tmp_path):
         ({"split": "validation"}, r"split: must be 'test' or 'val' or 'train' or 'all', not 'validation'"),
         ({"tta": 1}, "tta: must be true or false, not 1"),
         ({"data": "nowhere"}, "data: .*no folder nowhere"),
-        ({"device": "abacus"}, "device: no device 'abacus'"),
+        ({"device": "abacus"}, "device: no device 'abacus' on this machine; the device is cpu, cuda or auto"),
         ({"predictions": "nowhere/images.csv"}, "predictions: nowhere/images.csv: there is no folder nowhere"),
     ],
 )

@@ -10,6 +10,7 @@ from torch import nn
 from convwright.arch import Network
 from convwright.data.dataset import normalised
 from convwright.data.images import Framing
+from convwright.display.wording import counted
 from convwright.errors import ArgumentError
 from convwright.modules import build
 from convwright.prediction.base import BATCH, AnyImage, BasePredictor
@@ -58,6 +59,10 @@ class Predictor(BasePredictor):
         self.device = find_device(device)
         # Convolutions compute fastest with channels last, as in training.
         self.module = module.to(self.device).to(memory_format=torch.channels_last).eval()
+
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"network": self.network.name, "classes": self.classes, "device": str(self.device)}
 
     @torch.no_grad()
     def logits(self, images: torch.Tensor, views: Sequence[View] = AS_IT_IS) -> torch.Tensor:
@@ -117,10 +122,18 @@ def find_device(name: torch.device | str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, ImportError) as error:  # torch's backends have no common error
-        why = str(error).split("\n")[0]
-        reason = f"no device {str(name)!r} on this machine ({why}); the device is cpu, cuda or auto"
-        raise ArgumentError("device", reason) from None
+        raise ArgumentError("device", _no_device(str(name), error)) from None
     return device
+
+
+def _no_device(name: str, error: Exception) -> str:
+    """Return why a device cannot be used, and which can, in one line."""
+    kind, _, number = name.partition(":")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and number in ("", *map(str, range(gpus))) and gpus:  # it exists, but is full or broken
+        return f"{name} cannot be used: {str(error).splitlines()[0]:.150}; the device is cpu, cuda or auto"
+    found = "" if kind != "cuda" else " (torch finds no GPU)" if not gpus else f" (it has {counted(gpus, 'GPU')})"
+    return f"no device {name!r} on this machine{found}; the device is cpu, cuda or auto"
 
 
 def load(run: Run | str | Path, device: torch.device | str = "cpu") -> Predictor:
