@@ -1,13 +1,16 @@
 """Arguments of public functions, checked against their annotations."""
 
+import inspect
+import pydoc
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
 import numpy as np
 import pytest
 
+import convwright as cw
 from convwright.errors import ArgumentError
-from convwright.options import Bounds, checks_arguments
+from convwright.options import Bounds, checks_arguments, options_of
 
 
 @checks_arguments
@@ -51,3 +54,35 @@ def test_a_single_value_is_a_list_of_one() -> None:
 def test_a_wrong_call_is_reported_under_the_name_of_the_function() -> None:
     with pytest.raises(TypeError, match=r"listed\(\) takes from 0 to 1 positional arguments but 2 were given"):
         listed("food", "stage1")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("error", [TypeError, ArgumentError])
+def test_an_unknown_argument_is_named_with_the_closest_one(error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^budgets: plan has no such argument; did you mean budget\?$"):
+        cw.plan("efficientnet_b0", budgets="macs<=1G")  # type: ignore[call-arg]
+    with pytest.raises(error, match=r"^colour: family has no such argument; there are base, coefficients, phi,"):
+        cw.family("efficientnet_b0", colour="red")  # type: ignore[call-arg]
+    with pytest.raises(error, match=r"^epoch: train has no such argument; did you mean epochs\?$"):
+        cw.family("cifar_resnet8", phi=1).train("digits", epoch=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("name", ["plan", "search", "family"])
+def test_help_shows_types_without_metadata(name: str) -> None:
+    function = getattr(cw, name)
+    shown = str(inspect.signature(function))
+    assert "Annotated" not in shown
+    assert "Bounds" not in shown
+    assert "Annotated" not in pydoc.render_doc(function)
+    kept = [option for option in options_of(function) if option.bounds or option.flags]
+    assert kept, "the command line still has the bounds"
+
+
+def test_the_metadata_of_unions_is_not_shown_either() -> None:
+    @checks_arguments
+    def scale(size: Annotated[int, Bounds(ge=1)] | None = None, *, name: str = "x") -> Annotated[int, Bounds(ge=0)]:
+        """Scale."""
+        return size or 0
+
+    assert str(inspect.signature(scale)) == "(size: int | None = None, *, name: str = 'x') -> int"
+    hint = get_type_hints(scale, include_extras=True)["return"]
+    assert hint == Annotated[int, Bounds(ge=0)]

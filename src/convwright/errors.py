@@ -45,6 +45,10 @@ class ArgumentError(UsageError):
         self.argument, self.reason = argument, reason
 
 
+class UnknownArgumentError(ArgumentError, TypeError):
+    """An argument that a function does not have."""
+
+
 class NetworkError(UsageError):
     """A network, or an expression naming one, that cannot be built."""
 

@@ -4,18 +4,20 @@ A parameter's name, type, bounds and description are written where the function 
 line, the checks of values in Python and the API reference are made from that one description.
 """
 
+import difflib
 import inspect
 import math
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, wraps
+from functools import cache, reduce, wraps
 from numbers import Integral, Real
+from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
-from convwright.errors import ArgumentError
+from convwright.errors import ArgumentError, UnknownArgumentError
 from convwright.extras import missing_package
 
 P = ParamSpec("P")
@@ -195,7 +197,8 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
     NumPy's numbers are accepted for int and float, and converted.
 
     Raises:
-        ArgumentError: From the function that is returned, for a value that its parameter cannot have.
+        UnknownArgumentError: From the function that is returned, for an argument that it does not have.
+        ArgumentError: Likewise, for a value that its parameter cannot have.
         UsageError: Likewise, for an optional package that is not installed; the message has the command to install it.
     """
     signature = inspect.signature(function)
@@ -205,6 +208,7 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
         try:
             bound = signature.bind(*arguments, **named)
         except TypeError:
+            _check_names(named, signature, function.__name__)
             return function(*arguments, **named)  # Python's own message, which names the function
         for option in options_of(function):
             if option.name in bound.arguments:
@@ -217,7 +221,38 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
                 raise
             raise missing from None
 
+    call.__signature__ = _readable(signature)  # type: ignore[attr-defined] # what `help` shows
     return call
+
+
+def _check_names(named: Iterable[str], signature: inspect.Signature, function: str) -> None:
+    """Check that a function has the arguments that are given by name.
+
+    Raises:
+        UnknownArgumentError: It does not have one of them; the message names the closest one that it has.
+    """
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = signature.parameters.values()
+    known = [each.name for each in parameters if each.kind in by_name and each.name != "self" and each.name[0] != "_"]
+    for name in named:
+        if name not in signature.parameters:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise UnknownArgumentError(name, f"{function} has no such argument; {hint}")
+
+
+def _readable(signature: inspect.Signature) -> inspect.Signature:
+    """Return a signature without the metadata of `Annotated`."""
+    parameters = [each.replace(annotation=_without_metadata(each.annotation)) for each in signature.parameters.values()]
+    return signature.replace(parameters=parameters, return_annotation=_without_metadata(signature.return_annotation))
+
+
+def _without_metadata(hint: Any) -> Any:
+    if get_origin(hint) is Annotated:
+        return _without_metadata(get_args(hint)[0])
+    if get_origin(hint) in (Union, types.UnionType) and any(get_origin(each) is Annotated for each in get_args(hint)):
+        return reduce(or_, map(_without_metadata, get_args(hint)))
+    return hint
 
 
 @cache
