@@ -90,7 +90,8 @@ def test_damaged_json_is_a_clear_error_or_a_network_that_works(tmp_path: Path) -
             refused.append(str(error))
             continue
         assert cw.cost(network).macs >= 0
-        assert repr(network).replace("\n", "").isprintable()
+        assert repr(network).isprintable()
+        assert str(network).replace("\n", "").isprintable()
         accepted.append(network)
     assert min(len(accepted), len(refused)) > MUTATIONS // 10, "both happen"
     assert not [text for text in refused if not text.startswith(str(file)) or not text.isprintable()]

@@ -48,7 +48,8 @@ def test_only_what_differs_from_the_defaults_is_stored_and_shown() -> None:
 
 
 def test_a_network_shows_its_stages() -> None:
-    lines = repr(cw.network("cifar_seresnet20|channels:1")).splitlines()
+    lines = str(cw.network("cifar_seresnet20|channels:1")).splitlines()
+    assert repr(cw.network("cifar_seresnet20|channels:1")) == lines[0]
     assert lines[0] == "Network 'cifar_seresnet20|channels:1': 1 x 32 x 32 -> 10 classes"
     assert lines[2].split() == ["stage1", "3", "x", "BasicBlock(out=16,", "shortcut='zero-pad',", "se=SE())"]
 

@@ -12,7 +12,9 @@ from convwright.arch.blocks import Block
 from convwright.arch.cost import cost
 from convwright.arch.description import NetworkDescription
 from convwright.arch.node import Node, brief, check_size, check_values, foreign_types
+from convwright.brief import LONGEST
 from convwright.errors import NetworkError
+from convwright.printable import printable
 
 if TYPE_CHECKING:
     from convwright.arch.diagram import Drawing
@@ -235,6 +237,12 @@ class Network(Node):
             raise NetworkError(f"{source}: {error}") from None
 
     def __repr__(self) -> str:
+        size = f"{self.channels} x {self.resolution} x {self.resolution} -> {self.classes} classes"
+        room = LONGEST - len(f"Network '': {size}")
+        name = self.name if len(self.name) <= room else f"{self.name[: room - 3]}..."
+        return f"Network '{printable(name)}': {size}"
+
+    def __str__(self) -> str:
         rows = [
             ("stem", self.stem, 1),
             *((s.name, s.block, s.repeats) for s in self.stages),

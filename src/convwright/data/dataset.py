@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from convwright.brief import Brief
+
 CHUNK = 1024  # images handled at a time where a whole split would need a large intermediate
 CACHED_VALUES = 2**19
 DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True)
-class Traits:
+class Traits(Brief):
     """Digest and moments of each image, from which fingerprint and statistics of any subset follow.
 
     The cache stores those of a folder's images, so that opening the folder again reads no pixels.
@@ -37,7 +39,7 @@ class Traits:
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(Brief):
     """Square images of one size with their labels: some rows of a store, which several splits may share.
 
     The store may be a mapped file that is larger than the memory: `take` reads some of the images, `images` all.
@@ -53,6 +55,10 @@ class Split:
     """Traits of the N images; None: not computed yet."""
     names: tuple[str, ...] | None = None
     """Names of the N images' files; None for images without files."""
+
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"images": len(self), "channels": self.channels, "resolution": self.resolution}
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -100,7 +106,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Brief):
     """Training, validation and test images. Only evaluation uses `test`."""
 
     name: str

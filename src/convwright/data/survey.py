@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from convwright.brief import Brief
 from convwright.data import findings
 from convwright.data.dataset import Parts, Split
 from convwright.data.findings import Problem, Spread
@@ -31,7 +32,7 @@ BAR = 24
 
 
 @dataclass(frozen=True)
-class SurveyedImage:
+class SurveyedImage(Brief):
     """One readable image."""
 
     name: str

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from convwright import json_text
+from convwright.brief import Brief
 from convwright.display.table import Row, emphasised, paragraph, table
 
 STYLE = (
@@ -110,7 +111,7 @@ class Html:
 Block = Table | Heading | Lines | Paragraph | Html
 
 
-class Result(ABC):
+class Result(Brief, ABC):
     """Result of a public function.
 
     `str` gives the text that the command prints, `to_dict` what it prints with `--json`, and notebooks show tables

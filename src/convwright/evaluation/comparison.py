@@ -37,6 +37,10 @@ class Comparison(PairedDifference, Result):
         """Images that only the second run predicts correctly."""
         return int((self.second.predictions.correct & ~self.first.predictions.correct).sum())
 
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"first": self.first.run, "second": self.second.run, "difference": self.difference}
+
     def to_dict(self) -> dict[str, object]:
         """Return the images, both runs' accuracies, and their difference with its interval and p-value."""
         return {

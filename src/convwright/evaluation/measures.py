@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 
+from convwright.brief import Brief
 from convwright.errors import UsageError
 from convwright.stats.intervals import wilson
 
@@ -15,7 +16,7 @@ TOP = 5
 
 
 @dataclass(frozen=True)
-class ClassScore:
+class ClassScore(Brief):
     """Precision and recall of one class. A share of no images is None."""
 
     name: str
@@ -60,7 +61,7 @@ class ClassScore:
 
 
 @dataclass(frozen=True)
-class ReliabilityBin:
+class ReliabilityBin(Brief):
     """The images whose most likely class has a probability above `low` and up to `high`."""
 
     low: float
@@ -81,7 +82,7 @@ class ConfusedPair(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Measures:
+class Measures(Brief):
     """Measures of a network's predictions for labelled images."""
 
     confusion: torch.Tensor

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
+from convwright.brief import Brief
 from convwright.csv_text import csv_table
 from convwright.data import Dataset, Split
 
 
 @dataclass(frozen=True, eq=False)
-class ImagePredictions:
+class ImagePredictions(Brief):
     """Label, predicted class and confidence of each image."""
 
     labels: torch.Tensor

@@ -116,6 +116,10 @@ class Evaluation(FigureResult):
             for pair in self.measures.most_confused(most)
         ]
 
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"network": self.network, "split": self.split, "images": self.images, "accuracy": self.accuracy}
+
     def to_dict(self) -> dict[str, object]:
         """Return run, network, data, split and views, and every measure."""
         return {

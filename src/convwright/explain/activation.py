@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from convwright.arch import Network
+from convwright.brief import Brief
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.explain.target import (
     Head,
@@ -43,7 +44,7 @@ which are often about 1e-6 themselves; 0 gives the weights of the paper."""
 
 
 @dataclass(frozen=True)
-class ActivationMaps:
+class ActivationMaps(Brief):
     """Evidence for a class in each of some images, as one network sees them."""
 
     method: str

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from convwright.brief import Brief
 from convwright.explain import functions
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from convwright.training.run import Run
 
 
-class RunExplanations:
+class RunExplanations(Brief):
     """Explanations of one run.
 
     Args:
@@ -29,8 +30,9 @@ class RunExplanations:
     def __init__(self, run: "Run") -> None:
         self.run = run
 
-    def __repr__(self) -> str:
-        return f"explanations of {self.run.path}: cam, faithfulness, reuse, prune, excitations, drop"
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"path": self.run.path, "network": self.run.network.name}
 
     def cam(
         self,

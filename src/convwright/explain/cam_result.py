@@ -10,6 +10,7 @@ import numpy as np
 
 from convwright import json_text
 from convwright.arch.layers import numbered
+from convwright.brief import Brief
 from convwright.display.figure_result import FigureResult
 from convwright.display.figures import Figure, Gallery, Picture
 from convwright.display.result import Block, Lines, Paragraph, Table
@@ -36,7 +37,7 @@ METHOD_NAMES = {"cam": "CAM", "grad-cam": "Grad-CAM", "grad-cam++": "Grad-CAM++"
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkMaps:
+class NetworkMaps(Brief):
     """The maps of one network, and their scores where they were measured."""
 
     network: OpenNetwork
@@ -52,6 +53,10 @@ class NetworkMaps:
     def labels(self) -> list[str]:
         """The class of each map."""
         return [self.network.predictor.classes[target] for target in self.maps.targets]
+
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"title": self.title, "method": self.maps.method, "layer": self.maps.layer, "images": len(self.maps)}
 
     def rows(self, images: ReadImages) -> list[dict[str, object]]:
         """Return the values of each image for JSON."""

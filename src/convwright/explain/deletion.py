@@ -16,6 +16,7 @@ from torch import nn
 from torchvision.transforms.functional import gaussian_blur
 
 from convwright.arch import Network
+from convwright.brief import Brief
 from convwright.errors import UsageError
 from convwright.explain.activation import ActivationMaps, Subject, batches, module_of, stretched
 from convwright.explain.target import scores_of
@@ -50,7 +51,7 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class MapScores:
+class MapScores(Brief):
     """Curves of one network's maps, and of random maps of the same coarseness on the same images."""
 
     maps: Curves
@@ -82,7 +83,7 @@ class MapScores:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Brief):
     """A mean over images, with its 95 % interval (Student's); None for a single image."""
 
     mean: float

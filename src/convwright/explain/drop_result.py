@@ -60,6 +60,10 @@ class DropResult(FigureResult):
         """Return accuracy against parameters."""
         return [dropping_costs(self.network, self.split, self.steps)]
 
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"network": self.network, "split": self.split, "steps": self.steps}
+
     def to_dict(self) -> dict[str, object]:
         """Return accuracy and cost of each step."""
         steps = [

@@ -14,6 +14,7 @@ from convwright.arch import recalibrate
 from convwright.arch.cost import cost
 from convwright.arch.layers import Combinator, Gate, Layer
 from convwright.arch.network import Network
+from convwright.brief import Brief
 from convwright.errors import NetworkError, UsageError
 from convwright.explain.dense_connections import channels_after, children
 from convwright.explain.excitation import MeasuredExcitations
@@ -33,7 +34,7 @@ class Gated(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DropStep:
+class DropStep(Brief):
     """A network without squeeze-and-excitation in some of its blocks."""
 
     step: int
@@ -54,6 +55,10 @@ class DropStep:
     interval: tuple[float, float]
     change: Change | None
     """Change of accuracy from step 0; None for step 0 itself."""
+
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"step": self.step, "without": self.without, "params": self.params, "accuracy": self.accuracy}
 
 
 def gated_blocks(network: Network) -> tuple[Gated, ...]:

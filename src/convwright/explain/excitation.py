@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from convwright.brief import Brief
 from convwright.data import Dataset, Split
 from convwright.data.images import printable
 from convwright.errors import ArgumentError, UsageError
@@ -34,7 +35,7 @@ DEFINITION = (
 
 
 @dataclass(frozen=True, eq=False)
-class BlockExcitation:
+class BlockExcitation(Brief):
     """The excitations of one gate."""
 
     name: str
@@ -107,7 +108,7 @@ class BlockExcitation:
 
 
 @dataclass(frozen=True, eq=False)
-class MeasuredExcitations:
+class MeasuredExcitations(Brief):
     """The excitations of a whole network on some images."""
 
     network: str

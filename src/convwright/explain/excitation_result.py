@@ -76,6 +76,10 @@ class Excitations(FigureResult):
             by_depth(self.found, self.threshold),
         ]
 
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"network": self.network, "gates": self.gates, "threshold": self.threshold}
+
     def to_dict(self) -> dict[str, object]:
         """Return means and deviations by class and channel, and the measures of each gate."""
         return {

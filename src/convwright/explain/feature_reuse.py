@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from convwright.arch.network import Network
+from convwright.brief import Brief
 from convwright.errors import ConvwrightError
 from convwright.explain.dense_connections import DenseBlock, Reader, dense_blocks
 
@@ -33,7 +34,7 @@ FOLDED = "Each weight is multiplied by |gamma| of the batch normalisation that i
 
 
 @dataclass(frozen=True)
-class Connection:
+class Connection(Brief):
     """The weights with which one target reads the maps of one source."""
 
     block: str
@@ -53,7 +54,7 @@ class Connection:
 
 
 @dataclass(frozen=True)
-class BlockReuse:
+class BlockReuse(Brief):
     """The heat map of one dense block."""
 
     name: str
@@ -108,7 +109,7 @@ class BlockReuse:
 
 
 @dataclass(frozen=True)
-class FeatureReuse:
+class FeatureReuse(Brief):
     """Every dense block of a network, and every connection in them."""
 
     network: str

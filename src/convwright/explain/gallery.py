@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from PIL import Image
 
+from convwright.brief import Brief
 from convwright.explain.activation import ActivationMaps, activation_maps
 from convwright.explain.drawing import overlay, png
 from convwright.prediction.network import AnyImage, Predictor
 
 
 @dataclass(frozen=True)
-class Overlay:
+class Overlay(Brief):
     """One image under its map."""
 
     picture: Image.Image

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Union
 
 import torch
 
+from convwright.brief import Brief
 from convwright.data import SOURCES, Dataset, Split
 from convwright.data.opened import Data
 from convwright.errors import ArgumentError, ConvwrightError, warn
@@ -26,7 +27,7 @@ Source = Union["AnyImages", Split, Data]
 
 
 @dataclass(frozen=True)
-class ReadImages:
+class ReadImages(Brief):
     """Images as each network reads them, under the same names."""
 
     names: tuple[str, ...]

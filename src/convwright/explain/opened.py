@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from convwright.brief import Brief
 from convwright.data import Dataset
 from convwright.errors import ArgumentError
 from convwright.prediction.base import BasePredictor
@@ -16,7 +17,7 @@ from convwright.zoo.reading import is_network, read_network
 
 
 @dataclass(frozen=True, eq=False)
-class OpenNetwork:
+class OpenNetwork(Brief):
     """A trained network in torch."""
 
     title: str

@@ -15,6 +15,7 @@ from torch import nn
 
 from convwright.arch.cost import cost
 from convwright.arch.network import Network
+from convwright.brief import Brief
 from convwright.errors import UsageError
 from convwright.explain.feature_reuse import Connection, FeatureReuse, weight_by_source
 from convwright.explain.variants import Accuracy, Change
@@ -38,7 +39,7 @@ class RandomCut:
 
 
 @dataclass(frozen=True)
-class PruningStep:
+class PruningStep(Brief):
     """A network with a share of its dense connections cut, the weakest first."""
 
     share: float
@@ -55,6 +56,10 @@ class PruningStep:
     random: tuple[RandomCut, ...]
     change: Change | None = None
     """Change of accuracy from the whole network; None for the whole network itself."""
+
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"share": self.share, "cut": self.cut, "params": self.params, "accuracy": self.accuracy}
 
 
 def prune_steps(

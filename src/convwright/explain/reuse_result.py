@@ -69,6 +69,10 @@ class Reuse(FigureResult):
         """Return DenseNet's Figure 5, relative and raw."""
         return [heat_maps(self.found), heat_maps(self.found, raw=True)]
 
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"network": self.network, "dense_blocks": self.dense_blocks, "connections": self.connections}
+
     def to_dict(self) -> dict[str, object]:
         """Return the matrices of every block."""
         blocks = [
@@ -165,6 +169,10 @@ class Pruning(FigureResult):
     def figures(self) -> list[Figure]:
         """Return accuracy against the share of connections cut."""
         return [cutting_costs(self.reuse.found, self.steps, SPLITS[self.split])]
+
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"network": self.reuse.network, "split": self.split, "steps": self.steps}
 
     def to_dict(self) -> dict[str, object]:
         """Return accuracy, cost and cut connections of each step."""

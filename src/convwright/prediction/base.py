@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Union, overload
 import numpy as np
 from PIL import Image
 
+from convwright.brief import Brief
 from convwright.data.images import Framing, ImageFile, decode, fitted, quiet, reason
 from convwright.data.threads import in_threads
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
@@ -28,13 +29,17 @@ OneImage = str | Path | Image.Image
 BATCH = 64
 
 
-class BasePredictor(ABC):
+class BasePredictor(Brief, ABC):
     """Reads images as in training, and ranks classes. Subclasses compute the probabilities."""
 
     classes: tuple[str, ...]
     channels: int
     resolution: int
     framing: Framing
+
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"classes": self.classes, "channels": self.channels, "resolution": self.resolution}
 
     def read(self, image: AnyImage) -> Any:
         """Return one image with the preprocessing of training: uint8, C x H x W.

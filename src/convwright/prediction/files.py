@@ -48,6 +48,10 @@ class FilePredictor(BasePredictor):
         self.classes, self.channels, self.resolution = self.card.classes, self.card.channels, self.card.resolution
         self.framing = Framing(self.card.crop, self.card.interpolation)
 
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"path": self.path, "classes": self.classes, "resolution": self.resolution}
+
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Return logits, N x classes.
 
@@ -99,6 +103,10 @@ class RunPredictor(BasePredictor):
         self.path, self.fastest = run, fastest
         self.classes, self.channels, self.resolution = fastest.classes, fastest.channels, fastest.resolution
         self.framing = fastest.framing
+
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"path": self.path, "engine": self.fastest.path.name, "classes": self.classes}
 
     @cached_property
     def in_torch(self) -> "Predictor":

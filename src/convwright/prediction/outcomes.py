@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from convwright.brief import Brief
 from convwright.printable import printable
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Brief):
     """Classes and their probabilities for one image, most likely first."""
 
     classes: tuple[str, ...]
@@ -32,6 +33,10 @@ class Prediction:
         """Yield each class and its probability."""
         return zip(self.classes, self.probabilities, strict=True)
 
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"file": self.file, "label": self.label, "probability": self.probability}
+
     def to_dict(self) -> dict[str, object]:
         """Return the file and its classes with their probabilities."""
         found = [{"class": label, "probability": probability} for label, probability in self.ranked()]
@@ -46,7 +51,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class UnreadableImage:
+class UnreadableImage(Brief):
     """An image that cannot be read."""
 
     file: str

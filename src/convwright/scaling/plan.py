@@ -6,6 +6,7 @@ from functools import cached_property
 
 from convwright.arch import Cost, Network
 from convwright.arch.cost import cost
+from convwright.brief import Brief
 from convwright.errors import ArgumentError, NetworkError, UsageError
 from convwright.scaling.budget import LATENCY, Budget, format_amount, used
 from convwright.scaling.rules import RULES, Compound, Factors, Rule
@@ -22,7 +23,7 @@ Measure = Callable[[Network], float]
 
 
 @dataclass(frozen=True)
-class ScaledNetwork:
+class ScaledNetwork(Brief):
     """A base network scaled by a rule: the factors that were requested, and those after rounding."""
 
     base: Network

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from pydantic.dataclasses import dataclass
 
 from convwright import json_text
+from convwright.brief import Brief
 from convwright.data import Dataset
 from convwright.display.wording import counted
 from convwright.errors import RunError
@@ -53,7 +54,7 @@ class ClassNames:
 
 
 @dataclass(frozen=True, config=STRICT)
-class DataFacts:
+class DataFacts(Brief):
     """Properties of the training data that inference needs: `data.json`."""
 
     fingerprint: str

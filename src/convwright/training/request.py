@@ -12,6 +12,7 @@ from pydantic.functional_validators import ModelWrapValidatorHandler  # in pydan
 
 from convwright.arch import Network
 from convwright.arch.expression import load_network
+from convwright.brief import brief_repr
 from convwright.checksums import verify
 from convwright.data.opened import Data
 from convwright.errors import UsageError
@@ -103,6 +104,10 @@ class TrainRequest(RunOptions, Recipe):
             raise FieldError("freeze", "keeps initial weights as they are; name some with `weights`")
         if self.minutes is not None and self.devices > 1:
             raise FieldError("minutes", "plans for one device; with more, give `epochs`")
+
+    def __repr__(self) -> str:
+        data = self.data if isinstance(self.data, str | Path) else self.data.spec
+        return brief_repr(type(self).__name__, {"data": data} | {k: v for k, v in self.given().items() if k != "data"})
 
     def given(self) -> dict[str, Any]:
         """Return the fields that were given, by name."""

@@ -15,6 +15,7 @@ import torch
 from convwright import json_text
 from convwright.arch import Network
 from convwright.arch.expression import load_network
+from convwright.brief import Brief
 from convwright.checksums import NAME as CHECKSUMS
 from convwright.checksums import Checksums
 from convwright.display.wording import counted
@@ -41,7 +42,7 @@ LOCK = "checkpoints/lock"
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Brief):
     """An opened run directory."""
 
     path: Path
@@ -52,6 +53,10 @@ class Run:
     INITIAL: ClassVar[str] = "initial.safetensors"
 
     WEIGHTS: ClassVar[str] = "model.safetensors"
+
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"path": self.path, "network": self.network.name}
 
     @cached_property
     def files(self) -> Checksums:

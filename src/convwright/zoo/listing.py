@@ -10,33 +10,42 @@ from convwright.arch import Cost, Network, registry
 from convwright.arch.cost import cost
 from convwright.arch.description import provenance, published
 from convwright.arch.expression import named_network
+from convwright.brief import Brief
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
 from convwright.display.table import Row
 from convwright.errors import NetworkError, UsageError, warn
 from convwright.units import human
+from convwright.zoo.published_weights import packages_with_weights
 
 NOTE = (
     "MACs are multiply-adds of one image; the papers call them FLOPs. Published figures are those that the papers "
-    "print, in percent, on ImageNet where no other data is named."
+    "print, in percent, on ImageNet where no other data is named. Weights are those that a package supplies: see the "
+    "option --weights."
 )
 
 
 @dataclass(frozen=True)
-class ListedNetwork:
+class ListedNetwork(Brief):
     """A network of the zoo with its family and cost."""
 
     family: str
     network: Network
     cost: Cost
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Packages that supply published weights of the network, as pip knows them; empty where there are none."""
+        return packages_with_weights(self.network.name) if "|" not in self.network.name else ()
+
     def to_dict(self) -> dict[str, object]:
-        """Return name, family, resolution, parameters, MACs, papers and published results."""
+        """Return name, family, resolution, parameters, MACs, packages with weights, papers and published results."""
         return {
             "name": self.network.name,
             "family": self.family,
             "resolution": self.network.resolution,
             "params": self.cost.params,
             "macs": self.cost.macs,
+            "weights": list(self.weights),
             **provenance(self.network),
         }
 
@@ -65,7 +74,7 @@ class NetworkList(Result):
     def blocks(self) -> Iterable[Block]:
         """Yield a table by family, and the patterns."""
         if self.networks:
-            yield Table(("name", "pixels", "params", "MACs", "published"), _rows(self.networks))
+            yield Table(("name", "pixels", "params", "MACs", "published results and weights"), _rows(self.networks))
             yield Paragraph(NOTE)
         if self.patterns:
             forms = [f"  {each.form}  ({each.family})" for each in self.patterns]
@@ -141,10 +150,11 @@ def _rows(networks: Sequence[ListedNetwork]) -> list[Row]:
 
 
 def _cells(listed: ListedNetwork) -> tuple[str, ...]:
+    weights = f"weights: {', '.join(listed.weights)}" if listed.weights else ""
     return (
         listed.network.name,
         str(listed.network.resolution),
         human(listed.cost.params),
         human(listed.cost.macs),
-        published(listed.network, implied="ImageNet"),
+        "; ".join(filter(None, (published(listed.network, implied="ImageNet"), weights))),
     )
