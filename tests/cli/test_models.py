@@ -86,6 +86,7 @@ def test_json_is_exact(convwright):
         "resolution": 224,
         "params": 7978856,
         "macs": 2834161664,
+        "weights": ["torchvision", "timm"],
         "papers": [
             {
                 "title": "Densely Connected Convolutional Networks",
