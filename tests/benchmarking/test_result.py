@@ -34,7 +34,15 @@ def test_a_benchmark_is_the_same_as_data_text_and_html(result):
     assert (second["precision"], second["floor_ms"]) == ("int8", None)
     assert third["problem"] == "no <compiler>"
     shown = str(result)
-    for text in ("resnet<18>: 1.00 M parameters", "x floor", "4.00", "val accuracy", "90.00%", "no <compiler>", "2.0 in bf16"):
+    for text in (
+        "resnet<18>: 1.00 M parameters",
+        "x floor",
+        "4.00",
+        "val accuracy",
+        "90.00%",
+        "no <compiler>",
+        "2.0 in bf16",
+    ):
         assert text in shown
     assert "stem.conv" not in shown
     html = result._repr_html_()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import convwright as cw
 from convwright.data import open_dataset
@@ -19,6 +21,7 @@ from convwright.exporting.quantization import (
     GATES,
     LAST,
     Calibration,
+    Drop,
     FloatLayers,
     _Onnx,
     _OpenVino,
@@ -135,6 +138,54 @@ def test_a_loss_that_is_not_allowed_is_refused():
     assert left.refusal(compare(logits, logits, None)) == ""
     message = left.refusal(compare(logits, logits[::-1], np.arange(4)))
     assert message.startswith("8 bits cost 100.00 points of accuracy on 4 images (95 % interval 1")
+
+
+def agreement(images, only_first, only_second=0):
+    """Return the agreement of two networks, one of which alone is right on so many images."""
+    logits, labels = np.eye(2, dtype=np.float32)[np.zeros(images, int)], np.zeros(images, int)
+    labels[images - only_second :] = 1
+    found = logits.copy()
+    for index in [*range(only_first), *range(images - only_second, images)]:
+        found[index] = [0, 1]
+    return compare(logits, found, labels)
+
+
+@pytest.mark.parametrize(
+    ("images", "only_first", "only_second", "expected"),
+    [
+        (66, 0, 0, Drop.UNDECIDED),
+        (66, 1, 0, Drop.UNDECIDED),  # 1.52 points, of a single image
+        (66, 12, 0, Drop.EXCEEDED),
+        (4, 4, 0, Drop.EXCEEDED),
+        (1000, 8, 3, Drop.UNDECIDED),
+        (1000, 40, 5, Drop.EXCEEDED),
+        (1000, 0, 0, Drop.WITHIN),
+        (1000, 0, 20, Drop.WITHIN),
+    ],
+)
+def test_a_loss_is_judged_by_its_interval(images, only_first, only_second, expected):
+    left, found = FloatLayers((), (), 0.0, 0.005), agreement(images, only_first, only_second)
+    assert left.verdict(found) is expected
+    assert bool(left.refusal(found)) is (expected is Drop.EXCEEDED)
+    assert f"on {images:,} images (95 % interval " in left.finding(found)
+
+
+@given(images=st.integers(1, 200), data=st.data())
+def test_a_loss_within_what_is_allowed_is_never_refused(images, data):
+    only_first = data.draw(st.integers(0, images))
+    only_second = data.draw(st.integers(0, images - only_first))
+    left, found = FloatLayers((), (), 0.0, 0.01), agreement(images, only_first, only_second)
+    assert found.lost is not None
+    if found.lost[0] <= 0.01:
+        assert left.refusal(found) == ""
+    if left.verdict(found) is Drop.WITHIN:
+        assert found.lost[2] <= 0.01
+
+
+def test_without_labels_changed_predictions_are_judged():
+    left, found = FloatLayers((), (), 0.0, 0.005), replace(agreement(66, 30), lost=None, accuracy=None)
+    assert "points of equal predictions on 66 images" in left.refusal(found)
+    assert left.refusal(replace(agreement(66, 1), lost=None)) == ""
 
 
 @pytest.mark.parametrize(("format", "suffix"), [("onnx", ".onnx"), ("openvino", ".xml")])

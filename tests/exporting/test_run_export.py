@@ -69,6 +69,10 @@ def test_a_network_with_weights_is_exported(run, tmp_path):
         ({"images": "many"}, "images: must be a whole number, 1 or more, not 'many'"),
         ({"max_drop": -1}, "max_drop: must be 0 to 100, not -1"),
         ({"opset": 12}, "opset: must be a whole number, 13 to 22, not 12"),
+        ({"max_drop": 0.5}, "max_drop: it limits what quantization costs; it needs int8"),
+        ({"out": "a.xml", "opset": 17}, "opset: only the format onnx has an opset"),
+        ({"format": "openvino", "opset": 17}, "opset: only the format onnx has an opset"),
+        ({"out": "a.safetensors", "opset": 17}, "opset: only the format onnx has an opset"),
         ({"int8": "yes"}, "int8: must be true or false, not 'yes'"),
         ({"data": "absent-folder"}, "data: "),
         ({"weights": "pretrained"}, "weights: "),
@@ -80,6 +84,28 @@ def test_wrong_arguments_are_named(options, message, run, tmp_path, monkeypatch)
         cw.export(run, **options)
     assert str(raised.value).startswith(message)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_without_data_are_refused(run, tmp_path):
+    network, weights = cw.open_run(run).network, str(run / "model.safetensors")
+    with pytest.raises(ArgumentError, match=r"^images: a network without data .*; it needs data$"):
+        cw.export(network, tmp_path / "a.onnx", weights=weights, images=5)
+
+
+def test_a_quantized_file_reports_its_loss_with_an_interval(run, tmp_path):
+    done = cw.export(run, tmp_path / "small.onnx", int8=True, images=60)
+    facts = done.to_dict()["verified"]["engines"]["onnxruntime"]
+    assert (facts["images"], facts["max_drop"], facts["drop"]) == (60, 0.005, "undecided")
+    assert facts["lost"][1] <= facts["lost"][0] <= facts["lost"][2]
+    text = " ".join(str(done).split())
+    assert "on 60 images (95 % interval " in text
+    assert "too few images to show that the loss is at most the 0.5 allowed" in text
+
+
+def test_text_fits_80_columns(done, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    table = str(done).split("\n\n")[1]
+    assert max(map(len, table.splitlines())) <= 80
 
 
 def test_a_network_is_no_run():
