@@ -17,8 +17,9 @@ from convwright.errors import ConvwrightError, ConvwrightWarning, RunError, Usag
 from convwright.reproduction import PAPERS
 from convwright.training import run as run_files
 from convwright.training.callbacks import Callback, Callbacks
-from convwright.training.epochs import epochs_in_minutes
+from convwright.training.epochs import MOST_ROUNDS, epochs_in_minutes, typical_seconds
 from convwright.training.evaluation import LARGEST_BATCH, batch_for
+from convwright.training.frozen import features_of
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import Trainer, resume, train, validation_period
 from convwright.training.plan import default_batch_size, plan
@@ -289,6 +290,45 @@ def test_minutes_become_epochs_that_grow_with_them(digits):
     short, long = (epochs_in_minutes(minutes, config, network, digits) for minutes in (0.05, 0.5))
     assert 0 < short < long <= 200
     assert epochs_in_minutes(0.5, config, network, digits, most=0.25) == 0.25
+
+
+def compute(seconds):
+    """Keep the processor at work."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+@pytest.mark.parametrize("stalled", [{0}, {2}, {1, 2}])
+def test_a_stall_does_not_count(stalled):
+    calls = []
+
+    def work():
+        compute(0.02)
+        time.sleep(1 if len(calls) in stalled else 0)
+        calls.append(None)
+
+    assert 0.015 < typical_seconds(work) < 0.5
+    assert len(calls) <= MOST_ROUNDS
+
+
+def test_waiting_in_every_round_counts():
+    assert typical_seconds(lambda: time.sleep(0.05)) >= 0.05
+
+
+def test_a_stall_while_features_are_timed_does_not_spoil_the_plan(digits, monkeypatch):
+    config, network = plan(digits, cw.network("cifar_resnet8"), recipe={"freeze": True}, weights="a file")
+    calls = []
+
+    def stalling(*arguments):
+        calls.append(None)
+        time.sleep(3 if len(calls) == 3 else 0)
+        return features_of(*arguments)
+
+    monkeypatch.setattr("convwright.training.epochs.features_of", stalling)
+    # The stall itself lasts 3 s; scaled up to all images it would be 40 s, more than there are.
+    assert epochs_in_minutes(0.5, config, network, digits) > 1
+    assert len(calls) > 3
 
 
 def test_measuring_the_speed_cannot_diverge(digits):

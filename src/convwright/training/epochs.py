@@ -2,14 +2,15 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice
-from statistics import mean, median
+from statistics import median
 
 import torch
 
 from convwright.arch import Network
 from convwright.data import Dataset, evaluation_batches
+from convwright.timing import median_seconds
 from convwright.training.config import TrainConfig
 from convwright.training.devices import world_size
 from convwright.training.evaluation import batch_for, evaluate
@@ -19,11 +20,15 @@ from convwright.training.loop import validation_period
 from convwright.training.preparation import make_learner, training_batches
 from convwright.training.step import Learner
 
-WARM_UP_STEPS, MEASURED_STEPS, MEASURED_BATCHES = 4, 20, 2
+WARM_UP_STEPS, MEASURED_STEPS = 4, 7
+ROUNDS, MOST_ROUNDS = 3, 6
+"""Rounds of each measurement, and rounds at most where this process had to wait in some of them."""
+MOST_WAITING = 2.0
+"""Largest factor between the time of a round and what the processor computed in it."""
 MEASURING_RATE = 1e-12
 """Learning rate of the measured steps."""
-SAMPLE = 256
-"""Images of each split on which a frozen backbone is timed."""
+SAMPLE = 64
+"""Images of each split on which a frozen backbone is timed in a round."""
 RESERVE = 0.05
 """Share of the time that is kept for checkpoints, and for a machine that becomes slower."""
 
@@ -61,29 +66,24 @@ def epochs_in_minutes(
     batches = training_batches(config, data)
     steps = batches.steps_per_epoch
     reading_seconds = 0.0
-    whole, images = data, len(data.train) + len(data.val)
+    whole = data
     if learner.reads_features:
-        few = [part.choose(torch.arange(min(SAMPLE, len(part)))) for part in (data.train, data.val)]
-        started = time.monotonic()
-        data = features_of(learner.backbone, replace(data, train=few[0], val=few[1]), learner.fabric.device)
-        reading_seconds = (time.monotonic() - started) * images / (len(data.train) + len(data.val))
+        data, seconds_per_image = _features(learner, data)
+        reading_seconds = seconds_per_image * (len(whole.train) + len(whole.val))
         batches = training_batches(config, data)
     learner.train()
     # These steps take as long as any, and cannot diverge.
     learner.recipe = config.recipe.model_copy(update={"learning_rate": MEASURING_RATE})
-    times = []
-    for step in range(-WARM_UP_STEPS, MEASURED_STEPS):
-        started = time.monotonic()
-        # Spread over the run, since the images of a progressive one grow.
-        learner.train_step(*batches.at(max(0, step)), max(0, step) * 10**4, steps=MEASURED_STEPS * 10**4)
-        times.append(time.monotonic() - started)
-    typical = mean if config.recipe.progressive else median
-    step_seconds = typical(times[WARM_UP_STEPS:])
 
-    started = time.monotonic()
-    sample = islice(evaluation_batches(data.val, data, batch_for(network)), MEASURED_BATCHES)
-    seen = evaluate(learner.validated, sample, learner.fabric.device).images
-    validation_seconds = (time.monotonic() - started) * len(whole.val) / seen
+    def take_steps(*numbers: int) -> None:
+        for step in numbers:  # spread over the run, since the images of a progressive one grow
+            learner.train_step(*batches.at(step), step * 10**4, steps=MEASURED_STEPS * 10**4)
+
+    take_steps(*[0] * WARM_UP_STEPS)
+    step_seconds = typical_seconds(lambda: take_steps(*range(MEASURED_STEPS))) / MEASURED_STEPS
+    batch = next(iter(evaluation_batches(data.val, data, batch_for(network))))
+    validation_seconds = typical_seconds(lambda: evaluate(learner.validated, [batch], learner.fabric.device))
+    validation_seconds *= len(whole.val) / len(batch[1])
 
     def seconds(epochs: float) -> float:
         taken = max(1, round(epochs * steps))
@@ -96,3 +96,35 @@ def epochs_in_minutes(
     while seconds(epochs) > budget and epochs * steps > 1:
         epochs *= 0.98
     return round(max(epochs, 1 / steps), 4)
+
+
+def _features(learner: Learner, data: Dataset) -> tuple[Dataset, float]:
+    """Return a frozen backbone's features of some images of each split, and the seconds that one image takes."""
+    few = [part.choose(torch.arange(min(SAMPLE, len(part)))) for part in (data.train, data.val)]
+    sample = replace(data, train=few[0], val=few[1])
+
+    def features() -> Dataset:
+        return features_of(learner.backbone, sample, learner.fabric.device)
+
+    found = features()  # warms up, too
+    return found, typical_seconds(features) / sum(map(len, few))
+
+
+def typical_seconds(work: Callable[[], object]) -> float:
+    """Return the median time of a call over several rounds, so that a short stall of the machine does not count.
+
+    Rounds in which this process mostly waited are repeated. Where the machine is busy all the time, as training will
+    find it too, all rounds count.
+
+    Args:
+        work: The call.
+    """
+    kept: list[float] = []
+    every: list[float] = []
+    while len(kept) < ROUNDS and len(every) < MOST_ROUNDS:
+        computed = time.process_time()
+        seconds = median_seconds(work, at_least=1, warm_up=0)
+        every.append(seconds)
+        if seconds <= MOST_WAITING * (time.process_time() - computed):
+            kept.append(seconds)
+    return median(kept if len(kept) >= ROUNDS else every)
