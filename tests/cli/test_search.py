@@ -12,6 +12,8 @@ import torch
 import convwright as cw
 from convwright.errors import ArgumentError, UsageError
 from convwright.machine import available_cores
+from convwright.options import options_of
+from convwright.scaling.network_family import Family
 from convwright.scaling.task_runner import TaskRunner
 from convwright.training.interrupt import Interrupted
 
@@ -324,3 +326,35 @@ def test_listing_candidates_needs_no_package_for_figures(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     assert "<table>" in done.stdout
+
+
+TRAINING = [each for each in options_of(Family.train) if each.kinds and each.name != "self"]
+LISTING = {each.name for each in options_of(cw.family)}
+
+
+@pytest.mark.parametrize("option", [each for each in TRAINING if each.name not in LISTING], ids=lambda each: each.name)
+def test_options_of_training_need_train(convwright, option):
+    value = [] if bool in option.kinds else [option.choices[0] if option.choices else "2"]
+    answer = convwright("scale", "family", "cifar_resnet8", option.flag, *value)
+    assert answer.status == 2
+    assert answer.message.endswith(f"{option.flag}: is about training; it needs --train")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("search", "cifar_resnet8", "--data", "digits", "--rungs", "1", "--keep", "3"), "--keep: needs 2 rungs"),
+        (("search", "cifar_resnet8", "--data", "digits", "--cores-per-task", "2"), "--cores-per-task: needs a cluster"),
+        (("family", "cifar_resnet8", "--resolution", "16"), "--resolution: needs data"),
+        (("plan", "cifar_resnet8", "--phi", "1", "--no-compare"), "needs a budget"),
+        (("plan", "cifar_resnet8", "--width", "2", "--beta", "1.2"), "--beta: needs a budget or phi"),
+        (("plan", "cifar_resnet8", "--phi", "1", "--threads", "2"), "--threads: is about measuring latency"),
+        (("plan", "cifar_resnet8", "--budget", "macs<=90M", "--remeasure"), "--remeasure: is about measuring latency"),
+    ],
+)
+def test_other_options_without_effect_are_refused_too(convwright, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    answer = convwright("scale", *arguments)
+    assert answer.status == 2
+    assert message in answer.message
+    assert list(tmp_path.iterdir()) == []

@@ -108,7 +108,7 @@ def search(
     tolerance: Annotated[float, Bounds(gt=0, lt=1)] = 0.1,
     epochs: Annotated[float, Bounds(gt=0, le=MOST_EPOCHS)] = 3.0,
     rungs: Annotated[int, Bounds(ge=1, le=MOST_RUNGS)] = 3,
-    keep: Annotated[float, Bounds(ge=LEAST_KEPT, le=MOST_CANDIDATES)] = 3.0,
+    keep: Annotated[float | None, Bounds(ge=LEAST_KEPT, le=MOST_CANDIDATES)] = None,
     seeds: Annotated[int, Bounds(ge=1, le=MOST_SEEDS)] = 2,
     recipe: Literal["densenet", "senet", "efficientnet", "fast"] | None = "fast",
     fields: Fields = (),
@@ -140,7 +140,7 @@ def search(
         tolerance: Largest relative deviation of formula and network from the target; other points are dropped.
         epochs: Epochs of the longest training runs, those of the last rung.
         rungs: Rounds of successive halving; 1: train every candidate fully.
-        keep: Factor between rungs: one in `keep` candidates is kept, and trains `keep` times as long.
+        keep: Factor between rungs: one in `keep` candidates is kept, and trains `keep` times as long; 3 by default.
         seeds: Training runs of each network, with the same seeds for all.
         recipe: Training recipe of a paper, or `fast`: high accuracy in a short time.
         fields: A field of the recipe as FIELD=VALUE, such as progressive=0; may be repeated. In Python also a
@@ -239,6 +239,8 @@ def family(
     resolution = resolution or (found.resolution if found else None)
     network = _network(base if base is not None else found.base if found else "")
     if images is None:
+        if resolution is not None:
+            raise ArgumentError("resolution", "needs data, whose images the base is fitted to")
         return Family.of(network, rule, phi, singles=singles)
     from convwright.data.opened import Data
 

@@ -13,6 +13,8 @@ from convwright.errors import ArgumentError
 
 LEAST_KEPT = 1.1
 """Smallest factor from one rung to the next: a rung that is hardly longer than the one before adds no information."""
+KEPT = 3.0
+"""Factor from one rung to the next by default."""
 MOST_CANDIDATES, MOST_EPOCHS, MOST_RUNGS, MOST_SEEDS = 100_000, 1_000_000, 20, 1_000
 """Bounds of a schedule, far above what can be trained."""
 
@@ -37,7 +39,7 @@ class Schedule:
     candidates: int
     epochs: float = 3.0
     rungs: int = 3
-    keep: float = 3.0
+    keep: float = KEPT
     seeds: int = 2
 
     def __post_init__(self) -> None:

@@ -66,7 +66,7 @@ class StudyOptions:
 
         Raises:
             ArgumentError: The folder cannot be made, or options have wrong values or exclude each other.
-        UsageError: The package of databases is not installed.
+            UsageError: The package of databases is not installed.
         """
         check_folder("out", self.out)
         require_package("sqlalchemy", "a study")
@@ -74,6 +74,8 @@ class StudyOptions:
             raise ArgumentError("workers", "cannot be combined with a cluster, which has workers of its own")
         if self.cores_per_task < 1:
             raise ArgumentError("cores_per_task", f"must be 1 or more, not {self.cores_per_task}")
+        if self.cores_per_task != 1 and self.cluster is None:
+            raise ArgumentError("cores_per_task", "needs a cluster; on this machine cores are divided among workers")
         divide_cores(available_cores(), self.workers)
 
 

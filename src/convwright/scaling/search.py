@@ -11,11 +11,11 @@ from convwright.data.opened import Data
 from convwright.display.figure_result import FigureResult
 from convwright.display.result import Block, Heading, Lines, Paragraph, Table
 from convwright.display.wording import counted
-from convwright.errors import UsageError, argument, warn
+from convwright.errors import ArgumentError, UsageError, argument, warn
 from convwright.scaling.experiment import Candidate, Experiment
 from convwright.scaling.findings import Findings
 from convwright.scaling.grid import Grid
-from convwright.scaling.halving import Schedule
+from convwright.scaling.halving import KEPT, Schedule
 from convwright.scaling.preparation import StudyOptions, TrainingOptions, check_trainable, fit_to_data
 from convwright.scaling.rules import Compound
 from convwright.scaling.search_file import RESULT
@@ -119,8 +119,17 @@ class Halving:
 
     epochs: float
     rungs: int
-    keep: float
+    keep: float | None
+    """Factor between rungs; None: 3."""
     seeds: int
+
+    def __post_init__(self) -> None:
+        if self.keep is not None and self.rungs == 1:
+            raise ArgumentError("keep", "needs 2 rungs or more; with one, every candidate is trained fully")
+
+    def schedule(self, candidates: int) -> Schedule:
+        """Return the schedule for a number of candidates."""
+        return Schedule(candidates, self.epochs, self.rungs, self.keep or KEPT, self.seeds)
 
 
 def prepare_search(
@@ -157,7 +166,7 @@ def prepare_search(
         )
         for point in grid.candidates(base)
     )
-    schedule = Schedule(len(candidates), halving.epochs, halving.rungs, halving.keep, halving.seeds)
+    schedule = halving.schedule(len(candidates))
     experiment = Experiment(
         base,
         candidates,
