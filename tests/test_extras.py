@@ -83,3 +83,36 @@ def test_every_module_is_in_the_extra_that_the_project_file_has_it_in():
             homes = {name for name, packages in extras.items() if package in packages and name != "dev"}
             assert extra in homes, f"{package} is in {homes or 'no extra'}, not in {extra}"
             assert install_command(module) == f"pip install 'convwright[{extra}]'"
+
+
+def test_the_readme_lists_every_extra_with_its_packages():
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    text = (PROJECT.parent / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## Extras\n")[2].partition("\n## ")[0]
+    listed = {}
+    for row in re.findall(r"^\| (`.+) \|$", section, re.MULTILINE):
+        names, _, packages = row.split(" | ") if row.count(" | ") == 2 else (*row.split(" | "), "")
+        cells = packages.split("; ") if packages.strip("| ") else [""] * names.count(",") + [""]
+        listed |= zip(re.findall(r"`(\w+)`", names), cells, strict=True)
+    assert listed.keys() == project["optional-dependencies"].keys()
+    for extra, packages in project["optional-dependencies"].items():
+        needed = {re.split(r"[\[<>=~! ;]", each)[0] for each in packages}
+        inner = {
+            name
+            for each in packages
+            if (found := re.match(r"convwright\[(.+)\]", each))
+            for name in found[1].split(",")
+        }
+        if extra == "all":
+            assert inner == listed.keys() - {"all", "docs", "test", "dev"}
+        elif listed[extra] or extra not in ("docs", "test", "dev"):
+            expected = needed - {"convwright"} | {f"`{name}`" for name in inner}
+            assert set(listed[extra].split(", ")) == expected, extra
+    assert EXTRAS.keys() == listed.keys() - {"all", "docs", "test", "dev"}
+
+
+def test_reserved_extras_are_needed_by_nothing():
+    reserved = {module for extra in ("serve", "studio", "curation", "sources") for module in EXTRAS[extra]}
+    sources = [path for path in (PROJECT.parent / "src").rglob("*.py") if path.name != "extras.py"]
+    pattern = re.compile(rf"(?:import|from|require_package\(\"|installed\(\") ?({'|'.join(reserved)})\b")
+    assert not [path.name for path in sources if pattern.search(path.read_text(encoding="utf-8"))]
