@@ -14,6 +14,7 @@ from convwright.arch.operators import at
 from convwright.arch.shapes import Shape, conv_padding, conv_shape, pool_shape
 from convwright.errors import NetworkError
 from convwright.modules import combinators as combinators
+from convwright.modules.devices import find_device
 from convwright.modules.fused.chains import FusedChain, FusedSum, Operators
 from convwright.modules.fused.convolution import ConvSpec
 from convwright.modules.fused.dense import DenseStage, is_dense
@@ -72,6 +73,7 @@ def build(
 
     Raises:
         NetworkError: The network cannot be built, or its weights do not fit into memory.
+        ArgumentError: This machine lacks the device, or the seed is not a whole number.
 
     Example:
         >>> module = cw.build("cifar_seresnet20", classes=5, seed=0)
@@ -84,7 +86,7 @@ def build(
     params = cost(network).params  # names the layer that cannot be built, before any memory is spent
     if params > MOST_PARAMS:
         raise NetworkError(f"{network.name}: {human(params)} parameters are more than torch can number")
-    device = torch.device(device or "cpu")
+    device = find_device(device or "cpu")
     with torch.device("meta"):  # torch's own initialisation would draw from the global generator
         fused = memory_efficient if fused is None else fused
         operators = Operators(fused, memory_efficient) if fused or memory_efficient else None
