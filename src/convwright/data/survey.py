@@ -20,6 +20,7 @@ from convwright.data.sources import MAX_BAD, SOURCES, existing_folder
 from convwright.data.threads import Progress, in_threads
 from convwright.display.result import Block, Heading, Html, Lines, Result, Table
 from convwright.display.table import paragraph
+from convwright.display.wording import counted
 
 THUMBNAIL = 96
 """Side of the contact sheet's images, or less where the images are smaller."""
@@ -138,7 +139,8 @@ class Survey(Result):
     def blocks(self) -> Iterable[Block]:
         """Yield counts by class, sizes, problems, suggestions and a contact sheet."""
         splits = ", ".join(f"{sum(self.counts[split]):,} {split}" for split in self.splits)
-        yield Lines(f"{printable(self.name)}: {len(self.images):,} images in {len(self.classes)} classes ({splits})")
+        classes = counted(len(self.classes), "class", "classes")
+        yield Lines(f"{printable(self.name)}: {counted(len(self.images), 'image')} in {classes} ({splits})")
         yield self._class_table()
         if len(self.classes) > MOST_CLASSES:
             yield Lines(f"and {len(self.classes) - MOST_CLASSES:,} more classes (JSON has all)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from convwright.data.findings import Spread
 from convwright.display.pages import write_html
 from convwright.display.pictures import data_uri, is_small
-from convwright.display.wording import listed
+from convwright.display.wording import counted, listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,8 +76,9 @@ def contact_sheet(survey: "Survey") -> str:
 
 def _summary(survey: "Survey", count: int) -> str:
     splits = listed([f"{sum(survey.counts[split]):,} {PURPOSES[split]}" for split in survey.splits])
+    classes = counted(len(survey.classes), "class", "classes")
     found = {0: "No problems were found", 1: "One problem was found"}.get(count, f"{count} problems were found")
-    return f"{len(survey.images):,} images in {len(survey.classes):,} classes: {splits} images. {found}."
+    return f"{counted(len(survey.images), 'image')} in {classes}: {splits} images. {found}."
 
 
 def _written(spread: Spread) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, log_axis, note, symbol
-from convwright.display.wording import percent
+from convwright.display.wording import counted, percent
 from convwright.scaling.findings import Findings
 from convwright.scaling.ranking import RankedNetwork
 
@@ -163,7 +163,7 @@ def _ranking(findings: Findings) -> Figure:
             mode="markers",
             marker={"color": colour(shade), "size": 10, "symbol": symbol(index)},
             error_x=_error_bars([each for _, each in rows], shade),
-            hovertemplate=f"%{{x:.2%}} after {length:.3g} epochs<extra></extra>",
+            hovertemplate=f"%{{x:.2%}} after {counted(float(f'{length:.3g}'), 'epoch')}<extra></extra>",
         )
     halving = (
         " Blue: trained longest, which successive halving kept. Grey: dropped after a shorter training, so that "

@@ -7,6 +7,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 
 from convwright.arch.cost import cost
 from convwright.display.progress import Bars, described, print_progress
+from convwright.display.wording import counted
 from convwright.scaling.halving import Task
 from convwright.scaling.storage import StudyStorage
 from convwright.training.callbacks import Callback, StartedRun, Step
@@ -63,10 +64,11 @@ class StudyProgress:
         experiment = self.storage.experiment
         test = "" if outcome.test_accuracy is None else f", test {outcome.test_accuracy:.2%}"
         reached = f"validation {outcome.accuracy:.2%}{test}" if outcome.diverged is None else "diverged"
+        epochs = counted(float(f"{task.epochs:.3g}"), "epoch")
         self.shown.add(task)
         print_progress(
             f"{len(self.shown)}: {experiment.candidates[task.candidate].name}, seed {task.seed}, "
-            f"{task.epochs:.3g} epochs: {reached}, {outcome.seconds:.0f} s"
+            f"{epochs}: {reached}, {outcome.seconds:.0f} s"
         )
 
 

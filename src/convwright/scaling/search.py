@@ -93,7 +93,7 @@ class CandidateList(SearchResult):
         yield self.table()
         schedule = self.experiment.schedule
         rungs = "; ".join(
-            f"{counted(schedule.size(rung), 'candidate')} for {schedule.length(rung):.3g} epochs"
+            f"{counted(schedule.size(rung), 'candidate')} for {counted(float(f'{schedule.length(rung):.3g}'), 'epoch')}"
             for rung in range(schedule.rungs)
         )
         mean = sum(candidate.macs for candidate in candidates) / len(candidates)
