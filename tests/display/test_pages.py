@@ -58,7 +58,7 @@ def test_a_result_has_a_page(tmp_path: Path) -> None:
     TwoWords("<b>&").save_html(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<h1>Two words</h1>" in page
-    assert '<td class="text">&lt;b&gt;&amp;</td><td>4</td>' in page
+    assert '<td class="text">&lt;b&gt;&amp;</td><td data-label="length">4</td>' in page
     assert "a &lt; b" in page
     assert "<script" not in page
     assert "script-src" not in page

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+import convwright as cw
 from convwright.arch.cost import cost
 from convwright.arch.expression import network
 from convwright.data import open_dataset
@@ -117,6 +118,32 @@ def test_every_figure_is_drawn_with_its_names_inside(
     assert len(browser.run(DRAWN)) == plots
     assert browser.run(OUTSIDE) == []
     assert browser.run(TOUCHING) == 0
+
+
+CUT = """[...document.querySelectorAll('main td, main tbody th, main h4')].filter(cell => {
+  const box = cell.getBoundingClientRect();
+  return box.left < 0 || box.right > document.documentElement.clientWidth;
+}).map(cell => cell.textContent)"""
+
+
+@in_chromium
+@pytest.mark.parametrize("kind", ["search", "family"])
+def test_no_table_is_cut_on_a_narrow_screen(
+    browser: Browser, found: dict[str, Findings], tmp_path: Path, kind: str
+) -> None:
+    opened(browser, found[kind], tmp_path, 390)
+    assert browser.run(CUT) == []
+
+
+@in_chromium
+def test_no_table_of_a_plan_or_a_listed_family_is_cut_on_a_narrow_screen(browser: Browser, tmp_path: Path) -> None:
+    plan, family = cw.plan("efficientnet_b0", "macs<=150M"), cw.family("efficientnet_b0", phi=2)
+    for result in (plan, family, cw.search("cifar_resnet20", "digits", resolution=16, dry_run=True)):
+        result.save_html(tmp_path / "result.html")
+        browser.open(tmp_path / "result.html", 390)
+        assert browser.run("document.querySelectorAll('td').length") > 8
+        assert browser.run(CUT) == []
+        assert browser.run(OVERFLOW) <= 0
 
 
 @in_chromium

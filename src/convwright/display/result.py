@@ -15,6 +15,7 @@ STYLE = (
     "<style>.convwright{font-size:13px;line-height:1.5}.convwright table{border-collapse:collapse;margin:.5em 0}"
     ".convwright th,.convwright td{padding:.15em .7em;text-align:right;border-bottom:1px solid #8884;"
     "font-variant-numeric:tabular-nums}.convwright .text{text-align:left}"
+    ".convwright .scroll{overflow-x:auto}"
     ".convwright p{margin:.4em 0;white-space:pre-wrap}"
     ".convwright h4{margin:.8em 0 .2em}</style>"
 )
@@ -37,6 +38,9 @@ class Table:
 
         def cells(row: Sequence[str], tag: str) -> str:
             kinds = [' class="text"' if index < self.left or index == last else "" for index in range(len(row))]
+            if tag == "td":  # narrow pages show each row as a card, whose cells need their titles
+                named = [f' data-label="{escape(title)}"' if title else "" for title in self.titles[1:]]
+                kinds = [kind + label for kind, label in zip(kinds, ["", *named], strict=True)]
             return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
 
         rows = [
@@ -45,7 +49,8 @@ class Table:
             else f"<tr>{cells(row, 'td')}</tr>"
             for row in self.rows
         ]
-        return f"<table><thead><tr>{cells(self.titles, 'th')}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        head, body = f"<tr>{cells(self.titles, 'th')}</tr>", "".join(rows)
+        return f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
 
 
 @dataclass(frozen=True)
@@ -78,12 +83,12 @@ class Lines:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Text that is wrapped to the width of the terminal."""
+    """Text whose lines are wrapped to the width of the terminal."""
 
     text: str
 
     def __str__(self) -> str:
-        return paragraph(self.text)
+        return "\n".join(map(paragraph, self.text.split("\n")))
 
     def to_html(self) -> str:
         """Return the paragraph as HTML."""
