@@ -1,5 +1,7 @@
 """What a recipe can ask for: averages, pieces, class weights, schedules, early stopping, the papers' own by name."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -273,3 +275,18 @@ def test_in_what_data_has_changed_is_told(stopped):
         resume(Run.open(stopped), open_dataset("digits", seed=1))
     with pytest.raises(RunError, match=r"it has .* train, .*, and the run was trained on .* train"):
         resume(Run.open(stopped), open_dataset("digits", val_share=0.3))
+
+
+@pytest.mark.parametrize(("options", "recipe", "rate"), [({}, {}, 0.1), ({"weights": "a file"}, {}, 0.02)])
+def test_the_default_rate_is_the_documented_one(digits, options, recipe, rate):
+    """The description of the field and the guide name the rates for new and for given weights."""
+    config, _ = plan(digits, cw.network("cifar_resnet8"), recipe=recipe, **options)
+    assert config.recipe.learning_rate == pytest.approx(rate * config.batch_size / 128)
+    guide = Path(__file__).parents[2] / "docs" / "training.md"
+    for text in (cw.TrainRequest.model_fields["learning_rate"].description, guide.read_text(encoding="utf-8")):
+        assert f"{rate:g}" in text
+
+
+def test_one_epoch_is_not_several(tmp_path):
+    planned = cw.prepare("digits", network="cifar_resnet8", epochs=1, out=tmp_path / "run", progress=False)
+    assert "training: 1 epoch, " in str(planned)
