@@ -1,7 +1,7 @@
 """Operators: functions from network to network.
 
-Each returns its argument where there is nothing to change, appends itself to the name otherwise, and never
-returns a network that cannot be built.
+An operator returns its argument if nothing changes. Otherwise it returns a new network, with the operation appended to
+the name. It never returns a network that cannot be built.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def scale(network: Network, depth: float = 1, width: float = 1, resolution: floa
     """Scale depth, width and resolution, rounded as EfficientNet does (section 4; `arch.rounding`).
 
     Args:
-        network: Network or expression.
+        network: Network, expression, file of a network, run directory or run.
         depth: Factor of the repetitions of every stage of repeatable blocks.
         width: Factor of every number of channels and growth rate, stem and head included.
         resolution: Factor of the native height and width of images.
@@ -56,7 +56,7 @@ def compound(network: Network, phi: float, alpha: float = 1.2, beta: float = 1.1
     double with each step of phi.
 
     Args:
-        network: Network or expression.
+        network: Network, expression, file of a network, run directory or run.
         phi: Compound coefficient; negative values make the network smaller.
         alpha: Base of the factor of depth.
         beta: Base of the factor of width.
@@ -124,7 +124,7 @@ def recalibrate(
     A block without a shortcut has no squeeze-and-excitation in the identity placement.
 
     Args:
-        network: Network or expression.
+        network: Network, expression, file of a network, run directory or run.
         reduction: Reduction ratio; None takes squeeze-and-excitation out.
         placement: Field of `SE`, as are `least`, `act`, `gate` and `of`.
         stages: Names or numbers of stages (1 is the first stage of repeatable blocks); all by default.
@@ -216,7 +216,7 @@ def fit_resolution(network: Network, resolution: int, least: int = 4) -> Network
     Strides are removed from the stem on, since early strides lose the most detail of small images.
 
     Args:
-        network: Network or expression.
+        network: Network, expression, file of a network, run directory or run.
         resolution: Height and width of the images in pixels.
         least: Smallest height and width of the last feature map; smaller only if no stride is left to remove.
 
@@ -254,7 +254,7 @@ def at(
     """Set the native resolution, the number of input channels or the number of classes.
 
     Args:
-        network: Network or expression.
+        network: Network, expression, file of a network, run directory or run.
         resolution: Native height and width of images in pixels.
         channels: Number of input channels.
         classes: Number of classes.
@@ -280,7 +280,7 @@ def regularise(network: Network, *, dropout: float | None = None, stochastic_dep
     """Set the rates of dropout before the classifier, and of stochastic depth (`Network.stochastic_depth`).
 
     Args:
-        network: Network or expression.
+        network: Network, expression, file of a network, run directory or run.
         dropout: Rate of dropout, 0 to below 1.
         stochastic_depth: Rate at which the last residual branch is skipped in training, 0 to below 1.
 

@@ -28,7 +28,7 @@ SECONDS_BETWEEN_SAVES = 5.0
 JOURNAL_BYTES = 512
 """Upper limit of the bytes of a file's line in a journal."""
 MOST_ROWS = 2
-"""A cache with more rows than this for each file, because files changed or were deleted, is made anew."""
+"""A cache with more rows than this for each file, because files changed or were deleted, is rebuilt."""
 
 Result = TypeVar("Result")
 
