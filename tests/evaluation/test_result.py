@@ -1,5 +1,6 @@
 """Evaluations and comparisons as results: fields, text, HTML and figures."""
 
+import dataclasses
 import json
 
 import pytest
@@ -148,3 +149,41 @@ def test_a_comparison_by_hand():
 def test_a_run_compared_with_itself(run):
     found = cw.compare(run, Run.open(run), split="val")
     assert (found.difference, found.p_value, found.only_first, found.only_second) == (0, 1, 0, 0)
+
+
+NAMES = {
+    "digits": tuple("0123456789"),
+    "words": ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    "twenty": tuple(f"a class with the number {number}" for number in range(20)),
+    "many": tuple(f"a class with the number {number}" for number in range(60)),
+}
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+def test_text_fits_80_columns(names, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    labels = [*range(len(names))] * 12
+    predicted = [0 if place % 7 == 0 else label for place, label in enumerate(labels)]
+    found = evaluation(predicted, labels, names)
+    assert not [line for line in str(found).splitlines() if len(line) > 80]
+    runs = Comparison(found, dataclasses.replace(found, run="runs/another", network="densenet_bc_l40_k12|scale:w=2"))
+    assert not [line for line in str(runs).splitlines() if len(line) > 80]
+
+
+def test_a_confusion_matrix_that_does_not_fit_gives_way_to_pairs(monkeypatch):
+    names, labels = NAMES["twenty"], [*range(20)] * 3
+    found = evaluation([1, *labels[1:]], labels, names)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "most often confused" in str(found)
+    tables = [block.to_html() for block in found.blocks()]
+    monkeypatch.setenv("COLUMNS", "300")
+    assert "most often confused" not in str(found)
+    assert "(20)" in str(found)
+    assert [block.to_html() for block in found.blocks()] == tables, "a page does not depend on the terminal"
+
+
+def test_tables_of_a_page_scroll_in_a_box_of_their_own(run, tmp_path):
+    cw.evaluate(run).save_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<table>") == page.count('<div class="scroll"><table>') == 2
+    assert ".scroll { overflow-x: auto; }" in page

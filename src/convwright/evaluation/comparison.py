@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from convwright.data.opened import Data
-from convwright.display.result import Block, Lines, Result, Table
+from convwright.display.result import Block, Paragraph, Result, Table
 from convwright.errors import ArgumentError
 from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
@@ -67,7 +67,7 @@ class Comparison(PairedDifference, Result):
         low, high = self.interval
         which = "images" if self.first.split == "all" else f"{self.first.split} images"
         verdict = "a significant difference" if self.significant else "statistically indistinguishable"
-        yield Lines(
+        yield Paragraph(
             f"difference {100 * self.difference:+.2f} percentage points "
             f"(95 % interval {100 * low:+.2f} to {100 * high:+.2f}) on {self.images:,} {which}\n"
             f"correct in the first run only: {self.only_first:,} images; in the second only: {self.only_second:,}\n"

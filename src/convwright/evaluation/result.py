@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from convwright.display.figure_result import FigureResult
-from convwright.display.result import Block, Lines, Paragraph, Table
+from convwright.display.result import Block, Heading, Lines, Paragraph, Table
+from convwright.display.table import terminal_width
 from convwright.evaluation.measures import ClassScore, Measures, ReliabilityBin
 from convwright.evaluation.record import ImagePredictions
 from convwright.options import Bounds, checks_arguments
@@ -153,9 +154,9 @@ class Evaluation(FigureResult):
 
     def blocks(self) -> Iterable[Block]:
         """Yield the headline, the classes, and the confusion matrix or the most confused pairs."""
-        yield Lines("\n".join([self.summary, *self._notes()]))
+        yield Paragraph("\n".join([self.summary, *self._notes()]))
         yield from class_table(self.classes)
-        yield self._confusion_table()
+        yield from self._confusion_table()
 
     def figures(self) -> "Sequence[Figure]":
         """Return the confusion matrix and the reliability diagram."""
@@ -173,20 +174,36 @@ class Evaluation(FigureResult):
             yield f"top-5 accuracy {self.top5:.2%} (95 % interval {low:.2%} to {high:.2%})"
         yield f"calibration error {self.calibration_error:.2%}: the mean difference between confidence and accuracy"
 
-    def _confusion_table(self) -> Block:
+    def _confused_pairs(self) -> Block:
+        pairs = self.most_confused()
+        worst = [(one.label, one.predicted_as, f"{one.images:,}", f"{one.share:.1%}", "") for one in pairs]
+        titles = ("most often confused", "predicted as", "images", "of the class", "")
+        return Table(titles, worst, left=2) if worst else Paragraph("Every image is predicted correctly.")
+
+    def _confusion_table(self) -> Iterable[Block]:
         names = self.class_names
         if len(names) > LARGEST_MATRIX:
-            pairs = self.most_confused()
-            worst = [(one.label, one.predicted_as, f"{one.images:,}", f"{one.share:.1%}", "") for one in pairs]
-            titles = ("most often confused", "predicted as", "images", "of the class", "")
-            return Table(titles, worst, left=2) if worst else Paragraph("Every image is predicted correctly.")
+            yield self._confused_pairs()
+            return
         heads: tuple[str, ...] = names
         if max(map(len, names)) > WIDEST_HEAD:
             heads = tuple(f"({number})" for number in range(1, len(names) + 1))
             names = tuple(f"{head:>4} {name}" for head, name in zip(heads, names, strict=True))
         counts = [[f"{count:,}" if count else "·" for count in row] for row in self.confusion.tolist()]
         rows = [(name, *row, "") for name, row in zip(names, counts, strict=True)]
-        return Table(("class (down), predicted as (across)", *heads, ""), rows)
+        yield Heading("Images by class (down) and predicted class (across)")
+        yield _Matrix(("class", *heads, ""), rows, otherwise=self._confused_pairs())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Matrix(Table):
+    """A table that a terminal shows only where it is wide enough."""
+
+    otherwise: Block
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if max(map(len, text.splitlines())) <= terminal_width() else str(self.otherwise)
 
 
 def class_table(scores: Sequence[ClassScore]) -> Iterable[Block]:
