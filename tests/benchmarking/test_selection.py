@@ -59,7 +59,7 @@ def check_passed_over(run, message):
 @pytest.mark.parametrize("name", GUARDED)
 def test_a_change_of_the_run_is_noticed(name, selected):
     before = (selected / name).read_bytes()
-    anew = f"select an engine again: convwright bench '{selected}' --select PERCENT"
+    anew = f"select an engine again: `cw.bench({str(selected)!r}, select=PERCENT)`"
     for changed in (before + b" ", before[:-3] + b"]" + before[-2:], b""):
         (selected / name).write_bytes(changed)
         check_passed_over(selected, f"the run's {name} changed since; {anew}")

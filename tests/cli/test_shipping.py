@@ -40,7 +40,7 @@ def test_a_run_is_exported_and_the_file_predicts(run, convwright, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["resnet18"], "--weights: resnet18 is a network, not a run directory; give weights, as 'pretrained'"),
+        (["resnet18"], "--weights: resnet18 is a network, not a run directory; give --weights, as 'pretrained'"),
         (["absent"], "no such run directory"),
         (["{run}", "--out", "a.txt"], "--out: a.txt: end it in .onnx, .xml, .safetensors, or give the format"),
         (["{run}", "--format", "tflite"], "--format: must be 'onnx' or 'openvino' or 'torch', not 'tflite'"),
@@ -51,7 +51,7 @@ def test_a_run_is_exported_and_the_file_predicts(run, convwright, tmp_path):
         (["{run}", "--out", "absent/a.onnx"], "--out: absent/a.onnx: there is no folder absent"),
         (["{run}", "--out", "{run}/model.safetensors"], "is a file of a run, which would be replaced"),
         (["{run}", "--format", "onnx", "--out", "a.xml"], "--out: a.xml: a file in the format onnx ends in .onnx"),
-        (["{run}", "--max-drop", "1"], "--max-drop: it limits what quantization costs; it needs int8"),
+        (["{run}", "--max-drop", "1"], "--max-drop: it limits what quantization costs; it needs --int8"),
         (["{run}", "--out", "a.xml", "--opset", "17"], "--opset: only the format onnx has an opset"),
         (["{run}", "--out", "a.safetensors", "--int8"], "--int8: the format torch does not support int8"),
         (["{run}", "--out", "a.safetensors", "--opset", "17"], "--opset: only the format onnx has an opset"),
@@ -70,7 +70,7 @@ def test_calibration_needs_images(convwright, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = convwright("export", "efficientnet_lite0", "--weights", "pretrained", "--int8")
     assert done.status == 2
-    assert "--int8: quantization needs training images for calibration; give data" in done.message
+    assert "--int8: quantization needs training images for calibration; give --data" in done.message
 
 
 def test_bench_measures_draws_and_selects(run, convwright, tmp_path):

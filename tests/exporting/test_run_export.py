@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import convwright as cw
+from convwright.display.wording import short_milliseconds
 from convwright.errors import ArgumentError, UsageError
 from convwright.exporting.run_export import target
 
@@ -31,10 +32,10 @@ def test_an_export_is_the_same_as_data_text_and_html(done):
     assert values["file"] == str(done.path)
     assert values["verified"]["engines"]["onnxruntime"]["milliseconds"] == done.milliseconds["onnxruntime"]
     shown, html = str(done), done._repr_html_()
-    for text in ("verified on 30 of", "onnxruntime", f"{done.milliseconds['onnxruntime']:.2f}"):
+    for text in ("verified on 30 of", "onnxruntime", short_milliseconds(done.milliseconds["onnxruntime"] / 1000)):
         assert text in shown
         assert text in html
-    assert re.search(r"onnxruntime +\d+\.\d\d +100\.00%", shown)
+    assert re.search(r"onnxruntime +\d+\.\d+ +100\.00%", shown)
     assert "<table>" in html
 
 
@@ -69,7 +70,7 @@ def test_a_network_with_weights_is_exported(run, tmp_path):
         ({"images": "many"}, "images: must be a whole number, 1 or more, not 'many'"),
         ({"max_drop": -1}, "max_drop: must be 0 to 100, not -1"),
         ({"opset": 12}, "opset: must be a whole number, 13 to 22, not 12"),
-        ({"max_drop": 0.5}, "max_drop: it limits what quantization costs; it needs int8"),
+        ({"max_drop": 0.5}, "max_drop: it limits what quantization costs; it needs `int8`"),
         ({"out": "a.xml", "opset": 17}, "opset: only the format onnx has an opset"),
         ({"format": "openvino", "opset": 17}, "opset: only the format onnx has an opset"),
         ({"out": "a.safetensors", "opset": 17}, "opset: only the format onnx has an opset"),
@@ -88,7 +89,7 @@ def test_wrong_arguments_are_named(options, message, run, tmp_path, monkeypatch)
 
 def test_images_without_data_are_refused(run, tmp_path):
     network, weights = cw.open_run(run).network, str(run / "model.safetensors")
-    with pytest.raises(ArgumentError, match=r"^images: a network without data .*; it needs data$"):
+    with pytest.raises(ArgumentError, match=r"^images: a network without data .*; it needs `data`$"):
         cw.export(network, tmp_path / "a.onnx", weights=weights, images=5)
 
 

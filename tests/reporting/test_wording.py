@@ -1,12 +1,15 @@
+import ast
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import convwright
 from convwright.display import wording as words
 from convwright.reporting import Entry, compose, measuring, wording
 from convwright.reporting.entry import Latency
@@ -190,3 +193,29 @@ def test_a_latency_of_a_busy_machine_is_marked(entry: Callable[..., Entry]) -> N
     report = compose(None, [busy])
     assert "9.6 ms (busy)" in str(report)
     assert 'latency_doubt": "threads waited' in report.to_json()
+
+
+def test_the_table_fits_80_columns(entry: Callable[..., Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ("short", "a name of middle length", "x" * 60)
+    entries = [
+        replace(entry("SE-ResNet", title=name), latency=Latency(0.0123, 2, "busy" * (index > 0)))
+        for index, name in enumerate(names)
+    ]
+    text = str(compose(None, entries))
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(name in text for name in names)
+
+
+def test_messages_of_the_library_name_no_options_of_the_command_line() -> None:
+    """A message names parameters, which the command line replaces by its options."""
+    option = re.compile(r"\s--[a-z]")
+    assert option.search("measure again with --remeasure")
+    root = Path(convwright.__file__).parent
+    packages = ("engines", "exporting", "benchmarking", "reporting", "reproduction")
+    files = [path for package in packages for path in root.joinpath(package).rglob("*.py")]
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and id(node) not in docstrings]
+    assert len(texts) > 1000
+    assert [text for text in texts if isinstance(text, str) and option.search(text)] == []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from convwright.benchmarking.figures import panel, precision_keys
 from convwright.benchmarking.network_bench import BenchRow, NetworkBench
 from convwright.display.pages import write_html
-from convwright.display.wording import count, percent, size
+from convwright.display.wording import count, percent, short_milliseconds, size
 
 if TYPE_CHECKING:
     from convwright.benchmarking.result import BenchResult
@@ -40,8 +40,8 @@ def _cells(network: NetworkBench, row: BenchRow) -> list[str]:
     floor = network.floor(setting)
     return [
         *first,
-        f"{1000 * result.median:.2f}",
-        f"{1000 * result.p95:.2f}",
+        short_milliseconds(result.median),
+        short_milliseconds(result.p95),
         f"{result.throughput:,.1f}",
         "–" if result.memory_bytes is None else size(result.memory_bytes),
         "–" if floor is None else f"{result.median / floor:.2f}",

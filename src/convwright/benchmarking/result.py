@@ -11,7 +11,7 @@ from convwright.benchmarking.roofline import Machine
 from convwright.display.figure_result import FigureResult
 from convwright.display.result import Block, Heading, Lines, Paragraph, Table
 from convwright.display.table import Row
-from convwright.display.wording import counted
+from convwright.display.wording import counted, short_milliseconds
 from convwright.engines.selection import EngineSelection
 from convwright.errors import ConvwrightError
 from convwright.printable import quoted
@@ -160,8 +160,8 @@ def _cells(network: NetworkBench, row: BenchRow, accuracy: bool) -> tuple[str, .
     busy = f"the machine was busy: {result.doubt}" if result.doubt else ""
     floor = network.floor(setting)
     cells = (
-        f"{1000 * result.median:.2f}",
-        f"{1000 * result.p95:.2f}",
+        short_milliseconds(result.median),
+        short_milliseconds(result.p95),
         f"{result.throughput:,.1f}",
         "-" if result.memory_bytes is None else human_bytes(result.memory_bytes),
         "-" if floor is None else f"{result.median / floor:.2f}",

@@ -85,7 +85,7 @@ def _run_to_keep(networks: Sequence[Target]) -> Path:
         raise ArgumentError("select", "needs exactly one run, on whose images the accuracy is measured")
     if not os.access(path, os.W_OK):
         raise ConvwrightError(
-            f"{path}: the run directory is not writable, and the fastest engine's file is kept there; leave out select"
+            f"{path}: the run directory is not writable, and the fastest engine's file is kept there; omit `select`"
         )
     return Path(path)
 

@@ -59,6 +59,12 @@ def milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:.3g}{NBSP}ms" if seconds < 0.9995 else f"{seconds:.3g}{NBSP}s"
 
 
+def short_milliseconds(seconds: float) -> str:
+    """Return a time in milliseconds without the unit, for a column: ``12.34``, or ``0.123`` where it is short."""
+    milliseconds = 1000 * seconds
+    return f"{milliseconds:.2f}" if milliseconds >= 1 else f"{milliseconds:.3f}"
+
+
 def points(share: float) -> str:
     """Return a difference of shares in percentage points, with its sign: ``+0.4``."""
     return f"{100 * share:+.1f}".replace("-", "−")

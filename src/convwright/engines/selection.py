@@ -19,7 +19,6 @@ from convwright.engines.runner import cores
 from convwright.errors import UsageError
 from convwright.extras import installed
 from convwright.files import digest, digest_of, new_folder, write_atomically, write_text
-from convwright.printable import quoted
 
 FOLDER, RECORD = "picked", "pick.json"
 """Folder of a run that keeps the engine's file, and the file in it that records the selection."""
@@ -164,7 +163,7 @@ def current_selection(run: Path) -> EngineSelection | None:
 
 
 def _advice(run: Path) -> str:
-    return f"select an engine again: convwright bench {quoted(run)} --select PERCENT"
+    return f"select an engine again: `cw.bench({str(run)!r}, select=PERCENT)`"
 
 
 def _record(selection: EngineSelection) -> str:

@@ -120,7 +120,7 @@ class FloatLayers:
         what = "accuracy" if agreement.lost else "equal predictions"
         return (
             f"8 bits cost {lost:.2f} points of {what} on {counted(agreement.images, 'image')} (95 % interval {low:.2f} "
-            f"to {high:.2f}), more than the {100 * self.max_drop:g} allowed, with "
+            f"to {high:.2f}), more than the {100 * self.max_drop:g} allowed (`max_drop`), with "
             f"{', '.join(self.groups) or 'nothing'} left in float; allow a larger drop, or keep the network in float"
         )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from convwright.display.result import Block, Lines, Paragraph, Result, Table
-from convwright.display.wording import counted
+from convwright.display.wording import counted, short_milliseconds
 from convwright.engines.card import Card
 from convwright.engines.selection import EngineSelection
 from convwright.exporting.agreement import Agreement
@@ -93,6 +93,14 @@ class ExportResult(Result):
             if found.lost is not None:
                 points, low, high = (100 * value for value in found.lost)
                 lost = f"{points:.2f} ({low:.2f} to {high:.2f})"
-            yield name, f"{times[name]:.2f}", f"{found.same:.2%}", f"{found.difference:.1e}", accuracy, lost, ""
+            yield (
+                name,
+                short_milliseconds(times[name] / 1000),
+                f"{found.same:.2%}",
+                f"{found.difference:.1e}",
+                accuracy,
+                lost,
+                "",
+            )
         for name, problem in self.problems.items():
             yield name, *"-----", f"not used: {problem}"

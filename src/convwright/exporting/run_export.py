@@ -42,15 +42,15 @@ def export_run(
     """Export what a user names; see `convwright.api.shipping.export`."""
     format, file = target(_name(run), format, None if out is None else Path(out))
     if max_drop is not None and not int8:
-        raise ArgumentError("max_drop", "it limits what quantization costs; it needs int8")
+        raise ArgumentError("max_drop", "it limits what quantization costs; it needs `int8`")
     check_possible(format, opset, int8=int8)
     path = None if weights is not None else Run.of(_run(run)).path
     before = fingerprint(path) if path is not None and data is None else None
     predictor, opened = open_subject(run, weights, data)
     if opened is None and int8:
-        raise ArgumentError("int8", "quantization needs training images for calibration; give data")
+        raise ArgumentError("int8", "quantization needs training images for calibration; give `data`")
     if opened is None and images is not None:
-        raise ArgumentError("images", "a network without data is verified on two photographs; it needs data")
+        raise ArgumentError("images", "a network without data is verified on two photographs; it needs `data`")
     check = (
         check_images.photographs(predictor)
         if opened is None
@@ -123,7 +123,9 @@ def _images(data: Data | str | Path, predictor: Predictor) -> Dataset:
 
 def _run(run: Run | Network | str | Path) -> Run | str | Path:
     if isinstance(run, Network) or (isinstance(run, str | Path) and not Path(run).exists() and is_network(str(run))):
-        raise ArgumentError("weights", f"{_name(run)} is a network, not a run directory; give weights, as 'pretrained'")
+        raise ArgumentError(
+            "weights", f"{_name(run)} is a network, not a run directory; give `weights`, as 'pretrained'"
+        )
     return run
 
 

@@ -56,7 +56,7 @@ _THOUSAND = Difference(
 
 
 def _claims() -> tuple[Claim, ...]:
-    training = Difference("takes training on CIFAR and SVHN: 'convwright train --recipe densenet' does it")
+    training = Difference("takes training on CIFAR and SVHN, for which train has the recipe densenet")
     imagenet = Difference("takes training on ImageNet")
     own = Difference("a figure of trained weights")
     return (
