@@ -1,8 +1,9 @@
 """The kernels of the operators, in torch as their specification, and compiled.
 
 Maps are N x C x H x W in torch's channels-last format. `scale` and `shift` have C values each; z = x * scale + shift
-are the normalised maps. `act` is a name of `ACTS`. Maps may have 16 bits; all other tensors and the arithmetic have at
-least 32.
+are the normalised maps. `act` is a name of `ACTS`. `d` is the upstream gradient, that of the operator's output, and dz
+the gradient of z. `y` is the operator's output where it ends in a ReLU. `squeezed` (N x C) is what the squeeze adds to
+the gradient of act(z) at each position. Maps may have 16 bits; all other tensors and the arithmetic have at least 32.
 """
 
 import ctypes
@@ -46,10 +47,10 @@ class Kernels(Protocol):
     def gate_backward(
         self, d: Tensor, y: Tensor | None, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, act: str
     ) -> tuple[Tensor, Tensor]:
-        """Return the gradient of the sum whose ReLU is `y` (None for a sum without ReLU), and sums, 5 x N x C.
+        """Return the gradient of the sum whose ReLU is `y` (None for a sum without ReLU), and five sums, 5 x N x C.
 
-        The sums are over each image: of d * act(z), the gradient of the gate; of the derivative r of act; of
-        r * (x - mean); and of the last two times d.
+        With r, the derivative of act at z, the five sums over each image's map are those of d * act(z) (the gradient of
+        the gate), r, r * (x - mean), d * r and d * r * (x - mean).
         """
 
     def backward_sums(
