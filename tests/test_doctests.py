@@ -99,6 +99,11 @@ def test_public_verbs_have_examples():
     assert not [name for name in functions if name not in named]
 
 
+def test_no_example_of_an_explanation_is_skipped():
+    skipped = [test.name for test in examples() if any(one.options.get(doctest.SKIP) for one in test.examples)]
+    assert not [name for name in skipped if name.startswith("cw.explain.")]
+
+
 def test_a_wrong_example_is_noticed():
     test = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "wrong", None, None)
     runner = doctest.DocTestRunner()
