@@ -1,6 +1,7 @@
 """Benchmarks from Python: what is accepted, what comes back, and how it shows itself."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -66,6 +67,25 @@ def test_a_benchmark_has_a_figure_and_a_page(result, tmp_path):
     assert "resnet&lt;18&gt;" in page
     assert "multiply-adds alone" in page
     assert '<span class="key" style="color: var(--network-0)" aria-hidden="true">■</span> f32</li>' in page
+
+
+def test_a_busy_machine_is_marked(result, tmp_path):
+    (network,) = result.networks
+    first, *rest = network.rows
+    seconds = (2e-3, 2e-3, 900e-3)
+    calm, busy = (replace(first.measurement, seconds=seconds, doubt=doubt) for doubt in ("", "threads waited"))
+    results = [
+        BenchResult((replace(network, rows=(replace(first, measurement=each), *rest)),), result.machines)
+        for each in (calm, busy)
+    ]
+    tails = [each.figure().data[0].error_x.array[0] for each in results]
+    assert tails[0] > 100
+    assert tails[1] == 0, "the time of other programs"
+    assert "the machine was busy: threads waited" not in str(results[0])
+    assert "the machine was busy: threads waited" in " ".join(str(results[1]).split())
+    assert results[1].to_dict()["networks"][0]["engines"][0]["doubt"] == "threads waited"
+    results[1].save_html(tmp_path / "bench.html")
+    assert "the machine was busy: threads waited" in (tmp_path / "bench.html").read_text(encoding="utf-8")
 
 
 def test_a_failure_is_an_error_on_request(result):
