@@ -10,7 +10,8 @@ import pytest
 
 import convwright as cw
 from convwright.errors import ArgumentError
-from convwright.options import Bounds, checks_arguments, options_of
+from convwright.options import Bounds, checks_arguments, described_arguments, options_of
+from convwright.scaling.network_family import Family
 
 
 @checks_arguments
@@ -86,3 +87,13 @@ def test_the_metadata_of_unions_is_not_shown_either() -> None:
     assert str(inspect.signature(scale)) == "(size: int | None = None, *, name: str = 'x') -> int"
     hint = get_type_hints(scale, include_extras=True)["return"]
     assert hint == Annotated[int, Bounds(ge=0)]
+
+
+def test_options_that_functions_share_are_described_once_and_shown_by_both() -> None:
+    shared = ("recipe", "fields", "batch_size", "precision", "workers", "cluster", "cores_per_task", "storage", "study")
+    for function in (cw.search, Family.train):
+        described = described_arguments(inspect.getdoc(function) or "")
+        own = described_arguments(inspect.getdoc(inspect.unwrap(function)) or "")
+        for option in options_of(function):
+            assert option.name == "self" or option.description == described[option.name]
+            assert (option.name in shared) == (option.name != "self" and option.name not in own)

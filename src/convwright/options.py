@@ -8,6 +8,7 @@ import difflib
 import inspect
 import math
 import re
+import textwrap
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,13 @@ class Flags:
     """Names of an option on the command line, the usual one first, as metadata of `typing.Annotated`."""
 
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Described:
+    """Description of a parameter that several functions have, as metadata of `typing.Annotated`."""
+
+    text: str
 
 
 class _Foreign:
@@ -221,8 +229,30 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
                 raise
             raise missing from None
 
+    call.__doc__ = _with_shared_descriptions(function, signature)
     call.__signature__ = _readable(signature)  # type: ignore[attr-defined] # what `help` shows
     return call
+
+
+def _with_shared_descriptions(function: Callable[..., object], signature: inspect.Signature) -> str | None:
+    """Return a function's docstring with the descriptions of `Described` at the end of its section `Args:`."""
+    text = function.__doc__
+    shared = {
+        name: each.text
+        for name, parameter in signature.parameters.items()
+        for each in getattr(parameter.annotation, "__metadata__", ())
+        if isinstance(each, Described)
+    }
+    if not text or not shared:
+        return text
+    text = inspect.cleandoc(text)
+    entries = [
+        textwrap.fill(f"{name}: {said}", 116, initial_indent=" " * 4, subsequent_indent=" " * 8)
+        for name, said in shared.items()
+    ]
+    return re.sub(
+        r"(?<=^Args:\n)((?:[ \t]+.*\n)+)", lambda found: found[1] + "\n".join(entries) + "\n", text, flags=re.M
+    )
 
 
 def _check_names(named: Iterable[str], signature: inspect.Signature, function: str) -> None:
@@ -313,6 +343,7 @@ def option_of(name: str, hint: object, default: object, description: str, metada
             foreign = True
     group = next((each.title for each in every if isinstance(each, Group)), "")
     flags = next((each.names for each in every if isinstance(each, Flags)), ())
+    description = description or next((each.text for each in every if isinstance(each, Described)), "")
     kinds = list(dict.fromkeys(kinds))
     return Option(
         name,

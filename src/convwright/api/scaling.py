@@ -1,13 +1,13 @@
 """Compound scaling: networks planned for a budget, coefficients searched on data, and families trained."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from convwright.arch import Network, at
 from convwright.errors import ArgumentError, argument
-from convwright.options import Bounds, Flags, checks_arguments
+from convwright.options import Bounds, checks_arguments
 from convwright.places import check_file
 from convwright.scaling.family import LARGEST_PHI
 from convwright.scaling.grid import LARGEST_TARGET
@@ -17,6 +17,17 @@ from convwright.scaling.plan_request import LatencyOptions, PlanRequest
 from convwright.scaling.plan_result import ScalingPlan
 from convwright.scaling.rules import Compound
 from convwright.scaling.search_file import SearchOutcome
+from convwright.scaling.study_options import (
+    BatchSize,
+    Cluster,
+    CoresPerTask,
+    Fields,
+    Precision,
+    Recipe,
+    Storage,
+    StudyName,
+    Workers,
+)
 from convwright.scaling.study_result import SearchResult
 from convwright.zoo.reading import read_network
 
@@ -24,8 +35,6 @@ if TYPE_CHECKING:
     from convwright.data.opened import Data
 
 __all__ = ["family", "plan", "search"]
-
-Fields = Annotated[Mapping[str, object] | Sequence[str], Flags(("--set",))]
 
 
 @checks_arguments
@@ -98,7 +107,7 @@ def plan(
 
 
 @checks_arguments
-def search(
+def search(  # noqa: D417 - the options of every study are described in `study_options`
     base: "Network | str | Path",
     data: "Data | str | Path",
     *,
@@ -110,15 +119,15 @@ def search(
     rungs: Annotated[int, Bounds(ge=1, le=MOST_RUNGS)] = 3,
     keep: Annotated[float | None, Bounds(ge=LEAST_KEPT, le=MOST_CANDIDATES)] = None,
     seeds: Annotated[int, Bounds(ge=1, le=MOST_SEEDS)] = 2,
-    recipe: Literal["densenet", "senet", "efficientnet", "fast"] | None = "fast",
+    recipe: Recipe = "fast",
     fields: Fields = (),
-    batch_size: Annotated[int | None, Bounds(ge=1)] = None,
-    precision: Literal["32-true", "bf16-mixed"] | None = None,
-    workers: int = 1,
-    cluster: str | None = None,
-    cores_per_task: Annotated[int, Bounds(ge=1), Flags(("--cores-per-task", "--cores-per-trial"))] = 1,
-    storage: str | None = None,
-    study: str | None = None,
+    batch_size: BatchSize = None,
+    precision: Precision = None,
+    workers: Workers = 1,
+    cluster: Cluster = None,
+    cores_per_task: CoresPerTask = 1,
+    storage: Storage = None,
+    study: StudyName = None,
     out: Path | str | None = None,
     dry_run: bool = False,
 ) -> SearchResult:
@@ -142,16 +151,6 @@ def search(
         rungs: Rounds of successive halving; 1: train every candidate fully.
         keep: Factor between rungs: one in `keep` candidates is kept, and trains `keep` times as long; 3 by default.
         seeds: Training runs of each network, with the same seeds for all.
-        recipe: Training recipe of a paper, or `fast`: high accuracy in a short time.
-        fields: A field of the recipe as FIELD=VALUE, such as progressive=0; may be repeated. In Python also a
-            dictionary.
-        batch_size: Images in a step.
-        precision: Precision of the computations.
-        workers: Training runs at once on this machine, its cores divided among them.
-        cluster: Train on this Ray cluster instead: an address, `auto`, or `local`.
-        cores_per_task: Cores of each training run on a cluster.
-        storage: Database of the study, such as postgresql://user@host/database; a file in `out` by default.
-        study: Name of the study in the database; the name of `out` by default.
         out: Folder of the study; studies/search-BASE-DATA by default.
         dry_run: List the candidates, and train nothing.
 
@@ -170,22 +169,14 @@ def search(
     """
     from convwright.data.opened import Data
     from convwright.scaling.grid import Grid
-    from convwright.scaling.preparation import StudyOptions, TrainingOptions, default_folder
-    from convwright.scaling.search import Halving, prepare_search, run_search
+    from convwright.scaling.preparation import StudyOptions, TrainingOptions, folder_of
+    from convwright.scaling.search import Halving, list_or_run
 
-    images, grid = Data.of(data), Grid(step, target, tolerance)
-    name = base.name if isinstance(base, Network) else str(base)
-    folder = Path(out) if out is not None else default_folder("search", name, images.spec)
+    images, grid, halving = Data.of(data), Grid(step, target, tolerance), Halving(epochs, rungs, keep, seeds)
+    folder = folder_of("search", base, images, out)
     options = StudyOptions(folder, workers, cluster, cores_per_task, storage, study, cache_gb=images.cache_gb)
-    options.check()
     training = TrainingOptions(recipe, fields, batch_size, precision)
-    halving = Halving(epochs, rungs, keep, seeds)
-    experiment = prepare_search(_network(base), images, grid, halving, training, resolution)
-    if dry_run:
-        from convwright.scaling.search import CandidateList
-
-        return CandidateList.of(experiment, folder)
-    return run_search(experiment, options)
+    return list_or_run(_network(base), images, grid, halving, training, resolution, options, dry_run=dry_run)
 
 
 @checks_arguments

@@ -1,26 +1,37 @@
 """Families of scaled networks, which can be listed and trained."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.display.result import Block, Lines, Paragraph, Result, Table
 from convwright.errors import ArgumentError, argument
-from convwright.options import Bounds, Flags, checks_arguments
+from convwright.options import Bounds, checks_arguments
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.family import Member, compound_family, distinct, single_families
 from convwright.scaling.halving import MOST_EPOCHS, MOST_SEEDS, Schedule
 from convwright.scaling.rules import Compound
+from convwright.scaling.study_options import (
+    BatchSize,
+    Cluster,
+    CoresPerTask,
+    Fields,
+    Precision,
+    Recipe,
+    Storage,
+    StudyName,
+    Workers,
+)
 from convwright.scaling.study_result import FamilyResult
 from convwright.units import human
 
 if TYPE_CHECKING:
     from convwright.data import Dataset
     from convwright.data.opened import Data
-    from convwright.scaling.preparation import TrainingOptions
+    from convwright.scaling.preparation import StudyOptions, TrainingOptions
 
 RESULT = "family.json"
 TITLES = ("by", "phi", "depth", "width", "px", "params", "MACs", "times the base", "activations", "")
@@ -107,23 +118,23 @@ class Family(Result):
             yield Lines("\n".join(self.missing))
 
     @checks_arguments
-    def train(
+    def train(  # noqa: D417 - the options of every study are described in `study_options`
         self,
         data: "Data | str | Path | None" = None,
         *,
         resolution: Annotated[int | None, Bounds(ge=1)] = None,
         epochs: Annotated[float, Bounds(gt=0, le=MOST_EPOCHS)] = 10.0,
         seeds: Annotated[int, Bounds(ge=1, le=MOST_SEEDS)] = 3,
-        recipe: Literal["densenet", "senet", "efficientnet", "fast"] | None = "fast",
-        fields: Annotated[Mapping[str, object] | Sequence[str], Flags(("--set",))] = (),
-        batch_size: Annotated[int | None, Bounds(ge=1)] = None,
-        precision: Literal["32-true", "bf16-mixed"] | None = None,
+        recipe: Recipe = "fast",
+        fields: Fields = (),
+        batch_size: BatchSize = None,
+        precision: Precision = None,
         keep_runs: bool = False,
-        workers: int = 1,
-        cluster: str | None = None,
-        cores_per_task: Annotated[int, Bounds(ge=1), Flags(("--cores-per-task", "--cores-per-trial"))] = 1,
-        storage: str | None = None,
-        study: str | None = None,
+        workers: Workers = 1,
+        cluster: Cluster = None,
+        cores_per_task: CoresPerTask = 1,
+        storage: Storage = None,
+        study: StudyName = None,
         out: Path | str | None = None,
     ) -> FamilyResult:
         """Train the family, and measure every network on the test images where there are any.
@@ -137,17 +148,7 @@ class Family(Result):
             resolution: Height and width of the base's images in pixels; the data's own by default.
             epochs: Epochs of each training run.
             seeds: Training runs of each network, with the same seeds for all.
-            recipe: Training recipe of a paper, or `fast`: high accuracy in a short time.
-            fields: A field of the recipe as FIELD=VALUE, such as progressive=0; may be repeated. In Python also a
-                dictionary.
-            batch_size: Images in a step.
-            precision: Precision of the computations.
             keep_runs: Keep each trained network as a run, in the folder `trials` of the study.
-            workers: Training runs at once on this machine, its cores divided among them.
-            cluster: Train on this Ray cluster instead: an address, `auto`, or `local`.
-            cores_per_task: Cores of each training run on a cluster.
-            storage: Database of the study, such as postgresql://user@host/database; a file in `out` by default.
-            study: Name of the study in the database; the name of `out` by default.
             out: Folder of the study; studies/family-BASE-DATA by default.
 
         Returns:
@@ -163,30 +164,34 @@ class Family(Result):
             >>> family.train("photos", epochs=1).figure()  # doctest: +SKIP
         """
         from convwright.data.opened import Data
-        from convwright.display.progress import print_progress
-        from convwright.scaling.preparation import StudyOptions, TrainingOptions, default_folder
+        from convwright.scaling.preparation import StudyOptions, TrainingOptions, folder_of
 
         images = Data.of(data) if data is not None else self.data
         if images is None:
             raise ArgumentError("data", "training needs images: name a folder or a source")
-        base = self.unfitted or self.base
-        folder = Path(out) if out is not None else default_folder("family", base.name, images.spec)
+        folder = folder_of("family", self.unfitted or self.base, images, out)
         cache_gb = images.cache_gb
         options = StudyOptions(folder, workers, cluster, cores_per_task, storage, study, keep_runs, cache_gb)
         options.check()
-        resolution = resolution or self.resolution
-        family = self
-        if images != self.data or resolution != self.resolution:
-            family = Family.of(base, self.rule, self.phi, singles=self.singles, data=images, resolution=resolution)
-        for line in family.missing:
-            print_progress(line)
+        family = self._of(images, resolution or self.resolution)
         training = TrainingOptions(recipe, fields, batch_size, precision)
-        experiment = family._experiment(images, training, epochs, seeds)
+        return family._run(family._experiment(images, training, epochs, seeds), options)
+
+    def _of(self, data: "Data", resolution: int | None) -> "Family":
+        """Return the same family of other images."""
+        if data == self.data and resolution == self.resolution:
+            return self
+        base = self.unfitted or self.base
+        return Family.of(base, self.rule, self.phi, singles=self.singles, data=data, resolution=resolution)
+
+    def _run(self, experiment: Experiment, options: "StudyOptions") -> FamilyResult:
+        from convwright.display.progress import print_progress
         from convwright.scaling.study import run_study, write_findings
 
-        results = run_study(experiment, options)
-        path = folder / RESULT
-        return FamilyResult(write_findings(experiment, results, path), path)
+        for line in self.missing:
+            print_progress(line)
+        path = options.out / RESULT
+        return FamilyResult(write_findings(experiment, run_study(experiment, options), path), path)
 
     def _experiment(self, data: "Data", training: "TrainingOptions", epochs: float, seeds: int) -> Experiment:
         from convwright.scaling.preparation import check_trainable

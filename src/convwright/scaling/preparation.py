@@ -125,6 +125,12 @@ def default_folder(kind: str, base: str, data: str) -> Path:
     return Path("studies") / "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:LONGEST_NAME]
 
 
+def folder_of(kind: str, base: Network | str | Path, data: Data, out: Path | str | None) -> Path:
+    """Return the folder of a study: `out`, or one that is named after base and data."""
+    name = base.name if isinstance(base, Network) else str(base)
+    return Path(out) if out is not None else default_folder(kind, name, data.spec)
+
+
 def check_trainable(experiment: Experiment, data: Dataset) -> None:
     """Check that the base could be trained with an experiment's recipe and options.
 

@@ -181,6 +181,23 @@ def prepare_search(
     return experiment
 
 
+def list_or_run(
+    base: Network,
+    data: Data,
+    grid: Grid,
+    halving: Halving,
+    training: TrainingOptions,
+    resolution: int | None,
+    options: StudyOptions,
+    *,
+    dry_run: bool,
+) -> SearchResult:
+    """Run a search or, with `dry_run`, list its candidates; see `prepare_search` and `run_search`."""
+    options.check()
+    experiment = prepare_search(base, data, grid, halving, training, resolution)
+    return CandidateList.of(experiment, options.out) if dry_run else run_search(experiment, options)
+
+
 def run_search(experiment: Experiment, options: StudyOptions) -> SearchResult:
     """Train the candidates of a search, and write the result into the study's folder; see `run_study`."""
     from convwright.scaling.study import run_study, write_findings
