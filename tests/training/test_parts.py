@@ -55,12 +55,12 @@ def test_configuration_round_trips_through_yaml(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "epochs: .*greater than 0, not 0"),
+        ({"epochs": 0}, "epochs: .*above 0, not 0"),
         ({"epochs": float("inf")}, "epochs: .*finite"),
-        ({"epochs": "many"}, "epochs: .*valid number.*not 'many'"),
+        ({"epochs": "many"}, "epochs: .*a number, not 'many'"),
         ({"epoch": 3}, "epoch: no such field; the nearest is epochs"),
         ({"recipe": {"optimizer": "adam"}}, "optimizer: .*'sgd'.*not 'adam'"),
-        ({"recipe": {"momentum": 1.5}}, "momentum: .*less than 1, not 1.5"),
+        ({"recipe": {"momentum": 1.5}}, "momentum: .*below 1, not 1.5"),
         ({"val_share": 1.0}, "val_share"),
         ({"precision": "fp8"}, "precision"),
     ],
