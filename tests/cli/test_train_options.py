@@ -65,10 +65,10 @@ def test_every_option_of_the_recipe_reaches_the_configuration(tmp_path, convwrig
     ("arguments", "message"),
     [
         (["--recipe", "best"], "--recipe: must be 'densenet' or 'senet' or 'efficientnet' or 'fast', not 'best'"),
-        (["--ema", "1"], "--ema: .*less than 1"),
+        (["--ema", "1"], "--ema: .*below 1"),
         (["--class-weights", "fair"], "--class-weights: .*'balanced'"),
         (["--schedule", "linear"], "--schedule: .*'exponential'"),
-        (["--patience", "0"], "--patience: .*greater than 0"),
+        (["--patience", "0"], "--patience: .*above 0"),
         (["--network", "densenet_bc_l16_k12", "--stochastic-depth", "0.2"], "no block has a residual sum"),
         (["--workers", "-1"], "--workers"),
         (["--devices", "2", "--fused"], "fused operators are for one device; with --devices, use --no-fused"),
@@ -109,7 +109,7 @@ def begun(tmp_path_factory):
         (["--epochs", "3"], "--epochs: is 50.0 in .*, not 3.0"),
         (["--network", "resnet18"], "--network: is 'cifar_resnet8.*' in .*, not 'resnet18'"),
         (["--data", "fashion-mnist"], "--data: is 'digits' in .*, not 'fashion-mnist'"),
-        (["--recipe", "fast"], "--recipe: cannot be combined with resume"),
+        (["--recipe", "fast"], "--recipe: cannot be combined with --resume"),
     ],
 )
 def test_a_run_is_not_resumed_as_another(begun, arguments, message, convwright):
