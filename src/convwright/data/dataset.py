@@ -9,9 +9,13 @@ import numpy as np
 import torch
 
 from convwright.brief import Brief
+from convwright.data.memory import USABLE, available_memory
+from convwright.data.stores import PackedNames, PixelStore
+from convwright.errors import ConvwrightError, DataError
 
 CHUNK = 1024  # images handled at a time where a whole split would need a large intermediate
 CACHED_VALUES = 2**19
+SMALL = 2**28  # bytes of images for which the free memory is not measured
 DIGEST_BYTES = 16
 
 
@@ -40,38 +44,69 @@ class Traits(Brief):
 
 @dataclass(frozen=True)
 class Split(Brief):
-    """Square images of one size with their labels: some rows of a store, which several splits may share.
+    """Images of one size with their labels: some rows of a store, which several splits may share.
 
-    The store may be a mapped file that is larger than the memory: `take` reads some of the images, `images` all.
+    The store may be larger than the memory, or hold files that are decoded when they are read. `take` reads some of
+    the images, `images` all.
     """
 
-    store: torch.Tensor
-    """M x C x H x W, uint8; it is never changed."""
+    store: torch.Tensor | PixelStore
+    """M x C x H x W, uint8: in memory, in a mapped file, or read one by one. It is never changed."""
     labels: torch.Tensor
-    """N, int64."""
+    """int64 N; for several labels of each image, bool N x classes."""
     rows: torch.Tensor | None = None
     """Rows of the N images in the store, int64; None: the store holds exactly these images, in order."""
     known: Traits | None = None
     """Traits of the N images; None: not computed yet."""
-    names: tuple[str, ...] | None = None
+    names: Sequence[str] | None = None
     """Names of the N images' files; None for images without files."""
+    weights: torch.Tensor | None = None
+    """Weight of each image in the loss, float32 N; None: all are 1."""
+    groups: Sequence[str] | None = None
+    """Name of the group of each image, such as a patient or a place; None: there are no groups."""
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
-        return {"images": len(self), "channels": self.channels, "resolution": self.resolution}
+        height, width = self.size
+        side = width if height == width else f"{height}x{width}"
+        return {"images": len(self), "channels": self.channels, "resolution": side}
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def images(self) -> torch.Tensor:
-        """All images, N x C x H x W, in memory."""
-        return self.store if self.rows is None else self.store.index_select(0, self.rows)
+        """All images, N x C x H x W, in memory: for small sets.
+
+        Raises:
+            DataError: They do not fit into memory.
+        """
+        if isinstance(self.store, torch.Tensor) and self.rows is None:
+            return self.store
+        self._check_fits()
+        return self.take(torch.arange(len(self)))
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may have several labels."""
+        return self.labels.ndim == 2
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of every image."""
+        return self.store.shape[-2], self.store.shape[-1]
 
     @property
     def resolution(self) -> int:
-        """Height and width of every image."""
-        return self.store.shape[-1]
+        """Height and width of every image, where they are square.
+
+        Raises:
+            ConvwrightError: They are not.
+        """
+        height, width = self.size
+        if height != width:
+            raise ConvwrightError(f"the images are {height} x {width} pixels, and only square images have one side")
+        return width
 
     @property
     def channels(self) -> int:
@@ -80,18 +115,44 @@ class Split(Brief):
 
     def take(self, positions: torch.Tensor) -> torch.Tensor:
         """Return a copy of the images at these positions of the split."""
-        return self.store.index_select(0, positions if self.rows is None else self.rows[positions])
+        rows = positions if self.rows is None else self.rows[positions]
+        return self.store.index_select(0, rows) if isinstance(self.store, torch.Tensor) else self.store.read(rows)
 
     def choose(self, positions: torch.Tensor) -> "Split":
         """Return the split of the samples at these positions, over the same store."""
-        known = self.known and Traits(self.known.digests[positions], self.known.moments[positions])
-        rows = positions if self.rows is None else self.rows[positions]
-        names = self.names and tuple(self.names[position] for position in positions.tolist())
-        return Split(self.store, self.labels[positions], rows, known, names)
+        return Split(
+            store=self.store,
+            labels=self.labels[positions],
+            rows=positions if self.rows is None else self.rows[positions],
+            known=self.known and Traits(self.known.digests[positions], self.known.moments[positions]),
+            names=_chosen(self.names, positions),
+            weights=None if self.weights is None else self.weights[positions],
+            groups=_chosen(self.groups, positions),
+        )
 
     def traits(self) -> Traits:
         """Return the traits of the images, computed if necessary."""
-        return self.known or Traits.of(self.images)
+        if self.known is not None:
+            return self.known
+        if isinstance(self.store, torch.Tensor) and self.rows is None:
+            return Traits.of(self.store)
+        parts = [Traits.of(self.take(some)) for some in torch.arange(len(self)).split(CHUNK)]
+        return Traits(torch.cat([part.digests for part in parts]), torch.cat([part.moments for part in parts]))
+
+    def _check_fits(self) -> None:
+        needed = len(self) * math.prod(self.store.shape[1:])
+        free = available_memory() if needed > SMALL else None
+        if free is not None and needed > USABLE * free:
+            raise DataError(
+                f"{len(self):,} images take {needed / 1e9:.1f} GB of memory at once, and {USABLE * free / 1e9:.1f} GB "
+                "may be used; read some of them with `take`"
+            )
+
+
+def _chosen(texts: Sequence[str] | None, positions: torch.Tensor) -> Sequence[str] | None:
+    if isinstance(texts, PackedNames):
+        return texts.choose(positions)
+    return texts and tuple(texts[position] for position in positions.tolist())
 
 
 @dataclass(frozen=True)
@@ -120,11 +181,16 @@ class Dataset(Brief):
     std: tuple[float, ...]
     """Standard deviation of each channel of `train`, on the scale 0 to 1."""
     fingerprint: str
-    """Digest of all images, labels and classes."""
+    """Digest of all images, labels, weights and classes."""
     skipped: tuple[str, ...] = ()
     """One line for each file or folder that was left out, and why."""
     default_flip: bool = True
     """Whether a mirrored image still shows its class; False for digits."""
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may have several labels."""
+        return self.train.multi_label
 
     @property
     def channels(self) -> int:
@@ -132,8 +198,13 @@ class Dataset(Brief):
         return self.train.channels
 
     @property
-    def resolution(self) -> int:
+    def size(self) -> tuple[int, int]:
         """Height and width of every image."""
+        return self.train.size
+
+    @property
+    def resolution(self) -> int:
+        """Height and width of every image, where they are square; else ConvwrightError."""
         return self.train.resolution
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
@@ -183,7 +254,7 @@ def channel_statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ..
     They come from exact sums of integers, so that they depend neither on order nor on rounding.
     """
     means, deviations = [], []
-    count = len(split) * split.resolution**2
+    count = len(split) * math.prod(split.size)
     for total, squares in split.traits().moments.sum(0).T.tolist():
         means.append(total / count / 255)
         variance = (count * squares - total * total) / count**2
@@ -193,11 +264,12 @@ def channel_statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ..
 
 
 def fingerprint(classes: tuple[str, ...], *splits: Split | None) -> str:
-    """Return a hexadecimal digest of classes, images and labels."""
+    """Return a hexadecimal digest of classes, images, labels and weights."""
     whole = hashlib.blake2b(repr(classes).encode("utf-8", "backslashreplace"), digest_size=DIGEST_BYTES)
     for split in splits:
         whole.update(repr(None if split is None else (len(split), *split.store.shape[1:])).encode())
         if split is not None:
-            for tensor in (split.traits().digests, split.labels):
-                whole.update(tensor.contiguous().numpy().data)
+            for tensor in (split.traits().digests, split.labels, split.weights):
+                if tensor is not None:
+                    whole.update(tensor.contiguous().numpy().data)
     return whole.hexdigest()

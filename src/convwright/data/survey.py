@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from convwright.brief import Brief
 from convwright.data import findings
@@ -277,5 +278,7 @@ def _surveyed(role: str, split: Split, classes: int) -> Iterator[SurveyedImage]:
         positions.setdefault(label, []).append(position)
     shown = {rows[i] for rows in positions.values() for i in _spread(len(rows), classes)} if role == "train" else set()
     for position, (label, digest) in enumerate(zip(labels, split.traits().digests.numpy(), strict=True)):
-        pixels = split.store[position].expand(3, -1, -1).permute(1, 2, 0).numpy() if position in shown else None
+        pixels = None
+        if position in shown:
+            pixels = split.take(torch.tensor([position]))[0].expand(3, -1, -1).permute(1, 2, 0).numpy()
         yield SurveyedImage(f"{role}/{position}", role, label, facts, digest.tobytes(), pixels)

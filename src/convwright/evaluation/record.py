@@ -82,6 +82,6 @@ def images_key(data: Dataset, parts: Sequence[Split]) -> str:
     digest = hashlib.blake2b(repr((data.name, data.classes)).encode("utf-8", "backslashreplace"), digest_size=16)
     for part in parts:
         rows = torch.arange(len(part)) if part.rows is None else part.rows
-        names = repr(part.names).encode("utf-8", "backslashreplace") if part.names else rows.numpy().tobytes()
+        names = repr(tuple(part.names)).encode("utf-8", "backslashreplace") if part.names else rows.numpy().tobytes()
         digest.update(names + part.labels.numpy().tobytes())
     return digest.hexdigest()
