@@ -12,7 +12,25 @@ import pytest
 
 from convwright import files
 from convwright.errors import ConvwrightError
-from convwright.files import cache_folder, new_folder, remove_partial, write_atomically, write_bytes, write_text
+from convwright.files import (
+    as_utf8,
+    cache_folder,
+    new_folder,
+    remove_partial,
+    write_atomically,
+    write_bytes,
+    write_text,
+)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_text_of_any_editor_becomes_plain_utf_8(encoding):
+    assert as_utf8("\u00e4 1\r\n".encode(encoding)) == "\u00e4 1\r\n".encode()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"\xff\xfe\x00", b"caf\xe9.png\n"])
+def test_content_in_another_encoding_is_left_as_it_is(content):
+    assert as_utf8(content) == content
 
 
 def test_a_failure_leaves_what_was_there(tmp_path):

@@ -34,6 +34,11 @@ def test_damaged_text_is_one_error_that_names_its_source(text):
         parse(text, "a.json")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_of_windows_editors_are_read(encoding):
+    assert parse('{"name": "\u00e9"}'.encode(encoding), "a.json") == {"name": "\u00e9"}
+
+
 def test_files_are_read_with_the_given_error_class(tmp_path):
     path = tmp_path / "a.json"
     with pytest.raises(RunError, match="cannot be read: No such file"):

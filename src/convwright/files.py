@@ -1,5 +1,6 @@
 """Files and folders that are written whole or not at all, also by several writers at once."""
 
+import codecs
 import errno
 import os
 import shutil
@@ -79,6 +80,23 @@ def digest_of(*content: bytes | memoryview) -> str:
     for piece in content:
         whole.update(piece)
     return whole.hexdigest()
+
+
+def as_utf8(content: bytes) -> bytes:
+    """Return the content of a user's text file in UTF-8 without a byte-order mark.
+
+    Windows editors begin UTF-8 files with a mark, and PowerShell writes UTF-16 with one. Every reader of text that
+    users write or edit starts here.
+
+    Args:
+        content: The file's bytes. Without a mark they are returned as they are, also where they are not UTF-8.
+    """
+    if content.startswith(codecs.BOM_UTF8):
+        return content[len(codecs.BOM_UTF8) :]
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        with suppress(UnicodeDecodeError):
+            return content.decode("utf-16").encode()
+    return content
 
 
 def write_text(path: Path, text: str, mode: int | None = None) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from convwright.errors import ConvwrightError, UsageError
+from convwright.files import as_utf8
 
 
 def dump(value: object, *, indent: int | None = None, ascii_only: bool = False, sort_keys: bool = False) -> str:
@@ -31,7 +32,7 @@ def parse(
     """Return the value that a JSON text holds.
 
     Args:
-        text: The text; bytes are UTF-8.
+        text: The text; bytes are UTF-8, with or without a byte-order mark.
         source: What the text is called in error messages, usually its file.
         error: Class of the error to raise.
         not_finite_as_null: Read NaN and Infinity as None instead of refusing them.
@@ -40,7 +41,7 @@ def parse(
         ConvwrightError: The text is not JSON, is nested too deeply, or has a number that is not finite.
     """
     try:
-        decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+        decoded = as_utf8(text).decode("utf-8") if isinstance(text, bytes) else text
         constant = _as_null if not_finite_as_null else _refuse_constant
         return json.loads(
             decoded, parse_constant=constant, parse_float=_finite_float, object_pairs_hook=_without_duplicates

@@ -133,6 +133,15 @@ def test_wrong_arguments_are_named(images, options, message, run):
         cw.predict(run, images, **options)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\0"])
+def test_lists_of_names_are_read_with_and_without_a_byte_order_mark(encoding, end, run, photos):
+    names = [str(photos / "a.png"), str(photos / "deep" / "c.png")]
+    listed = photos.parent / "list.txt"
+    listed.write_bytes("".join(name + end for name in names).encode(encoding))
+    assert [one.file for one in cw.predict(run, files_from=listed)] == names
+
+
 def test_a_network_needs_weights():
     with pytest.raises(ArgumentError, match="weights: resnet18 is a network, not a run directory"):
         cw.load("resnet18")

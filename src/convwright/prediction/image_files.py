@@ -14,7 +14,7 @@ from PIL import Image
 
 from convwright.data.images import reason
 from convwright.errors import ArgumentError, UsageError
-from convwright.files import IMAGE_SUFFIXES
+from convwright.files import IMAGE_SUFFIXES, as_utf8
 from convwright.prediction.base import AnyImage, is_tensor
 from convwright.prediction.outcomes import name_of
 from convwright.printable import printable
@@ -164,6 +164,7 @@ def _listed(source: str) -> list[str]:
             content = Path(source).read_bytes()
         except OSError as error:
             raise ArgumentError("files_from", f"{source}: {error.strerror or error}") from None
+    content = as_utf8(content)  # UTF-16 has NULs of its own
     parts = content.split(b"\0") if b"\0" in content else content.splitlines()
     return [os.fsdecode(part) for part in parts if part]
 
