@@ -17,7 +17,7 @@ from convwright.training.optim import learning_rate
 from convwright.training.plan import plan
 from convwright.training.recipes import RECIPES, recipe_fields
 from convwright.training.run import DataFacts, Run
-from convwright.training.step import DivergedError, Learner, balanced
+from convwright.training.step import DivergedError, Learner
 
 from .test_loop import NOISY, StopAfter, assert_same, last_state
 
@@ -110,15 +110,6 @@ def test_a_batch_in_pieces_gives_the_gradient_of_the_whole(mixed):
     for name, tensor in states[0].items():
         for state in states[1:]:
             torch.testing.assert_close(state[name], tensor, rtol=1e-4, atol=1e-6)
-
-
-def test_balanced_weights_make_classes_equal_and_the_mean_one():
-    labels = torch.tensor([0] * 6 + [1] * 3 + [3])
-    weights = balanced(labels, 4)
-    assert weights[labels].mean() == pytest.approx(1)
-    assert weights[2] == 0
-    sums = [float(weights[label] * (labels == label).sum()) for label in (0, 1, 3)]
-    assert sums == pytest.approx([10 / 3] * 3)
 
 
 def test_class_weights_weigh_the_loss():

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from convwright.arch.resolution import SIZE, Resolution, parse_resolution
 from convwright.checksums import verify
 from convwright.errors import ArgumentError, UsageError
 from convwright.options import Flags, Group, option_of
@@ -26,6 +27,18 @@ MOST_NESTED = 20
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 AUGMENTATION = Group("Augmentation of training images")
 INITIAL = Group("Initial weights")
+LISTS = Group("Columns of a list of images")
+
+
+def _image_size(value: object) -> Resolution:
+    try:
+        return parse_resolution(value)
+    except ValueError as error:
+        raise PydanticCustomError("resolution", "{reason}", {"reason": str(error)}) from None
+
+
+ImageSize = Annotated[Resolution, BeforeValidator(_image_size), SIZE]
+"""A resolution, from a number, a text such as 160x320 or a pair of numbers."""
 
 
 class _Strict(BaseModel):
@@ -68,8 +81,14 @@ class Recipe(_Strict):
     """Share of all steps in which the rate rises linearly."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of each label that is spread over all classes."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """`balanced`: the loss weights an image the more the fewer images its class has, by 1 on average."""
+    class_weights: Literal["none", "balanced", "effective"] = "none"
+    """Weight of an image in the loss, 1 on average: `balanced`, inverse to the number of images of its class;
+    `effective`, inverse to their effective number, which grows more slowly (`effective_beta`)."""
+    effective_beta: float = Field(0.999, ge=0, lt=1)
+    """Base of the effective number of n images, (1 - beta^n) / (1 - beta); near 1 the weights are those of
+    `balanced`, at 0 all are 1."""
+    focal: float = Field(0.0, ge=0, le=100)
+    """Exponent of the focal loss, which gives less weight to images that are predicted well; 0: cross-entropy."""
     accumulate: int = Field(1, ge=1)
     """Pieces into which a batch is cut, so that a step takes less memory; their gradients are added up."""
     ema: float = Field(0.0, ge=0, lt=1)
@@ -82,8 +101,16 @@ class Recipe(_Strict):
     """Dropout rate before the classifier; the network's own by default."""
     freeze: Annotated[bool, INITIAL] = False
     """Train the classifier alone; the other weights stay as `weights` gives them."""
+    freeze_epochs: Annotated[float, INITIAL] = Field(0.0, ge=0, le=1e6)
+    """Train the classifier alone for this many epochs, on features that are computed once, before the other weights."""
+    unfrozen_rate: Annotated[float, INITIAL] = Field(0.1, gt=0, le=1)
+    """Highest learning rate after `freeze_epochs`, as a share of that before."""
     backbone_rate: Annotated[float, INITIAL] = Field(1.0, gt=0, le=1)
     """Learning rate of all but the classifier, as a share of the classifier's."""
+    layer_decay: Annotated[float, INITIAL] = Field(1.0, gt=0, le=1)
+    """Learning rate of each stage, as a share of that of the stage after it."""
+    freeze_norm: Annotated[bool, INITIAL] = False
+    """Keep the statistics of batch normalisations as `weights` gives them."""
     stochastic_depth: float | None = Field(None, ge=0, lt=1)
     """Rate at which the last residual branch is skipped, less before it; the network's own by default."""
     clip_norm: float | None = Field(None, gt=0, le=1e30)
@@ -121,6 +148,16 @@ class RunOptions(_Strict):
     """Share of the training images to validate on, where the data has no validation images; 0.1 by default."""
     max_bad: float = Field(0.1, ge=0, le=1)
     """Share of a folder's files that may be unreadable (these are skipped); 0.1 by default."""
+    path_column: Annotated[str | None, LISTS] = None
+    """Column of a list with the images' paths; by default `path`, `file`, `image` or a similar name."""
+    label_column: Annotated[str | None, LISTS] = None
+    """Column of a list with the classes; by default `label`, `class`, `category` or a similar name."""
+    split_column: Annotated[str | None, LISTS] = None
+    """Column of a list with `train`, `val` or `test`; by default `split` or a similar name, if there is one."""
+    group_column: Annotated[str | None, LISTS] = None
+    """Column of a list whose equal values stay in one split; by default `group`, if there is one."""
+    weight_column: Annotated[str | None, LISTS] = None
+    """Column of a list with the images' weights in the loss; by default `weight`, if there is one."""
     devices: int = Field(1, gt=0)
     """Processes that share each batch: GPUs, or parts of a CPU; 1 by default."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
@@ -138,13 +175,18 @@ class TrainConfig(RunOptions):
     """A folder, or the name of a source."""
     network: str
     """An expression, or the file of a network."""
-    resolution: int = Field(gt=0)
-    """Height and width of the images in pixels."""
+    resolution: ImageSize
+    """Side of the images in pixels, or height and width."""
     batch_size: int = Field(128, gt=0)
     """Images in a step."""
     recipe: Recipe = Recipe()
     schema_version: Literal[1] = 1
     """Version of the format."""
+
+    @property
+    def total_epochs(self) -> float:
+        """Passes over the training images: of all weights, and before that of the classifier alone."""
+        return self.epochs + self.recipe.freeze_epochs
 
     @property
     def data_seed(self) -> int:

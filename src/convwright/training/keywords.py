@@ -23,14 +23,20 @@ class TrainOptions(TypedDict, total=False):
     milestones: tuple[float, ...] | None
     warm_up: float | None
     label_smoothing: float | None
-    class_weights: Literal["none", "balanced"] | None
+    class_weights: Literal["none", "balanced", "effective"] | None
+    effective_beta: float | None
+    focal: float | None
     accumulate: int | None
     ema: float | None
     patience: int | None
     progressive: float | None
     dropout: float | None
     freeze: bool | None
+    freeze_epochs: float | None
+    unfrozen_rate: float | None
     backbone_rate: float | None
+    layer_decay: float | None
+    freeze_norm: bool | None
     stochastic_depth: float | None
     clip_norm: float | None
     norm_momentum: float | None
@@ -46,6 +52,11 @@ class TrainOptions(TypedDict, total=False):
     split_seed: int | None
     val_share: float | None
     max_bad: float | None
+    path_column: str | None
+    label_column: str | None
+    split_column: str | None
+    group_column: str | None
+    weight_column: str | None
     devices: int | None
     precision: Literal["32-true", "bf16-mixed"] | None
     fused: bool | None
@@ -55,7 +66,7 @@ class TrainOptions(TypedDict, total=False):
     recipe: Literal["densenet", "senet", "efficientnet", "fast"] | None
     minutes: float | None
     batch_size: int | Literal["auto"] | None
-    resolution: int | None
+    resolution: "int | tuple[int, int] | str | None"
     out: Path | None
     cache_gb: float | None
     workers: int | None

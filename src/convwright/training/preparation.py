@@ -6,8 +6,10 @@ from convwright.arch import Network
 from convwright.data import Augmentation, Batches, Dataset
 from convwright.training.config import TrainConfig
 from convwright.training.devices import Devices
+from convwright.training.frozen import Features
 from convwright.training.initial_weights import InitialWeights
-from convwright.training.step import Learner, balanced
+from convwright.training.loss import class_weights
+from convwright.training.step import Learner
 
 
 def make_learner(
@@ -18,11 +20,14 @@ def make_learner(
     initial: InitialWeights | None = None,
 ) -> Learner:
     """Return a network that is to learn from a data set."""
-    weights = balanced(data.train.labels, len(data.classes)) if config.recipe.class_weights == "balanced" else None
-    return Learner(config, network, weights, devices, initial)
+    labels = data.train.labels
+    weights = class_weights(config.recipe, labels, len(data.classes))
+    return Learner(config, network, weights, devices, initial, multi_label=labels.ndim == 2)
 
 
 def training_batches(config: TrainConfig, data: Dataset) -> Batches:
-    """Return the batches that a configuration trains on."""
+    """Return the batches that a configuration trains on; features of a frozen backbone are not augmented."""
+    if isinstance(data, Features):
+        return Batches(data.train, data, config.batch_size, config.seed)
     augmentation = Augmentation(**config.recipe.model_dump(include={each.name for each in fields(Augmentation)}))
     return Batches(data.train, data, config.batch_size, config.seed, augmentation)

@@ -18,9 +18,10 @@ from convwright.training.config import TrainConfig
 from convwright.training.devices import Devices
 from convwright.training.ema import Average
 from convwright.training.frozen import can_keep_features, split
+from convwright.training.loss import Loss
 from convwright.training.operators import check_operators
 from convwright.training.optim import classifier, learning_rate, make_optimizer
-from convwright.training.progressive import shrunk, side_at
+from convwright.training.progressive import shrunk, size_at
 
 if TYPE_CHECKING:
     from convwright.training.initial_weights import InitialWeights
@@ -37,9 +38,9 @@ class DivergedError(NotFiniteError):
 class Learner:
     """A network with its optimizer, on the device and in the precision of the configuration.
 
-    class_weights: weight of each class in the loss, 1 for all by default. initial: weights to start from
-    instead of random ones. `reads_features`: the backbone is frozen and sees the same images in every epoch, so that
-    batches are of its features (`convwright.training.frozen`).
+    class_weights: weight of the images of each class in the loss, 1 for all by default. initial: weights to start
+    from instead of random ones. multi_label: whether an image has several labels. `reads_features`: the backbone is
+    frozen and sees the same images in every epoch, so that batches are of its features (`convwright.training.frozen`).
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class Learner:
         class_weights: torch.Tensor | None = None,
         devices: Devices | None = None,
         initial: "InitialWeights | None" = None,
+        *,
+        multi_label: bool = False,
     ) -> None:
         self.config, self.recipe = config, config.recipe
         self._initial: tuple[dict[str, Any], dict[str, Any]] | None = None
@@ -69,8 +72,12 @@ class Learner:
         )
         if initial:
             initial.load(self.network)
-        self.reads_features = can_keep_features(self.recipe)
-        if self.recipe.freeze:
+        self.head_only = self.recipe.freeze or self.recipe.freeze_epochs > 0
+        """Whether the classifier alone is trained at present."""
+        self.reads_features = can_keep_features(self.recipe) or self.recipe.freeze_epochs > 0
+        self.frozen_steps = 0
+        """Steps of a run until `unfreeze`, which learning rates depend on."""
+        if self.head_only:
             self.network.requires_grad_(False)
             classifier(self.network).requires_grad_(True)
         for part in self.network.modules():
@@ -84,7 +91,8 @@ class Learner:
             self._learning(self.network), make_optimizer(self.network, self.recipe)
         )
         self.average = Average(self.network, self.recipe.ema) if self.recipe.ema else None
-        self.class_weights = None if class_weights is None else class_weights.to(self.fabric.device)
+        loss = Loss.of(self.recipe, multi_label=multi_label, class_weights=class_weights)
+        self.loss = loss.to(self.fabric.device)
 
     def save_initial_state(self) -> None:
         """Keep the present state for `restore_initial_state`."""
@@ -102,6 +110,12 @@ class Learner:
         self.optimizer.load_state_dict(optimizer)
         self.config, self.recipe = config, config.recipe
         self.average = Average(self.network, self.recipe.ema) if self.recipe.ema else None
+
+    def unfreeze(self) -> None:
+        """Train all weights from now on, with a new optimizer, on images."""
+        self.head_only = self.reads_features = False
+        self.network.requires_grad_(True)
+        self.module, self.optimizer = self.fabric.setup(self.network, make_optimizer(self.network, self.recipe))
 
     @property
     def result(self) -> nn.Module:
@@ -121,8 +135,12 @@ class Learner:
     def train(self) -> None:
         """Go into training mode; what is frozen stays in that of evaluation."""
         self.module.train()
-        if self.recipe.freeze and not self.reads_features:
+        if self.head_only and not self.reads_features:
             self.backbone.eval()
+        if self.recipe.freeze_norm:
+            for part in self.network.modules():
+                if isinstance(part, nn.BatchNorm2d):
+                    part.eval()
 
     def _learning(self, network: nn.Module) -> nn.Module:
         return split(network)[1] if self.reads_features else network
@@ -141,11 +159,12 @@ class Learner:
         # For dropout and stochastic depth.
         torch.manual_seed(derive(self.config.seed, "noise", step, self.devices.rank))
         for group in self.optimizer.param_groups:
-            group["lr"] = group["share"] * learning_rate(self.recipe, step, steps)
+            group["lr"] = group["share"] * learning_rate(self.recipe, step, steps, self.frozen_steps)
         whole = len(labels)
         images, labels = self.devices.share(images), self.devices.share(labels)
-        if self.recipe.progressive:
-            images = shrunk(images, side_at(self.recipe, self.config.resolution, step, steps))
+        if self.recipe.progressive and not self.reads_features:
+            unfrozen = step - self.frozen_steps, steps - self.frozen_steps
+            images = shrunk(images, size_at(self.recipe, self.config.resolution, *unfrozen))
         self.optimizer.zero_grad(set_to_none=True)
         loss, correct = 0.0, 0
         pieces = min(self.recipe.accumulate, whole // self.devices.size)  # as many in every process
@@ -173,12 +192,8 @@ class Learner:
             logits = self.module(images)
         except ValueError as error:  # torch's, of a normalisation that sees one value a channel
             raise UsageError(f"batches of {len(labels)} are too small for this network: {error}") from None
-        # Summed and divided here: torch's mean would divide by the weights of a piece's own labels.
-        loss = nn.functional.cross_entropy(
-            logits, labels, self.class_weights, reduction="sum", label_smoothing=self.recipe.label_smoothing
-        )
-        likeliest = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed images
-        right = int((logits.detach().argmax(1) == likeliest).sum())
+        # Summed here and divided by all images of the step: the mean of a piece would be that of its own weights.
+        loss, right = self.loss(logits, labels), self.loss.correct(logits, labels)
         value, correct = self.devices.total(loss.item() / of, right)
         if not value < float("inf"):  # NaN compares false with everything
             raise DivergedError(f"the loss became {value}")
@@ -190,10 +205,3 @@ class Learner:
         norm = get_total_norm(gradients).item()
         if not norm < float("inf"):
             raise DivergedError(f"the gradient became {norm}")
-
-
-def balanced(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """Return a weight for each class, inverse to its number of labels, so that the mean over labels is 1."""
-    counts = torch.bincount(labels, minlength=classes)
-    present = int((counts > 0).sum())
-    return torch.where(counts > 0, len(labels) / (present * counts.clamp(min=1)), 0.0)
