@@ -23,6 +23,11 @@ def open_data(
     max_bad: Annotated[float, Bounds(ge=0, le=1)] = 0.1,
     cache_gb: Annotated[float, Bounds(ge=0)] | None = None,
     resolution: Annotated[int, Bounds(ge=1)] | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    weight_column: str | None = None,
 ) -> "Data":
     """Open labelled images.
 
@@ -30,13 +35,19 @@ def open_data(
     contact sheet.
 
     Args:
-        data: A folder with a sub-folder per class, or the name of a source: fashion-mnist, cifar10, cifar100, digits,
-            or one that an installed package provides.
+        data: A folder with a sub-folder per class; a list of images with labels (.csv, .tsv, .jsonl or .parquet); or
+            the name of a source: fashion-mnist, cifar10, cifar100, digits, or one that an installed package provides.
         val_share: Share of the training images that is held out for validation, where the data has no validation split.
         seed: Seed of the held-out share.
         max_bad: Largest share of files that may be unreadable.
         cache_gb: Most gigabytes that decoded images may take on disk; 20 by default, 0 for no cache.
         resolution: Height and width of the images in pixels; their median short side by default, at most 224.
+        path_column: Column of a list with the images' paths, relative to the list; by default `path`, `file`, `image`
+            or a similar name.
+        label_column: Column of a list with the classes; by default `label`, `class`, `category` or a similar name.
+        split_column: Column of a list with `train`, `val` or `test`; by default `split`, if there is one.
+        group_column: Column of a list whose equal values stay in one split; by default `group`, if there is one.
+        weight_column: Column of a list with the images' weights in the loss; by default `weight`, if there is one.
 
     Returns:
         The data, with its classes, splits and survey.
@@ -54,7 +65,19 @@ def open_data(
 
     with argument("data"):
         check_exists(str(data))
-    return Data(str(data), val_share, max_bad, seed, cache_gb, resolution)
+    return Data(
+        str(data),
+        val_share,
+        max_bad,
+        seed,
+        cache_gb,
+        resolution,
+        path_column,
+        label_column,
+        split_column,
+        group_column,
+        weight_column,
+    )
 
 
 @checks_arguments

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from convwright.data.survey import Survey
 
 
+COLUMNS = ("path_column", "label_column", "split_column", "group_column", "weight_column")
+"""Fields of `Data`, requests and configurations that name the columns of a list."""
+
+
 @dataclass(frozen=True)
 class Data(Result):
     """Labelled images, before a resolution is chosen for them.
@@ -21,7 +25,7 @@ class Data(Result):
     """
 
     spec: str
-    """A folder with a sub-folder per class, or the name of a source."""
+    """A folder with a sub-folder per class, a list of images with labels, or the name of a source."""
     val_share: float = 0.1
     """Share of the training images held out for validation, where the folder has no `val`."""
     max_bad: float = 0.1
@@ -32,16 +36,23 @@ class Data(Result):
     """Most gigabytes that decoded images may take on disk; None: 20."""
     resolution: int | None = None
     """Height and width in pixels; None: the images' own, up to 224."""
+    path_column: str | None = None
+    """Column of a list with the images' paths; None: found by its name."""
+    label_column: str | None = None
+    """Column of a list with the classes; None: found by its name."""
+    split_column: str | None = None
+    """Column of a list with `train`, `val` or `test`; None: found by its name, if there is one."""
+    group_column: str | None = None
+    """Column of a list whose equal values stay in one split; None: found by its name, if there is one."""
+    weight_column: str | None = None
+    """Column of a list with the images' weights in the loss; None: found by its name, if there is one."""
     _opened: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Data sets by resolution. Their type is left open: pydantic, which reads it, would load torch."""
 
     def options(self) -> dict[str, object]:
         """Return the options that are not the usual ones, as fields of `TrainRequest`."""
-        names = {"val_share": "val_share", "max_bad": "max_bad", "cache_gb": "cache_gb", "resolution": "resolution"}
-        usual = Data(self.spec)
-        found = {
-            field: getattr(self, name) for name, field in names.items() if getattr(self, name) != getattr(usual, name)
-        }
+        names, usual = ("val_share", "max_bad", "cache_gb", "resolution", *COLUMNS), Data(self.spec)
+        found = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)}
         return found | ({"split_seed": self.seed} if self.seed else {})
 
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.data import Dataset
-from convwright.data.opened import Data
+from convwright.data.opened import COLUMNS, Data
 from convwright.display.progress import counting, errors, print_progress
 from convwright.display.result import Block, Lines, Result
 from convwright.display.wording import counted
@@ -38,6 +38,8 @@ MOST_NAMED = 5
 LONGEST_NAME = 100
 """Characters of a run directory's name that is made from the network and the data."""
 CURVE = "lr_finder.csv"
+DATA_OPTIONS = frozenset({"val_share", "max_bad", "cache_gb", *COLUMNS})
+"""Fields of a request that say how the data is opened."""
 CONFIG_OPTIONS = frozenset({*RunOptions.model_fields, "batch_size"})
 """Fields of a request that are fields of the configuration too, apart from data, network and resolution."""
 
@@ -193,7 +195,7 @@ class _Preparation:
     def _data(self, largest: int) -> Dataset:
         """Open the data, and note which files were skipped and which classes have no images."""
         request = self.request
-        given = {name: value for name, value in request.given().items() if name in ("val_share", "max_bad", "cache_gb")}
+        given = {name: value for name, value in request.given().items() if name in DATA_OPTIONS}
         source = Data.of(request.data)
         if request.split_seed is not None:
             given["seed"] = request.split_seed
@@ -201,7 +203,7 @@ class _Preparation:
             given["seed"] = request.seed
         if changed := {name: value for name, value in given.items() if getattr(source, name) != value}:
             source = replace(source, **changed)  # a copy opens the images again
-        self.split = {"val_share": source.val_share, "max_bad": source.max_bad}
+        self.split = {name: getattr(source, name) for name in ("val_share", "max_bad", *COLUMNS)}
         if source.seed != request.seed:
             self.split["split_seed"] = source.seed
         with self._naming("data"):

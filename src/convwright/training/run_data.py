@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from convwright.data import SOURCES, Dataset
-from convwright.data.opened import Data
+from convwright.data.opened import COLUMNS, Data
 from convwright.training.run import Run
 
 
@@ -41,7 +41,8 @@ def data_for(run: Run, data: Data | str | Path | None = None) -> Data:
     if isinstance(data, Data) and not own:
         return data
     spec = config.data if data is None else Data.of(data).spec
-    of_run = Data(spec, val_share=config.val_share, max_bad=config.max_bad, seed=config.data_seed)
+    columns = {name: getattr(config, name) for name in COLUMNS}
+    of_run = Data(spec, val_share=config.val_share, max_bad=config.max_bad, seed=config.data_seed, **columns)
     return replace(of_run, cache_gb=data.cache_gb, max_bad=data.max_bad) if isinstance(data, Data) else of_run
 
 
