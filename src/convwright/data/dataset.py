@@ -186,6 +186,8 @@ class Dataset(Brief):
     """One line for each file or folder that was left out, and why."""
     default_flip: bool = True
     """Whether a mirrored image still shows its class; False for digits."""
+    held_out: bool = False
+    """Whether `val` was held out of the training images, as the data has no validation split of its own."""
 
     @property
     def multi_label(self) -> bool:

@@ -74,6 +74,7 @@ def open_dataset(
         raise DataError(f"{printable(spec)}: two classes are both written {twice[0]!r}; rename one of their folders")
     train, val = _with_traits(data.train), data.val and _with_traits(data.val)
     test = data.test and _with_traits(data.test)
+    held_out = val is None
     if val is None:
         kept, held = stratified_split(train.labels, val_share, seed)
         train, val = train.choose(kept), train.choose(held)
@@ -89,6 +90,7 @@ def open_dataset(
         fingerprint=fingerprint(data.classes, train, val, test),
         skipped=data.skipped,
         default_flip=source is None or source.flip,
+        held_out=held_out,
     )
 
 
