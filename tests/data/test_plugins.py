@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from convwright.data import Parts, Source, Split
-from convwright.data.registry import _as_source, _fault
+from convwright.data.registry import _as_source, fault_of
 from convwright.errors import ConvwrightError
 
 MODULE = """
@@ -136,7 +136,7 @@ GOOD = Split(images(), LABELS)
         (lambda: Parts(("a", "b"), None, None, None), "train must be a convwright.data.Split, not NoneType"),
         (lambda: Parts(("a", "b"), Split(images(dtype=torch.float32), LABELS), None, None), "uint8 tensor"),
         (lambda: Parts(("a", "b"), Split(images(channels=4), LABELS), None, None), "1 or 3 channels"),
-        (lambda: Parts(("a", "b"), Split(images(width=7), LABELS), None, None), "must be square"),
+        (lambda: Parts(("a", "b"), Split(images(width=0), LABELS), None, None), "must have pixels"),
         (lambda: Parts(("a", "b"), Split(images(), LABELS.int()), None, None), "int64"),
         (lambda: Parts(("a", "b"), Split(images(5), LABELS), None, None), "5 images and 4 labels"),
         (lambda: Parts(("a", "b"), Split(images(), LABELS + 1), None, None), "labels must be 0 to 1"),
@@ -144,7 +144,7 @@ GOOD = Split(images(), LABELS)
     ],
 )
 def test_what_a_source_returns_is_checked(parts: Callable[[], Parts], fault: str) -> None:
-    found = _fault(parts())
+    found = fault_of(parts())
     assert fault in found
     assert bool(found) == bool(fault)
 

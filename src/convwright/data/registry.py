@@ -18,8 +18,10 @@ from inspect import getdoc
 
 import torch
 
+from convwright.data.arrays import held
 from convwright.data.builtin import cifar, digits, fashion_mnist
 from convwright.data.dataset import Parts, Split
+from convwright.data.stores import PixelStore
 from convwright.errors import ConvwrightError, DataError, UsageError
 from convwright.plugins import load_plugins
 
@@ -52,9 +54,14 @@ BUILT_IN: dict[str, Source] = {
 
 
 class Sources(Mapping[str, Source]):
-    """All sources by name. Plug-ins are loaded when a name is looked up that is not one of Convwright's."""
+    """All sources by name. Plug-ins are loaded when a name is looked up that is not one of Convwright's.
+
+    Images that were given in Python are found by their specification, and not listed.
+    """
 
     def __getitem__(self, name: str) -> Source:
+        if (arrays := held(name)) is not None:
+            return Source("images given in Python", lambda offline_only: arrays.parts, arrays.flip)
         return BUILT_IN[name] if name in BUILT_IN else _plugins()[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -113,13 +120,13 @@ def _read_plugin(name: str, read: Read, offline_only: bool) -> Parts:
     except Exception as error:  # of another package's code
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise DataError(f"the data source {name} cannot be read: {reason:.300}") from error
-    if fault := _fault(parts):
+    if fault := fault_of(parts):
         raise DataError(f"the data source {name} is unusable: {fault}")
     return parts
 
 
-def _fault(parts: object) -> str:
-    """Return in what respect an object does not hold images and labels; an empty text if it does."""
+def fault_of(parts: object) -> str:
+    """Return in what respect an object does not hold images and labels to train on; an empty text if it does."""
     if not isinstance(parts, Parts):
         return f"it must return convwright.data.Parts, not {type(parts).__name__}"
     if not isinstance(parts.classes, tuple) or not all(isinstance(name, str) and name for name in parts.classes):
@@ -133,7 +140,8 @@ def _fault(parts: object) -> str:
             return f"{role} must be a convwright.data.Split, not {type(split).__name__}"
         if fault := _fault_of_split(split, parts):
             return f"{role}: {fault}"
-    seen = torch.bincount(parts.train.labels, minlength=len(parts.classes))
+    labels = parts.train.labels
+    seen = labels.sum(0) if labels.ndim == 2 else torch.bincount(labels, minlength=len(parts.classes))
     least = 2 if parts.val is None else 1
     if missing := [name for name, count in zip(parts.classes, seen.tolist(), strict=True) if count < least]:
         return f"{len(missing)} of its classes have fewer than {least} training images ({', '.join(missing[:3])})"
@@ -142,16 +150,23 @@ def _fault(parts: object) -> str:
 
 def _fault_of_split(split: Split, parts: Parts) -> str:
     store, labels = split.store, split.labels
-    if not isinstance(store, torch.Tensor) or store.dtype != torch.uint8 or store.ndim != 4:
+    if isinstance(store, torch.Tensor) and (store.dtype != torch.uint8 or store.ndim != 4):
         return "images must be a uint8 tensor, N x C x H x W"
-    if store.shape[1] not in (1, 3) or store.shape[2] != store.shape[3] or not store.shape[3]:
-        return f"images must be square, with 1 or 3 channels, not {' x '.join(map(str, store.shape))}"
+    if not isinstance(store, torch.Tensor | PixelStore):
+        return "images must be a uint8 tensor, N x C x H x W, or an object that reads rows of one"
+    if store.shape[1] not in (1, 3) or 0 in store.shape[2:]:
+        return f"images must have pixels, and 1 or 3 channels, not {' x '.join(map(str, store.shape))}"
     if store.shape[1:] != parts.train.store.shape[1:]:
         return "images must have the shape of the training images"
-    if not isinstance(labels, torch.Tensor) or labels.dtype != torch.int64 or labels.ndim != 1:
-        return "labels must be an int64 tensor of N"
-    if len(labels) != len(store if split.rows is None else split.rows) or not len(labels):
-        return f"{len(store)} images and {len(labels)} labels; there must be one for each, and some"
-    if not 0 <= int(labels.min()) <= int(labels.max()) < len(parts.classes):
+    if not isinstance(labels, torch.Tensor) or labels.dtype not in (torch.int64, torch.bool):
+        return "labels must be an int64 tensor of N, or a bool tensor of N x classes"
+    if labels.ndim != (1 if labels.dtype == torch.int64 else 2) or labels.ndim != parts.train.labels.ndim:
+        return "labels must be an int64 tensor of N, or a bool tensor of N x classes, in all splits the same"
+    images = store.shape[0] if split.rows is None else len(split.rows)
+    if len(labels) != images or not images:
+        return f"{images} images and {len(labels)} labels; there must be one for each, and some"
+    if labels.ndim == 2 and labels.shape[1] != len(parts.classes):
+        return f"labels must have a column for each of the {len(parts.classes)} classes, not {labels.shape[1]}"
+    if labels.ndim == 1 and not 0 <= int(labels.min()) <= int(labels.max()) < len(parts.classes):
         return f"labels must be 0 to {len(parts.classes) - 1}, the positions of the classes"
     return ""
