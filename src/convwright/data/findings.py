@@ -82,10 +82,15 @@ def measures(survey: "Survey") -> dict[str, Spread]:
 
 
 def _repeated(survey: "Survey") -> Iterator[Problem]:
-    groups = duplicates(survey)
-    crossing = [group for group in groups if len({image.split for image in group}) > 1]
-    contrary = [group for group in groups if len({image.label for image in group}) > 1]
-    copies = [group for group in groups if group not in crossing and group not in contrary]
+    crossing, contrary, copies = [], [], []
+    for group in duplicates(survey):
+        crosses, differs = len({image.split for image in group}) > 1, len({image.label for image in group}) > 1
+        if crosses:
+            crossing.append(group)
+        if differs:
+            contrary.append(group)
+        if not (crosses or differs):
+            copies.append(group)
     if crossing:
         text = "{} in more than one split, so that the network is tested on images that it was trained on"
         yield _of_groups("leakage", text, crossing)
@@ -136,7 +141,8 @@ def _counts(survey: "Survey") -> Iterator[Problem]:
             "training is refused: add images, or remove the class"
         )
         yield Problem("single", text, _all_if_many(single))
-    few = [f"{name}: {count:,}" for name, count in train.items() if 0 < count < FEW and name not in single]
+    fewest = 1 if single else 0
+    few = [f"{name}: {count:,}" for name, count in train.items() if fewest < count < FEW]
     if few:
         subject = "1 class has" if len(few) == 1 else f"{len(few):,} classes have"
         yield Problem("few", f"{subject} fewer than {FEW} training images ({_first_of(few)})", _all_if_many(few))

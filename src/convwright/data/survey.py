@@ -111,9 +111,13 @@ class Survey(Result):
         """The median short side of the training images, at most 224; None without images."""
         return findings.suggested_resolution(self)
 
-    def thumbnails(self, label: int) -> list[np.ndarray]:
-        """Return the images of a class on the contact sheet: height x width x 3, uint8."""
-        return [image.thumbnail for image in self.images if image.label == label and image.thumbnail is not None]
+    def thumbnails(self) -> list[list[np.ndarray]]:
+        """Return the images on the contact sheet by class: height x width x 3, uint8."""
+        found: list[list[np.ndarray]] = [[] for _ in self.classes]
+        for image in self.images:
+            if image.thumbnail is not None:
+                found[image.label].append(image.thumbnail)
+        return found
 
     def to_dict(self) -> dict[str, object]:
         """Return counts, sizes, duplicates, problems and suggestions."""

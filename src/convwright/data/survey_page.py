@@ -57,18 +57,18 @@ def write_survey_page(path: Path, survey: "Survey") -> None:
         plots=False,
         survey=survey,
         measures={name: _written(spread) for name, spread in survey.measures.items()},
-        rows=[_row(survey, label) for label in range(len(survey.classes))],
+        rows=_rows(survey),
     )
 
 
 def contact_sheet(survey: "Survey") -> str:
     """Return training images of each class as HTML for a notebook."""
-    rows = []
+    rows, thumbnails = [], survey.thumbnails()
     for label, name in enumerate(survey.classes[:CLASSES_IN_NOTEBOOKS]):
         images = "".join(
             f'<img src="{picture.uri}" alt="" width="56" height="56" style="object-fit:cover'
             f'{";image-rendering:pixelated" if picture.pixelated else ""}">'
-            for picture in map(_Picture.of, survey.thumbnails(label)[:IN_NOTEBOOKS])
+            for picture in map(_Picture.of, thumbnails[label][:IN_NOTEBOOKS])
         )
         rows.append(SHEET.format(escape(name), images))
     return "".join(rows)
@@ -85,11 +85,14 @@ def _written(spread: Spread) -> dict[str, str]:
     return {name: f"{value:.4g}" for name, value in asdict(spread).items()}
 
 
-def _row(survey: "Survey", label: int) -> _Row:
-    largest = max(1, max(survey.counts["train"]))
-    return _Row(
-        survey.classes[label],
-        [f"{survey.counts[split][label]:,}" for split in survey.splits],
-        100 * survey.counts["train"][label] / largest,
-        [_Picture.of(pixels) for pixels in survey.thumbnails(label)],
-    )
+def _rows(survey: "Survey") -> list[_Row]:
+    largest, thumbnails = max(1, *survey.counts["train"]), survey.thumbnails()
+    return [
+        _Row(
+            name,
+            [f"{survey.counts[split][label]:,}" for split in survey.splits],
+            100 * survey.counts["train"][label] / largest,
+            [_Picture.of(pixels) for pixels in thumbnails[label]],
+        )
+        for label, name in enumerate(survey.classes)
+    ]
