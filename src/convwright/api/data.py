@@ -1,13 +1,17 @@
 """Data: opened and surveyed."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from convwright.errors import argument
+from convwright.errors import ArgumentError, argument
 from convwright.options import Bounds, checks_arguments
 from convwright.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from convwright.data.arrays import HeldArrays
     from convwright.data.opened import Data
     from convwright.data.survey import Survey
 
@@ -16,8 +20,16 @@ __all__ = ["open_data", "survey"]
 
 @checks_arguments
 def open_data(
-    data: str | Path,
+    data: str | Path | None = None,
     *,
+    images: "ArrayLike | None" = None,
+    labels: "ArrayLike | None" = None,
+    val_images: "ArrayLike | None" = None,
+    val_labels: "ArrayLike | None" = None,
+    test_images: "ArrayLike | None" = None,
+    test_labels: "ArrayLike | None" = None,
+    classes: Sequence[str] | None = None,
+    flip: bool = True,
     val_share: Annotated[float, Bounds(gt=0, lt=1)] = 0.1,
     seed: Annotated[int, Bounds(ge=-LARGEST_SEED, le=LARGEST_SEED)] = 0,
     max_bad: Annotated[float, Bounds(ge=0, le=1)] = 0.1,
@@ -37,6 +49,16 @@ def open_data(
     Args:
         data: A folder with a sub-folder per class; a list of images with labels (.csv, .tsv, .jsonl or .parquet); or
             the name of a source: fashion-mnist, cifar10, cifar100, digits, or one that an installed package provides.
+        images: Training images in the place of `data`, as one array or tensor: N x H x W, N x H x W x C or
+            N x C x H x W, uint8, or floats from 0 to 1.
+        labels: Their labels: numbers or names of classes; for several labels of each image, a boolean array
+            N x classes or a list of lists of names.
+        val_images: Validation images; by default, a share of `images` is held out.
+        val_labels: Their labels.
+        test_images: Test images.
+        test_labels: Their labels.
+        classes: Names of the classes of `labels`, by number; by default, those of the labels, sorted.
+        flip: Whether a mirrored image of `images` still shows its class.
         val_share: Share of the training images that is held out for validation, where the data has no validation split.
         seed: Seed of the held-out share.
         max_bad: Largest share of files that may be unreadable.
@@ -54,30 +76,64 @@ def open_data(
 
     Raises:
         DataError: There is no such folder or source.
+        ArgumentError: The images or labels are not as they must be.
 
     Example:
         >>> data = cw.open_data("digits")
         >>> len(data.classes), len(data.test)
         (10, 359)
+
+        Arrays:
+
+        >>> rng = np.random.default_rng(0)
+        >>> noise = cw.open_data(images=rng.random((40, 16, 16, 3)), labels=["cat", "dog"] * 20)
+        >>> noise.classes, len(noise.train), len(noise.val)
+        (('cat', 'dog'), 36, 4)
     """
     from convwright.data.opened import Data
     from convwright.data.sources import check_exists
 
-    with argument("data"):
-        check_exists(str(data))
+    arrays = {"images": images, "labels": labels, "val_images": val_images, "val_labels": val_labels}
+    arrays |= {"test_images": test_images, "test_labels": test_labels}
+    held = None
+    if given := [name for name, value in (arrays | {"classes": classes}).items() if value is not None]:
+        if data is not None:
+            raise ArgumentError(given[0], "cannot be given beside `data`; give one of them")
+        held = _held(arrays, classes, flip)
+        spec = held.spec
+    elif data is None:
+        raise ArgumentError("data", "missing; give a folder, the name of a source, or `images` and `labels`")
+    else:
+        spec = str(data)
+        with argument("data"):
+            check_exists(spec)
     return Data(
-        str(data),
-        val_share,
-        max_bad,
-        seed,
-        cache_gb,
-        resolution,
-        path_column,
-        label_column,
-        split_column,
-        group_column,
-        weight_column,
+        spec,
+        val_share=val_share,
+        max_bad=max_bad,
+        seed=seed,
+        cache_gb=cache_gb,
+        resolution=resolution,
+        path_column=path_column,
+        label_column=label_column,
+        split_column=split_column,
+        group_column=group_column,
+        weight_column=weight_column,
+        held=held,
     )
+
+
+def _held(arrays: dict[str, Any], classes: Sequence[str] | None, flip: bool) -> "HeldArrays":
+    """Return images and labels in memory, checked."""
+    from convwright.data.arrays import hold, parts_of_arrays
+    from convwright.data.registry import fault_of
+    from convwright.errors import DataError
+
+    images = [arrays[name] for name in ("images", "val_images", "test_images")]
+    parts = parts_of_arrays(images, [arrays[name] for name in ("labels", "val_labels", "test_labels")], classes)
+    if fault := fault_of(parts):
+        raise DataError(f"the given images cannot be trained on: {fault}")
+    return hold(parts, flip)
 
 
 @checks_arguments

@@ -43,16 +43,17 @@ def not_held(spec: str) -> str:
     )
 
 
-def hold(parts: Parts) -> HeldArrays:
+def hold(parts: Parts, flip: bool = True) -> HeldArrays:
     """Make images in memory known by their digest.
 
     Args:
         parts: The images, checked.
+        flip: Whether a mirrored image still shows its class.
     """
     spec = PREFIX + fingerprint(parts.classes, parts.train, parts.val, parts.test)[:16]
     known = _HELD.get(spec)
-    if known is None:
-        known = _HELD[spec] = HeldArrays(parts, spec)
+    if known is None or known.flip != flip:
+        known = _HELD[spec] = HeldArrays(parts, spec, flip)
     return known
 
 

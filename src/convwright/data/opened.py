@@ -46,6 +46,8 @@ class Data(Result):
     """Column of a list whose equal values stay in one split; None: found by its name, if there is one."""
     weight_column: str | None = None
     """Column of a list with the images' weights in the loss; None: found by its name, if there is one."""
+    held: Any = field(default=None, repr=False, compare=False)
+    """Images that were given in Python, which exist as long as this object does; None: there are none."""
     _opened: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Data sets by resolution. Their type is left open: pydantic, which reads it, would load torch."""
 

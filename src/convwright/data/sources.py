@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from convwright.data.arrays import PREFIX, not_held
 from convwright.data.cache import Cache
 from convwright.data.dataset import CHUNK, Dataset, Parts, Split, channel_statistics, fingerprint
 from convwright.data.folder import read_folder
@@ -112,6 +113,8 @@ def existing_folder(spec: str) -> Iterator[Path]:
     Raises:
         DataError: There is no such folder, or it cannot be read.
     """
+    if spec.startswith(PREFIX):
+        raise DataError(not_held(spec))
     root = Path(spec).expanduser()
     try:
         if spec and root.is_dir():  # "" would be the current folder
