@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from convwright.display.result import Block, Heading, Html, Lines, Result, Table
 from convwright.display.wording import counted
 from convwright.printable import printable
+from convwright.training.records import measure_of
 from convwright.training.run import Run as StoredRun
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from convwright.benchmarking.result import BenchResult
+    from convwright.evaluation.multi_label_result import MultiLabelEvaluation
     from convwright.evaluation.result import Evaluation
     from convwright.explain.bound import RunExplanations
     from convwright.exporting.result import ExportResult
@@ -34,7 +36,7 @@ class Run(StoredRun, Result):
         """Return a stored run with these methods."""
         return run if isinstance(run, Run) else cls(run.path, run.config, run.network, run.classes, run.data)
 
-    def evaluate(self, **options: Any) -> "Evaluation":
+    def evaluate(self, **options: Any) -> "Evaluation | MultiLabelEvaluation":
         """Measure the network on images; see `cw.evaluate` for the options."""
         from convwright.api.prediction import evaluate
 
@@ -99,14 +101,14 @@ class Run(StoredRun, Result):
         if rows:
             yield Heading("Validations")
             yield Table(
-                ("epoch", "step", "training loss", "validation loss", "accuracy", "images/s", ""),
+                ("epoch", "step", "training loss", "validation loss", measure_of(rows[0])[0], "images/s", ""),
                 [
                     (
                         f"{row['epoch']:.4g}",
                         f"{row['step']:.0f}",
                         f"{row['train_loss']:.4f}",
                         f"{row['val_loss']:.4f}",
-                        f"{row['val_accuracy']:.2%}",
+                        f"{measure_of(row)[1]:.2%}",
                         f"{row['images_per_second']:,.0f}",
                         "best" if self.finished and row["step"] == self.summary.best_step else "",
                     )
@@ -118,8 +120,9 @@ class Run(StoredRun, Result):
     def headline(self) -> str:
         """Return the result of a finished run in a sentence."""
         summary = self.summary
+        measure = "validation accuracy" if summary.val_map is None else "validation mean average precision"
         return (
-            f"{printable(summary.network)}: validation accuracy {summary.val_accuracy:.2%} on "
+            f"{printable(summary.network)}: {measure} {summary.quality:.2%} on "
             f"{counted(summary.val_images, 'image')} after {summary.train_seconds / 60:.1f} minutes of training"
         )
 

@@ -108,7 +108,7 @@ def mean_precision(scores: np.ndarray, labels: np.ndarray, seed: int = 0) -> Mea
     value = float(mean_over_classes(ranked.average_precisions()))
     if len(scores) < 2:
         return MeanPrecision(value, None)
-    drawn = np.concatenate([ranked.means(weights) for weights in _samples(*scores.shape, seed)])
+    drawn = np.concatenate([ranked.means(weights) for weights in _samples(len(scores), scores.shape[1], seed)])
     return MeanPrecision(value, _percentiles(drawn, value))
 
 
@@ -124,12 +124,15 @@ def precision_difference(
         seed: Seed of the bootstrap samples.
     """
     one, other = RankedScores(first, labels), RankedScores(second, labels)
-    precisions = (mean_over_classes(ranked.average_precisions()) for ranked in (one, other))
-    difference = float(np.subtract(*precisions))
+    before, after = (mean_over_classes(ranked.average_precisions()) for ranked in (other, one))
+    difference = float(after - before)
     if len(first) < 2:
         return PrecisionDifference(difference, None, 1.0)
     drawn = np.concatenate(
-        [one.means(weights) - other.means(weights) for weights in _samples(*first.shape, seed, networks=2)]
+        [
+            one.means(weights) - other.means(weights)
+            for weights in _samples(len(first), first.shape[1], seed, networks=2)
+        ]
     )
     drawn = drawn[~np.isnan(drawn)]
     tail = 1 + min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))

@@ -1,4 +1,4 @@
-"""Accuracy and loss of a network on a split of its data, as training measures them."""
+"""Accuracy, or mean average precision, and loss of a network on a split of its data, as training measures them."""
 
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -12,6 +12,7 @@ from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.errors import NotFiniteError
 from convwright.finite import check_finite
+from convwright.stats.average_precision import RankedScores, best_thresholds, mean_over_classes
 from convwright.stats.intervals import wilson
 from convwright.training.views import AS_IT_IS, View
 
@@ -33,6 +34,20 @@ class SplitAccuracy:
     def interval(self) -> tuple[float, float]:
         """95 % confidence interval of the accuracy."""
         return wilson(round(self.accuracy * self.images), self.images)
+
+
+@dataclass(frozen=True)
+class SplitPrecision:
+    """Mean average precision (0 to 1) and mean binary cross-entropy of a multi-label network over images.
+
+    The cross-entropy of an image is the sum over classes.
+    """
+
+    precision: float
+    loss: float
+    images: int
+    thresholds: tuple[float, ...]
+    """For each class the threshold of highest F1 on these images."""
 
 
 def batch_for(network: Network) -> int:
@@ -60,9 +75,50 @@ def evaluate(
             images += len(labels)
             if after_batch:
                 after_batch(len(labels))
+    _check_loss(loss, images)
+    return SplitAccuracy(correct / images, loss / images, images)
+
+
+def evaluate_multi_label(
+    module: nn.Module,
+    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    device: torch.device | str = "cpu",
+    *,
+    after_batch: Callable[[int], None] | None = None,
+) -> SplitPrecision:
+    """Run a multi-label module over batches in evaluation mode; see `evaluate`.
+
+    Args:
+        module: The module.
+        batches: Images N x C x H x W, and labels N x K, bool.
+        device: Where the module is.
+        after_batch: Called with the number of images of each finished batch.
+    """
+    loss, images = 0.0, 0
+    scores: list[torch.Tensor] = []
+    truths: list[torch.Tensor] = []
+    with closing(outputs(module, batches, device)) as results:
+        for logits, labels in results:
+            loss += multi_label_loss(logits, labels).sum().item()
+            scores.append(logits.cpu())
+            truths.append(labels.cpu())
+            images += len(labels)
+            if after_batch:
+                after_batch(len(labels))
+    _check_loss(loss, images)
+    every, truth = torch.cat(scores).double(), torch.cat(truths).numpy()
+    precision = float(mean_over_classes(RankedScores(every.numpy(), truth).average_precisions()))
+    return SplitPrecision(precision, loss / images, images, best_thresholds(every.sigmoid().numpy(), truth))
+
+
+def multi_label_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the binary cross-entropy of each image, N: the sum over classes."""
+    return nn.functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none").sum(1)
+
+
+def _check_loss(loss: float, images: int) -> None:
     if not math.isfinite(loss):
         raise NotFiniteError(f"the loss over {images} images is {loss}; the network's outputs are too large")
-    return SplitAccuracy(correct / images, loss / images, images)
 
 
 @torch.no_grad()
@@ -96,12 +152,28 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def averaged(
-    module: nn.Module, images: torch.Tensor, views: Sequence[View], source: object = "the network"
+    module: nn.Module,
+    images: torch.Tensor,
+    views: Sequence[View],
+    source: object = "the network",
+    *,
+    multi_label: bool = False,
 ) -> torch.Tensor:
-    """Return a module's float32 logits for normalised images, their probabilities averaged over the views."""
+    """Return a module's float32 logits for normalised images, their probabilities averaged over the views.
+
+    Probabilities are the softmax of logits; of a multi-label module, their sigmoid.
+    """
     logits: list[torch.Tensor] = [check_finite(module(view.of(images)).float(), source) for view in views]
     if len(views) == 1:
         return logits[0]
+    if multi_label:
+        return _mean_odds(torch.stack(logits))
     # In logarithms, so that the least likely classes keep a finite loss.
     seen = torch.stack([one.log_softmax(1) for one in logits])
     return seen.logsumexp(0) - math.log(len(views))
+
+
+def _mean_odds(logits: torch.Tensor) -> torch.Tensor:
+    """Return the logits of the mean sigmoid over the first axis, computed in logarithms."""
+    for_class, against = nn.functional.logsigmoid(logits).logsumexp(0), nn.functional.logsigmoid(-logits).logsumexp(0)
+    return for_class - against

@@ -5,7 +5,7 @@ A run is a function of its configuration and the step: stopped anywhere and resu
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -16,11 +16,17 @@ import torch
 from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.data import Batches, Dataset, evaluation_batches
-from convwright.errors import ConvwrightError, NotFiniteError, RunError, warn
+from convwright.errors import ConvwrightError, DataError, NotFiniteError, RunError, warn
 from convwright.training.callbacks import Callbacks, StartedRun, Step
 from convwright.training.config import TrainConfig, checked, difference
 from convwright.training.devices import Devices, is_main_process
-from convwright.training.evaluation import SplitAccuracy, batch_for, evaluate
+from convwright.training.evaluation import (
+    SplitAccuracy,
+    SplitPrecision,
+    batch_for,
+    evaluate,
+    evaluate_multi_label,
+)
 from convwright.training.failures import explain_failure
 from convwright.training.frozen import features_of
 from convwright.training.initial_weights import InitialWeights, initial_weights_file, initial_weights_of
@@ -28,7 +34,7 @@ from convwright.training.interrupt import Interrupted, StopSignal
 from convwright.training.optim import learning_rate
 from convwright.training.preparation import make_learner, training_batches
 from convwright.training.process_state import preserved_process_state
-from convwright.training.records import CHECKPOINT_VERSION, DataFacts, Summary, check_version
+from convwright.training.records import CHECKPOINT_VERSION, DataFacts, Summary, check_version, measure_of
 from convwright.training.run import Run
 from convwright.training.step import DivergedError
 from convwright.version import __version__
@@ -66,7 +72,7 @@ class Progress:
     seconds: float = 0.0
     """Training time without validation: since the last validation, and in total."""
     best: int = -1
-    """Index of the row with the highest validation accuracy (of the lowest loss among equals)."""
+    """Index of the row with the highest validation accuracy, or mean average precision (of equals, the lowest loss)."""
     rows: list[dict[str, float]] = field(default_factory=list)
 
     def count(self, images: int, loss: float, correct: int, seconds: float) -> None:
@@ -192,6 +198,8 @@ class Trainer:
         self.period = self.steps if runtime.validate_once else often
         self.progress = Progress()
         self.saved_at = time.monotonic()
+        if data.multi_label and not bool(data.val.labels.any()):
+            raise DataError(f"{data.name}: no validation image has a class; mean average precision needs some")
         if state := run.load_checkpoint():
             self._restore(state)
         elif len(run.metrics) > 1:  # a run with two validations has saved a checkpoint
@@ -304,41 +312,53 @@ class Trainer:
             + f"try a lower learning rate than {self.config.recipe.learning_rate:g}, or `clip_norm=1`"
         )
 
-    def _validate(self, stop: StopSignal) -> SplitAccuracy:
+    def _validate(self, stop: StopSignal) -> SplitAccuracy | SplitPrecision:
         batches = evaluation_batches(self.seen.val, self.seen, batch_for(self.run.network))
         device = self.learner.fabric.device
+        measure: Callable[..., SplitAccuracy | SplitPrecision]
+        measure = evaluate_multi_label if self.data.multi_label else evaluate
         try:
-            return evaluate(
-                self.learner.validated, batches, device, after_batch=lambda _: self._stop_if_requested(stop)
-            )
+            return measure(self.learner.validated, batches, device, after_batch=lambda _: self._stop_if_requested(stop))
         except NotFiniteError as error:
             problem = f"validation after step {self.progress.step}: {error}"
             if self.progress.step >= self.steps:
                 raise self._diverged_error(problem) from None
         # Running statistics can lag behind the weights for a while; training recovers from that.
         warn(f"{problem}; this validation is not counted")
+        if self.data.multi_label:
+            return SplitPrecision(math.nan, math.nan, len(self.data.val), ())
         return SplitAccuracy(math.nan, math.nan, len(self.data.val))
 
-    def _record_validation(self, validation: SplitAccuracy) -> None:
+    def _record_validation(self, validation: SplitAccuracy | SplitPrecision) -> None:
         progress = self.progress
         row = {
             "epoch": round(progress.step / self.batches.steps_per_epoch, 4),
             "step": progress.step,
             "learning_rate": learning_rate(self.config.recipe, progress.step - 1, self.steps),
             "train_loss": progress.loss / progress.images,
-            "train_accuracy": progress.correct / progress.images,
-            "val_loss": validation.loss,
-            "val_accuracy": validation.accuracy,
+            **self._measures(validation),
             "images_per_second": progress.images / max(progress.seconds_since, 1e-9),
             "seconds": progress.seconds,
         }
         if progress.add_validation(row) and self.devices.is_main:
+            if isinstance(validation, SplitPrecision):
+                self.run.write_thresholds(validation.thresholds)
             self.run.write_weights(self.learner.result)
         if self.devices.is_main:
             self.run.write_metrics(progress.rows)
         self._save()
         self._call("on_validation", row)
         self.finishing = bool(self.devices.largest(self.finishing or self.callbacks.stop_requested))
+
+    def _measures(self, validation: SplitAccuracy | SplitPrecision) -> dict[str, float]:
+        """Return the columns of metrics.csv that depend on the kind of labels."""
+        if isinstance(validation, SplitPrecision):
+            return {"val_loss": validation.loss, "val_map": validation.precision}
+        return {
+            "train_accuracy": self.progress.correct / self.progress.images,
+            "val_loss": validation.loss,
+            "val_accuracy": validation.accuracy,
+        }
 
     def _call(self, hook: str, *arguments: object) -> None:
         """Call a hook of the callbacks. What has been trained is saved before an error of theirs ends the run."""
@@ -410,6 +430,8 @@ class Trainer:
     def _summary(self) -> Summary:
         progress, count = self.progress, cost(self.run.network)
         best = progress.rows[progress.best]
+        measure = "val_map" if self.data.multi_label else "val_accuracy"
+        measured: dict[str, Any] = {measure: best[measure], "schema_version": 2 if self.data.multi_label else 1}
         return Summary(
             network=self.run.network.name,
             data=self.config.data,
@@ -420,7 +442,6 @@ class Trainer:
             steps=progress.step,
             stopped_early=self.stopped_early,
             best_step=best["step"],
-            val_accuracy=best["val_accuracy"],
             val_loss=best["val_loss"],
             val_images=len(self.data.val),
             train_seconds=round(progress.seconds, 2),
@@ -428,7 +449,7 @@ class Trainer:
             devices=self.devices.size,
             threads=torch.get_num_threads(),
             versions={"convwright": __version__, "torch": torch.__version__},
-            schema_version=1,
+            **measured,
         )
 
 
@@ -440,4 +461,4 @@ def validation_period(steps: int, batches: Batches, val_images: int) -> int:
 
 
 def _quality(row: dict[str, float]) -> tuple[float, float]:
-    return row["val_accuracy"], -row["val_loss"]
+    return measure_of(row)[1], -row["val_loss"]

@@ -12,7 +12,7 @@ from convwright.display.progress import Bars, described, print_progress
 from convwright.display.result import STYLE, Table
 from convwright.printable import printable
 from convwright.training.callbacks import Callback, StartedRun, Step
-from convwright.training.records import Summary
+from convwright.training.records import Summary, measure_of
 
 REDRAWN_EVERY = 20
 """Steps between two updates in a notebook."""
@@ -70,10 +70,11 @@ class TerminalProgress(Callback):
 
     def on_validation(self, row: Mapping[str, float]) -> None:
         """Print the validation above the bar."""
+        measure, value = measure_of(row)
         print_progress(
             f"{self.name}: epoch {row['epoch']:.4g}, step {row['step']:.0f}: "
             f"training loss {row['train_loss']:.4f}, validation loss {row['val_loss']:.4f}, "
-            f"accuracy {row['val_accuracy']:.2%}, {row['images_per_second']:,.0f} images/s"
+            f"{measure} {value:.2%}, {row['images_per_second']:,.0f} images/s"
         )
 
     def on_stop(self) -> None:
@@ -92,6 +93,7 @@ class NotebookProgress(Callback):
         self.handle: Any = None
         self.name = ""
         self.rows: list[tuple[str, ...]] = []
+        self.measure = "accuracy"
         self.state = (0, 1, float("nan"))
 
     def on_start(self, run: StartedRun) -> None:
@@ -108,7 +110,8 @@ class NotebookProgress(Callback):
 
     def on_validation(self, row: Mapping[str, float]) -> None:
         """Add a row to the table."""
-        numbers = f"{row['train_loss']:.4f}", f"{row['val_loss']:.4f}", f"{row['val_accuracy']:.2%}"
+        self.measure, value = measure_of(row)
+        numbers = f"{row['train_loss']:.4f}", f"{row['val_loss']:.4f}", f"{value:.2%}"
         self.rows.append((f"{row['epoch']:.4g}", *numbers, f"{row['images_per_second']:,.0f}"))
         self._update()
 
@@ -118,7 +121,7 @@ class NotebookProgress(Callback):
 
     def _html(self) -> str:
         done, total, loss = self.state
-        titles = ("epoch", "training loss", "validation loss", "accuracy", "images/s")
+        titles = ("epoch", "training loss", "validation loss", self.measure, "images/s")
         table = Table(titles, self.rows, left=0).to_html() if self.rows else ""
         bar = f'<progress value="{done}" max="{total}"></progress> {done:,} of {total:,} steps, loss {loss:.3f}'
         return f'{STYLE}<div class="convwright"><div>{bar}</div>{table}</div>'

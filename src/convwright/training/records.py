@@ -3,23 +3,26 @@
 import csv
 import io
 import math
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from convwright import json_text
 from convwright.brief import Brief
 from convwright.data import Dataset
+from convwright.data.framing import Framing, Resize
 from convwright.display.wording import counted
 from convwright.errors import RunError
 from convwright.training.problems import NEWER, first_problem
 
 Record = TypeVar("Record")
-METRICS_VERSION = 1
-"""Version of the format of `metrics.csv`, in the column `schema_version`; files without the column have version 1."""
+METRICS_VERSION, MULTI_LABEL_METRICS_VERSION = 1, 2
+"""Versions of the format of `metrics.csv`, in the column `schema_version`; files without the column have version 1.
+Version 2 is that of multi-label runs."""
 CHECKPOINT_VERSION = 1
 """Version of the format of checkpoints; those without one have version 1."""
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
@@ -35,7 +38,18 @@ COLUMNS = (
     "seconds",
 )
 """Columns of `metrics.csv`; those of later versions may follow."""
-MAYBE_NOT_FINITE = ("train_loss", "val_loss", "val_accuracy")
+MULTI_LABEL_COLUMNS = (
+    "epoch",
+    "step",
+    "learning_rate",
+    "train_loss",
+    "val_loss",
+    "val_map",
+    "images_per_second",
+    "seconds",
+)
+"""Columns of a multi-label run: mean average precision in the place of accuracy."""
+MAYBE_NOT_FINITE = ("train_loss", "val_loss", "val_accuracy", "val_map")
 """Columns with NaN where a validation's outputs were not finite; earlier versions also wrote infinite losses."""
 
 Positive = Annotated[int, Field(gt=0)]
@@ -53,6 +67,10 @@ class ClassNames:
     """Version of the format."""
 
 
+NEWER_FACTS = frozenset({"multi_label", "resize", "decoder", "integer_range", "float_range"})
+"""Fields of `DataFacts` that version 1 of the file does not have."""
+
+
 @dataclass(frozen=True, config=STRICT)
 class DataFacts(Brief):
     """Properties of the training data that inference needs: `data.json`."""
@@ -65,8 +83,18 @@ class DataFacts(Brief):
     std: tuple[Annotated[float, Field(gt=0)], ...]
     images: dict[str, Count]
     """Number of images by split."""
-    schema_version: Literal[1] = 1
-    """Version of the format."""
+    multi_label: bool = False
+    """Whether an image may have several classes, or none."""
+    resize: Resize = "crop"
+    """How images of other proportions become the network's input."""
+    decoder: Literal[1, 2] = 1
+    """Version of the decoder that read the images; files of version 1 do not name theirs."""
+    integer_range: tuple[float, float] | None = None
+    """Range of the values of 32-bit images."""
+    float_range: tuple[float, float] | None = None
+    """Range of the values of floating-point images."""
+    schema_version: Literal[1, 2] = 1
+    """Version of the format; version 1 has no field after `images`."""
 
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.std) == self.channels:
@@ -79,7 +107,36 @@ class DataFacts(Brief):
         """Return the facts of a data set."""
         splits = {"train": data.train, "val": data.val, "test": data.test}
         counts = {name: len(split) for name, split in splits.items() if split is not None}
-        return cls(data.fingerprint, data.channels, data.resolution, data.mean, data.std, counts)
+        framing = data.framing
+        return cls(
+            data.fingerprint,
+            data.channels,
+            data.resolution,
+            data.mean,
+            data.std,
+            counts,
+            data.multi_label,
+            framing.resize,
+            1 if framing.decoder == 1 else 2,
+            framing.integer_range,
+            framing.float_range,
+            schema_version=2,
+        )
+
+    @property
+    def framing(self) -> Framing:
+        """How the run's images are resized, and what the values of deep images mean."""
+        return Framing(
+            resize=self.resize,
+            decoder=self.decoder,
+            integer_range=self.integer_range,
+            float_range=self.float_range,
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the members that `data.json` has: of version 1 those that it knew."""
+        values = asdict(self)
+        return values if self.schema_version > 1 else {name: values[name] for name in values if name not in NEWER_FACTS}
 
     def normalising(self, data: Dataset) -> Dataset:
         """Return the data set with the normalisation of the run."""
@@ -90,6 +147,9 @@ class DataFacts(Brief):
         if self.images != now.images:
             before, after = (", ".join(f"{n:,} {name}" for name, n in facts.images.items()) for facts in (self, now))
             return f"it has {after} images, and the run was trained on {before}"
+        if self.multi_label != now.multi_label:
+            kinds = {False: "one label for each image", True: "several labels for each image"}
+            return f"it has {kinds[now.multi_label]}, and the run was trained on {kinds[self.multi_label]}"
         if (self.channels, self.resolution) != (now.channels, now.resolution):
             before, after = (f"{counted(facts.channels, 'channel')} of {facts.resolution} px" for facts in (self, now))
             return f"it has {after}, and the run was trained with {before}"
@@ -106,7 +166,10 @@ class Summary(BaseModel):
     params: Count
     macs: Count
     resolution: Positive
-    val_accuracy: Share
+    val_accuracy: Share | None = None
+    """None for a multi-label run."""
+    val_map: Share | None = None
+    """Mean average precision on the validation images of a multi-label run; None for others."""
     val_images: Count
     train_seconds: Annotated[float, Field(ge=0)]
     versions: dict[str, str]
@@ -120,7 +183,19 @@ class Summary(BaseModel):
     threads: Positive = 1
     derived_from: str | None = None
     without_se: list[str] = []
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 1
+    """2 for multi-label runs."""
+
+    @model_validator(mode="after")
+    def _check_measure(self) -> "Summary":
+        if (self.val_accuracy is None) is (self.val_map is None):
+            raise ValueError("must have val_accuracy, or of a multi-label run val_map")
+        return self
+
+    @property
+    def quality(self) -> float:
+        """What the best weights were chosen by, 0 to 1: accuracy, or mean average precision of a multi-label run."""
+        return self.val_map if self.val_map is not None else self.val_accuracy or 0.0
 
     def to_dict(self) -> dict[str, object]:
         """Return the members that `summary.json` has."""
@@ -205,7 +280,8 @@ def parse_metrics(content: bytes, path: Path) -> list[dict[str, float]]:
     if not rows:
         raise RunError(f"{path}: empty; it must begin with a line of column names")
     header = rows[0]
-    if missing := [name for name in COLUMNS if header.count(name) != 1]:
+    columns = MULTI_LABEL_COLUMNS if "val_map" in header else COLUMNS
+    if missing := [name for name in columns if header.count(name) != 1]:
         raise RunError(f"{path}: must have one column {missing[0]!r}")
     return [_metrics_row(header, row, f"{path}: line {number}") for number, row in enumerate(rows[1:], 2)]
 
@@ -221,7 +297,7 @@ def _metrics_row(header: list[str], row: list[str], place: str) -> dict[str, flo
             raise RunError(f"{place}: {name} is {text!r:.40}, not a number") from None
         if not math.isfinite(values[name]) and name not in MAYBE_NOT_FINITE:
             raise RunError(f"{place}: {name} is {text!r:.40}, not a finite number")
-    check_version(values.pop("schema_version", 1), METRICS_VERSION, place)
+    check_version(values.pop("schema_version", 1), _metrics_version(values), place)
     if not values["step"] >= 1:
         raise RunError(f"{place}: step is {values['step']:g}; it must be 1 or more")
     return values
@@ -232,5 +308,18 @@ def format_metrics(rows: list[dict[str, float]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, [*rows[0], "schema_version"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row | {"schema_version": METRICS_VERSION} for row in rows)
+    writer.writerows(row | {"schema_version": _metrics_version(row)} for row in rows)
     return text.getvalue()
+
+
+def _metrics_version(row: dict[str, float]) -> int:
+    return MULTI_LABEL_METRICS_VERSION if "val_map" in row else METRICS_VERSION
+
+
+def measure_of(row: Mapping[str, float]) -> tuple[str, float]:
+    """Return the name and the value of what a validation is judged by: `accuracy`, or `mAP` of a multi-label run.
+
+    Args:
+        row: A row of `metrics.csv`.
+    """
+    return ("mAP", row["val_map"]) if "val_map" in row else ("accuracy", row["val_accuracy"])

@@ -34,6 +34,8 @@ from convwright.training.records import (
     parse_record,
     parse_summary,
 )
+from convwright.training.thresholds import NAME as THRESHOLDS
+from convwright.training.thresholds import Thresholds
 from convwright.weights import serialized
 
 __all__ = ["DataFacts", "Run", "ensure_free"]
@@ -65,7 +67,7 @@ class Run(Brief):
 
     @property
     def weights(self) -> Path:
-        """The file of the best weights so far, by validation accuracy."""
+        """The file of the best weights so far, by validation accuracy or mean average precision."""
         return self.path / self.WEIGHTS
 
     def existing_weights(self) -> Path:
@@ -77,13 +79,32 @@ class Run(Brief):
         raise RunError(f"{self.path}: no weights yet; a run has some after its first validation")
 
     @property
+    def multi_label(self) -> bool:
+        """Whether an image may have several classes, or none."""
+        return self.data.multi_label
+
+    @property
+    def thresholds(self) -> tuple[float, ...] | None:
+        """Probability from which on each class is predicted, chosen on validation images; None with one label each.
+
+        Raises:
+            RunError: The file is missing or damaged.
+        """
+        if not self.multi_label:
+            return None
+        path = self.path / THRESHOLDS
+        if not path.exists():
+            raise RunError(f"{path}: missing; it holds the thresholds of this multi-label run")
+        return Thresholds.parse(self.files.read(THRESHOLDS), path, self.classes)
+
+    @property
     def initial(self) -> Path:
         """The file of the weights that the run started from, where it did not start from random ones."""
         return self.path / self.INITIAL
 
     @property
     def metrics(self) -> list[dict[str, float]]:
-        """One row a validation: rates, losses and accuracies."""
+        """One row a validation: rates, losses, and accuracies or mean average precision."""
         path = self.path / "metrics.csv"
         if path.exists():
             return parse_metrics(self.files.read(path.name), path)
@@ -119,7 +140,7 @@ class Run(Brief):
         contents: dict[str, str | bytes] = {
             "config.yaml": config.to_yaml(),
             "network.json": network.to_json_text() + "\n",
-            "data.json": json_text.dump(asdict(data), indent=1) + "\n",
+            "data.json": json_text.dump(data.to_dict(), indent=1) + "\n",
             "classes.json": json_text.dump(asdict(ClassNames(classes)), indent=1) + "\n",
         }
         contents |= files or {}
@@ -228,6 +249,11 @@ class Run(Brief):
     def write_weights(self, module: torch.nn.Module) -> None:
         """Write a module's parameters and buffers as the best weights so far."""
         self.files.write(self.WEIGHTS, serialized(module))
+
+    def write_thresholds(self, thresholds: tuple[float, ...]) -> None:
+        """Write the thresholds of a multi-label run's best weights, in the order of its classes."""
+        found = Thresholds(dict(zip(self.classes, thresholds, strict=True)))
+        self.files.write(THRESHOLDS, found.to_json_text().encode("utf-8", "backslashreplace"))
 
     def save_checkpoint(self, step: int, state: dict[str, Any]) -> None:
         """Write the state at a step; of all checkpoints keep this and the one before.
