@@ -91,12 +91,11 @@ def _split(found: SplitFiles, store: torch.Tensor, results: Mapping[Path, Row | 
 
 def _drop_failed(found: SplitFiles, results: Mapping[Path, Any]) -> list[str]:
     """Remove the files whose result is a reason (text) from ``found``; return the reasons."""
-    failed = [path for path in found.paths if isinstance(results[path], str)]
-    if failed:
-        good = [(p, label) for p, label in zip(found.paths, found.labels, strict=True) if p not in set(failed)]
-        found.paths[:] = [path for path, _ in good]
-        found.labels[:] = [label for _, label in good]
-    return [results[path] for path in failed]
+    outcomes = [results[path] for path in found.paths]
+    kept = [position for position, outcome in enumerate(outcomes) if not isinstance(outcome, str)]
+    if len(kept) < len(outcomes):
+        found.keep(kept)
+    return [outcome for outcome in outcomes if isinstance(outcome, str)]
 
 
 def _check_share(root: Path, bad: list[str], total: int, max_bad: float) -> None:
