@@ -20,7 +20,8 @@ RUN_FILES = ("config.yaml", "network.json")
 OWN_FILES = frozenset(
     (
         *(NAME, *RUN_FILES, "classes.json", "data.json", "metrics.csv", "summary.json"),
-        *("model.safetensors", "initial.safetensors", "lr_finder.csv", "mlflow.txt"),
+        *("model.safetensors", "initial.safetensors", "training_images.safetensors"),
+        *("lr_finder.csv", "mlflow.txt"),
     )
 )
 OWN_FOLDERS = frozenset(("checkpoints", "picked"))

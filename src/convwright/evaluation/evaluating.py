@@ -5,12 +5,14 @@ from pathlib import Path
 
 import torch
 
+from convwright.arch.resolution import sides
 from convwright.data import Dataset, Split
 from convwright.data.opened import Data
 from convwright.display.progress import counting
 from convwright.errors import ArgumentError, argument, warn
 from convwright.evaluation.assessment import assess
 from convwright.evaluation.measures import Measures
+from convwright.evaluation.overlap import overlap_of
 from convwright.evaluation.record import ImagePredictions, Recorder
 from convwright.evaluation.result import Evaluation
 from convwright.files import write_text
@@ -18,7 +20,7 @@ from convwright.places import check_file
 from convwright.prediction.network import Predictor, load
 from convwright.printable import printable
 from convwright.training.run import Run
-from convwright.training.run_data import open_run_data
+from convwright.training.run_data import is_own, open_run_data
 from convwright.training.views import AS_IT_IS, View, views_of
 
 
@@ -35,9 +37,10 @@ def evaluate_run(
 
     Args:
         run: The run.
-        split: `test`, `val`, `train` or `all`; None: `test`, or where there is no test split `val`, or all of `data`.
+        split: `test`, `val`, `train` or `all`; None: `test`, or where there is no test split `val`, or all of other
+            data.
         data: Other data with the same classes, whose own options count; None: the run's own data. The run's own data
-            always has the run's validation images.
+            always has the run's validation images, and is evaluated on images that were held out.
         tta: Whether to average over test-time augmentation views.
         predictions: File for the prediction of each image, as CSV.
         device: Where the network computes.
@@ -49,13 +52,14 @@ def evaluate_run(
     """
     check_file("predictions", predictions)
     predictor = load(run, device)
-    views = views_of(run.config.recipe, run.network.resolution) if tta else AS_IT_IS
+    views = views_of(run.config.recipe, min(sides(run.network.resolution))) if tta else AS_IT_IS
     name = None if data is None else Data.of(data).spec
     with argument("data"):
         images = open_run_data(run, data)
-    chosen = split or ("test" if images.test is not None else "val" if data is None else "all")
+    own = data is None or is_own(run, data)
+    chosen = split or ("test" if images.test is not None else "val" if own else "all")
     parts = split_parts(images, chosen)
-    _warn(run, images, chosen, own_data=data is None)
+    _warn(run, images, chosen, own_data=own)
     measures, record = measure(predictor, images, parts, views=views, doing=f"evaluating on {chosen} images")
     found = Evaluation(
         str(run.path),
@@ -66,8 +70,9 @@ def evaluate_run(
         run.classes,
         measures,
         record,
-        own_data=data is None,
+        own_data=own,
         augmented=tta,
+        overlap=overlap_of(run, images, parts.values(), own_data=own),
     )
     if predictions is not None:
         write_text(predictions, found.to_csv())

@@ -8,9 +8,11 @@ from convwright.display.figure_result import FigureResult
 from convwright.display.result import Block, Heading, Lines, Paragraph, Table
 from convwright.display.table import terminal_width
 from convwright.evaluation.measures import ClassScore, Measures, ReliabilityBin
+from convwright.evaluation.overlap import Overlap, overlap_notes
 from convwright.evaluation.record import ImagePredictions
 from convwright.options import Bounds, checks_arguments
 from convwright.printable import printable
+from convwright.stats.intervals import wilson
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +40,7 @@ class NamedPair:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation(FigureResult):
-    """Measures of a run on images that it was not trained on."""
+    """Measures of a run on images; `overlap` has those that it was trained on."""
 
     run: str
     """Path of the run."""
@@ -57,6 +59,8 @@ class Evaluation(FigureResult):
     """Whether the images are from the run's own data."""
     augmented: bool = False
     """Whether test-time augmentation was requested."""
+    overlap: Overlap = field(default=Overlap(), repr=False)
+    """The images that the run was trained on."""
 
     @property
     def accuracy(self) -> float:
@@ -122,13 +126,15 @@ class Evaluation(FigureResult):
         return {"network": self.network, "split": self.split, "images": self.images, "accuracy": self.accuracy}
 
     def to_dict(self) -> dict[str, object]:
-        """Return run, network, data, split and views, and every measure."""
+        """Return run, network, data, split and views, every measure, and the accuracy on images not trained on."""
         return {
             "run": self.run,
             "network": self.network,
             "data": self.data,
             "split": self.split,
             "views": list(self.views),
+            "training_images": self.overlap.images,
+            "new_images": self._on_new_images(),
             **self.measures.to_dict(self.class_names),
         }
 
@@ -172,7 +178,22 @@ class Evaluation(FigureResult):
         if self.top5 is not None and self.measures.top5_interval is not None:
             low, high = self.measures.top5_interval
             yield f"top-5 accuracy {self.top5:.2%} (95 % interval {low:.2%} to {high:.2%})"
+        yield from overlap_notes(self.overlap, self._measured_on)
         yield f"calibration error {self.calibration_error:.2%}: the mean difference between confidence and accuracy"
+
+    def _measured_on(self, chosen: "torch.Tensor") -> str:
+        """Return the accuracy on some of the images in words."""
+        correct, images = int((self.predictions.correct & chosen).sum()), int(chosen.sum())
+        low, high = wilson(correct, images)
+        return f"accuracy {correct / images:.2%} (95 % interval {low:.2%} to {high:.2%})"
+
+    def _on_new_images(self) -> dict[str, object] | None:
+        """Return the accuracy on the images that the run was not trained on; None where unknown or without any."""
+        new = self.overlap.new
+        if new is None or not new.any():
+            return None
+        correct, images = int((self.predictions.correct & new).sum()), int(new.sum())
+        return {"images": images, "accuracy": correct / images, "interval": list(wilson(correct, images))}
 
     def _confused_pairs(self) -> Block:
         pairs = self.most_confused()

@@ -7,6 +7,7 @@ import torch
 from convwright import json_text
 from convwright.explain.dropping import DropStep
 from convwright.training.run import Run
+from convwright.training.training_images import NAME, training_images_of
 from convwright.version import __version__
 from convwright.weights import serialized
 
@@ -30,6 +31,8 @@ def write_run(source: Run, chosen: DropStep, out: Path) -> Run:
         Run.WEIGHTS: serialized(chosen.module),
         "summary.json": json_text.dump(_summary(source, chosen), indent=1) + "\n",
     }
+    if recorded := training_images_of(source):
+        files[NAME] = recorded.to_bytes()
     return Run.create(out, config, chosen.network, source.classes, source.data, files)
 
 

@@ -37,6 +37,7 @@ from convwright.training.process_state import preserved_process_state
 from convwright.training.records import CHECKPOINT_VERSION, DataFacts, Summary, check_version, measure_of
 from convwright.training.run import Run
 from convwright.training.step import DivergedError
+from convwright.training.training_images import training_images_file
 from convwright.version import __version__
 
 FINISH = 1000
@@ -126,7 +127,7 @@ def train(
         data = initial.normalised(data) if initial else data
         devices = Devices(config)
         if devices.is_main:
-            kept = {**(files or {}), **initial_weights_file(initial)}
+            kept = {**(files or {}), **initial_weights_file(initial), **training_images_file(data)}
             Run.create(path, config, network, data.classes, DataFacts.of(data), kept)
         devices.wait()
         run = Run.open(path)

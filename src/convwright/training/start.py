@@ -22,6 +22,7 @@ from convwright.training.records import DataFacts
 from convwright.training.request import TrainRequest
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
+from convwright.training.training_images import training_images_file
 
 PLANNED = frozenset({"fit", "resolution", "channels", "classes", "dropout", "stochastic_depth"})
 """Operators that planning appends to the network of a request."""
@@ -96,7 +97,7 @@ def train_plan(plan: Plan, callbacks: Sequence[object] = (), *, progress: bool =
     if progress:
         print_progress(described(plan.data, plan.network, plan.config, plan.operators))
     if several:
-        files = {**plan.files, **initial_weights_file(plan.initial)}
+        files = {**plan.files, **initial_weights_file(plan.initial), **training_images_file(plan.data)}
         run = Run.create(plan.out, plan.config, plan.network, plan.data.classes, DataFacts.of(plan.data), files)
         _in_processes(run, execution, progress=progress)
     else:
