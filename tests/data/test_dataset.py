@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from convwright.data import Split
 from convwright.data import dataset as module
 from convwright.data.dataset import Traits, channel_statistics, fingerprint
-from convwright.data.stores import PackedNames, PixelStore
+from convwright.data.packed_names import PackedNames
+from convwright.data.stores import PixelStore
 from convwright.errors import ConvwrightError, DataError
 
 

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 
 from convwright.brief import Brief
+from convwright.data.digests import DIGEST_BYTES, digest, moments_of
 from convwright.data.memory import USABLE, available_memory
-from convwright.data.stores import PackedNames, PixelStore
+from convwright.data.packed_names import PackedNames
+from convwright.data.stores import PixelStore
 from convwright.errors import ConvwrightError, DataError
 
 CHUNK = 1024  # images handled at a time where a whole split would need a large intermediate
 CACHED_VALUES = 2**19
 SMALL = 2**28  # bytes of images for which the free memory is not measured
-DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -236,18 +237,6 @@ def normalised(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]
     for part, target in zip(images.split(few), normal.split(few), strict=True):
         target.copy_(part).sub_(middle).div_(spread)
     return normal
-
-
-def digest(image: np.ndarray) -> bytes:
-    """Return a digest of an image's pixels."""
-    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=DIGEST_BYTES).digest()
-
-
-def moments_of(images: np.ndarray) -> np.ndarray:
-    """Return the sums of values and of squares of each channel: 2 x C for C x H x W, N x 2 x C for a batch."""
-    sums = images.sum((-2, -1), dtype=np.int64)
-    squares = np.square(images, dtype=np.uint16).sum((-2, -1), dtype=np.int64)
-    return np.stack((sums, squares), -2)
 
 
 def channel_statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from convwright.data.cache import Cache, CacheFullError
-from convwright.data.dataset import digest, moments_of
+from convwright.data.digests import digest, moments_of
 from convwright.data.image_store import FileImageStore, ImageStore, ImageStoreError, MemoryImageStore, Shape
 from convwright.data.images import Header, decode, printable, quiet, read_header, reason, reason_of
 from convwright.data.journal import Journal, Stamp, stamp_of
