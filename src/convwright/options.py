@@ -75,6 +75,16 @@ class Described:
     text: str
 
 
+@dataclass(frozen=True)
+class Form:
+    """Values of a form of their own, such as 160x320, as metadata of `typing.Annotated`."""
+
+    metavar: str
+    """What help shows for a value."""
+    read: Callable[[object], Any]
+    """Function that returns the value of a text or object; its ValueError says what would be right."""
+
+
 class _Foreign:
     """Stands for types that only Python callers use, such as arrays."""
 
@@ -100,6 +110,8 @@ class Option:
     group: str = ""
     flags: tuple[str, ...] = ()
     """Names on the command line; empty for the usual one."""
+    form: Form | None = None
+    """How values are read, where they have a form of their own."""
 
     @property
     def flag(self) -> str:
@@ -112,6 +124,8 @@ class Option:
         Raises:
             ArgumentError: The text is not of any type that the option takes.
         """
+        if self.form is not None:
+            return self._in_form(text)
         for kind in (int, float):
             if kind in self.kinds and str not in self.kinds:
                 try:
@@ -142,7 +156,9 @@ class Option:
         """
         if value is None and (self.nullable or self.default is None):
             return
-        if self.many and not isinstance(value, str | bytes) and isinstance(value, Sequence):
+        if self.form is not None:
+            self._in_form(value)
+        elif self.many and not isinstance(value, str | bytes) and isinstance(value, Sequence):
             for one in value:
                 self._check_one(one)
         else:
@@ -153,6 +169,8 @@ class Option:
 
         A single text or number in the place of several becomes a list of one.
         """
+        if self.form is not None:
+            return None if value is None else self._in_form(value)
         if self.many and not self.foreign and isinstance(value, Real | str | Path):
             value = [value]
         if self.many and isinstance(value, list):
@@ -160,6 +178,13 @@ class Option:
         if self.many and type(value) is tuple:
             return tuple(self._plain_one(one) for one in value)
         return self._plain_one(value)
+
+    def _in_form(self, value: object) -> object:
+        assert self.form is not None
+        try:
+            return self.form.read(value)
+        except ValueError as error:
+            raise ArgumentError(self.name, str(error)) from None
 
     def _plain_one(self, value: object) -> object:
         if isinstance(value, bool | int | float):
@@ -345,6 +370,8 @@ def option_of(name: str, hint: object, default: object, description: str, metada
     flags = next((each.names for each in every if isinstance(each, Flags)), ())
     description = description or next((each.text for each in every if isinstance(each, Described)), "")
     kinds = list(dict.fromkeys(kinds))
+    if form := next((each for each in every if isinstance(each, Form)), None):
+        kinds, many, foreign = [str], False, False
     return Option(
         name,
         tuple(kinds),
@@ -357,6 +384,7 @@ def option_of(name: str, hint: object, default: object, description: str, metada
         description,
         group,
         flags,
+        form,
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from convwright.arch.resolution import SIZE, Resolution
+from convwright.data.framing import Resize
 from convwright.errors import ArgumentError, argument
 from convwright.options import Bounds, checks_arguments
 from convwright.seeds import LARGEST_SEED
@@ -34,7 +36,8 @@ def open_data(
     seed: Annotated[int, Bounds(ge=-LARGEST_SEED, le=LARGEST_SEED)] = 0,
     max_bad: Annotated[float, Bounds(ge=0, le=1)] = 0.1,
     cache_gb: Annotated[float, Bounds(ge=0)] | None = None,
-    resolution: Annotated[int, Bounds(ge=1)] | None = None,
+    resolution: Annotated[Resolution | None, SIZE] = None,
+    resize: Resize = "crop",
     path_column: str | None = None,
     label_column: str | None = None,
     split_column: str | None = None,
@@ -63,7 +66,9 @@ def open_data(
         seed: Seed of the held-out share.
         max_bad: Largest share of files that may be unreadable.
         cache_gb: Most gigabytes that decoded images may take on disk; 20 by default, 0 for no cache.
-        resolution: Height and width of the images in pixels; their median short side by default, at most 224.
+        resolution: Side of the images in pixels, or (height, width); their median short side by default, at most 224.
+        resize: How images of other proportions are resized: `crop` fits the short side and cuts the centre, `pad` adds
+            grey borders, `squash` changes the proportions.
         path_column: Column of a list with the images' paths, relative to the list; by default `path`, `file`, `image`
             or a similar name.
         label_column: Column of a list with the classes; by default `label`, `class`, `category` or a similar name.
@@ -95,7 +100,6 @@ def open_data(
 
     arrays = {"images": images, "labels": labels, "val_images": val_images, "val_labels": val_labels}
     arrays |= {"test_images": test_images, "test_labels": test_labels}
-    held = None
     if given := [name for name, value in (arrays | {"classes": classes}).items() if value is not None]:
         if data is not None:
             raise ArgumentError(given[0], "cannot be given beside `data`; give one of them")
@@ -104,7 +108,7 @@ def open_data(
     elif data is None:
         raise ArgumentError("data", "missing; give a folder, the name of a source, or `images` and `labels`")
     else:
-        spec = str(data)
+        held, spec = None, str(data)
         with argument("data"):
             check_exists(spec)
     return Data(
@@ -114,6 +118,7 @@ def open_data(
         seed=seed,
         cache_gb=cache_gb,
         resolution=resolution,
+        resize=resize,
         path_column=path_column,
         label_column=label_column,
         split_column=split_column,

@@ -12,6 +12,7 @@ from convwright.arch.description import NetworkDescription
 from convwright.arch.expression import NetworkLike, as_network, network
 from convwright.arch.layers import Activation
 from convwright.arch.registry import register
+from convwright.arch.resolution import SIZE, Resolution
 from convwright.errors import ArgumentError, NetworkError
 from convwright.files import write_text
 from convwright.options import Bounds, checks_arguments
@@ -63,7 +64,7 @@ def models(pattern: str = "") -> NetworkList:
 def describe(
     network: "Network | Run | str | Path",
     *,
-    resolution: Annotated[int | None, Bounds(ge=1)] = None,
+    resolution: Annotated[Resolution | None, SIZE] = None,
     classes: Annotated[int | None, Bounds(ge=1)] = None,
     channels: Annotated[int | None, Bounds(ge=1)] = None,
     layers: bool = False,
@@ -107,16 +108,18 @@ def describe(
 @overload
 def cost(
     network: NetworkLike,
-    resolution: int | None = None,
+    resolution: Annotated[Resolution | None, SIZE] = None,
     *,
     classes: int | None = None,
     channels: int | None = None,
 ) -> Cost: ...
 @overload
-def cost(network: "nn.Module", resolution: int | None = None, *, channels: int | None = None) -> "ModuleCost": ...
+def cost(
+    network: "nn.Module", resolution: Resolution | None = None, *, channels: int | None = None
+) -> "ModuleCost": ...
 def cost(
     network: "NetworkLike | nn.Module",
-    resolution: int | None = None,
+    resolution: Annotated[Resolution | None, SIZE] = None,
     *,
     classes: int | None = None,
     channels: int | None = None,
@@ -172,7 +175,7 @@ def recalibrate(
     least: int | None = None,
     act: Activation | None = None,
     gate: Activation | None = None,
-    resolution: int | None = None,
+    resolution: Annotated[Resolution | None, SIZE] = None,
     channels: int | None = None,
     start: float | None = None,
 ) -> "nn.Module": ...
@@ -188,7 +191,7 @@ def recalibrate(
     act: Activation | None = None,
     gate: Activation | None = None,
     of: str | None = None,
-    resolution: int | None = None,
+    resolution: Annotated[Resolution | None, SIZE] = None,
     channels: int | None = None,
     start: float | None = None,
 ) -> "Network | nn.Module":

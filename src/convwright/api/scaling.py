@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from convwright.arch import Network, at
+from convwright.arch.resolution import SIZE, Resolution
 from convwright.errors import ArgumentError, argument
 from convwright.options import Bounds, checks_arguments
 from convwright.places import check_file
@@ -111,7 +112,7 @@ def search(  # noqa: D417 - the options of every study are described in `study_o
     base: "Network | str | Path",
     data: "Data | str | Path",
     *,
-    resolution: Annotated[int | None, Bounds(ge=1)] = None,
+    resolution: Annotated[Resolution | None, SIZE] = None,
     step: Annotated[float, Bounds(ge=0.01, le=1)] = 0.1,
     target: Annotated[float, Bounds(gt=1, le=LARGEST_TARGET)] = 2.0,
     tolerance: Annotated[float, Bounds(gt=0, lt=1)] = 0.1,
@@ -191,7 +192,7 @@ def family(
     search: "SearchResult | Path | str | None" = None,
     singles: bool = True,
     data: "Data | str | Path | None" = None,
-    resolution: Annotated[int | None, Bounds(ge=1)] = None,
+    resolution: Annotated[Resolution | None, SIZE] = None,
 ) -> Family:
     """Scale a network by phi = 0, 1, 2, ..., beside networks of the same multiply-adds scaled in one dimension alone.
 

@@ -36,6 +36,7 @@ from convwright.arch.layers import (
     Seq,
 )
 from convwright.arch.node import check_size
+from convwright.arch.resolution import Resolution, check_resolution, format_resolution, format_sides, sides
 from convwright.arch.shapes import Shape, TooSmallError, conv_shape, pair, pool_shape
 from convwright.display.result import Block as ShownBlock
 from convwright.display.result import Heading, Lines, Paragraph, Result
@@ -152,7 +153,7 @@ class Cost(Result):
     """The cost of a network at one resolution; all figures are for one image."""
 
     name: str
-    resolution: int
+    resolution: Resolution
     stages: tuple[StageCost, ...]
     params: int
     macs: int
@@ -163,7 +164,7 @@ class Cost(Result):
 
     def __repr__(self) -> str:
         figures = f"{human(self.params)} parameters, {human(self.macs)} MACs"
-        return f"<Cost of {self.name!r} at {self.resolution} x {self.resolution}: {figures}>"
+        return f"<Cost of {self.name!r} at {format_sides(self.resolution)}: {figures}>"
 
     def to_dict(self) -> dict[str, object]:
         """Return exact numbers, in total and by stage."""
@@ -205,7 +206,7 @@ class Cost(Result):
 
 def cost(
     network: "Network",
-    resolution: int | None = None,
+    resolution: Resolution | None = None,
     *,
     classes: int | None = None,
     channels: int | None = None,
@@ -214,7 +215,7 @@ def cost(
 
     Args:
         network: The network.
-        resolution: Height and width of images in pixels; the network's own by default.
+        resolution: Side of square images in pixels, or (height, width); the network's own by default.
         classes: Number of classes; the network's own by default.
         channels: Number of input channels; the network's own by default.
 
@@ -223,8 +224,9 @@ def cost(
     """
     resolution = network.resolution if resolution is None else resolution
     classes = network.classes if classes is None else classes
-    shape: Shape = (network.channels if channels is None else channels, resolution, resolution)
-    for name, value in (("resolution", resolution), ("channels", shape[0]), ("classes", classes)):
+    shape: Shape = (network.channels if channels is None else channels, *sides(resolution))
+    check_resolution(f"{network.name}: resolution", resolution)
+    for name, value in (("channels", shape[0]), ("classes", classes)):
         check_size(f"{network.name}: {name}", value)
     stages: list[StageCost] = []
     blocks: list[tuple[str, Block, BlockCost]] = []
@@ -237,8 +239,8 @@ def cost(
             block_cost = cost_of_block(block, shape, classes)
         except TooSmallError as error:
             raise NetworkError(
-                f"{network.name}: a resolution of {resolution} is too small: at {path}, {error}; "
-                f"take a larger one, or drop early strides with |fit:{resolution}"
+                f"{network.name}: a resolution of {format_resolution(resolution)} is too small: at {path}, {error}; "
+                f"take a larger one, or drop early strides with |fit:{format_resolution(resolution)}"
             ) from None
         except NetworkError as error:
             raise NetworkError(f"{network.name}: at {path}: {error}") from None

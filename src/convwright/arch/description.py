@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from convwright.arch.cost import Cost
 from convwright.arch.cost_table import FLOAT32, NOTE, stage_table, totals
+from convwright.arch.resolution import format_sides
 from convwright.display.result import Block, Heading, Html, Lines, Paragraph, Result, Table
 from convwright.printable import printable
 from convwright.units import human, human_bytes, human_shape
@@ -78,7 +79,7 @@ def _title(network: "Network") -> str:
     lines = [network.name, *map(str, network.papers)]
     if network.results:
         lines.append(f"Published, in percent: {published(network)}")
-    size = f"{network.channels} × {network.resolution} × {network.resolution}"
+    size = f"{network.channels} × {format_sides(network.resolution, '×')}"
     lines.append(f"Images of {size} pixels, {network.classes} classes")
     return "\n".join(map(printable, lines))
 

@@ -11,6 +11,7 @@ from convwright.arch.blocks import Block
 from convwright.arch.cost import Cost, StageCost, cost
 from convwright.arch.flowchart import Shape2D, flowchart
 from convwright.arch.layers import Combinator, Layer
+from convwright.arch.resolution import format_sides, sides
 from convwright.arch.shapes import Shape
 from convwright.arch.svg import BLOCK_ROLES, Canvas, text_width, wrap
 from convwright.errors import ArgumentError
@@ -135,7 +136,7 @@ def _header(canvas: Canvas, network: "Network", costs: Cost) -> float:
     for line in wrap(network.name, 22 * 1.12, INNER):
         y += 26
         canvas.text(MARGIN, y - 6, line, 22, bold=True, anchor="start")
-    made_for = f"{network.channels} × {costs.resolution} × {costs.resolution} images, {network.classes} classes"
+    made_for = f"{network.channels} × {format_sides(costs.resolution, '×')} images, {network.classes} classes"
     for text in (f"{made_for} · {_totals(costs)}", *map(str, network.papers)):
         for line in wrap(text, 12, INNER):
             y += 18
@@ -148,7 +149,7 @@ def _header(canvas: Canvas, network: "Network", costs: Cost) -> float:
 
 def _overview(canvas: Canvas, network: "Network", costs: Cost, roles: dict[str, str], y: float) -> float:
     """Draw the image and every part, in rows as even as can be. Returns where the drawing ends."""
-    image = (network.channels, costs.resolution, costs.resolution)
+    image = (network.channels, *sides(costs.resolution))
     count = len(costs.stages) + 1
     per_row = math.ceil(count / math.ceil(count / PARTS_A_ROW))
     pitch = INNER / per_row

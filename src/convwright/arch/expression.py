@@ -15,6 +15,7 @@ from convwright.arch import operators, registry
 from convwright.arch.cost import cost
 from convwright.arch.network import Network
 from convwright.arch.node import brief
+from convwright.arch.resolution import Resolution, resolution_of
 from convwright.checksums import verify
 from convwright.errors import NetworkError
 
@@ -203,6 +204,12 @@ def _reduction(text: str) -> float | None:
     return None if text in ("none", "off") else float(text)
 
 
+def _size(text: str) -> Resolution:
+    """Read ``160`` or ``160x320``."""
+    height, times, width = text.partition("x")
+    return resolution_of(int(height), int(width)) if times else int(height)
+
+
 def _stages(text: str) -> list[int | str]:
     """Read ``1-3``, ``1+4`` or ``stage1+stage4``."""
     stages: list[int | str] = []
@@ -246,9 +253,9 @@ OPERATORS: dict[str, Operator] = {
         operators.recalibrate,
     ),
     "fit": Operator(
-        "fit:32 or fit:32,least=4", "resolution", {"resolution": int, "least": int}, operators.fit_resolution
+        "fit:32 or fit:160x320,least=4", "resolution", {"resolution": _size, "least": int}, operators.fit_resolution
     ),
-    "resolution": Operator("resolution:160", "resolution", {"resolution": int}, operators.at),
+    "resolution": Operator("resolution:160 or resolution:160x320", "resolution", {"resolution": _size}, operators.at),
     "classes": Operator("classes:10", "classes", {"classes": int}, operators.at),
     "channels": Operator("channels:1", "channels", {"channels": int}, operators.at),
     "dropout": Operator("dropout:0.2", "dropout", {"dropout": float}, operators.regularise),

@@ -12,6 +12,7 @@ from convwright.arch.blocks import Block
 from convwright.arch.cost import cost
 from convwright.arch.description import NetworkDescription
 from convwright.arch.node import Node, brief, check_size, check_values, foreign_types
+from convwright.arch.resolution import Resolution, check_resolution, format_sides
 from convwright.brief import LONGEST
 from convwright.errors import NetworkError
 from convwright.printable import printable
@@ -92,7 +93,7 @@ class Network(Node):
         stem: First block.
         stages: Stages in order.
         head: Last block, from feature maps to one score per class.
-        resolution: Height and width in pixels of the images that the network is made for.
+        resolution: Side in pixels of the square images that the network is made for, or (height, width).
         channels: Input channels.
         classes: Number of classes.
         stochastic_depth: Rate at which residual branches are skipped in training.
@@ -105,7 +106,7 @@ class Network(Node):
     stem: Block
     stages: tuple[Stage, ...]
     head: Block
-    resolution: int = 224
+    resolution: Resolution = 224
     channels: int = 3
     classes: int = 1000
     stochastic_depth: float = 0.0
@@ -124,7 +125,8 @@ class Network(Node):
         names = Counter(("stem", *(stage.name for stage in self.stages), "head"))
         if repeated := [name for name, count in names.items() if count > 1]:
             raise NetworkError(f"{self.name}: two parts are named {repeated[0]!r}")
-        for what in ("resolution", "channels", "classes"):
+        check_resolution(f"{self.name}: resolution", self.resolution)
+        for what in ("channels", "classes"):
             check_size(f"{self.name}: {what}", getattr(self, what))
         for block in (self.stem, *(stage.block for stage in self.stages), self.head):
             if wrong := [name for name in block.strides if getattr(block, name) < 1]:
@@ -237,7 +239,7 @@ class Network(Node):
             raise NetworkError(f"{source}: {error}") from None
 
     def __repr__(self) -> str:
-        size = f"{self.channels} x {self.resolution} x {self.resolution} -> {self.classes} classes"
+        size = f"{self.channels} x {format_sides(self.resolution)} -> {self.classes} classes"
         room = LONGEST - len(f"Network '': {size}")
         name = self.name if len(self.name) <= room else f"{self.name[: room - 3]}..."
         return f"Network '{printable(name)}': {size}"
@@ -251,7 +253,7 @@ class Network(Node):
         wide = max(len(name) for name, _, _ in rows)
         times = [f"{repeats} x " if repeats > 1 else "" for _, _, repeats in rows]
         lines = [f"  {name:{wide}}  {count:>5}{block!r}" for (name, block, _), count in zip(rows, times, strict=True)]
-        size = f"{self.channels} x {self.resolution} x {self.resolution} -> {self.classes} classes"
+        size = f"{self.channels} x {format_sides(self.resolution)} -> {self.classes} classes"
         return "\n".join([f"Network {self.name!r}: {size}", *lines])
 
     def _repr_html_(self) -> str:

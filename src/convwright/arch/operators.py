@@ -15,6 +15,7 @@ from convwright.arch.cost import cost
 from convwright.arch.layers import Add, Gate
 from convwright.arch.network import Network, Stage
 from convwright.arch.node import brief, check_size
+from convwright.arch.resolution import Resolution, check_resolution, format_resolution, sides
 from convwright.arch.rounding import round_depth, round_resolution
 from convwright.errors import NetworkError
 
@@ -210,14 +211,14 @@ def _written(se: SE | None) -> str:
     return ",".join([f"se:{number(se.reduction)}", *fields])
 
 
-def fit_resolution(network: Network, resolution: int, least: int = 4) -> Network:
+def fit_resolution(network: Network, resolution: Resolution, least: int = 4) -> Network:
     """Fit a network to images of another size: remove its earliest strides until the last feature map is large enough.
 
     Strides are removed from the stem on, since early strides lose the most detail of small images.
 
     Args:
         network: Network, expression, file of a network, run directory or run.
-        resolution: Height and width of the images in pixels.
+        resolution: Side of the square images in pixels, or (height, width).
         least: Smallest height and width of the last feature map; smaller only if no stride is left to remove.
 
     Returns:
@@ -230,15 +231,15 @@ def fit_resolution(network: Network, resolution: int, least: int = 4) -> Network
         >>> cw.fit_resolution("resnet18", 32).resolution
         32
     """
-    check_size("fit: the resolution", resolution)
+    check_resolution("fit: the resolution", resolution)
     check_size("fit: least, the size of the last map,", least)
     fitted = replace(network, resolution=resolution)
-    while (smaller := _last_map(fitted)) is None or smaller < min(least, resolution):
+    while (smaller := _last_map(fitted)) is None or smaller < min(least, *sides(resolution)):
         relaxed = _without_first_stride(fitted)
         if relaxed is None:
             break
         fitted = relaxed
-    written = f"fit:{resolution}" + (f",least={least}" if least != 4 else "")
+    written = f"fit:{format_resolution(resolution)}" + (f",least={least}" if least != 4 else "")
     return _checked(
         network.changed(written, stem=fitted.stem, stages=fitted.stages, head=fitted.head, resolution=resolution)
     )
@@ -247,7 +248,7 @@ def fit_resolution(network: Network, resolution: int, least: int = 4) -> Network
 def at(
     network: Network,
     *,
-    resolution: int | None = None,
+    resolution: Resolution | None = None,
     channels: int | None = None,
     classes: int | None = None,
 ) -> Network:
@@ -255,7 +256,7 @@ def at(
 
     Args:
         network: Network, expression, file of a network, run directory or run.
-        resolution: Native height and width of images in pixels.
+        resolution: Native side of square images in pixels, or (height, width).
         channels: Number of input channels.
         classes: Number of classes.
 
@@ -269,7 +270,10 @@ def at(
         >>> cw.at("resnet18", classes=10).classes
         10
     """
-    for name, value in (("resolution", resolution), ("channels", channels), ("classes", classes)):
+    if resolution is not None:
+        check_resolution(f"{network.name}: resolution", resolution)
+        network = network.changed(f"resolution:{format_resolution(resolution)}", resolution=resolution)
+    for name, value in (("channels", channels), ("classes", classes)):
         if value is not None:
             check_size(f"{network.name}: {name}", value)
             network = network.changed(f"{name}:{value}", **{name: value})

@@ -7,6 +7,8 @@ two.
 
 import math
 
+from convwright.arch.resolution import Resolution, resolution_of
+
 
 def width_unit(width: int) -> int:
     """Return the power of two that a width is a multiple of, at most 8: 4 for DenseNet's growth rate 12."""
@@ -28,6 +30,11 @@ def round_depth(repeats: int, factor: float) -> int:
     return repeats if factor == 1 else math.ceil(repeats * factor)
 
 
-def round_resolution(resolution: int, factor: float) -> int:
-    """Scale a resolution and round it to the nearest even number of pixels, so that strides divide it."""
-    return resolution if factor == 1 else max(2, round(resolution * factor / 2) * 2)
+def round_resolution(resolution: Resolution, factor: float) -> Resolution:
+    """Scale a resolution and round its sides to the nearest even number of pixels, so that strides divide them."""
+    if factor == 1:
+        return resolution
+    if not isinstance(resolution, tuple):
+        return max(2, round(resolution * factor / 2) * 2)
+    height, width = (max(2, round(side * factor / 2) * 2) for side in resolution)
+    return resolution_of(height, width)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from convwright import json_text
+from convwright.arch.resolution import sides
 from convwright.benchmarking.backends import backends
 from convwright.benchmarking.job import LEAST, MOST, Job, Outcome, Setting, save_array
 from convwright.engines.card import Card
@@ -32,7 +33,7 @@ def work(job: Job) -> Outcome:
     before, started = peak_bytes(), time.perf_counter()
     run, card = _opened(Path(job.path), backend.engine, setting)
     images = np.random.default_rng(0).integers(
-        0, 256, (setting.batch, card.channels, card.resolution, card.resolution), dtype=np.uint8
+        0, 256, (setting.batch, card.channels, *sides(card.resolution)), dtype=np.uint8
     )
     run(images)
     loaded = time.perf_counter() - started

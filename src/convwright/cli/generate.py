@@ -32,7 +32,7 @@ class Value(click.ParamType):  # type: ignore[type-arg] # subscripted only since
         self.option = option
         kinds = {int: "NUMBER", float: "NUMBER", Path: "PATH", str: "TEXT"}
         named = ["TEXT"] * (str in option.kinds) or [kinds[kind] for kind in option.kinds if kind in kinds]
-        self.name = "|".join([*named[:1], *option.choices]) or "TEXT"
+        self.name = option.form.metavar if option.form else "|".join([*named[:1], *option.choices]) or "TEXT"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> object:
         """Return the value that a text means."""

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from convwright.arch.resolution import Resolution, resolution_of
 from convwright.brief import Brief
 from convwright.data.digests import DIGEST_BYTES, digest, moments_of
+from convwright.data.framing import Framing
 from convwright.data.memory import USABLE, available_memory
 from convwright.data.packed_names import PackedNames
 from convwright.data.stores import PixelStore
@@ -165,6 +167,8 @@ class Parts:
     val: Split | None
     test: Split | None
     skipped: tuple[str, ...] = ()
+    framing: Framing = Framing()
+    """How images were resized, with the ranges of their values."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,8 @@ class Dataset(Brief):
     """One line for each file or folder that was left out, and why."""
     default_flip: bool = True
     """Whether a mirrored image still shows its class; False for digits."""
+    framing: Framing = Framing()
+    """How images were resized, with the ranges of their values."""
     held_out: bool = False
     """Whether `val` was held out of the training images, as the data has no validation split of its own."""
 
@@ -206,9 +212,9 @@ class Dataset(Brief):
         return self.train.size
 
     @property
-    def resolution(self) -> int:
-        """Height and width of every image, where they are square; else ConvwrightError."""
-        return self.train.resolution
+    def resolution(self) -> Resolution:
+        """The side of square images, or (height, width)."""
+        return resolution_of(*self.size)
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Turn uint8 images into floats of mean 0 and standard deviation 1 in each channel."""

@@ -15,6 +15,7 @@ from PIL import Image
 
 from convwright.data.cache import Cache, CacheFullError
 from convwright.data.digests import digest, moments_of
+from convwright.data.framing import Framing
 from convwright.data.image_store import FileImageStore, ImageStore, ImageStoreError, MemoryImageStore, Shape
 from convwright.data.images import Header, decode, printable, quiet, read_header, reason, reason_of
 from convwright.data.journal import Journal, Stamp, stamp_of
@@ -22,8 +23,8 @@ from convwright.data.memory import check_fits
 from convwright.data.threads import Progress, in_threads
 from convwright.errors import warn
 
-DECODER = 1
-"""Version of the decoder; a cache of another version is not used."""
+LAYOUT = 2
+"""Version of the contents of the cache; a cache of another version is not used."""
 SECONDS_BETWEEN_SAVES = 5.0
 JOURNAL_BYTES = 512
 """Upper limit of the bytes of a file's line in a journal."""
@@ -56,7 +57,7 @@ class Reader:
 
     def __init__(self, root: Path, cache: Cache | None, progress: Progress | None = None) -> None:
         self.root, self.cache, self.progress = root, cache, progress
-        identity = repr((os.path.realpath(root), DECODER, PIL.__version__, Image.MAX_IMAGE_PIXELS))
+        identity = repr((os.path.realpath(root), LAYOUT, PIL.__version__, Image.MAX_IMAGE_PIXELS))
         self._name = blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
         self._stamps: dict[Path, Stamp | None] = {}
 
@@ -78,21 +79,23 @@ class Reader:
         found = self._read("headers", from_cache, without_cache)
         return {path: value if isinstance(value, str) else Header(*value) for path, value in found.items()}
 
-    def pixels(self, paths: Sequence[Path], shape: Shape) -> tuple[torch.Tensor, dict[Path, Row | str]]:
+    def pixels(
+        self, paths: Sequence[Path], shape: Shape, framing: Framing = Framing()
+    ) -> tuple[torch.Tensor, dict[Path, Row | str]]:
         """Return a store of decoded images, and each file's row in it or the reason why it has none."""
-        channels, resolution, _ = shape
+        channels, height, width = shape
 
         def from_cache(cache: Cache, unit: Path) -> tuple[torch.Tensor, dict[Path, Any]]:
             with FileImageStore(unit / "pixels", shape) as images:
-                found = self._cached_rows(cache, unit, images, paths)
+                found = self._cached_rows(cache, unit, images, paths, framing)
                 return images.view(), found
 
         def without_cache() -> tuple[torch.Tensor, dict[Path, Any]]:
-            check_fits(len(paths), channels, resolution)
+            check_fits(len(paths), channels, (height, width))
             images = MemoryImageStore(len(paths), shape)
-            return images.view(), {path: value for path, value, _ in self._decoded(paths, images, first_row=0)}
+            return images.view(), {path: value for path, value, _ in self._decoded(paths, images, 0, framing)}
 
-        store, found = self._read(f"{resolution}x{channels}", from_cache, without_cache)
+        store, found = self._read(_unit_name(shape, framing), from_cache, without_cache)
         return store, {path: value if isinstance(value, str) else Row(*value) for path, value in found.items()}
 
     def _read(
@@ -115,7 +118,9 @@ class Reader:
         with quiet():
             return without_cache()
 
-    def _cached_rows(self, cache: Cache, unit: Path, images: FileImageStore, paths: Sequence[Path]) -> dict[Path, Any]:
+    def _cached_rows(
+        self, cache: Cache, unit: Path, images: FileImageStore, paths: Sequence[Path], framing: Framing
+    ) -> dict[Path, Any]:
         """Return the rows of files in the store, after decoding those that are missing."""
         journal = Journal(unit / "journal")
         used, found = _rows_used(journal), self._cached_values(journal, paths)
@@ -135,7 +140,7 @@ class Reader:
 
         try:
             cache.reserve(unit, extra, lambda: images.reserve(rows))
-            return found | self._stored(journal, self._decoded(missing, images, used), save)
+            return found | self._stored(journal, self._decoded(missing, images, used, framing), save)
         finally:
             images.trim(_rows_used(journal))
 
@@ -165,13 +170,15 @@ class Reader:
             save()
         return found
 
-    def _decoded(self, paths: Sequence[Path], images: ImageStore, first_row: int) -> Iterator[Outcome]:
+    def _decoded(
+        self, paths: Sequence[Path], images: ImageStore, first_row: int, framing: Framing
+    ) -> Iterator[Outcome]:
         """Decode files into the rows of a store, from `first_row` on."""
-        channels, resolution, _ = images.shape
+        channels, height, width = images.shape
         free = itertools.count(first_row)  # a row is used once an image is decoded, so that no row stays empty
 
         def work(path: Path) -> Row:
-            pixels = np.ascontiguousarray(decode(path, resolution, channels))
+            pixels = np.ascontiguousarray(decode(path, (height, width), channels, framing))
             row = next(free)
             images.put(row, pixels)
             return Row(row, digest(pixels).hex(), moments_of(pixels).tolist())
@@ -204,6 +211,12 @@ class Reader:
 
     def _key(self, path: Path) -> str:
         return str(path.relative_to(self.root))
+
+
+def _unit_name(shape: Shape, framing: Framing) -> str:
+    """Return the name of the unit of the cache with images of a shape and framing."""
+    how = blake2b(repr(framing).encode(), digest_size=4).hexdigest()
+    return "x".join(map(str, shape)) + f"-{how}"
 
 
 def _stamp_or_none(path: Path) -> Stamp | None:

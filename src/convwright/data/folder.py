@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from convwright.arch.resolution import Resolution, sides
 from convwright.data.cache import Cache
 from convwright.data.dataset import Parts, Split, Traits
 from convwright.data.decoding import Reader, Row
-from convwright.data.images import printable
+from convwright.data.framing import Framing
+from convwright.data.images import Header, framing_for, printable
 from convwright.data.layout import LAYOUT, SplitFiles, find
 from convwright.data.threads import Progress
 from convwright.display.wording import counted
@@ -25,8 +27,9 @@ class UnreadableFilesError(ArgumentError, DataError):
 
 def read_folder(
     root: Path,
-    resolution: int | None,
+    resolution: Resolution | None,
     largest: int,
+    framing: Framing = Framing(),
     *,
     cache: Cache | None = None,
     max_bad: float = 1.0,
@@ -38,8 +41,9 @@ def read_folder(
 
     Args:
         root: The folder.
-        resolution: Height and width of the images; None: the median of their short sides.
+        resolution: Side of the images, or (height, width); None: the median of their short sides.
         largest: Largest resolution where it is that median.
+        framing: How images are resized.
         cache: Where decoded images are kept.
         max_bad: Largest share of the files that may be unreadable.
         progress: Called with the number of images done, their total and a description.
@@ -62,14 +66,20 @@ def read_folder(
     reader = Reader(root, cache, progress)
     headers = reader.headers(_paths(splits))
     drop_failed(headers)
-    sides = [headers[path].short_side for path in splits["train"].paths]  # type: ignore[union-attr]
-    resolution = resolution or min(median_low(sides), largest)
+    training: list[Header] = [headers[path] for path in splits["train"].paths]  # type: ignore[misc]
+    resolution = resolution or min(median_low([header.short_side for header in training]), largest)
+    framing = framing_for(training, framing)
     channels = 1 if all(headers[path].grey for path in _paths(splits)) else 3  # type: ignore[union-attr]
-    store, rows = reader.pixels(_paths(splits), (channels, resolution, resolution))
+    store, rows = reader.pixels(_paths(splits), (channels, *sides(resolution)), framing)
     drop_failed(rows)  # again, as some images turn out damaged only when decoded
     decoded = {role: _split(found, store, rows, root) for role, found in splits.items()}
     return Parts(
-        tuple(map(printable, classes)), decoded["train"], decoded.get("val"), decoded.get("test"), tuple(skipped)
+        tuple(map(printable, classes)),
+        decoded["train"],
+        decoded.get("val"),
+        decoded.get("test"),
+        tuple(skipped),
+        framing,
     )
 
 

@@ -3,18 +3,19 @@
 import math
 from pathlib import Path
 
+from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
 from convwright.errors import DataError
 
 USABLE = 0.6  # of the free memory: network, activations and gradients need the rest
 
 
-def check_fits(images: int, channels: int, resolution: int, free: int | None = None) -> None:
+def check_fits(images: int, channels: int, resolution: Resolution, free: int | None = None) -> None:
     """Check that uint8 images of a size fit into memory.
 
     Args:
         images: Number of images.
         channels: Channels of each image.
-        resolution: Height and width of each image.
+        resolution: Side of each image, or (height, width).
         free: Bytes of free memory; None: measured.
 
     Raises:
@@ -23,14 +24,17 @@ def check_fits(images: int, channels: int, resolution: int, free: int | None = N
     free = available_memory() if free is None else free
     if free is None:
         return
-    needed, usable = images * channels * resolution**2, USABLE * free
+    height, width = sides(resolution)
+    needed, usable = images * channels * height * width, USABLE * free
     if needed <= usable:
         return
-    fitting = math.isqrt(int(usable / (images * channels)))
-    fitting -= fitting % 8 if fitting > 8 else 0
-    advice = f"resolution {fitting} would fit" if fitting else "no resolution would fit"
+    factor = math.sqrt(usable / needed)
+    fitting = [int(factor * side) for side in (height, width)]
+    fitting = [side - side % 8 if side > 8 else side for side in fitting]
+    shown = format_resolution(resolution_of(*fitting))
+    advice = f"resolution {shown} would fit" if min(fitting) else "no resolution would fit"
     raise DataError(
-        f"{images:,} images of {resolution} x {resolution} pixels take {_size(needed)} of memory, "
+        f"{images:,} images of {height} x {width} pixels take {_size(needed)} of memory, "
         f"and {_size(usable)} may be used: {advice}"
     )
 

@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convwright.arch.resolution import Resolution, sides
+from convwright.data.framing import Framing, Resize
 from convwright.display.result import Block, Result
 
 if TYPE_CHECKING:
@@ -34,8 +36,8 @@ class Data(Result):
     """Seed of the held-out share."""
     cache_gb: float | None = None
     """Most gigabytes that decoded images may take on disk; None: 20."""
-    resolution: int | None = None
-    """Height and width in pixels; None: the images' own, up to 224."""
+    resolution: Resolution | None = None
+    """Side in pixels, or (height, width); None: the images' own, up to 224."""
     path_column: str | None = None
     """Column of a list with the images' paths; None: found by its name."""
     label_column: str | None = None
@@ -46,14 +48,16 @@ class Data(Result):
     """Column of a list whose equal values stay in one split; None: found by its name, if there is one."""
     weight_column: str | None = None
     """Column of a list with the images' weights in the loss; None: found by its name, if there is one."""
+    resize: Resize = "crop"
+    """`crop` fits the short side and cuts the centre, `pad` adds grey borders, `squash` changes the proportions."""
     held: Any = field(default=None, repr=False, compare=False)
     """Images that were given in Python, which exist as long as this object does; None: there are none."""
-    _opened: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Data sets by resolution. Their type is left open: pydantic, which reads it, would load torch."""
+    _opened: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Data sets by resolution and framing. Their type is left open: pydantic, which reads it, would load torch."""
 
     def options(self) -> dict[str, object]:
         """Return the options that are not the usual ones, as fields of `TrainRequest`."""
-        names, usual = ("val_share", "max_bad", "cache_gb", "resolution", *COLUMNS), Data(self.spec)
+        names, usual = ("val_share", "max_bad", "cache_gb", "resolution", "resize", *COLUMNS), Data(self.spec)
         found = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)}
         return found | ({"split_seed": self.seed} if self.seed else {})
 
@@ -62,12 +66,15 @@ class Data(Result):
         """Return a value if it is data already, else the data of a folder or source."""
         return value if isinstance(value, Data) else cls(str(value))
 
-    def dataset(self, resolution: int | None = None, *, largest: int = 224) -> "Dataset":
+    def dataset(
+        self, resolution: Resolution | None = None, *, largest: Resolution = 224, framing: Framing | None = None
+    ) -> "Dataset":
         """Return the decoded images.
 
         Args:
-            resolution: Height and width in pixels; None: that of the data, or the images' own.
-            largest: Largest resolution, where the images' own is chosen.
+            resolution: Side in pixels, or (height, width); None: that of the data, or the images' own.
+            largest: Largest resolution, where the images' own is chosen. That of images that are not square is taken.
+            framing: How a run reads images; None: as `resize` says.
 
         Raises:
             DataError: The data cannot be opened.
@@ -75,14 +82,15 @@ class Data(Result):
         from convwright.data.sources import open_dataset
         from convwright.display.progress import counting
 
-        side = resolution or self.resolution
-        key = side or -largest
+        size = resolution or self.resolution or (largest if isinstance(largest, tuple) else None)
+        key = size, None if size else largest, framing
         if key not in self._opened:
             with counting() as progress:
                 self._opened[key] = open_dataset(
                     self.spec,
-                    resolution=side,
-                    largest=largest,
+                    resolution=size,
+                    largest=min(sides(largest)),
+                    framing=framing or Framing(resize=self.resize),
                     val_share=self.val_share,
                     seed=self.seed,
                     max_bad=self.max_bad,

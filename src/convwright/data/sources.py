@@ -8,14 +8,17 @@ from pathlib import Path
 
 import torch
 
+from convwright.arch.resolution import Resolution, format_resolution, sides
 from convwright.data.arrays import PREFIX, not_held
 from convwright.data.cache import Cache
 from convwright.data.dataset import CHUNK, Dataset, Parts, Split, channel_statistics, fingerprint
 from convwright.data.folder import read_folder
+from convwright.data.framing import Framing
 from convwright.data.images import printable, reason
 from convwright.data.memory import check_fits
 from convwright.data.registry import SOURCES as SOURCES
 from convwright.data.registry import Source as Source
+from convwright.data.resizing import resized_pixels
 from convwright.data.split import stratified_split
 from convwright.data.threads import Progress
 from convwright.errors import DataError
@@ -27,8 +30,9 @@ MAX_BAD = 0.1
 def open_dataset(
     spec: str,
     *,
-    resolution: int | None = None,
+    resolution: Resolution | None = None,
     largest: int = 224,
+    framing: Framing = Framing(),
     val_share: float = 0.1,
     seed: int = 0,
     max_bad: float = MAX_BAD,
@@ -43,9 +47,10 @@ def open_dataset(
 
     Args:
         spec: Name of a source, or a folder.
-        resolution: Height and width of the images in pixels; None: those of the source, or the median short side of a
-            folder's images.
+        resolution: Side of the images in pixels, or (height, width); None: those of the source, or the median short
+            side of a folder's images.
         largest: Largest resolution where it is a folder's median short side.
+        framing: How images of other sizes are resized.
         val_share: Share of the training images that becomes the validation split where the data has none.
         seed: Seed of that share, which is stratified by class.
         max_bad: Largest share of a folder's files that may be unreadable.
@@ -56,8 +61,8 @@ def open_dataset(
     Raises:
         DataError: The data does not exist, cannot be read or cannot be trained on.
     """
-    if resolution is not None and resolution < 1:
-        raise DataError(f"the resolution must be at least 1 pixel, not {resolution}")
+    if resolution is not None and min(sides(resolution)) < 1:
+        raise DataError(f"the resolution must be at least 1 pixel, not {format_resolution(resolution)}")
     if largest < 1:
         raise DataError(f"the largest resolution must be at least 1 pixel, not {largest}")
     if not 0 < val_share < 1:
@@ -67,10 +72,10 @@ def open_dataset(
     cache = Cache.open(cache_gb)
     source = SOURCES.get(spec)
     if source is not None:
-        data = _at_resolution(source.read(offline_only), resolution)
+        data = _at_resolution(source.read(offline_only), resolution, framing)
     else:
         with existing_folder(spec) as root:
-            data = read_folder(root, resolution, largest, cache=cache, max_bad=max_bad, progress=progress)
+            data = read_folder(root, resolution, largest, framing, cache=cache, max_bad=max_bad, progress=progress)
     if twice := [name for name in data.classes if data.classes.count(name) > 1]:
         raise DataError(f"{printable(spec)}: two classes are both written {twice[0]!r}; rename one of their folders")
     train, val = _with_traits(data.train), data.val and _with_traits(data.val)
@@ -91,6 +96,7 @@ def open_dataset(
         fingerprint=fingerprint(data.classes, train, val, test),
         skipped=data.skipped,
         default_flip=source is None or source.flip,
+        framing=data.framing,
         held_out=held_out,
     )
 
@@ -135,21 +141,22 @@ def _listed(names: Mapping[str, Source]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def _at_resolution(data: Parts, resolution: int | None) -> Parts:
+def _at_resolution(data: Parts, resolution: Resolution | None, framing: Framing) -> Parts:
     """Return a source's data at a resolution; None: at its own."""
-    if resolution is None or resolution == data.train.resolution:
+    data = replace(data, framing=framing)
+    if resolution is None or sides(resolution) == data.train.size:
         return data
     check_fits(sum(len(split or ()) for split in (data.train, data.val, data.test)), data.train.channels, resolution)
-    val, test = (None if split is None else resized(split, resolution) for split in (data.val, data.test))
-    return replace(data, train=resized(data.train, resolution), val=val, test=test)
+    val, test = (None if split is None else resized(split, resolution, framing) for split in (data.val, data.test))
+    return replace(data, train=resized(data.train, resolution, framing), val=val, test=test)
 
 
-def resized(split: Split, resolution: int) -> Split:
+def resized(split: Split, resolution: Resolution, framing: Framing = Framing()) -> Split:
     """Return images resized to a resolution, exactly as when their source is opened at it."""
-    pixels = torch.empty(len(split), split.channels, resolution, resolution, dtype=torch.uint8)
+    pixels = torch.empty(len(split), split.channels, *sides(resolution), dtype=torch.uint8)
     for source, target in zip(torch.split(split.images, CHUNK), torch.split(pixels, CHUNK), strict=True):
-        target.copy_(torch.nn.functional.interpolate(source, size=resolution, mode="bicubic", antialias=True))
-    return Split(pixels, split.labels)
+        target.copy_(resized_pixels(source, sides(resolution), framing.resize))
+    return replace(split, store=pixels, rows=None, known=None)
 
 
 def _with_traits(split: Split) -> Split:

@@ -7,12 +7,14 @@ from typing import Any, Self
 
 from convwright import json_text
 from convwright.arch.node import LARGEST_NUMBER, brief, fits
+from convwright.arch.resolution import Resolution, sides
 from convwright.errors import UsageError
 
 KEY = "convwright"
 """Key of the card, as JSON, in a file's metadata."""
-VERSION, FIRST_VERSION = 2, 1
-"""Versions of the format. In the first version, `weights` is the file's own checksum where it holds its own weights."""
+VERSION, FIRST_VERSION, NEWEST_VERSION = 2, 1, 3
+"""Versions of the format. In the first version, `weights` is the file's own checksum where it holds its own weights.
+The newest one is written only for networks with members of `NEWER`; for others, files stay those of version 2."""
 CHECKSUM_PLACEHOLDER, WEIGHTS_PLACEHOLDER = "unsealed" * 4, "pending-" * 4
 """Stand in a card for its two checksums while a file is written; as long as the checksums that replace them."""
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
@@ -71,7 +73,7 @@ class Verification:
 class Card:
     """All that a program must know to use an exported network.
 
-    The network takes uint8 images, `N x channels x resolution x resolution`, RGB or grey, and returns logits, `N x
+    The network takes uint8 images, `N x channels x height x width`, RGB or grey, and returns logits, `N x
     classes`. `mean` and `std` are for information: normalisation is part of the network.
     """
 
@@ -79,7 +81,7 @@ class Card:
     """Expression of the network."""
     classes: tuple[str, ...]
     channels: int
-    resolution: int
+    resolution: Resolution
     mean: tuple[float, ...]
     """Mean of each channel on the scale 0 to 1."""
     std: tuple[float, ...]
@@ -97,12 +99,23 @@ class Card:
     """Checksum of the second file that holds the weights (OpenVINO's .bin); empty where there is none."""
     checksum: str = ""
     """Checksum of the file that holds this card, computed with `CHECKSUM_PLACEHOLDER` in this field; else empty."""
+    thresholds: tuple[float, ...] | None = None
+    """For a multi-label network the probability from which on each class is predicted; probabilities are the sigmoid of
+    the logits. None for a network that predicts one class an image: probabilities are the softmax of the logits."""
     version: int = VERSION
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether the network predicts any number of classes for an image."""
+        return self.thresholds is not None
 
     def to_dict(self) -> dict[str, object]:
         """Return the card as values that JSON can hold, under the names that files have."""
         values = {_STORED.get(name, name): value for name, value in vars(self).items()}
-        return values | {"verified": self.verified.to_dict()}
+        values |= {"verified": self.verified.to_dict(), "multi_label": self.multi_label}
+        newer = {name for name in NEWER if values[name]}
+        kept = {name: value for name, value in values.items() if name not in NEWER or name in newer}
+        return kept | ({"version": NEWEST_VERSION} if newer else {})
 
     def to_json_text(self) -> str:
         """Return the card as JSON on one line, in ASCII."""
@@ -122,28 +135,33 @@ class Card:
         data = json_text.parse(text, f"{where}: its card")
         if isinstance(data, dict) and data.get("version") == FIRST_VERSION:
             data = {"weights": ""} | data | {"seal": ""}
-        elif not isinstance(data, dict) or data.get("version") != VERSION:
+        elif not isinstance(data, dict) or data.get("version") not in (VERSION, NEWEST_VERSION):
             found = brief(data.get("version")) if isinstance(data, dict) else None
             raise UsageError(
-                f"{where}: exported in version {found} of the format; this Convwright reads version {VERSION}; "
-                "export the network again"
+                f"{where}: exported in version {found} of the format; this Convwright reads versions up to "
+                f"{NEWEST_VERSION}; export the network again"
             )
+        if data["version"] == NEWEST_VERSION:
+            data = NEWER | data
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
         }
-        for name, hint in _HINTS.items():
+        hints = _HINTS | (_NEWER_HINTS if data["version"] == NEWEST_VERSION else {})
+        for name, hint in hints.items():
             if name not in values:
                 raise UsageError(f"{where}: its card lacks {name!r}; export the network again")
             if not fits(values[name], hint):
                 raise _wrong(where, name, data[name])
-        if unknown := sorted(values.keys() - _HINTS.keys()):
+        if unknown := sorted(values.keys() - hints.keys()):
             raise UsageError(f"{where}: its card has an unknown field {brief(unknown[0])}; export the network again")
         for name in _out_of_range(values):
             raise _wrong(where, name, data[name])
-        fields = {_FIELDS.get(name, name): value for name, value in values.items()}
+        fields = {_FIELDS.get(name, name): value for name, value in values.items() if name != "multi_label"}
         return cls(**fields | {"verified": Verification.from_dict(values["verified"])})
 
 
+NEWER: Mapping[str, Any] = {"multi_label": False, "thresholds": None}
+"""Fields of the newest version in a file, with the values that they have where they are left out."""
 _STORED = {"weights_checksum": "weights", "checksum": "seal"}
 """Names in files of the fields whose names differ there."""
 _FIELDS = {stored: name for name, stored in _STORED.items()}
@@ -151,7 +169,7 @@ _HINTS: dict[str, Any] = {
     "network": str,
     "classes": tuple[str, ...],
     "channels": int,
-    "resolution": int,
+    "resolution": Resolution,
     "mean": tuple[float, ...],
     "std": tuple[float, ...],
     "crop": float,
@@ -164,11 +182,12 @@ _HINTS: dict[str, Any] = {
     "version": int,
 }
 """Types of the fields in a file."""
+_NEWER_HINTS: dict[str, Any] = {"multi_label": bool, "thresholds": tuple[float, ...] | None}
 _VALID = {
     "network": "the network's expression",
     "classes": "a list of one or more names, none of them empty",
     "channels": f"a whole number from 1 to {LARGEST_NUMBER:,}",
-    "resolution": f"a whole number from 1 to {LARGEST_SIDE:,}",
+    "resolution": f"a whole number from 1 to {LARGEST_SIDE:,}, or height and width",
     "mean": "a list of one number for each channel",
     "std": "a list of one number above 0 for each channel",
     "crop": "a number above 0 and up to 1",
@@ -178,7 +197,9 @@ _VALID = {
     "verified": "an object whose 'engines' have 'milliseconds' each",
     "weights": "empty or a checksum of 32 hexadecimal digits",
     "seal": "empty or a checksum of 32 hexadecimal digits",
-    "version": f"{FIRST_VERSION} or {VERSION}",
+    "version": f"{FIRST_VERSION} to {NEWEST_VERSION}",
+    "multi_label": "true where there are thresholds, else false",
+    "thresholds": "a list of one number from 0 to 1 for each class",
 }
 
 
@@ -193,7 +214,7 @@ def _out_of_range(values: Mapping[str, Any]) -> Iterator[str]:
         "network": bool(values["network"]),
         "classes": bool(values["classes"]) and all(values["classes"]),
         "channels": 1 <= channels <= LARGEST_NUMBER,
-        "resolution": 1 <= values["resolution"] <= LARGEST_SIDE,
+        "resolution": all(1 <= side <= LARGEST_SIDE for side in sides(values["resolution"])),
         "mean": len(mean) == channels and all(abs(value) <= LARGEST_NUMBER for value in mean),
         "std": len(std) == channels and all(0 < value <= LARGEST_NUMBER for value in std),
         "crop": 0 < values["crop"] <= 1,
@@ -203,6 +224,9 @@ def _out_of_range(values: Mapping[str, Any]) -> Iterator[str]:
         "weights": is_checksum(values["weights"]),
         "seal": is_checksum(values["seal"]),
     }
+    if (thresholds := values.get("thresholds")) is not None:
+        valid["thresholds"] = len(thresholds) == len(values["classes"]) and all(0 <= each <= 1 for each in thresholds)
+    valid["multi_label"] = values.get("multi_label", False) is (thresholds is not None)
     yield from (name for name, good in valid.items() if not good)
 
 

@@ -1,6 +1,7 @@
 """A run evaluated on a split of its data, or on other data with the same classes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -10,10 +11,12 @@ from convwright.data import Dataset, Split
 from convwright.data.opened import Data
 from convwright.display.progress import counting
 from convwright.errors import ArgumentError, argument, warn
-from convwright.evaluation.assessment import assess
+from convwright.evaluation.assessment import assess, assess_multi_label
 from convwright.evaluation.measures import Measures
+from convwright.evaluation.multi_label import MultiLabelMeasures
+from convwright.evaluation.multi_label_result import LabelSets, MultiLabelEvaluation
 from convwright.evaluation.overlap import overlap_of
-from convwright.evaluation.record import ImagePredictions, Recorder
+from convwright.evaluation.record import ImagePredictions, Recorder, images_key, names_of_images
 from convwright.evaluation.result import Evaluation
 from convwright.files import write_text
 from convwright.places import check_file
@@ -32,7 +35,7 @@ def evaluate_run(
     tta: bool = False,
     predictions: Path | None = None,
     device: torch.device | str = "auto",
-) -> Evaluation:
+) -> Evaluation | MultiLabelEvaluation:
     """Evaluate a run's best weights.
 
     Args:
@@ -60,20 +63,15 @@ def evaluate_run(
     chosen = split or ("test" if images.test is not None else "val" if own else "all")
     parts = split_parts(images, chosen)
     _warn(run, images, chosen, own_data=own)
-    measures, record = measure(predictor, images, parts, views=views, doing=f"evaluating on {chosen} images")
-    found = Evaluation(
-        str(run.path),
-        run.network.name,
-        name or run.config.data,
-        chosen,
-        tuple(map(str, views)),
-        run.classes,
-        measures,
-        record,
-        own_data=own,
-        augmented=tta,
-        overlap=overlap_of(run, images, parts.values(), own_data=own),
-    )
+    described = str(run.path), run.network.name, name or run.config.data, chosen, tuple(map(str, views)), run.classes
+    overlap, doing = overlap_of(run, images, parts.values(), own_data=own), f"evaluating on {chosen} images"
+    found: Evaluation | MultiLabelEvaluation
+    if predictor.multi_label:
+        scores, sets = measure_multi_label(predictor, images, parts, views=views, doing=doing)
+        found = MultiLabelEvaluation(*described, scores, sets, own_data=own, augmented=tta, overlap=overlap)
+    else:
+        measures, record = measure(predictor, images, parts, views=views, doing=doing)
+        found = Evaluation(*described, measures, record, own_data=own, augmented=tta, overlap=overlap)
     if predictions is not None:
         write_text(predictions, found.to_csv())
     return found
@@ -97,17 +95,43 @@ def measure(
         doing: Text beside the progress bar of a terminal.
     """
     recorder = Recorder(data, parts)
-    done, total = 0, sum(map(len, parts.values()))
-    with counting() as progress:
+    with _counting(parts, doing) as count:
 
         def after_batch(logits: torch.Tensor, labels: torch.Tensor) -> None:
-            nonlocal done
-            done += len(labels)
-            progress(done, total, doing)
+            count(logits, labels)
             recorder.add(logits, labels)
 
         measures = assess(predictor, data, list(parts.values()), views=views, after_batch=after_batch)
     return measures, recorder.predictions()
+
+
+def measure_multi_label(
+    predictor: Predictor,
+    data: Dataset,
+    parts: Mapping[str, Split],
+    *,
+    views: Sequence[View] = AS_IT_IS,
+    doing: str = "evaluating",
+) -> tuple[MultiLabelMeasures, LabelSets]:
+    """Measure a multi-label network on splits of a data set, and keep its predictions; see `measure`."""
+    with _counting(parts, doing) as count:
+        measures = assess_multi_label(predictor, data, list(parts.values()), views=views, after_batch=count)
+    key = images_key(data, list(parts.values()))
+    return measures, LabelSets(measures.labels, measures.predicted, measures.probabilities, names_of_images(parts), key)
+
+
+@contextmanager
+def _counting(parts: Mapping[str, Split], doing: str) -> Iterator[Callable[[torch.Tensor, torch.Tensor], None]]:
+    """Give a function that adds a batch of logits and labels to a progress bar."""
+    done, total = 0, sum(map(len, parts.values()))
+    with counting() as progress:
+
+        def count(logits: torch.Tensor, labels: torch.Tensor) -> None:
+            nonlocal done
+            done += len(labels)
+            progress(done, total, doing)
+
+        yield count
 
 
 def split_parts(data: Dataset, split: str) -> dict[str, Split]:

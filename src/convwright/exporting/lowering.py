@@ -7,6 +7,7 @@ import numpy as np
 
 from convwright.arch import layers as graph
 from convwright.arch.network import Network
+from convwright.arch.resolution import sides
 from convwright.arch.shapes import Shape, conv_padding, conv_shape, pair, pool_shape
 from convwright.engines.program import (
     Activate,
@@ -41,7 +42,7 @@ def lower(network: Network, weights: Weights, mean: Sequence[float], std: Sequen
     Raises:
         NetworkError: A layer has no counterpart in exported files.
     """
-    lowering = _Lowering(weights, network.classes, (network.channels, network.resolution, network.resolution))
+    lowering = _Lowering(weights, network.classes, (network.channels, *sides(network.resolution)))
     centre, spread = np.asarray(mean, np.float64) * 255, np.asarray(std, np.float64) * 255
     value = lowering.normalise(centre, spread)
     for _, path, block in network.blocks():

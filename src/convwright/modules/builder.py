@@ -11,6 +11,7 @@ from convwright.arch.cost import cost
 from convwright.arch.expression import NetworkLike, as_network
 from convwright.arch.network import Network
 from convwright.arch.operators import at
+from convwright.arch.resolution import sides
 from convwright.arch.shapes import Shape, conv_padding, conv_shape, pool_shape
 from convwright.errors import NetworkError
 from convwright.modules import combinators as combinators
@@ -119,7 +120,7 @@ class _Builder:
 
     def run(self, network: Network) -> ConvNet:
         """Build every block, in nested sequences named by stage and block."""
-        shape: Shape = (network.channels, network.resolution, network.resolution)
+        shape: Shape = (network.channels, *sides(network.resolution))
         top: dict[str, dict[str, nn.Module] | nn.Module] = {}
         kinds: dict[str, list[bool]] = {}
         placed = list(network.blocks())

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from convwright.arch.blocks import SE
 from convwright.arch.cost_table import FLOAT32
 from convwright.arch.layers import Activation
+from convwright.arch.resolution import Resolution, format_sides, sides
 from convwright.display.result import Block, Heading, Paragraph, Result, Table
 from convwright.errors import NetworkError
 from convwright.modules.builder import module_of
@@ -61,7 +62,7 @@ class ModuleCost(Result):
     """What a module costs for one image; MACs, parameters and activations as `convwright.arch.Cost` counts them."""
 
     name: str
-    resolution: int
+    resolution: Resolution
     params: int
     macs: int
     activations: int
@@ -72,7 +73,7 @@ class ModuleCost(Result):
 
     def __repr__(self) -> str:
         figures = f"{human(self.params)} parameters, {human(self.macs)} MACs"
-        return f"<ModuleCost of {self.name} at {self.resolution} x {self.resolution}: {figures}>"
+        return f"<ModuleCost of {self.name} at {format_sides(self.resolution)}: {figures}>"
 
     def to_dict(self) -> dict[str, object]:
         """Return exact numbers, in total, by part and by layer."""
@@ -102,12 +103,12 @@ class ModuleCost(Result):
             if part.params or part.macs
         ]
         rows.append(("total", human(self.params), human(self.macs), "", human(self.activations), ""))
-        yield Heading(f"{self.name} on {self.resolution} × {self.resolution} pixels")
+        yield Heading(f"{self.name} on {format_sides(self.resolution, '×')} pixels")
         yield Table(("part", "params", "MACs", "share", "activations", "class"), rows)
         yield Paragraph(f"Weights take {human_bytes(self.params * FLOAT32)} in float32. {MODULE_NOTE}")
 
 
-def cost(module: nn.Module, resolution: int = 224, *, channels: int = 3) -> ModuleCost:
+def cost(module: nn.Module, resolution: Resolution = 224, *, channels: int = 3) -> ModuleCost:
     """Count what a module costs by running a copy without weights on one image.
 
     Multiply-adds are those of convolutions and linear layers, and of other matrix products that torch's counter
@@ -172,7 +173,7 @@ def recalibrate(
     least: int = 8,
     act: Activation = "relu",
     gate: Activation = "sigmoid",
-    resolution: int = 224,
+    resolution: Resolution = 224,
     channels: int = 3,
     start: float = 0.99,
 ) -> nn.Module:
@@ -376,7 +377,7 @@ def _named(module: nn.Module, where: str | Sequence[str]) -> list[str]:
 
 
 def _widths(
-    module: nn.Module, names: list[str], resolution: int, channels: int, *, skip: bool = False
+    module: nn.Module, names: list[str], resolution: Resolution, channels: int, *, skip: bool = False
 ) -> dict[str, int]:
     """Return the output channels of each of these modules; `skip` leaves out modules whose output are no maps."""
     copied = weightless(module).eval()
@@ -408,8 +409,8 @@ def weightless(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, memo)
 
 
-def _run(module: nn.Module, resolution: int, channels: int, counter: FlopCounterMode | None = None) -> None:
-    image = torch.zeros(1, channels, resolution, resolution, device="meta")
+def _run(module: nn.Module, resolution: Resolution, channels: int, counter: FlopCounterMode | None = None) -> None:
+    image = torch.zeros(1, channels, *sides(resolution), device="meta")
     try:
         with torch.no_grad():
             if counter is None:
@@ -419,7 +420,7 @@ def _run(module: nn.Module, resolution: int, channels: int, counter: FlopCounter
                     module(image)
     except Exception as error:  # of any kind
         raise NetworkError(
-            f"{type(module).__name__} cannot read an image of {channels} x {resolution} x {resolution}: "
+            f"{type(module).__name__} cannot read an image of {channels} x {format_sides(resolution)}: "
             f"{str(error).splitlines()[0]:.120}"
         ) from None
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Union, overload
 import numpy as np
 from PIL import Image
 
+from convwright.arch.resolution import Resolution, sides
 from convwright.brief import Brief
 from convwright.data.images import Framing, ImageFile, decode, fitted, quiet, reason
 from convwright.data.threads import in_threads
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
-from convwright.prediction.outcomes import Prediction, has_file, name_of
+from convwright.prediction.outcomes import LabelSet, Prediction, has_file, name_of
 from convwright.prediction.result import PICTURES, Predictions
 from convwright.printable import printable
 
@@ -27,6 +28,8 @@ AnyImage = Union[ImageFile, Image.Image, "torch.Tensor", np.ndarray]
 OneImage = str | Path | Image.Image
 """A file, a Pillow image, or uint8 values: a tensor C x H x W or an array H x W x C (grey: H x W too)."""
 BATCH = 64
+TOP = 5
+"""Classes that are named for each image by default."""
 
 
 class BasePredictor(Brief, ABC):
@@ -34,8 +37,15 @@ class BasePredictor(Brief, ABC):
 
     classes: tuple[str, ...]
     channels: int
-    resolution: int
+    resolution: Resolution
     framing: Framing
+    thresholds: tuple[float, ...] | None = None
+    """Probability from which on each class is predicted, for a multi-label network; None for one label an image."""
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether the network predicts any number of classes for an image."""
+        return self.thresholds is not None
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
@@ -74,40 +84,59 @@ class BasePredictor(Brief, ABC):
         with quiet():
             return [work(images[0])] if len(images) == 1 else list(in_threads(work, images, None, ""))
 
-    def rank(self, pixels: Sequence[Any], top: int = 5) -> list[Prediction]:
+    def rank(self, pixels: Sequence[Any], top: int | None = None) -> list[Prediction]:
         """Rank the classes of images, all in one batch.
 
         Args:
             pixels: Images as `read` returns them.
-            top: Classes to name for each image.
+            top: Classes to name for each image; None: 5.
 
         Returns:
-            The `top` most likely classes of each image.
+            The `top` most likely classes of each image; of a multi-label network a `LabelSet` with every class whose
+            probability is at least its threshold.
+
+        Raises:
+            ArgumentError: `top` is given for a multi-label network.
         """
+        self.check_top(top)
         if not len(pixels):
             return []
-        predictions = []
+        predictions: list[Prediction] = []
         for probabilities in self._probabilities(pixels):
-            best = np.argsort(-probabilities, kind="stable")[:top]
+            best = np.argsort(-probabilities, kind="stable")[: None if self.multi_label else top or TOP]
+            if self.thresholds is not None:
+                best = best[probabilities[best] >= np.array(self.thresholds)[best]]
             classes = tuple(self.classes[index] for index in best)
-            predictions.append(Prediction(classes, tuple(probabilities[best].tolist())))
+            kind = LabelSet if self.multi_label else Prediction
+            predictions.append(kind(classes, tuple(probabilities[best].tolist())))
         return predictions
+
+    def check_top(self, top: int | None) -> None:
+        """Check that a number of classes to name is given for one label an image only.
+
+        Raises:
+            ArgumentError: The network is a multi-label network.
+        """
+        if self.multi_label and top is not None:
+            raise ArgumentError(
+                "top", "does not apply to a multi-label network, which names every class above its threshold"
+            )
 
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, images: OneImage, top: int = 5, batch_size: int = BATCH
+        self, images: OneImage, top: int | None = None, batch_size: int = BATCH
     ) -> Prediction: ...
     @overload
-    def predict(self, images: Iterable[AnyImage], top: int = 5, batch_size: int = BATCH) -> Predictions: ...
+    def predict(self, images: Iterable[AnyImage], top: int | None = None, batch_size: int = BATCH) -> Predictions: ...
     def predict(
-        self, images: OneImage | Iterable[AnyImage], top: int = 5, batch_size: int = BATCH
+        self, images: OneImage | Iterable[AnyImage], top: int | None = None, batch_size: int = BATCH
     ) -> Prediction | Predictions:
         """Rank the classes of one image or of several.
 
         Args:
             images: A file, Pillow image, tensor or array, or several of them. Images of another size than the
                 network's are resized and cropped as in training.
-            top: Classes to name for each image.
+            top: Classes to name for each image; None: 5. A multi-label network names every class above its threshold.
             batch_size: Images of a batch.
 
         Returns:
@@ -120,7 +149,7 @@ class BasePredictor(Brief, ABC):
         if is_single(images):
             (one,) = self.predict([images], top, batch_size)  # type: ignore[list-item]
             return one if has_file(images) else replace(one, file="")
-        for name, value in (("top", top), ("batch_size", batch_size)):
+        for name, value in (("top", TOP if top is None else top), ("batch_size", batch_size)):
             if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
                 raise ArgumentError(name, f"must be a whole number, 1 or more, not {value!r:.80}")
         if not isinstance(images, Iterable):
@@ -159,7 +188,7 @@ class BasePredictor(Brief, ABC):
             raise ConvwrightError(f"cannot read {printable(name)}: {reason(error)}") from error
 
     def _from_values(self, array: np.ndarray) -> np.ndarray:
-        if array.shape == (self.resolution, self.resolution, self.channels):  # needs neither resizing nor conversion
+        if array.shape == (*sides(self.resolution), self.channels):  # needs neither resizing nor conversion
             return np.ascontiguousarray(array.transpose(2, 0, 1))
         return self._from_image(Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array))
 

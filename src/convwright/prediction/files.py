@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Union, overload
 
 import numpy as np
 
+from convwright.arch.resolution import sides
 from convwright.data.images import Framing
 from convwright.engines.engine import SUFFIXES
 from convwright.engines.registry import open_file
@@ -47,6 +48,7 @@ class FilePredictor(BasePredictor):
         self.run, self.card = loaded.run, loaded.card
         self.classes, self.channels, self.resolution = self.card.classes, self.card.channels, self.card.resolution
         self.framing = Framing(self.card.crop, self.card.interpolation)
+        self.thresholds = self.card.thresholds
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
@@ -63,7 +65,7 @@ class FilePredictor(BasePredictor):
             NotFiniteError: A logit is NaN or infinite.
         """
         images = np.asarray(images)
-        size = (self.channels, self.resolution, self.resolution)
+        size = (self.channels, *sides(self.resolution))
         if images.dtype != np.uint8 or images.shape[1:] != size or images.ndim != 4:
             wanted = " x ".join(map(str, ("N", *size)))
             given = " x ".join(map(str, images.shape)) or "a single value"
@@ -78,6 +80,8 @@ class FilePredictor(BasePredictor):
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return probabilities, N x classes, for images N x C x H x W, uint8, of the network's size."""
+        if self.multi_label:
+            return self._sigmoid(images).astype(np.float32)
         logits = self.logits(images)
         with np.errstate(over="ignore", under="ignore"):  # exp of differences beyond the range of float32 is 0
             raised = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))
@@ -85,7 +89,12 @@ class FilePredictor(BasePredictor):
         return probabilities
 
     def _probabilities(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
-        return self.probabilities(np.stack(list(pixels)))
+        stacked = np.stack(list(pixels))
+        return self._sigmoid(stacked) if self.multi_label else self.probabilities(stacked)
+
+    def _sigmoid(self, images: np.ndarray) -> np.ndarray:
+        """Return probabilities of a multi-label network, N x classes, float64, in which thresholds are compared."""
+        return np.asarray(np.exp(-np.logaddexp(0.0, -self.logits(images).astype(np.float64))))
 
 
 class RunPredictor(BasePredictor):
@@ -102,7 +111,7 @@ class RunPredictor(BasePredictor):
     def __init__(self, run: Path, fastest: FilePredictor) -> None:
         self.path, self.fastest = run, fastest
         self.classes, self.channels, self.resolution = fastest.classes, fastest.channels, fastest.resolution
-        self.framing = fastest.framing
+        self.framing, self.thresholds = fastest.framing, fastest.thresholds
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
@@ -117,18 +126,18 @@ class RunPredictor(BasePredictor):
 
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, images: OneImage, top: int = 5, batch_size: int = BATCH
+        self, images: OneImage, top: int | None = None, batch_size: int = BATCH
     ) -> Prediction: ...
     @overload
-    def predict(self, images: Iterable[AnyImage], top: int = 5, batch_size: int = BATCH) -> Predictions: ...
+    def predict(self, images: Iterable[AnyImage], top: int | None = None, batch_size: int = BATCH) -> Predictions: ...
     def predict(
-        self, images: OneImage | Iterable[AnyImage], top: int = 5, batch_size: int = BATCH
+        self, images: OneImage | Iterable[AnyImage], top: int | None = None, batch_size: int = BATCH
     ) -> Prediction | Predictions:
         """Rank the classes of one image or of several, as `Predictor.predict` does."""
         return self.fastest.predict(images, top, batch_size)
 
     def _probabilities(self, pixels: Sequence[Any]) -> np.ndarray:
-        return self.fastest.probabilities(np.stack([np.asarray(image) for image in pixels]))
+        return self.fastest._probabilities([np.asarray(image) for image in pixels])
 
     def _converted(self, pixels: np.ndarray) -> Any:
         import torch

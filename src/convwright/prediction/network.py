@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from convwright.arch import Network
+from convwright.arch.resolution import sides
 from convwright.data.dataset import normalised
 from convwright.data.images import Framing
 from convwright.errors import ArgumentError
@@ -35,6 +36,7 @@ class Predictor(BasePredictor):
         device: Where the network computes.
         framing: How images are cropped and resized.
         source: What the network is called in error messages; by default its name.
+        thresholds: Probability from which on each class is predicted, for a multi-label network.
 
     Raises:
         ArgumentError: This machine lacks the device.
@@ -50,7 +52,9 @@ class Predictor(BasePredictor):
         device: torch.device | str = "cpu",
         framing: Framing = Framing(),
         source: object = "",
+        thresholds: Sequence[float] | None = None,
     ) -> None:
+        self.thresholds = None if thresholds is None else tuple(thresholds)
         self.framing = framing
         self.source = source or network.name
         self.network, self.classes = network, tuple(classes)
@@ -76,7 +80,7 @@ class Predictor(BasePredictor):
         Raises:
             NotFiniteError: A logit is NaN or infinite.
         """
-        return averaged(self.module, self.normalised(images), views, self.source)
+        return averaged(self.module, self.normalised(images), views, self.source, multi_label=self.multi_label)
 
     def probabilities(self, images: torch.Tensor | np.ndarray) -> torch.Tensor:
         """Return the probabilities of images.
@@ -91,13 +95,14 @@ class Predictor(BasePredictor):
             ArgumentError: The images have another type or shape.
         """
         images = torch.as_tensor(images)
-        expected = self.channels, self.resolution, self.resolution
+        expected = self.channels, *sides(self.resolution)
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1:] != expected:
             size, wanted = (" x ".join(map(str, shape)) for shape in (images.shape, ("N", *expected)))
             raise ArgumentError(
                 "images", f"must be uint8 of {wanted}, not {images.dtype} of {size or 'a single value'}"
             )
-        return self.logits(images).softmax(1).cpu()
+        logits = self.logits(images)
+        return (logits.sigmoid() if self.multi_label else logits.softmax(1)).cpu()
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """Return images, N x C x H x W, uint8, as the module's input: normalised floats on its device."""
@@ -107,7 +112,10 @@ class Predictor(BasePredictor):
         return torch.from_numpy(pixels)
 
     def _probabilities(self, pixels: Sequence[torch.Tensor]) -> np.ndarray:
-        return self.probabilities(torch.stack(list(pixels))).numpy()
+        stacked = torch.stack(list(pixels))
+        if self.multi_label:  # in float64, in which thresholds are compared
+            return self.logits(stacked).double().sigmoid().cpu().numpy()
+        return self.probabilities(stacked).numpy()
 
 
 def load(run: Run | str | Path, device: torch.device | str = "cpu") -> Predictor:
@@ -123,4 +131,13 @@ def load(run: Run | str | Path, device: torch.device | str = "cpu") -> Predictor
     run = Run.of(run)
     module = build(run.network, seed=0)
     load_weights(module, run.existing_weights())
-    return Predictor(run.network, module, run.classes, run.data.mean, run.data.std, device, source=run.path)
+    return Predictor(
+        run.network,
+        module,
+        run.classes,
+        run.data.mean,
+        run.data.std,
+        device,
+        source=run.path,
+        thresholds=run.thresholds,
+    )

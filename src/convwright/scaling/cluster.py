@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from convwright.arch.resolution import Resolution
 from convwright.data import Dataset
 from convwright.errors import ArgumentError, ConvwrightError
 from convwright.extras import require_package
@@ -46,7 +47,7 @@ class Cluster:
             self.started = not self.ray.is_initialized()
             if self.started:
                 self._start(address)
-        self.sent: dict[tuple[int, int], Any] = {}
+        self.sent: dict[tuple[Resolution, int], Any] = {}
 
     def __enter__(self) -> "Cluster":
         return self

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from convwright.arch.cost import cost
+from convwright.arch.resolution import Resolution, parse_resolution
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Schedule, Task
 from convwright.scaling.outcome import Outcome
@@ -42,7 +43,7 @@ class Findings:
 
     base: str
     base_macs: int
-    resolution: int
+    resolution: Resolution
     data: str
     split: str
     """The images that accuracies are measured on: `validation` or `test`."""
@@ -101,6 +102,7 @@ class Findings:
         networks = tuple(RankedNetwork.from_dict(each) for each in data["networks"])
         trainings = tuple(Training.from_dict(each) for each in data["trainings"])
         fields = {name: data[name] for name in names}
+        fields["resolution"] = parse_resolution(fields["resolution"])
         return cls(**fields, schedule=Schedule(**data["schedule"]), networks=networks, trainings=trainings)
 
     @classmethod

@@ -13,6 +13,7 @@ import torch
 
 from convwright import json_text
 from convwright.arch import Network
+from convwright.arch.resolution import sides
 from convwright.display.progress import errors, status_text
 from convwright.engines.registry import open_file
 from convwright.errors import ConvwrightError, UsageError, warn
@@ -94,7 +95,7 @@ class Stopwatch:
         from convwright.exporting.writing import write_unverified
 
         subject = Subject.untrained(network)
-        images = np.zeros((self.batch, network.channels, network.resolution, network.resolution), np.uint8)
+        images = np.zeros((self.batch, network.channels, *sides(network.resolution)), np.uint8)
         with TemporaryDirectory(prefix="convwright-latency-") as folder:
             path = Path(folder) / "network.onnx"
             write_unverified(subject, path)
@@ -107,7 +108,7 @@ class Stopwatch:
         try:
             torch.set_num_threads(self.threads or threads)
             module = build(network, seed=0).eval().to(memory_format=torch.channels_last)
-            images = torch.zeros(self.batch, network.channels, network.resolution, network.resolution)
+            images = torch.zeros(self.batch, network.channels, *sides(network.resolution))
             images = images.contiguous(memory_format=torch.channels_last)
             return measure_call(lambda: module(images))
         finally:

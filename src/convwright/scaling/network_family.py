@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from convwright.arch import Network
 from convwright.arch.cost import cost
+from convwright.arch.resolution import SIZE, Resolution, format_resolution
 from convwright.display.result import Block, Lines, Paragraph, Result, Table
 from convwright.errors import ArgumentError, argument
 from convwright.options import Bounds, checks_arguments
@@ -59,7 +60,7 @@ class Family(Result):
     """A line for each network that rounding puts out of reach, or makes equal to another one."""
     data: "Data | None" = None
     """The images that `train` uses by default."""
-    resolution: int | None = None
+    resolution: Resolution | None = None
     """Height and width of the base's images in pixels; None: the data's own."""
     unfitted: Network | None = None
     """The base as it was given."""
@@ -73,7 +74,7 @@ class Family(Result):
         *,
         singles: bool = True,
         data: "Data | None" = None,
-        resolution: int | None = None,
+        resolution: Resolution | None = None,
     ) -> "Family":
         """Return the family of a base network.
 
@@ -122,7 +123,7 @@ class Family(Result):
         self,
         data: "Data | str | Path | None" = None,
         *,
-        resolution: Annotated[int | None, Bounds(ge=1)] = None,
+        resolution: Annotated[Resolution | None, SIZE] = None,
         epochs: Annotated[float, Bounds(gt=0, le=MOST_EPOCHS)] = 10.0,
         seeds: Annotated[int, Bounds(ge=1, le=MOST_SEEDS)] = 3,
         recipe: Recipe = "fast",
@@ -177,7 +178,7 @@ class Family(Result):
         training = TrainingOptions(recipe, fields, batch_size, precision)
         return family._run(family._experiment(images, training, epochs, seeds), options)
 
-    def _of(self, data: "Data", resolution: int | None) -> "Family":
+    def _of(self, data: "Data", resolution: Resolution | None) -> "Family":
         """Return the same family of other images."""
         if data == self.data and resolution == self.resolution:
             return self
@@ -213,7 +214,7 @@ class Family(Result):
         return experiment
 
 
-def _open(data: "Data", resolution: int | None, base: Network) -> "Dataset":
+def _open(data: "Data", resolution: Resolution | None, base: Network) -> "Dataset":
     with argument("data"):
         return data.dataset(resolution, largest=base.resolution)
 
@@ -231,7 +232,7 @@ def _row(member: Member, base_macs: int) -> tuple[str, ...]:
         str(member.phi),
         f"{member.factors.depth:.2f}",
         f"{member.factors.width:.2f}",
-        str(member.network.resolution),
+        format_resolution(member.network.resolution),
         human(count.params),
         human(count.macs),
         f"{count.macs / base_macs:.2f}",

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from convwright.arch import Cost, Network
 from convwright.arch.cost import cost
+from convwright.arch.resolution import format_resolution, side_ratio
 from convwright.brief import Brief
 from convwright.errors import ArgumentError, NetworkError, UsageError
 from convwright.scaling.budget import LATENCY, Budget, format_amount, used
@@ -54,7 +55,7 @@ class ScaledNetwork(Brief):
         depth = _depth(self.network) / _depth(self.base)
         ratios = [mine / before for mine, before in zip(_widths(self.network), _widths(self.base), strict=True)]
         width = sum(ratios) / len(ratios) if ratios else 1.0
-        return Factors(depth, width, self.network.resolution / self.base.resolution)
+        return Factors(depth, width, side_ratio(self.network.resolution, self.base.resolution))
 
     @property
     def work(self) -> float:
@@ -241,7 +242,7 @@ def _impossible(base: Network, budget: Budget, smallest: Network, rule: Rule, se
     needs = " and ".join(f"{format_amount(name, amount)} of {name}" for name, amount in needed.items())
     return (
         f"{budget} is too small for {base.name} scaled by {rule.name}: the smallest network, at "
-        f"{smallest.resolution} px, needs {needs}; use a smaller base"
+        f"{format_resolution(smallest.resolution)} px, needs {needs}; use a smaller base"
     )
 
 

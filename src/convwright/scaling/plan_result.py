@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from convwright.arch import Cost, Network
+from convwright.arch.resolution import format_resolution
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
 from convwright.files import write_text
 from convwright.printable import printable
@@ -133,7 +134,7 @@ def _row(scaled: ScaledNetwork, latency: bool, unreliable: bool) -> tuple[str, .
         scaled.rule,
         f"{actual.depth:.2f}",
         f"{actual.width:.2f}",
-        str(scaled.network.resolution),
+        format_resolution(scaled.network.resolution),
         human(cost.params),
         human(cost.macs),
         human(cost.activations),

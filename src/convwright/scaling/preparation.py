@@ -7,6 +7,7 @@ from pathlib import Path
 
 from convwright.arch import Network, at, fit_resolution
 from convwright.arch.node import foreign_types
+from convwright.arch.resolution import sides
 from convwright.data import Dataset
 from convwright.data.opened import Data
 from convwright.errors import ArgumentError
@@ -98,7 +99,7 @@ class TrainingOptions:
         Raises:
             ArgumentError: A field is not one of the recipe's, or its value cannot be read.
         """
-        fields: dict[str, object] = {"crop": 0} if base.resolution < LEAST_CROPPED else {}
+        fields: dict[str, object] = {"crop": 0} if min(sides(base.resolution)) < LEAST_CROPPED else {}
         if isinstance(self.fields, Mapping):
             return fields | {name: value for name, value in self.fields.items() if _known(name, name)}
         return fields | dict(_read_field(text) for text in self.fields)

@@ -7,6 +7,7 @@ from statistics import mean
 from typing import Any
 
 from convwright.arch.cost import cost
+from convwright.arch.resolution import Resolution, parse_resolution
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.outcome import Outcome
@@ -24,7 +25,7 @@ class RankedNetwork:
     """Expression of the network."""
     coordinates: Mapping[str, float]
     """alpha, beta and gamma, or phi and the factors."""
-    resolution: int
+    resolution: Resolution
     params: int
     macs: int
     epochs: float
@@ -65,6 +66,7 @@ class RankedNetwork:
         """Return a network from what `to_dict` returned."""
         fields = {name: data[name] for name in ("name", "rule", "network", "resolution", "params", "macs", "epochs")}
         accuracies = {int(seed): value for seed, value in data["accuracies"].items()}
+        fields["resolution"] = parse_resolution(fields["resolution"])
         return cls(**fields, coordinates=data["place"], accuracies=accuracies, diverged=data.get("diverged", 0))
 
 

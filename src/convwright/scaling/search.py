@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from convwright.arch import Network
 from convwright.arch.cost import cost
+from convwright.arch.resolution import Resolution, format_resolution
 from convwright.data.opened import Data
 from convwright.display.figure_result import FigureResult
 from convwright.display.result import Block, Heading, Lines, Paragraph, Table
@@ -138,7 +139,7 @@ def prepare_search(
     grid: Grid,
     halving: Halving,
     training: TrainingOptions,
-    resolution: int | None = None,
+    resolution: Resolution | None = None,
 ) -> Experiment:
     """Return the experiment of a search.
 
@@ -187,7 +188,7 @@ def list_or_run(
     grid: Grid,
     halving: Halving,
     training: TrainingOptions,
-    resolution: int | None,
+    resolution: Resolution | None,
     options: StudyOptions,
     *,
     dry_run: bool,
@@ -212,4 +213,4 @@ def run_search(experiment: Experiment, options: StudyOptions) -> SearchResult:
 def _row(candidate: Candidate, base_macs: int) -> tuple[str, ...]:
     network = candidate.network
     times, params = f"{candidate.macs / base_macs:.2f}", human(cost(network).params)
-    return candidate.name, human(candidate.macs), times, params, str(network.resolution), ""
+    return candidate.name, human(candidate.macs), times, params, format_resolution(network.resolution), ""

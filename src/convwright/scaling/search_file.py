@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convwright import json_text
+from convwright.arch.resolution import Resolution, parse_resolution
 from convwright.errors import ArgumentError, UsageError
 from convwright.scaling.rules import Compound
 from convwright.scaling.study_result import SearchResult
@@ -19,7 +20,7 @@ class SearchOutcome:
     base: str
     """Expression of the base network."""
     data: str
-    resolution: int
+    resolution: Resolution
     coefficients: Compound
     """Best alpha, beta and gamma."""
 
@@ -47,10 +48,10 @@ class SearchOutcome:
             best = found["networks"][0]
             place, diverged = best["place"], best["diverged"] == len(best["accuracies"])
             alpha, beta, gamma = (_number(place[name]) for name in NAMES)
-            base, data, resolution = found["base"], found["data"], found["resolution"]
-            if not (isinstance(base, str) and isinstance(data, str) and type(resolution) is int):
+            base, data, resolution = found["base"], found["data"], parse_resolution(found["resolution"])
+            if not (isinstance(base, str) and isinstance(data, str)):
                 raise TypeError
-        except (KeyError, IndexError, TypeError):
+        except (KeyError, IndexError, TypeError, ValueError):
             raise UsageError(
                 f"{path}: not the result of a search: it must have base, data, resolution and networks, and "
                 "networks[0] the numbers place.alpha, place.beta and place.gamma, accuracies and diverged"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convwright.arch.resolution import format_resolution
 from convwright.display.figure_result import FigureResult
 from convwright.display.result import Block, Lines, Paragraph, Table
 from convwright.printable import printable
@@ -112,7 +113,7 @@ def _row(network: RankedNetwork) -> tuple[str, ...]:
         network.name,
         human(network.macs),
         human(network.params),
-        str(network.resolution),
+        format_resolution(network.resolution),
         f"{network.epochs:.3g}",
         str(mean.count),
         f"{mean.value:.2%}",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from convwright.arch import Network
+from convwright.arch.resolution import Resolution
 from convwright.data import Dataset, open_dataset
 from convwright.errors import RunHeldError, UsageError
 from convwright.evaluation.assessment import assess
@@ -28,7 +29,7 @@ from convwright.training.step import DivergedError
 OPENED = 6
 """Data sets (a resolution and a seed each) that stay in memory."""
 
-OpenData = Callable[[int, int], Dataset]
+OpenData = Callable[[Resolution, int], Dataset]
 """Returns the data at a resolution, split by a seed."""
 
 
@@ -44,7 +45,7 @@ def data_opener(experiment: Experiment, cache_gb: float | None = None) -> OpenDa
     }
 
     @lru_cache(OPENED)
-    def open_data(resolution: int, seed: int) -> Dataset:
+    def open_data(resolution: Resolution, seed: int) -> Dataset:
         return open_dataset(experiment.data, resolution=resolution, seed=seed, cache_gb=cache_gb, **options)
 
     return open_data

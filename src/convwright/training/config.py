@@ -12,7 +12,9 @@ from pydantic_core import PydanticCustomError
 
 from convwright.arch.resolution import SIZE, Resolution, parse_resolution
 from convwright.checksums import verify
+from convwright.data.framing import Resize
 from convwright.errors import ArgumentError, UsageError
+from convwright.files import as_utf8
 from convwright.options import Flags, Group, option_of
 from convwright.seeds import LARGEST_SEED
 from convwright.training.problems import BOOLEAN, first_problem
@@ -89,6 +91,8 @@ class Recipe(_Strict):
     `balanced`, at 0 all are 1."""
     focal: float = Field(0.0, ge=0, le=100)
     """Exponent of the focal loss, which gives less weight to images that are predicted well; 0: cross-entropy."""
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    """Images of an epoch: `uniform`, each once; `balanced`, those of each class equally often."""
     accumulate: int = Field(1, ge=1)
     """Pieces into which a batch is cut, so that a step takes less memory; their gradients are added up."""
     ema: float = Field(0.0, ge=0, lt=1)
@@ -118,11 +122,26 @@ class Recipe(_Strict):
     norm_momentum: float | None = Field(0.1, gt=0, le=1)
     """Momentum of all batch normalisations; null in YAML keeps the network's own (EfficientNet: 0.01)."""
     crop: Annotated[int, AUGMENTATION] = Field(0, ge=0)
-    """Pixels of padding for random crops; an eighth of the resolution by default."""
+    """Pixels of padding for random crops; an eighth of the resolution by default, none with `crop_scale`."""
+    crop_scale: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=1)
+    """Smallest share of the image's area that a random resized crop shows, at 3/4 to 4/3 of the image's aspect ratio;
+    0: no such crops."""
+    rotation: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=180)
+    """Degrees by which each image is turned at random, at most, in either direction."""
+    brightness: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=10)
+    """Multiply the brightness of each image by a factor from 1 - brightness to 1 + brightness."""
+    contrast: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=10)
+    """Multiply the contrast of each image by a factor from 1 - contrast to 1 + contrast."""
+    saturation: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=10)
+    """Multiply the saturation of each image by a factor from 1 - saturation to 1 + saturation."""
+    hue: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=0.5)
+    """Turn the hues of each image by -hue to hue, as a share of the circle of hues; 0.5 is half of it."""
     flip: Annotated[bool, AUGMENTATION] = False
     """Mirror each training image with probability 0.5; by default where a mirrored image keeps its class."""
     randaugment: Annotated[int, AUGMENTATION] = Field(0, ge=0, le=30)
     """Magnitude of two random operations on each image (RandAugment); 0: none."""
+    trivialaugment: Annotated[bool, AUGMENTATION] = False
+    """Change each image by one random operation of random strength (TrivialAugment)."""
     erasing: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=1)
     """Share of the images of which a rectangle is erased."""
     mixup: Annotated[float, AUGMENTATION] = Field(0.0, ge=0)
@@ -146,6 +165,9 @@ class RunOptions(_Strict):
     """Seed of the split into training and validation images, where the data has none; that of the run by default."""
     val_share: float = Field(0.1, gt=0, lt=1)
     """Share of the training images to validate on, where the data has no validation images; 0.1 by default."""
+    resize: Resize = "crop"
+    """How images of other proportions are resized: `crop` fits the short side and cuts the centre, `pad` adds grey
+    borders, `squash` changes the proportions; crop by default."""
     max_bad: float = Field(0.1, ge=0, le=1)
     """Share of a folder's files that may be unreadable (these are skipped); 0.1 by default."""
     path_column: Annotated[str | None, LISTS] = None
@@ -212,7 +234,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             configuration needs and which can take any amount of time and memory.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = as_utf8(path.read_bytes()).decode("utf-8")
         _check_structure(text)
         values = yaml.load(text, Loader=_Loader)
     except OSError as error:

@@ -1,6 +1,7 @@
 """Failures that torch reports unclearly: memory that does not suffice, and processes that have ended."""
 
 from convwright.arch import Network
+from convwright.arch.resolution import format_resolution
 from convwright.data import Dataset
 from convwright.display.wording import counted
 from convwright.training.config import TrainConfig
@@ -36,7 +37,9 @@ def explain_failure(error: BaseException, config: TrainConfig, network: Network,
 def _out_of_memory(config: TrainConfig, network: Network, data: Dataset) -> str:
     """Return the batch size that fits, or one to try where the free memory does not allow to measure it."""
     wanted = config.batch_size // config.recipe.accumulate
-    problem = f"a step with {counted(wanted, 'image')} of {config.resolution} px does not fit into memory"
+    problem = (
+        f"a step with {counted(wanted, 'image')} of {format_resolution(config.resolution)} px does not fit into memory"
+    )
     try:
         fits = min(fitting_batch(config, network, data), max(1, wanted // 2))
         advice = f"{counted(fits, 'image fits', 'images fit')}: train again with"

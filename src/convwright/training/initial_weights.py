@@ -8,7 +8,6 @@ from torch import nn
 
 from convwright.arch import Network, at
 from convwright.data import Dataset
-from convwright.data.images import Framing
 from convwright.training.run import Run
 from convwright.weights import load_matched
 from convwright.weights.foreign import match_weights
@@ -67,7 +66,7 @@ def initial_weights_of(run: Run) -> InitialWeights | None:
     if not run.initial.exists():
         return None
     facts = run.data
-    published = Published({}, str(run.initial), facts.mean, facts.std, Framing())
+    published = Published({}, str(run.initial), facts.mean, facts.std, facts.framing)
     return InitialWeights(read_tensors(run.initial), published)
 
 
@@ -75,4 +74,6 @@ def _of_run(path: Path) -> Published:
     run = Run.open(path)
     weights = run.existing_weights()
     facts = run.data
-    return Published(read_tensors(weights), str(path), facts.mean, facts.std, Framing(), facts.resolution, run.classes)
+    return Published(
+        read_tensors(weights), str(path), facts.mean, facts.std, facts.framing, facts.resolution, run.classes
+    )

@@ -26,6 +26,7 @@ class TrainOptions(TypedDict, total=False):
     class_weights: Literal["none", "balanced", "effective"] | None
     effective_beta: float | None
     focal: float | None
+    sampling: Literal["uniform", "balanced"] | None
     accumulate: int | None
     ema: float | None
     patience: int | None
@@ -41,8 +42,15 @@ class TrainOptions(TypedDict, total=False):
     clip_norm: float | None
     norm_momentum: float | None
     crop: int | None
+    crop_scale: float | None
+    rotation: float | None
+    brightness: float | None
+    contrast: float | None
+    saturation: float | None
+    hue: float | None
     flip: bool | None
     randaugment: int | None
+    trivialaugment: bool | None
     erasing: float | None
     mixup: float | None
     cutmix: float | None
@@ -51,6 +59,7 @@ class TrainOptions(TypedDict, total=False):
     seed: int | None
     split_seed: int | None
     val_share: float | None
+    resize: Literal["crop", "pad", "squash"] | None
     max_bad: float | None
     path_column: str | None
     label_column: str | None

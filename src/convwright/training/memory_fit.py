@@ -3,6 +3,7 @@
 import torch
 
 from convwright.arch import Network
+from convwright.arch.resolution import format_resolution
 from convwright.data import Dataset
 from convwright.data.memory import available_memory
 from convwright.errors import ConvwrightError
@@ -49,8 +50,8 @@ def fitting_batch(
     fits = LARGEST if free is None else int(USABLE * free / step_bytes(learner, config, data))
     if fits < 1:
         raise ConvwrightError(
-            f"not even one image of {data.resolution} px fits into the {free or 0:,} bytes of free memory; "
-            "give a smaller `resolution` or `network`"
+            f"not even one image of {format_resolution(data.resolution)} px fits into the {free or 0:,} bytes of free "
+            "memory; give a smaller `resolution` or `network`"
         )
     fits = min(fits, LARGEST, max(1, len(data.train) // FEWEST_STEPS))
     return 1 << (fits.bit_length() - 1)
@@ -69,9 +70,14 @@ def step_bytes(learner: Learner, config: TrainConfig, data: Dataset) -> float:
         return tensor
 
     module = learner.network.train()
+    trained = [weight.requires_grad for weight in module.parameters()]
+    if not config.recipe.freeze:  # a backbone that is frozen at first needs most memory afterwards
+        module.requires_grad_(True)
     states = {name: value.clone() for name, value in module.state_dict().items()}
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         module(images.to(learner.fabric.device))
+    for weight, flag in zip(module.parameters(), trained, strict=True):
+        weight.requires_grad_(flag)
     module.load_state_dict(states)  # the statistics of normalisations have seen the sample
     return OVERHEAD * sum(kept.values()) / len(images)
 

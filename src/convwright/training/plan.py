@@ -7,6 +7,7 @@ from typing import Any
 from convwright.arch import Network, at, fit_resolution, regularise
 from convwright.arch.cost import cost
 from convwright.arch.operators import has_shortcuts
+from convwright.arch.resolution import sides
 from convwright.data import SOURCES, Dataset
 from convwright.training.config import FieldError, TrainConfig, checked
 from convwright.training.operators import fused_by_default
@@ -69,8 +70,8 @@ def plan(
         {"data": absolute_spec(data.name), "network": chosen.name, "resolution": data.resolution, "recipe": fields}
         | given
     )
-    if config.recipe.crop >= config.resolution:
-        limit = f"must be less than the images' resolution, {config.resolution} px"
+    if config.recipe.crop >= (side := min(sides(config.resolution))):
+        limit = f"must be less than the images' resolution, {side} px"
         raise FieldError("recipe.crop", f"{limit}, not {config.recipe.crop}")
     if config.recipe.progressive:
         cost(chosen, smallest(data.resolution))  # names the layer for which the first images are too small
@@ -109,7 +110,8 @@ def _recipe(
     frozen = bool(fields.get("freeze"))  # then features of the same images are computed once
     fields.setdefault("flip", data.default_flip and not frozen)
     # An eighth of the side, as 4 pixels are for CIFAR.
-    fields.setdefault("crop", data.resolution // 8 if data.resolution >= LEAST_CROPPED and not frozen else 0)
+    moved = min(data.size) >= LEAST_CROPPED and not frozen and not fields.get("crop_scale")
+    fields.setdefault("crop", min(data.size) // 8 if moved else 0)
     if "learning_rate" not in fields and fields.get("optimizer", "sgd") == "sgd" and isinstance(batch_size, int):
         fields["learning_rate"] = (FINE_TUNING if tuned and not frozen else 0.1) * batch_size / LARGEST_BATCH
     return fields

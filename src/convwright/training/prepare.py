@@ -9,6 +9,7 @@ from typing import Any
 
 from convwright.arch import Network
 from convwright.arch.cost import cost
+from convwright.arch.resolution import Resolution, format_sides
 from convwright.data import Dataset
 from convwright.data.opened import COLUMNS, Data
 from convwright.display.progress import counting, errors, print_progress
@@ -38,7 +39,7 @@ MOST_NAMED = 5
 LONGEST_NAME = 100
 """Characters of a run directory's name that is made from the network and the data."""
 CURVE = "lr_finder.csv"
-DATA_OPTIONS = frozenset({"val_share", "max_bad", "cache_gb", *COLUMNS})
+DATA_OPTIONS = frozenset({"val_share", "max_bad", "cache_gb", "resize", *COLUMNS})
 """Fields of a request that say how the data is opened."""
 CONFIG_OPTIONS = frozenset({*RunOptions.model_fields, "batch_size"})
 """Fields of a request that are fields of the configuration too, apart from data, network and resolution."""
@@ -192,7 +193,7 @@ class _Preparation:
         with self._naming("weights"):
             return find_initial_weights(self.request.weights, network)
 
-    def _data(self, largest: int) -> Dataset:
+    def _data(self, largest: Resolution) -> Dataset:
         """Open the data, and note which files were skipped and which classes have no images."""
         request = self.request
         given = {name: value for name, value in request.given().items() if name in DATA_OPTIONS}
@@ -203,7 +204,7 @@ class _Preparation:
             given["seed"] = request.seed
         if changed := {name: value for name, value in given.items() if getattr(source, name) != value}:
             source = replace(source, **changed)  # a copy opens the images again
-        self.split = {name: getattr(source, name) for name in ("val_share", "max_bad", *COLUMNS)}
+        self.split = {name: getattr(source, name) for name in ("val_share", "max_bad", "resize", *COLUMNS)}
         if source.seed != request.seed:
             self.split["split_seed"] = source.seed
         with self._naming("data"):
@@ -324,7 +325,7 @@ def described(data: Dataset, network: Network, config: TrainConfig, operators: s
     images = f"{train} and {val}" if data.test is None else f"{train}, {val} and {len(data.test):,} test"
     several = f", {config.devices} devices" if config.devices > 1 else ""
     several += f", {operators} operators" if operators != "torch" else ""
-    size = f"{data.resolution} x {data.resolution} x {data.channels}"
+    size = f"{format_sides(data.resolution)} x {data.channels}"
     return (
         f"data: {printable(data.name)}, {len(data.classes)} classes, {size}, "
         f"{images} images\n"

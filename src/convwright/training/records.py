@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from pydantic.dataclasses import dataclass
 
 from convwright import json_text
+from convwright.arch.resolution import format_resolution
 from convwright.brief import Brief
 from convwright.data import Dataset
 from convwright.data.framing import Framing, Resize
@@ -53,6 +54,8 @@ MAYBE_NOT_FINITE = ("train_loss", "val_loss", "val_accuracy", "val_map")
 """Columns with NaN where a validation's outputs were not finite; earlier versions also wrote infinite losses."""
 
 Positive = Annotated[int, Field(gt=0)]
+Size = Positive | tuple[Positive, Positive]
+"""Side of square images, or height and width."""
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Names = Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], Field(min_length=1)]
@@ -77,7 +80,7 @@ class DataFacts(Brief):
 
     fingerprint: str
     channels: Positive
-    resolution: Positive
+    resolution: Size
     mean: tuple[float, ...]
     """By channel, on the scale 0 to 1."""
     std: tuple[Annotated[float, Field(gt=0)], ...]
@@ -151,7 +154,10 @@ class DataFacts(Brief):
             kinds = {False: "one label for each image", True: "several labels for each image"}
             return f"it has {kinds[now.multi_label]}, and the run was trained on {kinds[self.multi_label]}"
         if (self.channels, self.resolution) != (now.channels, now.resolution):
-            before, after = (f"{counted(facts.channels, 'channel')} of {facts.resolution} px" for facts in (self, now))
+            before, after = (
+                f"{counted(facts.channels, 'channel')} of {format_resolution(facts.resolution)} px"
+                for facts in (self, now)
+            )
             return f"it has {after}, and the run was trained with {before}"
         return "it has as many images, but other pixels, labels or another split"
 
@@ -165,7 +171,7 @@ class Summary(BaseModel):
     data: str
     params: Count
     macs: Count
-    resolution: Positive
+    resolution: Size
     val_accuracy: Share | None = None
     """None for a multi-label run."""
     val_map: Share | None = None

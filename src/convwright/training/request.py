@@ -22,6 +22,7 @@ from convwright.training.config import (
     OWN_NETWORK,
     STRICT,
     FieldError,
+    ImageSize,
     Recipe,
     RunOptions,
     TrainConfig,
@@ -59,8 +60,8 @@ class TrainRequest(RunOptions, Recipe):
     """Train for this many minutes, in the place of `epochs`."""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(None)
     """Images in a step, 128 or fewer by default; `auto`: as many as fit into memory."""
-    resolution: int | None = Field(None, gt=0)
-    """Height and width of the images in pixels; the images' own by default."""
+    resolution: ImageSize | None = None
+    """Side of the images in pixels, or HEIGHTxWIDTH; the images' own by default."""
     out: Path | None = None
     """Run directory to make; runs/NETWORK-DATA by default."""
     cache_gb: float | None = Field(None, ge=0, lt=inf)
@@ -100,10 +101,27 @@ class TrainRequest(RunOptions, Recipe):
             raise FieldError("minutes", "takes the place of `epochs`; give one of the two")
         if self.find_lr and "learning_rate" in self.model_fields_set:
             raise FieldError("find_lr", "finds the learning rate; omit it or `learning_rate`")
-        if self.freeze and self.weights is None:
-            raise FieldError("freeze", "keeps initial weights as they are; name some with `weights`")
+        self._check_initial()
         if self.minutes is not None and self.devices > 1:
             raise FieldError("minutes", "plans for one device; with more, give `epochs`")
+
+    def _check_initial(self) -> None:
+        """Check the fields that are about initial weights."""
+        given = self.model_fields_set
+        for name, effect in (
+            ("freeze", "keeps initial weights as they are"),
+            ("freeze_epochs", "keeps initial weights as they are at first"),
+            ("freeze_norm", "keeps initial statistics as they are"),
+        ):
+            if getattr(self, name) and "network" in given and self.weights is None:
+                raise FieldError(name, f"{effect}; name some with `weights`")
+        for name in ("freeze_epochs", "backbone_rate", "layer_decay", "freeze_norm"):
+            if self.freeze and name in given and getattr(self, name) != Recipe.model_fields[name].default:
+                raise FieldError(name, "has no effect with `freeze`, which trains the classifier alone; omit one")
+        if "unfrozen_rate" in given and self.freeze:
+            raise FieldError(
+                "unfrozen_rate", "has no effect with `freeze`, which trains the classifier alone; omit one"
+            )
 
     def __repr__(self) -> str:
         data = self.data if isinstance(self.data, str | Path) else self.data.spec

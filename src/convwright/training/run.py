@@ -15,9 +15,11 @@ import torch
 from convwright import json_text
 from convwright.arch import Network
 from convwright.arch.expression import load_network
+from convwright.arch.resolution import format_resolution
 from convwright.brief import Brief
 from convwright.checksums import NAME as CHECKSUMS
 from convwright.checksums import Checksums
+from convwright.data.framing import Framing
 from convwright.display.wording import counted
 from convwright.errors import ArgumentError, ConvwrightError, RunError, RunHeldError, warn
 from convwright.files import digest_of, new_folder, remove_partial, write_bytes
@@ -77,6 +79,11 @@ class Run(Brief):
         if self.finished:
             raise RunError(f"{self.weights}: missing, although the run has ended; restore it from a copy")
         raise RunError(f"{self.path}: no weights yet; a run has some after its first validation")
+
+    @property
+    def framing(self) -> Framing:
+        """How the run's images are resized, and what the values of deep images mean."""
+        return self.data.framing
 
     @property
     def multi_label(self) -> bool:
@@ -211,9 +218,10 @@ class Run(Brief):
         if config.network not in (network.name, OWN_NETWORK):
             raise RunError(f"{path}: config.yaml names {config.network!r}, and network.json contains {network.name!r}")
         if (data.channels, data.resolution) != (network.channels, network.resolution):
+            of_data, of_network = (format_resolution(each.resolution) for each in (data, network))
             raise RunError(
-                f"{path}: data.json has {counted(data.channels, 'channel')} of {data.resolution} px, and the network "
-                f"{network.channels} of {network.resolution} px"
+                f"{path}: data.json has {counted(data.channels, 'channel')} of {of_data} px, and the network "
+                f"{network.channels} of {of_network} px"
             )
         return cls(path, config, network, classes, data)
 

@@ -22,7 +22,7 @@ def open_run_data(run: Run, data: Data | str | Path | None = None, *, cache_gb: 
     chosen = data_for(run, data)
     if cache_gb is not None:
         chosen = replace(chosen, cache_gb=cache_gb)
-    opened = chosen.dataset(run.config.resolution)
+    opened = chosen.dataset(run.config.resolution, framing=run.framing)
     return run.data.normalising(opened) if run.initial.exists() else opened
 
 

@@ -53,7 +53,8 @@ def views_of(recipe: Recipe, resolution: int) -> tuple[View, ...]:
 
     Args:
         recipe: Its crop and flip.
-        resolution: Side of the images in pixels. A move of this length or more would show nothing, and is no view.
+        resolution: Shorter side of the images in pixels. A move of this length or more would show nothing, and is no
+            view.
     """
     step = (recipe.crop + 1) // 2
     moves = [(0, 0)]

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from convwright.arch import Network, at
+from convwright.arch.resolution import sides
 from convwright.errors import UsageError
 from convwright.finite import check_finite_weights
 from convwright.modules import build
@@ -142,7 +143,7 @@ def _paired(network: Network, wanted: nn.Module, given: Tensors) -> Pairs:
     for name in paths:
         free[kinds[name]].append(name)
     rows = [names[:] for names in free.values()]
-    example = torch.zeros(1, network.channels, network.resolution, network.resolution, device="meta")
+    example = torch.zeros(1, network.channels, *sides(network.resolution), device="meta")
     own, pairs, lacking = _kinds(wanted.state_dict()), {}, []
     for name, _ in executed(wanted, example):
         if free[own[name]]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from torch import nn
 
 from convwright.arch import Network
+from convwright.arch.resolution import sides
 from convwright.data.images import Framing
 from convwright.errors import UsageError
 from convwright.modules import build
@@ -93,7 +94,7 @@ def of_file(network: Network, names: Collection[str], *, own: bool = False) -> P
     if known is not None:
         framing, _ = shown(next(iter(known)).transforms())
         return Preprocessing(mean, std, framing, tuple(doubts))
-    return Preprocessing(mean, std, framing_of(name, network.resolution), tuple(doubts))
+    return Preprocessing(mean, std, framing_of(name, min(sides(network.resolution))), tuple(doubts))
 
 
 def scheme_of(names: Collection[str]) -> Scheme:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from convwright.arch import Network, at
+from convwright.arch.resolution import Resolution
 from convwright.data.images import Framing
 from convwright.errors import ConvwrightError, UsageError, warn
 from convwright.extras import install_command, require_package
@@ -48,7 +49,7 @@ class Published:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     framing: Framing
-    resolution: int | None = None
+    resolution: Resolution | None = None
     """Height and width of the images that it was evaluated on; None: the network's own."""
     classes: tuple[str, ...] | None = None
     """Names of the classes; None where the source does not contain them."""
