@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from convwright.data.opened import Data
     from convwright.evaluation.comparison import Comparison
+    from convwright.evaluation.multi_label_comparison import MultiLabelComparison
+    from convwright.evaluation.multi_label_result import MultiLabelEvaluation
     from convwright.evaluation.result import Evaluation
     from convwright.prediction.files import FilePredictor, RunPredictor
     from convwright.prediction.network import Predictor
@@ -35,7 +37,7 @@ def evaluate(
     tta: bool = False,
     predictions: str | Path | None = None,
     device: "torch.device | str" = "auto",
-) -> "Evaluation":
+) -> "Evaluation | MultiLabelEvaluation":
     """Measure a run's accuracy, with its 95 % confidence interval, and precision, recall and calibration by class.
 
     Args:
@@ -49,7 +51,8 @@ def evaluate(
 
     Returns:
         Accuracy, loss, classes, confusion matrix and calibration; a notebook shows the matrix and a reliability
-        diagram, which `figure()` returns as a Plotly figure.
+        diagram, which `figure()` returns as a Plotly figure. Of a multi-label run, mean average precision with its
+        bootstrap interval, and average precision, F1 and threshold of each class.
 
     Raises:
         RunError: There is no run, it is damaged, or it has no weights yet.
@@ -79,7 +82,7 @@ def compare(
     split: SplitName | None = None,
     data: "Data | str | Path | None" = None,
     device: "torch.device | str" = "auto",
-) -> "Comparison":
+) -> "Comparison | MultiLabelComparison":
     """Compare the accuracies of two runs on the same images, with the interval of their difference.
 
     Args:
@@ -91,7 +94,8 @@ def compare(
 
     Returns:
         Both accuracies, their paired difference with its 95 % interval (Agresti and Min 2005), and the p-value of
-        McNemar's exact test.
+        McNemar's exact test. Of multi-label runs, the difference of their mean average precisions, with interval and
+        p-value of a paired bootstrap over images.
 
     Raises:
         RunError: There is no run, it is damaged, or it has no weights yet.
@@ -116,7 +120,7 @@ def predict(
     *,
     files_from: str | Path | None = None,
     weights: str | None = None,
-    top: Count = 3,
+    top: Count | None = None,
     batch_size: Count = 64,
     device: "torch.device | str" = "auto",
     engine: str | None = None,
@@ -129,7 +133,7 @@ def predict(
             Python also Pillow images, arrays H x W x C and tensors C x H x W of uint8, and lists of these.
         files_from: A file, or - for standard input, that lists more images: one name a line, or ended by NUL.
         weights: Weights for a network: pretrained, torchvision, timm, or a file of weights.
-        top: Classes to name for each image.
+        top: Classes to name for each image; 3. A multi-label run names every class above its threshold.
         batch_size: Images of a batch.
         device: `cpu`, `cuda` or `auto`.
         engine: Engine for an exported file: onnxruntime, openvino or torch; by default the fastest.

@@ -146,4 +146,4 @@ def _program(subject: Subject) -> Program | None:
 def _agreement(result: Measurement, expected: np.ndarray | None, check: CheckImages | None) -> Agreement | None:
     if result.logits is None or expected is None or check is None:
         return None
-    return compare(expected, result.logits, check.labels)
+    return compare(expected, result.logits, check.labels, check.thresholds)

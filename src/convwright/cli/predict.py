@@ -65,7 +65,8 @@ def _csv(stream: "PredictionStream") -> tuple[str, Line]:
     from convwright.prediction.result import csv_cells, csv_titles
 
     safe: Callable[[str], str] = printable if sys.stdout.isatty() else str
-    return csv_row(csv_titles(stream.top)) + "\n", lambda prediction: safe(csv_row(csv_cells(prediction)))
+    titles = csv_titles(stream.top or 0, multi_label=stream.predictor.multi_label)
+    return csv_row(titles) + "\n", lambda prediction: safe(csv_row(csv_cells(prediction)))
 
 
 def _text(stream: "PredictionStream") -> tuple[str, Line]:
@@ -73,6 +74,8 @@ def _text(stream: "PredictionStream") -> tuple[str, Line]:
     if not sys.stdout.isatty():
         return "", str
     wide = max(4, *(len(printable(image.name)) for image in stream.found.images))
+    if stream.top is None:
+        return _label_sets(wide)
     across = max(len(printable(label)) for label in stream.predictor.classes)
 
     def line(prediction: "Prediction") -> str:
@@ -81,6 +84,16 @@ def _text(stream: "PredictionStream") -> tuple[str, Line]:
 
     titles = "  ".join(["class".ljust(across) + "  share "] * stream.top).rstrip()
     return emphasised("file".ljust(wide) + "  " + titles) + "\n", line
+
+
+def _label_sets(wide: int) -> tuple[str, Line]:
+    """Return a column of files and one of the classes of a multi-label network."""
+
+    def line(prediction: "Prediction") -> str:
+        classes = ", ".join(f"{printable(label)} {share:.1%}" for label, share in prediction.ranked())
+        return f"{printable(prediction.file).ljust(wide)}  {classes or 'no class'}"
+
+    return emphasised("file".ljust(wide) + "  classes") + "\n", line
 
 
 predict = command(predict_images, name="predict", arguments=("run", "images"), extra=(CSV,), stream=print_predictions)

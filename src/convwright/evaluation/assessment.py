@@ -7,6 +7,7 @@ import torch
 from convwright.data import Dataset, Split
 from convwright.errors import DataError
 from convwright.evaluation.measures import Measures, Tally
+from convwright.evaluation.multi_label import MultiLabelMeasures, MultiLabelTally
 from convwright.prediction.network import Predictor
 from convwright.printable import printable
 from convwright.training.evaluation import batch_for, evaluating
@@ -37,15 +38,76 @@ def assess(
         DataError: The data lacks a class of the network, or has others.
         NotFiniteError: A logit is NaN or infinite.
     """
-    order = class_order(data.classes, predictor.classes, data.name)
+    check_one_label(predictor, data)
     tally = Tally(len(predictor.classes))
+    _assess(tally, predictor, data, parts, views, after_batch)
+    return tally.measures()
+
+
+def assess_multi_label(
+    predictor: Predictor,
+    data: Dataset,
+    parts: Sequence[Split],
+    *,
+    views: Sequence[View] = AS_IT_IS,
+    after_batch: Callable[[torch.Tensor, torch.Tensor], None] | None = None,
+) -> MultiLabelMeasures:
+    """Measure a multi-label network on some splits of a data set; see `assess`."""
+    if predictor.thresholds is None or not data.multi_label:
+        raise DataError(_wrong_labels(predictor, data))
+    tally = MultiLabelTally(predictor.thresholds)
+    _assess(tally, predictor, data, parts, views, after_batch)
+    return tally.measures()
+
+
+def check_one_label(predictor: Predictor, data: Dataset) -> None:
+    """Check that a network and a data set have one label for each image.
+
+    Raises:
+        DataError: One of them has any number of labels.
+    """
+    if predictor.multi_label or data.multi_label:
+        raise DataError(_wrong_labels(predictor, data))
+
+
+def _wrong_labels(predictor: Predictor, data: Dataset) -> str:
+    kinds = {False: "one label for each image", True: "several labels for each image"}
+    if predictor.multi_label is data.multi_label:
+        return f"this needs a network with one label for each image, and {predictor.network.name} has several"
+    trained, found = kinds[predictor.multi_label], kinds[data.multi_label]
+    return f"{printable(data.name)} has {found}, and the network was trained on {trained}; give data of the same kind"
+
+
+def _assess(
+    tally: Tally | MultiLabelTally,
+    predictor: Predictor,
+    data: Dataset,
+    parts: Sequence[Split],
+    views: Sequence[View],
+    after_batch: Callable[[torch.Tensor, torch.Tensor], None] | None,
+) -> None:
+    order = class_order(data.classes, predictor.classes, data.name)
     with evaluating(predictor.module):
-        for images, labels in batches_of(predictor, parts):
-            logits, labels = predictor.logits(images, views), order[labels]
+        for images, given in batches_of(predictor, parts):
+            logits, labels = predictor.logits(images, views), labels_in(order, given, len(predictor.classes))
             tally.add(logits, labels)
             if after_batch:
                 after_batch(logits, labels)
-    return tally.measures()
+
+
+def labels_in(order: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Return labels of a data set in a network's order of classes.
+
+    Args:
+        order: The index among the network's classes of each class of the data set.
+        labels: int64 N, or bool with a column for each class of the data set.
+        classes: Number of classes of the network.
+    """
+    if labels.ndim == 1:
+        return order[labels]
+    found = torch.zeros(len(labels), classes, dtype=torch.bool)
+    found[:, order] = labels
+    return found
 
 
 def class_order(given: Sequence[str], known: Sequence[str], name: str) -> torch.Tensor:

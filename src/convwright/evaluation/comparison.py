@@ -10,7 +10,11 @@ from convwright.data.opened import Data
 from convwright.display.result import Block, Paragraph, Result, Table
 from convwright.errors import ArgumentError
 from convwright.evaluation.evaluating import evaluate_run
+from convwright.evaluation.multi_label_comparison import MultiLabelComparison
+from convwright.evaluation.multi_label_result import MultiLabelEvaluation
+from convwright.evaluation.overlap import overlap_notes
 from convwright.evaluation.result import Evaluation
+from convwright.printable import printable
 from convwright.stats.paired import PairedDifference
 from convwright.training.run import Run
 
@@ -73,6 +77,8 @@ class Comparison(PairedDifference, Result):
             f"correct in the first run only: {self.only_first:,} images; in the second only: {self.only_second:,}\n"
             f"McNemar's exact test: p = {self.p_value:.3g}, {verdict} at 5 %"
         )
+        if lines := [*_trained_on(self.first), *_trained_on(self.second)]:
+            yield Paragraph("\n".join(lines))
 
 
 def compare_runs(
@@ -82,7 +88,7 @@ def compare_runs(
     split: str | None = None,
     data: Data | str | Path | None = None,
     device: torch.device | str = "auto",
-) -> Comparison:
+) -> Comparison | MultiLabelComparison:
     """Evaluate two runs on the same images.
 
     Args:
@@ -107,6 +113,10 @@ def compare_runs(
             f"the runs have different {one.split} images, since they were split with different seeds or shares; "
             "choose test, or give data that neither was trained on",
         )
+    if isinstance(one, MultiLabelEvaluation) and isinstance(other, MultiLabelEvaluation):
+        return MultiLabelComparison(one, other)
+    if isinstance(one, MultiLabelEvaluation) or isinstance(other, MultiLabelEvaluation):
+        raise ArgumentError("second", "one run has several labels for each image, the other one; they do not compare")
     return Comparison(one, other)
 
 
@@ -116,4 +126,10 @@ def _accuracy(evaluation: Evaluation) -> dict[str, object]:
         "network": evaluation.network,
         "accuracy": evaluation.accuracy,
         "interval": list(evaluation.interval),
+        "training_images": evaluation.overlap.images,
     }
+
+
+def _trained_on(evaluation: Evaluation) -> Iterable[str]:
+    """Yield a line on the images that a run was trained on, which it has an advantage on."""
+    return overlap_notes(evaluation.overlap, evaluation.measured_on, printable(evaluation.run))

@@ -54,11 +54,7 @@ class Recorder:
 
     def __init__(self, data: Dataset, parts: Mapping[str, Split]) -> None:
         self._key = images_key(data, list(parts.values()))
-        self._images = tuple(
-            (name, part.names[position] if part.names else position)
-            for name, part in parts.items()
-            for position in range(len(part))
-        )
+        self._images = names_of_images(parts)
         self._batches: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
     def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
@@ -70,6 +66,19 @@ class Recorder:
         """Return the predictions of all batches."""
         labels, predicted, confidence = (torch.cat(column) for column in zip(*self._batches, strict=True))
         return ImagePredictions(labels, predicted, confidence, self._images, self._key)
+
+
+def names_of_images(parts: Mapping[str, Split]) -> tuple[tuple[str, object], ...]:
+    """Return the split of each image of splits, and its file or its position in the split.
+
+    Args:
+        parts: The splits, by name.
+    """
+    return tuple(
+        (name, part.names[position] if part.names else position)
+        for name, part in parts.items()
+        for position in range(len(part))
+    )
 
 
 def images_key(data: Dataset, parts: Sequence[Split]) -> str:

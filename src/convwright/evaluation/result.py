@@ -178,11 +178,15 @@ class Evaluation(FigureResult):
         if self.top5 is not None and self.measures.top5_interval is not None:
             low, high = self.measures.top5_interval
             yield f"top-5 accuracy {self.top5:.2%} (95 % interval {low:.2%} to {high:.2%})"
-        yield from overlap_notes(self.overlap, self._measured_on)
+        yield from overlap_notes(self.overlap, self.measured_on)
         yield f"calibration error {self.calibration_error:.2%}: the mean difference between confidence and accuracy"
 
-    def _measured_on(self, chosen: "torch.Tensor") -> str:
-        """Return the accuracy on some of the images in words."""
+    def measured_on(self, chosen: "torch.Tensor") -> str:
+        """Return the accuracy on some of the images in words.
+
+        Args:
+            chosen: N, bool: whether an image is one of them.
+        """
         correct, images = int((self.predictions.correct & chosen).sum()), int(chosen.sum())
         low, high = wilson(correct, images)
         return f"accuracy {correct / images:.2%} (95 % interval {low:.2%} to {high:.2%})"

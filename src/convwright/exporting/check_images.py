@@ -7,7 +7,7 @@ from convwright.data import Dataset, Split
 from convwright.data.images import fitted
 from convwright.display.wording import counted
 from convwright.errors import DataError
-from convwright.evaluation.assessment import class_order, in_channels
+from convwright.evaluation.assessment import class_order, in_channels, labels_in
 from convwright.exporting.agreement import CheckImages
 from convwright.exporting.quantization import CALIBRATION_IMAGES, MAX_DROP, SCORING_IMAGES, Calibration
 from convwright.extras import require_package
@@ -72,7 +72,8 @@ def photographs(predictor: Predictor, count: int = 32) -> CheckImages:
         top, left = (int(generator.integers(0, size - side + 1)) for size in photo.shape[:2])
         crop = Image.fromarray(photo[top : top + side, left : left + side])
         crops.append(fitted(crop, predictor.resolution, predictor.channels))
-    return CheckImages(np.stack(crops), None, f"{count} crops of scikit-learn's two photographs")
+    description = f"{count} crops of scikit-learn's two photographs"
+    return CheckImages(np.stack(crops), None, description, predictor.thresholds)
 
 
 def random_weights_calibration(predictor: Predictor) -> Calibration:
@@ -88,7 +89,8 @@ def random_weights_calibration(predictor: Predictor) -> Calibration:
 def _taken(predictor: Predictor, data: Dataset, split: Split, rows: torch.Tensor, description: str) -> CheckImages:
     chosen = Split(split.take(rows), split.labels[rows])
     images = in_channels(chosen, predictor.channels).images
-    return CheckImages(np.ascontiguousarray(images.numpy()), _labels(predictor, data, chosen), description)
+    pixels = np.ascontiguousarray(images.numpy())
+    return CheckImages(pixels, _labels(predictor, data, chosen), description, predictor.thresholds)
 
 
 def _labels(predictor: Predictor, data: Dataset, split: Split) -> np.ndarray | None:
@@ -96,4 +98,7 @@ def _labels(predictor: Predictor, data: Dataset, split: Split) -> np.ndarray | N
         order = class_order(data.classes, predictor.classes, data.name)
     except DataError:
         return None
-    return order[split.labels].numpy()
+    if split.multi_label is not predictor.multi_label:
+        return None
+    labels = labels_in(order, split.labels, len(predictor.classes)).numpy()
+    return labels if not split.multi_label or labels.any() else None

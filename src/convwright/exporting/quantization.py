@@ -21,7 +21,7 @@ from convwright.display.wording import counted
 from convwright.engines.own import openvino_runner
 from convwright.engines.runner import Runner
 from convwright.errors import NotFiniteError
-from convwright.exporting.agreement import Agreement, CheckImages, compare, logits_of
+from convwright.exporting.agreement import Agreement, CheckImages, compare, label_sets, logits_of
 from convwright.extras import require_package
 
 CALIBRATION_IMAGES, SCORING_IMAGES = 256, 512
@@ -117,7 +117,7 @@ class FloatLayers:
         if self.verdict(agreement) is not Drop.EXCEEDED:
             return ""
         lost, low, high = (100 * share for share in agreement.lost or agreement.changes)
-        what = "accuracy" if agreement.lost else "equal predictions"
+        what = agreement.measure if agreement.lost else "equal predictions"
         return (
             f"8 bits cost {lost:.2f} points of {what} on {counted(agreement.images, 'image')} (95 % interval {low:.2f} "
             f"to {high:.2f}), more than the {100 * self.max_drop:g} allowed (`max_drop`), with "
@@ -127,7 +127,7 @@ class FloatLayers:
     def finding(self, agreement: Agreement) -> str:
         """Return a sentence on what images show about the accuracy lost."""
         lost, low, high = (100 * share for share in agreement.lost or agreement.changes)
-        what = "points of accuracy" if agreement.lost else "points of equal predictions"
+        what = f"points of {agreement.measure if agreement.lost else 'equal predictions'}"
         allowed = f"{100 * self.max_drop:g}"
         images = counted(agreement.images, "image")
         shows = {
@@ -200,7 +200,10 @@ def search(
     scoring = calibration.scoring
     expected = logits_of(made.runner(model), scoring.images)
     # Without labels, the float network's own predictions must not change.
-    labels = expected.argmax(1) if scoring.labels is None else scoring.labels
+    labels = scoring.labels
+    if labels is None:
+        own = expected.argmax(1) if scoring.thresholds is None else label_sets(expected, scoring.thresholds)
+        labels = own if own.any() or scoring.thresholds is None else None
     waiting = groups_of(made.layers())
 
     def attempt(names: Sequence[str]) -> tuple[Any, Agreement]:
@@ -209,7 +212,7 @@ def search(
             logits = logits_of(made.runner(candidate), scoring.images)
         except NotFiniteError:
             logits = np.full_like(expected, np.nan)  # with another group in float they may be finite
-        return candidate, compare(expected, logits, labels)
+        return candidate, compare(expected, logits, labels, scoring.thresholds)
 
     groups = dict(waiting)
     left: list[str] = []
@@ -245,7 +248,9 @@ def _path(layer: str) -> str:
 
 
 def _loss(agreement: Agreement) -> float:
-    return agreement.lost[0] if agreement.lost else 1.0
+    if agreement.lost:
+        return agreement.lost[0]
+    return agreement.changes[0] if agreement.multi_label else 1.0
 
 
 class _Onnx:

@@ -16,6 +16,8 @@ from convwright.units import human_bytes
 TITLES = ("engine", "ms", "same class", "logits within", "accuracy", "lost (95 % interval)", "")
 """Columns of the table: median time of one image, share of images with the same class, largest difference of logits as
 a share of an image's largest one, accuracy in percent, and percentage points of it that were lost."""
+MULTI_LABEL_TITLES = ("engine", "ms", "same classes", "logits within", "mAP", "lost (95 % interval)", "")
+"""Columns of a multi-label network: images with the same set of classes, and mean average precision."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class ExportResult(Result):
             f"{files}: {self.card.network}, {self.card.precision}, {human_bytes(self.bytes)}\n"
             f"verified on {self.card.verified.on}"
         )
-        yield Table(TITLES, [*self._rows()])
+        yield Table(MULTI_LABEL_TITLES if self.card.multi_label else TITLES, [*self._rows()])
         if left := self.float_layers:
             groups = ", ".join(left.groups)
             yield Paragraph("\n".join(f"{name}: {left.finding(found)}" for name, found in self.agreements.items()))

@@ -67,6 +67,7 @@ class Subject:
             predictor.framing.interpolation,
             description=self.network.to_json(),
             verified=Verification(__version__),
+            thresholds=predictor.thresholds,
         )
 
     @property

@@ -88,7 +88,7 @@ def verify(
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             problems[name] = first.replace(str(path), str(out))[:300]
             continue
-        agreement = compare(expected, engine_run.logits, check.labels)
+        agreement = compare(expected, engine_run.logits, check.labels, check.thresholds)
         if fault := _disagreement(agreement, left):
             if own:
                 raise ConvwrightError(f"{out} was not written: in {name} {fault}")
@@ -115,7 +115,8 @@ def verify_again(
     """
     for name, engine_run in verified.runs.items():
         again = logits_of(open_file(path, name).run, check.images[:FEW], 1)
-        if not compare(expected[:FEW] if left is None else engine_run.singly, again, None).within_rounding:
+        before = expected[:FEW] if left is None else engine_run.singly
+        if not compare(before, again, None, check.thresholds).within_rounding:
             raise ConvwrightError(
                 f"{out} was not written: {name} gives different outputs for the final file, one image at a time"
             )

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from convwright.brief import Brief
+from convwright.errors import UsageError
 from convwright.printable import printable
 
 
@@ -48,6 +49,43 @@ class Prediction(Brief):
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(str(self))}</p>"
+
+
+@dataclass(frozen=True)
+class LabelSet(Prediction):
+    """The classes that a multi-label network predicts for one image, most likely first; there may be none.
+
+    A class is predicted where its probability is at least its threshold.
+    """
+
+    @property
+    def label(self) -> str:
+        """Not defined: a multi-label network predicts any number of classes.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError("a multi-label network predicts any number of classes for an image; use `classes`")
+
+    @property
+    def probability(self) -> float:
+        """Not defined: a multi-label network predicts any number of classes.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError("a multi-label network predicts any number of classes for an image; use `probabilities`")
+
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"file": self.file, "classes": ", ".join(self.classes)}
+
+    def described(self) -> str:
+        """Return the classes with their probabilities, as text."""
+        return ", ".join(f"{printable(label)} {share:.1%}" for label, share in self.ranked()) or "no class"
+
+    def __str__(self) -> str:
+        return f"{printable(self.file)}: {self.described()}" if self.file else self.described()
 
 
 @dataclass(frozen=True)

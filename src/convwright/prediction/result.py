@@ -13,13 +13,15 @@ from PIL import Image
 from convwright.csv_text import csv_table
 from convwright.display.result import Block, Html, Result, Table
 from convwright.errors import ConvwrightError, warn
-from convwright.prediction.outcomes import Prediction, UnreadableImage, readable_name
+from convwright.prediction.outcomes import LabelSet, Prediction, UnreadableImage, readable_name
 
 if TYPE_CHECKING:
     from convwright.prediction.stream import PredictionStream
 
 PICTURES = 24
 """Most images that a notebook shows."""
+SEPARATOR = "|"
+"""Between the labels of an image; lists of images are read with it too."""
 PICTURE_STYLE = "display:flex;flex-wrap:wrap;gap:.7em;margin:.5em 0"
 
 
@@ -82,6 +84,11 @@ class Predictions(Result, Sequence[Prediction]):
         return iter(self.predictions)
 
     @property
+    def multi_label(self) -> bool:
+        """Whether the network predicts any number of classes for an image."""
+        return any(isinstance(one, LabelSet) for one in self.predictions)
+
+    @property
     def top(self) -> int:
         """Classes named for each image."""
         return max((len(one.classes) for one in self.predictions), default=0)
@@ -96,12 +103,16 @@ class Predictions(Result, Sequence[Prediction]):
 
     def to_csv(self) -> str:
         """Return the predictions as CSV, as `convwright predict --csv` prints them."""
-        return csv_table([csv_titles(self.top), *map(csv_cells, self.predictions)])
+        return csv_table([csv_titles(self.top, multi_label=self.multi_label), *map(csv_cells, self.predictions)])
 
     def blocks(self) -> Iterable[Block]:
         """Yield pictures for notebooks, and a table."""
         if self._pictures:
             yield Html(self._gallery())
+        if self.multi_label:
+            sets = [one for one in self.predictions if isinstance(one, LabelSet)]
+            yield Table(("file", "classes", ""), [(one.file, one.described(), "") for one in sets], left=2)
+            return
         titles = ("file", *("class", "probability") * self.top)
         rows = [
             (one.file, *(cell for label, share in one.ranked() for cell in (label, f"{share:.1%}")))
@@ -114,13 +125,18 @@ class Predictions(Result, Sequence[Prediction]):
         return f'<div style="{PICTURE_STYLE}">{"".join(_picture(one, pixels) for one, pixels in shown)}</div>'
 
 
-def csv_titles(top: int) -> list[str]:
-    """Return the titles of a CSV table with `top` classes per image."""
+def csv_titles(top: int, *, multi_label: bool = False) -> list[str]:
+    """Return the titles of a CSV table with `top` classes per image, or with any number of them."""
+    if multi_label:
+        return ["file", "labels", "probabilities"]
     return ["file", *(f"{title}_{rank}" for rank in range(1, top + 1) for title in ("class", "probability"))]
 
 
 def csv_cells(prediction: Prediction) -> list[object]:
-    """Return a prediction's row of a CSV table."""
+    """Return a prediction's row of a CSV table; the labels of a multi-label network are separated as in lists."""
+    if isinstance(prediction, LabelSet):
+        shares = SEPARATOR.join(f"{probability:.6g}" for probability in prediction.probabilities)
+        return [readable_name(prediction.file), SEPARATOR.join(prediction.classes), shares]
     cells: list[object] = [readable_name(prediction.file)]
     for label, probability in prediction.ranked():
         cells += [label, f"{probability:.6g}"]
@@ -132,7 +148,10 @@ def _picture(prediction: Prediction, pixels: np.ndarray) -> str:
     content = BytesIO()
     Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(content, "PNG")
     source = f"data:image/png;base64,{b64encode(content.getvalue()).decode('ascii')}"
-    label = escape(f"{prediction.label} {prediction.probability:.0%}")
+    if isinstance(prediction, LabelSet):
+        label = escape(prediction.described())
+    else:
+        label = escape(f"{prediction.label} {prediction.probability:.0%}")
     name = escape(prediction.file)
     image = f'<img src="{source}" alt="{name}" title="{name}" style="width:7em;image-rendering:pixelated">'
     return f'<figure style="margin:0;width:7em">{image}<figcaption>{label}</figcaption></figure>'

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from convwright.training.run import Run
 
+TOP = 3
+"""Classes that are named for each image by default."""
 READ_AHEAD = 2
 """Batches decoded while the network computes the one before."""
 
@@ -38,8 +40,8 @@ class PredictionStream:
 
     predictor: BasePredictor
     found: FoundImages
-    top: int
-    """Classes to name for each image."""
+    top: int | None
+    """Classes to name for each image; None for a multi-label network."""
     batch_size: int
 
     def batches(self, *, progress: bool = False) -> Generator[Batch, None, None]:
@@ -71,8 +73,7 @@ class PredictionStream:
             if isinstance(pixels, ConvwrightError):
                 outcomes.append(UnreadableImage(image.name, str(pixels)))
             else:
-                ranked = next(predictions)
-                outcomes.append(Prediction(ranked.classes, ranked.probabilities, image.name))
+                outcomes.append(replace(next(predictions), file=image.name))
         return Batch(tuple(outcomes), good)
 
     def _read_ahead(self) -> Generator[tuple[list[NamedImage], list[Any]], None, None]:
@@ -93,7 +94,7 @@ def open_stream(
     images: AnyImages = (),
     files_from: str | Path | None = None,
     *,
-    top: int = 3,
+    top: int | None = None,
     batch_size: int = BATCH,
     device: "torch.device | str" = "auto",
     engine: str | None = None,
@@ -105,7 +106,7 @@ def open_stream(
         run: A run or its directory, an exported file, or with `weights` a network.
         images: What `find_images` takes.
         files_from: A file that lists more images.
-        top: Classes to name for each image.
+        top: Classes to name for each image; None: 3, or with a multi-label network all above their thresholds.
         batch_size: Images of a batch.
         device: Where torch computes.
         engine: Engine of an exported file.
@@ -116,5 +117,7 @@ def open_stream(
         UsageError: No image was found, or the arguments exclude each other.
     """
     predictor = open_predictor(run, device, engine, weights)
+    predictor.check_top(top)
     found = find_images(images, files_from)
-    return PredictionStream(predictor, found, min(top, len(predictor.classes)), batch_size)
+    most = None if predictor.multi_label else min(top or TOP, len(predictor.classes))
+    return PredictionStream(predictor, found, most, batch_size)

@@ -67,8 +67,9 @@ def unfinished(entry: Entry) -> str | None:
     if entry.run.finished:
         return None
     rows = entry.run.metrics
-    epochs = "epoch" if entry.run.config.epochs == 1 else "epochs"
-    so_far = f"{rows[-1]['epoch']:.3g} of {entry.run.config.epochs:.3g} {epochs}" if rows else "its first validation"
+    epochs = "epoch" if entry.run.config.total_epochs == 1 else "epochs"
+    total = entry.run.config.total_epochs
+    so_far = f"{rows[-1]['epoch']:.3g} of {total:.3g} {epochs}" if rows else "its first validation"
     return f"{entry.title} has not ended: its figures are those of its best weights so far, after {so_far}."
 
 

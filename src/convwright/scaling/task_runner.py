@@ -83,7 +83,7 @@ class TaskRunner:
         seconds = time.monotonic() - started
         loss = summary.val_loss
         loss = loss if loss is not None and isfinite(loss) else None  # JSON has no other numbers
-        return Outcome(summary.val_accuracy, loss, tested, summary.train_seconds, seconds)
+        return Outcome(summary.score, loss, tested, summary.train_seconds, seconds)
 
     def clean_up(self, task: Task) -> None:
         """Remove the run of a task whose result is stored; of a run that is kept, only the checkpoints."""

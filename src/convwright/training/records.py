@@ -190,6 +190,12 @@ class Summary(BaseModel):
     derived_from: str | None = None
     without_se: list[str] = []
     schema_version: Literal[1, 2] = 1
+
+    @property
+    def score(self) -> float:
+        """Measure by which training chose its weights: accuracy, or mean average precision of several labels."""
+        score = self.val_accuracy if self.val_accuracy is not None else self.val_map
+        return 0.0 if score is None else score
     """2 for multi-label runs."""
 
     @model_validator(mode="after")
