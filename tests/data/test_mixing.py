@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from convwright.data import Augmentation, Batches, Dataset, Split
-from convwright.data.mixing import cutmix, mixup
+from convwright.data.mixing import cutmix, mixup, weighted
 from convwright.errors import UsageError
 
 
@@ -68,7 +68,12 @@ def batches(**augmentation: float) -> Batches:
 
 
 @pytest.mark.parametrize(
-    "options", [{"randaugment": 9}, {"erasing": 0.5}, {"mixup": 0.2}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}]
+    "options",
+    [
+        *({"randaugment": 9}, {"erasing": 0.5}, {"mixup": 0.2}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}),
+        *({"crop_scale": 0.3}, {"rotation": 20}, {"brightness": 0.4}, {"contrast": 0.4}, {"saturation": 0.4}),
+        *({"hue": 0.1}, {"trivialaugment": True}),
+    ],
 )
 def test_a_batch_is_a_function_of_seed_and_step(options: dict[str, float]) -> None:
     made = batches(crop=1, flip=True, **options)
@@ -106,8 +111,47 @@ def test_erasing_takes_a_rectangle_of_some_images() -> None:
         ({"erasing": 1.5}, "erasing must be at least 0 and at most 1, not 1.5"),
         ({"mixup": -0.1}, "mixup must be at least 0, not -0.1"),
         ({"cutmix": float("nan")}, "cutmix must be at least 0, not nan"),
+        ({"crop_scale": 1.5}, "crop_scale must be at least 0 and at most 1, not 1.5"),
+        ({"hue": 0.6}, "hue must be at least 0 and at most 0.5, not 0.6"),
+        ({"rotation": -1}, "rotation must be at least 0 and at most 180, not -1"),
     ],
 )
 def test_values_that_mean_nothing(options: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=f"^{message}$"):
         Augmentation(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mix", [mixup, cutmix])
+def test_several_labels_and_weights_are_mixed_as_images_are(mix: object) -> None:
+    images, labels = coloured(4)
+    several = torch.eye(4).bool() | torch.eye(4).bool()[:, [0, 0, 0, 0]]  # each has two labels but the first
+    _, alone = mix(images, several, 4, 1.0, generator())  # type: ignore[operator]
+    _, shares = mix(images, labels, 4, 1.0, generator())  # type: ignore[operator]
+    torch.testing.assert_close(alone, shares @ several.float())
+    weights = torch.tensor([0.5, 1.0, 2.0, 0.5])
+    _, both = mix(images, weighted(labels, weights, 4), 4, 1.0, generator())  # type: ignore[operator]
+    torch.testing.assert_close(both[:, :4], shares)
+    torch.testing.assert_close(both[:, 4], shares @ weights)
+
+
+def test_batches_of_weighted_images_have_weights_with_a_mean_of_one() -> None:
+    images = torch.zeros(32, 1, 8, 8, dtype=torch.uint8)
+    split = Split(images, torch.arange(32) % 4, weights=torch.arange(1.0, 33))
+    data = Dataset("made", tuple("abcd"), split, split, None, (0.5,), (0.25,), "")
+    made = [Batches(split, data, 8).at(step)[1] for step in range(4)]
+    labels = torch.cat(made)
+    assert labels.shape == (32, 5)
+    assert labels[:, 4].mean().item() == pytest.approx(1)
+    order = torch.cat([Batches(split, data, 8).rows_at(step) for step in range(4)])
+    torch.testing.assert_close(labels[:, 4], (order + 1) / 16.5)
+    assert torch.equal(labels[:, :4].argmax(1), order % 4)
+
+
+def test_crops_of_larger_images_have_the_size_of_the_data() -> None:
+    large = torch.randint(256, (16, 3, 20, 30), dtype=torch.uint8, generator=generator())
+    small = torch.zeros(16, 3, 12, 18, dtype=torch.uint8)
+    splits = [Split(each, torch.arange(16) % 2) for each in (large, small)]
+    data = Dataset("made", tuple("ab"), splits[1], splits[1], None, (0.5,) * 3, (0.25,) * 3, "")
+    images, _ = Batches(splits[0], data, 8, 0, Augmentation(crop_scale=0.3, rotation=10)).at(0)
+    assert images.shape == (8, 3, 12, 18)
+    assert images.std() > 0.2  # the small ones are of one colour

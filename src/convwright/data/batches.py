@@ -6,6 +6,8 @@ import torch
 
 from convwright.data.augmentation import Augmentation
 from convwright.data.dataset import Dataset, Split
+from convwright.data.mixing import weighted
+from convwright.data.sampling import Sampling, epoch_order
 from convwright.data.threads import prefetch
 from convwright.errors import UsageError
 from convwright.seeds import derive
@@ -21,6 +23,8 @@ class Batches:
         batch_size: int,
         seed: int = 0,
         augmentation: Augmentation | None = None,
+        *,
+        sampling: Sampling = "uniform",
     ) -> None:
         _check(batch_size)
         self.split = split
@@ -28,6 +32,10 @@ class Batches:
         self.batch_size = min(batch_size, len(split))
         self.seed = seed
         self.augmentation = augmentation or Augmentation()
+        self.sampling = sampling
+        weights = split.weights
+        self._weights = None if weights is None else weights / weights.mean()
+        """Weight of each image in the loss: 1 on average, so that the learning rate keeps its meaning."""
         self._order: tuple[int, torch.Tensor] = (
             -1,
             torch.empty(0),
@@ -40,12 +48,19 @@ class Batches:
         return len(self.split) // self.batch_size
 
     def at(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return normalised, augmented images and their labels: int64, or float N x classes where images are mixed."""
-        rows = self.rows_at(step)
+        """Return normalised, augmented images and their labels.
+
+        Labels are those of the split, or float N x classes where images are mixed. Where images have weights, labels
+        are float N x (classes + 1), with the weights in the last column.
+        """
+        rows, classes = self.rows_at(step), len(self.dataset.classes)
         generator = torch.Generator().manual_seed(derive(self.seed, "augment", step))
-        images = self.dataset.normalise(self.augmentation.distort(self.split.take(rows), generator))
-        images = self.augmentation.apply(images, generator)
-        return self.augmentation.mix(images, self.split.labels[rows], len(self.dataset.classes), generator)
+        images = self.augmentation.distort(self.split.take(rows), generator, self.dataset.size)
+        images = self.augmentation.apply(self.dataset.normalise(images), generator)
+        labels = self.split.labels[rows]
+        if self._weights is not None:
+            labels = weighted(labels, self._weights[rows], classes)
+        return self.augmentation.mix(images, labels, classes, generator)
 
     def rows_at(self, step: int) -> torch.Tensor:
         """Return the positions in the split of a step's images."""
@@ -77,8 +92,7 @@ class Batches:
     def _order_of(self, epoch: int) -> torch.Tensor:
         cached_epoch, order = self._order  # one read: another thread may be at another epoch
         if cached_epoch != epoch:
-            generator = torch.Generator().manual_seed(derive(self.seed, "order", epoch))
-            order = torch.randperm(len(self.split), generator=generator)
+            order = epoch_order(self.split.labels, self.seed, epoch, self.sampling)
             self._order = (epoch, order)
         return order
 

@@ -46,6 +46,22 @@ def _shares(count: int, alpha: float, generator: torch.Generator) -> torch.Tenso
 
 
 def _soft(labels: torch.Tensor, classes: int, share: torch.Tensor) -> torch.Tensor:
-    """Return N x classes: the share of each image's own label, and the rest of its neighbour's."""
-    own = torch.nn.functional.one_hot(labels, classes).float()
+    """Return N x classes: the share of each image's own label, and the rest of its neighbour's.
+
+    Several labels of an image, and its weight, are mixed column by column.
+    """
+    own = torch.nn.functional.one_hot(labels, classes) if labels.ndim == 1 else labels
+    own = own.float()
     return own.roll(1, 0).lerp(own, share[:, None])
+
+
+def weighted(labels: torch.Tensor, weights: torch.Tensor, classes: int) -> torch.Tensor:
+    """Return labels N x (classes + 1): the share of each class, and the weight of the image in the last column.
+
+    Args:
+        labels: int64 N, or N x classes.
+        weights: Weight of each image in the loss, N.
+        classes: Number of classes.
+    """
+    shares = torch.nn.functional.one_hot(labels, classes) if labels.ndim == 1 else labels
+    return torch.cat((shares.float(), weights.float()[:, None]), 1)

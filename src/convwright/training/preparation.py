@@ -30,4 +30,4 @@ def training_batches(config: TrainConfig, data: Dataset) -> Batches:
     if isinstance(data, Features):
         return Batches(data.train, data, config.batch_size, config.seed)
     augmentation = Augmentation(**config.recipe.model_dump(include={each.name for each in fields(Augmentation)}))
-    return Batches(data.train, data, config.batch_size, config.seed, augmentation)
+    return Batches(data.train, data, config.batch_size, config.seed, augmentation, sampling=config.recipe.sampling)
