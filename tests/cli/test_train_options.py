@@ -38,17 +38,19 @@ def test_every_option_of_the_recipe_reaches_the_configuration(tmp_path, convwrig
         **{"warm-up": 0.3, "label-smoothing": 0.05, "class-weights": "balanced", "accumulate": 2, "clip-norm": 3.0},
         **{"ema": 0.5, "progressive": 0.5, "dropout": 0.1, "stochastic-depth": 0.1, "patience": 3, "crop": 1},
         **{"norm-momentum": 0.2},
-        **{"randaugment": 4, "erasing": 0.1, "mixup": 0.2, "cutmix": 0.3},
+        **{"randaugment": 4, "erasing": 0.1, "mixup": 0.2, "cutmix": 0.3, "crop-scale": 0.5, "rotation": 5.0},
+        **{"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.1, "sampling": "balanced", "focal": 1.0},
+        **{"effective-beta": 0.9},
     }
     given = [part for name, value in options.items() for part in (f"--{name}", value)]
-    given += ["--flip", "--no-nesterov", "--milestone", 0.2, "--milestone", 0.4]
+    given += ["--flip", "--trivialaugment", "--no-nesterov", "--milestone", 0.2, "--milestone", 0.4]
     answer = convwright("train", *QUICK, *given, "--out", tmp_path / "run")
     assert answer.status == 0, answer.err
     recipe = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["recipe"]
     for name, value in options.items():
         assert recipe[{"lr": "learning_rate"}.get(name, name.replace("-", "_"))] == value
     assert (recipe["flip"], recipe["nesterov"], recipe["milestones"]) == (True, False, [0.2, 0.4])
-    told = {"optimizer", "freeze", "backbone_rate", "learning_rate", "flip", "nesterov", "milestones"}
+    told = {"optimizer", "freeze", "backbone_rate", "learning_rate", "flip", "trivialaugment", "nesterov", "milestones"}
     assert set(recipe) == told | {name.replace("-", "_") for name in options if name != "lr"}, "fields without options"
     again = convwright("train", "--config", tmp_path / "run" / "config.yaml", "--no-flip", "--out", tmp_path / "again")
     assert again.status == 0

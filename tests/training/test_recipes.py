@@ -24,6 +24,8 @@ from .test_loop import NOISY, StopAfter, assert_same, last_state
 EVERYTHING = {
     **{"mixup": 0.3, "cutmix": 0.5, "randaugment": 5, "erasing": 0.2, "ema": 0.9, "accumulate": 3},
     **{"label_smoothing": 0.1, "clip_norm": 1.0, "dropout": 0.3, "stochastic_depth": 0.3, "class_weights": "balanced"},
+    **{"sampling": "balanced", "focal": 1.5, "crop_scale": 0.6, "rotation": 10, "trivialaugment": True},
+    **{"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1},
 }
 
 

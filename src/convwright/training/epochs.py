@@ -16,7 +16,7 @@ from convwright.training.devices import world_size
 from convwright.training.evaluation import batch_for, evaluate
 from convwright.training.frozen import features_of
 from convwright.training.initial_weights import InitialWeights
-from convwright.training.loop import validation_period
+from convwright.training.loop import FROZEN_VALIDATIONS, validation_period
 from convwright.training.preparation import make_learner, training_batches
 from convwright.training.step import Learner
 
@@ -63,14 +63,37 @@ def epochs_in_minutes(
     began = time.monotonic()
     config = config.model_copy(update={"devices": world_size()})
     learner = learner or make_learner(config, network, data, initial=initial)
-    batches = training_batches(config, data)
-    steps = batches.steps_per_epoch
-    reading_seconds = 0.0
-    whole = data
+    whole, batches = data, training_batches(config, data)
+    steps, frozen_seconds = batches.steps_per_epoch, 0.0
     if learner.reads_features:
         data, seconds_per_image = _features(learner, data)
-        reading_seconds = seconds_per_image * (len(whole.train) + len(whole.val))
-        batches = training_batches(config, data)
+        frozen_seconds = seconds_per_image * (len(whole.train) + len(whole.val))
+    if config.recipe.freeze_epochs:
+        step_seconds, validation_seconds = _measured(learner, config, network, data, len(whole.val))
+        frozen_seconds += step_seconds * round(config.recipe.freeze_epochs * steps)
+        frozen_seconds += FROZEN_VALIDATIONS * validation_seconds
+        learner.unfreeze()
+        data = whole
+    step_seconds, validation_seconds = _measured(learner, config, network, data, len(whole.val))
+
+    def seconds(epochs: float) -> float:
+        taken = max(1, round(epochs * steps))
+        validations = math.ceil(taken / validation_period(taken, batches, len(whole.val)))
+        return taken * step_seconds + validations * validation_seconds
+
+    spent = time.monotonic() - began + frozen_seconds
+    budget = max(60 * minutes * (1 - RESERVE) - spent, step_seconds)
+    epochs = min(most, budget / (steps * step_seconds))
+    while seconds(epochs) > budget and epochs * steps > 1:
+        epochs *= 0.98
+    return round(max(epochs, 1 / steps), 4)
+
+
+def _measured(
+    learner: Learner, config: TrainConfig, network: Network, data: Dataset, val_images: int
+) -> tuple[float, float]:
+    """Return the seconds of a training step, and of a validation on some number of images."""
+    batches = training_batches(config, data)
     learner.train()
     # These steps take as long as any, and cannot diverge.
     learner.recipe = config.recipe.model_copy(update={"learning_rate": MEASURING_RATE})
@@ -83,19 +106,7 @@ def epochs_in_minutes(
     step_seconds = typical_seconds(lambda: take_steps(*range(MEASURED_STEPS))) / MEASURED_STEPS
     batch = next(iter(evaluation_batches(data.val, data, batch_for(network))))
     validation_seconds = typical_seconds(lambda: evaluate(learner.validated, [batch], learner.fabric.device))
-    validation_seconds *= len(whole.val) / len(batch[1])
-
-    def seconds(epochs: float) -> float:
-        taken = max(1, round(epochs * steps))
-        validations = math.ceil(taken / validation_period(taken, batches, len(whole.val)))
-        return taken * step_seconds + validations * validation_seconds
-
-    spent = time.monotonic() - began + reading_seconds
-    budget = max(60 * minutes * (1 - RESERVE) - spent, step_seconds)
-    epochs = min(most, budget / (steps * step_seconds))
-    while seconds(epochs) > budget and epochs * steps > 1:
-        epochs *= 0.98
-    return round(max(epochs, 1 / steps), 4)
+    return step_seconds, validation_seconds * val_images / len(batch[1])
 
 
 def _features(learner: Learner, data: Dataset) -> tuple[Dataset, float]:

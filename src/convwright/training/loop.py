@@ -44,6 +44,8 @@ FINISH = 1000
 """Code for a stop requested by a callback; greater than all signal numbers."""
 WANTED_VALIDATIONS = 5
 """Smallest number of validations of a short run, for a useful learning curve."""
+FROZEN_VALIDATIONS = 3
+"""Validations while the backbone is frozen at first (`Recipe.freeze_epochs`)."""
 TRAINED_PER_VALIDATED = 2
 """Smallest number of training images per validated image; it takes precedence over `WANTED_VALIDATIONS`."""
 
@@ -194,9 +196,10 @@ class Trainer:
         """The error of a callback that ended the run."""
         self.learner = make_learner(config, run.network, data, self.devices, initial_weights_of(run))
         self.batches = training_batches(config, data)
-        self.steps = max(1, round(config.epochs * self.batches.steps_per_epoch))
-        often = validation_period(self.steps, self.batches, len(data.val))
-        self.period = self.steps if runtime.validate_once else often
+        steps_per_epoch = self.batches.steps_per_epoch
+        self.learner.frozen_steps = self.frozen_steps = round(config.recipe.freeze_epochs * steps_per_epoch)
+        self.steps = self.frozen_steps + max(1, round(config.epochs * steps_per_epoch))
+        self.frozen_validations, self.validations = self._validation_steps()
         self.progress = Progress()
         self.saved_at = time.monotonic()
         if data.multi_label and not bool(data.val.labels.any()):
@@ -209,6 +212,15 @@ class Trainer:
                 f"stay in {run.weights}. Train anew with "
                 f"`cw.train(config={str(run.path / 'config.yaml')!r}, out=new)`"
             )
+
+    def _validation_steps(self) -> tuple[int, list[int]]:
+        """Return how many validations there are while the backbone is frozen at first, and the steps of all."""
+        once, frozen = self.runtime.validate_once, self.frozen_steps
+        count = min(frozen, 1 if once else FROZEN_VALIDATIONS)
+        steps = [math.ceil(frozen * (index + 1) / count) for index in range(count)]
+        left = self.steps - frozen
+        period = left if once else validation_period(left, self.batches, len(self.data.val))
+        return count, [*steps, *range(frozen + period, self.steps, period), self.steps]
 
     @property
     def ended(self) -> bool:
@@ -252,8 +264,9 @@ class Trainer:
             if self.learner.reads_features:
                 self._read_features(stop)
             while not self.ended:
-                self._train_until(min((len(progress.rows) + 1) * self.period, self.steps), stop)
+                self._train_until(self.validations[len(progress.rows)], stop)
                 self._record_validation(self._validate(stop))
+                self._unfreeze_in_time()
         if progress.best < 0:
             raise self._diverged_error("no validation had finite outputs")
         summary = self._summary()
@@ -293,6 +306,13 @@ class Trainer:
         learner = self.learner
         self.seen = features_of(learner.backbone, self.data, learner.fabric.device, after_batch)
         self.batches = training_batches(self.config, self.seen)
+
+    def _unfreeze_in_time(self) -> None:
+        """Train all weights, on images, once the classifier has been trained and validated on features."""
+        if self.frozen_steps and self.learner.head_only and len(self.progress.rows) >= self.frozen_validations:
+            self.learner.unfreeze()
+            self.seen = self.data
+            self.batches = training_batches(self.config, self.data)
 
     def _diverged(self, error: DivergedError, step: int) -> DivergedError:
         """Return the error with the images of the step that diverged.
@@ -335,7 +355,7 @@ class Trainer:
         row = {
             "epoch": round(progress.step / self.batches.steps_per_epoch, 4),
             "step": progress.step,
-            "learning_rate": learning_rate(self.config.recipe, progress.step - 1, self.steps),
+            "learning_rate": learning_rate(self.config.recipe, progress.step - 1, self.steps, self.frozen_steps),
             "train_loss": progress.loss / progress.images,
             **self._measures(validation),
             "images_per_second": progress.images / max(progress.seconds_since, 1e-9),
@@ -425,8 +445,11 @@ class Trainer:
         self.learner.network.load_state_dict(state["model"])
         if self.learner.average:
             self.learner.average.module.load_state_dict(state["average"])
-        self.learner.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
+        self._unfreeze_in_time()
+        # A checkpoint of the last frozen step may hold the state of the optimizer before, which ends there.
+        if not self.frozen_steps or self.learner.head_only or self.progress.step > self.frozen_steps:
+            self.learner.optimizer.load_state_dict(state["optimizer"])
 
     def _summary(self) -> Summary:
         progress, count = self.progress, cost(self.run.network)

@@ -13,15 +13,13 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the recipe's optimizer for the weights that are not frozen.
 
     Weight decay applies to weights of convolutions and linear layers, not to biases or normalisation parameters. Each
-    group's `share` is that of the learning rate: `backbone_rate` for all but the classifier.
+    group's `share` is that of the learning rate (see `rate_shares`).
     """
+    shares = rate_shares(module, recipe)
     weights = [weight for weight in module.parameters() if weight.requires_grad]
-    last = set(classifier(module).parameters()) if recipe.backbone_rate < 1 else set()
     groups = []
-    for share, chosen in (
-        (recipe.backbone_rate, [weight for weight in weights if weight not in last]),
-        (1.0, [weight for weight in weights if weight in last]),
-    ):
+    for share in sorted({shares[weight] for weight in weights}):
+        chosen = [weight for weight in weights if shares[weight] == share]
         for decay, some in (
             (recipe.weight_decay, [weight for weight in chosen if weight.ndim > 1]),
             (0.0, [weight for weight in chosen if weight.ndim <= 1]),
@@ -38,19 +36,48 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             return torch.optim.RMSprop(groups, rate, alpha=0.9, eps=1e-3, momentum=momentum)
 
 
+def rate_shares(module: nn.Module, recipe: Recipe) -> dict[nn.Parameter, float]:
+    """Return the share of the learning rate of each weight.
+
+    It is 1 for the classifier, `backbone_rate` for the other layers, and less by the factor `layer_decay` for each part
+    of the network (head, stages, stem) before the last one.
+    """
+    shares = dict.fromkeys(classifier(module).parameters(), 1.0)
+    for distance, part in enumerate(reversed(list(module.children()))):
+        share = recipe.backbone_rate * recipe.layer_decay**distance
+        shares |= {weight: share for weight in part.parameters() if weight not in shares}
+    return shares
+
+
 def classifier(module: nn.Module) -> nn.Module:
     """Return the last linear layer."""
     return [part for part in module.modules() if isinstance(part, nn.Linear)][-1]
 
 
-def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the learning rate at a step, from 0 to `steps` - 1: linear warm-up, then decay by the schedule."""
+def learning_rate(recipe: Recipe, step: int, steps: int, frozen_steps: int = 0) -> float:
+    """Return the learning rate at a step: linear warm-up, then decay by the schedule.
+
+    Args:
+        recipe: The recipe.
+        step: The step, from 0 to `steps` - 1.
+        steps: Steps of the run.
+        frozen_steps: Steps at the beginning in which the classifier alone is trained. They have a schedule of their
+            own; after them a second one begins, of `unfrozen_rate` times the rate.
+    """
+    if step < frozen_steps:
+        return recipe.learning_rate * _factor(recipe, step, frozen_steps)
+    share = recipe.unfrozen_rate if frozen_steps else 1.0
+    return share * recipe.learning_rate * _factor(recipe, step - frozen_steps, steps - frozen_steps)
+
+
+def _factor(recipe: Recipe, step: int, steps: int) -> float:
+    """Return the learning rate at a step as a share of the highest one of a schedule of some steps."""
     rising = int(recipe.warm_up * steps)
     if step < rising:
-        return recipe.learning_rate * (step + 1) / (rising + 1)
+        return (step + 1) / (rising + 1)
     if recipe.schedule == "step":
-        return recipe.learning_rate * 0.1 ** sum(step >= share * steps for share in recipe.milestones)
-    return recipe.learning_rate * _SHAPES[recipe.schedule]((step - rising) / (steps - rising))
+        return 0.1 ** sum(step >= share * steps for share in recipe.milestones)
+    return _SHAPES[recipe.schedule]((step - rising) / (steps - rising))
 
 
 # From 1 to 0 as the share of steps after warm-up goes from 0 to 1. One-cycle comes down in a straight line,
