@@ -1,0 +1,133 @@
+"""A process that decodes images into a buffer that it shares with the process that started it. Without torch.
+
+It reads tasks from its standard input and writes results to its standard output, and ends when its input does.
+"""
+
+import mmap
+import os
+import pickle
+import struct
+import sys
+from collections.abc import Sequence
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from convwright.data.digests import DIGEST_BYTES, digest, moments_of
+from convwright.data.framing import Framing
+from convwright.data.images import Header, decode, quiet, read_header, reason
+from convwright.data.items import Reference, opened
+
+LENGTH = struct.Struct("<Q")
+
+
+class Failure(NamedTuple):
+    """Why an image could not be read."""
+
+    reason: str
+    lasting: bool
+    """Whether another attempt would have the same result; False where permission or memory was lacking."""
+
+
+class Task(NamedTuple):
+    """Images to decode."""
+
+    references: Sequence[Reference]
+    shape: tuple[int, int, int] | None
+    """Channels, height and width; None: read the headers only."""
+    framing: Framing
+    traits: bool
+    """Whether digests and moments are computed."""
+    buffer: str = ""
+    """File that the pixels are written to, one image after another."""
+
+
+class Decoded(NamedTuple):
+    """What became of a task."""
+
+    failures: dict[int, Failure]
+    """By position in the task."""
+    headers: list[Header | None]
+    """Headers; empty where pixels were requested."""
+    digests: np.ndarray | None = None
+    """uint8, images x 16."""
+    moments: np.ndarray | None = None
+    """int64, images x 2 x channels."""
+
+
+def perform(task: Task, pixels: np.ndarray | None) -> Decoded:
+    """Read the images of a task.
+
+    Args:
+        task: The task.
+        pixels: uint8, images x channels x height x width, which is written; None for headers.
+    """
+    failures: dict[int, Failure] = {}
+    headers: list[Header | None] = []
+    count = len(task.references)
+    traits = task.traits and task.shape is not None
+    digests = np.zeros((count, DIGEST_BYTES), np.uint8) if traits else None
+    moments = np.zeros((count, 2, task.shape[0]), np.int64) if traits and task.shape else None
+    for position, reference in enumerate(task.references):
+        try:
+            if task.shape is None or pixels is None:
+                headers.append(read_header(opened(reference)))
+                continue
+            pixels[position] = decode(opened(reference), task.shape[1:], task.shape[0], task.framing)
+        except Exception as error:  # Pillow raises nearly anything on damaged files
+            if task.shape is None:
+                headers.append(None)
+            failures[position] = Failure(_reason(reference, error), _is_lasting(error))
+            continue
+        if digests is not None and moments is not None:
+            digests[position] = np.frombuffer(digest(pixels[position]), np.uint8)
+            moments[position] = moments_of(pixels[position])
+    return Decoded(failures, headers, digests, moments)
+
+
+def _reason(reference: Reference, error: Exception) -> str:
+    missing = isinstance(error, FileNotFoundError) and isinstance(reference, str) and os.path.islink(reference)  # noqa: PTH114
+    return "a broken link" if missing else reason(error)
+
+
+def _is_lasting(error: Exception) -> bool:
+    return not (isinstance(error, MemoryError) or getattr(error, "errno", None))
+
+
+def send(stream: IO[bytes], message: Any) -> None:
+    """Write a message to a pipe."""
+    content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    stream.write(LENGTH.pack(len(content)))
+    stream.write(content)
+    stream.flush()
+
+
+def receive(stream: IO[bytes]) -> Any:
+    """Return the next message of a pipe; None where the pipe has ended."""
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    content = stream.read(LENGTH.unpack(head)[0])
+    return pickle.loads(content)  # from the process that started this one, or was started by it
+
+
+def main() -> None:
+    """Perform tasks until there are no more."""
+    tasks, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing else may be written to the pipe
+    path, mapped = "", None
+    with quiet():
+        while (task := receive(tasks)) is not None:
+            pixels = None
+            if task.shape is not None:
+                if task.buffer != path or mapped is None:
+                    path = task.buffer
+                    with open(path, "r+b") as file:  # noqa: PTH123
+                        mapped = mmap.mmap(file.fileno(), 0)
+                shape = (len(task.references), *task.shape)
+                pixels = np.frombuffer(mapped, np.uint8, int(np.prod(shape))).reshape(shape)
+            send(results, perform(task, pixels))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""Decoding in processes that share memory with this one. They end when this process does."""
+
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO
+
+import numpy as np
+
+from convwright.data.decode_worker import Decoded, Failure, Task, perform, receive, send
+from convwright.data.framing import Framing
+from convwright.data.images import quiet
+from convwright.data.items import Reference
+from convwright.errors import ConvwrightError
+
+PIECE_BYTES = 2**22
+"""Bytes of pixels that a process decodes at a time, about."""
+MOST_IN_PIECE = 64
+"""Images that a process decodes at a time."""
+SHARED_MEMORY = Path("/dev/shm")
+
+
+class _Process:
+    """A process that decodes, with the file in which it leaves the pixels."""
+
+    def __init__(self) -> None:
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "convwright.data.decode_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._tasks: IO[bytes] = self._process.stdin
+        self._results: IO[bytes] = self._process.stdout
+        self._file: Path | None = None
+        self._buffer: mmap.mmap | None = None
+
+    def run(self, task: Task) -> tuple[Decoded, np.ndarray | None]:
+        """Perform a task; the pixels stay in the buffer until the next one."""
+        pixels = None
+        if task.shape is not None:
+            shape = (len(task.references), *task.shape)
+            size = int(np.prod(shape))
+            if self._buffer is None or len(self._buffer) < size:
+                self._allocate(size)
+            assert self._buffer is not None
+            pixels = np.frombuffer(self._buffer, np.uint8, size).reshape(shape)
+            task = task._replace(buffer=str(self._file))
+        try:
+            send(self._tasks, task)
+            result = receive(self._results)
+        except OSError:
+            result = None
+        if result is None:
+            status = self._process.wait()
+            raise ConvwrightError(f"a process that decodes images ended with status {status}; memory may be short")
+        return result, pixels
+
+    def _allocate(self, size: int) -> None:
+        """Make a buffer of a size, in shared memory if there is room."""
+        self._forget()
+        for folder in (SHARED_MEMORY, None):
+            if folder is not None and not folder.is_dir():
+                continue
+            descriptor, path = tempfile.mkstemp(prefix="convwright-", dir=folder)
+            try:
+                if hasattr(os, "posix_fallocate"):  # a map of a file without room would end the process
+                    os.posix_fallocate(descriptor, 0, size)
+                else:
+                    os.truncate(descriptor, size)
+                self._buffer = mmap.mmap(descriptor, size)
+            except OSError:
+                Path(path).unlink()
+                if folder is None:
+                    raise
+            else:
+                self._file = Path(path)
+                return
+            finally:
+                os.close(descriptor)
+
+    def _forget(self) -> None:
+        self._buffer = None  # maps are closed once no array needs them
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+            self._file = None
+
+    def close(self) -> None:
+        """End the process."""
+        self._forget()
+        for stream in (self._tasks, self._results):
+            try:
+                stream.close()
+            except OSError:
+                continue
+        try:
+            self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Decoders:
+    """Processes that decode images; none: this process decodes.
+
+    Args:
+        processes: Number of processes; they are started when they are first needed.
+    """
+
+    def __init__(self, processes: int) -> None:
+        self.processes = processes
+        self._idle: SimpleQueue[_Process] = SimpleQueue()
+        self._started: list[_Process] = []
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(max(processes, 1), thread_name_prefix="decoding")
+        weakref.finalize(self, _close, self._started, self._threads)
+
+    def headers(self, references: Sequence[Reference]) -> Decoded:
+        """Return the headers of images, and the failures by position."""
+        found = self._run(references, None, Framing(), traits=False, pixels=None)
+        return Decoded(_failures(found), [header for _, each in found for header in each.headers])
+
+    def pixels(
+        self, references: Sequence[Reference], pixels: np.ndarray, framing: Framing, *, traits: bool = False
+    ) -> Decoded:
+        """Decode images.
+
+        Args:
+            references: The images.
+            pixels: uint8, images x channels x height x width, which is written.
+            framing: How images are cropped and resized.
+            traits: Whether digests and moments are computed.
+        """
+        shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+        found = self._run(references, shape, framing, traits=traits, pixels=pixels)
+        if not traits:
+            return Decoded(_failures(found), [])
+        digests = np.concatenate([each.digests for _, each in found if each.digests is not None])
+        moments = np.concatenate([each.moments for _, each in found if each.moments is not None])
+        return Decoded(_failures(found), [], digests, moments)
+
+    def _run(
+        self,
+        references: Sequence[Reference],
+        shape: tuple[int, int, int] | None,
+        framing: Framing,
+        *,
+        traits: bool,
+        pixels: np.ndarray | None,
+    ) -> list[tuple[int, Decoded]]:
+        """Return the results of pieces of the images, with the position at which each piece starts."""
+        if not self.processes:
+            with quiet():
+                return [(0, perform(Task(references, shape, framing, traits), pixels))]
+        count = len(references)
+        most = MOST_IN_PIECE if shape is None else min(MOST_IN_PIECE, PIECE_BYTES // max(1, int(np.prod(shape))))
+        size = max(1, min(most, -(-count // self.processes)))
+        work = partial(self._piece, references, shape, framing, traits, pixels, size)
+        return list(self._threads.map(work, range(0, count, size)))
+
+    def _piece(
+        self,
+        references: Sequence[Reference],
+        shape: tuple[int, int, int] | None,
+        framing: Framing,
+        traits: bool,
+        pixels: np.ndarray | None,
+        size: int,
+        start: int,
+    ) -> tuple[int, Decoded]:
+        process = self._process()
+        try:
+            result, found = process.run(Task(references[start : start + size], shape, framing, traits))
+            if pixels is not None and found is not None:
+                pixels[start : start + size] = found
+        finally:
+            self._idle.put(process)
+        return start, result
+
+    def _process(self) -> _Process:
+        """Return a process that is idle; there are as many processes as threads that call this."""
+        with self._lock:
+            if len(self._started) < self.processes:
+                self._started.append(_Process())
+                return self._started[-1]
+        return self._idle.get()
+
+
+def _failures(found: list[tuple[int, Decoded]]) -> dict[int, Failure]:
+    return {start + position: failure for start, each in found for position, failure in each.failures.items()}
+
+
+def _close(processes: list[_Process], threads: ThreadPoolExecutor) -> None:
+    threads.shutdown(cancel_futures=True)
+    for process in processes:
+        process.close()
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use, shared with the processes beside it of the same run."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, cores // (int(beside) if beside.isdigit() and int(beside) else 1))

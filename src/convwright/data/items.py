@@ -1,0 +1,138 @@
+"""Images that are found by number: files of a folder, or parts of larger files. Without torch."""
+
+import io
+import os
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from convwright.data.images import ImageFile
+from convwright.data.packed_names import PackedNames
+
+CHANGED = np.uint64(0)
+"""Stamp of an item that cannot be found."""
+
+
+class Piece(NamedTuple):
+    """An image inside a larger file."""
+
+    path: str
+    start: int
+    size: int
+
+
+Reference = str | Piece | bytes
+"""Where an image is: a file, a part of one, or the encoded image itself."""
+
+
+class Items(Protocol):
+    """Images that are found by number."""
+
+    @property
+    def identity(self) -> str:
+        """Text that names this collection in the cache; the collection may change, its items then have new stamps."""
+
+    @property
+    def names(self) -> PackedNames:
+        """Names of the items, each once."""
+
+    @property
+    def stamps(self) -> np.ndarray:
+        """uint64 N: digests of size and times, which change when an item does; `CHANGED` if there is no such file."""
+
+    def reference(self, number: int) -> Reference:
+        """Return where an item is."""
+
+
+@dataclass
+class ItemSplit:
+    """Items of one split, with their labels."""
+
+    numbers: np.ndarray
+    """int64 N, ascending or not."""
+    labels: np.ndarray
+    """int64 N, or bool N x classes."""
+    weights: np.ndarray | None = None
+    """float32 N."""
+    groups: PackedNames | None = None
+
+    def kept(self, good: np.ndarray) -> "ItemSplit":
+        """Return the split without the items that are not good.
+
+        Args:
+            good: bool, by number of the item.
+        """
+        mask = good[self.numbers]
+        weights = None if self.weights is None else self.weights[mask]
+        groups = self.groups and self.groups.choose(np.flatnonzero(mask))
+        return ItemSplit(self.numbers[mask], self.labels[mask], weights, groups)
+
+
+@dataclass
+class LabelledItems:
+    """Items in splits, with the names of the classes, before any image is opened."""
+
+    name: str
+    """What the user calls the data."""
+    items: Items
+    classes: tuple[str, ...]
+    splits: dict[str, ItemSplit]
+    """By role; `train` is always among them."""
+    skipped: list[str] = field(default_factory=list)
+    """One line for each file or folder that was left out, and why."""
+
+
+def opened(reference: Reference) -> ImageFile:
+    """Return what an image is read from.
+
+    Raises:
+        OSError: The file cannot be read, or ends before the image does.
+    """
+    if isinstance(reference, str):
+        return reference
+    if isinstance(reference, Piece):
+        with open(reference.path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path takes as long as the reading
+            file.seek(reference.start)
+            content = file.read(reference.size)
+        if len(content) < reference.size:
+            raise OSError("the archive ends before the image does")
+        return io.BytesIO(content)
+    return io.BytesIO(reference)
+
+
+def mixed(*columns: np.ndarray) -> np.ndarray:
+    """Return a digest of each row of integer columns, uint64, never `CHANGED`."""
+    digest = np.full(len(columns[0]), 0x9E3779B97F4A7C15, np.uint64)
+    with np.errstate(over="ignore"):
+        for column in columns:  # the finaliser of splitmix64, by column
+            digest += column.astype(np.int64).view(np.uint64)
+            digest ^= digest >> np.uint64(30)
+            digest *= np.uint64(0xBF58476D1CE4E5B9)
+            digest ^= digest >> np.uint64(27)
+            digest *= np.uint64(0x94D049BB133111EB)
+            digest ^= digest >> np.uint64(31)
+    digest[digest == CHANGED] += np.uint64(1)
+    return digest
+
+
+def stamps_of(paths: PackedNames, root: str = "") -> np.ndarray:
+    """Return the stamps of files.
+
+    Args:
+        paths: Their paths.
+        root: Folder that they are relative to.
+    """
+    values = np.zeros((len(paths), 4), np.int64)
+    found = np.ones(len(paths), bool)
+    prefix = f"{root}{os.sep}" if root else ""
+    for number, path in enumerate(paths):
+        try:
+            status = os.stat(prefix + path)  # noqa: PTH116 - a Path takes longer than the system call
+        except OSError:
+            found[number] = False
+        else:
+            values[number] = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & 2**62 - 1
+    stamps = mixed(*values.T)
+    stamps[~found] = CHANGED
+    return stamps
