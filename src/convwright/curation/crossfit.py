@@ -1,0 +1,195 @@
+"""Cross-fitted predictions: the classes of each image by models that were not trained on it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from convwright.brief import Brief
+from convwright.curation.pool import Pool
+from convwright.data import Split
+from convwright.data.batches import evaluation_batches
+from convwright.seeds import derive
+from convwright.training import frozen
+from convwright.training.plan import plan
+from convwright.training.preparation import make_learner, training_batches
+from convwright.training.process_state import preserved_process_state
+from convwright.training.recipes import RecipeName
+from convwright.zoo.reading import read_network
+
+NETWORK = "cifar_resnet8"
+"""The small network that is trained where no published one suits the images."""
+RECIPE: RecipeName = "fast"
+SEEN, FEWEST_EPOCHS, MOST_EPOCHS = 160_000, 4, 40
+"""Images that each fold's network is trained on, counting repetitions, and the limits of its epochs."""
+BATCH = 64
+DECAY = 1e-3
+"""Weight decay of the softmax regression, for features of mean 0 and standard deviation 1."""
+ITERATIONS = 60
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class CrossFit(Brief):
+    """Predictions for all images of a pool."""
+
+    probabilities: np.ndarray
+    """N x classes, float32. Test images: the mean over the models of all folds, none of which has seen them."""
+    features: np.ndarray | None = None
+    """N x D, float32: features of the network of the first fold."""
+
+
+def folds_of(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Return the fold of each label, 0 to `folds` less 1: stratified by class, and balanced in size.
+
+    Args:
+        labels: int64, N.
+        folds: Number of folds.
+        seed: Seed of the order within a class.
+    """
+    random = np.random.default_rng(derive(seed, "curation folds"))
+    order = random.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    found = np.empty(len(labels), np.int64)
+    found[order] = np.arange(len(labels)) % folds
+    return found
+
+
+def cross_fit_network(pool: Pool, folds: int, seed: int, progress: Progress | None = None) -> CrossFit:
+    """Train a small network for each fold on the other folds, and predict the fold with it.
+
+    Args:
+        pool: The images. Test images are never trained on.
+        folds: Number of folds.
+        seed: Seed of folds, weights and batches.
+        progress: Called with the number of steps done, their total and a description.
+    """
+    learnable = pool.learnable
+    fold_of = np.full(len(pool), -1)
+    fold_of[learnable] = folds_of(pool.labels[learnable], folds, seed)
+    total = np.zeros((len(pool), len(pool.data.classes)), np.float32)
+    features = None
+    with preserved_process_state():
+        for fold in range(folds):
+            seen = torch.from_numpy(learnable[fold_of[learnable] != fold])
+            held = torch.from_numpy(np.flatnonzero((fold_of == fold) | (fold_of < 0)))
+            module = _trained(pool, seen, held, fold, folds, seed, progress)
+            total[held] += probabilities_of(module, pool, pool.images.choose(held))
+            if features is None:
+                features = features_of(frozen.split(module)[0], pool, progress)
+    total[fold_of < 0] /= folds
+    return CrossFit(total, features)
+
+
+def _trained(
+    pool: Pool, seen: torch.Tensor, held: torch.Tensor, fold: int, folds: int, seed: int, progress: Progress | None
+) -> nn.Module:
+    data = replace(pool.data, train=pool.images.choose(seen), val=pool.images.choose(held[:1]))
+    epochs = min(max(SEEN / len(seen), FEWEST_EPOCHS), MOST_EPOCHS)
+    config, network = plan(
+        data, read_network(NETWORK), name=RECIPE, epochs=epochs, seed=derive(seed, "curation", fold) % 2**31
+    )
+    learner, batches = make_learner(config, network, data), training_batches(config, data)
+    steps = max(1, round(epochs * batches.steps_per_epoch))
+    learner.train()
+    for step in range(steps):
+        learner.train_step(*batches.at(step), step, steps)
+        if progress:
+            progress(fold * steps + step + 1, folds * steps, "training small networks")
+    return learner.result
+
+
+@torch.no_grad()
+def probabilities_of(module: nn.Module, pool: Pool, split: Split) -> np.ndarray:
+    """Return the probabilities of a network's classes, N x classes, float32."""
+    module.eval()
+    found = [
+        module(images.contiguous(memory_format=torch.channels_last)).float().softmax(1)
+        for images, _ in evaluation_batches(split, pool.data, BATCH)
+    ]
+    return torch.cat(found).numpy()
+
+
+@torch.no_grad()
+def features_of(backbone: nn.Module, pool: Pool, progress: Progress | None = None) -> np.ndarray:
+    """Return the features of all images of a pool, N x D, float32."""
+    backbone.eval()
+    found: np.ndarray | None = None
+    done = 0
+    for images, _ in evaluation_batches(pool.images, pool.data, BATCH):
+        some = backbone(images.contiguous(memory_format=torch.channels_last)).flatten(1).float().numpy()
+        if found is None:
+            found = np.empty((len(pool), some.shape[1]), np.float32)
+        found[done : done + len(some)] = some
+        done += len(some)
+        if progress:
+            progress(done, len(pool), "computing features")
+    assert found is not None, "a data set has images"
+    return found
+
+
+def cross_fit_regression(
+    features: np.ndarray, pool: Pool, folds: int, seed: int, progress: Progress | None = None
+) -> CrossFit:
+    """Predict each fold by a softmax regression on the features of the other folds.
+
+    Args:
+        features: N x D, of all images of the pool.
+        pool: The images. Test images are never trained on.
+        folds: Number of folds.
+        seed: Seed of the folds.
+        progress: Called with the number of folds done, their total and a description.
+    """
+    learnable = pool.learnable
+    fold_of = np.full(len(pool), -1)
+    fold_of[learnable] = folds_of(pool.labels[learnable], folds, seed)
+    values = torch.from_numpy(standardised(features, learnable))
+    labels = torch.from_numpy(pool.labels)
+    classes = len(pool.data.classes)
+    total = np.zeros((len(pool), classes), np.float32)
+    for fold in range(folds):
+        seen = torch.from_numpy(learnable[fold_of[learnable] != fold])
+        held = torch.from_numpy(np.flatnonzero((fold_of == fold) | (fold_of < 0)))
+        weight, bias = softmax_regression(values[seen], labels[seen], classes)
+        total[held] += (values[held] @ weight + bias).softmax(1).numpy()
+        if progress:
+            progress(fold + 1, folds, "predicting classes")
+    total[fold_of < 0] /= folds
+    return CrossFit(total, features)
+
+
+def standardised(features: np.ndarray, learnable: np.ndarray) -> np.ndarray:
+    """Return features with the mean 0 and the standard deviation 1 of the learnable images, float32."""
+    known = features[learnable].astype(np.float32)
+    spread = known.std(0)
+    standard: np.ndarray = (features - known.mean(0)) / np.where(spread > 0, spread, 1)
+    return standard
+
+
+def softmax_regression(values: torch.Tensor, labels: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fit a softmax regression with weight decay.
+
+    Args:
+        values: N x D, float32.
+        labels: int64, N.
+        classes: Number of classes.
+
+    Returns:
+        Weights D x classes, and biases.
+    """
+    weight = torch.zeros(values.shape[1], classes, requires_grad=True)
+    bias = torch.zeros(classes, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=ITERATIONS, history_size=10, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(values @ weight + bias, labels) + DECAY / 2 * weight.square().sum()
+        loss.backward()
+        return loss.item()
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    return weight.detach(), bias.detach()
