@@ -232,7 +232,7 @@ def _survey_folder(spec: str, root: Path, progress: Progress | None, max_bad: fl
         for path, label in zip(found.paths, found.labels, strict=True)
     ]
 
-    def survey_image(item: tuple[str, int, Path, bool]) -> SurveyedImage | str:
+    def survey_image(item: tuple[str, int | tuple[int, ...], Path, bool]) -> SurveyedImage | str:
         split, label, path, shown = item
         name = printable(path.relative_to(root))
         try:
