@@ -94,6 +94,12 @@ class Split(Brief):
         """Whether an image may have several labels."""
         return self.labels.ndim == 2
 
+    def label_sets(self) -> list[tuple[int, ...]]:
+        """Return the classes of each image as a tuple, of one class where images have one label."""
+        if self.multi_label:
+            return [tuple(np.flatnonzero(row).tolist()) for row in self.labels.numpy()]
+        return [(label,) for label in self.labels.tolist()]
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of every image."""

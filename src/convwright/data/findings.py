@@ -84,7 +84,7 @@ def measures(survey: "Survey") -> dict[str, Spread]:
 def _repeated(survey: "Survey") -> Iterator[Problem]:
     crossing, contrary, copies = [], [], []
     for group in duplicates(survey):
-        crosses, differs = len({image.split for image in group}) > 1, len({image.label for image in group}) > 1
+        crosses, differs = len({image.split for image in group}) > 1, len({image.labels for image in group}) > 1
         if crosses:
             crossing.append(group)
         if differs:

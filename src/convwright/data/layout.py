@@ -46,6 +46,10 @@ class SplitFiles:
         """The files."""
         return [self.root / name for name in self.names]
 
+    def label_sets(self) -> list[tuple[int, ...]]:
+        """Return the classes of each image as a tuple, of one class where images have one label."""
+        return [label if isinstance(label, tuple) else (label,) for label in self.labels]
+
     def keep(self, kept: list[int]) -> None:
         """Drop all images but those at these positions."""
         columns: tuple[list[Any] | None, ...] = (self.names, self.labels, self.weights, self.groups)

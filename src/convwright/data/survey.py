@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -39,12 +40,23 @@ class SurveyedImage(Brief):
 
     name: str
     split: str
-    label: int
+    labels: tuple[int, ...]
+    """Numbers of its classes, ascending; one of them, unless images may have several labels."""
     facts: Facts
     digest: bytes
     """Digest of the file, or of the pixels where there is no file."""
     thumbnail: np.ndarray | None = field(default=None, compare=False, repr=False)
     """Height x width x 3, uint8; None where the contact sheet leaves the image out."""
+
+
+class _File(NamedTuple):
+    """An image file to survey."""
+
+    split: str
+    labels: tuple[int, ...]
+    path: Path
+    shown: bool
+    """Whether the contact sheet has it."""
 
 
 class _ClassTable(Table):
@@ -79,12 +91,17 @@ class Survey(Result):
     def __post_init__(self) -> None:
         counts = {split: [0] * len(self.classes) for split in self.splits}
         for image in self.images:
-            counts[image.split][image.label] += 1
+            for label in image.labels:
+                counts[image.split][label] += 1
         object.__setattr__(self, "counts", counts)
 
     def of(self, split: str) -> list[SurveyedImage]:
         """Return the images of a split."""
         return [image for image in self.images if image.split == split]
+
+    def class_of(self, image: SurveyedImage) -> str:
+        """Return the name of an image's class, or the names of several, joined by `|` as in lists."""
+        return "|".join(self.classes[label] for label in image.labels)
 
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
@@ -116,7 +133,8 @@ class Survey(Result):
         found: list[list[np.ndarray]] = [[] for _ in self.classes]
         for image in self.images:
             if image.thumbnail is not None:
-                found[image.label].append(image.thumbnail)
+                for label in image.labels:
+                    found[label].append(image.thumbnail)
         return found
 
     def to_dict(self) -> dict[str, object]:
@@ -132,7 +150,7 @@ class Survey(Result):
             "formats": self.formats,
             "unreadable": list(self.unreadable),
             "duplicates": [
-                [{"image": image.name, "split": image.split, "class": self.classes[image.label]} for image in group]
+                [{"image": image.name, "split": image.split, "class": self.class_of(image)} for image in group]
                 for group in findings.duplicates(self)
             ],
             "imbalance": None if ratio is None else round(ratio, 4),
@@ -226,14 +244,14 @@ def _survey_folder(spec: str, root: Path, progress: Progress | None, max_bad: fl
     skipped: list[str] = []
     splits, classes = find(root, skipped)
     work = [
-        (found.role, label, path, path in shown)
+        _File(found.role, labels, path, position in shown)
         for found in splits.values()
         for shown in [_shown(found, len(classes))]
-        for path, label in zip(found.paths, found.labels, strict=True)
+        for position, (path, labels) in enumerate(zip(found.paths, found.label_sets(), strict=True))
     ]
 
-    def survey_image(item: tuple[str, int | tuple[int, ...], Path, bool]) -> SurveyedImage | str:
-        split, label, path, shown = item
+    def survey_image(item: _File) -> SurveyedImage | str:
+        split, labels, path, shown = item
         name = printable(path.relative_to(root))
         try:
             facts = read_facts(path)
@@ -243,7 +261,7 @@ def _survey_folder(spec: str, root: Path, progress: Progress | None, max_bad: fl
                 digest = hashlib.file_digest(file, "blake2b").digest()
         except Exception as error:  # Pillow raises nearly anything on damaged files
             return f"{name}: {reason_of(path, error)}"
-        return SurveyedImage(name, split, label, facts, digest, pixels if shown else None)
+        return SurveyedImage(name, split, labels, facts, digest, pixels if shown else None)
 
     results = list(in_threads(survey_image, work, progress, "surveying images"))
     images = tuple(result for result in results if isinstance(result, SurveyedImage))
@@ -252,14 +270,18 @@ def _survey_folder(spec: str, root: Path, progress: Progress | None, max_bad: fl
     return Survey(spec, names, tuple(splits), images, (*skipped, *failed), len(failed), max_bad)
 
 
-def _shown(found: SplitFiles, classes: int) -> set[Path]:
+def _shown(found: SplitFiles, classes: int) -> set[int]:
     """Choose the images for the contact sheet: of the training split, spread evenly over each class."""
-    if found.role != "train":
-        return set()
-    by_class: dict[int, list[Path]] = {}
-    for path, label in zip(found.paths, found.labels, strict=True):
-        by_class.setdefault(label, []).append(path)
-    return {paths[i] for paths in by_class.values() for i in _spread(len(paths), classes)}
+    return _chosen(found.label_sets(), classes) if found.role == "train" else set()
+
+
+def _chosen(labels: Iterable[tuple[int, ...]], classes: int) -> set[int]:
+    """Return positions of some images of each class."""
+    by_class: dict[int, list[int]] = {}
+    for position, each in enumerate(labels):
+        for label in each:
+            by_class.setdefault(label, []).append(position)
+    return {positions[i] for positions in by_class.values() for i in _spread(len(positions), classes)}
 
 
 def _spread(count: int, classes: int) -> Sequence[int]:
@@ -275,14 +297,12 @@ def _survey_source(name: str, data: Parts) -> Survey:
 
 
 def _surveyed(role: str, split: Split, classes: int) -> Iterator[SurveyedImage]:
-    facts = Facts(split.resolution, split.resolution, "L" if split.channels == 1 else "RGB", "", 1)
-    labels = split.labels.tolist()
-    positions: dict[int, list[int]] = {}
-    for position, label in enumerate(labels):
-        positions.setdefault(label, []).append(position)
-    shown = {rows[i] for rows in positions.values() for i in _spread(len(rows), classes)} if role == "train" else set()
-    for position, (label, digest) in enumerate(zip(labels, split.traits().digests.numpy(), strict=True)):
+    height, width = split.size
+    facts = Facts(width, height, "L" if split.channels == 1 else "RGB", "", 1)
+    labels = split.label_sets()
+    shown = _chosen(labels, classes) if role == "train" else set()
+    for position, (each, digest) in enumerate(zip(labels, split.traits().digests.numpy(), strict=True)):
         pixels = None
         if position in shown:
             pixels = split.take(torch.tensor([position]))[0].expand(3, -1, -1).permute(1, 2, 0).numpy()
-        yield SurveyedImage(f"{role}/{position}", role, label, facts, digest.tobytes(), pixels)
+        yield SurveyedImage(f"{role}/{position}", role, each, facts, digest.tobytes(), pixels)

@@ -196,6 +196,7 @@ class Summary(BaseModel):
         """Measure by which training chose its weights: accuracy, or mean average precision of several labels."""
         score = self.val_accuracy if self.val_accuracy is not None else self.val_map
         return 0.0 if score is None else score
+
     """2 for multi-label runs."""
 
     @model_validator(mode="after")
