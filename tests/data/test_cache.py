@@ -147,7 +147,7 @@ def test_a_cache_of_which_most_is_out_of_date_starts_anew(cats_and_dogs: Path, p
             paint(f"dogs/{i}.png", turn * 10 + 100 + i)
         data = opened(cats_and_dogs)
         assert same(data, opened(cats_and_dogs, cache_gb=0))
-    assert (units()["12x1"] / "pixels").stat().st_size <= 2 * 20 * 144
+    assert (units()["1x12x12"] / "pixels").stat().st_size <= 2 * 20 * 144
 
 
 @pytest.mark.parametrize("journal_lost", [False, True])
@@ -164,7 +164,7 @@ def test_who_has_the_images_mapped_keeps_them(
             else:
                 (cats_and_dogs / name).unlink()
     if journal_lost:
-        (units()["128x1"] / "journal").unlink()
+        (units()["1x128x128"] / "journal").unlink()
     assert opened(cats_and_dogs, resolution=128).train.images.min() >= 90
     assert torch.equal(data.train.images, before)
 
@@ -256,7 +256,7 @@ def test_a_damaged_cache_is_not_believed(
 ) -> None:
     right = opened(cats_and_dogs, cache_gb=0)
     opened(cats_and_dogs)
-    for unit in ("headers", "12x1"):
+    for unit in ("headers", "1x12x12"):
         if (units()[unit] / "pixels").exists() or damage in (tear, garble, drop_journal):
             damage(units()[unit] / "journal")
     del decoded[:]
@@ -274,12 +274,12 @@ def test_the_least_recently_used_data_goes_when_the_limit_is_reached(
     monkeypatch.setenv("CONVWRIGHT_CACHE_GB", str(limit / 1e9))
     for resolution in (40, 41, 42, 40, 43):
         opened(cats_and_dogs, resolution=resolution)
-        for unit, age in zip(("40x1", "41x1", "42x1"), (3, 2, 1), strict=True):
-            if resolution < 43 and unit in units() and unit != f"{resolution}x1":
+        for unit, age in zip(("1x40x40", "1x41x41", "1x42x42"), (3, 2, 1), strict=True):
+            if resolution < 43 and unit in units() and unit != f"1x{resolution}x{resolution}":
                 os.utime(units()[unit], (time.time() - 100 * age,) * 2)
         assert size() <= limit
-    assert {"40x1", "43x1"} <= units().keys()
-    assert "41x1" not in units()
+    assert {"1x40x40", "1x43x43"} <= units().keys()
+    assert "1x41x41" not in units()
     del decoded[:]
     opened(cats_and_dogs, resolution=43)
     assert not decoded
@@ -303,7 +303,7 @@ def test_a_data_set_at_work_is_not_dropped(tmp_path: Path) -> None:
 def test_a_mapped_data_set_outlives_its_cache(cats_and_dogs: Path) -> None:
     data = opened(cats_and_dogs)
     before = data.train.images
-    for path in units()["12x1"].iterdir():
+    for path in units()["1x12x12"].iterdir():
         path.unlink()
     assert torch.equal(data.train.images, before)
 

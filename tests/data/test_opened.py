@@ -76,7 +76,11 @@ def test_python_and_the_command_say_the_same(
         ({"max_bad": 1.5}, "max_bad: must be 0 to 1, not 1.5"),
         ({"cache_gb": -1}, "cache_gb: must be 0 or more, not -1"),
         ({"cache_gb": float("nan")}, "cache_gb: must be 0 or more, not nan"),
-        ({"resolution": 0}, "resolution: must be a whole number, 1 or more, not 0"),
+        (
+            {"resolution": 0},
+            "resolution: must be pixels, 1 or more: the side of squares such as 160, or height and width such as "
+            "160x320; not 0",
+        ),
         ({"seed": "one"}, "seed: must be a whole number, -9.22337e+18 to 9.22337e+18, not 'one'"),
     ],
 )

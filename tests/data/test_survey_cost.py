@@ -33,8 +33,8 @@ def survey_of(pairs: int, classes: int) -> Survey:
         first, second, other = kinds[pair % 3]
         digest = pair.to_bytes(8, "big")
         images += [
-            SurveyedImage(f"{pair}a", first, pair % classes, FACTS, digest, pixels if pair < 2 * classes else None),
-            SurveyedImage(f"{pair}b", second, (pair + other) % classes, FACTS, digest),
+            SurveyedImage(f"{pair}a", first, (pair % classes,), FACTS, digest, pixels if pair < 2 * classes else None),
+            SurveyedImage(f"{pair}b", second, ((pair + other) % classes,), FACTS, digest),
         ]
     names = tuple(f"class {label}" for label in range(classes))
     return Survey("data", names, ("train", "test"), CountedImages(images), ())

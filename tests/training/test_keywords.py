@@ -11,15 +11,17 @@ import pytest
 import convwright as cw
 from convwright.arch import Network
 from convwright.data.opened import Data
+from convwright.options import Form
 from convwright.training import keywords
 
 NAMES = {"Network": Network, "Data": Data, "Path": Path}
 
 
 def parts(hint):
-    """Return the types and texts that a hint allows, without metadata."""
+    """Return the types and texts that a hint allows; values that have a form may be texts too."""
     if get_origin(hint) is Annotated:
-        return parts(get_args(hint)[0])
+        kind, *metadata = get_args(hint)
+        return parts(kind) | ({str} if any(isinstance(each, Form) for each in metadata) else set())
     if get_origin(hint) in (Union, types.UnionType):
         return {part for each in get_args(hint) for part in parts(each)}
     if get_origin(hint) is Literal:

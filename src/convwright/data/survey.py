@@ -16,7 +16,18 @@ from convwright.brief import Brief
 from convwright.data import findings
 from convwright.data.dataset import Parts, Split
 from convwright.data.findings import Problem, Spread
-from convwright.data.images import Facts, decode, printable, quiet, read_facts, reason_of
+from convwright.data.framing import Framing
+from convwright.data.images import (
+    Facts,
+    Header,
+    decode,
+    framing_for,
+    printable,
+    quiet,
+    read_facts,
+    read_header,
+    reason_of,
+)
 from convwright.data.layout import SplitFiles, find
 from convwright.data.sources import MAX_BAD, SOURCES, existing_folder
 from convwright.data.threads import Progress, in_threads
@@ -250,20 +261,28 @@ def _survey_folder(spec: str, root: Path, progress: Progress | None, max_bad: fl
         for position, (path, labels) in enumerate(zip(found.paths, found.label_sets(), strict=True))
     ]
 
-    def survey_image(item: _File) -> SurveyedImage | str:
-        split, labels, path, shown = item
-        name = printable(path.relative_to(root))
+    def survey_image(item: _File, framing: Framing | None = None) -> SurveyedImage | Header | str:
+        name = printable(item.path.relative_to(root))
         try:
-            facts = read_facts(path)
+            header = read_header(item.path)
+            if header.mode and framing is None:
+                return header
+            facts = read_facts(item.path)
             side = min(THUMBNAIL, facts.width, facts.height)
-            pixels = decode(path, side, 3).transpose(1, 2, 0)  # of every file, as damage shows only in the pixels
-            with path.open("rb") as file:
+            # Every file is decoded, as damage shows only in the pixels.
+            pixels = decode(item.path, side, 3, framing or Framing()).transpose(1, 2, 0)
+            with item.path.open("rb") as file:
                 digest = hashlib.file_digest(file, "blake2b").digest()
         except Exception as error:  # Pillow raises nearly anything on damaged files
-            return f"{name}: {reason_of(path, error)}"
-        return SurveyedImage(name, split, labels, facts, digest, pixels if shown else None)
+            return f"{name}: {reason_of(item.path, error)}"
+        return SurveyedImage(name, item.split, item.labels, facts, digest, pixels if item.shown else None)
 
     results = list(in_threads(survey_image, work, progress, "surveying images"))
+    # What the values of deep images mean follows from all of the training images, so that these are decoded last.
+    deep = {position: found for position, found in enumerate(results) if isinstance(found, Header)}
+    framing = framing_for(header for position, header in deep.items() if work[position].split == "train")
+    for position in deep:
+        results[position] = survey_image(work[position], framing)
     images = tuple(result for result in results if isinstance(result, SurveyedImage))
     failed = [result for result in results if isinstance(result, str)]
     names = tuple(map(printable, classes))

@@ -63,6 +63,8 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
         return ".".join(place), "no such field"
     if first["type"] in ("value_error", "assertion_error"):  # of our own checks
         return field, str(first.get("ctx", {}).get("error", "")) or "cannot be used"
+    if first["type"] == "resolution":
+        return field, first["msg"]
     given, expected = first["input"], list(dict.fromkeys(map(_expected, same)))
     if place[-1:] == ["schema_version"] and isinstance(given, int) and first["type"] == "literal_error":
         return field, f"{given} is {NEWER.format(expected[0])}"
