@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import functional as ops
 
-from convwright.data.geometry import ASPECT, crop_boxes, mapped, resized_crops, rotations
+from convwright.data.geometry import STRETCH, crop_boxes, mapped, resized_crops, rotations
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -39,8 +39,8 @@ def test_areas_and_aspects_are_within_their_limits_and_take_all_values(size: tup
     aspect = widths / heights * size[0] / size[1]
     assert 0.24 < area.min() < 0.27
     assert area.max() > 0.95
-    assert ASPECT[0] - 0.02 < aspect.min() < 0.8
-    assert 1.25 < aspect.max() < ASPECT[1] + 0.02
+    assert 1 / STRETCH - 0.02 < aspect.min() < 0.8
+    assert 1.25 < aspect.max() < STRETCH + 0.02
     small = area < 0.5  # free to lie anywhere
     assert tops[small].min() == 0
     assert (tops + heights)[small].max() == high

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from convwright.data.colour import jittered
-from convwright.data.geometry import mapped, resized_crops, rotations
+from convwright.data.geometry import STRETCH, mapped, resized_crops, rotations
 from convwright.data.mixing import cutmix, mixup, rectangles
 from convwright.data.randaugment import MAGNITUDES, randaugment
 from convwright.data.trivialaugment import trivialaugment
@@ -42,6 +42,8 @@ class Augmentation:
     """Paste a rectangle of another image, its area from Beta(cutmix, cutmix); with mixup, one of the two a batch."""
     crop_scale: float = 0.0
     """Least share of the area of the image that a random resized crop shows; 0: no such crop."""
+    crop_ratio: float = STRETCH
+    """Most by which width over height of such a crop differs from that of the image, as a factor."""
     rotation: float = 0.0
     """Most degrees by which an image is turned in either direction."""
     brightness: float = 0.0
@@ -61,6 +63,8 @@ class Augmentation:
             if not 0 <= value <= largest:
                 bound = f" and at most {largest}" if largest < math.inf else ""
                 raise UsageError(f"{name} must be at least 0{bound}, not {value}")
+        if not 1 <= self.crop_ratio < math.inf:
+            raise UsageError(f"crop_ratio must be at least 1, not {self.crop_ratio}")
 
     def distort(
         self, images: torch.Tensor, generator: torch.Generator, size: tuple[int, int] | None = None
@@ -73,7 +77,8 @@ class Augmentation:
             size: Height and width of random resized crops; None: those of the images.
         """
         if self.crop_scale:
-            images = resized_crops(images, self.crop_scale, size or (images.shape[2], images.shape[3]), generator)
+            size = size or (images.shape[2], images.shape[3])
+            images = resized_crops(images, self.crop_scale, size, generator, self.crop_ratio)
         if self.trivialaugment:
             images = trivialaugment(images, generator)
         if self.randaugment:

@@ -55,12 +55,17 @@ class Batches:
         """
         rows, classes = self.rows_at(step), len(self.dataset.classes)
         generator = torch.Generator().manual_seed(derive(self.seed, "augment", step))
-        images = self.augmentation.distort(self.split.take(rows), generator, self.dataset.size)
+        images = self.augmentation.distort(self._read(rows), generator, self.dataset.size)
         images = self.augmentation.apply(self.dataset.normalise(images), generator)
         labels = self.split.labels[rows]
         if self._weights is not None:
             labels = weighted(labels, self._weights[rows], classes)
         return self.augmentation.mix(images, labels, classes, generator)
+
+    def _read(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return images as they are stored: larger ones, if there are any, where crops of them are resized."""
+        larger = self.split.larger if self.augmentation.crop_scale else None
+        return (self.split if larger is None else larger).take(rows)
 
     def rows_at(self, step: int) -> torch.Tensor:
         """Return the positions in the split of a step's images."""

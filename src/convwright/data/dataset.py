@@ -67,6 +67,8 @@ class Split(Brief):
     """Weight of each image in the loss, float32 N; None: all are 1."""
     groups: Sequence[str] | None = None
     """Name of the group of each image, such as a patient or a place; None: there are no groups."""
+    larger: "Split | None" = None
+    """The same images at a larger size, from which random resized crops are cut; None: there are none."""
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
@@ -137,6 +139,7 @@ class Split(Brief):
             names=_chosen(self.names, positions),
             weights=None if self.weights is None else self.weights[positions],
             groups=_chosen(self.groups, positions),
+            larger=None if self.larger is None else self.larger.choose(positions),
         )
 
     def traits(self) -> Traits:

@@ -5,8 +5,8 @@ import math
 import torch
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-ASPECT = (3 / 4, 4 / 3)
-"""Narrowest and widest crop: width over height, as a multiple of that of the result."""
+STRETCH = 4 / 3
+"""Largest stretch of a crop, as Szegedy et al. have it: its proportions are 3/4 to 4/3 of those of the result."""
 TRIES = 10
 """Crops that are drawn for an image; where none of them fits into it, the whole image is taken."""
 CHUNK = 2**18
@@ -14,7 +14,11 @@ CHUNK = 2**18
 
 
 def resized_crops(
-    images: torch.Tensor, smallest: float, size: tuple[int, int], generator: torch.Generator
+    images: torch.Tensor,
+    smallest: float,
+    size: tuple[int, int],
+    generator: torch.Generator,
+    stretch: float = STRETCH,
 ) -> torch.Tensor:
     """Return a random part of each image, resized to a size (Szegedy et al. 2015, section 6).
 
@@ -23,8 +27,9 @@ def resized_crops(
         smallest: Least share of the image's area that a part has, at most 1.
         size: Height and width of the result.
         generator: Source of the draws.
+        stretch: Most by which width over height of a part differs from that of the result, as a factor.
     """
-    boxes = crop_boxes(len(images), images.shape[2:], smallest, size, generator)
+    boxes = crop_boxes(len(images), images.shape[2:], smallest, size, generator, stretch)
     resized = images.new_empty(len(images), images.shape[1], *size)
     for index, (top, left, height, width) in enumerate(boxes.tolist()):
         part = images[index : index + 1, :, top : top + height, left : left + width]
@@ -35,7 +40,12 @@ def resized_crops(
 
 
 def crop_boxes(
-    count: int, extent: tuple[int, ...], smallest: float, size: tuple[int, int], generator: torch.Generator
+    count: int,
+    extent: tuple[int, ...],
+    smallest: float,
+    size: tuple[int, int],
+    generator: torch.Generator,
+    stretch: float = STRETCH,
 ) -> torch.Tensor:
     """Return a box of each of so many images: count x (top, left, height, width), int64.
 
@@ -45,12 +55,12 @@ def crop_boxes(
         smallest: Least share of the image's area.
         size: Height and width that the boxes are resized to, which their aspect ratio is relative to.
         generator: Source of the draws.
+        stretch: Most by which their aspect ratio differs from that, as a factor.
     """
     high, wide = extent
     area, ratio = torch.rand(2, TRIES, count, generator=generator)
     area = high * wide * (smallest + area * (1 - smallest))
-    low, top = map(math.log, ASPECT)
-    ratio = (low + ratio * (top - low)).exp() * size[1] / size[0]
+    ratio = ((2 * ratio - 1) * math.log(stretch)).exp() * size[1] / size[0]
     heights, widths = (area / ratio).sqrt().round().clamp(min=1), (area * ratio).sqrt().round().clamp(min=1)
     fits = (heights <= high) & (widths <= wide)
     first = fits.int().argmax(0)  # 0 where none fits

@@ -79,17 +79,41 @@ class Data(Result):
         Raises:
             DataError: The data cannot be opened.
         """
+        size = resolution or self.resolution or (largest if isinstance(largest, tuple) else None)
+        return self._open(size, min(sides(largest)), framing)
+
+    def with_larger(self, dataset: "Dataset", smallest: float) -> "Dataset":
+        """Return a data set whose training images are also there at a larger size, for random resized crops.
+
+        Args:
+            dataset: The data at the resolution of the network.
+            smallest: Least share of an image's area that a crop shows; 0: there are no crops.
+
+        Raises:
+            DataError: The images have changed meanwhile.
+        """
+        from convwright.data.larger import enlarged, with_larger
+
+        if not smallest:
+            return dataset
+        wanted = enlarged(dataset.resolution, smallest)
+        if isinstance(wanted, int):
+            own = self._open(None, wanted, dataset.framing)  # no larger than the images are
+            if isinstance(own.resolution, int):
+                return with_larger(dataset, own)
+        return with_larger(dataset, self._open(wanted, max(sides(wanted)), dataset.framing))
+
+    def _open(self, resolution: Resolution | None, largest: int, framing: Framing | None) -> "Dataset":
         from convwright.data.sources import open_dataset
         from convwright.display.progress import counting
 
-        size = resolution or self.resolution or (largest if isinstance(largest, tuple) else None)
-        key = size, None if size else largest, framing
+        key = resolution, None if resolution else largest, framing
         if key not in self._opened:
             with counting() as progress:
                 self._opened[key] = open_dataset(
                     self.spec,
-                    resolution=size,
-                    largest=min(sides(largest)),
+                    resolution=resolution,
+                    largest=largest,
                     framing=framing or Framing(resize=self.resize),
                     val_share=self.val_share,
                     seed=self.seed,

@@ -124,8 +124,10 @@ class Recipe(_Strict):
     crop: Annotated[int, AUGMENTATION] = Field(0, ge=0)
     """Pixels of padding for random crops; an eighth of the resolution by default, none with `crop_scale`."""
     crop_scale: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=1)
-    """Smallest share of the image's area that a random resized crop shows, at 3/4 to 4/3 of the image's aspect ratio;
-    0: no such crops."""
+    """Smallest share of the image's area that a random resized crop shows; 0: no such crops. They are cut from images
+    of up to twice the resolution, where the files have as much."""
+    crop_ratio: Annotated[float, AUGMENTATION] = Field(4 / 3, ge=1, le=10)
+    """Most by which width over height of a random resized crop differs from that of the image, as a factor."""
     rotation: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=180)
     """Degrees by which each image is turned at random, at most, in either direction."""
     brightness: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=10)

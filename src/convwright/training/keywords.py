@@ -43,6 +43,7 @@ class TrainOptions(TypedDict, total=False):
     norm_momentum: float | None
     crop: int | None
     crop_scale: float | None
+    crop_ratio: float | None
     rotation: float | None
     brightness: float | None
     contrast: float | None

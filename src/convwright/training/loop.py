@@ -159,6 +159,10 @@ def resume(run: Run, data: Dataset, callbacks: Sequence[object] = (), runtime: R
         raise RunError(
             f"{run.path}: the images of {run.config.data} are not those that the run was trained on: {problem}"
         )
+    if DataFacts.of(data).crops_from != run.data.crops_from:
+        raise RunError(
+            f"{run.path}: its random crops were cut from images of another size; open its data with `resume`"
+        )
     with preserved_process_state(), run.held() if is_main_process() else nullcontext():
         return Trainer(run, run.data.normalising(data), called, runtime).fit()
 

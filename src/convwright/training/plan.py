@@ -19,6 +19,8 @@ FEWEST_STEPS = 40
 """Smallest number of steps in an epoch, at the cost of smaller batches."""
 LEAST_CROPPED = 16
 """Pixels of a side from which on images are shifted at random; smaller ones cannot spare any."""
+LEAST_CROPPED_IN_SCALE = 64
+"""Pixels of a side from which on the papers' recipes cut crops of random size."""
 FINE_TUNING = 0.02
 """Learning rate of SGD for weights that are good already, with batches of 128."""
 
@@ -107,6 +109,7 @@ def _recipe(
         if not has_shortcuts(network):
             published.pop("stochastic_depth", None)
         fields = published | fields
+    fields["crop_scale"] = crop_scale(data, name, given)
     frozen = bool(fields.get("freeze"))  # then features of the same images are computed once
     fields.setdefault("flip", data.default_flip and not frozen)
     # An eighth of the side, as 4 pixels are for CIFAR.
@@ -115,6 +118,25 @@ def _recipe(
     if "learning_rate" not in fields and fields.get("optimizer", "sgd") == "sgd" and isinstance(batch_size, int):
         fields["learning_rate"] = (FINE_TUNING if tuned and not frozen else 0.1) * batch_size / LARGEST_BATCH
     return fields
+
+
+def crop_scale(data: Dataset, name: RecipeName | None, given: Mapping[str, Any]) -> float:
+    """Return the smallest share of an image's area that random resized crops show; 0: there are no such crops.
+
+    The papers cut them from photographs, and shifted the small images of CIFAR instead.
+
+    Args:
+        data: The data at the resolution of the network.
+        name: A recipe of `RECIPES`.
+        given: Fields of `Recipe` that override those of the named recipe; None means open.
+    """
+    value: float | None = given.get("crop_scale")
+    if value is not None:
+        return value
+    if name is None or given.get("freeze") or min(data.size) < LEAST_CROPPED_IN_SCALE:
+        return 0.0
+    published: float = recipe_fields(name, LARGEST_BATCH).get("crop_scale", 0.0)
+    return published
 
 
 def absolute_spec(spec: str) -> str:

@@ -28,6 +28,6 @@ def make_learner(
 def training_batches(config: TrainConfig, data: Dataset) -> Batches:
     """Return the batches that a configuration trains on; features of a frozen backbone are not augmented."""
     if isinstance(data, Features):
-        return Batches(data.train, data, config.batch_size, config.seed)
+        return Batches(data.train, data, config.batch_size, config.seed, sampling=config.recipe.sampling)
     augmentation = Augmentation(**config.recipe.model_dump(include={each.name for each in fields(Augmentation)}))
     return Batches(data.train, data, config.batch_size, config.seed, augmentation, sampling=config.recipe.sampling)

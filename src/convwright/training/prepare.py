@@ -26,7 +26,7 @@ from convwright.training.initial_weights import InitialWeights, find_initial_wei
 from convwright.training.lr_finder import LearningRateCurve, find_learning_rate
 from convwright.training.memory_fit import fitting_batch
 from convwright.training.operators import check_operators, compile_fused
-from convwright.training.plan import plan
+from convwright.training.plan import crop_scale, plan
 from convwright.training.preparation import make_learner
 from convwright.training.process_state import preserved_process_state
 from convwright.training.request import TrainRequest
@@ -209,6 +209,9 @@ class _Preparation:
             self.split["split_seed"] = source.seed
         with self._naming("data"):
             data = source.dataset(request.resolution, largest=largest)
+            data = source.with_larger(data, crop_scale(data, request.recipe, request.recipe_fields))
+        if data.channels == 1 and (request.saturation or request.hue):
+            self.note("saturation and hue have no effect on grey images")
         for line in data.skipped[:MOST_NAMED]:
             self.note(f"skipped {line}")
         if len(data.skipped) > MOST_NAMED:

@@ -29,21 +29,23 @@ RECIPES: dict[RecipeName, NamedRecipe] = {
         {"learning_rate": 0.1, "schedule": "step", "milestones": (0.5, 0.75), "warm_up": 0.0, "weight_decay": 1e-4},
     ),
     "senet": NamedRecipe(
-        "SENet, section 4: rate 0.6 for 1024 images a step, divided by 10 every 30 of 100 epochs",
+        "SENet, section 4: rate 0.6 for 1024 images a step, divided by 10 every 30 of 100 epochs, crops of random "
+        "size of images from 64 px on",
         1024,
         {
             **{"learning_rate": 0.6, "schedule": "step", "milestones": (0.3, 0.6, 0.9), "warm_up": 0.0},
-            **{"nesterov": False, "weight_decay": 1e-4, "label_smoothing": 0.1},
+            **{"nesterov": False, "weight_decay": 1e-4, "label_smoothing": 0.1, "crop_scale": 0.08},
         },
     ),
     "efficientnet": NamedRecipe(
         "EfficientNet, section 5: RMSProp, rate 0.256 for 4096 images a step with exponential decay, weight decay "
-        "1e-5, stochastic depth 0.2, AutoAugment (RandAugment here), and the average of weights of its code",
+        "1e-5, stochastic depth 0.2, AutoAugment (RandAugment here), crops of random size of images from 64 px on, and the "
+        "average of weights of its code",
         4096,
         {
             **{"optimizer": "rmsprop", "learning_rate": 0.256, "schedule": "exponential", "warm_up": 5 / 350},
             **{"weight_decay": 1e-5, "label_smoothing": 0.1, "ema": 0.9999, "norm_momentum": None},
-            **{"stochastic_depth": 0.2, "randaugment": 9},
+            **{"stochastic_depth": 0.2, "randaugment": 9, "crop_scale": 0.08},
         },
     ),
     "fast": NamedRecipe(

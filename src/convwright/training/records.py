@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from pydantic.dataclasses import dataclass
 
 from convwright import json_text
-from convwright.arch.resolution import format_resolution
+from convwright.arch.resolution import format_resolution, resolution_of
 from convwright.brief import Brief
 from convwright.data import Dataset
 from convwright.data.framing import Framing, Resize
@@ -70,7 +70,7 @@ class ClassNames:
     """Version of the format."""
 
 
-NEWER_FACTS = frozenset({"multi_label", "resize", "decoder", "integer_range", "float_range"})
+NEWER_FACTS = frozenset({"multi_label", "resize", "decoder", "integer_range", "float_range", "crops_from"})
 """Fields of `DataFacts` that version 1 of the file does not have."""
 
 
@@ -96,6 +96,8 @@ class DataFacts(Brief):
     """Range of the values of 32-bit images."""
     float_range: tuple[float, float] | None = None
     """Range of the values of floating-point images."""
+    crops_from: Size | None = None
+    """Size of the training images that random resized crops are cut from, where it is not `resolution`."""
     schema_version: Literal[1, 2] = 1
     """Version of the format; version 1 has no field after `images`."""
 
@@ -123,6 +125,7 @@ class DataFacts(Brief):
             1 if framing.decoder == 1 else 2,
             framing.integer_range,
             framing.float_range,
+            None if data.train.larger is None else resolution_of(*data.train.larger.size),
             schema_version=2,
         )
 

@@ -102,8 +102,26 @@ class TrainRequest(RunOptions, Recipe):
         if self.find_lr and "learning_rate" in self.model_fields_set:
             raise FieldError("find_lr", "finds the learning rate; omit it or `learning_rate`")
         self._check_initial()
+        self._check_augmentation()
         if self.minutes is not None and self.devices > 1:
             raise FieldError("minutes", "plans for one device; with more, give `epochs`")
+
+    def _check_augmentation(self) -> None:
+        """Check the fields that are about augmentation and the balance of classes."""
+        given = self.model_fields_set
+        if self.sampling == "balanced" and self.class_weights != "none":
+            raise FieldError(
+                "class_weights",
+                f"cannot be {self.class_weights} with `sampling` balanced, which shows all classes equally often "
+                "already: rare classes would count twice; omit one",
+            )
+        for name, needed, on in (
+            ("crop_ratio", "crop_scale", bool(self.crop_scale) or self.recipe is not None),
+            ("effective_beta", "class_weights", self.class_weights == "effective"),
+        ):
+            if name in given and getattr(self, name) != Recipe.model_fields[name].default and not on:
+                wanted = " effective" if needed == "class_weights" else ""
+                raise FieldError(name, f"has no effect without `{needed}`{wanted}")
 
     def _check_initial(self) -> None:
         """Check the fields that are about initial weights."""

@@ -8,13 +8,16 @@ from convwright.data.opened import COLUMNS, Data
 from convwright.training.run import Run
 
 
-def open_run_data(run: Run, data: Data | str | Path | None = None, *, cache_gb: float | None = None) -> Dataset:
+def open_run_data(
+    run: Run, data: Data | str | Path | None = None, *, cache_gb: float | None = None, to_train: bool = False
+) -> Dataset:
     """Open the images of a run, or others at the same resolution and with the same normalisation.
 
     Args:
         run: The run.
         data: A folder or source with the same classes, or data with options; None: the run's own data.
         cache_gb: Most gigabytes that decoded images may take on disk; None: the limit of `data`, or the usual one.
+        to_train: Whether the run is resumed, so that random resized crops need larger training images.
 
     Raises:
         DataError: The data cannot be opened.
@@ -23,6 +26,8 @@ def open_run_data(run: Run, data: Data | str | Path | None = None, *, cache_gb: 
     if cache_gb is not None:
         chosen = replace(chosen, cache_gb=cache_gb)
     opened = chosen.dataset(run.config.resolution, framing=run.framing)
+    if to_train and run.data.crops_from is not None:
+        opened = chosen.with_larger(opened, run.config.recipe.crop_scale)
     return run.data.normalising(opened) if run.initial.exists() else opened
 
 

@@ -134,7 +134,7 @@ def resume_run(
     else:
         if run.config.fused:
             compile_fused(run.config.precision)
-        resume(run, open_run_data(run, cache_gb=execution.cache_gb), every, execution.runtime)
+        resume(run, open_run_data(run, cache_gb=execution.cache_gb, to_train=True), every, execution.runtime)
     return Run.open(run.path)
 
 
