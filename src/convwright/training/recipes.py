@@ -39,8 +39,8 @@ RECIPES: dict[RecipeName, NamedRecipe] = {
     ),
     "efficientnet": NamedRecipe(
         "EfficientNet, section 5: RMSProp, rate 0.256 for 4096 images a step with exponential decay, weight decay "
-        "1e-5, stochastic depth 0.2, AutoAugment (RandAugment here), crops of random size of images from 64 px on, and the "
-        "average of weights of its code",
+        "1e-5, stochastic depth 0.2, AutoAugment (RandAugment here), crops of random size of images from 64 px on, and "
+        "the average of weights of its code",
         4096,
         {
             **{"optimizer": "rmsprop", "learning_rate": 0.256, "schedule": "exponential", "warm_up": 5 / 350},
