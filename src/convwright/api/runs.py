@@ -120,9 +120,8 @@ class Run(StoredRun, Result):
     def headline(self) -> str:
         """Return the result of a finished run in a sentence."""
         summary = self.summary
-        measure = "validation accuracy" if summary.val_map is None else "validation mean average precision"
         return (
-            f"{printable(summary.network)}: {measure} {summary.quality:.2%} on "
+            f"{printable(summary.network)}: validation {summary.measure} {summary.score:.2%} on "
             f"{counted(summary.val_images, 'image')} after {summary.train_seconds / 60:.1f} minutes of training"
         )
 

@@ -129,6 +129,14 @@ class Split(Brief):
         rows = positions if self.rows is None else self.rows[positions]
         return self.store.index_select(0, rows) if isinstance(self.store, torch.Tensor) else self.store.read(rows)
 
+    def class_counts(self, classes: int) -> torch.Tensor:
+        """Return the number of images of each class, int64.
+
+        Args:
+            classes: Number of classes.
+        """
+        return self.labels.sum(0) if self.multi_label else torch.bincount(self.labels, minlength=classes)
+
     def choose(self, positions: torch.Tensor) -> "Split":
         """Return the split of the samples at these positions, over the same store."""
         return Split(

@@ -216,9 +216,10 @@ class _Preparation:
             self.note(f"skipped {line}")
         if len(data.skipped) > MOST_NAMED:
             self.note(f"and {len(data.skipped) - MOST_NAMED} more that could not be read")
-        for role, split in (("validation", data.val), ("test", data.test)):
-            present = set(split.labels.tolist()) if split else set(range(len(data.classes)))
-            if absent := [printable(name) for label, name in enumerate(data.classes) if label not in present]:
+        roles = (("training", data.train), ("validation", data.val), ("test", data.test))
+        for role, split in roles:
+            counts = split.class_counts(len(data.classes)).tolist() if split else [1] * len(data.classes)
+            if absent := [printable(name) for name, count in zip(data.classes, counts, strict=True) if not count]:
                 more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
                 self.note(f"there are no {role} images of {', '.join(absent[:MOST_NAMED])}{more}")
         return data

@@ -193,6 +193,7 @@ class Summary(BaseModel):
     derived_from: str | None = None
     without_se: list[str] = []
     schema_version: Literal[1, 2] = 1
+    """2 for multi-label runs."""
 
     @property
     def score(self) -> float:
@@ -200,18 +201,16 @@ class Summary(BaseModel):
         score = self.val_accuracy if self.val_accuracy is not None else self.val_map
         return 0.0 if score is None else score
 
-    """2 for multi-label runs."""
+    @property
+    def measure(self) -> str:
+        """What `score` is: `accuracy`, or `mean average precision` of a multi-label run."""
+        return "mean average precision" if self.val_map is not None else "accuracy"
 
     @model_validator(mode="after")
     def _check_measure(self) -> "Summary":
         if (self.val_accuracy is None) is (self.val_map is None):
             raise ValueError("must have val_accuracy, or of a multi-label run val_map")
         return self
-
-    @property
-    def quality(self) -> float:
-        """What the best weights were chosen by, 0 to 1: accuracy, or mean average precision of a multi-label run."""
-        return self.val_map if self.val_map is not None else self.val_accuracy or 0.0
 
     def to_dict(self) -> dict[str, object]:
         """Return the members that `summary.json` has."""
