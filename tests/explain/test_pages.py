@@ -12,6 +12,7 @@ from convwright.explain.opened import OpenNetwork
 from convwright.explain.pruning import PruningStep, RandomCut, Saving
 from convwright.explain.reuse_figures import cutting_costs, heat_maps
 from convwright.explain.reuse_result import Pruning, Reuse
+from convwright.prediction.network import Predictor
 
 from ..chromium import EXECUTABLE, Browser
 
@@ -55,7 +56,9 @@ def check(browser: Browser, page: Path, plots: int) -> None:
 @needs_browser
 def test_every_heat_map_is_drawn(browser, found, pruned, tmp_path):
     page = tmp_path / "reuse.html"
-    reuse = Reuse(OpenNetwork("dense", None), found)  # the figures need no weights
+    network = cw.network("densenet_bc_l22_k12|channels:1|resolution:28")
+    predictor = Predictor(network, cw.build(network, seed=0), list("abcdefghij"), (0.5,), (0.2,))
+    reuse = Reuse(OpenNetwork("dense", predictor), found)
     JoinedResult(reuse, Pruning(reuse, "val", tuple(pruned))).save_html(page)
     check(browser, page, plots=7)
 

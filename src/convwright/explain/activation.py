@@ -133,6 +133,8 @@ class _Plan:
     linear: str | None
     epsilon: float
     note: str
+    multi_label: bool = False
+    """Whether probabilities are the sigmoid of each score, of a network with several labels an image."""
 
     @classmethod
     def of(
@@ -154,7 +156,8 @@ class _Plan:
                 note = f"The maps before the pooling have one pixel; {layer} is the last block whose maps have more."
         find_layer(module, layer)
         classes = () if isinstance(subject, nn.Module) else subject.classes
-        return cls(module, classes, method or ("cam" if linear else "grad-cam"), layer, linear, epsilon, note)
+        several = has_several_labels(subject)
+        return cls(module, classes, method or ("cam" if linear else "grad-cam"), layer, linear, epsilon, note, several)
 
     def maps(self, images: torch.Tensor, target: int | str | list[int | str] | None) -> ActivationMaps:
         """Map normalised images."""
@@ -166,7 +169,8 @@ class _Plan:
             way = "use grad-cam" if self.method == "cam" else "name an earlier layer"
             raise UsageError(f"{self.layer} outputs 1x1 maps, which have no spatial positions; {way}")
         maps = stretched(raw if self.method == "cam" else raw.relu(), tuple(images.shape[-2:]))
-        probabilities = logits.detach().float().softmax(1).gather(1, targets[:, None])[:, 0]
+        probabilities = probabilities_of(logits.detach(), multi_label=self.multi_label)
+        probabilities = probabilities.gather(1, targets[:, None])[:, 0]
         return ActivationMaps(
             self.method,
             self.layer,
@@ -234,6 +238,21 @@ def module_of(subject: Subject) -> nn.Module:
     if not hasattr(subject, "module"):
         raise UsageError("explaining uses a network in torch: load the run instead of a file exported from it")
     return subject.module
+
+
+def has_several_labels(subject: Subject) -> bool:
+    """Return whether a network predicts any number of classes for an image; of a torch module, it is not known."""
+    return not isinstance(subject, nn.Module) and subject.multi_label
+
+
+def probabilities_of(scores: torch.Tensor, *, multi_label: bool) -> torch.Tensor:
+    """Return the probability of each class, N x classes.
+
+    Args:
+        scores: N x classes.
+        multi_label: Whether an image may have several classes.
+    """
+    return scores.float().sigmoid() if multi_label else scores.float().softmax(1)
 
 
 def batches(subject: Subject, images: Iterable[AnyImage] | torch.Tensor, size: int) -> Iterable[torch.Tensor]:

@@ -12,6 +12,7 @@ from convwright.explain.cam_result import ClassActivation, NetworkMaps
 from convwright.explain.deletion import score_maps
 from convwright.explain.faithfulness_result import Faithfulness
 from convwright.explain.images import SHOWN, Source, read_images
+from convwright.explain.label_maps import for_each_class
 from convwright.explain.opened import AnyNetwork, OpenNetwork
 from convwright.explain.variants import counted
 from convwright.prediction.base import BasePredictor
@@ -36,6 +37,8 @@ def compute_cam(
         UsageError: A layer or class does not exist, or the method does not apply; the message names the network.
     """
     read = read_images(networks, images, data, count)
+    if target is None and any(one.predictor.multi_label for one in networks):
+        read, target = for_each_class(networks, read)
     found = []
     with counting() as progress:
         for network, pixels in zip(networks, read.pixels, strict=True):

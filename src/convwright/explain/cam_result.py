@@ -20,7 +20,7 @@ from convwright.explain.activation import ActivationMaps
 from convwright.explain.deletion import MapScores, each_score
 from convwright.explain.drawing import TILE, Cell, figure, picture, png
 from convwright.explain.gallery import Overlay, laid_over
-from convwright.explain.images import ReadImages
+from convwright.explain.images import ReadImages, truth_text
 from convwright.explain.map_tables import differences, estimates_dict, score_tables
 from convwright.explain.opened import OpenNetwork
 from convwright.files import new_folder, write_text
@@ -62,7 +62,12 @@ class NetworkMaps(Brief):
         """Return the values of each image for JSON."""
         columns = zip(images.names, images.truths, self.labels, self.maps.probabilities, strict=True)
         rows: list[dict[str, object]] = [
-            {"image": name, "truth": truth, "class": label, "probability": probability}
+            {
+                "image": name,
+                "truth": list(truth) if isinstance(truth, tuple) else truth,
+                "class": label,
+                "probability": probability,
+            }
             for name, truth, label, probability in columns
         ]
         if self.scores:
@@ -145,7 +150,14 @@ class ClassActivation(FigureResult):
     def blocks(self) -> Iterable[Block]:
         """Yield a row for each image and network, how the maps were made, and the scores."""
         rows = [
-            (self.images.names[row], self.images.truths[row] or "", one.title, one.labels[row], f"{chance:.1%}", "")
+            (
+                self.images.names[row],
+                truth_text(self.images.truths[row]),
+                one.title,
+                one.labels[row],
+                f"{chance:.1%}",
+                "",
+            )
             for row in range(self.shown)
             for one in self.networks
             for chance in [one.maps.probabilities[row]]
@@ -252,7 +264,7 @@ def _sharpest(result: ClassActivation) -> "Sequence[torch.Tensor]":
 
 def _names(result: ClassActivation) -> list[str]:
     named = zip(result.images.names[: result.shown], result.images.truths, strict=False)
-    return [truth or Path(name).name for name, truth in named]
+    return [truth_text(truth) or Path(name).name for name, truth in named]
 
 
 def _note(one: NetworkMaps, row: int) -> str:

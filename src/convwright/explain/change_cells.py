@@ -2,12 +2,30 @@
 
 from convwright.explain.variants import Change
 
-COLUMNS = ("accuracy", "95 % interval", "change", "95 % interval")
-NOTE = (
-    "Change: of accuracy against {}, in percentage points, with its interval, from pairs of predictions for the same "
-    "images."
-)
-"""What the columns of a change mean; the variant that is compared with is to be filled in."""
+
+def change_columns(measure: str) -> tuple[str, ...]:
+    """Return the titles of the columns of a variant.
+
+    Args:
+        measure: `accuracy`, or `mean average precision`.
+    """
+    return (measure_key(measure).replace("map", "mAP"), "95 % interval", "change", "95 % interval")
+
+
+def change_note(measure: str, against: str) -> str:
+    """Return what the columns of a change mean.
+
+    Args:
+        measure: `accuracy`, or `mean average precision`.
+        against: The variant that is compared with.
+    """
+    how = "from pairs of predictions for the same images" if measure == "accuracy" else "by a paired bootstrap"
+    return f"Change: of {measure} against {against}, in percentage points, with its interval, {how}."
+
+
+def measure_key(measure: str) -> str:
+    """Return the name of a measure in JSON: `accuracy`, or `map`."""
+    return "accuracy" if measure == "accuracy" else "map"
 
 
 def change_cells(change: Change | None) -> tuple[str, str]:

@@ -18,7 +18,15 @@ from torchvision.transforms.functional import gaussian_blur
 from convwright.arch import Network
 from convwright.brief import Brief
 from convwright.errors import UsageError
-from convwright.explain.activation import ActivationMaps, Subject, batches, module_of, stretched
+from convwright.explain.activation import (
+    ActivationMaps,
+    Subject,
+    batches,
+    has_several_labels,
+    module_of,
+    probabilities_of,
+    stretched,
+)
 from convwright.explain.target import scores_of
 from convwright.prediction.network import AnyImage
 from convwright.seeds import derive
@@ -148,7 +156,8 @@ def score_maps(
             blurred = _blurred(batch, blur)
             instead = {"mean": torch.zeros_like(batch), "blur": blurred}.get(removed)
             instead = _black(subject, batch) if instead is None else instead
-            work = _Work(module, batch, blurred, instead, maps.targets[done : rows.stop], at_once)
+            targets = maps.targets[done : rows.stop]
+            work = _Work(module, batch, blurred, instead, targets, at_once, has_several_labels(subject))
             real = torch.from_numpy(maps.maps[done : rows.stop])
             chance = stretched(random_grids(maps.raw.shape[-2:], rows, seed), tuple(batch.shape[-2:]))
             ranks = [_ranks(one, rows, seed) for one in (real, chance)]
@@ -185,6 +194,8 @@ class _Work:
     targets: Sequence[int]
     at_once: int
     """The most images that the module reads at once."""
+    multi_label: bool = False
+    """Whether an image may have several classes."""
 
     def curves(self, ranks: torch.Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Return N x (steps + 1) probabilities in deletion and in insertion, pixels changing in the order of ranks."""
@@ -199,7 +210,8 @@ class _Work:
     def _probabilities(self, changed: torch.Tensor, after: torch.Tensor, before: torch.Tensor) -> np.ndarray:
         mixed = torch.where(changed[:, :, None], after[:, None], before[:, None]).flatten(0, 1)
         mixed = mixed.contiguous(memory_format=torch.channels_last)
-        chances = torch.unflatten(scores_of(self.module, mixed).float().softmax(1), 0, changed.shape[:2])
+        scores = probabilities_of(scores_of(self.module, mixed), multi_label=self.multi_label)
+        chances = torch.unflatten(scores, 0, changed.shape[:2])
         targets = torch.tensor(self.targets, device=chances.device)
         chosen = chances.gather(2, targets[:, None, None].expand(-1, chances.shape[1], 1))[..., 0]
         return np.asarray(chosen.cpu())

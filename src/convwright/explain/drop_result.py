@@ -11,7 +11,7 @@ from convwright.display.figures import Figure
 from convwright.display.progress import counting
 from convwright.display.result import Block, Paragraph, Table
 from convwright.errors import ArgumentError, argument
-from convwright.explain.change_cells import COLUMNS, NOTE, change_cells, change_dict
+from convwright.explain.change_cells import change_cells, change_columns, change_dict, change_note, measure_key
 from convwright.explain.dropped_run import write_run
 from convwright.explain.dropping import By, DropStep, count_steps, drop_steps
 from convwright.explain.excitation import MeasuredExcitations, run_excitations
@@ -43,6 +43,11 @@ class DropResult(FigureResult):
         return self.steps[0].network.name
 
     @property
+    def measure(self) -> str:
+        """What each step is judged by: accuracy, or mean average precision."""
+        return self.source.predictor.measure
+
+    @property
     def title(self) -> str:
         """Heading of a page that shows the steps."""
         return f"Squeeze-and-excitation taken out of {self.network}"
@@ -52,13 +57,13 @@ class DropResult(FigureResult):
         """Accuracy and parameters before and after all steps."""
         first, last = self.steps[0], self.steps[-1]
         return (
-            f"Accuracy on {SPLITS[self.split]} images from {first.accuracy:.2%} to {last.accuracy:.2%}, parameters "
-            f"from {first.params:,} to {last.params:,}, in {len(self.steps) - 1} steps."
+            f"{self.measure.capitalize()} on {SPLITS[self.split]} images from {first.accuracy:.2%} to "
+            f"{last.accuracy:.2%}, parameters from {first.params:,} to {last.params:,}, in {len(self.steps) - 1} steps."
         )
 
     def figures(self) -> list[Figure]:
         """Return accuracy against parameters."""
-        return [dropping_costs(self.network, self.split, self.steps)]
+        return [dropping_costs(self.network, self.split, self.steps, self.measure)]
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
@@ -74,7 +79,7 @@ class DropResult(FigureResult):
                 "inexact": step.inexact,
                 "network": step.network.name,
                 "split": self.split,
-                "accuracy": step.accuracy,
+                measure_key(self.measure): step.accuracy,
                 "interval": step.interval,
                 **change_dict(step.change),
                 "params": step.params,
@@ -87,14 +92,15 @@ class DropResult(FigureResult):
 
     def blocks(self) -> Iterable[Block]:
         """Yield a row for each step."""
-        titles = ("step", "SE dropped from", *COLUMNS, "parameters", "over no SE", "MACs", "exact", "")
+        measured = change_columns(self.measure)
+        titles = ("step", "SE dropped from", *measured, "parameters", "over no SE", "MACs", "exact", "")
         yield Table(titles, list(map(_row, self.steps)), left=2)
         yield Paragraph(
-            f"Accuracy on {SPLITS[self.split]} images, without training again; MACs are multiply-adds. "
-            f"{NOTE.format('step 0')} In the place of each dropped gate its mean excitation over training images is "
-            "folded into the weights around it. This is exact unless a layer that cannot take the factors stands in "
-            "the way, such as an identity shortcut; then the last normalisation of the body takes them, and the "
-            "shortcut stays as it is."
+            f"{self.measure.capitalize()} on {SPLITS[self.split]} images, without training again; MACs are "
+            f"multiply-adds. {change_note(self.measure, 'step 0')} In the place of each dropped gate its mean "
+            "excitation over training images is folded into the weights around it. This is exact unless a "
+            "layer that cannot take the factors stands in the way, such as an identity shortcut; then the last "
+            "normalisation of the body takes them, and the shortcut stays as it is."
         )
 
     @checks_arguments

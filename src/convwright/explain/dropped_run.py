@@ -7,6 +7,8 @@ import torch
 from convwright import json_text
 from convwright.explain.dropping import DropStep
 from convwright.training.run import Run
+from convwright.training.thresholds import NAME as THRESHOLDS
+from convwright.training.thresholds import Thresholds
 from convwright.training.training_images import NAME, training_images_of
 from convwright.version import __version__
 from convwright.weights import serialized
@@ -31,6 +33,8 @@ def write_run(source: Run, chosen: DropStep, out: Path) -> Run:
         Run.WEIGHTS: serialized(chosen.module),
         "summary.json": json_text.dump(_summary(source, chosen), indent=1) + "\n",
     }
+    if chosen.thresholds is not None:
+        files[THRESHOLDS] = Thresholds.of(source.classes, chosen.thresholds).to_json_text()
     if recorded := training_images_of(source):
         files[NAME] = recorded.to_bytes()
     return Run.create(out, config, chosen.network, source.classes, source.data, files)
@@ -46,11 +50,12 @@ def _summary(source: Run, chosen: DropStep) -> dict[str, object]:
         "params": chosen.params,
         "macs": chosen.macs,
         "resolution": chosen.network.resolution,
-        "val_accuracy": chosen.accuracy,
+        "val_accuracy" if chosen.thresholds is None else "val_map": chosen.accuracy,
         "val_images": source.data.images["val"],
         "train_seconds": rows[-1]["seconds"] if rows else before.get("train_seconds", 0.0),
         "versions": {"convwright": __version__, "torch": torch.__version__},
         "derived_from": str(source.path),
         "without_se": list(chosen.blocks),
+        "schema_version": 1 if chosen.thresholds is None else 2,
     }
     return before | now

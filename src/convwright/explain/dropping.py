@@ -52,9 +52,12 @@ class DropStep(Brief):
     over_none: float
     """Additional parameters over the same network without any squeeze-and-excitation, as a share of the latter."""
     accuracy: float
+    """0 to 1; of a multi-label network, mean average precision."""
     interval: tuple[float, float]
     change: Change | None
     """Change of accuracy from step 0; None for step 0 itself."""
+    thresholds: tuple[float, ...] | None = None
+    """Of a multi-label network: for each class the threshold of highest F1 on the images measured."""
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
@@ -156,6 +159,7 @@ def drop_steps(
             measured.share,
             measured.interval,
             change,
+            measured.thresholds,
         )
 
 

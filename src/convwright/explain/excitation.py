@@ -11,7 +11,7 @@ from convwright.brief import Brief
 from convwright.data import Dataset, Split
 from convwright.data.images import printable
 from convwright.errors import ArgumentError, UsageError
-from convwright.evaluation.assessment import batches_of, class_order
+from convwright.evaluation.assessment import batches_of, class_order, labels_in
 from convwright.explain.excitation_gates import gates, recording
 from convwright.prediction.network import Predictor
 from convwright.training.evaluation import outputs
@@ -32,6 +32,8 @@ DEFINITION = (
     "over all images, summed over channels, that lies between classes, less what chance alone puts there (epsilon "
     "squared); 0 if all classes are gated alike, 1 if all images of a class are."
 )
+SEVERAL_LABELS = "An image with several labels counts once for each of its classes; all images are counted once."
+"""Added to the definition where images have several labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,8 @@ class BlockExcitation(Brief):
     """classes x channels, float64: standard deviation over the images of each class."""
     counts: torch.Tensor
     """classes: how many images of each."""
+    over_images: torch.Tensor | None = None
+    """channels: the mean over all images, where these have several labels or none; None: that over classes."""
 
     @property
     def channels(self) -> int:
@@ -55,12 +59,12 @@ class BlockExcitation(Brief):
     @property
     def overall(self) -> torch.Tensor:
         """channels: the mean over all images."""
-        return self._averaged(self.mean)
+        return self._averaged(self.mean) if self.over_images is None else self.over_images
 
     @property
     def between(self) -> torch.Tensor:
         """channels: the variance of the class means, each weighted by its number of images."""
-        return self._averaged((self.mean - self.overall) ** 2)
+        return self._averaged((self.mean - self._averaged(self.mean)) ** 2)
 
     @property
     def within(self) -> torch.Tensor:
@@ -118,6 +122,13 @@ class MeasuredExcitations(Brief):
     """Name of the images: val, test or train."""
     blocks: tuple[BlockExcitation, ...]
     """In the order in which the network runs them."""
+    multi_label: bool = False
+    """Whether images have several labels."""
+
+    @property
+    def definition(self) -> str:
+        """What the figures mean."""
+        return f"{DEFINITION} {SEVERAL_LABELS}" if self.multi_label else DEFINITION
 
     @property
     def counts(self) -> torch.Tensor:
@@ -143,8 +154,8 @@ def run_excitations(
     """
     order = class_order(data.classes, predictor.classes, data.name)
     read = batches_of(predictor, [split])
-    batches = ((predictor.normalised(images), order[labels]) for images, labels in read)
     classes, name = predictor.classes, predictor.network.name
+    batches = ((predictor.normalised(images), labels_in(order, labels, len(classes))) for images, labels in read)
     return measure_excitations(
         predictor.module, batches, classes, name=name, which=which, device=predictor.device, after_batch=after_batch
     )
@@ -164,7 +175,7 @@ def measure_excitations(
 
     Args:
         module: The module; each of its parts keeps its mode.
-        batches: Images N x C x H x W as the module reads them, and labels N.
+        batches: Images N x C x H x W as the module reads them, and labels: int64 N, or bool N x classes.
         classes: Names of the classes.
         name: Name of the network; by default the class of the module.
         which: Name of the images.
@@ -173,7 +184,7 @@ def measure_excitations(
 
     Raises:
         NetworkError: The module has no squeeze-and-excitation.
-        UsageError: There are no images.
+        UsageError: There are no images, or none has a class.
     """
     sums = {path: _Sums(len(classes)) for path in gates(module)}
     seen: dict[str, torch.Tensor] = {}
@@ -191,10 +202,13 @@ def measure_excitations(
             if after_batch:
                 after_batch(len(labels))
     blocks = [part.statistics(path) for path, part in sums.items() if part.counts.sum()]
+    images = max(part.images for part in sums.values())
+    multi_label = any(part.over_images is not None for part in sums.values())
     if not blocks:
-        raise UsageError("there are no images to measure excitations on")
+        what = "images with a class" if images else "images"
+        raise UsageError(f"there are no {what} to measure excitations on")
     title = name or type(module).__name__
-    return MeasuredExcitations(title, tuple(classes), int(blocks[0].counts.sum()), which, tuple(blocks))
+    return MeasuredExcitations(title, tuple(classes), images, which, tuple(blocks), multi_label)
 
 
 def chosen_classes(
@@ -237,12 +251,20 @@ class _Sums:
 
     def __init__(self, classes: int) -> None:
         self.counts = torch.zeros(classes, dtype=torch.int64)
+        self.images = 0
+        self.over_images: torch.Tensor | None = None
+        """channels: sum over images with several labels, each counted once."""
         self.sums: torch.Tensor | None = None
         """2 x classes x channels: sums of the excitations and of their squares."""
 
     def add(self, factors: torch.Tensor, labels: torch.Tensor) -> None:
-        """Add the excitations of a batch, N x C."""
+        """Add the excitations of a batch, N x C, with labels N, or bool N x classes."""
         factors = factors.cpu().double()
+        self.images += len(factors)
+        if labels.ndim == 2:
+            self.over_images = factors.sum(0) + (0.0 if self.over_images is None else self.over_images)
+            rows, labels = labels.nonzero(as_tuple=True)
+            factors = factors[rows]
         if self.sums is None:
             self.sums = torch.zeros(2, len(self.counts), factors.shape[1], dtype=torch.float64)
         self.sums[0].index_add_(0, labels, factors)
@@ -253,4 +275,5 @@ class _Sums:
         """Return means and deviations; those of a class without images are NaN."""
         assert self.sums is not None
         mean, squares = self.sums / self.counts[None, :, None]
-        return BlockExcitation(path, mean, (squares - mean**2).clamp(min=0).sqrt(), self.counts)
+        over_images = None if self.over_images is None else self.over_images / self.images
+        return BlockExcitation(path, mean, (squares - mean**2).clamp(min=0).sqrt(), self.counts, over_images)

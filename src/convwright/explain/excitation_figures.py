@@ -92,7 +92,7 @@ def by_depth(found: MeasuredExcitations, threshold: float) -> Figure:
     )
 
 
-def dropping_costs(network: str, split: str, steps: Sequence[DropStep]) -> Figure:
+def dropping_costs(network: str, split: str, steps: Sequence[DropStep], measure: str = "accuracy") -> Figure:
     """Draw accuracy against parameters as squeeze-and-excitation is taken out."""
     images = SPLITS[split]
     plot = empty_plot(
@@ -122,12 +122,18 @@ def dropping_costs(network: str, split: str, steps: Sequence[DropStep]) -> Figur
     steps_text = "; ".join(f"{step.step}: {step.without}, {percent(step.accuracy)}" for step in steps)
     return Figure(
         "excitation-drop",
-        "Accuracy without squeeze-and-excitation",
-        f"Accuracy of {network} on {images} images with 95\u00a0% intervals, without training again, after each "
-        "step (its number at the point); the mean excitation is folded into the weights. All steps are "
+        f"{measure.capitalize()} without squeeze-and-excitation",
+        f"{measure.capitalize()} of {network} on {images} images with 95\u00a0% intervals, without training again, "
+        "after each step (its number at the point); the mean excitation is folded into the weights. All steps are "
         "measured on the same images: each point also has the change from step 0, in points, with its interval. "
         f"{steps_text}.",
-        (Panel(f"Accuracy on {images} images", plot, f"Line chart of accuracy against parameters. {steps_text}."),),
+        (
+            Panel(
+                f"{measure.capitalize()} on {images} images",
+                plot,
+                f"Line chart of {measure} against parameters. {steps_text}.",
+            ),
+        ),
     )
 
 

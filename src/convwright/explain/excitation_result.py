@@ -12,7 +12,6 @@ from convwright.display.result import Block, Lines, Paragraph, Table
 from convwright.explain.drop_result import DropResult, drop_of
 from convwright.explain.dropping import By
 from convwright.explain.excitation import (
-    DEFINITION,
     NEAR_ONE,
     BlockExcitation,
     MeasuredExcitations,
@@ -85,7 +84,7 @@ class Excitations(FigureResult):
         return {
             "run": self.source.name,
             "network": self.network,
-            "definition": DEFINITION,
+            "definition": self.found.definition,
             "split": self.found.split,
             "images": self.found.images,
             "threshold": self.threshold,
@@ -100,7 +99,9 @@ class Excitations(FigureResult):
         titles = ("gate", "channels", "mean", *names, "spread", "saturated", "class-specific", "")
         yield Lines(f"{self.network}: {self.summary}")
         yield Table(titles, list(map(self._row, self.gates)))
-        yield Paragraph(f"{DEFINITION} Near one: {self.threshold:g} or more. Means by class are over channels.")
+        yield Paragraph(
+            f"{self.found.definition} Near one: {self.threshold:g} or more. Means by class are over channels."
+        )
 
     @checks_arguments
     def drop(self, by: By = "stages") -> DropResult:

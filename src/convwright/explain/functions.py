@@ -56,8 +56,8 @@ def cam(
         method: cam (Zhou et al. 2016), grad-cam (Selvaraju et al. 2017) or grad-cam++ (Chattopadhay et al. 2018); cam
             where the network's head allows it.
         layer: The module whose feature maps are weighed; the last before global pooling.
-        target: Class that the maps are evidence for, by name or (from Python) number; the most likely class of each
-            image.
+        target: Class that the maps are evidence for, by name or (from Python) number; by default the most likely
+            class of each image, or of a multi-label network every class that is predicted.
         show: Most images to draw; the maps of all are kept.
         batch_size: Images of a batch; 32.
         device: cpu, cuda or auto.

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from convwright.prediction.image_files import AnyImages
 
 BATCH = 64
+NO_CLASS = "no class"
+"""Label of an image that has none of the classes."""
+Truth = str | tuple[str, ...] | None
 SHOWN = 8
 """Images drawn from data where no number is given."""
 Source = Union["AnyImages", Split, Data]
@@ -31,8 +34,8 @@ class ReadImages(Brief):
     """Images as each network reads them, under the same names."""
 
     names: tuple[str, ...]
-    truths: tuple[str | None, ...]
-    """Class of each image by its label; None where it has no label."""
+    truths: tuple[Truth, ...]
+    """Class of each image by its label, or its classes by its labels; None where the labels are not known."""
     pixels: tuple[list[torch.Tensor], ...]
     """A list for each network: C x H x W, uint8."""
     source: str
@@ -78,6 +81,18 @@ def read_images(
     return _read(networks, files, [None] * len(files), problems=found.problems)
 
 
+def truths_of(split: Split, classes: Sequence[str]) -> list[Truth]:
+    """Return the class of each image of a split, or its classes where it has several labels."""
+    if not split.multi_label:
+        return [classes[label] for label in split.labels.tolist()]
+    return [tuple(name for name, there in zip(classes, row, strict=True) if there) for row in split.labels.tolist()]
+
+
+def truth_text(truth: Truth) -> str:
+    """Return labels as text, empty where they are not known."""
+    return (truth or "") if not isinstance(truth, tuple) else ", ".join(truth) or NO_CLASS
+
+
 def _is_source(images: object) -> bool:
     return isinstance(images, str) and images in SOURCES and not Path(images).exists()
 
@@ -86,8 +101,9 @@ def _from_split(networks: Sequence[OpenNetwork], split: Split, count: int | None
     """Draw images from a split, whose labels count the classes of the networks."""
     drawn = chosen(split, count or SHOWN)
     first = networks[0].predictor.classes
-    known = all(one.predictor.classes == first for one in networks) and int(split.labels.max()) < len(first)
-    truths = [first[label] if known else None for label in drawn.labels.tolist()]
+    classes = split.labels.shape[1] if split.multi_label else int(split.labels.max()) + 1
+    known = all(one.predictor.classes == first for one in networks) and classes <= len(first)
+    truths = truths_of(drawn, first) if known else [None] * len(drawn)
     return _decoded(networks, split, drawn, truths, "image", f"{len(split):,} images")
 
 
@@ -98,7 +114,7 @@ def _from_data(networks: Sequence[OpenNetwork], source: Data | str | Path | None
     other = source is not None and not any(is_own(one.run, source) for one in networks if one.run)
     _check_held_out(networks, data, name, other=other)
     drawn = chosen(split, count)
-    truths: list[str | None] = [data.classes[label] for label in drawn.labels.tolist()]
+    truths = truths_of(drawn, data.classes)
     described = f"{name} images of {data.name}"
     if drawn.names and all((Path(data.name) / file).is_file() for file in drawn.names):
         files = [NamedImage(file, Path(data.name) / file) for file in drawn.names]
@@ -110,7 +126,7 @@ def _decoded(
     networks: Sequence[OpenNetwork],
     split: Split,
     drawn: Split,
-    truths: Sequence[str | None],
+    truths: Sequence[Truth],
     prefix: str,
     described: str,
 ) -> ReadImages:
@@ -123,7 +139,7 @@ def _decoded(
 def _read(
     networks: Sequence[OpenNetwork],
     images: Sequence[NamedImage],
-    truths: Sequence[str | None],
+    truths: Sequence[Truth],
     source: str = "",
     problems: Sequence[str] = (),
 ) -> ReadImages:

@@ -52,6 +52,7 @@ class PruningStep(Brief):
     macs: int
     saving: Saving
     accuracy: float
+    """0 to 1; of a multi-label network, mean average precision."""
     interval: tuple[float, float]
     random: tuple[RandomCut, ...]
     change: Change | None = None

@@ -32,7 +32,7 @@ def heat_maps(found: FeatureReuse, *, raw: bool = False) -> Figure:
     return Figure("reuse", "Feature reuse", f"{found.network}, relative. {found.definition}", panels)
 
 
-def cutting_costs(found: FeatureReuse, pruned: Sequence[PruningStep], split: str) -> Figure:
+def cutting_costs(found: FeatureReuse, pruned: Sequence[PruningStep], split: str, measure: str = "accuracy") -> Figure:
     """Draw accuracy against the share of connections cut: the weakest, and as many at random."""
     plot = empty_plot(
         height=330,
@@ -73,12 +73,18 @@ def cutting_costs(found: FeatureReuse, pruned: Sequence[PruningStep], split: str
     alt_summary = "; ".join(f"{percent(s.share)} cut: {percent(s.accuracy)}" for s in pruned)
     return Figure(
         "prune",
-        "Accuracy without the weakest connections",
-        f"Accuracy of {found.network} on {split} images, without training again, when a share of its "
+        f"{measure.capitalize()} without the weakest connections",
+        f"{measure.capitalize()} of {found.network} on {split} images, without training again, when a share of its "
         f"{len(found.connections)} dense connections is cut. Solid: the connections of least average absolute weight, "
         "with 95\u00a0% intervals. Dotted: as many at random, the mean of several draws; bars reach from the worst to "
         "the best.",
-        (Panel(f"Accuracy on {split} images", plot, f"Line chart of accuracy against the share cut. {alt_summary}."),),
+        (
+            Panel(
+                f"{measure.capitalize()} on {split} images",
+                plot,
+                f"Line chart of {measure} against the share cut. {alt_summary}.",
+            ),
+        ),
     )
 
 

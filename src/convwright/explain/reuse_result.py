@@ -11,7 +11,7 @@ from convwright.display.figures import Figure
 from convwright.display.result import Block, Lines, Paragraph, Table
 from convwright.display.table import terminal_width
 from convwright.errors import ArgumentError
-from convwright.explain.change_cells import COLUMNS, NOTE, change_cells, change_dict
+from convwright.explain.change_cells import change_cells, change_columns, change_dict, change_note, measure_key
 from convwright.explain.feature_reuse import BlockReuse, Connection, FeatureReuse, feature_reuse
 from convwright.explain.opened import OpenNetwork
 from convwright.explain.pruning import PruningStep, prune_steps
@@ -156,6 +156,11 @@ class Pruning(FigureResult):
     """The whole network, and a step for each share."""
 
     @property
+    def measure(self) -> str:
+        """What each step is judged by: accuracy, or mean average precision."""
+        return self.reuse.source.predictor.measure
+
+    @property
     def title(self) -> str:
         """Heading of a page that shows the steps."""
         return f"Cutting dense connections of {self.reuse.network}"
@@ -164,11 +169,11 @@ class Pruning(FigureResult):
     def summary(self) -> str:
         """Accuracy at each step."""
         steps = ", ".join(f"{step.accuracy:.2%} with {step.share:.0%} cut" for step in self.steps)
-        return f"Accuracy on {SPLITS[self.split]} images: {steps}."
+        return f"{self.measure.capitalize()} on {SPLITS[self.split]} images: {steps}."
 
     def figures(self) -> list[Figure]:
         """Return accuracy against the share of connections cut."""
-        return [cutting_costs(self.reuse.found, self.steps, SPLITS[self.split])]
+        return [cutting_costs(self.reuse.found, self.steps, SPLITS[self.split], self.measure)]
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
@@ -179,17 +184,18 @@ class Pruning(FigureResult):
         return {
             "run": self.reuse.source.name,
             "network": self.reuse.network,
-            "prune": [_step_dict(step, self.split) for step in self.steps],
+            "prune": [_step_dict(step, self.split, measure_key(self.measure)) for step in self.steps],
         }
 
     def blocks(self) -> Iterable[Block]:
         """Yield a row for each step."""
-        titles = ("cut", "connections", *COLUMNS, "random cuts", "their range", "parameters", "MACs", "")
+        measured = *change_columns(self.measure), "random cuts", "their range"
+        titles = ("cut", "connections", *measured, "parameters", "MACs", "")
         yield Table(titles, [_step_row(step, len(self.reuse.found.connections)) for step in self.steps])
         yield Paragraph(
-            f"Accuracy on {SPLITS[self.split]} images, without training again. {NOTE.format('the whole network')} "
-            "Parameters and MACs (multiply-adds) are those of a network that does not read these maps; a random cut "
-            "of as many connections saves others."
+            f"{self.measure.capitalize()} on {SPLITS[self.split]} images, without training again. "
+            f"{change_note(self.measure, 'the whole network')} Parameters and MACs (multiply-adds) are those of a "
+            "network that does not read these maps; a random cut of as many connections saves others."
         )
 
 
@@ -242,13 +248,13 @@ def _step_row(step: PruningStep, connections: int) -> tuple[str, ...]:
     )
 
 
-def _step_dict(step: PruningStep, split: str) -> dict[str, object]:
+def _step_dict(step: PruningStep, split: str, measure: str) -> dict[str, object]:
     return {
         "share": step.share,
         "cut": step.cut,
         "connections": [{"block": e.block, "source": e.source, "target": e.target} for e in step.connections],
         "split": split,
-        "accuracy": step.accuracy,
+        measure: step.accuracy,
         "interval": step.interval,
         **change_dict(step.change),
         "params": step.params,
@@ -258,7 +264,7 @@ def _step_dict(step: PruningStep, split: str) -> dict[str, object]:
         "random": [
             {
                 "seed": cut.seed,
-                "accuracy": cut.accuracy,
+                measure: cut.accuracy,
                 "params_saved": cut.saving.params,
                 "macs_saved": cut.saving.macs,
             }

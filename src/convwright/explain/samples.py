@@ -15,15 +15,33 @@ def held_out(data: Dataset) -> tuple[str, Split]:
 
 
 def chosen(split: Split, count: int, seed: int = 0) -> Split:
-    """Draw images from a split by seed, the classes in turn, so that few images show many classes."""
+    """Draw images from a split by seed, the classes in turn, so that few images show many classes.
+
+    An image with several labels is drawn for the rarest of its classes.
+    """
     shuffled = torch.randperm(len(split), generator=torch.Generator().manual_seed(derive(seed, "explained images")))
-    labels = split.labels[shuffled]
+    labels = single_labels(split.labels)[shuffled]
     turn = torch.empty(len(split), dtype=torch.int64)
     for label in torch.unique(labels):
         of_class = (labels == label).nonzero().flatten()
         turn[of_class] = torch.arange(len(of_class))
     order = (turn * (int(labels.max()) + 1) + labels).argsort()
     return split.choose(shuffled[order[:count]])
+
+
+def single_labels(labels: torch.Tensor) -> torch.Tensor:
+    """Return one class for each image, int64 N.
+
+    Of several labels, it is the class with the fewest images; an image without labels counts as one more class.
+
+    Args:
+        labels: int64 N, or bool N x classes.
+    """
+    if labels.ndim == 1:
+        return labels
+    counts = labels.sum(0)
+    ranked = torch.where(labels, counts, len(labels) + 1)
+    return torch.where(labels.any(1), ranked.argmin(1), labels.shape[1])
 
 
 def as_read(predictor: Predictor, split: Split) -> list[torch.Tensor]:

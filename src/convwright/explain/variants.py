@@ -12,8 +12,10 @@ from torch import nn
 from convwright.data import Dataset, Split
 from convwright.display.progress import counting
 from convwright.errors import ArgumentError
-from convwright.evaluation.assessment import assess
+from convwright.evaluation.assessment import assess, assess_multi_label
+from convwright.evaluation.multi_label import MultiLabelMeasures
 from convwright.prediction.network import Predictor
+from convwright.stats.average_precision import best_thresholds, precision_difference
 from convwright.stats.paired import PairedCounts
 
 SPLITS = {"val": "validation", "test": "test"}
@@ -24,12 +26,12 @@ class Change(NamedTuple):
 
     difference: float
     interval: tuple[float, float]
-    """At 95 %, from pairs of predictions for the same images (Agresti and Min 2005)."""
+    """At 95 %, from pairs of predictions for the same images (Agresti and Min 2005), or by a paired bootstrap."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of the images that a variant predicts correctly."""
+    """Share of the images that a variant predicts correctly; of several labels, see `Precision`."""
 
     share: float
     """0 to 1."""
@@ -38,11 +40,44 @@ class Accuracy:
     right: torch.Tensor = field(compare=False, repr=False)
     """N, bool: whether each prediction is correct, in the same order of images for all variants."""
 
+    @property
+    def thresholds(self) -> tuple[float, ...] | None:
+        """For each class of a multi-label network the threshold of highest F1; None for others."""
+        return None
+
     def change_from(self, before: "Accuracy") -> Change:
         """Return the difference from another variant on the same images."""
         lost_only, gained_only = int((before.right & ~self.right).sum()), int((self.right & ~before.right).sum())
         pairs = PairedCounts(gained_only, lost_only, len(self.right))
         return Change(pairs.difference, pairs.interval)
+
+
+@dataclass(frozen=True)
+class Precision(Accuracy):
+    """Mean average precision of a multi-label variant, in the place of its accuracy."""
+
+    scores: torch.Tensor = field(default_factory=lambda: torch.empty(0), compare=False, repr=False)
+    """N x K: logits."""
+    labels: torch.Tensor = field(default_factory=lambda: torch.empty(0), compare=False, repr=False)
+    """N x K, bool."""
+
+    @classmethod
+    def of(cls, measures: MultiLabelMeasures) -> "Precision":
+        """Return the mean average precision of a variant's measures."""
+        found = measures.mean_average_precision
+        interval = found.interval or (found.value, found.value)
+        return cls(found.value, interval, measures.exact, measures.scores, measures.labels)
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """For each class the threshold of highest F1 on these images."""
+        return best_thresholds(self.scores.double().sigmoid().numpy(), self.labels.numpy())
+
+    def change_from(self, before: Accuracy) -> Change:
+        """Return the difference from another variant on the same images, by a paired bootstrap."""
+        assert isinstance(before, Precision)
+        found = precision_difference(self.scores.numpy(), before.scores.numpy(), self.labels.numpy())
+        return Change(found.difference, found.interval or (found.difference, found.difference))
 
 
 class VariantBench:
@@ -69,16 +104,21 @@ class VariantBench:
         """Return the accuracy of a module with the same classes and preprocessing."""
         variant = copy(self.predictor)
         variant.module = module.to(variant.device)
-
+        if variant.multi_label:
+            measures = assess_multi_label(variant, self.data, [self.images], after_batch=self._count)
+            return Precision.of(measures)
         right: list[torch.Tensor] = []
 
         def after_batch(logits: torch.Tensor, labels: torch.Tensor) -> None:
             right.append(logits.argmax(1).cpu() == labels.cpu())
-            if self.after_batch:
-                self.after_batch(len(labels))
+            self._count(logits, labels)
 
         result = assess(variant, self.data, [self.images], after_batch=after_batch)
         return Accuracy(result.accuracy, result.interval, torch.cat(right))
+
+    def _count(self, _: torch.Tensor, labels: torch.Tensor) -> None:
+        if self.after_batch:
+            self.after_batch(len(labels))
 
 
 def images_of(data: Dataset, split: str) -> Split:

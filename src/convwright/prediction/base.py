@@ -47,6 +47,11 @@ class BasePredictor(Brief, ABC):
         """Whether the network predicts any number of classes for an image."""
         return self.thresholds is not None
 
+    @property
+    def measure(self) -> str:
+        """What the network is judged by: accuracy, or mean average precision of several labels an image."""
+        return "mean average precision" if self.multi_label else "accuracy"
+
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
         return {"classes": self.classes, "channels": self.channels, "resolution": self.resolution}

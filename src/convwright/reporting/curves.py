@@ -1,4 +1,4 @@
-"""Learning curves: loss and accuracy during training."""
+"""Learning curves: loss and accuracy, or mean average precision, during training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,16 @@ from convwright.display.plotly_figures import PALETTE, as_plotly
 from convwright.display.wording import percent
 from convwright.reporting.entry import Entry, images_seen
 from convwright.reporting.titles import titles
+from convwright.training.records import measure_of
 from convwright.training.run import Run
 
 MOST_MARKERS = 24
 """A curve with more points than this is drawn without a marker at each."""
 KINDS = (("validation", "val", "solid", 2.5, 8), ("training", "train", "dot", 1.5, 5))
 """Name, prefix of the columns, dash, width and size of the markers of each line."""
+MEASURES = {"accuracy": "accuracy", "map": "mean average precision"}
+"""What the columns of `metrics.csv` that runs are judged by are called."""
+LOSSES = {"accuracy": "cross-entropy", "map": "binary cross-entropy, summed over classes"}
 LOG_LOSS = 8
 """Where the largest loss is this many times the smallest, the axis is logarithmic."""
 
@@ -58,13 +62,16 @@ def learning_curves_of(entries: Sequence[Entry]) -> Figure:
 
 def learning_curves(curves: Sequence[Curve]) -> Figure:
     """Draw loss and accuracy, in training and in validation, against the training images seen."""
-    accuracy = _plot(curves, "accuracy", axis(tickformat=".0%", nticks=6))
-    losses = [row[name] for curve in curves for row in curve.rows for name in ("train_loss", "val_loss")]
+    every = [row for curve in curves for row in curve.rows]
+    score = "map" if any("val_map" in row for row in every) else "accuracy"
+    measure = MEASURES[score]
+    accuracy = _plot(curves, score, axis(tickformat=".0%", nticks=6))
+    losses = [row[name] for row in every for name in ("train_loss", "val_loss")]
     losses = [loss for loss in losses if 0 < loss < math.inf]
     logarithmic = bool(losses) and max(losses) >= LOG_LOSS * min(losses)
     loss = _plot(curves, "loss", log_axis(losses, room=0.05) if logarithmic else axis(rangemode="tozero"))
     ends = [(curve.title, curve.rows[-1]) for curve in curves if curve.rows]
-    accuracies = ", ".join(f"{title} {percent(row['val_accuracy'])}" for title, row in ends)
+    accuracies = ", ".join(f"{title} {percent(measure_of(row)[1])}" for title, row in ends)
     final_losses = ", ".join(f"{title} {row['val_loss']:.3g}" for title, row in ends)
     return Figure(
         "curves",
@@ -73,9 +80,13 @@ def learning_curves(curves: Sequence[Curve]) -> Figure:
         "Dotted lines: the training images since the previous validation, augmented and measured while the weights "
         "still changed, so that they can be worse than the validation images.",
         (
-            Panel("Accuracy", accuracy, f"Line chart; validation accuracy at the end of training: {accuracies}."),
             Panel(
-                "Loss (cross-entropy" + (", logarithmic)" if logarithmic else ")"),
+                measure.capitalize(),
+                accuracy,
+                f"Line chart; validation {measure} at the end of training: {accuracies}.",
+            ),
+            Panel(
+                f"Loss ({LOSSES[score]}" + (", logarithmic)" if logarithmic else ")"),
                 loss,
                 f"Line chart; validation loss at the end of training: {final_losses}.",
             ),
@@ -89,10 +100,13 @@ def _plot(curves: Sequence[Curve], measure: str, y_axis: dict[str, Any]) -> go.F
     plot = empty_plot(height=330, x=axis(title="training images seen", rangemode="tozero", tickformat="~s"), y=y_axis)
     for kind, key, dash, width, size in reversed(KINDS):
         for index, curve in enumerate(curves):
-            shown = "%{y:.1%}" if measure == "accuracy" else "%{y:.3g}"
+            values = [row.get(f"{key}_{measure}") for row in curve.rows]
+            if values and not any(value is not None for value in values):
+                continue  # mean average precision is measured on validation images alone
+            shown = "%{y:.3g}" if measure == "loss" else "%{y:.1%}"
             plot.add_scatter(
                 x=list(curve.images_seen),
-                y=[row[f"{key}_{measure}"] for row in curve.rows],
+                y=values,
                 mode="lines+markers" if len(curve.rows) <= MOST_MARKERS else "lines",
                 line={"color": colour(index), "dash": dash, "width": width},
                 marker={"symbol": symbol(index) + ("-open" if key == "train" else ""), "size": size},

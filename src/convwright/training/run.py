@@ -260,7 +260,7 @@ class Run(Brief):
 
     def write_thresholds(self, thresholds: tuple[float, ...]) -> None:
         """Write the thresholds of a multi-label run's best weights, in the order of its classes."""
-        found = Thresholds(dict(zip(self.classes, thresholds, strict=True)))
+        found = Thresholds.of(self.classes, thresholds)
         self.files.write(THRESHOLDS, found.to_json_text().encode("utf-8", "backslashreplace"))
 
     def save_checkpoint(self, step: int, state: dict[str, Any]) -> None:

@@ -41,6 +41,11 @@ class Thresholds:
             raise RunError(f"{path}: thresholds: must be of the run's classes; {different!r} is only in one of the two")
         return tuple(found.thresholds[name] for name in classes)
 
+    @classmethod
+    def of(cls, classes: tuple[str, ...], thresholds: tuple[float, ...]) -> "Thresholds":
+        """Return the thresholds of classes in the same order."""
+        return cls(dict(zip(classes, thresholds, strict=True)))
+
     def to_json_text(self) -> str:
         """Return the file's content."""
         return json_text.dump({"thresholds": self.thresholds, "schema_version": self.schema_version}, indent=1) + "\n"

@@ -13,7 +13,6 @@ from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, 
 from convwright.display.wording import counted, percent
 from convwright.errors import NetworkError
 from convwright.explain.excitation import (
-    DEFINITION,
     NEAR_ONE,
     BlockExcitation,
     MeasuredExcitations,
@@ -76,7 +75,7 @@ def _by_depth(found: Sequence[NetworkExcitations]) -> Figure:
         "excitation",
         "Squeeze-and-excitation by depth",
         f"The gates of each network from its first to its last, over {counts} evenly spaced in the split. "
-        f"{DEFINITION} Near one means {NEAR_ONE:g} or more.",
+        f"{found[0].excitations.definition} Near one means {NEAR_ONE:g} or more.",
         (
             Panel("Class-specificity", _depth(found, specific=True), f"Line chart of class-specificity: {ends}."),
             Panel("Saturated channels", _depth(found, specific=False), f"Line chart of saturated channels: {most}."),
