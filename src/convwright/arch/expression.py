@@ -26,6 +26,10 @@ NETWORK_FILE = "network.json"
 """Name of the network's file in a run directory."""
 
 
+RESIZING = frozenset({"resolution", "fit", "phi"})
+"""Operators that set the native resolution; `scale` does with `r`."""
+
+
 class HasNetwork(Protocol):
     """An object with a network, such as a run."""
 
@@ -112,7 +116,7 @@ def named_network(expression: str) -> Network:
 def _read(text: str) -> Network:
     name, *operations = text.split("|")
     path = Path(name.strip())
-    if not _is_place(name.strip(), path):
+    if not is_place(text):
         return named_network(text)
     try:
         file = path / NETWORK_FILE if path.is_dir() else path
@@ -124,11 +128,27 @@ def _read(text: str) -> Network:
     return _applied(load_network(file), operations)
 
 
-def _is_place(name: str, path: Path) -> bool:
-    """Whether a name means a file or folder. A folder `resnet50` hides the network only if it is a run."""
+def is_place(expression: str) -> bool:
+    """Return whether an expression begins with a file or folder in place of a name.
+
+    A folder `resnet50` hides the network of that name only if it is a run.
+    """
+    name = expression.partition("|")[0].strip()
+    path = Path(name)
     written_as_path = "/" in name or os.sep in name
     is_run = bool(name) and os.path.isfile(path / NETWORK_FILE)  # noqa: PTH113 - False for a text that is no path
     return written_as_path or path.suffix == ".json" or is_run
+
+
+def chooses_resolution(expression: str) -> bool:
+    """Return whether an operator of an expression sets or scales the native resolution."""
+    _, *operations = expression.split("|")
+    for operation in operations:
+        name, _, rest = operation.strip().partition(":")
+        scaled = any(item.partition("=")[0].strip() == "r" for item in rest.split(","))
+        if name.strip() in RESIZING or (name.strip() == "scale" and scaled):
+            return True
+    return False
 
 
 def _applied(network: Network, operations: Sequence[str]) -> Network:

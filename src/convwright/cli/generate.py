@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +13,7 @@ from click.shell_completion import CompletionItem
 
 from convwright.cli.messages import in_command_line_words
 from convwright.cli.output import echo, print_json
+from convwright.display.progress import translation
 from convwright.display.result import Result
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.options import REQUIRED, Option, options_of, summary_of
@@ -192,7 +194,7 @@ def parameters_of(options: Sequence[Option], arguments: Sequence[str] = ()) -> l
 
 
 class option_names:  # noqa: N801 - used like a function
-    """A context in which errors name the options of a command in the place of the parameters of its function.
+    """A context in which errors and lines of progress name a command's options in the place of parameters.
 
     Args:
         flags: The option of each parameter; empty for one that is given by position.
@@ -202,9 +204,10 @@ class option_names:  # noqa: N801 - used like a function
         self.flags = flags
 
     def __enter__(self) -> None:
-        pass
+        self.token = translation.set(partial(in_command_line_words, flags=self.flags))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        translation.reset(self.token)
         if isinstance(error, ConvwrightError | KeyboardInterrupt) and error.args:
             error.args = (in_command_line_words(str(error), self.flags), *error.args[1:])
         if isinstance(error, ArgumentError) and error.argument in self.flags and not error.source:

@@ -2,27 +2,35 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from convwright.printable import printable, printable_lines
 
-errors = Console(stderr=True, highlight=False)
-"""Progress goes to standard error, so that results can be piped."""
+errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
+"""Progress goes to standard error, so that results can be piped. Markup and emoji codes in names have no effect."""
+translation: ContextVar[Callable[[str], str]] = ContextVar("translation", default=lambda text: text)
+"""Turns parameters of Python in a line of progress into options while a command of the command line runs."""
 
 
 def print_progress(text: str) -> None:
     """Print a line of progress on standard error, unwrapped; markup and control characters have no effect."""
     with suppress(OSError):  # a log that cannot be written must not end the work
-        errors.print(printable_lines(text), markup=False, soft_wrap=True)
+        errors.print(literal(printable_lines(translation.get()(text))), soft_wrap=True)
 
 
-def status_text(text: str) -> str:
-    """Return text for a status line: markup and control characters in names are spelled out."""
-    return escape(printable(text))
+def literal(text: str) -> Text:
+    """Return text that is shown as it is: rich reads markup and emoji codes in `str` alone."""
+    return Text(text)
+
+
+def status_text(text: str) -> Text:
+    """Return text for a status line: control characters in names are spelled out."""
+    return literal(printable(text))
 
 
 def described() -> TextColumn:

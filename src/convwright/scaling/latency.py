@@ -14,7 +14,7 @@ import torch
 from convwright import json_text
 from convwright.arch import Network
 from convwright.arch.resolution import sides
-from convwright.display.progress import errors, status_text
+from convwright.display.progress import status
 from convwright.engines.registry import open_file
 from convwright.errors import ConvwrightError, UsageError, warn
 from convwright.extras import require_package, version
@@ -156,9 +156,9 @@ def _is_latency(value: object) -> bool:
 @contextmanager
 def stopwatch_with_progress(batch: int, threads: int | None, engine: str, *, remeasure: bool) -> Iterator[Stopwatch]:
     """Give a stopwatch that shows on a terminal which network it measures; the arguments are its fields."""
-    with errors.status("measuring latency") as status:
+    with status("measuring latency") as update:
 
         def show(name: str) -> None:
-            status.update(status_text(f"measuring {name}"))
+            update(f"measuring {name}")
 
         yield Stopwatch(batch, threads, engine, remeasure=remeasure, progress=show)

@@ -1,11 +1,12 @@
 """The result of `plan`: a network scaled to a budget, beside what the same budget gives otherwise."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from convwright.arch import Cost, Network
+from convwright.arch.expression import chooses_resolution
 from convwright.arch.resolution import format_resolution
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
 from convwright.files import write_text
@@ -64,10 +65,15 @@ class ScalingPlan(Result):
     def save(self, path: str | Path) -> None:
         """Write the network as JSON, for `network` of other functions and `--network` of commands.
 
+        Its name sets the resolution, so that `cw.train` trains at the planned one.
+
         Args:
             path: The file; it is replaced if it exists.
         """
-        write_text(Path(path), self.network.to_json_text() + "\n")
+        network = self.network
+        if not chooses_resolution(network.name):
+            network = replace(network, name=f"{network.name}|resolution:{format_resolution(network.resolution)}")
+        write_text(Path(path), network.to_json_text() + "\n")
 
     def to_dict(self) -> dict[str, object]:
         """Return base, budget, the chosen network and the alternatives."""

@@ -21,7 +21,9 @@ from convwright.training.problems import BOOLEAN, first_problem
 
 Model = TypeVar("Model", bound=BaseModel)
 OWN_NETWORK = "network.json"
-"""Network of a configuration that no expression describes: the file in the run directory itself."""
+"""Network of a configuration that no expression describes, or that was read from a file: that in the run directory."""
+INITIAL_WEIGHTS = "initial.safetensors"
+"""File in the run directory with the weights that training started from, where they were not random."""
 MOST_NESTED = 20
 """Levels of nesting in a YAML file; a configuration has three."""
 

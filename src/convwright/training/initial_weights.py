@@ -31,6 +31,8 @@ class InitialWeights:
         mean, std = self.published.mean, self.published.std
         if data.channels == 1 and len(mean) > 1:
             mean, std = (sum(mean) / len(mean),), (sum(std) / len(std),)
+        elif len(mean) == 1:
+            mean, std = mean * data.channels, std * data.channels
         return replace(data, mean=mean, std=std)
 
 
@@ -48,7 +50,10 @@ def find_initial_weights(spec: str, network: Network) -> InitialWeights:
     path = Path(spec).expanduser()
     if path.name == Run.WEIGHTS and (path.parent / "data.json").is_file():
         path = path.parent  # which says how its images are normalised
-    published = _of_run(path) if path.is_dir() else find(spec, network)
+    if path.name == Run.INITIAL and (path.parent / "data.json").is_file():
+        published = _initial_of(Run.open(path.parent))
+    else:
+        published = _of_run(path) if path.is_dir() else find(spec, network)
     colour = at(network, channels=3)
     return InitialWeights(match_weights(colour, published.tensors, published.source), published)
 
@@ -65,9 +70,20 @@ def initial_weights_of(run: Run) -> InitialWeights | None:
     """Return the initial weights of a run, or None if they were drawn at random."""
     if not run.initial.exists():
         return None
+    published = _initial_of(run)
+    return InitialWeights(published.tensors, published)
+
+
+def absolute_source(spec: str) -> str:
+    """Return the absolute path of a file or run of weights; names of sources are returned as they are."""
+    path = Path(spec).expanduser()
+    return str(path.absolute()) if path.exists() else spec
+
+
+def _initial_of(run: Run) -> Published:
+    """Return the weights that a run started from."""
     facts = run.data
-    published = Published({}, str(run.initial), facts.mean, facts.std, facts.framing)
-    return InitialWeights(read_tensors(run.initial), published)
+    return Published(read_tensors(run.initial), str(run.initial), facts.mean, facts.std, facts.framing)
 
 
 def _of_run(path: Path) -> Published:

@@ -9,10 +9,10 @@ from typing import Any
 
 from convwright.arch import Network
 from convwright.arch.cost import cost
-from convwright.arch.resolution import Resolution, format_sides
+from convwright.arch.resolution import Resolution, format_resolution, format_sides
 from convwright.data import Dataset
 from convwright.data.opened import COLUMNS, Data
-from convwright.display.progress import counting, errors, print_progress
+from convwright.display.progress import counting, print_progress, status
 from convwright.display.result import Block, Lines, Result
 from convwright.display.wording import counted
 from convwright.errors import ArgumentError, UsageError, argument
@@ -22,7 +22,7 @@ from convwright.printable import printable
 from convwright.training.config import OWN_NETWORK, FieldError, RunOptions, TrainConfig
 from convwright.training.devices import check_batch, check_devices, is_main_process, world_size
 from convwright.training.epochs import epochs_in_minutes
-from convwright.training.initial_weights import InitialWeights, find_initial_weights
+from convwright.training.initial_weights import InitialWeights, absolute_source, find_initial_weights
 from convwright.training.lr_finder import LearningRateCurve, find_learning_rate
 from convwright.training.memory_fit import fitting_batch
 from convwright.training.operators import check_operators, compile_fused
@@ -32,7 +32,7 @@ from convwright.training.process_state import preserved_process_state
 from convwright.training.request import TrainRequest
 from convwright.training.run import ensure_free
 from convwright.training.step import Learner
-from convwright.zoo.reading import describes, read_network
+from convwright.zoo.reading import chooses_resolution, describes, is_place, read_network
 
 MOST_NAMED = 5
 """Skipped files, and classes without images, that messages name."""
@@ -138,6 +138,10 @@ class _Preparation:
         self.learner: Learner | None = None
         self.split: dict[str, Any] = {}
         """How the data was split, for the configuration."""
+        self.chooses_resolution = False
+        """Whether the network's expression, or that in its file, sets the resolution, as that of a plan does."""
+        self.resolution: Resolution | None = None
+        """Resolution of the images; None: their own."""
 
     def plan(self) -> Plan:
         request = self.request
@@ -148,11 +152,12 @@ class _Preparation:
         out = request.out or free_path(f"{_name_of(request.network)}-{Path(request.spec).name}")
         if is_main_process():
             _check_out(out)
+        self.resolution = self._resolution(wanted)
         data = self._data(wanted.resolution)
         data = initial.normalised(data) if initial else data
         self._compile()
         config, network, curve = self._resolved(data, wanted, initial, devices)
-        if isinstance(request.network, Network) and not describes(network.name, network):
+        if not _is_expression(request.network, network):
             config = config.model_copy(update={"network": OWN_NETWORK})
         if initial:
             self.note("; ".join([f"weights: {initial.published.source}", *initial.load(build(network, seed=0))]))
@@ -181,11 +186,28 @@ class _Preparation:
         """Read the network before any image: a wrong name is reported at once."""
         given = self.request.network
         if isinstance(given, Network):
+            self.chooses_resolution = chooses_resolution(given.name)
             return given
         with self._naming("network"):
             found = read_network(given)
+        self.chooses_resolution = chooses_resolution(found.name)
         # A file is found again by its path, not by the name inside.
-        return replace(found, name=given) if Path(given.partition("|")[0]).exists() else found
+        return replace(found, name=given) if is_place(given) else found
+
+    def _resolution(self, network: Network) -> Resolution | None:
+        """Return the resolution of the request, or else that which the network was planned for, and note which."""
+        source = self.request.data
+        given = self.request.resolution or (source.resolution if isinstance(source, Data) else None)
+        planned = network.resolution if self.chooses_resolution else None
+        if planned is None or given == planned:
+            return given
+        if given is None:
+            size = f"images are resized to {format_resolution(planned)} px, which the network is planned for"
+            self.note(f"{size}; `resolution` changes it")
+            return planned
+        trained = f"is trained at {format_resolution(given)} px, as requested"
+        self.note(f"the network is planned for {format_resolution(planned)} px, and {trained}")
+        return given
 
     def _initial_weights(self, network: Network) -> InitialWeights | None:
         if self.request.weights is None:
@@ -208,7 +230,7 @@ class _Preparation:
         if source.seed != request.seed:
             self.split["split_seed"] = source.seed
         with self._naming("data"):
-            data = source.dataset(request.resolution, largest=largest)
+            data = source.dataset(self.resolution, largest=largest)
             data = source.with_larger(data, crop_scale(data, request.recipe, request.recipe_fields))
         if data.channels == 1 and (request.saturation or request.hue):
             self.note("saturation and hue have no effect on grey images")
@@ -229,7 +251,7 @@ class _Preparation:
         request = self.request
         refused = "fused" in request.model_fields_set and not request.fused
         if request.fused or (request.memory_efficient and not refused):
-            shown = errors.status("compiling fused operators for this machine, once")
+            shown = status("compiling fused operators for this machine, once")
             with shown if self.progress else nullcontext():
                 compile_fused(request.precision)
 
@@ -240,6 +262,8 @@ class _Preparation:
         request = self.request
         options: dict[str, Any] = {name: each for name, each in request.given().items() if name in CONFIG_OPTIONS}
         options |= {"devices": devices, **self.split}
+        if request.weights is not None:
+            options["weights"] = absolute_source(request.weights)
         recipe = request.recipe_fields
 
         def planned() -> tuple[TrainConfig, Network]:
@@ -297,6 +321,11 @@ def _devices(request: TrainRequest) -> int:
     if request.out is None:
         raise ArgumentError("out", "missing; under torchrun all processes must write to the same run directory")
     return size
+
+
+def _is_expression(given: str | Network, planned: Network) -> bool:
+    """Return whether the planned network is found again by its name, wherever the configuration is read."""
+    return not (isinstance(given, str) and is_place(given)) and describes(planned.name, planned)
 
 
 def _check_out(path: Path) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field, InstanceOf, PrivateAttr, ValidationError, model_vali
 from pydantic.functional_validators import ModelWrapValidatorHandler  # in pydantic itself only since 2.11
 
 from convwright.arch import Network
-from convwright.arch.expression import load_network
+from convwright.arch.expression import is_place, load_network
 from convwright.brief import brief_repr
 from convwright.checksums import verify
 from convwright.data.opened import Data
@@ -19,6 +19,7 @@ from convwright.errors import UsageError
 from convwright.files import write_text
 from convwright.options import Group
 from convwright.training.config import (
+    INITIAL_WEIGHTS,
     OWN_NETWORK,
     STRICT,
     FieldError,
@@ -210,8 +211,9 @@ class TrainRequest(RunOptions, Recipe):
             fields = config.model_dump()
             recipe = fields.pop("recipe") if values.get("recipe") is None else {}
             fields.pop("schema_version")
-            if fields["network"] == OWN_NETWORK:
-                fields["network"] = load_network(path.parent / OWN_NETWORK)
+            fields["network"] = _network_of(fields["network"], path.parent)
+            if values.get("weights") is None:
+                fields["weights"] = _weights_of(fields["weights"], path.parent)
             stored = fields | recipe | ({"fit": False} if values.get("network") is None else {})
         else:
             try:
@@ -239,6 +241,28 @@ def expression_of(network: str | Network) -> str:
             f"the network {network.name!r} is not what its name describes; save it with to_json_text and name the file"
         )
     return network.name
+
+
+def _network_of(network: str, folder: Path) -> str | Network:
+    """Return the network of a run's configuration: what is not an expression lies beside the configuration.
+
+    Args:
+        network: Network in the configuration; in runs of version 0.2 and earlier it can be a file elsewhere.
+        folder: Folder of the configuration.
+    """
+    file = folder / OWN_NETWORK
+    return load_network(file) if network == OWN_NETWORK or (is_place(network) and file.is_file()) else network
+
+
+def _weights_of(weights: str | None, folder: Path) -> str | None:
+    """Return the initial weights of a run's configuration: those of a file are kept in the run too.
+
+    Args:
+        weights: Weights in the configuration, files as absolute paths.
+        folder: Folder of the configuration.
+    """
+    kept = folder.absolute() / INITIAL_WEIGHTS
+    return str(kept) if weights is not None and Path(weights).is_absolute() and kept.is_file() else weights
 
 
 def missing_data() -> str:

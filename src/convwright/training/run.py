@@ -25,7 +25,7 @@ from convwright.errors import ArgumentError, ConvwrightError, RunError, RunHeldE
 from convwright.files import digest_of, new_folder, remove_partial, write_bytes
 from convwright.locks import LockHeldError, locked
 from convwright.public_classes import CLASSES
-from convwright.training.config import OWN_NETWORK, TrainConfig
+from convwright.training.config import INITIAL_WEIGHTS, OWN_NETWORK, TrainConfig
 from convwright.training.records import (
     ClassNames,
     DataFacts,
@@ -54,7 +54,7 @@ class Run(Brief):
     network: Network
     classes: tuple[str, ...]
     data: DataFacts
-    INITIAL: ClassVar[str] = "initial.safetensors"
+    INITIAL: ClassVar[str] = INITIAL_WEIGHTS
 
     WEIGHTS: ClassVar[str] = "model.safetensors"
 

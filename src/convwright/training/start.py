@@ -9,7 +9,7 @@ from convwright.display.progress import print_progress
 from convwright.errors import ArgumentError, SubprocessError
 from convwright.printable import printable
 from convwright.training.callbacks import Callback, MLflow, TensorBoard
-from convwright.training.config import TrainConfig
+from convwright.training.config import OWN_NETWORK, TrainConfig
 from convwright.training.devices import check_devices, world_size
 from convwright.training.initial_weights import initial_weights_file
 from convwright.training.interrupt import STOPPING, Interrupted
@@ -158,9 +158,10 @@ def check_same(run: Run, given: Mapping[str, object]) -> None:
         before = began[name]
         same = before == value
         if name == "network":
+            before = run.network.name if before == OWN_NETWORK else before
             added = before.removeprefix(f"{value}|").split("|")
             same = same or {part.partition(":")[0] for part in added} <= PLANNED
-        elif name == "data":
+        elif name in ("data", "weights"):
             same = same or before == str(Path(str(value)).expanduser().absolute())
         if not same:
             raise ArgumentError(name, f"is {before!r} in {run.path}, not {value!r}; a resumed run keeps its options")

@@ -3,10 +3,10 @@
 from convwright.arch import Network
 from convwright.arch.expression import NETWORK_FILE as FILE
 from convwright.arch.expression import as_network as read_network
-from convwright.arch.expression import named_network
+from convwright.arch.expression import chooses_resolution, is_place, named_network
 from convwright.errors import ConvwrightError, NetworkError
 
-__all__ = ["FILE", "describes", "is_network", "read_network"]
+__all__ = ["FILE", "chooses_resolution", "describes", "is_network", "is_place", "read_network"]
 
 
 def is_network(text: str) -> bool:
