@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from convwright.api.runs import Run
     from convwright.api.scaling import family, plan, search
     from convwright.api.shipping import bench, export
-    from convwright.api.training import open_run, prepare, resume, train
+    from convwright.api.training import augmented, open_run, prepare, resume, train
     from convwright.arch import SE, Cost, Network
     from convwright.errors import ConvwrightError
     from convwright.modules import build
@@ -53,6 +53,7 @@ _PLACES = {
     "StopTraining": "convwright.training.callbacks",
     "TrainRequest": "convwright.training.request",
     "at": "convwright.api.networks",
+    "augmented": "convwright.api.training",
     "bench": "convwright.api.shipping",
     "build": "convwright.modules",
     "compare": "convwright.api.prediction",
@@ -103,6 +104,7 @@ __all__ = [
     "__version__",
     "arch",
     "at",
+    "augmented",
     "bench",
     "build",
     "callbacks",

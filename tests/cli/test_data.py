@@ -150,3 +150,14 @@ def test_training_names_what_it_skips_unless_it_is_too_much(tmp_path, convwright
     assert "skipped a/bad1.png: the file is empty" in done.err
     assert "convwright: the cache of decoded images would take" in done.err
     assert "max_bad: 0.2" in (tmp_path / "run/config.yaml").read_text()
+
+
+def test_what_the_network_sees_is_shown_and_needs_its_flag(tmp_path, convwright):
+    page = tmp_path / "page.html"
+    shown = convwright("data", "digits", "--augment", "--rotation", "9", "--count", "2", "--html", page)
+    assert shown.status == 0
+    assert "2 training images of digits at 8 x 8 px" in shown.out
+    assert page.read_text().count("<img ") == 12
+    refused = convwright("data", "digits", "--rotation", "9")
+    assert refused.status == 2
+    assert "--rotation needs --augment" in refused.message

@@ -15,6 +15,7 @@ COMMANDS = every_command()
 HIDDEN = ("scale work",)
 """Commands that other commands start, without a function that users call."""
 FURTHER: dict[str, tuple[Callable[..., object], ...]] = {
+    "data": (cw.augmented, cw.TrainRequest),
     "explain cam": (cw.explain.faithfulness,),
     "explain drop": (cw.explain.DropResult.save,),
     "explain excitation": (cw.explain.drop, cw.explain.DropResult.save),
@@ -24,6 +25,7 @@ FURTHER: dict[str, tuple[Callable[..., object], ...]] = {
 }
 """Functions that a command calls beside its own, so that their parameters are options too."""
 STEPS: dict[str, set[str]] = {
+    "data": {"augment"},  # `cw.augmented`
     "explain cam": {"scores", "out"},  # `ClassActivation.save`
     "explain drop": {"save", "out"},
     "explain excitation": {"drop", "save", "out"},
@@ -63,7 +65,9 @@ def test_options_and_parameters_are_the_same(name):
     if command.function is cw.train:
         parameters |= {option.name for option in options_of_model(cw.TrainRequest)}
     assert not parameters - options, "parameters without an option"
-    others = set().union(*(parameters_of(function) for function in FURTHER.get(name, ())))
+    others = set().union(*(parameters_of(each) for each in FURTHER.get(name, ()) if each is not cw.TrainRequest))
+    if cw.TrainRequest in FURTHER.get(name, ()):
+        others |= set(cw.TrainRequest.model_fields)
     assert not options - parameters - others - STEPS.get(name, set()), "options without a parameter"
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from convwright.api.runs import Run
     from convwright.data.opened import Data
+    from convwright.training.augmented import AugmentedImages
     from convwright.training.keywords import TrainOptions
     from convwright.training.prepare import Plan
     from convwright.training.request import TrainRequest
@@ -91,6 +92,49 @@ def train(
     else:
         plan = prepare(request, config=config, progress=progress, **options)
     return Run.from_stored(train_plan(plan, callbacks, progress=progress))
+
+
+@checks_arguments
+def augmented(
+    request: "TrainRequest | Plan | Data | str | Path | None" = None,
+    *,
+    count: Annotated[int, Bounds(ge=1, le=1000)] = 8,
+    versions: Annotated[int, Bounds(ge=1, le=100)] = 5,
+    config: str | Path | None = None,
+    **options: "Unpack[TrainOptions]",
+) -> "AugmentedImages":
+    """Show training images beside what the network will see of them.
+
+    Args:
+        request: A request, a plan, or the data, with the other fields of the request in `options`.
+        count: Number of images.
+        versions: Number of versions of each image, as many as steps of training.
+        config: File of a request or the `config.yaml` of a run; `options` override its values.
+        options: Fields of `TrainRequest`.
+
+    Returns:
+        The images, with their labels where images are mixed. Notebooks show them; `save_html` writes a page.
+
+    Raises:
+        UsageError: A field has a value that it cannot have, or the data cannot be opened.
+
+    Example:
+        >>> shown = cw.augmented("digits", crop=1, rotation=15, mixup=0.2, count=2)
+        >>> shown.augmentation
+        {'crop': 1, 'mixup': 0.2, 'rotation': 15.0}
+        >>> shown.images[0].versions.shape
+        torch.Size([5, 1, 8, 8])
+    """
+    from convwright.training.augmented import augmented_images
+    from convwright.training.prepare import Plan
+
+    if isinstance(request, Plan):
+        if options or config is not None:
+            raise ArgumentError(next(iter(options), "config"), "is part of the plan already; give it to prepare")
+        plan = request
+    else:
+        plan = prepare(request, config=config, progress=False, **options)
+    return augmented_images(plan, count=count, versions=versions)
 
 
 @checks_arguments

@@ -53,16 +53,25 @@ class Batches:
         Labels are those of the split, or float N x classes where images are mixed. Where images have weights, labels
         are float N x (classes + 1), with the weights in the last column.
         """
-        rows, classes = self.rows_at(step), len(self.dataset.classes)
+        return self.augmented(self.rows_at(step), step)
+
+    def augmented(self, rows: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images as they would be augmented if they were those of a step, and their labels, as of `at`.
+
+        Args:
+            rows: Positions in the split.
+            step: The step.
+        """
+        classes = len(self.dataset.classes)
         generator = torch.Generator().manual_seed(derive(self.seed, "augment", step))
-        images = self.augmentation.distort(self._read(rows), generator, self.dataset.size)
+        images = self.augmentation.distort(self.stored(rows), generator, self.dataset.size)
         images = self.augmentation.apply(self.dataset.normalise(images), generator)
         labels = self.split.labels[rows]
         if self._weights is not None:
             labels = weighted(labels, self._weights[rows], classes)
         return self.augmentation.mix(images, labels, classes, generator)
 
-    def _read(self, rows: torch.Tensor) -> torch.Tensor:
+    def stored(self, rows: torch.Tensor) -> torch.Tensor:
         """Return images as they are stored: larger ones, if there are any, where crops of them are resized."""
         larger = self.split.larger if self.augmentation.crop_scale else None
         return (self.split if larger is None else larger).take(rows)

@@ -170,8 +170,8 @@ class RunOptions(_Strict):
     val_share: float = Field(0.1, gt=0, lt=1)
     """Share of the training images to validate on, where the data has no validation images; 0.1 by default."""
     resize: Resize = "crop"
-    """How images of other proportions are resized: `crop` fits the short side and cuts the centre, `pad` adds grey
-    borders, `squash` changes the proportions; crop by default."""
+    """How images of other proportions are resized: crop (the short side fits, and the centre is cut), pad (grey borders
+    are added) or squash (the proportions change); crop by default."""
     max_bad: float = Field(0.1, ge=0, le=1)
     """Share of a folder's files that may be unreadable (these are skipped); 0.1 by default."""
     path_column: Annotated[str | None, LISTS] = None
