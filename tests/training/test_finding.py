@@ -126,7 +126,7 @@ ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # more take memory of their 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits its own memory")
-def test_out_of_memory_is_told_with_what_would_fit(tmp_path):
+def test_out_of_memory_is_reported_with_what_would_fit(tmp_path):
     def limited():
         resource.setrlimit(resource.RLIMIT_DATA, (2_500_000_000, 2_500_000_000))
 
@@ -141,9 +141,9 @@ def test_out_of_memory_is_told_with_what_would_fit(tmp_path):
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    told = done.stderr.strip().splitlines()[-1]
-    assert "a step with 1024 images of 128 px does not fit into memory;" in told
-    fits = int(told.rpartition("--batch-size ")[2])
+    message = done.stderr.strip().splitlines()[-1]
+    assert "a step with 1,024 images of 128 px does not fit into memory;" in message
+    fits = int(message.rpartition("--batch-size ")[2])
     again = subprocess.run(
         [*TRAIN, *options[:-1], str(fits), "--out", tmp_path / "again", "--json"],
         capture_output=True,

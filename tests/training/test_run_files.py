@@ -21,6 +21,7 @@ from convwright.training.initial_weights import find_initial_weights
 from convwright.training.loop import resume, train
 from convwright.training.plan import plan
 from convwright.training.run import LOCK, Run
+from convwright.training.training_images import training_images_of
 
 from ..mutations import mutated
 
@@ -60,6 +61,7 @@ def read_everything(path):
         load(path)
         assert run.load_checkpoint() is not None
         assert find_initial_weights(str(path), run.network)
+        assert training_images_of(run)
         for name in (run.INITIAL, "lr_finder.csv"):
             run.files.read(name)
         for checkpoint in (path / "checkpoints").glob("*.pt"):

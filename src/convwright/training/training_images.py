@@ -17,6 +17,8 @@ from convwright.training.run import Run
 NAME = "training_images.safetensors"
 VERSION = 1
 """Version of the format, in the file's metadata."""
+FACTS = "convwright"
+"""Entry of the file's metadata that holds everything beside the digests, as JSON."""
 DIGEST_BYTES = 8
 """Bytes of a digest that are kept: of ten million images, no two different ones agree by chance (p < 1e-5)."""
 
@@ -42,8 +44,8 @@ class TrainingImages(Brief):
 
     def to_bytes(self) -> bytes:
         """Return the content of the file."""
-        facts = {"schema_version": VERSION, "shape": list(self.shape)}
-        return save({"digests": self.digests}, {name: json_text.dump(value) for name, value in facts.items()})
+        facts = json_text.dump({"schema_version": VERSION, "shape": list(self.shape)})
+        return save({"digests": self.digests}, {FACTS: facts})  # one entry: several are written in random order
 
     @classmethod
     def parse(cls, content: bytes, path: Path) -> "TrainingImages":
@@ -59,7 +61,7 @@ class TrainingImages(Brief):
         try:
             digests = load(content)["digests"]
             facts = json_text.parse(content[8 : 8 + int.from_bytes(content[:8], "little")], path, RunError)
-            facts = {name: json_text.parse(text, path, RunError) for name, text in facts["__metadata__"].items()}
+            facts = json_text.parse(facts["__metadata__"][FACTS], path, RunError)
             channels, height, width = facts["shape"]
         except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"{path}: not a readable file of digests: {str(error) or type(error).__name__}") from None
