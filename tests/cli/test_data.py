@@ -55,7 +55,7 @@ def test_everything_as_json(messy, convwright):
     assert facts["duplicates"][1][1] == {"image": "train/dogs/wrong.png", "split": "train", "class": "dogs"}
     assert facts["imbalance"] == 7.75
     assert [problem["kind"] for problem in facts["problems"]] == [
-        *("leakage", "contradiction", "copies", "unreadable", "absent", "few", "imbalance", "frames")
+        *("leakage", "contradiction", "copies", "unreadable", "absent", "few", "imbalance", "cropped", "frames")
     ]
     assert (facts["suggested_resolution"], facts["suggested_batch_size"]) == (40, 16)
 
@@ -68,7 +68,7 @@ def test_everything_as_text(messy, convwright):
         "    train/cats/0.png = test/cats/leak.png",
         "    train/dogs/empty.png: the file is empty",
         "    train/dogs/gone.png: a broken link",
-        "8 problems",
+        "9 problems",
         "suggested: --resolution 40 --batch-size 16",
     ):
         assert line in answer.out.splitlines()

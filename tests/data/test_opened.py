@@ -37,7 +37,7 @@ def test_a_survey_has_fields_text_html_and_json(cats_and_dogs: Path, tmp_path: P
     (cats_and_dogs / "cats" / "copy.png").write_bytes((cats_and_dogs / "cats" / "0.png").read_bytes())
     found = cw.survey(cats_and_dogs)
     assert found.counts == {"train": [11, 10]}
-    assert [problem.kind for problem in found.problems] == ["copies", "few"]
+    assert [problem.kind for problem in found.problems] == ["copies", "few", "cropped"]
     assert found.problems[0].details == ("cats/0.png = cats/copy.png",)
     assert (found.measures["width"].median, found.suggested_resolution, found.suggested_batch_size) == (16, 12, 16)
     assert (found.modes, found.formats) == ({"L": 21}, {"PNG": 21})

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from statistics import median_low
 from typing import TYPE_CHECKING
 
+from convwright.data.proportions import crop_problem
+
 if TYPE_CHECKING:
     from convwright.data.survey import Survey, SurveyedImage
 
@@ -25,7 +27,8 @@ class Problem:
     """A property of the data that may spoil training or evaluation."""
 
     kind: str
-    """`leakage`, `contradiction`, `copies`, `unreadable`, `absent`, `single`, `few`, `imbalance` or `frames`."""
+    """`leakage`, `contradiction`, `copies`, `unreadable`, `absent`, `single`, `few`, `imbalance`, `cropped` or
+    `frames`."""
     text: str
     details: tuple[str, ...] = ()
     """One line for each file or group of files."""
@@ -62,7 +65,8 @@ def suggested_resolution(survey: "Survey") -> int | None:
 
 def problems(survey: "Survey") -> tuple[Problem, ...]:
     """Return the problems of the data, the worst first."""
-    return (*_repeated(survey), *_unreadable(survey), *_counts(survey), *_animations(survey))
+    cropped = (Problem("cropped", text) for text in crop_problem(survey))
+    return (*_repeated(survey), *_unreadable(survey), *_counts(survey), *cropped, *_animations(survey))
 
 
 def imbalance(survey: "Survey") -> float | None:

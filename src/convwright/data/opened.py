@@ -1,7 +1,7 @@
 """A name or a folder of images with options, which are opened and decoded when the images are needed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,7 +135,7 @@ class Data(Result):
         from convwright.display.progress import counting
 
         with counting() as progress:
-            return survey_data(self.spec, progress, max_bad=self.max_bad)
+            return replace(survey_data(self.spec, progress, max_bad=self.max_bad), resize=self.resize)
 
     def to_dict(self) -> dict[str, object]:
         """Return counts, sizes, duplicates, problems and suggestions of the survey."""

@@ -16,7 +16,7 @@ from convwright.brief import Brief
 from convwright.data import findings
 from convwright.data.dataset import Parts, Split
 from convwright.data.findings import Problem, Spread
-from convwright.data.framing import Framing
+from convwright.data.framing import Framing, Resize
 from convwright.data.images import (
     Facts,
     Header,
@@ -29,6 +29,7 @@ from convwright.data.images import (
     reason_of,
 )
 from convwright.data.layout import SplitFiles, find
+from convwright.data.proportions import removed_by_crop
 from convwright.data.sources import MAX_BAD, SOURCES, existing_folder
 from convwright.data.threads import Progress, in_threads
 from convwright.display.result import Block, Heading, Html, Lines, Result, Table
@@ -94,6 +95,8 @@ class Survey(Result):
     """Image files among these; the others are folders."""
     max_bad: float = 0.1
     """Largest share of the image files that may be unreadable for training."""
+    resize: Resize = "crop"
+    """How images of other proportions are resized for training."""
     suggested_batch_size: int | None = None
     """Batch size to begin with; None if it was not computed."""
     counts: dict[str, list[int]] = field(init=False)
@@ -160,6 +163,7 @@ class Survey(Result):
             "modes": self.modes,
             "formats": self.formats,
             "unreadable": list(self.unreadable),
+            "removed_by_crop": round(removed_by_crop(self), 4),
             "duplicates": [
                 [{"image": image.name, "split": image.split, "class": self.class_of(image)} for image in group]
                 for group in findings.duplicates(self)
