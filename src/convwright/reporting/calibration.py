@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, symbol
 from convwright.display.wording import counted, percent
-from convwright.reporting.entry import Entry, SplitPredictions
+from convwright.reporting.entry import Entry
+from convwright.reporting.predicted import SplitPredictions
 
 FEW = 10
 """Bins of fewer images than this are drawn open."""

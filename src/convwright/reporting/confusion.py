@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from convwright.display.figures import Figure, Panel, axis, empty_plot, heat_scale
 from convwright.display.wording import counted, listed, shortened
 from convwright.evaluation.figures import LONGEST, MOST_NAMED, drawn_classes, heat_cells, heat_style
-from convwright.reporting.entry import Entry, SplitPredictions
+from convwright.reporting.entry import Entry
+from convwright.reporting.predicted import SplitPredictions
 
 WORST = 3
 

@@ -8,6 +8,7 @@ from convwright.reporting.confusion import confusion
 from convwright.reporting.curves import learning_curves_of
 from convwright.reporting.differences import differences
 from convwright.reporting.entry import Entry
+from convwright.reporting.label_figures import label_figures
 from convwright.reporting.mistakes import mistakes
 from convwright.reporting.sections import explanations
 from convwright.reporting.stages import stage_costs
@@ -21,6 +22,7 @@ def figures(entries: Sequence[Entry]) -> Iterator[Figure]:
     if any(entry.run.metrics for entry in entries):
         yield learning_curves_of(entries)
     yield stage_costs(entries)
+    yield from label_figures(entries)
     yield from confusion(entries)
     yield from mistakes(entries)
     yield from calibration(entries)

@@ -4,64 +4,10 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-
 from convwright.arch import Cost
 from convwright.arch.cost import cost
-from convwright.data import Dataset, Split
-from convwright.evaluation.measures import Measures
-from convwright.prediction.network import Predictor
+from convwright.reporting.predicted import LabelPredictions, Predicted, SplitPredictions
 from convwright.training.run import Run
-
-
-@dataclass(frozen=True, eq=False)
-class SplitPredictions:
-    """A network's predictions for every image of one or more splits, in their order."""
-
-    predictor: Predictor
-    data: Dataset
-    parts: tuple[Split, ...]
-    labels: torch.Tensor
-    """N, int64: the labels, as indices of the network's classes."""
-    predicted: torch.Tensor
-    """N, int64: the classes with the highest probability."""
-    confidence: torch.Tensor
-    """N: the probability of the predicted class."""
-    measures: Measures
-    images_key: str
-    """Digest of the images and their order, whatever resolution the network reads them at."""
-
-    @property
-    def correct(self) -> torch.Tensor:
-        """N, bool: which predictions are correct."""
-        return self.labels == self.predicted
-
-    @property
-    def overconfidence(self) -> float:
-        """Mean confidence minus accuracy."""
-        return float(self.confidence.double().mean()) - self.measures.accuracy
-
-    @property
-    def mistakes(self) -> list[int]:
-        """Positions of the wrongly predicted images, the most confident first."""
-        wrong = (~self.correct).nonzero()[:, 0]
-        return wrong[self.confidence[wrong].argsort(descending=True, stable=True)].tolist()
-
-    def take(self, positions: Sequence[int]) -> torch.Tensor:
-        """Return the images at these positions: K x C x H x W, uint8."""
-        return torch.stack([part.take(torch.tensor([row]))[0] for part, row in map(self._place, positions)])
-
-    def name(self, position: int) -> str | None:
-        """Return the name of an image's file; None for images without files."""
-        part, row = self._place(position)
-        return part.names[row] if part.names else None
-
-    def _place(self, position: int) -> tuple[Split, int]:
-        for part in self.parts:
-            if position < len(part):
-                return part, position
-            position -= len(part)
-        raise IndexError(position)
 
 
 @dataclass(frozen=True)
@@ -77,13 +23,13 @@ class Latency:
 
 @dataclass(frozen=True)
 class Entry:
-    """A trained network and its accuracy on the images of a split."""
+    """A trained network and its accuracy, or mean average precision, on the images of a split."""
 
     title: str
     """Name of the network on the page, such as "DenseNet-BC"."""
     run: Run
     accuracy: float
-    """Share of correct predictions, 0 to 1."""
+    """Share of correct predictions, 0 to 1; of several labels an image, mean average precision."""
     interval: tuple[float, float]
     """95 % confidence interval of the accuracy."""
     images: int
@@ -95,6 +41,18 @@ class Entry:
     latency: Latency | None = None
     data: str | None = None
     """The data that it was measured on, where that is not the run's own."""
+    label_predictions: LabelPredictions | None = None
+    """The predictions of a network with several labels an image, in the place of `predictions`."""
+
+    @property
+    def measure(self) -> str:
+        """What `accuracy` is: accuracy, or mean average precision."""
+        return "mean average precision" if self.run.multi_label else "accuracy"
+
+    @property
+    def predicted(self) -> Predicted | None:
+        """The predictions of either kind."""
+        return self.predictions or self.label_predictions
 
     @cached_property
     def cost(self) -> Cost:
@@ -120,7 +78,8 @@ class Entry:
     @property
     def measured_on(self) -> Hashable:
         """Key of the measured images; accuracies are comparable where it is equal."""
-        return self.predictions.images_key if self.predictions else (self.run.data.fingerprint, self.split, self.images)
+        found = self.predictions or self.label_predictions
+        return found.images_key if found else (self.run.data.fingerprint, self.split, self.images)
 
 
 def images_seen(run: Run) -> list[float]:

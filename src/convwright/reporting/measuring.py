@@ -9,10 +9,12 @@ from convwright.arch import Network
 from convwright.data import Dataset, Split
 from convwright.data.opened import Data
 from convwright.display.progress import counting
-from convwright.evaluation.assessment import assess
-from convwright.evaluation.record import Recorder
+from convwright.errors import ArgumentError
+from convwright.evaluation.assessment import assess, assess_multi_label
+from convwright.evaluation.record import Recorder, images_key
 from convwright.prediction.network import Predictor, load
-from convwright.reporting.entry import Entry, Latency, SplitPredictions
+from convwright.reporting.entry import Entry, Latency
+from convwright.reporting.predicted import LabelPredictions, SplitPredictions
 from convwright.reporting.titles import titles
 from convwright.reporting.wording import busy, data_name, unfinished
 from convwright.scaling.latency import Stopwatch
@@ -52,6 +54,12 @@ def measure_runs(
     notes = [f"{title} is left out: it has no weights yet." for title, run in named if not run.weights.exists()]
     if not ready:
         runs[0].existing_weights()  # raises what is wrong with them
+    if len({run.multi_label for _, run in ready}) > 1:
+        one = next(title for title, run in ready if not run.multi_label)
+        other_kind = next(title for title, run in ready if run.multi_label)
+        raise ArgumentError(
+            "runs", f"{one} has one label for each image and {other_kind} several; report on one kind at a time"
+        )
     stopwatch = Stopwatch(remeasure=remeasure) if latency else None
     images: dict[str, Dataset] = {}
     entries = []
@@ -96,10 +104,14 @@ def measure_run(
     predictor = load(run.path, device)
     split, parts = measured_splits(data, other is not None)
     predictions = predict_splits(predictor, data, parts, after_batch)
-    measures = predictions.measures
     latency = None
     if stopwatch is not None:
         latency = _latency(stopwatch, run.network)
+    if isinstance(predictions, LabelPredictions):
+        precision, images = predictions.measures.mean_average_precision, predictions.measures.images
+        interval = precision.interval or (precision.value, precision.value)
+        return Entry(title, run, precision.value, interval, images, split, None, latency, other, predictions)
+    measures = predictions.measures
     accuracy, interval, images = measures.accuracy, measures.interval, measures.images
     return Entry(title, run, accuracy, interval, images, split, predictions, latency, other)
 
@@ -130,7 +142,7 @@ def predict_splits(
     data: Dataset,
     parts: Sequence[Split],
     after_batch: Callable[[int, int], None] | None = None,
-) -> SplitPredictions:
+) -> SplitPredictions | LabelPredictions:
     """Return a network's predictions for every image of splits.
 
     Args:
@@ -142,15 +154,22 @@ def predict_splits(
     Raises:
         DataError: The data has other classes.
     """
-    recorder = Recorder(data, {str(number): part for number, part in enumerate(parts)})
     done, total = 0, sum(map(len, parts))
 
-    def add(logits: torch.Tensor, labels: torch.Tensor) -> None:
+    def count(_: torch.Tensor, labels: torch.Tensor) -> None:
         nonlocal done
-        recorder.add(logits, labels)
         done += len(labels)
         if after_batch:
             after_batch(done, total)
+
+    if predictor.multi_label:
+        scores = assess_multi_label(predictor, data, parts, after_batch=count)
+        return LabelPredictions(predictor, data, tuple(parts), scores.labels, scores, images_key(data, parts))
+    recorder = Recorder(data, {str(number): part for number, part in enumerate(parts)})
+
+    def add(logits: torch.Tensor, labels: torch.Tensor) -> None:
+        recorder.add(logits, labels)
+        count(logits, labels)
 
     measures = assess(predictor, data, parts, after_batch=add)
     found = recorder.predictions()
@@ -178,8 +197,8 @@ def _changed(entries: Sequence[Entry]) -> list[str]:
     changed = [
         entry
         for entry in entries
-        if entry.predictions and entry.split == "val" and not entry.data
-        if entry.predictions.data.fingerprint != entry.run.data.fingerprint
+        if entry.predicted and entry.split == "val" and not entry.data
+        if entry.predicted.data.fingerprint != entry.run.data.fingerprint
     ]
     return [
         f"{data_name(entry)} has changed since {entry.title} was trained: it may have seen some of these images."

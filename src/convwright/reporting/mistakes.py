@@ -8,7 +8,8 @@ import torch
 from convwright.display.figures import Figure, Gallery, Picture
 from convwright.display.pictures import as_pixels, data_uri, is_small
 from convwright.display.wording import counted, listed, percent
-from convwright.reporting.entry import Entry, SplitPredictions, peers
+from convwright.reporting.entry import Entry, peers
+from convwright.reporting.predicted import SplitPredictions
 
 MOST_SHOWN = 12
 FEWER_SHOWN = 8

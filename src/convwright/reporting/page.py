@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from convwright.reporting.report import Report
 
 
+_INTERVALS = {
+    "accuracy": "Intervals are Wilson's.",
+    "mean average precision": "mAP is the mean average precision over the classes; its intervals are by bootstrap over "
+    "images.",
+}
+
+
 def write_report_page(path: Path, report: "Report") -> None:
     """Write one self-contained page, completely or not at all."""
     entries = report.entries
@@ -32,6 +39,7 @@ def write_report_page(path: Path, report: "Report") -> None:
         contents=_contents(report.figures),
         columns=_columns(entries),
         latency_note=_latency_note(entries),
+        intervals_note=_INTERVALS[entries[0].measure],
         networks=[_network(index, entry, apart=not wording.comparable(entries)) for index, entry in enumerate(entries)],
         versions=_versions(entries),
         counted=counted,
@@ -49,7 +57,7 @@ def _contents(found: Sequence[Figure]) -> list[tuple[Figure, str]]:
 def _columns(entries: Sequence[Entry]) -> list[tuple[str, str, str]]:
     """Return the table's columns: a key of `_network`'s cells, a heading and its unit."""
     columns = [
-        ("accuracy", "Accuracy", "95\u00a0% interval"),
+        ("accuracy", "mAP" if entries[0].run.multi_label else "Accuracy", "95\u00a0% interval"),
         ("params", "Parameters", ""),
         ("macs", "MACs", "an image"),
         ("latency", "Latency", "an image"),

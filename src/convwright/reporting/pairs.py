@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from convwright.reporting.entry import Entry, Numbered
-from convwright.stats.paired import PairedDifference
+from convwright.stats.average_precision import precision_difference
+from convwright.stats.paired import SIGNIFICANCE, PairedDifference
 
 MOST_PAIRED = 4
 """Of more networks only the best one is compared with each of the others."""
@@ -22,15 +23,43 @@ class Pair(PairedDifference):
     images: int
 
 
-def pairs(group: Sequence[Numbered]) -> list[Pair]:
+@dataclass(frozen=True)
+class LabelPair:
+    """Two networks with several labels an image on the same images; the first has no lower mean average precision."""
+
+    first: Numbered
+    second: Numbered
+    difference: float
+    """Difference of mean average precision, 0 to 1."""
+    interval: tuple[float, float]
+    """Paired bootstrap over images at 95 %."""
+    p_value: float
+    images: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference is statistically significant at 5 %."""
+        return self.p_value < SIGNIFICANCE
+
+
+AnyPair = Pair | LabelPair
+
+
+def pairs(group: Sequence[Numbered]) -> list[AnyPair]:
     """Compare networks with predictions for the same images: every pair of a few networks, else the best with each."""
     ranked = sorted(group, key=lambda numbered: (-numbered[1].accuracy, numbered[0]))
     firsts = ranked[:1] if len(ranked) > MOST_PAIRED else ranked
     return [compare(first, second) for place, first in enumerate(firsts) for second in ranked[place + 1 :]]
 
 
-def compare(first: Numbered, second: Numbered) -> Pair:
+def compare(first: Numbered, second: Numbered) -> AnyPair:
     """Compare the predictions of two networks image by image."""
+    mine_sets, their_sets = first[1].label_predictions, second[1].label_predictions
+    if mine_sets is not None and their_sets is not None:
+        scores = mine_sets.measures.scores.numpy(), their_sets.measures.scores.numpy()
+        found = precision_difference(*scores, mine_sets.labels.numpy())
+        bounds = found.interval or (found.difference, found.difference)
+        return LabelPair(first, second, found.difference, bounds, found.p_value, len(mine_sets.labels))
     one, other = (numbered[1].predictions for numbered in (first, second))
     if one is None or other is None:
         raise ValueError("networks are compared by their predictions, and these are not available")

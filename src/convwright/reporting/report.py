@@ -100,7 +100,8 @@ def compose(
     if not entries:
         raise UsageError("a report needs at least one trained run")
     if not wording.comparable(entries):
-        notes = [*notes, wording.NOT_COMPARABLE]
+        plural = wording.PLURALS[entries[0].measure].capitalize()
+        notes = [*notes, wording.NOT_COMPARABLE.replace("Accuracies", plural)]
     figures = tuple(all_figures(entries))
     title = title or wording.title(entries)
     return Report(title, wording.summary(entries), intro, tuple(notes), tuple(entries), figures, page)
@@ -108,7 +109,8 @@ def compose(
 
 def _table(entries: Sequence[Entry]) -> Table:
     timed = any(entry.latency for entry in entries)
-    titles = ("network", "accuracy", "95 % interval", "parameters", "MACs", *(["latency"] * timed), "training")
+    measure = "mAP" if entries[0].run.multi_label else "accuracy"
+    titles = ("network", measure, "95 % interval", "parameters", "MACs", *(["latency"] * timed), "training")
     rows = [tuple(cell.replace("\xa0", " ") for cell in _cells(entry, timed)) for entry in entries]
     return Table(titles, rows)
 

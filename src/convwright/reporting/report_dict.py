@@ -42,6 +42,7 @@ def _finite(value: Any) -> Any:
 
 def _network(entry: Entry) -> dict[str, object]:
     run, cost, predictions = entry.run, entry.cost, entry.predictions
+    measured = predictions or entry.label_predictions
     return {
         "title": entry.title,
         "run": str(run.path),
@@ -51,7 +52,7 @@ def _network(entry: Entry) -> dict[str, object]:
         "derived_from": run.summary.derived_from if run.finished else None,
         "split": entry.split,
         "images": entry.images,
-        "accuracy": entry.accuracy,
+        "map" if run.multi_label else "accuracy": entry.accuracy,
         "interval": list(entry.interval),
         "params": cost.params,
         "macs": cost.macs,
@@ -63,6 +64,6 @@ def _network(entry: Entry) -> dict[str, object]:
         "images_per_second": entry.images_per_second,
         "curves": [row | {"images_seen": seen} for row, seen in zip(run.metrics, entry.images_seen, strict=True)],
         "stages": [{"stage": stage.name, "params": stage.params, "macs": stage.macs} for stage in cost.stages],
-        "measures": predictions and predictions.measures.to_dict(run.classes),
+        "measures": measured and measured.measures.to_dict(run.classes),
         "overconfidence": predictions and predictions.overconfidence,
     }

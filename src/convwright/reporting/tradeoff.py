@@ -15,6 +15,10 @@ from convwright.reporting.labels import Dot, Place, place_names, wrapped
 from convwright.reporting.pairs import front
 from convwright.reporting.wording import comparable, measured_on
 
+_MEANING = {
+    "accuracy": "Share of images that each network classifies correctly",
+    "mean average precision": "Mean average precision of each network over the classes",
+}
 LOG_COST = 4
 """The axis is logarithmic if the largest cost is this many times the smallest."""
 
@@ -51,6 +55,7 @@ def tradeoff(entries: Sequence[Entry]) -> Iterator[Figure]:
     if not groups:
         return
     panels, facts, findings = [], [], []
+    measure = entries[0].measure
     for group in groups:
         members = [entry for _, entry in group]
         timed = all(entry.latency for entry in members)
@@ -64,8 +69,8 @@ def tradeoff(entries: Sequence[Entry]) -> Iterator[Figure]:
     caveat = "" if comparable(entries) else " Only networks that were measured on the same images share a plot."
     yield Figure(
         "accuracy",
-        "Accuracy against cost",
-        "Share of images that each network classifies correctly, against its multiply-adds (MACs) for one image"
+        f"{measure.capitalize()} against cost",
+        f"{_MEANING[measure]}, against its multiply-adds (MACs) for one image"
         + (" and the time that one image takes" if len(panels) > len(groups) else "")
         + f"; bars are 95\u00a0% intervals. Up and to the left is better.{caveat}",
         tuple(panels),
@@ -97,13 +102,13 @@ def scatter(group: Sequence[Numbered], cost: CostMeasure) -> tuple[Panel, str]:
             plot.add_annotation(x=dot.x, text=text, **_name(index, place.xanchor), **place._asdict())
     _add_front(plot, entries, cost)
     alt_summary = "; ".join(f"{e.title}: {percent(e.accuracy)} with {cost.written(cost.of(e))}" for e in entries)
-    alt = f"Scatter plot of accuracy against {cost.name}. {alt_summary}."
+    alt = f"Scatter plot of {entries[0].measure} against {cost.name}. {alt_summary}."
     return Panel(heading(entries[0]), plot, alt), _unnamed(entries, places)
 
 
 def heading(entry: Entry) -> str:
     """Return the heading of a plot: the images that its accuracies were measured on."""
-    return f"Accuracy on {measured_on(entry)}"
+    return f"{entry.measure.capitalize()} on {measured_on(entry)}"
 
 
 def _front_finding(best: Sequence[int], entries: Sequence[Entry], cost: CostMeasure) -> str:

@@ -21,6 +21,7 @@ from convwright.reporting.pairs import compare
 
 NOT_COMPARABLE = "Accuracies are compared only between networks that were measured on the same images."
 """Note on a page whose networks were measured on different images."""
+PLURALS = {"accuracy": "accuracies", "mean average precision": "mean average precisions"}
 
 
 def data_name(entry: Entry) -> str:
@@ -57,7 +58,7 @@ def summary(entries: Sequence[Entry]) -> str:
     if not comparable(entries):
         return (
             f"{number_word(len(entries)).capitalize()} trained networks, not all measured on the same images: "
-            f"their costs compare, their accuracies do not. {_cheapest(entries)}"
+            f"their costs compare, their {PLURALS[entries[0].measure]} do not. {_cheapest(entries)}"
         )
     return " ".join((_setting(entries), _most_accurate(entries), _cheapest(entries), _trade(entries))).strip()
 
@@ -109,9 +110,11 @@ def derived(entry: Entry) -> str | None:
 
 def _single(entry: Entry) -> str:
     trained = f", after {duration(entry.seconds)} of training" if entry.seconds else ""
+    reached = f"classifies {percent(entry.accuracy)} of {measured_on(entry)} correctly"
+    if entry.run.multi_label:
+        reached = f"has a mean average precision of {percent(entry.accuracy)} on {measured_on(entry)}"
     return (
-        f"{entry.title} classifies {percent(entry.accuracy)} of {measured_on(entry)} correctly "
-        f"(95{NBSP}% interval {interval(entry.interval)}){trained}. It takes "
+        f"{entry.title} {reached} (95{NBSP}% interval {interval(entry.interval)}){trained}. It takes "
         f"{count(entry.cost.macs)} multiply-adds (MACs) an image and has {count(entry.cost.params)} parameters."
     )
 
@@ -128,15 +131,18 @@ def _most_accurate(entries: Sequence[Entry]) -> str:
     best = [entry for entry in entries if entry.accuracy == top]
     names = listed(entry.title for entry in best)
     verb = "is the most accurate" if len(best) == 1 else "share the highest accuracy"
-    bounds = interval(best[0].interval)
-    statement = f"{names} {verb}, with {percent(top)} correct (95{NBSP}% interval {bounds})"
+    reached = f"with {percent(top)} correct"
+    if best[0].run.multi_label:
+        verb = f"{'has' if len(best) == 1 else 'share'} the highest mean average precision"
+        reached = percent(top)
+    statement = f"{names} {verb}, {reached} (95{NBSP}% interval {interval(best[0].interval)})"
     rest = [entry for entry in entries if entry.accuracy < top]
     close = [entry.title for entry in rest if entry.interval[1] >= best[0].interval[0]]
     if not rest:
         return f"{statement}."
     if not close:
         return f"{statement}; no other interval overlaps with this."
-    if all(entry.predictions for entry in entries):
+    if all(entry.predicted for entry in entries):
         return f"{statement}. {_compared(entries)}"
     those = "the interval" if len(close) == 1 else "the intervals"
     clear = "" if len(close) == len(rest) else ", not with the others'"
@@ -183,4 +189,7 @@ def _trade(entries: Sequence[Entry]) -> str:
     points = 100 * (best.accuracy - fewest.accuracy)
     lost = f"{points:.1f}" if points >= 0.1 else "less than 0.1"
     unit = "percentage point" if lost in ("1.0", "less than 0.1") else "percentage points"
-    return f"Against {best.title}, {fewest.title} takes {times_fewer(less, 'MACs')} and is {lost} {unit} less accurate."
+    worse = f"is {lost} {unit} less accurate"
+    if best.run.multi_label:
+        worse = f"has a mean average precision that is {lost} {unit} lower"
+    return f"Against {best.title}, {fewest.title} takes {times_fewer(less, 'MACs')} and {worse}."

@@ -13,7 +13,10 @@ from convwright.display.wording import counted, listed, percent
 from convwright.errors import UsageError
 from convwright.explain.activation import ActivationMaps, activation_maps
 from convwright.explain.drawing import overlay
-from convwright.reporting.entry import Entry, SplitPredictions, peers
+from convwright.explain.images import truth_text
+from convwright.explain.samples import single_labels
+from convwright.reporting.entry import Entry, peers
+from convwright.reporting.predicted import Predicted
 from convwright.reporting.wording import measured_on
 
 MOST_SHOWN = 6
@@ -28,7 +31,7 @@ class ExampleMaps:
     """Class activation maps of one network for the example images."""
 
     entry: Entry
-    predictions: SplitPredictions
+    predictions: Predicted
     rows: tuple[int, ...]
     maps: ActivationMaps
 
@@ -49,7 +52,7 @@ def cam_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
     together = [[entry for _, entry in group] for group in peers(entries)]
     apart = [[entry] for entry in entries if not any(entry in group for group in together)]
     for number, group in enumerate(together + apart, 1):
-        measured = [(entry, entry.predictions) for entry in group if entry.predictions]
+        measured = [(entry, entry.predicted) for entry in group if entry.predicted]
         if measured:
             yield from _figure(measured, number)
 
@@ -65,7 +68,7 @@ def concentration(weights: np.ndarray) -> float | None:
     return float(np.searchsorted(ranked, HALF * ranked[-1]) + 1) / ranked.size
 
 
-def _figure(measured: Sequence[tuple[Entry, SplitPredictions]], number: int) -> Iterator[Figure]:
+def _figure(measured: Sequence[tuple[Entry, Predicted]], number: int) -> Iterator[Figure]:
     rows = _one_per_class(measured[0][1])
     examples, left_out = [], []
     for entry, predictions in measured:
@@ -79,11 +82,12 @@ def _figure(measured: Sequence[tuple[Entry, SplitPredictions]], number: int) -> 
             left_out.append(f"{entry.title} is left out: {error}.")
     if not examples:
         return
+    chosen = "finds most likely" if examples[0].entry.run.multi_label else "predicts"
     methods = listed(dict.fromkeys(METHODS.get(one.maps.method, one.maps.method) for one in examples))
     yield Figure(
         "cam" if number == 1 else f"cam-{number}",
         "What the networks look at" if len(examples) > 1 else f"What {examples[0].entry.title} looks at",
-        f"Class activation maps ({methods}) for the class that each network predicts, over the image; bright regions "
+        f"Class activation maps ({methods}) for the class that each network {chosen}, over the image; bright regions "
         f"are strong evidence for that class. The images are the first of {counted(len(rows), 'class', 'classes')} "
         f"among the {measured_on(examples[0].entry)}, not selected by their results.",
         galleries=(_images(examples[0]), *map(_gallery, examples)),
@@ -92,9 +96,12 @@ def _figure(measured: Sequence[tuple[Entry, SplitPredictions]], number: int) -> 
     )
 
 
-def _one_per_class(predictions: SplitPredictions) -> tuple[int, ...]:
-    """Return the position of the first image of each of some classes, evenly spaced among those that have images."""
-    labels = predictions.labels.tolist()
+def _one_per_class(predictions: Predicted) -> tuple[int, ...]:
+    """Return the position of the first image of each of some classes, evenly spaced among those that have images.
+
+    An image with several labels is one of the rarest of its classes.
+    """
+    labels = single_labels(predictions.labels).tolist()
     present = sorted(set(labels))
     shown = min(MOST_SHOWN, len(present))
     classes = [present[place * len(present) // shown] for place in range(shown)]
@@ -102,8 +109,11 @@ def _one_per_class(predictions: SplitPredictions) -> tuple[int, ...]:
 
 
 def _finding(one: ExampleMaps) -> str:
+    classes = one.predictions.predictor.classes
     right = sum(
-        1 for row, target in zip(one.rows, one.maps.targets, strict=True) if one.predictions.labels[row] == target
+        1
+        for row, target in zip(one.rows, one.maps.targets, strict=True)
+        if classes[target] in one.predictions.classes_of(row)
     )
     empty = one.half_evidence_areas.count(None)
     area = one.mean_half_evidence_area
@@ -125,7 +135,7 @@ def _name(one: ExampleMaps) -> str:
 
 def _images(one: ExampleMaps) -> Gallery:
     pixels = [as_pixels(image) for image in one.predictions.take(one.rows)]
-    names = [one.entry.run.classes[int(one.predictions.labels[row])] for row in one.rows]
+    names = [truth_text(one.predictions.classes_of(row)) for row in one.rows]
     pictures = [
         Picture(data_uri(image), f"Image of the class {name}", (name,), is_small(image))
         for image, name in zip(pixels, names, strict=True)
@@ -141,14 +151,14 @@ def _gallery(one: ExampleMaps) -> Gallery:
 def _picture(one: ExampleMaps, place: int) -> Picture:
     classes, weights = one.entry.run.classes, one.maps.maps[place]
     (image,) = one.predictions.take([one.rows[place]])
-    answer, label = classes[one.maps.targets[place]], classes[int(one.predictions.labels[one.rows[place]])]
+    answer, labels = classes[one.maps.targets[place]], one.predictions.classes_of(one.rows[place])
     prediction = f"{answer} {percent(one.maps.probabilities[place])}"
     area = one.half_evidence_areas[place]
     found = "none" if area is None else f"most at the {_where(weights)}, half of it in {percent(area)} of the image"
     return Picture(
         data_uri(np.asarray(overlay(image.cpu().numpy(), weights))),
-        f"Evidence for {prediction} in an image of {label}, by {one.entry.title}: {found}",
-        (prediction,) if answer == label else (prediction, "wrong"),
+        f"Evidence for {prediction} in an image of {truth_text(labels)}, by {one.entry.title}: {found}",
+        (prediction,) if answer in labels else (prediction, "wrong"),
     )
 
 
@@ -165,7 +175,7 @@ def _as_json(one: ExampleMaps) -> dict[str, object]:
         "method": one.maps.method,
         "layer": one.maps.layer,
         "images": [one.predictions.name(row) or row for row in one.rows],
-        "labels": [classes[int(one.predictions.labels[row])] for row in one.rows],
+        "labels": [truth_text(one.predictions.classes_of(row)) for row in one.rows],
         "answers": [classes[target] for target in one.maps.targets],
         "probabilities": list(one.maps.probabilities),
         "half_in": one.mean_half_evidence_area,

@@ -20,7 +20,8 @@ from convwright.explain.excitation import (
     run_excitations,
 )
 from convwright.explain.excitation_figures import by_class
-from convwright.reporting.entry import Entry, SplitPredictions
+from convwright.reporting.entry import Entry
+from convwright.reporting.predicted import Predicted
 
 MOST_IMAGES = 1000
 """Evenly spaced over the split: means over a hundred images a class are steady enough to look at."""
@@ -39,7 +40,7 @@ def excitation_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
     """Yield class-specificity and saturation by depth, and the curves of each network that has gates."""
     found = []
     for index, entry in enumerate(entries):
-        if entry.predictions and (measured := _measured(entry.predictions, entry.split)):
+        if entry.predicted and (measured := _measured(entry.predicted, entry.split)):
             found.append(NetworkExcitations(index, entry, measured))
     if found:
         yield _by_depth(found)
@@ -47,7 +48,7 @@ def excitation_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
         yield _curves(one)
 
 
-def _measured(predictions: SplitPredictions, which: str) -> MeasuredExcitations | None:
+def _measured(predictions: Predicted, which: str) -> MeasuredExcitations | None:
     """Measure a network's gates on some images of the split; None if it has no gates."""
     try:
         return run_excitations(predictions.predictor, predictions.data, _some(predictions.parts[0]), which)

@@ -14,9 +14,9 @@ from convwright.reporting.entry import Entry
 def reuse_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
     """Yield a heat map for each dense block of each network that has some."""
     for number, entry in enumerate(entries, 1):
-        if not entry.predictions:
+        if not entry.predicted:
             continue
-        predictor = entry.predictions.predictor
+        predictor = entry.predicted.predictor
         try:
             found = feature_reuse(predictor.network, predictor.module)
         except NetworkError:  # no dense blocks
