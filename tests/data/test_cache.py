@@ -27,8 +27,8 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are decoded, as they are."""
     names: list[str] = []
 
-    def counted(path: Path, *options: int) -> np.ndarray:
-        names.append(path.name)
+    def counted(path: str, *options: int) -> np.ndarray:
+        names.append(Path(path).name)
         return decode(path, *options)
 
     monkeypatch.setattr(decoding, "decode", counted)
@@ -113,8 +113,8 @@ def test_what_is_unreadable_is_remembered_where_another_try_would_end_the_same(
     looked: list[str] = []
     read_header = decoding.read_header
 
-    def counted(path: Path) -> object:
-        looked.append(path.name)
+    def counted(path: str) -> object:
+        looked.append(Path(path).name)
         return read_header(path)
 
     monkeypatch.setattr(decoding, "read_header", counted)
@@ -129,8 +129,8 @@ def test_what_is_unreadable_is_remembered_where_another_try_would_end_the_same(
 
 
 def test_a_file_that_changes_while_it_is_read(cats_and_dogs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def changing(path: Path, *options: int) -> np.ndarray:
-        if path.name == "5.png":
+    def changing(path: str, *options: int) -> np.ndarray:
+        if Path(path).name == "5.png":
             os.utime(path)
         return decode(path, *options)
 
@@ -179,7 +179,7 @@ original = decoding.decode
 def slow(path, *options):
     time.sleep(float(pause))
     with open(log, "a") as file:
-        file.write(path.name + "\\n")
+        file.write(Path(path).name + "\\n")
     return original(path, *options)
 decoding.decode = slow
 decoding.SECONDS_BETWEEN_SAVES = 0

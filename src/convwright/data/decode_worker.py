@@ -6,9 +6,11 @@ It reads tasks from its standard input and writes results to its standard output
 import mmap
 import os
 import pickle
+import signal
 import struct
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -77,7 +79,7 @@ def perform(task: Task, pixels: np.ndarray | None) -> Decoded:
         except Exception as error:  # Pillow raises nearly anything on damaged files
             if task.shape is None:
                 headers.append(None)
-            failures[position] = Failure(_reason(reference, error), _is_lasting(error))
+            failures[position] = Failure(reason_of_reference(reference, error), is_lasting(error))
             continue
         if digests is not None and moments is not None:
             digests[position] = np.frombuffer(digest(pixels[position]), np.uint8)
@@ -85,12 +87,14 @@ def perform(task: Task, pixels: np.ndarray | None) -> Decoded:
     return Decoded(failures, headers, digests, moments)
 
 
-def _reason(reference: Reference, error: Exception) -> str:
+def reason_of_reference(reference: Reference, error: Exception) -> str:
+    """Return in a few words why an image could not be read."""
     missing = isinstance(error, FileNotFoundError) and isinstance(reference, str) and os.path.islink(reference)  # noqa: PTH114
     return "a broken link" if missing else reason(error)
 
 
-def _is_lasting(error: Exception) -> bool:
+def is_lasting(error: Exception) -> bool:
+    """Return whether another attempt would have the same result; not where permission or memory was lacking."""
     return not (isinstance(error, MemoryError) or getattr(error, "errno", None))
 
 
@@ -112,7 +116,13 @@ def receive(stream: IO[bytes]) -> Any:
 
 
 def main() -> None:
-    """Perform tasks until there are no more."""
+    """Perform tasks until there are no more, or nobody takes the results."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides when to end
+    with suppress(BrokenPipeError):
+        _perform_all()
+
+
+def _perform_all() -> None:
     tasks, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing else may be written to the pipe
     path, mapped = "", None

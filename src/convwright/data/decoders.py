@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -39,6 +40,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
+            start_new_session=True,  # signals from a terminal are for this process, which then ends its own
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -66,6 +68,7 @@ class _Process:
         if result is None:
             status = self._process.wait()
             raise ConvwrightError(f"a process that decodes images ended with status {status}; memory may be short")
+        self._unlink()  # the process has mapped it, and no name is left behind if this one is killed
         return result, pixels
 
     def _allocate(self, size: int) -> None:
@@ -93,9 +96,13 @@ class _Process:
 
     def _forget(self) -> None:
         self._buffer = None  # maps are closed once no array needs them
+        self._unlink()
+        self._file = None
+
+    def _unlink(self) -> None:
         if self._file is not None:
-            self._file.unlink(missing_ok=True)
-            self._file = None
+            with suppress(OSError):  # Windows refuses while it is mapped
+                self._file.unlink(missing_ok=True)
 
     def close(self) -> None:
         """End the process."""

@@ -1,102 +1,228 @@
-"""Headers and pixels of image files: each read once, in parallel, and cached for later runs."""
+"""Headers and pixels of many images: each read once, in parallel, and what was found out kept for later runs."""
 
 import itertools
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import PIL
 import torch
 from PIL import Image
 
-from convwright.data.cache import Cache, CacheFullError
+from convwright.data.cache import GB, Cache, CacheFullError
+from convwright.data.dataset import Traits
+from convwright.data.decode_worker import is_lasting, reason_of_reference
 from convwright.data.digests import digest, moments_of
 from convwright.data.framing import Framing
-from convwright.data.image_store import FileImageStore, ImageStore, ImageStoreError, MemoryImageStore, Shape
-from convwright.data.images import Header, decode, printable, quiet, read_header, reason, reason_of
-from convwright.data.journal import Journal, Stamp, stamp_of
-from convwright.data.memory import check_fits
+from convwright.data.image_store import FileImageStore, ImageStoreError, MemoryImageStore, Shape
+from convwright.data.images import Header, decode, quiet, read_header, reason
+from convwright.data.item_index import ItemIndex, keys_of
+from convwright.data.items import Items, Reference, opened
+from convwright.data.memory import USABLE, available_memory
+from convwright.data.stores import PixelStore
+from convwright.data.streaming import StreamedImages
 from convwright.data.threads import Progress, in_threads
 from convwright.errors import warn
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of the contents of the cache; a cache of another version is not used."""
 SECONDS_BETWEEN_SAVES = 5.0
-JOURNAL_BYTES = 512
-"""Upper limit of the bytes of a file's line in a journal."""
+RECORD_BYTES = 160
+"""Upper limit of the bytes that the index has for an image."""
 MOST_ROWS = 2
-"""A cache with more rows than this for each file, because files changed or were deleted, is rebuilt."""
+"""A cache with more rows than this for each image, because images changed or were deleted, is rebuilt."""
+HELD_BYTES = 2**28
+"""Images that are not kept in the cache are held in memory up to this size, and above it decoded when they are used."""
+MODES = ("", "I", "F")
+"""Modes of deep images, by their number in the index."""
+HEADER_VALUES = 5
 
 Result = TypeVar("Result")
+Store = torch.Tensor | PixelStore
 
 
-class Row(NamedTuple):
-    """Row of an image in its store, and its traits."""
+class Headers(NamedTuple):
+    """Headers of N images; an image without one has a reason."""
 
-    row: int
-    digest: str
-    moments: list[list[int]]
+    values: np.ndarray
+    """int64 N x 5: width, height, grey, number of the mode, and the place of the limits."""
+    limits: np.ndarray
+    """float64 N x 2: least and largest value of deep images."""
+    reasons: dict[int, str]
+    """By position."""
+
+    @property
+    def short_sides(self) -> np.ndarray:
+        """The shorter side of each image, int64 N."""
+        sides: np.ndarray = self.values[:, :2].min(1)
+        return sides
+
+    @property
+    def grey(self) -> np.ndarray:
+        """Which images are grey, bool N."""
+        grey: np.ndarray = self.values[:, 2] != 0
+        return grey
+
+    def deep(self, chosen: np.ndarray) -> Iterator[Header]:
+        """Yield the headers of chosen images whose format does not say what range their values have."""
+        for position in np.flatnonzero((self.values[:, 3] != 0) & chosen).tolist():
+            width, height, grey, mode = self.values[position, :4].tolist()
+            low, high = self.limits[position].tolist()
+            yield Header(width, height, bool(grey), MODES[mode], low, high)
 
 
-class Outcome(NamedTuple):
-    """Result of reading a file."""
+class Pixels(NamedTuple):
+    """Decoded images; an image that cannot be decoded has a reason."""
 
-    path: Path
-    value: Any
-    """The value, or the reason why there is none, as text."""
-    lasting: bool
+    store: Store
+    rows: np.ndarray
+    """Row of each image in the store, int64 N."""
+    traits: Traits
+    """Of all N images."""
+    reasons: dict[int, str]
+    """By position."""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What reading an image has led to."""
+
+    values: tuple[int, ...] | None
+    reason: str = ""
+    lasting: bool = True
     """Whether another attempt would have the same result; False where permission or memory was lacking."""
 
 
 class Reader:
-    """Reads the files of one folder through the cache; without it where the cache cannot be used."""
+    """Reads the images of one collection through the cache; without it where the cache cannot be used.
 
-    def __init__(self, root: Path, cache: Cache | None, progress: Progress | None = None) -> None:
-        self.root, self.cache, self.progress = root, cache, progress
-        identity = repr((os.path.realpath(root), LAYOUT, PIL.__version__, Image.MAX_IMAGE_PIXELS))
+    Args:
+        items: The images.
+        cache: The cache of decoded images; None: nothing is written.
+        progress: Called with the number of images done, their total and a description.
+    """
+
+    def __init__(self, items: Items, cache: Cache | None, progress: Progress | None = None) -> None:
+        self.items, self.cache, self.progress = items, cache, progress
+        identity = repr((items.identity, LAYOUT, PIL.__version__, Image.MAX_IMAGE_PIXELS))
         self._name = blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
-        self._stamps: dict[Path, Stamp | None] = {}
+        self._keys: np.ndarray | None = None
 
-    def headers(self, paths: Sequence[Path]) -> dict[Path, Header | str]:
-        """Return each file's header, or the reason why it has none."""
-        doing = "reading headers"
+    def headers(self) -> Headers:
+        """Return the header of each image."""
 
-        def from_cache(cache: Cache, unit: Path) -> dict[Path, Any]:
-            journal = Journal(unit / "journal")
-            found = self._cached_values(journal, paths)
-            if missing := [path for path in paths if path not in found]:
-                cache.reserve(unit, JOURNAL_BYTES * len(missing), lambda: None)
-                found |= self._stored(journal, self._attempted(read_header, missing, doing), journal.save)
-            return found
+        def work(reference: Reference) -> tuple[int, ...]:
+            header = read_header(opened(reference))
+            limits = np.array([header.low, header.high]).view(np.int64).tolist()
+            kind = 1 + header.grey + 2 * MODES.index(header.mode)
+            return header.width, header.height, kind, *limits
 
-        def without_cache() -> dict[Path, Any]:
-            return {path: value for path, value, _ in self._attempted(read_header, paths, doing)}
+        def from_cache(cache: Cache, unit: Path) -> tuple[np.ndarray, dict[int, str]]:
+            index = ItemIndex(unit / "journal", HEADER_VALUES)
+            found, values, reasons = self._known(index)
+            if missing := np.flatnonzero(~found).tolist():
+                cache.reserve(unit, RECORD_BYTES * len(missing), lambda: None)
+                self._kept(index, work, missing, values, reasons, "reading headers", index.save)
+            return values, reasons
 
-        found = self._read("headers", from_cache, without_cache)
-        return {path: value if isinstance(value, str) else Header(*value) for path, value in found.items()}
+        def without_cache() -> tuple[np.ndarray, dict[int, str]]:
+            return self._all(work, HEADER_VALUES, "reading headers")
 
-    def pixels(
-        self, paths: Sequence[Path], shape: Shape, framing: Framing = Framing()
-    ) -> tuple[torch.Tensor, dict[Path, Row | str]]:
-        """Return a store of decoded images, and each file's row in it or the reason why it has none."""
+        values, reasons = self._read("headers", from_cache, without_cache)
+        kinds = values[:, 2] - 1
+        table = np.column_stack((values[:, :2], kinds & 1, kinds.clip(0) >> 1))
+        return Headers(table, values[:, 3:].copy().view(np.float64), reasons)
+
+    def pixels(self, shape: Shape, framing: Framing) -> Pixels:
+        """Return the decoded images: from the cache, in memory, or decoded when they are used.
+
+        Args:
+            shape: Channels, height and width.
+            framing: How images are cropped and resized.
+        """
         channels, height, width = shape
 
-        def from_cache(cache: Cache, unit: Path) -> tuple[torch.Tensor, dict[Path, Any]]:
-            with FileImageStore(unit / "pixels", shape) as images:
-                found = self._cached_rows(cache, unit, images, paths, framing)
-                return images.view(), found
+        def work(reference: Reference) -> np.ndarray:
+            return np.ascontiguousarray(decode(opened(reference), (height, width), channels, framing))
 
-        def without_cache() -> tuple[torch.Tensor, dict[Path, Any]]:
-            check_fits(len(paths), channels, (height, width))
-            images = MemoryImageStore(len(paths), shape)
-            return images.view(), {path: value for path, value, _ in self._decoded(paths, images, 0, framing)}
+        unit = _unit_name(shape, framing)
+        if self.cache is not None and self._fits_cache(shape):
+            reading = _CachedPixels(self, shape, work)
+            found = self._read(unit, reading.from_cache, lambda: None)
+            if found is not None:
+                return found
+        held = self._held_in_memory(shape)
+        if held:
+            return self._in_memory(shape, work)
+        self._explain_streaming(shape)
+        return self._streamed(unit, shape, framing, work)
 
-        store, found = self._read(_unit_name(shape, framing), from_cache, without_cache)
-        return store, {path: value if isinstance(value, str) else Row(*value) for path, value in found.items()}
+    def _fits_cache(self, shape: Shape) -> bool:
+        assert self.cache is not None
+        needed = self._bytes(shape) + RECORD_BYTES * len(self.items.names)
+        if needed <= self.cache.limit:
+            return True
+        if self._held_in_memory(shape):
+            warn(f"{self._too_large(needed)}; they are held in memory in this process")
+        return False
+
+    def _held_in_memory(self, shape: Shape) -> bool:
+        needed, free = self._bytes(shape), available_memory()
+        return needed <= HELD_BYTES and (free is None or needed <= USABLE * free)
+
+    def _explain_streaming(self, shape: Shape) -> None:
+        needed = self._bytes(shape)
+        if self.cache is None:
+            why = f"{len(self.items.names):,} decoded images would take {needed / GB:.3g} GB, and `cache_gb` is 0"
+        else:
+            why = self._too_large(needed)
+        warn(f"{why}; they are decoded by other processes each time they are used")
+
+    def _too_large(self, needed: int) -> str:
+        assert self.cache is not None
+        return (
+            f"{len(self.items.names):,} decoded images would take {needed / GB:.3g} GB, and the cache of decoded "
+            f"images may take {self.cache.limit / GB:.3g} GB (`cache_gb`)"
+        )
+
+    def _bytes(self, shape: Shape) -> int:
+        return len(self.items.names) * int(np.prod(shape))
+
+    def _in_memory(self, shape: Shape, work: Callable[[Reference], np.ndarray]) -> Pixels:
+        count = len(self.items.names)
+        store = MemoryImageStore(count, shape)
+
+        def decoded(number: int) -> tuple[int, ...]:
+            pixels = work(self.items.reference(number))
+            store.put(number, pixels)
+            return _traits_of(pixels)
+
+        values, reasons = self._all_numbers(decoded, 2 + 2 * shape[0], "decoding images")
+        return Pixels(store.view(), np.arange(count), _as_traits(values), reasons)
+
+    def _streamed(self, unit: str, shape: Shape, framing: Framing, work: Callable[[Reference], np.ndarray]) -> Pixels:
+        """Return images that are decoded when they are read; each is decoded once now, as its traits are needed."""
+
+        def decoded(reference: Reference) -> tuple[int, ...]:
+            return _traits_of(work(reference))
+
+        width, doing = 2 + 2 * shape[0], "decoding images, to check them and find their mean"
+
+        def from_cache(cache: Cache, path: Path) -> tuple[np.ndarray, dict[int, str]]:
+            index = ItemIndex(path / "journal", width)
+            found, values, reasons = self._known(index)
+            if missing := np.flatnonzero(~found).tolist():
+                cache.reserve(path, RECORD_BYTES * len(missing), lambda: None)
+                self._kept(index, decoded, missing, values, reasons, doing, index.save)
+            return values, reasons
+
+        values, reasons = self._read(f"{unit}-traits", from_cache, lambda: self._all(decoded, width, doing))
+        rows = np.arange(len(self.items.names))
+        return Pixels(StreamedImages(self.items, shape, framing), rows, _as_traits(values), reasons)
 
     def _read(
         self, what: str, from_cache: Callable[[Cache, Path], Result], without_cache: Callable[[], Result]
@@ -118,99 +244,142 @@ class Reader:
         with quiet():
             return without_cache()
 
-    def _cached_rows(
-        self, cache: Cache, unit: Path, images: FileImageStore, paths: Sequence[Path], framing: Framing
-    ) -> dict[Path, Any]:
-        """Return the rows of files in the store, after decoding those that are missing."""
-        journal = Journal(unit / "journal")
-        used, found = _rows_used(journal), self._cached_values(journal, paths)
-        if not used or used > min(images.rows, MOST_ROWS * len(paths)):  # rows are lost, or most are out of date
-            journal.clear()
-            images.renew()
-            used, found = 0, {}
-        missing = [path for path in paths if path not in found]
-        if not missing:
-            return found
-        rows = used + len(missing)
-        extra = max(0, rows - images.rows) * images.row_bytes + JOURNAL_BYTES * len(missing)
+    def _known(self, index: ItemIndex) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+        """Return which images the index has, their values, and the reasons of those without, by position."""
+        if self._keys is None:
+            self._keys = keys_of(self.items.names)
+        places = index.find(self._keys, self.items.stamps)
+        found = places >= 0
+        values = np.zeros((len(places), index.width), np.int64)
+        values[found] = index.values(places[found])
+        failed = np.flatnonzero(found)[index.failed(places[found])]
+        return found, values, dict(zip(failed.tolist(), index.reasons(places[failed]), strict=True))
 
-        def save() -> None:
-            images.sync()  # first: a line of the journal is valid only if the pixels are on the disk
-            journal.save()
-
+    def _kept(
+        self,
+        index: ItemIndex,
+        work: Callable[[Reference], tuple[int, ...]],
+        missing: list[int],
+        values: np.ndarray,
+        reasons: dict[int, str],
+        doing: str,
+        save: Callable[[], None],
+    ) -> None:
+        """Read the images that are missing; write what lasts to the index every few seconds."""
+        assert self._keys is not None
+        stamps, saved_at = self.items.stamps, time.monotonic()
         try:
-            cache.reserve(unit, extra, lambda: images.reserve(rows))
-            return found | self._stored(journal, self._decoded(missing, images, used, framing), save)
-        finally:
-            images.trim(_rows_used(journal))
-
-    def _cached_values(self, journal: Journal, paths: Sequence[Path]) -> dict[Path, Any]:
-        """Return the values in the journal of files that have not changed."""
-        found = {}
-        for path in paths:
-            stamp = self._stamp(path)
-            value = None if stamp is None else journal.get(self._key(path), stamp)
-            if value is not None:
-                found[path] = value
-        return found
-
-    def _stored(self, journal: Journal, outcomes: Iterator[Outcome], save: Callable[[], None]) -> dict[Path, Any]:
-        """Return the values of outcomes; write the lasting ones to the journal every few seconds."""
-        found, saved_at = {}, time.monotonic()
-        try:
-            for path, value, lasting in outcomes:
-                found[path] = value
-                stamp = self._stamps[path]
-                if lasting and stamp is not None:
-                    journal.put(self._key(path), stamp, value)
+            for number, outcome in self._attempted(lambda one: work(self.items.reference(one)), missing, doing):
+                stamp = int(stamps[number])
+                if outcome.values is None:
+                    reasons[number] = outcome.reason
+                    if outcome.lasting and stamp:
+                        index.put_reason(self._keys[number], stamp, outcome.reason)
+                else:
+                    values[number] = outcome.values
+                    if stamp:
+                        index.put(self._keys[number], stamp, outcome.values)
                 if time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES:
                     save()
                     saved_at = time.monotonic()
         finally:
             save()
-        return found
 
-    def _decoded(
-        self, paths: Sequence[Path], images: ImageStore, first_row: int, framing: Framing
-    ) -> Iterator[Outcome]:
-        """Decode files into the rows of a store, from `first_row` on."""
-        channels, height, width = images.shape
-        free = itertools.count(first_row)  # a row is used once an image is decoded, so that no row stays empty
+    def _all(
+        self, work: Callable[[Reference], tuple[int, ...]], width: int, doing: str
+    ) -> tuple[np.ndarray, dict[int, str]]:
+        return self._all_numbers(lambda number: work(self.items.reference(number)), width, doing)
 
-        def work(path: Path) -> Row:
-            pixels = np.ascontiguousarray(decode(path, (height, width), channels, framing))
-            row = next(free)
-            images.put(row, pixels)
-            return Row(row, digest(pixels).hex(), moments_of(pixels).tolist())
+    def _all_numbers(
+        self, work: Callable[[int], tuple[int, ...]], width: int, doing: str
+    ) -> tuple[np.ndarray, dict[int, str]]:
+        """Read all images without the cache."""
+        count = len(self.items.names)
+        values, reasons = np.zeros((count, width), np.int64), {}
+        for number, outcome in self._attempted(work, range(count), doing):
+            if outcome.values is None:
+                reasons[number] = outcome.reason
+            else:
+                values[number] = outcome.values
+        return values, reasons
 
-        return self._attempted(work, paths, "decoding images")
+    def _attempted(
+        self, work: Callable[[int], tuple[int, ...]], numbers: "list[int] | range", doing: str
+    ) -> Iterator[tuple[int, _Outcome]]:
+        """Do the work on each image, in threads; an error of an image becomes its outcome."""
+        stamps = self.items.stamps  # before anything is read
 
-    def _attempted(self, work: Callable[[Path], Any], paths: Sequence[Path], doing: str) -> Iterator[Outcome]:
-        """Do the work on each file, in threads; an error of a file becomes its value."""
-
-        def attempt(path: Path) -> Outcome:
-            before = self._stamp(path)
+        def attempt(number: int) -> _Outcome:
             try:
-                value = work(path)
-                if before == _stamp_or_none(path):
-                    return Outcome(path, value, lasting=True)
-                why, lasting = "it changed while it was read", False
+                values = work(number)
+                if int(stamps[number]) == self.items.stamp_now(number):
+                    return _Outcome(values)
+                return _Outcome(None, "it changed while it was read", lasting=False)
             except ImageStoreError:
                 raise
             except Exception as error:  # Pillow raises nearly anything on damaged files
-                why = reason_of(path, error)
-                lasting = not (isinstance(error, MemoryError) or getattr(error, "errno", None))
-            return Outcome(path, f"{printable(path.relative_to(self.root))}: {why}", lasting)
+                why = reason_of_reference(self.items.reference(number), error)
+                return _Outcome(None, why, is_lasting(error))
 
-        return in_threads(attempt, paths, self.progress, doing)
+        outcomes = in_threads(attempt, numbers, self.progress, doing)
+        return zip(numbers, outcomes, strict=True)
 
-    def _stamp(self, path: Path) -> Stamp | None:
-        if path not in self._stamps:
-            self._stamps[path] = _stamp_or_none(path)
-        return self._stamps[path]
 
-    def _key(self, path: Path) -> str:
-        return str(path.relative_to(self.root))
+class _CachedPixels:
+    """Pixels of a collection in a unit of the cache."""
+
+    def __init__(self, reader: Reader, shape: Shape, work: Callable[[Reference], np.ndarray]) -> None:
+        self.reader, self.shape, self.work = reader, shape, work
+
+    def from_cache(self, cache: Cache, unit: Path) -> Pixels | None:
+        """Return the images, after decoding those that are missing."""
+        with FileImageStore(unit / "pixels", self.shape) as store:
+            values, reasons = self._values(cache, unit, store)
+            return Pixels(store.view(), values[:, 0].copy(), _as_traits(values[:, 1:]), reasons)
+
+    def _values(self, cache: Cache, unit: Path, store: FileImageStore) -> tuple[np.ndarray, dict[int, str]]:
+        reader, count = self.reader, len(self.reader.items.names)
+        index = ItemIndex(unit / "journal", 3 + 2 * self.shape[0])
+        used = _rows_used(index)
+        if not used or used > min(store.rows, MOST_ROWS * count):  # rows are lost, or most are out of date
+            index.clear()
+            store.renew()
+            used = 0
+        found, values, reasons = reader._known(index)
+        missing = np.flatnonzero(~found).tolist()
+        if not missing:
+            return values, reasons
+        rows = used + len(missing)
+        extra = max(0, rows - store.rows) * store.row_bytes + RECORD_BYTES * len(missing)
+        free = itertools.count(used)  # a row is used once an image is decoded, so that no row stays empty
+
+        def decoded(reference: Reference) -> tuple[int, ...]:
+            pixels = self.work(reference)
+            row = next(free)
+            store.put(row, pixels)
+            return row, *_traits_of(pixels)
+
+        def save() -> None:
+            store.sync()  # first: a record is valid only if the pixels are on the disk
+            index.save()
+
+        try:
+            cache.reserve(unit, extra, lambda: store.reserve(rows))
+            reader._kept(index, decoded, missing, values, reasons, "decoding images", save)
+            return values, reasons
+        finally:
+            store.trim(_rows_used(index))
+
+
+def _traits_of(pixels: np.ndarray) -> tuple[int, ...]:
+    return (*np.frombuffer(digest(pixels), np.int64).tolist(), *moments_of(pixels).ravel().tolist())
+
+
+def _as_traits(values: np.ndarray) -> Traits:
+    """Return traits from columns: two of the digest, then sums and sums of squares by channel."""
+    digests = np.ascontiguousarray(values[:, :2]).view(np.uint8)
+    moments = np.ascontiguousarray(values[:, 2:]).reshape(len(values), 2, -1)
+    return Traits(torch.from_numpy(digests), torch.from_numpy(moments))
 
 
 def _unit_name(shape: Shape, framing: Framing) -> str:
@@ -219,12 +388,5 @@ def _unit_name(shape: Shape, framing: Framing) -> str:
     return "x".join(map(str, shape)) + f"-{how}"
 
 
-def _stamp_or_none(path: Path) -> Stamp | None:
-    try:
-        return stamp_of(path)
-    except OSError:
-        return None
-
-
-def _rows_used(journal: Journal) -> int:
-    return 1 + max((value[0] for value in journal.values() if not isinstance(value, str)), default=-1)
+def _rows_used(index: ItemIndex) -> int:
+    return 1 + int(index.column(0).max(initial=-1))

@@ -3,6 +3,7 @@
 import io
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -43,6 +44,40 @@ class Items(Protocol):
 
     def reference(self, number: int) -> Reference:
         """Return where an item is."""
+
+    def stamp_now(self, number: int) -> int:
+        """Return the stamp that an item has at this moment."""
+
+
+class FileItems:
+    """Files below one folder.
+
+    Args:
+        root: The folder.
+        names: Paths of the files, relative to the folder.
+    """
+
+    def __init__(self, root: str, names: PackedNames) -> None:
+        self.root, self.names = root, names
+        self._prefix = f"{root}{os.sep}" if root else ""
+
+    @property
+    def identity(self) -> str:
+        """The folder without links."""
+        return os.path.realpath(self.root)
+
+    @cached_property
+    def stamps(self) -> np.ndarray:
+        """uint64 N: digests of size, times and inode."""
+        return stamps_of(self.names, self.root)
+
+    def reference(self, number: int) -> str:
+        """Return the path of a file."""
+        return self._prefix + self.names[number]
+
+    def stamp_now(self, number: int) -> int:
+        """Return the stamp that a file has at this moment."""
+        return int(stamps_of(PackedNames([self.reference(number)]))[0])
 
 
 @dataclass

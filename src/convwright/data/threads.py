@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -11,6 +12,8 @@ Result = TypeVar("Result")
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of items done, their total and a description of the work."""
+AHEAD = 16
+"""Items for each thread that are begun before the results of earlier ones are used."""
 
 
 def prefetch(
@@ -53,11 +56,9 @@ def in_threads(
         progress: Called after each item.
         doing: Description of the work for `progress`.
     """
-    pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="data")
-    try:
-        for done, result in enumerate(pool.map(work, items), 1):
+    results = prefetch(work, items, os.cpu_count() or 1, AHEAD)
+    with closing(results):
+        for done, result in enumerate(results, 1):
             yield result
             if progress is not None:
                 progress(done, len(items), doing)
-    finally:
-        pool.shutdown(cancel_futures=True)
