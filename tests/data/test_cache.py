@@ -17,7 +17,8 @@ from convwright.data import Dataset, decoding, open_dataset
 from convwright.data.cache import Cache
 from convwright.data.image_store import FileImageStore
 from convwright.data.images import decode
-from convwright.data.journal import Journal, stamp_of
+from convwright.data.item_index import ItemIndex, keys_of
+from convwright.data.packed_names import PackedNames
 from convwright.errors import ConvwrightWarning, UsageError
 from convwright.files import cache_folder
 
@@ -90,11 +91,11 @@ def test_only_what_changed_is_decoded_again(
     del decoded[:]
     paint("dogs/new.png", 77)
     (cats_and_dogs / "cats/9.png").unlink()
-    changed, before = cats_and_dogs / "cats/1.png", stamp_of(cats_and_dogs / "cats/1.png")
+    changed, before = cats_and_dogs / "cats/1.png", (cats_and_dogs / "cats/1.png").stat()
     pixels = changed.read_bytes()
     paint("cats/1.png", 13)
-    assert len(pixels) == before[0] == changed.stat().st_size
-    os.utime(changed, ns=(before[1], before[1]))  # a program may set its time back
+    assert len(pixels) == before.st_size == changed.stat().st_size
+    os.utime(changed, ns=(before.st_mtime_ns,) * 2)  # a program may set its time back
     (cats_and_dogs / "dogs/0.png").unlink()
     (cats_and_dogs / "dogs/0.png").symlink_to("1.png")
     data = opened(cats_and_dogs)
@@ -270,7 +271,7 @@ def test_a_damaged_cache_is_not_believed(
 def test_the_least_recently_used_data_goes_when_the_limit_is_reached(
     cats_and_dogs: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit = 150_000
+    limit = 125_000
     monkeypatch.setenv("CONVWRIGHT_CACHE_GB", str(limit / 1e9))
     for resolution in (40, 41, 42, 40, 43):
         opened(cats_and_dogs, resolution=resolution)
@@ -309,8 +310,10 @@ def test_a_mapped_data_set_outlives_its_cache(cats_and_dogs: Path) -> None:
 
 
 def test_more_than_the_limit_is_decoded_into_memory(cats_and_dogs: Path) -> None:
-    with pytest.warns(ConvwrightWarning, match=r"would take .* may take 1e-05 GB .*; continuing without it$") as caught:
-        data = opened(cats_and_dogs, cache_gb=1e-5)
+    with pytest.warns(
+        ConvwrightWarning, match=r"take .* more than the 5e-06 GB of the cache, .* held in memory; `cache_gb=1`"
+    ) as caught:
+        data = opened(cats_and_dogs, cache_gb=5e-6)
     assert len(caught) == 1
     assert same(data, opened(cats_and_dogs, cache_gb=0))
 
@@ -376,18 +379,41 @@ def test_a_file_store_maps_what_memory_need_not_hold(tmp_path: Path) -> None:
     assert not images[1000].any()
 
 
-def test_a_journal_uses_complete_lines_of_unchanged_files(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-    journal = Journal(path)
-    journal.put("a", (1, 2), [3])
-    journal.put(os.fsdecode(b"caf\xe9\n"), (1, 2), "reason")
-    journal.save()
-    path.write_bytes(path.read_bytes() + b'["torn", [1')
-    again = Journal(path)
-    assert again.get("a", (1, 2)) == [3]
-    assert again.get("a", (1, 3)) is None
-    assert again.get("b", (1, 2)) is None
-    assert again.get(os.fsdecode(b"caf\xe9\n"), (1, 2)) == "reason"
-    again.put("a", (5, 5), [6])
+def index_of(path: Path, names: list[str]) -> tuple[ItemIndex, np.ndarray]:
+    return ItemIndex(path, 1), keys_of(PackedNames(names))
+
+
+def test_an_index_uses_complete_records_of_unchanged_images(tmp_path: Path) -> None:
+    path, odd = tmp_path / "journal", os.fsdecode(b"caf\xe9\n")
+    index, keys = index_of(path, ["a", odd, "b"])
+    index.put(keys[0], 2**64 - 1, [3])
+    index.put_reason(keys[1], 7, "damaged")
+    index.save()
+    path.write_bytes(path.read_bytes() + b"torn")
+    stamps = np.array([2**64 - 1, 7, 7], np.uint64)
+    again, _ = index_of(path, [])
+    found = again.find(keys, stamps)
+    assert (found >= 0).tolist() == [True, True, False]
+    assert again.values(found[:1]).tolist() == [[3]]
+    assert again.reasons(found[:2]) == ["", "damaged"]
+    assert again.find(keys, stamps - np.uint64(1)).tolist() == [-1, -1, -1]
+    again.put(keys[0], 5, [6])
     again.save()
-    assert Journal(path).get("a", (5, 5)) == [6]
+    newest, _ = index_of(path, [])
+    found = newest.find(keys, np.array([5, 7, 7], np.uint64))
+    assert newest.values(found[:1]).tolist() == [[6]]
+    assert newest.find(keys[:1], stamps[:1]).tolist() == [-1]
+
+
+def test_an_index_without_its_reasons_or_with_changed_bytes_is_not_believed(tmp_path: Path) -> None:
+    index, keys = index_of(tmp_path / "journal", ["a", "b"])
+    index.put(keys[0], 5, [3])
+    index.put_reason(keys[1], 7, "damaged")
+    index.save()
+    stamps = np.array([5, 7], np.uint64)
+    (tmp_path / "journal.reasons").unlink()
+    assert (index_of(tmp_path / "journal", [])[0].find(keys, stamps) >= 0).tolist() == [True, False]
+    content = bytearray((tmp_path / "journal").read_bytes())
+    content[33] ^= 1
+    (tmp_path / "journal").write_bytes(content)
+    assert (index_of(tmp_path / "journal", [])[0].find(keys, stamps) >= 0).tolist() == [False, False]

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from convwright.data import Dataset, memory, open_dataset, read_image
-from convwright.data.images import decode
-from convwright.errors import DataError
+from convwright.data.streaming import StreamedImages
+from convwright.errors import ConvwrightWarning, DataError
 
 Paint = Callable[..., Path]
 
@@ -309,15 +309,16 @@ def test_folders_that_cannot_be_learnt_from(
     assert caught.value.exit_status == 2
 
 
-def test_what_memory_cannot_hold_is_refused_before_decoding(
+def test_what_memory_cannot_hold_is_decoded_when_it_is_used(
     cats_and_dogs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    held = train(cats_and_dogs, resolution=224, cache_gb=0)
     monkeypatch.setattr(memory, "available_memory", lambda: 20 * 16**2 * 2)
-    monkeypatch.setattr("convwright.data.decoding.decode", lambda *_: pytest.fail("it decodes"))
-    with pytest.raises(DataError, match=r"20 images of 224 x 224 pixels .* resolution 16 would fit"):
-        train(cats_and_dogs, resolution=224, cache_gb=0)
-    monkeypatch.setattr("convwright.data.decoding.decode", decode)
-    assert train(cats_and_dogs, resolution=16, cache_gb=0).resolution == 16
+    with pytest.warns(ConvwrightWarning, match="20 decoded images take .*decoded in worker processes .*`cache_gb=1`"):
+        streamed = train(cats_and_dogs, resolution=224, cache_gb=0)
+    assert isinstance(streamed.train.store, StreamedImages)
+    assert torch.equal(streamed.train.take(torch.arange(5)), held.train.images[:5])
+    assert isinstance(train(cats_and_dogs, resolution=16, cache_gb=0).train.store, torch.Tensor)
 
 
 def test_classes_whose_names_are_written_alike_are_refused(paint: Paint, tmp_path: Path) -> None:

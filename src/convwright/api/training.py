@@ -154,7 +154,8 @@ def resume(
     Args:
         run: The run, or its directory.
         callbacks: Objects with methods of `cw.callbacks.Callback`.
-        workers: Threads that prefetch batches; 0: no prefetching.
+        workers: Threads that prefetch batches, or processes that decode images during training; 0: none, or one for
+            each core.
         checkpoint_every: Minutes between checkpoints.
         cache_gb: Most gigabytes that decoded images may take on disk.
         tensorboard: Whether to write event files to the run directory's folder `tensorboard`.

@@ -1,6 +1,7 @@
 """Batches as a function of (seed, step): whatever a run did before, step k sees the same images."""
 
 from collections.abc import Generator, Iterator
+from functools import partial
 
 import torch
 
@@ -8,13 +9,28 @@ from convwright.data.augmentation import Augmentation
 from convwright.data.dataset import Dataset, Split
 from convwright.data.mixing import weighted
 from convwright.data.sampling import Sampling, epoch_order
+from convwright.data.streaming import StreamedImages
 from convwright.data.threads import prefetch
 from convwright.errors import UsageError
 from convwright.seeds import derive
 
+STREAMED_AHEAD = 2
+"""Threads that prefetch batches of images that other processes decode."""
+
 
 class Batches:
-    """The endless training batches of a split, addressed by step."""
+    """The endless training batches of a split, addressed by step.
+
+    Args:
+        split: The images.
+        dataset: The data set of the split.
+        batch_size: Images of a batch.
+        seed: Seed of the order and of the augmentation.
+        augmentation: How images are varied.
+        sampling: Which images an epoch has.
+        part: Number of this process and of all processes that share each batch. Where images are decoded when they are
+            read, a process decodes its part only: the others are black, unless images are mixed.
+    """
 
     def __init__(
         self,
@@ -25,6 +41,7 @@ class Batches:
         augmentation: Augmentation | None = None,
         *,
         sampling: Sampling = "uniform",
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         _check(batch_size)
         self.split = split
@@ -33,6 +50,7 @@ class Batches:
         self.seed = seed
         self.augmentation = augmentation or Augmentation()
         self.sampling = sampling
+        self.part = part
         weights = split.weights
         self._weights = None if weights is None else weights / weights.mean()
         """Weight of each image in the loss: 1 on average, so that the learning rate keeps its meaning."""
@@ -72,9 +90,23 @@ class Batches:
         return self.augmentation.mix(images, labels, classes, generator)
 
     def stored(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return images as they are stored: larger ones, if there are any, where crops of them are resized."""
+        """Return images as they are stored: larger ones, if there are any, where crops of them are resized.
+
+        Where they are decoded now, those of other processes may be black.
+        """
+        split, (number, processes) = self._source, self.part
+        needs_all = self.augmentation.mixup or self.augmentation.cutmix
+        if processes == 1 or needs_all or not isinstance(split.store, StreamedImages):
+            return split.take(rows)
+        own = torch.arange(len(rows)).tensor_split(processes)[number]
+        images = torch.zeros(len(rows), *split.store.shape[1:], dtype=torch.uint8)
+        images[own] = split.take(rows[own])
+        return images
+
+    @property
+    def _source(self) -> Split:
         larger = self.split.larger if self.augmentation.crop_scale else None
-        return (self.split if larger is None else larger).take(rows)
+        return self.split if larger is None else larger
 
     def rows_at(self, step: int) -> torch.Tensor:
         """Return the positions in the split of a step's images."""
@@ -99,8 +131,14 @@ class Batches:
         Args:
             start: First step.
             stop: Step after the last one.
-            workers: Threads that prefetch batches; 0: batches are made when they are used.
+            workers: Threads that prefetch batches; 0: batches are made when they are used. Where images are decoded
+                when they are read, processes that decode them; 0: one for each core.
         """
+        store = self._source.store
+        if isinstance(store, StreamedImages):
+            if workers:
+                store.processes = workers
+            workers = STREAMED_AHEAD
         return prefetch(self.at, range(start, stop), workers)
 
     def _order_of(self, epoch: int) -> torch.Tensor:
@@ -115,7 +153,12 @@ def evaluation_batches(split: Split, dataset: Dataset, batch_size: int) -> Itera
     """Yield (images, labels) of the whole split, in order, normalised and otherwise as they are."""
     _check(batch_size)
     pieces = torch.split(torch.arange(len(split)), batch_size)
-    return ((dataset.normalise(split.take(rows)), split.labels[rows]) for rows in pieces)
+    streamed = isinstance(split.store, StreamedImages)
+    return prefetch(partial(_evaluated, split, dataset), pieces, STREAMED_AHEAD if streamed else 0)
+
+
+def _evaluated(split: Split, dataset: Dataset, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return dataset.normalise(split.take(rows)), split.labels[rows]
 
 
 def _check(batch_size: int) -> None:

@@ -111,7 +111,10 @@ def receive(stream: IO[bytes]) -> Any:
     head = stream.read(LENGTH.size)
     if len(head) < LENGTH.size:
         return None
-    content = stream.read(LENGTH.unpack(head)[0])
+    length = LENGTH.unpack(head)[0]
+    content = stream.read(length)
+    if len(content) < length:
+        return None
     return pickle.loads(content)  # from the process that started this one, or was started by it
 
 
@@ -137,7 +140,3 @@ def _perform_all() -> None:
                 shape = (len(task.references), *task.shape)
                 pixels = np.frombuffer(mapped, np.uint8, int(np.prod(shape))).reshape(shape)
             send(results, perform(task, pixels))
-
-
-if __name__ == "__main__":
-    main()

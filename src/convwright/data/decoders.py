@@ -36,7 +36,7 @@ class _Process:
     def __init__(self) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "convwright.data.decode_worker"],
+            [sys.executable, "-c", "from convwright.data.decode_worker import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

@@ -1,6 +1,7 @@
 """Headers and pixels of many images: each read once, in parallel, and what was found out kept for later runs."""
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import PIL
 import torch
 from PIL import Image
 
+from convwright.data import memory
 from convwright.data.cache import GB, Cache, CacheFullError
 from convwright.data.dataset import Traits
 from convwright.data.decode_worker import is_lasting, reason_of_reference
@@ -22,7 +24,7 @@ from convwright.data.image_store import FileImageStore, ImageStoreError, MemoryI
 from convwright.data.images import Header, decode, quiet, read_header, reason
 from convwright.data.item_index import ItemIndex, keys_of
 from convwright.data.items import Items, Reference, opened
-from convwright.data.memory import USABLE, available_memory
+from convwright.data.memory import USABLE
 from convwright.data.stores import PixelStore
 from convwright.data.streaming import StreamedImages
 from convwright.data.threads import Progress, in_threads
@@ -111,6 +113,7 @@ class Reader:
         identity = repr((items.identity, LAYOUT, PIL.__version__, Image.MAX_IMAGE_PIXELS))
         self._name = blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
         self._keys: np.ndarray | None = None
+        self._wanted = np.ones(len(items.names), bool)
 
     def headers(self) -> Headers:
         """Return the header of each image."""
@@ -124,7 +127,7 @@ class Reader:
         def from_cache(cache: Cache, unit: Path) -> tuple[np.ndarray, dict[int, str]]:
             index = ItemIndex(unit / "journal", HEADER_VALUES)
             found, values, reasons = self._known(index)
-            if missing := np.flatnonzero(~found).tolist():
+            if missing := np.flatnonzero(self._wanted & ~found).tolist():
                 cache.reserve(unit, RECORD_BYTES * len(missing), lambda: None)
                 self._kept(index, work, missing, values, reasons, "reading headers", index.save)
             return values, reasons
@@ -137,57 +140,53 @@ class Reader:
         table = np.column_stack((values[:, :2], kinds & 1, kinds.clip(0) >> 1))
         return Headers(table, values[:, 3:].copy().view(np.float64), reasons)
 
-    def pixels(self, shape: Shape, framing: Framing) -> Pixels:
+    def pixels(self, shape: Shape, framing: Framing, wanted: np.ndarray | None = None) -> Pixels:
         """Return the decoded images: from the cache, in memory, or decoded when they are used.
 
         Args:
             shape: Channels, height and width.
             framing: How images are cropped and resized.
+            wanted: Which images to decode, bool N; None: all.
         """
         channels, height, width = shape
+        if wanted is not None:
+            self._wanted = wanted
 
         def work(reference: Reference) -> np.ndarray:
             return np.ascontiguousarray(decode(opened(reference), (height, width), channels, framing))
 
         unit = _unit_name(shape, framing)
-        if self.cache is not None and self._fits_cache(shape):
+        if self.cache is not None and self._fits_cache(self.cache, shape):
             reading = _CachedPixels(self, shape, work)
             found = self._read(unit, reading.from_cache, lambda: None)
             if found is not None:
                 return found
-        held = self._held_in_memory(shape)
-        if held:
+        if self._fits_memory(shape):
             return self._in_memory(shape, work)
-        self._explain_streaming(shape)
         return self._streamed(unit, shape, framing, work)
 
-    def _fits_cache(self, shape: Shape) -> bool:
-        assert self.cache is not None
+    def _fits_cache(self, cache: Cache, shape: Shape) -> bool:
+        """Return whether the cache has room for the images; warn where it has not."""
         needed = self._bytes(shape) + RECORD_BYTES * len(self.items.names)
-        if needed <= self.cache.limit:
+        if needed <= cache.limit:
             return True
-        if self._held_in_memory(shape):
-            warn(f"{self._too_large(needed)}; they are held in memory in this process")
+        how = (
+            "are held in memory"
+            if self._fits_memory(shape)
+            else "are decoded in worker processes whenever they are used"
+        )
+        warn(
+            f"{self._size(shape)}, more than the {cache.limit / GB:.3g} GB of the cache, and {how}; "
+            f"`cache_gb={math.ceil(1.01 * needed / GB)}` keeps them on disk"
+        )
         return False
 
-    def _held_in_memory(self, shape: Shape) -> bool:
-        needed, free = self._bytes(shape), available_memory()
+    def _fits_memory(self, shape: Shape) -> bool:
+        needed, free = self._bytes(shape), memory.available_memory()
         return needed <= HELD_BYTES and (free is None or needed <= USABLE * free)
 
-    def _explain_streaming(self, shape: Shape) -> None:
-        needed = self._bytes(shape)
-        if self.cache is None:
-            why = f"{len(self.items.names):,} decoded images would take {needed / GB:.3g} GB, and `cache_gb` is 0"
-        else:
-            why = self._too_large(needed)
-        warn(f"{why}; they are decoded by other processes each time they are used")
-
-    def _too_large(self, needed: int) -> str:
-        assert self.cache is not None
-        return (
-            f"{len(self.items.names):,} decoded images would take {needed / GB:.3g} GB, and the cache of decoded "
-            f"images may take {self.cache.limit / GB:.3g} GB (`cache_gb`)"
-        )
+    def _size(self, shape: Shape) -> str:
+        return f"{len(self.items.names):,} decoded images take {self._bytes(shape) / GB:.3g} GB"
 
     def _bytes(self, shape: Shape) -> int:
         return len(self.items.names) * int(np.prod(shape))
@@ -211,11 +210,16 @@ class Reader:
             return _traits_of(work(reference))
 
         width, doing = 2 + 2 * shape[0], "decoding images, to check them and find their mean"
+        if self.cache is None:
+            warn(
+                f"{self._size(shape)}, and without a cache they are decoded in worker processes whenever they are "
+                f"used; `cache_gb={math.ceil(1.01 * self._bytes(shape) / GB)}` keeps them on disk"
+            )
 
         def from_cache(cache: Cache, path: Path) -> tuple[np.ndarray, dict[int, str]]:
             index = ItemIndex(path / "journal", width)
             found, values, reasons = self._known(index)
-            if missing := np.flatnonzero(~found).tolist():
+            if missing := np.flatnonzero(self._wanted & ~found).tolist():
                 cache.reserve(path, RECORD_BYTES * len(missing), lambda: None)
                 self._kept(index, decoded, missing, values, reasons, doing, index.save)
             return values, reasons
@@ -249,7 +253,7 @@ class Reader:
         if self._keys is None:
             self._keys = keys_of(self.items.names)
         places = index.find(self._keys, self.items.stamps)
-        found = places >= 0
+        found = (places >= 0) & self._wanted
         values = np.zeros((len(places), index.width), np.int64)
         values[found] = index.values(places[found])
         failed = np.flatnonzero(found)[index.failed(places[found])]
@@ -294,9 +298,8 @@ class Reader:
         self, work: Callable[[int], tuple[int, ...]], width: int, doing: str
     ) -> tuple[np.ndarray, dict[int, str]]:
         """Read all images without the cache."""
-        count = len(self.items.names)
-        values, reasons = np.zeros((count, width), np.int64), {}
-        for number, outcome in self._attempted(work, range(count), doing):
+        values, reasons = np.zeros((len(self.items.names), width), np.int64), {}
+        for number, outcome in self._attempted(work, np.flatnonzero(self._wanted).tolist(), doing):
             if outcome.values is None:
                 reasons[number] = outcome.reason
             else:
@@ -304,7 +307,7 @@ class Reader:
         return values, reasons
 
     def _attempted(
-        self, work: Callable[[int], tuple[int, ...]], numbers: "list[int] | range", doing: str
+        self, work: Callable[[int], tuple[int, ...]], numbers: list[int], doing: str
     ) -> Iterator[tuple[int, _Outcome]]:
         """Do the work on each image, in threads; an error of an image becomes its outcome."""
         stamps = self.items.stamps  # before anything is read
@@ -346,7 +349,7 @@ class _CachedPixels:
             store.renew()
             used = 0
         found, values, reasons = reader._known(index)
-        missing = np.flatnonzero(~found).tolist()
+        missing = np.flatnonzero(reader._wanted & ~found).tolist()
         if not missing:
             return values, reasons
         rows = used + len(missing)

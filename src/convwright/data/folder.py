@@ -28,9 +28,7 @@ def read_folder(
 ) -> Parts:
     """Return the images below a folder, decoded or from the cache; see `read_items`."""
     data = labelled_files(find_images(root), str(root))
-    return read_items(
-        data, resolution, largest, framing, cache=cache, max_bad=max_bad, progress=progress, hint=LAYOUT
-    )
+    return read_items(data, resolution, largest, framing, cache=cache, max_bad=max_bad, progress=progress, hint=LAYOUT)
 
 
 def labelled_files(found: Found, name: str) -> LabelledItems:
@@ -56,6 +54,6 @@ def _item_split(files: SplitFiles, start: int, classes: int, *, multi_label: boo
     if not multi_label:
         return ItemSplit(numbers, np.array(files.labels, np.int64), weights, groups)
     labels = np.zeros((count, classes), bool)
-    for row, each in enumerate(files.labels):
-        labels[row, list(each) if isinstance(each, tuple) else each] = True
+    for row, each in enumerate(files.label_sets()):
+        labels[row, list(each)] = True
     return ItemSplit(numbers, labels, weights, groups)

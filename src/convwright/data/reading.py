@@ -65,7 +65,7 @@ def read_items(
         resolution = min(int(median_low(headers.short_sides[training].tolist())), largest)
     framing = framing_for(headers.deep(training), framing)
     channels = 1 if headers.grey[good.mask].all() else 3
-    pixels = reader.pixels((channels, *sides(resolution)), framing)
+    pixels = reader.pixels((channels, *sides(resolution)), framing, good.mask)
     splits = good.without(pixels.reasons)  # again, as some images turn out damaged only when decoded
     names = _printable(data.items.names)
     decoded = {role: _split(split, pixels, names) for role, split in splits.items()}

@@ -55,7 +55,7 @@ class Runtime:
     """Execution settings that do not affect the result of a run."""
 
     workers: int = 0
-    """Threads that prefetch batches; 0: no prefetching."""
+    """Threads that prefetch batches, or processes that decode images during training; 0: none, or one for each core."""
     checkpoint_seconds: float = 300.0
     """Time from one checkpoint to the next; there is one at each validation too."""
     validate_once: bool = False
@@ -199,7 +199,7 @@ class Trainer:
         self.callback_error: Exception | None = None
         """The error of a callback that ended the run."""
         self.learner = make_learner(config, run.network, data, self.devices, initial_weights_of(run))
-        self.batches = training_batches(config, data)
+        self.batches = training_batches(config, data, self.devices)
         steps_per_epoch = self.batches.steps_per_epoch
         self.learner.frozen_steps = self.frozen_steps = round(config.recipe.freeze_epochs * steps_per_epoch)
         self.steps = self.frozen_steps + max(1, round(config.epochs * steps_per_epoch))
@@ -316,7 +316,7 @@ class Trainer:
         if self.frozen_steps and self.learner.head_only and len(self.progress.rows) >= self.frozen_validations:
             self.learner.unfreeze()
             self.seen = self.data
-            self.batches = training_batches(self.config, self.data)
+            self.batches = training_batches(self.config, self.data, self.devices)
 
     def _diverged(self, error: DivergedError, step: int) -> DivergedError:
         """Return the error with the images of the step that diverged.

@@ -25,9 +25,18 @@ def make_learner(
     return Learner(config, network, weights, devices, initial, multi_label=labels.ndim == 2)
 
 
-def training_batches(config: TrainConfig, data: Dataset) -> Batches:
-    """Return the batches that a configuration trains on; features of a frozen backbone are not augmented."""
+def training_batches(config: TrainConfig, data: Dataset, devices: Devices | None = None) -> Batches:
+    """Return the batches that a configuration trains on; features of a frozen backbone are not augmented.
+
+    Args:
+        config: The configuration.
+        data: The images, or their features.
+        devices: The processes that share each batch; None: there is one.
+    """
     if isinstance(data, Features):
         return Batches(data.train, data, config.batch_size, config.seed, sampling=config.recipe.sampling)
     augmentation = Augmentation(**config.recipe.model_dump(include={each.name for each in fields(Augmentation)}))
-    return Batches(data.train, data, config.batch_size, config.seed, augmentation, sampling=config.recipe.sampling)
+    part = (devices.rank, devices.size) if devices else (0, 1)
+    return Batches(
+        data.train, data, config.batch_size, config.seed, augmentation, sampling=config.recipe.sampling, part=part
+    )

@@ -68,7 +68,7 @@ class TrainRequest(RunOptions, Recipe):
     cache_gb: float | None = Field(None, ge=0, lt=inf)
     """Most gigabytes that decoded images may take on disk, 20 by default; 0: none are kept."""
     workers: int = Field(0, ge=0)
-    """Threads that prefetch batches; 0: no prefetching."""
+    """Threads that prefetch batches, or processes that decode images during training; 0: none, or one for each core."""
     checkpoint_every: float = Field(5.0, ge=0, lt=inf)
     """Minutes between checkpoints, 5 by default; there is one at each validation too."""
     fit: bool = True

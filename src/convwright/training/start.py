@@ -35,7 +35,7 @@ class Execution:
     """Execution settings that do not affect the result of a run."""
 
     workers: int = 0
-    """Threads that prefetch batches; 0: no prefetching."""
+    """Threads that prefetch batches, or processes that decode images during training; 0: none, or one for each core."""
     checkpoint_every: float = 5.0
     """Minutes between checkpoints."""
     cache_gb: float | None = None
