@@ -14,6 +14,7 @@ from convwright.data.digests import DIGEST_BYTES, digest, moments_of
 from convwright.data.framing import Framing
 from convwright.data.memory import USABLE, available_memory
 from convwright.data.packed_names import PackedNames
+from convwright.data.skipped import SkippedFiles
 from convwright.data.stores import PixelStore
 from convwright.errors import ConvwrightError, DataError
 
@@ -186,6 +187,13 @@ class Parts:
     skipped: tuple[str, ...] = ()
     framing: Framing = Framing()
     """How images were resized, with the ranges of their values."""
+    unused: tuple[SkippedFiles, ...] = ()
+    """Files that are no images to train on, counted by suffix and reason."""
+
+    def splits(self) -> dict[str, Split]:
+        """Return the splits that there are, by name."""
+        every = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: split for name, split in every.items() if split is not None}
 
 
 @dataclass(frozen=True)
@@ -206,6 +214,8 @@ class Dataset(Brief):
     """Digest of all images, labels, weights and classes."""
     skipped: tuple[str, ...] = ()
     """One line for each file or folder that was left out, and why."""
+    unused: tuple[SkippedFiles, ...] = ()
+    """Files that are no images to train on, counted by suffix and reason."""
     default_flip: bool = True
     """Whether a mirrored image still shows its class; False for digits."""
     framing: Framing = Framing()
@@ -267,6 +277,8 @@ def channel_statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ..
 
     They come from exact sums of integers, so that they depend neither on order nor on rounding.
     """
+    if not len(split):  # of data to evaluate, which is normalised as the network requires
+        return (0.0,) * split.channels, (1.0,) * split.channels
     means, deviations = [], []
     count = len(split) * math.prod(split.size)
     for total, squares in split.traits().moments.sum(0).T.tolist():

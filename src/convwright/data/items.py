@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -10,6 +11,7 @@ import numpy as np
 
 from convwright.data.images import ImageFile
 from convwright.data.packed_names import PackedNames
+from convwright.data.skipped import SkippedCounter
 
 CHANGED = np.uint64(0)
 """Stamp of an item that cannot be found."""
@@ -116,6 +118,12 @@ class LabelledItems:
     """By role; `train` is always among them."""
     skipped: list[str] = field(default_factory=list)
     """One line for each file or folder that was left out, and why."""
+    files: SkippedCounter = field(default_factory=SkippedCounter)
+    """Counts of files that are not used."""
+    lines: Sequence[int] | None = None
+    """Line of each item in its list; None: they are not from a list."""
+    hint: str = ""
+    """What may be wrong where there are no images at all."""
 
 
 def opened(reference: Reference) -> ImageFile:

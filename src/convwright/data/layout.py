@@ -40,6 +40,8 @@ class SplitFiles:
     """Weight of each image in the loss; None: all are 1."""
     groups: list[str] | None = None
     """Group of each image, whose images stay in one split; empty for an image without a group."""
+    lines: list[int] | None = None
+    """Line of each image in its list; None: they are not from a list."""
 
     @property
     def paths(self) -> list[Path]:
@@ -52,7 +54,7 @@ class SplitFiles:
 
     def keep(self, kept: list[int]) -> None:
         """Drop all images but those at these positions."""
-        columns: tuple[list[Any] | None, ...] = (self.names, self.labels, self.weights, self.groups)
+        columns: tuple[list[Any] | None, ...] = (self.names, self.labels, self.weights, self.groups, self.lines)
         for values in columns:
             if values is not None:
                 values[:] = [values[position] for position in kept]
@@ -72,6 +74,18 @@ class Found:
     """Counts of files that are not used."""
     multi_label: bool = False
     """Whether an image may have several labels."""
+    name: str = ""
+    """What messages call the data: the folder, or the list."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files."""
+        return [path for found in self.splits.values() for path in found.paths]
+
+    @property
+    def shown(self) -> str:
+        """What messages call the data, for a terminal."""
+        return printable(self.name or self.root)
 
 
 def find(root: Path, skipped: list[str]) -> tuple[dict[str, SplitFiles], list[str]]:

@@ -34,8 +34,8 @@ def read_items(
     *,
     cache: Cache | None = None,
     max_bad: float = 1.0,
+    training: bool = True,
     progress: Progress | None = None,
-    hint: str = "",
 ) -> Parts:
     """Return images, decoded or from the cache, or decoded when they are used where they are too many.
 
@@ -48,27 +48,32 @@ def read_items(
         framing: How images are resized.
         cache: Where decoded images are kept.
         max_bad: Largest share of the images that may be unreadable.
+        training: Whether the images are to train on; to evaluate, any number of images of any class will do, and
+            values of deep images mean what the framing says.
         progress: Called with the number of images done, their total and a description.
-        hint: What may be wrong where a split has no images at all.
 
     Raises:
         UnreadableFilesError: More images are unreadable.
         DataError: A class or a split has too few images.
     """
     reader = Reader(data.items, cache, progress)
-    good = _Good(data, max_bad, hint)
+    good = _Good(data, max_bad, training=training)
     headers = reader.headers()
     splits = good.without(headers.reasons)
-    training = np.zeros(len(data.items.names), bool)
-    training[splits["train"].numbers] = True
+    known = np.zeros(len(data.items.names), bool)
+    for split in [splits["train"]] if training else splits.values():
+        known[split.numbers] = True
     if resolution is None:
-        resolution = min(int(median_low(headers.short_sides[training].tolist())), largest)
-    framing = framing_for(headers.deep(training), framing)
+        resolution = min(int(median_low(headers.short_sides[known].tolist())), largest)
+    if training:
+        framing = framing_for(headers.deep(known), framing)
     channels = 1 if headers.grey[good.mask].all() else 3
     pixels = reader.pixels((channels, *sides(resolution)), framing, good.mask)
     splits = good.without(pixels.reasons)  # again, as some images turn out damaged only when decoded
     names = _printable(data.items.names)
     decoded = {role: _split(split, pixels, names) for role, split in splits.items()}
+    if "train" not in decoded:  # to evaluate
+        decoded["train"] = next(iter(decoded.values())).choose(torch.empty(0, dtype=torch.int64))
     return Parts(
         tuple(map(printable, data.classes)),
         decoded["train"],
@@ -76,14 +81,15 @@ def read_items(
         decoded.get("test"),
         (*data.skipped, *good.lines),
         framing,
+        data.files.counts(),
     )
 
 
 class _Good:
     """Which images of a collection can be read."""
 
-    def __init__(self, data: LabelledItems, max_bad: float, hint: str) -> None:
-        self.data, self.max_bad, self.hint = data, max_bad, hint
+    def __init__(self, data: LabelledItems, max_bad: float, *, training: bool) -> None:
+        self.data, self.max_bad, self.training = data, max_bad, training
         self.mask = np.ones(len(data.items.names), bool)
         self.lines: list[str] = []
 
@@ -97,9 +103,15 @@ class _Good:
         for number, why in sorted(reasons.items()):
             if self.mask[number]:
                 self.mask[number] = False
-                self.lines.append(f"{printable(names[number])}: {why}")
+                line = "" if self.data.lines is None else f"line {self.data.lines[number]}: "
+                self.lines.append(f"{line}{printable(names[number])}: {why}")
         splits = {role: split.kept(self.mask) for role, split in self.data.splits.items()}
-        self._check_classes(splits)
+        if self.training:
+            self._check_classes(splits)
+        else:
+            splits = {role: split for role, split in splits.items() if len(split.numbers)}
+            if not splits:
+                raise DataError(f"{printable(self.data.name)} has no readable images{self._example()}")
         self._check_share()
         return splits
 
@@ -115,12 +127,10 @@ class _Good:
 
     def _check_classes(self, splits: dict[str, ItemSplit]) -> None:
         """Refuse data in which a class has too few images to train on and, to make a split, to validate on."""
-        name, skipped = printable(self.data.name), [*self.data.skipped, *self.lines]
+        name = printable(self.data.name)
         for role, split in splits.items():
             if not len(split.numbers):
-                example = f" (the first of {len(skipped)} skipped: {skipped[0]})" if skipped else ""
-                hint = f": {self.hint}" if self.hint and not example else ""
-                raise DataError(f"{name} has no readable {role} images{example}{hint}")
+                raise DataError(f"{name} has no readable {role} images{self._example()}")
         labels = splits["train"].labels
         classes = self.data.classes
         counts = labels.sum(0) if labels.ndim == 2 else np.bincount(labels, minlength=len(classes))
@@ -131,6 +141,11 @@ class _Good:
                     f"class {printable(label)} in {name} has {counted(count, 'readable training image')} and needs at "
                     f"least {least}" + (", one of them to validate on" if least == 2 else "")
                 )
+
+    def _example(self) -> str:
+        skipped = [*self.data.skipped, *self.lines]
+        hint = f": {self.data.hint}" if self.data.hint else ""
+        return f" (the first of {len(skipped)} skipped: {skipped[0]})" if skipped else hint
 
 
 def _split(split: ItemSplit, pixels: Pixels, names: PackedNames) -> Split:

@@ -40,7 +40,7 @@ class SkippedFiles:
     def __str__(self) -> str:
         noun = f"{self.suffix} file" if self.suffix else "file without a suffix"
         plural = f"{self.suffix} files" if self.suffix else "files without a suffix"
-        return f"{counted(self.files, noun, plural)} {self.reason} ({self.example})"
+        return f"{counted(self.files, noun, plural)}: {self.reason} (such as {self.example})"
 
 
 class SkippedCounter:

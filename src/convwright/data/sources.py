@@ -12,9 +12,10 @@ from convwright.arch.resolution import Resolution, format_resolution, sides
 from convwright.data.arrays import PREFIX, not_held
 from convwright.data.cache import Cache
 from convwright.data.dataset import CHUNK, Dataset, Parts, Split, channel_statistics, fingerprint
-from convwright.data.folder import read_folder
+from convwright.data.folder import read_files
 from convwright.data.framing import Framing
 from convwright.data.images import printable, reason
+from convwright.data.layout import find_images
 from convwright.data.memory import check_fits
 from convwright.data.registry import SOURCES as SOURCES
 from convwright.data.registry import Source as Source
@@ -75,7 +76,9 @@ def open_dataset(
         data = _at_resolution(source.read(offline_only), resolution, framing)
     else:
         with existing_folder(spec) as root:
-            data = read_folder(root, resolution, largest, framing, cache=cache, max_bad=max_bad, progress=progress)
+            data = read_files(
+                find_images(root), resolution, largest, framing, cache=cache, max_bad=max_bad, progress=progress
+            )
     if twice := [name for name in data.classes if data.classes.count(name) > 1]:
         raise DataError(f"{printable(spec)}: two classes are both written {twice[0]!r}; rename one of their folders")
     train, val = _with_traits(data.train), data.val and _with_traits(data.val)
