@@ -182,7 +182,7 @@ def test_a_figure_that_a_report_lacks(runs):
         (["nowhere"], "nowhere: no such run directory"),
         (["se", "--out", "no/such/page.html"], "--html: no/such/page.html: there is no folder no/such"),
         (["se", "--data", "nowhere"], "no folder nowhere"),
-        (["photos", "--data", "digits"], "does not have the 3 classes"),
+        (["photos", "--data", "digits"], "has classes that the network was not trained on"),
         ([], "Missing argument"),
     ],
 )

@@ -164,7 +164,10 @@ def test_the_best_at_hand_needs_no_network(no_fashion_mnist: None) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("fashion_mnist", r"no folder fashion_mnist was found \(did you mean fashion-mnist\?\): give a folder, or "),
+        (
+            "fashion_mnist",
+            r"no folder fashion_mnist was found \(did you mean fashion-mnist\?\): give a folder, a list of images, or ",
+        ),
         ("CIFAR-10", r"did you mean cifar10\?"),
         ("somewhere/else", "^no folder somewhere/else was found: .*fashion-mnist, cifar10, cifar100 or digits$"),
         ("", "no folder '' was found"),

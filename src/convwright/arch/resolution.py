@@ -1,6 +1,7 @@
 """Resolutions: the side of square images, or height and width of other ones."""
 
 import math
+import operator
 import re
 from collections.abc import Sequence
 
@@ -90,9 +91,12 @@ def side_ratio(resolution: Resolution, base: Resolution) -> float:
 
 def _whole(value: object) -> int | None:
     """Return a whole number as int, NumPy's numbers too; None for anything else."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if isinstance(value, bool):
         return None
-    return int(value.__index__())
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
 
 
 SIZE = Form("PIXELS|HEIGHTxWIDTH", parse_resolution)

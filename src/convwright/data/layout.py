@@ -88,13 +88,6 @@ class Found:
         return printable(self.name or self.root)
 
 
-def find(root: Path, skipped: list[str]) -> tuple[dict[str, SplitFiles], list[str]]:
-    """Return the splits that the folder has, ``train`` always among them, and the names of the classes."""
-    found = find_images(root)
-    skipped.extend(found.skipped)
-    return found.splits, found.classes
-
-
 def find_images(root: Path, *, training: bool = True) -> Found:
     """Return the image files below a folder by split and class.
 

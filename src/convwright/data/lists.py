@@ -114,7 +114,7 @@ def files_of(images: ImageList, *, training: bool = True) -> Found:
         DataError: The list has no training images.
     """
     root, names = _relative_names(images)
-    return Found(root, *_splits(images, root, names, training=training), images.multi_label)
+    return Found(root, *_splits(images, root, names, training=training), images.multi_label, str(images.path))
 
 
 def _splits(
@@ -135,6 +135,7 @@ def _splits(
             labels if images.multi_label else [one for (one,) in labels],
             [entry.weight for _, entry in rows] if images.weighted else None,
             [entry.group for _, entry in rows] if images.grouped else None,
+            [entry.line for _, entry in rows],
         )
     if training and "train" not in splits:
         found = " and ".join(splits)

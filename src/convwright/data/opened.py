@@ -61,13 +61,23 @@ class Data(Result):
         found = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)}
         return found | ({"split_seed": self.seed} if self.seed else {})
 
+    @property
+    def columns(self) -> dict[str, str | None]:
+        """Columns of a list that were named, by field."""
+        return {name: getattr(self, name) for name in COLUMNS}
+
     @classmethod
     def of(cls, value: "Data | str | Path") -> "Data":
         """Return a value if it is data already, else the data of a folder or source."""
         return value if isinstance(value, Data) else cls(str(value))
 
     def dataset(
-        self, resolution: Resolution | None = None, *, largest: Resolution = 224, framing: Framing | None = None
+        self,
+        resolution: Resolution | None = None,
+        *,
+        largest: Resolution = 224,
+        framing: Framing | None = None,
+        training: bool = True,
     ) -> "Dataset":
         """Return the decoded images.
 
@@ -75,12 +85,14 @@ class Data(Result):
             resolution: Side in pixels, or (height, width); None: that of the data, or the images' own.
             largest: Largest resolution, where the images' own is chosen. That of images that are not square is taken.
             framing: How a run reads images; None: as `resize` says.
+            training: Whether the images are to train on. To evaluate, any number of images of any classes will do; the
+                splits `train` and `val` may have no images.
 
         Raises:
             DataError: The data cannot be opened.
         """
         size = resolution or self.resolution or (largest if isinstance(largest, tuple) else None)
-        return self._open(size, min(sides(largest)), framing)
+        return self._open(size, min(sides(largest)), framing, training=training)
 
     def with_larger(self, dataset: "Dataset", smallest: float) -> "Dataset":
         """Return a data set whose training images are also there at a larger size, for random resized crops.
@@ -103,11 +115,13 @@ class Data(Result):
                 return with_larger(dataset, own)
         return with_larger(dataset, self._open(wanted, max(sides(wanted)), dataset.framing))
 
-    def _open(self, resolution: Resolution | None, largest: int, framing: Framing | None) -> "Dataset":
+    def _open(
+        self, resolution: Resolution | None, largest: int, framing: Framing | None, *, training: bool = True
+    ) -> "Dataset":
         from convwright.data.sources import open_dataset
         from convwright.display.progress import counting
 
-        key = resolution, None if resolution else largest, framing
+        key = resolution, None if resolution else largest, framing, training
         if key not in self._opened:
             with counting() as progress:
                 self._opened[key] = open_dataset(
@@ -119,6 +133,8 @@ class Data(Result):
                     seed=self.seed,
                     max_bad=self.max_bad,
                     cache_gb=self.cache_gb,
+                    columns=self.columns,
+                    training=training,
                     progress=progress,
                 )
         dataset: Dataset = self._opened[key]
@@ -135,7 +151,8 @@ class Data(Result):
         from convwright.display.progress import counting
 
         with counting() as progress:
-            return replace(survey_data(self.spec, progress, max_bad=self.max_bad), resize=self.resize)
+            found = survey_data(self.spec, progress, max_bad=self.max_bad, columns=self.columns)
+            return replace(found, resize=self.resize)
 
     def to_dict(self) -> dict[str, object]:
         """Return counts, sizes, duplicates, problems and suggestions of the survey."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -15,17 +16,21 @@ from convwright.data.dataset import CHUNK, Dataset, Parts, Split, channel_statis
 from convwright.data.folder import read_files
 from convwright.data.framing import Framing
 from convwright.data.images import printable, reason
-from convwright.data.layout import find_images
+from convwright.data.layout import Found, find_images
+from convwright.data.lists import ImageList, files_of, is_list, read_list
 from convwright.data.memory import check_fits
 from convwright.data.registry import SOURCES as SOURCES
 from convwright.data.registry import Source as Source
 from convwright.data.resizing import resized_pixels
-from convwright.data.split import stratified_split
+from convwright.data.source_lists import parts_of_list
+from convwright.data.split import held_out_rows
 from convwright.data.threads import Progress
-from convwright.errors import DataError
+from convwright.errors import ArgumentError, DataError
 
 MAX_BAD = 0.1
 """Share of a folder's files that may be unreadable: with more, something is wrong with the whole."""
+
+NO_COLUMNS: Mapping[str, str | None] = MappingProxyType({})
 
 
 def open_dataset(
@@ -38,16 +43,18 @@ def open_dataset(
     seed: int = 0,
     max_bad: float = MAX_BAD,
     cache_gb: float | None = None,
+    columns: Mapping[str, str | None] = NO_COLUMNS,
+    training: bool = True,
     offline_only: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Open a source by its name, or a folder with a sub-folder of images for each class.
+    """Open a source by its name, a folder with a sub-folder of images for each class, or a list of images.
 
-    A folder's decoded images are kept in the user's cache. Files that cannot be read are skipped, and listed in the
+    Decoded images of files are kept in the user's cache. Files that cannot be read are skipped, and listed in the
     data set's `skipped`.
 
     Args:
-        spec: Name of a source, or a folder.
+        spec: Name of a source, a folder, or a list.
         resolution: Side of the images in pixels, or (height, width); None: those of the source, or the median short
             side of a folder's images.
         largest: Largest resolution where it is a folder's median short side.
@@ -56,6 +63,9 @@ def open_dataset(
         seed: Seed of that share, which is stratified by class.
         max_bad: Largest share of a folder's files that may be unreadable.
         cache_gb: Most gigabytes of the cache; None: the variable CONVWRIGHT_CACHE_GB, else 20; 0: no cache.
+        columns: Columns of a list, by the names of the fields of `Data`.
+        training: Whether the images are to train on. To evaluate, any number of images of any classes will do; the
+            splits `train` and `val` may have no images.
         offline_only: Whether downloads are forbidden.
         progress: Called with the number of images done, their total and a description.
 
@@ -75,17 +85,30 @@ def open_dataset(
     if source is not None:
         data = _at_resolution(source.read(offline_only), resolution, framing)
     else:
-        with existing_folder(spec) as root:
-            data = read_files(
-                find_images(root), resolution, largest, framing, cache=cache, max_bad=max_bad, progress=progress
-            )
+        with existing(spec) as path:
+            found = find_in(path, columns, training=training)
+            if isinstance(found, Found):
+                data = read_files(
+                    found,
+                    resolution,
+                    largest,
+                    framing,
+                    cache=cache,
+                    max_bad=max_bad,
+                    training=training,
+                    progress=progress,
+                )
+            else:
+                source = SOURCES[found.source]
+                data = parts_of_list(found, source.read(offline_only), training=training)
+                data = _at_resolution(data, resolution, framing)
     if twice := [name for name in data.classes if data.classes.count(name) > 1]:
-        raise DataError(f"{printable(spec)}: two classes are both written {twice[0]!r}; rename one of their folders")
+        raise DataError(f"{printable(spec)}: two classes are both written {twice[0]!r}; rename one of them")
     train, val = _with_traits(data.train), data.val and _with_traits(data.val)
     test = data.test and _with_traits(data.test)
     held_out = val is None
     if val is None:
-        kept, held = stratified_split(train.labels, val_share, seed)
+        kept, held = _held_out(train, val_share, seed, training=training)
         train, val = train.choose(kept), train.choose(held)
     mean, std = channel_statistics(train)
     return Dataset(
@@ -98,45 +121,90 @@ def open_dataset(
         std=std,
         fingerprint=fingerprint(data.classes, train, val, test),
         skipped=data.skipped,
+        unused=data.unused,
         default_flip=source is None or source.flip,
         framing=data.framing,
         held_out=held_out,
     )
 
 
+def _held_out(train: Split, share: float, seed: int, *, training: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the rows to train on and to validate on; without any of the latter for data that is too small to train."""
+    try:
+        return held_out_rows(train.labels, share, seed, train.groups)
+    except (ValueError, DataError):
+        if training:
+            raise
+        return torch.arange(len(train)), torch.empty(0, dtype=torch.int64)
+
+
 def check_exists(spec: str) -> None:
-    """Check that a source or folder exists, without opening it.
+    """Check that a source, folder or list exists, without opening it.
 
     Raises:
         DataError: It does not.
     """
     if spec not in SOURCES:
-        with existing_folder(spec):
+        with existing(spec):
             pass
 
 
-@contextmanager
-def existing_folder(spec: str) -> Iterator[Path]:
-    """Enter a context with the folder that `spec` names.
+def find_in(path: Path, columns: Mapping[str, str | None], *, training: bool = True) -> Found | ImageList:
+    """Return the files of a folder or a list; the list itself where it names images of a source.
+
+    Args:
+        path: The folder or the list.
+        columns: Columns of a list, by the names of the fields of `Data`.
+        training: Whether the images are to train on.
 
     Raises:
-        DataError: There is no such folder, or it cannot be read.
+        DataError: The folder or the list is not as it must be.
+        ArgumentError: A column was named and `path` is a folder, or the list has no such column.
+    """
+    if path.is_dir():
+        if given := [name for name, column in columns.items() if column is not None]:
+            raise ArgumentError(given[0], f"{printable(path)} is a folder; columns belong to lists of images")
+        return find_images(path, training=training)
+    images = read_list(path, columns)
+    if images.source:
+        return images
+    found = files_of(images, training=training)
+    if training and len(found.classes) < 2:
+        raise DataError(
+            f"{printable(path)} has one class only, {printable(found.classes[0])}; it must have two or more"
+            if found.classes
+            else f"{printable(path)} has no labels"
+        )
+    return found
+
+
+@contextmanager
+def existing(spec: str) -> Iterator[Path]:
+    """Enter a context with the folder or the list that `spec` names.
+
+    Raises:
+        DataError: There is neither, or it cannot be read.
     """
     if spec.startswith(PREFIX):
         raise DataError(not_held(spec))
     root = Path(spec).expanduser()
     try:
-        if spec and root.is_dir():  # "" would be the current folder
+        if spec and (root.is_dir() or (is_list(spec) and root.is_file())):  # "" would be the current folder
             yield root
             return
         exists = bool(spec) and root.exists()
     except OSError as error:
         raise DataError(f"cannot read {printable(spec)}: {reason(error)}") from error
     if exists:
-        raise DataError(f"{printable(spec)} is a file: the data must be a folder with a sub-folder per class")
+        raise DataError(
+            f"{printable(spec)} is a file: the data must be a folder with a sub-folder per class, or a list of images "
+            "(.csv, .tsv, .jsonl or .parquet)"
+        )
     near = difflib.get_close_matches(spec.lower(), SOURCES, n=1)
     guess = f" (did you mean {near[0]}?)" if near else ""
-    raise DataError(f"no folder {printable(spec) or repr(spec)} was found{guess}: give a folder, or {_listed(SOURCES)}")
+    kind = "list" if is_list(spec) else "folder"
+    wanted = f"give a folder, a list of images, or {_listed(SOURCES)}"
+    raise DataError(f"no {kind} {printable(spec) or repr(spec)} was found{guess}: {wanted}")
 
 
 def _listed(names: Mapping[str, Source]) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,9 +28,11 @@ from convwright.data.images import (
     read_header,
     reason_of,
 )
-from convwright.data.layout import SplitFiles, find
+from convwright.data.layout import Found, SplitFiles
 from convwright.data.proportions import removed_by_crop
-from convwright.data.sources import MAX_BAD, SOURCES, existing_folder
+from convwright.data.skipped import UNREADABLE, SkippedFiles
+from convwright.data.source_lists import parts_of_list
+from convwright.data.sources import MAX_BAD, NO_COLUMNS, SOURCES, existing, find_in
 from convwright.data.threads import Progress, in_threads
 from convwright.display.result import Block, Heading, Html, Lines, Result, Table
 from convwright.display.table import paragraph
@@ -42,6 +44,8 @@ SHOWN_IN_ALL, SHOWN_OF_A_CLASS = 400, 12
 """Most images on the contact sheet."""
 MOST_CLASSES, MOST_DETAILS = 40, 5
 """Most classes and most files of a problem that text shows."""
+MOST_SKIPPED = 12
+"""Most kinds of skipped files that text shows."""
 BAR = 24
 """Characters of the bar of the largest class."""
 
@@ -99,6 +103,8 @@ class Survey(Result):
     """How images of other proportions are resized for training."""
     suggested_batch_size: int | None = None
     """Batch size to begin with; None if it was not computed."""
+    skipped: tuple[SkippedFiles, ...] = ()
+    """Files that are not used as images, counted by suffix and reason, the largest count first."""
     counts: dict[str, list[int]] = field(init=False)
     """Readable images by split and class."""
 
@@ -163,6 +169,7 @@ class Survey(Result):
             "modes": self.modes,
             "formats": self.formats,
             "unreadable": list(self.unreadable),
+            "skipped": [asdict(each) for each in self.skipped],
             "removed_by_crop": round(removed_by_crop(self), 4),
             "duplicates": [
                 [{"image": image.name, "split": image.split, "class": self.class_of(image)} for image in group]
@@ -184,6 +191,8 @@ class Survey(Result):
             yield Lines(f"and {len(self.classes) - MOST_CLASSES:,} more classes (JSON has all)")
         if self.images:
             yield Lines("\n".join(self._size_lines()))
+        if self.skipped:
+            yield Lines("\n".join(self._skipped_lines()))
         yield from self._problem_blocks()
         if self.suggested_resolution:
             batch_size = f" --batch-size {self.suggested_batch_size}" if self.suggested_batch_size else ""
@@ -219,6 +228,14 @@ class Survey(Result):
             if counts:
                 yield f"{name:8}{', '.join(f'{key} {count:,}' for key, count in counts.items())}"
 
+    def _skipped_lines(self) -> Iterator[str]:
+        total = sum(each.files for each in self.skipped)
+        yield f"{counted(total, 'file')} not used:"
+        for each in self.skipped[:MOST_SKIPPED]:
+            yield f"    {each}"
+        if len(self.skipped) > MOST_SKIPPED:
+            yield f"    and {len(self.skipped) - MOST_SKIPPED:,} more kinds (JSON has all)"
+
     def _problem_blocks(self) -> Iterator[Block]:
         count = len(self.problems)
         yield Heading(f"{count} problem{'s' * (count != 1)}" if count else "no problems were found")
@@ -238,12 +255,19 @@ def _contact_sheet(survey: Survey) -> str:
     return contact_sheet(survey)
 
 
-def survey_data(spec: str, progress: Progress | None = None, *, max_bad: float = MAX_BAD) -> Survey:
-    """Survey a folder, or a source by its name.
+def survey_data(
+    spec: str,
+    progress: Progress | None = None,
+    *,
+    max_bad: float = MAX_BAD,
+    columns: Mapping[str, str | None] = NO_COLUMNS,
+) -> Survey:
+    """Survey a folder, a list of images, or a source by its name.
 
     Args:
-        spec: Name of a source, or a folder.
-        max_bad: Largest share of a folder's files that may be unreadable for training.
+        spec: Name of a source, a folder, or a list.
+        max_bad: Largest share of the files that may be unreadable for training.
+        columns: Columns of a list, by the names of the fields of `Data`.
         progress: Called with the number of images done, their total and a description.
 
     Raises:
@@ -251,19 +275,26 @@ def survey_data(spec: str, progress: Progress | None = None, *, max_bad: float =
     """
     if spec in SOURCES:
         return _survey_source(spec, SOURCES[spec].read(False))
-    with existing_folder(spec) as root, quiet():
-        return _survey_folder(spec, root, progress, max_bad)
+    with existing(spec) as path, quiet():
+        found = find_in(path, columns)
+        if isinstance(found, Found):
+            return _survey_files(spec, found, progress, max_bad)
+        return _survey_source(spec, parts_of_list(found, SOURCES[found.source].read(False)))
 
 
-def _survey_folder(spec: str, root: Path, progress: Progress | None, max_bad: float) -> Survey:
-    skipped: list[str] = []
-    splits, classes = find(root, skipped)
+def _survey_files(spec: str, found: Found, progress: Progress | None, max_bad: float) -> Survey:
+    root, classes = found.root, found.classes
     work = [
-        _File(found.role, labels, path, position in shown)
-        for found in splits.values()
-        for shown in [_shown(found, len(classes))]
-        for position, (path, labels) in enumerate(zip(found.paths, found.label_sets(), strict=True))
+        _File(files.role, labels, path, position in shown)
+        for files in found.splits.values()
+        for shown in [_shown(files, len(classes))]
+        for position, (path, labels) in enumerate(zip(files.paths, files.label_sets(), strict=True))
     ]
+    lines = {
+        path: line
+        for files in found.splits.values()
+        for path, line in zip(files.paths, files.lines or (), strict=False)
+    }
 
     def survey_image(item: _File, framing: Framing | None = None) -> SurveyedImage | Header | str:
         name = printable(item.path.relative_to(root))
@@ -278,7 +309,8 @@ def _survey_folder(spec: str, root: Path, progress: Progress | None, max_bad: fl
             with item.path.open("rb") as file:
                 digest = hashlib.file_digest(file, "blake2b").digest()
         except Exception as error:  # Pillow raises nearly anything on damaged files
-            return f"{name}: {reason_of(item.path, error)}"
+            line = f"line {lines[item.path]}: " if lines else ""
+            return f"{line}{name}: {reason_of(item.path, error)}"
         return SurveyedImage(name, item.split, item.labels, facts, digest, pixels if item.shown else None)
 
     results = list(in_threads(survey_image, work, progress, "surveying images"))
@@ -289,8 +321,14 @@ def _survey_folder(spec: str, root: Path, progress: Progress | None, max_bad: fl
         results[position] = survey_image(work[position], framing)
     images = tuple(result for result in results if isinstance(result, SurveyedImage))
     failed = [result for result in results if isinstance(result, str)]
+    for item, result in zip(work, results, strict=True):
+        if isinstance(result, str):
+            found.files.add(str(item.path.relative_to(root)), UNREADABLE)
     names = tuple(map(printable, classes))
-    return Survey(spec, names, tuple(splits), images, (*skipped, *failed), len(failed), max_bad)
+    unreadable = (*found.skipped, *failed)
+    return Survey(
+        spec, names, tuple(found.splits), images, unreadable, len(failed), max_bad, skipped=found.files.counts()
+    )
 
 
 def _shown(found: SplitFiles, classes: int) -> set[int]:
@@ -313,8 +351,7 @@ def _spread(count: int, classes: int) -> Sequence[int]:
 
 
 def _survey_source(name: str, data: Parts) -> Survey:
-    splits = {"train": data.train, "val": data.val, "test": data.test}
-    present = {role: split for role, split in splits.items() if split is not None}
+    present = data.splits()
     images = tuple(image for role, split in present.items() for image in _surveyed(role, split, len(data.classes)))
     return Survey(name, data.classes, tuple(present), images, data.skipped)
 

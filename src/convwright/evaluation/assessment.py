@@ -35,7 +35,7 @@ def assess(
         after_batch: Called after each batch with the logits and the labels, in the network's order of classes.
 
     Raises:
-        DataError: The data lacks a class of the network, or has others.
+        DataError: The data has a class that the network has not.
         NotFiniteError: A logit is NaN or infinite.
     """
     check_one_label(predictor, data)
@@ -111,7 +111,7 @@ def labels_in(order: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.
 
 
 def class_order(given: Sequence[str], known: Sequence[str], name: str) -> torch.Tensor:
-    """Match the classes of a data set with those of a network.
+    """Match the classes of a data set with those of a network by their names; the data may lack some.
 
     Args:
         given: Classes of the data set.
@@ -122,16 +122,14 @@ def class_order(given: Sequence[str], known: Sequence[str], name: str) -> torch.
         For each given class, its index among the known ones, int64.
 
     Raises:
-        DataError: The data set lacks classes, or has others.
+        DataError: The data set has other classes.
     """
-    missing, unknown = [item for item in known if item not in given], [item for item in given if item not in known]
-    problems = [f"lacks {_few(missing)}"] * bool(missing) + [f"has also {_few(unknown)}"] * bool(unknown)
-    if problems:
-        raise DataError(
-            f"{printable(name)} does not have the {len(known)} classes that the network was trained on: "
-            f"it {' and '.join(problems)}"
-        )
     places = {item: index for index, item in enumerate(known)}
+    if unknown := [item for item in given if item not in places]:
+        raise DataError(
+            f"{printable(name)} has classes that the network was not trained on ({_few(unknown)}); "
+            f"its {len(known)} classes are {_few(list(known))}"
+        )
     return torch.tensor([places[item] for item in given], dtype=torch.int64)
 
 

@@ -17,6 +17,7 @@ from convwright.evaluation.result import Evaluation
 from convwright.printable import printable
 from convwright.stats.paired import PairedDifference
 from convwright.training.run import Run
+from convwright.training.run_data import is_own
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +107,11 @@ def compare_runs(
     if data is None and first.config.data != second.config.data:
         both = f"{first.config.data}, {second.config.data}"
         raise ArgumentError("data", f"must be given for runs that were trained on different data ({both})")
-    one, other = (evaluate_run(run, split, data=data, device=device) for run in (first, second))
+    # A run's own data has images that it was not trained on; both runs are measured on these.
+    leading, following = (second, first) if data is not None and is_own(second, data) else (first, second)
+    found = evaluate_run(leading, split, data=data, device=device)
+    paired = evaluate_run(following, found.split, data=data, device=device)
+    one, other = (found, paired) if leading is first else (paired, found)
     if one.predictions.key != other.predictions.key:
         raise ArgumentError(
             "split",

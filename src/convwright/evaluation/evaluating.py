@@ -58,7 +58,7 @@ def evaluate_run(
     views = views_of(run.config.recipe, min(sides(run.network.resolution))) if tta else AS_IT_IS
     name = None if data is None else Data.of(data).spec
     with argument("data"):
-        images = open_run_data(run, data)
+        images = open_run_data(run, data, training=False)
     own = data is None or is_own(run, data)
     chosen = split or ("test" if images.test is not None else "val" if own else "all")
     parts = split_parts(images, chosen)
@@ -138,12 +138,14 @@ def split_parts(data: Dataset, split: str) -> dict[str, Split]:
     """Return the images of a split, or of all splits, by name.
 
     Raises:
-        ArgumentError: The data has no test split.
+        ArgumentError: The data has no such split.
     """
-    splits = {"test": data.test, "val": data.val, "train": data.train}
-    chosen = {name: part for name, part in splits.items() if part is not None and split in (name, "all")}
+    every = {"test": data.test, "val": data.val, "train": data.train}
+    splits = {name: part for name, part in every.items() if part is not None and len(part)}
+    chosen = {name: part for name, part in splits.items() if split in (name, "all")}
     if not chosen:
-        raise ArgumentError("split", f"{data.name} has no test split; evaluate on val")
+        other = "val" if "val" in splits else "all"
+        raise ArgumentError("split", f"{data.name} has no {split} split; evaluate on {other}")
     return chosen
 
 
@@ -154,6 +156,11 @@ def _warn(run: Run, data: Dataset, split: str, *, own_data: bool) -> None:
         messages.append(f"{printable(run.path)} has not ended; these are its best weights so far")
     if data.skipped:
         messages.append(f"{len(data.skipped)} of the files could not be read; the first is {data.skipped[0]}")
+    if not own_data and len(data.classes) < len(run.classes):
+        messages.append(
+            f"{printable(data.name)} has images of {len(data.classes)} of the {len(run.classes)} classes that "
+            f"{printable(run.path)} was trained on; the others are not measured"
+        )
     if own_data and split != "test" and data.fingerprint != run.data.fingerprint:
         name = printable(data.name)
         messages.append(f"{name} has changed since training: the network may have been trained on some of these images")

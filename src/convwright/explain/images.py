@@ -188,7 +188,8 @@ def _open(networks: Sequence[OpenNetwork], source: Data | str | Path | None) -> 
     if not isinstance(source, Data):
         data = replace(data, max_bad=1.0)
     resolution = None if data.spec in SOURCES else max(one.predictor.network.resolution for one in networks)
-    return data.dataset(resolution)
+    training = any(is_own(run, data) for run in runs)
+    return data.dataset(resolution, training=training)
 
 
 def _check_held_out(networks: Sequence[OpenNetwork], data: Dataset, name: str, *, other: bool) -> None:

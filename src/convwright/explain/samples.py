@@ -10,8 +10,10 @@ from convwright.seeds import derive
 
 
 def held_out(data: Dataset) -> tuple[str, Split]:
-    """Return the name and the images of the test split, or of the validation split where there is none."""
-    return ("val", data.val) if data.test is None else ("test", data.test)
+    """Return the name and the images of the test split, or else of the validation split, or else all images."""
+    if data.test is not None:
+        return "test", data.test
+    return ("val", data.val) if len(data.val) else ("all", data.train)
 
 
 def chosen(split: Split, count: int, seed: int = 0) -> Split:

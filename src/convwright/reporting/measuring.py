@@ -134,7 +134,9 @@ def measured_splits(data: Dataset, other: bool) -> tuple[str, tuple[Split, ...]]
     """
     if data.test is not None:
         return "test", (data.test,)
-    return ("all", (data.val, data.train)) if other else ("val", (data.val,))
+    if not other:
+        return "val", (data.val,)
+    return "all", tuple(split for split in (data.val, data.train) if len(split))
 
 
 def predict_splits(
@@ -188,7 +190,7 @@ def _opened(run: Run, data: Data | str | None, images: dict[str, Dataset]) -> Da
     if run.initial.exists():  # normalised by the run itself
         key += str(run.path)
     if key not in images:
-        images[key] = open_run_data(run, data)
+        images[key] = open_run_data(run, data, training=False)
     return images[key]
 
 

@@ -9,7 +9,12 @@ from convwright.training.run import Run
 
 
 def open_run_data(
-    run: Run, data: Data | str | Path | None = None, *, cache_gb: float | None = None, to_train: bool = False
+    run: Run,
+    data: Data | str | Path | None = None,
+    *,
+    cache_gb: float | None = None,
+    to_train: bool = False,
+    training: bool = True,
 ) -> Dataset:
     """Open the images of a run, or others at the same resolution and with the same normalisation.
 
@@ -18,6 +23,8 @@ def open_run_data(
         data: A folder or source with the same classes, or data with options; None: the run's own data.
         cache_gb: Most gigabytes that decoded images may take on disk; None: the limit of `data`, or the usual one.
         to_train: Whether the run is resumed, so that random resized crops need larger training images.
+        training: Whether other data must be such that it can be trained on. To evaluate, any images of any of the
+            run's classes will do.
 
     Raises:
         DataError: The data cannot be opened.
@@ -25,7 +32,8 @@ def open_run_data(
     chosen = data_for(run, data)
     if cache_gb is not None:
         chosen = replace(chosen, cache_gb=cache_gb)
-    opened = chosen.dataset(run.config.resolution, framing=run.framing)
+    own = data is None or is_own(run, data)
+    opened = chosen.dataset(run.config.resolution, framing=run.framing, training=training or own)
     if to_train and run.data.crops_from is not None:
         opened = chosen.with_larger(opened, run.config.recipe.crop_scale)
     return run.data.normalising(opened) if run.initial.exists() else opened
