@@ -24,7 +24,7 @@ class BenchRow:
 
     @property
     def accuracy(self) -> float | None:
-        """Accuracy on the images, 0 to 1; None without labels or a measurement."""
+        """Accuracy on the images, 0 to 1, or mean average precision; None without labels or a measurement."""
         return self.agreement.accuracy if self.agreement else None
 
 
@@ -43,6 +43,11 @@ class NetworkBench:
     """Floor of each layer by batch, threads and precision; empty for a network that cannot be exported."""
     accuracy_on: str = ""
     """The images that accuracies are measured on, in words: a sample of the validation images; empty without."""
+
+    @property
+    def measure(self) -> str:
+        """What `accuracy` of the rows is: accuracy, or mean average precision."""
+        return next((row.agreement.measure for row in self.rows if row.agreement), "accuracy")
 
     @property
     def measured(self) -> tuple[BenchRow, ...]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_LAYERS = 12
 TITLES = ("engine", "median", "p95", "images/s", "memory", "x floor")
-ACCURACY = "val accuracy"
+COLUMNS = {"accuracy": "val accuracy", "mean average precision": "val mAP"}
 """Title of the column of accuracies, which are those on validation images."""
 NOTE = (
     "Median and 95th percentile are milliseconds for a batch, from uint8 images to logits. Memory is the growth of the "
@@ -71,7 +71,7 @@ class BenchResult(FigureResult):
             yield Heading(_heading(network))
             yield _table(network)
             if network.accuracy_on:
-                yield Paragraph(f"{ACCURACY}: accuracy on {network.accuracy_on}")
+                yield Paragraph(f"{COLUMNS[network.measure]}: {network.measure} on {network.accuracy_on}")
             if self.layers and not network.floors:
                 yield Paragraph("floors by layer are not known: for exported files, and networks without an export")
             if self.layers:
@@ -141,7 +141,7 @@ def _heading(network: NetworkBench) -> str:
 
 def _table(network: NetworkBench) -> Table:
     accuracy = any(row.accuracy is not None for row in network.rows)
-    titles = [*TITLES, *[ACCURACY] * accuracy, ""]
+    titles = [*TITLES, *[COLUMNS[network.measure]] * accuracy, ""]
     rows: list[Row] = []
     groups = groupby(network.rows, lambda row: (row.setting.precision, row.setting.batch, row.setting.threads))
     for key, members in groups:

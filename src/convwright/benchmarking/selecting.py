@@ -37,7 +37,8 @@ def fastest(rows: Sequence[BenchRow], accuracy: float) -> BenchRow:
     able = [row for row in rows if row.accuracy is not None and row.accuracy >= accuracy]
     if not able:
         best = f"the best reaches {max(reached):.2%}" if reached else "none could be measured"
-        raise ConvwrightError(f"no engine reaches an accuracy of {accuracy:.2%}: {best}")
+        measure = next((f"a {row.agreement.measure}" for row in rows if row.agreement), "").replace("a a", "an a")
+        raise ConvwrightError(f"no engine reaches {measure or 'an accuracy'} of {accuracy:.2%}: {best}")
     return min(able, key=lambda row: row.measurement.median / row.setting.batch)
 
 

@@ -43,7 +43,7 @@ def _curves(findings: Findings) -> Figure:
         x_axis = log_axis([getattr(each, cost) for each in networks], room=0.08)
         low, high = x_axis["range"]
         x_axis |= {"title": {"text": f"{title}, logarithmic"}, "range": [low, high + 0.25 * (high - low)]}
-        y_axis = axis(title=f"{findings.split} accuracy", tickformat=".1~%", nticks=7, range=heights)
+        y_axis = axis(title=f"{findings.split} {findings.measure}", tickformat=".1~%", nticks=7, range=heights)
         plot = empty_plot(height=HEIGHT, x=x_axis | {"tickformat": "~s"}, y=y_axis)
         ends: list[_End] = []
         for index, rule in enumerate(rules):
@@ -53,16 +53,16 @@ def _curves(findings: Findings) -> Figure:
             ends.append((getattr(points[-1], cost), points[-1].mean.value, rule, index))
         _label_ends(plot, ends, heights)
         plots.append(plot)
-    summary = _summary(findings)
+    summary, measure = _summary(findings), findings.measure.capitalize()
     return Figure(
         "curves",
-        "Accuracy against cost",
-        f"Mean {findings.split} accuracy over the seeds, with Student's 95 % intervals, cut off at the edges of the "
-        "figure. All curves start at the base. "
+        f"{findings.measure.capitalize()} against cost",
+        f"Mean {findings.split} {findings.measure} over the seeds, with Student's 95 % intervals, cut off at the "
+        "edges of the figure. All curves start at the base. "
         "Networks of the same phi have about the same multiply-adds, except for rounding.",
         (
-            Panel("Multiply-adds", plots[0], f"Accuracy against multiply-adds, a line for each rule. {summary}"),
-            Panel("Parameters", plots[1], f"Accuracy against parameters, a line for each rule. {summary}"),
+            Panel("Multiply-adds", plots[0], f"{measure} against multiply-adds, a line for each rule. {summary}"),
+            Panel("Parameters", plots[1], f"{measure} against parameters, a line for each rule. {summary}"),
         ),
     )
 
@@ -146,7 +146,7 @@ def _ranking(findings: Findings) -> Figure:
     lengths = sorted({each.epochs for each in networks}, reverse=True)
     plot = empty_plot(
         height=34 * len(networks) + 70,
-        x=axis(tickformat=".1~%", title=f"{findings.split} accuracy", nticks=5, tickangle=0),
+        x=axis(tickformat=".1~%", title=f"{findings.split} {findings.measure}", nticks=5, tickangle=0),
         y=axis(
             tickvals=list(range(len(networks))),
             ticktext=[",<br>".join(escape(each.name).rsplit(", ", 1)) for each in networks],
@@ -172,7 +172,7 @@ def _ranking(findings: Findings) -> Figure:
     return Figure(
         "ranking",
         "Candidates",
-        "Mean accuracy over the seeds with Student's 95 % interval."
+        f"Mean {findings.measure} over the seeds with Student's 95 % interval."
         + (halving if len(lengths) > 1 else "")
         + (f" The {len(networks)} best; the table has all." if len(findings.networks) > len(networks) else ""),
         (Panel(f"{len(networks)} candidates", plot, f"A dot for each candidate. {findings.verdict}"),),

@@ -58,6 +58,11 @@ class Findings:
         """Whether the study trained a family over phi, and not the candidates of a search."""
         return bool(self.networks) and self.networks[0].phi is not None
 
+    @property
+    def measure(self) -> str:
+        """What networks are ranked by: `accuracy`, or `mean average precision` of several labels an image."""
+        return self.trainings[0].outcome.measure if self.trainings else "accuracy"
+
     @cached_property
     def verdict(self) -> str:
         """Sentence on which network is best, and which are statistically indistinguishable from it."""

@@ -10,7 +10,7 @@ class Outcome:
     """Result of a task."""
 
     accuracy: float
-    """Share of the validation images that are right, 0 to 1; 0 where training diverged."""
+    """Share of the validation images that are right, or mean average precision, 0 to 1; 0 where training diverged."""
     loss: float | None = None
     test_accuracy: float | None = None
     train_seconds: float = 0.0
@@ -19,10 +19,15 @@ class Outcome:
     """Seconds of the whole task, with validation and reading of data."""
     diverged: str | None = None
     """Why training diverged; None if it did not."""
+    measure: str = "accuracy"
+    """What accuracies are: `accuracy`, or `mean average precision` of several labels an image."""
 
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-ready object from which `from_dict` makes an equal outcome."""
-        return asdict(self)
+        fields = asdict(self)
+        if self.measure == "accuracy":  # as earlier versions wrote and read outcomes
+            del fields["measure"]
+        return fields
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Outcome":

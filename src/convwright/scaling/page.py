@@ -27,5 +27,6 @@ def write_scaling_page(path: Path, findings: Findings) -> None:
         summary=findings.verdict,
         package="convwright.scaling",
         found=findings,
+        measure="Accuracy" if findings.measure == "accuracy" else "mAP",
         shown=[study_figure(findings)],
     )

@@ -63,7 +63,8 @@ class StudyProgress:
     def _show(self, task: Task, outcome: "Outcome") -> None:
         experiment = self.storage.experiment
         test = "" if outcome.test_accuracy is None else f", test {outcome.test_accuracy:.2%}"
-        reached = f"validation {outcome.accuracy:.2%}{test}" if outcome.diverged is None else "diverged"
+        name = "validation mAP" if outcome.measure != "accuracy" else "validation"
+        reached = f"{name} {outcome.accuracy:.2%}{test}" if outcome.diverged is None else "diverged"
         epochs = counted(float(f"{task.epochs:.3g}"), "epoch")
         self.shown.add(task)
         print_progress(

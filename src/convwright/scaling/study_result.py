@@ -65,7 +65,7 @@ class StudyResult(FigureResult):
             most: Most networks to list; all by default.
         """
         name = "network, phi" if self.findings.is_family else "alpha, beta, gamma"
-        accuracy = f"{self.findings.split} accuracy"
+        accuracy = f"{self.findings.split} {'accuracy' if self.findings.measure == 'accuracy' else 'mAP'}"
         titles = (name, "MACs", "params", "px", "epochs", "seeds", accuracy, "95 %", "")
         return Table(titles, [_row(each) for each in self.networks[:most]])
 

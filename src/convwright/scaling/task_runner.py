@@ -11,10 +11,10 @@ from typing import Any
 
 from convwright.arch import Network
 from convwright.arch.resolution import Resolution
-from convwright.data import Dataset, open_dataset
+from convwright.data import Dataset, Split, open_dataset
 from convwright.errors import RunHeldError, UsageError
-from convwright.evaluation.assessment import assess
-from convwright.prediction.network import load
+from convwright.evaluation.assessment import assess, assess_multi_label
+from convwright.prediction.network import Predictor, load
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.outcome import Outcome
@@ -76,14 +76,15 @@ class TaskRunner:
         try:
             summary = self._train(task, data, path)
         except DivergedError as error:
-            return Outcome(0.0, diverged=str(error), seconds=time.monotonic() - started)
+            measure = "mean average precision" if data.multi_label else "accuracy"
+            return Outcome(0.0, diverged=str(error), seconds=time.monotonic() - started, measure=measure)
         tested = None
         if self.experiment.tested and data.test is not None:
-            tested = assess(load(path), data, [data.test]).accuracy
+            tested = _tested(load(path), data, data.test)
         seconds = time.monotonic() - started
         loss = summary.val_loss
         loss = loss if loss is not None and isfinite(loss) else None  # JSON has no other numbers
-        return Outcome(summary.score, loss, tested, summary.train_seconds, seconds)
+        return Outcome(summary.score, loss, tested, summary.train_seconds, seconds, measure=summary.measure)
 
     def clean_up(self, task: Task) -> None:
         """Remove the run of a task whose result is stored; of a run that is kept, only the checkpoints."""
@@ -103,6 +104,13 @@ class TaskRunner:
                 pass
             shutil.rmtree(path)
         return train(config, network, data, path, [self.callback], runtime)
+
+
+def _tested(predictor: Predictor, data: Dataset, test: Split) -> float:
+    """Return a network's accuracy, or mean average precision, on test images."""
+    if predictor.multi_label:
+        return assess_multi_label(predictor, data, [test]).mean_average_precision.value
+    return assess(predictor, data, [test]).accuracy
 
 
 def configure(
