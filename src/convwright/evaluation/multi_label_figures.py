@@ -30,8 +30,8 @@ def multi_label_figure(title: str, classes: Sequence[str], measures: MultiLabelM
 
 
 SCORES_CAPTION = (
-    "By class: average precision (filled), over all thresholds, and F1 (open) at the threshold that validation images "
-    "chose."
+    "By class: average precision (filled), over all thresholds, and F1 (open) at the threshold, that of "
+    "highest F1 on the validation images."
 )
 COOCCURRENCE_CAPTION = (
     "Together: of the images of the row's class, the share that also has the column's class; the darker, the larger."

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CLASSES_SHOWN = 40
 PAIRS_SHOWN = 10
+ABSENT_SHOWN = 5
 SEPARATOR = "|"
 """Between the labels of an image in CSV files; lists of images are read with it too."""
 
@@ -176,6 +177,12 @@ class MultiLabelEvaluation(FigureResult):
             lines.append(f"F1 {self.micro_f1:.2%} over all labels (micro), {self.macro_f1:.2%} by class (macro)")
         lines += self.overlap_lines()
         lines.append(f"exactly the right classes for {self.subset_accuracy:.2%} of the images{subset}")
+        if absent := [printable(score.name) for score in self.classes if score.average_precision is None]:
+            more = f" and {len(absent) - ABSENT_SHOWN} more" if len(absent) > ABSENT_SHOWN else ""
+            names = ", ".join(absent[:ABSENT_SHOWN])
+            lines.append(f"without images, and left out of the mean average precision: {names}{more}")
+        if self.own_data and self.split in ("val", "all"):
+            lines.append("the thresholds were chosen on the validation images, so that F1 is too high on them")
         yield Paragraph("\n".join(lines))
         yield from label_table(self.classes)
         yield from _pair_table(self.measures, self.class_names)
@@ -229,7 +236,9 @@ def label_table(scores: Sequence[LabelScore]) -> Iterable[Block]:
     yield Table(("class", "images", "AP", "threshold", "precision", "recall", "F1", ""), rows)
     if len(shown) < len(scores):
         yield Lines(f"the {len(shown)} classes of lowest AP; `to_dict` and --json have all {len(scores)}")
-    yield Lines("AP: average precision; precision, recall and F1 at the threshold, which validation images chose")
+    yield Lines(
+        "AP: average precision; precision, recall and F1 at the threshold, that of highest F1 on the validation images"
+    )
 
 
 def _pair_table(measures: MultiLabelMeasures, classes: Sequence[str]) -> Iterable[Block]:
