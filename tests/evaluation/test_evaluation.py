@@ -1,16 +1,20 @@
 """Measures of a network's answers: against hand-made cases, scikit-learn, and what must always hold."""
 
+import json
 import math
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import convwright as cw
 from convwright.data import Augmentation, open_dataset
 from convwright.errors import UsageError
+from convwright.evaluation.confusion import Confusion
 from convwright.evaluation.measures import Measures, Tally
 from convwright.stats.intervals import wilson
 from convwright.training.config import Recipe
@@ -107,6 +111,65 @@ def test_batches_of_any_size_add_up_to_the_same(given_answers, batch):
     assert one.within_top == other.within_top
     assert one.loss == pytest.approx(other.loss)
     assert one.calibration_error == pytest.approx(other.calibration_error)
+
+
+class AllocatedElements(TorchDispatchMode):
+    """Counts the elements of every tensor that an operation returns."""
+
+    elements = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        outputs = found if isinstance(found, tuple) else (found,)
+        self.elements += sum(one.numel() for one in outputs if isinstance(one, torch.Tensor))
+        return found
+
+
+@pytest.mark.parametrize("classes", [100, 10_000])
+def test_work_and_memory_are_linear_in_the_batch(classes: int) -> None:
+    logits, labels = answers(40, classes)
+    tally = Tally(classes)
+    with AllocatedElements() as counted:
+        for _ in range(50):
+            tally.add(logits, labels)
+        result = tally.measures()
+        result.class_scores(tuple(map(str, range(classes))))
+        result.most_confused(5)
+    assert counted.elements < 50 * logits.numel() * 8
+    assert result.images == 2000
+
+
+@given(random_answers, st.integers(1, 30))
+def test_pairs_are_counted_in_any_number_of_steps(given_answers: Any, limit: int) -> None:
+    import convwright.evaluation.confusion as module
+
+    before, module.PENDING = module.PENDING, limit
+    try:
+        result = measured(*given_answers)
+    finally:
+        module.PENDING = before
+    found, whole = result.pairs, measured(*given_answers).pairs
+    assert found.matrix().equal(whole.matrix())
+    for name in ("truth", "predicted", "counts"):
+        assert getattr(Confusion.of(whole.matrix()), name).equal(getattr(found, name))
+    matrix = found.matrix()
+    assert found.by_class.equal(matrix.sum(1))
+    assert found.by_prediction.equal(matrix.sum(0))
+    assert found.correct_by_class.equal(matrix.diagonal())
+    chosen = list(range(found.classes))[::-2]
+    assert found.among(chosen).equal(matrix[chosen][:, chosen])
+
+
+def test_a_large_matrix_is_written_as_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = measured(*answers(60, 12))
+    names = tuple(map(str, range(12)))
+    assert result.to_dict(names)["confused"] is None
+    monkeypatch.setattr("convwright.evaluation.measures.LARGEST_MATRIX", 11)
+    facts = json.loads(json.dumps(result.to_dict(names)))
+    assert facts["confusion"] is None
+    assert sum(images for *_, images in facts["confused"]) == 60 - result.correct
 
 
 @given(random_answers)

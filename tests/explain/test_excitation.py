@@ -1,6 +1,7 @@
 """Excitations: what is recorded, what is computed of it, and in whose networks."""
 
 import json
+import re
 
 import pytest
 import timm
@@ -10,7 +11,13 @@ from torch import nn
 
 import convwright as cw
 from convwright.errors import NetworkError, UsageError
-from convwright.explain.excitation import MOST_SHOWN, BlockExcitation, chosen_classes, measure_excitations
+from convwright.explain.excitation import (
+    FEWEST_IMAGES,
+    MOST_SHOWN,
+    BlockExcitation,
+    chosen_classes,
+    measure_excitations,
+)
 from convwright.explain.excitation_figures import by_class, within_class
 from convwright.explain.excitation_gates import gates, recording
 
@@ -146,11 +153,11 @@ def test_a_constant_is_not_class_specific_by_rounding():
 
 def test_classes_without_images_are_neither_counted_nor_drawn():
     module = cw.build(cw.network("cifar_seresnet8"), classes=6, seed=0)
-    images = torch.randn(12, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(20, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     names = [f"c{index}" for index in range(6)]
-    found = measure_excitations(module, [(images, torch.tensor([1, 2, 4, 5] * 3))], names)
-    assert found.counts.tolist() == [0, 3, 3, 0, 3, 3]
-    some = measure_excitations(module, [(images, torch.tensor([0, 1, 2, 3] * 3))], names[:4])
+    found = measure_excitations(module, [(images, torch.tensor([1, 2, 4, 5] * 5))], names)
+    assert found.counts.tolist() == [0, 5, 5, 0, 5, 5]
+    some = measure_excitations(module, [(images, torch.tensor([0, 1, 2, 3] * 5))], names[:4])
     for block, other in zip(found.blocks, some.blocks, strict=True):
         assert block.mean[[0, 3]].isnan().all()
         assert block.std[[0, 3]].isnan().all()
@@ -162,8 +169,32 @@ def test_classes_without_images_are_neither_counted_nor_drawn():
     low, high = drawn.panels[0].plot.layout.yaxis.range
     assert low > 0  # factors of an untrained network are close to one half
     assert high < 1
-    with pytest.raises(UsageError, match="no images of class 'c3'"):
+    with pytest.raises(UsageError, match="class 'c3' has no images; a figure needs 5 images of a class"):
         chosen_classes(names, ["c1", "c3"], found.counts)
+
+
+@pytest.mark.parametrize("counts", [(1, 5, 4, 8), (4, 4, 4, 4), (5, 5, 5, 5)])
+def test_classes_of_few_images_are_left_out_and_the_others_counted(counts: tuple[int, ...]) -> None:
+    module = cw.build(cw.network("cifar_seresnet8"), classes=4, seed=0)
+    labels = torch.arange(4).repeat_interleave(torch.tensor(counts))
+    images = torch.randn(len(labels), 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    found = measure_excitations(module, [(images, labels)], [f"c{index}" for index in range(4)])
+    shown = chosen_classes(found.classes, counts=found.counts)
+    assert [counts[index] for index in shown] == [images for images in counts if images >= FEWEST_IMAGES]
+    drawn = by_class(found, shown)
+    assert [name for _, name in drawn.keys] == [f"c{index} ({counts[index]} images)" for index in shown] + [
+        "all images"
+    ]
+    for index, images in enumerate(counts):
+        named = f"c{index} ({images} image{'s' * (images > 1)})"
+        assert named in drawn.caption
+        assert (named in found.too_few()) is (images < FEWEST_IMAGES)
+    if len(shown) < 4:
+        assert found.too_few() in drawn.caption
+    one = next((index for index in range(4) if index not in shown), None)
+    if one is not None:
+        with pytest.raises(UsageError, match=rf"class 'c{one}' has {counts[one]} images?; a figure needs 5 images"):
+            chosen_classes(found.classes, [f"c{one}"], found.counts)
 
 
 def test_the_figures_of_classes_have_a_key_for_every_curve():
@@ -236,7 +267,7 @@ def test_the_command_prints_every_value(convwright, runs, tmp_path):
         assert len(block["mean"]) == len(block["std"]) == 10
         assert len(block["mean"][0]) == block["channels"]
         assert 0 <= block["specificity"] <= 1
-    assert "143 val images: 3 and 8, and all images" in page.read_text()
+    assert re.search(r"143 val images: 3 \(\d+ images\), 8 \(\d+ images\) and all images", page.read_text())
 
 
 def test_the_terminal_has_a_row_for_every_gate(convwright, runs):

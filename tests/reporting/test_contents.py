@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from convwright.display.pictures import data_uri
+from convwright.evaluation.confusion import Confusion
 from convwright.explain import ActivationMaps
 from convwright.reporting import Entry, compose
 from convwright.reporting.calibration import calibration
@@ -77,7 +78,7 @@ def test_the_confusion_matrix_holds_every_count(measured: list[Entry]) -> None:
 
 
 def test_many_classes_are_drawn_without_names(measured: list[Entry]) -> None:
-    import convwright.reporting.confusion as module
+    import convwright.evaluation.figures as module
 
     (figure,) = confusion(measured[:1])
     assert list(figure.panels[0].plot.layout.xaxis.ticktext) == list("0123456789")
@@ -93,9 +94,9 @@ def test_many_classes_are_drawn_without_names(measured: list[Entry]) -> None:
 def with_classes(entry: Entry, count: int) -> Entry:
     """A network with so many classes, of which 7 is often predicted as 3, the last for 5, and none for any other."""
     assert entry.predictions is not None
-    confusion = 10 * torch.eye(count, dtype=torch.int64)
-    confusion[7, 3], confusion[-1, 5] = 10, 5
-    measures = replace(entry.predictions.measures, confusion=confusion)
+    matrix = 10 * torch.eye(count, dtype=torch.int64)
+    matrix[7, 3], matrix[-1, 5] = 10, 5
+    measures = replace(entry.predictions.measures, pairs=Confusion.of(matrix))
     run = replace(entry.run, classes=tuple(f"class number {index}" for index in range(count)))
     return replace(entry, run=run, predictions=replace(entry.predictions, measures=measures))
 

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, heat_scale, symbol
-from convwright.display.wording import shortened
+from convwright.display.wording import counted, shortened
 from convwright.evaluation.measures import Measures
 
 MOST_NAMED = 20
@@ -58,7 +58,7 @@ def confusion_text(title: str, classes: Sequence[str], measures: Measures) -> st
 
 def drawn_classes(measures: Measures) -> list[int]:
     """Return the classes that are drawn: all, or of too many those that are confused most."""
-    total = len(measures.confusion)
+    total = measures.pairs.classes
     if total <= MOST_DRAWN:
         return list(range(total))
     pairs = measures.most_confused(MOST_NAMED)
@@ -75,8 +75,8 @@ def confusion_plot(classes: Sequence[str], measures: Measures) -> go.Figure:
     """
     drawn = drawn_classes(measures)
     names = [escape(classes[index]) for index in drawn]
-    counts = measures.confusion[drawn][:, drawn]
-    shares = (counts / measures.confusion.sum(1, keepdim=True)[drawn].clamp(min=1)).tolist()
+    counts = measures.pairs.among(drawn)
+    shares = (counts / measures.pairs.by_class[drawn, None].clamp(min=1)).tolist()
     few = len(names) <= MOST_NAMED
     ticks: dict[str, Any] = {"showgrid": False, "showline": False, "constrain": "domain", "type": "category"}
     ticks["ticks"] = ""
@@ -170,18 +170,27 @@ def heat_style(
     """
     shown = [value for line in cells for value in line if value is not None]
     texts = [
-        ["" if cell is None else str(count) for cell, count in zip(*lines, strict=True)]
+        [
+            "" if cell is None else str(count) if few else counted(count, "image")
+            for cell, count in zip(*lines, strict=True)
+        ]
         for lines in zip(cells, counts, strict=True)
     ]
     style: dict[str, Any] = {
         **{"zmin": 0, "zmax": max(shown, default=1.0), "showscale": False, "hoverongaps": False, "text": texts},
         **{"xgap": int(few), "ygap": int(few)},
-        "hovertemplate": "%{y} predicted as %{x}: %{text} images, %{z:.1%}<extra></extra>",
+        "hovertemplate": "%{y} predicted as %{x}: %{text}, %{z:.1%}<extra></extra>",
     }
     if few:  # the axes have shortened names; whole names in every cell would make a larger page too large
         style |= {
-            "customdata": [[f"{row} predicted as {column}" for column in names] for row in names],
-            "hovertemplate": "%{customdata}: %{text} images, %{z:.1%}<extra></extra>",
+            "customdata": [
+                [
+                    f"{row} predicted as {column}: {counted(count, 'image')}"
+                    for column, count in zip(names, line, strict=True)
+                ]
+                for row, line in zip(names, counts, strict=True)
+            ],
+            "hovertemplate": "%{customdata}, %{z:.1%}<extra></extra>",
             "texttemplate": "%{text}",
             "textfont": {"size": 10},
         }

@@ -7,12 +7,15 @@ import torch
 
 from convwright.brief import Brief
 from convwright.errors import UsageError
+from convwright.evaluation.confusion import Confusion, PairCounter
 from convwright.stats.intervals import wilson
 
 BINS = 15
 """Equal widths of confidence for the calibration error, as in Guo et al. 2017."""
 TOP = 5
 """Classes of the top-5 accuracy, which is only measured where there are more classes."""
+LARGEST_MATRIX = 1000
+"""Most classes whose confusion matrix is written as JSON; of more classes, the pairs that occur are."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,8 @@ class ConfusedPair(NamedTuple):
 class Measures(Brief):
     """Measures of a network's predictions for labelled images."""
 
-    confusion: torch.Tensor
-    """classes x classes, int64: at [i, j] the number of images of class i predicted as class j."""
+    pairs: Confusion
+    """How many images of each class are predicted as each class."""
     loss: float
     """Mean cross-entropy."""
     within_top: int | None
@@ -96,12 +99,17 @@ class Measures(Brief):
     @property
     def images(self) -> int:
         """Number of images."""
-        return int(self.confusion.sum())
+        return self.pairs.images
 
     @property
     def correct(self) -> int:
         """Number of images predicted correctly."""
-        return int(self.confusion.trace())
+        return self.pairs.correct
+
+    @property
+    def confusion(self) -> torch.Tensor:
+        """Matrix, classes x classes, int64: at [i, j] the number of images of class i predicted as class j."""
+        return self.pairs.matrix()
 
     @property
     def accuracy(self) -> float:
@@ -139,7 +147,7 @@ class Measures(Brief):
         Args:
             classes: Names of the classes, in the order of the confusion matrix.
         """
-        columns = (self.confusion.sum(1), self.confusion.sum(0), self.confusion.diagonal())
+        columns = (self.pairs.by_class, self.pairs.by_prediction, self.pairs.correct_by_class)
         counts = zip(*(column.tolist() for column in columns), strict=True)
         return [ClassScore(name, *figures) for name, figures in zip(classes, counts, strict=True)]
 
@@ -149,16 +157,18 @@ class Measures(Brief):
         Args:
             most: Largest number of pairs.
         """
-        mistakes = self.confusion.clone().fill_diagonal_(0)
-        found = [ConfusedPair(i, j, int(mistakes[i, j])) for i, j in mistakes.nonzero().tolist()]
-        return sorted(found, key=lambda pair: (-pair.images, pair))[:most]
+        return [ConfusedPair(*pair) for pair in self.pairs.mistakes(most)]
 
     def to_dict(self, classes: tuple[str, ...]) -> dict[str, object]:
-        """Return every measure; `confusion` has a row for each class, and a column for each predicted class.
+        """Return every measure.
+
+        `confusion` has a row for each class, and a column for each predicted class. Of more than 1,000 classes it is
+        None, and `confused` lists class, predicted class and images of each wrong pair that occurs.
 
         Args:
             classes: Names of the classes, in the order of the confusion matrix.
         """
+        large = len(classes) > LARGEST_MATRIX
         return {
             "accuracy": self.accuracy,
             "interval": list(self.interval),
@@ -169,7 +179,8 @@ class Measures(Brief):
             "calibration_error": self.calibration_error,
             "reliability": [vars(part) for part in self.reliability],
             "classes": [score.to_dict() for score in self.class_scores(classes)],
-            "confusion": self.confusion.tolist(),
+            "confusion": None if large else self.confusion.tolist(),
+            "confused": self.most_confused(len(self.pairs.counts)) if large else None,
         }
 
 
@@ -181,7 +192,8 @@ class Tally:
     """
 
     def __init__(self, classes: int) -> None:
-        self._confusion = torch.zeros(classes, classes, dtype=torch.int64)
+        self._classes = classes
+        self._pairs = PairCounter(classes)
         self._loss = 0.0
         self._within = 0
         self._bins = torch.zeros(3, BINS, dtype=torch.float64)  # images, sum of confidences, correct predictions
@@ -193,15 +205,13 @@ class Tally:
             logits: N x classes; logarithms of probabilities are logits too.
             labels: N, int64.
         """
-        classes = len(self._confusion)
         labels = labels.cpu()
         # Double precision: in single precision, different probabilities close to 1 would be equal.
         logs = logits.detach().cpu().double().log_softmax(1)
         self._loss -= float(logs.gather(1, labels[:, None]).sum())
         best, predicted = logs.max(1)
-        pairs = torch.bincount(labels * classes + predicted, minlength=classes * classes)
-        self._confusion += pairs.view(classes, classes)
-        if classes > TOP:
+        self._pairs.add(labels, predicted)
+        if self._classes > TOP:
             self._within += int((logs.topk(TOP).indices == labels[:, None]).sum())
 
         confidence = best.exp()
@@ -215,8 +225,8 @@ class Tally:
         Raises:
             UsageError: No image was added.
         """
-        images = int(self._confusion.sum())
-        if not images:
+        pairs = self._pairs.confusion()
+        if not (images := pairs.images):
             raise UsageError("there are no images to evaluate on")
         bins = tuple(
             ReliabilityBin(
@@ -228,5 +238,5 @@ class Tally:
             )
             for place, (count, confidence, correct) in enumerate(self._bins.T.tolist())
         )
-        within = self._within if len(self._confusion) > TOP else None
-        return Measures(self._confusion.clone(), self._loss / images, within, bins)
+        within = self._within if self._classes > TOP else None
+        return Measures(pairs, self._loss / images, within, bins)

@@ -114,7 +114,7 @@ class Evaluation(FigureResult):
         Args:
             most: Largest number of pairs.
         """
-        sizes = self.confusion.sum(1).tolist()
+        sizes = self.measures.pairs.by_class.tolist()
         names = self.class_names
         return [
             NamedPair(names[pair.truth], names[pair.predicted_as], pair.images, pair.images / sizes[pair.truth])

@@ -10,6 +10,7 @@ from torch import nn
 from convwright.brief import Brief
 from convwright.data import Dataset, Split
 from convwright.data.images import printable
+from convwright.display.wording import counted, listed
 from convwright.errors import ArgumentError, UsageError
 from convwright.evaluation.assessment import batches_of, class_order, labels_in
 from convwright.explain.excitation_gates import gates, recording
@@ -18,10 +19,14 @@ from convwright.training.evaluation import outputs
 
 NEAR_ONE = 0.9
 """A channel whose mean excitation is at least this is saturated."""
+FEW_NAMED = 5
+"""Most classes that are named as not shown."""
 SHOWN = 4
 """Number of classes that are drawn where none are named."""
 MOST_SHOWN = 7
 """More curves are indistinguishable; an eighth colour is that of all images."""
+FEWEST_IMAGES = 5
+"""A class of fewer images is not drawn: its mean and spread would be those of single images."""
 ROUNDING = 1e-12
 """Largest variance of a constant, as a share of the mean square."""
 
@@ -135,6 +140,19 @@ class MeasuredExcitations(Brief):
         """classes: how many images of each."""
         return self.blocks[0].counts
 
+    def counted(self, index: int) -> str:
+        """Return the name of a class with its number of images."""
+        return f"{self.classes[index]} ({counted(int(self.counts[index]), 'image')})"
+
+    def too_few(self) -> str:
+        """Return a sentence on the classes that have too few images to be drawn; empty where there are none."""
+        few = [index for index, images in enumerate(self.counts.tolist()) if images < FEWEST_IMAGES]
+        if not few:
+            return ""
+        names = listed([self.counted(index) for index in few[:FEW_NAMED]]) if len(few) <= FEW_NAMED else ""
+        which = counted(len(few), "class", "classes") + (f": {names}" if names else f" of {len(self.classes):,}")
+        return f"Not shown, as fewer than {FEWEST_IMAGES} images show too little: {which}."
+
 
 def run_excitations(
     predictor: Predictor, data: Dataset, split: Split, which: str, after_batch: Callable[[int], None] | None = None
@@ -219,13 +237,18 @@ def chosen_classes(
     Args:
         classes: Names of all classes.
         wanted: Names of the classes to draw; None for four spread over all.
-        counts: Number of images of each class; classes without images are not drawn.
+        counts: Number of images of each class; classes of fewer than five images are not drawn.
+
+    Returns:
+        The indices; none where no class has enough images.
 
     Raises:
-        UsageError: A class does not exist or has no images, or there are too many classes for one figure.
+        UsageError: A class does not exist or has too few images, or there are too many classes for one figure.
     """
     if wanted is None:
-        present = [index for index in range(len(classes)) if counts is None or counts[index]]
+        present = [index for index in range(len(classes)) if counts is None or counts[index] >= FEWEST_IMAGES]
+        if not present:
+            return ()
         last = len(present) - 1
         return tuple(dict.fromkeys(present[round(last * place / (SHOWN - 1))] for place in range(SHOWN)))
     wanted = [wanted] if isinstance(wanted, str) else wanted
@@ -239,9 +262,11 @@ def chosen_classes(
     if len(indices) > MOST_SHOWN:
         raise ArgumentError("classes", f"a figure distinguishes {MOST_SHOWN} classes at most, not {len(indices)}")
     for index in indices:
-        if counts is not None and not counts[index]:
+        if counts is not None and counts[index] < FEWEST_IMAGES:
+            given = counted(int(counts[index]), "image") if counts[index] else "no images"
             raise ArgumentError(
-                "classes", f"there are no images of class {printable(classes[index])!r}, so it cannot be drawn"
+                "classes",
+                f"class {printable(classes[index])!r} has {given}; a figure needs {FEWEST_IMAGES} images of a class",
             )
     return indices
 

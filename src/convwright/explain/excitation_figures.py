@@ -30,17 +30,17 @@ def by_class(found: MeasuredExcitations, shown: Sequence[int]) -> Figure:
         plot = _channels(block, bounds)
         _curve(plot, block.overall, OTHERS, "all images", width=2.5)
         for place, index in enumerate(shown):
-            _curve(plot, block.mean[index], place, found.classes[index])
+            _curve(plot, block.mean[index], place, found.counted(index))
         alt_summary = f"class-specific {_figure(block.specificity, 2)}, mean {float(block.overall.mean()):.2f}"
         panels.append(
             Panel(f"{block.name}: {alt_summary}", plot, f"Line chart of excitations of {block.name}; {alt_summary}.")
         )
-    names = listed(found.classes[index] for index in shown)
+    names = listed([*map(found.counted, shown), "all images (grey)"])
     return Figure(
         "excitation-classes",
         "Mean excitation of each channel, by class",
-        f"{found.network}, {found.images:,} {found.split} images: {names}, and all images (grey). Where the curves "
-        f"fall together, a block gates all classes alike.{_left_out(found)} {DEFINITION}",
+        f"{found.network}, {found.images:,} {found.split} images: {names}. Where the curves fall together, a block "
+        f"gates all classes alike.{_left_out(found)} {DEFINITION}",
         tuple(panels),
         keys=(*_keys(found, shown), ALL),
     )
@@ -54,14 +54,14 @@ def within_class(found: MeasuredExcitations, shown: Sequence[int]) -> Figure:
         plot = _channels(block, bounds)
         for place, index in enumerate(shown):
             _band(plot, block.mean[index], block.std[index], place)
-            _curve(plot, block.mean[index], place, found.classes[index])
+            _curve(plot, block.mean[index], place, found.counted(index))
         spreads = ", ".join(f"{found.classes[i]} {float(block.std[i].mean()):.3f}" for i in shown)
         alt = f"Line chart with bands: excitations of {block.name}, standard deviation within a class {spreads}."
         panels.append(Panel(f"{block.name}: spread {block.spread:.3f}", plot, alt))
     return Figure(
         "excitation-spread",
         "Excitations within a class",
-        f"Mean of each channel over the images of {listed(found.classes[index] for index in shown)}; bands are one "
+        f"Mean of each channel over the images of {listed(map(found.counted, shown))}; bands are one "
         f"standard deviation over the images of the class.{_left_out(found)}",
         tuple(panels),
         keys=_keys(found, shown),
@@ -153,11 +153,12 @@ def drawn_blocks(found: MeasuredExcitations) -> list[BlockExcitation]:
 
 def _left_out(found: MeasuredExcitations) -> str:
     drawn = len(drawn_blocks(found))
-    return f" {drawn} of {len(found.blocks)} gates are drawn." if drawn < len(found.blocks) else ""
+    gates = f" {drawn} of {len(found.blocks)} gates are drawn." if drawn < len(found.blocks) else ""
+    return gates + f" {found.too_few()}".rstrip()
 
 
 def _keys(found: MeasuredExcitations, shown: Sequence[int]) -> tuple[tuple[str, str], ...]:
-    return tuple((colour(place), found.classes[index]) for place, index in enumerate(shown))
+    return tuple((colour(place), found.counted(index)) for place, index in enumerate(shown))
 
 
 def _figure(value: float | None, digits: int = 3) -> str:

@@ -68,12 +68,9 @@ class Excitations(FigureResult):
         )
 
     def figures(self) -> list[Figure]:
-        """Return SENet's Figures 6 and 7, and all gates by depth."""
-        return [
-            by_class(self.found, self.shown),
-            within_class(self.found, self.shown[:BANDS]),
-            by_depth(self.found, self.threshold),
-        ]
+        """Return SENet's Figures 6 and 7, and all gates by depth; Figure 7 needs a class of five images."""
+        spread = [within_class(self.found, self.shown[:BANDS])] if self.shown else []
+        return [by_class(self.found, self.shown), *spread, by_depth(self.found, self.threshold)]
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
@@ -95,10 +92,12 @@ class Excitations(FigureResult):
 
     def blocks(self) -> Iterable[Block]:
         """Yield a row for each gate."""
-        names = [self.found.classes[index] for index in self.shown]
+        names = map(self.found.counted, self.shown)
         titles = ("gate", "channels", "mean", *names, "spread", "saturated", "class-specific", "")
         yield Lines(f"{self.network}: {self.summary}")
         yield Table(titles, list(map(self._row, self.gates)))
+        if too_few := self.found.too_few():
+            yield Paragraph(too_few)
         yield Paragraph(
             f"{self.found.definition} Near one: {self.threshold:g} or more. Means by class are over channels."
         )

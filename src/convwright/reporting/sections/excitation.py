@@ -137,7 +137,7 @@ def _curves(one: NetworkExcitations) -> Figure:
         title=f"Excitations: {one.entry.title}",
         caption="The mean excitation of each channel, for some classes and for all images, in gates from the first to "
         "the last. Where the curves coincide, a gate treats all classes alike; where they differ, it weights channels "
-        "by class.",
+        f"by class. {one.excitations.too_few()}".rstrip(),
         panels=tuple(drawn.panels[place] for place in places),
     )
 
