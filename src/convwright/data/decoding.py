@@ -17,13 +17,13 @@ from PIL import Image
 from convwright.data import memory
 from convwright.data.cache import GB, Cache, CacheFullError
 from convwright.data.dataset import Traits
-from convwright.data.decode_worker import is_lasting, reason_of_reference
+from convwright.data.decode_worker import is_lasting
 from convwright.data.digests import digest, moments_of
 from convwright.data.framing import Framing
 from convwright.data.image_store import FileImageStore, ImageStoreError, MemoryImageStore, Shape
 from convwright.data.images import Header, decode, quiet, read_header, reason
 from convwright.data.item_index import ItemIndex, keys_of
-from convwright.data.items import Items, Reference, opened
+from convwright.data.items import Items, Reference, opened, reason_of_item
 from convwright.data.memory import USABLE
 from convwright.data.stores import PixelStore
 from convwright.data.streaming import StreamedImages
@@ -321,7 +321,7 @@ class Reader:
             except ImageStoreError:
                 raise
             except Exception as error:  # Pillow raises nearly anything on damaged files
-                why = reason_of_reference(self.items.reference(number), error)
+                why = reason_of_item(self.items, number, error)
                 return _Outcome(None, why, is_lasting(error))
 
         outcomes = in_threads(attempt, numbers, self.progress, doing)

@@ -2,34 +2,9 @@
 
 import numpy as np
 
-from convwright.arch.resolution import Resolution
-from convwright.data.cache import Cache
-from convwright.data.dataset import Parts
-from convwright.data.framing import Framing
 from convwright.data.items import FileItems, ItemSplit, LabelledItems
 from convwright.data.layout import LAYOUT, Found, SplitFiles
 from convwright.data.packed_names import PackedNames
-from convwright.data.reading import UnreadableFilesError as UnreadableFilesError
-from convwright.data.reading import read_items
-from convwright.data.threads import Progress
-
-
-def read_files(
-    found: Found,
-    resolution: Resolution | None,
-    largest: int,
-    framing: Framing = Framing(),
-    *,
-    cache: Cache | None = None,
-    max_bad: float = 1.0,
-    training: bool = True,
-    progress: Progress | None = None,
-) -> Parts:
-    """Return the images of a folder or a list; see `read_items`."""
-    data = labelled_files(found)
-    return read_items(
-        data, resolution, largest, framing, cache=cache, max_bad=max_bad, training=training, progress=progress
-    )
 
 
 def labelled_files(found: Found) -> LabelledItems:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from convwright.data.images import ImageFile
+from convwright.data.images import ImageFile, reason
 from convwright.data.packed_names import PackedNames
 from convwright.data.skipped import SkippedCounter
 
@@ -94,6 +94,12 @@ class ItemSplit:
     """float32 N."""
     groups: PackedNames | None = None
 
+    def label_sets(self) -> list[tuple[int, ...]]:
+        """Return the labels of each image."""
+        if self.labels.ndim == 1:
+            return [(label,) for label in self.labels.tolist()]
+        return [tuple(np.flatnonzero(row).tolist()) for row in self.labels]
+
     def kept(self, good: np.ndarray) -> "ItemSplit":
         """Return the split without the items that are not good.
 
@@ -142,6 +148,15 @@ def opened(reference: Reference) -> ImageFile:
             raise OSError("the archive ends before the image does")
         return io.BytesIO(content)
     return io.BytesIO(reference)
+
+
+def reason_of_item(items: Items, number: int, error: Exception) -> str:
+    """Return in a few words why an image could not be read."""
+    if isinstance(error, FileNotFoundError):
+        reference = items.reference(number)
+        if isinstance(reference, str) and os.path.islink(reference):  # noqa: PTH114
+            return "a broken link"
+    return reason(error)
 
 
 def mixed(*columns: np.ndarray) -> np.ndarray:

@@ -62,13 +62,19 @@ class ShardItems:
 
 
 def open_shards(
-    spec: str, label_column: str | None = None, *, keep: bool = True, progress: Progress | None = None
+    spec: str,
+    label_column: str | None = None,
+    *,
+    training: bool = True,
+    keep: bool = True,
+    progress: Progress | None = None,
 ) -> LabelledItems:
     """Return the images of tar files, with labels.
 
     Args:
         spec: A pattern such as `shards/{000000..000146}.tar`, or a folder of tar files.
         label_column: Member of JSON files with the label; None: found by its name.
+        training: Whether the images are to train on, so that there must be a split `train`.
         keep: Whether the indices are kept on disk.
         progress: Called with the number of files read, their total and a description.
 
@@ -97,7 +103,7 @@ def open_shards(
         numbers = np.flatnonzero(positions == position)
         if role in roles:
             splits[role] = ItemSplit(numbers, labels[numbers])
-    if "train" not in splits:
+    if training and "train" not in splits:
         raise DataError(f"{printable(spec)} has files of the split {' and '.join(splits)} but none of the split train")
     return LabelledItems(spec, items, classes, splits, files=_others(indices))
 

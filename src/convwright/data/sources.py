@@ -12,13 +12,16 @@ import torch
 from convwright.arch.resolution import Resolution, format_resolution, sides
 from convwright.data.arrays import PREFIX, not_held
 from convwright.data.cache import Cache
+from convwright.data.collections import check_collection, is_collection, open_collection
 from convwright.data.dataset import CHUNK, Dataset, Parts, Split, channel_statistics, fingerprint
-from convwright.data.folder import read_files
+from convwright.data.folder import labelled_files
 from convwright.data.framing import Framing
 from convwright.data.images import printable, reason
+from convwright.data.items import LabelledItems
 from convwright.data.layout import Found, find_images
 from convwright.data.lists import ImageList, files_of, is_list, read_list
 from convwright.data.memory import check_fits
+from convwright.data.reading import read_items
 from convwright.data.registry import SOURCES as SOURCES
 from convwright.data.registry import Source as Source
 from convwright.data.resizing import resized_pixels
@@ -85,23 +88,24 @@ def open_dataset(
     if source is not None:
         data = _at_resolution(source.read(offline_only), resolution, framing)
     else:
-        with existing(spec) as path:
-            found = find_in(path, columns, training=training)
-            if isinstance(found, Found):
-                data = read_files(
-                    found,
-                    resolution,
-                    largest,
-                    framing,
-                    cache=cache,
-                    max_bad=max_bad,
-                    training=training,
-                    progress=progress,
-                )
-            else:
-                source = SOURCES[found.source]
-                data = parts_of_list(found, source.read(offline_only), training=training)
-                data = _at_resolution(data, resolution, framing)
+        found = labelled_images(
+            spec, columns, training=training, offline_only=offline_only, keep=cache is not None, progress=progress
+        )
+        if isinstance(found, ImageList):
+            source = SOURCES[found.source]
+            data = parts_of_list(found, source.read(offline_only), training=training)
+            data = _at_resolution(data, resolution, framing)
+        else:
+            data = read_items(
+                found,
+                resolution,
+                largest,
+                framing,
+                cache=cache,
+                max_bad=max_bad,
+                training=training,
+                progress=progress,
+            )
     if twice := [name for name in data.classes if data.classes.count(name) > 1]:
         raise DataError(f"{printable(spec)}: two classes are both written {twice[0]!r}; rename one of them")
     train, val = _with_traits(data.train), data.val and _with_traits(data.val)
@@ -139,14 +143,49 @@ def _held_out(train: Split, share: float, seed: int, *, training: bool) -> tuple
 
 
 def check_exists(spec: str) -> None:
-    """Check that a source, folder or list exists, without opening it.
+    """Check that a source, folder, list or tar file exists, without opening it.
 
     Raises:
         DataError: It does not.
     """
-    if spec not in SOURCES:
+    if spec in SOURCES:
+        return
+    if is_collection(spec):
+        check_collection(spec)
+    else:
         with existing(spec):
             pass
+
+
+def labelled_images(
+    spec: str,
+    columns: Mapping[str, str | None] = NO_COLUMNS,
+    *,
+    training: bool = True,
+    offline_only: bool = False,
+    keep: bool = True,
+    progress: Progress | None = None,
+) -> LabelledItems | ImageList:
+    """Return the images of data that is no source, as numbered items; a list itself where it names a source's images.
+
+    Args:
+        spec: A folder, a list, tar files, or a data set of Hugging Face.
+        columns: Columns that were named, by the names of the fields of `Data`.
+        training: Whether the images are to train on.
+        offline_only: Whether downloads are forbidden.
+        keep: Whether indices of tar files are kept on disk.
+        progress: Called with the number of files read, their total and a description.
+
+    Raises:
+        DataError: The data does not exist, or is not as it must be.
+        ArgumentError: A column was named that the data does not have.
+    """
+    if is_collection(spec):
+        options = {"training": training, "offline_only": offline_only, "keep": keep}
+        return open_collection(spec, columns, **options, progress=progress)
+    with existing(spec) as path:
+        found = find_in(path, columns, training=training)
+        return labelled_files(found) if isinstance(found, Found) else found
 
 
 def find_in(path: Path, columns: Mapping[str, str | None], *, training: bool = True) -> Found | ImageList:
@@ -197,8 +236,8 @@ def existing(spec: str) -> Iterator[Path]:
         raise DataError(f"cannot read {printable(spec)}: {reason(error)}") from error
     if exists:
         raise DataError(
-            f"{printable(spec)} is a file: the data must be a folder with a sub-folder per class, or a list of images "
-            "(.csv, .tsv, .jsonl or .parquet)"
+            f"{printable(spec)} is a file: the data must be a folder with a sub-folder per class, a list of images "
+            "(.csv, .tsv, .jsonl or .parquet), or tar files"
         )
     near = difflib.get_close_matches(spec.lower(), SOURCES, n=1)
     guess = f" (did you mean {near[0]}?)" if near else ""

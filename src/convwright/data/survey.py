@@ -26,13 +26,13 @@ from convwright.data.images import (
     quiet,
     read_facts,
     read_header,
-    reason_of,
 )
-from convwright.data.layout import Found, SplitFiles
+from convwright.data.items import LabelledItems, Reference, opened, reason_of_item
+from convwright.data.lists import ImageList
 from convwright.data.proportions import removed_by_crop
 from convwright.data.skipped import UNREADABLE, SkippedFiles
 from convwright.data.source_lists import parts_of_list
-from convwright.data.sources import MAX_BAD, NO_COLUMNS, SOURCES, existing, find_in
+from convwright.data.sources import MAX_BAD, NO_COLUMNS, SOURCES, labelled_images
 from convwright.data.threads import Progress, in_threads
 from convwright.display.result import Block, Heading, Html, Lines, Result, Table
 from convwright.display.table import paragraph
@@ -70,7 +70,7 @@ class _File(NamedTuple):
 
     split: str
     labels: tuple[int, ...]
-    path: Path
+    number: int
     shown: bool
     """Whether the contact sheet has it."""
 
@@ -262,7 +262,7 @@ def survey_data(
     max_bad: float = MAX_BAD,
     columns: Mapping[str, str | None] = NO_COLUMNS,
 ) -> Survey:
-    """Survey a folder, a list of images, or a source by its name.
+    """Survey a folder, a list of images, tar files, a data set of Hugging Face, or a source by its name.
 
     Args:
         spec: Name of a source, a folder, or a list.
@@ -275,42 +275,40 @@ def survey_data(
     """
     if spec in SOURCES:
         return _survey_source(spec, SOURCES[spec].read(False))
-    with existing(spec) as path, quiet():
-        found = find_in(path, columns)
-        if isinstance(found, Found):
-            return _survey_files(spec, found, progress, max_bad)
-        return _survey_source(spec, parts_of_list(found, SOURCES[found.source].read(False)))
+    with quiet():
+        found = labelled_images(spec, columns, progress=progress)
+        if not isinstance(found, ImageList):
+            return _survey_items(spec, found, progress, max_bad)
+    return _survey_source(spec, parts_of_list(found, SOURCES[found.source].read(False)))
 
 
-def _survey_files(spec: str, found: Found, progress: Progress | None, max_bad: float) -> Survey:
-    root, classes = found.root, found.classes
-    work = [
-        _File(files.role, labels, path, position in shown)
-        for files in found.splits.values()
-        for shown in [_shown(files, len(classes))]
-        for position, (path, labels) in enumerate(zip(files.paths, files.label_sets(), strict=True))
-    ]
-    lines = {
-        path: line
-        for files in found.splits.values()
-        for path, line in zip(files.paths, files.lines or (), strict=False)
-    }
+def _survey_items(spec: str, data: LabelledItems, progress: Progress | None, max_bad: float) -> Survey:
+    items, classes = data.items, len(data.classes)
+    work: list[_File] = []
+    for role, split in data.splits.items():
+        labels = split.label_sets()
+        shown = _chosen(labels, classes) if role == "train" else set()
+        numbers = split.numbers.tolist()
+        work.extend(
+            _File(role, each, number, position in shown)
+            for position, (each, number) in enumerate(zip(labels, numbers, strict=True))
+        )
 
     def survey_image(item: _File, framing: Framing | None = None) -> SurveyedImage | Header | str:
-        name = printable(item.path.relative_to(root))
+        name = printable(items.names[item.number])
         try:
-            header = read_header(item.path)
+            reference = items.reference(item.number)
+            header = read_header(opened(reference))
             if header.mode and framing is None:
                 return header
-            facts = read_facts(item.path)
+            facts = read_facts(opened(reference))
             side = min(THUMBNAIL, facts.width, facts.height)
             # Every file is decoded, as damage shows only in the pixels.
-            pixels = decode(item.path, side, 3, framing or Framing()).transpose(1, 2, 0)
-            with item.path.open("rb") as file:
-                digest = hashlib.file_digest(file, "blake2b").digest()
+            pixels = decode(opened(reference), side, 3, framing or Framing()).transpose(1, 2, 0)
+            digest = _digest(reference)
         except Exception as error:  # Pillow raises nearly anything on damaged files
-            line = f"line {lines[item.path]}: " if lines else ""
-            return f"{line}{name}: {reason_of(item.path, error)}"
+            line = "" if data.lines is None else f"line {data.lines[item.number]}: "
+            return f"{line}{name}: {reason_of_item(items, item.number, error)}"
         return SurveyedImage(name, item.split, item.labels, facts, digest, pixels if item.shown else None)
 
     results = list(in_threads(survey_image, work, progress, "surveying images"))
@@ -323,17 +321,21 @@ def _survey_files(spec: str, found: Found, progress: Progress | None, max_bad: f
     failed = [result for result in results if isinstance(result, str)]
     for item, result in zip(work, results, strict=True):
         if isinstance(result, str):
-            found.files.add(str(item.path.relative_to(root)), UNREADABLE)
-    names = tuple(map(printable, classes))
-    unreadable = (*found.skipped, *failed)
+            data.files.add(items.names[item.number], UNREADABLE)
+    names = tuple(map(printable, data.classes))
+    unreadable = (*data.skipped, *failed)
     return Survey(
-        spec, names, tuple(found.splits), images, unreadable, len(failed), max_bad, skipped=found.files.counts()
+        spec, names, tuple(data.splits), images, unreadable, len(failed), max_bad, skipped=data.files.counts()
     )
 
 
-def _shown(found: SplitFiles, classes: int) -> set[int]:
-    """Choose the images for the contact sheet: of the training split, spread evenly over each class."""
-    return _chosen(found.label_sets(), classes) if found.role == "train" else set()
+def _digest(reference: Reference) -> bytes:
+    """Return a digest of an encoded image."""
+    file = opened(reference)
+    if isinstance(file, str):
+        with open(file, "rb") as content:  # noqa: PTH123
+            return hashlib.file_digest(content, "blake2b").digest()
+    return hashlib.file_digest(file, "blake2b").digest()  # type: ignore[arg-type]
 
 
 def _chosen(labels: Iterable[tuple[int, ...]], classes: int) -> set[int]:

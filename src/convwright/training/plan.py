@@ -1,7 +1,6 @@
 """From what a user requests to a resolved configuration: sensible values for all that was left open."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from convwright.arch import Network, at, fit_resolution, regularise
@@ -9,6 +8,7 @@ from convwright.arch.cost import cost
 from convwright.arch.operators import has_shortcuts
 from convwright.arch.resolution import sides
 from convwright.data import SOURCES, Dataset
+from convwright.data.collections import absolute_path
 from convwright.training.config import FieldError, TrainConfig, checked
 from convwright.training.operators import fused_by_default
 from convwright.training.progressive import smallest
@@ -140,5 +140,5 @@ def crop_scale(data: Dataset, name: RecipeName | None, given: Mapping[str, Any])
 
 
 def absolute_spec(spec: str) -> str:
-    """Return a folder's absolute path, so that a run can be evaluated and repeated from anywhere."""
-    return spec if spec in SOURCES else str(Path(spec).expanduser().absolute())
+    """Return data with absolute paths, so that a run can be evaluated and repeated from anywhere."""
+    return spec if spec in SOURCES else absolute_path(spec)

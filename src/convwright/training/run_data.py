@@ -69,4 +69,4 @@ def is_own(run: Run, data: Data | str | Path) -> bool:
     spec, own = Data.of(data).spec, run.config.data
     if spec in SOURCES or own in SOURCES:
         return spec == own
-    return Path(spec).expanduser().resolve() == Path(own).expanduser().resolve()
+    return spec == own or Path(spec).expanduser().resolve() == Path(own).expanduser().resolve()

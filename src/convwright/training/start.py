@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from convwright.arch import Network
+from convwright.data.collections import absolute_path
 from convwright.display.progress import print_progress
 from convwright.errors import ArgumentError, SubprocessError
 from convwright.printable import printable
@@ -162,7 +162,7 @@ def check_same(run: Run, given: Mapping[str, object]) -> None:
             added = before.removeprefix(f"{value}|").split("|")
             same = same or {part.partition(":")[0] for part in added} <= PLANNED
         elif name in ("data", "weights"):
-            same = same or before == str(Path(str(value)).expanduser().absolute())
+            same = same or before == absolute_path(str(value))
         if not same:
             raise ArgumentError(name, f"is {before!r} in {run.path}, not {value!r}; a resumed run keeps its options")
 
