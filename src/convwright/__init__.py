@@ -16,6 +16,7 @@ from convwright.version import __version__
 
 if TYPE_CHECKING:
     from convwright import arch, explain, zoo
+    from convwright.api.curation import curate
     from convwright.api.data import open_data, survey
     from convwright.api.demo import demo
     from convwright.api.networks import (
@@ -59,6 +60,7 @@ _PLACES = {
     "compare": "convwright.api.prediction",
     "compound": "convwright.api.networks",
     "cost": "convwright.api.networks",
+    "curate": "convwright.api.curation",
     "demo": "convwright.api.demo",
     "describe": "convwright.api.networks",
     "draw": "convwright.api.networks",
@@ -111,6 +113,7 @@ __all__ = [
     "compare",
     "compound",
     "cost",
+    "curate",
     "demo",
     "describe",
     "draw",

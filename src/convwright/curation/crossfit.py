@@ -23,11 +23,16 @@ NETWORK = "cifar_resnet8"
 """The small network that is trained where no published one suits the images."""
 RECIPE: RecipeName = "fast"
 SEEN, FEWEST_EPOCHS, MOST_EPOCHS = 160_000, 4, 40
-"""Images that each fold's network is trained on, counting repetitions, and the limits of its epochs."""
+"""Images of `SIDE` pixels that each fold's network is trained on, counting repetitions, and the limits of its epochs.
+Of larger images there are fewer, so that they take as long."""
+SIDE = 32
 BATCH = 64
 DECAY = 1e-3
 """Weight decay of the softmax regression, for features of mean 0 and standard deviation 1."""
 ITERATIONS = 60
+MOST_VALUES, FEWEST_VALUES, SAMPLE = 2**27, 64, 4096
+"""Most values of features that are kept, which limits the memory to 512 MB (and their fewest for each image); where
+networks give more, their principal directions in a sample of images are kept."""
 
 Progress = Callable[[int, int, str], None]
 
@@ -88,7 +93,8 @@ def _trained(
     pool: Pool, seen: torch.Tensor, held: torch.Tensor, fold: int, folds: int, seed: int, progress: Progress | None
 ) -> nn.Module:
     data = replace(pool.data, train=pool.images.choose(seen), val=pool.images.choose(held[:1]))
-    epochs = min(max(SEEN / len(seen), FEWEST_EPOCHS), MOST_EPOCHS)
+    seen_images = SEEN * min(1.0, SIDE**2 / (data.size[0] * data.size[1]))
+    epochs = min(max(seen_images / len(seen), FEWEST_EPOCHS), MOST_EPOCHS)
     config, network = plan(
         data, read_network(NETWORK), name=RECIPE, epochs=epochs, seed=derive(seed, "curation", fold) % 2**31
     )
@@ -114,21 +120,53 @@ def probabilities_of(module: nn.Module, pool: Pool, split: Split) -> np.ndarray:
 
 
 @torch.no_grad()
-def features_of(backbone: nn.Module, pool: Pool, progress: Progress | None = None) -> np.ndarray:
-    """Return the features of all images of a pool, N x D, float32."""
+def features_of(backbone: nn.Module, pool: Pool, progress: Progress | None = None, seed: int = 0) -> np.ndarray:
+    """Return the features of all images of a pool, N x D, float32.
+
+    Of large data sets the principal directions are returned, so that the memory is bounded.
+
+    Args:
+        backbone: Module that maps images to features.
+        pool: The images.
+        progress: Called with the number of images done, their total and a description.
+        seed: Seed of the images from which principal directions are computed.
+    """
     backbone.eval()
     found: np.ndarray | None = None
+    directions: torch.Tensor | None = None
     done = 0
     for images, _ in evaluation_batches(pool.images, pool.data, BATCH):
-        some = backbone(images.contiguous(memory_format=torch.channels_last)).flatten(1).float().numpy()
+        some = backbone(images.contiguous(memory_format=torch.channels_last)).flatten(1).float()
         if found is None:
+            kept = max(FEWEST_VALUES, MOST_VALUES // len(pool))
+            if some.shape[1] > kept:
+                directions = _directions(backbone, pool, kept, seed)
+                some = some @ directions
             found = np.empty((len(pool), some.shape[1]), np.float32)
-        found[done : done + len(some)] = some
+        elif directions is not None:
+            some = some @ directions
+        found[done : done + len(some)] = some.numpy()
         done += len(some)
         if progress:
             progress(done, len(pool), "computing features")
     assert found is not None, "a data set has images"
     return found
+
+
+def _directions(backbone: nn.Module, pool: Pool, count: int, seed: int) -> torch.Tensor:
+    """Return the first principal directions of the features of a sample, D x `count`."""
+    order = np.random.default_rng(derive(seed, "curation sample")).permutation(len(pool))
+    sample = pool.images.choose(torch.from_numpy(np.sort(order[:SAMPLE])))
+    values = torch.cat(
+        [
+            backbone(images.contiguous(memory_format=torch.channels_last)).flatten(1).float()
+            for images, _ in evaluation_batches(sample, pool.data, BATCH)
+        ]
+    )
+    centred = values - values.mean(0)
+    _, vectors = torch.linalg.eigh(centred.T @ centred)  # eigenvalues ascend
+    kept: torch.Tensor = vectors[:, -count:].contiguous()
+    return kept
 
 
 def cross_fit_regression(

@@ -61,7 +61,7 @@ def see(data: Data, features: str | Path | Run | None, folds: int, seed: int, pr
     """
     if isinstance(features, Run) or (features is not None and Path(features).expanduser().is_dir()):
         return _of_run(data, Run.of(features), folds, seed, progress)
-    if features in (None, ""):
+    if features is None:
         return _chosen(data, folds, seed, progress)
     name = str(features)
     if name == TRAINED:
@@ -94,7 +94,8 @@ def _chosen(data: Data, folds: int, seed: int, progress: Progress | None) -> See
 
 def _opened(data: Data, side: int) -> Dataset:
     """Return the images at a resolution that suits the features, unless the data has one."""
-    return data.dataset(data.resolution or side)
+    opened = data.dataset(largest=side)
+    return opened if data.resolution or min(opened.size) >= side else data.dataset(side)
 
 
 def _finished(

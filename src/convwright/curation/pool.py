@@ -98,13 +98,38 @@ class Pool(Brief):
         """Positions of training and validation images, on which cross-fitted networks are trained."""
         return np.flatnonzero(self.roles < ROLES.index("test"))
 
+    @property
+    def has_files(self) -> bool:
+        """Whether the images have names of files."""
+        return self.data.train.names is not None
+
     def name(self, position: int) -> str:
         """Return the name of an image: its file, or its split and its index in there."""
-        place = position
-        for split in (self.data.train, self.data.val, self.data.test):
-            if split is not None and place < len(split):
-                if split.names is not None:
-                    return split.names[place]
-                break
-            place -= len(split or ())
+        split, place = self._place(position)
+        if split.names is not None:
+            return split.names[place]
         return f"{ROLES[self.roles[position]]}/{self.rows[position]}"
+
+    def classes_of(self, position: int) -> tuple[str, ...]:
+        """Return the class of an image; its classes where it may have several."""
+        label = self.images.labels[position]
+        numbers = torch.nonzero(label).flatten().tolist() if self.images.multi_label else [int(label)]
+        return tuple(self.data.classes[number] for number in numbers)
+
+    def group(self, position: int) -> str | None:
+        """Return the group of an image; None where there are no groups."""
+        split, place = self._place(position)
+        return None if split.groups is None else split.groups[place]
+
+    def weight(self, position: int) -> float | None:
+        """Return the weight of an image in the loss; None where its split has no weights."""
+        split, place = self._place(position)
+        return None if split.weights is None else float(split.weights[place])
+
+    def _place(self, position: int) -> tuple[Split, int]:
+        """Return the split of an image, and its position in there."""
+        for split in (self.data.train, self.data.val, self.data.test):
+            if split is not None and position < len(split):
+                return split, position
+            position -= len(split or ())
+        raise IndexError(position)

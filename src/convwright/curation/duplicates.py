@@ -1,0 +1,149 @@
+"""Near-duplicates: images that show the same picture, whatever their size, compression, brightness or mirroring."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from convwright.brief import Brief
+from convwright.curation.crossfit import Progress
+from convwright.curation.neighbours import Neighbours
+from convwright.curation.pool import Pool
+
+SIDE = 32
+"""Height and width of the copies whose pixels are compared; smaller images are compared as they are."""
+PAIRS = 512
+"""Pairs that are compared at a time."""
+CANDIDATES = 5
+"""Nearest images of an image whose pixels are compared with its own."""
+LEAST = 0.95
+"""Smallest correlation of the pixels of near-duplicates."""
+SHARE = 0.1
+"""Largest distance of near-duplicates, as a share of the median distance of an image from its nearest image: where all
+images are alike, as digits are, near-duplicates must be more alike still."""
+SURE_LEAST, SURE_SHARE = 0.99, 0.05
+"""The same for images that are certainly near-duplicates."""
+CONTRAST = 2.0
+"""Standard deviation of pixel values, of 255, below which an image is empty and resembles every empty one."""
+
+
+@dataclass(frozen=True)
+class Duplicates(Brief):
+    """Groups of images that show the same."""
+
+    groups: tuple[tuple[int, ...], ...]
+    """Positions of the images of each group, in order."""
+    correlations: dict[int, float]
+    """Largest correlation of an image in a group with another one of the group; 1 for equal pixels."""
+    sure: float = SURE_LEAST
+    """Correlation from which images are certainly near-duplicates."""
+
+
+def find_duplicates(pool: Pool, neighbours: Neighbours, progress: Progress | None = None) -> Duplicates:
+    """Return the groups of images whose pixels agree.
+
+    Images with equal pixels are found by their digests, others among the nearest neighbours: their pixels are
+    correlated, shifted by one pixel of a small copy in each direction, and mirrored.
+
+    Args:
+        pool: The images.
+        neighbours: Their nearest neighbours by features.
+        progress: Called with the number of pairs done, their total and a description.
+    """
+    near = neighbours.positions[:, :CANDIDATES]
+    pairs = np.stack([np.repeat(np.arange(len(near)), near.shape[1]), near.ravel()], 1)
+    pairs = np.unique(np.sort(pairs, 1), axis=0)
+    found = correlations_of(pool, pairs, progress)
+    equal = _equal_pairs(pool)
+    usual = _usual_distance(len(pool), pairs, found)
+    kept = found >= max(LEAST, 1 - SHARE * usual)
+    joined, values = np.concatenate([equal, pairs[kept]]), np.concatenate([np.ones(len(equal)), found[kept]])
+    best: dict[int, float] = {}
+    for (first, second), value in zip(joined.tolist(), values.tolist(), strict=True):
+        for one in (first, second):
+            best[one] = max(best.get(one, -1.0), value)
+    return Duplicates(_groups(joined), best, max(SURE_LEAST, 1 - SURE_SHARE * usual))
+
+
+def correlations_of(pool: Pool, pairs: np.ndarray, progress: Progress | None = None) -> np.ndarray:
+    """Return the correlation of the pixels of each pair of images, float32: the largest over shifts and mirroring.
+
+    Args:
+        pool: The images.
+        pairs: Positions, P x 2.
+        progress: Called with the number of pairs done, their total and a description.
+    """
+    found = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), PAIRS):
+        some = torch.from_numpy(pairs[start : start + PAIRS])
+        found[start : start + len(some)] = _agreement(_small(pool, some[:, 0]), _small(pool, some[:, 1])).numpy()
+        if progress:
+            progress(min(start + PAIRS, len(pairs)), len(pairs), "comparing pixels")
+    return found
+
+
+def _small(pool: Pool, positions: torch.Tensor) -> torch.Tensor:
+    pixels = pool.images.take(positions).float()
+    height, width = (min(SIDE, each) for each in pixels.shape[2:])
+    return torch.nn.functional.adaptive_avg_pool2d(pixels, (height, width))
+
+
+def _agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    inner = _unit(first[:, :, 1:-1, 1:-1] if min(first.shape[2:]) > 4 else first)
+    best = torch.full((len(first),), -1.0)
+    height, width = first.shape[2:]
+    shifts = range(3) if min(height, width) > 4 else range(1)
+    cut = 2 if len(shifts) > 1 else 0
+    for other in (second, second.flip(3)):
+        for down in shifts:
+            for right in shifts:
+                moved = other[:, :, down : height - cut + down, right : width - cut + right]
+                best = torch.maximum(best, (inner * _unit(moved)).sum(1))
+    return best
+
+
+def _unit(pixels: torch.Tensor) -> torch.Tensor:
+    """Return images as vectors of mean 0 and length 1; of length 0 where they have no contrast."""
+    flat = pixels.flatten(1)
+    flat = flat - flat.mean(1, keepdim=True)
+    length = flat.norm(dim=1, keepdim=True)
+    return torch.where(length > CONTRAST * flat.shape[1] ** 0.5, flat / length.clamp(min=1e-6), torch.zeros(()))
+
+
+def _usual_distance(images: int, pairs: np.ndarray, correlations: np.ndarray) -> float:
+    """Return the median over images of 1 minus the correlation with the image that agrees best."""
+    if not len(pairs):
+        return 1.0
+    best = np.full(images, -1.0)
+    for side in (0, 1):
+        np.maximum.at(best, pairs[:, side], correlations)
+    return float(1 - np.median(best))
+
+
+def _equal_pairs(pool: Pool) -> np.ndarray:
+    """Return each image whose pixels equal those of an earlier one, with the first such one: P x 2."""
+    digests = np.ascontiguousarray(pool.images.traits().digests.numpy())
+    keys = digests.view(np.dtype((np.void, digests.shape[1]))).ravel()
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    earliest = first[inverse.ravel()]
+    later = np.flatnonzero(earliest != np.arange(len(keys)))
+    return np.stack([earliest[later], later], 1)
+
+
+def _groups(pairs: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    """Return the connected groups of pairs."""
+    parent: dict[int, int] = {}
+
+    def root(position: int) -> int:
+        while parent.setdefault(position, position) != position:
+            parent[position] = parent[parent[position]]
+            position = parent[position]
+        return position
+
+    for first, second in pairs.tolist():
+        low, high = sorted((root(first), root(second)))
+        parent[high] = low
+    groups: dict[int, list[int]] = {}
+    for position in sorted(parent):
+        groups.setdefault(root(position), []).append(position)
+    return tuple(tuple(group) for group in groups.values())

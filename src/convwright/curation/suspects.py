@@ -1,0 +1,257 @@
+"""Suspects: images that may be duplicates, have a wrong label, be unlike their class, or unlike every other image."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from convwright.brief import Brief
+from convwright.curation.crossfit import CrossFit
+from convwright.curation.duplicates import Duplicates
+from convwright.curation.neighbours import Neighbours
+from convwright.curation.pool import ROLES, Pool
+from convwright.extras import require_package
+
+Kind = Literal["duplicate", "label", "unlike", "outlier"]
+Action = Literal["keep", "relabel", "drop"]
+KINDS: dict[Kind, str] = {
+    "duplicate": "near-duplicates",
+    "label": "label errors",
+    "unlike": "images unlike their class",
+    "outlier": "outliers",
+}
+"""Kinds of suspects with their titles, in the order in which they are shown."""
+FEWEST = 6
+"""Images that a class needs for its labels to be judged: with fewer, a fold's model has hardly seen the class."""
+IMPROBABLE = 0.05
+"""Probability of a label from which on it counts as certainly wrong, if the neighbours agree."""
+CLEAR = 0.5
+"""Probability of a class, and share of the neighbours, from which on an image is certainly of the class."""
+STRANGE = 0.1
+"""Largest share of neighbours with the label of an image that is unlike its class."""
+FAR = 5.0
+"""Median absolute deviations by which the distance of an outlier exceeds the median distance."""
+
+
+@dataclass(frozen=True)
+class Suspect(Brief):
+    """An image that should be looked at, why, and what is proposed."""
+
+    position: int
+    """Position in the pool."""
+    name: str
+    """The image's file, or its split and its index in there."""
+    split: str
+    kind: Kind
+    label: str
+    """Its class; several labels are joined by commas."""
+    action: Action
+    """What is proposed: a new label, or to drop the image from the list."""
+    score: float
+    """How certain the finding is, 0 to 1; comparable within a kind."""
+    likely: bool
+    """Whether independent signs agree, so that the proposal can be accepted unseen."""
+    likelier: str = ""
+    """The class that the image seems to have; empty where none is likelier."""
+    like: str = ""
+    """Name of the image that it is a duplicate of."""
+    like_position: int = -1
+    """Position of that image in the pool."""
+    reasons: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields as values that JSON can hold."""
+        shown = {"image": self.name, "split": self.split, "kind": self.kind, "label": self.label}
+        shown |= {"likelier": self.likelier} if self.likelier else {}
+        shown |= {"like": self.like} if self.like else {}
+        rest = {"action": self.action, "score": round(self.score, 4), "likely": self.likely}
+        return shown | rest | {"reasons": list(self.reasons)}
+
+
+class Suspicion:
+    """Finds the suspects of a pool.
+
+    Args:
+        pool: The images.
+        neighbours: Their nearest neighbours.
+        fit: Cross-fitted predictions; None for several labels of each image.
+    """
+
+    def __init__(self, pool: Pool, neighbours: Neighbours, fit: CrossFit | None) -> None:
+        self.pool, self.neighbours, self.fit = pool, neighbours, fit
+
+    def duplicates(self, found: Duplicates) -> list[Suspect]:
+        """Return all images of each group but the one that stays, groups that cross splits first.
+
+        A test image stays rather than a validation image, and that rather than a training image; then the image whose
+        label is more probable, then the first.
+        """
+        suspects = []
+        for group in found.groups:
+            stays = max(group, key=lambda one: (self.pool.roles[one], self._probability(one), -one))
+            suspects += [self._duplicate(one, stays, found) for one in group if one != stays]
+        return sorted(suspects, key=lambda each: (not _crosses(each), -each.score))
+
+    def _duplicate(self, one: int, stays: int, found: Duplicates) -> Suspect:
+        name, label, other = self.pool.name(stays), self.label(one), self.label(stays)
+        score = found.correlations[one]
+        reasons = [f"shows the same as {name}" if score < 1 else f"has the same pixels as {name}"]
+        if self.pool.roles[one] != self.pool.roles[stays]:
+            reasons.append(f"which is in the split {ROLES[self.pool.roles[stays]]}")
+        if label != other:
+            reasons.append(f"which has the class {other or 'none'}")
+        likely = score >= found.sure and self.pool.roles[one] < ROLES.index("test")
+        return self._suspect(one, "duplicate", "drop", score, likely, reasons, like=name, like_position=stays)
+
+    def label_errors(self) -> list[Suspect]:
+        """Return the images whose labels the cross-fitted predictions contradict, by cleanlab; the surest first."""
+        if self.fit is None:
+            return []
+        rows = self._judged
+        probabilities, labels = self.fit.probabilities, self.pool.labels
+        wrong = rows[_issues(labels[rows], probabilities[rows])]
+        predicted = probabilities.argmax(1)
+        wrong = wrong[predicted[wrong] != labels[wrong]]
+        suspects = []
+        for one in wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")].tolist():
+            likelier, own = int(predicted[one]), float(probabilities[one, labels[one]])
+            share, support = self._share(one, int(labels[one])), self._share(one, likelier)
+            probability = float(probabilities[one, likelier])
+            clear = probability >= CLEAR and support >= CLEAR
+            likely = own < IMPROBABLE and support > share and self.pool.roles[one] < ROLES.index("test")
+            reasons = [f"predicted as {self.classes[likelier]} ({probability:.0%}; its label {own:.0%})"]
+            reasons += self._voted(one, likelier)
+            suspect = self._suspect(one, "label", "relabel" if clear else "drop", 1 - own, likely, reasons, likelier)
+            suspects.append(suspect)
+        return suspects
+
+    def unlike(self) -> list[Suspect]:
+        """Return the images whose neighbours have other classes, the most contrary first."""
+        if self.fit is None or not self.neighbours.positions.size:
+            return []
+        suspects = []
+        for one in self._judged.tolist():
+            label = int(self.pool.labels[one])
+            share = self._share(one, label)
+            if share > STRANGE:
+                continue
+            votes = np.bincount(self.pool.labels[self.neighbours.positions[one]], minlength=len(self.classes))
+            likelier = int(votes.argmax())
+            support = float(votes[likelier] / votes.sum())
+            if likelier == label:
+                continue
+            clear = support >= 0.8 and int(self.fit.probabilities[one].argmax()) == likelier
+            action: Action = "relabel" if clear else "drop"
+            score = (1 - share) * (1 - self._probability(one))
+            suspects.append(self._suspect(one, "unlike", action, score, False, self._voted(one, likelier), likelier))
+        return sorted(suspects, key=lambda each: -each.score)
+
+    def outliers(self) -> list[Suspect]:
+        """Return the images that are far from their nearest neighbours, the farthest first."""
+        if not self.neighbours.similarities.shape[1]:
+            return []
+        distances = np.log(np.maximum(1 - self.neighbours.similarities.mean(1), 1e-4))
+        middle = np.median(distances)
+        spread = 1.4826 * np.median(np.abs(distances - middle))
+        if not spread:
+            return []
+        far = (distances - middle) / spread
+        found = np.flatnonzero(far > FAR)
+        suspects = []
+        for one in found[np.argsort(-far[found], kind="stable")].tolist():
+            reasons = [
+                f"resembles no other image (distance {np.exp(distances[one]):.2f}, usually {np.exp(middle):.2f})"
+            ]
+            score = float(1 - FAR / far[one] / 2)
+            suspects.append(self._suspect(one, "outlier", "drop", score, False, reasons))
+        return suspects
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.pool.data.classes
+
+    def label(self, position: int) -> str:
+        """Return an image's class, or its classes joined by commas."""
+        return ", ".join(self.pool.classes_of(position))
+
+    def small_classes(self) -> list[str]:
+        """Return the classes with too few images for their labels to be judged."""
+        return [name for name, count in zip(self.classes, self._counts, strict=True) if count < FEWEST]
+
+    @property
+    def _counts(self) -> np.ndarray:
+        return np.bincount(self.pool.labels[self.pool.learnable], minlength=len(self.classes))
+
+    @property
+    def _judged(self) -> np.ndarray:
+        """Positions of the images of classes that have enough images to learn from."""
+        return np.flatnonzero(self._counts[self.pool.labels] >= FEWEST)
+
+    def _share(self, position: int, label: int) -> float:
+        """Return the share of an image's neighbours that have a label."""
+        near = self.neighbours.positions[position]
+        return float((self.pool.labels[near] == label).mean()) if len(near) else 0.0
+
+    def _voted(self, position: int, label: int) -> list[str]:
+        near = self.neighbours.positions[position]
+        votes = int((self.pool.labels[near] == label).sum())
+        return [f"{votes} of the {len(near)} most similar images are {self.classes[label]}"] if len(near) else []
+
+    def _probability(self, position: int) -> float:
+        """Return the probability of an image's label; 0 where there are no predictions."""
+        return float(self.fit.probabilities[position, self.pool.labels[position]]) if self.fit is not None else 0.0
+
+    def _suspect(
+        self,
+        position: int,
+        kind: Kind,
+        action: Action,
+        score: float,
+        likely: bool,
+        reasons: list[str],
+        likelier: int | None = None,
+        *,
+        like: str = "",
+        like_position: int = -1,
+    ) -> Suspect:
+        return Suspect(
+            position=position,
+            name=self.pool.name(position),
+            split=ROLES[self.pool.roles[position]],
+            kind=kind,
+            label=self.label(position),
+            action=action,
+            score=float(min(max(score, 0.0), 1.0)),
+            likely=bool(likely),
+            likelier="" if likelier is None else self.classes[likelier],
+            like=like,
+            like_position=like_position,
+            reasons=tuple(reasons),
+        )
+
+
+def merged(*kinds: list[Suspect]) -> tuple[Suspect, ...]:
+    """Return suspects of several kinds so that each image is named once: as the first kind that found it."""
+    found: dict[int, Suspect] = {}
+    for suspect in (each for kind in kinds for each in kind):
+        found.setdefault(suspect.position, suspect)
+    return tuple(found.values())
+
+
+def _crosses(suspect: Suspect) -> bool:
+    return any(reason.startswith("which is in the split") for reason in suspect.reasons)
+
+
+def _issues(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return which labels are errors: as many of the least probable ones as cleanlab estimates that there are."""
+    filters = require_package("cleanlab.filter", "finding label errors")
+    present, numbers = np.unique(labels, return_inverse=True)
+    if len(present) < 2:
+        return np.zeros(len(labels), bool)
+    shares = probabilities[:, present].astype(np.float64)
+    shares /= np.maximum(shares.sum(1, keepdims=True), 1e-12)
+    found: np.ndarray = filters.find_label_issues(
+        numbers.ravel(), shares, filter_by="low_self_confidence", n_jobs=1, verbose=False
+    )
+    return found
