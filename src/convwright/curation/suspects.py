@@ -113,7 +113,7 @@ class Suspicion:
         predicted = probabilities.argmax(1)
         wrong = wrong[predicted[wrong] != labels[wrong]]
         suspects = []
-        for one in wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")].tolist():
+        for one in wrong.tolist():
             likelier, own = int(predicted[one]), float(probabilities[one, labels[one]])
             share, support = self._share(one, int(labels[one])), self._share(one, likelier)
             probability = float(probabilities[one, likelier])
@@ -121,9 +121,10 @@ class Suspicion:
             likely = own < IMPROBABLE and support > share and self.pool.roles[one] < ROLES.index("test")
             reasons = [f"predicted as {self.classes[likelier]} ({probability:.0%}; its label {own:.0%})"]
             reasons += self._voted(one, likelier)
-            suspect = self._suspect(one, "label", "relabel" if clear else "drop", 1 - own, likely, reasons, likelier)
+            score = (1 - own) / 2 + (1 + support - share) / 4
+            suspect = self._suspect(one, "label", "relabel" if clear else "drop", score, likely, reasons, likelier)
             suspects.append(suspect)
-        return suspects
+        return sorted(suspects, key=lambda each: -each.score)
 
     def unlike(self) -> list[Suspect]:
         """Return the images whose neighbours have other classes, the most contrary first."""
