@@ -50,8 +50,8 @@ def curate(
 
     Example:
         >>> found = cw.curate("digits", features="pixels")
-        >>> found.suspects[0].kind
-        'duplicate'
+        >>> found.suspects[0].name, found.suspects[0].label, found.suspects[0].likelier
+        ('train/1236', '8', '1')
     """
     from convwright.curation.curating import curate_data
     from convwright.data.opened import Data

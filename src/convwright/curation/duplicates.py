@@ -18,6 +18,8 @@ CANDIDATES = 5
 """Nearest images of an image whose pixels are compared with its own."""
 LEAST = 0.95
 """Smallest correlation of the pixels of near-duplicates."""
+MOST = 0.9999
+"""Largest correlation of images whose pixels are not equal; rounding would give more."""
 SHARE = 0.1
 """Largest distance of near-duplicates, as a share of the median distance of an image from its nearest image: where all
 images are alike, as digits are, near-duplicates must be more alike still."""
@@ -25,6 +27,8 @@ SURE_LEAST, SURE_SHARE = 0.99, 0.05
 """The same for images that are certainly near-duplicates."""
 CONTRAST = 2.0
 """Standard deviation of pixel values, of 255, below which an image is empty and resembles every empty one."""
+DETAIL, DETAILED = 0.5, 0.5
+"""Standard deviation below which an image has no details, and smallest correlation of details of near-duplicates."""
 
 
 @dataclass(frozen=True)
@@ -89,25 +93,33 @@ def _small(pool: Pool, positions: torch.Tensor) -> torch.Tensor:
 
 
 def _agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    inner = _unit(first[:, :, 1:-1, 1:-1] if min(first.shape[2:]) > 4 else first)
-    best = torch.full((len(first),), -1.0)
+    """Return the largest correlation over shifts and mirroring at which the details agree too."""
     height, width = first.shape[2:]
-    shifts = range(3) if min(height, width) > 4 else range(1)
-    cut = 2 if len(shifts) > 1 else 0
+    cut = 2 if min(height, width) > 4 else 0
+    inner = first[:, :, cut // 2 : height - cut // 2, cut // 2 : width - cut // 2]
+    whole, detail = _unit(inner), _unit(_details(inner), DETAIL)
+    best = torch.full((len(first),), -1.0)
     for other in (second, second.flip(3)):
-        for down in shifts:
-            for right in shifts:
+        for down in range(cut + 1):
+            for right in range(cut + 1):
                 moved = other[:, :, down : height - cut + down, right : width - cut + right]
-                best = torch.maximum(best, (inner * _unit(moved)).sum(1))
-    return best
+                agrees = (detail * _unit(_details(moved), DETAIL)).sum(1) >= DETAILED
+                best = torch.where(agrees, torch.maximum(best, (whole * _unit(moved)).sum(1)), best)
+    return best.clamp(max=MOST)
 
 
-def _unit(pixels: torch.Tensor) -> torch.Tensor:
+def _details(pixels: torch.Tensor) -> torch.Tensor:
+    """Return images without their smooth part, which many images share, such as a sky."""
+    smooth = torch.nn.functional.avg_pool2d(pixels, 5, stride=1, padding=2, count_include_pad=False)
+    return pixels - smooth
+
+
+def _unit(pixels: torch.Tensor, least: float = CONTRAST) -> torch.Tensor:
     """Return images as vectors of mean 0 and length 1; of length 0 where they have no contrast."""
     flat = pixels.flatten(1)
     flat = flat - flat.mean(1, keepdim=True)
     length = flat.norm(dim=1, keepdim=True)
-    return torch.where(length > CONTRAST * flat.shape[1] ** 0.5, flat / length.clamp(min=1e-6), torch.zeros(()))
+    return torch.where(length > least * flat.shape[1] ** 0.5, flat / length.clamp(min=1e-6), torch.zeros(()))
 
 
 def _usual_distance(images: int, pairs: np.ndarray, correlations: np.ndarray) -> float:

@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from convwright import json_text
 from convwright.brief import Brief
 from convwright.csv_text import csv_table
 from convwright.curation.pool import ROLES, Pool
 from convwright.curation.suspects import Action, Suspect
+from convwright.data.arrays import PREFIX
 from convwright.data.lists import JOINED, is_list
 from convwright.data.registry import SOURCES
 from convwright.data.tables import read_table
@@ -92,10 +95,9 @@ def check_list_path(path: Path, pool: Pool) -> None:
     spec = pool.data.name
     if is_list(spec) and path.absolute() == Path(spec).expanduser().absolute():
         raise ArgumentError("out", f"{printable(path)} is the list that is read; name another file")
-    if not pool.has_files and spec not in SOURCES:
+    if spec.startswith(PREFIX) or not (pool.has_files or spec in SOURCES):
         raise UsageError(
-            "images that were given as arrays have no names for a list; `Curation.fixed` gives their positions and "
-            "labels"
+            "images that were given as arrays have no names for a list; `fixed()` of the result gives rows and labels"
         )
     signs = [name for name in pool.data.classes if JOINED.search(name)]
     if signs and not pool.images.multi_label:
@@ -127,6 +129,19 @@ class FixedList(Brief):
         if decision is not None and decision.action == "relabel":
             return (decision.label,)
         return self.pool.classes_of(position)
+
+    def of_split(self, split: str) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+        """Return the images of a split that stay: their rows in the split as it was given, int64, and their classes.
+
+        Validation images that were held out of the training images are training images here.
+
+        Args:
+            split: `train`, `val` or `test`.
+        """
+        kept = [one for one in self.kept if ROLES[self.pool.roles[one]] == split]
+        rows = self.pool.rows[kept]
+        order = np.argsort(rows, kind="stable")
+        return rows[order], [self.labels_of(kept[place]) for place in order.tolist()]
 
     def rows(self, place: str) -> list[list[object]]:
         """Return the rows of the list, that of the titles first.

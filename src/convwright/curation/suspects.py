@@ -23,8 +23,9 @@ KINDS: dict[Kind, str] = {
 """Kinds of suspects with their titles, in the order in which they are shown."""
 FEWEST = 6
 """Images that a class needs for its labels to be judged: with fewer, a fold's model has hardly seen the class."""
-IMPROBABLE = 0.05
-"""Probability of a label from which on it counts as certainly wrong, if the neighbours agree."""
+IMPROBABLE = 0.12
+"""Probability of a label, as a share of that of the predicted class, below which it is certainly wrong, if the
+neighbours agree."""
 CLEAR = 0.5
 """Probability of a class, and share of the neighbours, from which on an image is certainly of the class."""
 STRANGE = 0.1
@@ -118,7 +119,7 @@ class Suspicion:
             share, support = self._share(one, int(labels[one])), self._share(one, likelier)
             probability = float(probabilities[one, likelier])
             clear = probability >= CLEAR and support >= CLEAR
-            likely = own < IMPROBABLE and support > share and self.pool.roles[one] < ROLES.index("test")
+            likely = own < IMPROBABLE * probability and support > share and self.pool.roles[one] < ROLES.index("test")
             reasons = [f"predicted as {self.classes[likelier]} ({probability:.0%}; its label {own:.0%})"]
             reasons += self._voted(one, likelier)
             score = (1 - own) / 2 + (1 + support - share) / 4

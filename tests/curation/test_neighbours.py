@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convwright.curation import crossfit, neighbours
+from convwright.curation.crossfit import folds_of
+from convwright.curation.neighbours import nearest, reduced
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 9), st.integers(0, 99))
+def test_blocks_give_the_neighbours_of_the_whole_matrix(count, wanted, block, seed):
+    vectors = np.random.default_rng(seed).normal(size=(count, 5)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours, "BLOCK", block)
+        found = nearest(vectors, wanted)
+    similar = vectors @ vectors.T
+    np.fill_diagonal(similar, -2)
+    kept = min(wanted, count - 1)
+    assert found.positions.shape == (count, kept)
+    np.testing.assert_allclose(found.similarities, -np.sort(-similar, 1)[:, :kept], atol=1e-5)
+    rows = np.arange(count)[:, None]
+    assert (found.positions != rows).all()
+    np.testing.assert_allclose(similar[rows, found.positions], found.similarities, atol=1e-5)
+
+
+def test_directions_keep_what_distinguishes_images():
+    random = np.random.default_rng(0)
+    groups = random.normal(size=(20, 300))
+    features = np.repeat(groups, 5, 0) + 0.01 * random.normal(size=(100, 300))
+    found = nearest(reduced(features.astype(np.float32)), 4)
+    assert (found.positions // 5 == np.arange(100)[:, None] // 5).all()
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(2, 6), st.integers(0, 9))
+def test_folds_are_balanced_in_each_class(labels, folds, seed):
+    values = np.array(labels)
+    found = folds_of(values, folds, seed)
+    for rows in (slice(None), *(values == label for label in set(labels))):
+        counts = np.bincount(found[rows], minlength=folds)
+        assert counts.max() - counts.min() <= 1
+
+
+def test_principal_directions_bound_the_memory_of_features(pool_of, monkeypatch):
+    import torch
+
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 1, 10, 10), dtype=np.uint8)
+    pool, flat = pool_of(pixels), torch.nn.Flatten()
+    whole = crossfit.features_of(flat, pool)
+    monkeypatch.setattr(crossfit, "MOST_VALUES", 200 * 70)
+    monkeypatch.setattr(crossfit, "SAMPLE", 200)
+    fewer = crossfit.features_of(flat, pool)
+    assert whole.shape == (200, 100)
+    assert fewer.shape == (200, 70)
+    assert np.var(fewer, axis=0).sum() > 0.7 * np.var(whole, axis=0).sum()
