@@ -65,7 +65,8 @@ def test_another_class_can_be_chosen(page):
     with Browser() as browser:
         browser.open(page)
         browser.run(
-            "(() => { const select = document.querySelector('.suspect select'); select.dispatchEvent(new Event('pointerdown'));"
+            "(() => { const select = document.querySelector('.suspect select');"
+            "select.dispatchEvent(new Event('pointerdown'));"
             "select.value = '7'; select.dispatchEvent(new Event('change', {bubbles: true})); })()"
         )
         assert [row["label"] for row in decisions(browser)] == ["7"]
