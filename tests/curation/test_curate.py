@@ -105,6 +105,17 @@ def test_a_list_keeps_paths_and_classes_that_look_like_formulas(tmp_path):
             )
 
 
+@pytest.mark.parametrize("spec", ["digits", "photos"])
+def test_a_corrected_list_is_data_that_can_be_curated_again(photos, tmp_path, spec):
+    first = cw.curate(photos if spec == "photos" else spec, features=PIXELS, out=tmp_path / "fixed.csv", accept="all")
+    again = cw.curate(tmp_path / "fixed.csv", features=PIXELS, out=tmp_path / "again.csv", accept="none")
+    kept = first.fixed().kept
+    assert len(again.pool) == len(kept) == len(read_list(tmp_path / "again.csv", {}).entries)
+    data = cw.open_data(tmp_path / "again.csv")
+    assert set(data.classes) <= set(first.pool.data.classes)
+    assert len(data.train) + len(data.val) == int((first.pool.roles[kept] < 2).sum())
+
+
 def test_decisions_of_the_page_are_applied_without_a_computation(photos, tmp_path):
     decisions = tmp_path / "decisions.csv"
     decisions.write_text(

@@ -12,7 +12,7 @@ from convwright.curation.pool import Pool
 from convwright.curation.result import Curation
 from convwright.curation.suspects import FEWEST, Suspicion, merged
 from convwright.data.lists import files_of, is_list, read_list
-from convwright.data.opened import COLUMNS, Data
+from convwright.data.opened import Data
 from convwright.data.registry import SOURCES
 from convwright.data.threads import Progress
 from convwright.extras import require_package
@@ -33,15 +33,14 @@ def curate_data(
 ) -> Curation:
     """Find suspects, or apply decisions that were made on the page; see `cw.curate`."""
     pool = Pool.of(data.dataset(largest=SIDE))
+    root = _root(data)
     if out is not None:
-        check_list_path(out, pool)
+        check_list_path(out, pool, root)
     if accept in ("all", "likely", "none"):
         found = _examined(data, features, folds, seed, progress)
     else:
         found = Curation(data.spec, (), pool, "")
-    result = replace(
-        found, root=_root(data), decisions=decisions_of(accept, found.suspects, found.pool), out=str(out or "")
-    )
+    result = replace(found, root=root, decisions=decisions_of(accept, found.suspects, found.pool), out=str(out or ""))
     if out is not None:
         result.fixed().write(out, result.root)
     return result
@@ -77,10 +76,11 @@ def _small_classes(suspicion: Suspicion) -> list[str]:
 
 
 def _root(data: Data) -> Path | None:
-    """Return the folder that names of images are relative to; None where they have no files."""
+    """Return the folder that names of images are relative to; None for images of a source or in memory."""
     if data.spec in SOURCES or data.held is not None:
         return None
     path = Path(data.spec).expanduser()
-    if is_list(data.spec):
-        return files_of(read_list(path, {name: getattr(data, name) for name in COLUMNS}), training=False).root
-    return path
+    if not is_list(data.spec):
+        return path
+    images = read_list(path, data.columns)
+    return None if images.source else files_of(images, training=False).root

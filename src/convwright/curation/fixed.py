@@ -17,7 +17,6 @@ from convwright.curation.pool import ROLES, Pool
 from convwright.curation.suspects import Action, Suspect
 from convwright.data.arrays import PREFIX
 from convwright.data.lists import JOINED, is_list
-from convwright.data.registry import SOURCES
 from convwright.data.tables import read_table
 from convwright.errors import ArgumentError, DataError, UsageError, argument
 from convwright.files import write_bytes
@@ -83,8 +82,13 @@ def read_decisions(path: Path, pool: Pool) -> dict[int, Decision]:
     return found
 
 
-def check_list_path(path: Path, pool: Pool) -> None:
+def check_list_path(path: Path, pool: Pool, root: Path | None) -> None:
     """Check that a list of the images can be written to a file, before any work is done.
+
+    Args:
+        path: The list.
+        pool: The images.
+        root: Folder that the images' names are relative to; None for images of a named source or in memory.
 
     Raises:
         ArgumentError: The name of the file is not that of a list, or it is the list that was read.
@@ -95,10 +99,12 @@ def check_list_path(path: Path, pool: Pool) -> None:
     spec = pool.data.name
     if is_list(spec) and path.absolute() == Path(spec).expanduser().absolute():
         raise ArgumentError("out", f"{printable(path)} is the list that is read; name another file")
-    if spec.startswith(PREFIX) or not (pool.has_files or spec in SOURCES):
+    if spec.startswith(PREFIX):
         raise UsageError(
             "images that were given as arrays have no names for a list; `fixed()` of the result gives rows and labels"
         )
+    if root is not None and not (pool.has_files and (root / pool.name(0)).is_file()):
+        raise UsageError(f"the images of {printable(spec)} are not files of their own, which a list could name")
     signs = [name for name in pool.data.classes if JOINED.search(name)]
     if signs and not pool.images.multi_label:
         raise UsageError(f"the class {printable(signs[0])!r} has | or ; in its name, which join labels in a list")
@@ -170,7 +176,7 @@ class FixedList(Brief):
             path: The file, .csv or .tsv; it is replaced if it exists.
             root: Folder that the images' names are relative to; None for a named source.
         """
-        rows = self.rows(_place(path, root, self.pool.data.name))
+        rows = self.rows(_place(path, root, self.pool))
         if path.suffix.lower() == ".tsv":
             table = io.StringIO(newline="")
             csv.writer(table, delimiter="\t", lineterminator="\n").writerows(rows)
@@ -187,10 +193,10 @@ class FixedList(Brief):
         return json_text.dump(list(labels)) if self.pool.images.multi_label else labels[0]
 
 
-def _place(path: Path, root: Path | None, spec: str) -> str:
+def _place(path: Path, root: Path | None, pool: Pool) -> str:
     """Return the text before an image's name: relative to the list where the images are below its folder."""
     if root is None:
-        return f"{spec}:"
+        return "" if pool.has_files else f"{pool.data.name}:"  # a list of a source's images names them in full
     folder, images = path.absolute().parent, root.absolute()
     inside = images == folder or folder in images.parents
     start = os.path.relpath(images, folder) if inside else str(images)

@@ -70,7 +70,7 @@ class Curation(Result):
         from convwright.curation.fixed import check_list_path
 
         target = Path(path).expanduser()
-        check_list_path(target, self.pool)
+        check_list_path(target, self.pool, self.root)
         self.fixed(accept).write(target, self.root)
 
     def to_dict(self) -> dict[str, object]:
