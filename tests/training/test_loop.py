@@ -195,9 +195,10 @@ def test_evaluation_takes_no_more_memory_than_training():
 
 
 def test_a_batch_holds_no_more_images_than_there_are(digits):
-    config, _ = plan(digits, cw.network("cifar_resnet8"), batch_size=5000)
-    assert config.batch_size == len(digits.train)
-    assert config.recipe.learning_rate == pytest.approx(0.1 * len(digits.train) / 128)
+    every = len(digits.train)
+    with pytest.raises(UsageError, match=rf"batch_size: must be at most the number of .*, {every:,}, not 5,000$"):
+        plan(digits, cw.network("cifar_resnet8"), batch_size=5000)
+    assert plan(digits, cw.network("cifar_resnet8"), batch_size=every)[0].batch_size == every
 
 
 def test_the_seed_decides(digits, tmp_path):

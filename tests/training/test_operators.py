@@ -1,5 +1,6 @@
 """Fused and memory-efficient operators in runs: who gets them, and that runs with them are resumed to the same bits."""
 
+import json
 import re
 
 import pytest
@@ -9,11 +10,15 @@ import yaml
 import convwright as cw
 from convwright.data import open_dataset
 from convwright.errors import RunError, UsageError
+from convwright.files import cache_folder
 from convwright.modules.fused import library as compiling
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import resume, train
+from convwright.training.memory_fit import OVERHEAD, USABLE, kept_bytes, memory_shortage, step_bytes
+from convwright.training.operator_choice import measured_speedup
 from convwright.training.operators import OWN, check_operators
 from convwright.training.plan import plan
+from convwright.training.preparation import make_learner
 from convwright.training.run import Run
 
 from .test_loop import NOISY, StopAfter, assert_same, last_state
@@ -136,3 +141,90 @@ def test_a_run_does_not_change_its_operators(digits, tmp_path):
     said.write_text(yaml.safe_dump(older))  # as versions before these fields wrote it
     (tmp_path / "run" / "checksums.json").unlink()
     resume(Run.open(tmp_path / "run"), digits)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of this test alone; what is compiled stays in that of all tests."""
+    compiled = cache_folder() / "compiled"
+    (tmp_path / "cache" / "convwright").mkdir(parents=True)
+    if compiled.exists():
+        (tmp_path / "cache" / "convwright" / "compiled").symlink_to(compiled)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "convwright" / "operators"
+
+
+def pretend(cache, ratio):
+    """Change what was measured."""
+    for file in cache.glob("*.json"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"speedup": ratio}))
+
+
+SMALL = {"data": "digits", "network": NOISY, "progress": False}
+
+
+@needs_compiler
+@pytest.mark.skipif(torch.cuda.is_available(), reason="they are for CPUs")
+def test_the_faster_operators_are_chosen_and_remembered(cache):
+    plan = cw.prepare(epochs=0.1, **SMALL)
+    assert len(list(cache.glob("*.json"))) == 1
+    assert any(note.startswith("fused operators" if plan.config.fused else "torch's operators") for note in plan.notes)
+    for ratio, fused in ((1.25, True), (0.75, False), (1.0, True)):
+        pretend(cache, ratio)
+        plan = cw.prepare(epochs=0.1, **SMALL)
+        assert plan.config.fused == fused
+        assert any(f"{ratio:.2f} times as fast" in note for note in plan.notes)
+    for asked in (True, False):
+        plan = cw.prepare(epochs=0.1, fused=asked, **SMALL)
+        assert plan.config.fused == asked
+        assert not any("operators" in note for note in plan.notes)
+    assert cw.prepare(epochs=0.1, fused=None, **SMALL).config.fused
+    assert not cw.prepare(epochs=0.1, devices=2, **SMALL).config.fused
+
+
+@needs_compiler
+@pytest.mark.skipif(torch.cuda.is_available(), reason="they are for CPUs")
+@pytest.mark.parametrize("ratio", [1.5, 0.5])
+def test_a_resumed_run_keeps_what_was_chosen(ratio, cache, tmp_path):
+    cw.prepare(epochs=0.4, **SMALL)
+    pretend(cache, ratio)
+    whole = cw.train(epochs=0.4, out=tmp_path / "whole", **SMALL)
+    with pytest.raises(Interrupted):
+        cw.train(epochs=0.4, out=tmp_path / "run", callbacks=[StopAfter(5)], **SMALL)
+    pretend(cache, 1 / ratio)
+    resumed = cw.resume(tmp_path / "run", progress=False)
+    assert resumed.config.fused == whole.config.fused == (ratio > 1)
+    assert resumed.weights.read_bytes() == whole.weights.read_bytes()
+    again = cw.train(config=whole.path / "config.yaml", out=tmp_path / "again", progress=False)
+    assert again.config == whole.config
+    assert again.weights.read_bytes() == whole.weights.read_bytes()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="they are for CPUs")
+def test_a_missing_compiler_is_reported_once(no_compiler, cache):
+    first, second = (cw.prepare(epochs=0.1, **SMALL) for _ in range(2))
+    assert first.config.fused is second.config.fused is False
+    assert [note for note in first.notes if "compiler" in note and compiling.DISABLE in note]
+    assert not [note for note in second.notes if "compiler" in note]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 16])
+def test_any_batch_can_be_measured(batch):
+    state = torch.get_rng_state()
+    assert measured_speedup(cw.network(NOISY), batch, "32-true", seconds=0.001) > 0
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", ["densenet_bc_l16_k8", "densenet_l10_k4", NOISY])
+def test_dense_blocks_save_memory_where_it_would_not_suffice(name, digits):
+    config, network = plan(digits, cw.network(name), batch_size=32)
+    learner = make_learner(config, network, digits)
+    measured = step_bytes(learner, config, digits) / OVERHEAD
+    assert kept_bytes(network) == pytest.approx(measured, rel=0.1)
+    assert not memory_shortage(config, network, free=2**40)
+    short = memory_shortage(config, network, free=2**10)
+    assert bool(short) == name.startswith("densenet")
+    needed = int(32 * measured * OVERHEAD / USABLE)
+    assert not memory_shortage(config, network, free=int(1.2 * needed))
+    pieces = config.model_copy(update={"recipe": config.recipe.model_copy(update={"accumulate": 4})})
+    assert not memory_shortage(pieces, network, free=needed // 3)

@@ -189,7 +189,8 @@ class RunOptions(_Strict):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Number format of training."""
     fused: bool = False
-    """Operators compiled for this machine's CPU, which round differently; by default with `memory_efficient`."""
+    """Operators compiled for this machine's CPU, which round differently; by default where they are at least as fast as
+    torch's, which is measured once."""
     memory_efficient: bool = False
     """Keep less for the backward pass and compute it again there: dense blocks take far less memory."""
 

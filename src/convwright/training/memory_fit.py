@@ -1,17 +1,21 @@
 """How large a batch fits into memory, from what one image keeps for the backward pass."""
 
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from convwright.arch import Network
-from convwright.arch.resolution import format_resolution
+from convwright.arch.resolution import format_resolution, sides
 from convwright.data import Dataset
 from convwright.data.memory import available_memory
 from convwright.errors import ConvwrightError
+from convwright.modules import build
+from convwright.modules.fused.dense import DenseStage
 from convwright.training.config import TrainConfig
 from convwright.training.devices import world_size
 from convwright.training.plan import FEWEST_STEPS
 from convwright.training.preparation import make_learner, training_batches
 from convwright.training.step import Learner
+from convwright.units import human_bytes
 
 USABLE = 0.7
 """Share of the free memory that a step may take."""
@@ -80,6 +84,42 @@ def step_bytes(learner: Learner, config: TrainConfig, data: Dataset) -> float:
         weight.requires_grad_(flag)
     module.load_state_dict(states)  # the statistics of normalisations have seen the sample
     return OVERHEAD * sum(kept.values()) / len(images)
+
+
+def memory_shortage(config: TrainConfig, network: Network, free: int | None = None) -> str:
+    """Return why a step of a network with dense blocks does not fit into memory; empty where it does, or has none.
+
+    Args:
+        config: The configuration. A batch of open size is made to fit, and has no shortage.
+        network: The network.
+        free: Bytes of free memory; by default those of the machine.
+    """
+    dense = build(network, device="meta", memory_efficient=True).modules()
+    free = available_memory() if free is None else free
+    if free is None or not any(isinstance(part, DenseStage) for part in dense):
+        return ""
+    images = -(-config.batch_size // config.recipe.accumulate)
+    needed = OVERHEAD * images * kept_bytes(network)
+    if needed <= USABLE * free:
+        return ""
+    return f"a step would take about {human_bytes(needed)} otherwise, and {human_bytes(free)} are free"
+
+
+def kept_bytes(network: Network) -> float:
+    """Return the bytes that torch's operators keep of an image for the backward pass, without computing anything."""
+    module = build(network, device="meta", fused=False).train()
+    kept: dict[int, tuple[torch.Tensor, int]] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        if not isinstance(tensor, torch.nn.Parameter):
+            storage = tensor.untyped_storage()
+            kept[StorageWeakRef(storage).cdata] = tensor, storage.nbytes()  # held, so that no other has its number
+        return tensor
+
+    images = torch.empty(SAMPLE, network.channels, *sides(network.resolution), device="meta")
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        module(images)
+    return sum(size for _, size in kept.values()) / SAMPLE
 
 
 def free_memory(device: torch.device) -> int | None:

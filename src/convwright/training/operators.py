@@ -1,10 +1,12 @@
 """The operators that a run trains with: torch's, or those of `convwright.modules.fused`."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 
 from convwright.errors import UsageError
+from convwright.machine import available_cores
 from convwright.modules.fused.depthwise import DepthwiseConv2d
 from convwright.modules.fused.library import library, unavailable_reason
 from convwright.modules.fused.pointwise import PointwiseConv2d
@@ -24,16 +26,21 @@ def compile_fused(precision: str) -> bool:
     Returns:
         Whether they are available: there is a compiler, or they have been compiled before.
     """
-    needed = [(torch.float32, "kernels")]
-    needed += [(torch.bfloat16, "kernels")] if precision == "bf16-mixed" else [(torch.float32, name) for name in OWN]
-    return all(library(dtype, name) is not None for dtype, name in needed)
+    with ThreadPoolExecutor(len(available_cores())) as pool:  # each thread waits for a compiler
+        return all(found is not None for found in pool.map(library, *zip(*sources(precision), strict=True)))
+
+
+def sources(precision: str) -> list[tuple[torch.dtype, str]]:
+    """Return the types and names of the C++ sources that a precision needs."""
+    own = [(torch.bfloat16, "kernels")] if precision == "bf16-mixed" else [(torch.float32, name) for name in OWN]
+    return [(torch.float32, "kernels"), *own]
 
 
 def fused_by_default(options: dict[str, Any]) -> bool:
-    """Return whether a run uses fused operators where its request leaves the choice open.
+    """Return whether a configuration made without a request uses fused operators, where that is left open.
 
-    With memory-efficient operators it does: torch's own, computed again, take longer. Elsewhere that depends on the
-    network, and fused operators have to be compiled first.
+    With memory-efficient operators it does: torch's own, computed again, take longer. Elsewhere `choose_operators`
+    measures for a request which ones are faster.
 
     Args:
         options: Fields of the configuration.

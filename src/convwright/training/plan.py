@@ -9,6 +9,7 @@ from convwright.arch.operators import has_shortcuts
 from convwright.arch.resolution import sides
 from convwright.data import SOURCES, Dataset
 from convwright.data.collections import absolute_path
+from convwright.display.wording import counted
 from convwright.training.config import FieldError, TrainConfig, checked
 from convwright.training.operators import fused_by_default
 from convwright.training.progressive import smallest
@@ -63,9 +64,10 @@ def plan(
     """
     given = {field: value for field, value in options.items() if value is not None}
     chosen = _for_data(network, data, fit=fit and "weights" not in given)
-    batch_size = given.setdefault("batch_size", default_batch_size(len(data.train)))
-    if isinstance(batch_size, int):  # `checked` reports others
-        batch_size = given["batch_size"] = min(batch_size, len(data.train))
+    images = len(data.train)
+    batch_size = given.setdefault("batch_size", min(default_batch_size(images), images))
+    if isinstance(batch_size, int) and batch_size > images:  # `checked` reports other kinds
+        raise FieldError("batch_size", f"must be at most the number of training images, {images:,}, not {batch_size:,}")
     fields = _recipe(data, chosen, name, recipe or {}, batch_size, tuned="weights" in given)
     given.setdefault("fused", fused_by_default(given))
     config = checked(
@@ -75,6 +77,9 @@ def plan(
     if config.recipe.crop >= (side := min(sides(config.resolution))):
         limit = f"must be less than the images' resolution, {side} px"
         raise FieldError("recipe.crop", f"{limit}, not {config.recipe.crop}")
+    if config.recipe.accumulate > (pieces := max(1, config.batch_size // config.devices)):
+        limit = f"must be at most the {counted(pieces, 'image')} of a batch on each device"
+        raise FieldError("recipe.accumulate", f"{limit}, not {config.recipe.accumulate:,}")
     if config.recipe.progressive:
         cost(chosen, smallest(data.resolution))  # names the layer for which the first images are too small
     rates = config.recipe.model_dump(include={"dropout", "stochastic_depth"})

@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.arch.resolution import Resolution, format_resolution, format_sides
@@ -24,7 +26,8 @@ from convwright.training.devices import check_batch, check_devices, is_main_proc
 from convwright.training.epochs import epochs_in_minutes
 from convwright.training.initial_weights import InitialWeights, absolute_source, find_initial_weights
 from convwright.training.lr_finder import LearningRateCurve, find_learning_rate
-from convwright.training.memory_fit import fitting_batch
+from convwright.training.memory_fit import fitting_batch, memory_shortage
+from convwright.training.operator_choice import choose_operators
 from convwright.training.operators import check_operators, compile_fused
 from convwright.training.plan import crop_scale, plan
 from convwright.training.preparation import make_learner
@@ -77,8 +80,6 @@ class Plan(Result):
     @property
     def device(self) -> str:
         """What trains the network: `cpu` or `cuda`."""
-        import torch
-
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     @property
@@ -155,7 +156,6 @@ class _Preparation:
         self.resolution = self._resolution(wanted)
         data = self._data(wanted.resolution)
         data = initial.normalised(data) if initial else data
-        self._compile()
         config, network, curve = self._resolved(data, wanted, initial, devices)
         if not _is_expression(request.network, network):
             config = config.model_copy(update={"network": OWN_NETWORK})
@@ -246,14 +246,28 @@ class _Preparation:
                 self.note(f"there are no {role} images of {', '.join(absent[:MOST_NAMED])}{more}")
         return data
 
-    def _compile(self) -> None:
-        """Compile fused operators where the request needs them, which takes seconds the first time."""
-        request = self.request
-        refused = "fused" in request.model_fields_set and not request.fused
-        if request.fused or (request.memory_efficient and not refused):
+    def _execution(self, config: TrainConfig, network: Network) -> dict[str, bool]:
+        """Return what the request leaves open of how the network is computed, and note why."""
+        given, found = self.request.model_fields_set, dict[str, bool]()
+        if torch.cuda.is_available() or config.devices > 1 or config.recipe.freeze:
+            return found  # where the classifier alone is trained, there is little to gain
+        if "memory_efficient" not in given and (reason := memory_shortage(config, network)):
+            self.note(f"memory-efficient dense blocks: {reason}")
+            found["memory_efficient"] = True
+        if "fused" in given or found or config.memory_efficient:
+            return found
+        chosen = choose_operators(network, config.batch_size, config.precision)
+        if chosen.reason:
+            self.note(chosen.reason)
+        return found | {"fused": chosen.fused}
+
+    def _compile(self, config: TrainConfig) -> None:
+        """Compile fused operators where they are available to the run, which takes seconds the first time."""
+        open_or_given = config.fused or "fused" not in self.request.model_fields_set
+        if open_or_given and config.devices == 1 and not config.recipe.freeze and not torch.cuda.is_available():
             shown = status("compiling fused operators for this machine, once")
             with shown if self.progress else nullcontext():
-                compile_fused(request.precision)
+                compile_fused(config.precision)
 
     def _resolved(
         self, data: Dataset, wanted: Network, initial: InitialWeights | None, devices: int
@@ -272,6 +286,10 @@ class _Preparation:
         curve = None
         if request.batch_size == "auto":
             options["batch_size"] = None
+        config, network = planned()
+        self._compile(config)
+        options |= self._execution(config, network)
+        if request.batch_size == "auto":
             config, network = planned()
             options["batch_size"] = fitting_batch(
                 config, network, data, learner=self._learner(config, network, data, initial)

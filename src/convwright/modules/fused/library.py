@@ -52,6 +52,16 @@ def library(dtype: torch.dtype, name: str = "kernels") -> ctypes.CDLL | None:
     return None
 
 
+def identity(dtype: torch.dtype, name: str) -> str:
+    """Return a name for compiled functions that differs with their source, the compiler and the processor.
+
+    Args:
+        dtype: A key of `NUMBERS`.
+        name: Name of the source.
+    """
+    return _place(name, [*(_compiler() or ["none"]), *NUMBERS[dtype]]).name
+
+
 _failures: dict[str, str] = {}
 
 

@@ -1,0 +1,176 @@
+"""Whether fused operators train a network at least as fast as torch's on this machine, measured once."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from convwright import json_text
+from convwright.arch import Network
+from convwright.arch.resolution import sides
+from convwright.errors import ConvwrightError
+from convwright.files import cache_folder, digest_of, write_text
+from convwright.modules import build
+from convwright.modules.fused.library import identity, unavailable_reason
+from convwright.training.operators import compile_fused, sources
+
+SECONDS = 0.06
+"""Seconds of a step from which on the batch that is measured does not grow any more."""
+ROUNDS = 3
+"""Steps with each operators, of which the fastest counts."""
+ENOUGH = 0.5
+"""Seconds of each thread after which no further steps are taken."""
+SMALLEST = 2
+"""Images of the smallest batch: normalisation needs more than one value."""
+ALIKE = 0.9
+"""Ratio from which on fused operators are chosen where only the smallest batch was measured: what they cost for each
+layer, and not for each image, weighs less in a larger one."""
+
+
+@dataclass(frozen=True)
+class OperatorChoice:
+    """The operators of a run, and why."""
+
+    fused: bool
+    reason: str = ""
+    """In one line; empty where it has been reported before."""
+
+
+def choose_operators(network: Network, batch: int, precision: str) -> OperatorChoice:
+    """Return the operators that train a network at least as fast as the others on this machine.
+
+    It is measured within about a second, and kept in the user's cache for this network, machine, torch, compiler and
+    number of threads.
+
+    Args:
+        network: The network to train, with the resolution of the images.
+        batch: Images in a step.
+        precision: `32-true` or `bf16-mixed`.
+    """
+    if not compile_fused(precision):
+        return OperatorChoice(False, _unavailable())
+    ratio = speedup(network, batch, precision)
+    if ratio < 1:
+        return OperatorChoice(
+            False,
+            f"torch's operators, since fused ones are {ratio:.2f} times as fast on this machine; `fused=True` chooses "
+            "those",
+        )
+    rate = f"about {ratio:.2f} times as fast as torch's on this machine"
+    return OperatorChoice(True, f"fused operators, {rate}; `fused=False` chooses torch's")
+
+
+def speedup(network: Network, batch: int, precision: str) -> float:
+    """Return how many times as fast as with torch's operators a network is trained with fused ones, from the cache.
+
+    Args:
+        network: The network.
+        batch: Images in a step.
+        precision: `32-true` or `bf16-mixed`.
+    """
+    described = network.to_json() | {"name": "", "papers": [], "results": []}
+    made_of = [identity(dtype, name) for dtype, name in sources(precision)]
+    machine = [precision, torch.__version__, f"{torch.get_num_threads()} threads", *made_of]
+    key = " ".join([digest_of(json_text.dump(described, ascii_only=True).encode()), f"batch {batch}", *machine])
+    if (known := _read(key)) is not None:
+        return known
+    found = measured_speedup(network, batch, precision)
+    _write(key, found)
+    return found
+
+
+def measured_speedup(network: Network, batch: int, precision: str, *, seconds: float = SECONDS) -> float:
+    """Return the time of a training step with torch's operators over that with fused ones.
+
+    Steps with one and the other are taken in turn, and the fastest of each are compared: other work on the machine only
+    adds time. Where a step of the whole batch takes longer than `seconds`, its time is extrapolated from two smaller
+    batches.
+    """
+    plain, fused = (
+        build(network, seed=0, fused=fused).to(memory_format=torch.channels_last).train() for fused in (False, True)
+    )
+    with torch.random.fork_rng(devices=[]):  # stochastic depth and dropout draw from the global generator
+        largest = _affordable(lambda images: _step(plain, network, images, precision), batch, seconds)
+        sizes = [largest] if largest in (batch, SMALLEST) else [largest, largest // 2]
+        times = {(module, size): math.inf for size in sizes for module in (fused, plain)}
+        ends = time.process_time() + ENOUGH * torch.get_num_threads()
+        for counts in (False, *[True] * ROUNDS):
+            for module, size in times:
+                taken = _step(module, network, size, precision)
+                times[module, size] = min(times[module, size], taken) if counts else math.inf
+            if counts and time.process_time() > ends:
+                break
+    before, after = (_extrapolated([(size, times[module, size]) for size in sizes], batch) for module in (plain, fused))
+    ratio = before / after
+    return max(ratio, 1.0) if largest == SMALLEST < batch and ratio >= ALIKE else ratio
+
+
+def _affordable(step: Callable[[int], float], batch: int, seconds: float) -> int:
+    """Return the first batch of 2, 4, 8, ... images whose step takes some seconds of each thread, or the whole one."""
+    size = min(SMALLEST, batch)
+    step(size)
+    while size < batch:
+        began = time.process_time()
+        step(size)
+        if (time.process_time() - began) / torch.get_num_threads() >= seconds:
+            break
+        size = min(2 * size, batch)
+    return size
+
+
+def _extrapolated(times: Sequence[tuple[int, float]], batch: int) -> float:
+    """Return the time of a batch from those of one batch, or of a larger and a smaller one, as a linear function."""
+    (large, longer), (small, shorter) = times[0], times[-1]
+    if large == small:
+        return longer
+    return longer + max(0.0, longer - shorter) / (large - small) * (batch - large)
+
+
+def _step(module: nn.Module, network: Network, batch: int, precision: str) -> float:
+    """Return the seconds of one forward and backward pass."""
+    images = torch.rand(batch, network.channels, *sides(network.resolution))
+    images = images.contiguous(memory_format=torch.channels_last)
+    began = time.perf_counter()
+    with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+        loss = module(images).float().square().sum()
+    loss.backward()
+    module.zero_grad(set_to_none=True)
+    return time.perf_counter() - began
+
+
+def _unavailable() -> str:
+    """Return why there are no fused operators, the first time on this machine; then an empty text."""
+    reason = unavailable_reason()
+    if _read(key := f"reported: {reason}") is not None:
+        return ""
+    _write(key, 1.0)
+    return (
+        f"torch's operators, since there is no working C++ compiler such as g++ ({reason}), with which "
+        "training on CPUs is faster; this is reported once"
+    )
+
+
+def _file_of(key: str) -> Path:
+    return cache_folder() / "operators" / f"{digest_of(key.encode())}.json"
+
+
+def _read(key: str) -> float | None:
+    """Return what was measured before; None where nothing was, or the file is damaged."""
+    with suppress(ConvwrightError):
+        found = json_text.read(_file_of(key))
+        if isinstance(found, dict) and found.get("key") == key and isinstance(found.get("speedup"), float):
+            return float(found["speedup"])
+    return None
+
+
+def _write(key: str, speedup: float) -> None:
+    """Keep what was measured; where that fails, it is measured again next time."""
+    with suppress(OSError, ConvwrightError):
+        file = _file_of(key)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json_text.dump({"key": key, "speedup": speedup}) + "\n")
