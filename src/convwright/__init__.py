@@ -17,7 +17,7 @@ from convwright.version import __version__
 if TYPE_CHECKING:
     from convwright import arch, explain, zoo
     from convwright.api.curation import curate
-    from convwright.api.data import open_data, survey
+    from convwright.api.data import open_data, split, survey
     from convwright.api.demo import demo
     from convwright.api.networks import (
         at,
@@ -83,6 +83,7 @@ _PLACES = {
     "resume": "convwright.api.training",
     "scale": "convwright.api.networks",
     "search": "convwright.api.scaling",
+    "split": "convwright.api.data",
     "survey": "convwright.api.data",
     "train": "convwright.api.training",
 }
@@ -137,6 +138,7 @@ __all__ = [
     "resume",
     "scale",
     "search",
+    "split",
     "survey",
     "train",
     "zoo",

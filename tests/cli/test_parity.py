@@ -15,7 +15,7 @@ COMMANDS = every_command()
 HIDDEN = ("scale work",)
 """Commands that other commands start, without a function that users call."""
 FURTHER: dict[str, tuple[Callable[..., object], ...]] = {
-    "data": (cw.augmented, cw.curate, cw.TrainRequest),
+    "data": (cw.augmented, cw.curate, cw.split, cw.TrainRequest),
     "explain cam": (cw.explain.faithfulness,),
     "explain drop": (cw.explain.DropResult.save,),
     "explain excitation": (cw.explain.drop, cw.explain.DropResult.save),
@@ -25,7 +25,7 @@ FURTHER: dict[str, tuple[Callable[..., object], ...]] = {
 }
 """Functions that a command calls beside its own, so that their parameters are options too."""
 STEPS: dict[str, set[str]] = {
-    "data": {"augment", "deep"},  # `cw.augmented`, `cw.curate`
+    "data": {"augment", "deep", "split"},  # `cw.augmented`, `cw.curate`, `cw.split`
     "explain cam": {"scores", "out"},  # `ClassActivation.save`
     "explain drop": {"save", "out"},
     "explain excitation": {"drop", "save", "out"},

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from convwright.arch.resolution import SIZE, Resolution
 from convwright.data.framing import Resize
+from convwright.data.shares import SHARES
 from convwright.errors import ArgumentError, argument
-from convwright.options import Bounds, checks_arguments
+from convwright.options import Bounds, Group, checks_arguments
 from convwright.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 
     from convwright.data.arrays import HeldArrays
     from convwright.data.opened import Data
+    from convwright.data.splitting import DataSplit
     from convwright.data.survey import Survey
 
-__all__ = ["open_data", "survey"]
+__all__ = ["open_data", "split", "survey"]
+
+LISTS = Group("Columns of a list of images")
 
 
 @checks_arguments
@@ -142,17 +146,33 @@ def _held(arrays: dict[str, Any], classes: Sequence[str] | None, flip: bool) -> 
 
 
 @checks_arguments
-def survey(data: "Data | str | Path") -> "Survey":
+def survey(
+    data: "Data | str | Path",
+    *,
+    path_column: Annotated[str | None, LISTS] = None,
+    label_column: Annotated[str | None, LISTS] = None,
+    split_column: Annotated[str | None, LISTS] = None,
+    group_column: Annotated[str | None, LISTS] = None,
+    weight_column: Annotated[str | None, LISTS] = None,
+) -> "Survey":
     """Survey a data set before training on it: counts, sizes, unreadable and duplicate images, leakage between splits.
 
     Every file is opened once.
 
     Args:
-        data: A folder with a sub-folder per class, or the name of a source: fashion-mnist, cifar10, cifar100, digits,
-            or one that an installed package provides.
+        data: A folder with a sub-folder per class; a list of images with labels (.csv, .tsv, .jsonl or .parquet); or
+            the name of a source: fashion-mnist, cifar10, cifar100, digits, or one that an installed package provides.
+        path_column: Column of a list with the images' paths, relative to the list; by default `path`, `file`, `image`
+            or a similar name.
+        label_column: Column of a list with the classes; by default `label`, `class`, `category` or a similar name.
+        split_column: Column of a list with `train`, `val` or `test`; by default the column split, if there is one.
+        group_column: Column of a list whose equal values stay in one split; by default the column group, if there is
+            one.
+        weight_column: Column of a list with the images' weights in the loss; by default `weight`, if there is one.
 
     Returns:
-        Counts by split and class, sizes, problems, and a resolution and batch size to begin with.
+        Counts by split and class, sizes, problems, files that are not used, and a resolution and batch size to begin
+        with.
 
     Raises:
         DataError: There is no such data, or its folders are not laid out by class.
@@ -166,9 +186,70 @@ def survey(data: "Data | str | Path") -> "Survey":
     """
     from dataclasses import replace
 
-    from convwright.data.opened import Data
     from convwright.training.plan import default_batch_size
 
     with argument("data"):
-        found = Data.of(data).survey
+        found = _with_columns(data, path_column, label_column, split_column, group_column, weight_column).survey
     return replace(found, suggested_batch_size=default_batch_size(sum(found.counts["train"])))
+
+
+@checks_arguments
+def split(
+    data: "Data | str | Path",
+    shares: Annotated[tuple[float, ...], SHARES] = (0.8, 0.1, 0.1),
+    *,
+    out: str | Path | None = None,
+    seed: Annotated[int, Bounds(ge=-LARGEST_SEED, le=LARGEST_SEED)] = 0,
+    group: str | None = None,
+    pattern: str | None = None,
+) -> "DataSplit":
+    """Split images into training, validation and test images, and write them as a list.
+
+    The split is stratified by class and depends on the seed. Groups of images stay together, and so do images with
+    nearly the same content: such a test image would show nothing about new images. The files stay where they are.
+
+    Args:
+        data: A folder with a sub-folder per class, or a list of images (.csv, .tsv, .jsonl or .parquet).
+        shares: Shares of training, validation and test images; two numbers are those of training and test images.
+        out: File of the list (.csv), which `data` takes; by default none is written.
+        seed: Seed of the split.
+        group: Column of a list whose equal values stay in one split; by default the column group, if there is one.
+        pattern: Regular expression for the paths: images with the same match stay together, or with the same match of
+            its first group. `(patient[0-9]+)_` keeps the images of a patient together.
+
+    Returns:
+        The images with their splits, and counts by split and class.
+
+    Raises:
+        ArgumentError: The data is split already, or an argument has a wrong value.
+        DataError: There is no such data, or a split would have no images.
+
+    Example:
+        >>> cw.split("photos", (0.5, 0.25, 0.25), out="split.csv").counts
+        {'train': [12, 12], 'val': [6, 6], 'test': [6, 6]}
+    """
+    from dataclasses import replace
+
+    from convwright.data.opened import Data
+    from convwright.data.splitting import check_out, split_data
+    from convwright.display.progress import counting
+
+    opened, file = Data.of(data), None if out is None else Path(out)
+    check_out(file, opened.spec)
+    with argument("data"), counting() as progress:
+        found = split_data(
+            opened.spec, shares, seed=seed, group=group, pattern=pattern, columns=opened.columns, progress=progress
+        )
+        if file is not None:
+            found.save(file)
+    return replace(found, out=file)
+
+
+def _with_columns(data: "Data | str | Path", *names: str | None) -> "Data":
+    """Return data with the columns of a list that are given."""
+    from dataclasses import replace
+
+    from convwright.data.opened import COLUMNS, Data
+
+    given: dict[str, Any] = {column: name for column, name in zip(COLUMNS, names, strict=True) if name is not None}
+    return replace(Data.of(data), **given) if given else Data.of(data)
