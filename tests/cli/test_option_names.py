@@ -5,7 +5,10 @@ from tests.cli.commands import option_names
 
 from convwright.cli.train import train
 
-NO_WRONG_VALUE = {"fused", "memory_efficient", "fit", "find_lr", "nesterov", "flip", "freeze", "tensorboard", "as_json"}
+NO_WRONG_VALUE = {
+    *("fused", "memory_efficient", "fit", "find_lr", "nesterov", "flip", "freeze", "freeze_norm", "trivialaugment"),
+    *("tensorboard", "as_json"),
+}
 """Options that are given or not."""
 TAKES_ANY_TEXT = {"mlflow"}
 WRONG = {
@@ -58,6 +61,16 @@ WRONG = {
     "mixup": ["-1", "inf"],
     "cutmix": ["nan"],
     "weights": ["nowhere"],
+    "path_column": ["no-list"],
+    "label_column": ["no-list"],
+    "split_column": ["no-list"],
+    "group_column": ["no-list"],
+    "weight_column": ["no-list"],
+    "resize": ["stretch"],
+    "freeze_epochs": ["-1", "inf"],
+    "unfrozen_rate": ["0"],
+    "layer_decay": ["0", "1.5"],
+    "crop_ratio": ["0"],
     "backbone_rate": ["0"],
     "config": ["nowhere.yaml", "full", "file"],
     "resume": ["nowhere", "file", "full"],

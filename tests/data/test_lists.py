@@ -101,7 +101,7 @@ def test_named_columns(cats_and_dogs: Path, tmp_path: Path) -> None:
         _ = cw.open_data(path).classes
     with pytest.raises(ArgumentError, match=r"label_column: .*list.csv has no column 'kind'"):
         _ = cw.open_data(path, path_column="where", label_column="kind").classes
-    with pytest.raises(ArgumentError, match=r"label_column: .*images is a folder"):
+    with pytest.raises(ArgumentError, match=r"label_column: .*images is no list of images"):
         _ = cw.open_data(cats_and_dogs, label_column="what").classes
 
 

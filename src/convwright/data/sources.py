@@ -86,6 +86,7 @@ def open_dataset(
     cache = Cache.open(cache_gb)
     source = SOURCES.get(spec)
     if source is not None:
+        check_no_columns(columns, spec)
         data = _at_resolution(source.read(offline_only), resolution, framing)
     else:
         found = labelled_images(
@@ -188,6 +189,16 @@ def labelled_images(
         return labelled_files(found) if isinstance(found, Found) else found
 
 
+def check_no_columns(columns: Mapping[str, str | None], data: str | Path) -> None:
+    """Check that no columns are named for data that is no list.
+
+    Raises:
+        ArgumentError: A column is named.
+    """
+    if given := [name for name, column in columns.items() if column is not None]:
+        raise ArgumentError(given[0], f"{printable(data)} is no list of images, which alone has columns; omit it")
+
+
 def find_in(path: Path, columns: Mapping[str, str | None], *, training: bool = True) -> Found | ImageList:
     """Return the files of a folder or a list; the list itself where it names images of a source.
 
@@ -201,8 +212,7 @@ def find_in(path: Path, columns: Mapping[str, str | None], *, training: bool = T
         ArgumentError: A column was named and `path` is a folder, or the list has no such column.
     """
     if path.is_dir():
-        if given := [name for name, column in columns.items() if column is not None]:
-            raise ArgumentError(given[0], f"{printable(path)} is a folder; columns belong to lists of images")
+        check_no_columns(columns, path)
         return find_images(path, training=training)
     images = read_list(path, columns)
     if images.source:

@@ -32,7 +32,7 @@ from convwright.data.lists import ImageList
 from convwright.data.proportions import removed_by_crop
 from convwright.data.skipped import UNREADABLE, SkippedFiles
 from convwright.data.source_lists import parts_of_list
-from convwright.data.sources import MAX_BAD, NO_COLUMNS, SOURCES, labelled_images
+from convwright.data.sources import MAX_BAD, NO_COLUMNS, SOURCES, check_no_columns, labelled_images
 from convwright.data.threads import Progress, in_threads
 from convwright.display.result import Block, Heading, Html, Lines, Result, Table
 from convwright.display.table import paragraph
@@ -274,6 +274,7 @@ def survey_data(
         DataError: There is no such data, or its folders are not laid out by class.
     """
     if spec in SOURCES:
+        check_no_columns(columns, spec)
         return _survey_source(spec, SOURCES[spec].read(False))
     with quiet():
         found = labelled_images(spec, columns, progress=progress)
