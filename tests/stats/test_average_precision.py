@@ -124,3 +124,23 @@ def test_a_threshold_lies_between_the_images_and_near_a_half():
     assert best_thresholds(np.array([[0.9], [0.8], [0.8], [0.2]]), np.array([[True], [False], [False], [True]])) == (
         pytest.approx(0.85),
     )
+
+
+@pytest.mark.parametrize(("share", "gap", "images"), [(0.1, 1.0, 300), (0.3, 3.0, 150), (0.1, 5.0, 300)], ids=str)
+def test_the_interval_covers_with_rare_classes_and_with_hardly_any_error(share, gap, images):
+    draw = np.random.default_rng(4)
+    labels = draw.random((60 * images, 6)) < share * np.linspace(0.5, 1.5, 6)
+    scores = draw.normal(size=labels.shape) + gap * labels
+    truth = mean_over_classes(RankedScores(scores, labels).average_precisions())
+    covered = 0
+    for at in range(0, len(labels), images):
+        low, high = mean_precision(scores[at : at + images], labels[at : at + images]).interval
+        covered += low <= truth <= high
+    assert covered >= 48  # of 60
+
+
+def test_a_perfect_network_has_an_interval():
+    labels = np.random.default_rng(0).random((40, 3)) < 0.4
+    found = mean_precision(labels.astype(float), labels)
+    assert found.value == found.interval[1] == 1
+    assert 0.8 < found.interval[0] < 1

@@ -1,11 +1,13 @@
 """Average precision of scores for classes of which an image may have several, bootstrap intervals, and thresholds."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from convwright.seeds import derive
+from convwright.stats.intervals import wilson
 
 LEVEL = 0.95
 SAMPLES = 1000
@@ -15,6 +17,8 @@ MOST_TERMS = 2e8
 """Images times classes times samples of an interval."""
 CHUNK = 2**22
 """Weights of images that are handled at a time."""
+FEW_ERRORS = 5
+"""With fewer wrong labels than this, samples hardly differ, and Wilson's interval of a share of labels is wider."""
 USUAL_THRESHOLD = 0.5
 """Threshold of a class without labelled images."""
 
@@ -26,7 +30,7 @@ class MeanPrecision:
     value: float
     """Mean over the classes that have images, 0 to 1."""
     interval: tuple[float, float] | None
-    """Percentile bootstrap over images at 95 %; None for a single image."""
+    """Bootstrap over images at 95 %, reflected on the scale of log-odds; None for a single image."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class PrecisionDifference:
     difference: float
     """The first minus the second, -1 to 1."""
     interval: tuple[float, float] | None
-    """Paired percentile bootstrap over images at 95 %; None for a single image."""
+    """Paired bootstrap over images at 95 %, reflected; None for a single image."""
     p_value: float
     """Two-sided, from the share of bootstrap samples on either side of 0; at least 2 / (samples + 1)."""
 
@@ -99,6 +103,10 @@ def mean_over_classes(precisions: np.ndarray) -> np.ndarray:
 def mean_precision(scores: np.ndarray, labels: np.ndarray, seed: int = 0) -> MeanPrecision:
     """Return the mean average precision of scores with its bootstrap interval.
 
+    Average precision of few images is too high, and that of a bootstrap sample, which repeats images, once more by as
+    much. So the interval is reflected at the value: its ends are as far below it as bootstrap samples are above, on the
+    scale of log-odds (Davison and Hinkley 1997, section 5.2.1, with a transformation).
+
     Args:
         scores: `N x K`, finite.
         labels: `N x K`, bool.
@@ -109,7 +117,11 @@ def mean_precision(scores: np.ndarray, labels: np.ndarray, seed: int = 0) -> Mea
     if len(scores) < 2:
         return MeanPrecision(value, None)
     drawn = np.concatenate([ranked.means(weights) for weights in _samples(len(scores), scores.shape[1], seed)])
-    return MeanPrecision(value, _percentiles(drawn, value))
+    low, high = _reflected_odds(drawn, value, len(scores))
+    present = int(labels.sum())
+    if (1 - value) * present < FEW_ERRORS:
+        low = min(low, wilson(present - math.ceil((1 - value) * present), present)[0])
+    return MeanPrecision(value, (low, high))
 
 
 def precision_difference(
@@ -134,9 +146,11 @@ def precision_difference(
             for weights in _samples(len(first), first.shape[1], seed, networks=2)
         ]
     )
-    drawn = drawn[~np.isnan(drawn)]
-    tail = 1 + min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    return PrecisionDifference(difference, _percentiles(drawn, difference), min(1.0, 2 * tail / (len(drawn) + 1)))
+    reflected = 2 * difference - drawn[~np.isnan(drawn)]
+    tail = 1 + min(int((reflected <= 0).sum()), int((reflected >= 0).sum()))
+    low, high = _quantiles(reflected, difference)
+    bounds = max(-1.0, min(low, difference)), min(1.0, max(high, difference))
+    return PrecisionDifference(difference, bounds, min(1.0, 2 * tail / (len(reflected) + 1)))
 
 
 def best_thresholds(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
@@ -182,8 +196,24 @@ def _samples(images: int, classes: int, seed: int, networks: int = 1) -> Iterato
         left -= count
 
 
-def _percentiles(drawn: np.ndarray, value: float) -> tuple[float, float]:
-    """Return the interval of bootstrap samples; it holds the value itself."""
+def _reflected_odds(drawn: np.ndarray, value: float, images: int) -> tuple[float, float]:
+    """Return the interval of bootstrap samples of a share, reflected at its log-odds; it holds the share itself."""
+    least = 0.5 / images  # a share of all or none of the images would have infinite log-odds
+    low, high = (min(max(end, least), 1 - least) for end in _quantiles(drawn, value))
+    middle = min(max(value, least), 1 - least)
+    first, last = (_share(2 * _log_odds(middle) - _log_odds(end)) for end in (high, low))
+    return min(first, value), max(last, value)
+
+
+def _quantiles(drawn: np.ndarray, value: float) -> tuple[float, float]:
     tail = (1 - LEVEL) / 2
     low, high = np.nanquantile(drawn, (tail, 1 - tail)) if not np.isnan(drawn).all() else (value, value)
-    return min(float(low), value), max(float(high), value)
+    return float(low), float(high)
+
+
+def _log_odds(share: float) -> float:
+    return math.log(share / (1 - share))
+
+
+def _share(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds))
