@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import average_precision_score, f1_score
 
 import convwright as cw
-from convwright.errors import ArgumentError, DataError
+from convwright.errors import ArgumentError, ConvwrightWarning, DataError
 from convwright.training.run import Run
 
 from .conftest import CLASSES, opened, tiles
@@ -173,3 +173,17 @@ def test_options_apply_to_several_labels(run, data, tmp_path, options):
         data, network=network, epochs=1, batch_size=32, learning_rate=0.01, crop=0, out=tmp_path / "run", **options
     )
     assert found.summary.val_map > (0.6 if "weights" in options else 0.1)
+
+
+def test_images_with_one_label_have_no_other_class(run, arrays):
+    images, labels = arrays
+    one = labels.sum(1) == 1
+    images, labels = images[one], labels[one]
+    parts = {"images": images[:100], "val_images": images[100:150], "test_images": images[150:], "classes": CLASSES}
+    truth = labels[:100], labels[100:150], labels[150:]
+    names = "labels", "val_labels", "test_labels"
+    several = cw.open_data(**parts, **dict(zip(names, truth, strict=True)))
+    single = cw.open_data(**parts, **dict(zip(names, [some.argmax(1) for some in truth], strict=True)))
+    with pytest.warns(ConvwrightWarning, match="every other class counts as absent"):
+        found = run.evaluate(data=single)
+    assert found.to_dict() | {"data": ""} == run.evaluate(data=several).to_dict() | {"data": ""}

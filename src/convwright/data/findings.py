@@ -99,7 +99,9 @@ def _repeated(survey: "Survey") -> Iterator[Problem]:
         text = "{} in more than one split, so that the network is tested on images that it was trained on"
         yield _of_groups("leakage", text, crossing)
     if contrary:
-        yield _of_groups("contradiction", "{} in more than one class, so that one of the labels is wrong", contrary)
+        several = any(len(image.labels) != 1 for image in survey.images)
+        text = "{} found again with other labels" if several else "{} in more than one class"
+        yield _of_groups("contradiction", f"{text}, so that one of the labels is wrong", contrary)
     if copies:
         held_out = "" if "val" in survey.splits else "; validation accuracy is too high if a copy is held out"
         yield _of_groups("copies", "{} more than once in a class of a split" + held_out, copies)

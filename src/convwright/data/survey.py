@@ -183,7 +183,8 @@ class Survey(Result):
 
     def blocks(self) -> Iterable[Block]:
         """Yield counts by class, sizes, problems, suggestions and a contact sheet."""
-        splits = ", ".join(f"{sum(self.counts[split]):,} {split}" for split in self.splits)
+        sizes = Counter(image.split for image in self.images)
+        splits = ", ".join(f"{sizes[split]:,} {split}" for split in self.splits)
         classes = counted(len(self.classes), "class", "classes")
         yield Lines(f"{printable(self.name)}: {counted(len(self.images), 'image')} in {classes} ({splits})")
         yield self._class_table()

@@ -75,7 +75,7 @@ def contact_sheet(survey: "Survey") -> str:
 
 
 def _summary(survey: "Survey", count: int) -> str:
-    splits = listed([f"{sum(survey.counts[split]):,} {PURPOSES[split]}" for split in survey.splits])
+    splits = listed([f"{len(survey.of(split)):,} {PURPOSES[split]}" for split in survey.splits])
     classes = counted(len(survey.classes), "class", "classes")
     found = {0: "No problems were found", 1: "One problem was found"}.get(count, f"{count} problems were found")
     return f"{counted(len(survey.images), 'image')} in {classes}: {splits} images. {found}."

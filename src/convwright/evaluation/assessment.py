@@ -52,12 +52,25 @@ def assess_multi_label(
     views: Sequence[View] = AS_IT_IS,
     after_batch: Callable[[torch.Tensor, torch.Tensor], None] | None = None,
 ) -> MultiLabelMeasures:
-    """Measure a multi-label network on some splits of a data set; see `assess`."""
-    if predictor.thresholds is None or not data.multi_label:
+    """Measure a multi-label network on some splits of a data set; see `assess`.
+
+    Of an image with one label, every other class counts as absent.
+    """
+    if predictor.thresholds is None:
         raise DataError(_wrong_labels(predictor, data))
     tally = MultiLabelTally(predictor.thresholds)
     _assess(tally, predictor, data, parts, views, after_batch)
     return tally.measures()
+
+
+def check_labels(predictor: Predictor, data: Dataset) -> None:
+    """Check that a network can be measured on the labels of a data set.
+
+    Raises:
+        DataError: The network predicts one class for each image, and the data has any number of labels.
+    """
+    if data.multi_label and not predictor.multi_label:
+        raise DataError(_wrong_labels(predictor, data))
 
 
 def check_one_label(predictor: Predictor, data: Dataset) -> None:
@@ -90,6 +103,8 @@ def _assess(
     with evaluating(predictor.module):
         for images, given in batches_of(predictor, parts):
             logits, labels = predictor.logits(images, views), labels_in(order, given, len(predictor.classes))
+            if predictor.multi_label and labels.ndim == 1:
+                labels = torch.nn.functional.one_hot(labels, len(predictor.classes)).bool()
             tally.add(logits, labels)
             if after_batch:
                 after_batch(logits, labels)

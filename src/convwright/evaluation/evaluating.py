@@ -11,7 +11,7 @@ from convwright.data import Dataset, Split
 from convwright.data.opened import Data
 from convwright.display.progress import counting
 from convwright.errors import ArgumentError, argument, warn
-from convwright.evaluation.assessment import assess, assess_multi_label
+from convwright.evaluation.assessment import assess, assess_multi_label, check_labels
 from convwright.evaluation.measures import Measures
 from convwright.evaluation.multi_label import MultiLabelMeasures
 from convwright.evaluation.multi_label_result import LabelSets, MultiLabelEvaluation
@@ -59,6 +59,9 @@ def evaluate_run(
     name = None if data is None else Data.of(data).spec
     with argument("data"):
         images = open_run_data(run, data, training=False)
+    check_labels(predictor, images)
+    if predictor.multi_label and not images.multi_label:
+        warn(f"{printable(images.name)} has one label for each image: every other class counts as absent from it")
     own = data is None or is_own(run, data)
     chosen = split or ("test" if images.test is not None else "val" if own else "all")
     parts = split_parts(images, chosen)
