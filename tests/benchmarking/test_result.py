@@ -29,7 +29,7 @@ def result():
 
 def test_a_benchmark_is_the_same_as_data_text_and_html(result):
     values = json.loads(result.to_json())
-    assert values.keys() == {"machine", "networks", "pick"}
+    assert values.keys() == {"machine", "networks", "selection"}
     first, second, third = values["networks"][0]["engines"]
     assert (first["median_ms"], first["floor_ms"]) == (pytest.approx(2), pytest.approx(0.5))
     assert (second["precision"], second["floor_ms"]) == ("int8", None)

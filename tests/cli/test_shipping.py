@@ -83,8 +83,8 @@ def test_bench_measures_draws_and_selects(run, convwright, tmp_path):
     assert (row["engine"], row["batch"], row["threads"]) == ("onnxruntime", 1, 1)
     assert 0 < row["median_ms"] <= row["p95_ms"]
     assert row["compute_floor_ms"] <= row["floor_ms"]
-    assert facts["pick"]["engine"] == "onnxruntime"
-    assert facts["pick"]["asked"] is True
+    assert facts["selection"]["engine"] == "onnxruntime"
+    assert facts["selection"]["asked"] is True
     assert "multiply-adds alone" in page.read_text(encoding="utf-8")
     assert (run / "picked" / "f32.onnx").exists()
     shown = convwright("bench", run, *QUICK, "--select", 2, "--layers")

@@ -42,9 +42,9 @@ def test_a_survey_has_fields_text_html_and_json(cats_and_dogs: Path, tmp_path: P
     assert (found.measures["width"].median, found.suggested_resolution, found.suggested_batch_size) == (16, 12, 16)
     assert (found.modes, found.formats) == ({"L": 21}, {"PNG": 21})
     text = str(found)
-    assert "2 problems" in text
+    assert "3 problems" in text
     assert "    cats/0.png = cats/copy.png" in text.splitlines()
-    assert text.endswith("suggested: --resolution 12 --batch-size 16")
+    assert text.endswith("suggested: `resolution=12` `batch_size=16`")
     assert json.loads(found.to_json()) == found.to_dict()
     html = found._repr_html_()
     assert html.count("<img ") == 21
@@ -60,12 +60,13 @@ def test_python_and_the_command_say_the_same(
     cats_and_dogs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from convwright.cli.main import run
+    from convwright.cli.messages import in_command_line_words
 
     monkeypatch.setenv("COLUMNS", "100")
     assert run(["data", str(cats_and_dogs), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == cw.survey(cats_and_dogs).to_dict()
     assert run(["data", str(cats_and_dogs)]) == 0
-    assert capsys.readouterr().out == f"{cw.survey(cats_and_dogs)}\n"
+    assert capsys.readouterr().out == in_command_line_words(f"{cw.survey(cats_and_dogs)}\n")
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ def test_the_share_that_a_square_crop_removes(tmp_path, sizes, removed, usual):
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
-        ([(80, 40)] * 3, ["removes 50%", "--resize pad", "--resolution 40x80", "removes 0%"]),
-        ([(80, 40), (40, 80)] * 2, ["removes 50%", "--resize pad", "--resize squash"]),
+        ([(80, 40)] * 3, ["removes 50%", "`resize='pad'`", "`resolution='40x80'`", "removes 0%"]),
+        ([(80, 40), (40, 80)] * 2, ["removes 50%", "`resize='pad'`", "`resize='squash'`"]),
         ([(48, 40)] * 3, []),
     ],
 )

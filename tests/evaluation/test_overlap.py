@@ -12,7 +12,7 @@ import convwright as cw
 from convwright.checksums import NAME as CHECKSUMS
 from convwright.data import open_dataset
 from convwright.errors import ConvwrightWarning, RunError
-from convwright.evaluation.overlap import digests_of
+from convwright.evaluation.overlap import digests_of, overlap_of, overlap_sentence
 from convwright.stats.intervals import wilson
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
@@ -176,3 +176,46 @@ def test_the_record_of_every_run_is_read(run: Run) -> None:
     found = training_images_of(run)
     assert found is not None
     assert len(found.digests) == run.data.images["train"]
+
+
+@pytest.fixture(scope="module")
+def leaking(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with 20 test images, of which 8 are copies of training images."""
+    root = tmp_path_factory.mktemp("leaking")
+    make_folder(root / "data" / "train", 0)
+    make_folder(root / "data" / "test", 7)
+    for file in sorted((root / "data" / "test").rglob("*.png"))[::2]:
+        file.unlink()
+    for file in sorted((root / "data" / "train").rglob("*.png"))[:8]:
+        shutil.copy(file, root / "data" / "test" / file.parent.name / f"copy-{file.name}")
+    return cw.train(
+        root / "data", network="cifar_seresnet8", epochs=1, val_share=0.02, out=root / "run", progress=False
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_reports_and_explanations_count_training_images(leaking: Run) -> None:
+    found = cw.evaluate(leaking)
+    assert found.overlap.images
+    counted = f"on {found.overlap.images:,} of the {found.images} test images as well"
+    report = cw.report([leaking])
+    note = f"trained on {found.overlap.images} of these {found.images} images; on the other"
+    assert note in str(report)
+    report.save_html(leaking.path.parent / "report.html")
+    assert note in (leaking.path.parent / "report.html").read_text()
+    excitations = cw.explain.excitations(leaking.path, split="test")
+    for result in (excitations, cw.explain.drop(leaking.path, split="test")):
+        assert counted in str(result)
+        assert counted in result.figures()[0].caption
+    assert "as well" not in str(cw.explain.drop(leaking.path))
+
+
+def test_a_sentence_on_overlap_needs_some(leaking: Run) -> None:
+    data = open_run_data(leaking)
+    assert data.test is not None
+    assert overlap_sentence(leaking, data, data.train, "training") == ""
+    assert overlap_sentence(None, data, data.test, "test") == ""
+    images = overlap_of(leaking, data, [data.test], own_data=True).images
+    assert overlap_sentence(leaking, data, data.test, "test").startswith(
+        f"The network was trained on {images} of the 28 "
+    )

@@ -22,7 +22,8 @@ from convwright.training.evaluation import LARGEST_BATCH, batch_for
 from convwright.training.frozen import features_of
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import Trainer, resume, train, validation_period
-from convwright.training.plan import default_batch_size, plan
+from convwright.training.plan import FROM_SCRATCH, default_batch_size, plan
+from convwright.training.recipes import RECIPES
 from convwright.training.run import DataFacts, Run
 from convwright.training.step import DivergedError
 
@@ -83,6 +84,18 @@ def test_stopped_and_resumed_at_any_step_ends_in_the_same_weights(digits, tmp_pa
         resume(Run.open(path), digits)
         assert_same(last_state(path), expected)
         assert (path / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
+@pytest.mark.parametrize("recipe", [None, "fast", "efficientnet"])
+def test_the_default_learning_rate_is_that_of_the_optimizer(optimizer, recipe):
+    chosen = {"network": "cifar_resnet8", "epochs": 1, "batch_size": 32, "optimizer": optimizer, "recipe": recipe}
+    rate = cw.prepare("digits", **chosen).config.recipe.learning_rate
+    own = {None: "", "fast": "sgd", "efficientnet": "rmsprop"}[recipe]
+    if optimizer == own:
+        assert rate == pytest.approx(RECIPES[recipe].fields["learning_rate"] * 32 / RECIPES[recipe].batch)
+    else:
+        assert rate == pytest.approx(FROM_SCRATCH[optimizer] * 32 / 128)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])

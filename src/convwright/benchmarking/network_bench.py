@@ -43,6 +43,8 @@ class NetworkBench:
     """Floor of each layer by batch, threads and precision; empty for a network that cannot be exported."""
     accuracy_on: str = ""
     """The images that accuracies are measured on, in words: a sample of the validation images; empty without."""
+    overlap: str = ""
+    """A sentence on validation images that the network was trained on as well; empty where there are none."""
 
     @property
     def measure(self) -> str:
@@ -72,6 +74,7 @@ class NetworkBench:
             "macs": self.macs,
             "folded_macs": self.folded_macs,
             "accuracy_on": self.accuracy_on or None,
+            "overlap": self.overlap or None,
             "engines": [self._row(row) for row in self.rows],
             "layers": {
                 f"batch {batch}, {counted(threads, 'thread')}, {precision}": [floor.to_dict() for floor in found]

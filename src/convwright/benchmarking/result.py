@@ -14,7 +14,6 @@ from convwright.display.table import Row
 from convwright.display.wording import counted, short_milliseconds
 from convwright.engines.selection import EngineSelection
 from convwright.errors import ConvwrightError
-from convwright.printable import quoted
 from convwright.units import human, human_bytes
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class BenchResult(FigureResult):
         return {
             "machine": [machine.to_dict() for machine in self.machines.values()],
             "networks": [network.to_dict() for network in self.networks],
-            "pick": self.selection.to_dict() if self.selection else None,
+            "selection": self.selection.to_dict() if self.selection else None,
         }
 
     def blocks(self) -> Iterable[Block]:
@@ -72,6 +71,8 @@ class BenchResult(FigureResult):
             yield _table(network)
             if network.accuracy_on:
                 yield Paragraph(f"{COLUMNS[network.measure]}: {network.measure} on {network.accuracy_on}")
+            if network.overlap:
+                yield Paragraph(network.overlap)
             if self.layers and not network.floors:
                 yield Paragraph("floors by layer are not known: for exported files, and networks without an export")
             if self.layers:
@@ -96,7 +97,7 @@ class BenchResult(FigureResult):
         )
         if not chosen.file:
             return text
-        return f"{text}\npredictions use it on this machine from now on: convwright predict {quoted(self.run)}"
+        return f"{text}\npredictions use it on this machine from now on: `cw.predict({str(self.run)!r})`"
 
     @property
     def title(self) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from convwright.arch import Network
@@ -18,6 +19,7 @@ from convwright.engines.engine import SUFFIXES
 from convwright.engines.runner import cores
 from convwright.engines.selection import EngineSelection, fingerprint
 from convwright.errors import ArgumentError, ConvwrightError, argument
+from convwright.evaluation.overlap import overlap_sentence
 from convwright.exporting import check_images
 from convwright.exporting.run_export import open_subject
 from convwright.exporting.subject import Subject
@@ -167,6 +169,7 @@ def _measured_run(
     calibration = check_images.calibration(predictor, data) if "int8" in request.precisions else None
     wanted = None if select is None else SelectionRequest(select / 100, run.path, before)
     subject = Subject(predictor, str(run.path))
-    return bench_subject(
+    bench, chosen = bench_subject(
         subject, request, machines, check=check, calibration=calibration, progress=progress, select=wanted
     )
+    return replace(bench, overlap=overlap_sentence(run, data, data.val, "validation")), chosen

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 BY = [each for each in options_of(functions.drop) if each.name == "by"]
 DROP = click.Option(["--drop"], is_flag=True, help="Take squeeze-and-excitation out step by step as well.")
 SAVE = click.Option(["--save"], type=int, metavar="STEP", help="Write the network after this step as a run.")
-OUT = click.Option(["--out"], type=Path, help="Page of the figures (.html); with --save, the new run.")
-RUN = click.Option(["--out"], type=Path, help="With --save: the new run.")
+OUT = click.Option(["--out"], type=Path, help="With --save: the new run.")
 
 
 def _excitation(run: str, *, drop: bool = False, by: str | None = None, save: int | None = None,
@@ -88,4 +87,4 @@ EXTRA = [DROP, *parameters_of(BY), SAVE, OUT]
 excitation = command(
     functions.excitations, name="excitation", arguments=("run",), extra=EXTRA, call=_excitation, html=True
 )
-drop = command(functions.drop, name="drop", arguments=("run",), extra=[SAVE, RUN], call=_drop, html=True)
+drop = command(functions.drop, name="drop", arguments=("run",), extra=[SAVE, OUT], call=_drop, html=True)

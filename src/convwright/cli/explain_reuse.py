@@ -22,7 +22,7 @@ CUTTING = [
     if each.name in ("draws", "split")
 ]
 PRUNE = click.Option(["--prune"], metavar="SHARES", help="Cut these shares of the connections as well: 0.1,0.2,0.4.")
-OUT = click.Option(["--out"], type=Path, help="Write the figures as a page (.html).")
+OUT = click.Option(["--out"], type=Path, hidden=True, help="Earlier name of --html.")
 CSV = click.Option(["--csv", "csv_file"], type=Path, help="Write every connection to this CSV file.")
 
 

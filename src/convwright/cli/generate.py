@@ -153,7 +153,7 @@ def command(
                 stream(as_json=as_json, **given)
                 return
             result = (call or function)(**given)
-        _print_result(result, as_json=as_json, html=html, show=show)
+        _print_result(result, as_json=as_json, html=html, show=show, flags=named)
         if after is not None:
             after(result)
 
@@ -168,8 +168,10 @@ def command(
     )
 
 
-def _print_result(result: Any, *, as_json: bool, html: str | None, show: Callable[[Any], None] | None) -> None:
-    """Print a result as JSON or text, and write its page if the command was given `--html`."""
+def _print_result(
+    result: Any, *, as_json: bool, html: str | None, show: Callable[[Any], None] | None, flags: Mapping[str, str]
+) -> None:
+    """Print a result as JSON, or as text in words of the command line; write its page if given `--html`."""
     if html is not None:
         result.save_html(html)
     if as_json:
@@ -177,7 +179,7 @@ def _print_result(result: Any, *, as_json: bool, html: str | None, show: Callabl
     elif show is not None:
         show(result)
     else:
-        echo(str(result))
+        echo(in_command_line_words(str(result), flags))
     if html is not None and not as_json:
         echo(f"page: {printable(html)}")
 

@@ -1,16 +1,21 @@
 """Messages of the library in the words of the command line.
 
 A message of the library has code for Python between backquotes: a parameter (`out`), one with its value
-(`clip_norm=1`), a function (`cw.train`) or a call (`cw.resume('runs/a')`). Here it becomes the option or the command
-that does the same: --out, --clip-norm 1, convwright train, convwright train --resume runs/a.
+(`clip_norm=1`), a method of the result (`to_dict()`), a function (`cw.train`) or a call (`cw.resume(RUN)`). Here it
+becomes the option or the command that does the same: --out, --clip-norm 1, --json, convwright train, convwright train
+--resume RUN.
 """
 
 import ast
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from convwright.printable import quoted
+
+RESULTS = MappingProxyType({"to_dict()": "--json", "to_csv()": "--csv", "save_html()": "--html"})
+"""Options that print what methods of a result return."""
 COMMANDS = MappingProxyType({"resume": ("train", "--resume")})
 """Command and option of functions that are not commands of their own; the option takes the first argument."""
 
@@ -28,6 +33,8 @@ def in_command_line_words(text: str, flags: Mapping[str, str] = MappingProxyType
 
 def _translated(code: str, flags: Mapping[str, str]) -> str:
     """Return the words for a piece of code; an empty text for what is not code of a message."""
+    if code in RESULTS:
+        return RESULTS[code]
     if code.isidentifier():
         return flags.get(code, "")
     try:
@@ -41,7 +48,7 @@ def _translated(code: str, flags: Mapping[str, str]) -> str:
     name, *option = COMMANDS.get(function.attr, (function.attr,))
     words = [f"convwright {name}", *option]
     if isinstance(parsed, ast.Call):
-        words += [_value(ast.unparse(each)) for each in parsed.args]
+        words += [_value(ast.unparse(each), quoted) for each in parsed.args]
         words += [_option(each.arg or "", ast.unparse(each.value), {}) for each in parsed.keywords]
     return " ".join(words)
 
@@ -54,9 +61,9 @@ def _option(name: str, value: str, flags: Mapping[str, str]) -> str:
     return f"{flag} {_value(value)}"
 
 
-def _value(code: str) -> str:
+def _value(code: str, quote: Callable[[str], str] = shlex.quote) -> str:
     """Return a value as an argument of a shell; a name stands for what the user chooses: NAME."""
     try:
-        return shlex.quote(str(ast.literal_eval(code)))
+        return quote(str(ast.literal_eval(code)))
     except (SyntaxError, ValueError):
         return code.upper()

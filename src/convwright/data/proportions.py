@@ -48,10 +48,10 @@ def crop_problem(survey: "Survey") -> Iterator[str]:
         return
     found = usual_resolution(survey, side)
     left = removed_by_crop(survey, found[1] / found[0]) if isinstance(found, tuple) else share
-    pad = "--resize pad keeps all of it, between grey borders"
-    other = "--resize squash too, in other proportions"
+    pad = "`resize='pad'` keeps all of it, between grey borders"
+    other = "`resize='squash'` too, in other proportions"
     if left <= MUCH:
-        other = f"--resolution {format_resolution(found)}, the usual proportions, removes {left:.0%}"
+        other = f"`resolution={format_resolution(found)!r}`, the usual proportions, removes {left:.0%}"
     yield f"the centre crop to a square removes {share:.0%} of the image area on average; {pad}, and {other}"
 
 

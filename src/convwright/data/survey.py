@@ -196,8 +196,8 @@ class Survey(Result):
             yield Lines("\n".join(self._skipped_lines()))
         yield from self._problem_blocks()
         if self.suggested_resolution:
-            batch_size = f" --batch-size {self.suggested_batch_size}" if self.suggested_batch_size else ""
-            yield Lines(f"suggested: --resolution {self.suggested_resolution}{batch_size}")
+            batch_size = f" `batch_size={self.suggested_batch_size}`" if self.suggested_batch_size else ""
+            yield Lines(f"suggested: `resolution={self.suggested_resolution}`{batch_size}")
         yield Html(partial(_contact_sheet, self))
 
     def save_html(self, path: str | Path) -> None:

@@ -6,7 +6,7 @@ them by their light values.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import plotly.graph_objects as go
@@ -74,6 +74,16 @@ class Figure:
     """Sentences on what the figure shows, computed from its values."""
     facts: Any = field(default=None, compare=False)
     """The figure's values for JSON; None where the networks' own fields hold them."""
+
+
+def with_note(figures: Sequence[Figure], note: str) -> list[Figure]:
+    """Return figures of which the first has a further sentence in its caption.
+
+    Args:
+        figures: The figures.
+        note: The sentence; empty: nothing is added.
+    """
+    return [replace(one, caption=f"{one.caption} {note}") if note and one is figures[0] else one for one in figures]
 
 
 def colour(index: int) -> str:

@@ -235,7 +235,7 @@ def label_table(scores: Sequence[LabelScore]) -> Iterable[Block]:
     ]
     yield Table(("class", "images", "AP", "threshold", "precision", "recall", "F1", ""), rows)
     if len(shown) < len(scores):
-        yield Lines(f"the {len(shown)} classes of lowest AP; `to_dict` and --json have all {len(scores)}")
+        yield Lines(f"the {len(shown)} classes of lowest AP; `to_dict()` has all {len(scores):,}")
     yield Lines(
         "AP: average precision; precision, recall and F1 at the threshold, that of highest F1 on the validation images"
     )

@@ -8,6 +8,7 @@ import torch
 from convwright.brief import Brief
 from convwright.data import Dataset, Split
 from convwright.data.dataset import Traits
+from convwright.display.wording import counted
 from convwright.errors import ConvwrightError
 from convwright.evaluation.assessment import CHUNK, with_channels
 from convwright.training.run import Run
@@ -82,6 +83,23 @@ def overlap_notes(overlap: Overlap, measured_on: Callable[[torch.Tensor], str], 
     yield (
         f"{name} was trained on {overlap.images:,} of these {len(overlap.new):,} images; on the other {new:,}: "
         f"{measured_on(overlap.new)}"
+    )
+
+
+def overlap_sentence(run: Run | None, data: Dataset, part: Split, which: str) -> str:
+    """Return a sentence on how many images of a run's own data it was trained on as well; empty where none is known.
+
+    Args:
+        run: The run; None for a network that comes from no run.
+        data: The data of the run.
+        part: The split that is measured.
+        which: Name of its images, such as `validation`.
+    """
+    images = overlap_of(run, data, [part], own_data=True).images if run and part is not data.train else None
+    if not images:
+        return ""
+    return (
+        f"The network was trained on {images:,} of the {counted(len(part), f'{which} image')} as well: copies of them."
     )
 
 

@@ -254,7 +254,7 @@ def class_table(scores: Sequence[ClassScore]) -> Iterable[Block]:
     ]
     yield Table(("class", "images", "precision", "recall", "95 % interval", "F1", ""), rows)
     if len(shown) < len(scores):
-        yield Lines(f"the {len(shown)} classes of lowest F1; `to_dict` and --json have all {len(scores)}")
+        yield Lines(f"the {len(shown)} classes of lowest F1; `to_dict()` has all {len(scores):,}")
 
 
 def _percent(share: float | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from convwright.display.figure_result import FigureResult
-from convwright.display.figures import Figure
+from convwright.display.figures import Figure, with_note
 from convwright.display.progress import counting
 from convwright.display.result import Block, Paragraph, Table
 from convwright.errors import ArgumentError, argument
@@ -63,7 +63,8 @@ class DropResult(FigureResult):
 
     def figures(self) -> list[Figure]:
         """Return accuracy against parameters."""
-        return [dropping_costs(self.network, self.split, self.steps, self.measure)]
+        figures = [dropping_costs(self.network, self.split, self.steps, self.measure)]
+        return with_note(figures, self.source.overlap(self.split))
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
@@ -102,6 +103,8 @@ class DropResult(FigureResult):
             "layer that cannot take the factors stands in the way, such as an identity shortcut; then the last "
             "normalisation of the body takes them, and the shortcut stays as it is."
         )
+        if overlap := self.source.overlap(self.split):
+            yield Paragraph(overlap)
 
     @checks_arguments
     def save(self, folder: str | Path, step: int) -> Run:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from convwright.display.figure_result import FigureResult
-from convwright.display.figures import Figure
+from convwright.display.figures import Figure, with_note
 from convwright.display.progress import counting
 from convwright.display.result import Block, Lines, Paragraph, Table
 from convwright.explain.drop_result import DropResult, drop_of
@@ -70,7 +70,8 @@ class Excitations(FigureResult):
     def figures(self) -> list[Figure]:
         """Return SENet's Figures 6 and 7, and all gates by depth; Figure 7 needs a class of five images."""
         spread = [within_class(self.found, self.shown[:BANDS])] if self.shown else []
-        return [by_class(self.found, self.shown), *spread, by_depth(self.found, self.threshold)]
+        figures = [by_class(self.found, self.shown), *spread, by_depth(self.found, self.threshold)]
+        return with_note(figures, self.source.overlap(self.found.split))
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
@@ -96,8 +97,8 @@ class Excitations(FigureResult):
         titles = ("gate", "channels", "mean", *names, "spread", "saturated", "class-specific", "")
         yield Lines(f"{self.network}: {self.summary}")
         yield Table(titles, list(map(self._row, self.gates)))
-        if too_few := self.found.too_few():
-            yield Paragraph(too_few)
+        for note in filter(None, (self.found.too_few(), self.source.overlap(self.found.split))):
+            yield Paragraph(note)
         yield Paragraph(
             f"{self.found.definition} Near one: {self.threshold:g} or more. Means by class are over channels."
         )

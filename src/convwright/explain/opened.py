@@ -8,6 +8,8 @@ from pathlib import Path
 from convwright.brief import Brief
 from convwright.data import Dataset
 from convwright.errors import ArgumentError
+from convwright.evaluation.overlap import overlap_sentence
+from convwright.explain.variants import SPLITS
 from convwright.prediction.base import BasePredictor
 from convwright.prediction.files import RunPredictor
 from convwright.prediction.network import Predictor, find_device, load
@@ -41,6 +43,11 @@ class OpenNetwork(Brief):
         if self.run is None:
             raise ArgumentError("run", f"{self.title} has no data; give a run directory")
         return open_run_data(self.run)
+
+    def overlap(self, split: str) -> str:
+        """Return a sentence on images of a split that the network was trained on as well; empty where none is known."""
+        part = {"val": self.data.val, "test": self.data.test}.get(split) if self.run else None
+        return overlap_sentence(self.run, self.data, part, SPLITS[split]) if part is not None else ""
 
 
 AnyNetwork = Run | str | Path | BasePredictor | OpenNetwork

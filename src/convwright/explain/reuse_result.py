@@ -7,7 +7,7 @@ from typing import Annotated
 
 from convwright.csv_text import csv_table
 from convwright.display.figure_result import FigureResult
-from convwright.display.figures import Figure
+from convwright.display.figures import Figure, with_note
 from convwright.display.result import Block, Lines, Paragraph, Table
 from convwright.display.table import terminal_width
 from convwright.errors import ArgumentError
@@ -173,7 +173,8 @@ class Pruning(FigureResult):
 
     def figures(self) -> list[Figure]:
         """Return accuracy against the share of connections cut."""
-        return [cutting_costs(self.reuse.found, self.steps, SPLITS[self.split], self.measure)]
+        figures = [cutting_costs(self.reuse.found, self.steps, SPLITS[self.split], self.measure)]
+        return with_note(figures, self.reuse.source.overlap(self.split))
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
@@ -197,6 +198,8 @@ class Pruning(FigureResult):
             f"{change_note(self.measure, 'the whole network')} Parameters and MACs (multiply-adds) are those of a "
             "network that does not read these maps; a random cut of as many connections saves others."
         )
+        if overlap := self.reuse.source.overlap(self.split):
+            yield Paragraph(overlap)
 
 
 def reuse_of(source: OpenNetwork, *, with_norm: bool = False) -> Reuse:

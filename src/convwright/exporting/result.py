@@ -10,7 +10,6 @@ from convwright.engines.card import Card
 from convwright.engines.selection import EngineSelection
 from convwright.exporting.agreement import Agreement
 from convwright.exporting.quantization import FloatLayers
-from convwright.printable import quoted
 from convwright.units import human_bytes
 
 TITLES = ("engine", "ms", "same class", "logits within", "accuracy", "lost (95 % interval)", "")
@@ -84,7 +83,7 @@ class ExportResult(Result):
             engine = "the exported file in torch" if in_torch else self.selection.engine
             yield Lines(
                 f"predictions of the run now use {engine} on this machine, which is faster "
-                f"({self.selection.milliseconds:.2f} ms an image): convwright predict {quoted(self.source)}"
+                f"({self.selection.milliseconds:.2f} ms an image): `cw.predict({str(self.source)!r})`"
             )
 
     def _rows(self) -> Iterable[Sequence[str]]:

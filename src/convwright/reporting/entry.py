@@ -1,11 +1,12 @@
 """A trained network of a report, with its measurements."""
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from convwright.arch import Cost
 from convwright.arch.cost import cost
+from convwright.evaluation.overlap import Overlap
 from convwright.reporting.predicted import LabelPredictions, Predicted, SplitPredictions
 from convwright.training.run import Run
 
@@ -43,6 +44,8 @@ class Entry:
     """The data that it was measured on, where that is not the run's own."""
     label_predictions: LabelPredictions | None = None
     """The predictions of a network with several labels an image, in the place of `predictions`."""
+    overlap: Overlap = field(default=Overlap(), repr=False)
+    """The images that the network was trained on."""
 
     @property
     def measure(self) -> str:

@@ -11,12 +11,13 @@ from convwright.data.opened import Data
 from convwright.display.progress import counting
 from convwright.errors import ArgumentError
 from convwright.evaluation.assessment import assess, assess_multi_label
+from convwright.evaluation.overlap import overlap_of
 from convwright.evaluation.record import Recorder, images_key
 from convwright.prediction.network import Predictor, load
 from convwright.reporting.entry import Entry, Latency
 from convwright.reporting.predicted import LabelPredictions, SplitPredictions
 from convwright.reporting.titles import titles
-from convwright.reporting.wording import busy, data_name, unfinished
+from convwright.reporting.wording import busy, data_name, seen_before, unfinished
 from convwright.scaling.latency import Stopwatch
 from convwright.training.run import Run
 from convwright.training.run_data import data_for, open_run_data
@@ -73,6 +74,7 @@ def measure_runs(
                 )
             )
     notes += [line for entry in entries for line in (unfinished(entry), busy(entry)) if line]
+    notes += [line for entry in entries for line in seen_before(entry)]
     return entries, notes + _changed(entries)
 
 
@@ -104,16 +106,15 @@ def measure_run(
     predictor = load(run.path, device)
     split, parts = measured_splits(data, other is not None)
     predictions = predict_splits(predictor, data, parts, after_batch)
-    latency = None
-    if stopwatch is not None:
-        latency = _latency(stopwatch, run.network)
+    overlap = overlap_of(run, data, parts, own_data=other is None)
+    latency = None if stopwatch is None else _latency(stopwatch, run.network)
     if isinstance(predictions, LabelPredictions):
         precision, images = predictions.measures.mean_average_precision, predictions.measures.images
         interval = precision.interval or (precision.value, precision.value)
-        return Entry(title, run, precision.value, interval, images, split, None, latency, other, predictions)
+        return Entry(title, run, precision.value, interval, images, split, None, latency, other, predictions, overlap)
     measures = predictions.measures
     accuracy, interval, images = measures.accuracy, measures.interval, measures.images
-    return Entry(title, run, accuracy, interval, images, split, predictions, latency, other)
+    return Entry(title, run, accuracy, interval, images, split, predictions, latency, other, overlap=overlap)
 
 
 def _latency(stopwatch: Stopwatch, network: Network) -> Latency:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from convwright.display.wording import (
     NBSP,
     count,
@@ -16,8 +18,10 @@ from convwright.display.wording import (
     percent,
     times_fewer,
 )
+from convwright.evaluation.overlap import overlap_notes
 from convwright.reporting.entry import Entry
 from convwright.reporting.pairs import compare
+from convwright.stats.intervals import wilson
 
 NOT_COMPARABLE = "Accuracies are compared only between networks that were measured on the same images."
 """Note on a page whose networks were measured on different images."""
@@ -72,6 +76,18 @@ def unfinished(entry: Entry) -> str | None:
     total = entry.run.config.total_epochs
     so_far = f"{rows[-1]['epoch']:.3g} of {total:.3g} {epochs}" if rows else "its first validation"
     return f"{entry.title} has not ended: its figures are those of its best weights so far, after {so_far}."
+
+
+def seen_before(entry: Entry) -> list[str]:
+    """Return a sentence on the images that a network was trained on, and its accuracy on the others."""
+
+    def measured_on(chosen: torch.Tensor) -> str:
+        if entry.predictions is None:
+            return "not measured by themselves; `evaluate` does"
+        correct, images = int((entry.predictions.correct & chosen).sum()), int(chosen.sum())
+        return f"accuracy {percent(correct / images)} (95{NBSP}% interval {interval(wilson(correct, images))})"
+
+    return [f"{line[0].upper()}{line[1:]}." for line in overlap_notes(entry.overlap, measured_on, entry.title)]
 
 
 def latency(entry: Entry) -> str:

@@ -22,8 +22,10 @@ LEAST_CROPPED = 16
 """Pixels of a side from which on images are shifted at random; smaller ones cannot spare any."""
 LEAST_CROPPED_IN_SCALE = 64
 """Pixels of a side from which on the papers' recipes cut crops of random size."""
-FINE_TUNING = 0.02
-"""Learning rate of SGD for weights that are good already, with batches of 128."""
+FROM_SCRATCH = {"sgd": 0.1, "adamw": 4e-3, "rmsprop": 2e-3}
+"""Highest learning rate of each optimizer, with batches of 128."""
+FINE_TUNING = {"sgd": 0.02, "adamw": 4e-4, "rmsprop": 4e-4}
+"""The same for weights that are good already."""
 
 
 def default_batch_size(images: int) -> int:
@@ -113,6 +115,8 @@ def _recipe(
         published = recipe_fields(name, batch_size if isinstance(batch_size, int) else LARGEST_BATCH)
         if not has_shortcuts(network):
             published.pop("stochastic_depth", None)
+        if fields.get("optimizer", own := published.get("optimizer", "sgd")) != own:
+            published.pop("learning_rate", None)  # rates of one optimizer do not suit another
         fields = published | fields
     fields["crop_scale"] = crop_scale(data, name, given)
     frozen = bool(fields.get("freeze"))  # then features of the same images are computed once
@@ -120,8 +124,9 @@ def _recipe(
     # An eighth of the side, as 4 pixels are for CIFAR.
     moved = min(data.size) >= LEAST_CROPPED and not frozen and not fields.get("crop_scale")
     fields.setdefault("crop", min(data.size) // 8 if moved else 0)
-    if "learning_rate" not in fields and fields.get("optimizer", "sgd") == "sgd" and isinstance(batch_size, int):
-        fields["learning_rate"] = (FINE_TUNING if tuned and not frozen else 0.1) * batch_size / LARGEST_BATCH
+    if "learning_rate" not in fields and isinstance(batch_size, int):
+        rates = FINE_TUNING if tuned and not frozen else FROM_SCRATCH
+        fields["learning_rate"] = rates[fields.get("optimizer", "sgd")] * batch_size / LARGEST_BATCH
     return fields
 
 
