@@ -3,7 +3,7 @@
 import math
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from convwright.arch.node import LARGEST_NUMBER, brief, check_size
 from convwright.errors import NetworkError
@@ -67,6 +67,11 @@ def check_resolution(name: str, value: object) -> None:
         check_size(f"{name}: {what}", side)
     if value[0] == value[1]:
         raise NetworkError(f"{name} of square images is one number, {value[0]}, not {brief(value)}")
+
+
+def largest(resolutions: Iterable[Resolution]) -> Resolution:
+    """Return the resolution with the most pixels, the first of equals."""
+    return max(resolutions, key=lambda each: math.prod(sides(each)))
 
 
 def format_resolution(resolution: Resolution) -> str:

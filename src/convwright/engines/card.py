@@ -1,5 +1,6 @@
 """What an exported file records about itself: preprocessing, classes and how it was verified. No torch in here."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ CHECKSUM_PLACEHOLDER, WEIGHTS_PLACEHOLDER = "unsealed" * 4, "pending-" * 4
 """Stand in a card for its two checksums while a file is written; as long as the checksums that replace them."""
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 """How images are resized: Pillow's names."""
+RESIZES, DECODERS = ("crop", "pad", "squash"), (1, 2)
 STORED_PRECISIONS = ("f32", "int8")
 LARGEST_SIDE = 2**15
 """Height and width in pixels of the largest images that a file is read for."""
@@ -87,7 +89,7 @@ class Card:
     std: tuple[float, ...]
     """Standard deviation of each channel on the scale 0 to 1."""
     crop: float
-    """Side of the square that is cut from an image's centre and resized, as a share of its short side."""
+    """Share of the sides that is cut from an image's centre; of the short side where `resize` is `crop`."""
     interpolation: str
     precision: str = "f32"
     """`f32` or `int8`."""
@@ -102,6 +104,15 @@ class Card:
     thresholds: tuple[float, ...] | None = None
     """For a multi-label network the probability from which on each class is predicted; probabilities are the sigmoid of
     the logits. None for a network that predicts one class an image: probabilities are the softmax of the logits."""
+    resize: str = "crop"
+    """`crop` fits the short side and cuts the centre, `pad` adds borders of grey value 128, `squash` changes the
+    proportions."""
+    decoder: int = 2
+    """Version of Convwright's decoder of images that the network was trained with."""
+    integer_range: tuple[float, float] | None = None
+    """Range of the values of 32-bit images, which becomes 0 to 255; None where the network was trained without such."""
+    float_range: tuple[float, float] | None = None
+    """Range of the values of floating-point images, likewise."""
     version: int = VERSION
 
     @property
@@ -113,7 +124,7 @@ class Card:
         """Return the card as values that JSON can hold, under the names that files have."""
         values = {_STORED.get(name, name): value for name, value in vars(self).items()}
         values |= {"verified": self.verified.to_dict(), "multi_label": self.multi_label}
-        newer = {name for name in NEWER if values[name]}
+        newer = {name for name, usual in NEWER.items() if values[name] != usual}
         kept = {name: value for name, value in values.items() if name not in NEWER or name in newer}
         return kept | ({"version": NEWEST_VERSION} if newer else {})
 
@@ -160,7 +171,10 @@ class Card:
         return cls(**fields | {"verified": Verification.from_dict(values["verified"])})
 
 
-NEWER: Mapping[str, Any] = {"multi_label": False, "thresholds": None}
+NEWER: Mapping[str, Any] = {
+    **{"multi_label": False, "thresholds": None, "resize": "crop", "decoder": 2},
+    **{"integer_range": None, "float_range": None},
+}
 """Fields of the newest version in a file, with the values that they have where they are left out."""
 _STORED = {"weights_checksum": "weights", "checksum": "seal"}
 """Names in files of the fields whose names differ there."""
@@ -182,7 +196,10 @@ _HINTS: dict[str, Any] = {
     "version": int,
 }
 """Types of the fields in a file."""
-_NEWER_HINTS: dict[str, Any] = {"multi_label": bool, "thresholds": tuple[float, ...] | None}
+_NEWER_HINTS: dict[str, Any] = {
+    **{"multi_label": bool, "thresholds": tuple[float, ...] | None, "resize": str, "decoder": int},
+    **{"integer_range": tuple[float, float] | None, "float_range": tuple[float, float] | None},
+}
 _VALID = {
     "network": "the network's expression",
     "classes": "a list of one or more names, none of them empty",
@@ -200,6 +217,10 @@ _VALID = {
     "version": f"{FIRST_VERSION} to {NEWEST_VERSION}",
     "multi_label": "true where there are thresholds, else false",
     "thresholds": "a list of one number from 0 to 1 for each class",
+    "resize": f"one of {', '.join(RESIZES)}",
+    "decoder": f"one of {', '.join(map(str, DECODERS))}",
+    "integer_range": "a list of two numbers, the smaller first",
+    "float_range": "a list of two numbers, the smaller first",
 }
 
 
@@ -223,7 +244,12 @@ def _out_of_range(values: Mapping[str, Any]) -> Iterator[str]:
         "verified": _is_record(values["verified"]),
         "weights": is_checksum(values["weights"]),
         "seal": is_checksum(values["seal"]),
+        "resize": values.get("resize", "crop") in RESIZES,
+        "decoder": values.get("decoder", 2) in DECODERS,
     }
+    for name in ("integer_range", "float_range"):
+        low, high = values.get(name) or (0.0, 0.0)
+        valid[name] = -math.inf < low <= high < math.inf
     if (thresholds := values.get("thresholds")) is not None:
         valid["thresholds"] = len(thresholds) == len(values["classes"]) and all(0 <= each <= 1 for each in thresholds)
     valid["multi_label"] = values.get("multi_label", False) is (thresholds is not None)

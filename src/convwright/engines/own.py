@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from convwright.arch.resolution import sides
 from convwright.engines.card import Card
 from convwright.engines.engine import Engine
 from convwright.engines.runner import Runner, cores
@@ -103,7 +104,7 @@ def _check_ports(card: Card, images: tuple[object, ...], logits: tuple[object, .
     Raises:
         ValueError: They do not fit the card.
     """
-    expected = ("uint8", 1, card.channels, card.resolution, card.resolution), ("float32", 1, len(card.classes))
+    expected = ("uint8", 1, card.channels, *sides(card.resolution)), ("float32", 1, len(card.classes))
     for name, found, right in zip(("input", "output"), (images, logits), expected, strict=True):
         if found != right:
             raise ValueError(f"its {name} is {_port(found)}, and its card requires {_port(right)}")

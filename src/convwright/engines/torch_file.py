@@ -9,6 +9,7 @@ from safetensors.numpy import save
 
 from convwright import json_text
 from convwright.arch.node import brief, fits
+from convwright.arch.resolution import sides
 from convwright.arch.shapes import Shape
 from convwright.engines import program as steps
 from convwright.engines.card import KEY, Card
@@ -55,7 +56,7 @@ def read_torch_file(path: Path, card: Card) -> steps.Program:
         check_program(program)
     except NetworkError as error:
         raise UsageError(f"{path}: its network is not valid: {error}") from None
-    expected = card.channels, card.resolution, card.resolution
+    expected = card.channels, *sides(card.resolution)
     if program.input_shape != expected or program.classes != len(card.classes):
         found, right = (" x ".join(map(str, shape)) for shape in (program.input_shape, expected))
         raise UsageError(

@@ -10,6 +10,7 @@ import numpy as np
 
 from convwright import json_text
 from convwright.arch.layers import numbered
+from convwright.arch.resolution import largest
 from convwright.brief import Brief
 from convwright.display.figure_result import FigureResult
 from convwright.display.figures import Figure, Gallery, Picture
@@ -258,8 +259,8 @@ def _gallery(one: NetworkMaps, overlays: Sequence[Overlay]) -> Gallery:
 
 def _sharpest(result: ClassActivation) -> "Sequence[torch.Tensor]":
     """Return the images that are drawn, as the network of the highest resolution reads them."""
-    sides = [one.network.predictor.network.resolution for one in result.networks]
-    return result.images.pixels[sides.index(max(sides))][: result.shown]
+    resolutions = [one.network.predictor.network.resolution for one in result.networks]
+    return result.images.pixels[resolutions.index(largest(resolutions))][: result.shown]
 
 
 def _names(result: ClassActivation) -> list[str]:

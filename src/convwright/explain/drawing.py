@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 PAPER, INK, MUTED, RULE = "#ffffff", "#1d2129", "#667080", "#d5d9e0"
 TILE = 224
-"""Side of an image in the figure, and of a small one's overlay, in pixels."""
+"""Longer side of an image in the figure, and of a small one's overlay, in pixels."""
 PIXELATED = 64
 """Images up to this side are enlarged as squares, so that their pixels can be seen."""
 LEAST, MOST = 0.1, 0.72
@@ -31,23 +31,35 @@ class Cell:
 
 
 def picture(pixels: np.ndarray, side: int | None = None) -> Image.Image:
-    """Return C x H x W uint8 pixels as an RGB image, enlarged to a side."""
+    """Return C x H x W uint8 pixels as an RGB image, enlarged until its longer side has so many pixels."""
     image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).convert("RGB")
-    if side in (None, *image.size):
+    if side is None or side == max(image.size):
         return image
     method = Image.Resampling.NEAREST if max(image.size) <= PIXELATED else Image.Resampling.BICUBIC
-    return image.resize((side, side), method)
+    return image.resize(_scaled(image.size, side), method)
 
 
 def overlay(pixels: np.ndarray, relevance: np.ndarray, side: int | None = None) -> Image.Image:
-    """Lay a map (H x W, 0 to 1) over C x H x W uint8 pixels; small images are enlarged unless a side is given."""
+    """Lay a map (H x W, 0 to 1) over C x H x W uint8 pixels.
+
+    Args:
+        pixels: The image.
+        relevance: The map.
+        side: Longer side of the result; None: that of the image, but small images are enlarged.
+    """
     side = side or max(TILE, *pixels.shape[-2:])
     base = picture(pixels, side)
     base = Image.blend(base, base.convert("L").convert("RGB"), GREYED)
-    smooth = Image.fromarray(relevance.astype(np.float32)).resize((side, side), Image.Resampling.BILINEAR)
+    smooth = Image.fromarray(relevance.astype(np.float32)).resize(base.size, Image.Resampling.BILINEAR)
     share = np.clip(np.asarray(smooth), 0, 1)
     cover = (LEAST + (MOST - LEAST) * share)[..., None]
     return Image.fromarray((np.asarray(base) * (1 - cover) + coloured(share) * cover).round().astype(np.uint8))
+
+
+def _scaled(size: tuple[int, int], longer: int) -> tuple[int, int]:
+    """Return a width and height in the same proportions, with another longer side."""
+    width, height = (max(1, round(side * longer / max(size))) for side in size)
+    return width, height
 
 
 def coloured(values: np.ndarray) -> np.ndarray:
@@ -79,8 +91,10 @@ def figure(
             _write(draw, left, top - GAP // 2 - LINE * (len(head) - number), line, TEXT, INK if index else MUTED)
         for row, cell in enumerate(column):
             y = top + sum(heights[:row])
-            sheet.paste(cell.picture.resize((tile, tile), Image.Resampling.LANCZOS), (left, y))
-            draw.rectangle((left, y, left + tile - 1, y + tile - 1), outline=RULE)
+            wide, high = _scaled(cell.picture.size, tile)
+            x, above = left + (tile - wide) // 2, y + (tile - high) // 2
+            sheet.paste(cell.picture.resize((wide, high), Image.Resampling.LANCZOS), (x, above))
+            draw.rectangle((x, above, x + wide - 1, above + high - 1), outline=RULE)
             _write(draw, left, y + tile + 3, _cut(cell.label, tile, TEXT), TEXT, INK if index else MUTED)
             _write(draw, left, y + tile + 3 + LINE, _cut(cell.note, tile, SMALL), SMALL, MUTED)
     _scale(sheet, draw, scale_top)

@@ -36,7 +36,7 @@ def overlays(
     Args:
         predictor: The network.
         images: Files, Pillow images, tensors or arrays.
-        side: Height and width of the pictures in pixels; None for that of the images, at least 224.
+        side: Longer side of the pictures in pixels; None for that of the images, at least 224.
         options: Options of `activation_maps`.
     """
     pixels = [predictor.read(image) for image in images]

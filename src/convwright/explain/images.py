@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Union
 
 import torch
 
+from convwright.arch.resolution import largest
 from convwright.brief import Brief
 from convwright.data import SOURCES, Dataset, Split
 from convwright.data.opened import Data
@@ -187,7 +188,7 @@ def _open(networks: Sequence[OpenNetwork], source: Data | str | Path | None) -> 
     data = data_for(runs[0], source) if runs else Data.of(source)
     if not isinstance(source, Data):
         data = replace(data, max_bad=1.0)
-    resolution = None if data.spec in SOURCES else max(one.predictor.network.resolution for one in networks)
+    resolution = None if data.spec in SOURCES else largest([one.predictor.network.resolution for one in networks])
     training = any(is_own(run, data) for run in runs)
     return data.dataset(resolution, training=training)
 

@@ -71,7 +71,7 @@ def photographs(predictor: Predictor, count: int = 32) -> CheckImages:
         side = int(generator.integers(min(photo.shape[:2]) // 3, min(photo.shape[:2]) + 1))
         top, left = (int(generator.integers(0, size - side + 1)) for size in photo.shape[:2])
         crop = Image.fromarray(photo[top : top + side, left : left + side])
-        crops.append(fitted(crop, predictor.resolution, predictor.channels))
+        crops.append(fitted(crop, predictor.resolution, predictor.channels, predictor.framing))
     description = f"{count} crops of scikit-learn's two photographs"
     return CheckImages(np.stack(crops), None, description, predictor.thresholds)
 

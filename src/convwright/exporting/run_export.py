@@ -118,7 +118,7 @@ def target(name: str, format: str | None, out: Path | None) -> tuple[str, Path]:
 
 def _images(data: Data | str | Path, predictor: Predictor) -> Dataset:
     with argument("data"):
-        return Data.of(data).dataset(predictor.resolution)
+        return Data.of(data).dataset(predictor.resolution, framing=predictor.framing)
 
 
 def _run(run: Run | Network | str | Path) -> Run | str | Path:

@@ -56,6 +56,7 @@ class Subject:
     def card(self) -> Card:
         """The card of an exported file, without checksums and record of a verification."""
         predictor = self.predictor
+        framing = predictor.framing._asdict()
         return Card(
             self.network.name,
             predictor.classes,
@@ -63,11 +64,12 @@ class Subject:
             predictor.resolution,
             predictor.mean,
             predictor.std,
-            predictor.framing.crop,
-            predictor.framing.interpolation,
+            framing.pop("crop"),
+            framing.pop("interpolation"),
             description=self.network.to_json(),
             verified=Verification(__version__),
             thresholds=predictor.thresholds,
+            **framing,
         )
 
     @property

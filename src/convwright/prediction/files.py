@@ -47,7 +47,7 @@ class FilePredictor(BasePredictor):
         loaded, self.path = open_file(path, engine, threads, precision), path
         self.run, self.card = loaded.run, loaded.card
         self.classes, self.channels, self.resolution = self.card.classes, self.card.channels, self.card.resolution
-        self.framing = Framing(self.card.crop, self.card.interpolation)
+        self.framing = Framing(**{name: getattr(self.card, name) for name in Framing._fields})
         self.thresholds = self.card.thresholds
 
     def repr_fields(self) -> dict[str, object]:

@@ -138,6 +138,7 @@ def load(run: Run | str | Path, device: torch.device | str = "cpu") -> Predictor
         run.data.mean,
         run.data.std,
         device,
+        run.framing,
         source=run.path,
         thresholds=run.thresholds,
     )

@@ -8,7 +8,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from convwright import json_text
@@ -54,7 +63,10 @@ MAYBE_NOT_FINITE = ("train_loss", "val_loss", "val_accuracy", "val_map")
 """Columns with NaN where a validation's outputs were not finite; earlier versions also wrote infinite losses."""
 
 Positive = Annotated[int, Field(gt=0)]
-Size = Positive | tuple[Positive, Positive]
+Pair = Annotated[
+    tuple[Positive, Positive], BeforeValidator(lambda value: tuple(value) if type(value) is list else value)
+]
+Size = Positive | Pair
 """Side of square images, or height and width."""
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -55,7 +55,9 @@ def data_for(run: Run, data: Data | str | Path | None = None) -> Data:
         return data
     spec = config.data if data is None else Data.of(data).spec
     columns = {name: getattr(config, name) for name in COLUMNS}
-    of_run = Data(spec, val_share=config.val_share, max_bad=config.max_bad, seed=config.data_seed, **columns)
+    of_run = Data(
+        spec, val_share=config.val_share, max_bad=config.max_bad, seed=config.data_seed, **columns, resize=config.resize
+    )
     return replace(of_run, cache_gb=data.cache_gb, max_bad=data.max_bad) if isinstance(data, Data) else of_run
 
 
