@@ -94,6 +94,8 @@ def environment(package: str = PACKAGE) -> Environment:
         "human": human,
         "percent": lambda share: f"{100 * share:.1f}\u00a0%",
         "quoted": shlex.quote,
+        "sides": lambda size: "\u00a0×\u00a0".join(map(str, size if isinstance(size, tuple) else (size, size))),
+        "size": lambda size: "×".join(map(str, size)) if isinstance(size, tuple) else str(size),
         "upper_first": lambda text: text[:1].upper() + text[1:],
     }
     return made

@@ -10,6 +10,7 @@ from convwright.arch import Cost, Network, registry
 from convwright.arch.cost import cost
 from convwright.arch.description import provenance, published
 from convwright.arch.expression import named_network
+from convwright.arch.resolution import format_resolution
 from convwright.brief import Brief
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
 from convwright.display.table import Row
@@ -153,7 +154,7 @@ def _cells(listed: ListedNetwork) -> tuple[str, ...]:
     weights = f"weights: {', '.join(listed.weights)}" if listed.weights else ""
     return (
         listed.network.name,
-        str(listed.network.resolution),
+        format_resolution(listed.network.resolution),
         human(listed.cost.params),
         human(listed.cost.macs),
         "; ".join(filter(None, (published(listed.network, implied="ImageNet"), weights))),
