@@ -22,10 +22,11 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "network": cw.network,
     "recalibrate": lambda network: cw.recalibrate(network, 4),
     "scale": lambda network: cw.scale(network, depth=2),
+    "truncate": lambda network: cw.truncate(network, 2),
 }
 OTHERS = {"models", "register"}
 """Functions that take no network."""
-OPERATORS = ("at", "compound", "fit_resolution", "recalibrate", "regularise", "scale")
+OPERATORS = ("at", "compound", "fit_resolution", "recalibrate", "regularise", "scale", "truncate")
 
 
 def test_every_public_function_on_networks_is_covered() -> None:

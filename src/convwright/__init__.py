@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         recalibrate,
         register,
         scale,
+        truncate,
     )
     from convwright.api.prediction import compare, evaluate, load, predict
     from convwright.api.reports import report, reproduce
@@ -86,6 +87,7 @@ _PLACES = {
     "split": "convwright.api.data",
     "survey": "convwright.api.data",
     "train": "convwright.api.training",
+    "truncate": "convwright.api.networks",
 }
 """The module that defines each public name."""
 _MODULES = {
@@ -141,6 +143,7 @@ __all__ = [
     "split",
     "survey",
     "train",
+    "truncate",
     "zoo",
 ]
 

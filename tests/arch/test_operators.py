@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import convwright as cw
-from convwright.arch import Network
+from convwright.arch import Network, registry
 from convwright.arch.rounding import round_depth, round_resolution, round_width, width_unit
 from convwright.errors import NetworkError
 from convwright.zoo.densenet import DenseLayer
@@ -35,6 +35,7 @@ def written(draw: st.DrawFn) -> str:
                 f"fit:{draw(st.integers(1, 64))},least={draw(st.integers(1, 8))}",
                 f"resolution:{draw(st.integers(16, 64))}",
                 f"classes:{draw(st.integers(1, 50))}",
+                f"stages:1-{draw(st.integers(1, 4))}",
                 f"channels:{draw(st.integers(1, 5))}",
             )
         )
@@ -275,3 +276,51 @@ def test_squeeze_and_excitation_changes_no_shape(placement: str) -> None:
 def test_operators_that_make_no_network_are_refused(operate: object, message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         operate(cw.network("densenet121"))  # type: ignore[operator]
+
+
+# Truncation
+
+
+@pytest.mark.parametrize("name", [name for _, name in registry.names()])
+def test_a_truncated_network_is_the_beginning_of_the_network(name: str) -> None:
+    network = cw.network(name)
+    whole = cw.cost(network)
+    repeatable = [stage.name for stage in network.stages if stage.block.repeatable]
+    last, number = network.stages[-1].name, len(repeatable) // 2 or 1
+    assert cw.truncate(network, last) is network
+    truncated = cw.truncate(network, number)
+    assert truncated == cw.network(f"{name}|stages:1-{number}") == cw.truncate(network, repeatable[number - 1])
+    assert truncated.stages == network.stages[: len(truncated.stages)]
+    assert [stage.name for stage in truncated.stages][-1] == repeatable[number - 1]
+    assert (truncated.head, truncated.classes, truncated.resolution) == (
+        network.head, network.classes, network.resolution,
+    )  # fmt: skip
+    cost = cw.cost(truncated)
+    assert cost.stages[:-1] == whole.stages[: len(cost.stages) - 1]
+    assert cost.macs < whole.macs or truncated == network
+    assert Network.from_json_text(truncated.to_json_text()) == truncated
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_truncated_network_can_be_built_scaled_and_fitted(name: str) -> None:
+    for expression in ("stages:1-2", "stages:1-1|scale:d=2,w=0.5", "fit:32|stages:1-2", "stages:1-2|fit:32|classes:7"):
+        network = cw.network(f"{name}|{expression}")
+        built = count(cw.build(network, device="meta"), network.channels, network.resolution)
+        assert built.output == (network.classes,)
+        assert (built.params, built.macs) == (cw.cost(network).params, cw.cost(network).macs)
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("resnet18|stages:1-5", "has stages 1 to 4, not 5"),
+        ("resnet18|stages:1-0", "has stages 1 to 4, not 0"),
+        ("resnet18|stages:2-3", "write stages:1-5"),
+        ("resnet18|stages:3", "write stages:1-5"),
+        ("resnet18|stages:", "write stages:1-5"),
+        ("resnet18|stages:1-stage9", "has no stage 'stage9'"),
+    ],
+)
+def test_stages_that_are_not_there_are_refused(expression: str, message: str) -> None:
+    with pytest.raises(NetworkError, match=message):
+        cw.network(expression)

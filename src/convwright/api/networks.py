@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeGuard, overload
 
 from convwright import arch
-from convwright.arch import Cost, Network, at, compound, fit_resolution, scale
+from convwright.arch import Cost, Network, at, compound, fit_resolution, scale, truncate
 from convwright.arch.cost import cost as network_cost
 from convwright.arch.description import NetworkDescription
 from convwright.arch.expression import NetworkLike, as_network, network
@@ -37,6 +37,7 @@ __all__ = [
     "recalibrate",
     "register",
     "scale",
+    "truncate",
 ]
 
 

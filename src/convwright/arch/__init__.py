@@ -33,6 +33,7 @@ at = accepts_expressions(operators.at)
 compound = accepts_expressions(operators.compound)
 fit_resolution = accepts_expressions(operators.fit_resolution)
 recalibrate = accepts_expressions(operators.recalibrate)
+truncate = accepts_expressions(operators.truncate)
 regularise = accepts_expressions(operators.regularise)
 scale = accepts_expressions(operators.scale)
 
@@ -68,4 +69,5 @@ __all__ = [
     "regularise",
     "residual",
     "scale",
+    "truncate",
 ]

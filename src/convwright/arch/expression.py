@@ -244,6 +244,14 @@ def _stages(text: str) -> list[int | str]:
     return stages
 
 
+def _first_to(text: str) -> int | str:
+    """Read ``1-5`` or ``1-transition2``: the last of the stages from the first one on."""
+    first, _, last = text.partition("-")
+    if first.strip() != "1" or not last.strip():
+        raise ValueError(text)
+    return int(last) if last.strip().isdecimal() else last.strip()
+
+
 def _blocks(text: str) -> list[str]:
     """Read ``stage2.block3+stage3``."""
     return [part.strip() for part in text.split("+")]
@@ -272,6 +280,7 @@ OPERATORS: dict[str, Operator] = {
         },
         operators.recalibrate,
     ),
+    "stages": Operator("stages:1-5 or stages:1-transition2", "last", {"last": _first_to}, operators.truncate),
     "fit": Operator(
         "fit:32 or fit:160x320,least=4", "resolution", {"resolution": _size, "least": int}, operators.fit_resolution
     ),

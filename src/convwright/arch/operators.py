@@ -280,6 +280,30 @@ def at(
     return _checked(network)
 
 
+def truncate(network: Network, last: int | str) -> Network:
+    """Keep the stages up to one of them; the head is put behind it and takes the channels that this stage has.
+
+    Args:
+        network: Network, expression, file of a network, run directory or run.
+        last: Name or number of the last stage that is kept (1 is the first stage of repeatable blocks).
+
+    Returns:
+        A new network; the same one if this is its last stage.
+
+    Raises:
+        NetworkError: There is no such stage.
+
+    Example:
+        >>> cw.truncate("efficientnet_lite0", 5).name
+        'efficientnet_lite0|stages:1-5'
+    """
+    if isinstance(last, bool) or not isinstance(last, int | str):
+        raise NetworkError(f"the last stage is a number or a name, not {brief(last)}")
+    (name,) = chosen_stages(network, [last])
+    kept = network.stages[: [stage.name for stage in network.stages].index(name) + 1]
+    return _checked(network.changed(f"stages:1-{last}", stages=kept))
+
+
 def regularise(network: Network, *, dropout: float | None = None, stochastic_depth: float | None = None) -> Network:
     """Set the rates of dropout before the classifier, and of stochastic depth (`Network.stochastic_depth`).
 

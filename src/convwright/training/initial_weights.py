@@ -6,11 +6,11 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import nn
 
-from convwright.arch import Network, at
+from convwright.arch import Network
 from convwright.data import Dataset
 from convwright.training.run import Run
 from convwright.weights import load_matched
-from convwright.weights.foreign import match_weights
+from convwright.weights.following import follow_weights, has_some, unchanged
 from convwright.weights.published import Published, find
 from convwright.weights.reading import Tensors, read_tensors
 
@@ -52,10 +52,11 @@ def find_initial_weights(spec: str, network: Network) -> InitialWeights:
         path = path.parent  # which says how its images are normalised
     if path.name == Run.INITIAL and (path.parent / "data.json").is_file():
         published = _initial_of(Run.open(path.parent))
+        if has_some(network, published.tensors):
+            return InitialWeights(published.tensors, published)
     else:
-        published = _of_run(path) if path.is_dir() else find(spec, network)
-    colour = at(network, channels=3)
-    return InitialWeights(match_weights(colour, published.tensors, published.source), published)
+        published = _of_run(path) if path.is_dir() else find(spec, unchanged(network))
+    return InitialWeights(follow_weights(network, published.tensors, published.source), published)
 
 
 def initial_weights_file(weights: InitialWeights | None) -> dict[str, bytes]:

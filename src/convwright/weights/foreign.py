@@ -34,6 +34,8 @@ Pairs = dict[str, str]
 AUXILIARY = re.compile(r"aux", re.IGNORECASE)
 """Auxiliary classifiers (GoogLeNet, Inception-v3), which only training uses."""
 COUNTER = "num_batches_tracked"
+MOST_NAMED = 3
+"""New layers that a message names."""
 PARTS = frozenset(("weight", "bias", "running_mean", "running_var", COUNTER))
 """Tensors of which a layer of our networks consists."""
 _STRIDE_IN_3X3 = re.compile(r"seresnet(50|101|152)")
@@ -264,14 +266,19 @@ def load_matched(tensors: Tensors, module: nn.Module) -> list[str]:
     """
     own = module.state_dict()
     messages, loaded = [], dict(tensors)
-    first = f"{first_convolution_of(module)}.weight"
+    first, classifier = f"{first_convolution_of(module)}.weight", classifier_of(module)
+    if new := _without_weights(own, loaded, classifier):
+        more = f" and {len(new) - MOST_NAMED} more" if len(new) > MOST_NAMED else ""
+        messages.append(f"new layers, which start from random weights: {', '.join(new[:MOST_NAMED])}{more}")
     if loaded[first].shape != own[first].shape and own[first].shape[1] == 1:
         messages.append(f"the first convolution's filters are summed over their {loaded[first].shape[1]} channels")
         filters = loaded[first]  # of few bits a sum over channels may overflow
         loaded[first] = (filters if filters.dtype == torch.float64 else filters.float()).sum(1, keepdim=True)
         check_finite_weights({first: loaded[first]}, "the sum over input channels")
-    classifier = classifier_of(module)
-    if loaded[f"{classifier}.weight"].shape != own[f"{classifier}.weight"].shape:
+    if (
+        f"{classifier}.weight" not in loaded
+        or loaded[f"{classifier}.weight"].shape != own[f"{classifier}.weight"].shape
+    ):
         messages.append(f"the classifier is new, for {own[f'{classifier}.weight'].shape[0]} classes")
         loaded = {name: tensor for name, tensor in loaded.items() if name.rpartition(".")[0] != classifier}
     initial = {name: tensor for name, tensor in own.items() if name not in loaded}
@@ -279,6 +286,12 @@ def load_matched(tensors: Tensors, module: nn.Module) -> list[str]:
         raise UsageError(f"the weights do not fit the network: {'; '.join(problems[:3])}")
     module.load_state_dict(loaded | initial)
     return messages
+
+
+def _without_weights(own: Tensors, loaded: Tensors, classifier: str) -> list[str]:
+    """Return the names of the layers, but the classifier, whose weights are not loaded."""
+    names = [name for name in own if name not in loaded and not name.endswith(COUNTER)]
+    return [layer for layer in dict.fromkeys(name.rpartition(".")[0] for name in names) if layer != classifier]
 
 
 def classifier_of(module: nn.Module) -> str:
