@@ -50,31 +50,25 @@ Store = torch.Tensor | PixelStore
 class Headers(NamedTuple):
     """Headers of N images; an image without one has a reason."""
 
-    values: np.ndarray
-    """int64 N x 5: width, height, grey, number of the mode, and the place of the limits."""
-    limits: np.ndarray
-    """float64 N x 2: least and largest value of deep images."""
+    short_sides: np.ndarray
+    """The shorter side of each image, int64 N."""
+    grey: np.ndarray
+    """Which images are grey, bool N."""
+    deep: dict[int, Header]
+    """Headers of the images whose format does not say what range their values have, by position."""
     reasons: dict[int, str]
     """By position."""
 
-    @property
-    def short_sides(self) -> np.ndarray:
-        """The shorter side of each image, int64 N."""
-        sides: np.ndarray = self.values[:, :2].min(1)
-        return sides
-
-    @property
-    def grey(self) -> np.ndarray:
-        """Which images are grey, bool N."""
-        grey: np.ndarray = self.values[:, 2] != 0
-        return grey
-
-    def deep(self, chosen: np.ndarray) -> Iterator[Header]:
-        """Yield the headers of chosen images whose format does not say what range their values have."""
-        for position in np.flatnonzero((self.values[:, 3] != 0) & chosen).tolist():
-            width, height, grey, mode = self.values[position, :4].tolist()
-            low, high = self.limits[position].tolist()
-            yield Header(width, height, bool(grey), MODES[mode], low, high)
+    @classmethod
+    def of(cls, values: np.ndarray, reasons: dict[int, str]) -> "Headers":
+        """Return the headers with values of the index: width, height, kind, and the bits of two limits."""
+        kinds = values[:, 2]
+        deep = {}
+        for position in np.flatnonzero(kinds > 2).tolist():
+            width, height, kind = values[position, :3].tolist()
+            low, high = values[position, 3:].copy().view(np.float64).tolist()
+            deep[position] = Header(width, height, kind % 2 == 0, MODES[(kind - 1) >> 1], low, high)
+        return cls(values[:, :2].min(1), kinds % 2 == 0, deep, reasons)
 
 
 class Pixels(NamedTuple):
@@ -136,9 +130,7 @@ class Reader:
             return self._all(work, HEADER_VALUES, "reading headers")
 
         values, reasons = self._read("headers", from_cache, without_cache)
-        kinds = values[:, 2] - 1
-        table = np.column_stack((values[:, :2], kinds & 1, kinds.clip(0) >> 1))
-        return Headers(table, values[:, 3:].copy().view(np.float64), reasons)
+        return Headers.of(values, reasons)
 
     def pixels(self, shape: Shape, framing: Framing, wanted: np.ndarray | None = None) -> Pixels:
         """Return the decoded images: from the cache, in memory, or decoded when they are used.
@@ -254,8 +246,11 @@ class Reader:
             self._keys = keys_of(self.items.names)
         places = index.find(self._keys, self.items.stamps)
         found = (places >= 0) & self._wanted
-        values = np.zeros((len(places), index.width), np.int64)
-        values[found] = index.values(places[found])
+        if found.all():
+            values = index.values(places)
+        else:
+            values = np.zeros((len(places), index.width), np.int64)
+            values[found] = index.values(places[found])
         failed = np.flatnonzero(found)[index.failed(places[found])]
         return found, values, dict(zip(failed.tolist(), index.reasons(places[failed]), strict=True))
 

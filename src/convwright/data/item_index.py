@@ -15,13 +15,20 @@ from convwright.data.packed_names import PackedNames
 FIXED = 5
 """Columns of a record besides its values: two of the key, stamp, reason, and a digest of the others."""
 NO_REASON = 0
+MANY = 65536
 
 
 def keys_of(names: PackedNames) -> np.ndarray:
     """Return a digest of each name, int64 N x 2."""
-    text, ends = names.compact().text.tobytes(), names.compact().ends.tolist()
-    digests = [blake2b(text[start:end], digest_size=16).digest() for start, end in pairwise(ends)]
-    return np.frombuffer(b"".join(digests), np.int64).reshape(-1, 2)
+    names = names.compact()
+    keys = np.empty((len(names), 2), np.int64)
+    for first in range(0, len(names), MANY):  # in pieces, as objects of Python take much memory
+        ends = names.ends[first : first + MANY + 1]
+        text = names.text[ends[0] : ends[-1]].tobytes()
+        places = pairwise((ends - ends[0]).tolist())
+        digests = [blake2b(text[start:end], digest_size=16).digest() for start, end in places]
+        keys[first : first + MANY] = np.frombuffer(b"".join(digests), np.int64).reshape(-1, 2)
+    return keys
 
 
 class ItemIndex:
@@ -50,18 +57,26 @@ class ItemIndex:
             keys: Digests of the items' names, int64 N x 2.
             stamps: Stamps of the items, uint64 N; no record is valid for a stamp of 0.
         """
-        newest = self._records[::-1]
-        if not len(newest):
+        records = self._records
+        if not len(records):
             return np.full(len(keys), -1)
-        order = np.argsort(newest[:, 0], kind="stable")
-        places = np.searchsorted(newest[:, 0], keys[:, 0], sorter=order).clip(max=len(order) - 1)
-        found = order[places]
-        wanted = np.column_stack((keys, stamps.view(np.int64)))
-        valid = (newest[found, :3] == wanted).all(1) & (stamps != 0)
-        return np.where(valid, len(newest) - 1 - found, -1)
+        if len(records) == len(keys) and all(np.array_equal(records[:, place], keys[:, place]) for place in (0, 1)):
+            places = np.arange(len(keys))  # as it usually is: the same images in the same order
+        else:
+            newest = records[::-1, 0]
+            order = np.argsort(newest, kind="stable")
+            found = np.searchsorted(newest, keys[:, 0], sorter=order).clip(max=len(order) - 1)
+            places = len(newest) - 1 - order[found]
+        valid = stamps != 0
+        for column, wanted in enumerate((keys[:, 0], keys[:, 1], stamps.view(np.int64))):
+            valid &= records[places, column] == wanted
+        places[~valid] = -1
+        return places
 
     def values(self, places: np.ndarray) -> np.ndarray:
-        """Return the values of records, int64 N x width."""
+        """Return the values of records, int64 N x width; those of other images where a place is -1."""
+        if len(places) == len(self._records) and np.array_equal(places, np.arange(len(places))):
+            return self._records[:, 4:-1].view()
         return self._records[places, 4:-1]
 
     def reasons(self, places: np.ndarray) -> list[str]:

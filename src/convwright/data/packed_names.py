@@ -1,5 +1,6 @@
 """Names in one block of bytes, for collections of a million files. Without torch."""
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, overload
 
@@ -17,9 +18,12 @@ class PackedNames(Sequence[str]):
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
-        self._bytes = np.frombuffer(b"".join(encoded), np.uint8)
-        self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+        text, ends = bytearray(), array("q", [0])
+        for name in names:
+            text += name.encode("utf-8", "surrogateescape")
+            ends.append(len(text))
+        self._bytes = np.frombuffer(bytes(text), np.uint8)
+        self._ends = np.array(ends, np.int64)
         self._rows: np.ndarray | None = None
         """Places of the names in the block; None: all, in order."""
 

@@ -66,8 +66,9 @@ def read_items(
     if resolution is None:
         resolution = min(int(median_low(headers.short_sides[known].tolist())), largest)
     if training:
-        framing = framing_for(headers.deep(known), framing)
+        framing = framing_for((header for number, header in headers.deep.items() if known[number]), framing)
     channels = 1 if headers.grey[good.mask].all() else 3
+    del headers  # of a million images
     pixels = reader.pixels((channels, *sides(resolution)), framing, good.mask)
     splits = good.without(pixels.reasons)  # again, as some images turn out damaged only when decoded
     names = _printable(data.items.names)

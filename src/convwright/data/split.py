@@ -19,10 +19,11 @@ def stratified_split(
     generator = torch.Generator().manual_seed(derive(seed, purpose))
     shuffled = torch.randperm(len(labels), generator=generator)
     held = torch.zeros(len(labels), dtype=torch.bool)
-    for label in torch.unique(labels):
-        rows = shuffled[labels[shuffled] == label]
+    order = torch.argsort(labels[shuffled], stable=True)
+    classes, counts = torch.unique_consecutive(labels[shuffled[order]], return_counts=True)
+    for label, rows in zip(classes.tolist(), shuffled[order].split(counts.tolist()), strict=True):
         if len(rows) < 2:
-            raise ValueError(f"class {int(label)} has one sample, which cannot be in both parts")
+            raise ValueError(f"class {label} has one sample, which cannot be in both parts")
         held[rows[: min(max(round(share * len(rows)), 1), len(rows) - 1)]] = True
     return torch.nonzero(~held).flatten(), torch.nonzero(held).flatten()
 
