@@ -9,8 +9,8 @@ fewer epochs. Every run is a process of its own on one thread; the time is that 
 on the machine do not count. The network is cifar_seresnet14 with the recipe `fast`, at 32 px, 28 for Fashion-MNIST.
 
 Of data without test images a fifth becomes test images (`cw.split`, with copies on one side). Predictions of every test
-image are kept in OUT/results.json, and what is there is not run again. Differences to `plain` are paired over images and
-seeds, with 95 % intervals. `by class` gives every class the same weight.
+image are kept in OUT/results.json, and what is there is not run again. Differences to `plain` are paired over images
+and seeds, with 95 % intervals. `by class` gives every class the same weight.
 """
 
 import argparse
