@@ -1,6 +1,6 @@
 """Data: opened and surveyed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,11 @@ from convwright.options import Bounds, Group, checks_arguments
 from convwright.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from torch.utils.data import Dataset as TorchDataset
+
+    TorchData: TypeAlias = TorchDataset[Any] | Mapping[str, TorchDataset[Any]]
     from numpy.typing import ArrayLike
 
     from convwright.data.arrays import HeldArrays
@@ -26,7 +31,7 @@ LISTS = Group("Columns of a list of images")
 
 @checks_arguments
 def open_data(
-    data: str | Path | None = None,
+    data: "str | Path | TorchData | None" = None,
     *,
     images: "ArrayLike | None" = None,
     labels: "ArrayLike | None" = None,
@@ -54,8 +59,11 @@ def open_data(
     contact sheet.
 
     Args:
-        data: A folder with a sub-folder per class; a list of images with labels (.csv, .tsv, .jsonl or .parquet); or
-            the name of a source: fashion-mnist, cifar10, cifar100, digits, or one that an installed package provides.
+        data: A folder with a sub-folder per class; a list of images with labels (.csv, .tsv, .jsonl or .parquet); tar
+            files in WebDataset's convention, such as `shards/{000..146}.tar`; a folder of Hugging Face's `save_to_disk`
+            or `hf:` and a name; the name of a source: fashion-mnist, cifar10, cifar100, digits, or one that an
+            installed package provides; or a data set of torch with a length and numbered items, of which each is read
+            once, into memory, or a dictionary of them by split.
         images: Training images in the place of `data`, as one array or tensor: N x H x W, N x H x W x C or
             N x C x H x W, uint8, or floats from 0 to 1.
         labels: Their labels: numbers or names of classes; for several labels of each image, a boolean array
@@ -104,7 +112,14 @@ def open_data(
 
     arrays = {"images": images, "labels": labels, "val_images": val_images, "val_labels": val_labels}
     arrays |= {"test_images": test_images, "test_labels": test_labels}
-    if given := [name for name, value in (arrays | {"classes": classes}).items() if value is not None]:
+    if data is not None and not isinstance(data, str | Path):
+        from convwright.data.torch_datasets import hold_datasets
+
+        if given := [name for name, value in arrays.items() if value is not None]:
+            raise ArgumentError(given[0], "cannot be given beside `data`; give one of them")
+        held = hold_datasets(data, classes, flip=flip)
+        spec = held.spec
+    elif given := [name for name, value in (arrays | {"classes": classes}).items() if value is not None]:
         if data is not None:
             raise ArgumentError(given[0], "cannot be given beside `data`; give one of them")
         held = _held(arrays, classes, flip)

@@ -216,6 +216,10 @@ def _request(
         return request.changed(**options) if options else request
     if request is not None and "data" in options:
         raise ArgumentError("data", "is given twice; the first argument is the data")
+    if hasattr(request, "__getitem__") and not isinstance(request, str | Mapping):  # a data set of torch
+        from convwright.data.opened import Data
+
+        request = Data.of(request)
     data = {} if request is None else {"data": request}
     if config is None:
         return TrainRequest(**data, **options)

@@ -67,9 +67,16 @@ class Data(Result):
         return {name: getattr(self, name) for name in COLUMNS}
 
     @classmethod
-    def of(cls, value: "Data | str | Path") -> "Data":
-        """Return a value if it is data already, else the data of a folder or source."""
-        return value if isinstance(value, Data) else cls(str(value))
+    def of(cls, value: Any) -> "Data":
+        """Return a value if it is data already, else the data of a folder, a source, or a data set of torch."""
+        if isinstance(value, Data):
+            return value
+        if isinstance(value, str | Path):
+            return cls(str(value))
+        from convwright.data.torch_datasets import hold_datasets
+
+        held = hold_datasets(value)
+        return cls(held.spec, held=held)
 
     def dataset(
         self,
