@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 import convwright as cw
 from convwright.errors import UsageError
@@ -19,6 +20,29 @@ def test_a_budget_becomes_a_network(convwright, tmp_path):
     written = cw.Network.from_json_text((tmp_path / "net.json").read_text())
     assert written == cw.network(first)
     assert convwright("show", tmp_path / "net.json").status == 0
+
+
+def test_the_head_is_counted_with_the_classes_of_the_data(convwright, tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for index in range(3):
+            Image.new("L", (8, 8), 40 * index).save(tmp_path / "images" / name / f"{index}.png")
+    (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"images/a/{i}.png,{i % 2}\n" for i in range(3)))
+    options = ("scale", "plan", "efficientnet_b0", "--budget", "params<=2M", "--json")
+
+    def planned(*more):
+        answer = convwright(*options, *more)
+        assert answer.status == 0, answer.err
+        return json.loads(answer.out)["chosen"]
+
+    for data, classes in ((tmp_path / "images", 3), (tmp_path / "list.csv", 2), ("digits", 10)):
+        assert planned("--data", data) == planned("--classes", classes)
+    assert planned("--classes", 10)["network"] != planned()["network"], "ImageNet's classes take a part of the budget"
+    both = convwright(*options, "--data", "digits", "--classes", 3)
+    assert (both.status, "--classes: cannot be combined with --data" in both.message) == (2, True)
+    absent = convwright(*options, "--data", tmp_path / "absent")
+    assert absent.status == 2
+    assert absent.message.startswith("convwright: --data: ")
 
 
 def test_json_has_every_figure(convwright):

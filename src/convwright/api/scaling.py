@@ -51,6 +51,7 @@ def plan(
     beta: float | None = None,
     gamma: float | None = None,
     classes: Annotated[int | None, Bounds(ge=1)] = None,
+    data: "Data | str | Path | None" = None,
     compare: bool = True,
     batch: Annotated[int, Bounds(ge=1)] = 1,
     threads: Annotated[int | None, Bounds(ge=1)] = None,
@@ -76,6 +77,7 @@ def plan(
         beta: Width is multiplied by beta^phi; 1.1 by default.
         gamma: Resolution is multiplied by gamma^phi; 1.15 by default.
         classes: Number of classes of the network; those of the base by default.
+        data: Images that the network is for, whose number of classes it gets; a folder, a list or a source.
         compare: Spend the same budget on each dimension alone, and by the other published rule too.
         batch: Images in a batch where latency is measured.
         threads: Threads where latency is measured; the engine's own choice by default.
@@ -100,7 +102,8 @@ def plan(
     file = Path(out) if out is not None else None
     check_file("out", file)
     network = _network(base)
-    result = request.plan(at(network, classes=classes) if classes is not None else network)
+    count = _class_count(data, classes)
+    result = request.plan(at(network, classes=count) if count is not None else network)
     if file is None:
         return result
     result.save(file)
@@ -242,6 +245,18 @@ def family(
 def _network(base: "Network | str | Path") -> Network:
     with argument("base"):
         return base if isinstance(base, Network) else read_network(str(base))
+
+
+def _class_count(data: "Data | str | Path | None", classes: int | None) -> int | None:
+    """Return the number of classes of data, or the given one."""
+    if data is None:
+        return classes
+    if classes is not None:
+        raise ArgumentError("classes", "cannot be combined with `data`, which has a number of classes; omit one")
+    from convwright.data.opened import Data
+
+    with argument("data"):
+        return len(Data.of(data).class_names)
 
 
 def _check_kind(name: str, value: object, kinds: tuple[type, ...], expected: str) -> None:

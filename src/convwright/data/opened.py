@@ -178,6 +178,17 @@ class Data(Result):
         self.survey.save_html(path)
 
     @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, found without decoding images.
+
+        Raises:
+            DataError: The data cannot be opened.
+        """
+        from convwright.data.sources import classes_of
+
+        return self.classes if self.held is not None else classes_of(self.spec, self.columns)
+
+    @cached_property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
         return self.dataset().classes

@@ -189,6 +189,23 @@ def labelled_images(
         return labelled_files(found) if isinstance(found, Found) else found
 
 
+def classes_of(spec: str, columns: Mapping[str, str | None] = NO_COLUMNS) -> tuple[str, ...]:
+    """Return the names of the classes of data, without decoding images of files.
+
+    Args:
+        spec: A source, a folder, a list, tar files, or a data set of Hugging Face.
+        columns: Columns that were named, by the names of the fields of `Data`.
+
+    Raises:
+        DataError: The data does not exist, or is not as it must be.
+        ArgumentError: A column was named that the data does not have.
+    """
+    if spec in SOURCES:
+        check_no_columns(columns, spec)
+        return tuple(SOURCES[spec].read(False).classes)
+    return tuple(labelled_images(spec, columns).classes)
+
+
 def check_no_columns(columns: Mapping[str, str | None], data: str | Path) -> None:
     """Check that no columns are named for data that is no list.
 
