@@ -124,9 +124,10 @@ def _recipe(
     # An eighth of the side, as 4 pixels are for CIFAR.
     moved = min(data.size) >= LEAST_CROPPED and not frozen and not fields.get("crop_scale")
     fields.setdefault("crop", min(data.size) // 8 if moved else 0)
-    if "learning_rate" not in fields and isinstance(batch_size, int):
-        rates = FINE_TUNING if tuned and not frozen else FROM_SCRATCH
-        fields["learning_rate"] = rates[fields.get("optimizer", "sgd")] * batch_size / LARGEST_BATCH
+    rates = FINE_TUNING if tuned and not frozen else FROM_SCRATCH
+    rate = rates.get(fields.get("optimizer", "sgd"))  # `checked` reports others
+    if "learning_rate" not in fields and isinstance(batch_size, int) and rate is not None:
+        fields["learning_rate"] = rate * batch_size / LARGEST_BATCH
     return fields
 
 
