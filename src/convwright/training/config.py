@@ -193,8 +193,8 @@ class RunOptions(_Strict):
     """Operators compiled for this machine's CPU, which round differently; by default where they are at least as fast as
     torch's, which is measured once."""
     memory_efficient: bool = False
-    """Keep less for the backward pass and compute it again there: dense blocks take far less memory; by default where they
-    would not fit otherwise."""
+    """Keep less for the backward pass and compute it again there: dense blocks take far less memory; by default where
+    they would not fit otherwise."""
 
 
 class TrainConfig(RunOptions):
