@@ -2,10 +2,12 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from convwright.curation.duplicates import find_duplicates
+from convwright.curation.duplicates import Duplicates, find_duplicates
 from convwright.curation.neighbours import nearest, reduced
 
 
@@ -34,7 +36,7 @@ CHANGES = {
 }
 
 
-def groups_of(pool_of, images):
+def found_in(pool_of, images):
     pixels = np.stack([np.asarray(image.convert("RGB")).transpose(2, 0, 1) for image in images])
     pool = pool_of(pixels)
     small = np.stack([np.asarray(image.convert("RGB").resize((8, 8)), np.float32) for image in images])
@@ -46,15 +48,16 @@ def groups_of(pool_of, images):
 def test_changed_copies_are_found_and_nothing_else(pool_of, change):
     images = crops()
     copied = [1, 8, 20]
-    found = groups_of(pool_of, [*images, *(CHANGES[change](images[one]) for one in copied)])
-    assert {(one, len(images) + place) for place, one in enumerate(copied)} == set(found.groups)
+    found = found_in(pool_of, [*images, *(CHANGES[change](images[one]) for one in copied)])
+    assert found.stays(lambda one: (-one,)) == {len(images) + place: one for place, one in enumerate(copied)}
+    assert found.stays(lambda one: (one,)) == {one: len(images) + place for place, one in enumerate(copied)}
     if change == "same":
-        assert all(found.correlations[one] == 1 for one in copied)
+        assert all(found.links[one] == {len(images) + place: 1} for place, one in enumerate(copied))
 
 
 def test_images_without_contrast_are_duplicates_only_if_they_are_equal(pool_of):
     plain = [Image.new("RGB", (16, 16), (level, level, level)) for level in (0, 1, 2, 3, 200, 200)]
-    assert groups_of(pool_of, plain).groups == ((4, 5),)
+    assert found_in(pool_of, plain).links == {4: {5: 1}, 5: {4: 1}}
 
 
 def test_colours_distinguish_images(pool_of):
@@ -62,4 +65,23 @@ def test_colours_distinguish_images(pool_of):
     for place, shape in enumerate(np.random.default_rng(0).integers(0, 2, (4, 16, 16))):
         drawn[2 * place, ..., 0] = 255 * shape
         drawn[2 * place + 1, ..., 2] = 255 * shape
-    assert groups_of(pool_of, list(map(Image.fromarray, drawn))).groups == ()
+    assert found_in(pool_of, list(map(Image.fromarray, drawn))).links == {}
+
+
+def test_contrast_distinguishes_images(pool_of):
+    disc = np.random.default_rng(0).integers(0, 2, (16, 16))
+    drawn = [Image.fromarray((255 - depth * disc).astype(np.uint8)) for depth in (30, 250)]
+    assert found_in(pool_of, drawn).links == {}
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.floats(0, 1)), max_size=40), st.integers(0, 9))
+def test_one_of_each_pair_stays_and_each_other_image_is_like_one_that_stays(pairs, seed):
+    links = {}
+    for first, second, value in pairs:
+        if first != second:
+            links.setdefault(first, {})[second] = links.setdefault(second, {})[first] = value
+    ranks = np.random.default_rng(seed).permutation(13).tolist()
+    like = Duplicates(links).stays(lambda one: (ranks[one],))
+    kept = set(links) - set(like)
+    assert not any(other in kept for one in kept for other in links[one])
+    assert all(stays in kept and stays in links[one] and ranks[stays] > ranks[one] for one, stays in like.items())

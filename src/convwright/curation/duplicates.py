@@ -1,5 +1,6 @@
 """Near-duplicates: images that show the same picture, whatever their size, compression, brightness or mirroring."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,10 @@ SHARE = 0.1
 images are alike, as digits are, near-duplicates must be more alike still."""
 SURE_LEAST, SURE_SHARE = 0.99, 0.05
 """The same for images that are certainly near-duplicates."""
+EQUAL = 50
+"""Images with equal pixels that each such image is paired with; more would take quadratic time."""
+FAINTER = 0.5
+"""Smallest contrast of an image, as a share of that of its near-duplicate: a white disc is no black one."""
 CONTRAST = 2.0
 """Standard deviation of pixel values, of 255, below which an image is empty and resembles every empty one."""
 DETAIL, DETAILED = 0.5, 0.5
@@ -33,18 +38,35 @@ DETAIL, DETAILED = 0.5, 0.5
 
 @dataclass(frozen=True)
 class Duplicates(Brief):
-    """Groups of images that show the same."""
+    """Pairs of images that show the same."""
 
-    groups: tuple[tuple[int, ...], ...]
-    """Positions of the images of each group, in order."""
-    correlations: dict[int, float]
-    """Largest correlation of an image in a group with another one of the group; 1 for equal pixels."""
+    links: dict[int, dict[int, float]]
+    """For each image in a pair, the correlation of its pixels with those of each image that shows the same: 1 where
+    they are equal."""
     sure: float = SURE_LEAST
     """Correlation from which images are certainly near-duplicates."""
 
+    def stays(self, rank: Callable[[int], tuple[float, ...]]) -> dict[int, int]:
+        """Choose which images stay, and return for each other one the most similar image that does.
+
+        No two images that stay show the same, and each of the others shows the same as one that stays.
+
+        Args:
+            rank: Rank of an image; those of higher rank stay.
+        """
+        kept: set[int] = set()
+        found: dict[int, int] = {}
+        for one in sorted(self.links, key=rank, reverse=True):
+            like = [other for other in self.links[one] if other in kept]
+            if like:
+                found[one] = max(like, key=lambda other: (self.links[one][other], -other))
+            else:
+                kept.add(one)
+        return found
+
 
 def find_duplicates(pool: Pool, neighbours: Neighbours, progress: Progress | None = None) -> Duplicates:
-    """Return the groups of images whose pixels agree.
+    """Return the pairs of images whose pixels agree.
 
     Images with equal pixels are found by their digests, others among the nearest neighbours: their pixels are
     correlated, shifted by one pixel of a small copy in each direction, and mirrored.
@@ -62,11 +84,11 @@ def find_duplicates(pool: Pool, neighbours: Neighbours, progress: Progress | Non
     usual = _usual_distance(len(pool), pairs, found)
     kept = found >= max(LEAST, 1 - SHARE * usual)
     joined, values = np.concatenate([equal, pairs[kept]]), np.concatenate([np.ones(len(equal)), found[kept]])
-    best: dict[int, float] = {}
+    links: dict[int, dict[int, float]] = {}
     for (first, second), value in zip(joined.tolist(), values.tolist(), strict=True):
-        for one in (first, second):
-            best[one] = max(best.get(one, -1.0), value)
-    return Duplicates(_groups(joined), best, max(SURE_LEAST, 1 - SURE_SHARE * usual))
+        for one, other in ((first, second), (second, first)):
+            links.setdefault(one, {}).setdefault(other, value)
+    return Duplicates(links, max(SURE_LEAST, 1 - SURE_SHARE * usual))
 
 
 def correlations_of(pool: Pool, pairs: np.ndarray, progress: Progress | None = None) -> np.ndarray:
@@ -98,12 +120,15 @@ def _agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     cut = 2 if min(height, width) > 4 else 0
     inner = first[:, :, cut // 2 : height - cut // 2, cut // 2 : width - cut // 2]
     whole, detail = _unit(inner), _unit(_details(inner), DETAIL)
+    contrasts = first.flatten(1).std(1), second.flatten(1).std(1)
+    alike = torch.minimum(*contrasts) >= FAINTER * torch.maximum(*contrasts)
     best = torch.full((len(first),), -1.0)
     for other in (second, second.flip(3)):
         for down in range(cut + 1):
             for right in range(cut + 1):
                 moved = other[:, :, down : height - cut + down, right : width - cut + right]
                 agrees = (detail * _unit(_details(moved), DETAIL)).sum(1) >= DETAILED
+                agrees &= alike
                 best = torch.where(agrees, torch.maximum(best, (whole * _unit(moved)).sum(1)), best)
     return best.clamp(max=MOST)
 
@@ -133,29 +158,17 @@ def _usual_distance(images: int, pairs: np.ndarray, correlations: np.ndarray) ->
 
 
 def _equal_pairs(pool: Pool) -> np.ndarray:
-    """Return each image whose pixels equal those of an earlier one, with the first such one: P x 2."""
+    """Return pairs of images with equal pixels, P x 2; of many equal ones, each with the first ones."""
     digests = np.ascontiguousarray(pool.images.traits().digests.numpy())
     keys = digests.view(np.dtype((np.void, digests.shape[1]))).ravel()
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    earliest = first[inverse.ravel()]
-    later = np.flatnonzero(earliest != np.arange(len(keys)))
-    return np.stack([earliest[later], later], 1)
-
-
-def _groups(pairs: np.ndarray) -> tuple[tuple[int, ...], ...]:
-    """Return the connected groups of pairs."""
-    parent: dict[int, int] = {}
-
-    def root(position: int) -> int:
-        while parent.setdefault(position, position) != position:
-            parent[position] = parent[parent[position]]
-            position = parent[position]
-        return position
-
-    for first, second in pairs.tolist():
-        low, high = sorted((root(first), root(second)))
-        parent[high] = low
+    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     groups: dict[int, list[int]] = {}
-    for position in sorted(parent):
-        groups.setdefault(root(position), []).append(position)
-    return tuple(tuple(group) for group in groups.values())
+    for position in np.flatnonzero(counts[inverse.ravel()] > 1).tolist():
+        groups.setdefault(int(inverse.ravel()[position]), []).append(position)
+    pairs = [
+        (earlier, later)
+        for group in groups.values()
+        for place, later in enumerate(group)
+        for earlier in group[: min(place, EQUAL)]
+    ]
+    return np.array(pairs, np.int64).reshape(-1, 2)

@@ -82,20 +82,18 @@ class Suspicion:
         self.pool, self.neighbours, self.fit = pool, neighbours, fit
 
     def duplicates(self, found: Duplicates) -> list[Suspect]:
-        """Return all images of each group but the one that stays, groups that cross splits first.
+        """Return the images that show the same as one that stays, pairs that cross splits first.
 
         A test image stays rather than a validation image, and that rather than a training image; then the image whose
         label is more probable, then the first.
         """
-        suspects = []
-        for group in found.groups:
-            stays = max(group, key=lambda one: (self.pool.roles[one], self._probability(one), -one))
-            suspects += [self._duplicate(one, stays, found) for one in group if one != stays]
-        return sorted(suspects, key=lambda each: (not _crosses(each), -each.score))
+        like = found.stays(lambda one: (float(self.pool.roles[one]), self._probability(one), -one))
+        suspects = [self._duplicate(one, stays, found) for one, stays in like.items()]
+        return sorted(suspects, key=lambda each: (not _crosses(each), -each.score, each.position))
 
     def _duplicate(self, one: int, stays: int, found: Duplicates) -> Suspect:
         name, label, other = self.pool.name(stays), self.label(one), self.label(stays)
-        score = found.correlations[one]
+        score = found.links[one][stays]
         reasons = [f"shows the same as {name}" if score < 1 else f"has the same pixels as {name}"]
         if self.pool.roles[one] != self.pool.roles[stays]:
             reasons.append(f"which is in the split {ROLES[self.pool.roles[stays]]}")
