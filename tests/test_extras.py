@@ -112,7 +112,7 @@ def test_the_readme_lists_every_extra_with_its_packages():
 
 
 def test_reserved_extras_are_needed_by_nothing():
-    reserved = {module for extra in ("serve", "studio", "curation", "sources") for module in EXTRAS[extra]}
+    reserved = {module for extra in ("serve", "studio") for module in EXTRAS[extra]}
     sources = [path for path in (PROJECT.parent / "src").rglob("*.py") if path.name != "extras.py"]
     pattern = re.compile(rf"(?:import|from|require_package\(\"|installed\(\") ?({'|'.join(reserved)})\b")
     assert not [path.name for path in sources if pattern.search(path.read_text(encoding="utf-8"))]
