@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from convwright.api.runs import Run
     from convwright.api.scaling import family, plan, search
     from convwright.api.shipping import bench, export
-    from convwright.api.training import augmented, open_run, prepare, resume, train
+    from convwright.api.training import augmented, cross_validate, open_run, prepare, resume, train
     from convwright.arch import SE, Cost, Network
     from convwright.errors import ConvwrightError
     from convwright.modules import build
@@ -63,6 +63,7 @@ _PLACES = {
     "cost": "convwright.api.networks",
     "curate": "convwright.api.curation",
     "demo": "convwright.api.demo",
+    "cross_validate": "convwright.api.training",
     "describe": "convwright.api.networks",
     "draw": "convwright.api.networks",
     "evaluate": "convwright.api.prediction",
@@ -116,6 +117,7 @@ __all__ = [
     "compare",
     "compound",
     "cost",
+    "cross_validate",
     "curate",
     "demo",
     "describe",

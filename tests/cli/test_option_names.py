@@ -67,6 +67,8 @@ WRONG = {
     "group_column": ["no-list"],
     "weight_column": ["no-list"],
     "resize": ["stretch"],
+    "folds": ["1", "0", "2.5"],
+    "fold": ["0", "3"],
     "freeze_epochs": ["-1", "inf"],
     "unfrozen_rate": ["0"],
     "layer_decay": ["0", "1.5"],

@@ -43,6 +43,12 @@ def test_a_run_keeps_its_list_and_columns(photos: Path, tmp_path: Path) -> None:
     assert found.measures.images == run.data.images["val"]
     whole = cw.evaluate(run, data=cw.open_data(photos, **COLUMNS), split="all")
     assert whole.measures.images == 48
+    folder = photos.parent / "folder"
+    for number in range(6):
+        target = folder / "abc"[number % 3] / f"{number}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((photos.parent / f"pixels/{number}.png").read_bytes())
+    assert cw.evaluate(run, data=folder, split="all").measures.images == 6  # without the columns of the list
     page = cw.report([run], tmp_path / "report.html")
     assert page.entries[0].images == run.data.images["val"]
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from convwright.api.runs import Run
     from convwright.data.opened import Data
     from convwright.training.augmented import AugmentedImages
+    from convwright.training.cross_validation import CrossValidation
     from convwright.training.keywords import TrainOptions
     from convwright.training.prepare import Plan
     from convwright.training.request import TrainRequest
@@ -225,3 +226,49 @@ def _request(
         return TrainRequest(**data, **options)
     with argument("config"):
         return TrainRequest.from_yaml(config, **data, **options)
+
+
+def cross_validate(
+    request: "TrainRequest | Data | str | Path | None" = None,
+    *,
+    config: str | Path | None = None,
+    callbacks: Sequence[object] = (),
+    progress: bool = True,
+    **options: "Unpack[TrainOptions]",
+) -> "CrossValidation":
+    """Train a network once for each of several parts of the images, which validates it, and average the results.
+
+    Training and validation images are split into `folds` parts of equal size, stratified by class, with each group of
+    images in one part; test images are left out. Each run is trained on all parts but one, in a folder of its own
+    below `out`. Called again, it keeps the runs that have finished and resumes the one that has not.
+
+    Args:
+        request: A request, or the data, with the other fields of the request in `options`; `folds` is required.
+            `epochs` or `minutes` are those of each run.
+        config: File of a request or the `config.yaml` of a run; `options` override its values.
+        callbacks: Objects with methods of `cw.callbacks.Callback`, called during each run.
+        progress: Whether to show how far training has come.
+        options: Fields of `TrainRequest`.
+
+    Returns:
+        The runs, the mean of their accuracies, and its 95 % interval.
+
+    Raises:
+        UsageError: A field has a value that it cannot have, or the data cannot be opened.
+        ConvwrightError: A run failed; the message says what would help.
+
+    Example:
+        >>> found = cw.cross_validate(
+        ...     "digits", folds=2, network="cifar_resnet8", epochs=0.2, out="runs/folds", progress=False
+        ... )
+        >>> [run.data.images["val"] for run in found.runs]
+        [719, 719]
+    """
+    from convwright.api.runs import Run
+    from convwright.training.callbacks import Callbacks
+    from convwright.training.cross_validation import cross_validate_request
+
+    Callbacks(callbacks)
+    return cross_validate_request(
+        _request(request, config, options), callbacks, progress=progress, as_run=Run.from_stored
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from convwright.api.training import cross_validate
 from convwright.api.training import resume as resume_run
 from convwright.api.training import train as train_network
 from convwright.cli.generate import command
@@ -20,6 +21,7 @@ from convwright.training.request import TrainRequest, missing_data
 
 if TYPE_CHECKING:
     from convwright.api.runs import Run
+    from convwright.training.cross_validation import CrossValidation
 
 FIRST = ("data", "network", "epochs", "minutes", "seed", "out", "batch_size", "resolution")
 """Options that help lists first."""
@@ -43,13 +45,13 @@ def options() -> list[Option]:
     return [*sorted(grouped, key=lambda each: rank.get(each.name, len(rank))), CONFIG]
 
 
-def run(resume: Path | None = None, **given: Any) -> "Run":
-    """Train what the options describe, or resume a run."""
+def run(resume: Path | None = None, **given: Any) -> "Run | CrossValidation":
+    """Train what the options describe, one run or one for each fold, or resume a run."""
     if resume is None:
         if "data" not in given and "config" not in given:
             raise ArgumentError("data", missing_data())
         with _printed_once():
-            return train_network(**given)
+            return cross_validate(**given) if _all_folds(given) else train_network(**given)
     from convwright.training.run import Run as StoredRun
     from convwright.training.start import Execution, check_same
 
@@ -76,11 +78,19 @@ def _printed_once() -> Iterator[None]:
         raise
 
 
-def show(finished: "Run") -> None:
-    """Print the result of a run, once for all of its processes."""
+def _all_folds(given: dict[str, Any]) -> bool:
+    return given.get("folds") is not None and given.get("fold") is None
+
+
+def show(finished: "Run | CrossValidation") -> None:
+    """Print the result of a run, once for all of its processes, or of a cross-validation."""
+    from convwright.training.cross_validation import CrossValidation
     from convwright.training.devices import is_main_process
 
     if not is_main_process():
+        return
+    if isinstance(finished, CrossValidation):
+        echo(str(finished))
         return
     echo(f"{finished.headline()}\nevaluate it with: convwright evaluate {quoted(finished.path)}")
 

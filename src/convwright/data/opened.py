@@ -50,6 +50,10 @@ class Data(Result):
     """Column of a list with the images' weights in the loss; None: found by its name, if there is one."""
     resize: Resize = "crop"
     """`crop` fits the short side and cuts the centre, `pad` adds grey borders, `squash` changes the proportions."""
+    folds: int | None = None
+    """Parts for cross-validation, into which training and validation images are split together; None: none."""
+    fold: int | None = None
+    """The part to validate on, from 1."""
     held: Any = field(default=None, repr=False, compare=False)
     """Images that were given in Python, which exist as long as this object does; None: there are none."""
     _opened: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -57,7 +61,10 @@ class Data(Result):
 
     def options(self) -> dict[str, object]:
         """Return the options that are not the usual ones, as fields of `TrainRequest`."""
-        names, usual = ("val_share", "max_bad", "cache_gb", "resolution", "resize", *COLUMNS), Data(self.spec)
+        names, usual = (
+            ("val_share", "max_bad", "cache_gb", "resolution", "resize", "folds", "fold", *COLUMNS),
+            Data(self.spec),
+        )
         found = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)}
         return found | ({"split_seed": self.seed} if self.seed else {})
 
@@ -138,6 +145,8 @@ class Data(Result):
                     framing=framing or Framing(resize=self.resize),
                     val_share=self.val_share,
                     seed=self.seed,
+                    folds=self.folds,
+                    fold=self.fold,
                     max_bad=self.max_bad,
                     cache_gb=self.cache_gb,
                     columns=self.columns,

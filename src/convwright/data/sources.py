@@ -15,6 +15,7 @@ from convwright.data.cache import Cache
 from convwright.data.collections import check_collection, is_collection, open_collection
 from convwright.data.dataset import CHUNK, Dataset, Parts, Split, channel_statistics, fingerprint
 from convwright.data.folder import labelled_files
+from convwright.data.folds import joined, split_fold
 from convwright.data.framing import Framing
 from convwright.data.images import printable, reason
 from convwright.data.items import LabelledItems
@@ -44,6 +45,8 @@ def open_dataset(
     framing: Framing = Framing(),
     val_share: float = 0.1,
     seed: int = 0,
+    folds: int | None = None,
+    fold: int | None = None,
     max_bad: float = MAX_BAD,
     cache_gb: float | None = None,
     columns: Mapping[str, str | None] = NO_COLUMNS,
@@ -64,6 +67,8 @@ def open_dataset(
         framing: How images of other sizes are resized.
         val_share: Share of the training images that becomes the validation split where the data has none.
         seed: Seed of that share, which is stratified by class.
+        folds: Parts for cross-validation, into which training and validation images are split together; None: none.
+        fold: The part to validate on, from 1; the others are trained on.
         max_bad: Largest share of a folder's files that may be unreadable.
         cache_gb: Most gigabytes of the cache; None: the variable CONVWRIGHT_CACHE_GB, else 20; 0: no cache.
         columns: Columns of a list, by the names of the fields of `Data`.
@@ -112,7 +117,10 @@ def open_dataset(
     train, val = _with_traits(data.train), data.val and _with_traits(data.val)
     test = data.test and _with_traits(data.test)
     held_out = val is None
-    if val is None:
+    if folds is not None and fold is not None:
+        train, val = split_fold(train if val is None else joined(train, val), folds, fold, seed, data.classes)
+        held_out = True
+    elif val is None:
         kept, held = _held_out(train, val_share, seed, training=training)
         train, val = train.choose(kept), train.choose(held)
     mean, std = channel_statistics(train)

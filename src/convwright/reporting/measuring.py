@@ -187,7 +187,8 @@ def _show(progress: Callable[[int, int, str], None], title: str, done: int, tota
 def _opened(run: Run, data: Data | str | None, images: dict[str, Dataset]) -> Dataset:
     """Open a run's data, or other data in the same way; once for all runs that share it."""
     chosen = data_for(run, data)
-    key = repr((chosen.spec, chosen.val_share, chosen.seed, chosen.max_bad, run.config.resolution, run.framing))
+    options = chosen.val_share, chosen.seed, chosen.folds, chosen.fold, chosen.max_bad
+    key = repr((chosen.spec, *options, run.config.resolution, run.framing))
     if run.initial.exists():  # normalised by the run itself
         key += str(run.path)
     if key not in images:

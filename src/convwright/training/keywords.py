@@ -60,6 +60,8 @@ class TrainOptions(TypedDict, total=False):
     seed: int | None
     split_seed: int | None
     val_share: float | None
+    folds: int | None
+    fold: int | None
     resize: Literal["crop", "pad", "squash"] | None
     max_bad: float | None
     path_column: str | None

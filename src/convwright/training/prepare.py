@@ -42,7 +42,7 @@ MOST_NAMED = 5
 LONGEST_NAME = 100
 """Characters of a run directory's name that is made from the network and the data."""
 CURVE = "lr_finder.csv"
-DATA_OPTIONS = frozenset({"val_share", "max_bad", "cache_gb", "resize", *COLUMNS})
+DATA_OPTIONS = frozenset({"val_share", "max_bad", "cache_gb", "resize", "folds", "fold", *COLUMNS})
 """Fields of a request that say how the data is opened."""
 CONFIG_OPTIONS = frozenset({*RunOptions.model_fields, "batch_size"})
 """Fields of a request that are fields of the configuration too, apart from data, network and resolution."""
@@ -146,6 +146,10 @@ class _Preparation:
 
     def plan(self) -> Plan:
         request = self.request
+        if request.folds is not None and request.fold is None:
+            raise FieldError(
+                "folds", "needs `fold`, the part to validate on; `cw.cross_validate` trains on all of them"
+            )
         devices = _devices(request)
         check_devices(devices)
         wanted = self._network()
@@ -226,7 +230,9 @@ class _Preparation:
             given["seed"] = request.seed
         if changed := {name: value for name, value in given.items() if getattr(source, name) != value}:
             source = replace(source, **changed)  # a copy opens the images again
-        self.split = {name: getattr(source, name) for name in ("val_share", "max_bad", "resize", *COLUMNS)}
+        self.split = {
+            name: getattr(source, name) for name in ("val_share", "max_bad", "resize", "folds", "fold", *COLUMNS)
+        }
         if source.seed != request.seed:
             self.split["split_seed"] = source.seed
         with self._naming("data"):

@@ -102,6 +102,10 @@ class TrainRequest(RunOptions, Recipe):
             raise FieldError("minutes", "takes the place of `epochs`; give one of the two")
         if self.find_lr and "learning_rate" in self.model_fields_set:
             raise FieldError("find_lr", "finds the learning rate; omit it or `learning_rate`")
+        if self.fold is not None and (self.folds is None or self.fold > self.folds):
+            if self.folds is None:
+                raise FieldError("fold", "needs `folds`, the number of parts")
+            raise FieldError("fold", f"must be 1 to `folds`, which is {self.folds}; not {self.fold}")
         self._check_initial()
         self._check_augmentation()
         if self.minutes is not None and self.devices > 1:

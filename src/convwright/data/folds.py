@@ -1,0 +1,74 @@
+"""Parts of the training images for cross-validation."""
+
+from dataclasses import replace
+
+import torch
+
+from convwright.data.dataset import Split, Traits
+from convwright.data.split import assign_parts
+from convwright.display.wording import counted
+from convwright.errors import ArgumentError, DataError
+from convwright.printable import printable
+
+
+def split_fold(pool: Split, folds: int, fold: int, seed: int, classes: tuple[str, ...]) -> tuple[Split, Split]:
+    """Return the images to train on and those to validate on, which are one of several parts.
+
+    Each class is distributed evenly over the parts, and each group is in one part.
+
+    Args:
+        pool: All images of the cross-validation.
+        folds: Number of parts.
+        fold: The part to validate on, from 1.
+        seed: Seed of the parts.
+        classes: Names of the classes.
+
+    Raises:
+        DataError: There are too few images or groups.
+    """
+    if not 1 <= fold <= folds:
+        raise ArgumentError("fold", f"must be 1 to {folds}, the number of folds, not {fold}")
+    parts = assign_parts(pool.labels, [1 / folds] * folds, seed, "folds", pool.groups)
+    kept, held = torch.nonzero(parts != fold - 1).flatten(), torch.nonzero(parts == fold - 1).flatten()
+    if not len(held):
+        what = "images" if pool.groups is None else "groups of images"
+        raise ArgumentError("folds", f"{folds} are more than there are {what}; use fewer")
+    train = pool.choose(kept)
+    seen = {label for labels in train.label_sets() for label in labels}
+    if absent := [name for number, name in enumerate(classes) if number not in seen]:
+        count = counted(sum(absent[0] == classes[label] for row in pool.label_sets() for label in row), "image")
+        raise DataError(
+            f"fold {fold} leaves no images of {printable(absent[0])} to train on, which has {count}"
+            f"{'' if pool.groups is None else ' in too few groups'}; add images, or remove the class"
+        )
+    return train, pool.choose(held)
+
+
+def joined(train: Split, val: Split) -> Split:
+    """Return the images of two splits as one.
+
+    Raises:
+        DataError: They are in stores of their own that are not in memory.
+    """
+    stores = train.store, val.store
+    if train.store is val.store and train.rows is not None and val.rows is not None:
+        store, rows = train.store, torch.cat([train.rows, val.rows])
+    elif all(isinstance(store, torch.Tensor) for store in stores):
+        store, rows = torch.cat([train.images, val.images]), None
+    else:
+        raise DataError("the training and validation images are in different places; put them into one split for folds")
+    one, other = train.traits(), val.traits()
+    both = (train, val)
+    weights = None
+    if any(split.weights is not None for split in both):
+        weights = torch.cat([torch.ones(len(split)) if split.weights is None else split.weights for split in both])
+    return replace(
+        train,
+        store=store,
+        labels=torch.cat([train.labels, val.labels]),
+        rows=rows,
+        known=Traits(torch.cat([one.digests, other.digests]), torch.cat([one.moments, other.moments])),
+        names=None if train.names is None or val.names is None else (*train.names, *val.names),
+        weights=weights,
+        groups=None if train.groups is None or val.groups is None else (*train.groups, *val.groups),
+    )

@@ -1,0 +1,125 @@
+"""Cross-validation: parts, results, and runs that were stopped."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import convwright as cw
+from convwright.data import open_dataset
+from convwright.errors import ArgumentError, DataError
+from convwright.stats.means import mean_of_seeds
+
+QUICK = {"network": "cifar_resnet8|scale:w=0.25", "epochs": 0.2, "batch_size": 32, "progress": False}
+
+
+class StopAfter:
+    """Ends training by an error at a validation."""
+
+    def __init__(self, validations: int) -> None:
+        self.left = validations
+
+    def on_validation(self, row: object) -> None:
+        self.left -= 1
+        if not self.left:
+            raise OSError("stopped")
+
+
+@pytest.mark.parametrize("folds", [2, 5])
+def test_each_image_is_validated_once(folds: int) -> None:
+    parts = [open_dataset("digits", folds=folds, fold=fold) for fold in range(1, folds + 1)]
+    whole = open_dataset("digits")
+    sizes = [len(data.val) for data in parts]
+    assert sum(sizes) == len(whole.train) + len(whole.val)
+    assert max(sizes) - min(sizes) <= 10
+    digests = torch.cat([data.val.traits().digests for data in parts])
+    own = torch.cat([whole.train.traits().digests, whole.val.traits().digests])
+    assert sorted(map(tuple, digests.tolist())) == sorted(map(tuple, own.tolist()))
+    for data in parts:
+        assert data.held_out
+        assert len(data.train) + len(data.val) == sum(sizes)
+        counts = torch.bincount(data.val.labels)
+        assert int(counts.max() - counts.min()) <= 12  # the classes have 138 to 146 images
+        assert data.test is not None
+        assert whole.test is not None
+        assert torch.equal(data.test.labels, whole.test.labels)
+
+
+def test_stopped_runs_are_resumed_and_finished_ones_kept(tmp_path: Path) -> None:
+    options = {"folds": 3, "seed": 2, **QUICK}
+    whole = cw.cross_validate("digits", out=tmp_path / "whole", **options)
+    with pytest.raises(Exception, match="stopped"):
+        cw.cross_validate("digits", out=tmp_path / "out", callbacks=[StopAfter(2)], **options)
+    first = tmp_path / "out/fold-1"
+    before = {file.name: file.stat().st_mtime_ns for file in first.iterdir()}
+    assert not (tmp_path / "out/fold-3").exists()
+    found = cw.cross_validate("digits", out=tmp_path / "out", **options)
+    assert {file.name: file.stat().st_mtime_ns for file in first.iterdir()} == before
+    assert found.scores == whole.scores
+    for one, other in zip(found.runs, whole.runs, strict=True):
+        assert one.weights.read_bytes() == other.weights.read_bytes()
+    assert [run.config.fold for run in found.runs] == [1, 2, 3]
+    assert cw.evaluate(found.runs[1], split="val").measures.images == found.runs[1].data.images["val"]
+
+
+def test_mean_and_interval(tmp_path: Path) -> None:
+    found = cw.cross_validate("digits", out=tmp_path / "out", folds=2, **QUICK)
+    expected = mean_of_seeds(found.scores)
+    assert found.mean == expected
+    assert found.scores == tuple(run.metrics[-1]["val_accuracy"] for run in found.runs)
+    members = found.to_dict()
+    assert members["mean"] == expected.value
+    assert [row["run"] for row in members["folds"]] == [str(tmp_path / f"out/fold-{fold}") for fold in (1, 2)]
+    assert f"mean accuracy {expected.value:.2%}" in str(found)
+    with pytest.raises(ArgumentError, match="out: .* has runs of other options"):
+        cw.cross_validate("digits", out=tmp_path / "out", folds=2, seed=9, **QUICK)
+    one = cw.train("digits", folds=2, fold=2, out=tmp_path / "one", **QUICK)
+    assert one.weights.read_bytes() == found.runs[1].weights.read_bytes()
+
+
+def test_groups_are_in_one_fold(tmp_path: Path) -> None:
+    rows = [f"digits:train/{number},{number % 2},g{number % 7}" for number in range(140)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,group", *rows]))
+    seen: list[set[str]] = []
+    for fold in range(1, 4):
+        data = open_dataset(str(tmp_path / "list.csv"), folds=3, fold=fold)
+        assert not set(data.train.groups or ()) & set(data.val.groups or ())
+        seen.append(set(data.val.groups or ()))
+    assert sum(map(len, seen)) == 7
+    with pytest.raises(ArgumentError, match="folds: 9 are more than there are groups of images; use fewer"):
+        open_dataset(str(tmp_path / "list.csv"), folds=9, fold=9)
+
+
+def test_validation_images_of_the_data_are_part_of_the_folds(tmp_path: Path) -> None:
+    rows = [f"digits:train/{number},{number % 2},{'val' if number < 30 else 'train'}" for number in range(90)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *rows]))
+    names: list[str] = []
+    for fold in range(1, 4):
+        data = open_dataset(str(tmp_path / "list.csv"), folds=3, fold=fold)
+        assert (len(data.train), len(data.val)) == (60, 30)
+        names += data.val.names or ()
+    assert sorted(names) == sorted(row.partition(",")[0] for row in rows)
+
+
+def test_wrong_use(tmp_path: Path) -> None:
+    for options, message in (
+        ({"folds": 1}, "folds: must be 2 or more, not 1"),
+        ({"folds": 3, "fold": 4}, "fold: must be 1 to `folds`, which is 3"),
+        ({"fold": 1}, "fold: needs `folds`"),
+        ({"folds": 3}, "folds: needs `fold`"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            cw.train("digits", **options)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="folds: missing"):
+        cw.cross_validate("digits")
+    with pytest.raises(ArgumentError, match="fold: is one part"):
+        cw.cross_validate("digits", folds=2, fold=1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/file").touch()
+    with pytest.raises(ArgumentError, match="out: .* exists and is no cross-validation"):
+        cw.cross_validate("digits", folds=2, out=tmp_path / "out")
+    rows = ["digits:train/0,a", *(f"digits:train/{number},b" for number in range(1, 9))]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
+    with pytest.raises(DataError, match=r"fold 1 leaves no images of a to train on, which has 1 image"):
+        for fold in (1, 2):
+            open_dataset(str(tmp_path / "list.csv"), folds=2, fold=fold)
