@@ -71,7 +71,7 @@ def test_mean_and_interval(tmp_path: Path) -> None:
     assert members["mean"] == expected.value
     assert [row["run"] for row in members["folds"]] == [str(tmp_path / f"out/fold-{fold}") for fold in (1, 2)]
     assert f"mean accuracy {expected.value:.2%}" in str(found)
-    with pytest.raises(ArgumentError, match="out: .* has runs of other options"):
+    with pytest.raises(ArgumentError, match=r"out: .* has runs of other options"):
         cw.cross_validate("digits", out=tmp_path / "out", folds=2, seed=9, **QUICK)
     one = cw.train("digits", folds=2, fold=2, out=tmp_path / "one", **QUICK)
     assert one.weights.read_bytes() == found.runs[1].weights.read_bytes()
@@ -116,10 +116,18 @@ def test_wrong_use(tmp_path: Path) -> None:
         cw.cross_validate("digits", folds=2, fold=1)
     (tmp_path / "out").mkdir()
     (tmp_path / "out/file").touch()
-    with pytest.raises(ArgumentError, match="out: .* exists and is no cross-validation"):
+    with pytest.raises(ArgumentError, match=r"out: .* exists and is no cross-validation"):
         cw.cross_validate("digits", folds=2, out=tmp_path / "out")
-    rows = ["digits:train/0,a", *(f"digits:train/{number},b" for number in range(1, 9))]
-    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
-    with pytest.raises(DataError, match=r"fold 1 leaves no images of a to train on, which has 1 image"):
-        for fold in (1, 2):
+
+
+def test_a_class_that_is_in_one_fold_only(tmp_path: Path) -> None:
+    rows = [f"digits:train/{number},{'a' if number < 2 else 'b'},g{number // 2}" for number in range(12)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,group", *rows]))
+    messages = []
+    for fold in (1, 2):
+        try:
             open_dataset(str(tmp_path / "list.csv"), folds=2, fold=fold)
+        except DataError as error:
+            messages.append(str(error))
+    assert len(messages) == 1
+    assert "leaves no images of a to train on, which has 2 images in too few groups" in messages[0]

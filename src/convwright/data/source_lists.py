@@ -7,6 +7,7 @@ import torch
 
 from convwright.data.dataset import Parts, Split
 from convwright.data.lists import Entry, ImageList, source_images
+from convwright.data.registry import fault_of
 from convwright.errors import DataError
 from convwright.printable import printable
 
@@ -25,7 +26,7 @@ def parts_of_list(images: ImageList, source: Parts, *, training: bool = True) ->
         DataError: An entry is no image of the source, or there are no training images.
     """
     found, known = images.classes, set(source.classes)
-    classes = source.classes if known.issuperset(found) else tuple(found)
+    classes = tuple(name for name in source.classes if name in set(found)) if known.issuperset(found) else tuple(found)
     places = source_images(images)
     splits: dict[str, Split] = {}
     for role in ("train", "val", "test"):
@@ -38,7 +39,10 @@ def parts_of_list(images: ImageList, source: Parts, *, training: bool = True) ->
         if training:
             raise DataError(f"{printable(images.path)} has no images of the split train")
         splits["train"] = next(iter(splits.values())).choose(torch.empty(0, dtype=torch.int64))
-    return replace(source, classes=classes, train=splits["train"], val=splits.get("val"), test=splits.get("test"))
+    parts = replace(source, classes=classes, train=splits["train"], val=splits.get("val"), test=splits.get("test"))
+    if training and (fault := fault_of(parts)):
+        raise DataError(f"{printable(images.path)} cannot be trained on: {fault}")
+    return parts
 
 
 def _chosen(images: ImageList, entries: list[Entry], places: list[Any], source: Parts) -> Split:
