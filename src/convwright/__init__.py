@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from convwright.api.runs import Run
     from convwright.api.scaling import family, plan, search
     from convwright.api.shipping import bench, export
-    from convwright.api.training import augmented, cross_validate, open_run, prepare, resume, train
+    from convwright.api.training import advise, augmented, cross_validate, open_run, prepare, resume, train
     from convwright.arch import SE, Cost, Network
     from convwright.errors import ConvwrightError
     from convwright.modules import build
@@ -54,6 +54,7 @@ _PLACES = {
     "SE": "convwright.arch",
     "StopTraining": "convwright.training.callbacks",
     "TrainRequest": "convwright.training.request",
+    "advise": "convwright.api.training",
     "at": "convwright.api.networks",
     "augmented": "convwright.api.training",
     "bench": "convwright.api.shipping",
@@ -108,6 +109,7 @@ __all__ = [
     "StopTraining",
     "TrainRequest",
     "__version__",
+    "advise",
     "arch",
     "at",
     "augmented",

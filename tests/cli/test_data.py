@@ -57,7 +57,7 @@ def test_everything_as_json(messy, convwright):
     assert [problem["kind"] for problem in facts["problems"]] == [
         *("leakage", "contradiction", "copies", "unreadable", "absent", "few", "imbalance", "cropped", "frames")
     ]
-    assert (facts["suggested_resolution"], facts["suggested_batch_size"]) == (40, 16)
+    assert facts["advice"]["batch_size"] == 16
 
 
 def test_everything_as_text(messy, convwright):
@@ -69,7 +69,6 @@ def test_everything_as_text(messy, convwright):
         "    train/dogs/empty.png: the file is empty",
         "    train/dogs/gone.png: a broken link",
         "9 problems",
-        "suggested: --resolution 40 --batch-size 16",
     ):
         assert line in answer.out.splitlines()
     words = " ".join(answer.out.split())

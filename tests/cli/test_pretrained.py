@@ -41,7 +41,10 @@ def test_training_starts_from_published_weights(two, tmp_path, convwright, monke
 
 def test_wrong_use(tmp_path, convwright):
     for arguments, message in (
-        (("train", "--data", "digits", "--freeze"), "--freeze: keeps initial weights as they are"),
+        (
+            ("train", "--data", "digits", "--network", "resnet18", "--freeze"),
+            "--freeze: keeps initial weights as they are",
+        ),
         (("train", "--data", "digits", "--weights", "nowhere.pth"), "no weights 'nowhere.pth'"),
         (
             ("predict", "efficientnet_lite0", PHOTOS[0]),

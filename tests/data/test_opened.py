@@ -39,12 +39,12 @@ def test_a_survey_has_fields_text_html_and_json(cats_and_dogs: Path, tmp_path: P
     assert found.counts == {"train": [11, 10]}
     assert [problem.kind for problem in found.problems] == ["copies", "few", "cropped"]
     assert found.problems[0].details == ("cats/0.png = cats/copy.png",)
-    assert (found.measures["width"].median, found.suggested_resolution, found.suggested_batch_size) == (16, 12, 16)
+    assert (found.measures["width"].median, found.advice.resolution, found.advice.batch_size) == (16, 12, 16)
     assert (found.modes, found.formats) == ({"L": 21}, {"PNG": 21})
     text = str(found)
     assert "3 problems" in text
     assert "    cats/0.png = cats/copy.png" in text.splitlines()
-    assert text.endswith("suggested: `resolution=12` `batch_size=16`")
+    assert text.endswith(found.advice.command())
     assert json.loads(found.to_json()) == found.to_dict()
     html = found._repr_html_()
     assert html.count("<img ") == 21

@@ -171,7 +171,9 @@ def test_single_fields_win_over_a_named_recipe(digits):
 
 
 def test_an_unknown_recipe_is_told(digits):
-    with pytest.raises(UsageError, match="no recipe is named 'best'; there are densenet, senet, efficientnet, fast"):
+    with pytest.raises(
+        UsageError, match="no recipe is named 'best'; there are densenet, senet, efficientnet, fast, fine-tune"
+    ):
         plan(digits, cw.network("cifar_resnet8"), name="best")
 
 
@@ -270,11 +272,27 @@ def test_in_what_data_has_changed_is_told(stopped):
         resume(Run.open(stopped), open_dataset("digits", val_share=0.3))
 
 
-@pytest.mark.parametrize(("options", "recipe", "rate"), [({}, {}, 0.1), ({"weights": "a file"}, {}, 0.02)])
+GIVEN = {"weights": "a file"}
+
+
+@pytest.mark.parametrize(
+    ("options", "recipe", "rate"),
+    [
+        ({}, {}, 0.1),
+        ({}, {"optimizer": "adamw"}, 0.004),
+        ({}, {"optimizer": "rmsprop"}, 0.002),
+        (GIVEN, {}, 0.1),
+        (GIVEN, {"optimizer": "adamw"}, 0.004),
+        (GIVEN, {"freeze_epochs": 0.0}, 0.02),
+        (GIVEN, {"freeze_epochs": 0.0, "optimizer": "adamw"}, 0.0004),
+        (GIVEN, {"freeze": True}, 0.1),
+    ],
+)
 def test_the_default_rate_is_the_documented_one(digits, options, recipe, rate):
-    """The description of the field and the guide name the rates for new and for given weights."""
+    """The description of the field and the guide name the rates. Given weights are frozen at first."""
     config, _ = plan(digits, cw.network("cifar_resnet8"), recipe=recipe, **options)
     assert config.recipe.learning_rate == pytest.approx(rate * config.batch_size / 128)
+    assert bool(config.recipe.freeze_epochs) == (options == GIVEN and not recipe.keys() & {"freeze", "freeze_epochs"})
     guide = Path(__file__).parents[2] / "docs" / "training.md"
     for text in (cw.TrainRequest.model_fields["learning_rate"].description, guide.read_text(encoding="utf-8")):
         assert f"{rate:g}" in text

@@ -42,7 +42,7 @@ def run(tmp_path_factory):
         ({"data": "digits", "milestones": (0.5, 2)}, "milestones", "must be below 1, not 2"),
         ({"data": "digits", "minutes": 1, "epochs": 2}, "minutes", "takes the place of `epochs`"),
         ({"data": "digits", "minutes": 1, "devices": 2}, "minutes", "one device"),
-        ({"data": "digits", "freeze": True}, "freeze", "name some with `weights`"),
+        ({"data": "digits", "network": "resnet18", "freeze": True}, "freeze", "name some with `weights`"),
         ({"data": 3}, "data", "not 3"),
         ({"data": "digits", "network": 3}, "network", "not 3"),
         ({"data": "digits", "rate": 3}, "rate", "no such field"),

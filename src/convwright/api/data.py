@@ -1,13 +1,14 @@
 """Data: opened and surveyed."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from convwright.arch.resolution import SIZE, Resolution
 from convwright.data.framing import Resize
 from convwright.data.shares import SHARES
-from convwright.errors import ArgumentError, argument
+from convwright.errors import ArgumentError, DataError, argument
 from convwright.options import Bounds, Group, checks_arguments
 from convwright.seeds import LARGEST_SEED
 
@@ -169,6 +170,7 @@ def survey(
     split_column: Annotated[str | None, LISTS] = None,
     group_column: Annotated[str | None, LISTS] = None,
     weight_column: Annotated[str | None, LISTS] = None,
+    minutes: Annotated[float | None, Bounds(gt=0)] = None,
 ) -> "Survey":
     """Survey a data set before training on it: counts, sizes, unreadable and duplicate images, leakage between splits.
 
@@ -184,28 +186,32 @@ def survey(
         group_column: Column of a list whose equal values stay in one split; by default the column group, if there is
             one.
         weight_column: Column of a list with the images' weights in the loss; by default `weight`, if there is one.
+        minutes: Time for training, which the advice depends on.
 
     Returns:
-        Counts by split and class, sizes, problems, files that are not used, and a resolution and batch size to begin
-        with.
+        Counts by split and class, sizes, problems, files that are not used, and how to train on the images: `advise`.
 
     Raises:
         DataError: There is no such data, or its folders are not laid out by class.
 
     Example:
         >>> found = cw.survey("digits")
-        >>> sum(found.counts["train"]), found.suggested_resolution
-        (1438, 8)
+        >>> sum(found.counts["train"]), found.advice.network
+        (1438, 'cifar_seresnet14')
         >>> [problem.kind for problem in found.problems]
         []
     """
     from dataclasses import replace
 
-    from convwright.training.plan import default_batch_size
+    from convwright.training.advice import advise
+    from convwright.training.request import TrainRequest
 
     with argument("data"):
-        found = _with_columns(data, path_column, label_column, split_column, group_column, weight_column).survey
-    return replace(found, suggested_batch_size=default_batch_size(sum(found.counts["train"])))
+        opened = _with_columns(data, path_column, label_column, split_column, group_column, weight_column)
+        found = opened.survey
+        with suppress(DataError):  # training is refused, and the problems say why
+            found = replace(found, advice=advise(TrainRequest(data=opened, minutes=minutes)))
+    return found
 
 
 @checks_arguments

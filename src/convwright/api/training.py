@@ -12,12 +12,38 @@ if TYPE_CHECKING:
 
     from convwright.api.runs import Run
     from convwright.data.opened import Data
+    from convwright.training.advice import Advice
     from convwright.training.augmented import AugmentedImages
     from convwright.training.cross_validation import CrossValidation
     from convwright.training.keywords import TrainOptions
     from convwright.training.prepare import Plan
     from convwright.training.request import TrainRequest
     from convwright.training.run import Run as StoredRun
+
+
+def advise(request: "TrainRequest | Data | str | Path | None" = None, **options: "Unpack[TrainOptions]") -> "Advice":
+    """Choose network, resolution, weights and recipe for a data set, as `train` does where it is not given them.
+
+    The choice depends on number, size and colours of the images, on the time (`minutes`) and on what is installed.
+
+    Args:
+        request: The request; or the data, with the other fields of the request in `options`.
+        options: Fields of `TrainRequest`, which are kept; the others are chosen to suit them.
+
+    Raises:
+        DataError: There is no such data, or none of its images can be read.
+        UsageError: A field has a value that it cannot have.
+
+    Example:
+        >>> advice = cw.advise("digits")
+        >>> advice.network, advice.resolution, advice.weights, advice.recipe
+        ('cifar_seresnet14', 8, None, 'fast')
+    """
+    from convwright.training.advice import advise as choose
+
+    made = _request(request, None, options)
+    with argument("data"):
+        return choose(made)
 
 
 def prepare(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from convwright.data.survey import Survey, SurveyedImage
 
 LARGEST = 224
-"""Largest suggested resolution."""
+"""Largest side in pixels at which images are considered."""
 UNBALANCED = 3.0
 """Ratio of the largest class to the smallest one from which classes count as unbalanced."""
 FEW = 20
@@ -57,8 +57,8 @@ def duplicates(survey: "Survey") -> list[Group]:
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def suggested_resolution(survey: "Survey") -> int | None:
-    """Return the median short side of the training images, at most 224, which `train` uses by default."""
+def usual_side(survey: "Survey") -> int | None:
+    """Return the median short side of the training images, at most 224."""
     sides = [min(image.facts.width, image.facts.height) for image in survey.of("train")]
     return min(median_low(sides), LARGEST) if sides else None
 

@@ -171,7 +171,7 @@ class Data(Result):
             return replace(found, resize=self.resize)
 
     def to_dict(self) -> dict[str, object]:
-        """Return counts, sizes, duplicates, problems and suggestions of the survey."""
+        """Return counts, sizes, duplicates and problems of the survey."""
         return self.survey.to_dict()
 
     def blocks(self) -> Iterable[Block]:

@@ -43,7 +43,7 @@ def usual_resolution(survey: "Survey", short_side: int) -> Resolution:
 def crop_problem(survey: "Survey") -> Iterator[str]:
     """Yield a sentence if a centre crop would remove much of the images, with what to do instead."""
     share = removed_by_crop(survey)
-    side = survey.suggested_resolution
+    side = survey.usual_side
     if share <= MUCH or survey.resize != "crop" or not side or not survey.formats:  # arrays keep their size
         return
     found = usual_resolution(survey, side)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +37,9 @@ from convwright.data.threads import Progress, in_threads
 from convwright.display.result import Block, Heading, Html, Lines, Result, Table
 from convwright.display.table import paragraph
 from convwright.display.wording import counted
+
+if TYPE_CHECKING:
+    from convwright.training.advice import Advice
 
 THUMBNAIL = 96
 """Side of the contact sheet's images, or less where the images are smaller."""
@@ -99,10 +102,10 @@ class Survey(Result):
     """Image files among these; the others are folders."""
     max_bad: float = 0.1
     """Largest share of the image files that may be unreadable for training."""
+    advice: "Advice | None" = None
+    """How to train on the images, as `train` does by default; None if it was not computed."""
     resize: Resize = "crop"
     """How images of other proportions are resized for training."""
-    suggested_batch_size: int | None = None
-    """Batch size to begin with; None if it was not computed."""
     skipped: tuple[SkippedFiles, ...] = ()
     """Files that are not used as images, counted by suffix and reason, the largest count first."""
     counts: dict[str, list[int]] = field(init=False)
@@ -144,9 +147,9 @@ class Survey(Result):
         return dict(Counter(image.facts.format for image in self.images if image.facts.format).most_common())
 
     @property
-    def suggested_resolution(self) -> int | None:
+    def usual_side(self) -> int | None:
         """The median short side of the training images, at most 224; None without images."""
-        return findings.suggested_resolution(self)
+        return findings.usual_side(self)
 
     def thumbnails(self) -> list[list[np.ndarray]]:
         """Return the images on the contact sheet by class: height x width x 3, uint8."""
@@ -158,7 +161,7 @@ class Survey(Result):
         return found
 
     def to_dict(self) -> dict[str, object]:
-        """Return counts, sizes, duplicates, problems and suggestions."""
+        """Return counts, sizes, duplicates, problems and advice."""
         ratio = findings.imbalance(self)
         return {
             "data": self.name,
@@ -177,12 +180,11 @@ class Survey(Result):
             ],
             "imbalance": None if ratio is None else round(ratio, 4),
             "problems": [{"kind": problem.kind, "text": problem.text} for problem in self.problems],
-            "suggested_resolution": self.suggested_resolution,
-            "suggested_batch_size": self.suggested_batch_size,
+            "advice": self.advice and self.advice.to_dict(),
         }
 
     def blocks(self) -> Iterable[Block]:
-        """Yield counts by class, sizes, problems, suggestions and a contact sheet."""
+        """Yield counts by class, sizes, problems, advice and a contact sheet."""
         sizes = Counter(image.split for image in self.images)
         splits = ", ".join(f"{sizes[split]:,} {split}" for split in self.splits)
         classes = counted(len(self.classes), "class", "classes")
@@ -195,9 +197,9 @@ class Survey(Result):
         if self.skipped:
             yield Lines("\n".join(self._skipped_lines()))
         yield from self._problem_blocks()
-        if self.suggested_resolution:
-            batch_size = f" `batch_size={self.suggested_batch_size}`" if self.suggested_batch_size else ""
-            yield Lines(f"suggested: `resolution={self.suggested_resolution}`{batch_size}")
+        if self.advice:
+            yield Heading("advice, which training follows where it is given nothing else")
+            yield from self.advice.blocks()
         yield Html(partial(_contact_sheet, self))
 
     def save_html(self, path: str | Path) -> None:

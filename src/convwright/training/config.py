@@ -72,7 +72,7 @@ class Recipe(_Strict):
     learning_rate: Annotated[float, Flags(("--learning-rate", "--lr"))] = Field(0.1, gt=0, le=1e30)
     """Highest learning rate of the schedule. By default that of the recipe, or for a batch of 128 0.1 with SGD,
     0.004 with AdamW and 0.002 with RMSprop; 0.02, 0.0004 and 0.0004 where `weights` gives the initial weights and
-    `freeze` is not set. Each is in proportion to the batch size."""
+    neither `freeze` nor `freeze_epochs` is set. Each is in proportion to the batch size."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Momentum of SGD and RMSprop; the first beta of AdamW."""
     nesterov: bool = True
@@ -162,9 +162,10 @@ class RunOptions(_Strict):
     model_config = STRICT
 
     weights: Annotated[str | None, INITIAL] = None
-    """Initial weights: `pretrained`, `torchvision`, `timm`, a file or a run; random ones by default."""
+    """Initial weights: `pretrained`, `torchvision`, `timm`, a file or a run; chosen with the network by default, or
+    random where the network is given."""
     epochs: float = Field(10, gt=0, le=1e6)
-    """Passes over the training images; 10 by default, a fraction is allowed."""
+    """Passes over the training images; 10 by default, fewer from pretrained weights; a fraction is allowed."""
     seed: int = Field(0, ge=-LARGEST_SEED, le=LARGEST_SEED)
     """Seed of initial weights, order, augmentation and noise."""
     split_seed: int | None = Field(None, ge=-LARGEST_SEED, le=LARGEST_SEED)

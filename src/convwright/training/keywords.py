@@ -75,7 +75,7 @@ class TrainOptions(TypedDict, total=False):
     memory_efficient: bool | None
     data: "str | Path | Data | None"
     network: "str | Network | None"
-    recipe: Literal["densenet", "senet", "efficientnet", "fast"] | None
+    recipe: Literal["densenet", "senet", "efficientnet", "fast", "fine-tune"] | None
     minutes: float | None
     batch_size: int | Literal["auto"] | None
     resolution: "int | tuple[int, int] | str | None"

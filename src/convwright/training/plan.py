@@ -25,7 +25,9 @@ LEAST_CROPPED_IN_SCALE = 64
 FROM_SCRATCH = {"sgd": 0.1, "adamw": 4e-3, "rmsprop": 2e-3}
 """Highest learning rate of each optimizer, with batches of 128."""
 FINE_TUNING = {"sgd": 0.02, "adamw": 4e-4, "rmsprop": 4e-4}
-"""The same for weights that are good already."""
+"""The same for weights that are good already, where they are not frozen at first."""
+FINE_TUNE: RecipeName = "fine-tune"
+"""Recipe for weights that are good already, where none is named."""
 
 
 def default_batch_size(images: int) -> int:
@@ -111,20 +113,27 @@ def _recipe(
     """Return the fields of the recipe: those that were given, of the named recipe, and what suits the data."""
     # None has a meaning for this field alone: the network keeps its own momentum.
     fields = {name: value for name, value in given.items() if value is not None or name == "norm_momentum"}
+    frozen = bool(fields.get("freeze"))  # then features of the same images are computed once
+    if name is None and tuned and not frozen:
+        name = FINE_TUNE
     if name is not None:
         published = recipe_fields(name, batch_size if isinstance(batch_size, int) else LARGEST_BATCH)
         if not has_shortcuts(network):
             published.pop("stochastic_depth", None)
         if fields.get("optimizer", own := published.get("optimizer", "sgd")) != own:
             published.pop("learning_rate", None)  # rates of one optimizer do not suit another
+        if frozen or not tuned:
+            published.pop("freeze_epochs", None)
+            published.pop("freeze_norm", None)
+        elif name == FINE_TUNE and fields.get("freeze_epochs") == 0:
+            published.pop("learning_rate")  # which is that of the classifier
         fields = published | fields
     fields["crop_scale"] = crop_scale(data, name, given)
-    frozen = bool(fields.get("freeze"))  # then features of the same images are computed once
     fields.setdefault("flip", data.default_flip and not frozen)
     # An eighth of the side, as 4 pixels are for CIFAR.
     moved = min(data.size) >= LEAST_CROPPED and not frozen and not fields.get("crop_scale")
     fields.setdefault("crop", min(data.size) // 8 if moved else 0)
-    rates = FINE_TUNING if tuned and not frozen else FROM_SCRATCH
+    rates = FINE_TUNING if tuned and not frozen and not fields.get("freeze_epochs") else FROM_SCRATCH
     rate = rates.get(fields.get("optimizer", "sgd"))  # `checked` reports others
     if "learning_rate" not in fields and isinstance(batch_size, int) and rate is not None:
         fields["learning_rate"] = rate * batch_size / LARGEST_BATCH

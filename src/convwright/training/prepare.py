@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from convwright import json_text
 from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.arch.resolution import Resolution, format_resolution, format_sides
@@ -21,6 +22,7 @@ from convwright.errors import ArgumentError, UsageError, argument
 from convwright.modules import build
 from convwright.places import check_folder, check_new_folder
 from convwright.printable import printable
+from convwright.training.advice import Advice, advise
 from convwright.training.config import OWN_NETWORK, FieldError, RunOptions, TrainConfig
 from convwright.training.devices import check_batch, check_devices, is_main_process, world_size
 from convwright.training.epochs import epochs_in_minutes
@@ -41,7 +43,8 @@ MOST_NAMED = 5
 """Skipped files, and classes without images, that messages name."""
 LONGEST_NAME = 100
 """Characters of a run directory's name that is made from the network and the data."""
-CURVE = "lr_finder.csv"
+CURVE, ADVICE = "lr_finder.csv", "advice.json"
+"""Files of a run directory: the learning-rate test, and what was chosen for the data."""
 DATA_OPTIONS = frozenset({"val_share", "max_bad", "cache_gb", "resize", "folds", "fold", *COLUMNS})
 """Fields of a request that say how the data is opened."""
 CONFIG_OPTIONS = frozenset({*RunOptions.model_fields, "batch_size"})
@@ -67,6 +70,8 @@ class Plan(Result):
     """The curve of the learning-rate test, if there was one."""
     notes: tuple[str, ...] = ()
     """What was found out or left out on the way."""
+    advice: Advice | None = None
+    """What was chosen for the data, the time and this machine; None where the request left none of it open."""
 
     def __post_init__(self) -> None:
         if self.config.network not in (self.network.name, OWN_NETWORK):
@@ -75,7 +80,12 @@ class Plan(Result):
     @cached_property
     def files(self) -> dict[str, str | bytes]:
         """Content of further files of the run directory, by name."""
-        return {CURVE: self.learning_rate_curve.to_csv()} if self.learning_rate_curve else {}
+        found: dict[str, str | bytes] = {}
+        if self.learning_rate_curve:
+            found[CURVE] = self.learning_rate_curve.to_csv()
+        if self.advice:
+            found[ADVICE] = json_text.dump(self.advice.to_dict(), indent=1) + "\n"
+        return found
 
     @property
     def device(self) -> str:
@@ -137,6 +147,7 @@ class _Preparation:
         self.progress = progress
         self.notes: list[str] = []
         self.learner: Learner | None = None
+        self.advice: Advice | None = None
         self.split: dict[str, Any] = {}
         """How the data was split, for the configuration."""
         self.chooses_resolution = False
@@ -145,13 +156,13 @@ class _Preparation:
         """Resolution of the images; None: their own."""
 
     def plan(self) -> Plan:
-        request = self.request
-        if request.folds is not None and request.fold is None:
+        if self.request.folds is not None and self.request.fold is None:
             raise FieldError(
                 "folds", "needs `fold`, the part to validate on; `cw.cross_validate` trains on all of them"
             )
-        devices = _devices(request)
+        devices = _devices(self.request)
         check_devices(devices)
+        request = self.request = self._advised()
         wanted = self._network()
         initial = self._initial_weights(wanted)
         out = request.out or free_path(f"{_name_of(request.network)}-{Path(request.spec).name}")
@@ -167,7 +178,18 @@ class _Preparation:
             self.note("; ".join([f"weights: {initial.published.source}", *initial.load(build(network, seed=0))]))
         if config.devices > world_size():
             check_batch(config.batch_size, config.devices)
-        return Plan(request, config, network, data, out, initial, curve, tuple(self.notes))
+        return Plan(request, config, network, data, out, initial, curve, tuple(self.notes), self.advice)
+
+    def _advised(self) -> TrainRequest:
+        """Return the request with what suits data, time and machine in the fields that it leaves open."""
+        given = self.request.model_fields_set
+        if "network" in given and (self.request.weights is None or "resolution" in given):
+            return self.request  # as for a run that is repeated
+        with self._naming("data"):
+            self.advice = advise(self.request)
+        self.note(self.advice.line)
+        values = {name: value for name, value in self.advice.fields().items() if name not in given}
+        return self.request.model_copy(update=values)
 
     def note(self, text: str) -> None:
         """Record a decision, and show it."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from convwright.errors import ArgumentError
 
-RecipeName = Literal["densenet", "senet", "efficientnet", "fast"]
+RecipeName = Literal["densenet", "senet", "efficientnet", "fast", "fine-tune"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,16 @@ RECIPES: dict[RecipeName, NamedRecipe] = {
         {
             **{"learning_rate": 0.2, "schedule": "one-cycle", "warm_up": 0.2, "weight_decay": 3e-4},
             **{"label_smoothing": 0.1, "progressive": 0.6},
+        },
+    ),
+    "fine-tune": NamedRecipe(
+        "ours: from pretrained weights, the classifier first and then all layers at lower rates, chosen on validation "
+        "images of emoji",
+        128,
+        {
+            **{"learning_rate": 0.1, "schedule": "one-cycle", "warm_up": 0.2, "weight_decay": 5e-4},
+            **{"freeze_epochs": 20.0, "unfrozen_rate": 0.03, "freeze_norm": True, "stochastic_depth": 0.0},
+            **{"clip_norm": 5.0},
         },
     ),
 }

@@ -54,15 +54,18 @@ class TrainRequest(RunOptions, Recipe):
     data: str | Path | InstanceOf[Data]
     """A folder with a sub-folder per class, or fashion-mnist, cifar10, cifar100 or digits."""
     network: str | InstanceOf[Network] = DEFAULT_NETWORK
-    """A network's name or expression, or the file of one; cifar_seresnet14 by default."""
+    """A network's name or expression, or the file of one; chosen for the data, the time and what is installed by
+    default."""
     recipe: Annotated[RecipeName | None, RECIPE] = None
-    """Training recipe of a paper, or `fast`: high accuracy in a short time. Options given beside it override it."""
+    """Training recipe of a paper; `fast`, high accuracy in a short time; or `fine-tune`, from initial weights. Options
+    given beside it override it; chosen with the network by default."""
     minutes: float | None = Field(None, gt=0, lt=inf)
     """Train for this many minutes, in the place of `epochs`."""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(None)
     """Images in a step, 128 or fewer by default; `auto`: as many as fit into memory."""
     resolution: ImageSize | None = None
-    """Side of the images in pixels, or HEIGHTxWIDTH; the images' own by default."""
+    """Side of the images in pixels, or HEIGHTxWIDTH; chosen with the network by default, or the images' own where the
+    network is given."""
     out: Path | None = None
     """Run directory to make; runs/NETWORK-DATA by default."""
     cache_gb: float | None = Field(None, ge=0, lt=inf)
@@ -138,6 +141,8 @@ class TrainRequest(RunOptions, Recipe):
         ):
             if getattr(self, name) and "network" in given and self.weights is None:
                 raise FieldError(name, f"{effect}; name some with `weights`")
+        if self.recipe == "fine-tune" and "network" in given and self.weights is None:
+            raise FieldError("recipe", "'fine-tune' is for initial weights; name some with `weights`")
         for name in ("freeze_epochs", "backbone_rate", "layer_decay", "freeze_norm"):
             if self.freeze and name in given and getattr(self, name) != Recipe.model_fields[name].default:
                 raise FieldError(name, "has no effect with `freeze`, which trains the classifier alone; omit one")

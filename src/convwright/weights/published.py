@@ -12,7 +12,7 @@ from convwright.arch import Network, at
 from convwright.arch.resolution import Resolution
 from convwright.data.images import Framing
 from convwright.errors import ConvwrightError, UsageError, warn
-from convwright.extras import install_command, require_package
+from convwright.extras import install_command, installed, require_package
 from convwright.finite import check_finite_weights
 from convwright.modules import build
 from convwright.weights import preprocessing
@@ -118,6 +118,16 @@ def _package(name: str) -> Published:
     resolution = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}[name]
     framing = preprocessing.framing_of(name, resolution)
     return Published(read_tensors(path), name, mean, std, framing, None, imagenet_classes())
+
+
+def package_of(name: str) -> str:
+    """Return the module that contains the published weights of a network of `PACKAGES`."""
+    return PACKAGES[name][0]
+
+
+def is_installed(name: str) -> bool:
+    """Return whether a package with the published weights of a network is installed, without importing it."""
+    return name in PACKAGES and installed(package_of(name))
 
 
 def imagenet_classes() -> tuple[str, ...]:
