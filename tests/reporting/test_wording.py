@@ -219,3 +219,13 @@ def test_messages_of_the_library_name_no_options_of_the_command_line() -> None:
     texts = [node.value for node in nodes if isinstance(node, ast.Constant) and id(node) not in docstrings]
     assert len(texts) > 1000
     assert [text for text in texts if isinstance(text, str) and option.search(text)] == []
+
+
+@given(st.lists(st.text(st.characters(codec="ascii", exclude_categories=("C",)), max_size=30), max_size=8))
+def test_short_names_fit_and_keep_the_end_where_the_beginning_is_the_same(names: list[str]) -> None:
+    short = words.all_shortened(names, 10)
+    assert len(short) == len(names)
+    assert all(len(one) <= 10 for one in short)
+    assert all(one == name for one, name in zip(short, names, strict=True) if len(name) <= 10)
+    numbered = [f"a class with the number {number}" for number in range(99)]
+    assert len(set(words.all_shortened(numbered, 14))) == 99

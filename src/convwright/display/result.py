@@ -50,7 +50,19 @@ class Table:
             for row in self.rows
         ]
         head, body = f"<tr>{cells(self.titles, 'th')}</tr>", "".join(rows)
-        return f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+        return f"{self._opening()}<thead>{head}</thead><tbody>{body}</tbody></table></div>"
+
+    def _opening(self) -> str:
+        return '<div class="scroll"><table>'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix(Table):
+    """A table of classes by classes. A narrow page scrolls it, where it shows each row of other tables as a card."""
+
+    def _opening(self) -> str:
+        name = f"Table: {escape(self.titles[0])}"
+        return f'<div class="scroll" tabindex="0" role="region" aria-label="{name}"><table class="matrix">'
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Numbers and lists of names as sentences and figures show them."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from convwright.units import human, human_bytes
 
@@ -83,6 +84,26 @@ def p_value(p: float) -> str:
 def shortened(name: str, longest: int) -> str:
     """Return a name of at most `longest` characters: ``a very lon…``."""
     return name if len(name) <= longest else f"{name[: longest - 1].rstrip()}…"
+
+
+def all_shortened(names: Sequence[str], longest: int) -> list[str]:
+    """Return names of at most `longest` characters each; those that would be alike keep their end: ``class…12``.
+
+    Args:
+        names: The names.
+        longest: Most characters, 4 or more.
+    """
+    short = [shortened(name, longest) for name in names]
+    alike = Counter(short)
+    return [_with_end(name, longest) if alike[one] > 1 else one for name, one in zip(names, short, strict=True)]
+
+
+def _with_end(name: str, longest: int) -> str:
+    """Return the beginning and the end of a name that is too long."""
+    if len(name) <= longest:
+        return name
+    end = longest // 2
+    return f"{name[: longest - 1 - end].rstrip()}…{name[-end:].lstrip()}"
 
 
 def duration(seconds: float) -> str:

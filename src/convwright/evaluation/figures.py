@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, heat_scale, symbol
-from convwright.display.wording import counted, shortened
+from convwright.display.wording import all_shortened, counted
 from convwright.evaluation.measures import Measures
 
 MOST_NAMED = 20
@@ -81,7 +81,7 @@ def confusion_plot(classes: Sequence[str], measures: Measures) -> go.Figure:
     ticks: dict[str, Any] = {"showgrid": False, "showline": False, "constrain": "domain", "type": "category"}
     ticks["ticks"] = ""
     if few:
-        short = [escape(shortened(classes[index], LONGEST), quote=False) for index in drawn]
+        short = tick_names([classes[index] for index in drawn])
         ticks |= {"tickvals": names, "ticktext": short}
     else:
         ticks["showticklabels"] = False
@@ -95,6 +95,11 @@ def confusion_plot(classes: Sequence[str], measures: Measures) -> go.Figure:
         style = heat_style(cells, counts.tolist(), names, few)
         plot.add_heatmap(x=names, y=names, z=cells, colorscale=heat_scale(scale), **style)
     return plot
+
+
+def tick_names(names: Sequence[str]) -> list[str]:
+    """Return names of classes as they are written beside an axis: short, distinct, and as HTML."""
+    return [escape(name, quote=False) for name in all_shortened(names, LONGEST)]
 
 
 def reliability_plot(title: str, measures: Measures) -> go.Figure:

@@ -5,8 +5,8 @@ from html import escape
 from typing import Any
 
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, heat_scale
-from convwright.display.wording import percent, shortened
-from convwright.evaluation.figures import LONGEST, MOST_NAMED
+from convwright.display.wording import percent
+from convwright.evaluation.figures import MOST_NAMED, tick_names
 from convwright.evaluation.multi_label import LabelScore, MultiLabelMeasures
 
 MOST_DRAWN = 40
@@ -48,7 +48,7 @@ def class_panel(heading: str, title: str, classes: Sequence[str], measures: Mult
         measures: What was measured.
     """
     scores = drawn_scores(measures.class_scores(classes))
-    names = [escape(shortened(score.name, LONGEST), quote=False) for score in scores]
+    names = tick_names([score.name for score in scores])
     rows = list(range(len(scores)))
     plot = empty_plot(
         height=24 * len(scores) + 90,
@@ -107,7 +107,7 @@ def cooccurrence_panel(heading: str, classes: Sequence[str], measures: MultiLabe
     ticks: dict[str, Any] = {"showgrid": False, "showline": False, "constrain": "domain", "type": "category"}
     ticks["ticks"] = ""
     if few:
-        short = [escape(shortened(classes[place], LONGEST), quote=False) for place in drawn]
+        short = tick_names([classes[place] for place in drawn])
         ticks |= {"tickvals": names, "ticktext": short}
     else:
         ticks["showticklabels"] = False

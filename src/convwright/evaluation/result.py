@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from convwright.display.figure_result import FigureResult
-from convwright.display.result import Block, Heading, Lines, Paragraph, Table
+from convwright.display.result import Block, Heading, Lines, Matrix, Paragraph, Table
 from convwright.display.table import terminal_width
 from convwright.evaluation.measures import ClassScore, Measures, ReliabilityBin
 from convwright.evaluation.overlap import Overlap, overlap_notes
@@ -221,7 +221,7 @@ class Evaluation(FigureResult):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Matrix(Table):
+class _Matrix(Matrix):
     """A table that a terminal shows only where it is wide enough."""
 
     otherwise: Block
