@@ -3,15 +3,20 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import convwright as cw
 from convwright.errors import ArgumentError
 from convwright.explain.samples import chosen, single_labels
+from convwright.training.evaluation import averaged
+from convwright.training.views import View
 
 from .conftest import CLASSES
 
@@ -164,3 +169,37 @@ def test_networks_of_both_kinds_need_a_class_for_their_maps(run, files, tmp_path
     single = cw.train("digits", network="cifar_seresnet8|scale:w=0.25", epochs=1, out=tmp_path / "single")
     with pytest.raises(ArgumentError, match="give a class"):
         cw.explain.cam([run, single], files)
+
+
+def test_an_exported_file_predicts_the_same_without_torch(run, files, tmp_path):
+    pytest.importorskip("onnxruntime")
+    run.export(tmp_path / "tiles.onnx")
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import convwright as cw, pathlib, json\n"
+        f"images = sorted(pathlib.Path({str(files)!r}).iterdir())\n"
+        f"found = cw.load({str(tmp_path / 'tiles.onnx')!r}).predict(images)\n"
+        "print(json.dumps([list(one.classes) for one in found]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [list(one.classes) for one in run.predict(files).predictions]
+
+
+def test_the_benchmark_names_mean_average_precision(run):
+    pytest.importorskip("onnxruntime")
+    found = cw.bench(run, engine="onnxruntime", seconds=0.05, threads=1)
+    assert "val mAP" in str(found)
+    (row,) = found.networks[0].rows
+    assert row.accuracy == pytest.approx(run.summary.val_map, abs=1e-3)
+    assert "mAP" in found._repr_html_()
+
+
+def test_views_are_averaged_as_probabilities(run):
+    images = torch.randn(5, 1, 16, 16)
+    module = cw.load(run.path).in_torch.module
+    views = [View(), View(mirrored=True)]
+    with torch.no_grad():
+        found = averaged(module, images, views, multi_label=True).double().sigmoid()
+        each = torch.stack([module(view.of(images)).double().sigmoid() for view in views])
+    assert found.numpy() == pytest.approx(each.mean(0).numpy(), abs=1e-6)
