@@ -73,6 +73,17 @@ def test_a_run_resumes_with_the_options_that_it_was_given(elsewhere: Path) -> No
         check_same(run, {"network": "cifar_resnet8"})
 
 
+def test_a_saved_request_finds_what_lies_beside_it(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = cw.TrainRequest(data="data", network="plan.json|classes:3", epochs=0.5, seed=3)
+    request.to_yaml("request.yaml")
+    there = cw.prepare(config="request.yaml", out="run", progress=False)
+    Path("deep").mkdir()
+    monkeypatch.chdir("deep")
+    here = cw.prepare(config="../request.yaml", out="run", progress=False)
+    assert here.network == there.network
+    assert here.config == there.config
+
+
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [

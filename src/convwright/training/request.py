@@ -34,6 +34,8 @@ from convwright.training.config import (
 from convwright.training.recipes import RecipeName
 
 DEFAULT_NETWORK = "cifar_seresnet14"
+KNOWN_NAMES = frozenset({"pretrained", "torchvision", "timm"})
+"""Sources of weights, which are never files."""
 RECIPE = Group("Recipe")
 TRACKING = Group("Tracking")
 
@@ -206,7 +208,8 @@ class TrainRequest(RunOptions, Recipe):
         """Read a request, or the configuration of a run, which repeats that run.
 
         Args:
-            path: The file: what `to_yaml` wrote, or a run's `config.yaml`.
+            path: The file: what `to_yaml` wrote, or a run's `config.yaml`. Relative paths in it are those from the
+                current folder, or else from the folder of the file.
             values: Fields that override those of the file. `recipe` takes the place of the file's whole recipe.
 
         Raises:
@@ -225,6 +228,7 @@ class TrainRequest(RunOptions, Recipe):
                 fields["weights"] = _weights_of(fields["weights"], path.parent)
             stored = fields | recipe | ({"fit": False} if values.get("network") is None else {})
         else:
+            stored = _found_beside(stored, path.parent)
             try:
                 cls(**stored)
             except FieldError as error:
@@ -250,6 +254,21 @@ def expression_of(network: str | Network) -> str:
             f"the network {network.name!r} is not what its name describes; save it with to_json_text and name the file"
         )
     return network.name
+
+
+def _found_beside(stored: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the fields of a request with paths that exist beside its file, and not in the current folder, as such."""
+    from convwright.data.registry import SOURCES
+
+    found = dict(stored)
+    for name in ("data", "network", "weights"):
+        if not isinstance(value := stored.get(name), str) or value in KNOWN_NAMES or value in SOURCES:
+            continue
+        place, *operations = value.split("|") if name == "network" else [value]
+        beside = (folder / place).resolve()
+        if (name != "network" or is_place(place)) and not Path(place).expanduser().exists() and beside.exists():
+            found[name] = "|".join([str(beside), *operations])
+    return found
 
 
 def _network_of(network: str, folder: Path) -> str | Network:
