@@ -108,5 +108,7 @@ def test_exported_files_read_images_of_these_sides(runs, photos, tmp_path, suffi
 def test_bench_compare_and_report(runs, photos, tmp_path):
     assert cw.bench(runs[0].path, engine="torch", seconds=0.1).to_dict()
     assert cw.compare(*(run.path for run in runs)).to_dict()
-    cw.report([run.path for run in runs], tmp_path / "report.html")
+    report = cw.report([run.path for run in runs], tmp_path / "report.html").to_dict()
+    for run, network in zip(runs, report["networks"], strict=True):  # one crops the same files, the other pads them
+        assert network["measures"]["loss"] == pytest.approx(run.evaluate().loss, rel=1e-6)
     assert "images of 24\u00a0×\u00a040 pixels" in (tmp_path / "report.html").read_text(encoding="utf-8")
