@@ -160,7 +160,9 @@ def augmented(
             raise ArgumentError(next(iter(options), "config"), "is part of the plan already; give it to prepare")
         plan = request
     else:
-        plan = prepare(request, config=config, progress=False, **options)
+        wanted = _request(request, config, options)
+        # No operators are compiled and timed: nothing is trained.
+        plan = prepare(wanted if "fused" in wanted.given() else wanted.changed(fused=False), progress=False)
     return augmented_images(plan, count=count, versions=versions)
 
 
