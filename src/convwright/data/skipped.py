@@ -23,7 +23,9 @@ SYSTEM_FOLDERS = frozenset(
     }
 )
 """Names of folders, in lower case, that hold no images of the user's; those with a leading point are not listed."""
-_SYSTEM_FILE = re.compile(r"synophoto_thumb_.*|synoindex_.*|ehthumbs.*\.db|thumbs\.db|desktop\.ini|icon\r|~\$.*", re.I)
+_SYSTEM_NAME = re.compile(
+    r"synophoto_thumb_.*|synoindex_.*|ehthumbs.*\.db|thumbs\.db|desktop\.ini|icon\r|~\$.*|found\.\d{3}", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -70,4 +72,4 @@ class SkippedCounter:
 
 def is_system(name: str) -> bool:
     """Return whether a file or folder is hidden, or made by an operating system, a NAS or an archive program."""
-    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS or _SYSTEM_FILE.fullmatch(name) is not None
+    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS or _SYSTEM_NAME.fullmatch(name) is not None
