@@ -130,6 +130,7 @@ def test_validation_images_need_a_label(arrays, tmp_path):
     rest[480:640] = False
     with pytest.raises(DataError, match="no validation image has a class"):
         cw.train(opened(images, rest), network="cifar_seresnet8|scale:w=0.25", epochs=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_comparison_is_paired(run, data, tmp_path):

@@ -16,7 +16,7 @@ import torch
 from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.data import Batches, Dataset, evaluation_batches
-from convwright.errors import ConvwrightError, DataError, NotFiniteError, RunError, warn
+from convwright.errors import ConvwrightError, NotFiniteError, RunError, warn
 from convwright.training.callbacks import Callbacks, StartedRun, Step
 from convwright.training.config import TrainConfig, checked, difference
 from convwright.training.devices import Devices, is_main_process
@@ -32,7 +32,7 @@ from convwright.training.frozen import features_of
 from convwright.training.initial_weights import InitialWeights, initial_weights_file, initial_weights_of
 from convwright.training.interrupt import Interrupted, StopSignal
 from convwright.training.optim import learning_rate
-from convwright.training.preparation import make_learner, training_batches
+from convwright.training.preparation import check_labelled, make_learner, training_batches
 from convwright.training.process_state import preserved_process_state
 from convwright.training.records import CHECKPOINT_VERSION, DataFacts, Summary, check_version, measure_of
 from convwright.training.run import Run
@@ -126,6 +126,7 @@ def train(
     """
     called = Callbacks(callbacks)
     with preserved_process_state():
+        check_labelled(data)
         data = initial.normalised(data) if initial else data
         devices = Devices(config)
         if devices.is_main:
@@ -206,8 +207,6 @@ class Trainer:
         self.frozen_validations, self.validations = self._validation_steps()
         self.progress = Progress()
         self.saved_at = time.monotonic()
-        if data.multi_label and not bool(data.val.labels.any()):
-            raise DataError(f"{data.name}: no validation image has a class; mean average precision needs some")
         if state := run.load_checkpoint():
             self._restore(state)
         elif len(run.metrics) > 1:  # a run with two validations has saved a checkpoint

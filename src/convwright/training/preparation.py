@@ -4,12 +4,24 @@ from dataclasses import fields
 
 from convwright.arch import Network
 from convwright.data import Augmentation, Batches, Dataset
+from convwright.errors import DataError
+from convwright.printable import printable
 from convwright.training.config import TrainConfig
 from convwright.training.devices import Devices
 from convwright.training.frozen import Features
 from convwright.training.initial_weights import InitialWeights
 from convwright.training.loss import class_weights
 from convwright.training.step import Learner
+
+
+def check_labelled(data: Dataset) -> None:
+    """Check that some validation images have a class, where images may have several or none.
+
+    Raises:
+        DataError: None of them has.
+    """
+    if data.multi_label and not bool(data.val.labels.any()):
+        raise DataError(f"{printable(data.name)}: no validation image has a class; mean average precision needs some")
 
 
 def make_learner(

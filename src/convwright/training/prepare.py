@@ -32,7 +32,7 @@ from convwright.training.memory_fit import fitting_batch, memory_shortage
 from convwright.training.operator_choice import choose_operators
 from convwright.training.operators import check_operators, compile_fused
 from convwright.training.plan import crop_scale, plan
-from convwright.training.preparation import make_learner
+from convwright.training.preparation import check_labelled, make_learner
 from convwright.training.process_state import preserved_process_state
 from convwright.training.request import TrainRequest
 from convwright.training.run import ensure_free
@@ -266,6 +266,7 @@ class _Preparation:
             self.note(f"skipped {line}")
         if len(data.skipped) > MOST_NAMED:
             self.note(f"and {len(data.skipped) - MOST_NAMED} more that could not be read")
+        check_labelled(data)
         roles = (("training", data.train), ("validation", data.val), ("test", data.test))
         for role, split in roles:
             counts = split.class_counts(len(data.classes)).tolist() if split else [1] * len(data.classes)
