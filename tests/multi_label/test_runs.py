@@ -10,6 +10,8 @@ from sklearn.metrics import average_precision_score, f1_score
 
 import convwright as cw
 from convwright.errors import ArgumentError, ConvwrightWarning, DataError
+from convwright.evaluation.multi_label import MultiLabelMeasures
+from convwright.evaluation.multi_label_result import label_table
 from convwright.training.run import Run
 
 from .conftest import CLASSES, opened, tiles
@@ -188,3 +190,16 @@ def test_images_with_one_label_have_no_other_class(run, arrays):
     with pytest.warns(ConvwrightWarning, match="every other class counts as absent"):
         found = run.evaluate(data=single)
     assert found.to_dict() | {"data": ""} == run.evaluate(data=several).to_dict() | {"data": ""}
+
+
+def test_of_many_classes_those_of_lowest_precision_are_shown():
+    draw = np.random.default_rng(0)
+    labels = torch.from_numpy(draw.random((50, 60)) < 0.2)
+    labels[:, 10:14] = False  # several classes without images
+    scores = torch.from_numpy(draw.normal(size=labels.shape)).float() + 2 * labels
+    measures = MultiLabelMeasures(scores, labels, (0.5,) * 60, 1.0)
+    rows = [str(block) for block in label_table(measures.class_scores([f"class {place:02}" for place in range(60)]))]
+    lowest = np.nanargmin(measures.average_precisions)
+    assert f"class {lowest:02}" in rows[0]
+    assert "class 11" not in rows[0]
+    assert "40 classes" in rows[1]

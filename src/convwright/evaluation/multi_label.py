@@ -68,6 +68,15 @@ class MultiLabelMeasures(Brief):
         """Mean average precision over the classes that have images, with its bootstrap interval over images."""
         return mean_precision(self.scores.numpy(), self.labels.numpy())
 
+    def mean_precision_on(self, chosen: torch.Tensor) -> MeanPrecision | None:
+        """Return the mean average precision on some of the images; None if none of these has a class.
+
+        Args:
+            chosen: N, bool.
+        """
+        labels = self.labels[chosen].numpy()
+        return mean_precision(self.scores[chosen].numpy(), labels) if labels.any() else None
+
     @cached_property
     def average_precisions(self) -> np.ndarray:
         """K: average precision of each class; NaN for a class without images."""

@@ -14,7 +14,6 @@ from convwright.evaluation.multi_label import LabelScore, MultiLabelMeasures
 from convwright.evaluation.overlap import Overlap, overlap_notes
 from convwright.evaluation.wording import images_in_words, view_notes
 from convwright.printable import printable
-from convwright.stats.average_precision import mean_precision
 
 if TYPE_CHECKING:
     from convwright.display.figures import Figure
@@ -195,11 +194,10 @@ class MultiLabelEvaluation(FigureResult):
         """
 
         def measured_on(chosen: torch.Tensor) -> str:
-            scores, labels = self.measures.scores[chosen].numpy(), self.measures.labels[chosen].numpy()
-            if not labels.any():
-                return "no classes"
-            found = mean_precision(scores, labels)
-            return f"mean average precision {found.value:.2%}{_range(found.interval)}"
+            found = self.measures.mean_precision_on(chosen)
+            return (
+                "no classes" if found is None else f"mean average precision {found.value:.2%}{_range(found.interval)}"
+            )
 
         return list(overlap_notes(self.overlap, measured_on, printable(name)))
 
@@ -218,7 +216,7 @@ def label_table(scores: Sequence[LabelScore]) -> Iterable[Block]:
     """
     shown = scores
     if len(scores) > CLASSES_SHOWN:
-        worst = sorted(scores, key=lambda score: (score.average_precision is None, score.average_precision))
+        worst = sorted(scores, key=_low_precision_first)
         shown = worst[:CLASSES_SHOWN]
     rows = [
         (
@@ -250,6 +248,11 @@ def _pair_table(measures: MultiLabelMeasures, classes: Sequence[str]) -> Iterabl
     ]
     if rows:
         yield Table(("most often together", "with", "images", "predicted", ""), rows, left=2)
+
+
+def _low_precision_first(score: LabelScore) -> tuple[bool, float]:
+    """Return a key by which classes without images come last."""
+    return score.average_precision is None, score.average_precision or 0.0
 
 
 def _percent(share: float | None) -> str:

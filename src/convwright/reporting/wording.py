@@ -82,12 +82,17 @@ def seen_before(entry: Entry) -> list[str]:
     """Return a sentence on the images that a network was trained on, and its accuracy on the others."""
 
     def measured_on(chosen: torch.Tensor) -> str:
+        if entry.label_predictions is not None:
+            found = entry.label_predictions.measures.mean_precision_on(chosen)
+            bounds = f" (95{NBSP}% interval {interval(found.interval)})" if found and found.interval else ""
+            return "no classes" if found is None else f"mean average precision {percent(found.value)}{bounds}"
         if entry.predictions is None:
             return "not measured by themselves; `evaluate` does"
         correct, images = int((entry.predictions.correct & chosen).sum()), int(chosen.sum())
         return f"accuracy {percent(correct / images)} (95{NBSP}% interval {interval(wilson(correct, images))})"
 
-    return [f"{line[0].upper()}{line[1:]}." for line in overlap_notes(entry.overlap, measured_on, entry.title)]
+    lines = overlap_notes(entry.overlap, measured_on, entry.title)
+    return [f"{line if line.startswith(entry.title) else line[0].upper() + line[1:]}." for line in lines]
 
 
 def latency(entry: Entry) -> str:
