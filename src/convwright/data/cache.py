@@ -81,7 +81,7 @@ class Cache:
             sizes = {unit: _size(unit) for unit in self.folder.iterdir() if unit.is_dir()}
             if sizes.get(own, 0) + extra > self.limit:
                 raise CacheFullError(
-                    f"would take {_gb(sizes.get(own, 0) + extra)} and may take {_gb(self.limit)} ({LIMIT_VARIABLE})"
+                    f"would take {_gb(sizes.get(own, 0) + extra)} and may take {_gb(self.limit)} (`cache_gb`)"
                 )
             total = sum(sizes.values()) + extra
             for unit in sorted(sizes.keys() - {own}, key=_last_use):

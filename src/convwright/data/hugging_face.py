@@ -1,9 +1,13 @@
 """Data sets of Hugging Face: from a folder of `save_to_disk`, or by name, read with the package `datasets`."""
 
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import numpy as np
 
@@ -20,6 +24,8 @@ PREFIX = "hf:"
 """First characters of the name of a data set of Hugging Face."""
 FILES = ("dataset_dict.json", "state.json")
 """Files by which a folder of `save_to_disk` is known: of several splits, or of one."""
+TIMEOUT = 5.0
+"""Seconds in which the server must answer."""
 UNSUPPORTED = frozenset({"group_column", "weight_column", "split_column"})
 
 
@@ -131,12 +137,40 @@ def _loaded(datasets: Any, spec: str, *, offline_only: bool) -> Any:
         if not spec.startswith(PREFIX):
             return datasets.load_from_disk(str(Path(spec).expanduser()))
         name, _, configuration = spec.removeprefix(PREFIX).partition(":")
-        download = datasets.DownloadConfig(local_files_only=offline_only, max_retries=1)
-        return datasets.load_dataset(name, configuration or None, download_config=download)
+        with _offline(datasets) if offline_only or not _reachable() else nullcontext():
+            return datasets.load_dataset(name, configuration or None)
     except Exception as error:  # of another package: of the network, of the file system, or its own
         why = " ".join(f"{error}".split()).split(". ")[0] or type(error).__name__
         advice = "; without a network, give a folder that `save_to_disk` has written" * spec.startswith(PREFIX)
         raise DataError(f"{printable(spec)} cannot be loaded: {printable(why):.200}{advice}") from None
+
+
+def _reachable() -> bool:
+    """Return whether the server answers: the packages try for half a minute where it does not."""
+    if getproxies():
+        return True
+    constants = require_package("huggingface_hub.constants", "loading data sets of Hugging Face by name")
+    place = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((place.hostname or "", place.port or 443), TIMEOUT).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _offline(datasets: Any) -> Iterator[None]:
+    """Let the packages use their own cache only."""
+    constants = require_package("huggingface_hub.constants", "loading data sets of Hugging Face by name")
+    places = [place for place in (datasets.config, constants) if hasattr(place, "HF_HUB_OFFLINE")]
+    before = [place.HF_HUB_OFFLINE for place in places]
+    try:
+        for place in places:
+            place.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = value
 
 
 def _splits(spec: str, found: Any, skipped: list[str], *, training: bool) -> dict[str, Any]:
