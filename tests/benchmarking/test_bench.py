@@ -53,6 +53,8 @@ def test_the_selection_is_the_fastest_that_keeps_the_accuracy():
     assert fastest(rows, 0.935).setting.engine == "onnxruntime"
     with pytest.raises(ConvwrightError, match=r"no engine reaches an accuracy of 99\.00%: the best reaches 95\.00%"):
         fastest(rows, 0.99)
+    with pytest.raises(ConvwrightError, match=r"95\.00% \(95 % interval 88\.82% to 97\.85%, on 100 images\)$"):
+        fastest(rows, 0.99)
 
 
 @pytest.fixture

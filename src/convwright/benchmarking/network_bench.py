@@ -28,6 +28,17 @@ class BenchRow:
         return self.agreement.accuracy if self.agreement else None
 
 
+def accuracy_in_words(row: BenchRow) -> str:
+    """Return a row's accuracy, with its interval and the number of images."""
+    if row.agreement is None or row.accuracy is None:
+        return "unknown"
+    on = counted(row.agreement.images, "image")
+    if row.agreement.interval is None:
+        return f"{row.accuracy:.2%} (on {on})"
+    low, high = row.agreement.interval
+    return f"{row.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, on {on})"
+
+
 @dataclass(frozen=True)
 class NetworkBench:
     """All measurements of one network."""

@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convwright.benchmarking.network_bench import BenchRow, NetworkBench
+from convwright.benchmarking.network_bench import BenchRow, NetworkBench, accuracy_in_words
 from convwright.benchmarking.roofline import Machine
 from convwright.display.figure_result import FigureResult
 from convwright.display.result import Block, Heading, Lines, Paragraph, Table
@@ -91,8 +91,12 @@ class BenchResult(FigureResult):
             yield Paragraph(self.failure)
 
     def _selected(self, chosen: EngineSelection) -> str:
+        same = chosen.precision, chosen.threads, chosen.accuracy
+        rows = [row for network in self.networks for row in network.measured if row.accuracy is not None]
+        found = [row for row in rows if (row.setting.precision, row.setting.threads, row.accuracy) == same]
+        accuracy = accuracy_in_words(found[0]) if found else f"{chosen.accuracy:.2%}"
         text = (
-            f"fastest at {chosen.accuracy:.2%}: {chosen.engine}, {chosen.precision}, "
+            f"fastest at {accuracy}: {chosen.engine}, {chosen.precision}, "
             f"{counted(chosen.threads, 'thread')}, {chosen.milliseconds:.2f} ms an image"
         )
         if not chosen.file:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convwright.benchmarking.backends import backends
-from convwright.benchmarking.network_bench import BenchRow
+from convwright.benchmarking.network_bench import BenchRow, accuracy_in_words
 from convwright.engines.card_reading import read_card
 from convwright.engines.checksum import weights_file
 from convwright.engines.selection import EngineSelection, keep_selection, machine_name
@@ -33,10 +33,12 @@ def fastest(rows: Sequence[BenchRow], accuracy: float) -> BenchRow:
     Raises:
         ConvwrightError: No row reaches it.
     """
-    reached = [row.accuracy for row in rows if row.accuracy is not None]
+    measured = [row for row in rows if row.accuracy is not None]
     able = [row for row in rows if row.accuracy is not None and row.accuracy >= accuracy]
     if not able:
-        best = f"the best reaches {max(reached):.2%}" if reached else "none could be measured"
+        best = "none could be measured"
+        if measured:
+            best = f"the best reaches {accuracy_in_words(max(measured, key=lambda row: row.accuracy or 0.0))}"
         measure = next((f"a {row.agreement.measure}" for row in rows if row.agreement), "").replace("a a", "an a")
         raise ConvwrightError(f"no engine reaches {measure or 'an accuracy'} of {accuracy:.2%}: {best}")
     return min(able, key=lambda row: row.measurement.median / row.setting.batch)

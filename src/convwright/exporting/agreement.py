@@ -9,6 +9,7 @@ import numpy as np
 from convwright.engines.runner import Runner
 from convwright.finite import check_finite
 from convwright.stats.average_precision import RankedScores, mean_over_classes, precision_difference
+from convwright.stats.intervals import wilson
 from convwright.stats.paired import PairedCounts
 
 TOLERANCE = 1e-3
@@ -65,6 +66,13 @@ class Agreement:
     def measure(self) -> str:
         """What `accuracy` is: accuracy, or mean average precision."""
         return "mean average precision" if self.multi_label else "accuracy"
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of the accuracy; None without labels, and for mean average precision."""
+        if self.accuracy is None or self.multi_label:
+            return None
+        return wilson(round(self.accuracy * self.images), self.images)
 
     @property
     def within_rounding(self) -> bool:
