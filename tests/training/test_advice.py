@@ -128,3 +128,15 @@ def test_speed_is_measured_per_image():
 def test_fine_tuning_without_weights_is_refused(options):
     with pytest.raises(FieldError, match="name some with `weights`"):
         cw.TrainRequest(data="digits", **options)
+
+
+def test_a_wrong_network_is_named_as_such(photos):
+    with pytest.raises(cw.ConvwrightError, match="network: unknown network 'nonsense'"):
+        cw.advise(photos, network="nonsense", weights="pretrained")
+
+
+@needs_weights
+def test_networks_that_are_objects_are_advised_on(photos):
+    network = cw.network("efficientnet_lite0")
+    found = cw.advise(photos, network=network, weights="pretrained")
+    assert found.fields() == cw.advise(photos, network="efficientnet_lite0", weights="pretrained").fields()

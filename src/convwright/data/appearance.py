@@ -22,6 +22,8 @@ HEADERS, DECODED = 400, 48
 """Training images whose sizes are read, and images that are decoded."""
 LARGEST = 96
 """Side of the decoded images, or less where they are smaller."""
+LEAST_PHOTOGRAPH = 40
+"""Short side from which on images are called photographs: smaller ones do not show what they are."""
 LEAST_CHROMA = 6.0
 """Mean distance between the largest and the smallest channel, of 255, from which on images count as coloured."""
 MOST_FLAT = 0.35
@@ -42,7 +44,7 @@ class Appearance:
     """Whether colours change from pixel to pixel, as in photographs, and not in areas, as in drawings."""
 
     def __str__(self) -> str:
-        kind = "photographs" if self.photographs else "pictures"
+        kind = "photographs" if self.photographs and self.side >= LEAST_PHOTOGRAPH else "pictures"
         count = f"{self.images:,} {'colour' if self.coloured else 'grey'} {kind}"
         return f"{count} of about {self.side} px in {self.classes:,} classes"
 

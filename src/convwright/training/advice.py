@@ -10,13 +10,14 @@ from convwright.data.appearance import Appearance, appearance_of
 from convwright.data.opened import COLUMNS, Data
 from convwright.display.result import Block, Lines, Result
 from convwright.display.wording import counted
+from convwright.errors import argument
 from convwright.extras import install_command
 from convwright.printable import quoted
 from convwright.training.config import FieldError
 from convwright.training.operators import fused_by_default
 from convwright.training.plan import default_batch_size
 from convwright.training.recipes import RecipeName
-from convwright.training.request import DEFAULT_NETWORK, TrainRequest, expression_of
+from convwright.training.request import DEFAULT_NETWORK, TrainRequest
 from convwright.training.speed import Speed, measure_speed
 from convwright.weights.published import PRETRAINED, is_installed, package_of
 from convwright.zoo.reading import read_network
@@ -34,7 +35,7 @@ MANY = 200_000
 USUAL = 128
 """Resolution of pretrained networks where the time is not limited, if the images are not larger."""
 LARGEST = 224
-ENLARGED = 2
+ENLARGED = 3
 """Factor up to which images are enlarged for pretrained networks, which were trained on larger objects."""
 SIDES = (224, 192, 160, 128, 96, 64)
 """Resolutions of pretrained networks, which halve the images five times."""
@@ -200,13 +201,23 @@ class _Advisor:
         return self._pretrained(network, *(length or (self._sides_of(network)[-1], True)), reason, weights)
 
     def _network(self, network: str | Network) -> Network:
-        return network if isinstance(network, Network) else read_network(network)
+        if isinstance(network, Network):
+            return network
+        with argument("network"):
+            return read_network(network)
+
+    def _name(self, network: Network) -> str:
+        """Return what the request calls its network, or the name of the one that is chosen."""
+        given = self.request.network if "network" in self.given else network
+        return given if isinstance(given, str) else given.name
 
     def _sides_of(self, network: Network) -> list[Resolution]:
         """Return the resolutions that come into question for a pretrained network, the largest first."""
         if self.resolution:
             return [self.resolution]
-        native = min(sides(network.resolution))
+        if isinstance(network.resolution, tuple):
+            return [network.resolution]
+        native = network.resolution
         if native < min(SIDES):
             return [min(self.side, native)]
         most = min(native, LARGEST, max(USUAL, ENLARGED * self.side))
@@ -244,7 +255,7 @@ class _Advisor:
         open_length = self.request.minutes is None and "epochs" not in self.given
         return Advice(
             self.request.spec,
-            expression_of(self.request.network) if "network" in self.given else network.name,
+            self._name(network),
             resolution,
             self._batch_size(),
             weights,
@@ -258,7 +269,7 @@ class _Advisor:
         """Return the advice for a network that is given, without weights: what `train` does by default."""
         network = self._network(self.request.network)
         resolution = self.resolution or min(self.side, min(sides(network.resolution)))
-        name = expression_of(self.request.network)
+        name = self._name(network)
         return Advice(
             self.request.spec,
             name,
