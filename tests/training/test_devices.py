@@ -18,7 +18,7 @@ from convwright.training.devices import Devices, check_batch, check_devices
 from convwright.training.run import Run
 
 CONVWRIGHT = [sys.executable, "-m", "convwright", "train"]
-RUN = ["--data", "digits", "--network", "cifar_seresnet8", "--batch-size", "33", "--seed", "3"]
+RUN = ["--data", "digits", "--network", "cifar_seresnet8", "--batch-size", "33", "--seed", "3", "--no-fused"]
 RECIPE = ["--mixup", "0.2", "--ema", "0.9", "--lr", "0.02", "--label-smoothing", "0.1", "--clip-norm", "2"]
 ENOUGH = len(os.sched_getaffinity(0)) > 1
 

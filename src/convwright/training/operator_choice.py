@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from convwright.errors import ConvwrightError
 from convwright.files import cache_folder, digest_of, write_text
 from convwright.modules import build
 from convwright.modules.fused.library import identity, unavailable_reason
+from convwright.timing import AGREEMENT, CLOCK
 from convwright.training.operators import compile_fused, sources
 
 SECONDS = 0.06
@@ -24,7 +26,7 @@ SECONDS = 0.06
 ROUNDS = 3
 """Steps with each operators, of which the fastest counts."""
 ENOUGH = 0.5
-"""Seconds of each thread after which no further steps are taken."""
+"""Seconds after which no further steps are taken."""
 SMALLEST = 2
 """Images of the smallest batch: normalisation needs more than one value."""
 ALIKE = 0.9
@@ -45,7 +47,7 @@ def choose_operators(network: Network, batch: int, precision: str) -> OperatorCh
     """Return the operators that train a network at least as fast as the others on this machine.
 
     It is measured within about a second, and kept in the user's cache for this network, machine, torch, compiler and
-    number of threads.
+    number of threads unless the machine was busy.
 
     Args:
         network: The network to train, with the resolution of the images.
@@ -54,38 +56,39 @@ def choose_operators(network: Network, batch: int, precision: str) -> OperatorCh
     """
     if not compile_fused(precision):
         return OperatorChoice(False, _unavailable())
-    ratio = speedup(network, batch, precision)
+    key = key_of(network, batch, precision)
+    ratio, busy = remembered(key), ""
+    if ratio is None:
+        ratio, reliable = measured_speedup(network, batch, precision)
+        if reliable:
+            remember(key, ratio)
+        busy = "" if reliable else ", which was busy"
     if ratio < 1:
-        return OperatorChoice(
-            False,
-            f"torch's operators, since fused ones are {ratio:.2f} times as fast on this machine; `fused=True` chooses "
-            "those",
-        )
-    rate = f"about {ratio:.2f} times as fast as torch's on this machine"
-    return OperatorChoice(True, f"fused operators, {rate}; `fused=False` chooses torch's")
+        reason = f"since fused ones are {ratio:.2f} times as fast on this machine{busy}; `fused=True` chooses those"
+        return OperatorChoice(False, f"torch's operators, {reason}")
+    reason = f"about {ratio:.2f} times as fast as torch's on this machine{busy}; `fused=False` chooses torch's"
+    return OperatorChoice(True, f"fused operators, {reason}")
 
 
-def speedup(network: Network, batch: int, precision: str) -> float:
-    """Return how many times as fast as with torch's operators a network is trained with fused ones, from the cache.
-
-    Args:
-        network: The network.
-        batch: Images in a step.
-        precision: `32-true` or `bf16-mixed`.
-    """
+def key_of(network: Network, batch: int, precision: str) -> str:
+    """Return what a measurement holds for: network, batch, precision, torch, threads, compiler and processor."""
     described = network.to_json() | {"name": "", "papers": [], "results": []}
     made_of = [identity(dtype, name) for dtype, name in sources(precision)]
     machine = [precision, torch.__version__, f"{torch.get_num_threads()} threads", *made_of]
-    key = " ".join([digest_of(json_text.dump(described, ascii_only=True).encode()), f"batch {batch}", *machine])
-    if (known := _read(key)) is not None:
-        return known
-    found = measured_speedup(network, batch, precision)
-    _write(key, found)
-    return found
+    return " ".join([digest_of(json_text.dump(described, ascii_only=True).encode()), f"batch {batch}", *machine])
 
 
-def measured_speedup(network: Network, batch: int, precision: str, *, seconds: float = SECONDS) -> float:
-    """Return the time of a training step with torch's operators over that with fused ones.
+class Measured(NamedTuple):
+    """A measurement of both operators."""
+
+    ratio: float
+    """The time of a training step with torch's operators over that with fused ones."""
+    reliable: bool
+    """Whether threads did not have to wait for a core."""
+
+
+def measured_speedup(network: Network, batch: int, precision: str, *, seconds: float = SECONDS) -> Measured:
+    """Measure a training step with torch's operators and with fused ones.
 
     Steps with one and the other are taken in turn, and the fastest of each are compared: other work on the machine only
     adds time. Where a step of the whole batch takes longer than `seconds`, its time is extrapolated from two smaller
@@ -98,16 +101,17 @@ def measured_speedup(network: Network, batch: int, precision: str, *, seconds: f
         largest = _affordable(lambda images: _step(plain, network, images, precision), batch, seconds)
         sizes = [largest] if largest in (batch, SMALLEST) else [largest, largest // 2]
         times = {(module, size): math.inf for size in sizes for module in (fused, plain)}
-        ends = time.process_time() + ENOUGH * torch.get_num_threads()
+        began, waited = CLOCK.wall(), CLOCK.waited()
         for counts in (False, *[True] * ROUNDS):
             for module, size in times:
                 taken = _step(module, network, size, precision)
                 times[module, size] = min(times[module, size], taken) if counts else math.inf
-            if counts and time.process_time() > ends:
+            if counts and CLOCK.wall() - began > ENOUGH:
                 break
+        reliable = CLOCK.waited() - waited <= (AGREEMENT - 1) * (CLOCK.wall() - began)
     before, after = (_extrapolated([(size, times[module, size]) for size in sizes], batch) for module in (plain, fused))
     ratio = before / after
-    return max(ratio, 1.0) if largest == SMALLEST < batch and ratio >= ALIKE else ratio
+    return Measured(max(ratio, 1.0) if largest == SMALLEST < batch and ratio >= ALIKE else ratio, reliable)
 
 
 def _affordable(step: Callable[[int], float], batch: int, seconds: float) -> int:
@@ -146,9 +150,9 @@ def _step(module: nn.Module, network: Network, batch: int, precision: str) -> fl
 def _unavailable() -> str:
     """Return why there are no fused operators, the first time on this machine; then an empty text."""
     reason = unavailable_reason()
-    if _read(key := f"reported: {reason}") is not None:
+    if remembered(key := f"reported: {reason}") is not None:
         return ""
-    _write(key, 1.0)
+    remember(key, 1.0)
     return (
         f"torch's operators, since there is no working C++ compiler such as g++ ({reason}), with which "
         "training on CPUs is faster; this is reported once"
@@ -159,7 +163,7 @@ def _file_of(key: str) -> Path:
     return cache_folder() / "operators" / f"{digest_of(key.encode())}.json"
 
 
-def _read(key: str) -> float | None:
+def remembered(key: str) -> float | None:
     """Return what was measured before; None where nothing was, or the file is damaged."""
     with suppress(ConvwrightError):
         found = json_text.read(_file_of(key))
@@ -168,7 +172,7 @@ def _read(key: str) -> float | None:
     return None
 
 
-def _write(key: str, speedup: float) -> None:
+def remember(key: str, speedup: float) -> None:
     """Keep what was measured; where that fails, it is measured again next time."""
     with suppress(OSError, ConvwrightError):
         file = _file_of(key)
