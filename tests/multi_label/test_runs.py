@@ -203,3 +203,16 @@ def test_of_many_classes_those_of_lowest_precision_are_shown():
     assert f"class {lowest:02}" in rows[0]
     assert "class 11" not in rows[0]
     assert "40 classes" in rows[1]
+
+
+@pytest.mark.parametrize("options", [{"minutes": 0.05}, {"epochs": 0.5, "find_lr": True}], ids=str)
+def test_what_is_measured_before_training_works_with_several_labels(data, tmp_path, options):
+    found = cw.train(data, network="cifar_seresnet8|scale:w=0.25", batch_size=32, out=tmp_path / "run", **options)
+    assert found.summary.val_map > 0
+
+
+def test_folds_have_mean_average_precisions(arrays, tmp_path):
+    images, labels = arrays
+    data = cw.open_data(images=images[:200], labels=labels[:200], classes=CLASSES)
+    options = {"network": "cifar_seresnet8|scale:w=0.25", "batch_size": 32, "epochs": 0.5}
+    assert "mAP" in str(cw.cross_validate(data, folds=2, out=tmp_path / "folds", **options))

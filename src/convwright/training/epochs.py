@@ -13,7 +13,7 @@ from convwright.data import Dataset, evaluation_batches
 from convwright.timing import median_seconds
 from convwright.training.config import TrainConfig
 from convwright.training.devices import world_size
-from convwright.training.evaluation import batch_for, evaluate
+from convwright.training.evaluation import batch_for, evaluate, evaluate_multi_label
 from convwright.training.frozen import features_of
 from convwright.training.initial_weights import InitialWeights
 from convwright.training.loop import FROZEN_VALIDATIONS, validation_period
@@ -105,7 +105,8 @@ def _measured(
     take_steps(*[0] * WARM_UP_STEPS)
     step_seconds = typical_seconds(lambda: take_steps(*range(MEASURED_STEPS))) / MEASURED_STEPS
     batch = next(iter(evaluation_batches(data.val, data, batch_for(network))))
-    validation_seconds = typical_seconds(lambda: evaluate(learner.validated, [batch], learner.fabric.device))
+    measure = evaluate_multi_label if data.multi_label else evaluate
+    validation_seconds = typical_seconds(lambda: measure(learner.validated, [batch], learner.fabric.device))
     return step_seconds, validation_seconds * val_images / len(batch[1])
 
 
