@@ -19,7 +19,10 @@ from convwright.training.run import Run
 
 CONVWRIGHT = [sys.executable, "-m", "convwright", "train"]
 RUN = ["--data", "digits", "--network", "cifar_seresnet8", "--batch-size", "33", "--seed", "3", "--no-fused"]
-RECIPE = ["--mixup", "0.2", "--ema", "0.9", "--lr", "0.02", "--label-smoothing", "0.1", "--clip-norm", "2"]
+RECIPE = [
+    *("--mixup", "0.2", "--ema", "0.9", "--lr", "0.02", "--label-smoothing", "0.1", "--clip-norm", "2"),
+    *("--crop-scale", "0.6", "--rotation", "10", "--trivialaugment", "--sampling", "balanced", "--focal", "1"),
+]
 ENOUGH = len(os.sched_getaffinity(0)) > 1
 
 pytestmark = pytest.mark.skipif(not ENOUGH, reason="needs two processor cores")
