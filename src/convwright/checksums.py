@@ -19,9 +19,9 @@ RUN_FILES = ("config.yaml", "network.json")
 """Files by which `verify` recognises a run: other programs also call a file `checksums.json`."""
 OWN_FILES = frozenset(
     (
-        *(NAME, *RUN_FILES, "classes.json", "data.json", "metrics.csv", "summary.json"),
+        *(NAME, *RUN_FILES, "classes.json", "data.json", "thresholds.json", "metrics.csv", "summary.json"),
         *("model.safetensors", "initial.safetensors", "training_images.safetensors"),
-        *("lr_finder.csv", "mlflow.txt"),
+        *("lr_finder.csv", "mlflow.txt", "advice.json"),
     )
 )
 OWN_FOLDERS = frozenset(("checkpoints", "picked"))
