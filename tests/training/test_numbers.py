@@ -2,6 +2,7 @@
 
 import annotated_types
 import pytest
+from PIL import Image
 
 import convwright as cw
 from convwright.data import open_dataset
@@ -59,6 +60,15 @@ def test_a_number_is_kept_or_refused(name, digits):
     kept = {value: number for value, number in found.items() if not isinstance(number, ArgumentError)}
     assert kept
     assert {value: number for value, number in kept.items() if value != number} == {}
+
+
+def test_a_few_images_are_trained_on_in_one_batch(tmp_path):
+    for label in ("one", "two"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(5):
+            Image.new("RGB", (16, 16), (20 * number, 90, 200)).save(tmp_path / "data" / label / f"{number}.png")
+    plan = cw.prepare(tmp_path / "data", epochs=1, fused=False, progress=False)
+    assert plan.config.batch_size == len(plan.data.train) < 10
 
 
 def test_there_are_many_numbers():

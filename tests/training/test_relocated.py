@@ -111,6 +111,13 @@ def test_a_planned_resolution_is_kept_or_its_change_is_noted(elsewhere: Path, li
     assert f"the network is planned for {planned} px, and is trained at 20 px, as requested" in other.notes
 
 
+def test_a_planned_resolution_is_kept_with_weights_too(elsewhere: Path) -> None:
+    cw.plan("cifar_resnet8", resolution=0.75, classes=2, out="plan.json")
+    run = cw.train("data", network="plan.json", epochs=0.1, fused=False, out="run", progress=False)
+    plan = cw.prepare("data", network="plan.json", weights=str(run.path), epochs=1, fused=False, progress=False)
+    assert plan.data.resolution == run.data.resolution == 24
+
+
 def test_a_plan_by_depth_alone_keeps_its_resolution_too(elsewhere: Path) -> None:
     cw.plan("cifar_resnet20", depth=0.5, out="plan.json")
     assert cw.prepare("data", network="plan.json", epochs=1, progress=False).data.resolution == 32

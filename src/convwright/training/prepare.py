@@ -185,10 +185,14 @@ class _Preparation:
         given = self.request.model_fields_set
         if "network" in given and (self.request.weights is None or "resolution" in given):
             return self.request  # as for a run that is repeated
+        request, settled = self.request, {*given, "batch_size"}  # which follows from the images left to train on
+        planned = self._network() if "network" in given else None
+        if planned and self.chooses_resolution and "resolution" not in given:
+            request, settled = request.model_copy(update={"resolution": planned.resolution}), {*settled, "resolution"}
         with self._naming("data"):
-            self.advice = advise(self.request)
+            self.advice = advise(request)
         self.note(self.advice.line)
-        values = {name: value for name, value in self.advice.fields().items() if name not in given}
+        values = {name: value for name, value in self.advice.fields().items() if name not in settled}
         return self.request.model_copy(update=values)
 
     def note(self, text: str) -> None:
