@@ -9,7 +9,7 @@ from convwright.arch import Network, at, fit_resolution
 from convwright.arch.node import foreign_types
 from convwright.arch.resolution import sides
 from convwright.data import Dataset
-from convwright.data.opened import Data
+from convwright.data.opened import COLUMNS, Data
 from convwright.errors import ArgumentError
 from convwright.extras import require_package
 from convwright.machine import available_cores
@@ -107,7 +107,7 @@ class TrainingOptions:
     def config_fields(self, data: Data) -> dict[str, object]:
         """Return the fields of `TrainConfig` that are given, or that the data brings."""
         fields: dict[str, object] = {"batch_size": self.batch_size, "precision": self.precision}
-        for name in ("val_share", "max_bad"):
+        for name in ("val_share", "max_bad", "resize", *COLUMNS):
             if getattr(data, name) != getattr(Data, name):
                 fields[name] = getattr(data, name)
         return {name: value for name, value in fields.items() if value is not None}

@@ -12,6 +12,8 @@ from typing import Any
 from convwright.arch import Network
 from convwright.arch.resolution import Resolution
 from convwright.data import Dataset, Split, open_dataset
+from convwright.data.framing import Framing
+from convwright.data.opened import COLUMNS
 from convwright.errors import RunHeldError, UsageError
 from convwright.evaluation.assessment import assess, assess_multi_label
 from convwright.prediction.network import Predictor, load
@@ -43,6 +45,9 @@ def data_opener(experiment: Experiment, cache_gb: float | None = None) -> OpenDa
     options: dict[str, Any] = {
         name: experiment.options[name] for name in ("val_share", "max_bad") if name in experiment.options
     }
+    options["columns"] = {name: experiment.options.get(name) for name in COLUMNS}
+    resize: Any = experiment.options.get("resize", Framing.resize)
+    options["framing"] = Framing(resize=resize)
 
     @lru_cache(OPENED)
     def open_data(resolution: Resolution, seed: int) -> Dataset:
