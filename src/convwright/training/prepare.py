@@ -162,6 +162,8 @@ class _Preparation:
             )
         devices = _devices(self.request)
         check_devices(devices)
+        if self.request.out and is_main_process():
+            _check_out(self.request.out)
         request = self.request = self._advised()
         wanted = self._network()
         initial = self._initial_weights(wanted)
@@ -170,6 +172,8 @@ class _Preparation:
             _check_out(out)
         self.resolution = self._resolution(wanted)
         data = self._data(wanted.resolution)
+        if self.advice:  # shown once the request is known to have no errors
+            self.note(self.advice.line)
         data = initial.normalised(data) if initial else data
         config, network, curve = self._resolved(data, wanted, initial, devices)
         if not _is_expression(request.network, network):
@@ -191,7 +195,6 @@ class _Preparation:
             request, settled = request.model_copy(update={"resolution": planned.resolution}), {*settled, "resolution"}
         with self._naming("data"):
             self.advice = advise(request)
-        self.note(self.advice.line)
         values = {name: value for name, value in self.advice.fields().items() if name not in settled}
         return self.request.model_copy(update=values)
 
