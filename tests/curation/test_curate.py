@@ -7,6 +7,7 @@ from PIL import Image
 
 import convwright as cw
 from convwright.curation.features import PIXELS
+from convwright.curation.suspects import FEWEST
 from convwright.data.lists import read_list
 from convwright.errors import ArgumentError, UsageError
 
@@ -157,6 +158,25 @@ def test_several_labels_of_an_image_have_duplicates_and_outliers_but_no_label_er
     assert any("near-duplicates and outliers only" in note for note in found.notes)
     with pytest.raises(ArgumentError, match="one label for each image"):
         cw.curate(data, features="trained")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9])
+@pytest.mark.parametrize("features", ["pixels", "trained"])
+def test_few_images_are_curated_or_refused_in_one_line(tmp_path, count, features):
+    for number in range(2 * count):
+        folder = tmp_path / "few" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    if count < 3:
+        with pytest.raises(cw.ConvwrightError, match=r"1 readable training image|has 4 training and validation images; .* 6 or more"):
+            cw.curate(tmp_path / "few", features=features)
+        return
+    found = cw.curate(tmp_path / "few", features=features)
+    assert len(found.pool) == 2 * count
+    assert not found.of("duplicate")
+    if count < FEWEST:
+        assert "a, b" in found.notes[-1]
 
 
 @pytest.mark.parametrize(

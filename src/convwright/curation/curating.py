@@ -15,7 +15,9 @@ from convwright.data.lists import files_of, is_list, read_list
 from convwright.data.opened import Data
 from convwright.data.registry import SOURCES
 from convwright.data.threads import Progress
+from convwright.errors import DataError
 from convwright.extras import require_package
+from convwright.printable import printable
 from convwright.training.run import Run
 
 NEIGHBOURS = 10
@@ -33,6 +35,10 @@ def curate_data(
 ) -> Curation:
     """Find suspects, or apply decisions that were made on the page; see `cw.curate`."""
     pool = Pool.of(data.dataset(largest=SIDE))
+    fewest = 2 * folds
+    if len(pool.learnable) < fewest:
+        counted = f"{len(pool.learnable)} training and validation images"
+        raise DataError(f"{printable(data.spec)} has {counted}; to find suspicious ones there must be {fewest} or more")
     root = _root(data)
     if out is not None:
         check_list_path(out, pool, root)

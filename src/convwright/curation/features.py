@@ -14,6 +14,7 @@ from convwright.data.dataset import CHUNK, Dataset
 from convwright.data.opened import Data
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.modules import build
+from convwright.modules.devices import find_device
 from convwright.prediction.network import load
 from convwright.training import frozen
 from convwright.training.initial_weights import find_initial_weights
@@ -119,12 +120,13 @@ def _published(data: Data, name: str, folds: int, seed: int, progress: Progress 
     pool = Pool.of(dataset)
     module = build(at(network, resolution=dataset.resolution, channels=dataset.channels), seed=0)
     initial.load(module)
-    found = features_of(frozen.split(module)[0].to(memory_format=torch.channels_last), pool, progress)
+    backbone = frozen.split(module)[0].to(find_device("auto")).to(memory_format=torch.channels_last)
+    found = features_of(backbone, pool, progress)
     return _finished(pool, found, f"{name} with published weights, {_size(dataset)}", folds, seed, progress)
 
 
 def _of_run(data: Data, run: Run, folds: int, seed: int, progress: Progress | None) -> Seen:
-    predictor = load(run)
+    predictor = load(run, device="auto")
     dataset = data.dataset(run.network.resolution)
     if dataset.channels != predictor.channels:
         raise ArgumentError(

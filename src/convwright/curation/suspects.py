@@ -103,13 +103,17 @@ class Suspicion:
         return self._suspect(one, "duplicate", "drop", score, likely, reasons, like=name, like_position=stays)
 
     def label_errors(self) -> list[Suspect]:
-        """Return the images whose labels the cross-fitted predictions contradict, by cleanlab; the surest first."""
+        """Return the images whose labels the cross-fitted predictions contradict, the surest first.
+
+        They are as many of the least probable labels as cleanlab estimates to be wrong, and those that predictions and
+        neighbours both clearly contradict.
+        """
         if self.fit is None:
             return []
         rows = self._judged
         probabilities, labels = self.fit.probabilities, self.pool.labels
-        wrong = rows[_issues(labels[rows], probabilities[rows])]
         predicted = probabilities.argmax(1)
+        wrong = rows[_issues(labels[rows], probabilities[rows]) | self._contradicted(rows, predicted)]
         wrong = wrong[predicted[wrong] != labels[wrong]]
         suspects = []
         for one in wrong.tolist():
@@ -124,6 +128,19 @@ class Suspicion:
             suspect = self._suspect(one, "label", "relabel" if clear else "drop", score, likely, reasons, likelier)
             suspects.append(suspect)
         return sorted(suspects, key=lambda each: -each.score)
+
+    def _contradicted(self, rows: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """Return for which of these images both predictions and neighbours clearly contradict the label."""
+        if self.fit is None or not self.neighbours.positions.shape[1]:
+            return np.zeros(len(rows), bool)
+        labels = self.pool.labels
+        near = labels[self.neighbours.positions[rows]]
+        own = (near == labels[rows, None]).mean(1)
+        support = (near == predicted[rows, None]).mean(1)
+        probabilities = self.fit.probabilities
+        improbable = probabilities[rows, labels[rows]] < IMPROBABLE * probabilities[rows, predicted[rows]]
+        found: np.ndarray = improbable & (support >= CLEAR) & (own <= STRANGE)
+        return found
 
     def unlike(self) -> list[Suspect]:
         """Return the images whose neighbours have other classes, the most contrary first."""
