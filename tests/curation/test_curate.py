@@ -182,7 +182,7 @@ def test_few_images_are_curated_or_refused_in_one_line(tmp_path, count, features
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--out", "fixed.csv"], "--out needs --deep"),
+        (["--out", "fixed.csv"], "--deep, which finds suspicious images"),
         (["--deep", "--augment"], "exclude each other"),
         (["--deep", "--features", "resnt50"], "--features: 'resnt50' is neither a run nor a network"),
         (["--deep", "--accept", "most"], "--accept: most is no file; give likely, all, none, or a file"),
