@@ -169,7 +169,8 @@ def test_few_images_are_curated_or_refused_in_one_line(tmp_path, count, features
         pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     if count < 3:
-        with pytest.raises(cw.ConvwrightError, match=r"1 readable training image|has 4 training and validation images; .* 6 or more"):
+        problem = "1 readable training image|has 4 training and validation images; .* 6 or more"
+        with pytest.raises(cw.ConvwrightError, match=problem):
             cw.curate(tmp_path / "few", features=features)
         return
     found = cw.curate(tmp_path / "few", features=features)
