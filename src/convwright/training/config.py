@@ -71,8 +71,9 @@ class Recipe(_Strict):
     """Optimizer."""
     learning_rate: Annotated[float, Flags(("--learning-rate", "--lr"))] = Field(0.1, gt=0, le=1e30)
     """Highest learning rate of the schedule. By default that of the recipe, or for a batch of 128 0.1 with SGD,
-    0.004 with AdamW and 0.002 with RMSprop; 0.02, 0.0004 and 0.0004 where `weights` gives the initial weights and
-    neither `freeze` nor `freeze_epochs` is set. Each is in proportion to the batch size."""
+    0.004 with AdamW and 0.002 with RMSprop; where `weights` gives the initial weights 0.008 with AdamW, which recipe
+    `fine-tune` uses; and 0.02, 0.0004 and 0.0004 where they are not frozen at first. Each is in proportion to the batch
+    size."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Momentum of SGD and RMSprop; the first beta of AdamW."""
     nesterov: bool = True

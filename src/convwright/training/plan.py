@@ -126,7 +126,7 @@ def _recipe(
             published.pop("freeze_epochs", None)
             published.pop("freeze_norm", None)
         elif name == FINE_TUNE and fields.get("freeze_epochs") == 0:
-            published.pop("learning_rate")  # which is that of the classifier
+            published.pop("learning_rate", None)  # which is that of the classifier
         fields = published | fields
     fields["crop_scale"] = crop_scale(data, name, given)
     fields.setdefault("flip", data.default_flip and not frozen)

@@ -57,13 +57,13 @@ RECIPES: dict[RecipeName, NamedRecipe] = {
         },
     ),
     "fine-tune": NamedRecipe(
-        "ours: from pretrained weights, the classifier first and then all layers at lower rates, chosen on validation "
+        "ours: from pretrained weights, the classifier first and then all layers at a lower rate, chosen on validation "
         "images of emoji",
-        128,
+        64,
         {
-            **{"learning_rate": 0.1, "schedule": "one-cycle", "warm_up": 0.2, "weight_decay": 5e-4},
-            **{"freeze_epochs": 20.0, "unfrozen_rate": 0.03, "freeze_norm": True, "stochastic_depth": 0.0},
-            **{"clip_norm": 5.0},
+            **{"optimizer": "adamw", "learning_rate": 0.004, "schedule": "one-cycle", "warm_up": 0.2},
+            **{"weight_decay": 5e-4, "freeze_epochs": 20.0, "unfrozen_rate": 0.05, "freeze_norm": True},
+            **{"clip_norm": 5.0, "stochastic_depth": 0.0},
         },
     ),
 }
