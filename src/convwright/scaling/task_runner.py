@@ -46,7 +46,7 @@ def data_opener(experiment: Experiment, cache_gb: float | None = None) -> OpenDa
         name: experiment.options[name] for name in ("val_share", "max_bad") if name in experiment.options
     }
     options["columns"] = {name: experiment.options.get(name) for name in COLUMNS}
-    resize: Any = experiment.options.get("resize", Framing.resize)
+    resize: Any = experiment.options.get("resize", Framing().resize)
     options["framing"] = Framing(resize=resize)
 
     @lru_cache(OPENED)
