@@ -27,6 +27,8 @@ ROUNDS = 3
 """Steps with each operators, of which the fastest counts."""
 ENOUGH = 0.5
 """Seconds after which no further steps are taken."""
+AGAIN = 3600.0
+"""Seconds after which a measurement on a busy machine is taken again."""
 SMALLEST = 2
 """Images of the smallest batch: normalisation needs more than one value."""
 ALIKE = 0.9
@@ -47,7 +49,7 @@ def choose_operators(network: Network, batch: int, precision: str) -> OperatorCh
     """Return the operators that train a network at least as fast as the others on this machine.
 
     It is measured within about a second, and kept in the user's cache for this network, machine, torch, compiler and
-    number of threads unless the machine was busy.
+    number of threads; for an hour only if the machine was busy.
 
     Args:
         network: The network to train, with the resolution of the images.
@@ -60,8 +62,7 @@ def choose_operators(network: Network, batch: int, precision: str) -> OperatorCh
     ratio, busy = remembered(key), ""
     if ratio is None:
         ratio, reliable = measured_speedup(network, batch, precision)
-        if reliable:
-            remember(key, ratio)
+        remember(key, ratio, math.inf if reliable else time.time() + AGAIN)
         busy = "" if reliable else ", which was busy"
     if ratio < 1:
         reason = f"since fused ones are {ratio:.2f} times as fast on this machine{busy}; `fused=True` chooses those"
@@ -168,13 +169,18 @@ def remembered(key: str) -> float | None:
     with suppress(ConvwrightError):
         found = json_text.read(_file_of(key))
         if isinstance(found, dict) and found.get("key") == key and isinstance(found.get("speedup"), float):
-            return float(found["speedup"])
+            until = found.get("until", math.inf)
+            return float(found["speedup"]) if isinstance(until, float) and time.time() < until else None
     return None
 
 
-def remember(key: str, speedup: float) -> None:
-    """Keep what was measured; where that fails, it is measured again next time."""
+def remember(key: str, speedup: float, until: float = math.inf) -> None:
+    """Keep what was measured until a time; where that fails, it is measured again next time."""
     with suppress(OSError, ConvwrightError):
         file = _file_of(key)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, json_text.dump({"key": key, "speedup": speedup}) + "\n")
+        write_text(
+            file,
+            json_text.dump({"key": key, "speedup": speedup} | ({"until": until} if math.isfinite(until) else {}))
+            + "\n",
+        )
