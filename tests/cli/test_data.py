@@ -147,7 +147,7 @@ def test_training_names_what_it_skips_unless_it_is_too_much(tmp_path, convwright
     done = convwright(*command, "--out", tmp_path / "run", "--max-bad", "0.2", "--cache-gb", "1e-6")
     assert done.status == 0
     assert "skipped a/bad1.png: the file is empty" in done.err
-    assert "convwright: the cache of decoded images would take" in done.err
+    assert "decoded images take 1.61e-05 GB, more than the 1e-06 GB of the cache" in done.err
     assert "max_bad: 0.2" in (tmp_path / "run/config.yaml").read_text()
 
 

@@ -37,7 +37,7 @@ def run(tmp_path_factory):
         ({"data": "digits", "learning_rate": float("nan")}, "learning_rate", "not nan"),
         ({"data": "digits", "flip": 1}, "flip", "must be true or false, not 1"),
         ({"data": "digits", "seed": True}, "seed", "must be a whole number, -9.22337e+18 to 9.22337e+18, not True"),
-        ({"data": "digits", "recipe": "resnet"}, "recipe", "'densenet', 'senet', 'efficientnet' or 'fast'"),
+        ({"data": "digits", "recipe": "resnet"}, "recipe", "'efficientnet', 'fast' or 'fine-tune'"),
         ({"data": "digits", "batch_size": "many"}, "batch_size", "'auto', not 'many'"),
         ({"data": "digits", "milestones": (0.5, 2)}, "milestones", "must be below 1, not 2"),
         ({"data": "digits", "minutes": 1, "epochs": 2}, "minutes", "takes the place of `epochs`"),
