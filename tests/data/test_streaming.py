@@ -160,7 +160,7 @@ class TestProcesses:
     ) -> None:
         script = (
             "import sys, signal, convwright as cw; from convwright.data import decoding; decoding.HELD_BYTES = 0\n"
-            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler); signal.alarm(240)\n"
             "cw.train(sys.argv[1], network='cifar_resnet8', epochs=100000, resolution=16, cache_gb=0, out=sys.argv[2],"
             " progress=False, batch_size=4)\n"
         )
@@ -168,8 +168,8 @@ class TestProcesses:
         command = [sys.executable, "-W", "ignore", "-c", script, str(photos), str(tmp_path / "run")]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as child:
             children: list[int] = []
-            deadline = time.monotonic() + 60
-            while not children or not (tmp_path / "run/metrics.csv").exists():
+            deadline = time.monotonic() + 200
+            while not children or not (tmp_path / "run/config.yaml").exists():
                 assert child.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
