@@ -169,7 +169,7 @@ class TestProcesses:
         with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as child:
             children: list[int] = []
             deadline = time.monotonic() + 200
-            while not children or not (tmp_path / "run/config.yaml").exists():
+            while not children or not (tmp_path / "run/metrics.csv").exists():
                 assert child.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
