@@ -1,4 +1,4 @@
-"""Data: curated."""
+"""Curation of data sets: `cw.curate`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,16 +25,16 @@ def curate(
     accept: str | Path = "likely",
     out: Path | None = None,
 ) -> "Curation":
-    """Find near-duplicates, wrong labels, images unlike their class and outliers, and write a corrected list.
+    """Find near-duplicates, label errors, images unlike their class and outliers, and write a corrected list.
 
-    No image and no list of yours is changed. Wrong labels need cleanlab (extra `curation`).
+    No image and no list of yours is changed. Label errors need cleanlab (extra `curation`).
 
     Args:
         data: A folder with a sub-folder per class; a list of images with labels; or the name of a source.
         features: What images are compared by: a network with published weights, such as efficientnet_lite0; a run
-            directory; `trained`, for small networks that are trained here; or `pixels`. By default, efficientnet_lite0
-            for colour images if its weights are installed, else `trained`.
-        folds: Parts of the data, each of which is predicted by a model that was trained on the other parts.
+            directory; `trained`, for small networks that are trained here; or `pixels`. By default, efficientnet_lite0,
+            whose weights are installed with Convwright, for colour images of more than 40 pixels, else `trained`.
+        folds: Number of folds, each of which is predicted by a model that was trained on the other folds.
         seed: Seed of folds and training.
         accept: Proposals that the list follows: `likely`, where independent signs agree; `all`; `none`; or a file of
             decisions that the page wrote, with which nothing is computed again. Without such a file, test images are

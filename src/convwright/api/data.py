@@ -77,7 +77,7 @@ def open_data(
         flip: Whether a mirrored image of `images` still shows its class.
         val_share: Share of the training images that is held out for validation, where the data has no validation split.
         seed: Seed of the held-out share.
-        max_bad: Largest share of files that may be unreadable.
+        max_bad: Largest share of unreadable files, which are skipped and listed; above it the data is refused.
         cache_gb: Most gigabytes that decoded images may take on disk; 20 by default, 0 for no cache.
         resolution: Side of the images in pixels, or (height, width); their median short side by default, at most 224.
         resize: How images of other proportions are resized: `crop` fits the short side and cuts the centre, `pad` adds
@@ -226,8 +226,9 @@ def split(
 ) -> "DataSplit":
     """Split images into training, validation and test images, and write them as a list.
 
-    The split is stratified by class and depends on the seed. Groups of images stay together, and so do images with
-    nearly the same content: such a test image would show nothing about new images. The files stay where they are.
+    The split is stratified by class and depends on the seed. Groups of images stay together, and so do exact
+    duplicates and near-duplicates: such a test image would show nothing about new images. The files stay where they
+    are.
 
     Args:
         data: A folder with a sub-folder per class, or a list of images (.csv, .tsv, .jsonl or .parquet).

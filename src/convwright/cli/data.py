@@ -44,7 +44,7 @@ AUGMENT = click.Option(
 DEEP = click.Option(
     ["--deep"],
     is_flag=True,
-    help="Find near-duplicates, wrong labels, images unlike their class and outliers; with --html, a page to confirm "
+    help="Find near-duplicates, label errors, images unlike their class and outliers; with --html, a page to confirm "
     "or dismiss each; see below.",
 )
 

@@ -1,4 +1,4 @@
-"""Near-duplicates: images that show the same picture, whatever their size, compression, brightness or mirroring."""
+"""Duplicates: exact ones, of equal pixels, and near-duplicates, of other size, compression, brightness or mirroring."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

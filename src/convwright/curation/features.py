@@ -22,7 +22,7 @@ from convwright.training.run import Run
 from convwright.zoo.reading import is_network, read_network
 
 PUBLISHED = "efficientnet_lite0"
-"""The network whose published weights come with the extra `pretrained`."""
+"""The network whose published weights are installed with Convwright."""
 TRAINED, PIXELS = "trained", "pixels"
 SMALL = 40
 """Images of up to this many pixels a side do badly in networks that were trained on photographs."""

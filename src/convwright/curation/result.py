@@ -24,7 +24,7 @@ NOTES: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Curation(Result):
-    """Images that should be looked at, by kind, and the list without those that are accepted as wrong."""
+    """Images that should be looked at, by kind, and a corrected list: new labels, and rejected images left out."""
 
     name: str
     """The folder, the list or the source."""

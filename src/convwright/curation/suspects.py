@@ -31,7 +31,8 @@ CLEAR = 0.5
 STRANGE = 0.1
 """Largest share of neighbours with the label of an image that is unlike its class."""
 FAR = 5.0
-"""Median absolute deviations by which the distance of an outlier exceeds the median distance."""
+"""Robust standard deviations (1.4826 x median absolute deviation) by which the logarithm of an outlier's distance
+exceeds the median of these logarithms."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Suspicion:
         rows = self._judged
         probabilities, labels = self.fit.probabilities, self.pool.labels
         predicted = probabilities.argmax(1)
-        wrong = rows[_issues(labels[rows], probabilities[rows]) | self._contradicted(rows, predicted)]
+        wrong = rows[_least_probable(labels[rows], probabilities[rows]) | self._contradicted(rows, predicted)]
         wrong = wrong[predicted[wrong] != labels[wrong]]
         suspects = []
         for one in wrong.tolist():
@@ -260,7 +261,7 @@ def _crosses(suspect: Suspect) -> bool:
     return any(reason.startswith("which is in the split") for reason in suspect.reasons)
 
 
-def _issues(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def _least_probable(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return which labels are errors: as many of the least probable ones as cleanlab estimates that there are."""
     filters = require_package("cleanlab.filter", "finding label errors")
     present, numbers = np.unique(labels, return_inverse=True)

@@ -13,7 +13,7 @@ def draft(image: Image.Image, resolution: Resolution) -> None:
 
 
 def in_8_bits(image: Image.Image) -> Image.Image:
-    """Scale deep grey values to 0..255: from 16 bits where they fit, else from the image's own range."""
+    """Scale grey values of more than 8 bits to 0..255: from 16 bits where they fit, else from the image's own range."""
     values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
     low, high = values.min(), values.max()
     if image.mode != "F" and low >= 0 and high <= 65535:

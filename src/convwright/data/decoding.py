@@ -40,7 +40,7 @@ MOST_ROWS = 2
 HELD_BYTES = 2**28
 """Images that are not kept in the cache are held in memory up to this size, and above it decoded when they are used."""
 MODES = ("", "I", "F")
-"""Modes of deep images, by their number in the index."""
+"""Modes of images with more than 8 bits per channel, by their number in the index."""
 HEADER_VALUES = 5
 
 Result = TypeVar("Result")

@@ -14,7 +14,8 @@ STANDARD_RANGES: dict[str, tuple[ValueRange, ...]] = {
     "I": ((0.0, 255.0), (0.0, 65535.0)),
     "F": ((0.0, 1.0), (0.0, 255.0), (0.0, 65535.0)),
 }
-"""Ranges of the values of deep images, by Pillow's mode; the first is that of images of which nothing else is known."""
+"""Ranges of the values of images with more than 8 bits per channel, by Pillow's mode; the first is that of images of
+which nothing else is known."""
 
 
 class Framing(NamedTuple):

@@ -98,7 +98,7 @@ def fitted(image: Image.Image, resolution: Resolution, channels: int, framing: F
         image: The image. It is not changed.
         resolution: Height and width of the result.
         channels: 1 for grey, 3 for RGB.
-        framing: How the image is cropped and resized, and what values of deep images mean.
+        framing: How the image is cropped and resized, and what values of images with more than 8 bits per channel mean.
     """
     deep_transparency = framing.decoder > 1 and _has_deep_transparency(image)  # pixels that are read hide it
     image.load()
@@ -266,7 +266,7 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _range_of_format(image: Image.Image) -> ValueRange | None:
-    """Return the range of a deep image's values that its format declares; None where it declares none."""
+    """Return the range that the format of an image with more than 8 bits per channel declares, if any."""
     sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format in FORMATS_OF_16_BITS)
     return (0.0, SIXTEEN_BITS) if sixteen else None
 

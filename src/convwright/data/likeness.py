@@ -1,4 +1,4 @@
-"""Images with the same content: equal pixels, or thumbnails that hardly differ. The work is linear in the images."""
+"""Exact duplicates and near-duplicates: equal pixels, or thumbnails that hardly differ, in linear time."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ LEAST_CONTRAST = 8.0
 
 
 class Likeness(NamedTuple):
-    """What shows whether images have the same content."""
+    """What shows whether images are duplicates."""
 
     pixels: bytes
     """Digest of size and pixels."""
@@ -35,12 +35,12 @@ class Likeness(NamedTuple):
 
 
 def likeness_of(path: Path, header: Header, framing: Framing = Framing()) -> Likeness:
-    """Return what shows whether images have the same content; every error is raised as it is.
+    """Return what shows whether an image is a duplicate; every error is raised as it is.
 
     Args:
         path: The file.
         header: Its header.
-        framing: What values of deep images mean.
+        framing: What values of images with more than 8 bits per channel mean.
     """
     pixels = np.ascontiguousarray(decode(path, (header.height, header.width), 3, framing))
     return Likeness(digest(pixels) + repr(pixels.shape).encode(), thumbnail_of(pixels))

@@ -49,7 +49,7 @@ def read_items(
         cache: Where decoded images are kept.
         max_bad: Largest share of the images that may be unreadable.
         training: Whether the images are to train on; to evaluate, any number of images of any class will do, and
-            values of deep images mean what the framing says.
+            values of images with more than 8 bits per channel mean what the framing says.
         progress: Called with the number of images done, their total and a description.
 
     Raises:

@@ -86,7 +86,7 @@ def _plugins() -> dict[str, Source]:
     def add(name: str, provided: object) -> None:
         if not _NAME.fullmatch(name):
             raise UsageError(
-                f"its name must be lower-case letters, digits, points, hyphens and underscores, not {name!r}"
+                f"its name must be lower-case letters, digits, dots, hyphens and underscores, not {name!r}"
             )
         if name in BUILT_IN or name in found:
             raise UsageError(f"another source has the name {name!r}")

@@ -164,7 +164,7 @@ def _check_uncompressed(path: Path, file: IO[bytes]) -> None:
 
 
 def _samples(path: Path, file: IO[bytes]) -> Iterator[list[tarfile.TarInfo]]:
-    """Yield the members of each sample: neighbours whose names are the same up to the first point after a slash."""
+    """Yield the members of each sample: neighbours whose names are the same up to the first dot after a slash."""
     size, key = os.fstat(file.fileno()).st_size, ""
     sample: list[tarfile.TarInfo] = []
     with tarfile.open(fileobj=file, mode="r:") as archive:

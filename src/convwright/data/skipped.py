@@ -22,7 +22,7 @@ SYSTEM_FOLDERS = frozenset(
         *("lost+found", "__pycache__"),
     }
 )
-"""Names of folders, in lower case, that hold no images of the user's; those with a leading point are not listed."""
+"""Names of folders, in lower case, that hold no images of the user's; those with a leading dot are not listed."""
 _SYSTEM_NAME = re.compile(
     r"synophoto_thumb_.*|synoindex_.*|ehthumbs.*\.db|thumbs\.db|desktop\.ini|icon\r|~\$.*|found\.\d{3}", re.I
 )
@@ -33,7 +33,7 @@ class SkippedFiles:
     """Files of one suffix that are not used, for one reason."""
 
     suffix: str
-    """In lower case with its point; empty for files without a suffix."""
+    """In lower case with its dot; empty for files without a suffix."""
     reason: str
     files: int
     example: str

@@ -57,7 +57,7 @@ class DataSplit(Result, Brief):
     images: tuple[SplitImage, ...] = field(repr=False)
     seed: int
     duplicates: int
-    """Images with nearly the same content as another one, which are in the split of that one."""
+    """Exact duplicates and near-duplicates of another image, which are in the split of that image."""
     multi_label: bool = False
     weighted: bool = False
     unreadable: tuple[str, ...] = field(default=(), repr=False)
@@ -136,7 +136,7 @@ class DataSplit(Result, Brief):
         groups = Counter(image.group for image in self.images if image.group)
         yield f"seed {self.seed}; {counted(len(groups), 'group')} of images that stay together"
         if self.duplicates:
-            yield f"{counted(self.duplicates, 'image')} with nearly the same content as another, in the same split"
+            yield f"{counted(self.duplicates, 'image')} with an exact duplicate or near-duplicate in the same split"
         for split, counts in self.counts.items():
             if absent := [printable(name) for name, count in zip(self.classes, counts, strict=True) if not count]:
                 yield f"{split} has no images of {', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''}"
@@ -173,7 +173,8 @@ def split_data(
         shares: Two shares, of training and test images, or three, of training, validation and test images.
         seed: Seed of the split.
         group: Column of a list whose equal values stay in one split.
-        pattern: Regular expression for paths; images for which its first group, or all of it, is equal stay together.
+        pattern: Regular expression for paths; images stay together whose paths have the same text in its first capture
+            group, or in the whole match if there is no capture group.
         columns: Columns of a list, by the names of the fields of `Data`.
         progress: Called with the number of images done, their total and a description.
 

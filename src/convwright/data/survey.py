@@ -316,7 +316,7 @@ def _survey_items(spec: str, data: LabelledItems, progress: Progress | None, max
         return SurveyedImage(name, item.split, item.labels, facts, digest, pixels if item.shown else None)
 
     results = list(in_threads(survey_image, work, progress, "surveying images"))
-    # What the values of deep images mean follows from all of the training images, so that these are decoded last.
+    # Images with more than 8 bits per channel are decoded last: their range of values follows from all training images.
     deep = {position: found for position, found in enumerate(results) if isinstance(found, Header)}
     framing = framing_for(header for position, header in deep.items() if work[position].split == "train")
     for position in deep:

@@ -65,7 +65,7 @@ def named(present: torch.Tensor, classes: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class MultiLabelEvaluation(FigureResult):
-    """Measures of a multi-label run on images that it was not trained on."""
+    """Measures of a multi-label run on a set of images."""
 
     run: str
     """Path of the run."""

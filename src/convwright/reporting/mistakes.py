@@ -1,4 +1,4 @@
-"""The most confident errors of networks, which often show odd images and wrong labels."""
+"""The most confident errors of networks, which often show odd images and label errors."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

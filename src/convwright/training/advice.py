@@ -29,7 +29,7 @@ PRETRAINED_NETWORK = "efficientnet_lite0"
 FINE_TUNE: RecipeName = "fine-tune"
 FAST: RecipeName = "fast"
 SMALL = 40
-"""Images of a shorter side than this, in pixels, are learnt best from scratch."""
+"""Images of a shorter side than this, in pixels, are trained from scratch."""
 MANY = 200_000
 """Training images from which on a network is trained from scratch."""
 USUAL = 128
@@ -162,7 +162,7 @@ class _Advisor:
             minutes = counted(self.request.minutes or 0, "minute")
             return self._from_scratch(f"{minutes} are too few for a larger network on {self.appearance}")
         return self._pretrained(
-            network, *length, f"{self.appearance} are learnt best from what other photographs teach"
+            network, *length, f"pretrained weights usually give better accuracy on such images ({self.appearance})"
         )
 
     def _keeps_weights(self) -> bool:

@@ -119,7 +119,7 @@ class Recipe(_Strict):
     layer_decay: Annotated[float, INITIAL] = Field(1.0, gt=0, le=1)
     """Learning rate of each stage, as a share of that of the stage after it."""
     freeze_norm: Annotated[bool, INITIAL] = False
-    """Keep the statistics of batch normalisations as `weights` gives them."""
+    """Keep the running mean and variance of batch normalisations as `weights` gives them."""
     stochastic_depth: float | None = Field(None, ge=0, lt=1)
     """Rate at which the last residual branch is skipped, less before it; the network's own by default."""
     clip_norm: float | None = Field(None, gt=0, le=1e30)
@@ -127,7 +127,7 @@ class Recipe(_Strict):
     norm_momentum: float | None = Field(0.1, gt=0, le=1)
     """Momentum of all batch normalisations; null in YAML keeps the network's own (EfficientNet: 0.01)."""
     crop: Annotated[int, AUGMENTATION] = Field(0, ge=0)
-    """Pixels of padding for random crops; an eighth of the resolution by default, none with `crop_scale`."""
+    """Random crop after padding by this many pixels; an eighth of the resolution by default, none with `crop_scale`."""
     crop_scale: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=1)
     """Smallest share of the image's area that a random resized crop shows; 0: no such crops. They are cut from images
     of up to twice the resolution, where the files have as much."""
@@ -181,7 +181,7 @@ class RunOptions(_Strict):
     """How images of other proportions are resized: crop (the short side fits, and the centre is cut), pad (grey borders
     are added) or squash (the proportions change); crop by default."""
     max_bad: float = Field(0.1, ge=0, le=1)
-    """Share of a folder's files that may be unreadable (these are skipped); 0.1 by default."""
+    """Largest share of unreadable files, which are skipped and listed; above it the data is refused; 0.1 by default."""
     path_column: Annotated[str | None, LISTS] = None
     """Column of a list with the images' paths; by default `path`, `file`, `image` or a similar name."""
     label_column: Annotated[str | None, LISTS] = None

@@ -143,7 +143,7 @@ class DataFacts(Brief):
 
     @property
     def framing(self) -> Framing:
-        """How the run's images are resized, and what the values of deep images mean."""
+        """How the run's images are resized, and what the values of images with more than 8 bits per channel mean."""
         return Framing(
             resize=self.resize,
             decoder=self.decoder,

@@ -82,7 +82,7 @@ class Run(Brief):
 
     @property
     def framing(self) -> Framing:
-        """How the run's images are resized, and what the values of deep images mean."""
+        """How the run's images are resized, and what the values of images with more than 8 bits per channel mean."""
         return self.data.framing
 
     @property
