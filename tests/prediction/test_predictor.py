@@ -170,6 +170,9 @@ def test_channels_are_converted_as_files_are(pixels):
     assert (grey.int() - expected.int()).abs().max() <= 1
     assert torch.equal(in_channels(Split(grey[None, None], torch.zeros(1)), 3).images[0], grey.expand(3, -1, -1))
     assert in_channels(colour, 3) is colour
+    named = Split(colour.store, colour.labels, names=("a.png",), weights=torch.ones(1), groups=("g",))
+    converted = in_channels(named, 1)
+    assert (converted.names, converted.weights, converted.groups) == (named.names, named.weights, named.groups)
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 5), (2, 3, 4, 5), (2, 2, 32, 32), ()])

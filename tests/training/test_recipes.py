@@ -1,5 +1,6 @@
 """What a recipe can ask for: averages, pieces, class weights, schedules, early stopping, the papers' own by name."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,39 @@ def test_a_run_without_patience_left_stops_and_says_so(digits, tmp_path):
     rows = Run.open(tmp_path / "run").metrics
     best = [row["step"] for row in rows].index(summary.best_step)
     assert len(rows) == best + 3 < 8
+
+
+def test_patience_does_not_end_the_frozen_start(digits, tmp_path):
+    """With rates of zero no validation is better than the first, so that the run ends as early as it may."""
+    recipe = {"patience": 1, "freeze_epochs": 0.5, "learning_rate": 1e-12, "momentum": 0.0, "norm_momentum": 1e-9}
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=1, recipe=recipe)
+    run = Run.create(tmp_path / "run", config, network, digits.classes, DataFacts.of(digits))
+    trainer = Trainer(run, digits)
+    frozen = trainer.frozen_validations
+    assert 1 < frozen < len(trainer.validations) - 1
+    summary = trainer.fit()
+    rows = Run.open(tmp_path / "run").metrics
+    best = [row["step"] for row in rows].index(summary.best_step)
+    assert len(rows) == max(best + 1, frozen) + 1
+    assert rows[-1]["step"] > trainer.frozen_steps
+
+
+def test_weights_of_images_count_with_a_frozen_backbone(digits, tmp_path):
+    """Images of weight 0 have no part in the gradient: their labels do not matter."""
+    size = 64
+    few = digits.train.choose(torch.arange(size))
+    ignored = torch.arange(size) % 2 == 1
+    classes = len(digits.classes)
+    heads = []
+    for weights in (None, (~ignored).float()):
+        for labels in (few.labels, torch.where(ignored, (few.labels + 1) % classes, few.labels)):
+            data = replace(digits, train=replace(few, labels=labels, weights=weights))
+            config, network = plan(data, cw.network("cifar_resnet8"), epochs=2, batch_size=8, recipe={"freeze": True})
+            path = tmp_path / f"run{len(heads)}"
+            train(config, network, data, path)
+            heads.append(Run.open(path).metrics[-1]["val_loss"])
+    assert heads[0] != heads[1]
+    assert heads[2] == heads[3] != heads[0]
 
 
 def test_a_poisoned_batch_is_named_and_nothing_bad_is_kept(digits, tmp_path, monkeypatch):

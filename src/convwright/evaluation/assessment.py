@@ -1,6 +1,7 @@
 """A predictor measured on splits of a data set, whose classes are matched with the network's by name."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -169,7 +170,8 @@ def in_channels(part: Split, channels: int) -> Split:
     """Return a split with its images in 1 (grey) or 3 channels."""
     if part.channels == channels:
         return part
-    return Split(torch.cat([with_channels(some, channels) for some in part.images.split(CHUNK)]), part.labels)
+    pixels = torch.cat([with_channels(some, channels) for some in part.images.split(CHUNK)])
+    return replace(part, store=pixels, rows=None, known=None, larger=None)
 
 
 def with_channels(images: torch.Tensor, channels: int) -> torch.Tensor:

@@ -87,7 +87,7 @@ def random_weights_calibration(predictor: Predictor) -> Calibration:
 
 
 def _taken(predictor: Predictor, data: Dataset, split: Split, rows: torch.Tensor, description: str) -> CheckImages:
-    chosen = Split(split.take(rows), split.labels[rows])
+    chosen = split.choose(rows)
     images = in_channels(chosen, predictor.channels).images
     pixels = np.ascontiguousarray(images.numpy())
     return CheckImages(pixels, _labels(predictor, data, chosen), description, predictor.thresholds)

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import torch
 from torch import nn
 
-from convwright.data import Augmentation, Dataset, Split, evaluation_batches
+from convwright.data import Augmentation, Dataset, evaluation_batches
 from convwright.data.memory import check_fits
 from convwright.finite import check_finite
 from convwright.modules.combinators import FullyConnected
@@ -77,6 +77,7 @@ def features_of(
             done += len(found)
             if after_batch:
                 after_batch(done, total)
-        outputs.append(Split(stored if stored is not None else torch.empty(0), part.labels))
+        pixels = torch.empty(0, 1, 1, 1) if stored is None else stored
+        outputs.append(replace(part, store=pixels, rows=None, known=None, larger=None))
     values = {each.name: getattr(data, each.name) for each in fields(Dataset)}
     return replace(Features(**values), train=outputs[0], val=outputs[1])
