@@ -103,7 +103,8 @@ class Recipe(_Strict):
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay by step of the moving average of weights that is validated and kept; 0: no average."""
     patience: int | None = Field(None, gt=0)
-    """Stop after this many validations without a better one; by default training does not stop early."""
+    """Stop after this many validations without a better one, not counting those of a frozen start; by default training
+    does not stop early."""
     progressive: float = Field(0.0, ge=0, le=1)
     """Share of all steps in which the images grow from half their size to all of it; 0: they do not grow."""
     dropout: float | None = Field(None, ge=0, lt=1)

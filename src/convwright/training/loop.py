@@ -237,7 +237,9 @@ class Trainer:
         rows, patience = self.progress.rows, self.config.recipe.patience
         if not rows or rows[-1]["step"] >= self.steps:
             return False
-        return self.finishing or (patience is not None and len(rows) - 1 - self.progress.best >= patience)
+        # Validations of the frozen phase do not count: most of the run is still to come.
+        since = len(rows) - 1 - max(self.progress.best, self.frozen_validations - 1)
+        return self.finishing or (patience is not None and since >= patience)
 
     def fit(self) -> Summary:
         """Train to the end and return the summary.
