@@ -92,7 +92,7 @@ def curate(out: Path, labels: Labels) -> Results:
     scores = {}
     for name, suspects in {
         "label errors": found.of("label"),
-        "likely": [each for each in found.of("label") if each.likely],
+        "confident": [each for each in found.of("label") if each.confident],
     }.items():
         named = [place[int(each.name.rpartition("/")[2])] for each in suspects if each.split == "train"]
         right = int(wrong[named].sum())
@@ -166,7 +166,7 @@ def show(results: Results) -> None:
             f"(the process {found['peak_memory_mb']:,} MB)"
         )
         print("\n| | found | recall | precision |\n|---|---:|---:|---:|")
-        for name in ("label errors", "likely"):
+        for name in ("label errors", "confident"):
             row = found[name]
             print(f"| {name} | {row['found']:,} | {row['recall']:.1%} | {row['precision']:.1%} |")
         met = found["label errors"]["recall"] >= RECALL and found["label errors"]["precision"] >= PRECISION

@@ -41,14 +41,14 @@ def test_wrong_labels_are_found_and_corrected(found, flipped):
     assert wrong[errors].mean() >= 0.5
     assert wrong[errors].sum() >= 0.85 * wrong.sum()
     assert found.suspects == cw.curate(flipped[0], features=PIXELS, folds=4).suspects
-    rows, labels = found.fixed("likely").of_split("train")
+    rows, labels = found.fixed("confident").of_split("train")
     still_wrong = sum(label != (str(true[row]),) for row, label in zip(rows.tolist(), labels, strict=True))
     assert still_wrong < 0.3 * wrong.sum()
     assert len(rows) > 0.97 * len(true)
 
 
 def test_rules_accept_more_or_less_and_never_change_test_images(found):
-    accepted = [set(found.fixed(rule).decisions) for rule in ("none", "likely", "all")]
+    accepted = [set(found.fixed(rule).decisions) for rule in ("none", "confident", "all")]
     assert accepted[0] == set()
     assert accepted[0] < accepted[1] < accepted[2]
     tests = np.flatnonzero(found.pool.roles == 2)
@@ -75,7 +75,7 @@ def test_copies_across_splits_and_wrong_folders_leave_the_list(photos, tmp_path)
     before = sorted(path.read_bytes() for path in photos.rglob("*") if path.is_file())
     found = cw.curate(photos, features=PIXELS, out=tmp_path / "fixed.csv", accept="all")
     first = found.of("duplicate")[0]
-    assert (first.name, first.like) == ("train/temple/13.png", "test/temple/copy.jpg")
+    assert (first.name, first.duplicate_of) == ("train/temple/13.png", "test/temple/copy.jpg")
     assert "which is in the split test" in first.reasons
     entries = {entry.path: entry for entry in read_list(tmp_path / "fixed.csv", {}).entries}
     assert "photos/train/temple/13.png" not in entries
@@ -186,7 +186,7 @@ def test_few_images_are_curated_or_refused_in_one_line(tmp_path, count, features
         (["--out", "fixed.csv"], "--deep, which finds suspicious images"),
         (["--deep", "--augment"], "exclude each other"),
         (["--deep", "--features", "resnt50"], "--features: 'resnt50' is neither a run nor a network"),
-        (["--deep", "--accept", "most"], "--accept: most is no file; give likely, all, none, or a file"),
+        (["--deep", "--accept", "most"], "--accept: most is no file; give confident, all, none, or a file"),
         (["--deep", "--out", "fixed.json"], "--out: fixed.json: a list must be a file named .csv or .tsv"),
         (["--deep", "--folds", "1"], "--folds: must be a whole number, 2 to 20, not 1"),
     ],

@@ -49,8 +49,8 @@ def test_changed_copies_are_found_and_nothing_else(pool_of, change):
     images = crops()
     copied = [1, 8, 20]
     found = found_in(pool_of, [*images, *(CHANGES[change](images[one]) for one in copied)])
-    assert found.stays(lambda one: (-one,)) == {len(images) + place: one for place, one in enumerate(copied)}
-    assert found.stays(lambda one: (one,)) == {one: len(images) + place for place, one in enumerate(copied)}
+    assert found.choose_kept(lambda one: (-one,)) == {len(images) + place: one for place, one in enumerate(copied)}
+    assert found.choose_kept(lambda one: (one,)) == {one: len(images) + place for place, one in enumerate(copied)}
     if change == "same":
         assert all(found.links[one] == {len(images) + place: 1} for place, one in enumerate(copied))
 
@@ -75,13 +75,15 @@ def test_contrast_distinguishes_images(pool_of):
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.floats(0, 1)), max_size=40), st.integers(0, 9))
-def test_one_of_each_pair_stays_and_each_other_image_is_like_one_that_stays(pairs, seed):
+def test_one_of_each_pair_is_kept_and_each_other_image_is_a_duplicate_of_a_kept_one(pairs, seed):
     links = {}
     for first, second, value in pairs:
         if first != second:
             links.setdefault(first, {})[second] = links.setdefault(second, {})[first] = value
     ranks = np.random.default_rng(seed).permutation(13).tolist()
-    like = Duplicates(links).stays(lambda one: (ranks[one],))
-    kept = set(links) - set(like)
+    duplicate_of = Duplicates(links).choose_kept(lambda one: (ranks[one],))
+    kept = set(links) - set(duplicate_of)
     assert not any(other in kept for one in kept for other in links[one])
-    assert all(stays in kept and stays in links[one] and ranks[stays] > ranks[one] for one, stays in like.items())
+    assert all(
+        other in kept and other in links[one] and ranks[other] > ranks[one] for one, other in duplicate_of.items()
+    )

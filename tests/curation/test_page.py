@@ -53,7 +53,7 @@ def test_keys_decide_and_the_file_has_the_decisions(page, tmp_path):
         assert browser.run("document.getElementById('count').textContent").startswith("3 of ")
         press(browser, "k", "u")
         assert len(decisions(browser)) == 2
-        browser.run("document.getElementById('likely').click()")
+        browser.run("document.getElementById('confident').click()")
         (tmp_path / "decisions.csv").write_text(browser.run("decisionsAsCsv()"))
         count = len(decisions(browser))
         assert browser.complaints == []

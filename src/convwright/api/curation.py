@@ -22,7 +22,7 @@ def curate(
     features: "str | Path | Run | None" = None,
     folds: Annotated[int, Bounds(ge=2, le=20)] = 3,
     seed: Annotated[int, Bounds(ge=-LARGEST_SEED, le=LARGEST_SEED)] = 0,
-    accept: str | Path = "likely",
+    accept: str | Path = "confident",
     out: Path | None = None,
 ) -> "Curation":
     """Find near-duplicates, label errors, images unlike their class and outliers, and write a corrected list.
@@ -36,10 +36,10 @@ def curate(
             whose weights are installed with Convwright, for colour images of more than 40 pixels, else `trained`.
         folds: Number of folds, each of which is predicted by a model that was trained on the other folds.
         seed: Seed of folds and training.
-        accept: Proposals that the list follows: `likely`, where independent signs agree; `all`; `none`; or a file of
+        accept: Proposals that the list follows: `confident`, where independent signs agree; `all`; `none`; or a file of
             decisions that the page wrote, with which nothing is computed again. Without such a file, test images are
             never changed.
-        out: List to write, .csv or .tsv, with the columns path, label, split, decision and given (the earlier label).
+        out: List to write, .csv or .tsv, with the columns path, label, split, decision and original_label.
 
     Returns:
         The suspects by kind, the surest first.
@@ -50,7 +50,7 @@ def curate(
 
     Example:
         >>> found = cw.curate("digits", features="pixels")
-        >>> found.suspects[0].name, found.suspects[0].label, found.suspects[0].likelier
+        >>> found.suspects[0].name, found.suspects[0].label, found.suspects[0].proposed_class
         ('train/1236', '8', '1')
     """
     from convwright.curation.curating import curate_data

@@ -23,7 +23,7 @@ from convwright.zoo.reading import read_network
 NETWORK = "cifar_resnet8"
 """The small network that is trained where no published one suits the images."""
 RECIPE: RecipeName = "fast"
-SEEN, FEWEST_EPOCHS, MOST_EPOCHS = 160_000, 4, 40
+TRAINING_IMAGES_PER_FOLD, FEWEST_EPOCHS, MOST_EPOCHS = 160_000, 4, 40
 """Images of `SIDE` pixels that each fold's network is trained on, counting repetitions, and the limits of its epochs.
 Of larger images there are fewer, so that they take as long."""
 SIDE = 32
@@ -95,8 +95,8 @@ def _trained(
     pool: Pool, seen: torch.Tensor, held: torch.Tensor, fold: int, folds: int, seed: int, progress: Progress | None
 ) -> nn.Module:
     data = replace(pool.data, train=pool.images.choose(seen), val=pool.images.choose(held[:1]))
-    seen_images = SEEN * min(1.0, SIDE**2 / (data.size[0] * data.size[1]))
-    epochs = min(max(seen_images / len(seen), FEWEST_EPOCHS), MOST_EPOCHS)
+    training_images = TRAINING_IMAGES_PER_FOLD * min(1.0, SIDE**2 / (data.size[0] * data.size[1]))
+    epochs = min(max(training_images / len(seen), FEWEST_EPOCHS), MOST_EPOCHS)
     config, network = plan(
         data, read_network(NETWORK), name=RECIPE, epochs=epochs, seed=derive(seed, "curation", fold) % 2**31
     )

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from convwright.curation.duplicates import find_duplicates
-from convwright.curation.features import SIDE, see
-from convwright.curation.fixed import check_list_path, decisions_of
+from convwright.curation.features import SIDE, compute_features
+from convwright.curation.fixed import ALL, CONFIDENT, NONE, check_list_path, decisions_of
 from convwright.curation.neighbours import nearest, reduced
 from convwright.curation.pool import Pool
 from convwright.curation.result import Curation
-from convwright.curation.suspects import FEWEST, Suspicion, merged
+from convwright.curation.suspects import FEWEST, SuspectFinder, merged
 from convwright.data.lists import files_of, is_list, read_list
 from convwright.data.opened import Data
 from convwright.data.registry import SOURCES
@@ -42,7 +42,7 @@ def curate_data(
     root = _root(data)
     if out is not None:
         check_list_path(out, pool, root)
-    if accept in ("all", "likely", "none"):
+    if accept in (ALL, CONFIDENT, NONE):
         found = _examined(data, features, folds, seed, progress)
     else:
         found = Curation(data.spec, (), pool, "")
@@ -58,23 +58,23 @@ def _examined(
     if not data.dataset(largest=SIDE).multi_label:
         require_package("cleanlab.filter", "finding label errors")
     started = time.perf_counter()
-    seen = see(data, features, folds, seed, progress)
-    neighbours = nearest(reduced(seen.features, seed), NEIGHBOURS, progress)
-    suspicion = Suspicion(seen.pool, neighbours, seen.fit)
+    images = compute_features(data, features, folds, seed, progress)
+    neighbours = nearest(reduced(images.features, seed), NEIGHBOURS, progress)
+    finder = SuspectFinder(images.pool, neighbours, images.fit)
     suspects = merged(
-        suspicion.duplicates(find_duplicates(seen.pool, neighbours, progress)),
-        suspicion.label_errors(),
-        suspicion.unlike(),
-        suspicion.outliers(),
+        finder.duplicates(find_duplicates(images.pool, neighbours, progress)),
+        finder.label_errors(),
+        finder.unlike(),
+        finder.outliers(),
     )
-    notes = (*seen.notes, *_small_classes(suspicion))
-    return Curation(data.spec, suspects, seen.pool, seen.description, notes, time.perf_counter() - started)
+    notes = (*images.notes, *_small_classes(finder))
+    return Curation(data.spec, suspects, images.pool, images.description, notes, time.perf_counter() - started)
 
 
-def _small_classes(suspicion: Suspicion) -> list[str]:
-    if suspicion.fit is None:
+def _small_classes(finder: SuspectFinder) -> list[str]:
+    if finder.fit is None:
         return []
-    small = suspicion.small_classes()
+    small = finder.small_classes()
     if not small:
         return []
     shown = ", ".join(small[:3]) + (f" and {len(small) - 3:,} more" if len(small) > 3 else "")

@@ -17,18 +17,18 @@ PAIRS = 512
 """Pairs that are compared at a time."""
 CANDIDATES = 5
 """Nearest images of an image whose pixels are compared with its own."""
-LEAST = 0.95
+MIN_CORRELATION = 0.95
 """Smallest correlation of the pixels of near-duplicates."""
-MOST = 0.9999
+MAX_INEXACT_CORRELATION = 0.9999
 """Largest correlation of images whose pixels are not equal; rounding would give more."""
-SHARE = 0.1
+MAX_DISTANCE_SHARE = 0.1
 """Largest distance of near-duplicates, as a share of the median distance of an image from its nearest image: where all
 images are alike, as digits are, near-duplicates must be more alike still."""
-SURE_LEAST, SURE_SHARE = 0.99, 0.05
+CONFIDENT_CORRELATION, CONFIDENT_DISTANCE_SHARE = 0.99, 0.05
 """The same for images that are certainly near-duplicates."""
-EQUAL = 50
+MAX_EQUAL_PAIRS = 50
 """Images with equal pixels that each such image is paired with; more would take quadratic time."""
-FAINTER = 0.5
+MIN_CONTRAST_RATIO = 0.5
 """Smallest contrast of an image, as a share of that of its near-duplicate: a white disc is no black one."""
 CONTRAST = 2.0
 """Standard deviation of pixel values, of 255, below which an image is empty and resembles every empty one."""
@@ -43,23 +43,23 @@ class Duplicates(Brief):
     links: dict[int, dict[int, float]]
     """For each image in a pair, the correlation of its pixels with those of each image that shows the same: 1 where
     they are equal."""
-    sure: float = SURE_LEAST
+    confident_correlation: float = CONFIDENT_CORRELATION
     """Correlation from which images are certainly near-duplicates."""
 
-    def stays(self, rank: Callable[[int], tuple[float, ...]]) -> dict[int, int]:
-        """Choose which images stay, and return for each other one the most similar image that does.
+    def choose_kept(self, rank: Callable[[int], tuple[float, ...]]) -> dict[int, int]:
+        """Choose which images are kept, and return the most similar kept image of each other image.
 
-        No two images that stay show the same, and each of the others shows the same as one that stays.
+        No two kept images are duplicates, and each other image is a duplicate of a kept one.
 
         Args:
-            rank: Rank of an image; those of higher rank stay.
+            rank: Rank of an image; images of higher rank are kept.
         """
         kept: set[int] = set()
         found: dict[int, int] = {}
         for one in sorted(self.links, key=rank, reverse=True):
-            like = [other for other in self.links[one] if other in kept]
-            if like:
-                found[one] = max(like, key=lambda other: (self.links[one][other], -other))
+            duplicates = [other for other in self.links[one] if other in kept]
+            if duplicates:
+                found[one] = max(duplicates, key=lambda other: (self.links[one][other], -other))
             else:
                 kept.add(one)
         return found
@@ -82,13 +82,13 @@ def find_duplicates(pool: Pool, neighbours: Neighbours, progress: Progress | Non
     found = correlations_of(pool, pairs, progress)
     equal = _equal_pairs(pool)
     usual = _usual_distance(len(pool), pairs, found)
-    kept = found >= max(LEAST, 1 - SHARE * usual)
+    kept = found >= max(MIN_CORRELATION, 1 - MAX_DISTANCE_SHARE * usual)
     joined, values = np.concatenate([equal, pairs[kept]]), np.concatenate([np.ones(len(equal)), found[kept]])
     links: dict[int, dict[int, float]] = {}
     for (first, second), value in zip(joined.tolist(), values.tolist(), strict=True):
         for one, other in ((first, second), (second, first)):
             links.setdefault(one, {}).setdefault(other, value)
-    return Duplicates(links, max(SURE_LEAST, 1 - SURE_SHARE * usual))
+    return Duplicates(links, max(CONFIDENT_CORRELATION, 1 - CONFIDENT_DISTANCE_SHARE * usual))
 
 
 def correlations_of(pool: Pool, pairs: np.ndarray, progress: Progress | None = None) -> np.ndarray:
@@ -121,7 +121,7 @@ def _agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     inner = first[:, :, cut // 2 : height - cut // 2, cut // 2 : width - cut // 2]
     whole, detail = _unit(inner), _unit(_details(inner), DETAIL)
     contrasts = first.flatten(1).std(1), second.flatten(1).std(1)
-    alike = torch.minimum(*contrasts) >= FAINTER * torch.maximum(*contrasts)
+    alike = torch.minimum(*contrasts) >= MIN_CONTRAST_RATIO * torch.maximum(*contrasts)
     best = torch.full((len(first),), -1.0)
     for other in (second, second.flip(3)):
         for down in range(cut + 1):
@@ -130,7 +130,7 @@ def _agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
                 agrees = (detail * _unit(_details(moved), DETAIL)).sum(1) >= DETAILED
                 agrees &= alike
                 best = torch.where(agrees, torch.maximum(best, (whole * _unit(moved)).sum(1)), best)
-    return best.clamp(max=MOST)
+    return best.clamp(max=MAX_INEXACT_CORRELATION)
 
 
 def _details(pixels: torch.Tensor) -> torch.Tensor:
@@ -169,6 +169,6 @@ def _equal_pairs(pool: Pool) -> np.ndarray:
         (earlier, later)
         for group in groups.values()
         for place, later in enumerate(group)
-        for earlier in group[: min(place, EQUAL)]
+        for earlier in group[: min(place, MAX_EQUAL_PAIRS)]
     ]
     return np.array(pairs, np.int64).reshape(-1, 2)

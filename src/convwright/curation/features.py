@@ -27,11 +27,11 @@ TRAINED, PIXELS = "trained", "pixels"
 SMALL = 40
 """Images of up to this many pixels a side do badly in networks that were trained on photographs."""
 SIDE, SIDE_OF_TRAINED, SIDE_OF_PIXELS = 128, 64, 16
-"""Height and width at which images are seen by a published network, a small network and as pixels."""
+"""Height and width at which images are read for a published network, for a small network and as pixels."""
 
 
 @dataclass(frozen=True)
-class Seen(Brief):
+class ImageFeatures(Brief):
     """The images of a data set with their features and predictions."""
 
     pool: Pool
@@ -45,7 +45,9 @@ class Seen(Brief):
     """Why these features were chosen, and what they cannot do."""
 
 
-def see(data: Data, features: str | Path | Run | None, folds: int, seed: int, progress: Progress | None = None) -> Seen:
+def compute_features(
+    data: Data, features: str | Path | Run | None, folds: int, seed: int, progress: Progress | None = None
+) -> ImageFeatures:
     """Compute features of all images and cross-fitted predictions.
 
     Args:
@@ -76,7 +78,7 @@ def see(data: Data, features: str | Path | Run | None, folds: int, seed: int, pr
     return _published(data, name, folds, seed, progress)
 
 
-def _chosen(data: Data, folds: int, seed: int, progress: Progress | None) -> Seen:
+def _chosen(data: Data, folds: int, seed: int, progress: Progress | None) -> ImageFeatures:
     """Return the features that suit the images."""
     opened = data.dataset(largest=SIDE)
     if opened.channels == 1 or max(opened.size) <= SMALL:
@@ -101,14 +103,14 @@ def _opened(data: Data, side: int) -> Dataset:
 
 def _finished(
     pool: Pool, features: np.ndarray, description: str, folds: int, seed: int, progress: Progress | None
-) -> Seen:
+) -> ImageFeatures:
     if pool.images.multi_label:
         note = "images with several labels: near-duplicates and outliers only"
-        return Seen(pool, features, None, description, (note,))
-    return Seen(pool, features, cross_fit_regression(features, pool, folds, seed, progress), description)
+        return ImageFeatures(pool, features, None, description, (note,))
+    return ImageFeatures(pool, features, cross_fit_regression(features, pool, folds, seed, progress), description)
 
 
-def _published(data: Data, name: str, folds: int, seed: int, progress: Progress | None) -> Seen:
+def _published(data: Data, name: str, folds: int, seed: int, progress: Progress | None) -> ImageFeatures:
     network = read_network(name)
     try:
         initial = find_initial_weights("pretrained", network)
@@ -125,7 +127,7 @@ def _published(data: Data, name: str, folds: int, seed: int, progress: Progress 
     return _finished(pool, found, f"{name} with published weights, {_size(dataset)}", folds, seed, progress)
 
 
-def _of_run(data: Data, run: Run, folds: int, seed: int, progress: Progress | None) -> Seen:
+def _of_run(data: Data, run: Run, folds: int, seed: int, progress: Progress | None) -> ImageFeatures:
     predictor = load(run, device="auto")
     dataset = data.dataset(run.network.resolution)
     if dataset.channels != predictor.channels:
@@ -134,14 +136,14 @@ def _of_run(data: Data, run: Run, folds: int, seed: int, progress: Progress | No
         )
     pool = Pool.of(replace(dataset, mean=predictor.mean, std=predictor.std))
     found = features_of(frozen.split(predictor.module)[0], pool, progress)
-    seen = _finished(pool, found, f"the run {run.path}, {_size(dataset)}", folds, seed, progress)
+    found_features = _finished(pool, found, f"the run {run.path}, {_size(dataset)}", folds, seed, progress)
     if run.data.fingerprint != dataset.fingerprint:
-        return seen
+        return found_features
     note = "the run was trained on these labels, so that it hides some of their errors; other features find more"
-    return replace(seen, notes=(*seen.notes, note))
+    return replace(found_features, notes=(*found_features.notes, note))
 
 
-def _trained(data: Data, folds: int, seed: int, progress: Progress | None) -> Seen:
+def _trained(data: Data, folds: int, seed: int, progress: Progress | None) -> ImageFeatures:
     opened = data.dataset(largest=SIDE_OF_TRAINED)
     if opened.multi_label:
         raise ArgumentError("features", f"{TRAINED} needs one label for each image; give a network, or {PIXELS}")
@@ -149,10 +151,10 @@ def _trained(data: Data, folds: int, seed: int, progress: Progress | None) -> Se
     fit = cross_fit_network(pool, folds, seed, progress)
     if fit.features is None:
         raise ConvwrightError("no network was trained: the data has no images to train on")
-    return Seen(pool, fit.features, fit, f"small networks trained here, {_size(opened)}")
+    return ImageFeatures(pool, fit.features, fit, f"small networks trained here, {_size(opened)}")
 
 
-def _pixels(data: Data, folds: int, seed: int, progress: Progress | None) -> Seen:
+def _pixels(data: Data, folds: int, seed: int, progress: Progress | None) -> ImageFeatures:
     pool = Pool.of(data.dataset(largest=SIDE_OF_TRAINED))
     parts = []
     for rows in torch.arange(len(pool)).split(CHUNK):

@@ -22,7 +22,7 @@ from convwright.errors import ArgumentError, DataError, UsageError, argument
 from convwright.files import write_bytes
 from convwright.printable import printable
 
-ALL, LIKELY, NONE = "all", "likely", "none"
+ALL, CONFIDENT, NONE = "all", "confident", "none"
 COLUMNS = ("path", "decision", "label")
 """Columns of a file of decisions, as the page writes it."""
 ACTIONS: tuple[Action, ...] = ("keep", "relabel", "drop")
@@ -45,11 +45,14 @@ def decisions_by_rule(suspects: Sequence[Suspect], rule: str) -> dict[int, Decis
 
     Args:
         suspects: The suspects.
-        rule: `all`, `likely` or `none`: which proposals are accepted.
+        rule: `all`, `confident` or `none`: which proposals are accepted.
     """
-    accepted = [each for each in suspects if each.split != "test" and (rule == ALL or (rule == LIKELY and each.likely))]
+    accepted = [
+        each for each in suspects if each.split != "test" and (rule == ALL or (rule == CONFIDENT and each.confident))
+    ]
     return {
-        each.position: Decision(each.action, each.likelier if each.action == "relabel" else "") for each in accepted
+        each.position: Decision(each.action, each.proposed_class if each.action == "relabel" else "")
+        for each in accepted
     }
 
 
@@ -157,7 +160,7 @@ class FixedList(Brief):
         """
         weighted = self.pool.weight(0) is not None
         grouped = self.pool.group(0) is not None
-        titles = ["path", "label", "split", *["weight"] * weighted, *["group"] * grouped, "decision", "given"]
+        titles = ["path", "label", "split", *["weight"] * weighted, *["group"] * grouped, "decision", "original_label"]
         found: list[list[object]] = [[*titles]]
         for one in self.kept:
             action = self._action(one)
@@ -165,8 +168,8 @@ class FixedList(Brief):
             row.append(ROLES[self.pool.roles[one]])
             row += [1.0 if (weight := self.pool.weight(one)) is None else weight] if weighted else []
             row += [self.pool.group(one) or ""] if grouped else []
-            given = self._cell(self.pool.classes_of(one)) if action == "relabel" else ""
-            found.append([*row, action if one in self.decisions else "", given])
+            original = self._cell(self.pool.classes_of(one)) if action == "relabel" else ""
+            found.append([*row, action if one in self.decisions else "", original])
         return found
 
     def write(self, path: Path, root: Path | None) -> None:
@@ -209,11 +212,11 @@ def decisions_of(accept: str | Path, suspects: Sequence[Suspect], pool: Pool) ->
     Raises:
         ArgumentError: It is neither, or the file does not fit the images.
     """
-    if str(accept) in (ALL, LIKELY, NONE):
+    if str(accept) in (ALL, CONFIDENT, NONE):
         return decisions_by_rule(suspects, str(accept))
     path = Path(accept).expanduser()
     if not path.is_file():
-        rules = f"{LIKELY}, {ALL}, {NONE}"
+        rules = f"{CONFIDENT}, {ALL}, {NONE}"
         raise ArgumentError("accept", f"{printable(path)} is no file; give {rules}, or a file that the page wrote")
     with argument("accept"):
         return read_decisions(path, pool)

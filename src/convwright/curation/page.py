@@ -1,4 +1,4 @@
-"""The page of a curation: each suspect with its class and the likelier one, to confirm or dismiss."""
+"""The page of a curation: each suspect with its class and the proposed class, to confirm or dismiss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,13 +34,13 @@ INTRODUCTIONS: dict[Kind, str] = {
 
 
 @dataclass(frozen=True)
-class Card:
+class SuspectView:
     """A suspect as the page shows it."""
 
     suspect: Suspect
     uri: str
     pixelated: bool
-    like_uri: str
+    duplicate_uri: str
     """Picture of the image that it is a duplicate of; empty where it is none."""
 
     @property
@@ -57,7 +57,7 @@ class Section:
     kind: Kind
     title: str
     introduction: str
-    cards: list[Card]
+    views: list[SuspectView]
     left_out: int
     """Suspects of the kind that the page does not show."""
 
@@ -69,7 +69,7 @@ def write_curation_page(path: Path, curation: "Curation") -> None:
             kind,
             title[:1].upper() + title[1:],
             INTRODUCTIONS[kind],
-            _cards(curation, found[:MOST]),
+            _views(curation, found[:MOST]),
             max(0, len(found) - MOST),
         )
         for kind, title in KINDS.items()
@@ -97,8 +97,8 @@ def write_curation_page(path: Path, curation: "Curation") -> None:
     )
 
 
-def _cards(curation: "Curation", suspects: Sequence[Suspect]) -> list[Card]:
-    wanted = [each.position for each in suspects] + [each.like_position for each in suspects if each.like]
+def _views(curation: "Curation", suspects: Sequence[Suspect]) -> list[SuspectView]:
+    wanted = [each.position for each in suspects] + [each.duplicate_position for each in suspects if each.duplicate_of]
     pictures: dict[int, tuple[str, bool]] = {}
     for start in range(0, len(wanted), READ):
         some = wanted[start : start + READ]
@@ -106,7 +106,8 @@ def _cards(curation: "Curation", suspects: Sequence[Suspect]) -> list[Card]:
             pixels = as_pixels(image)
             pictures[position] = data_uri(pixels), is_small(pixels)
     return [
-        Card(each, *pictures[each.position], pictures[each.like_position][0] if each.like else "") for each in suspects
+        SuspectView(each, *pictures[each.position], pictures[each.duplicate_position][0] if each.duplicate_of else "")
+        for each in suspects
     ]
 
 

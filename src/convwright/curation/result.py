@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from convwright.curation.fixed import LIKELY, Decision, FixedList, decisions_of
+from convwright.curation.fixed import CONFIDENT, Decision, FixedList, decisions_of
 from convwright.curation.pool import ROLES, Pool
 from convwright.curation.suspects import KINDS, Kind, Suspect
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
@@ -15,7 +15,7 @@ from convwright.printable import printable
 SHOWN = 10
 """Most suspects of a kind that text shows."""
 NOTES: dict[Kind, str] = {
-    "duplicate": "each shows the same as another image, which stays",
+    "duplicate": "each shows the same as another image, which is kept",
     "label": "cross-fitted predictions contradict the label",
     "unlike": "the most similar images have other classes",
     "outlier": "no other image is similar",
@@ -52,19 +52,19 @@ class Curation(Result):
         """Return the images that stay, with their labels.
 
         Args:
-            accept: `likely`, `all` or `none`: which proposals are accepted for training and validation images; or a
+            accept: `confident`, `all` or `none`: which proposals are accepted for training and validation images; or a
                 file that the page wrote. None: what `curate` was given.
         """
         return FixedList(
             self.pool, self.decisions if accept is None else decisions_of(accept, self.suspects, self.pool)
         )
 
-    def save_list(self, path: str | Path, accept: str | Path = LIKELY) -> None:
+    def save_list(self, path: str | Path, accept: str | Path = CONFIDENT) -> None:
         """Write the corrected list, which `--data` and `cw.open_data` read.
 
         Args:
             path: The list, .csv or .tsv; it is replaced if it exists. No other file is changed.
-            accept: `likely`, `all` or `none`: which proposals are accepted for training and validation images; or a
+            accept: `confident`, `all` or `none`: which proposals are accepted for training and validation images; or a
                 file that the page wrote.
         """
         from convwright.curation.fixed import check_list_path
@@ -85,7 +85,7 @@ class Curation(Result):
             "notes": list(self.notes),
             "seconds": round(self.seconds, 1),
             "counts": {kind: len(found[kind]) for kind in KINDS},
-            "likely": sum(each.likely for each in self.suspects),
+            "confident": sum(each.confident for each in self.suspects),
             "suspects": found,
             **listed,
         }
@@ -100,7 +100,7 @@ class Curation(Result):
         for note in self.notes:
             yield Paragraph(f"note: {note}")
         if self.features:
-            yield Table(("suspects", "images", "likely", "what they are"), [*self._kind_rows()])
+            yield Table(("suspects", "images", "confident", "what they are"), [*self._kind_rows()])
         for kind in KINDS:
             yield from self._kind_blocks(kind)
         if self.out:
@@ -128,7 +128,7 @@ class Curation(Result):
     def _kind_rows(self) -> Iterable[tuple[str, ...]]:
         for kind, title in KINDS.items():
             found = self.of(kind)
-            yield title, f"{len(found):,}", f"{sum(each.likely for each in found):,}", NOTES[kind]
+            yield title, f"{len(found):,}", f"{sum(each.confident for each in found):,}", NOTES[kind]
 
     def _kind_blocks(self, kind: Kind) -> Iterable[Block]:
         found = self.of(kind)
@@ -139,12 +139,12 @@ class Curation(Result):
             (
                 printable(each.name),
                 printable(each.label),
-                printable(each.likelier) if each.action == "relabel" else "drop",
-                "yes" if each.likely else "",
+                printable(each.proposed_class) if each.action == "relabel" else "drop",
+                "yes" if each.confident else "",
                 printable("; ".join(each.reasons)),
             )
             for each in found[:SHOWN]
         ]
-        yield Table(("image", "label", "proposal", "likely", "why"), rows, left=4)
+        yield Table(("image", "label", "proposal", "confident", "why"), rows, left=4)
         if len(found) > SHOWN:
             yield Lines(f"and {len(found) - SHOWN:,} more (the page and JSON have all)")

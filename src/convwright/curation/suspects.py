@@ -51,26 +51,26 @@ class Suspect(Brief):
     """What is proposed: a new label, or to drop the image from the list."""
     score: float
     """How certain the finding is, 0 to 1; comparable within a kind."""
-    likely: bool
-    """Whether independent signs agree, so that the proposal can be accepted unseen."""
-    likelier: str = ""
-    """The class that the image seems to have; empty where none is likelier."""
-    like: str = ""
+    confident: bool
+    """Whether independent signs agree, so that the proposal can be accepted without a look at the image."""
+    proposed_class: str = ""
+    """Class that the predictions or the most similar images propose; empty if they propose none."""
+    duplicate_of: str = ""
     """Name of the image that it is a duplicate of."""
-    like_position: int = -1
+    duplicate_position: int = -1
     """Position of that image in the pool."""
     reasons: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields as values that JSON can hold."""
         shown = {"image": self.name, "split": self.split, "kind": self.kind, "label": self.label}
-        shown |= {"likelier": self.likelier} if self.likelier else {}
-        shown |= {"like": self.like} if self.like else {}
-        rest = {"action": self.action, "score": round(self.score, 4), "likely": self.likely}
+        shown |= {"proposed_class": self.proposed_class} if self.proposed_class else {}
+        shown |= {"duplicate_of": self.duplicate_of} if self.duplicate_of else {}
+        rest = {"action": self.action, "score": round(self.score, 4), "confident": self.confident}
         return shown | rest | {"reasons": list(self.reasons)}
 
 
-class Suspicion:
+class SuspectFinder:
     """Finds the suspects of a pool.
 
     Args:
@@ -83,25 +83,27 @@ class Suspicion:
         self.pool, self.neighbours, self.fit = pool, neighbours, fit
 
     def duplicates(self, found: Duplicates) -> list[Suspect]:
-        """Return the images that show the same as one that stays, pairs that cross splits first.
+        """Return the images that are duplicates of a kept image, pairs that cross splits first.
 
-        A test image stays rather than a validation image, and that rather than a training image; then the image whose
-        label is more probable, then the first.
+        Test images are kept before validation images, and validation images before training images; then the image
+        whose label is more probable, then the first.
         """
-        like = found.stays(lambda one: (float(self.pool.roles[one]), self._probability(one), -one))
-        suspects = [self._duplicate(one, stays, found) for one, stays in like.items()]
+        duplicates = found.choose_kept(lambda one: (float(self.pool.roles[one]), self._probability(one), -one))
+        suspects = [self._duplicate(one, kept, found) for one, kept in duplicates.items()]
         return sorted(suspects, key=lambda each: (not _crosses(each), -each.score, each.position))
 
-    def _duplicate(self, one: int, stays: int, found: Duplicates) -> Suspect:
-        name, label, other = self.pool.name(stays), self.label(one), self.label(stays)
-        score = found.links[one][stays]
+    def _duplicate(self, one: int, kept: int, found: Duplicates) -> Suspect:
+        name, label, other = self.pool.name(kept), self.label(one), self.label(kept)
+        score = found.links[one][kept]
         reasons = [f"shows the same as {name}" if score < 1 else f"has the same pixels as {name}"]
-        if self.pool.roles[one] != self.pool.roles[stays]:
-            reasons.append(f"which is in the split {ROLES[self.pool.roles[stays]]}")
+        if self.pool.roles[one] != self.pool.roles[kept]:
+            reasons.append(f"which is in the split {ROLES[self.pool.roles[kept]]}")
         if label != other:
             reasons.append(f"which has the class {other or 'none'}")
-        likely = score >= found.sure and self.pool.roles[one] < ROLES.index("test")
-        return self._suspect(one, "duplicate", "drop", score, likely, reasons, like=name, like_position=stays)
+        confident = score >= found.confident_correlation and self.pool.roles[one] < ROLES.index("test")
+        return self._suspect(
+            one, "duplicate", "drop", score, confident, reasons, duplicate_of=name, duplicate_position=kept
+        )
 
     def label_errors(self) -> list[Suspect]:
         """Return the images whose labels the cross-fitted predictions contradict, the surest first.
@@ -118,15 +120,19 @@ class Suspicion:
         wrong = wrong[predicted[wrong] != labels[wrong]]
         suspects = []
         for one in wrong.tolist():
-            likelier, own = int(predicted[one]), float(probabilities[one, labels[one]])
-            share, support = self._share(one, int(labels[one])), self._share(one, likelier)
-            probability = float(probabilities[one, likelier])
+            proposed_class, own = int(predicted[one]), float(probabilities[one, labels[one]])
+            share, support = self._share(one, int(labels[one])), self._share(one, proposed_class)
+            probability = float(probabilities[one, proposed_class])
             clear = probability >= CLEAR and support >= CLEAR
-            likely = own < IMPROBABLE * probability and support > share and self.pool.roles[one] < ROLES.index("test")
-            reasons = [f"predicted as {self.classes[likelier]} ({probability:.0%}; its label {own:.0%})"]
-            reasons += self._voted(one, likelier)
+            confident = (
+                own < IMPROBABLE * probability and support > share and self.pool.roles[one] < ROLES.index("test")
+            )
+            reasons = [f"predicted as {self.classes[proposed_class]} ({probability:.0%}; its label {own:.0%})"]
+            reasons += self._voted(one, proposed_class)
             score = (1 - own) / 2 + (1 + support - share) / 4
-            suspect = self._suspect(one, "label", "relabel" if clear else "drop", score, likely, reasons, likelier)
+            suspect = self._suspect(
+                one, "label", "relabel" if clear else "drop", score, confident, reasons, proposed_class
+            )
             suspects.append(suspect)
         return sorted(suspects, key=lambda each: -each.score)
 
@@ -154,14 +160,16 @@ class Suspicion:
             if share > STRANGE:
                 continue
             votes = np.bincount(self.pool.labels[self.neighbours.positions[one]], minlength=len(self.classes))
-            likelier = int(votes.argmax())
-            support = float(votes[likelier] / votes.sum())
-            if likelier == label:
+            proposed_class = int(votes.argmax())
+            support = float(votes[proposed_class] / votes.sum())
+            if proposed_class == label:
                 continue
-            clear = support >= 0.8 and int(self.fit.probabilities[one].argmax()) == likelier
+            clear = support >= 0.8 and int(self.fit.probabilities[one].argmax()) == proposed_class
             action: Action = "relabel" if clear else "drop"
             score = (1 - share) * (1 - self._probability(one))
-            suspects.append(self._suspect(one, "unlike", action, score, False, self._voted(one, likelier), likelier))
+            suspects.append(
+                self._suspect(one, "unlike", action, score, False, self._voted(one, proposed_class), proposed_class)
+            )
         return sorted(suspects, key=lambda each: -each.score)
 
     def outliers(self) -> list[Suspect]:
@@ -226,12 +234,12 @@ class Suspicion:
         kind: Kind,
         action: Action,
         score: float,
-        likely: bool,
+        confident: bool,
         reasons: list[str],
-        likelier: int | None = None,
+        proposed_class: int | None = None,
         *,
-        like: str = "",
-        like_position: int = -1,
+        duplicate_of: str = "",
+        duplicate_position: int = -1,
     ) -> Suspect:
         return Suspect(
             position=position,
@@ -241,10 +249,10 @@ class Suspicion:
             label=self.label(position),
             action=action,
             score=float(min(max(score, 0.0), 1.0)),
-            likely=bool(likely),
-            likelier="" if likelier is None else self.classes[likelier],
-            like=like,
-            like_position=like_position,
+            confident=bool(confident),
+            proposed_class="" if proposed_class is None else self.classes[proposed_class],
+            duplicate_of=duplicate_of,
+            duplicate_position=duplicate_position,
             reasons=tuple(reasons),
         )
 

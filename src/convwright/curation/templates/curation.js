@@ -85,8 +85,8 @@ document.addEventListener("keydown", (event) => {
   go(card, key === "k" ? -1 : 1);
 });
 
-document.getElementById("likely")?.addEventListener("click", () => {
-  for (const card of cards) if ("likely" in card.dataset && !decisionOf(card)) decide(card, card.dataset.proposal);
+document.getElementById("confident")?.addEventListener("click", () => {
+  for (const card of cards) if ("confident" in card.dataset && !decisionOf(card)) decide(card, card.dataset.proposal);
   update();
 });
 document.getElementById("download")?.addEventListener("click", () => {
