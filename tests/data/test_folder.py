@@ -313,7 +313,7 @@ def test_what_memory_cannot_hold_is_decoded_when_it_is_used(
     cats_and_dogs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = train(cats_and_dogs, resolution=224, cache_gb=0)
-    monkeypatch.setattr(memory, "available_memory", lambda: 20 * 16**2 * 2)
+    monkeypatch.setattr(memory, "available_memory", lambda: 20 * 16**2 * 5)
     with pytest.warns(ConvwrightWarning, match="20 decoded images take .*decoded in worker processes .*`cache_gb=1`"):
         streamed = train(cats_and_dogs, resolution=224, cache_gb=0)
     assert isinstance(streamed.train.store, StreamedImages)

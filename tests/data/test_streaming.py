@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import convwright as cw
-from convwright.data import Augmentation, Batches, Dataset, decoding, evaluation_batches, open_dataset
+from convwright.data import Augmentation, Batches, Dataset, decoding, evaluation_batches, memory, open_dataset
 from convwright.data.streaming import StreamedImages
 from convwright.errors import ConvwrightError, ConvwrightWarning, DataError
 
@@ -126,6 +126,49 @@ def test_an_image_that_has_gone_is_named(photos: Path, streamed: Dataset) -> Non
     (photos / "cats/1.jpg").unlink()
     with pytest.raises(DataError, match=r"^cats/1\.jpg: no such file; it could be read when the data was opened$"):
         _ = streamed.train.images, streamed.val.images
+
+
+def test_an_image_with_other_pixels_than_at_the_opening_is_named(
+    photos: Path, streamed: Dataset, noise: Callable[..., Image.Image]
+) -> None:
+    first = streamed.train.images
+    path = photos / "cats/1.jpg"
+    os.utime(path, (1, 1))
+    assert torch.equal(streamed.train.images, first)  # a file that was only touched
+    noise(60, 60, 99).save(path)
+    with pytest.raises(DataError, match=r"^cats/1\.jpg has changed since the data was opened; "):
+        _ = streamed.train.images, streamed.val.images
+
+
+@pytest.mark.parametrize(("share", "held"), [(5, True), (3, False)])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_memory_for_images_follows_the_free_memory(
+    share: int, held: bool, processes: int, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    monkeypatch.setattr(memory, "available_memory", lambda: 25 * 32**2 * 3 * share * processes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvwrightWarning)
+        data = open_dataset(str(photos), resolution=32, cache_gb=0)
+    assert isinstance(data.train.store, torch.Tensor) == held
+
+
+def test_modules_in_the_current_folder_do_not_hide_those_of_workers(
+    streamed: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pickle.py").write_text("raise RuntimeError('the wrong module')")
+    monkeypatch.chdir(tmp_path)
+    assert len(streamed.train.images) > 0
+
+
+def test_the_last_line_of_a_worker_that_fails_is_in_the_message(
+    streamed: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "PIL").mkdir()
+    (tmp_path / "PIL/__init__.py").write_text("raise RuntimeError('a damaged package')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConvwrightError, match=r"ended with status 1; RuntimeError: a damaged package$"):
+        _ = streamed.train.images
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds processes in /proc")

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,30 +23,45 @@ from convwright.data.framing import Framing
 from convwright.data.images import quiet
 from convwright.data.items import Reference
 from convwright.errors import ConvwrightError
+from convwright.printable import printable
 
 PIECE_BYTES = 2**22
 """Bytes of pixels that a process decodes at a time, about."""
 MOST_IN_PIECE = 64
 """Images that a process decodes at a time."""
 SHARED_MEMORY = Path("/dev/shm")
+LINES_KEPT = 20
+"""Lines of a process's standard error that are kept for a message."""
+SECONDS_FOR_ERRORS = 2.0
+PACKAGE_FOLDER = Path(__file__).parents[2]
+"""The folder that this package is imported from."""
 
 
 class _Process:
     """A process that decodes, with the file in which it leaves the pixels."""
 
     def __init__(self) -> None:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        folders = [*filter(None, sys.path), str(PACKAGE_FOLDER)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "from convwright.data.decode_worker import main; main()"],
+            # With -P, modules in the current folder do not hide installed ones.
+            [sys.executable, "-P", "-c", "from convwright.data.decode_worker import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=environment,
             start_new_session=True,  # signals from a terminal are for this process, which then ends its own
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        assert self._process.stderr is not None
         self._tasks: IO[bytes] = self._process.stdin
         self._results: IO[bytes] = self._process.stdout
+        self._errors: deque[bytes] = deque(maxlen=LINES_KEPT)
+        self._error_reader = threading.Thread(
+            target=_keep_lines, args=(self._process.stderr, self._errors), daemon=True
+        )
+        self._error_reader.start()
         self._file: Path | None = None
         self._buffer: mmap.mmap | None = None
 
@@ -66,10 +82,17 @@ class _Process:
         except OSError:
             result = None
         if result is None:
-            status = self._process.wait()
-            raise ConvwrightError(f"a process that decodes images ended with status {status}; memory may be short")
+            raise ConvwrightError(self._describe_end())
         self._unlink()  # the process has mapped it, and no name is left behind if this one is killed
         return result, pixels
+
+    def _describe_end(self) -> str:
+        """Return how the process ended: its status, and the last line that it wrote to its standard error."""
+        status = self._process.wait()
+        self._error_reader.join(SECONDS_FOR_ERRORS)
+        lines = [line.decode(errors="replace").strip() for line in self._errors]
+        last = next(filter(None, reversed(lines)), "memory may be short")
+        return f"a process that decodes images ended with status {status}; {printable(last)}"
 
     def _allocate(self, size: int) -> None:
         """Make a buffer of a size, in shared memory if there is room."""
@@ -205,12 +228,20 @@ class Decoders:
         return self._idle.get()
 
 
+def _keep_lines(stream: IO[bytes], lines: deque[bytes]) -> None:
+    """Read a stream until it ends, so that its writer never waits, and keep the last lines."""
+    with stream:
+        for line in iter(partial(stream.readline, 4096), b""):
+            lines.append(line)
+
+
 def _failures(found: list[tuple[int, Decoded]]) -> dict[int, Failure]:
     return {start + position: failure for start, each in found for position, failure in each.failures.items()}
 
 
 def _close(processes: list[_Process], threads: ThreadPoolExecutor) -> None:
-    threads.shutdown(cancel_futures=True)
+    with suppress(RuntimeError):  # one of these threads may hold the last reference, and cannot wait for itself
+        threads.shutdown(cancel_futures=True)
     for process in processes:
         process.close()
 
@@ -218,5 +249,10 @@ def _close(processes: list[_Process], threads: ThreadPoolExecutor) -> None:
 def usable_cores() -> int:
     """Return the number of cores that this process may use, shared with the processes beside it of the same run."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return max(1, cores // (int(beside) if beside.isdigit() and int(beside) else 1))
+    return max(1, cores // processes_of_run())
+
+
+def processes_of_run() -> int:
+    """Return the number of processes on this machine that train together, of which this is one."""
+    number = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, int(number)) if number.isdigit() else 1

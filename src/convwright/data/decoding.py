@@ -18,13 +18,13 @@ from convwright.data import memory
 from convwright.data.cache import GB, Cache, CacheFullError
 from convwright.data.dataset import Traits
 from convwright.data.decode_worker import is_lasting
+from convwright.data.decoders import processes_of_run
 from convwright.data.digests import digest, moments_of
 from convwright.data.framing import Framing
 from convwright.data.image_store import FileImageStore, ImageStoreError, MemoryImageStore, Shape
 from convwright.data.images import Header, decode, quiet, read_header, reason
 from convwright.data.item_index import ItemIndex, keys_of
 from convwright.data.items import Items, Reference, opened, reason_of_item
-from convwright.data.memory import USABLE
 from convwright.data.stores import PixelStore
 from convwright.data.streaming import StreamedImages
 from convwright.data.threads import Progress, in_threads
@@ -37,8 +37,12 @@ RECORD_BYTES = 160
 """Upper limit of the bytes that the index has for an image."""
 MOST_ROWS = 2
 """A cache with more rows than this for each image, because images changed or were deleted, is rebuilt."""
-HELD_BYTES = 2**28
-"""Images that are not kept in the cache are held in memory up to this size, and above it decoded when they are used."""
+HELD_SHARE = 0.25
+"""Share of the free memory that images take at most that are not kept in the cache; more are decoded when used."""
+HELD_BYTES = 2**33
+"""Upper limit of that memory."""
+HELD_BYTES_UNKNOWN = 2**28
+"""That memory where the system does not report how much is free."""
 MODES = ("", "I", "F")
 """Modes of images with more than 8 bits per channel, by their number in the index."""
 HEADER_VALUES = 5
@@ -174,8 +178,9 @@ class Reader:
         return False
 
     def _fits_memory(self, shape: Shape) -> bool:
-        needed, free = self._bytes(shape), memory.available_memory()
-        return needed <= HELD_BYTES and (free is None or needed <= USABLE * free)
+        free = memory.available_memory()
+        most = HELD_BYTES_UNKNOWN if free is None else HELD_SHARE * free / processes_of_run()
+        return self._bytes(shape) <= min(HELD_BYTES, most)
 
     def _size(self, shape: Shape) -> str:
         return f"{len(self.items.names):,} decoded images take {self._bytes(shape) / GB:.3g} GB"
@@ -218,7 +223,8 @@ class Reader:
 
         values, reasons = self._read(f"{unit}-traits", from_cache, lambda: self._all(decoded, width, doing))
         rows = np.arange(len(self.items.names))
-        return Pixels(StreamedImages(self.items, shape, framing), rows, _as_traits(values), reasons)
+        traits = _as_traits(values)
+        return Pixels(StreamedImages(self.items, shape, framing, traits.digests), rows, traits, reasons)
 
     def _read(
         self, what: str, from_cache: Callable[[Cache, Path], Result], without_cache: Callable[[], Result]

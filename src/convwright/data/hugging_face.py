@@ -58,8 +58,20 @@ class HuggingFaceItems:
 
     def stamp_now(self, number: int) -> int:
         """Return the stamp that an image has at this moment."""
-        role, row = self._place(number)
-        return int(self._stamps(role, np.array([row]))[0])
+        return int(self.stamps_now(np.array([number]))[0])
+
+    def stamps_now(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the stamps that some images have at this moment, uint64 N.
+
+        Args:
+            numbers: int64 N.
+        """
+        stamps = np.zeros(len(numbers), np.uint64)
+        splits = np.searchsorted(self._ends, numbers, "right")
+        for split, role in enumerate(self._rows):
+            if (here := splits == split).any():
+                stamps[here] = self._stamps(role, numbers[here] - (int(self._ends[split - 1]) if split else 0))
+        return stamps
 
     def reference(self, number: int) -> Reference:
         """Return the encoded image, or its file where the data set has paths only."""

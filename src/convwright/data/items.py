@@ -50,6 +50,13 @@ class Items(Protocol):
     def stamp_now(self, number: int) -> int:
         """Return the stamp that an item has at this moment."""
 
+    def stamps_now(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the stamps that some items have at this moment, uint64 N.
+
+        Args:
+            numbers: int64 N.
+        """
+
 
 class FileItems:
     """Files below one folder.
@@ -79,7 +86,15 @@ class FileItems:
 
     def stamp_now(self, number: int) -> int:
         """Return the stamp that a file has at this moment."""
-        return int(stamps_of(PackedNames([self.reference(number)]))[0])
+        return int(self.stamps_now(np.array([number]))[0])
+
+    def stamps_now(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the stamps that some files have at this moment, uint64 N.
+
+        Args:
+            numbers: int64 N.
+        """
+        return stamps_of(self.names.choose(numbers), self.root)
 
 
 @dataclass

@@ -56,9 +56,17 @@ class ShardItems:
 
     def stamp_now(self, number: int) -> int:
         """Return the stamp that an image has at this moment."""
-        piece = self.reference(number)
-        whole = stamps_of(PackedNames([piece.path]))
-        return int(mixed(whole, np.array([piece.start]), np.array([piece.size]))[0])
+        return int(self.stamps_now(np.array([number]))[0])
+
+    def stamps_now(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the stamps that some images have at this moment, uint64 N.
+
+        Args:
+            numbers: int64 N.
+        """
+        shards, places = np.unique(self._shards[numbers], return_inverse=True)
+        whole = stamps_of(PackedNames(self.paths[shard] for shard in shards), str(self.root))
+        return mixed(whole[places], self._starts[numbers], self._sizes[numbers])
 
 
 def open_shards(

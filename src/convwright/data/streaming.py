@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from convwright.data.decoders import Decoders, usable_cores
+from convwright.data.digests import digest
 from convwright.data.framing import Framing
 from convwright.data.image_store import Shape
 from convwright.data.items import Items
@@ -20,10 +21,12 @@ class StreamedImages:
         items: The images.
         shape: Channels, height and width.
         framing: How images are cropped and resized.
+        digests: Digests of the pixels that the images had when the data was opened, uint8 N x 16.
     """
 
-    def __init__(self, items: Items, shape: Shape, framing: Framing) -> None:
+    def __init__(self, items: Items, shape: Shape, framing: Framing, digests: torch.Tensor) -> None:
         self.items, self.framing = items, framing
+        self._digests = digests
         self._shape = shape
         self._decoders: Decoders | None = None
         self._processes = usable_cores()
@@ -52,7 +55,7 @@ class StreamedImages:
             rows: int64 N.
 
         Raises:
-            DataError: An image can no longer be read.
+            DataError: An image can no longer be read, or has other pixels than when the data was opened.
             ConvwrightError: A process that decodes has ended.
         """
         with self._lock:
@@ -68,4 +71,18 @@ class StreamedImages:
         for position, failure in failures.items():
             name = printable(self.items.names[numbers[position]])
             raise DataError(f"{name}: {failure.reason}; it could be read when the data was opened")
+        self._check_unchanged(np.array(numbers), pixels)
         return torch.from_numpy(pixels)
+
+    def _check_unchanged(self, numbers: np.ndarray, pixels: np.ndarray) -> None:
+        """Raise a DataError for an image whose file and pixels have changed; a file that was only touched is accepted.
+
+        Args:
+            numbers: Numbers of the images, int64 N.
+            pixels: Their pixels, uint8, N x C x H x W.
+        """
+        for position in np.flatnonzero(self.items.stamps_now(numbers) != self.items.stamps[numbers]).tolist():
+            number = int(numbers[position])
+            if digest(pixels[position]) != self._digests[number].numpy().tobytes():
+                name = printable(self.items.names[number])
+                raise DataError(f"{name} has changed since the data was opened; restore it, or open the data again")
