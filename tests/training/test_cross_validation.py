@@ -1,12 +1,18 @@
 """Cross-validation: parts, results, and runs that were stopped."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
 import convwright as cw
 from convwright.data import open_dataset
+from convwright.data.folds import joined_groups
 from convwright.errors import ArgumentError, DataError
 from convwright.stats.means import mean_of_seeds
 
@@ -88,6 +94,44 @@ def test_groups_are_in_one_fold(tmp_path: Path) -> None:
     assert sum(map(len, seen)) == 7
     with pytest.raises(ArgumentError, match="folds: 9 are more than there are groups of images; use fewer"):
         open_dataset(str(tmp_path / "list.csv"), folds=9, fold=9)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["", "a", "b", "c", "d"])), max_size=40), st.booleans())
+def test_equal_images_share_a_group(images: list[tuple[int, str]], grouped: bool) -> None:
+    """Images are in one group exactly if a chain of equal pixels and equal groups leads from one to the other."""
+    digests = np.array([[number] * 16 for number, _ in images], np.uint8).reshape(-1, 16)
+    groups = [group if grouped else "" for _, group in images]
+    found = joined_groups(digests, groups if grouped else None)
+    reached = [{row} for row in range(len(images))]
+    for _ in images:
+        for row, seen in enumerate(reached):
+            for other, (number, _) in enumerate(images):
+                if any(number == images[each][0] or groups[other] == groups[each] != "" for each in seen):
+                    reached[row].add(other)
+    for row, seen in enumerate(reached):
+        own = "" if found is None else found[row]
+        alike = {other for other in range(len(images)) if own and found is not None and found[other] == own} | {row}
+        assert alike == seen
+
+
+def test_copies_are_in_one_fold_and_larger_images_follow(tmp_path: Path) -> None:
+    for number in range(60):
+        # Of the four images of each brightness, two differ by one pixel from the others, which is lost at 12 pixels.
+        image = np.full((24, 24), 16 * (number % 15), np.uint8)
+        image[12, 12] += number % 2
+        path = tmp_path / f"photos/{'ab'[number % 15 % 2]}/{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    for fold in (1, 2, 3):
+        source = replace(cw.open_data(tmp_path / "photos"), folds=3, fold=fold)
+        data = source.dataset(12)
+        one, other = (set(map(tuple, part.traits().digests.tolist())) for part in (data.train, data.val))
+        assert len(one | other) == 15
+        assert not one & other
+        larger = source.with_larger(data, 0.25).train.larger
+        assert larger is not None
+        assert larger.size == (24, 24)
+        assert larger.names == data.train.names
 
 
 def test_validation_images_of_the_data_are_part_of_the_folds(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Parts of the training images for cross-validation."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from convwright.data.dataset import Split, Traits
@@ -14,7 +16,7 @@ from convwright.printable import printable
 def split_fold(pool: Split, folds: int, fold: int, seed: int, classes: tuple[str, ...]) -> tuple[Split, Split]:
     """Return the images to train on and those to validate on, which are one of several parts.
 
-    Each class is distributed evenly over the parts, and each group is in one part.
+    Each class is distributed evenly over the parts. Each group is in one part, and so are images with equal pixels.
 
     Args:
         pool: All images of the cross-validation.
@@ -28,10 +30,11 @@ def split_fold(pool: Split, folds: int, fold: int, seed: int, classes: tuple[str
     """
     if not 1 <= fold <= folds:
         raise ArgumentError("fold", f"must be 1 to {folds}, the number of folds, not {fold}")
-    parts = assign_parts(pool.labels, [1 / folds] * folds, seed, "folds", pool.groups)
+    groups = joined_groups(pool.traits().digests.numpy(), pool.groups)
+    parts = assign_parts(pool.labels, [1 / folds] * folds, seed, "folds", groups)
     kept, held = torch.nonzero(parts != fold - 1).flatten(), torch.nonzero(parts == fold - 1).flatten()
     if not len(held):
-        what = "images" if pool.groups is None else "groups of images"
+        what = "images" if groups is None else "different images" if pool.groups is None else "groups of images"
         raise ArgumentError("folds", f"{folds} are more than there are {what}; use fewer")
     train = pool.choose(kept)
     seen = {label for labels in train.label_sets() for label in labels}
@@ -39,9 +42,39 @@ def split_fold(pool: Split, folds: int, fold: int, seed: int, classes: tuple[str
         count = counted(sum(absent[0] == classes[label] for row in pool.label_sets() for label in row), "image")
         raise DataError(
             f"fold {fold} leaves no images of {printable(absent[0])} to train on, which has {count}"
-            f"{'' if pool.groups is None else ' in too few groups'}; add images, or remove the class"
+            f"{'' if groups is None else ' in too few groups'}; add images, or remove the class"
         )
     return train, pool.choose(held)
+
+
+def joined_groups(digests: np.ndarray, groups: Sequence[str] | None) -> list[str] | None:
+    """Return the group of each image where images with equal pixels are in one group, with the groups of both.
+
+    Args:
+        digests: Digest of the pixels of each image, N x 16, uint8.
+        groups: Group of each image, empty for images of no group; None: there are no groups.
+
+    Returns:
+        The groups, empty for images of no group; None where there are none and all images differ.
+    """
+    _, image_of, counts = np.unique(digests, axis=0, return_inverse=True, return_counts=True)
+    copied = counts[image_of.reshape(-1)] > 1
+    if not copied.any():
+        return None if groups is None else list(groups)
+    names = [""] * len(digests) if groups is None else list(groups)
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while (above := parent.setdefault(name, name)) != name:
+            parent[name] = name = parent[above]
+        return name
+
+    first: dict[int, str] = {}
+    for row in np.flatnonzero(copied).tolist():
+        image = int(image_of.reshape(-1)[row])
+        names[row] = names[row] or first.get(image) or f"\0{image}"
+        parent[root(names[row])] = root(first.setdefault(image, names[row]))
+    return [name and root(name) for name in names]
 
 
 def joined(train: Split, val: Split) -> Split:

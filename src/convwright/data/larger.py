@@ -6,7 +6,8 @@ from dataclasses import replace
 import torch
 
 from convwright.arch.resolution import Resolution, resolution_of, sides
-from convwright.data.dataset import Dataset
+from convwright.data.dataset import Dataset, Split
+from convwright.data.folds import joined
 from convwright.errors import DataError
 from convwright.printable import printable
 
@@ -38,8 +39,32 @@ def with_larger(dataset: Dataset, larger: Dataset) -> Dataset:
     """
     if any(more < side for more, side in zip(larger.size, dataset.size, strict=True)) or larger.size == dataset.size:
         return dataset
-    one, other = dataset.train, larger.train
+    one, other = dataset.train, _same_part(dataset.train, larger)
     named = zip(one.names or (), other.names or (), strict=False)
     if not torch.equal(one.labels, other.labels) or any(name != twin for name, twin in named):
         raise DataError(f"{printable(dataset.name)}: its images changed while they were read; start again")
     return replace(dataset, train=replace(one, larger=other))
+
+
+def _same_part(train: Split, larger: Dataset) -> Split:
+    """Return the larger images of `train`: those of a fold can be others than `larger.train`.
+
+    Images that are equal stay in one fold, and small images can be equal where large ones are not.
+    """
+    own, val = larger.train, larger.val
+    if own.rows is None or val.rows is None or own.store is not val.store:
+        return own
+    if len(train) == len(own) and _keys(train) == _keys(own):
+        return own
+    pool = joined(own, val)
+    places = {key: place for place, key in enumerate(_keys(pool))}
+    if not places.keys() >= set(_keys(train)):
+        return own  # the images have changed
+    return pool.choose(torch.tensor([places[key] for key in _keys(train)], dtype=torch.int64))
+
+
+def _keys(split: Split) -> list[str | int]:
+    """Return what identifies each image at any size: its name, or its row where images have no names."""
+    if split.names is not None:
+        return list(split.names)
+    return list(range(len(split))) if split.rows is None else split.rows.tolist()
