@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 import convwright as cw
+from convwright.curation import neighbours
 from convwright.curation.features import PIXELS
 from convwright.curation.suspects import FEWEST
 from convwright.data.lists import read_list
@@ -55,6 +56,12 @@ def test_rules_accept_more_or_less_and_never_change_test_images(found):
     assert any(each.split == "test" for each in found.suspects)
     assert not accepted[2] & set(tests.tolist())
     assert accepted[2] == {each.position for each in found.suspects if each.split != "test"}
+
+
+def test_a_note_says_that_not_all_pairs_were_compared(monkeypatch):
+    monkeypatch.setattr(neighbours, "MOST_PAIRS", 10**6)
+    found = cw.curate("digits", features=PIXELS)
+    assert any("1,797 images are too many to compare all pairs" in note for note in found.notes)
 
 
 def test_each_image_is_named_once_and_kinds_are_ranked(found):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from convwright.curation import crossfit, neighbours
 from convwright.curation.crossfit import folds_of
 from convwright.curation.neighbours import nearest, reduced
+from convwright.errors import ConvwrightWarning
 
 
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 9), st.integers(0, 99))
@@ -31,6 +32,44 @@ def test_directions_keep_what_distinguishes_images():
     features = np.repeat(groups, 5, 0) + 0.01 * random.normal(size=(100, 300))
     found = nearest(reduced(features.astype(np.float32)), 4)
     assert (found.positions // 5 == np.arange(100)[:, None] // 5).all()
+
+
+@given(st.integers(2, 30), st.integers(1, 5), st.integers(0, 99))
+def test_the_neighbours_of_some_rows_are_those_among_all(count, wanted, seed):
+    random = np.random.default_rng(seed)
+    vectors = reduced(random.normal(size=(count, 5)))
+    rows = random.permutation(count)[: count // 2]
+    whole, some = nearest(vectors, wanted), nearest(vectors, wanted, rows=rows)
+    np.testing.assert_array_equal(some.positions, whole.positions[rows])
+    np.testing.assert_allclose(some.similarities, whole.similarities[rows], atol=1e-6)
+
+
+def test_an_approximate_search_finds_copies_and_most_neighbours(monkeypatch):
+    random = np.random.default_rng(0)
+    groups = random.normal(size=(100, 20))
+    features = np.repeat(groups, 20, 0) + 0.5 * random.normal(size=(2000, 20))
+    features[1000:1010] = features[:10]
+    vectors = reduced(features)
+    exact = nearest(vectors, 5)
+    monkeypatch.setattr(neighbours, "MOST_PAIRS", 10**5)
+    monkeypatch.setattr(neighbours, "PART", 200)
+    found = nearest(vectors, 5)
+    assert exact.exact
+    assert not found.exact
+    assert (found.positions != np.arange(2000)[:, None]).all()
+    assert all(len(set(row)) == 5 for row in found.positions.tolist())
+    true = (vectors[:, None] * vectors[found.positions]).sum(2)
+    np.testing.assert_allclose(found.similarities, true, atol=1e-5)
+    assert (found.positions[:10, 0] == np.arange(1000, 1010)).all()
+    shared = [len(set(one) & set(other)) for one, other in zip(found.positions, exact.positions, strict=True)]
+    assert np.mean(shared) > 0.75 * 5
+
+
+def test_a_long_comparison_is_announced_with_its_duration(monkeypatch):
+    vectors = reduced(np.random.default_rng(0).normal(size=(50, 5)))
+    monkeypatch.setattr(neighbours, "LONG", 0)
+    with pytest.warns(ConvwrightWarning, match="comparing 50 images with each other takes about 0 minutes"):
+        nearest(vectors, 3)
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(2, 6), st.integers(0, 9))

@@ -7,7 +7,7 @@ from pathlib import Path
 from convwright.curation.duplicates import find_duplicates
 from convwright.curation.features import SIDE, compute_features
 from convwright.curation.fixed import ALL, CONFIDENT, NONE, check_list_path, decisions_of
-from convwright.curation.neighbours import nearest, reduced
+from convwright.curation.neighbours import Neighbours, nearest, reduced
 from convwright.curation.pool import Pool
 from convwright.curation.result import Curation
 from convwright.curation.suspects import FEWEST, SuspectFinder, merged
@@ -67,7 +67,7 @@ def _examined(
         finder.unlike(),
         finder.outliers(),
     )
-    notes = (*images.notes, *_small_classes(finder))
+    notes = (*images.notes, *_small_classes(finder), *_missed(neighbours))
     return Curation(data.spec, suspects, images.pool, images.description, notes, time.perf_counter() - started)
 
 
@@ -79,6 +79,13 @@ def _small_classes(finder: SuspectFinder) -> list[str]:
         return []
     shown = ", ".join(small[:3]) + (f" and {len(small) - 3:,} more" if len(small) > 3 else "")
     return [f"labels of classes with fewer than {FEWEST} images were not judged: {shown}"]
+
+
+def _missed(neighbours: Neighbours) -> list[str]:
+    if neighbours.exact:
+        return []
+    count = len(neighbours.positions)
+    return [f"{count:,} images are too many to compare all pairs: some similar images were missed"]
 
 
 def _root(data: Data) -> Path | None:

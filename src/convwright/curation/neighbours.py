@@ -1,12 +1,15 @@
 """Nearest neighbours by cosine similarity, in blocks: no matrix of all pairs is ever held."""
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from convwright.brief import Brief
-from convwright.curation.crossfit import Progress
+from convwright.data.threads import Progress
+from convwright.errors import warn
 from convwright.seeds import derive
 
 BLOCK = 2048
@@ -15,6 +18,13 @@ DIRECTIONS = 128
 """Principal directions that are kept of features: more would cost time and change few neighbours."""
 SAMPLE = 20_000
 """Images from which the principal directions are computed."""
+MOST_PAIRS = 2**38
+"""Most pairs of vectors that are all compared, those of half a million images; of more, the search is approximate."""
+PART, SEARCHES = 4096, 6
+"""Largest part of the vectors within which an approximate search compares all pairs, and number of such searches, each
+with other parts."""
+LONG = 600
+"""Seconds from which on the expected duration of the comparison is reported."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,8 @@ class Neighbours(Brief):
     """N x k, int64."""
     similarities: np.ndarray
     """N x k, float32: cosines, at most 1."""
+    exact: bool = True
+    """Whether all pairs were compared; otherwise less similar images take the places of some neighbours."""
 
 
 def reduced(features: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -49,51 +61,98 @@ def reduced(features: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def nearest(
-    vectors: np.ndarray, count: int, progress: Progress | None = None, description: str = "comparing images"
+    vectors: np.ndarray,
+    count: int,
+    progress: Progress | None = None,
+    description: str = "comparing images",
+    rows: np.ndarray | None = None,
+    seed: int = 0,
 ) -> Neighbours:
-    """Return the nearest other images of each image by the cosine of their vectors.
+    """Return the nearest other images of images by the cosine of their vectors.
 
     The memory grows with the number of images alone: N x `count` results and one block of similarities. Of equal
-    similarities, those of the first images are kept.
+    similarities, those of the first images are kept. With more than `MOST_PAIRS` pairs, only vectors on the same side
+    of random hyperplanes are compared, so that the time hardly grows faster than the number of images.
 
     Args:
         vectors: N x D unit vectors, float32.
         count: Neighbours of an image; fewer where there are fewer other images.
         progress: Called with the number of images done, their total and a description.
         description: What the progress shows.
+        rows: Images whose neighbours are returned, in this order; None: all.
+        seed: Seed of the hyperplanes.
     """
-    total = len(vectors)
-    count = min(count, total - 1)
-    if count < 1:
-        return Neighbours(np.empty((total, 0), np.int64), np.empty((total, 0), np.float32))
-    all_vectors = torch.from_numpy(vectors)
-    positions = np.empty((total, count), np.int64)
-    similarities = np.empty((total, count), np.float32)
-    for start in range(0, total, BLOCK):
-        rows = all_vectors[start : start + BLOCK]
-        best = torch.full((len(rows), count), -2.0)
-        best_at = torch.full((len(rows), count), -1)
-        for column in range(0, total, BLOCK):
-            products = rows @ all_vectors[column : column + BLOCK].T
-            if column == start:
-                products.fill_diagonal_(-3.0)
-            some, at = products.topk(min(count, products.shape[1]))
-            best, kept = torch.cat([best, some], 1).topk(count)
-            best_at = torch.cat([best_at, at + column], 1).gather(1, kept)
-        positions[start : start + len(rows)] = best_at.numpy()
-        similarities[start : start + len(rows)] = best.clamp(max=1).numpy()
+    rows = np.arange(len(vectors)) if rows is None else rows
+    count = max(0, min(count, len(vectors) - 1))
+    exact = len(rows) * len(vectors) <= MOST_PAIRS
+    if not count or not len(rows):
+        return Neighbours(np.empty((len(rows), count), np.int64), np.empty((len(rows), count), np.float32))
+    values, chosen = torch.from_numpy(vectors), torch.from_numpy(rows)
+    search = _search_all(values, chosen, count) if exact else _search_parts(values, chosen, count, seed)
+    started, expected = time.perf_counter(), 0.0
+    best = torch.full((len(rows), count), -2.0)
+    best_at = torch.full((len(rows), count), -1)
+    for done, places, some, at in search:
+        known = (at[:, :, None] == best_at[places, None]).any(2)
+        joined, kept = torch.cat([best[places], some.masked_fill(known, -3.0)], 1).topk(count)
+        best_at[places] = torch.cat([best_at[places], at], 1).gather(1, kept)
+        best[places] = joined
+        seconds = time.perf_counter() - started
+        if not expected and seconds / done > LONG:
+            expected = seconds / done
+            warn(f"comparing {len(vectors):,} images with each other takes about {expected / 60:.0f} minutes")
         if progress:
-            progress(min(start + BLOCK, total), total, description)
-    return Neighbours(positions, similarities)
+            progress(round(done * len(rows)), len(rows), description)
+    return Neighbours(best_at.numpy(), best.clamp(max=1).numpy(), exact)
 
 
-def thumbnails_as_vectors(pixels: torch.Tensor, side: int = 12) -> np.ndarray:
-    """Return small grey copies of images as unit vectors, whose cosines are correlations of the images' pixels.
+Found = tuple[float, torch.Tensor, torch.Tensor, torch.Tensor]
+"""Share of a search that is done; places in the rows; their largest similarities, and the positions of those."""
 
-    Args:
-        pixels: uint8, N x C x H x W.
-        side: Height and width of the copies.
-    """
-    grey = pixels.float().mean(1, keepdim=True)
-    small = torch.nn.functional.adaptive_avg_pool2d(grey, side).flatten(1)
-    return torch.nn.functional.normalize(small - small.mean(1, keepdim=True)).numpy()
+
+def _search_all(vectors: torch.Tensor, rows: torch.Tensor, count: int) -> Iterator[Found]:
+    for start in range(0, len(rows), BLOCK):
+        some = rows[start : start + BLOCK]
+        places = torch.arange(start, start + len(some))
+        own = vectors[some]
+        for column in range(0, len(vectors), BLOCK):
+            columns = torch.arange(column, min(column + BLOCK, len(vectors)))
+            best, at = _most_similar(own @ vectors[columns[0] : columns[-1] + 1].T, some, columns, count)
+            yield (start + len(some) * int(columns[-1] + 1) / len(vectors)) / len(rows), places, best, at
+
+
+def _search_parts(vectors: torch.Tensor, rows: torch.Tensor, count: int, seed: int) -> Iterator[Found]:
+    """Search several times within parts: halves of halves, divided at the median in a random direction."""
+    place_of = torch.full((len(vectors),), -1)
+    place_of[rows] = torch.arange(len(rows))
+    largest = max(PART, 4 * (count + 1))
+    levels = max(1, (len(vectors) // largest).bit_length())
+    done = 0
+    for number in range(SEARCHES):
+        random = np.random.default_rng(derive(seed, "curation parts", number))
+        directions = torch.from_numpy(random.normal(size=(vectors.shape[1], levels)).astype(np.float32))
+        sides = (vectors @ directions).numpy()
+        waiting = [(np.arange(len(vectors)), 0)]
+        while waiting:
+            part, level = waiting.pop()
+            if len(part) > largest and level < levels:
+                halves = np.array_split(part[np.argsort(sides[part, level], kind="stable")], 2)
+                waiting += [(half, level + 1) for half in halves]
+                continue
+            done += len(part)
+            members = torch.from_numpy(np.sort(part))
+            chosen = members[place_of[members] >= 0]
+            for some in chosen.split(BLOCK):
+                best, at = _most_similar(vectors[some] @ vectors[members].T, some, members, count)
+                yield done / (SEARCHES * len(vectors)), place_of[some], best, at
+
+
+def _most_similar(
+    similarities: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the largest similarities of each row to other images, and their positions; columns must ascend."""
+    place = torch.searchsorted(columns, rows).clamp(max=len(columns) - 1)
+    own = torch.nonzero(columns[place] == rows).flatten()
+    similarities[own, place[own]] = -3.0
+    best, at = similarities.topk(min(count, len(columns)))
+    return best, columns[at]
