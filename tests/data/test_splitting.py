@@ -3,6 +3,7 @@
 import csv
 import io
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 import convwright as cw
 from convwright.data import open_dataset
-from convwright.data.likeness import Clusters, thumbnail_of
+from convwright.data.likeness import MOST_COMPARED, PASSES, Clusters, thumbnail_of
 from convwright.errors import ArgumentError, DataError
 
 
@@ -95,22 +96,39 @@ def test_unlike_images_are_alone() -> None:
     images = [np.asarray(picture(seed)).transpose(2, 0, 1) for seed in range(200)]
     plain = [np.full((3, 9, 9), value, np.uint8) for value in range(200)]
     clusters = Clusters(400)
-    for number, pixels in enumerate([*images, *plain]):
-        clusters.join_alike(number, thumbnail_of(pixels))
+    clusters.join_alike(np.stack([thumbnail_of(pixels) for pixels in [*images, *plain]]))
     assert set(clusters.sizes()) == {1}
 
 
-def test_the_work_is_linear() -> None:
-    """Images whose parts are equal, but that are not the same, are not all compared with each other."""
-    pattern = np.asarray(picture(0, 8)).astype(np.float64)
+def test_no_images_are_alone() -> None:
+    Clusters(0).join_alike(np.zeros((0, 8, 8, 3), np.uint8))
 
-    def compared(count: int) -> int:
-        clusters = Clusters(count)
-        for number in range(count):
-            clusters.join_alike(number, (pattern * (0.4 + 0.6 * number / count)).astype(np.uint8))
-        return clusters.compared
 
-    assert compared(1600) <= 6 * compared(400)
+def noise_images(count: int, side: int) -> np.ndarray:
+    """Return grey images of independent values."""
+    return np.random.default_rng(count).integers(0, 256, (count, side, side), dtype=np.uint8)
+
+
+def small_pictures(count: int, side: int) -> np.ndarray:
+    """Return grey images of smooth shapes."""
+    return np.stack([np.asarray(picture(seed, side).convert("L")) for seed in range(count)])
+
+
+@pytest.mark.parametrize("make", [noise_images, small_pictures])
+@pytest.mark.parametrize("count", [500, 6000])
+def test_noisy_copies_are_found_among_any_number_of_images(make: Callable[[int, int], np.ndarray], count: int) -> None:
+    generator = np.random.default_rng(1)
+    images = make(count, 28)
+    copied = generator.choice(count, 150, replace=False)
+    copies = np.clip(images[copied].astype(int) + generator.integers(-3, 4, (150, 28, 28)), 0, 255).astype(np.uint8)
+    clusters = Clusters(count + 150)
+    clusters.join_alike(
+        np.stack([thumbnail_of(np.repeat(image[None], 3, 0)) for image in np.concatenate([images, copies])])
+    )
+    found = [clusters.first_of(count + number) == clusters.first_of(one) for number, one in enumerate(copied.tolist())]
+    assert np.mean(found) >= 0.98
+    assert max(clusters.sizes()) <= 3
+    assert clusters.compared <= MOST_COMPARED * PASSES * (count + 150)
 
 
 def test_several_labels_and_weights(photos: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Exact duplicates and near-duplicates: equal pixels, or thumbnails that hardly differ, in linear time."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +13,21 @@ from convwright.data.images import Header, decode
 
 SIDE = 8
 """Side of the thumbnails that are compared."""
-LEAST_DIFFERENCE = 6
-"""Difference of neighbouring grey values, of 255, from which on one counts as brighter."""
-BANDS = 8
-"""Parts of a thumbnail's differences; two images are compared if one part is equal."""
+PASSES = 12
+"""Orders in which images are sorted; images that are the same are neighbours in at least one of them."""
 MOST_COMPARED = 8
-"""Images that an image is compared with for each part, at most, so that the work stays linear."""
+"""Neighbours in each order that an image is compared with, so that the work stays linear in the images."""
+COMPONENTS = 12
+"""Principal components of the thumbnails by which images are sorted."""
+KEYS = 4
+"""Components of an order that are rounded to cells, before the exact value of one more."""
+CELL = 48.0
+"""Side of these cells: several times the difference that noise and compression make in a component. It is smaller, one
+standard deviation, for a component that varies less."""
+FITTED_IMAGES = 4096
+"""Images that the components are computed from, at most."""
+COMPARED_AT_ONCE = 2**16
+"""Pairs of thumbnails in memory at once."""
 MEAN_DIFFERENCE, LARGEST_DIFFERENCE = 3.0, 24
 """Differences of the values of two thumbnails, of 255, up to which the images count as the same."""
 LEAST_CONTRAST = 8.0
@@ -68,31 +77,34 @@ class Clusters:
         """Comparisons of two thumbnails so far."""
         self._parents = list(range(count))
         self._first: dict[Hashable, int] = {}
-        self._alike: dict[bytes, list[int]] = {}
-        self._thumbnails = np.zeros((count, SIDE, SIDE, 3), np.uint8)
 
     def join(self, item: int, shared: Iterable[Hashable]) -> None:
         """Put an item into the set of all items that share something with it."""
         for each in shared:
             self._unite(self._first.setdefault(each, item), item)
 
-    def join_alike(self, item: int, thumbnail: np.ndarray) -> None:
-        """Put an item into the set of items with nearly the same thumbnail."""
-        values = thumbnail.astype(np.int16)
-        if values.std() < LEAST_CONTRAST:
+    def join_alike(self, thumbnails: np.ndarray) -> None:
+        """Join items with nearly the same thumbnail.
+
+        Images are sorted several times by coarse values of some of their principal components, drawn by a fixed seed,
+        and compared with their next neighbours in each order.
+
+        Args:
+            thumbnails: uint8, one of each item, items x SIDE x SIDE x 3.
+        """
+        flat = thumbnails.reshape(len(thumbnails), SIDE * SIDE * 3)
+        items = np.flatnonzero(flat.std(1) >= LEAST_CONTRAST)
+        if len(items) < 2:
             return
-        self._thumbnails[item] = thumbnail
-        buckets = [self._alike.setdefault(band, []) for band in _bands(values)]
-        others = list({other for bucket in buckets for other in bucket})
-        if others:
-            self.compared += len(others)
-            gaps = np.abs(self._thumbnails[others] - values)
-            same = (gaps.mean((1, 2, 3)) <= MEAN_DIFFERENCE) & (gaps.max((1, 2, 3)) <= LARGEST_DIFFERENCE)
-            for place in np.flatnonzero(same).tolist():
-                self._unite(others[place], item)
-        for bucket in buckets:
-            if len(bucket) < MOST_COMPARED:
-                bucket.append(item)
+        flat = flat[items]
+        generator = np.random.default_rng(0)
+        values = _principal_values(flat, generator)
+        for _ in range(PASSES):
+            order = _order(values, generator)
+            for distance in range(1, min(MOST_COMPARED + 1, len(order))):
+                self.compared += len(order) - distance
+                for one, other in _same(flat, order[:-distance], order[distance:]):
+                    self._unite(int(items[one]), int(items[other]))
 
     def first_of(self, item: int) -> int:
         """Return the first item of an item's set."""
@@ -114,9 +126,38 @@ class Clusters:
         self._parents[second] = first
 
 
-def _bands(thumbnail: np.ndarray) -> list[bytes]:
-    """Return the parts of the differences of neighbouring grey values, each with its number."""
-    grey = thumbnail.mean(2)
-    brighter = [np.roll(grey, 1, axis) - grey > LEAST_DIFFERENCE for axis in (0, 1)]
-    packed = np.packbits(np.stack(brighter).reshape(-1)).reshape(BANDS, -1)
-    return [bytes([number]) + band.tobytes() for number, band in enumerate(packed)]
+def _principal_values(flat: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return the principal components of thumbnails, N x COMPONENTS, float32.
+
+    Args:
+        flat: uint8, N x values.
+        generator: Draws the thumbnails that the components are computed from.
+    """
+    sample = flat[generator.permutation(len(flat))[:FITTED_IMAGES]].astype(np.float32)
+    centred = sample - sample.mean(0)
+    axes = np.linalg.eigh(centred.T @ centred)[1][:, -COMPONENTS:].astype(np.float32)
+    chunks = [flat[start : start + COMPARED_AT_ONCE] @ axes for start in range(0, len(flat), COMPARED_AT_ONCE)]
+    return np.concatenate(chunks)
+
+
+def _order(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return an order of images: by cells of some components, then by the exact value of another one."""
+    *keys, last = generator.permutation(values.shape[1])[: KEYS + 1]
+    sides = np.minimum(CELL, values.std(0) + 1e-6)
+    cells = [np.floor(values[:, key] / sides[key] + generator.random()) for key in keys]
+    return np.lexsort((values[:, last], *cells))
+
+
+def _same(flat: np.ndarray, ones: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of images whose thumbnails hardly differ.
+
+    Args:
+        flat: uint8, N x values.
+        ones: Rows of the first image of each pair.
+        others: Rows of the second.
+    """
+    for start in range(0, len(ones), COMPARED_AT_ONCE):
+        one, other = ones[start : start + COMPARED_AT_ONCE], others[start : start + COMPARED_AT_ONCE]
+        gaps = np.abs(flat[one].astype(np.int16) - flat[other])
+        same = (gaps.mean(1) <= MEAN_DIFFERENCE) & (gaps.max(1) <= LARGEST_DIFFERENCE)
+        yield from zip(one[same].tolist(), other[same].tolist(), strict=True)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from convwright.brief import Brief
@@ -313,8 +314,8 @@ def _groups(found: Found, expression: re.Pattern[str] | None, likenesses: list[L
             given[number] = given[number] or key
             shared.append(("pattern", key))
         alike.join(number, [likeness.pixels])
-        alike.join_alike(number, likeness.thumbnail)
         clusters.join(number, shared)
+    alike.join_alike(np.stack([likeness.thumbnail for likeness in likenesses]))
     if expression is not None and not any(given):
         raise ArgumentError("pattern", f"{expression.pattern!r} matches no path, such as {printable(files.names[0])}")
     for number in range(len(files.names)):
