@@ -162,8 +162,8 @@ def test_several_labels_of_an_image_have_duplicates_and_outliers_but_no_label_er
     found = cw.curate(data, features=PIXELS)
     assert {each.kind for each in found.suspects} <= {"duplicate", "outlier"}
     assert found.of("duplicate")
-    assert any("near-duplicates and outliers only" in note for note in found.notes)
-    with pytest.raises(ArgumentError, match="one label for each image"):
+    assert any("only exact duplicates, near-duplicates and outliers" in note for note in found.notes)
+    with pytest.raises(ArgumentError, match="single-label"):
         cw.curate(data, features="trained")
 
 

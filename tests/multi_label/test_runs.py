@@ -152,7 +152,7 @@ def test_runs_of_different_kinds_are_not_mixed(run, data, tmp_path):
     single = cw.train("digits", network="cifar_seresnet8|scale:w=0.25", epochs=1, out=tmp_path / "single")
     with pytest.raises(ArgumentError, match="one kind at a time"):
         cw.report([run, single])
-    with pytest.raises(DataError, match="several labels for each image"):
+    with pytest.raises(DataError, match="is multi-label data"):
         single.evaluate(data=opened(*tiles(800, 1), classes=list("0123456789")))
 
 

@@ -236,8 +236,9 @@ def split(
         out: File of the list (.csv), which `data` takes; by default none is written.
         seed: Seed of the split.
         group: Column of a list whose equal values stay in one split; by default the column group, if there is one.
-        pattern: Regular expression for the paths: images with the same match stay together, or with the same match of
-            its first group. `(patient[0-9]+)_` keeps the images of a patient together.
+        pattern: Regular expression for the paths: images stay together whose paths have the same text in the first
+            capture group, or in the whole match if there is no capture group. `(patient[0-9]+)_` keeps the images of a
+            patient together.
 
     Returns:
         The images with their splits, and counts by split and class.

@@ -105,7 +105,7 @@ def _finished(
     pool: Pool, features: np.ndarray, description: str, folds: int, seed: int, progress: Progress | None
 ) -> ImageFeatures:
     if pool.images.multi_label:
-        note = "images with several labels: near-duplicates and outliers only"
+        note = "multi-label data: only exact duplicates, near-duplicates and outliers are found"
         return ImageFeatures(pool, features, None, description, (note,))
     return ImageFeatures(pool, features, cross_fit_regression(features, pool, folds, seed, progress), description)
 
@@ -146,7 +146,7 @@ def _of_run(data: Data, run: Run, folds: int, seed: int, progress: Progress | No
 def _trained(data: Data, folds: int, seed: int, progress: Progress | None) -> ImageFeatures:
     opened = data.dataset(largest=SIDE_OF_TRAINED)
     if opened.multi_label:
-        raise ArgumentError("features", f"{TRAINED} needs one label for each image; give a network, or {PIXELS}")
+        raise ArgumentError("features", f"{TRAINED} needs single-label data; give a network, or {PIXELS}")
     pool = Pool.of(opened)
     fit = cross_fit_network(pool, folds, seed, progress)
     if fit.features is None:

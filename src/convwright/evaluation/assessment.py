@@ -85,11 +85,11 @@ def check_one_label(predictor: Predictor, data: Dataset) -> None:
 
 
 def _wrong_labels(predictor: Predictor, data: Dataset) -> str:
-    kinds = {False: "one label for each image", True: "several labels for each image"}
+    kinds = {False: "single-label", True: "multi-label"}
     if predictor.multi_label is data.multi_label:
-        return f"this needs a network with one label for each image, and {predictor.network.name} has several"
+        return f"this needs a single-label network, and {predictor.network.name} is multi-label"
     trained, found = kinds[predictor.multi_label], kinds[data.multi_label]
-    return f"{printable(data.name)} has {found}, and the network was trained on {trained}; give data of the same kind"
+    return f"{printable(data.name)} is {found} data, and the network is {trained}; give data of the same kind"
 
 
 def _assess(

@@ -121,7 +121,7 @@ def compare_runs(
     if isinstance(one, MultiLabelEvaluation) and isinstance(other, MultiLabelEvaluation):
         return MultiLabelComparison(one, other)
     if isinstance(one, MultiLabelEvaluation) or isinstance(other, MultiLabelEvaluation):
-        raise ArgumentError("second", "one run has several labels for each image, the other one; they do not compare")
+        raise ArgumentError("second", "one run is multi-label, the other single-label; compare runs of the same kind")
     return Comparison(one, other)
 
 

@@ -61,7 +61,7 @@ def evaluate_run(
         images = open_run_data(run, data, training=False)
     check_labels(predictor, images)
     if predictor.multi_label and not images.multi_label:
-        warn(f"{printable(images.name)} has one label for each image: every other class counts as absent from it")
+        warn(f"{printable(images.name)} is single-label data: in each image every other class counts as absent")
     own = data is None or is_own(run, data)
     chosen = split or ("test" if images.test is not None else "val" if own else "all")
     parts = split_parts(images, chosen)

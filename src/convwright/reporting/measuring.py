@@ -58,9 +58,7 @@ def measure_runs(
     if len({run.multi_label for _, run in ready}) > 1:
         one = next(title for title, run in ready if not run.multi_label)
         other_kind = next(title for title, run in ready if run.multi_label)
-        raise ArgumentError(
-            "runs", f"{one} has one label for each image and {other_kind} several; report on one kind at a time"
-        )
+        raise ArgumentError("runs", f"{one} is single-label and {other_kind} multi-label; report on one kind at a time")
     stopwatch = Stopwatch(remeasure=remeasure) if latency else None
     images: dict[str, Dataset] = {}
     entries = []

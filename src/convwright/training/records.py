@@ -166,8 +166,8 @@ class DataFacts(Brief):
             before, after = (", ".join(f"{n:,} {name}" for name, n in facts.images.items()) for facts in (self, now))
             return f"it has {after} images, and the run was trained on {before}"
         if self.multi_label != now.multi_label:
-            kinds = {False: "one label for each image", True: "several labels for each image"}
-            return f"it has {kinds[now.multi_label]}, and the run was trained on {kinds[self.multi_label]}"
+            kinds = {False: "single-label", True: "multi-label"}
+            return f"it is {kinds[now.multi_label]} data, and the run was trained on {kinds[self.multi_label]} data"
         if (self.channels, self.resolution) != (now.channels, now.resolution):
             before, after = (
                 f"{counted(facts.channels, 'channel')} of {format_resolution(facts.resolution)} px"
