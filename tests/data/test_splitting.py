@@ -159,7 +159,7 @@ def test_what_cannot_be_split(photos: Path, tmp_path: Path) -> None:
     cw.split(photos, out=tmp_path / "split.csv")
     with pytest.raises(ArgumentError, match=r"data: .*split.csv is split into train and val and test already"):
         cw.split(tmp_path / "split.csv")
-    with pytest.raises(ArgumentError, match="data: digits is a source"):
+    with pytest.raises(ArgumentError, match="data: digits is a built-in data set"):
         cw.split("digits")
     with pytest.raises(ArgumentError, match=r"group: .*photos is a folder, which has no columns; use `pattern`"):
         cw.split(photos, group="patient")

@@ -30,7 +30,7 @@ def curate(
     No image and no list of yours is changed. Label errors need cleanlab (extra `curation`).
 
     Args:
-        data: A folder with a sub-folder per class; a list of images with labels; or the name of a source.
+        data: A folder with a sub-folder per class; a list of images with labels; or the name of a built-in data set.
         features: What images are compared by: a network with published weights, such as efficientnet_lite0; a run
             directory; `trained`, for small networks that are trained here; or `pixels`. By default, efficientnet_lite0,
             whose weights are installed with Convwright, for colour images of more than 40 pixels, else `trained`.

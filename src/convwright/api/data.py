@@ -62,9 +62,9 @@ def open_data(
     Args:
         data: A folder with a sub-folder per class; a list of images with labels (.csv, .tsv, .jsonl or .parquet); tar
             files in WebDataset's convention, such as `shards/{000..146}.tar`; a folder of Hugging Face's `save_to_disk`
-            or `hf:` and a name; the name of a source: fashion-mnist, cifar10, cifar100, digits, or one that an
-            installed package provides; or a data set of torch with a length and numbered items, of which each is read
-            once, into memory, or a dictionary of them by split.
+            or `hf:` and a name; the name of a built-in data set: fashion-mnist, cifar10, cifar100, digits, or one
+            that an installed package provides; or a data set of torch with a length and numbered items, of which each
+            is read once, into memory, or a dictionary of them by split.
         images: Training images in the place of `data`, as one array or tensor: N x H x W, N x H x W x C or
             N x C x H x W, uint8, or floats from 0 to 1.
         labels: Their labels: numbers or names of classes; for several labels of each image, a boolean array
@@ -93,7 +93,7 @@ def open_data(
         The data, with its classes, splits and survey.
 
     Raises:
-        DataError: There is no such folder or source.
+        DataError: There is no such folder, list or built-in data set.
         ArgumentError: The images or labels are not as they must be.
 
     Example:
@@ -126,7 +126,7 @@ def open_data(
         held = _held(arrays, classes, flip)
         spec = held.spec
     elif data is None:
-        raise ArgumentError("data", "missing; give a folder, the name of a source, or `images` and `labels`")
+        raise ArgumentError("data", "missing; give a folder, the name of a built-in data set, or `images` and `labels`")
     else:
         held, spec = None, str(data)
         with argument("data"):
@@ -178,7 +178,8 @@ def survey(
 
     Args:
         data: A folder with a sub-folder per class; a list of images with labels (.csv, .tsv, .jsonl or .parquet); or
-            the name of a source: fashion-mnist, cifar10, cifar100, digits, or one that an installed package provides.
+            the name of a built-in data set: fashion-mnist, cifar10, cifar100, digits, or one that an installed package
+            provides.
         path_column: Column of a list with the images' paths, relative to the list; by default `path`, `file`, `image`
             or a similar name.
         label_column: Column of a list with the classes; by default `label`, `class`, `category` or a similar name.

@@ -43,7 +43,8 @@ def evaluate(
     Args:
         run: A run or its directory.
         split: Images to evaluate on. Default: test; without test images val, or all images of `data`.
-        data: Another folder or source with the same classes, matched by name; by default the run's own data.
+        data: Another folder, list or built-in data set with the same classes, matched by name; by default the run's
+            own data.
         tta: Average over each image shifted and mirrored as in training (test-time augmentation).
         predictions: CSV file for label, prediction and probability of each image. Names that start like a formula
             get a ' before them.
@@ -89,7 +90,7 @@ def compare(
         first: A run or its directory.
         second: Another run with the same classes.
         split: Images to compare on. Default: test; without test images val, or all images of `data`.
-        data: Another folder or source with the classes of both runs; by default the runs' own data.
+        data: Another folder, list or built-in data set with the classes of both runs; by default the runs' own data.
         device: `cpu`, `cuda` or `auto`.
 
     Returns:

@@ -35,7 +35,7 @@ def report(
         runs: Run directories, one or more.
         out: File of the page, which is replaced if it exists; no page by default. The command writes `report.html` by
             default, unless it prints JSON.
-        data: Another folder or source with the same classes, for all runs.
+        data: Another folder, list or built-in data set with the same classes, for all runs.
         title: Heading of the page.
         names: Names of the networks on the page, in the order of the runs; by default those of the folders.
         device: `cpu`, `cuda` or `auto`.

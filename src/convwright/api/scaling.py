@@ -77,7 +77,7 @@ def plan(
         beta: Width is multiplied by beta^phi; 1.1 by default.
         gamma: Resolution is multiplied by gamma^phi; 1.15 by default.
         classes: Number of classes of the network; those of the base by default.
-        data: Images that the network is for, whose number of classes it gets; a folder, a list or a source.
+        data: Images that the network is for, whose number of classes it gets; a folder, a list or a built-in data set.
         compare: Spend the same budget on each dimension alone, and by the other published rule too.
         batch: Images in a batch where latency is measured.
         threads: Threads where latency is measured; the engine's own choice by default.

@@ -186,10 +186,14 @@ def split_data(
     parts = [(role, share) for role, share in zip(ROLES[len(shares)], shares, strict=True) if share]
     expression = _expression(pattern)
     if spec in SOURCES:
-        raise ArgumentError("data", f"{spec} is a source and not made of files; give a folder or a list of images")
+        raise ArgumentError(
+            "data", f"{spec} is a built-in data set and not made of files; give a folder or a list of images"
+        )
     found = _found(spec, columns, group)
     if not isinstance(found, Found):
-        raise ArgumentError("data", f"{printable(spec)} names images of a source; give a folder or a list of files")
+        raise ArgumentError(
+            "data", f"{printable(spec)} names images of a built-in data set; give a folder or a list of files"
+        )
     if found.splits.keys() != {"train"}:
         shown = " and ".join(found.splits)
         raise ArgumentError("data", f"{printable(spec)} is split into {shown} already; give the images of one split")

@@ -71,7 +71,7 @@ class MultiLabelEvaluation(FigureResult):
     """Path of the run."""
     network: str
     data: str
-    """Folder, list or source of the images."""
+    """Folder, list or built-in data set of the images."""
     split: str
     """`test`, `val`, `train` or `all`."""
     views: tuple[str, ...]

@@ -46,7 +46,7 @@ class Evaluation(FigureResult):
     """Path of the run."""
     network: str
     data: str
-    """Folder or source of the images."""
+    """Folder, list or built-in data set of the images."""
     split: str
     """`test`, `val`, `train` or `all`."""
     views: tuple[str, ...]

@@ -50,7 +50,7 @@ def cam(
         networks: Run directories; with weights, networks too.
         images: Files, folders, quoted patterns, or - for standard input; repeatable. From Python also arrays, Pillow
             images, a split, or data.
-        data: A folder with classes or a source to draw test images from, instead of the runs' own data.
+        data: A folder with classes or a built-in data set to draw test images from, instead of the runs' own data.
         count: Number of images; all that are named, or 8 drawn from data.
         weights: Published weights for networks: pretrained, torchvision, timm, or a file.
         method: cam (Zhou et al. 2016), grad-cam (Selvaraju et al. 2017) or grad-cam++ (Chattopadhay et al. 2018); cam

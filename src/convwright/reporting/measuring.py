@@ -36,7 +36,8 @@ def measure_runs(
 
     Args:
         runs: The runs; those without weights are left out.
-        data: A folder or source with the same classes; by default each run's own data. See `open_run_data`.
+        data: A folder, list or built-in data set with the same classes; by default each run's own data. See
+            `open_run_data`.
         names: Names of the networks; by default those of their folders.
         device: Where the networks compute: `cpu`, `cuda` or `auto`.
         latency: Whether to measure the latency of each network.

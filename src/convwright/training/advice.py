@@ -62,7 +62,7 @@ class Advice(Result):
     """What suits a data set: the values of the fields of `TrainRequest` that a request leaves open, and why."""
 
     data: str
-    """The folder or source."""
+    """The folder, list or built-in data set."""
     network: str
     resolution: Resolution
     batch_size: int

@@ -209,7 +209,7 @@ class TrainConfig(RunOptions):
     """A resolved, re-runnable configuration: `convwright train --config config.yaml` repeats the run."""
 
     data: str
-    """A folder, or the name of a source."""
+    """A folder, or the name of a built-in data set."""
     network: str
     """An expression, or the file of a network."""
     resolution: ImageSize

@@ -54,7 +54,8 @@ class TrainRequest(RunOptions, Recipe):
     model_config = STRICT
 
     data: str | Path | InstanceOf[Data]
-    """A folder with a sub-folder per class, or fashion-mnist, cifar10, cifar100 or digits."""
+    """A folder with a sub-folder per class; a list of images (.csv, .tsv, .jsonl or .parquet); tar files; a data set of
+    Hugging Face; or fashion-mnist, cifar10, cifar100 or digits."""
     network: str | InstanceOf[Network] = DEFAULT_NETWORK
     """A network's name or expression, or the file of one; chosen for the data, the time and what is installed by
     default."""

@@ -21,7 +21,7 @@ def open_run_data(
 
     Args:
         run: The run.
-        data: A folder or source with the same classes, or data with options; None: the run's own data.
+        data: A folder, list or built-in data set with the same classes, or data with options; None: the run's own data.
         cache_gb: Most gigabytes that decoded images may take on disk; None: the limit of `data`, or the usual one.
         to_train: Whether the run is resumed, so that random resized crops need larger training images.
         training: Whether other data must be such that it can be trained on. To evaluate, any images of any of the
@@ -44,11 +44,11 @@ def data_for(run: Run, data: Data | str | Path | None = None) -> Data:
     """Return data with the options that it is opened with for a run.
 
     The run's own data has the run's validation images, however it is given, so that none of them was trained on. Other
-    data keeps the options of a `Data`; a folder or source without options has those of the run.
+    data keeps the options of a `Data`; a folder, list or built-in data set without options has those of the run.
 
     Args:
         run: The run.
-        data: A folder or source, or data with options; None: the run's own data.
+        data: A folder, list or built-in data set, or data with options; None: the run's own data.
     """
     config = run.config
     own = data is None or is_own(run, data)
@@ -69,7 +69,7 @@ def is_own(run: Run, data: Data | str | Path) -> bool:
 
     Args:
         run: The run.
-        data: A folder or source, or data with options.
+        data: A folder, list or built-in data set, or data with options.
     """
     spec, own = Data.of(data).spec, run.config.data
     if spec in SOURCES or own in SOURCES:
