@@ -121,7 +121,7 @@ def test_excitations_count_each_label_and_each_image_once(run, arrays):
     lows, highs = gate.mean.min(0).values - gate.std.max(0).values, gate.mean.max(0).values + gate.std.max(0).values
     assert bool(((lows <= gate.overall) & (gate.overall <= highs)).all())
     assert 0 <= gate.specificity <= 1
-    assert "several labels" in str(cw.explain.excitations(run))
+    assert "multi-label image" in str(cw.explain.excitations(run))
 
 
 def test_a_derived_run_has_thresholds_of_its_own(run, tmp_path):

@@ -67,7 +67,7 @@ def open_data(
             is read once, into memory, or a dictionary of them by split.
         images: Training images in the place of `data`, as one array or tensor: N x H x W, N x H x W x C or
             N x C x H x W, uint8, or floats from 0 to 1.
-        labels: Their labels: numbers or names of classes; for several labels of each image, a boolean array
+        labels: Their labels: numbers or names of classes; for multi-label data, a boolean array
             N x classes or a list of lists of names.
         val_images: Validation images; by default, a share of `images` is held out.
         val_labels: Their labels.

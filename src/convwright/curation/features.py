@@ -38,7 +38,7 @@ class ImageFeatures(Brief):
     features: np.ndarray
     """N x D, float32."""
     fit: CrossFit | None
-    """Cross-fitted predictions; None for several labels of each image."""
+    """Cross-fitted predictions; None for multi-label data."""
     description: str
     """What the features are, in a line."""
     notes: tuple[str, ...] = ()

@@ -90,7 +90,7 @@ class Pool(Brief):
 
     @property
     def labels(self) -> np.ndarray:
-        """Label of each image, int64; for several labels of each image, bool N x classes."""
+        """Label of each image, int64; for multi-label data, bool N x classes."""
         return self.images.labels.numpy()
 
     @property

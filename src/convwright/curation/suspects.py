@@ -76,7 +76,7 @@ class SuspectFinder:
     Args:
         pool: The images.
         neighbours: Their nearest neighbours.
-        fit: Cross-fitted predictions; None for several labels of each image.
+        fit: Cross-fitted predictions; None for multi-label data.
     """
 
     def __init__(self, pool: Pool, neighbours: Neighbours, fit: CrossFit | None) -> None:

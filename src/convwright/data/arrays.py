@@ -65,7 +65,7 @@ def parts_of_arrays(
     Args:
         images: Arrays or tensors of the training, validation and test images, of which only the first is required:
             N x H x W, N x H x W x C or N x C x H x W; uint8, or floats from 0 to 1.
-        labels: Their labels: class numbers or names, N; or for several labels of each image, a boolean array
+        labels: Their labels: class numbers or names, N; or for multi-label data, a boolean array
             N x classes or a list of lists of names.
         classes: Names of the classes; None: those of the labels, sorted.
 
@@ -188,7 +188,7 @@ def _as_labels(labels: Any, name: str) -> Any:
     if array.ndim != 1 or not (array.dtype.kind in "iuU" or all(isinstance(each, str) for each in array.tolist())):
         raise ArgumentError(
             name,
-            "must be whole numbers or names, one for each image; or for several labels of each image, a boolean array "
+            "must be whole numbers or names, one for each image; or for multi-label data, a boolean array "
             f"N x classes, not {array.dtype} of shape {array.shape}",
         )
     return array.astype(np.int64) if array.dtype.kind in "iu" else array.astype(str)

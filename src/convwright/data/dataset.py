@@ -57,7 +57,7 @@ class Split(Brief):
     store: torch.Tensor | PixelStore
     """M x C x H x W, uint8: in memory, in a mapped file, or read one by one. It is never changed."""
     labels: torch.Tensor
-    """int64 N; for several labels of each image, bool N x classes."""
+    """int64 N; for multi-label data, bool N x classes."""
     rows: torch.Tensor | None = None
     """Rows of the N images in the store, int64; None: the store holds exactly these images, in order."""
     known: Traits | None = None

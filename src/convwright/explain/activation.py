@@ -134,7 +134,7 @@ class _Plan:
     epsilon: float
     note: str
     multi_label: bool = False
-    """Whether probabilities are the sigmoid of each score, of a network with several labels an image."""
+    """Whether probabilities are the sigmoid of each score, of a multi-label network."""
 
     @classmethod
     def of(

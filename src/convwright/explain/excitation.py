@@ -37,7 +37,7 @@ DEFINITION = (
     "over all images, summed over channels, that lies between classes, less what chance alone puts there (epsilon "
     "squared); 0 if all classes are gated alike, 1 if all images of a class are."
 )
-SEVERAL_LABELS = "An image with several labels counts once for each of its classes; all images are counted once."
+SEVERAL_LABELS = "A multi-label image counts once for each of its classes; in the mean over all images it counts once."
 """Added to the definition where images have several labels."""
 
 

@@ -49,7 +49,7 @@ class BasePredictor(Brief, ABC):
 
     @property
     def measure(self) -> str:
-        """What the network is judged by: accuracy, or mean average precision of several labels an image."""
+        """What the network is judged by: accuracy, or mean average precision of a multi-label network."""
         return "mean average precision" if self.multi_label else "accuracy"
 
     def repr_fields(self) -> dict[str, object]:

@@ -30,7 +30,7 @@ class Entry:
     """Name of the network on the page, such as "DenseNet-BC"."""
     run: Run
     accuracy: float
-    """Share of correct predictions, 0 to 1; of several labels an image, mean average precision."""
+    """Share of correct predictions, 0 to 1; of a multi-label network, mean average precision."""
     interval: tuple[float, float]
     """95 % confidence interval of the accuracy."""
     images: int
@@ -43,7 +43,7 @@ class Entry:
     data: str | None = None
     """The data that it was measured on, where that is not the run's own."""
     label_predictions: LabelPredictions | None = None
-    """The predictions of a network with several labels an image, in the place of `predictions`."""
+    """The predictions of a multi-label network, in the place of `predictions`."""
     overlap: Overlap = field(default=Overlap(), repr=False)
     """The images that the network was trained on."""
 

@@ -1,4 +1,4 @@
-"""Figures of networks that predict several labels an image: scores by class, co-occurrence, and errors."""
+"""Figures of multi-label networks: scores by class, co-occurrence, and errors."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Measured = tuple[Entry, LabelPredictions]
 
 
 def label_figures(entries: Sequence[Entry]) -> Iterator[Figure]:
-    """Yield scores by class, co-occurrence and errors of networks that predict several labels an image."""
+    """Yield scores by class, co-occurrence and errors of multi-label networks."""
     measured = [(entry, entry.label_predictions) for entry in entries if entry.label_predictions]
     if measured:
         yield _scores(measured)

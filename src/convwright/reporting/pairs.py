@@ -25,7 +25,7 @@ class Pair(PairedDifference):
 
 @dataclass(frozen=True)
 class LabelPair:
-    """Two networks with several labels an image on the same images; the first has no lower mean average precision."""
+    """Two multi-label networks on the same images; the first has no lower mean average precision."""
 
     first: Numbered
     second: Numbered

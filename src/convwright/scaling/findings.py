@@ -60,7 +60,7 @@ class Findings:
 
     @property
     def measure(self) -> str:
-        """What networks are ranked by: `accuracy`, or `mean average precision` of several labels an image."""
+        """What networks are ranked by: `accuracy`, or `mean average precision` of multi-label data."""
         return self.trainings[0].outcome.measure if self.trainings else "accuracy"
 
     @cached_property

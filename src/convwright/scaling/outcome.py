@@ -20,7 +20,7 @@ class Outcome:
     diverged: str | None = None
     """Why training diverged; None if it did not."""
     measure: str = "accuracy"
-    """What accuracies are: `accuracy`, or `mean average precision` of several labels an image."""
+    """What accuracies are: `accuracy`, or `mean average precision` of multi-label data."""
 
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-ready object from which `from_dict` makes an equal outcome."""

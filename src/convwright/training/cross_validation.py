@@ -36,7 +36,7 @@ class CrossValidation(Result):
 
     @property
     def measure(self) -> str:
-        """What the runs are measured by: `accuracy`, or `mAP` of several labels."""
+        """What the runs are measured by: `accuracy`, or `mAP` of multi-label runs."""
         return measure_of(self.runs[0].metrics[-1])[0]
 
     @property

@@ -1,4 +1,4 @@
-"""Losses of training: cross-entropy, and binary cross-entropy for images with several labels, with weights of images.
+"""Losses of training: cross-entropy, and binary cross-entropy for multi-label images, with weights of images.
 
 The weight of an image is that of its own label, never that of the classes over which its label is smoothed. It is the
 product of the weight of its class (`class_weights`) and of its own weight (the weight column of a list).

@@ -209,7 +209,7 @@ class Summary(BaseModel):
 
     @property
     def score(self) -> float:
-        """Measure by which training chose its weights: accuracy, or mean average precision of several labels."""
+        """Measure by which training chose its weights: accuracy, or mean average precision of multi-label runs."""
         score = self.val_accuracy if self.val_accuracy is not None else self.val_map
         return 0.0 if score is None else score
 
