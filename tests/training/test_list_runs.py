@@ -88,3 +88,22 @@ def test_several_labels_from_a_list(photos: Path, tmp_path: Path) -> None:
     assert run.data.multi_label
     assert run.classes == ("a", "b", "c", "heavy")
     assert cw.evaluate(run, split="all").to_dict()["images"] == 48
+
+
+@pytest.mark.parametrize("kinds", [0, 1, 4])
+def test_one_line_tells_of_files_that_are_not_used(tmp_path: Path, kinds: int) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        path = tmp_path / f"photos/{'ab'[number % 2]}/{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(path)
+    (tmp_path / "photos/a/.DS_Store").touch()  # of a system: no news
+    for number in range(kinds):
+        for copy in range(5 - number):
+            (tmp_path / f"photos/a/notes{copy}.t{number}").write_text("text")
+    plan = cw.prepare(tmp_path / "photos", **QUICK)
+    found = [note for note in plan.notes if note.startswith("not used")]
+    assert len(found) == bool(kinds)
+    if kinds:
+        assert "not used: 5 .t0 files: not an image" in found[0]
+        assert ("; 5 other files" in found[0]) == (kinds == 4)  # 3 and 2 of the kinds that are not described

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convwright.display.wording import counted
@@ -13,6 +14,8 @@ OUTSIDE = "outside of the folders of classes"
 UNUSED = "in a folder that is not used"
 UNREADABLE = "cannot be read"
 LISTED_TWICE = "listed twice"
+MOST_DESCRIBED = 2
+"""Kinds of files that a line describes."""
 
 SYSTEM_FOLDERS = frozenset(
     {
@@ -43,6 +46,17 @@ class SkippedFiles:
         noun = f"{self.suffix} file" if self.suffix else "file without a suffix"
         plural = f"{self.suffix} files" if self.suffix else "files without a suffix"
         return f"{counted(self.files, noun, plural)}: {self.reason} (such as {self.example})"
+
+
+def in_one_line(counts: Sequence[SkippedFiles]) -> str:
+    """Return a line about files that are not used, without those that systems make; empty where there are no others.
+
+    Args:
+        counts: Files by suffix and reason, the largest counts first.
+    """
+    own = [each for each in counts if each.reason != SYSTEM]
+    more = sum(each.files for each in own[MOST_DESCRIBED:])
+    return "; ".join([*map(str, own[:MOST_DESCRIBED]), *([counted(more, "other file")] if more else [])])
 
 
 class SkippedCounter:
