@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from convwright.scaling.ranking import RankedNetwork, verdict
-from convwright.stats.means import difference, indistinguishable, mean_of_seeds
+from convwright.stats.means import difference, indistinguishable, mean_of_folds, mean_of_seeds
 
 
 def test_a_mean_has_students_interval():
@@ -84,3 +84,13 @@ def test_a_network_alone_is_never_the_best_of_a_comparison():
 
 def _ranked(name: str, epochs: float) -> RankedNetwork:
     return RankedNetwork(name, "compound", name, {}, 8, 1, 1, epochs, {0: 0.5, 1: 0.6})
+
+
+def test_the_interval_of_folds_is_that_of_nadeau_and_bengio():
+    values = [0.91, 0.93, 0.90, 0.95, 0.92]
+    found = mean_of_folds(values, 1 / 4)
+    deviation = ((1 / 5 + 1 / 4) * np.var(values, ddof=1)) ** 0.5
+    assert found.value == pytest.approx(np.mean(values))
+    assert found.half == pytest.approx(stats.t.ppf(0.975, 4) * deviation)
+    assert mean_of_folds(values, 0) == mean_of_seeds(values)
+    assert mean_of_folds([0.9, 0.9], 1).half is None

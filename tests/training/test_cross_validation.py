@@ -14,7 +14,7 @@ import convwright as cw
 from convwright.data import open_dataset
 from convwright.data.folds import joined_groups
 from convwright.errors import ArgumentError, DataError
-from convwright.stats.means import mean_of_seeds
+from convwright.stats.means import mean_of_folds
 
 QUICK = {"network": "cifar_resnet8|scale:w=0.25", "epochs": 0.2, "batch_size": 32, "progress": False}
 
@@ -70,7 +70,8 @@ def test_stopped_runs_are_resumed_and_finished_ones_kept(tmp_path: Path) -> None
 
 def test_mean_and_interval(tmp_path: Path) -> None:
     found = cw.cross_validate("digits", out=tmp_path / "out", folds=2, **QUICK)
-    expected = mean_of_seeds(found.scores)
+    shares = [run.data.images["val"] / run.data.images["train"] for run in found.runs]
+    expected = mean_of_folds(found.scores, sum(shares) / 2)
     assert found.mean == expected
     assert found.scores == tuple(run.metrics[-1]["val_accuracy"] for run in found.runs)
     members = found.to_dict()
@@ -81,6 +82,35 @@ def test_mean_and_interval(tmp_path: Path) -> None:
         cw.cross_validate("digits", out=tmp_path / "out", folds=2, seed=9, **QUICK)
     one = cw.train("digits", folds=2, fold=2, out=tmp_path / "one", **QUICK)
     assert one.weights.read_bytes() == found.runs[1].weights.read_bytes()
+
+
+def test_without_a_folder_the_same_request_resumes_and_another_is_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = {**QUICK, "folds": 2}
+    with pytest.raises(Exception, match="stopped"):
+        cw.cross_validate("digits", callbacks=[StopAfter(2)], **options)
+    found = cw.cross_validate("digits", workers=1, **options)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [found.path.name]
+    assert found.path.name.endswith("-digits-folds")
+    other = cw.cross_validate("digits", seed=1, **options)
+    assert other.path.name == f"{found.path.name}-2"
+    assert cw.cross_validate("digits", seed=1, **options).path == other.path
+
+
+def test_minutes_are_those_of_all_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    available: list[float] = []
+
+    def few_epochs(minutes: float, *arguments: object, **options: object) -> float:
+        available.append(minutes)
+        return 0.2
+
+    monkeypatch.setattr("convwright.training.prepare.epochs_in_minutes", few_epochs)
+    options = {name: value for name, value in QUICK.items() if name != "epochs"}
+    found = cw.cross_validate("digits", folds=2, minutes=6, out=tmp_path / "out", **options)
+    assert available == [3]  # measured once, for all
+    assert [run.config.epochs for run in found.runs] == [0.2, 0.2]
 
 
 def test_groups_are_in_one_fold(tmp_path: Path) -> None:
@@ -154,6 +184,8 @@ def test_wrong_use(tmp_path: Path) -> None:
     ):
         with pytest.raises(ArgumentError, match=message):
             cw.train("digits", **options)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="patience: would choose the end of training"):
+        cw.cross_validate("digits", folds=2, patience=3)
     with pytest.raises(ArgumentError, match="folds: missing"):
         cw.cross_validate("digits")
     with pytest.raises(ArgumentError, match="fold: is one part"):

@@ -268,18 +268,20 @@ def cross_validate(
 
     Training and validation images are split into `folds` parts of equal size, stratified by class, with each group of
     images in one part; test images are left out. Each run is trained on all parts but one, in a folder of its own
-    below `out`. Called again, it keeps the runs that have finished and resumes the one that has not.
+    below `out`. Called again, it keeps the runs that have finished and resumes the one that has not; without `out`, in
+    runs/NETWORK-DATA-folds.
 
     Args:
         request: A request, or the data, with the other fields of the request in `options`; `folds` is required.
-            `epochs` or `minutes` are those of each run.
+            `epochs` are those of each run; `minutes` are those of all runs together.
         config: File of a request or the `config.yaml` of a run; `options` override its values.
         callbacks: Objects with methods of `cw.callbacks.Callback`, called during each run.
         progress: Whether to show how far training has come.
         options: Fields of `TrainRequest`.
 
     Returns:
-        The runs, the mean of their accuracies, and its 95 % interval.
+        The runs, the mean of their accuracies, and its 95 % interval, which allows for the training images that runs
+        share (Nadeau and Bengio 2003).
 
     Raises:
         UsageError: A field has a value that it cannot have, or the data cannot be opened.

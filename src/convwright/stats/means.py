@@ -33,6 +33,23 @@ def mean_of_seeds(values: Sequence[float]) -> Mean:
     return _mean(values, 1)
 
 
+def mean_of_folds(values: Sequence[float], ratio: float) -> Mean:
+    """Return the mean of a cross-validation's results, with the corrected interval of Nadeau and Bengio (2003).
+
+    Runs of a cross-validation share most of their training images, so that their results vary together. Student's
+    interval, which takes them as independent, is too narrow; here the variance of the mean is that of the results times
+    `1 / count + ratio`, in the place of `1 / count`.
+
+    Args:
+        values: Result of each fold.
+        ratio: Validation images per training image of a run.
+    """
+    plain = _mean(values, 1)
+    if plain.half is None:
+        return plain
+    return Mean(plain.value, plain.half * sqrt(1 + plain.count * ratio), plain.count)
+
+
 def difference(first: Mapping[int, float], second: Mapping[int, float], comparisons: int = 1) -> Mean:
     """Return the mean paired difference between two candidates over the seeds that both have.
 

@@ -1,6 +1,7 @@
 """Cross-validation: a run for each part of the training images, with the mean of their accuracies."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from convwright.errors import ArgumentError, UsageError
 from convwright.files import write_text
 from convwright.places import check_folder
 from convwright.printable import printable
-from convwright.stats.means import Mean, mean_of_seeds
+from convwright.stats.means import Mean, mean_of_folds
 from convwright.training.config import FieldError
-from convwright.training.prepare import free_path, prepare
+from convwright.training.prepare import name_of_run, numbered_paths, prepare
 from convwright.training.records import measure_of
 from convwright.training.request import TrainRequest
 from convwright.training.run import Run
@@ -51,8 +52,9 @@ class CrossValidation(Result):
 
     @property
     def mean(self) -> Mean:
-        """Mean of the scores, with Student's interval at 95 %."""
-        return mean_of_seeds(self.scores)
+        """Mean of the scores, with an interval at 95 % that allows for shared training images (Nadeau, Bengio 2003)."""
+        images = [run.data.images for run in self.runs]
+        return mean_of_folds(self.scores, sum(each["val"] / each["train"] for each in images) / len(images))
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -101,7 +103,8 @@ def cross_validate_request(
 ) -> CrossValidation:
     """Train a run for each fold, or resume those that are not finished; finished ones are kept.
 
-    What the first run finds out, such as its epochs in some minutes, holds for the others too.
+    What the first run finds out, such as its epochs in its share of the minutes, holds for the others too. Without
+    `out`, runs of the same request are found again.
 
     Args:
         request: The request, with `folds`.
@@ -117,8 +120,9 @@ def cross_validate_request(
         raise FieldError("folds", "missing; give the number of parts, such as 5")
     if request.fold is not None:
         raise FieldError("fold", "is one part of a cross-validation, which trains on all; omit it")
-    out = request.out or free_path(f"folds-{Path(request.spec).name}")
-    _check_request(request, out)
+    text = _text_of(request)
+    out = request.out or _folder_of(request, text)
+    _check_request(text, out)
     runs: list[Run] = []
     for fold in range(1, request.folds + 1):
         if progress:
@@ -134,16 +138,33 @@ def _run_of_fold(request: TrainRequest, out: Path, fold: int, callbacks: Sequenc
     execution: dict[str, Any] = {name: value for name, value in request.given().items() if name in EXECUTION}
     own = execution | {"fold": fold, "out": path}
     if fold == 1:
+        if request.minutes is not None and request.folds is not None:
+            own["minutes"] = request.minutes / request.folds
         return train_plan(prepare(request.changed(**own), progress=progress), callbacks, progress=progress)
     # The configuration of the first run, with everything that was found out for it.
     first = TrainRequest.from_yaml(out / "fold-1" / "config.yaml", **own)
     return train_plan(prepare(first, progress=progress), callbacks, progress=progress)
 
 
-def _check_request(request: TrainRequest, out: Path) -> None:
+def _text_of(request: TrainRequest) -> str:
+    """Return what the runs are made of."""
+    return TrainRequest(**{name: value for name, value in request.given().items() if name not in EXECUTION}).to_yaml()
+
+
+def _folder_of(request: TrainRequest, text: str) -> Path:
+    """Return the folder of the request's runs: runs/NETWORK-DATA-folds, or -2, -3, ... where others are in it."""
+    for path in numbered_paths(name_of_run(request), "-folds"):
+        if not path.exists():
+            return path
+        with suppress(OSError, UnicodeDecodeError):
+            if (path / REQUEST).read_text(encoding="utf-8") == text:
+                return path
+    raise AssertionError("the numbers of folders have no end")
+
+
+def _check_request(text: str, out: Path) -> None:
     """Write the request beside the runs, or check that it is the one that they were made of."""
     check_folder("out", out)
-    text = TrainRequest(**{name: value for name, value in request.given().items() if name not in EXECUTION}).to_yaml()
     file = out / REQUEST
     try:
         known = file.read_text(encoding="utf-8")

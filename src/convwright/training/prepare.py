@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from convwright.arch.cost import cost
 from convwright.arch.resolution import Resolution, format_resolution, format_sides
 from convwright.data import Dataset
 from convwright.data.opened import COLUMNS, Data
+from convwright.data.skipped import in_one_line
 from convwright.display.progress import counting, print_progress, status
 from convwright.display.result import Block, Lines, Result
 from convwright.display.wording import counted
@@ -167,7 +169,7 @@ class _Preparation:
         request = self.request = self._advised()
         wanted = self._network()
         initial = self._initial_weights(wanted)
-        out = request.out or free_path(f"{_name_of(request.network)}-{Path(request.spec).name}")
+        out = request.out or next(path for path in numbered_paths(name_of_run(request)) if not path.exists())
         if is_main_process():
             _check_out(out)
         self.resolution = self._resolution(wanted)
@@ -273,6 +275,8 @@ class _Preparation:
             self.note(f"skipped {line}")
         if len(data.skipped) > MOST_NAMED:
             self.note(f"and {len(data.skipped) - MOST_NAMED} more that could not be read")
+        if unused := in_one_line(data.unused):
+            self.note(f"not used: {unused}")
         check_labelled(data)
         roles = (("training", data.train), ("validation", data.val), ("test", data.test))
         for role, split in roles:
@@ -388,21 +392,26 @@ def _check_out(path: Path) -> None:
     check_new_folder("out", path)
 
 
-def _name_of(network: str | Network) -> str:
-    """Return what a run directory is named after."""
-    if isinstance(network, str):
-        return network
-    return network.name if describes(network.name, network) else "network"
+def name_of_run(request: TrainRequest) -> str:
+    """Return what the run directory of a request is named after: its network, if it has one, and its data."""
+    data, network = Path(request.spec).name, request.network
+    if "network" not in request.model_fields_set:
+        return data
+    if isinstance(network, Network):
+        network = network.name if describes(network.name, network) else "network"
+    return f"{network}-{data}"
 
 
-def free_path(name: str) -> Path:
-    """Return runs/NAME, or the first of runs/NAME-2, -3, ... that does not exist."""
-    base = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:LONGEST_NAME]
-    path, number = Path("runs") / base, 1
-    while path.exists():
-        number += 1
-        path = Path("runs") / f"{base}-{number}"
-    return path
+def numbered_paths(name: str, end: str = "") -> Iterator[Path]:
+    """Yield runs/NAME, runs/NAME-2, runs/NAME-3, and so on.
+
+    Args:
+        name: Name, in which characters that are not safe in paths are replaced.
+        end: What follows it.
+    """
+    base = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:LONGEST_NAME] + end
+    yield Path("runs") / base
+    yield from (Path("runs") / f"{base}-{number}" for number in count(2))
 
 
 def described(data: Dataset, network: Network, config: TrainConfig, operators: str = "torch") -> str:

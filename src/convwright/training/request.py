@@ -63,14 +63,14 @@ class TrainRequest(RunOptions, Recipe):
     """Training recipe of a paper; `fast`, high accuracy in a short time; or `fine-tune`, from initial weights. Options
     given beside it override it; chosen with the network by default."""
     minutes: float | None = Field(None, gt=0, lt=inf)
-    """Train for this many minutes, in the place of `epochs`."""
+    """Train for this many minutes, in the place of `epochs`; all runs of `folds` together take them."""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(None)
     """Images in a step, 128 or fewer by default; `auto`: as many as fit into memory."""
     resolution: ImageSize | None = None
     """Side of the images in pixels, or HEIGHTxWIDTH; chosen with the network by default, or the images' own where the
     network is given."""
     out: Path | None = None
-    """Run directory to make; runs/NETWORK-DATA by default."""
+    """Run directory to make; runs/NETWORK-DATA by default, and runs/NETWORK-DATA-folds for all runs of `folds`."""
     cache_gb: float | None = Field(None, ge=0, lt=inf)
     """Most gigabytes that decoded images may take on disk, 20 by default; 0: none are kept."""
     workers: int = Field(0, ge=0)
@@ -112,6 +112,11 @@ class TrainRequest(RunOptions, Recipe):
             if self.folds is None:
                 raise FieldError("fold", "needs `folds`, the number of parts")
             raise FieldError("fold", f"must be 1 to `folds`, which is {self.folds}; not {self.fold}")
+        if self.patience is not None and self.folds is not None:
+            raise FieldError(
+                "patience",
+                "would choose the end of training on the images that each fold is measured on; omit it with `folds`",
+            )
         self._check_initial()
         self._check_augmentation()
         if self.minutes is not None and self.devices > 1:
