@@ -1,6 +1,6 @@
 """Images that are given in Python as arrays with labels, checked, and found again by a digest while they are in use."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -9,11 +9,15 @@ import numpy as np
 import torch
 
 from convwright.data.dataset import CHUNK, Parts, Split, fingerprint
+from convwright.data.framing import Framing
 from convwright.errors import ArgumentError
 
 PREFIX = "arrays:"
 """First characters of the specification of data that exists in memory only."""
 ROLES = ("train", "val", "test")
+
+ReadAt = Callable[[tuple[int, int], Framing], Parts]
+"""Function of height, width and framing that returns images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +29,8 @@ class HeldArrays:
     """`arrays:` and a digest of images, labels and classes."""
     flip: bool = True
     """Whether a mirrored image still shows its class."""
+    read_at: ReadAt | None = None
+    """Reads the images again at a height and width; None: they are all of one size."""
 
 
 _HELD: WeakValueDictionary[str, HeldArrays] = WeakValueDictionary()
@@ -43,17 +49,18 @@ def not_held(spec: str) -> str:
     )
 
 
-def hold(parts: Parts, flip: bool = True) -> HeldArrays:
+def hold(parts: Parts, flip: bool = True, read_at: ReadAt | None = None) -> HeldArrays:
     """Make images in memory known by their digest.
 
     Args:
         parts: The images, checked.
         flip: Whether a mirrored image still shows its class.
+        read_at: Reads the images again at a height and width; None: they are all of one size.
     """
     spec = PREFIX + fingerprint(parts.classes, parts.train, parts.val, parts.test)[:16]
     known = _HELD.get(spec)
-    if known is None or known.flip != flip:
-        known = _HELD[spec] = HeldArrays(parts, spec, flip)
+    if known is None or known.flip != flip or (read_at is not None and known.read_at is None):
+        known = _HELD[spec] = HeldArrays(parts, spec, flip, read_at)
     return known
 
 

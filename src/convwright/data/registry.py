@@ -12,13 +12,13 @@ be used is reported in one warning, and all other sources work as if it were not
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from inspect import getdoc
 
 import torch
 
-from convwright.data.arrays import held
+from convwright.data.arrays import ReadAt, held
 from convwright.data.builtin import cifar, digits, fashion_mnist
 from convwright.data.dataset import Parts, Split
 from convwright.data.stores import PixelStore
@@ -43,6 +43,8 @@ class Source:
     """Called with `offline_only`: whether downloads are forbidden."""
     flip: bool = True
     """Whether a mirrored image still shows its class; False for digits and letters."""
+    read_at: ReadAt | None = None
+    """Reads images that have several sizes at a height and width, as a framing says; None: they are all of one size."""
 
 
 BUILT_IN: dict[str, Source] = {
@@ -61,7 +63,7 @@ class Sources(Mapping[str, Source]):
 
     def __getitem__(self, name: str) -> Source:
         if (arrays := held(name)) is not None:
-            return Source("images given in Python", lambda offline_only: arrays.parts, arrays.flip)
+            return Source("images given in Python", lambda offline_only: arrays.parts, arrays.flip, arrays.read_at)
         return BUILT_IN[name] if name in BUILT_IN else _plugins()[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -91,7 +93,7 @@ def _plugins() -> dict[str, Source]:
         if name in BUILT_IN or name in found:
             raise UsageError(f"another source has the name {name!r}")
         source = _as_source(provided)
-        found[name] = Source(source.description, partial(_read_plugin, name, source.read), source.flip)
+        found[name] = replace(source, read=partial(_read_plugin, name, source.read))
 
     load_plugins(GROUP, add)
     return found

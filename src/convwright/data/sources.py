@@ -92,7 +92,7 @@ def open_dataset(
     source = SOURCES.get(spec)
     if source is not None:
         check_no_columns(columns, spec)
-        data = _at_resolution(source.read(offline_only), resolution, framing)
+        data = _read_source(source, resolution, framing, offline_only=offline_only)
     else:
         found = labelled_images(
             spec, columns, training=training, offline_only=offline_only, keep=cache is not None, progress=progress
@@ -286,10 +286,19 @@ def _listed(names: Mapping[str, Source]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
+def _read_source(source: Source, resolution: Resolution | None, framing: Framing, *, offline_only: bool) -> Parts:
+    """Return a source's data at a resolution; None: at its own."""
+    data = source.read(offline_only)
+    if source.read_at is None:
+        return _at_resolution(data, resolution, framing)
+    size = data.train.size if resolution is None else sides(resolution)
+    return replace(source.read_at(size, framing), framing=framing)
+
+
 def _at_resolution(data: Parts, resolution: Resolution | None, framing: Framing) -> Parts:
     """Return a source's data at a resolution; None: at its own."""
     data = replace(data, framing=framing)
-    if resolution is None or sides(resolution) == data.train.size:
+    if resolution is None:
         return data
     check_fits(sum(len(split or ()) for split in (data.train, data.val, data.test)), data.train.channels, resolution)
     val, test = (None if split is None else resized(split, resolution, framing) for split in (data.val, data.test))
@@ -297,10 +306,12 @@ def _at_resolution(data: Parts, resolution: Resolution | None, framing: Framing)
 
 
 def resized(split: Split, resolution: Resolution, framing: Framing = Framing()) -> Split:
-    """Return images resized to a resolution, exactly as when their source is opened at it."""
+    """Return images resized to a resolution, exactly as when their source is opened at it, or a file is read."""
+    if sides(resolution) == split.size and framing.crop == 1:
+        return split
     pixels = torch.empty(len(split), split.channels, *sides(resolution), dtype=torch.uint8)
     for source, target in zip(torch.split(split.images, CHUNK), torch.split(pixels, CHUNK), strict=True):
-        target.copy_(resized_pixels(source, sides(resolution), framing.resize))
+        target.copy_(resized_pixels(source, sides(resolution), framing))
     return replace(split, store=pixels, rows=None, known=None)
 
 

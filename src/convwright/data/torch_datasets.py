@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 
 from convwright.data.arrays import ROLES, HeldArrays, as_pixels, hold, parts_of_arrays
+from convwright.data.dataset import Parts
+from convwright.data.framing import Framing
 from convwright.data.images import fitted, reason
 from convwright.data.memory import check_fits
 from convwright.data.registry import fault_of
@@ -41,11 +43,23 @@ def hold_datasets(given: Any, classes: Any = None, *, flip: bool = True) -> Held
         _check(dataset, role if isinstance(given, Mapping) else "data")
     names = classes if classes is not None else _classes_of(by_role["train"])
     reading = _Reading(by_role)
-    images, labels = reading.everything()
-    parts = parts_of_arrays([images.get(role) for role in ROLES], [labels.get(role) for role in ROLES], names)
+    parts = _parts(reading, names)
     if fault := fault_of(parts):
         raise DataError(f"the given data set cannot be trained on: {fault}")
-    return hold(parts, flip)
+    if reading.size is None:
+        return hold(parts, flip)
+
+    def read_at(size: tuple[int, int], framing: Framing) -> Parts:
+        if (size, framing) == (reading.size, Framing()):
+            return parts
+        return _parts(_Reading(by_role, reading.channels, size, framing), names)
+
+    return hold(parts, flip, read_at)
+
+
+def _parts(reading: "_Reading", names: Any) -> Parts:
+    images, labels = reading.everything()
+    return parts_of_arrays([images.get(role) for role in ROLES], [labels.get(role) for role in ROLES], names)
 
 
 def _check(dataset: Any, name: str) -> None:
@@ -73,14 +87,24 @@ class _Restart(Exception):  # noqa: N818 - no error
 
 
 class _Reading:
-    """Images of several data sets, which get one size and one number of channels."""
+    """Images of several data sets, which get one size and one number of channels.
 
-    def __init__(self, by_role: dict[str, Any]) -> None:
-        self.by_role = by_role
-        self.size: tuple[int, int] | None = None
-        """Height and width that Pillow's images are brought to; None: they are of one size."""
-        self.channels = 1
-        self.sides: list[int] = []
+    Args:
+        by_role: The data sets by split.
+        channels: Least number of channels.
+        size: Height and width that Pillow's images are brought to; None: they are of one size, or are brought to the
+            median of their short sides.
+        framing: How they are resized.
+    """
+
+    def __init__(
+        self,
+        by_role: dict[str, Any],
+        channels: int = 1,
+        size: tuple[int, int] | None = None,
+        framing: Framing = Framing(),
+    ) -> None:
+        self.by_role, self.channels, self.size, self.framing = by_role, channels, size, framing
 
     def everything(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return images and labels by role."""
@@ -114,13 +138,13 @@ class _Reading:
     def _pixels(self, role: str, position: int, image: Any) -> torch.Tensor:
         if isinstance(image, Image.Image):
             if self.channels == 1 and image.mode not in GREY:
-                self.channels, self.sides = 3, []
+                self.channels = 3
                 raise _Restart
-            if self.size is None:
-                self.sides.append(min(image.size))
             height, width = self.size or (image.height, image.width)
             try:
-                return torch.from_numpy(np.ascontiguousarray(fitted(image, (height, width), self.channels)))
+                return torch.from_numpy(
+                    np.ascontiguousarray(fitted(image, (height, width), self.channels, self.framing))
+                )
             except Exception as error:  # Pillow raises nearly anything on damaged files
                 raise DataError(f"{role}[{position}] cannot be read: {reason(error)}") from None
         try:
@@ -132,7 +156,7 @@ class _Reading:
     def _restart(self) -> None:
         """Read all images again, of which the sizes differ, at the median of their short sides."""
         side = min(median_low(self._short_sides()), LARGEST)
-        self.size, self.sides = (side, side), []
+        self.size = side, side
         raise _Restart
 
     def _short_sides(self) -> Iterator[int]:

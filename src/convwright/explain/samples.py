@@ -2,7 +2,6 @@
 
 import torch
 
-from convwright.arch.resolution import sides
 from convwright.data import Dataset, Split
 from convwright.data.sources import resized
 from convwright.evaluation.assessment import in_channels
@@ -50,6 +49,4 @@ def single_labels(labels: torch.Tensor) -> torch.Tensor:
 def as_read(predictor: Predictor, split: Split) -> list[torch.Tensor]:
     """Return a source's images as the network reads them: in its channels and at its resolution."""
     fitting = in_channels(split, predictor.network.channels)
-    if fitting.size != sides(predictor.network.resolution):
-        fitting = resized(fitting, predictor.network.resolution, predictor.framing)
-    return list(fitting.images)
+    return list(resized(fitting, predictor.network.resolution, predictor.framing).images)

@@ -193,7 +193,9 @@ class BasePredictor(Brief, ABC):
             raise ConvwrightError(f"cannot read {printable(name)}: {reason(error)}") from error
 
     def _from_values(self, array: np.ndarray) -> np.ndarray:
-        if array.shape == (*sides(self.resolution), self.channels):  # needs neither resizing nor conversion
+        if (
+            array.shape == (*sides(self.resolution), self.channels) and self.framing.crop == 1
+        ):  # needs neither resizing nor conversion
             return np.ascontiguousarray(array.transpose(2, 0, 1))
         return self._from_image(Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array))
 
