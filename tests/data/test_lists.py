@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 
 import convwright as cw
 from convwright.data import Dataset, open_dataset
+from convwright.data.lists import read_list
 from convwright.data.survey import survey_data
 from convwright.errors import ArgumentError, DataError
 
@@ -149,6 +151,33 @@ def test_several_labels(form: str, cats_and_dogs: Path, tmp_path: Path) -> None:
             assert {one for one, given in zip(data.classes, row, strict=True) if given} == names[name]
     assert len(data.val) == 2
     assert survey_data(str(path)).counts == {"train": [10, 4, 7]}
+
+
+@pytest.mark.parametrize("sign", ["|", ";"])
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["AC_DC", "rock", "jazz"], None),
+        (["AC_DC", "Guns_Roses", "jazz"], None),
+        (["cat_dog", "dog", "cat"], ("cat", "dog")),
+        (["cat_dog", "dog_bird", "bird_cat"], ("bird", "cat", "dog")),
+        (["cat_dog", "dog", "cat", "cat_rare"], ("cat", "dog", "rare")),
+        (["cat_dog"], ("cat", "dog")),
+    ],
+)
+def test_labels_are_split_where_their_parts_are_labels_of_other_images(
+    sign: str, labels: list[str], classes: tuple[str, ...] | None, cats_and_dogs: Path, tmp_path: Path
+) -> None:
+    labels = [label.replace("_", sign) for label in labels]
+    rows = [row | {"label": labels[n % len(labels)]} for n, row in enumerate(rows_of(cats_and_dogs, tmp_path))]
+    path = write_list(tmp_path / "list.csv", rows)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        found = read_list(path, {})
+    assert found.multi_label == (classes is not None)
+    assert found.classes == (sorted(labels) if classes is None else list(classes))
+    doubtful = classes is None or "rare" in classes or len(labels) == 1
+    assert [("is read as" in str(each.message)) for each in warned] == [True] * doubtful
 
 
 def test_images_elsewhere(cats_and_dogs: Path, tmp_path: Path) -> None:

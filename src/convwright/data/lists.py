@@ -3,6 +3,7 @@
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from convwright.data.registry import SOURCES
 from convwright.data.skipped import LISTED_TWICE, SkippedCounter
 from convwright.data.tables import SUFFIXES, Columns, Row, read_table
 from convwright.display.wording import listed
-from convwright.errors import ArgumentError, DataError
+from convwright.errors import ArgumentError, DataError, warn
 from convwright.printable import printable
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -32,8 +33,10 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 """Names by which a column is found, in lower case; spaces and hyphens count as underscores."""
 REQUIRED = ("path_column", "label_column")
-JOINED = re.compile(r"[|;]")
+SIGNS = "|;"
 """Characters that join several labels of an image."""
+JOINED = re.compile(f"[{SIGNS}]")
+_SURE = 'a list in JSON, such as ["cat", "dog"], is always several labels'
 _OF_SOURCE = re.compile(r"([a-z0-9][a-z0-9._-]*):(train|val|test)/(\d+)")
 """An image of a named source, such as fashion-mnist:train/17."""
 
@@ -216,13 +219,15 @@ class _Reading:
         label = places["label_column"]
         cells = [row.cells[label] for row in table.rows]
         texts = [cell for cell in cells if isinstance(cell, str) and not _is_json(cell)]
-        joined = {sign for text in texts for sign in JOINED.findall(text)}
-        if len(joined) > 1:
+        signs = [sign for sign in SIGNS if _joins(texts, sign)]
+        if len(signs) > 1:
             raise DataError(
                 f"{printable(path)}: labels are joined by | in some rows and by ; in others; use one of them"
             )
-        self.sign = next(iter(joined), "")
-        self.multi_label = bool(joined) or len(texts) < sum(isinstance(cell, str | list) for cell in cells)
+        self.sign = signs[0] if signs else ""
+        if doubtful := _doubtful(texts, self.sign):
+            warn(f"{printable(path)}: {doubtful}")
+        self.multi_label = bool(signs) or len(texts) < sum(isinstance(cell, str | list) for cell in cells)
 
     def entry(self, row: Row) -> Entry:
         """Return what a row says."""
@@ -343,6 +348,46 @@ class _Reading:
 
     def _error(self, row: Row, what: str) -> DataError:
         return DataError(f"{printable(self.path)}: line {row.line} {what}")
+
+
+def _joins(texts: list[str], sign: str) -> bool:
+    """Return whether a character joins several labels, and is not part of a name such as AC;DC.
+
+    It joins if at least half of the parts also occur in another label, or if every label has it.
+
+    Args:
+        texts: The label of each row.
+        sign: The character.
+    """
+    different = {text.strip() for text in texts} - {""}
+    joined = [text for text in different if sign in text]
+    parts, lonely = _parts_of(joined, different, sign)
+    return bool(joined) and (len(joined) == len(different) or 2 * len(lonely) <= len(parts))
+
+
+def _parts_of(joined: list[str], different: set[str], sign: str) -> tuple[set[str], set[str]]:
+    """Return the parts of joined labels, and those that occur in one label only."""
+    counts = Counter(part for text in different for part in {part.strip() for part in text.split(sign)})
+    parts = {part.strip() for text in joined for part in text.split(sign)} - {""}
+    return parts, {part for part in parts if counts[part] == 1}
+
+
+def _doubtful(texts: list[str], sign: str) -> str:
+    """Return in a line how labels with | or ; were read where they could be read in two ways; else an empty text.
+
+    Args:
+        texts: The label of each row.
+        sign: The character that joins labels; empty: none does.
+    """
+    different = {text.strip() for text in texts} - {""}
+    shown = sorted(text for text in different if (sign in text if sign else JOINED.search(text)))
+    if not shown:
+        return ""
+    if not sign:
+        return f"{printable(shown[0])!r} is read as one label, as its parts are no labels of other images; {_SURE}"
+    lonely = _parts_of(shown, different, sign)[1]
+    example = next((text for text in shown if lonely & {part.strip() for part in text.split(sign)}), "")
+    return example and f"{printable(example)!r} is read as several labels, joined by {sign}; {_SURE}"
 
 
 def _is_json(cell: str) -> bool:
