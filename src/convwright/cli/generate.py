@@ -13,8 +13,8 @@ from click.shell_completion import CompletionItem
 
 from convwright.cli.messages import in_command_line_words
 from convwright.cli.output import echo, print_json
-from convwright.display.progress import translation
 from convwright.display.result import Result
+from convwright.display.translation import translation
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.options import REQUIRED, Option, options_of, summary_of
 from convwright.printable import printable

@@ -2,19 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from convwright.display.translation import translation
 from convwright.printable import printable, printable_lines
 
 errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
 """Progress goes to standard error, so that results can be piped. Markup and emoji codes in names have no effect."""
-translation: ContextVar[Callable[[str], str]] = ContextVar("translation", default=lambda text: text)
-"""Turns parameters of Python in a line of progress into options while a command of the command line runs."""
 
 
 def print_progress(text: str) -> None:
