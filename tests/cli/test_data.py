@@ -142,7 +142,7 @@ def test_training_names_what_it_skips_unless_it_is_too_much(tmp_path, convwright
     refused = convwright(*command, "--out", tmp_path / "refused")
     assert refused.status == 2
     assert refused.message.startswith("convwright: --max-bad: 3 of the 21 image files")
-    assert "0.1 of them may be unreadable): a/bad0.png: the file is empty; " in refused.message
+    assert "allows 10 %): a/bad0.png: the file is empty; " in refused.message
     assert not (tmp_path / "refused").exists()
     done = convwright(*command, "--out", tmp_path / "run", "--max-bad", "0.2", "--cache-gb", "1e-6")
     assert done.status == 0

@@ -134,7 +134,9 @@ def test_splits_by_names_of_files_or_folders(tmp_path: Path) -> None:
         assert data.test is not None
         assert [values(split)[0] for split in (data.train, data.val, data.test)] == [0, 20, 40]
     write_tar(tmp_path / "a/more.tar", samples(60))
-    with pytest.raises(DataError, match=r"files of the splits test, train and val stand beside more\.tar"):
+    with pytest.raises(
+        DataError, match=r"files of the splits test, train and val, and files whose names show no split: more\.tar"
+    ):
         open_dataset(str(tmp_path / "a"))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     TorchData: TypeAlias = TorchDataset[Any] | Mapping[str, TorchDataset[Any]]
     from numpy.typing import ArrayLike
 
-    from convwright.data.arrays import HeldArrays
+    from convwright.data.arrays import InMemoryImages
     from convwright.data.opened import Data
     from convwright.data.splitting import DataSplit
     from convwright.data.survey import Survey
@@ -148,7 +148,7 @@ def open_data(
     )
 
 
-def _held(arrays: dict[str, Any], classes: Sequence[str] | None, flip: bool) -> "HeldArrays":
+def _held(arrays: dict[str, Any], classes: Sequence[str] | None, flip: bool) -> "InMemoryImages":
     """Return images and labels in memory, checked."""
     from convwright.data.arrays import hold, parts_of_arrays
     from convwright.data.registry import fault_of

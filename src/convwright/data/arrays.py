@@ -21,8 +21,8 @@ ReadAt = Callable[[tuple[int, int], Framing], Parts]
 
 
 @dataclass(frozen=True, eq=False)
-class HeldArrays:
-    """Images in memory, which other parts of this process find by `spec` as long as an object holds them."""
+class InMemoryImages:
+    """Images in memory, found by `spec` in this process as long as there is a reference to this object."""
 
     parts: Parts
     spec: str
@@ -33,24 +33,24 @@ class HeldArrays:
     """Reads the images again at a height and width; None: they are all of one size."""
 
 
-_HELD: WeakValueDictionary[str, HeldArrays] = WeakValueDictionary()
+_IN_MEMORY: WeakValueDictionary[str, InMemoryImages] = WeakValueDictionary()
 
 
-def held(spec: str) -> HeldArrays | None:
-    """Return the images in memory with this specification; None if no object holds them."""
-    return _HELD.get(spec)
+def find_in_memory(spec: str) -> InMemoryImages | None:
+    """Return the images in memory with this specification; None if nothing refers to them any more."""
+    return _IN_MEMORY.get(spec)
 
 
-def not_held(spec: str) -> str:
-    """Return what to do about a specification whose images no object holds."""
+def missing_images_message(spec: str) -> str:
+    """Return the error message for a specification whose images are no longer in memory."""
     return (
         f"the images {spec} were given in Python, and neither the run nor this process has them; open them again and "
         "pass them as data: `cw.open_data(images=..., labels=...)`"
     )
 
 
-def hold(parts: Parts, flip: bool = True, read_at: ReadAt | None = None) -> HeldArrays:
-    """Make images in memory known by their digest.
+def hold(parts: Parts, flip: bool = True, read_at: ReadAt | None = None) -> InMemoryImages:
+    """Register images in memory under their digest.
 
     Args:
         parts: The images, checked.
@@ -58,9 +58,9 @@ def hold(parts: Parts, flip: bool = True, read_at: ReadAt | None = None) -> Held
         read_at: Reads the images again at a height and width; None: they are all of one size.
     """
     spec = PREFIX + fingerprint(parts.classes, parts.train, parts.val, parts.test)[:16]
-    known = _HELD.get(spec)
+    known = _IN_MEMORY.get(spec)
     if known is None or known.flip != flip or (read_at is not None and known.read_at is None):
-        known = _HELD[spec] = HeldArrays(parts, spec, flip, read_at)
+        known = _IN_MEMORY[spec] = InMemoryImages(parts, spec, flip, read_at)
     return known
 
 

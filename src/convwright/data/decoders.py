@@ -25,9 +25,9 @@ from convwright.data.items import Reference
 from convwright.errors import ConvwrightError
 from convwright.printable import printable
 
-PIECE_BYTES = 2**22
+CHUNK_BYTES = 2**22
 """Bytes of pixels that a process decodes at a time, about."""
-MOST_IN_PIECE = 64
+MAX_IMAGES_IN_CHUNK = 64
 """Images that a process decodes at a time."""
 SHARED_MEMORY = Path("/dev/shm")
 LINES_KEPT = 20
@@ -190,17 +190,21 @@ class Decoders:
         traits: bool,
         pixels: np.ndarray | None,
     ) -> list[tuple[int, Decoded]]:
-        """Return the results of pieces of the images, with the position at which each piece starts."""
+        """Return the results of chunks of the images, with the position at which each chunk starts."""
         if not self.processes:
             with quiet():
                 return [(0, perform(Task(references, shape, framing, traits), pixels))]
         count = len(references)
-        most = MOST_IN_PIECE if shape is None else min(MOST_IN_PIECE, PIECE_BYTES // max(1, int(np.prod(shape))))
+        most = (
+            MAX_IMAGES_IN_CHUNK
+            if shape is None
+            else min(MAX_IMAGES_IN_CHUNK, CHUNK_BYTES // max(1, int(np.prod(shape))))
+        )
         size = max(1, min(most, -(-count // self.processes)))
-        work = partial(self._piece, references, shape, framing, traits, pixels, size)
+        work = partial(self._run_chunk, references, shape, framing, traits, pixels, size)
         return list(self._threads.map(work, range(0, count, size)))
 
-    def _piece(
+    def _run_chunk(
         self,
         references: Sequence[Reference],
         shape: tuple[int, int, int] | None,

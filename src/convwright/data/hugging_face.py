@@ -11,7 +11,7 @@ from urllib.request import getproxies
 
 import numpy as np
 
-from convwright.data.items import ItemSplit, LabelledItems, Reference, mixed, stamps_of
+from convwright.data.items import ItemSplit, LabelledItems, Reference, row_digests, stamps_of
 from convwright.data.layout import ROLES
 from convwright.data.lists import NAMES
 from convwright.data.packed_names import PackedNames
@@ -90,7 +90,7 @@ class HuggingFaceItems:
         if not len(files) or not files.all():  # images in memory have no stamp, and are not kept
             return np.zeros(len(rows), np.uint64)
         whole = np.bitwise_xor.reduce(files)
-        return mixed(np.full(len(rows), whole), rows)
+        return row_digests(np.full(len(rows), whole), rows)
 
 
 def is_hugging_face(spec: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convwright.data.items import mixed
+from convwright.data.items import row_digests
 from convwright.data.packed_names import PackedNames
 
 FIXED = 5
@@ -113,7 +113,7 @@ class ItemIndex:
             _append(self._reasons_path, "\n".join(["", *lines, ""]).encode())  # the first ends a line that was torn
             self._reasons |= new
         records = np.array(self._unsaved, np.int64)
-        records = np.column_stack((records, mixed(*records.T).view(np.int64)))
+        records = np.column_stack((records, row_digests(*records.T).view(np.int64)))
         size = records[0].nbytes
         if self.path.exists() and (torn := self.path.stat().st_size % size):
             os.truncate(self.path, self.path.stat().st_size - torn)
@@ -137,7 +137,7 @@ class ItemIndex:
         records = content[: len(content) // columns * columns].reshape(-1, columns)
         if not len(records):
             return records
-        whole = mixed(*records[:, :-1].T).view(np.int64) == records[:, -1]
+        whole = row_digests(*records[:, :-1].T).view(np.int64) == records[:, -1]
         used = np.unique(records[whole, 3])
         lost = [number for number in used.tolist() if number != NO_REASON and number not in self._reasons]
         whole &= ~np.isin(records[:, 3], lost)

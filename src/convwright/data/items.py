@@ -13,19 +13,19 @@ from convwright.data.images import ImageFile, reason
 from convwright.data.packed_names import PackedNames
 from convwright.data.skipped import SkippedCounter
 
-CHANGED = np.uint64(0)
-"""Stamp of an item that cannot be found."""
+MISSING = np.uint64(0)
+"""Stamp of a missing item."""
 
 
-class Piece(NamedTuple):
-    """An image inside a larger file."""
+class FileRange(NamedTuple):
+    """Range of bytes of a larger file, which are one encoded image."""
 
     path: str
     start: int
     size: int
 
 
-Reference = str | Piece | bytes
+Reference = str | FileRange | bytes
 """Where an image is: a file, a part of one, or the encoded image itself."""
 
 
@@ -42,7 +42,7 @@ class Items(Protocol):
 
     @property
     def stamps(self) -> np.ndarray:
-        """uint64 N: digests of size and times, which change when an item does; `CHANGED` if there is no such file."""
+        """uint64 N: digests of size and times, which change when an item does; `MISSING` if there is no such file."""
 
     def reference(self, number: int) -> Reference:
         """Return where an item is."""
@@ -155,7 +155,7 @@ def opened(reference: Reference) -> ImageFile:
     """
     if isinstance(reference, str):
         return reference
-    if isinstance(reference, Piece):
+    if isinstance(reference, FileRange):
         with open(reference.path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path takes as long as the reading
             file.seek(reference.start)
             content = file.read(reference.size)
@@ -174,8 +174,8 @@ def reason_of_item(items: Items, number: int, error: Exception) -> str:
     return reason(error)
 
 
-def mixed(*columns: np.ndarray) -> np.ndarray:
-    """Return a digest of each row of integer columns, uint64, never `CHANGED`."""
+def row_digests(*columns: np.ndarray) -> np.ndarray:
+    """Return a digest of each row of a table of integer columns, uint64, never `MISSING`."""
     digest = np.full(len(columns[0]), 0x9E3779B97F4A7C15, np.uint64)
     with np.errstate(over="ignore"):
         for column in columns:  # the finaliser of splitmix64, by column
@@ -185,7 +185,7 @@ def mixed(*columns: np.ndarray) -> np.ndarray:
             digest ^= digest >> np.uint64(27)
             digest *= np.uint64(0x94D049BB133111EB)
             digest ^= digest >> np.uint64(31)
-    digest[digest == CHANGED] += np.uint64(1)
+    digest[digest == MISSING] += np.uint64(1)
     return digest
 
 
@@ -206,6 +206,6 @@ def stamps_of(paths: PackedNames, root: str = "") -> np.ndarray:
             found[number] = False
         else:
             values[number] = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & 2**62 - 1
-    stamps = mixed(*values.T)
-    stamps[~found] = CHANGED
+    stamps = row_digests(*values.T)
+    stamps[~found] = MISSING
     return stamps

@@ -13,7 +13,7 @@ from convwright import json_text
 from convwright.data.layout import NAMED, ROLES, Found, SplitFiles
 from convwright.data.registry import SOURCES
 from convwright.data.skipped import LISTED_TWICE, SkippedCounter
-from convwright.data.tables import SUFFIXES, Columns, Row, read_table
+from convwright.data.tables import SUFFIXES, Row, Table, read_table
 from convwright.display.wording import listed
 from convwright.errors import ArgumentError, DataError, warn
 from convwright.printable import printable
@@ -214,7 +214,7 @@ def _plain(name: str) -> str:
 class _Reading:
     """The rows of one list on their way to entries."""
 
-    def __init__(self, path: Path, table: Columns, places: Mapping[str, int]) -> None:
+    def __init__(self, path: Path, table: Table, places: Mapping[str, int]) -> None:
         self.path, self.places = path, places
         label = places["label_column"]
         cells = [row.cells[label] for row in table.rows]

@@ -122,7 +122,7 @@ class _Good:
             raise UnreadableFilesError(
                 "max_bad",
                 f"{len(bad)} of the {total} image files in {printable(self.data.name)} cannot be read "
-                f"({len(bad) / total:.1%}, and {self.max_bad:.4g} of them may be unreadable): {'; '.join(bad[:3])}"
+                f"({100 * len(bad) / total:.1f} %; `max_bad` allows {100 * self.max_bad:.4g} %): {'; '.join(bad[:3])}"
                 f"{' ...' if len(bad) > 3 else ''}",
             )
 

@@ -18,7 +18,7 @@ from inspect import getdoc
 
 import torch
 
-from convwright.data.arrays import ReadAt, held
+from convwright.data.arrays import ReadAt, find_in_memory
 from convwright.data.builtin import cifar, digits, fashion_mnist
 from convwright.data.dataset import Parts, Split
 from convwright.data.stores import PixelStore
@@ -62,7 +62,7 @@ class Sources(Mapping[str, Source]):
     """
 
     def __getitem__(self, name: str) -> Source:
-        if (arrays := held(name)) is not None:
+        if (arrays := find_in_memory(name)) is not None:
             return Source("images given in Python", lambda offline_only: arrays.parts, arrays.flip, arrays.read_at)
         return BUILT_IN[name] if name in BUILT_IN else _plugins()[name]
 

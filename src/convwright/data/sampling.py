@@ -17,9 +17,9 @@ def epoch_order(labels: torch.Tensor, seed: int, epoch: int, sampling: Sampling 
         seed: Seed of the run.
         epoch: Number of the epoch.
         sampling: `uniform`: each image once. `balanced`: each class equally often, as far as the number of images can
-            be divided. A class repeats its images as often as necessary, each before any of them a second time more;
-            of a class with more images than its share, other images are drawn in each epoch. Images without labels
-            count as one more class.
+            be divided. A class repeats its images as often as necessary; no image is repeated again before all
+            others of its class have been repeated as often. Of a class with more images than its share, other images
+            are drawn in each epoch. Images without labels count as one more class.
     """
     generator = torch.Generator().manual_seed(derive(seed, "order", epoch))
     if sampling == "uniform":

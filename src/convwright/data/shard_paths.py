@@ -111,8 +111,8 @@ def roles_of(paths: list[Path]) -> list[str]:
         shown = ", ".join(printable(path.name) for path in without[:NAMED]) + " ..." * (len(without) > NAMED)
         splits = listed(sorted(set(filter(None, found))))
         raise DataError(
-            f"{printable(paths[0].parent)}: files of the splits {splits} stand beside {shown}, whose split is not "
-            "clear; name only files that belong together"
+            f"{printable(paths[0].parent)} has files of the splits {splits}, and files whose names show no "
+            f"split: {shown}; name only files that belong together"
         )
     return [role or "train" for role in found]
 

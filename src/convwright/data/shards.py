@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convwright.data.items import ItemSplit, LabelledItems, Piece, mixed, stamps_of
+from convwright.data.items import FileRange, ItemSplit, LabelledItems, row_digests, stamps_of
 from convwright.data.packed_names import PackedNames
 from convwright.data.shard_index import ShardIndex, index_of
 from convwright.data.shard_paths import roles_of, shard_paths
@@ -47,12 +47,12 @@ class ShardItems:
     @cached_property
     def stamps(self) -> np.ndarray:
         """uint64 N: digests of the stamp of the file, and the place of the image in it."""
-        return mixed(self._shard_stamps[self._shards], self._starts, self._sizes)
+        return row_digests(self._shard_stamps[self._shards], self._starts, self._sizes)
 
-    def reference(self, number: int) -> Piece:
+    def reference(self, number: int) -> FileRange:
         """Return the file, start and size of an image."""
         path = os.path.join(self.root, self.paths[self._shards[number]])  # noqa: PTH118
-        return Piece(path, int(self._starts[number]), int(self._sizes[number]))
+        return FileRange(path, int(self._starts[number]), int(self._sizes[number]))
 
     def stamp_now(self, number: int) -> int:
         """Return the stamp that an image has at this moment."""
@@ -66,7 +66,7 @@ class ShardItems:
         """
         shards, places = np.unique(self._shards[numbers], return_inverse=True)
         whole = stamps_of(PackedNames(self.paths[shard] for shard in shards), str(self.root))
-        return mixed(whole[places], self._starts[numbers], self._sizes[numbers])
+        return row_digests(whole[places], self._starts[numbers], self._sizes[numbers])
 
 
 def open_shards(

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import torch
 
 from convwright.arch.resolution import Resolution, format_resolution, sides
-from convwright.data.arrays import PREFIX, not_held
+from convwright.data.arrays import PREFIX, missing_images_message
 from convwright.data.cache import Cache
 from convwright.data.collections import check_collection, is_collection, open_collection
 from convwright.data.dataset import CHUNK, Dataset, Parts, Split, channel_statistics, fingerprint
@@ -260,7 +260,7 @@ def existing(spec: str) -> Iterator[Path]:
         DataError: There is neither, or it cannot be read.
     """
     if spec.startswith(PREFIX):
-        raise DataError(not_held(spec))
+        raise DataError(missing_images_message(spec))
     root = Path(spec).expanduser()
     try:
         if spec and (root.is_dir() or (is_list(spec) and root.is_file())):  # "" would be the current folder

@@ -29,14 +29,14 @@ class Row(NamedTuple):
     """A cell for each column: texts in CSV; in other formats also numbers, lists and None."""
 
 
-class Columns(NamedTuple):
+class Table(NamedTuple):
     """A table: the names of its columns, and its rows."""
 
     names: list[str]
     rows: list[Row]
 
 
-def read_table(path: Path) -> Columns:
+def read_table(path: Path) -> Table:
     """Read a table.
 
     Texts may have a byte-order mark and any line ends. Bytes of CSV that are not UTF-8 become surrogates, as in the
@@ -46,7 +46,7 @@ def read_table(path: Path) -> Columns:
         DataError: The file cannot be read or has no rows; the message names the line that is wrong.
         UsageError: The package that reads Parquet is missing; the message has the command to install it.
     """
-    readers: dict[str, Callable[[Path], Columns]] = {
+    readers: dict[str, Callable[[Path], Table]] = {
         ".jsonl": _json_lines,
         ".ndjson": _json_lines,
         ".parquet": _parquet,
@@ -62,7 +62,7 @@ def read_table(path: Path) -> Columns:
     return table
 
 
-def _csv(path: Path) -> Columns:
+def _csv(path: Path) -> Table:
     text = as_utf8(path.read_bytes()).decode("utf-8", "surrogateescape")
     separator = SEPARATORS.get(path.suffix.lower(), ",")
     header = text.partition("\n")[0]
@@ -83,7 +83,7 @@ def _csv(path: Path) -> Columns:
             rows.append(Row(reader.line_num, [_without_apostrophe(cell) for cell in cells]))
     except csv.Error as error:
         raise DataError(f"{printable(path)}: line {reader.line_num}: not readable CSV: {error}") from None
-    return Columns(names, rows)
+    return Table(names, rows)
 
 
 def _without_apostrophe(cell: str) -> str:
@@ -91,7 +91,7 @@ def _without_apostrophe(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(tuple(FORMULA_STARTS)) else cell
 
 
-def _json_lines(path: Path) -> Columns:
+def _json_lines(path: Path) -> Table:
     places: dict[str, int] = {}
     members: list[tuple[int, dict[str, Any]]] = []
     for line, content in enumerate(as_utf8(path.read_bytes()).split(b"\n"), 1):
@@ -103,10 +103,10 @@ def _json_lines(path: Path) -> Columns:
         for name in found:
             places.setdefault(name, len(places))
         members.append((line, found))
-    return Columns([*places], [Row(line, [found.get(name) for name in places]) for line, found in members])
+    return Table([*places], [Row(line, [found.get(name) for name in places]) for line, found in members])
 
 
-def _parquet(path: Path) -> Columns:
+def _parquet(path: Path) -> Table:
     parquet = require_package("pyarrow.parquet", "reading Parquet files")
     path.stat()  # an error of the system's own where the file is missing
     try:
@@ -115,4 +115,4 @@ def _parquet(path: Path) -> Columns:
         raise DataError(f"{printable(path)}: not readable Parquet: {' '.join(str(error).split()):.200}") from None
     columns = [table.column(name).to_pylist() for name in table.column_names]
     rows: Iterator[tuple[Any, ...]] = zip(*columns, strict=True)
-    return Columns(list(table.column_names), [Row(number, list(cells)) for number, cells in enumerate(rows, 1)])
+    return Table(list(table.column_names), [Row(number, list(cells)) for number, cells in enumerate(rows, 1)])

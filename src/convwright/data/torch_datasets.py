@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from convwright.data.arrays import ROLES, HeldArrays, as_pixels, hold, parts_of_arrays
+from convwright.data.arrays import ROLES, InMemoryImages, as_pixels, hold, parts_of_arrays
 from convwright.data.dataset import Parts
 from convwright.data.framing import Framing
 from convwright.data.images import fitted, reason
@@ -24,7 +24,7 @@ GREY = frozenset({"1", "L", "LA", "I", "I;16", "F"})
 """Modes of Pillow's grey images."""
 
 
-def hold_datasets(given: Any, classes: Any = None, *, flip: bool = True) -> HeldArrays:
+def hold_datasets(given: Any, classes: Any = None, *, flip: bool = True) -> InMemoryImages:
     """Read data sets with a length and numbered items, each an image with its label.
 
     Args:

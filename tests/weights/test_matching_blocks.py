@@ -7,7 +7,7 @@ import convwright as cw
 from convwright.errors import UsageError
 from convwright.training.initial_weights import find_initial_weights
 from convwright.weights import save_weights
-from convwright.weights.following import follow_weights, unchanged
+from convwright.weights.matching_blocks import transfer_matching_blocks, unchanged
 
 SMALL = ("cifar_resnet20", "cifar_seresnet14", "densenet_bc_l22_k12", "efficientnet_lite0|fit:32", "vgg11_bn|fit:32")
 
@@ -21,7 +21,7 @@ def test_a_truncated_network_computes_the_first_stages_of_the_network(name):
     network = cw.network(f"{name}|stages:1-2")
     assert unchanged(network) == cw.network(name)
     module, whole = cw.build(network, seed=2).eval(), cw.build(name, seed=1).eval()
-    found = follow_weights(network, weights_of(name), "the file")
+    found = transfer_matching_blocks(network, weights_of(name), "the file")
     module.load_state_dict(module.state_dict() | {key: value for key, value in found.items() if "head" not in key})
     images = torch.rand(2, 3, *[network.resolution] * 2)
     parts, whole_parts = list(module.children())[:-1], list(whole.children())
@@ -32,7 +32,7 @@ def test_a_truncated_network_computes_the_first_stages_of_the_network(name):
 @pytest.mark.parametrize("depth", [0.5, 1.7])
 def test_scaled_depth_keeps_the_first_blocks_of_each_stage(name, depth):
     network, given = cw.network(f"{name}|scale:d={depth}"), weights_of(name)
-    found = follow_weights(network, given, "the file")
+    found = transfer_matching_blocks(network, given, "the file")
     own = cw.build(network, device="meta").state_dict()
     assert all(found[key].shape == own[key].shape for key in found)
     assert {"stem"} <= {key.partition(".")[0] for key in found}
@@ -46,9 +46,9 @@ def test_scaled_depth_keeps_the_first_blocks_of_each_stage(name, depth):
 
 def test_other_widths_and_other_networks_are_refused():
     with pytest.raises(UsageError, match=r"its blocks have other shapes than those of .*; only depth can differ"):
-        follow_weights(cw.network("cifar_resnet20|scale:w=2"), weights_of("cifar_resnet20"), "the file")
+        transfer_matching_blocks(cw.network("cifar_resnet20|scale:w=2"), weights_of("cifar_resnet20"), "the file")
     with pytest.raises(UsageError, match="do not fit cifar_resnet20"):
-        follow_weights(cw.network("cifar_resnet20|stages:1-2"), weights_of("cifar_resnet14"), "the file")
+        transfer_matching_blocks(cw.network("cifar_resnet20|stages:1-2"), weights_of("cifar_resnet14"), "the file")
 
 
 @pytest.mark.filterwarnings("ignore:.*assumed that")
