@@ -1,4 +1,4 @@
-"""Cross-validation: parts, results, and runs that were stopped."""
+"""Cross-validation: folds, results, and runs that were stopped."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -122,7 +122,7 @@ def test_groups_are_in_one_fold(tmp_path: Path) -> None:
         assert not set(data.train.groups or ()) & set(data.val.groups or ())
         seen.append(set(data.val.groups or ()))
     assert sum(map(len, seen)) == 7
-    with pytest.raises(ArgumentError, match="folds: 9 are more than there are groups of images; use fewer"):
+    with pytest.raises(ArgumentError, match=r"folds: must be at most the number of groups of images \(7\), not 9"):
         open_dataset(str(tmp_path / "list.csv"), folds=9, fold=9)
 
 
@@ -188,7 +188,7 @@ def test_wrong_use(tmp_path: Path) -> None:
         cw.cross_validate("digits", folds=2, patience=3)
     with pytest.raises(ArgumentError, match="folds: missing"):
         cw.cross_validate("digits")
-    with pytest.raises(ArgumentError, match="fold: is one part"):
+    with pytest.raises(ArgumentError, match="fold: trains one fold only"):
         cw.cross_validate("digits", folds=2, fold=1)
     (tmp_path / "out").mkdir()
     (tmp_path / "out/file").touch()
@@ -207,3 +207,11 @@ def test_a_class_that_is_in_one_fold_only(tmp_path: Path) -> None:
             messages.append(str(error))
     assert len(messages) == 1
     assert "leaves no images of a to train on, which has 2 images in too few groups" in messages[0]
+
+
+def test_folds_that_few_groups_leave_empty_are_refused_as_such(tmp_path: Path) -> None:
+    groups = ["large"] * 96 + ["one", "two", "three"] * 2
+    rows = [f"digits:train/{number},{group},{group}" for number, group in enumerate(groups)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,group", *rows]))
+    with pytest.raises(ArgumentError, match="folds: fold 4 of 4 would have no images, as groups"):
+        open_dataset(str(tmp_path / "list.csv"), folds=4, fold=4)

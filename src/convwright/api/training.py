@@ -264,10 +264,10 @@ def cross_validate(
     progress: bool = True,
     **options: "Unpack[TrainOptions]",
 ) -> "CrossValidation":
-    """Train a network once for each of several parts of the images, which validates it, and average the results.
+    """Train a network once for each of several folds of the images, which validates it, and average the results.
 
-    Training and validation images are split into `folds` parts of equal size, stratified by class, with each group of
-    images in one part; test images are left out. Each run is trained on all parts but one, in a folder of its own
+    Training and validation images are split into `folds` folds of equal size, stratified by class, with each group of
+    images in one fold; test images are left out. Each run is trained on all folds but one, in a folder of its own
     below `out`. Called again, it keeps the runs that have finished and resumes the one that has not; without `out`, in
     runs/NETWORK-DATA-folds.
 

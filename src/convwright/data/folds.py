@@ -1,4 +1,4 @@
-"""Parts of the training images for cross-validation."""
+"""Folds of the training and validation images for cross-validation."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,15 +14,16 @@ from convwright.printable import printable
 
 
 def split_fold(pool: Split, folds: int, fold: int, seed: int, classes: tuple[str, ...]) -> tuple[Split, Split]:
-    """Return the images to train on and those to validate on, which are one of several parts.
+    """Return the images to train on and those to validate on, which are one of several folds.
 
-    Each class is distributed evenly over the parts. Each group is in one part, and so are images with equal pixels.
+    Each class is distributed evenly over the folds. All images of one group are in the same fold, and so are images
+    with equal pixels.
 
     Args:
         pool: All images of the cross-validation.
-        folds: Number of parts.
-        fold: The part to validate on, from 1.
-        seed: Seed of the parts.
+        folds: Number of folds.
+        fold: The fold to validate on, from 1.
+        seed: Seed of the folds.
         classes: Names of the classes.
 
     Raises:
@@ -31,11 +32,11 @@ def split_fold(pool: Split, folds: int, fold: int, seed: int, classes: tuple[str
     if not 1 <= fold <= folds:
         raise ArgumentError("fold", f"must be 1 to {folds}, the number of folds, not {fold}")
     groups = joined_groups(pool.traits().digests.numpy(), pool.groups)
-    parts = assign_parts(pool.labels, [1 / folds] * folds, seed, "folds", groups)
-    kept, held = torch.nonzero(parts != fold - 1).flatten(), torch.nonzero(parts == fold - 1).flatten()
+    fold_of = assign_parts(pool.labels, [1 / folds] * folds, seed, "folds", groups)
+    kept, held = torch.nonzero(fold_of != fold - 1).flatten(), torch.nonzero(fold_of == fold - 1).flatten()
     if not len(held):
         what = "images" if groups is None else "different images" if pool.groups is None else "groups of images"
-        raise ArgumentError("folds", f"{folds} are more than there are {what}; use fewer")
+        raise ArgumentError("folds", _empty_fold_message(groups or [""] * len(pool), what, folds, fold))
     train = pool.choose(kept)
     seen = {label for labels in train.label_sets() for label in labels}
     if absent := [name for number, name in enumerate(classes) if number not in seen]:
@@ -75,6 +76,16 @@ def joined_groups(digests: np.ndarray, groups: Sequence[str] | None) -> list[str
         names[row] = names[row] or first.get(image) or f"\0{image}"
         parent[root(names[row])] = root(first.setdefault(image, names[row]))
     return [name and root(name) for name in names]
+
+
+def _empty_fold_message(groups: Sequence[str], what: str, folds: int, fold: int) -> str:
+    """Return why a fold has no images."""
+    count = len(set(filter(None, groups))) + sum(
+        not group for group in groups
+    )  # an image of no group is one of its own
+    if folds > count:
+        return f"must be at most the number of {what} ({count:,}), not {folds:,}"
+    return f"fold {fold} of {folds} would have no images, as {what} differ too much in size or class; use fewer folds"
 
 
 def joined(train: Split, val: Split) -> Split:

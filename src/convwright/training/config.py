@@ -175,9 +175,9 @@ class RunOptions(_Strict):
     val_share: float = Field(0.1, gt=0, lt=1)
     """Share of the training images to validate on, where the data has no validation images; 0.1 by default."""
     folds: Annotated[int | None, FOLDS] = Field(None, ge=2, le=1000)
-    """Parts of the training and validation images for cross-validation: one run for each, with the accuracy on it."""
+    """Folds of the training and validation images for cross-validation: a run for each fold, which validates it."""
     fold: Annotated[int | None, FOLDS] = Field(None, ge=1, le=1000)
-    """Train only the run that is validated on this part, from 1 to `folds`."""
+    """Train only the run that is validated on this fold, from 1 to `folds`."""
     resize: Resize = "crop"
     """How images of other proportions are resized: crop (the short side fits, and the centre is cut), pad (grey borders
     are added) or squash (the proportions change); crop by default."""

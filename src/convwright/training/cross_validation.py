@@ -1,4 +1,4 @@
-"""Cross-validation: a run for each part of the training images, with the mean of their accuracies."""
+"""Cross-validation: a run for each fold of the training and validation images, with the mean of their accuracies."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -117,9 +117,9 @@ def cross_validate_request(
         ArgumentError: The folder has runs of another request, or something else.
     """
     if request.folds is None:
-        raise FieldError("folds", "missing; give the number of parts, such as 5")
+        raise FieldError("folds", "missing; give the number of folds, such as 5")
     if request.fold is not None:
-        raise FieldError("fold", "is one part of a cross-validation, which trains on all; omit it")
+        raise FieldError("fold", "trains one fold only; omit it to train all folds")
     text = _text_of(request)
     out = request.out or _folder_of(request, text)
     _check_request(text, out)

@@ -110,7 +110,7 @@ class TrainRequest(RunOptions, Recipe):
             raise FieldError("find_lr", "finds the learning rate; omit it or `learning_rate`")
         if self.fold is not None and (self.folds is None or self.fold > self.folds):
             if self.folds is None:
-                raise FieldError("fold", "needs `folds`, the number of parts")
+                raise FieldError("fold", "needs `folds`, the number of folds")
             raise FieldError("fold", f"must be 1 to `folds`, which is {self.folds}; not {self.fold}")
         if self.patience is not None and self.folds is not None:
             raise FieldError(
