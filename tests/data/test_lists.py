@@ -15,7 +15,7 @@ import convwright as cw
 from convwright.data import Dataset, open_dataset
 from convwright.data.lists import read_list
 from convwright.data.survey import survey_data
-from convwright.errors import ArgumentError, DataError
+from convwright.errors import ArgumentError, ConvwrightWarning, DataError
 
 Table = list[dict[str, Any]]
 
@@ -178,6 +178,12 @@ def test_labels_are_split_where_their_parts_are_labels_of_other_images(
     assert found.classes == (sorted(labels) if classes is None else list(classes))
     doubtful = classes is None or "rare" in classes or len(labels) == 1
     assert [("is read as" in str(each.message)) for each in warned] == [True] * doubtful
+
+
+def test_a_survey_says_how_doubtful_labels_were_read(cats_and_dogs: Path, tmp_path: Path) -> None:
+    rows = [row | {"label": ("AC;DC", "b")[n % 2]} for n, row in enumerate(rows_of(cats_and_dogs, tmp_path))]
+    with pytest.warns(ConvwrightWarning, match="'AC;DC' is read as one label"):
+        survey_data(str(write_list(tmp_path / "list.csv", rows)))
 
 
 def test_images_elsewhere(cats_and_dogs: Path, tmp_path: Path) -> None:

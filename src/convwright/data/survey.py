@@ -279,9 +279,9 @@ def survey_data(
     if spec in SOURCES:
         check_no_columns(columns, spec)
         return _survey_source(spec, SOURCES[spec].read(False))
-    with quiet():
-        found = labelled_images(spec, columns, progress=progress)
-        if not isinstance(found, ImageList):
+    found = labelled_images(spec, columns, progress=progress)
+    if not isinstance(found, ImageList):
+        with quiet():
             return _survey_items(spec, found, progress, max_bad)
     return _survey_source(spec, parts_of_list(found, SOURCES[found.source].read(False)))
 
