@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convwright.curation import crossfit, neighbours
-from convwright.curation.crossfit import folds_of
 from convwright.curation.neighbours import nearest, reduced
 from convwright.errors import ConvwrightWarning
 
@@ -70,15 +69,6 @@ def test_a_long_comparison_is_announced_with_its_duration(monkeypatch):
     monkeypatch.setattr(neighbours, "LONG", 0)
     with pytest.warns(ConvwrightWarning, match="comparing 50 images with each other takes about 0 minutes"):
         nearest(vectors, 3)
-
-
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(2, 6), st.integers(0, 9))
-def test_folds_are_balanced_in_each_class(labels, folds, seed):
-    values = np.array(labels)
-    found = folds_of(values, folds, seed)
-    for rows in (slice(None), *(values == label for label in set(labels))):
-        counts = np.bincount(found[rows], minlength=folds)
-        assert counts.max() - counts.min() <= 1
 
 
 def test_principal_directions_bound_the_memory_of_features(pool_of, monkeypatch):

@@ -1,6 +1,5 @@
 """Cross-fitted predictions: the classes of each image by models that were not trained on it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,9 +7,12 @@ import torch
 from torch import nn
 
 from convwright.brief import Brief
+from convwright.curation.folds import are_judgeable, assign_folds
+from convwright.curation.neighbours import NEIGHBOURS, Neighbours, joined, nearest, reduced
 from convwright.curation.pool import Pool
 from convwright.data import Split
 from convwright.data.batches import evaluation_batches
+from convwright.data.threads import Progress
 from convwright.seeds import derive
 from convwright.training import frozen
 from convwright.training.operator_choice import choose_operators
@@ -36,8 +38,6 @@ MOST_VALUES, FEWEST_VALUES, SAMPLE = 2**27, 64, 4096
 """Most values of features that are kept, which limits the memory to 512 MB (and their fewest for each image); where
 networks give more, their principal directions in a sample of images are kept."""
 
-Progress = Callable[[int, int, str], None]
-
 
 @dataclass(frozen=True)
 class CrossFit(Brief):
@@ -45,28 +45,17 @@ class CrossFit(Brief):
 
     probabilities: np.ndarray
     """N x classes, float32. Test images: the mean over the models of all folds, none of which has seen them."""
-    features: np.ndarray | None = None
-    """N x D, float32: features of the network of the first fold."""
-
-
-def folds_of(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Return the fold of each label, 0 to `folds` less 1: stratified by class, and balanced in size.
-
-    Args:
-        labels: int64, N.
-        folds: Number of folds.
-        seed: Seed of the order within a class.
-    """
-    random = np.random.default_rng(derive(seed, "curation folds"))
-    order = random.permutation(len(labels))
-    order = order[np.argsort(labels[order], kind="stable")]
-    found = np.empty(len(labels), np.int64)
-    found[order] = np.arange(len(labels)) % folds
-    return found
+    judgeable: np.ndarray
+    """bool N: whether the models that predicted an image had been trained on enough images of its class."""
+    neighbours: Neighbours | None = None
+    """Neighbours of each image by features of a network that was not trained on it; None: no network was trained."""
 
 
 def cross_fit_network(pool: Pool, folds: int, seed: int, progress: Progress | None = None) -> CrossFit:
     """Train a small network for each fold on the other folds, and predict the fold with it.
+
+    The neighbours of the fold's images are those by the features of the same network: it was not trained on the images'
+    own labels, which may be wrong. Neighbours of test images are those by the first network.
 
     Args:
         pool: The images. Test images are never trained on.
@@ -74,21 +63,21 @@ def cross_fit_network(pool: Pool, folds: int, seed: int, progress: Progress | No
         seed: Seed of folds, weights and batches.
         progress: Called with the number of steps done, their total and a description.
     """
-    learnable = pool.learnable
-    fold_of = np.full(len(pool), -1)
-    fold_of[learnable] = folds_of(pool.labels[learnable], folds, seed)
+    learnable, fold_of = pool.learnable, assign_folds(pool, folds, seed)
     total = np.zeros((len(pool), len(pool.data.classes)), np.float32)
-    features = None
+    network_of = np.maximum(fold_of, 0)
+    neighbours = []
     with preserved_process_state():
         for fold in range(folds):
             seen = torch.from_numpy(learnable[fold_of[learnable] != fold])
             held = torch.from_numpy(np.flatnonzero((fold_of == fold) | (fold_of < 0)))
             module = _trained(pool, seen, held, fold, folds, seed, progress)
             total[held.numpy()] += probabilities_of(module, pool, pool.images.choose(held))
-            if features is None:
-                features = features_of(frozen.split(module)[0], pool, progress)
+            vectors = reduced(features_of(frozen.split(module)[0], pool, progress), seed)
+            rows = np.flatnonzero(network_of == fold)
+            neighbours.append(nearest(vectors, NEIGHBOURS, progress, rows=rows, seed=seed))
     total[fold_of < 0] /= folds
-    return CrossFit(total, features)
+    return CrossFit(total, are_judgeable(pool.labels, fold_of), joined(neighbours, network_of))
 
 
 def _trained(
@@ -188,9 +177,7 @@ def cross_fit_regression(
         seed: Seed of the folds.
         progress: Called with the number of folds done, their total and a description.
     """
-    learnable = pool.learnable
-    fold_of = np.full(len(pool), -1)
-    fold_of[learnable] = folds_of(pool.labels[learnable], folds, seed)
+    learnable, fold_of = pool.learnable, assign_folds(pool, folds, seed)
     values = torch.from_numpy(standardised(features, learnable))
     labels = torch.from_numpy(pool.labels)
     classes = len(pool.data.classes)
@@ -204,7 +191,7 @@ def cross_fit_regression(
         if progress:
             progress(fold + 1, folds, "predicting classes")
     total[fold_of < 0] /= folds
-    return CrossFit(total, features)
+    return CrossFit(total, are_judgeable(pool.labels, fold_of))
 
 
 def _best_decay(values: torch.Tensor, labels: torch.Tensor, fold_of: torch.Tensor, classes: int) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from convwright.curation.duplicates import find_duplicates
 from convwright.curation.features import SIDE, compute_features
 from convwright.curation.fixed import ALL, CONFIDENT, NONE, check_list_path, decisions_of
-from convwright.curation.neighbours import Neighbours, nearest, reduced
+from convwright.curation.neighbours import Neighbours
 from convwright.curation.pool import Pool
 from convwright.curation.result import Curation
 from convwright.curation.suspects import FEWEST, SuspectFinder, merged
@@ -19,9 +19,6 @@ from convwright.errors import DataError
 from convwright.extras import require_package
 from convwright.printable import printable
 from convwright.training.run import Run
-
-NEIGHBOURS = 10
-"""Most similar images that an image is compared with."""
 
 
 def curate_data(
@@ -59,7 +56,7 @@ def _examined(
         require_package("cleanlab.filter", "finding label errors")
     started = time.perf_counter()
     images = compute_features(data, features, folds, seed, progress)
-    neighbours = nearest(reduced(images.features, seed), NEIGHBOURS, progress)
+    neighbours = images.neighbours
     finder = SuspectFinder(images.pool, neighbours, images.fit)
     suspects = merged(
         finder.duplicates(find_duplicates(images.pool, neighbours, progress)),
@@ -74,11 +71,13 @@ def _examined(
 def _small_classes(finder: SuspectFinder) -> list[str]:
     if finder.fit is None:
         return []
+    unjudged = finder.count_unjudged()
+    notes = [f"labels of {unjudged:,} images were not judged: too few others of their class are in other groups"]
     small = finder.small_classes()
     if not small:
-        return []
+        return notes if unjudged else []
     shown = ", ".join(small[:3]) + (f" and {len(small) - 3:,} more" if len(small) > 3 else "")
-    return [f"labels of classes with fewer than {FEWEST} images were not judged: {shown}"]
+    return [*notes[: bool(unjudged)], f"labels of classes with fewer than {FEWEST} images were not judged: {shown}"]
 
 
 def _missed(neighbours: Neighbours) -> list[str]:

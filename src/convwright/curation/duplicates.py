@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from convwright.brief import Brief
-from convwright.curation.crossfit import Progress
 from convwright.curation.neighbours import Neighbours
 from convwright.curation.pool import Pool
+from convwright.data.threads import Progress
 
 SIDE = 32
 """Height and width of the copies whose pixels are compared; smaller images are compared as they are."""

@@ -8,10 +8,12 @@ import torch
 
 from convwright.arch import at
 from convwright.brief import Brief
-from convwright.curation.crossfit import CrossFit, Progress, cross_fit_network, cross_fit_regression, features_of
+from convwright.curation.crossfit import CrossFit, cross_fit_network, cross_fit_regression, features_of
+from convwright.curation.neighbours import NEIGHBOURS, Neighbours, nearest, reduced
 from convwright.curation.pool import Pool
 from convwright.data.dataset import CHUNK, Dataset
 from convwright.data.opened import Data
+from convwright.data.threads import Progress
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.modules import build
 from convwright.modules.devices import find_device
@@ -35,8 +37,8 @@ class ImageFeatures(Brief):
     """The images of a data set with their features and predictions."""
 
     pool: Pool
-    features: np.ndarray
-    """N x D, float32."""
+    neighbours: Neighbours
+    """The images that are the most similar to each image by these features."""
     fit: CrossFit | None
     """Cross-fitted predictions; None for multi-label data."""
     description: str
@@ -104,10 +106,11 @@ def _opened(data: Data, side: int) -> Dataset:
 def _finished(
     pool: Pool, features: np.ndarray, description: str, folds: int, seed: int, progress: Progress | None
 ) -> ImageFeatures:
+    neighbours = nearest(reduced(features, seed), NEIGHBOURS, progress, seed=seed)
     if pool.images.multi_label:
         note = "multi-label data: only exact duplicates, near-duplicates and outliers are found"
-        return ImageFeatures(pool, features, None, description, (note,))
-    return ImageFeatures(pool, features, cross_fit_regression(features, pool, folds, seed, progress), description)
+        return ImageFeatures(pool, neighbours, None, description, (note,))
+    return ImageFeatures(pool, neighbours, cross_fit_regression(features, pool, folds, seed, progress), description)
 
 
 def _published(data: Data, name: str, folds: int, seed: int, progress: Progress | None) -> ImageFeatures:
@@ -149,9 +152,9 @@ def _trained(data: Data, folds: int, seed: int, progress: Progress | None) -> Im
         raise ArgumentError("features", f"{TRAINED} needs single-label data; give a network, or {PIXELS}")
     pool = Pool.of(opened)
     fit = cross_fit_network(pool, folds, seed, progress)
-    if fit.features is None:
+    if fit.neighbours is None:
         raise ConvwrightError("no network was trained: the data has no images to train on")
-    return ImageFeatures(pool, fit.features, fit, f"small networks trained here, {_size(opened)}")
+    return ImageFeatures(pool, fit.neighbours, fit, f"small networks trained here, {_size(opened)}")
 
 
 def _pixels(data: Data, folds: int, seed: int, progress: Progress | None) -> ImageFeatures:

@@ -1,7 +1,7 @@
 """Nearest neighbours by cosine similarity, in blocks: no matrix of all pairs is ever held."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from convwright.data.threads import Progress
 from convwright.errors import warn
 from convwright.seeds import derive
 
+NEIGHBOURS = 10
+"""Most similar images that an image is compared with."""
 BLOCK = 2048
 """Rows and columns of a block of similarities: 16 MB."""
 DIRECTIONS = 128
@@ -35,6 +37,9 @@ class Neighbours(Brief):
     """N x k, int64."""
     similarities: np.ndarray
     """N x k, float32: cosines, at most 1."""
+    space_of: np.ndarray | None = None
+    """Number of the feature space in which each image was compared, int64 N: similarities of different spaces are not
+    comparable. None: one space."""
     exact: bool = True
     """Whether all pairs were compared; otherwise less similar images take the places of some neighbours."""
 
@@ -103,7 +108,21 @@ def nearest(
             warn(f"comparing {len(vectors):,} images with each other takes about {expected / 60:.0f} minutes")
         if progress:
             progress(round(done * len(rows)), len(rows), description)
-    return Neighbours(best_at.numpy(), best.clamp(max=1).numpy(), exact)
+    return Neighbours(best_at.numpy(), best.clamp(max=1).numpy(), exact=exact)
+
+
+def joined(parts: Sequence[Neighbours], part_of: np.ndarray) -> Neighbours:
+    """Return the neighbours of all images, each compared in one of several feature spaces.
+
+    Args:
+        parts: For each space, the neighbours of the images that were compared in it.
+        part_of: Number of each image's space, int64 N.
+    """
+    positions = np.empty((len(part_of), parts[0].positions.shape[1]), np.int64)
+    similarities = np.empty(positions.shape, np.float32)
+    for number, part in enumerate(parts):
+        positions[part_of == number], similarities[part_of == number] = part.positions, part.similarities
+    return Neighbours(positions, similarities, part_of, all(part.exact for part in parts))
 
 
 Found = tuple[float, torch.Tensor, torch.Tensor, torch.Tensor]

@@ -116,7 +116,11 @@ class SuspectFinder:
         rows = self._judged
         probabilities, labels = self.fit.probabilities, self.pool.labels
         predicted = probabilities.argmax(1)
-        wrong = rows[_least_probable(labels[rows], probabilities[rows]) | self._contradicted(rows, predicted)]
+        issues = np.zeros(len(rows), bool)
+        tests = self.pool.roles[rows] == ROLES.index("test")
+        for part in (~tests, tests):  # apart, since test images are predicted by the models of all folds together
+            issues[part] = _least_probable(labels[rows[part]], probabilities[rows[part]])
+        wrong = rows[issues | self._contradicted(rows, predicted)]
         wrong = wrong[predicted[wrong] != labels[wrong]]
         suspects = []
         for one in wrong.tolist():
@@ -177,7 +181,10 @@ class SuspectFinder:
         if not self.neighbours.similarities.shape[1]:
             return []
         distances = np.log(np.maximum(1 - self.neighbours.similarities.mean(1), 1e-4))
-        middle = np.median(distances)
+        spaces = self.neighbours.space_of
+        middle = np.full(len(distances), np.median(distances))
+        for space in () if spaces is None else np.unique(spaces):
+            middle[spaces == space] = np.median(distances[spaces == space])
         spread = 1.4826 * np.median(np.abs(distances - middle))
         if not spread:
             return []
@@ -186,7 +193,7 @@ class SuspectFinder:
         suspects = []
         for one in found[np.argsort(-far[found], kind="stable")].tolist():
             reasons = [
-                f"resembles no other image (distance {np.exp(distances[one]):.2f}, usually {np.exp(middle):.2f})"
+                f"resembles no other image (distance {np.exp(distances[one]):.2f}, usually {np.exp(middle[one]):.2f})"
             ]
             score = float(1 - FAR / far[one] / 2)
             suspects.append(self._suspect(one, "outlier", "drop", score, False, reasons))
@@ -212,7 +219,23 @@ class SuspectFinder:
     @property
     def _judged(self) -> np.ndarray:
         """Positions of the images of classes that have enough images to learn from."""
-        return np.flatnonzero(self._counts[self.pool.labels] >= FEWEST)
+        return np.flatnonzero(self._in_large_classes & self._judgeable)
+
+    def count_unjudged(self) -> int:
+        """Return the number of images that are not judged though their class has enough images.
+
+        The models that predicted them had hardly been trained on their class, as its images are in one group.
+        """
+        return int((self._in_large_classes & ~self._judgeable).sum())
+
+    @property
+    def _in_large_classes(self) -> np.ndarray:
+        found: np.ndarray = self._counts[self.pool.labels] >= FEWEST
+        return found
+
+    @property
+    def _judgeable(self) -> np.ndarray:
+        return np.ones(len(self.pool), bool) if self.fit is None else self.fit.judgeable
 
     def _share(self, position: int, label: int) -> float:
         """Return the share of an image's neighbours that have a label."""
