@@ -84,9 +84,10 @@ def _clusters(pool: Pool, positions: np.ndarray, groups: list[str]) -> list[str]
     """Return a name for each set of images that share a group or show nearly the same; empty for an image alone."""
     images = pool.images.choose(torch.from_numpy(positions))
     digests = images.traits().digests.numpy()
-    clusters = Clusters(len(images))
+    clusters, thumbnails = Clusters(len(images)), []
     for rows in torch.arange(len(images)).split(CHUNK):
         for row, pixels in zip(rows.tolist(), images.take(rows).numpy(), strict=True):
             clusters.join(row, [("pixels", digests[row].tobytes()), *([("group", groups[row])] if groups[row] else [])])
-            clusters.join_alike(row, thumbnail_of(pixels if len(pixels) == 3 else np.repeat(pixels, 3, 0)))
+            thumbnails.append(thumbnail_of(pixels if len(pixels) == 3 else np.repeat(pixels, 3, 0)))
+    clusters.join_alike(np.stack(thumbnails))
     return [str(clusters.first_of(row)) if size > 1 else "" for row, size in enumerate(clusters.sizes())]
