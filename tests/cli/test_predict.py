@@ -190,7 +190,7 @@ def test_names_of_any_bytes(run, photos, convwright):
         (["photos", "--device", "abacus"], "no device 'abacus'"),
         (
             ["photos", "--weights", "timm", "--engine", "openvino"],
-            "--engine: an engine runs exported files; with published weights",
+            "which has weights of its own",
         ),
     ],
 )

@@ -138,7 +138,7 @@ def test_no_data_is_chosen_without_being_named(tmp_path, monkeypatch, convwright
         (["--lr", "-1"], "--learning-rate: .*above 0"),
         (["--optimizer", "adam"], "--optimizer: .*'sgd'"),
         (["--val-share", "2"], "--val-share: .*below 1"),
-        (["--resolution", "0"], "--resolution: .*above 0"),
+        (["--resolution", "0"], "--resolution: .*1 or more"),
         (["--network", "densenet121", "--no-fit"], "a resolution of 8 is too small"),
         (["--config", "absent.yaml"], "absent.yaml"),
         (["--resume", "absent"], "absent: no such run directory"),
