@@ -210,7 +210,8 @@ PRINTING = {
 }
 JSON = {
     "json_text.py": "the one place that reads and writes JSON",
-    "data/journal.py": "lines of a cache, of which damaged ones are skipped",
+    "data/item_index.py": "lines of a cache, of which damaged ones are skipped",
+    "data/shard_index.py": "the index of tar files in the cache, which is made anew if it is damaged",
     "scaling/storage.py": "columns of a study's database",
     "scaling/earlier.py": "studies that earlier versions stored with Optuna",
 }

@@ -77,7 +77,7 @@ def test_a_drawing_shows_and_saves_itself(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"resolution": 0}, "resolution: must be a whole number, 1 or more, not 0"),
+        ({"resolution": 0}, "resolution: must be pixels, 1 or more: .*not 0"),
         ({"layers": "yes"}, "layers: must be true or false, not 'yes'"),
         ({"diagram": "missing/network.svg"}, "diagram: missing/network.svg: there is no folder"),
     ],
@@ -195,7 +195,7 @@ def test_values_of_a_wrong_type_are_refused(convwright, tmp_path, right, wrong):
     ("options", "reason"),
     [
         (["--resolution", 1], "too small"),
-        (["--resolution", 0], "--resolution: must be a whole number, 1 or more, not 0"),
+        (["--resolution", 0], "--resolution: must be pixels, 1 or more"),
         (["--classes", -1], "--classes: must be a whole number, 1 or more, not -1"),
         (["--classes", "x"], "--classes: must be a whole number, 1 or more, not 'x'"),
         (["--json", "--diagram", "-"], "cannot both be printed"),

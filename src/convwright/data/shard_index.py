@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from convwright import json_text
 from convwright.data.lists import NAMES
 from convwright.data.packed_names import PackedNames
 from convwright.errors import DataError
@@ -230,9 +231,10 @@ def _label_in(
 ) -> tuple[tuple[str, ...], bool] | None:
     try:
         text = content.decode("utf-8-sig")
-        value: Any = json.loads(text) if extension == "json" else text.strip()
     except ValueError as error:
         raise DataError(f"{printable(path)}: {printable(name)} cannot be read as a label: {error}") from None
+    source = f"{printable(path)}: {printable(name)}"
+    value: Any = json_text.parse(text, source, DataError) if extension == "json" else text.strip()
     if isinstance(value, dict):
         names = [column] if column is not None else [each for each in value if each.lower() in NAMES["label_column"]]
         if len(names) > 1:

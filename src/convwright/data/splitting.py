@@ -1,6 +1,5 @@
 """A folder or a list of images split into training, validation and test images: a new list."""
 
-import json
 import os
 import re
 from collections import Counter
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from convwright import json_text
 from convwright.brief import Brief
 from convwright.csv_text import csv_table
 from convwright.data.framing import Framing
@@ -148,7 +148,7 @@ class DataSplit(Result, Brief):
 
     def _label(self, image: SplitImage) -> str:
         if self.multi_label:
-            return json.dumps(image.labels, ensure_ascii=False)
+            return json_text.dump(list(image.labels))
         (label,) = image.labels
         if JOINED.search(label) or (label.startswith("[") and label.endswith("]")):
             raise DataError(
