@@ -48,7 +48,7 @@ def test_a_run_directory_holds_all_that_a_run_is(run):
     names = {path.name for path in run.iterdir()}
     assert names == {
         *("config.yaml", "network.json", "classes.json", "data.json", "metrics.csv", "summary.json"),
-        *("checkpoints", "model.safetensors", "checksums.json"),
+        *("checkpoints", "model.safetensors", "checksums.json", "training_images.safetensors"),
     }
     assert json.loads((run / "classes.json").read_text())["classes"] == ["one", "two", "zero"]
     with (run / "metrics.csv").open() as file:
@@ -221,3 +221,11 @@ def test_demo_compares_the_three_families(tmp_path, convwright):
     assert again.err.count(": kept in ") == 3
     other = convwright("demo", "--data", tmp_path / "demo" / "se-resnet", "--out", tmp_path / "demo")
     assert other.status == 2
+
+
+def test_images_that_no_memory_holds_are_refused_before_they_are_decoded(convwright, tmp_path):
+    answer = convwright("train", "--data", "digits", "--resolution", "99999", "--out", tmp_path / "new")
+    assert answer.status == 2
+    assert "--resolution: " in answer.message
+    assert "would fit" in answer.message
+    assert not (tmp_path / "new").exists()

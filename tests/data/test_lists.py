@@ -231,7 +231,7 @@ def test_wrong_rows_are_named(kind: str, cats_and_dogs: Path, tmp_path: Path) ->
     [
         ("split", "holdout", "line 4 has the split 'holdout'; it must be train, val or test"),
         ("split", "", "line 4 has no split; it must be train, val or test"),
-        ("weight", "heavy", "line 4 has the weight 'heavy'; it must be a number, 0 or more"),
+        ("weight", "heavy", "line 4 has the weight 'heavy'; it must be a number, 0 to 1e+06"),
         ("weight", "-1", "line 4 has the weight '-1'"),
         ("weight", "nan", "line 4 has the weight 'nan'"),
     ],

@@ -59,6 +59,10 @@ class Entry(NamedTuple):
     group: str = ""
 
 
+LARGEST_WEIGHT = 1e6
+"""Largest weight of an image in the loss; larger ones make the sum of a batch inexact."""
+
+
 @dataclass(frozen=True)
 class ImageList:
     """The rows of a list, checked one by one."""
@@ -322,8 +326,8 @@ class _Reading:
             weight = float(cell)
         except (TypeError, ValueError):
             weight = math.nan
-        if not (math.isfinite(weight) and weight >= 0) or isinstance(cell, bool):
-            raise self._error(row, f"has the weight {cell!r:.40}; it must be a number, 0 or more")
+        if not 0 <= weight <= LARGEST_WEIGHT or isinstance(cell, bool):  # NaN is neither
+            raise self._error(row, f"has the weight {cell!r:.40}; it must be a number, 0 to {LARGEST_WEIGHT:g}")
         return weight
 
     def _text(self, row: Row, parameter: str) -> str:

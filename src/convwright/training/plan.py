@@ -81,7 +81,7 @@ def plan(
     if config.recipe.crop >= (side := min(sides(config.resolution))):
         limit = f"must be less than the images' resolution, {side} px"
         raise FieldError("recipe.crop", f"{limit}, not {config.recipe.crop}")
-    if config.recipe.accumulate > (pieces := max(1, config.batch_size // config.devices)):
+    if config.recipe.accumulate > (pieces := -(-config.batch_size // config.devices)):
         limit = f"must be at most the {counted(pieces, 'image')} of a batch on each device"
         raise FieldError("recipe.accumulate", f"{limit}, not {config.recipe.accumulate:,}")
     if config.recipe.progressive:

@@ -15,12 +15,13 @@ from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.arch.resolution import Resolution, format_resolution, format_sides
 from convwright.data import Dataset
+from convwright.data.memory import check_fits
 from convwright.data.opened import COLUMNS, Data
 from convwright.data.skipped import in_one_line
 from convwright.display.progress import counting, print_progress, status
 from convwright.display.result import Block, Lines, Result
 from convwright.display.wording import counted
-from convwright.errors import ArgumentError, UsageError, argument
+from convwright.errors import ArgumentError, UsageError, argument, warn
 from convwright.modules import build
 from convwright.places import check_folder, check_new_folder
 from convwright.printable import printable
@@ -47,6 +48,10 @@ LONGEST_NAME = 100
 """Characters of a run directory's name that is made from the network and the data."""
 CURVE, ADVICE = "lr_finder.csv", "advice.json"
 """Files of a run directory: the learning-rate test, and what was chosen for the data."""
+LEAST_BATCH, RGB, BYTES_OF_FLOAT = 8, 3, 4
+"""Images of a small batch, which must fit into memory as floats."""
+LEAST_EPOCHS = 0.5
+"""Epochs in the given minutes below which a run learns hardly anything."""
 DATA_OPTIONS = frozenset({"val_share", "max_bad", "cache_gb", "resize", "folds", "fold", *COLUMNS})
 """Fields of a request that say how the data is opened."""
 CONFIG_OPTIONS = frozenset({*RunOptions.model_fields, "batch_size"})
@@ -266,6 +271,9 @@ class _Preparation:
         }
         if source.seed != request.seed:
             self.split["split_seed"] = source.seed
+        if self.resolution is not None:  # before any image is decoded
+            with self._naming("resolution"):
+                check_fits(LEAST_BATCH * BYTES_OF_FLOAT, RGB, self.resolution)
         with self._naming("data"):
             data = source.dataset(self.resolution, largest=largest)
             data = source.with_larger(data, crop_scale(data, request.recipe, request.recipe_fields))
@@ -350,6 +358,9 @@ class _Preparation:
             learner = self._learner(config, network, data, initial)
             epochs = epochs_in_minutes(request.minutes, config, network, data, learner=learner)
             config = config.model_copy(update={"epochs": epochs})
+            if epochs < LEAST_EPOCHS:
+                time = f"of the {counted(request.minutes, 'minute')} remain for {counted(epochs, 'epoch')}"
+                warn(f"measuring this machine takes a part {time}, too few to learn much; give more `minutes`")
         return config, network, curve
 
     def _learner(self, config: TrainConfig, network: Network, data: Dataset, initial: InitialWeights | None) -> Learner:
