@@ -40,7 +40,7 @@ def test_every_option_of_the_recipe_reaches_the_configuration(tmp_path, convwrig
         **{"norm-momentum": 0.2},
         **{"randaugment": 4, "erasing": 0.1, "mixup": 0.2, "cutmix": 0.3, "crop-scale": 0.5, "rotation": 5.0},
         **{"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.1, "sampling": "uniform", "focal": 1.0},
-        **{"effective-beta": 0.9},
+        **{"effective-beta": 0.9, "crop-ratio": 1.5},
     }
     given = [part for name, value in options.items() for part in (f"--{name}", value)]
     given += ["--flip", "--trivialaugment", "--no-nesterov", "--milestone", 0.2, "--milestone", 0.4]
@@ -50,7 +50,8 @@ def test_every_option_of_the_recipe_reaches_the_configuration(tmp_path, convwrig
     for name, value in options.items():
         assert recipe[{"lr": "learning_rate"}.get(name, name.replace("-", "_"))] == value
     assert (recipe["flip"], recipe["nesterov"], recipe["milestones"]) == (True, False, [0.2, 0.4])
-    told = {"optimizer", "freeze", "backbone_rate", "learning_rate", "flip", "trivialaugment", "nesterov", "milestones"}
+    told = {"optimizer", "learning_rate", "flip", "trivialaugment", "nesterov", "milestones"}
+    told |= {"freeze", "freeze_epochs", "freeze_norm", "unfrozen_rate", "backbone_rate", "layer_decay"}  # need weights
     assert set(recipe) == told | {name.replace("-", "_") for name in options if name != "lr"}, "fields without options"
     again = convwright("train", "--config", tmp_path / "run" / "config.yaml", "--no-flip", "--out", tmp_path / "again")
     assert again.status == 0
