@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from convwright.api.curation import curate
     from convwright.api.data import open_data, split, survey
     from convwright.api.demo import demo
+    from convwright.api.designs import ablate, design
     from convwright.api.networks import (
         at,
         compound,
@@ -55,6 +56,7 @@ _PLACES = {
     "StopTraining": "convwright.training.callbacks",
     "TrainRequest": "convwright.training.request",
     "advise": "convwright.api.training",
+    "ablate": "convwright.api.designs",
     "at": "convwright.api.networks",
     "augmented": "convwright.api.training",
     "bench": "convwright.api.shipping",
@@ -65,6 +67,7 @@ _PLACES = {
     "curate": "convwright.api.curation",
     "demo": "convwright.api.demo",
     "cross_validate": "convwright.api.training",
+    "design": "convwright.api.designs",
     "describe": "convwright.api.networks",
     "draw": "convwright.api.networks",
     "evaluate": "convwright.api.prediction",
@@ -109,6 +112,7 @@ __all__ = [
     "StopTraining",
     "TrainRequest",
     "__version__",
+    "ablate",
     "advise",
     "arch",
     "at",
@@ -123,6 +127,7 @@ __all__ = [
     "curate",
     "demo",
     "describe",
+    "design",
     "draw",
     "evaluate",
     "explain",

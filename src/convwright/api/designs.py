@@ -1,0 +1,179 @@
+"""Design: from a folder and a budget to a network, its file and a page about both."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from convwright.errors import ArgumentError, UsageError, argument
+from convwright.options import Bounds, checks_arguments
+from convwright.scaling.halving import MOST_SEEDS
+from convwright.scaling.study_options import (
+    BatchSize,
+    Cluster,
+    CoresPerTask,
+    Fields,
+    Precision,
+    Recipe,
+    Storage,
+    StudyName,
+    Workers,
+)
+
+if TYPE_CHECKING:
+    from convwright.arch import Network
+    from convwright.data.opened import Data
+    from convwright.designing.ablation_result import AblationResult
+    from convwright.designing.result import DesignResult
+
+__all__ = ["ablate", "design"]
+DEFAULT_MINUTES = 30.0
+
+
+@checks_arguments
+def design(
+    data: "Data | str | Path | None" = None,
+    budget: Mapping[str, float] | str | None = None,
+    *,
+    hours: Annotated[float | None, Bounds(gt=0)] = None,
+    minutes: Annotated[float | None, Bounds(gt=0)] = None,
+    out: Path | str | None = None,
+    engine: Literal["torch", "onnxruntime", "openvino"] | None = None,
+    seed: int = 0,
+    resume: Path | str | None = None,
+    progress: bool = True,
+) -> "DesignResult":
+    """Design a network for labelled images and a budget: choose, train, export and document it in a given time.
+
+    Networks of the three papers' families are scaled to the largest that keep the budget, and race on validation
+    images in rounds of growing length. Variations of the leader, with more depth, width or pixels, with or without
+    SE, and trained otherwise, join it. The winner is trained for the remaining time, exported, verified, and measured
+    on test images that no decision has seen. Stopped or killed at any moment, `resume` continues the design.
+
+    Args:
+        data: A folder with a sub-folder per class, a list of images, or the name of a source. Without test
+            images, a tenth of it is set aside for the test.
+        budget: Limits such as 'macs<=50M, params<=1M, memory<=40MB, latency<=3ms'; any of them. In Python also a
+            dictionary of numbers with the keys macs, params, activations, memory (in bytes) and latency_ms.
+        hours: Time of the whole design.
+        minutes: Time of the whole design, in the place of `hours`; 30 by default.
+        out: Folder of the design; designs/DATA by default.
+        engine: Engine that will serve the network, in which latency is measured; by default the first installed one
+            of onnxruntime, openvino and torch.
+        seed: Seed of all training runs.
+        resume: Folder of a design to continue; nothing else can be given with it.
+        progress: Whether to show how far the design has come.
+
+    Returns:
+        The winner's run, file and evaluation, all candidates and every decision; `dossier` is a page about them.
+
+    Raises:
+        ArgumentError: A value cannot be used, or no network keeps the budget.
+        DataError: The data cannot be opened, or has no test images.
+        Interrupted: The design was stopped; it can be resumed.
+
+    Example:
+        >>> result = cw.design("digits", "macs<=2M", minutes=2, out="designs/digits")  # doctest: +SKIP
+        >>> result.file.name, result.dossier.name  # doctest: +SKIP
+        ('digits.onnx', 'dossier.html')
+    """
+    from convwright.data.opened import Data
+    from convwright.designing.design import design as run_design
+    from convwright.designing.design import resume_design
+    from convwright.designing.request import DesignRequest
+    from convwright.extras import installed
+    from convwright.scaling.budget import as_budget
+
+    given = {"data": data, "budget": budget, "hours": hours, "minutes": minutes, "out": out, "engine": engine}
+    if resume is not None:
+        if other := next((name for name, value in given.items() if value is not None), "seed" if seed else ""):
+            raise ArgumentError(other, "cannot be combined with `resume`; a resumed design keeps its options")
+        return _with_methods(resume_design(Path(resume), progress=progress))
+    if data is None:
+        raise UsageError("give the data to design for, or `resume` with the folder of a design")
+    if hours is not None and minutes is not None:
+        raise ArgumentError("hours", "takes the place of `minutes`; give one of the two")
+    images = Data.of(data)
+    seconds = 3600 * hours if hours is not None else 60 * (DEFAULT_MINUTES if minutes is None else minutes)
+    folder = Path(out) if out is not None else Path("designs") / (Path(images.spec).stem or "data")
+    serving: str = engine or next((name for name in ("onnxruntime", "openvino") if installed(name)), "torch")
+    limits = None if budget is None else as_budget(budget)
+    request = DesignRequest(images, limits, seconds, folder, seed, serving)
+    return _with_methods(run_design(request, progress=progress))
+
+
+def _with_methods(result: "DesignResult") -> "DesignResult":
+    """Return the result with a run that has the operations on it as methods."""
+    from convwright.api.runs import Run
+
+    return replace(result, run=Run.from_stored(result.run))
+
+
+@checks_arguments
+def ablate(  # noqa: D417 - the options of every study are described in `study_options`
+    data: "Data | str | Path",
+    network: "Network | str | Path" = "cifar_resnet20",
+    budget: Mapping[str, float] | str | None = None,
+    *,
+    minutes: Annotated[float, Bounds(gt=0)] = DEFAULT_MINUTES,
+    seeds: Annotated[int, Bounds(ge=2, le=MOST_SEEDS)] = 5,
+    recipe: Recipe = "fast",
+    fields: Fields = (),
+    batch_size: BatchSize = None,
+    precision: Precision = None,
+    workers: Workers = 1,
+    cluster: Cluster = None,
+    cores_per_task: CoresPerTask = 1,
+    storage: Storage = None,
+    study: StudyName = None,
+    out: Path | str | None = None,
+) -> "AblationResult":
+    """Measure which of the three papers' ideas helps on your data, by how much, and how certain that is.
+
+    The network is compared with versions with SE (two ratios and another placement), with a DenseNet-BC of at most as
+    many parameters, and scaled from half its multiply-adds by compound scaling, depth, width and resolution alone.
+    Every variant is trained with the same seeds for the same epochs, and measured on the test images where there are
+    any. Interrupted or killed at any moment, the same call or command continues.
+
+    Args:
+        data: A folder with a sub-folder per class, a list of images, or the name of a source.
+        network: The network, or the file of one; its own SE blocks are removed first.
+        budget: Limits for every variant, such as 'macs<=50M'; by default the multiply-adds of the network.
+        minutes: Time of all training runs; they get as many epochs as fit.
+        seeds: Training runs of each variant.
+        out: Folder of the ablation; studies/ablation-NETWORK-DATA by default.
+
+    Returns:
+        A sentence and an interval for each idea, and a table of the variants; `figure()` draws the effects.
+
+    Raises:
+        ArgumentError: A value cannot be used, or the network cannot keep the budget.
+        StudyError: The folder or database has another study of this name.
+        Interrupted: The ablation was stopped.
+
+    Example:
+        >>> found = cw.ablate("photos", "cifar_resnet8", minutes=30)  # doctest: +SKIP
+        >>> print(found.effects[0].sentence)  # doctest: +SKIP
+    """
+    from convwright import json_text
+    from convwright.arch.expression import as_network
+    from convwright.data.opened import Data
+    from convwright.designing.ablation import RESULT, run_ablation
+    from convwright.designing.ablation_result import AblationResult
+    from convwright.files import write_text
+    from convwright.scaling.budget import as_budget
+    from convwright.scaling.preparation import StudyOptions, TrainingOptions, folder_of
+
+    images = Data.of(data)
+    with argument("network"):
+        base = as_network(network)
+    limits = None if budget is None else as_budget(budget)
+    if limits is not None and limits.latency is not None:
+        raise ArgumentError("budget", "cannot limit the latency here; limit macs, params or memory")
+    folder = folder_of("ablation", base, images, out)
+    options = StudyOptions(folder, workers, cluster, cores_per_task, storage, study, cache_gb=images.cache_gb)
+    training = TrainingOptions(recipe, fields, batch_size, precision)
+    ablation, experiment, results = run_ablation(base, images, limits, 60 * minutes, seeds, training, options)
+    found = AblationResult(ablation, experiment, results, folder / RESULT)
+    write_text(found.path, json_text.dump(found.to_dict(), indent=1) + "\n")
+    return found

@@ -1,0 +1,256 @@
+"""Ablation: the three papers' ideas, each compared with its absence on one data set at an equal budget.
+
+A network without the idea and one with it are trained with the same seeds, and measured on the same images. Networks
+of a comparison have equal multiply-adds or equal parameters, as far as whole blocks and channels allow.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convwright import json_text
+from convwright.arch import Network, recalibrate
+from convwright.arch.cost import cost
+from convwright.data.opened import Data
+from convwright.designing.candidates import seconds_per_image
+from convwright.designing.families import BALANCED, FAMILIES, SMALL_DENSENET, filled
+from convwright.display.progress import print_progress
+from convwright.errors import ArgumentError, ConvwrightError, NetworkError, RunError, argument
+from convwright.files import write_text
+from convwright.scaling.budget import Budget
+from convwright.scaling.experiment import Candidate, Experiment
+from convwright.scaling.halving import Schedule, Task
+from convwright.scaling.outcome import Outcome
+from convwright.scaling.plan import scale_to_budget
+from convwright.scaling.preparation import StudyOptions, TrainingOptions, check_trainable, fit_to_data
+from convwright.scaling.rules import Compound, Rule, Shares
+from convwright.scaling.study import run_study
+
+BASE = "base"
+SHRINK = 0.5
+"""Multiply-adds, as a share of the budget, of the network that the four scalings start from."""
+TRAINING_SHARE = 0.85
+"""Share of the time that is planned for training steps; validations and opening data take the rest."""
+LEAST_EPOCHS, MOST_EPOCHS = 0.05, 200.0
+PLAN, RESULT = "plan.json", "ablation.json"
+"""Files of an ablation's folder: what it trains, and what it found."""
+SCALINGS: tuple[tuple[str, Rule], ...] = (
+    ("compound scaling", Compound()),
+    ("depth alone", Shares("depth alone", 1.0, 0.0, 0.0)),
+    ("width alone", Shares("width alone", 0.0, 1.0, 0.0)),
+    ("resolution alone", Shares("resolution alone", 0.0, 0.0, 1.0)),
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network of an ablation."""
+
+    name: str
+    network: Network
+
+
+@dataclass(frozen=True)
+class Idea:
+    """A comparison of two variants."""
+
+    name: str
+    paper: str
+    with_it: str
+    """Name of the variant that has the idea."""
+    without: str
+    """Name of the variant that it is compared with."""
+    equal: str
+    """What both have alike."""
+
+
+SE_IDEAS = (
+    Idea("SE, ratio 16", "SENet", "SE, ratio 16", BASE, "the same blocks"),
+    Idea("SE, ratio 4", "SENet", "SE, ratio 4", BASE, "the same blocks"),
+    Idea("SE before the block", "SENet", "SE before the block", BASE, "the same blocks"),
+)
+DENSE_IDEA = Idea("Dense connections", "DenseNet", "DenseNet-BC", BASE, "at most as many parameters")
+SCALING_IDEAS = tuple(
+    Idea(f"Compound scaling, not {name}", "EfficientNet", "compound scaling", name, "about as many multiply-adds")
+    for name, _ in SCALINGS[1:]
+)
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Variants of a network and the comparisons between them."""
+
+    variants: tuple[Variant, ...]
+    ideas: tuple[Idea, ...]
+    left_out: tuple[str, ...]
+    """Sentences on variants that could not be made."""
+
+    @classmethod
+    def of(cls, base: Network, budget: Budget | None) -> "Ablation":
+        """Return the variants of a base network that was fitted to the data.
+
+        Args:
+            base: The network.
+            budget: Limits for every variant; None: the multiply-adds of the base.
+
+        Raises:
+            ArgumentError: The base cannot keep the budget.
+        """
+        limits = budget or Budget({"macs": float(cost(base).macs)})
+        if budget is not None:
+            base = filled(scale_to_budget(base, limits, BALANCED), limits).network
+        base = _without_se(base)
+        variants: list[Variant] = [Variant(BASE, base)]
+        left_out: list[str] = []
+        for made in (*_with_se(base), *_dense(base, limits), *_scaled(base, limits)):
+            if isinstance(made, str):
+                left_out.append(made)
+            else:
+                variants.append(made)
+        networks = {each.name: each.network for each in variants}
+        ideas = []
+        for idea in (*SE_IDEAS, DENSE_IDEA, *SCALING_IDEAS):
+            if not {idea.with_it, idea.without} <= networks.keys():
+                continue
+            if networks[idea.with_it] == networks[idea.without]:
+                left_out.append(f"{idea.name}: both give the same network, as this one is too small")
+            else:
+                ideas.append(idea)
+        compared = {BASE}.union(*({idea.with_it, idea.without} for idea in ideas))
+        return cls(tuple(each for each in variants if each.name in compared), tuple(ideas), tuple(left_out))
+
+
+def _without_se(base: Network) -> Network:
+    try:
+        return recalibrate(base, None)
+    except NetworkError:
+        return base
+
+
+def _with_se(base: Network) -> Iterator[Variant | str]:
+    for name, ratio, placement in (
+        ("SE, ratio 16", 16, None),
+        ("SE, ratio 4", 4, None),
+        ("SE before the block", 16, "pre"),
+    ):
+        try:
+            yield Variant(name, recalibrate(base, ratio, placement=placement))
+        except NetworkError as error:
+            yield f"{name}: {error}"
+
+
+def _dense(base: Network, limits: Budget) -> Iterator[Variant | str]:
+    from convwright.arch import at, fit_resolution
+    from convwright.arch.expression import network
+
+    params = float(cost(base).params)
+    allowed = Budget({**limits.counted, "params": min(params, limits.counted.get("params", params))})
+    dense = fit_resolution(network(SMALL_DENSENET), base.resolution, FAMILIES[0].least)
+    dense = at(dense, channels=base.channels, classes=base.classes)
+    try:
+        yield Variant("DenseNet-BC", filled(scale_to_budget(dense, allowed, BALANCED), allowed).network)
+    except (ArgumentError, NetworkError) as error:
+        yield f"DenseNet-BC: {getattr(error, 'reason', error)}"
+
+
+def _scaled(base: Network, limits: Budget) -> Iterator[Variant | str]:
+    macs = float(cost(base).macs)
+    target = Budget({**limits.counted, "macs": macs})
+    try:
+        start = scale_to_budget(base, Budget({"macs": SHRINK * macs}), Compound()).network
+    except (ArgumentError, NetworkError) as error:
+        yield f"compound scaling: {getattr(error, 'reason', error)}"
+        return
+    for name, rule in SCALINGS:
+        try:
+            yield Variant(name, scale_to_budget(start, target, rule).network)
+        except (ArgumentError, NetworkError) as error:
+            yield f"{name}: {getattr(error, 'reason', error)}"
+
+
+def epochs_for(ablation: Ablation, seconds: float, images: int, seeds: int) -> float:
+    """Return the epochs that every variant can train in a time, by the speed of this machine.
+
+    Args:
+        ablation: The variants.
+        seconds: Time of all training runs.
+        images: Number of training images.
+        seeds: Training runs of each variant.
+    """
+    each = sum(seconds_per_image(variant.network) for variant in ablation.variants)
+    epochs = TRAINING_SHARE * seconds / (seeds * images * each)
+    return float(f"{min(MOST_EPOCHS, max(LEAST_EPOCHS, epochs)):.2g}")
+
+
+def run_ablation(
+    base: Network,
+    data: Data,
+    budget: Budget | None,
+    seconds: float,
+    seeds: int,
+    training: TrainingOptions,
+    options: StudyOptions,
+) -> tuple[Ablation, Experiment, dict[Task, Outcome]]:
+    """Train the variants of a network, or those that remain of an ablation that was stopped.
+
+    Args:
+        base: The network.
+        data: The images.
+        budget: Limits for every variant; None: the multiply-adds of the base.
+        seconds: Time of all training runs.
+        seeds: Training runs of each variant, with the same seeds for all.
+        training: How variants are trained.
+        options: Folder, workers and database.
+
+    Raises:
+        ArgumentError: A value cannot be used.
+        StudyError: The folder or database has another study of this name.
+        Interrupted: The ablation was stopped; an equal call continues it.
+    """
+    options.check()
+    with argument("data"):
+        dataset = data.dataset(largest=base.resolution)
+    ablation = Ablation.of(fit_to_data(base, dataset), budget)
+    if not ablation.ideas:
+        raise ArgumentError("network", f"{base.name} allows no comparison ({'; '.join(ablation.left_out)})")
+    stored = _planned_epochs(options.out)
+    if stored is None:
+        print_progress("measuring how fast this machine trains each variant ...")
+    epochs = stored or epochs_for(ablation, seconds, len(dataset.train), seeds)
+    candidates = tuple(Candidate(each.name, each.network, {}, cost(each.network).macs) for each in ablation.variants)
+    experiment = Experiment(
+        ablation.variants[0].network,
+        candidates,
+        Schedule(len(candidates), epochs, rungs=1, seeds=seeds),
+        data.spec,
+        dataset.fingerprint,
+        training.recipe,
+        training.recipe_fields(ablation.variants[0].network),
+        training.config_fields(data),
+        dataset.test is not None,
+    )
+    check_trainable(experiment, dataset)
+    if stored is None:
+        _write_plan(options.out, epochs)
+    return ablation, experiment, run_study(experiment, options)
+
+
+def _planned_epochs(folder: Path) -> float | None:
+    """Return the epochs of an ablation that was stopped, which a slower moment of the machine must not change."""
+    path = folder / PLAN
+    if not path.is_file():
+        return None
+    found: Any = json_text.read(path)
+    epochs = found.get("epochs") if isinstance(found, Mapping) else None
+    if not isinstance(epochs, int | float) or isinstance(epochs, bool) or not 0 < epochs <= MOST_EPOCHS:
+        raise RunError(f"{path}: is damaged; ablate again into another folder")
+    return float(epochs)
+
+
+def _write_plan(folder: Path, epochs: float) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConvwrightError(f"{folder}: the folder could not be made: {error.strerror}") from None
+    write_text(folder / PLAN, json_text.dump({"schema_version": 1, "epochs": epochs}) + "\n")

@@ -1,0 +1,186 @@
+"""The result of an ablation: by how much each idea changes the accuracy, and how certain that is."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convwright.arch.cost import cost
+from convwright.arch.resolution import format_resolution
+from convwright.designing.ablation import Ablation, Idea
+from convwright.display.figure_result import FigureResult
+from convwright.display.result import Block, Heading, Lines, Paragraph, Table
+from convwright.display.wording import counted
+from convwright.printable import printable
+from convwright.scaling.experiment import Experiment
+from convwright.scaling.halving import Task
+from convwright.scaling.outcome import Outcome
+from convwright.stats.means import Mean, difference, mean_of_seeds
+from convwright.units import human
+
+if TYPE_CHECKING:
+    from convwright.display.figures import Figure
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What an idea changes."""
+
+    idea: Idea
+    lead: Mean
+    """Mean paired difference of the accuracies, with its interval for all comparisons together."""
+    macs: float
+    """Multiply-adds of the network with the idea, over those without."""
+    params: float
+    """Parameters of the network with the idea, over those without."""
+
+    @property
+    def verdict(self) -> str:
+        """`helps`, `hurts`, or `undecided` where the interval contains 0 or there is none."""
+        if self.lead.half is None or abs(self.lead.value) <= self.lead.half:
+            return "undecided"
+        return "helps" if self.lead.value > 0 else "hurts"
+
+    @property
+    def sentence(self) -> str:
+        """The effect as a sentence."""
+        points = f"{100 * self.lead.value:+.2f} percentage points"
+        spread = "" if self.lead.half is None else f" ± {100 * self.lead.half:.2f}"
+        seeds = counted(self.lead.count, "seed")
+        costs = f"{_more(self.macs, 'multiply-adds')} and {_more(self.params, 'parameters')}"
+        found = {
+            "helps": f"{self.idea.name} helps here",
+            "hurts": f"{self.idea.name} hurts here",
+            "undecided": f"{self.idea.name} makes no difference that {seeds} can show",
+        }[self.verdict]
+        return f"{found}: {points}{spread}, {self.idea.with_it} against {self.idea.without}, with {costs}."
+
+    def to_dict(self) -> dict[str, object]:
+        """Return idea, difference, interval and verdict."""
+        return {
+            "idea": self.idea.name,
+            "paper": self.idea.paper,
+            "with": self.idea.with_it,
+            "without": self.idea.without,
+            "equal": self.idea.equal,
+            "difference": self.lead.value,
+            "half": self.lead.half,
+            "seeds": self.lead.count,
+            "macs_ratio": self.macs,
+            "params_ratio": self.params,
+            "verdict": self.verdict,
+            "sentence": self.sentence,
+        }
+
+
+@dataclass(frozen=True)
+class AblationResult(FigureResult):
+    """What an ablation found."""
+
+    ablation: Ablation
+    experiment: Experiment
+    results: Mapping[Task, Outcome]
+    path: Path
+    """File that holds the result as JSON, in the folder of the ablation."""
+
+    @property
+    def title(self) -> str:
+        """Heading of the page."""
+        return f"Which ideas help: {self.ablation.variants[0].network.name} on {Path(self.experiment.data).name}"
+
+    @property
+    def summary(self) -> str:
+        """What helps, in a sentence."""
+        by_verdict = {name: [e.idea.name for e in self.effects if e.verdict == name] for name in ("helps", "hurts")}
+        parts = [f"{verdict}: {', '.join(names)}" for verdict, names in by_verdict.items() if names]
+        found = "; ".join(parts) or "no idea makes a difference that these runs can show"
+        runs = counted(len(self.results), "training run")
+        return f"{found[0].upper()}{found[1:]} ({runs} of {self.experiment.schedule.epochs:g} epochs)."
+
+    @property
+    def split(self) -> str:
+        """The images that accuracies are measured on."""
+        return "test" if self.experiment.tested else "validation"
+
+    def accuracies(self, name: str) -> dict[int, float]:
+        """Return the accuracies of a variant by seed."""
+        found = {}
+        for task, outcome in self.results.items():
+            if self.experiment.candidates[task.candidate].name == name:
+                tested = outcome.test_accuracy
+                found[task.seed] = outcome.accuracy if tested is None else tested
+        return found
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        """The effect of each idea, with intervals that hold for all of them together (Bonferroni's correction)."""
+        networks = {each.name: each.network for each in self.ablation.variants}
+        found = []
+        for idea in self.ablation.ideas:
+            with_it, without = (cost(networks[name]) for name in (idea.with_it, idea.without))
+            lead = difference(self.accuracies(idea.with_it), self.accuracies(idea.without), len(self.ablation.ideas))
+            found.append(Effect(idea, lead, with_it.macs / without.macs, with_it.params / without.params))
+        return tuple(found)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return every variant with its accuracies, and every effect."""
+        return {
+            "schema_version": 1,
+            "data": self.experiment.data,
+            "split": self.split,
+            "epochs": self.experiment.schedule.epochs,
+            "seeds": self.experiment.schedule.seeds,
+            "recipe": self.experiment.recipe,
+            "variants": [
+                {
+                    "name": each.name,
+                    "network": each.network.name,
+                    "resolution": each.network.resolution,
+                    "params": cost(each.network).params,
+                    "macs": cost(each.network).macs,
+                    "accuracies": {str(seed): value for seed, value in sorted(self.accuracies(each.name).items())},
+                }
+                for each in self.ablation.variants
+            ],
+            "effects": [each.to_dict() for each in self.effects],
+            "left_out": list(self.ablation.left_out),
+            "summary": self.summary,
+        }
+
+    def table(self) -> Table:
+        """Return a table of the variants."""
+        titles = ("variant", "px", "parameters", "MACs", f"{self.split} accuracy", "95 %", "")
+        rows = []
+        for each in self.ablation.variants:
+            mean, count = mean_of_seeds([*self.accuracies(each.name).values()]), cost(each.network)
+            half = "-" if mean.half is None else f"± {100 * mean.half:.2f}"
+            size = format_resolution(each.network.resolution)
+            rows.append((each.name, size, human(count.params), human(count.macs), f"{mean.value:.2%}", half, ""))
+        return Table(titles, rows)
+
+    def blocks(self) -> Iterable[Block]:
+        """Yield the variants, and a sentence on each idea."""
+        yield self.table()
+        yield Heading("Ideas")
+        for effect in self.effects:
+            yield Paragraph(effect.sentence)
+        comparisons, seeds = counted(len(self.effects), "comparison"), counted(self.experiment.schedule.seeds, "seed")
+        yield Paragraph(
+            f"Intervals are Student's at 95 % for all {comparisons} together (Bonferroni), paired by {seeds}."
+        )
+        for line in self.ablation.left_out:
+            yield Paragraph(f"not compared: {line}")
+        yield Lines(f"results: {printable(self.path)}")
+
+    def figures(self) -> "Sequence[Figure]":
+        """Return the effects with their intervals."""
+        from convwright.designing.ablation_figure import effects_figure
+
+        return [effects_figure(self.effects, self.split)]
+
+
+def _more(ratio: float, noun: str) -> str:
+    percent = 100 * (ratio - 1)
+    if abs(percent) < 0.05:
+        return f"equally many {noun}"
+    return f"{abs(percent):.1f} % {'more' if percent > 0 else 'fewer'} {noun}"

@@ -1,0 +1,179 @@
+"""Candidates of a design: networks that keep the budget, each with the idea that it tries."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from convwright.arch import Network, at, recalibrate
+from convwright.arch.cost import cost
+from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
+from convwright.designing.families import BALANCED, DEEPER, FAMILIES, WIDER, Family, Limits
+from convwright.errors import ArgumentError, NetworkError
+from convwright.modules import build
+from convwright.scaling.rules import Rule
+
+BATCH = 32
+"""Images of a step whose time is measured."""
+SMALLEST_SIDE, LARGEST_SIDE = 16, 320
+"""Bounds of the resolutions that a design tries, in pixels."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network of a design with the way it is trained."""
+
+    name: str
+    family: str
+    idea: str
+    """What it tries, in a few words: more depth, fewer pixels, SE removed, a higher learning rate."""
+    network: Network
+    fields: Mapping[str, object] = field(default_factory=dict)
+    """Fields of `TrainRequest` beside network and resolution."""
+    parent: str | None = None
+    """Name of the candidate that it varies; None for the first of a family."""
+
+    @property
+    def described(self) -> str:
+        """Resolution, parameters and multiply-adds as text."""
+        from convwright.units import human
+
+        count = cost(self.network)
+        size = format_resolution(self.network.resolution)
+        return f"{size} px, {human(count.params)} parameters, {human(count.macs)} MACs"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return a JSON-ready object from which `from_dict` makes an equal candidate."""
+        return {
+            "name": self.name,
+            "family": self.family,
+            "idea": self.idea,
+            "parent": self.parent,
+            "fields": dict(self.fields),
+            "network": self.network.to_json(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Candidate":
+        """Return a candidate from what `to_dict` returned."""
+        network = Network.from_json(data["network"])
+        return cls(data["name"], data["family"], data["idea"], network, data["fields"], data["parent"])
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A candidate that does not take part, and why."""
+
+    name: str
+    reason: str
+
+
+def seconds_per_image(network: Network) -> float:
+    """Return the seconds of a training step for each of its images, measured with random images.
+
+    Args:
+        network: The network.
+    """
+    module = build(network, seed=0).to(memory_format=torch.channels_last).train()
+    images = torch.rand(BATCH, network.channels, *sides(network.resolution))
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(BATCH) % network.classes
+    seconds = []
+    for _ in range(3):  # the first one warms up
+        started = time.perf_counter()
+        cross_entropy(module(images), labels).backward()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:]) / BATCH
+
+
+def first_candidates(
+    resolution: Resolution, channels: int, classes: int, limits: Limits
+) -> Iterator[Candidate | LeftOut]:
+    """Yield the largest network of each family within the limits, in the order in which a short design tries them.
+
+    Args:
+        resolution: Side of the images, or (height, width).
+        channels: Channels of the images.
+        classes: Number of classes.
+        limits: What a candidate may cost.
+    """
+    for family in FAMILIES:
+        base = family.base(resolution, channels, classes)
+        yield _scaled(family, base, BALANCED, limits)
+
+
+def _scaled(family: Family, base: Network, rule: Rule, limits: Limits) -> Candidate | LeftOut:
+    try:
+        found = limits.scale(base, rule)
+    except (ArgumentError, NetworkError) as error:
+        return LeftOut(family.title, getattr(error, "reason", str(error)))
+    return Candidate(family.title, family.title, family.idea, found.network)
+
+
+def variations(leader: Candidate, limits: Limits) -> Iterator[Candidate | LeftOut]:
+    """Yield candidates that spend the leader's budget otherwise: on depth, width or pixels, and with or without SE.
+
+    Args:
+        leader: The candidate to vary.
+        limits: What a candidate may cost.
+    """
+    network = leader.network
+    for rule, idea in ((DEEPER, "more depth, less width"), (WIDER, "more width, less depth")):
+        yield _varied(leader, idea, lambda rule=rule: _respent(network, rule, limits))
+    for factor, idea in ((0.75, "fewer pixels"), (1.25, "more pixels")):
+        size = _resized(network.resolution, factor)
+        if size is not None:
+            yield _varied(leader, idea, lambda size=size: limits.scale(at(network, resolution=size), BALANCED).network)
+    without = recalibrate(network, None)
+    if without != network:
+        yield _varied(leader, "SE removed", lambda: limits.scale(without, BALANCED).network)
+    else:
+        yield _varied(leader, "SE added", lambda: limits.scale(recalibrate(network, 16), BALANCED).network)
+
+
+def _respent(network: Network, rule: Rule, limits: Limits) -> Network:
+    """Return a network of half the multiply-adds, grown again by another rule."""
+    from convwright.arch import scale
+
+    depth, width = (0.5, 1.0) if rule is WIDER else (1.0, 0.7)
+    return limits.scale(scale(network, depth, width, 1.0), rule).network
+
+
+def _varied(leader: Candidate, idea: str, make: Any) -> Candidate | LeftOut:
+    name = f"{leader.family}, {idea}"
+    try:
+        network = make()
+    except (ArgumentError, NetworkError) as error:
+        return LeftOut(name, getattr(error, "reason", str(error)))
+    if network == leader.network:
+        return LeftOut(name, f"it is the network of {leader.name}")
+    return Candidate(name, leader.family, idea, network, leader.fields, leader.name)
+
+
+def recipe_variations(leader: Candidate, learning_rate: float) -> Iterator[Candidate]:
+    """Yield the leader's network with other ways to train it.
+
+    Args:
+        leader: The candidate to vary.
+        learning_rate: Learning rate that it was trained with.
+    """
+    changes: tuple[tuple[str, dict[str, object]], ...] = (
+        ("a higher learning rate", {"learning_rate": 2 * learning_rate}),
+        ("a lower learning rate", {"learning_rate": learning_rate / 2}),
+        ("stronger augmentation", {"mixup": 0.2}),
+        ("averaged weights", {"ema": 0.99}),
+    )
+    for idea, fields in changes:
+        name = f"{leader.name}, {idea}"
+        yield Candidate(name, leader.family, idea, leader.network, {**leader.fields, **fields}, leader.name)
+
+
+def _resized(resolution: Resolution, factor: float) -> Resolution | None:
+    """Return a resolution times a factor, in multiples of 4 pixels; None beyond the bounds of a design."""
+    height, width = (4 * round(side * factor / 4) for side in sides(resolution))
+    if not SMALLEST_SIDE <= min(height, width) <= max(height, width) <= LARGEST_SIDE:
+        return None
+    return resolution_of(height, width)

@@ -1,0 +1,84 @@
+"""The time of a design, which does not run while the design is interrupted."""
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from convwright import json_text
+from convwright.errors import ConvwrightError
+from convwright.files import write_text
+from convwright.training.callbacks import Callback, Step, StopTraining
+
+EVERY = 2.0
+"""Seconds between two writes of the time that has passed."""
+
+
+class Clock:
+    """Counts the seconds of a design over all its sessions.
+
+    Args:
+        file: File in which the passed time is kept, so that a killed design continues with the time it has left.
+        seconds: Time of the whole design.
+    """
+
+    def __init__(self, file: Path, seconds: float) -> None:
+        self.file = file
+        self.seconds = seconds
+        self._before = _read(file)
+        self._started = time.monotonic()
+        self._written = self._started
+
+    @property
+    def passed(self) -> float:
+        """Seconds that the design has run."""
+        return self._before + time.monotonic() - self._started
+
+    @property
+    def left(self) -> float:
+        """Seconds until the design should end; below 0 afterwards."""
+        return self.seconds - self.passed
+
+    def save(self, *, now: bool = True) -> None:
+        """Write the passed time to the file.
+
+        Args:
+            now: Whether to write even if it has been written within the last seconds.
+        """
+        if now or time.monotonic() - self._written >= EVERY:
+            self._written = time.monotonic()
+            write_text(self.file, json_text.dump({"seconds": round(self.passed, 2)}) + "\n")
+
+
+class TimeLimit(Callback):
+    """Ends a training run at a time of the design, and keeps the design's clock written.
+
+    Args:
+        clock: The clock of the design.
+        until: Passed seconds at which training ends.
+    """
+
+    def __init__(self, clock: Clock, until: float) -> None:
+        self.clock = clock
+        self.until = until
+        self.reached = False
+
+    def on_step(self, step: Step) -> None:
+        """Stop if the time is over."""
+        self.clock.save(now=False)
+        if self.clock.passed >= self.until and step.number < step.steps:
+            self.reached = True
+            raise StopTraining
+
+    def on_validation(self, row: Mapping[str, float]) -> None:
+        """Keep the clock written."""
+        self.clock.save(now=False)
+
+
+def _read(file: Path) -> float:
+    with suppress(ConvwrightError, OSError):
+        found = json_text.read(file)
+        seconds = found.get("seconds") if isinstance(found, dict) else None
+        if isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds >= 0:
+            return float(seconds)
+    return 0.0

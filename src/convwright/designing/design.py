@@ -1,0 +1,336 @@
+"""A design from its data to its dossier, in steps that a stopped design continues from."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from convwright import json_text
+from convwright.arch.cost import cost
+from convwright.arch.resolution import format_resolution
+from convwright.data import Dataset
+from convwright.data.opened import COLUMNS, Data
+from convwright.data.splitting import split_data
+from convwright.designing.candidates import Candidate, LeftOut, first_candidates, seconds_per_image
+from convwright.designing.clock import Clock
+from convwright.designing.dossier import winner_figures, write_dossier
+from convwright.designing.families import FAMILIES, Limits, smallest
+from convwright.designing.race import Race
+from convwright.designing.request import DesignRequest
+from convwright.designing.result import DesignResult
+from convwright.designing.shipping import Shipped, can_export, ship
+from convwright.designing.state import CLOCK, DECISIONS, DOSSIER, STATE, State
+from convwright.designing.trials import Trainer, Trial
+from convwright.display.progress import counting, print_progress
+from convwright.errors import ArgumentError, ConvwrightError, DataError, RunError, RunHeldError, UsageError, argument
+from convwright.evaluation.evaluating import evaluate_run
+from convwright.evaluation.result import Evaluation
+from convwright.files import write_text
+from convwright.locks import LockHeldError, locked
+from convwright.places import check_folder
+from convwright.reporting.measuring import measure_runs
+from convwright.scaling.budget import LATENCY, Budget, format_amount, used
+from convwright.scaling.latency import Stopwatch
+from convwright.training.interrupt import Interrupted
+from convwright.training.run import Run
+
+SPLIT, SHARES = "split.csv", (0.8, 0.1, 0.1)
+"""List in a design's folder with the split of data that has no test images, and the shares of it."""
+NO_COLUMNS: dict[str, Any] = dict.fromkeys(COLUMNS)
+"""Fields of `Data` for a list whose columns have their usual names."""
+RACE = 0.45
+"""Share of the time between examination and shipping that the race takes."""
+LEAST_EPOCHS = 8.0
+"""Epochs that the winner should be able to train."""
+SHIPPING, LEAST_SHIPPING, MOST_SHIPPING = 0.1, 15.0, 150.0
+"""Share of a design's time that is kept for export and dossier, and bounds of it in seconds."""
+MEASURING = 0.05
+"""Share of a design's time after which no further family is measured."""
+UNHURRIED = 0.93
+"""Share of the time that is left for which the winner is planned, as a machine may become slower."""
+MANY_IMAGES = 20_000
+"""Training images for which an epoch is too long to have many of them."""
+
+
+def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
+    """Design a network, or continue the design in the request's folder.
+
+    Args:
+        request: Data, budget and time.
+        progress: Whether to show on standard error how far the design has come.
+
+    Returns:
+        The network, its file and its dossier.
+
+    Raises:
+        ArgumentError: The folder holds another design, or nothing keeps the budget.
+        DataError: The data cannot be learnt from.
+        Interrupted: The design was stopped; an equal call continues it.
+    """
+    check_folder("out", request.out)
+    _make(request.out)
+    try:
+        with locked(request.out / ".lock", wait=False, required=False), _stoppable(request.out):
+            return _Design(request, progress=progress).run()
+    except LockHeldError:
+        raise RunHeldError(f"{request.out}: another process is working on this design") from None
+
+
+def resume_design(folder: Path, *, progress: bool = True) -> DesignResult:
+    """Continue the design in a folder; a finished one is returned as it is.
+
+    Raises:
+        RunError: The folder holds no design, or its files are damaged.
+    """
+    state = State.open(folder)
+    return design(DesignRequest.from_dict(state.request, folder), progress=progress)
+
+
+@dataclass
+class _Design:
+    """One design at work."""
+
+    request: DesignRequest
+    progress: bool
+    state: State = field(init=False)
+    clock: Clock = field(init=False)
+    data: Data = field(init=False)
+    """The data, split if it was not."""
+
+    def run(self) -> DesignResult:
+        self.state = self._state()
+        self.clock = Clock(self.request.out / CLOCK, self.request.seconds)
+        data = self._examined()
+        if not self.state.candidates:
+            self._find_candidates(data)
+        trainer = Trainer(self.data, self.request.out, self.clock, self.request.seed, self.progress)
+        if not self.state.winner:
+            race = Race(self.state, trainer, self.limits, self._race_seconds, self.report)
+            self._train_winner(race.run(), trainer)
+        return self._finished()
+
+    def report(self, text: str) -> None:
+        """Show a line with the time that has passed."""
+        if self.progress:
+            minutes, seconds = divmod(int(self.clock.passed), 60)
+            print_progress(f"{minutes:3d}:{seconds:02d}  {text}")
+
+    def _state(self) -> State:
+        folder, request = self.request.out, self.request.to_dict()
+        if (folder / STATE).exists():
+            state = State.open(folder)
+            if differing := [name for name, value in request.items() if state.request.get(name) != value]:
+                raise ArgumentError(
+                    "out", f"{folder} holds a design with another {differing[0]}; give another folder, or resume it"
+                )
+            return state
+        if others := [path.name for path in folder.iterdir() if path.name != ".lock"]:
+            raise ArgumentError("out", f"{folder} is not empty ({sorted(others)[0]}); give a new folder")
+        state = State(folder, request)
+        state.save()
+        return state
+
+    def _examined(self) -> Dataset:
+        """Open the data, check that it can be learnt from, and note what was found."""
+        with argument("data"):
+            data = self._with_test_images()
+        if data.multi_label:
+            raise DataError(f"{data.name}: has several labels an image; design needs one label each")
+        if data.test is None:
+            raise DataError(f"{data.name}: has no test images, which no decision may see; add some in a split `test`")
+        if self.state.fingerprint and self.state.fingerprint != data.fingerprint:
+            raise RunError(f"{data.name}: has changed since the design began; design again into another folder")
+        if not self.state.fingerprint:
+            self.state.fingerprint = data.fingerprint
+            self.state.decide(
+                "data",
+                f"{len(data.val):,} validation images judge the race, {len(data.test):,} test images the winner",
+                f"{len(data.train):,} images in {len(data.classes)} classes are left for training",
+            )
+            self.report(
+                f"{data.name}: {len(data.train):,} training, {len(data.val):,} validation and {len(data.test):,} test "
+                f"images in {len(data.classes)} classes"
+            )
+        return data
+
+    def _with_test_images(self) -> Dataset:
+        """Open the data; where it is not split, set test and validation images aside first."""
+        request, path = self.request, self.request.out / SPLIT
+        self.data = replace(request.data, spec=str(path), **NO_COLUMNS) if path.exists() else request.data
+        data = self.data.dataset()
+        if data.test is not None or path.exists():
+            return data
+        with counting() as progress:
+            try:
+                split = split_data(
+                    request.data.spec, SHARES, seed=request.seed, columns=request.data.columns, progress=progress
+                )
+            except ArgumentError as error:
+                raise DataError(
+                    f"{data.name}: has no test images, which no decision may see, and cannot be split: {error.reason}"
+                ) from None
+            split.save(path)
+        self.state.decide(
+            "data",
+            f"{SHARES[2]:.0%} of the images are set aside for the test, and {SHARES[1]:.0%} for validation",
+            "the data has no test images; copies of an image are on the same side",
+        )
+        self.data = replace(request.data, spec=str(path), **NO_COLUMNS)
+        return self.data.dataset()
+
+    @property
+    def _reserve(self) -> float:
+        """Seconds that are kept for export and dossier."""
+        return min(MOST_SHIPPING, max(LEAST_SHIPPING, SHIPPING * self.request.seconds))
+
+    @property
+    def _race_seconds(self) -> float:
+        return RACE * (self.request.seconds - self._reserve)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What candidates may cost; the speed of training is measured once per family."""
+        data, budget = self.data.dataset(), self.request.budget
+        speeds: dict[str, float] = {}
+        slowest = 0.0
+        until = self.clock.passed + MEASURING * self.request.seconds
+        for family in FAMILIES:
+            if speeds and self.clock.passed > until:
+                break
+            base = family.base(data.resolution, data.channels, len(data.classes))
+            speeds[base.name] = seconds_per_image(base)
+            slowest = max(slowest, speeds[base.name] / cost(base).macs)
+        measure = None
+        if budget is not None and budget.latency is not None:
+            measure = Stopwatch(engine=self.request.engine)
+        return Limits(budget, measure, speeds, slowest, self._winner_seconds / (LEAST_EPOCHS * len(data.train)))
+
+    def _find_candidates(self, data: Dataset) -> None:
+        self._check_time(data)
+        self.report("measuring how fast this machine trains each family")
+        found = list(first_candidates(data.resolution, data.channels, len(data.classes), self.limits))
+        self.state.candidates = [each for each in found if isinstance(each, Candidate)]
+        self.state.left_out = [each for each in found if isinstance(each, LeftOut)]
+        if not self.state.candidates:
+            raise ArgumentError("budget", self._impossible(data))
+        self.state.save()
+        names = ", ".join(each.name for each in self.state.candidates)
+        count = len(self.state.candidates)
+        self.state.decide("candidates", f"{count} families take part ({names})", _why(self.request))
+        self.report(f"candidates: {names}")
+
+    def _check_time(self, data: Dataset) -> None:
+        """Check that the smallest network can be trained for an epoch.
+
+        Raises:
+            ArgumentError: The time is too short.
+        """
+        least = smallest(FAMILIES[1].base(data.resolution, data.channels, len(data.classes)))
+        epoch = seconds_per_image(least) * len(data.train)
+        if epoch > self._winner_seconds:
+            enough = math.ceil(1.2 * self.request.seconds * epoch / self._winner_seconds / 60)
+            raise ArgumentError(
+                "minutes",
+                f"{self.request.seconds / 60:g} are too few to train the smallest network on all "
+                f"{len(data.train):,} images once; give {enough} or more",
+            )
+
+    @property
+    def _winner_seconds(self) -> float:
+        """Seconds that are planned for the training of the winner."""
+        return (self.request.seconds - self._reserve) * (1 - RACE)
+
+    def _impossible(self, data: Dataset) -> str:
+        """Return what is wrong with a budget that no family keeps, and what the smallest network needs."""
+        bases = [family.base(data.resolution, data.channels, len(data.classes)) for family in FAMILIES]
+        titled = [(family.title, smallest(base)) for family, base in zip(FAMILIES, bases, strict=True)]
+        title, least = min(titled, key=lambda each: cost(each[1]).macs)
+        budget, count = self.request.budget or Budget({}), cost(least)
+        needs = {name: used(count, name) for name in budget.counted}
+        if self.limits.measure is not None:
+            needs[LATENCY] = self.limits.measure(least)
+        amounts = " and ".join(f"{format_amount(name, amount)} of {name}" for name, amount in needs.items())
+        size = format_resolution(least.resolution)
+        return f"{budget} is too small for every family; the smallest network, {title} at {size} px, needs {amounts}"
+
+    def _train_winner(self, best: Trial, trainer: Trainer) -> None:
+        candidate = self.state.candidate(best.candidate)
+        until = self.request.seconds - self._reserve
+        left = until - self.clock.passed
+        chosen, path = best.run, self.request.out / "winner"
+        trial_run = Run.open(self.request.out / best.run)
+        if left > max(10.0, 0.5 * best.seconds) or path.exists():
+            self.report(f"training the winner, {candidate.name}, for {left:.0f} s")
+            run, _ = trainer.train(candidate, path, UNHURRIED * left, until)
+            found = evaluate_run(run, "val")
+            if isinstance(found, Evaluation) and found.accuracy >= best.accuracy:
+                chosen = "winner"
+                self.state.decide(
+                    "training",
+                    f"the winner is trained for {run.config.epochs:.3g} epochs",
+                    f"its validation accuracy rises from {best.accuracy:.2%} to {found.accuracy:.2%}",
+                )
+            else:
+                self.state.decide(
+                    "training",
+                    f"the network of the race is kept ({trial_run.path.name})",
+                    f"longer training did not raise its validation accuracy of {best.accuracy:.2%}",
+                )
+        self.state.winner = {"candidate": candidate.name, "run": chosen}
+        self.state.save()
+        self.clock.save()
+
+    def _finished(self) -> DesignResult:
+        run = Run.open(self.request.out / self.state.winner["run"])
+        evaluation = evaluate_run(run, "test")
+        if not isinstance(evaluation, Evaluation):
+            raise UsageError("design needs images with one label each")
+        shipped = self._shipped(run)
+        result = DesignResult(self.request, self.state, run, evaluation, shipped, self.clock.passed)
+        if not (self.request.out / DOSSIER).exists():
+            self.report("writing the dossier")
+            entries, _ = measure_runs([run], names=[self.state.winner["candidate"]])
+            result = replace(result, seconds=self.clock.passed)
+            write_dossier(self.request.out / DOSSIER, result, winner_figures(entries[0]))
+            self.clock.save()
+            result = replace(result, seconds=self.clock.passed)
+            write_text(self.request.out / DECISIONS, json_text.dump(result.to_dict(), indent=1) + "\n")
+        return result
+
+    def _shipped(self, run: Run) -> Shipped | None:
+        if self.state.shipped:
+            return Shipped.from_dict(self.state.shipped)
+        if not can_export():
+            self.state.decide("file", "no file is exported", 'install it with pip install "convwright[deploy]"')
+            return None
+        self.report("exporting and verifying the file")
+        shipped, decisions = ship(run, self.request)
+        for decision, reason in decisions:
+            self.state.decide("file", decision, reason)
+        self.state.shipped = shipped.to_dict()
+        self.state.save()
+        return shipped
+
+
+def _why(request: DesignRequest) -> str:
+    budget = f"{request.budget} and " if request.budget else ""
+    return f"each is the largest of its family within {budget}what {request.seconds / 60:.3g} minutes can train"
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConvwrightError(f"{folder}: the folder could not be made: {error.strerror}") from None
+
+
+@contextmanager
+def _stoppable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except Interrupted as stopped:
+        number = stopped.number
+        raise Interrupted(f"stopped; continue with `cw.design(resume={str(folder)!r})`", number) from None

@@ -1,0 +1,202 @@
+"""The dossier of a design: one page with the answer, what was tried, why it lost, and how to repeat it."""
+
+import math
+import shlex
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from convwright.arch.cost import cost
+from convwright.arch.resolution import format_resolution
+from convwright.designing.result import DesignResult
+from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, log_axis, symbol
+from convwright.display.pages import write_html
+from convwright.display.wording import counted, duration, interval, listed, percent
+from convwright.printable import quoted
+from convwright.reporting.entry import Entry
+from convwright.scaling.budget import format_amount
+from convwright.stats.intervals import wilson
+from convwright.units import human, human_bytes
+
+
+def write_dossier(path: Path, design: DesignResult, figures: Sequence[Figure]) -> None:
+    """Write the page, completely or not at all.
+
+    Args:
+        path: The file; it is replaced if it exists.
+        design: The design.
+        figures: Figures about the winner, as reports show them.
+    """
+    write_html(
+        path,
+        "dossier.html.j2",
+        package="convwright.designing",
+        title=f"Design: {Path(design.request.data.spec).name}",
+        summary=summary(design),
+        rows=_rows(design),
+        left_out=design.state.left_out,
+        decisions=design.decisions,
+        facts=_facts(design),
+        shown=[race_figure(design), *figures],
+        ideas=ideas(design),
+        use=_use(design),
+        repeat=_repeat(design),
+    )
+
+
+def summary(design: DesignResult) -> str:
+    """Return the answer in two sentences."""
+    found, count = design.evaluation, cost(design.run.network)
+    budget = f" The budget was {design.request.budget}." if design.request.budget else ""
+    return (
+        f"{design.winner.name}, at {format_resolution(design.run.network.resolution)} pixels, classifies "
+        f"{percent(found.accuracy)} ({interval(found.interval)}) of {counted(found.images, f'{found.split} image')} "
+        f"correctly with {human(count.params)} parameters and {human(count.macs)} multiply-adds.{budget}"
+    )
+
+
+def ideas(design: DesignResult) -> list[str]:
+    """Return a sentence for each variation: what it changed, by how much, and how certain that is."""
+    lines = []
+    for candidate, trial in design.trials():
+        if candidate.parent is None or trial.problem is not None:
+            continue
+        parent = design.state.trial(candidate.parent, trial.round)
+        if parent is None or parent.problem is not None:
+            continue
+        pair = trial.against(parent)
+        low, high = (100 * bound for bound in pair.interval)
+        verdict = "helped" if low > 0 else "hurt" if high < 0 else "made no difference that these images can show"
+        lines.append(
+            f"{candidate.idea} ({candidate.name} against {candidate.parent}): {verdict}; "
+            f"{100 * pair.difference:+.1f} percentage points ({low:+.1f} to {high:+.1f}) on "
+            f"{counted(pair.images, 'validation image')}"
+        )
+    return lines
+
+
+def race_figure(design: DesignResult) -> Figure:
+    """Return accuracy on validation images against multiply-adds, a point for each candidate."""
+    found = [(candidate, trial) for candidate, trial in design.trials() if trial.problem is None]
+    macs = [cost(candidate.network).macs for candidate, _ in found]
+    x_axis = log_axis(macs, room=0.35)
+    plot = empty_plot(
+        height=420,
+        x=x_axis | {"title": {"text": "MACs an image, logarithmic"}, "tickformat": "~s"},
+        y=axis(tickformat=".1~%", nticks=6),
+    )
+    families = list(dict.fromkeys(candidate.family for candidate, _ in found))
+    for (candidate, trial), amount in zip(found, macs, strict=True):
+        low, high = wilson(round(trial.accuracy * trial.images), trial.images)
+        number = families.index(candidate.family)
+        won = candidate.name == design.winner.name
+        plot.add_scatter(
+            x=[amount],
+            y=[trial.accuracy],
+            mode="markers",
+            marker={
+                "color": colour(number),
+                "symbol": symbol(number),
+                "size": 15 if won else 10,
+                "line": {"width": 2 if won else 0, "color": "var(--ink)"},
+            },
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [high - trial.accuracy],
+                "arrayminus": [trial.accuracy - low],
+                "color": colour(number),
+                "thickness": 1.2,
+                "width": 4,
+            },
+            hovertemplate=(
+                f"<b>{escape(candidate.name)}</b><br>{percent(trial.accuracy)} ({interval((low, high))})"
+                f"<br>{human(amount)} MACs, round {trial.round + 1}<extra></extra>"
+            ),
+        )
+    alt = "; ".join(f"{candidate.name}: {percent(trial.accuracy)}" for candidate, trial in found)
+    return Figure(
+        "race",
+        "What was tried",
+        "Accuracy on the validation images in the last round of each candidate, against its multiply-adds for one "
+        "image. Later rounds train longer, so only candidates of one round compare. The winner is outlined.",
+        (Panel("Accuracy on validation images", plot, f"Scatter plot. {alt}."),),
+        keys=tuple((colour(at), name) for at, name in enumerate(families)),
+    )
+
+
+def _rows(design: DesignResult) -> list[dict[str, str]]:
+    rows = []
+    for candidate, trial in design.trials():
+        count = cost(candidate.network)
+        low_high = wilson(round(trial.accuracy * trial.images), trial.images) if trial.images else (math.nan, math.nan)
+        won = candidate.name == design.winner.name
+        rows.append(
+            {
+                "name": candidate.name,
+                "idea": candidate.idea,
+                "pixels": format_resolution(candidate.network.resolution),
+                "params": human(count.params),
+                "macs": human(count.macs),
+                "round": str(trial.round + 1),
+                "accuracy": percent(trial.accuracy) if trial.problem is None else "–",
+                "interval": interval(low_high) if trial.problem is None else "",
+                "trained": f"{trial.epochs:.3g} epochs, {duration(trial.seconds)}",
+                "reason": "won the race"
+                if won
+                else trial.problem or design.why_lost(candidate.name) or "level with the winner at the end",
+            }
+        )
+    return rows
+
+
+def _facts(design: DesignResult) -> list[tuple[str, str]]:
+    """Return what the winner uses, a name and a text each."""
+    count, run, shipped = cost(design.run.network), design.run, design.shipped
+    facts = [
+        ("Network", run.network.name),
+        ("Parameters", human(count.params)),
+        ("Multiply-adds", human(count.macs)),
+        ("Training", f"{run.summary.epochs:.3g} epochs, {duration(run.summary.train_seconds)}"),
+        ("Time of the design", f"{duration(design.seconds)} of {duration(design.request.seconds)}"),
+    ]
+    if shipped is not None:
+        times = listed(f"{ms:.2f} ms in {engine}" for engine, ms in shipped.milliseconds.items())
+        facts += [("File", f"{shipped.file}, {shipped.precision}, {human_bytes(shipped.bytes)}"), ("Latency", times)]
+        for name, amount in shipped.used.items():
+            limit = design.request.budget.limits[name] if design.request.budget else math.inf
+            verdict = "exceeds" if name in shipped.exceeded else "keeps"
+            facts.append((f"Budget: {name}", f"{format_amount(name, amount)} {verdict} {format_amount(name, limit)}"))
+    return facts
+
+
+def _use(design: DesignResult) -> list[str]:
+    file = design.file or design.run.path
+    return [
+        f"convwright predict {quoted(file)} image.jpg",
+        f'python -c "import convwright as cw; print(cw.load({str(file)!r}).predict({"image.jpg"!r}))"',
+    ]
+
+
+def _repeat(design: DesignResult) -> list[str]:
+    request = design.request
+    words = ["convwright", "design", request.data.spec, "--minutes", f"{request.seconds / 60:g}"]
+    if request.budget:
+        words += ["--budget", str(request.budget).replace(" ", "")]
+    words += ["--seed", str(request.seed), "--out", f"{request.out}-again"]
+    train = [
+        "convwright",
+        "train",
+        "--config",
+        str(design.run.path / "config.yaml"),
+        "--out",
+        f"{design.run.path}-again",
+    ]
+    return [shlex.join(words), shlex.join(train)]
+
+
+def winner_figures(entry: Entry) -> list[Figure]:
+    """Return the figures of a report on the winner."""
+    from convwright.reporting.contents import figures
+
+    return list(figures([entry]))

@@ -1,0 +1,149 @@
+"""The race of a design: rounds of trials, each longer than the one before, among fewer candidates.
+
+Successive halving over training time (Jamieson and Talwalkar 2016) with two changes: a candidate that is statistically
+behind the best one is dropped whatever its rank, and the rounds after the first bring variations of the leader.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from convwright.designing.candidates import Candidate, LeftOut, recipe_variations, variations
+from convwright.designing.families import Limits
+from convwright.designing.state import State
+from convwright.designing.trials import Trainer, Trial
+from convwright.errors import ConvwrightError
+
+SHARES = (0.34, 0.33, 0.33)
+"""Shares of the race's time for its rounds."""
+SHORT_SHARES = (0.6, 0.4)
+"""Shares of a short race, which has two rounds."""
+SHORT = 240.0
+"""Seconds of a race below which it has two rounds."""
+SHORTEST_TRIAL = 12.0
+"""Seconds of a trial below which fewer candidates take part."""
+MOST_FIRST, MOST_LATER = 9, 6
+"""Most candidates of the first round, and of each round after it."""
+KEPT = 0.5
+"""Largest share of a round's candidates that goes on to the next."""
+BEHIND = "statistically behind"
+
+
+@dataclass(frozen=True)
+class Race:
+    """The race among a design's candidates."""
+
+    state: State
+    trainer: Trainer
+    limits: Limits
+    seconds: float
+    """Time of the race."""
+    report: Callable[[str], None]
+    """Called with a line for each trial and decision."""
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Shares of the time by round."""
+        return SHARES if self.seconds >= SHORT else SHORT_SHARES
+
+    def run(self) -> Trial:
+        """Run all rounds, or those that remain, and return the winner's trial.
+
+        Raises:
+            ConvwrightError: No candidate could be trained.
+            Interrupted: The design was stopped.
+        """
+        ends = [sum(self.shares[: at + 1]) * self.seconds for at in range(len(self.shares))]
+        began = self.state.request.get("race_began")
+        if began is None:
+            began = self.state.request["race_began"] = self.trainer.clock.passed
+            self.state.save()
+        for round_ in range(len(self.shares)):
+            if len(self.state.rounds) <= round_:
+                self._plan(round_, began + ends[round_] - self.trainer.clock.passed)
+            self._run_round(round_, began + ends[round_])
+        return self._best(len(self.shares) - 1)
+
+    def _plan(self, round_: int, seconds: float) -> None:
+        """Choose the candidates of a round for the time that it has."""
+        most = max(1, int(seconds / SHORTEST_TRIAL))
+        if round_ == 0:
+            chosen = [each.name for each in self.state.candidates]
+            kept = chosen[: min(most, MOST_FIRST)]
+            for name in chosen[len(kept) :]:
+                self.state.left_out.append(LeftOut(name, "there is no time for another candidate"))
+        else:
+            survivors = self._survivors(round_ - 1)
+            kept = [trial.candidate for trial in survivors][: max(1, min(most, MOST_LATER))]
+            room = min(most, MOST_LATER) - len(kept)
+            kept += [each.name for each in self._variations(round_, survivors[0], room)]
+        self.state.rounds.append(kept)
+        self.state.save()
+
+    def _variations(self, round_: int, leader: Trial, room: int) -> Iterable[Candidate]:
+        """Add variations of the leader to the candidates: of its network, in the last round of its training."""
+        if room <= 0:
+            return []
+        candidate, found = self.state.candidate(leader.candidate), list[Candidate]()
+        known = {each.name for each in self.state.candidates}
+        offered: Iterable[Candidate | LeftOut]
+        if round_ == len(self.shares) - 1:
+            offered = recipe_variations(candidate, leader.learning_rate)
+        else:
+            offered = variations(candidate, self.limits)
+        for each in offered:
+            if len(found) == room:
+                break
+            if isinstance(each, LeftOut):
+                self.state.left_out.append(each)
+            elif each.name not in known:
+                self.state.candidates.append(each)
+                found.append(each)
+        return found
+
+    def _run_round(self, round_: int, until: float) -> None:
+        names = self.state.rounds[round_]
+        numbers = {each.name: at for at, each in enumerate(self.state.candidates)}
+        for at, name in enumerate(names):
+            if self.state.trial(name, round_) is not None:
+                continue
+            seconds = max(2.0, (until - self.trainer.clock.passed) / (len(names) - at))
+            trial = self.trainer.run(self.state.candidate(name), numbers[name], round_, seconds)
+            self.state.trials.append(trial)
+            self.state.save()
+            self.trainer.clock.save()
+            self.report(_line(round_, at, len(names), self.state.candidate(name), trial))
+
+    def _survivors(self, round_: int) -> list[Trial]:
+        """Return the trials whose candidates go on, the best first, and record why the others do not."""
+        ranked = [each for each in self.state.trials_of(round_) if each.problem is None]
+        if not ranked:
+            problems = "; ".join(f"{each.candidate}: {each.problem}" for each in self.state.trials_of(round_))
+            raise ConvwrightError(f"no candidate could be trained ({problems})")
+        best, kept = ranked[0], ranked[:1]
+        for trial in ranked[1:]:
+            pair = best.against(trial)
+            low, high = pair.interval
+            gap = f"{100 * pair.difference:.1f} points behind {best.candidate} ({100 * low:.1f} to {100 * high:.1f})"
+            if low > 0:
+                self.state.decide("race", f"{trial.candidate} is dropped", f"{BEHIND}: {gap}")
+            elif len(kept) >= max(1, round(KEPT * len(ranked))):
+                self.state.decide("race", f"{trial.candidate} is dropped", f"only the better half goes on; {gap}")
+            else:
+                kept.append(trial)
+        return kept
+
+    def _best(self, round_: int) -> Trial:
+        survivors = self._survivors(round_)
+        best = survivors[0]
+        self.state.decide(
+            "race",
+            f"{best.candidate} wins",
+            f"the highest validation accuracy, {best.accuracy:.2%}, after {best.seconds:.0f} s of training"
+            + (f"; {survivors[1].candidate} is statistically level" if len(survivors) > 1 else ""),
+        )
+        return best
+
+
+def _line(round_: int, at: int, count: int, candidate: Candidate, trial: Trial) -> str:
+    result = f"{trial.accuracy:.2%} of {trial.images:,} validation images" if trial.problem is None else trial.problem
+    return f"round {round_ + 1}, {at + 1} of {count}: {candidate.name} ({candidate.described}): {result}"

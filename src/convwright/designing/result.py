@@ -1,0 +1,174 @@
+"""The result of a design: the network, its file, its accuracy on untouched images, and every decision."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convwright.arch.cost import cost
+from convwright.arch.resolution import format_resolution
+from convwright.designing.candidates import Candidate
+from convwright.designing.request import DesignRequest
+from convwright.designing.shipping import Shipped
+from convwright.designing.state import DOSSIER, Decision, State
+from convwright.designing.trials import Trial
+from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
+from convwright.display.wording import counted, duration, interval, percent
+from convwright.evaluation.result import Evaluation
+from convwright.printable import printable, quoted
+from convwright.scaling.budget import format_amount
+from convwright.units import human
+
+if TYPE_CHECKING:
+    from convwright.training.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class DesignResult(Result):
+    """A finished design."""
+
+    request: DesignRequest
+    state: State = field(repr=False)
+    run: "Run"
+    """The winner's run."""
+    evaluation: Evaluation
+    """Its evaluation on images that no decision has seen."""
+    shipped: Shipped | None
+    """The exported file; None where the packages that write it are missing."""
+    seconds: float
+    """Time of the whole design."""
+
+    @property
+    def file(self) -> Path | None:
+        """The exported file."""
+        return None if self.shipped is None else self.request.out / self.shipped.file
+
+    @property
+    def dossier(self) -> Path:
+        """The page."""
+        return self.request.out / DOSSIER
+
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """Every decision with its reason, in order."""
+        return self.state.decisions
+
+    @property
+    def winner(self) -> Candidate:
+        """The candidate that won the race."""
+        return self.state.candidate(self.state.winner["candidate"])
+
+    @property
+    def exceeded(self) -> tuple[str, ...]:
+        """Limits of the budget that the result exceeds; none if it keeps them."""
+        return () if self.shipped is None else self.shipped.exceeded
+
+    @property
+    def failure(self) -> str:
+        """Why the design failed; empty if it keeps the budget."""
+        if self.shipped is None or not self.exceeded:
+            return ""
+        amounts = ", ".join(f"{format_amount(name, self.shipped.used[name])} of {name}" for name in self.exceeded)
+        return (
+            f"the exported file needs {amounts}, which is above the budget ({self.request.budget}); design again "
+            "with a smaller budget, or on an idle machine"
+        )
+
+    def trials(self) -> list[tuple[Candidate, Trial]]:
+        """Return every candidate with its last trial, the most accurate of the last rounds first."""
+        last: dict[str, Trial] = {}
+        for trial in self.state.trials:
+            last[trial.candidate] = trial
+        ordered = sorted(last.values(), key=lambda each: (-each.round, -each.accuracy))
+        return [(self.state.candidate(each.candidate), each) for each in ordered]
+
+    def why_lost(self, name: str) -> str:
+        """Return why a candidate was dropped; empty for the winner and those that were level to the end."""
+        lost = f"{name} is dropped"
+        return next((each.reason for each in self.decisions if each.decision == lost), "")
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the request, the winner with its figures, every candidate, and every decision."""
+        count = cost(self.run.network)
+        return {
+            "request": self.request.to_dict(),
+            "seconds": round(self.seconds, 1),
+            "network": self.run.network.name,
+            "candidate": self.winner.name,
+            "resolution": self.run.network.resolution,
+            "params": count.params,
+            "macs": count.macs,
+            "accuracy": self.evaluation.accuracy,
+            "interval": list(self.evaluation.interval),
+            "split": self.evaluation.split,
+            "images": self.evaluation.images,
+            "run": str(self.run.path),
+            "file": None if self.file is None else str(self.file),
+            "dossier": str(self.dossier),
+            "shipped": None if self.shipped is None else self.shipped.to_dict(),
+            "candidates": [
+                {
+                    "name": candidate.name,
+                    "idea": candidate.idea,
+                    "network": candidate.network.name,
+                    "params": cost(candidate.network).params,
+                    "macs": cost(candidate.network).macs,
+                    "round": trial.round + 1,
+                    "val_accuracy": trial.accuracy,
+                    "seconds": round(trial.seconds, 1),
+                    "epochs": trial.epochs,
+                    "lost": self.why_lost(candidate.name) or trial.problem,
+                }
+                for candidate, trial in self.trials()
+            ],
+            "left_out": [vars(each) for each in self.state.left_out],
+            "decisions": [each.to_dict() for each in self.decisions],
+        }
+
+    def table(self) -> Table:
+        """Return a table of the candidates, those of the last round first."""
+        titles = ("candidate", "px", "parameters", "MACs", "round", "validation", "")
+        winner = self.winner.name
+        return Table(
+            titles,
+            [
+                (
+                    candidate.name,
+                    format_resolution(candidate.network.resolution),
+                    human(cost(candidate.network).params),
+                    human(cost(candidate.network).macs),
+                    str(trial.round + 1),
+                    percent(trial.accuracy) if trial.problem is None else "-",
+                    "winner" if candidate.name == winner else self._short_reason(candidate, trial),
+                )
+                for candidate, trial in self.trials()
+            ],
+        )
+
+    def _short_reason(self, candidate: Candidate, trial: Trial) -> str:
+        if trial.problem:
+            return "failed"
+        reason = self.why_lost(candidate.name)
+        return (
+            "level with the winner" if not reason else "behind" if reason.startswith("statistically") else "lower rank"
+        )
+
+    def blocks(self) -> Iterable[Block]:
+        """Yield the answer, the candidates, and the places of run, file and page."""
+        found, count = self.evaluation, cost(self.run.network)
+        yield Lines(
+            f"{self.winner.name} at {format_resolution(self.run.network.resolution)} px: {percent(found.accuracy)} "
+            f"({interval(found.interval)}) of {counted(found.images, f'{found.split} image')}; "
+            f"{human(count.params)} parameters, {human(count.macs)} MACs"
+        )
+        yield self.table()
+        for each in self.state.left_out[:6]:
+            yield Paragraph(f"not tried: {each.name}: {each.reason}")
+        yield Heading("Files")
+        places = [("run", self.run.path), ("file", self.file), ("dossier", self.dossier)]
+        yield Lines("\n".join(f"{name}: {printable(path)}" for name, path in places if path is not None))
+        use = self.file or self.run.path
+        yield Lines(f"use it: convwright predict {quoted(use)} IMAGE")
+        yield Lines(f"designed in {duration(self.seconds)} of {duration(self.request.seconds)}")
+        if self.failure:
+            yield Paragraph(self.failure)

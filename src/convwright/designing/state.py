@@ -1,0 +1,123 @@
+"""What a design has done so far, kept in its folder so that a stopped design continues."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convwright import json_text
+from convwright.designing.candidates import Candidate, LeftOut
+from convwright.designing.trials import Trial
+from convwright.errors import ConvwrightError, RunError
+from convwright.files import write_text
+
+STATE, CLOCK, DECISIONS, DOSSIER = "state.json", "clock.json", "design.json", "dossier.html"
+"""Files of a design's folder: its progress, its time, every decision with its reason, and the page."""
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Something that a design decided, and why."""
+
+    step: str
+    """Part of the design: data, candidates, race, training or file."""
+    decision: str
+    reason: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the fields."""
+        return dict(vars(self))
+
+
+@dataclass
+class State:
+    """Progress of a design. Every change is written before work goes on."""
+
+    folder: Path
+    request: dict[str, Any]
+    """The request as `DesignRequest.to_dict` gives it."""
+    fingerprint: str = ""
+    """Fingerprint of the data; a design whose data has changed is refused."""
+    candidates: list[Candidate] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
+    rounds: list[list[str]] = field(default_factory=list)
+    """Names of the candidates of each round that has been planned."""
+    decisions: list[Decision] = field(default_factory=list)
+    winner: dict[str, Any] = field(default_factory=dict)
+    """Candidate and run of the winner, once it is trained."""
+    shipped: dict[str, Any] = field(default_factory=dict)
+    """The exported file and its figures, once it is verified."""
+
+    def decide(self, step: str, decision: str, reason: str) -> None:
+        """Record a decision, once: a resumed design that decides the same again records nothing."""
+        made = Decision(step, decision, reason)
+        if made not in self.decisions:
+            self.decisions.append(made)
+            self.save()
+
+    def candidate(self, name: str) -> Candidate:
+        """Return the candidate of a name."""
+        return next(each for each in self.candidates if each.name == name)
+
+    def trial(self, name: str, round_: int) -> Trial | None:
+        """Return the trial of a candidate in a round; None before it has ended."""
+        return next((each for each in self.trials if each.candidate == name and each.round == round_), None)
+
+    def trials_of(self, round_: int) -> list[Trial]:
+        """Return the trials of a round, the most accurate first."""
+        return sorted((each for each in self.trials if each.round == round_), key=lambda each: -each.accuracy)
+
+    def save(self) -> None:
+        """Write the state, completely or not at all."""
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "request": self.request,
+            "fingerprint": self.fingerprint,
+            "candidates": [each.to_dict() for each in self.candidates],
+            "left_out": [vars(each) for each in self.left_out],
+            "trials": [each.to_dict() for each in self.trials],
+            "rounds": self.rounds,
+            "decisions": [each.to_dict() for each in self.decisions],
+            "winner": self.winner,
+            "shipped": self.shipped,
+        }
+        write_text(self.folder / STATE, json_text.dump(content, indent=1) + "\n")
+
+    @classmethod
+    def open(cls, folder: Path) -> "State":
+        """Read the state of a design.
+
+        Raises:
+            RunError: The folder holds no design, or its file is damaged or of a later version.
+        """
+        path = folder / STATE
+        if not path.is_file():
+            raise RunError(f"{folder}: holds no design; give the folder that `design` wrote")
+        try:
+            content: Any = json_text.read(path)
+            if content["schema_version"] != SCHEMA_VERSION:
+                raise RunError(f"{path}: was written by another version; design again into another folder")
+            return cls(
+                folder,
+                content["request"],
+                content["fingerprint"],
+                [Candidate.from_dict(each) for each in content["candidates"]],
+                [LeftOut(**each) for each in content["left_out"]],
+                [Trial(**each) for each in content["trials"]],
+                [[str(name) for name in names] for names in content["rounds"]],
+                [Decision(**each) for each in content["decisions"]],
+                dict(_mapping(content["winner"])),
+                dict(_mapping(content["shipped"])),
+            )
+        except RunError:
+            raise
+        except (ConvwrightError, KeyError, TypeError, AttributeError, ValueError) as error:
+            raise RunError(f"{path}: is damaged ({error}); design again into another folder") from None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{value!r:.40} is no object")
+    return value

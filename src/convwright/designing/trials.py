@@ -1,0 +1,171 @@
+"""Trials of a design: each trains one candidate for some seconds, and predicts the validation images."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from convwright.data.opened import Data
+from convwright.designing.candidates import Candidate
+from convwright.designing.clock import Clock, TimeLimit
+from convwright.errors import RunError, RunHeldError, UsageError
+from convwright.evaluation.evaluating import evaluate_run
+from convwright.evaluation.result import Evaluation
+from convwright.stats.paired import PairedCounts
+from convwright.training.prepare import prepare
+from convwright.training.progress_bar import progress_callback
+from convwright.training.request import TrainRequest
+from convwright.training.run import Run
+from convwright.training.start import Execution, resume_run, train_plan
+from convwright.training.step import DivergedError
+
+LATE = 1.15
+"""Factor of a trial's seconds at which it is stopped, where the machine has become slower than it was measured."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate that has been trained for some time."""
+
+    candidate: str
+    round: int
+    seed: int
+    run: str
+    """Run directory, below the folder of the design."""
+    accuracy: float
+    """Share of the validation images that are right, 0 to 1; 0 where training diverged."""
+    correct: str = field(repr=False)
+    """Whether each validation image is right: a bit each, as hexadecimal digits."""
+    images: int
+    """Number of validation images."""
+    epochs: float
+    seconds: float
+    """Seconds of the whole trial."""
+    learning_rate: float = 0.0
+    problem: str | None = None
+    """Why there is no network: training diverged, or it could not be built. None if there is one."""
+    stopped: bool = False
+    """Whether it was stopped before its last step because its time was over."""
+
+    def right(self) -> torch.Tensor:
+        """Return whether each validation image is right, bool."""
+        bits = bytes.fromhex(self.correct)
+        return torch.tensor([bool(bits[i // 8] >> i % 8 & 1) for i in range(self.images)], dtype=torch.bool)
+
+    def against(self, other: "Trial") -> PairedCounts:
+        """Return how often only one of two trials is right."""
+        mine, others = self.right(), other.right()
+        return PairedCounts(int((mine & ~others).sum()), int((others & ~mine).sum()), self.images)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready object from which `Trial(**...)` makes an equal trial."""
+        return dict(vars(self))
+
+
+def packed(right: torch.Tensor) -> str:
+    """Return booleans as hexadecimal digits, eight to a byte, the first in the lowest bit."""
+    bits = right.tolist()
+    return bytes(sum(bit << i for i, bit in enumerate(bits[at : at + 8])) for at in range(0, len(bits), 8)).hex()
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains candidates of a design."""
+
+    data: Data
+    folder: Path
+    """Folder of the design."""
+    clock: Clock
+    seed: int = 0
+    progress: bool = True
+
+    def run(self, candidate: Candidate, number: int, round_: int, seconds: float) -> Trial:
+        """Train a candidate for some seconds and predict the validation images; a stopped trial is resumed.
+
+        Args:
+            candidate: The candidate.
+            number: Its number, for the name of the run directory.
+            round_: Round of the race.
+            seconds: Time of the trial, with its preparation and validation.
+
+        Raises:
+            Interrupted: The design was stopped.
+        """
+        started = time.monotonic()
+        place = f"race/{round_}-{number:02d}"
+        path = self.folder / place
+        try:
+            run, limit = self.train(candidate, path, seconds)
+        except DivergedError as error:
+            return self._failed(candidate, round_, place, f"diverged: {error}", started)
+        except UsageError as error:
+            if isinstance(error, RunHeldError):
+                raise
+            return self._failed(candidate, round_, place, str(error), started)
+        found = evaluate_run(run, "val")
+        if not isinstance(found, Evaluation):
+            raise UsageError("design needs images with one label each; train and compare multi-label networks by hand")
+        right = found.predictions.correct
+        shutil.rmtree(path / "checkpoints", ignore_errors=True)
+        return Trial(
+            candidate.name,
+            round_,
+            self.seed,
+            place,
+            found.accuracy,
+            packed(right),
+            len(right),
+            run.config.epochs,
+            time.monotonic() - started,
+            run.config.recipe.learning_rate,
+            stopped=limit.reached,
+        )
+
+    def train(
+        self, candidate: Candidate, path: Path, seconds: float, until: float | None = None
+    ) -> tuple[Run, TimeLimit]:
+        """Train a candidate into a run directory; one that is there is resumed.
+
+        Args:
+            candidate: The candidate.
+            path: The run directory.
+            seconds: Time of the training.
+            until: Passed seconds of the design at which training ends; by default some time after `seconds`.
+        """
+        limit = TimeLimit(self.clock, until if until is not None else self.clock.passed + LATE * seconds)
+        callbacks: list[object] = [limit, *([progress_callback(candidate.name)] if self.progress else [])]
+        if (path / "config.yaml").exists():
+            try:
+                run = Run.open(path)
+            except RunError:
+                shutil.rmtree(path)
+            else:
+                return resume_run(run, callbacks, Execution(checkpoint_every=0.25), progress=False), limit
+        elif path.exists():
+            shutil.rmtree(path)
+        plan = prepare(self.request(candidate, path, seconds), progress=False)
+        return train_plan(plan, callbacks, progress=False), limit
+
+    def request(self, candidate: Candidate, path: Path, seconds: float) -> TrainRequest:
+        """Return the request to train a candidate for some seconds."""
+        fields: Mapping[str, Any] = {"recipe": "fast", **candidate.fields}
+        return TrainRequest(
+            data=self.data,
+            network=candidate.network,
+            resolution=candidate.network.resolution,
+            fit=False,
+            minutes=seconds / 60,
+            seed=self.seed,
+            split_seed=self.data.seed,
+            out=path,
+            checkpoint_every=0.25,
+            **fields,
+        )
+
+    def _failed(self, candidate: Candidate, round_: int, place: str, problem: str, started: float) -> Trial:
+        seconds = time.monotonic() - started
+        return Trial(candidate.name, round_, self.seed, place, 0.0, "", 0, 0.0, seconds, problem=problem)

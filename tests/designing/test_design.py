@@ -1,0 +1,170 @@
+"""Whole designs and ablations on digits, through Python and the command line."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import convwright as cw
+from convwright.data.opened import Data
+from convwright.errors import ArgumentError, RunError, UsageError
+
+BUDGET = "macs<=1M, params<=60K"
+
+
+@pytest.fixture(scope="module")
+def designed(tmp_path_factory):
+    """A design of half a minute."""
+    return cw.design("digits", BUDGET, minutes=0.5, out=tmp_path_factory.mktemp("design") / "digits", progress=False)
+
+
+def test_a_design_keeps_its_budget_and_writes_its_files(designed) -> None:
+    found = designed.to_dict()
+    assert found["macs"] <= 1e6
+    assert found["params"] <= 60e3
+    assert not designed.failure
+    folder = designed.request.out
+    assert designed.file.parent == folder
+    assert json.loads((folder / "design.json").read_text())["network"] == found["network"]
+    page = designed.dossier.read_text(encoding="utf-8")
+    for name in ("What was tried", "Decisions", "Confusion matrix", "How to use it"):
+        assert name in page
+
+
+def test_the_file_predicts_as_the_run(designed) -> None:
+    images = Data("digits").dataset().test.take(torch.arange(8)).permute(0, 2, 3, 1).numpy()
+    run, file = designed.run.predict(list(images)), cw.load(designed.file).predict(list(images))
+    assert [each.label for each in run] == [each.label for each in file]
+
+
+def test_every_candidate_has_a_fate(designed) -> None:
+    found = designed.to_dict()
+    names = {each["name"] for each in found["candidates"]} | {each["name"] for each in found["left_out"]}
+    assert {"DenseNet-BC", "SE-ResNet", "EfficientNet"} <= names
+
+
+def test_the_same_call_returns_the_finished_design(designed) -> None:
+    started = time.monotonic()
+    again = cw.design(resume=designed.request.out, progress=False)
+    assert again.to_dict()["network"] == designed.to_dict()["network"]
+    assert time.monotonic() - started < 20
+
+
+def test_another_design_does_not_replace_one(designed) -> None:
+    with pytest.raises(ArgumentError, match="holds a design with another budget"):
+        cw.design("digits", "macs<=2M", minutes=0.5, out=designed.request.out)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "give the data"),
+        ({"data": "digits", "minutes": 0.1}, "must be 0.5 or more"),
+        ({"data": "digits", "minutes": 1, "hours": 1}, "give one of the two"),
+        (
+            {"data": "digits", "budget": "macs<=1K", "minutes": 1},
+            "too small for every family; the smallest network, .* needs",
+        ),
+        ({"resume": "nowhere"}, "holds no design"),
+        ({"resume": "nowhere", "data": "digits"}, "cannot be combined with `resume`"),
+        ({"data": "nowhere"}, "nowhere"),
+    ],
+)
+def test_wrong_requests_are_refused_in_one_line(tmp_path, monkeypatch, options, message) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=message) as raised:
+        cw.design(**options, progress=False)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.fixture
+def shades(tmp_path) -> Path:
+    """Images of two classes that are easily told apart, without a split."""
+    for name, shade in (("dark", 40), ("light", 200)):
+        (tmp_path / "shades" / name).mkdir(parents=True)
+        for number in range(40):
+            pixels = np.random.default_rng(number).integers(shade - 40, shade + 40, (16, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "shades" / name / f"{number}.png")
+    return tmp_path / "shades"
+
+
+def test_data_without_test_images_is_split(shades) -> None:
+    found = cw.design(shades, "macs<=1M", minutes=0.5, out=shades.parent / "design", progress=False)
+    assert found.evaluation.split == "test"
+    assert found.evaluation.images >= 4
+    rows = (shades.parent / "design" / "split.csv").read_text().splitlines()
+    assert len(rows) == 81
+    assert any("set aside for the test" in each.decision for each in found.decisions)
+
+
+def test_data_with_validation_but_no_test_images_is_refused(shades) -> None:
+    (shades / "train").mkdir()
+    for name in ("dark", "light"):
+        (shades / name).rename(shades / "train" / name)
+        (shades / "val" / name).mkdir(parents=True)
+        for path in [*(shades / "train" / name).iterdir()][:5]:
+            path.rename(shades / "val" / name / path.name)
+    with pytest.raises(ArgumentError, match="has no test images"):
+        cw.design(shades, minutes=0.5, out=shades.parent / "design", progress=False)
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(ArgumentError, match="is not empty"):
+        cw.design("digits", minutes=0.5, out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == ["precious.txt"]
+
+
+def test_damaged_progress_is_refused(tmp_path) -> None:
+    (tmp_path / "state.json").write_text('{"schema_version": 1}')
+    with pytest.raises(RunError, match="is damaged"):
+        cw.design(resume=tmp_path)
+
+
+@pytest.mark.slow
+def test_a_killed_design_loses_no_trial(tmp_path) -> None:
+    out = tmp_path / "digits"
+    command = [sys.executable, "-m", "convwright", "design"]
+    start = [*command, "digits", "--budget", BUDGET, "--minutes", "1", "--out", str(out)]
+    trials: list[str] = []
+    for seconds in (8, 12, 15):
+        process = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+        if (out / "state.json").exists():
+            state = json.loads((out / "state.json").read_text())
+            found = [f"{each['candidate']} {each['round']}" for each in state["trials"]]
+            assert found[: len(trials)] == trials
+            trials = found
+        start = [*command, "--resume", str(out)]
+    done = subprocess.run([*start, "--json"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    names = [(each["candidate"], each["round"]) for each in json.loads((out / "state.json").read_text())["trials"]]
+    assert len(names) == len(set(names))
+    assert Path(json.loads(done.stdout)["file"]).exists()
+
+
+def test_an_ablation_measures_each_idea(tmp_path) -> None:
+    found = cw.ablate("digits", "cifar_resnet8", minutes=0.1, seeds=2, out=tmp_path / "ablation")
+    result = found.to_dict()
+    names = {each["idea"] for each in result["effects"]}
+    assert {"SE, ratio 16", "SE, ratio 4", "Dense connections"} <= names
+    base = next(each for each in result["variants"] if each["name"] == "base")
+    for each in result["variants"]:
+        assert len(each["accuracies"]) == 2
+        if each["name"] != "base" and not each["name"].startswith("SE"):
+            assert each["macs"] <= 1.001 * base["macs"]
+    for effect in result["effects"]:
+        assert effect["sentence"].endswith(".")
+        assert effect["verdict"] in ("helps", "hurts", "undecided")
+    again = cw.ablate("digits", "cifar_resnet8", minutes=5, seeds=2, out=tmp_path / "ablation")
+    assert again.to_dict() == result
+    found.save_html(tmp_path / "page.html")
+    assert "What each idea changes" in (tmp_path / "page.html").read_text(encoding="utf-8")

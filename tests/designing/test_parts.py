@@ -1,0 +1,92 @@
+"""The parts of a design that need no training: clocks, packed results, and candidates within limits."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convwright.arch.cost import cost
+from convwright.designing.candidates import Candidate, LeftOut, first_candidates, recipe_variations, variations
+from convwright.designing.clock import Clock
+from convwright.designing.families import BALANCED, FAMILIES, Limits
+from convwright.designing.trials import Trial, packed
+from convwright.scaling.budget import as_budget
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=70))
+def test_packed_results_are_read_back(right: list[bool]) -> None:
+    trial = Trial("a", 0, 0, "race/0-00", 0.5, packed(torch.tensor(right)), len(right), 1.0, 1.0)
+    assert trial.right().tolist() == right
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=50))
+def test_pairs_count_the_images_that_only_one_has_right(right: list[tuple[bool, bool]]) -> None:
+    first, second = (
+        Trial("a", 0, 0, "", 0.5, packed(torch.tensor([each[side] for each in right])), len(right), 1.0, 1.0)
+        for side in (0, 1)
+    )
+    pair = first.against(second)
+    assert pair.only_first == sum(a and not b for a, b in right)
+    assert pair.only_second == sum(b and not a for a, b in right)
+
+
+def test_a_clock_continues_where_it_was_written(tmp_path) -> None:
+    file = tmp_path / "clock.json"
+    file.write_text('{"seconds": 40}')
+    clock = Clock(file, 60)
+    assert 40 <= clock.passed < 45
+    clock.save()
+    assert Clock(file, 60).passed >= clock.passed - 1
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"seconds": -1}', '{"seconds": true}', "[1]"])
+def test_a_damaged_clock_starts_at_zero(tmp_path, content: str) -> None:
+    (tmp_path / "clock.json").write_text(content)
+    assert Clock(tmp_path / "clock.json", 60).passed < 5
+
+
+@pytest.mark.parametrize("budget", ["macs<=5M", "params<=200K", "macs<=20M, params<=100K", "memory<=4MB, macs<=50M"])
+@pytest.mark.parametrize("resolution", [28, 64])
+def test_candidates_keep_the_budget_or_say_why_they_do_not(budget: str, resolution: int) -> None:
+    limits = Limits(as_budget(budget))
+    found = list(first_candidates(resolution, 3, 7, limits))
+    assert len(found) == len(FAMILIES)
+    for each in found:
+        if isinstance(each, LeftOut):
+            assert each.reason
+        else:
+            assert not limits.budget.exceeded_by(cost(each.network))
+            assert (each.network.resolution, each.network.channels, each.network.classes) == (resolution, 3, 7)
+
+
+def test_variations_keep_the_budget_and_differ_from_their_leader() -> None:
+    limits = Limits(as_budget("macs<=10M, params<=300K"))
+    leader = next(each for each in first_candidates(32, 3, 5, limits) if isinstance(each, Candidate))
+    found = [each for each in variations(leader, limits) if isinstance(each, Candidate)]
+    assert {"fewer pixels", "more pixels", "SE added"} <= {each.idea for each in found}
+    for each in found:
+        assert each.network != leader.network
+        assert each.parent == leader.name
+        assert not limits.budget.exceeded_by(cost(each.network))
+
+
+def test_a_limit_on_latency_is_kept_with_few_measurements() -> None:
+    measured = []
+
+    def measure(network) -> float:  # a machine whose time is proportional to multiply-adds and layers
+        measured.append(network)
+        return 1e-9 * cost(network).macs + 1e-4 * sum(stage.repeats for stage in network.stages)
+
+    limits = Limits(as_budget("latency<=4ms"), measure)
+    for family in FAMILIES[:4]:
+        measured.clear()
+        found = limits.scale(family.base(32, 3, 10), BALANCED)
+        assert measure(found.network) <= 4e-3
+        assert len(measured) <= 7
+
+
+def test_candidates_are_read_back() -> None:
+    limits = Limits(as_budget("macs<=5M"))
+    leader = next(each for each in first_candidates(28, 1, 10, limits) if isinstance(each, Candidate))
+    for each in (leader, *recipe_variations(leader, 0.1)):
+        assert Candidate.from_dict(each.to_dict()) == each

@@ -1,0 +1,112 @@
+"""The race: which candidates go on, and that a stopped race repeats no trial."""
+
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+from convwright.designing.candidates import Candidate, first_candidates
+from convwright.designing.families import Limits
+from convwright.designing.race import Race
+from convwright.designing.state import State
+from convwright.designing.trials import Trial, packed
+from convwright.errors import ConvwrightError
+from convwright.scaling.budget import as_budget
+
+LIMITS = Limits(as_budget("macs<=5M"))
+IMAGES = 400
+
+
+class Time:
+    """A clock that the trials of a test move on."""
+
+    passed = 0.0
+
+    def save(self) -> None:
+        """Keep nothing."""
+
+
+@dataclass
+class Judge:
+    """Gives each candidate a fixed accuracy in place of training it, which takes the time that it is given."""
+
+    shares: dict[str, float]
+    clock: Time = field(default_factory=Time)
+    stop_after: int = 1000
+    ran: list[tuple[str, int]] = field(default_factory=list)
+
+    def run(self, candidate: Candidate, number: int, round_: int, seconds: float) -> Trial:
+        """Return a trial of the candidate's accuracy."""
+        if len(self.ran) == self.stop_after:
+            raise KeyboardInterrupt
+        self.ran.append((candidate.name, round_))
+        self.clock.passed += seconds
+        share = self.shares.get(candidate.name, 0.5)
+        if share < 0:
+            return Trial(candidate.name, round_, 0, "", 0.0, "", 0, 0.0, seconds, problem="diverged")
+        right = torch.arange(IMAGES) < share * IMAGES
+        return Trial(candidate.name, round_, 0, "", share, packed(right), IMAGES, 1.0, seconds, 0.1)
+
+
+def state_in(folder) -> State:
+    found = [each for each in first_candidates(28, 1, 10, LIMITS) if isinstance(each, Candidate)]
+    return State(folder, {}, candidates=found)
+
+
+def race(state: State, judge: Judge, seconds: float = 1000) -> Race:
+    return Race(state, judge, LIMITS, seconds, lambda line: None)  # type: ignore[arg-type]
+
+
+def test_the_best_candidate_wins_and_every_other_has_a_reason(tmp_path) -> None:
+    state, judge = state_in(tmp_path), Judge({"ResNet": 0.9, "DenseNet-BC": 0.85})
+    best = race(state, judge).run()
+    assert best.candidate == "ResNet"
+    last = {trial.candidate for trial in state.trials_of(2)}
+    reasons = {each.decision for each in state.decisions}
+    for candidate in state.candidates:
+        assert candidate.name in last or f"{candidate.name} is dropped" in reasons
+
+
+def test_a_candidate_that_is_statistically_behind_does_not_go_on(tmp_path) -> None:
+    state, judge = state_in(tmp_path), Judge({"ResNet": 0.9, "DenseNet-BC": 0.895})
+    race(state, judge).run()
+    assert {"ResNet", "DenseNet-BC"} <= set(state.rounds[1])
+    assert "MobileNetV2" not in state.rounds[1]
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 5, 9, 12])
+def test_a_stopped_race_continues_without_repeating_a_trial(tmp_path, stop_after: int) -> None:
+    shares = {"EfficientNet": 0.9, "SE-ResNet": 0.89}
+    whole = Judge(shares)
+    race(state_in(tmp_path), whole).run()
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+    first = Judge(shares, stop_after=stop_after)
+    with pytest.raises(KeyboardInterrupt):
+        race(state_in(folder), first).run()
+    second = Judge(shares, clock=first.clock)
+    state = State.open(folder) if (folder / "state.json").exists() else state_in(folder)
+    race(state, second).run()
+    assert first.ran + second.ran == whole.ran
+
+
+def test_a_race_takes_its_time_and_not_more(tmp_path) -> None:
+    for seconds in (30.0, 100.0, 1000.0):
+        judge = Judge({})
+        folder = tmp_path / f"{seconds}"
+        folder.mkdir()
+        race(state_in(folder), judge, seconds).run()
+        assert judge.clock.passed == pytest.approx(seconds, rel=0.01)
+
+
+def test_candidates_that_fail_are_left_behind(tmp_path) -> None:
+    state, judge = state_in(tmp_path), Judge({"DenseNet-BC": -1.0, "ResNet": 0.8})
+    assert race(state, judge).run().candidate == "ResNet"
+    assert "DenseNet-BC" not in state.rounds[1]
+
+
+def test_a_race_in_which_everything_fails_says_why(tmp_path) -> None:
+    state = state_in(tmp_path)
+    judge = Judge({each.name: -1.0 for each in state.candidates})
+    with pytest.raises(ConvwrightError, match=r"no candidate could be trained .*diverged"):
+        race(state, judge).run()
