@@ -10,11 +10,15 @@ from torch.nn.functional import cross_entropy
 
 from convwright.arch import Network, at, recalibrate
 from convwright.arch.cost import cost
+from convwright.arch.expression import as_network
 from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
+from convwright.data.opened import Data
 from convwright.designing.families import BALANCED, DEEPER, FAMILIES, WIDER, Family, Limits
 from convwright.errors import ArgumentError, NetworkError
 from convwright.modules import build
 from convwright.scaling.rules import Rule
+from convwright.training.advice import advise
+from convwright.training.request import TrainRequest
 
 BATCH = 32
 """Images of a step whose time is measured."""
@@ -105,6 +109,28 @@ def first_candidates(
         yield _scaled(family, base, BALANCED, limits)
 
 
+def pretrained_candidates(data: Data, classes: int, seconds: float, limits: Limits) -> Iterator[Candidate | LeftOut]:
+    """Yield the network with published weights that `train` would choose, if it chooses one and the budget allows it.
+
+    Args:
+        data: The images.
+        classes: Number of classes.
+        seconds: Time of the winner's training.
+        limits: What a candidate may cost.
+    """
+    advice = advise(TrainRequest(data=data, minutes=seconds / 60))
+    if advice.weights is None:
+        yield LeftOut("pretrained weights", advice.reason)
+        return
+    chosen = at(as_network(advice.network), resolution=advice.resolution, classes=classes)
+    name, idea = f"{advice.network}, pretrained", f"{advice.weights} weights"
+    if over := limits.exceeded_by(chosen):
+        yield LeftOut(name, f"it needs {over}")
+        return
+    fields = {key: value for key, value in advice.fields().items() if key not in ("network", "resolution", "epochs")}
+    yield Candidate(name, name, idea, chosen, fields)
+
+
 def _scaled(family: Family, base: Network, rule: Rule, limits: Limits) -> Candidate | LeftOut:
     try:
         found = limits.scale(base, rule)
@@ -121,6 +147,9 @@ def variations(leader: Candidate, limits: Limits) -> Iterator[Candidate | LeftOu
         limits: What a candidate may cost.
     """
     network = leader.network
+    if leader.fields.get("weights"):
+        yield from _other_resolutions(leader, limits)
+        return
     for rule, idea in ((DEEPER, "more depth, less width"), (WIDER, "more width, less depth")):
         yield _varied(leader, idea, lambda rule=rule: _respent(network, rule, limits))
     for factor, idea in ((0.75, "fewer pixels"), (1.25, "more pixels")):
@@ -132,6 +161,19 @@ def variations(leader: Candidate, limits: Limits) -> Iterator[Candidate | LeftOu
         yield _varied(leader, "SE removed", lambda: limits.scale(without, BALANCED).network)
     else:
         yield _varied(leader, "SE added", lambda: limits.scale(recalibrate(network, 16), BALANCED).network)
+
+
+def _other_resolutions(leader: Candidate, limits: Limits) -> Iterator[Candidate | LeftOut]:
+    """Yield a network with published weights at other resolutions: the weights fit no other widths."""
+    for factor, idea in ((0.75, "fewer pixels"), (1.25, "more pixels")):
+        size = _resized(leader.network.resolution, factor)
+        if size is None:
+            continue
+        network = at(leader.network, resolution=size)
+        if over := limits.exceeded_by(network):
+            yield LeftOut(f"{leader.family}, {idea}", f"it needs {over}")
+        else:
+            yield _varied(leader, idea, lambda network=network: network)
 
 
 def _respent(network: Network, rule: Rule, limits: Limits) -> Network:
@@ -160,12 +202,12 @@ def recipe_variations(leader: Candidate, learning_rate: float) -> Iterator[Candi
         leader: The candidate to vary.
         learning_rate: Learning rate that it was trained with.
     """
-    changes: tuple[tuple[str, dict[str, object]], ...] = (
+    changes: list[tuple[str, dict[str, object]]] = [
         ("a higher learning rate", {"learning_rate": 2 * learning_rate}),
         ("a lower learning rate", {"learning_rate": learning_rate / 2}),
-        ("stronger augmentation", {"mixup": 0.2}),
-        ("averaged weights", {"ema": 0.99}),
-    )
+    ]
+    if not leader.fields.get("freeze"):
+        changes += [("stronger augmentation", {"mixup": 0.2}), ("averaged weights", {"ema": 0.99})]
     for idea, fields in changes:
         name = f"{leader.name}, {idea}"
         yield Candidate(name, leader.family, idea, leader.network, {**leader.fields, **fields}, leader.name)

@@ -10,11 +10,17 @@ from typing import Any
 
 from convwright import json_text
 from convwright.arch.cost import cost
-from convwright.arch.resolution import format_resolution
+from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
 from convwright.data import Dataset
 from convwright.data.opened import COLUMNS, Data
 from convwright.data.splitting import split_data
-from convwright.designing.candidates import Candidate, LeftOut, first_candidates, seconds_per_image
+from convwright.designing.candidates import (
+    Candidate,
+    LeftOut,
+    first_candidates,
+    pretrained_candidates,
+    seconds_per_image,
+)
 from convwright.designing.clock import Clock
 from convwright.designing.dossier import winner_figures, write_dossier
 from convwright.designing.families import FAMILIES, Limits, smallest
@@ -47,6 +53,8 @@ LEAST_EPOCHS = 8.0
 """Epochs that the winner should be able to train."""
 SHIPPING, LEAST_SHIPPING, MOST_SHIPPING = 0.1, 15.0, 150.0
 """Share of a design's time that is kept for export and dossier, and bounds of it in seconds."""
+SCRATCH_SIDE, LONG_SCRATCH_SIDE, LONG = 64, 96, 3600.0
+"""Largest side of images from scratch, in pixels, in designs shorter and longer than these seconds."""
 MEASURING = 0.05
 """Share of a design's time after which no further family is measured."""
 UNHURRIED = 0.93
@@ -200,7 +208,7 @@ class _Design:
         for family in FAMILIES:
             if speeds and self.clock.passed > until:
                 break
-            base = family.base(data.resolution, data.channels, len(data.classes))
+            base = family.base(self._scratch_resolution(data), data.channels, len(data.classes))
             speeds[base.name] = seconds_per_image(base)
             slowest = max(slowest, speeds[base.name] / cost(base).macs)
         measure = None
@@ -211,7 +219,10 @@ class _Design:
     def _find_candidates(self, data: Dataset) -> None:
         self._check_time(data)
         self.report("measuring how fast this machine trains each family")
-        found = list(first_candidates(data.resolution, data.channels, len(data.classes), self.limits))
+        found = [
+            *pretrained_candidates(self.data, len(data.classes), self._winner_seconds, self.limits),
+            *first_candidates(self._scratch_resolution(data), data.channels, len(data.classes), self.limits),
+        ]
         self.state.candidates = [each for each in found if isinstance(each, Candidate)]
         self.state.left_out = [each for each in found if isinstance(each, LeftOut)]
         if not self.state.candidates:
@@ -222,13 +233,21 @@ class _Design:
         self.state.decide("candidates", f"{count} families take part ({names})", _why(self.request))
         self.report(f"candidates: {names}")
 
+    def _scratch_resolution(self, data: Dataset) -> Resolution:
+        """Return the resolution of networks that are trained from scratch: that of the data, up to a limit."""
+        if self.data.resolution is not None:
+            return data.resolution
+        longest = SCRATCH_SIDE if self.request.seconds < LONG else LONG_SCRATCH_SIDE
+        factor = min(1.0, longest / max(sides(data.resolution)))
+        return resolution_of(*(max(1, round(side * factor)) for side in sides(data.resolution)))
+
     def _check_time(self, data: Dataset) -> None:
         """Check that the smallest network can be trained for an epoch.
 
         Raises:
             ArgumentError: The time is too short.
         """
-        least = smallest(FAMILIES[1].base(data.resolution, data.channels, len(data.classes)))
+        least = smallest(FAMILIES[1].base(self._scratch_resolution(data), data.channels, len(data.classes)))
         epoch = seconds_per_image(least) * len(data.train)
         if epoch > self._winner_seconds:
             enough = math.ceil(1.2 * self.request.seconds * epoch / self._winner_seconds / 60)
@@ -245,7 +264,7 @@ class _Design:
 
     def _impossible(self, data: Dataset) -> str:
         """Return what is wrong with a budget that no family keeps, and what the smallest network needs."""
-        bases = [family.base(data.resolution, data.channels, len(data.classes)) for family in FAMILIES]
+        bases = [family.base(self._scratch_resolution(data), data.channels, len(data.classes)) for family in FAMILIES]
         titled = [(family.title, smallest(base)) for family, base in zip(FAMILIES, bases, strict=True)]
         title, least = min(titled, key=lambda each: cost(each[1]).macs)
         budget, count = self.request.budget or Budget({}), cost(least)

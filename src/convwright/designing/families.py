@@ -8,7 +8,7 @@ from convwright.arch.cost import cost
 from convwright.arch.expression import network
 from convwright.arch.resolution import Resolution, sides
 from convwright.errors import ArgumentError, NetworkError
-from convwright.scaling.budget import LATENCY, Budget, used
+from convwright.scaling.budget import LATENCY, Budget, format_amount, used
 from convwright.scaling.plan import ScaledNetwork, scale_to_budget
 from convwright.scaling.rules import Rule, Shares
 
@@ -191,6 +191,17 @@ class Limits:
                     raise
             trainable *= 4
         return scaled(base, Budget(counted | latency), rule, self.measure)
+
+    def exceeded_by(self, network: Network) -> str:
+        """Return what a network needs above the user's budget, as text; empty if it keeps the budget."""
+        if self.budget is None:
+            return ""
+        count = cost(network)
+        over = [f"{format_amount(name, used(count, name))} of {name}" for name in self.budget.exceeded_by(count)]
+        if not over and self.budget.latency is not None and self.measure is not None:
+            seconds = self.measure(network)
+            over = [f"{format_amount(LATENCY, seconds)} of {LATENCY}"] * (seconds > self.budget.latency * MARGIN)
+        return " and ".join(over)
 
     def _seconds(self, base: Network) -> float:
         """Return the seconds of a training step for each image; of a network not measured, the slowest by its MACs."""

@@ -152,7 +152,10 @@ class Trainer:
 
     def request(self, candidate: Candidate, path: Path, seconds: float) -> TrainRequest:
         """Return the request to train a candidate for some seconds."""
-        fields: Mapping[str, Any] = {"recipe": "fast", **candidate.fields}
+        fields: Mapping[str, Any] = {
+            **({} if candidate.fields.get("weights") else {"recipe": "fast"}),
+            **candidate.fields,
+        }
         return TrainRequest(
             data=self.data,
             network=candidate.network,
