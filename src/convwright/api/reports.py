@@ -53,7 +53,7 @@ def report(
         >>> found.page.name, found.entries[0].images
         ('report.html', 359)
         >>> found.figure("confusion").layout.xaxis.title.text
-        'predicted as'
+        'predicted class'
     """
     from dataclasses import replace
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from convwright.designing.ablation_result import Effect
+from convwright.designing.effect import Effect
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot
 
 PAPERS = ("SENet", "DenseNet", "EfficientNet")

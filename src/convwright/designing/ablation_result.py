@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from convwright.arch.cost import cost
 from convwright.arch.resolution import format_resolution
-from convwright.designing.ablation import Ablation, Idea
+from convwright.designing.ablation import Ablation
+from convwright.designing.effect import Effect
 from convwright.display.figure_result import FigureResult
 from convwright.display.result import Block, Heading, Lines, Paragraph, Table
 from convwright.display.wording import counted
@@ -15,62 +16,11 @@ from convwright.printable import printable
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.outcome import Outcome
-from convwright.stats.means import Mean, difference, mean_of_seeds
+from convwright.stats.means import difference, mean_of_seeds
 from convwright.units import human
 
 if TYPE_CHECKING:
     from convwright.display.figures import Figure
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What an idea changes."""
-
-    idea: Idea
-    lead: Mean
-    """Mean paired difference of the accuracies, with its interval for all comparisons together."""
-    macs: float
-    """Multiply-adds of the network with the idea, over those without."""
-    params: float
-    """Parameters of the network with the idea, over those without."""
-
-    @property
-    def verdict(self) -> str:
-        """`helps`, `hurts`, or `undecided` where the interval contains 0 or there is none."""
-        if self.lead.half is None or abs(self.lead.value) <= self.lead.half:
-            return "undecided"
-        return "helps" if self.lead.value > 0 else "hurts"
-
-    @property
-    def sentence(self) -> str:
-        """The effect as a sentence."""
-        points = f"{100 * self.lead.value:+.2f} percentage points"
-        spread = "" if self.lead.half is None else f" ± {100 * self.lead.half:.2f}"
-        seeds = counted(self.lead.count, "seed")
-        costs = f"{_more(self.macs, 'multiply-adds')} and {_more(self.params, 'parameters')}"
-        found = {
-            "helps": f"{self.idea.name} helps here",
-            "hurts": f"{self.idea.name} hurts here",
-            "undecided": f"{self.idea.name} makes no difference that {seeds} can show",
-        }[self.verdict]
-        return f"{found}: {points}{spread}, {self.idea.with_it} against {self.idea.without}, with {costs}."
-
-    def to_dict(self) -> dict[str, object]:
-        """Return idea, difference, interval and verdict."""
-        return {
-            "idea": self.idea.name,
-            "paper": self.idea.paper,
-            "with": self.idea.with_it,
-            "without": self.idea.without,
-            "equal": self.idea.equal,
-            "difference": self.lead.value,
-            "half": self.lead.half,
-            "seeds": self.lead.count,
-            "macs_ratio": self.macs,
-            "params_ratio": self.params,
-            "verdict": self.verdict,
-            "sentence": self.sentence,
-        }
 
 
 @dataclass(frozen=True)
@@ -177,10 +127,3 @@ class AblationResult(FigureResult):
         from convwright.designing.ablation_figure import effects_figure
 
         return [effects_figure(self.effects, self.split)]
-
-
-def _more(ratio: float, noun: str) -> str:
-    percent = 100 * (ratio - 1)
-    if abs(percent) < 0.05:
-        return f"equally many {noun}"
-    return f"{abs(percent):.1f} % {'more' if percent > 0 else 'fewer'} {noun}"
