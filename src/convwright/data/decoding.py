@@ -388,7 +388,7 @@ def _as_traits(values: np.ndarray) -> Traits:
 
 def _unit_name(shape: Shape, framing: Framing) -> str:
     """Return the name of the unit of the cache with images of a shape and framing."""
-    how = blake2b(repr(framing).encode(), digest_size=4).hexdigest()
+    how = blake2b(repr(tuple(framing)).encode(), digest_size=4).hexdigest()
     return "x".join(map(str, shape)) + f"-{how}"
 
 

@@ -2,6 +2,8 @@
 
 from typing import Literal, NamedTuple
 
+from convwright.brief import brief_repr
+
 DECODER = 2
 """Version of the decoder: pixels that a run of another version was trained on may differ. Runs record theirs."""
 
@@ -33,6 +35,10 @@ class Framing(NamedTuple):
     """Range of values of 32-bit images in the data set; None: there are none."""
     float_range: ValueRange | None = None
     """Range of values of floating-point images in the data set; None: there are none."""
+
+    def __repr__(self) -> str:
+        changed = {name: value for name, value in self._asdict().items() if value != self._field_defaults[name]}
+        return brief_repr(type(self).__name__, changed)
 
 
 def standard_range(mode: str, low: float = 0.0, high: float = 0.0) -> ValueRange:

@@ -72,7 +72,7 @@ def unavailable_reason() -> str:
     if _compiler() is None:
         given = os.environ.get("CXX")
         return f"CXX={given}: no such program" if given else "there is none"
-    return "; ".join(dict.fromkeys(_failures.values()))
+    return next(iter(_failures.values()), "")  # the others fail alike
 
 
 def call(function: Any, *arguments: Any) -> None:
