@@ -19,6 +19,12 @@ from convwright.training.run_data import open_run_data
 from convwright.training.training_images import NAME, VERSION, TrainingImages, shortened, training_images_of
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Print lines that are not wrapped."""
+    monkeypatch.setenv("COLUMNS", "400")
+
+
 def make_folder(folder: Path, seed: int, *, grey: bool = False) -> Path:
     """Write 40 images in two classes."""
     pixels = torch.randint(256, (40, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
