@@ -190,7 +190,7 @@ def test_names_of_any_bytes(run, photos, convwright):
         (["photos", "--device", "abacus"], "no device 'abacus'"),
         (
             ["photos", "--weights", "timm", "--engine", "openvino"],
-            "which has weights of its own",
+            "is a run, which has weights of its own",
         ),
     ],
 )
@@ -200,6 +200,12 @@ def test_wrong_use(names, message, run, photos, convwright):
     assert answer.status == 2
     assert message in answer.message
     assert not answer.out
+
+
+def test_published_weights_run_in_torch_alone(photos, convwright):
+    answer = convwright("predict", "efficientnet_lite0", photos, "--weights", "pretrained", "--engine", "openvino")
+    assert answer.status == 2
+    assert "--engine: an engine runs exported files; with published weights" in answer.message
 
 
 def test_a_name_that_leads_nowhere_does_not_stop_the_rest(run, photos, convwright):

@@ -1,4 +1,4 @@
-"""Options of train that find something out before the run begins, and those that must be told as wrong."""
+"""Options of train that measure something before the run starts, and wrong ones, which are refused."""
 
 import csv
 import re
@@ -39,7 +39,7 @@ def test_every_option_of_the_recipe_reaches_the_configuration(tmp_path, convwrig
         **{"ema": 0.5, "progressive": 0.5, "dropout": 0.1, "stochastic-depth": 0.1, "patience": 3, "crop": 1},
         **{"norm-momentum": 0.2},
         **{"randaugment": 4, "erasing": 0.1, "mixup": 0.2, "cutmix": 0.3, "crop-scale": 0.5, "rotation": 5.0},
-        **{"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.1, "sampling": "uniform", "focal": 1.0},
+        **{"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.1, "focal": 1.0},
         **{"effective-beta": 0.9, "crop-ratio": 1.5},
     }
     given = [part for name, value in options.items() for part in (f"--{name}", value)]
@@ -50,9 +50,18 @@ def test_every_option_of_the_recipe_reaches_the_configuration(tmp_path, convwrig
     for name, value in options.items():
         assert recipe[{"lr": "learning_rate"}.get(name, name.replace("-", "_"))] == value
     assert (recipe["flip"], recipe["nesterov"], recipe["milestones"]) == (True, False, [0.2, 0.4])
-    told = {"optimizer", "learning_rate", "flip", "trivialaugment", "nesterov", "milestones"}
-    told |= {"freeze", "freeze_epochs", "freeze_norm", "unfrozen_rate", "backbone_rate", "layer_decay"}  # need weights
-    assert set(recipe) == told | {name.replace("-", "_") for name in options if name != "lr"}, "fields without options"
+    others = {"optimizer", "learning_rate", "flip", "trivialaugment", "nesterov", "milestones", "sampling"}
+    others |= {
+        "freeze",
+        "freeze_epochs",
+        "freeze_norm",
+        "unfrozen_rate",
+        "backbone_rate",
+        "layer_decay",
+    }  # need weights
+    assert set(recipe) == others | {name.replace("-", "_") for name in options if name != "lr"}, (
+        "fields without options"
+    )
     again = convwright("train", "--config", tmp_path / "run" / "config.yaml", "--no-flip", "--out", tmp_path / "again")
     assert again.status == 0
     assert yaml.safe_load((tmp_path / "again" / "config.yaml").read_text())["recipe"] == recipe | {"flip": False}
@@ -62,6 +71,16 @@ def test_every_option_of_the_recipe_reaches_the_configuration(tmp_path, convwrig
     assert other.status == 0
     changed = yaml.safe_load((tmp_path / "other" / "config.yaml").read_text())["recipe"]
     assert (changed["optimizer"], changed["mixup"], changed["nesterov"]) == ("sgd", 0.0, False)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("class-weights", "balanced"), ("class-weights", "effective"), ("sampling", "balanced")]
+)
+def test_every_way_to_balance_classes_reaches_the_configuration(option, value, tmp_path, convwright):
+    answer = convwright("train", *QUICK, f"--{option}", value, "--out", tmp_path / "run")
+    assert answer.status == 0, answer.err
+    recipe = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["recipe"]
+    assert recipe[option.replace("-", "_")] == value
 
 
 @pytest.mark.parametrize(
@@ -82,7 +101,7 @@ def test_every_option_of_the_recipe_reaches_the_configuration(tmp_path, convwrig
         (["--mlflow", "x", "--resume", "absent"], "absent: no such run"),
     ],
 )
-def test_wrong_options_are_told(arguments, message, tmp_path, monkeypatch, convwright):
+def test_wrong_options_are_refused(arguments, message, tmp_path, monkeypatch, convwright):
     monkeypatch.chdir(tmp_path)
     answer = (
         convwright("train", *QUICK[:4], *arguments) if "--resume" not in arguments else convwright("train", *arguments)
@@ -93,12 +112,12 @@ def test_wrong_options_are_told(arguments, message, tmp_path, monkeypatch, convw
 
 
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory):
+def started(tmp_path_factory):
     import signal
     import subprocess
     import sys
 
-    path = tmp_path_factory.mktemp("begun") / "run"
+    path = tmp_path_factory.mktemp("started") / "run"
     command = [sys.executable, "-m", "convwright", "train", *map(str, QUICK[:4]), "--epochs", "50", "--out", str(path)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while not (path / "metrics.csv").exists():
@@ -118,14 +137,14 @@ def begun(tmp_path_factory):
         (["--recipe", "fast"], "--recipe: cannot be combined with --resume"),
     ],
 )
-def test_a_run_is_not_resumed_as_another(begun, arguments, message, convwright):
-    answer = convwright("train", "--resume", begun, *arguments)
+def test_a_run_is_not_resumed_as_another(started, arguments, message, convwright):
+    answer = convwright("train", "--resume", started, *arguments)
     assert answer.status == 2
     assert re.search(message, answer.message)
 
 
-def test_options_that_say_what_the_run_says_do_no_harm(begun, convwright):
-    wrong = convwright("train", "--resume", begun, *QUICK[:4], "--lr", 0.025, "--seed", 1)
+def test_options_that_say_what_the_run_says_do_no_harm(started, convwright):
+    wrong = convwright("train", "--resume", started, *QUICK[:4], "--lr", 0.025, "--seed", 1)
     assert "--seed: is 0 in " in wrong.message  # and nothing before it
 
 

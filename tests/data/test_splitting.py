@@ -101,7 +101,9 @@ def test_unlike_images_are_alone() -> None:
 
 
 def test_no_images_are_alone() -> None:
-    Clusters(0).join_alike(np.zeros((0, 8, 8, 3), np.uint8))
+    clusters = Clusters(0)
+    clusters.join_alike(np.zeros((0, 8, 8, 3), np.uint8))
+    assert list(clusters.sizes()) == []
 
 
 def noise_images(count: int, side: int) -> np.ndarray:

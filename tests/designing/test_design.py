@@ -85,7 +85,7 @@ def test_wrong_requests_are_refused_in_one_line(tmp_path, monkeypatch, options, 
 
 @pytest.fixture
 def shades(tmp_path) -> Path:
-    """Images of two classes that are easily told apart, without a split."""
+    """Images of two classes that differ in brightness, without a split."""
     for name, shade in (("dark", 40), ("light", 200)):
         (tmp_path / "shades" / name).mkdir(parents=True)
         for number in range(40):

@@ -97,7 +97,7 @@ def children(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def begun(path, process):
+def wait_for_metrics(path, process):
     """Wait until a run has its first metrics, so that all processes are at work."""
     while not (path / "metrics.csv").exists():
         assert process.poll() is None, process.stderr.read()
@@ -110,7 +110,7 @@ def test_a_killed_process_ends_the_run_and_the_run_goes_on_later(victim, tmp_pat
     path = tmp_path / "run"
     command = [*CONVWRIGHT, *RUN, "--epochs", "3", "--devices", "2", "--out", str(path)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    begun(path, process)
+    wait_for_metrics(path, process)
     pids = children(process.pid)
     assert len(pids) == 2
     os.kill(sorted(pids)[victim], signal.SIGKILL)
@@ -141,7 +141,7 @@ def test_a_signal_stops_all_with_nothing_lost(number, tmp_path):
         text=True,
         preexec_fn=listen,
     )
-    begun(path, process)
+    wait_for_metrics(path, process)
     process.send_signal(number)
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 128 + number, printed
@@ -163,7 +163,7 @@ except KeyboardInterrupt as stopped:
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen
     )
-    begun(path, process)
+    wait_for_metrics(path, process)
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert (process.returncode, printed) == (0, f"Interrupted: interrupted; resume with `cw.resume({str(path)!r})`\n")

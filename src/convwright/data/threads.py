@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 Progress = Callable[[int, int, str], None]
 """Called with the number of items done, their total and a description of the work."""
 AHEAD = 16
-"""Items for each thread that are begun before the results of earlier ones are used."""
+"""Items for each thread that are started before the results of earlier ones are used."""
 
 
 def prefetch(
