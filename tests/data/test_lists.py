@@ -278,3 +278,22 @@ def test_images_of_a_source(tmp_path: Path) -> None:
     table[3]["path"] = "digits:train/999999"
     with pytest.raises(DataError, match=r"line 5: digits has no image train/999999; its train images are 1,438"):
         open_dataset(str(write_list(tmp_path / "list.csv", table)))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_groups_that_a_list_puts_into_several_splits_are_reported(
+    cats_and_dogs: Path, tmp_path: Path, apart: bool
+) -> None:
+    table = rows_of(cats_and_dogs, tmp_path)
+    for number, row in enumerate(table):
+        row |= {"split": "test" if number % 4 == 0 else "train", "group": f"patient {number}"}
+    if apart:
+        table[1]["group"] = table[0]["group"]
+    path = write_list(tmp_path / "list.csv", table)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read_list(path, {})
+    messages = [str(each.message) for each in caught if issubclass(each.category, ConvwrightWarning)]
+    assert [("1 group has images in more than one split, such as patient 0" in each) for each in messages] == [
+        True
+    ] * apart

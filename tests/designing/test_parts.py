@@ -1,14 +1,18 @@
 """The parts of a design that need no training: clocks, packed results, and candidates within limits."""
 
+import json
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from convwright.arch.cost import cost
+from convwright.data.opened import Data
 from convwright.designing.candidates import Candidate, LeftOut, first_candidates, recipe_variations, variations
 from convwright.designing.clock import Clock
 from convwright.designing.families import BALANCED, FAMILIES, Limits
+from convwright.designing.request import DesignRequest
 from convwright.designing.trials import Trial, packed
 from convwright.scaling.budget import as_budget
 
@@ -83,6 +87,18 @@ def test_a_limit_on_latency_is_kept_with_few_measurements() -> None:
         found = limits.scale(family.base(32, 3, 10), BALANCED)
         assert measure(found.network) <= 4e-3
         assert len(measured) <= 7
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"resolution": 32}, {"resolution": (24, 40)}, {"seed": 3}, {"resize": "pad", "val_share": 0.2}]
+)
+@pytest.mark.parametrize("budget", [None, "macs<=5M", "latency<=3ms, params<=1M"])
+def test_requests_are_read_back(options, budget, tmp_path) -> None:
+    limits = None if budget is None else as_budget(budget)
+    request = DesignRequest(Data("digits", **options), limits, 90, tmp_path, 5, "openvino")
+    stored = json.loads(json.dumps(request.to_dict()))
+    assert stored == request.to_dict()
+    assert DesignRequest.from_dict(stored, tmp_path) == request
 
 
 def test_candidates_are_read_back() -> None:

@@ -278,7 +278,22 @@ class _Reading:
         weights = {entry.weight for entry in images.entries if entry.role == "train"}
         if weights == {0.0}:
             raise DataError(f"{printable(self.path)}: the weights of all training images are 0")
+        self._warn_of_groups(images.entries)
         return images
+
+    def _warn_of_groups(self, entries: list[Entry]) -> None:
+        """Warn where the list's own splits separate images of a group: test images then resemble training images."""
+        first: dict[str, Entry] = {}
+        apart = {
+            entry.group for entry in entries if entry.group and first.setdefault(entry.group, entry).role != entry.role
+        }
+        if apart:
+            groups = "1 group has" if len(apart) == 1 else f"{len(apart):,} groups have"
+            name = min(apart)
+            warn(
+                f"{printable(self.path)}: {groups} images in more than one split, such as {printable(name)}; "
+                "the list's splits are kept, and accuracies on such images say little about new groups"
+            )
 
     def _contradiction(self, one: Entry, other: Entry) -> str:
         if set(one.labels) != set(other.labels):

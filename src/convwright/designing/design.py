@@ -290,13 +290,13 @@ class _Design:
                 self.state.decide(
                     "training",
                     f"the winner is trained for {run.config.epochs:.3g} epochs",
-                    f"its validation accuracy rises from {best.accuracy:.2%} to {found.accuracy:.2%}",
+                    f"its validation accuracy is {found.accuracy:.2%}, after {best.accuracy:.2%} in the race",
                 )
             else:
                 self.state.decide(
                     "training",
                     f"the network of the race is kept ({trial_run.path.name})",
-                    f"longer training did not raise its validation accuracy of {best.accuracy:.2%}",
+                    f"longer training gave a lower validation accuracy than its {best.accuracy:.2%}",
                 )
         self.state.winner = {"candidate": candidate.name, "run": chosen}
         self.state.save()

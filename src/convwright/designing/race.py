@@ -53,10 +53,10 @@ class Race:
             Interrupted: The design was stopped.
         """
         ends = [sum(self.shares[: at + 1]) * self.seconds for at in range(len(self.shares))]
-        began = self.state.request.get("race_began")
-        if began is None:
-            began = self.state.request["race_began"] = self.trainer.clock.passed
+        if self.state.race_began is None:
+            self.state.race_began = self.trainer.clock.passed
             self.state.save()
+        began = self.state.race_began
         for round_ in range(len(self.shares)):
             if len(self.state.rounds) <= round_:
                 self._plan(round_, began + ends[round_] - self.trainer.clock.passed)

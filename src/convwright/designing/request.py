@@ -33,9 +33,12 @@ class DesignRequest:
         limits = dict(self.budget.limits) if self.budget else {}
         if LATENCY in limits:
             limits[LATENCY_MS] = 1000 * limits.pop(LATENCY)
+        options = self.data.options()
+        if isinstance(self.data.resolution, tuple):
+            options["resolution"] = list(self.data.resolution)  # as JSON gives it back
         return {
             "data": self.data.spec,
-            "data_options": self.data.options(),
+            "data_options": options,
             "budget": limits or None,
             "seconds": self.seconds,
             "seed": self.seed,
@@ -46,6 +49,8 @@ class DesignRequest:
     def from_dict(cls, stored: dict[str, Any], out: Path) -> "DesignRequest":
         """Return a request from what `to_dict` returned."""
         options = dict(stored["data_options"])
+        if isinstance(options.get("resolution"), list):
+            options["resolution"] = tuple(options["resolution"])
         if "split_seed" in options:
             options["seed"] = options.pop("split_seed")
         budget = as_budget(stored["budget"]) if stored["budget"] else None

@@ -45,6 +45,8 @@ class State:
     rounds: list[list[str]] = field(default_factory=list)
     """Names of the candidates of each round that has been planned."""
     decisions: list[Decision] = field(default_factory=list)
+    race_began: float | None = None
+    """Passed seconds of the design when the race began; None before it."""
     winner: dict[str, Any] = field(default_factory=dict)
     """Candidate and run of the winner, once it is trained."""
     shipped: dict[str, Any] = field(default_factory=dict)
@@ -80,6 +82,7 @@ class State:
             "trials": [each.to_dict() for each in self.trials],
             "rounds": self.rounds,
             "decisions": [each.to_dict() for each in self.decisions],
+            "race_began": self.race_began,
             "winner": self.winner,
             "shipped": self.shipped,
         }
@@ -108,6 +111,7 @@ class State:
                 [Trial(**each) for each in content["trials"]],
                 [[str(name) for name in names] for names in content["rounds"]],
                 [Decision(**each) for each in content["decisions"]],
+                content["race_began"],
                 dict(_mapping(content["winner"])),
                 dict(_mapping(content["shipped"])),
             )
