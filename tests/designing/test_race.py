@@ -33,6 +33,8 @@ class Judge:
     shares: dict[str, float]
     clock: Time = field(default_factory=Time)
     stop_after: int = 1000
+    slower: float = 1.0
+    """Factor by which trials take longer than planned."""
     ran: list[tuple[str, int]] = field(default_factory=list)
 
     def run(self, candidate: Candidate, number: int, round_: int, seconds: float) -> Trial:
@@ -40,7 +42,7 @@ class Judge:
         if len(self.ran) == self.stop_after:
             raise KeyboardInterrupt
         self.ran.append((candidate.name, round_))
-        self.clock.passed += seconds
+        self.clock.passed += self.slower * seconds
         share = self.shares.get(candidate.name, 0.5)
         if share < 0:
             return Trial(candidate.name, round_, 0, "", 0.0, "", 0, 0.0, seconds, problem="diverged")
@@ -97,6 +99,18 @@ def test_a_race_takes_its_time_and_not_more(tmp_path) -> None:
         folder.mkdir()
         race(state_in(folder), judge, seconds).run()
         assert judge.clock.passed == pytest.approx(seconds, rel=0.01)
+
+
+@pytest.mark.parametrize("slower", [2.0, 5.0, 100.0])
+@pytest.mark.parametrize("seconds", [100.0, 1000.0])
+def test_trials_that_take_longer_than_planned_leave_others_out(tmp_path, slower: float, seconds: float) -> None:
+    state, judge = state_in(tmp_path), Judge({}, slower=slower)
+    best = race(state, judge, seconds).run()
+    assert best.candidate in {name for name, _ in judge.ran}
+    longest = slower * seconds * 0.6 / max(1, min(9, int(0.6 * seconds / 12)))
+    assert judge.clock.passed <= seconds + 3 * longest
+    fates = {trial.candidate for trial in state.trials} | {each.name for each in state.left_out}
+    assert {each.name for each in state.candidates} <= fates
 
 
 def test_candidates_that_fail_are_left_behind(tmp_path) -> None:

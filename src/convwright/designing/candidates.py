@@ -112,10 +112,13 @@ def first_candidates(
 def pretrained_candidates(data: Data, classes: int, seconds: float, limits: Limits) -> Iterator[Candidate | LeftOut]:
     """Yield the network with published weights that `train` would choose, if it chooses one and the budget allows it.
 
+    Its resolution is one at which the time of a trial suffices to compute features of all images. Whether all weights
+    or those of the classifier are trained follows from the time of each trial.
+
     Args:
         data: The images.
         classes: Number of classes.
-        seconds: Time of the winner's training.
+        seconds: Time of a trial of the first round.
         limits: What a candidate may cost.
     """
     advice = advise(TrainRequest(data=data, minutes=seconds / 60))
@@ -127,8 +130,7 @@ def pretrained_candidates(data: Data, classes: int, seconds: float, limits: Limi
     if over := limits.exceeded_by(chosen):
         yield LeftOut(name, f"it needs {over}")
         return
-    fields = {key: value for key, value in advice.fields().items() if key not in ("network", "resolution", "epochs")}
-    yield Candidate(name, name, idea, chosen, fields)
+    yield Candidate(name, name, idea, chosen, {"weights": advice.weights})
 
 
 def _scaled(family: Family, base: Network, rule: Rule, limits: Limits) -> Candidate | LeftOut:
@@ -206,7 +208,7 @@ def recipe_variations(leader: Candidate, learning_rate: float) -> Iterator[Candi
         ("a higher learning rate", {"learning_rate": 2 * learning_rate}),
         ("a lower learning rate", {"learning_rate": learning_rate / 2}),
     ]
-    if not leader.fields.get("freeze"):
+    if not leader.fields.get("weights"):
         changes += [("stronger augmentation", {"mixup": 0.2}), ("averaged weights", {"ema": 0.99})]
     for idea, fields in changes:
         name = f"{leader.name}, {idea}"

@@ -24,7 +24,7 @@ from convwright.designing.candidates import (
 from convwright.designing.clock import Clock
 from convwright.designing.dossier import winner_figures, write_dossier
 from convwright.designing.families import FAMILIES, Limits, smallest
-from convwright.designing.race import Race
+from convwright.designing.race import Race, first_trial_seconds
 from convwright.designing.request import DesignRequest
 from convwright.designing.result import DesignResult
 from convwright.designing.shipping import Shipped, can_export, ship
@@ -220,7 +220,7 @@ class _Design:
         self._check_time(data)
         self.report("measuring how fast this machine trains each family")
         found = [
-            *pretrained_candidates(self.data, len(data.classes), self._winner_seconds, self.limits),
+            *pretrained_candidates(self.data, len(data.classes), first_trial_seconds(self._race_seconds), self.limits),
             *first_candidates(self._scratch_resolution(data), data.channels, len(data.classes), self.limits),
         ]
         self.state.candidates = [each for each in found if isinstance(each, Candidate)]

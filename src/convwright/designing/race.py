@@ -21,11 +21,28 @@ SHORT = 240.0
 """Seconds of a race below which it has two rounds."""
 SHORTEST_TRIAL = 12.0
 """Seconds of a trial below which fewer candidates take part."""
+LEAST_TRIAL = 4.0
+"""Seconds of a round, whose trials took longer than planned, below which no further trial starts."""
 MOST_FIRST, MOST_LATER = 9, 6
 """Most candidates of the first round, and of each round after it."""
 KEPT = 0.5
 """Largest share of a round's candidates that goes on to the next."""
 BEHIND = "statistically behind"
+
+
+def shares_of(seconds: float) -> tuple[float, ...]:
+    """Return the shares of a race's time by round."""
+    return SHARES if seconds >= SHORT else SHORT_SHARES
+
+
+def first_trial_seconds(seconds: float) -> float:
+    """Return the seconds of each trial of the first round, where as many candidates take part as may.
+
+    Args:
+        seconds: Time of the race.
+    """
+    share = shares_of(seconds)[0] * seconds
+    return share / max(1, min(int(share / SHORTEST_TRIAL), MOST_FIRST))
 
 
 @dataclass(frozen=True)
@@ -43,7 +60,7 @@ class Race:
     @property
     def shares(self) -> tuple[float, ...]:
         """Shares of the time by round."""
-        return SHARES if self.seconds >= SHORT else SHORT_SHARES
+        return shares_of(self.seconds)
 
     def run(self) -> Trial:
         """Run all rounds, or those that remain, and return the winner's trial.
@@ -59,9 +76,11 @@ class Race:
         began = self.state.race_began
         for round_ in range(len(self.shares)):
             if len(self.state.rounds) <= round_:
+                if round_ and began + ends[round_] - self.trainer.clock.passed < LEAST_TRIAL:
+                    break  # earlier rounds took the time of this one
                 self._plan(round_, began + ends[round_] - self.trainer.clock.passed)
             self._run_round(round_, began + ends[round_])
-        return self._best(len(self.shares) - 1)
+        return self._best(len(self.state.rounds) - 1)
 
     def _plan(self, round_: int, seconds: float) -> None:
         """Choose the candidates of a round for the time that it has."""
@@ -106,12 +125,24 @@ class Race:
         for at, name in enumerate(names):
             if self.state.trial(name, round_) is not None:
                 continue
+            if until - self.trainer.clock.passed < LEAST_TRIAL and any(self.state.trial(one, round_) for one in names):
+                self._drop_for_time(name)
+                continue
             seconds = max(2.0, (until - self.trainer.clock.passed) / (len(names) - at))
             trial = self.trainer.run(self.state.candidate(name), numbers[name], round_, seconds)
             self.state.trials.append(trial)
             self.state.save()
             self.trainer.clock.save()
             self.report(_line(round_, at, len(names), self.state.candidate(name), trial))
+
+    def _drop_for_time(self, name: str) -> None:
+        """Record that trials took longer than planned, so that a candidate of the round is not trained any more."""
+        reason = "the trials before it took the time of the round"
+        if any(trial.candidate == name for trial in self.state.trials):
+            self.state.decide("race", f"{name} is dropped", reason)
+        elif all(each.name != name for each in self.state.left_out):
+            self.state.left_out.append(LeftOut(name, reason))
+            self.state.save()
 
     def _survivors(self, round_: int) -> list[Trial]:
         """Return the trials whose candidates go on, the best first, and record why the others do not."""

@@ -16,6 +16,7 @@ from convwright.errors import RunError, RunHeldError, UsageError
 from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
 from convwright.stats.paired import PairedCounts
+from convwright.training.advice import advise
 from convwright.training.prepare import prepare
 from convwright.training.progress_bar import progress_callback
 from convwright.training.request import TrainRequest
@@ -23,6 +24,8 @@ from convwright.training.run import Run
 from convwright.training.start import Execution, resume_run, train_plan
 from convwright.training.step import DivergedError
 
+SETTLED = ("network", "resolution", "batch_size", "epochs")
+"""Fields of advice that a trial does not follow: the candidate, the data and the time settle them."""
 LATE = 1.15
 """Factor of a trial's seconds at which it is stopped, where the machine has become slower than it was measured."""
 
@@ -152,10 +155,7 @@ class Trainer:
 
     def request(self, candidate: Candidate, path: Path, seconds: float) -> TrainRequest:
         """Return the request to train a candidate for some seconds."""
-        fields: Mapping[str, Any] = {
-            **({} if candidate.fields.get("weights") else {"recipe": "fast"}),
-            **candidate.fields,
-        }
+        fields: Mapping[str, Any] = {**self._recipe(candidate, seconds), **candidate.fields}
         return TrainRequest(
             data=self.data,
             network=candidate.network,
@@ -168,6 +168,17 @@ class Trainer:
             checkpoint_every=0.25,
             **fields,
         )
+
+    def _recipe(self, candidate: Candidate, seconds: float) -> dict[str, Any]:
+        """Return how a candidate is trained: from scratch with the recipe `fast`, else as advised for the time."""
+        weights = candidate.fields.get("weights")
+        if weights is None:
+            return {"recipe": "fast"}
+        network, minutes = candidate.network, seconds / 60
+        request = TrainRequest(
+            data=self.data, network=network, resolution=network.resolution, weights=str(weights), minutes=minutes
+        )
+        return {name: value for name, value in advise(request).fields().items() if name not in SETTLED}
 
     def _failed(self, candidate: Candidate, round_: int, place: str, problem: str, started: float) -> Trial:
         seconds = time.monotonic() - started

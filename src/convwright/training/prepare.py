@@ -359,8 +359,10 @@ class _Preparation:
             epochs = epochs_in_minutes(request.minutes, config, network, data, learner=learner)
             config = config.model_copy(update={"epochs": epochs})
             if epochs < LEAST_EPOCHS:
-                time = f"of the {counted(request.minutes, 'minute')} remain for {counted(epochs, 'epoch')}"
-                warn(f"measuring this machine takes a part {time}, too few to learn much; give more `minutes`")
+                warn(
+                    f"{request.minutes:.3g} minutes, of which measuring this machine takes a part, leave time for "
+                    f"{epochs:.3g} epochs, too few to learn much; give more `minutes`"
+                )
         return config, network, curve
 
     def _learner(self, config: TrainConfig, network: Network, data: Dataset, initial: InitialWeights | None) -> Learner:
