@@ -3,12 +3,7 @@
     python benchmarks/defaults.py --seconds 100 600
     python benchmarks/defaults.py --seconds 100 --data emoji --only ours timm
 
-Data, the same image files for all, 20 % of the stamps and the given test images otherwise:
-
-- emoji: npm's emoji of four vendors at 64 px, in the 9 categories of Unicode without `Component`; Google's, Twitter's
-  and Facebook's to train on, Apple's as test images (5,667 and 1,903).
-- stamps: the photographs of Debian's package tuxpaint-stamps-default, in 16 folders.
-- fashion-mnist: Debian's package dataset-fashion-mnist, as PNG files.
+Data sets, the same image files for all: emoji, stamps and Fashion-MNIST, as `datasets.py` describes them.
 
 Contenders, each in an environment of its own (`OUT/env-NAME`, made with pip), in a process of its own on one core:
 
@@ -26,102 +21,22 @@ chosen by test images.
 """
 
 import argparse
-import gzip
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-VENDORS = {"google": "train", "twitter": "train", "facebook": "train", "apple": "test"}
-EMOJI = "16.0.0"
-STAMPS, FASHION = Path("/usr/share/tuxpaint/stamps"), Path("/usr/share/datasets/fashion-mnist")
-PICTURES = {".png", ".jpg", ".jpeg"}
+from datasets import prepared, tested
+
 PACKAGES = {"timm": ("timm",), "fastai": ("fastai",), "ultralytics": ("ultralytics",)}
 SIDE, BATCH = {"emoji": 64, "stamps": 64, "fashion-mnist": 28}, 64
 RESERVE = 0.85
 """Share of the seconds that ours gets as `minutes`; opening the data and starting take the rest."""
-
-
-def emoji(folder: Path) -> None:
-    """Lay out npm's emoji by category."""
-    for vendor, role in VENDORS.items():
-        package = f"emoji-datasource-{vendor}"
-        archive = folder.parent / f"{package}-{EMOJI}.tgz"
-        if not archive.exists():
-            subprocess.run(["npm", "pack", f"{package}@{EMOJI}"], cwd=folder.parent, check=True, capture_output=True)
-        with tarfile.open(archive) as tar:
-            listed = json.load(tar.extractfile("package/emoji.json"))  # type: ignore[arg-type]
-            wanted = {
-                f"package/img/{vendor}/64/{each['image']}": each["category"]
-                for each in listed
-                if each.get(f"has_img_{vendor}") and each["category"] != "Component"
-            }
-            for member in tar:
-                if member.name in wanted:
-                    name = "-".join(wanted[member.name].lower().replace("&", " ").split())
-                    target = folder / role / name / f"{vendor}-{Path(member.name).name}"
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(tar.extractfile(member).read())  # type: ignore[union-attr]
-
-
-def stamps(folder: Path) -> None:
-    """Hold a fifth of the stamps out, by a digest of their names."""
-    for source in sorted(STAMPS.rglob("*")):
-        if source.suffix.lower() not in PICTURES or len(source.relative_to(STAMPS).parts) < 2:
-            continue
-        name = source.relative_to(STAMPS)
-        tested = hashlib.sha256(str(name).encode()).digest()[0] < 256 // 5
-        target = folder / ("test" if tested else "train") / name.parts[0] / "-".join(name.parts[1:])
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    for only in (folder / "test").iterdir():  # a class needs training images
-        if not (folder / "train" / only.name).is_dir():
-            shutil.move(only, folder / "train" / only.name)
-
-
-def fashion(folder: Path) -> None:
-    """Write Fashion-MNIST as files."""
-    import numpy as np
-    from PIL import Image
-
-    for role, prefix in (("train", "train"), ("test", "t10k")):
-        with gzip.open(FASHION / f"{prefix}-images-idx3-ubyte.gz") as file:
-            pixels = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)
-        with gzip.open(FASHION / f"{prefix}-labels-idx1-ubyte.gz") as file:
-            labels = np.frombuffer(file.read(), np.uint8, offset=8)
-        for label in range(10):
-            (folder / role / str(label)).mkdir(parents=True, exist_ok=True)
-        for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
-            Image.fromarray(image).save(folder / role / str(label) / f"{number:05}.png", compress_level=1)
-
-
-DATA: dict[str, Callable[[Path], None]] = {"emoji": emoji, "stamps": stamps, "fashion-mnist": fashion}
-
-
-def prepared(name: str, out: Path) -> Path:
-    """Return the folder of a data set, which is made once."""
-    folder = out / "data" / name
-    if not folder.is_dir():
-        half = folder.with_suffix(".half")
-        shutil.rmtree(half, ignore_errors=True)
-        half.mkdir(parents=True)
-        DATA[name](half)
-        half.rename(folder)
-    return folder
-
-
-def tested(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the test images and their classes."""
-    files = sorted((folder / "test").glob("*/*"))
-    return files, [file.parent.name for file in files]
 
 
 def ours(folder: Path, side: int, length: float, out: Path) -> tuple[float, list[str]]:
@@ -317,7 +232,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/defaults"))
     parser.add_argument("--seconds", type=float, nargs="+", default=[100.0], help="of one core, for each row")
-    parser.add_argument("--data", nargs="+", choices=DATA, default=[*DATA])
+    parser.add_argument("--data", nargs="+", choices=SIDE, default=[*SIDE])
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=[*CONTENDERS])
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()

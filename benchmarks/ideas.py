@@ -1,0 +1,287 @@
+"""The study of docs/do-the-ideas-pay.md: do dense connections, squeeze-and-excitation and compound scaling pay?
+
+    python benchmarks/ideas.py --hours 1            all of it in about an hour of one core; 3 for the full study
+    python benchmarks/ideas.py --only curve         one part of it
+    python benchmarks/ideas.py --table              only show what has come out so far
+    python benchmarks/ideas.py --keep               copy the raw results to benchmarks/results/ideas.json
+
+Parts, in the order in which they are run:
+
+- ablation: `convwright ablate` of ResNet-14 on 10,000 images of Fashion-MNIST and on emoji: SE, dense connections at
+  equal parameters, compound scaling against depth, width and resolution alone at equal multiply-adds; five seeds.
+- curve: test accuracy against parameters of DenseNet-BC and ResNet, four sizes each, three seeds, equal images seen.
+- se: SENet's tables of reduction ratios, placements and stages, on ResNet-14, three seeds.
+
+Each training run is a process of its own on the last core, with one thread. Its time is that of the processor, with
+reading data and without the test; that of an ablation is of a clock. `--hours` scales the epochs. What has ended is
+kept in `OUT/results.json` and is not run again; an ablation that was stopped continues. Test images choose nothing.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from datasets import prepared
+
+RESULTS = Path(__file__).resolve().parent / "results" / "ideas.json"
+PARTS = ("ablation", "curve", "se")
+BASE = "cifar_resnet14"
+SMALL_FASHION = "fashion-mnist-10k"
+COMMON: dict[str, Any] = {"recipe": "fast", "batch_size": 64, "precision": "bf16-mixed"}
+SAME_SIZE = {"progressive": 0.0}
+"""Fields of the recipe: images are never shrunk at first, which would mix resolutions."""
+ABLATION_SEEDS, SEEDS = 5, (0, 1, 2)
+ABLATED = {SMALL_FASHION: 22.0, "emoji": 22.0}
+"""Minutes that an ablation is given in a study of an hour; products in 16 bits take about 0.6 of what it plans."""
+EPOCHS = 2.5
+"""Of other training runs, in a study of an hour."""
+CURVE = {
+    "ResNet": (f"{BASE}|scale:w=0.35", f"{BASE}|scale:w=0.5", f"{BASE}|scale:w=0.7", BASE, "cifar_resnet20"),
+    "DenseNet-BC": ("densenet_bc_l16_k8", "densenet_bc_l22_k8", "densenet_bc_l22_k12", "densenet_bc_l40_k12"),
+}
+SE = {
+    "no SE": BASE,
+    "ratio 2": f"{BASE}|se:2",
+    "ratio 4": f"{BASE}|se:4",
+    "ratio 8": f"{BASE}|se:8",
+    "ratio 16": f"{BASE}|se:16",
+    "ratio 32": f"{BASE}|se:32",
+    "placement pre": f"{BASE}|se:4,placement=pre",
+    "placement post": f"{BASE}|se:4,placement=post",
+    "placement identity": f"{BASE}|se:4,placement=identity",
+    "stage 1": f"{BASE}|se:4,stages=1",
+    "stage 2": f"{BASE}|se:4,stages=2",
+    "stage 3": f"{BASE}|se:4,stages=3",
+}
+
+Results = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """An ablation, or a training run."""
+
+    part: str
+    data: str
+    network: str
+    seed: int
+    length: float
+    """Minutes of an ablation, epochs of a training run."""
+
+    @property
+    def key(self) -> str:
+        """Name in the results."""
+        return f"{self.part}/{self.data}/{self.network}/{self.length:g}/seed {self.seed}"
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of an ablation, or of the run."""
+        return "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in self.key)
+
+
+def jobs(hours: float, parts: list[str]) -> Iterator[Job]:
+    """Yield the jobs of a study, the most valuable first."""
+    epochs = float(f"{EPOCHS * hours:.2g}")
+    if "ablation" in parts:
+        for data, minutes in ABLATED.items():
+            yield Job("ablation", data, BASE, 0, float(f"{minutes * hours:.3g}"))
+    for seed in SEEDS:
+        for part, networks in (("curve", sum(CURVE.values(), ())), ("se", tuple(SE.values()))):
+            if part in parts:
+                for network in networks:
+                    yield Job(part, SMALL_FASHION, network, seed, epochs)
+
+
+def ablation(job: Job, out: Path) -> dict[str, Any]:
+    """Run or continue an ablation, and return its result."""
+    import convwright as cw
+
+    found = cw.ablate(
+        out / "data" / job.data,
+        job.network,
+        minutes=job.length,
+        seeds=ABLATION_SEEDS,
+        fields=SAME_SIZE,
+        out=out / "runs" / job.folder,
+        **COMMON,
+    )
+    return {"seconds": sum(each.seconds for each in found.results.values()), "ablation": found.to_dict()}
+
+
+def training(job: Job, out: Path) -> dict[str, Any]:
+    """Train, and return costs and accuracies."""
+    import convwright as cw
+
+    folder = out / "runs" / job.folder
+    shutil.rmtree(folder, ignore_errors=True)
+    data = out / "data" / job.data
+    options: dict[str, Any] = {"epochs": job.length, "seed": job.seed, "progress": False} | COMMON | SAME_SIZE
+    run = cw.train(data, network=job.network, out=folder, **options)
+    seconds = time.process_time()
+    summary, tested = run.summary, run.evaluate()
+    shutil.rmtree(folder)
+    return {
+        "seconds": round(seconds, 1),
+        "params": summary.params,
+        "macs": summary.macs,
+        "validation": summary.val_accuracy,
+        "test": tested.accuracy,
+        "images": tested.images,
+    }
+
+
+def child(text: str, out: Path) -> None:
+    """Carry out a job in this process on one core, and write its result."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    job = Job(**json.loads(text))
+    found = ablation(job, out) if job.part == "ablation" else training(job, out)
+    (out / "child.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def run(job: Job, out: Path) -> dict[str, Any]:
+    """Carry out a job in a process of its own, and return its result with what was run."""
+    prepared(job.data, out)
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    command = [sys.executable, str(Path(__file__).absolute()), "--out", str(out), "--child", json.dumps(vars(job))]
+    subprocess.run(command, check=True, env=os.environ | threads)
+    found: dict[str, Any] = json.loads((out / "child.json").read_text(encoding="utf-8"))
+    return vars(job) | found
+
+
+def write(results: Results, path: Path) -> None:
+    """Replace the file of results at once, with a line for each."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_suffix(".half")
+    rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in results.items())
+    half.write_text("{\n" + rows + "\n}\n", encoding="utf-8")
+    half.replace(path)
+
+
+def read(path: Path) -> Results:
+    """Return the results of a file; none if there is no file."""
+    found: Results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
+def rows_of(results: Results, part: str) -> dict[tuple[float, str], list[dict[str, Any]]]:
+    """Return the results of a part by length and network."""
+    found: dict[tuple[float, str], list[dict[str, Any]]] = {}
+    for row in results.values():
+        if row["part"] == part:
+            found.setdefault((row["length"], row["network"]), []).append(row)
+    return found
+
+
+def accuracy_cell(rows: list[dict[str, Any]]) -> str:
+    """Return the mean accuracy with Student's interval, in percent."""
+    from convwright.stats.means import mean_of_seeds
+
+    found = mean_of_seeds([row["test"] for row in rows])
+    return f"{100 * found.value:.2f}" + ("" if found.half is None else f" ± {100 * found.half:.2f}")
+
+
+def show_ablations(results: Results) -> None:
+    """Print variants and sentences of the ablations."""
+    for row in results.values():
+        if row["part"] != "ablation":
+            continue
+        found = row["ablation"]
+        print(f"\nAblation of {row['network']} on {row['data']}, {found['epochs']:g} epochs, {found['seeds']} seeds\n")
+        print("| variant | px | parameters | multiply-adds | test accuracy, % |\n|---|---:|---:|---:|---:|")
+        for each in found["variants"]:
+            seeds = [{"test": value} for value in each["accuracies"].values()]
+            cells = (each["name"], each["resolution"], f"{each['params']:,}", f"{each['macs'] / 1e6:.1f} M")
+            print(f"| {' | '.join(map(str, cells))} | {accuracy_cell(seeds)} |")
+        print()
+        for effect in found["effects"]:
+            print(f"- {effect['sentence']}")
+
+
+def show_curve(results: Results) -> None:
+    """Print accuracy against parameters."""
+    for (length, network), rows in sorted(
+        rows_of(results, "curve").items(), key=lambda item: (item[0][0], "dense" in item[0][1], item[1][0]["params"])
+    ):
+        count = f"{rows[0]['params']:,} | {rows[0]['macs'] / 1e6:.1f} M"
+        seconds = mean(row["seconds"] for row in rows)
+        name = network.replace("|", "\\|")
+        print(f"| `{name}` | {length:g} | {count} | {accuracy_cell(rows)} | {len(rows)} | {seconds:.0f} s |")
+
+
+def show_se(results: Results) -> None:
+    """Print the table of SE, with paired differences to no SE that hold for all rows together."""
+    from convwright.stats.means import difference
+
+    found = rows_of(results, "se")
+    for length in sorted({key[0] for key in found}):
+        scores = {key[1]: {row["seed"]: row["test"] for row in rows} for key, rows in found.items() if key[0] == length}
+        for name, network in SE.items():
+            rows = found.get((length, network))
+            if rows is None:
+                continue
+            gain = ""
+            if network != BASE and scores.get(BASE, {}).keys() & scores[network].keys():
+                lead = difference(scores[network], scores[BASE], len(SE) - 1)
+                gain = f"{100 * lead.value:+.2f}" + ("" if lead.half is None else f" ± {100 * lead.half:.2f}")
+            count = f"{rows[0]['params']:,} | {rows[0]['macs'] / 1e6:.2f} M"
+            print(f"| {name} | {length:g} | {count} | {accuracy_cell(rows)} | {gain} | {len(rows)} |")
+
+
+def show(results: Results) -> None:
+    """Print what has come out, as tables in Markdown."""
+    show_ablations(results)
+    print("\n| network | epochs | parameters | multiply-adds | test accuracy, % | seeds | processor |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    show_curve(results)
+    print("\n| SE | epochs | parameters | multiply-adds | test accuracy, % | against no SE, points | seeds |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    show_se(results)
+    print(f"\n{sum(row['seconds'] for row in results.values()) / 60:.0f} minutes of the processor in all")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/ideas"))
+    parser.add_argument("--hours", type=float, default=1.0, help="of one core, for all parts")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=[*PARTS])
+    parser.add_argument("--table", action="store_true", help="only show what has come out so far")
+    parser.add_argument("--keep", action="store_true", help=f"copy the results to {RESULTS.name}, and show them")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    out = options.out.absolute()
+    if options.child:
+        child(options.child, out)
+        return
+    path = out / "results.json"
+    if not (options.table or options.keep):
+        from machine import describe
+
+        print(f"{describe()}; one core", flush=True)
+        for job in jobs(options.hours, options.only):
+            if job.key in read(path):
+                continue
+            try:
+                found = run(job, out)
+            except subprocess.CalledProcessError as error:
+                print(f"{job.key}: failed with status {error.returncode}", flush=True)
+                continue
+            write(read(path) | {job.key: found}, path)
+            print(f"{job.key}: {found['seconds']:.0f} s, {found.get('test', '')}", flush=True)
+    results = read(path)
+    if options.keep:
+        write(results, RESULTS)
+    show(results or read(RESULTS))
+
+
+if __name__ == "__main__":
+    main()
