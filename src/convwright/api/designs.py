@@ -31,7 +31,7 @@ DEFAULT_MINUTES = 30.0
 
 
 @checks_arguments
-def design(
+def design(  # noqa: D417 - the options of every study are described in `study_options`
     data: "Data | str | Path | None" = None,
     budget: Mapping[str, float] | str | None = None,
     *,
@@ -40,6 +40,11 @@ def design(
     out: Path | str | None = None,
     engine: Literal["torch", "onnxruntime", "openvino"] | None = None,
     seed: int = 0,
+    workers: Workers | None = None,
+    cluster: Cluster = None,
+    cores_per_task: CoresPerTask | None = None,
+    storage: Storage = None,
+    study: StudyName = None,
     resume: Path | str | None = None,
     progress: bool = True,
 ) -> "DesignResult":
@@ -61,7 +66,7 @@ def design(
         engine: Engine that will serve the network, in which latency is measured; by default the first installed one
             of onnxruntime, openvino and torch.
         seed: Seed of all training runs.
-        resume: Folder of a design to continue; nothing else can be given with it.
+        resume: Folder of a design to continue, which keeps its options; only workers, cluster and cores can be given.
         progress: Whether to show how far the design has come.
 
     Returns:
@@ -80,15 +85,17 @@ def design(
     from convwright.data.opened import Data
     from convwright.designing.design import design as run_design
     from convwright.designing.design import resume_design
-    from convwright.designing.request import DesignRequest
+    from convwright.designing.request import DesignRequest, Execution
     from convwright.extras import installed
     from convwright.scaling.budget import as_budget
 
     given = {"data": data, "budget": budget, "hours": hours, "minutes": minutes, "out": out, "engine": engine}
+    given |= {"storage": storage, "study": study}
+    execution = {"workers": workers, "cluster": cluster, "cores_per_task": cores_per_task}
     if resume is not None:
         if other := next((name for name, value in given.items() if value is not None), "seed" if seed else ""):
             raise ArgumentError(other, "cannot be combined with `resume`; a resumed design keeps its options")
-        return _with_methods(resume_design(Path(resume), progress=progress))
+        return _with_methods(resume_design(Path(resume), execution=execution, progress=progress))
     if data is None:
         raise UsageError("give the data to design for, or `resume` with the folder of a design")
     if hours is not None and minutes is not None:
@@ -98,7 +105,8 @@ def design(
     folder = Path(out) if out is not None else Path("designs") / (Path(images.spec).stem or "data")
     serving: str = engine or next((name for name in ("onnxruntime", "openvino") if installed(name)), "torch")
     limits = None if budget is None else as_budget(budget)
-    request = DesignRequest(images, limits, seconds, folder, seed, serving)
+    how = Execution(workers or 1, cluster, cores_per_task or 1, storage, study)
+    request = DesignRequest(images, limits, seconds, folder, seed, serving, how)
     return _with_methods(run_design(request, progress=progress))
 
 

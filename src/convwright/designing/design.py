@@ -1,8 +1,8 @@
 """A design from its data to its dossier, in steps that a stopped design continues from."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from convwright import json_text
 from convwright.arch.cost import cost
 from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
 from convwright.data import Dataset
-from convwright.data.opened import COLUMNS, Data
+from convwright.data.opened import Data
 from convwright.data.splitting import split_data
 from convwright.designing.candidates import (
     Candidate,
@@ -25,7 +25,7 @@ from convwright.designing.clock import Clock
 from convwright.designing.dossier import winner_figures, write_dossier
 from convwright.designing.families import FAMILIES, Limits, smallest
 from convwright.designing.race import Race, first_trial_seconds
-from convwright.designing.request import DesignRequest
+from convwright.designing.request import SPLIT, DesignRequest
 from convwright.designing.result import DesignResult
 from convwright.designing.shipping import Shipped, can_export, ship
 from convwright.designing.state import CLOCK, DECISIONS, DOSSIER, STATE, State
@@ -43,10 +43,8 @@ from convwright.scaling.latency import Stopwatch
 from convwright.training.interrupt import Interrupted
 from convwright.training.run import Run
 
-SPLIT, SHARES = "split.csv", (0.8, 0.1, 0.1)
-"""List in a design's folder with the split of data that has no test images, and the shares of it."""
-NO_COLUMNS: dict[str, Any] = dict.fromkeys(COLUMNS)
-"""Fields of `Data` for a list whose columns have their usual names."""
+SHARES = 0.8, 0.1, 0.1
+"""Shares of training, validation and test images of data that has no test images."""
 RACE = 0.45
 """Share of the time between examination and shipping that the race takes."""
 LEAST_EPOCHS = 8.0
@@ -79,6 +77,8 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
         Interrupted: The design was stopped; an equal call continues it.
     """
     check_folder("out", request.out)
+    if request.execution.shared:
+        request.execution.check(request.data, request.out)
     _make(request.out)
     try:
         with locked(request.out / ".lock", wait=False, required=False), _stoppable(request.out):
@@ -87,14 +87,20 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
         raise RunHeldError(f"{request.out}: another process is working on this design") from None
 
 
-def resume_design(folder: Path, *, progress: bool = True) -> DesignResult:
+def resume_design(folder: Path, *, execution: Mapping[str, Any] | None = None, progress: bool = True) -> DesignResult:
     """Continue the design in a folder; a finished one is returned as it is.
+
+    Args:
+        folder: The folder of the design.
+        execution: Fields of `Execution` that change.
+        progress: Whether to show on standard error how far the design has come.
 
     Raises:
         RunError: The folder holds no design, or its files are damaged.
     """
-    state = State.open(folder)
-    return design(DesignRequest.from_dict(state.request, folder), progress=progress)
+    request = DesignRequest.from_dict(State.open(folder).request, folder)
+    changes = {name: value for name, value in (execution or {}).items() if value is not None}
+    return design(replace(request, execution=replace(request.execution, **changes)), progress=progress)
 
 
 @dataclass
@@ -116,9 +122,19 @@ class _Design:
             self._find_candidates(data)
         trainer = Trainer(self.data, self.request.out, self.clock, self.request.seed, self.progress)
         if not self.state.winner:
-            race = Race(self.state, trainer, self.limits, self._race_seconds, self.report)
-            self._train_winner(race.run(), trainer)
+            self._train_winner(self._raced(trainer), trainer)
         return self._finished()
+
+    def _raced(self, trainer: Trainer) -> Trial:
+        """Run the race, or what remains of it, and return the winner's trial."""
+        limits = self.limits  # measured before workers share the machine
+        with ExitStack() as stack:
+            shared = None
+            if self.request.execution.shared and not self.state.race_ended:
+                from convwright.designing.sharing import shared_rounds  # needs SQLAlchemy
+
+                shared = stack.enter_context(shared_rounds(self.request, self.state, trainer))
+            return Race(self.state, trainer, limits, self._race_seconds, self.report, shared).run()
 
     def report(self, text: str) -> None:
         """Show a line with the time that has passed."""
@@ -130,10 +146,12 @@ class _Design:
         folder, request = self.request.out, self.request.to_dict()
         if (folder / STATE).exists():
             state = State.open(folder)
-            if differing := [name for name, value in request.items() if state.request.get(name) != value]:
+            results = request.keys() - {"execution"}
+            if differing := [name for name in request if name in results and state.request.get(name) != request[name]]:
                 raise ArgumentError(
                     "out", f"{folder} holds a design with another {differing[0]}; give another folder, or resume it"
                 )
+            state.request = request
             return state
         if others := [path.name for path in folder.iterdir() if path.name != ".lock"]:
             raise ArgumentError("out", f"{folder} is not empty ({sorted(others)[0]}); give a new folder")
@@ -167,7 +185,7 @@ class _Design:
     def _with_test_images(self) -> Dataset:
         """Open the data; where it is not split, set test and validation images aside first."""
         request, path = self.request, self.request.out / SPLIT
-        self.data = replace(request.data, spec=str(path), **NO_COLUMNS) if path.exists() else request.data
+        self.data = request.split_data
         data = self.data.dataset()
         if data.test is not None or path.exists():
             return data
@@ -186,7 +204,7 @@ class _Design:
             f"{SHARES[2]:.0%} of the images are set aside for the test, and {SHARES[1]:.0%} for validation",
             "the data has no test images; copies of an image are on the same side",
         )
-        self.data = replace(request.data, spec=str(path), **NO_COLUMNS)
+        self.data = request.split_data
         return self.data.dataset()
 
     @property

@@ -6,12 +6,16 @@ behind the best one is dropped whatever its rank, and the rounds after the first
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from convwright.designing.candidates import Candidate, LeftOut, recipe_variations, variations
 from convwright.designing.families import Limits
-from convwright.designing.state import State
-from convwright.designing.trials import Trainer, Trial
+from convwright.designing.state import WINS, State
+from convwright.designing.trials import LEAST_TRIAL, NO_TIME, Trainer, Trial
 from convwright.errors import ConvwrightError
+
+if TYPE_CHECKING:
+    from convwright.designing.sharing import SharedRounds  # needs SQLAlchemy
 
 SHARES = (0.34, 0.33, 0.33)
 """Shares of the race's time for its rounds."""
@@ -21,8 +25,6 @@ SHORT = 240.0
 """Seconds of a race below which it has two rounds."""
 SHORTEST_TRIAL = 12.0
 """Seconds of a trial below which fewer candidates take part."""
-LEAST_TRIAL = 4.0
-"""Seconds of a round, whose trials took longer than planned, below which no further trial starts."""
 MOST_FIRST, MOST_LATER = 9, 6
 """Most candidates of the first round, and of each round after it."""
 KEPT = 0.5
@@ -56,6 +58,8 @@ class Race:
     """Time of the race."""
     report: Callable[[str], None]
     """Called with a line for each trial and decision."""
+    shared: "SharedRounds | None" = None
+    """The workers that share the trials; None: this process trains one after the other."""
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -84,7 +88,7 @@ class Race:
 
     def _plan(self, round_: int, seconds: float) -> None:
         """Choose the candidates of a round for the time that it has."""
-        most = max(1, int(seconds / SHORTEST_TRIAL))
+        most = max(1, int(seconds / SHORTEST_TRIAL)) * (self.shared.slots if self.shared else 1)
         if round_ == 0:
             chosen = [each.name for each in self.state.candidates]
             kept = chosen[: min(most, MOST_FIRST)]
@@ -121,6 +125,10 @@ class Race:
 
     def _run_round(self, round_: int, until: float) -> None:
         names = self.state.rounds[round_]
+        if self.shared:
+            if any(self.state.trial(name, round_) is None for name in names):
+                self._share_round(self.shared, round_, until)
+            return
         numbers = {each.name: at for at, each in enumerate(self.state.candidates)}
         for at, name in enumerate(names):
             if self.state.trial(name, round_) is not None:
@@ -135,9 +143,24 @@ class Race:
             self.trainer.clock.save()
             self.report(_line(round_, at, len(names), self.state.candidate(name), trial))
 
+    def _share_round(self, shared: "SharedRounds", round_: int, until: float) -> None:
+        """Have the trials of a round trained by workers."""
+
+        def report(candidate: Candidate, trial: Trial, number: int, count: int) -> None:
+            if trial.problem != NO_TIME:
+                self.report(_line(round_, number - 1, count, candidate, trial))
+
+        for trial in shared.run(round_, until, report):
+            if trial.problem == NO_TIME:
+                self._drop_for_time(trial.candidate)
+            elif self.state.trial(trial.candidate, round_) is None:
+                self.state.trials.append(trial)
+        self.state.save()
+        self.trainer.clock.save()
+
     def _drop_for_time(self, name: str) -> None:
         """Record that trials took longer than planned, so that a candidate of the round is not trained any more."""
-        reason = "the trials before it took the time of the round"
+        reason = NO_TIME
         if any(trial.candidate == name for trial in self.state.trials):
             self.state.decide("race", f"{name} is dropped", reason)
         elif all(each.name != name for each in self.state.left_out):
@@ -168,7 +191,7 @@ class Race:
         best = survivors[0]
         self.state.decide(
             "race",
-            f"{best.candidate} wins",
+            f"{best.candidate}{WINS}",
             f"the highest validation accuracy, {best.accuracy:.2%}, after {best.seconds:.0f} s of training"
             + (f"; {survivors[1].candidate} is statistically level" if len(survivors) > 1 else ""),
         )

@@ -1,15 +1,64 @@
 """What a design is asked for, and the files that it may not replace."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from convwright.data.opened import Data
+from convwright import json_text
+from convwright.data.opened import COLUMNS, Data
 from convwright.errors import ArgumentError
 from convwright.scaling.budget import LATENCY, LATENCY_MS, Budget, as_budget
+from convwright.scaling.preparation import StudyOptions
 
+SPLIT = "split.csv"
+"""List in a design's folder with the split of data that has no test images."""
+STUDY = "study.json"
+"""Description of the study of a shared race, for its workers."""
+NO_COLUMNS: dict[str, Any] = dict.fromkeys(COLUMNS)
+"""Fields of `Data` for a list whose columns have their usual names."""
 SHORTEST = 30.0
 """Seconds of the shortest design."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Execution settings of the race, which do not affect what it compares."""
+
+    workers: int = 1
+    """Trials at once on this machine."""
+    cluster: str | None = None
+    """Address of a Ray cluster to train on instead."""
+    cores_per_task: int = 1
+    """Cores of each trial on a cluster."""
+    storage: str | None = None
+    """URL of the database; a file in the folder of the design by default."""
+    study: str | None = None
+    """Name of the study in the database; the name of the folder by default."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether trials are shared among workers, as a study."""
+        return self.workers != 1 or self.cluster is not None or self.storage is not None
+
+    def check(self, data: Data, out: Path) -> None:
+        """Check the settings before any work.
+
+        Raises:
+            ArgumentError: Settings have wrong values, exclude each other, or do not suit the data.
+            UsageError: The package of databases is not installed.
+        """
+        StudyOptions(out, self.workers, self.cluster, self.cores_per_task, self.storage, self.study).check()
+        if self.storage is not None:
+            from convwright.scaling.database import check_url  # needs SQLAlchemy
+
+            check_url(self.storage)
+        if data.held is not None and self.cluster is None and self.shared:
+            raise ArgumentError("workers", "cannot see images that exist in this process alone; save them in files")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all settings but the URL of the database, which may have a password."""
+        return {name: value for name, value in vars(self).items() if name != "storage"}
 
 
 @dataclass(frozen=True)
@@ -23,13 +72,21 @@ class DesignRequest:
     seed: int = 0
     engine: str = "torch"
     """Engine that will serve the network, in which latency is measured."""
+    execution: Execution = field(default_factory=Execution)
+    """How the trials of the race are carried out."""
 
     def __post_init__(self) -> None:
         if self.seconds < SHORTEST:
             raise ArgumentError("minutes", f"must be {SHORTEST / 60:g} or more, not {self.seconds / 60:g}")
 
+    @property
+    def split_data(self) -> Data:
+        """The data, with the split that the design made where it had none."""
+        path = self.out / SPLIT
+        return replace(self.data, spec=str(path), **NO_COLUMNS) if path.exists() else self.data
+
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready object from which `from_dict` makes an equal request."""
+        """Return a JSON-ready object from which `from_dict` makes an equal request, but for the database."""
         limits = dict(self.budget.limits) if self.budget else {}
         if LATENCY in limits:
             limits[LATENCY_MS] = 1000 * limits.pop(LATENCY)
@@ -43,6 +100,7 @@ class DesignRequest:
             "seconds": self.seconds,
             "seed": self.seed,
             "engine": self.engine,
+            "execution": self.execution.to_dict(),
         }
 
     @classmethod
@@ -55,4 +113,13 @@ class DesignRequest:
             options["seed"] = options.pop("split_seed")
         budget = as_budget(stored["budget"]) if stored["budget"] else None
         data = Data(stored["data"], **options)
-        return cls(data, budget, stored["seconds"], out, stored["seed"], stored["engine"])
+        execution = Execution(**stored["execution"], storage=_storage_of(out))
+        return cls(data, budget, stored["seconds"], out, stored["seed"], stored["engine"], execution)
+
+
+def _storage_of(folder: Path) -> str | None:
+    """Return the URL of the database that a design in a folder was given; None if it was given none."""
+    path = folder / STUDY
+    found: Any = json_text.read(path) if path.is_file() else None
+    url = found.get("given") if isinstance(found, Mapping) else None
+    return url if isinstance(url, str) else None

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from convwright import json_text
 from convwright.designing.candidates import Candidate, LeftOut
@@ -14,6 +15,8 @@ from convwright.files import write_text
 STATE, CLOCK, DECISIONS, DOSSIER = "state.json", "clock.json", "design.json", "dossier.html"
 """Files of a design's folder: its progress, its time, every decision with its reason, and the page."""
 SCHEMA_VERSION = 1
+WINS = " wins"
+"""End of the decision that ends a race."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class State:
     """Candidate and run of the winner, once it is trained."""
     shipped: dict[str, Any] = field(default_factory=dict)
     """The exported file and its figures, once it is verified."""
+    key: str = field(default_factory=lambda: uuid4().hex)
+    """Identifies the design in a database that it shares with others."""
+    plans: list[dict[str, float]] = field(default_factory=list)
+    """Seconds of a trial, and passed seconds of the design at its end, of each round that workers share."""
 
     def decide(self, step: str, decision: str, reason: str) -> None:
         """Record a decision, once: a resumed design that decides the same again records nothing."""
@@ -58,6 +65,11 @@ class State:
         if made not in self.decisions:
             self.decisions.append(made)
             self.save()
+
+    @property
+    def race_ended(self) -> bool:
+        """Whether the race has a winner."""
+        return any(each.step == "race" and each.decision.endswith(WINS) for each in self.decisions)
 
     def candidate(self, name: str) -> Candidate:
         """Return the candidate of a name."""
@@ -85,6 +97,8 @@ class State:
             "race_began": self.race_began,
             "winner": self.winner,
             "shipped": self.shipped,
+            "plans": self.plans,
+            "key": self.key,
         }
         write_text(self.folder / STATE, json_text.dump(content, indent=1) + "\n")
 
@@ -102,7 +116,7 @@ class State:
             content: Any = json_text.read(path)
             if content["schema_version"] != SCHEMA_VERSION:
                 raise RunError(f"{path}: was written by another version; design again into another folder")
-            return cls(
+            state = cls(
                 folder,
                 content["request"],
                 content["fingerprint"],
@@ -111,10 +125,12 @@ class State:
                 [Trial(**each) for each in content["trials"]],
                 [[str(name) for name in names] for names in content["rounds"]],
                 [Decision(**each) for each in content["decisions"]],
-                content["race_began"],
-                dict(_mapping(content["winner"])),
-                dict(_mapping(content["shipped"])),
+                race_began=content["race_began"],
+                winner=dict(_mapping(content["winner"])),
+                shipped=dict(_mapping(content["shipped"])),
             )
+            state.plans, state.key = [dict(_mapping(each)) for each in content["plans"]], str(content["key"])
+            return state
         except RunError:
             raise
         except (ConvwrightError, KeyError, TypeError, AttributeError, ValueError) as error:

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from convwright.data.opened import Data
 from convwright.designing.candidates import Candidate
 from convwright.designing.clock import Clock, TimeLimit
 from convwright.errors import RunError, RunHeldError, UsageError
-from convwright.evaluation.evaluating import evaluate_run
-from convwright.evaluation.result import Evaluation
+from convwright.evaluation.evaluating import measure
+from convwright.prediction.network import load
 from convwright.stats.paired import PairedCounts
 from convwright.training.advice import advise
 from convwright.training.prepare import prepare
@@ -26,6 +26,10 @@ from convwright.training.step import DivergedError
 
 SETTLED = ("network", "resolution", "batch_size", "epochs")
 """Fields of advice that a trial does not follow: the candidate, the data and the time settle them."""
+LEAST_TRIAL = 4.0
+"""Seconds of a round, whose trials took longer than planned, below which no further trial starts."""
+NO_TIME = "the trials before it took the time of the round"
+"""Problem of a trial that was never begun."""
 LATE = 1.15
 """Factor of a trial's seconds at which it is stopped, where the machine has become slower than it was measured."""
 
@@ -99,7 +103,7 @@ class Trainer:
             Interrupted: The design was stopped.
         """
         started = time.monotonic()
-        place = f"race/{round_}-{number:02d}"
+        place = self.place(number, round_)
         path = self.folder / place
         try:
             run, limit = self.train(candidate, path, seconds)
@@ -109,17 +113,14 @@ class Trainer:
             if isinstance(error, RunHeldError):
                 raise
             return self._failed(candidate, round_, place, str(error), started)
-        found = evaluate_run(run, "val")
-        if not isinstance(found, Evaluation):
-            raise UsageError("design needs images with one label each; train and compare multi-label networks by hand")
-        right = found.predictions.correct
+        right = self._right(run)
         shutil.rmtree(path / "checkpoints", ignore_errors=True)
         return Trial(
             candidate.name,
             round_,
             self.seed,
             place,
-            found.accuracy,
+            float(right.double().mean()),
             packed(right),
             len(right),
             run.config.epochs,
@@ -127,6 +128,17 @@ class Trainer:
             run.config.recipe.learning_rate,
             stopped=limit.reached,
         )
+
+    def place(self, number: int, round_: int) -> str:
+        """Return the run directory of a trial, below the folder of the design."""
+        return f"race/{round_}-{number:02d}"
+
+    def _right(self, run: Run) -> torch.Tensor:
+        """Return whether each validation image is right, bool."""
+        images = self.data.dataset(run.config.resolution)
+        images = run.data.normalising(images) if run.initial.exists() else images
+        _, found = measure(load(run), images, {"val": images.val}, doing="validating")
+        return found.correct
 
     def train(
         self, candidate: Candidate, path: Path, seconds: float, until: float | None = None
@@ -169,9 +181,15 @@ class Trainer:
             **fields,
         )
 
+    def resolved(self, candidate: Candidate, seconds: float) -> Candidate:
+        """Return a candidate that says itself how it is trained for some seconds."""
+        return replace(candidate, fields={**self._recipe(candidate, seconds), **candidate.fields})
+
     def _recipe(self, candidate: Candidate, seconds: float) -> dict[str, Any]:
         """Return how a candidate is trained: from scratch with the recipe `fast`, else as advised for the time."""
         weights = candidate.fields.get("weights")
+        if "recipe" in candidate.fields:
+            return {}
         if weights is None:
             return {"recipe": "fast"}
         network, minutes = candidate.network, seconds / 60

@@ -5,25 +5,25 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from convwright.arch.resolution import Resolution
 from convwright.data import Dataset
 from convwright.errors import ArgumentError, ConvwrightError
 from convwright.extras import require_package
 from convwright.files import new_folder, write_bytes
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
-from convwright.scaling.outcome import Outcome
-from convwright.scaling.storage import StudyStorage, TaskClaim
+from convwright.scaling.storage import Result, StudyStorage, TaskClaim, TaskStorage
 from convwright.scaling.task_runner import OpenData, TaskRunner, run_name
 from convwright.scaling.worker import POLL
 
 RETRIES = 3
 """Repetitions of a task whose worker has died."""
+
+R = TypeVar("R", bound=Result)
 
 
 class Cluster:
@@ -47,7 +47,7 @@ class Cluster:
             self.started = not self.ray.is_initialized()
             if self.started:
                 self._start(address)
-        self.sent: dict[tuple[Resolution, int], Any] = {}
+        self.sent: dict[Hashable, Any] = {}
 
     def __enter__(self) -> "Cluster":
         return self
@@ -81,29 +81,69 @@ class Cluster:
         Raises:
             ConvwrightError: The cluster failed to run a task, or its run could not be written.
         """
-        experiment, schedule = storage.experiment, storage.experiment.schedule
-        shared = self.ray.put(experiment.to_dict())
-        run = self.ray.remote(num_cpus=self.cores, max_retries=RETRIES)(_run)
-        sent: dict[Any, tuple[TaskClaim, ExitStack]] = {}
+        experiment = storage.experiment
+        run, description = self.remote(_run), self.ray.put(experiment.to_dict())
+
+        def start(task: Task) -> Any:
+            key = experiment.network(task).resolution, task.seed
+            return run.remote(description, tuple(task), self.send(key, lambda: open_data(*key)), self.cores, bool(keep))
+
+        self.run_tasks(storage, start, on_task, lambda task: keep / run_name(task) if keep else None)
+
+    def remote(self, function: Callable[..., tuple[dict[str, object], dict[str, bytes]]]) -> Any:
+        """Return a function whose `remote` runs it on a worker, again where the worker dies."""
+        return self.ray.remote(num_cpus=self.cores, max_retries=RETRIES)(function)
+
+    def send(self, key: Hashable, make: Callable[[], object]) -> Any:
+        """Return a reference to an object in the cluster's store, into which it is sent once.
+
+        Args:
+            key: Identifies the object.
+            make: Returns the object.
+        """
+        if key not in self.sent:
+            self.sent[key] = self.ray.put(make())
+        return self.sent[key]
+
+    def run_tasks(
+        self,
+        storage: TaskStorage[Any, R],
+        start: Callable[[Task], Any],
+        on_task: Callable[[Task], None] = lambda task: None,
+        place: Callable[[Task], Path | None] = lambda task: None,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Send tasks to the cluster until none remains.
+
+        Args:
+            storage: The study, which this process alone reads and writes.
+            start: Sends a task; the result of its function is an outcome, and files of the task's run.
+            on_task: Called with each task that is sent to the cluster.
+            place: Returns the folder for the files of a task's run; None: they are not written.
+            on_wait: Called again and again until all tasks have ended.
+
+        Raises:
+            ConvwrightError: The cluster failed to run a task, or its run could not be written.
+        """
+        sent: dict[Any, tuple[TaskClaim[R], ExitStack]] = {}
         with ExitStack() as claims:
             claims.callback(storage.release_claims)
             while True:
-                remaining = schedule.remaining({task: each.accuracy for task, each in storage.results().items()})
-                if not remaining and not sent:
+                on_wait()
+                remaining = storage.remaining()
+                if remaining is None and not sent:
                     return
                 running = storage.running()
-                for task in experiment.in_order([task for task in remaining if task not in running]):
+                for task in remaining or []:
                     if len(sent) >= self.size:
                         break
-                    if (claim := storage.claim(task)) is None:
+                    if task in running or (claim := storage.claim(task)) is None:
                         continue
                     heartbeats = claims.enter_context(ExitStack())
                     heartbeats.enter_context(storage.heartbeats(claim))
-                    data = self._send(experiment, task, open_data)
-                    reference = run.remote(shared, tuple(task), data, self.cores, keep is not None)
-                    sent[reference] = (claim, heartbeats)
+                    sent[start(task)] = (claim, heartbeats)
                     on_task(task)
-                self._collect(sent, keep)
+                self._collect(sent, place)
 
     def _start(self, address: str) -> None:
         own = {"include_dashboard": False} if address == "local" else {"address": address}
@@ -113,7 +153,7 @@ class Cluster:
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ConvwrightError(f"no Ray cluster answers at {address}: {first}") from None
 
-    def _collect(self, sent: dict[Any, tuple[TaskClaim, ExitStack]], keep: Path | None) -> None:
+    def _collect(self, sent: dict[Any, tuple[TaskClaim[R], ExitStack]], place: Callable[[Task], Path | None]) -> None:
         """Store the results of tasks that have ended; wait a moment if none has."""
         if not sent:
             time.sleep(POLL)
@@ -126,20 +166,14 @@ class Cluster:
             except self.ray.exceptions.RayError as error:
                 reason = str(error).strip().splitlines()[-1]
                 raise ConvwrightError(
-                    f"{claim.storage.experiment.candidates[claim.task.candidate].name}: the cluster failed to train it "
-                    f"after {RETRIES} retries where a worker died: {reason}"
+                    f"{claim.storage.title(claim.task)}: the cluster failed to train it after {RETRIES} retries where "
+                    f"a worker died: {reason}"
                 ) from None
-            if keep is not None:  # before the result counts, so that a study that has ended has all its runs
-                _unpack(files, keep / run_name(claim.task))
-            claim.complete(Outcome.from_dict(outcome))
+            # Before the result counts, so that a study that has ended has all its runs.
+            if (folder := place(claim.task)) is not None:
+                unpack(files, folder)
+            claim.complete(claim.storage.read(outcome))
             heartbeats.close()
-
-    def _send(self, experiment: Experiment, task: Task, open_data: OpenData) -> Any:
-        """Return the data of a task in the cluster's store, into which it is sent once."""
-        key = experiment.network(task).resolution, task.seed
-        if key not in self.sent:
-            self.sent[key] = self.ray.put(open_data(*key))
-        return self.sent[key]
 
 
 @contextmanager
@@ -168,16 +202,16 @@ def _run(
         runner = TaskRunner(experiment, Path(folder), lambda *_: data, keep)
         outcome = runner.run(Task(*task))
         runner.clean_up(Task(*task))
-        return outcome.to_dict(), _packed(Path(folder) / run_name(Task(*task)))
+        return outcome.to_dict(), packed(Path(folder) / run_name(Task(*task)))
 
 
-def _packed(folder: Path) -> dict[str, bytes]:
+def packed(folder: Path) -> dict[str, bytes]:
     """Return the files of a folder by their paths in it."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def _unpack(files: Mapping[str, bytes], folder: Path) -> None:
+def unpack(files: Mapping[str, bytes], folder: Path) -> None:
     """Write a folder of packed files, completely or not at all; an earlier one is replaced."""
     with new_folder(folder, replace=True) as temporary:
         for name, content in files.items():

@@ -9,10 +9,12 @@ and counts as that of a dead worker.
 
 import json
 import threading
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -81,16 +83,41 @@ class StudyError(ConvwrightError):
     """A study with this name that belongs to another experiment, or that this version cannot read."""
 
 
+class Result(Protocol):
+    """Result of a task, which a study stores."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the validation images that are right, 0 to 1."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready object."""
+
+
+class Description(Protocol):
+    """Everything that the results of a study depend on."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return a JSON-ready object."""
+
+    def difference_from(self, stored: Mapping[str, Any]) -> str:
+        """Return how a stored description differs from this one, as a sentence; empty if it does not."""
+
+
+R = TypeVar("R", bound=Result)
+D = TypeVar("D", bound=Description)
+
+
 @dataclass
-class TaskClaim:
+class TaskClaim(Generic[R]):
     """A task that this process has claimed, and trains."""
 
-    storage: "StudyStorage"
+    storage: "TaskStorage[Any, R]"
     task: Task
     key: str
     ended: bool = False
 
-    def complete(self, outcome: Outcome) -> bool:
+    def complete(self, outcome: R) -> bool:
         """Store the result of the task, unless the claim was lost to another worker meanwhile.
 
         Returns:
@@ -120,33 +147,45 @@ class TaskClaim:
         self.storage.claims.pop(self.key, None)
 
 
-class StudyStorage:
-    """Results and claims of one experiment in one database.
+class TaskStorage(ABC, Generic[D, R]):
+    """Results and claims of the tasks of one study in one database.
 
     Args:
         url: URL of the database, as `check_url` returns it.
         name: Name of the study in the database.
-        experiment: The experiment. A study that exists must be of an equal one.
+        experiment: What the study trains. A study that exists must be of an equal one.
 
     Raises:
         StudyError: The database has a study of this name with another experiment.
         ConvwrightError: The database does not answer.
     """
 
-    def __init__(self, url: str, name: str, experiment: Experiment) -> None:
+    def __init__(self, url: str, name: str, experiment: D) -> None:
         self.url, self.name, self.experiment = url, name, experiment
         self.database = Database(url, METADATA)
-        self.claims: dict[str, TaskClaim] = {}
+        self.claims: dict[str, TaskClaim[R]] = {}
         try:
             self.study = self._find_or_create()
         except SQLAlchemyError as error:
             raise self.database.unreachable(error) from None
 
-    def results(self) -> dict[Task, Outcome]:
+    @abstractmethod
+    def remaining(self) -> list[Task] | None:
+        """Return the tasks without a result that can be trained now, in order; None once the study has ended."""
+
+    @abstractmethod
+    def title(self, task: Task) -> str:
+        """Return what messages call a task."""
+
+    @abstractmethod
+    def read(self, stored: Mapping[str, Any]) -> R:
+        """Return a result from what its `to_dict` returned."""
+
+    def results(self) -> dict[Task, R]:
         """Return the results so far."""
         wanted = select(TASKS).where(TASKS.c.study == self.study, TASKS.c.outcome.is_not(None)).order_by(TASKS.c.id)
         rows = self.database.run(lambda connection: connection.execute(wanted).all())
-        return {Task(row.candidate, row.seed, row.epochs): Outcome.from_dict(json.loads(row.outcome)) for row in rows}
+        return {Task(row.candidate, row.seed, row.epochs): self.read(json.loads(row.outcome)) for row in rows}
 
     def running(self) -> set[Task]:
         """Release the tasks of dead workers, and return the tasks that are being trained."""
@@ -173,13 +212,13 @@ class StudyStorage:
             Task(row.candidate, row.seed, row.epochs): ProcessIdentity.from_dict(json.loads(row.worker)) for row in rows
         }
 
-    def claim(self, task: Task) -> TaskClaim | None:
+    def claim(self, task: Task) -> TaskClaim[R] | None:
         """Claim a task for this process.
 
         Returns:
             The claim; None if the task is done, or another worker has claimed it.
         """
-        claim = TaskClaim(self, task, uuid4().hex)
+        claim: TaskClaim[R] = TaskClaim(self, task, uuid4().hex)
         values = {
             "claim": claim.key,
             "worker": json.dumps(ProcessIdentity.current().to_dict()),
@@ -211,7 +250,7 @@ class StudyStorage:
             claim.release()
 
     @contextmanager
-    def heartbeats(self, claim: TaskClaim) -> Iterator[TaskClaim]:
+    def heartbeats(self, claim: TaskClaim[R]) -> Iterator[TaskClaim[R]]:
         """Send heartbeats while a claimed task is trained; release the task if the block ends without a result."""
         ended = threading.Event()
         beat = update(TASKS).where(TASKS.c.claim == claim.key).values(heartbeat=func.current_timestamp())
@@ -249,12 +288,37 @@ class StudyStorage:
         return int(found.id)
 
     def _create(self, connection: Connection) -> None:
+        """Create the study."""
+        experiment = json.dumps(self.experiment.to_dict())
+        row = {"name": self.name, "schema_version": SCHEMA_VERSION, "experiment": experiment}
+        connection.execute(insert(STUDIES).values(row))
+
+
+class StudyStorage(TaskStorage[Experiment, Outcome]):
+    """Results and claims of one experiment in one database."""
+
+    def remaining(self) -> list[Task] | None:
+        """Return the tasks of the current rung that have no result; None once the schedule has ended."""
+        left = self.experiment.schedule.remaining({task: each.accuracy for task, each in self.results().items()})
+        return self.experiment.in_order(left) or None
+
+    def title(self, task: Task) -> str:
+        """Return the name of a task's network."""
+        return self.experiment.candidates[task.candidate].name
+
+    def read(self, stored: Mapping[str, Any]) -> Outcome:
+        """Return an outcome from what its `to_dict` returned."""
+        return Outcome.from_dict(stored)
+
+    def _create(self, connection: Connection) -> None:
         """Create the study, with the results of a study of this name that an earlier version stored."""
         earlier = read_earlier_study(connection, self.name)
-        experiment = earlier.experiment if earlier else json.dumps(self.experiment.to_dict())
-        row = {"name": self.name, "schema_version": SCHEMA_VERSION, "experiment": experiment}
+        if earlier is None:
+            super()._create(connection)
+            return
+        row = {"name": self.name, "schema_version": SCHEMA_VERSION, "experiment": earlier.experiment}
         study = connection.execute(insert(STUDIES).values(row)).inserted_primary_key
-        for task, outcome in (earlier.results if earlier else {}).items():
+        for task, outcome in earlier.results.items():
             row = {"study": study[0] if study else None, "candidate": task.candidate, "seed": task.seed}
             row |= {"epochs": task.epochs, "accuracy": outcome.accuracy, "outcome": json.dumps(outcome.to_dict())}
             connection.execute(insert(TASKS).values(row))

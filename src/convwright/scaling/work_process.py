@@ -4,20 +4,26 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from convwright.errors import ArgumentError
 from convwright.machine import set_affinity
 
 
-def run_worker(folder: Path, cores: Sequence[int] | None = None, tied: bool = False) -> None:
+def run_worker(
+    folder: Path,
+    cores: Sequence[int] | None = None,
+    tied: bool = False,
+    job: Callable[[Path], None] | None = None,
+) -> None:
     """Train the tasks of a study beside its other workers. This process is changed, so it should do nothing else.
 
     Args:
         folder: Folder of the study.
         cores: Processor cores to run on; all by default.
         tied: Whether to stop when standard input ends.
+        job: Trains the tasks of the folder; by default those of a search, family or ablation.
 
     Raises:
         ArgumentError: The machine has no such cores.
@@ -39,7 +45,10 @@ def run_worker(folder: Path, cores: Sequence[int] | None = None, tied: bool = Fa
         torch.set_num_threads(len(cores))
     if tied:
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
-    work(*open_study(folder))
+    if job is None:
+        work(*open_study(folder))
+    else:
+        job(folder)
 
 
 def _stop_at_end_of_input() -> None:

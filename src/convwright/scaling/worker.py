@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from convwright import json_text
 from convwright.errors import ConvwrightError, UsageError
@@ -15,7 +16,7 @@ from convwright.machine import available_cores
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.preparation import divide_cores
-from convwright.scaling.storage import StudyStorage, TaskClaim
+from convwright.scaling.storage import Result, StudyStorage, TaskClaim, TaskStorage
 from convwright.scaling.task_runner import TaskRunner, data_opener
 from convwright.training.interrupt import Interrupted
 
@@ -29,8 +30,21 @@ DESCRIPTION = "study.json"
 SCHEMA_VERSION = 1
 RESUMED = "the same command or call resumes the study"
 
+R = TypeVar("R", bound=Result)
+R_co = TypeVar("R_co", bound=Result, covariant=True)
 
-def work(storage: StudyStorage, runner: TaskRunner, on_task: Callable[[Task], None] = lambda task: None) -> None:
+
+class Runner(Protocol[R_co]):
+    """Trains the tasks of a study."""
+
+    def run(self, task: Task) -> R_co:
+        """Train a task, from its last checkpoint if there is one."""
+
+    def clean_up(self, task: Task) -> None:
+        """Remove what a task whose result is stored needs no longer."""
+
+
+def work(storage: TaskStorage[Any, R], runner: Runner[R], on_task: Callable[[Task], None] = lambda task: None) -> None:
     """Train tasks until none remains; wait where other workers still train what the next rung depends on.
 
     Args:
@@ -41,13 +55,12 @@ def work(storage: StudyStorage, runner: TaskRunner, on_task: Callable[[Task], No
     Raises:
         Interrupted: Training was stopped. The study can be resumed.
     """
-    experiment = storage.experiment
     for task in storage.results():  # of a worker that was killed before it did
         runner.clean_up(task)
     try:
-        while remaining := _remaining(storage):
+        while (remaining := storage.remaining()) is not None:
             running = storage.running()
-            free = [task for task in experiment.in_order(remaining) if task not in running]
+            free = [task for task in remaining if task not in running]
             claim = storage.claim(free[0]) if free else None
             if claim is None:
                 time.sleep(POLL)
@@ -59,11 +72,9 @@ def work(storage: StudyStorage, runner: TaskRunner, on_task: Callable[[Task], No
         storage.release_claims()
 
 
-def _remaining(storage: StudyStorage) -> list[Task]:
-    return storage.experiment.schedule.remaining({task: each.accuracy for task, each in storage.results().items()})
-
-
-def _trained(storage: StudyStorage, claim: TaskClaim, runner: TaskRunner, on_task: Callable[[Task], None]) -> bool:
+def _trained(
+    storage: TaskStorage[Any, R], claim: TaskClaim[R], runner: Runner[R], on_task: Callable[[Task], None]
+) -> bool:
     """Train a claimed task; return whether its result counts."""
     with storage.heartbeats(claim):
         on_task(claim.task)
