@@ -144,6 +144,7 @@ def test_a_race_is_complete_though_a_worker_is_killed(tmp_path) -> None:
     check_complete(out)
 
 
+@pytest.mark.slow
 def test_a_race_on_postgresql_is_resumed_with_its_database(postgres, tmp_path) -> None:
     from convwright.scaling.database import check_url
 
@@ -160,6 +161,7 @@ def test_a_race_on_postgresql_is_resumed_with_its_database(postgres, tmp_path) -
     check_complete(out, url)
 
 
+@pytest.mark.slow
 def test_a_design_on_a_cluster_has_its_runs_here(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("RAY_worker_niceness", "0")  # else Ray's workers give way to all other tests
     found = cw.design("digits", BUDGET, minutes=1, cluster="local", out=tmp_path / "design", progress=False)

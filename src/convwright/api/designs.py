@@ -105,7 +105,7 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
     folder = Path(out) if out is not None else Path("designs") / (Path(images.spec).stem or "data")
     serving: str = engine or next((name for name in ("onnxruntime", "openvino") if installed(name)), "torch")
     limits = None if budget is None else as_budget(budget)
-    how = Execution(workers or 1, cluster, cores_per_task or 1, storage, study)
+    how = Execution(1 if workers is None else workers, cluster, cores_per_task or 1, storage, study)
     request = DesignRequest(images, limits, seconds, folder, seed, serving, how)
     return _with_methods(run_design(request, progress=progress))
 
