@@ -2,18 +2,21 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+import convwright as cw
 from convwright.arch.cost import cost
 from convwright.data.opened import Data
 from convwright.designing.candidates import Candidate, LeftOut, first_candidates, recipe_variations, variations
 from convwright.designing.clock import Clock
 from convwright.designing.families import BALANCED, FAMILIES, Limits
 from convwright.designing.request import DesignRequest
-from convwright.designing.trials import Trial, packed
+from convwright.designing.trials import Trainer, Trial, packed
 from convwright.scaling.budget import as_budget
 
 
@@ -106,3 +109,34 @@ def test_candidates_are_read_back() -> None:
     leader = next(each for each in first_candidates(28, 1, 10, limits) if isinstance(each, Candidate))
     for each in (leader, *recipe_variations(leader, 0.1)):
         assert Candidate.from_dict(each.to_dict()) == each
+
+
+@pytest.fixture
+def coloured(tmp_path):
+    rng = np.random.default_rng(0)
+    for role, count in (("train", 12), ("test", 3)):
+        for name in ("one", "two"):
+            folder = tmp_path / "pictures" / role / name
+            folder.mkdir(parents=True)
+            for at in range(count):
+                Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(folder / f"{at}.png")
+    return Data(str(tmp_path / "pictures"))
+
+
+def trainer(data: Data, tmp_path) -> Trainer:
+    return Trainer(data, tmp_path / "design", Clock(tmp_path / "clock.json", 3600))
+
+
+@pytest.mark.parametrize(("macs", "side"), [("1G", 192), ("150M", 128), ("32M", 64)])
+def test_the_winner_is_enlarged_within_the_budget(macs, side, coloured, tmp_path) -> None:
+    network = cw.network("efficientnet_lite0|resolution:64|classes:2")
+    fields = {"weights": "pretrained", "learning_rate": 0.1}
+    small = Candidate("small", "efficientnet_lite0, pretrained", "pretrained weights", network, fields)
+    found = trainer(coloured, tmp_path).enlarged(small, 3600, Limits(as_budget(f"macs<={macs}")))
+    assert found.network.resolution == side
+    assert found.fields == (fields if side == 64 else {"weights": "pretrained"})
+
+
+def test_candidates_from_scratch_are_not_enlarged(coloured, tmp_path) -> None:
+    leader = next(each for each in first_candidates(32, 3, 2, Limits(None)) if isinstance(each, Candidate))
+    assert trainer(coloured, tmp_path).enlarged(leader, 3600, Limits(None)) == leader

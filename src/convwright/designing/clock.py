@@ -12,6 +12,8 @@ from convwright.training.callbacks import Callback, Step, StopTraining
 
 EVERY = 2.0
 """Seconds between two writes of the time that has passed."""
+LEAST_AFTER_FEATURES = 3.0
+"""Seconds that a classifier is trained, at least, once the features of its images have been computed."""
 
 
 class Clock:
@@ -62,6 +64,12 @@ class TimeLimit(Callback):
         self.clock = clock
         self.until = until
         self.reached = False
+
+    def on_prepare(self, done: int, total: int, what: str) -> None:
+        """Give the classifier some time where its features took longer than planned."""
+        self.clock.save(now=False)
+        if done == total:
+            self.until = max(self.until, self.clock.passed + LEAST_AFTER_FEATURES)
 
     def on_step(self, step: Step) -> None:
         """Stop if the time is over."""

@@ -40,6 +40,7 @@ from convwright.places import check_folder
 from convwright.reporting.measuring import measure_runs
 from convwright.scaling.budget import LATENCY, Budget, format_amount, used
 from convwright.scaling.latency import Stopwatch
+from convwright.training.frozen import keeping_features
 from convwright.training.interrupt import Interrupted
 from convwright.training.run import Run
 
@@ -81,7 +82,7 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
         request.execution.check(request.data, request.out)
     _make(request.out)
     try:
-        with locked(request.out / ".lock", wait=False, required=False), _stoppable(request.out):
+        with locked(request.out / ".lock", wait=False, required=False), _stoppable(request.out), keeping_features():
             return _Design(request, progress=progress).run()
     except LockHeldError:
         raise RunHeldError(f"{request.out}: another process is working on this design") from None
@@ -297,14 +298,15 @@ class _Design:
         candidate = self.state.candidate(best.candidate)
         until = self.request.seconds - self._reserve
         left = until - self.clock.passed
-        chosen, path = best.run, self.request.out / "winner"
+        chosen, winner, path = best.run, best.candidate, self.request.out / "winner"
         trial_run = Run.open(self.request.out / best.run)
         if left > max(10.0, 0.5 * best.seconds) or path.exists():
+            candidate = self._enlarged(candidate, trainer, UNHURRIED * left)
             self.report(f"training the winner, {candidate.name}, for {left:.0f} s")
             run, _ = trainer.train(candidate, path, UNHURRIED * left, until)
             found = evaluate_run(run, "val")
             if isinstance(found, Evaluation) and found.accuracy >= best.accuracy:
-                chosen = "winner"
+                chosen, winner = "winner", candidate.name
                 self.state.decide(
                     "training",
                     f"the winner is trained for {run.config.epochs:.3g} epochs",
@@ -316,9 +318,28 @@ class _Design:
                     f"the network of the race is kept ({trial_run.path.name})",
                     f"longer training gave a lower validation accuracy than its {best.accuracy:.2%}",
                 )
-        self.state.winner = {"candidate": candidate.name, "run": chosen}
+        self.state.winner = {"candidate": winner, "run": chosen}
         self.state.save()
         self.clock.save()
+
+    def _enlarged(self, candidate: Candidate, trainer: Trainer, seconds: float) -> Candidate:
+        """Return the winner at the resolution of its training, which larger networks of the state keep."""
+        name = f"{candidate.name}, enlarged"
+        for known in self.state.candidates:
+            if known.name == name:
+                return known  # a stopped design continues with it
+        larger = trainer.enlarged(candidate, seconds, self.limits)
+        if larger.network == candidate.network:
+            return candidate
+        size, before = (format_resolution(each.network.resolution) for each in (larger, candidate))
+        found = replace(larger, name=name, idea="more pixels", parent=candidate.name)
+        self.state.candidates.append(found)
+        self.state.decide(
+            "training",
+            f"the winner is trained at {size} px",
+            f"the time and the budget allow it; the race compared networks at {before} px, where they train faster",
+        )
+        return found
 
     def _finished(self) -> DesignResult:
         run = Run.open(self.request.out / self.state.winner["run"])

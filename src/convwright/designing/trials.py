@@ -1,6 +1,7 @@
 """Trials of a design: each trains one candidate for some seconds, and predicts the validation images."""
 
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,14 +10,17 @@ from typing import Any
 
 import torch
 
+from convwright.arch import at
+from convwright.arch.resolution import sides
 from convwright.data.opened import Data
 from convwright.designing.candidates import Candidate
 from convwright.designing.clock import Clock, TimeLimit
+from convwright.designing.families import Limits
 from convwright.errors import RunError, RunHeldError, UsageError
 from convwright.evaluation.evaluating import measure
 from convwright.prediction.network import load
 from convwright.stats.paired import PairedCounts
-from convwright.training.advice import advise
+from convwright.training.advice import LARGEST, SIDES, advise
 from convwright.training.prepare import prepare
 from convwright.training.progress_bar import progress_callback
 from convwright.training.request import TrainRequest
@@ -152,7 +156,8 @@ class Trainer:
             until: Passed seconds of the design at which training ends; by default some time after `seconds`.
         """
         limit = TimeLimit(self.clock, until if until is not None else self.clock.passed + LATE * seconds)
-        callbacks: list[object] = [limit, *([progress_callback(candidate.name)] if self.progress else [])]
+        shown = self.progress and sys.stderr.isatty()  # a line for each epoch of each trial is too much for a file
+        callbacks: list[object] = [limit, *([progress_callback(candidate.name)] if shown else [])]
         if (path / "config.yaml").exists():
             try:
                 run = Run.open(path)
@@ -192,11 +197,36 @@ class Trainer:
             return {}
         if weights is None:
             return {"recipe": "fast"}
-        network, minutes = candidate.network, seconds / 60
-        request = TrainRequest(
-            data=self.data, network=network, resolution=network.resolution, weights=str(weights), minutes=minutes
+        advice = advise(self._open(candidate, seconds, resolution=candidate.network.resolution))
+        return {name: value for name, value in advice.fields().items() if name not in SETTLED}
+
+    def _open(self, candidate: Candidate, seconds: float, **fields: Any) -> TrainRequest:
+        """Return a request that leaves open how a candidate with published weights is trained."""
+        weights = str(candidate.fields["weights"])
+        return TrainRequest(data=self.data, network=candidate.network, weights=weights, minutes=seconds / 60, **fields)
+
+    def enlarged(self, candidate: Candidate, seconds: float, limits: Limits) -> Candidate:
+        """Return a candidate with published weights at the resolution that suits a longer training.
+
+        The race compares such networks at a resolution whose features take little time. More pixels usually give a
+        better accuracy, where the budget allows them. Other candidates are returned as they are.
+
+        Args:
+            candidate: The winner of the race.
+            seconds: Time of its training.
+            limits: What a candidate may cost.
+        """
+        if candidate.fields.get("weights") is None:
+            return candidate
+        whole = replace(candidate, network=at(candidate.network, resolution=LARGEST))
+        most, least = (
+            min(sides(size)) for size in (advise(self._open(whole, seconds)).resolution, candidate.network.resolution)
         )
-        return {name: value for name, value in advise(request).fields().items() if name not in SETTLED}
+        for side in SIDES:
+            larger = at(candidate.network, resolution=side) if least < side <= most else None
+            if larger is not None and not limits.exceeded_by(larger):
+                return replace(candidate, network=larger, fields={"weights": candidate.fields["weights"]})
+        return candidate
 
     def _failed(self, candidate: Candidate, round_: int, place: str, problem: str, started: float) -> Trial:
         seconds = time.monotonic() - started

@@ -14,7 +14,7 @@ from convwright.timing import median_seconds
 from convwright.training.config import TrainConfig
 from convwright.training.devices import world_size
 from convwright.training.evaluation import batch_for, evaluate, evaluate_multi_label
-from convwright.training.frozen import features_of
+from convwright.training.frozen import compute_features, has_features
 from convwright.training.initial_weights import InitialWeights
 from convwright.training.loop import FROZEN_VALIDATIONS, validation_period
 from convwright.training.preparation import make_learner, training_batches
@@ -66,8 +66,9 @@ def epochs_in_minutes(
     whole, batches = data, training_batches(config, data)
     steps, frozen_seconds = batches.steps_per_epoch, 0.0
     if learner.reads_features:
+        known = has_features(learner.backbone, whole)
         data, seconds_per_image = _features(learner, data)
-        frozen_seconds = seconds_per_image * (len(whole.train) + len(whole.val))
+        frozen_seconds = 0.0 if known else seconds_per_image * (len(whole.train) + len(whole.val))
     if config.recipe.freeze_epochs:
         step_seconds, validation_seconds = _measured(learner, config, network, data, len(whole.val))
         frozen_seconds += step_seconds * round(config.recipe.freeze_epochs * steps)
@@ -116,7 +117,7 @@ def _features(learner: Learner, data: Dataset) -> tuple[Dataset, float]:
     sample = replace(data, train=few[0], val=few[1])
 
     def features() -> Dataset:
-        return features_of(learner.backbone, sample, learner.fabric.device)
+        return compute_features(learner.backbone, sample, learner.fabric.device)
 
     found = features()  # warms up, too
     return found, typical_seconds(features) / sum(map(len, few))
