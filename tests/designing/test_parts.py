@@ -138,5 +138,6 @@ def test_the_winner_is_enlarged_within_the_budget(macs, side, coloured, tmp_path
 
 
 def test_candidates_from_scratch_are_not_enlarged(coloured, tmp_path) -> None:
-    leader = next(each for each in first_candidates(32, 3, 2, Limits(None)) if isinstance(each, Candidate))
-    assert trainer(coloured, tmp_path).enlarged(leader, 3600, Limits(None)) == leader
+    limits = Limits(as_budget("macs<=5M"))
+    leader = next(each for each in first_candidates(32, 3, 2, limits) if isinstance(each, Candidate))
+    assert trainer(coloured, tmp_path).enlarged(leader, 3600, limits) == leader
