@@ -17,9 +17,10 @@ from convwright.benchmarking.job import Setting
 from convwright.benchmarking.measuring import Measurement, file_settings, measure, prepared
 from convwright.benchmarking.network_bench import BenchRow
 from convwright.benchmarking.roofline import Machine, floors
-from convwright.benchmarking.selecting import fastest, save_selection
+from convwright.benchmarking.selecting import fastest, keeps, save_selection, shortfall
 from convwright.engines.selection import find_selection, fingerprint
 from convwright.errors import ConvwrightError, ConvwrightWarning, NetworkError, UsageError
+from convwright.exporting.agreement import compare
 from convwright.exporting.keeping import keep_export
 from convwright.exporting.subject import Subject
 from convwright.prediction.files import FilePredictor, RunPredictor
@@ -55,6 +56,35 @@ def test_the_selection_is_the_fastest_that_keeps_the_accuracy():
         fastest(rows, 0.99)
     with pytest.raises(ConvwrightError, match=r"95\.00% \(95 % interval 88\.82% to 97\.85%, on 100 images\)$"):
         fastest(rows, 0.99)
+
+
+@pytest.mark.parametrize(
+    ("only_network", "only_engine", "images", "kept"),
+    [
+        (1, 0, 66, True),  # one image is 1.52 points, and no evidence of a loss
+        (60, 30, 3000, True),  # a loss of one point, which is allowed
+        (300, 30, 3000, False),
+        (14, 0, 66, False),
+    ],
+)
+def test_the_accuracy_is_judged_by_the_interval_of_the_loss(only_network, only_engine, images, kept):
+    """The network is right on nine images of ten, of which 89 % are required."""
+    labels = np.zeros(images, int)
+    right = np.arange(images) < 0.9 * images
+    still = right.copy()
+    still[:only_network] = False
+    still[images - only_engine :] = True
+    expected, found = (np.stack([each, ~each], 1).astype(np.float32) for each in (right, still))
+    rows = [BenchRow(Measurement(Setting("onnxruntime"), (1e-3,)), compare(expected, found, labels))]
+    wanted = right.mean() - 0.01
+    assert keeps(rows[0], wanted) == kept
+    if not kept:
+        with pytest.raises(ConvwrightError, match="no engine reaches an accuracy"):
+            fastest(rows, wanted)
+    else:
+        assert bool(shortfall(rows[0], wanted)) == (rows[0].accuracy < wanted)
+    # What the network itself does not reach, an engine that is below it too does not.
+    assert not keeps(rows[0], right.mean() + 0.001)
 
 
 @pytest.fixture

@@ -66,6 +66,8 @@ WRONG = {
     "split_column": ["no-list"],
     "group_column": ["no-list"],
     "weight_column": ["no-list"],
+    "label_separator": [",", ""],
+    "duplicates": ["both"],
     "resize": ["stretch"],
     "folds": ["1", "0", "2.5"],
     "fold": ["0", "3"],

@@ -177,7 +177,58 @@ def test_labels_are_split_where_their_parts_are_labels_of_other_images(
     assert found.multi_label == (classes is not None)
     assert found.classes == (sorted(labels) if classes is None else list(classes))
     doubtful = classes is None or "rare" in classes or len(labels) == 1
-    assert [("is read as" in str(each.message)) for each in warned] == [True] * doubtful
+    (message,) = (str(each.message) for each in warned)
+    assert message.startswith(f"{path}: ")
+    assert ("is read as" if doubtful else f"labels are separated by {sign}, as in") in message
+    assert "`label_separator`" in message
+
+
+@pytest.mark.parametrize("separator", [",", " ", " and ", "|", "::"])
+def test_a_named_separator_splits_labels_without_a_message(separator: str, cats_and_dogs: Path, tmp_path: Path) -> None:
+    several = [("cat", "dog"), ("rare", "cat"), ("dog",), ()]
+    rows = [
+        row | {"label": separator.join(several[n % len(several)])}
+        for n, row in enumerate(rows_of(cats_and_dogs, tmp_path))
+    ]
+    path = write_list(tmp_path / "list.csv", rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = read_list(path, {"label_separator": separator})
+    assert found.multi_label
+    assert [entry.labels for entry in found.entries] == [several[n % len(several)] for n in range(len(rows))]
+
+
+def test_an_empty_separator_keeps_labels_whole(cats_and_dogs: Path, tmp_path: Path) -> None:
+    labels = ["cat|dog", "cat", "dog;cat"]
+    rows = [row | {"label": labels[n % 3]} for n, row in enumerate(rows_of(cats_and_dogs, tmp_path))]
+    path = write_list(tmp_path / "list.csv", rows)
+    with pytest.raises(DataError, match=r"joined by | in some rows and by ; in others.*`label_separator`"):
+        read_list(path, {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = cw.open_data(path, label_separator="")
+        assert data.class_names == tuple(sorted(labels))
+    assert not data.dataset().multi_label
+
+
+def test_a_separator_that_no_label_has_is_reported(cats_and_dogs: Path, tmp_path: Path) -> None:
+    rows = rows_of(cats_and_dogs, tmp_path)
+    path = write_list(tmp_path / "list.csv", rows)
+    with pytest.warns(ConvwrightWarning, match="no label has the separator ','"):
+        assert read_list(path, {"label_separator": ","}).multi_label
+    with pytest.raises(ArgumentError, match=r"label_separator: .* is no list of images"):
+        cw.open_data(cats_and_dogs, label_separator=",").dataset()
+
+
+def test_a_run_keeps_the_separator(cats_and_dogs: Path, tmp_path: Path) -> None:
+    labels = ["cat,dog", "cat", "dog"]
+    rows = [row | {"label": labels[n % 3]} for n, row in enumerate(rows_of(cats_and_dogs, tmp_path))]
+    path = write_list(tmp_path / "list.csv", rows)
+    plan = cw.prepare(data=path, label_separator=",", network="cifar_resnet8", progress=False)
+    assert plan.config.label_separator == ","
+    assert plan.data.classes == ("cat", "dog")
+    repeated = cw.TrainRequest(**{"data": cw.open_data(path, label_separator=","), "network": "cifar_resnet8"})
+    assert cw.prepare(repeated, progress=False).data.fingerprint == plan.data.fingerprint
 
 
 def test_a_survey_says_how_doubtful_labels_were_read(cats_and_dogs: Path, tmp_path: Path) -> None:

@@ -161,8 +161,6 @@ def test_what_cannot_be_split(photos: Path, tmp_path: Path) -> None:
     cw.split(photos, out=tmp_path / "split.csv")
     with pytest.raises(ArgumentError, match=r"data: .*split.csv is split into train and val and test already"):
         cw.split(tmp_path / "split.csv")
-    with pytest.raises(ArgumentError, match="data: digits is a built-in data set"):
-        cw.split("digits")
     with pytest.raises(ArgumentError, match=r"group: .*photos is a folder, which has no columns; use `pattern`"):
         cw.split(photos, group="patient")
     with pytest.raises(ArgumentError, match=r"out: .*split.csv is the data"):
@@ -175,3 +173,36 @@ def test_what_cannot_be_split(photos: Path, tmp_path: Path) -> None:
 def test_wrong_shares(shares: object, photos: Path) -> None:
     with pytest.raises(ArgumentError, match="shares: must be the shares of train, val and test"):
         cw.split(photos, shares)  # type: ignore[arg-type]
+
+
+def test_a_built_in_data_set_is_split_anew(tmp_path: Path) -> None:
+    own = cw.open_data("digits")
+    assert own.test is not None
+    total = len(own.train) + len(own.val) + len(own.test)
+    found = cw.split("digits", (0.7, 0.1, 0.2), seed=4, out=tmp_path / "split.csv")
+    data = open_dataset(str(tmp_path / "split.csv"))
+    sizes = [len(part) for part in (data.train, data.val, data.test) if part is not None]
+    assert sum(sizes) == len(found.images) == total
+    assert [size / total for size in sizes] == pytest.approx([0.7, 0.1, 0.2], abs=0.01)
+    assert data.classes == own.classes
+    fifth = next(image for image in found.images if image.path.as_posix() == "digits:test/5")
+    assert fifth.labels == (own.classes[int(own.test.labels[5])],)
+
+
+def test_a_list_of_images_of_a_built_in_data_set_is_split(tmp_path: Path) -> None:
+    rows = [f"digits:train/{number},{'even' if number % 2 else 'odd'},p{number // 4}" for number in range(80)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,patient", *rows]))
+    found = cw.split(tmp_path / "list.csv", (0.5, 0.5), group="patient", out=tmp_path / "split.csv")
+    assert found.counts == {"train": [20, 20], "test": [20, 20]}
+    assert len({(image.group, image.split) for image in found.images}) == 20
+    assert {*open_dataset(str(tmp_path / "split.csv")).classes} == {"even", "odd"}
+
+
+def test_what_a_list_cannot_name_is_refused_in_one_line(tmp_path: Path) -> None:
+    images, labels = noise_images(20, 16), ["a", "b"] * 10
+    with pytest.raises(ArgumentError, match="data: images that are given in Python cannot be named in a list"):
+        cw.split(cw.open_data(images=images, labels=labels))
+    with pytest.raises(ArgumentError, match=r"data: .*a list names files, and not images inside tar files"):
+        cw.split(str(tmp_path / "{000..001}.tar"))
+    with pytest.raises(ArgumentError, match="group: digits is a built-in data set, which has no columns"):
+        cw.split("digits", group="patient")

@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -225,6 +225,44 @@ class TestProcesses:
             assert time.monotonic() < deadline, alive
             time.sleep(0.05)
         assert set(Path("/dev/shm").glob("convwright-*")) <= shared
+
+    def test_a_process_killed_during_the_first_decoding_leaves_no_file(self, tmp_path: Path) -> None:
+        """The image is a pipe, which the worker waits at until this test has opened it too."""
+        pipe, temporary = tmp_path / "image.png", tmp_path / "temporary"
+        temporary.mkdir()
+        os.mkfifo(pipe)
+        script = (
+            "import sys, signal, numpy as np; from convwright.data.decoders import Decoders\n"
+            "from convwright.data.framing import Framing\n"
+            "signal.alarm(240); Decoders(1).pixels([sys.argv[1]], np.zeros((1, 3, 8, 8), np.uint8), Framing())\n"
+        )
+        shared = set(Path("/dev/shm").iterdir())
+        command = [sys.executable, "-c", script, str(pipe)]
+        with subprocess.Popen(command, env=os.environ | {"TMPDIR": str(temporary)}) as child:
+            end = _opened_once_read(pipe, child)
+            tasks = Path(f"/proc/{child.pid}/task")
+            (worker,) = (int(number) for task in tasks.iterdir() for number in _children(task))
+            child.kill()
+            child.wait(30)
+            assert Path(f"/proc/{worker}").exists()
+            assert not list(temporary.iterdir())
+            assert not {file.name for file in set(Path("/dev/shm").iterdir()) - shared if "convwright" in file.name}
+            os.close(end)
+        deadline = time.monotonic() + 60
+        while Path(f"/proc/{worker}").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def _opened_once_read(pipe: Path, reader: subprocess.Popen[bytes]) -> int:
+    """Return a descriptor of a pipe's end to write to, as soon as the process or a child of it reads the pipe."""
+    deadline = time.monotonic() + 200
+    while True:
+        assert reader.poll() is None
+        assert time.monotonic() < deadline
+        with suppress(OSError):
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.05)
 
 
 def _children(task: Path) -> list[str]:

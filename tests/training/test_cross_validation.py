@@ -9,10 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torch.utils.data import TensorDataset
 
 import convwright as cw
 from convwright.data import open_dataset
 from convwright.data.folds import joined_groups
+from convwright.data.opened import Data
 from convwright.errors import ArgumentError, DataError
 from convwright.stats.means import mean_of_folds
 
@@ -215,3 +217,34 @@ def test_folds_that_few_groups_leave_empty_are_refused_as_such(tmp_path: Path) -
     (tmp_path / "list.csv").write_text("\n".join(["path,label,group", *rows]))
     with pytest.raises(ArgumentError, match="folds: fold 4 of 4 would have no images, as groups"):
         open_dataset(str(tmp_path / "list.csv"), folds=4, fold=4)
+
+
+def _arrays(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return 60 images in two classes that differ in brightness."""
+    labels = np.arange(60) % 2
+    noise = np.random.default_rng(seed).integers(0, 128, (60, 8, 8))
+    return (noise + 100 * labels[:, None, None]).astype(np.uint8), labels
+
+
+def _data(kind: str) -> Data:
+    images, labels = _arrays()
+    if kind == "arrays":
+        return cw.open_data(images=images, labels=labels)
+    pixels = torch.from_numpy(images).float()[:, None] / 255
+    return cw.open_data(TensorDataset(pixels, torch.from_numpy(labels)), classes=["dark", "bright"])
+
+
+@pytest.mark.parametrize("kind", ["arrays", "data set of torch"])
+def test_images_that_are_given_in_python(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = {"network": "cifar_resnet8|scale:w=0.25", "epochs": 0.5, "folds": 3, "progress": False}
+    found = cw.cross_validate(_data(kind), **options)
+    assert [run.data.images for run in found.runs] == [{"train": 40, "val": 20}] * 3
+    assert len({run.data.fingerprint for run in found.runs}) == 3
+    assert found.path.is_dir()
+    # The same images, given again, are known by their content; the runs are finished.
+    again = cw.cross_validate(_data(kind), **options)
+    assert (again.path, again.scores) == (found.path, found.scores)
+    images, labels = _arrays(1)
+    other = cw.cross_validate(cw.open_data(images=images, labels=labels), **options)
+    assert other.path != found.path

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from convwright.arch.resolution import SIZE, Resolution
-from convwright.data.framing import Resize
+from convwright.data.framing import Duplicates, Resize
 from convwright.data.shares import SHARES
 from convwright.errors import ArgumentError, DataError, argument
 from convwright.options import Bounds, Group, checks_arguments
@@ -44,6 +44,7 @@ def open_data(
     flip: bool = True,
     val_share: Annotated[float, Bounds(gt=0, lt=1)] = 0.1,
     seed: Annotated[int, Bounds(ge=-LARGEST_SEED, le=LARGEST_SEED)] = 0,
+    duplicates: Duplicates = "together",
     max_bad: Annotated[float, Bounds(ge=0, le=1)] = 0.1,
     cache_gb: Annotated[float, Bounds(ge=0)] | None = None,
     resolution: Annotated[Resolution | None, SIZE] = None,
@@ -53,6 +54,7 @@ def open_data(
     split_column: str | None = None,
     group_column: str | None = None,
     weight_column: str | None = None,
+    label_separator: str | None = None,
 ) -> "Data":
     """Open labelled images.
 
@@ -77,6 +79,7 @@ def open_data(
         flip: Whether a mirrored image of `images` still shows its class.
         val_share: Share of the training images that is held out for validation, where the data has no validation split.
         seed: Seed of the held-out share.
+        duplicates: Images with equal pixels in the held-out share: `together`, on the same side, or `apart`, as drawn.
         max_bad: Largest share of unreadable files, which are skipped and listed; above it the data is refused.
         cache_gb: Most gigabytes that decoded images may take on disk; 20 by default, 0 for no cache.
         resolution: Side of the images in pixels, or (height, width); their median short side by default, at most 224.
@@ -88,6 +91,8 @@ def open_data(
         split_column: Column of a list with `train`, `val` or `test`; by default `split`, if there is one.
         group_column: Column of a list whose equal values stay in one split; by default `group`, if there is one.
         weight_column: Column of a list with the images' weights in the loss; by default `weight`, if there is one.
+        label_separator: Text between several labels in a cell of a list, and empty where a cell is one label; by
+            default `|` or `;` where the parts are labels of other images too.
 
     Returns:
         The data, with its classes, splits and survey.
@@ -136,6 +141,7 @@ def open_data(
         val_share=val_share,
         max_bad=max_bad,
         seed=seed,
+        duplicates=duplicates,
         cache_gb=cache_gb,
         resolution=resolution,
         resize=resize,
@@ -144,6 +150,7 @@ def open_data(
         split_column=split_column,
         group_column=group_column,
         weight_column=weight_column,
+        label_separator=label_separator,
         held=held,
     )
 
@@ -170,6 +177,7 @@ def survey(
     split_column: Annotated[str | None, LISTS] = None,
     group_column: Annotated[str | None, LISTS] = None,
     weight_column: Annotated[str | None, LISTS] = None,
+    label_separator: Annotated[str | None, LISTS] = None,
     minutes: Annotated[float | None, Bounds(gt=0)] = None,
 ) -> "Survey":
     """Survey a data set before training on it: counts, sizes, unreadable and duplicate images, leakage between splits.
@@ -187,6 +195,8 @@ def survey(
         group_column: Column of a list whose equal values stay in one split; by default the column group, if there is
             one.
         weight_column: Column of a list with the images' weights in the loss; by default `weight`, if there is one.
+        label_separator: Text between several labels in a cell of a list, and empty where a cell is one label; by
+            default `|` or `;` where the parts are labels of other images too.
         minutes: Time for training, which the advice depends on.
 
     Returns:
@@ -208,7 +218,8 @@ def survey(
     from convwright.training.request import TrainRequest
 
     with argument("data"):
-        opened = _with_columns(data, path_column, label_column, split_column, group_column, weight_column)
+        columns = path_column, label_column, split_column, group_column, weight_column, label_separator
+        opened = _with_columns(data, *columns)
         found = opened.survey
         with suppress(DataError):  # training is refused, and the problems say why
             found = replace(found, advice=advise(TrainRequest(data=opened, minutes=minutes)))
@@ -232,7 +243,8 @@ def split(
     are.
 
     Args:
-        data: A folder with a sub-folder per class, or a list of images (.csv, .tsv, .jsonl or .parquet).
+        data: A folder with a sub-folder per class, a list of images (.csv, .tsv, .jsonl or .parquet), or a built-in
+            data set, all images of which are split anew.
         shares: Shares of training, validation and test images; two numbers are those of training and test images.
         out: File of the list (.csv), which `data` takes; by default none is written.
         seed: Seed of the split.

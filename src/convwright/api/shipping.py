@@ -105,8 +105,8 @@ def bench(
         threads: Number of threads; by default as many as there are cores.
         seconds: Time of each measurement.
         layers: Show the layers with the highest floor, of runs and networks.
-        select: Let a run predict with the fastest engine that reaches this accuracy on its validation images; in
-            percent, above 1: 92.5 means 92.5 %.
+        select: Let a run predict with the fastest engine that keeps this accuracy on its validation images, judged by
+            the 95 % interval of what it loses; in percent, above 1: 92.5 means 92.5 %.
 
     Returns:
         A table for each network, for runs with the accuracy on validation images; `figure()` draws it. Its `failure`

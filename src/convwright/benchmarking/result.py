@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from convwright.benchmarking.network_bench import BenchRow, NetworkBench, accuracy_in_words
 from convwright.benchmarking.roofline import Machine
+from convwright.benchmarking.selecting import shortfall
 from convwright.display.figure_result import FigureResult
 from convwright.display.result import Block, Heading, Lines, Paragraph, Table
 from convwright.display.table import Row
@@ -46,6 +47,8 @@ class BenchResult(FigureResult):
     """Whether text and HTML show the layers with the highest floor."""
     run: str = ""
     """The run that keeps the selected engine."""
+    wanted: float | None = None
+    """Accuracy that the selected engine had to keep, 0 to 1."""
 
     def check(self) -> None:
         """Raise what made the benchmark fail.
@@ -99,6 +102,8 @@ class BenchResult(FigureResult):
             f"fastest at {accuracy}: {chosen.engine}, {chosen.precision}, "
             f"{counted(chosen.threads, 'thread')}, {chosen.milliseconds:.2f} ms an image"
         )
+        if found and self.wanted is not None and (reason := shortfall(found[0], self.wanted)):
+            text += f"\n{reason}"
         if not chosen.file:
             return text
         return f"{text}\npredictions use it on this machine from now on: `cw.predict({str(self.run)!r})`"

@@ -62,7 +62,8 @@ def bench_networks(
     if not failure and not any(bench.measured for bench in benches):
         failure = "no engine could be measured; the table has the reasons"
     selection = None if isinstance(chosen, ConvwrightError) else chosen
-    return BenchResult(benches, machines, selection, failure, layers, "" if run is None else str(run))
+    wanted = None if select is None else select / 100
+    return BenchResult(benches, machines, selection, failure, layers, "" if run is None else str(run), wanted)
 
 
 def _request(

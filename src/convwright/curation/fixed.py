@@ -16,7 +16,8 @@ from convwright.csv_text import csv_table
 from convwright.curation.pool import ROLES, Pool
 from convwright.curation.suspects import Action, Suspect
 from convwright.data.arrays import PREFIX
-from convwright.data.lists import JOINED, is_list
+from convwright.data.joined_labels import JOINED
+from convwright.data.lists import is_list
 from convwright.data.tables import read_table
 from convwright.errors import ArgumentError, DataError, UsageError, argument
 from convwright.files import write_bytes

@@ -222,6 +222,8 @@ class Dataset(Brief):
     """How images were resized, with the ranges of their values."""
     held_out: bool = False
     """Whether `val` was held out of the training images, as the data has no validation split of its own."""
+    duplicates: int = 0
+    """Images with the pixels of another one that were kept on its side when `val` was held out."""
 
     @property
     def multi_label(self) -> bool:

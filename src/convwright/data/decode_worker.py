@@ -40,8 +40,8 @@ class Task(NamedTuple):
     framing: Framing
     traits: bool
     """Whether digests and moments are computed."""
-    buffer: str = ""
-    """File that the pixels are written to, one image after another."""
+    buffer: int | str = ""
+    """Descriptor, inherited, or path of the file that the pixels are written to, one image after another."""
 
 
 class Decoded(NamedTuple):
@@ -128,15 +128,21 @@ def main() -> None:
 def _perform_all() -> None:
     tasks, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing else may be written to the pipe
-    path, mapped = "", None
+    mapped: dict[int | str, mmap.mmap] = {}
     with quiet():
         while (task := receive(tasks)) is not None:
             pixels = None
             if task.shape is not None:
-                if task.buffer != path or mapped is None:
-                    path = task.buffer
-                    with open(path, "r+b") as file:  # noqa: PTH123
-                        mapped = mmap.mmap(file.fileno(), 0)
                 shape = (len(task.references), *task.shape)
-                pixels = np.frombuffer(mapped, np.uint8, int(np.prod(shape))).reshape(shape)
+                size = int(np.prod(shape))
+                if task.buffer not in mapped or len(mapped[task.buffer]) < size:
+                    mapped = {task.buffer: _map(task.buffer)}
+                pixels = np.frombuffer(mapped[task.buffer], np.uint8, size).reshape(shape)
             send(results, perform(task, pixels))
+
+
+def _map(buffer: int | str) -> mmap.mmap:
+    if isinstance(buffer, int):
+        return mmap.mmap(buffer, 0)
+    with open(buffer, "r+b") as file:  # noqa: PTH123
+        return mmap.mmap(file.fileno(), 0)

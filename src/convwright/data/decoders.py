@@ -1,10 +1,8 @@
 """Decoding in processes that share memory with this one. They end when this process does."""
 
-import mmap
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import weakref
 from collections import deque
@@ -22,6 +20,7 @@ from convwright.data.decode_worker import Decoded, Failure, Task, perform, recei
 from convwright.data.framing import Framing
 from convwright.data.images import quiet
 from convwright.data.items import Reference
+from convwright.data.shared_buffer import SharedBuffer
 from convwright.errors import ConvwrightError
 from convwright.printable import printable
 
@@ -29,7 +28,6 @@ CHUNK_BYTES = 2**22
 """Bytes of pixels that a process decodes at a time, about."""
 MAX_IMAGES_IN_CHUNK = 64
 """Images that a process decodes at a time."""
-SHARED_MEMORY = Path("/dev/shm")
 LINES_KEPT = 20
 """Lines of a process's standard error that are kept for a message."""
 SECONDS_FOR_ERRORS = 2.0
@@ -38,9 +36,10 @@ PACKAGE_FOLDER = Path(__file__).parents[2]
 
 
 class _Process:
-    """A process that decodes, with the file in which it leaves the pixels."""
+    """A process that decodes, with the memory in which it leaves the pixels."""
 
     def __init__(self) -> None:
+        self._buffer = SharedBuffer()
         folders = [*filter(None, sys.path), str(PACKAGE_FOLDER)]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
         self._process = subprocess.Popen(
@@ -50,6 +49,7 @@ class _Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
+            pass_fds=self._buffer.inherited,
             start_new_session=True,  # signals from a terminal are for this process, which then ends its own
         )
         assert self._process.stdin is not None
@@ -62,8 +62,6 @@ class _Process:
             target=_keep_lines, args=(self._process.stderr, self._errors), daemon=True
         )
         self._error_reader.start()
-        self._file: Path | None = None
-        self._buffer: mmap.mmap | None = None
 
     def run(self, task: Task) -> tuple[Decoded, np.ndarray | None]:
         """Perform a task; the pixels stay in the buffer until the next one."""
@@ -71,11 +69,8 @@ class _Process:
         if task.shape is not None:
             shape = (len(task.references), *task.shape)
             size = int(np.prod(shape))
-            if self._buffer is None or len(self._buffer) < size:
-                self._allocate(size)
-            assert self._buffer is not None
-            pixels = np.frombuffer(self._buffer, np.uint8, size).reshape(shape)
-            task = task._replace(buffer=str(self._file))
+            pixels = np.frombuffer(self._buffer.mapped(size), np.uint8, size).reshape(shape)
+            task = task._replace(buffer=self._buffer.name)
         try:
             send(self._tasks, task)
             result = receive(self._results)
@@ -83,7 +78,6 @@ class _Process:
             result = None
         if result is None:
             raise ConvwrightError(self._describe_end())
-        self._unlink()  # the process has mapped it, and no name is left behind if this one is killed
         return result, pixels
 
     def _describe_end(self) -> str:
@@ -94,42 +88,8 @@ class _Process:
         last = next(filter(None, reversed(lines)), "memory may be short")
         return f"a process that decodes images ended with status {status}; {printable(last)}"
 
-    def _allocate(self, size: int) -> None:
-        """Make a buffer of a size, in shared memory if there is room."""
-        self._forget()
-        for folder in (SHARED_MEMORY, None):
-            if folder is not None and not folder.is_dir():
-                continue
-            descriptor, path = tempfile.mkstemp(prefix="convwright-", dir=folder)
-            try:
-                if hasattr(os, "posix_fallocate"):  # a map of a file without room would end the process
-                    os.posix_fallocate(descriptor, 0, size)
-                else:
-                    os.truncate(descriptor, size)
-                self._buffer = mmap.mmap(descriptor, size)
-            except OSError:
-                Path(path).unlink()
-                if folder is None:
-                    raise
-            else:
-                self._file = Path(path)
-                return
-            finally:
-                os.close(descriptor)
-
-    def _forget(self) -> None:
-        self._buffer = None  # maps are closed once no array needs them
-        self._unlink()
-        self._file = None
-
-    def _unlink(self) -> None:
-        if self._file is not None:
-            with suppress(OSError):  # Windows refuses while it is mapped
-                self._file.unlink(missing_ok=True)
-
     def close(self) -> None:
         """End the process."""
-        self._forget()
         for stream in (self._tasks, self._results):
             try:
                 stream.close()
@@ -140,6 +100,7 @@ class _Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._buffer.close()
 
 
 class Decoders:

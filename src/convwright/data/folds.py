@@ -58,8 +58,8 @@ def joined_groups(digests: np.ndarray, groups: Sequence[str] | None) -> list[str
     Returns:
         The groups, empty for images of no group; None where there are none and all images differ.
     """
-    _, image_of, counts = np.unique(digests, axis=0, return_inverse=True, return_counts=True)
-    copied = counts[image_of.reshape(-1)] > 1
+    image_of = _numbered(digests)
+    copied = np.bincount(image_of)[image_of] > 1
     if not copied.any():
         return None if groups is None else list(groups)
     names = [""] * len(digests) if groups is None else list(groups)
@@ -72,10 +72,30 @@ def joined_groups(digests: np.ndarray, groups: Sequence[str] | None) -> list[str
 
     first: dict[int, str] = {}
     for row in np.flatnonzero(copied).tolist():
-        image = int(image_of.reshape(-1)[row])
+        image = int(image_of[row])
         names[row] = names[row] or first.get(image) or f"\0{image}"
         parent[root(names[row])] = root(first.setdefault(image, names[row]))
     return [name and root(name) for name in names]
+
+
+def count_duplicates(digests: np.ndarray) -> int:
+    """Return the number of images with the same pixels as an earlier image.
+
+    Args:
+        digests: Digest of the pixels of each image, N x 16, uint8.
+    """
+    return len(digests) - len(np.unique(_numbered(digests)))
+
+
+def _numbered(digests: np.ndarray) -> np.ndarray:
+    """Return a number for each digest, the same for equal ones, from 0."""
+    halves = np.ascontiguousarray(digests).view(np.uint64).reshape(len(digests), digests.shape[1] // 8)
+    order = np.lexsort(halves.T)
+    ordered = halves[order]
+    numbers = np.zeros(len(digests), np.int64)
+    if len(order):
+        numbers[order[1:]] = np.cumsum((ordered[1:] != ordered[:-1]).any(1))
+    return numbers
 
 
 def _empty_fold_message(groups: Sequence[str], what: str, folds: int, fold: int) -> str:

@@ -8,6 +8,7 @@ DECODER = 2
 """Version of the decoder: pixels that a run of another version was trained on may differ. Runs record theirs."""
 
 Resize = Literal["crop", "pad", "squash"]
+Duplicates = Literal["together", "apart"]
 ValueRange = tuple[float, float]
 FILL = 128
 """Grey value of the border that `pad` adds."""

@@ -26,7 +26,7 @@ FILES = ("dataset_dict.json", "state.json")
 """Files by which a folder of `save_to_disk` is known: of several splits, or of one."""
 TIMEOUT = 5.0
 """Seconds in which the server must answer."""
-UNSUPPORTED = frozenset({"group_column", "weight_column", "split_column"})
+UNSUPPORTED = frozenset({"group_column", "weight_column", "split_column", "label_separator"})
 
 
 class HuggingFaceItems:

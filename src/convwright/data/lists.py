@@ -3,13 +3,13 @@
 import math
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from convwright import json_text
+from convwright.data.joined_labels import guessed_separator, unused_separator
 from convwright.data.layout import NAMED, ROLES, Found, SplitFiles
 from convwright.data.registry import SOURCES
 from convwright.data.skipped import LISTED_TWICE, SkippedCounter
@@ -33,10 +33,6 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 """Names by which a column is found, in lower case; spaces and hyphens count as underscores."""
 REQUIRED = ("path_column", "label_column")
-SIGNS = "|;"
-"""Characters that join several labels of an image."""
-JOINED = re.compile(f"[{SIGNS}]")
-_SURE = 'a list in JSON, such as ["cat", "dog"], is always several labels'
 _OF_SOURCE = re.compile(r"([a-z0-9][a-z0-9._-]*):(train|val|test)/(\d+)")
 """An image of a named source, such as fashion-mnist:train/17."""
 
@@ -97,7 +93,8 @@ def read_list(path: Path, columns: Mapping[str, str | None]) -> ImageList:
 
     Args:
         path: The file.
-        columns: Columns that were given, by the names of the parameters, such as `label_column`.
+        columns: Columns that were given, by the names of the parameters, such as `label_column`; also
+            `label_separator`, the text between labels in a cell.
 
     Raises:
         ArgumentError: There is no column of a given name.
@@ -105,7 +102,7 @@ def read_list(path: Path, columns: Mapping[str, str | None]) -> ImageList:
     """
     table = read_table(path)
     places = _places(path, table.names, columns)
-    reading = _Reading(path, table, places)
+    reading = _Reading(path, table, places, columns.get("label_separator"))
     entries = [reading.entry(row) for row in table.rows]
     return reading.checked(entries)
 
@@ -218,20 +215,19 @@ def _plain(name: str) -> str:
 class _Reading:
     """The rows of one list on their way to entries."""
 
-    def __init__(self, path: Path, table: Table, places: Mapping[str, int]) -> None:
+    def __init__(self, path: Path, table: Table, places: Mapping[str, int], separator: str | None = None) -> None:
         self.path, self.places = path, places
         label = places["label_column"]
         cells = [row.cells[label] for row in table.rows]
         texts = [cell for cell in cells if isinstance(cell, str) and not _is_json(cell)]
-        signs = [sign for sign in SIGNS if _joins(texts, sign)]
-        if len(signs) > 1:
-            raise DataError(
-                f"{printable(path)}: labels are joined by | in some rows and by ; in others; use one of them"
-            )
-        self.sign = signs[0] if signs else ""
-        if doubtful := _doubtful(texts, self.sign):
-            warn(f"{printable(path)}: {doubtful}")
-        self.multi_label = bool(signs) or len(texts) < sum(isinstance(cell, str | list) for cell in cells)
+        if separator is None:
+            self.separator, note = guessed_separator(texts, printable(path))
+        else:
+            self.separator, note = separator, separator and unused_separator(texts, separator)
+        if note:
+            warn(f"{printable(path)}: {note}")
+        has_lists = len(texts) < sum(isinstance(cell, str | list) for cell in cells)
+        self.multi_label = bool(self.separator) or has_lists
 
     def entry(self, row: Row) -> Entry:
         """Return what a row says."""
@@ -317,8 +313,8 @@ class _Reading:
         cell = row.cells[self.places["label_column"]]
         if isinstance(cell, str) and _is_json(cell):
             cell = json_text.parse(cell, f"{printable(self.path)}: line {row.line}", DataError)
-        elif isinstance(cell, str) and self.sign:
-            cell = cell.split(self.sign)
+        elif isinstance(cell, str) and self.separator:
+            cell = cell.split(self.separator)
         labels = [self._plain_text(row, one) for one in (cell if isinstance(cell, list) else [cell])]
         if not self.multi_label and any("\udc80" <= sign <= "\udcff" for label in labels for sign in label):
             raise self._error(row, "is not UTF-8; save the list in UTF-8")
@@ -367,46 +363,6 @@ class _Reading:
 
     def _error(self, row: Row, what: str) -> DataError:
         return DataError(f"{printable(self.path)}: line {row.line} {what}")
-
-
-def _joins(texts: list[str], sign: str) -> bool:
-    """Return whether a character joins several labels, and is not part of a name such as AC;DC.
-
-    It joins if at least half of the parts also occur in another label, or if every label has it.
-
-    Args:
-        texts: The label of each row.
-        sign: The character.
-    """
-    different = {text.strip() for text in texts} - {""}
-    joined = [text for text in different if sign in text]
-    parts, lonely = _parts_of(joined, different, sign)
-    return bool(joined) and (len(joined) == len(different) or 2 * len(lonely) <= len(parts))
-
-
-def _parts_of(joined: list[str], different: set[str], sign: str) -> tuple[set[str], set[str]]:
-    """Return the parts of joined labels, and those that occur in one label only."""
-    counts = Counter(part for text in different for part in {part.strip() for part in text.split(sign)})
-    parts = {part.strip() for text in joined for part in text.split(sign)} - {""}
-    return parts, {part for part in parts if counts[part] == 1}
-
-
-def _doubtful(texts: list[str], sign: str) -> str:
-    """Return in a line how labels with | or ; were read where they could be read in two ways; else an empty text.
-
-    Args:
-        texts: The label of each row.
-        sign: The character that joins labels; empty: none does.
-    """
-    different = {text.strip() for text in texts} - {""}
-    shown = sorted(text for text in different if (sign in text if sign else JOINED.search(text)))
-    if not shown:
-        return ""
-    if not sign:
-        return f"{printable(shown[0])!r} is read as one label, as its parts are no labels of other images; {_SURE}"
-    lonely = _parts_of(shown, different, sign)[1]
-    example = next((text for text in shown if lonely & {part.strip() for part in text.split(sign)}), "")
-    return example and f"{printable(example)!r} is read as several labels, joined by {sign}; {_SURE}"
 
 
 def _is_json(cell: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convwright.arch.resolution import Resolution, sides
-from convwright.data.framing import Framing, Resize
+from convwright.data.framing import Duplicates, Framing, Resize
 from convwright.display.result import Block, Result
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from convwright.data.survey import Survey
 
 
-COLUMNS = ("path_column", "label_column", "split_column", "group_column", "weight_column")
-"""Fields of `Data`, requests and configurations that name the columns of a list."""
+COLUMNS = ("path_column", "label_column", "split_column", "group_column", "weight_column", "label_separator")
+"""Fields of `Data`, requests and configurations about the columns of a list."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,16 @@ class Data(Result):
     """Column of a list whose equal values stay in one split; None: found by its name, if there is one."""
     weight_column: str | None = None
     """Column of a list with the images' weights in the loss; None: found by its name, if there is one."""
+    label_separator: str | None = None
+    """Text between labels in a cell of a list; empty: a cell is one label; None: `|` or `;` where that is safe."""
     resize: Resize = "crop"
     """`crop` fits the short side and cuts the centre, `pad` adds grey borders, `squash` changes the proportions."""
     folds: int | None = None
     """Parts for cross-validation, into which training and validation images are split together; None: none."""
     fold: int | None = None
     """The part to validate on, from 1."""
+    duplicates: Duplicates = "together"
+    """Images with equal pixels in the held-out share: `together`, on the same side, or `apart`, as drawn."""
     held: Any = field(default=None, repr=False, compare=False)
     """Images that were given in Python, which exist as long as this object does; None: there are none."""
     _opened: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -62,7 +66,7 @@ class Data(Result):
     def options(self) -> dict[str, object]:
         """Return the options that are not the usual ones, as fields of `TrainRequest`."""
         names, usual = (
-            ("val_share", "max_bad", "cache_gb", "resolution", "resize", "folds", "fold", *COLUMNS),
+            ("val_share", "max_bad", "cache_gb", "resolution", "resize", "folds", "fold", "duplicates", *COLUMNS),
             Data(self.spec),
         )
         found = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)}
@@ -147,6 +151,7 @@ class Data(Result):
                     seed=self.seed,
                     folds=self.folds,
                     fold=self.fold,
+                    duplicates=self.duplicates,
                     max_bad=self.max_bad,
                     cache_gb=self.cache_gb,
                     columns=self.columns,

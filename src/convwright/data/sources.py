@@ -15,8 +15,7 @@ from convwright.data.cache import Cache
 from convwright.data.collections import check_collection, is_collection, open_collection
 from convwright.data.dataset import CHUNK, Dataset, Parts, Split, channel_statistics, fingerprint
 from convwright.data.folder import labelled_files
-from convwright.data.folds import joined, split_fold
-from convwright.data.framing import Framing
+from convwright.data.framing import Duplicates, Framing
 from convwright.data.images import printable, reason
 from convwright.data.items import LabelledItems
 from convwright.data.layout import Found, find_images
@@ -27,8 +26,8 @@ from convwright.data.registry import SOURCES as SOURCES
 from convwright.data.registry import Source as Source
 from convwright.data.resizing import resized_pixels
 from convwright.data.source_lists import parts_of_list
-from convwright.data.split import held_out_rows
 from convwright.data.threads import Progress
+from convwright.data.validation import Holdout, divide
 from convwright.errors import ArgumentError, DataError
 
 MAX_BAD = 0.1
@@ -45,6 +44,7 @@ def open_dataset(
     framing: Framing = Framing(),
     val_share: float = 0.1,
     seed: int = 0,
+    duplicates: Duplicates = "together",
     folds: int | None = None,
     fold: int | None = None,
     max_bad: float = MAX_BAD,
@@ -67,6 +67,7 @@ def open_dataset(
         framing: How images of other sizes are resized.
         val_share: Share of the training images that becomes the validation split where the data has none.
         seed: Seed of that share, which is stratified by class.
+        duplicates: Images with equal pixels in that share: `together`, on the same side, or `apart`, as drawn.
         folds: Parts for cross-validation, into which training and validation images are split together; None: none.
         fold: The part to validate on, from 1; the others are trained on.
         max_bad: Largest share of a folder's files that may be unreadable.
@@ -80,6 +81,26 @@ def open_dataset(
     Raises:
         DataError: The data does not exist, cannot be read or cannot be trained on.
     """
+    _check_bounds(resolution, largest, val_share, max_bad)
+    cache = Cache.open(cache_gb)
+    source = SOURCES.get(spec)
+    if source is not None:
+        check_no_columns(columns, spec)
+        data = _read_source(source, resolution, framing, offline_only=offline_only)
+    else:
+        options = {"training": training, "progress": progress}
+        found = labelled_images(spec, columns, offline_only=offline_only, keep=cache is not None, **options)
+        if isinstance(found, ImageList):
+            source = SOURCES[found.source]
+            data = parts_of_list(found, source.read(offline_only), training=training)
+            data = _at_resolution(data, resolution, framing)
+        else:
+            data = read_items(found, resolution, largest, framing, cache=cache, max_bad=max_bad, **options)
+    holdout = Holdout(val_share, seed, duplicates, folds, fold)
+    return _with_validation(spec, data, holdout, flip=source is None or source.flip, training=training)
+
+
+def _check_bounds(resolution: Resolution | None, largest: int, val_share: float, max_bad: float) -> None:
     if resolution is not None and min(sides(resolution)) < 1:
         raise DataError(f"the resolution must be at least 1 pixel, not {format_resolution(resolution)}")
     if largest < 1:
@@ -88,41 +109,20 @@ def open_dataset(
         raise DataError(f"the validation share must lie between 0 and 1, not {val_share:g}")
     if not 0 <= max_bad <= 1:
         raise DataError(f"the share of unreadable files must lie between 0 and 1, not {max_bad:g}")
-    cache = Cache.open(cache_gb)
-    source = SOURCES.get(spec)
-    if source is not None:
-        check_no_columns(columns, spec)
-        data = _read_source(source, resolution, framing, offline_only=offline_only)
-    else:
-        found = labelled_images(
-            spec, columns, training=training, offline_only=offline_only, keep=cache is not None, progress=progress
-        )
-        if isinstance(found, ImageList):
-            source = SOURCES[found.source]
-            data = parts_of_list(found, source.read(offline_only), training=training)
-            data = _at_resolution(data, resolution, framing)
-        else:
-            data = read_items(
-                found,
-                resolution,
-                largest,
-                framing,
-                cache=cache,
-                max_bad=max_bad,
-                training=training,
-                progress=progress,
-            )
+
+
+def _with_validation(spec: str, data: Parts, holdout: Holdout, *, flip: bool, training: bool) -> Dataset:
+    """Return read images as a data set: with validation images and statistics.
+
+    Raises:
+        DataError: Classes cannot be distinguished by their names, or there are too few images to validate on.
+    """
     if twice := [name for name in data.classes if data.classes.count(name) > 1]:
         raise DataError(f"{printable(spec)}: two classes are both written {twice[0]!r}; rename one of them")
-    train, val = _with_traits(data.train), data.val and _with_traits(data.val)
     test = data.test and _with_traits(data.test)
-    held_out = val is None
-    if folds is not None and fold is not None:
-        train, val = split_fold(train if val is None else joined(train, val), folds, fold, seed, data.classes)
-        held_out = True
-    elif val is None:
-        kept, held = _held_out(train, val_share, seed, training=training)
-        train, val = train.choose(kept), train.choose(held)
+    data = replace(data, train=_with_traits(data.train), val=data.val and _with_traits(data.val))
+    divided = divide(data, holdout, training=training)
+    train, val = divided.train, divided.val
     mean, std = channel_statistics(train)
     return Dataset(
         name=spec,
@@ -135,20 +135,11 @@ def open_dataset(
         fingerprint=fingerprint(data.classes, train, val, test),
         skipped=data.skipped,
         unused=data.unused,
-        default_flip=source is None or source.flip,
+        default_flip=flip,
         framing=data.framing,
-        held_out=held_out,
+        held_out=divided.held_out,
+        duplicates=divided.duplicates,
     )
-
-
-def _held_out(train: Split, share: float, seed: int, *, training: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the rows to train on and to validate on; without any of the latter for data that is too small to train."""
-    try:
-        return held_out_rows(train.labels, share, seed, train.groups)
-    except (ValueError, DataError):
-        if training:
-            raise
-        return torch.arange(len(train)), torch.empty(0, dtype=torch.int64)
 
 
 def check_exists(spec: str) -> None:

@@ -1,4 +1,4 @@
-"""A folder or a list of images split into training, validation and test images: a new list."""
+"""Images split into training, validation and test images: a new list."""
 
 import os
 import re
@@ -9,20 +9,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from convwright import json_text
 from convwright.brief import Brief
 from convwright.csv_text import csv_table
-from convwright.data.framing import Framing
-from convwright.data.images import Header, framing_for, quiet, read_header, reason_of
-from convwright.data.layout import Found
-from convwright.data.likeness import Clusters, Likeness, likeness_of
-from convwright.data.lists import JOINED, ImageList
-from convwright.data.skipped import UNREADABLE, SkippedFiles
-from convwright.data.sources import NO_COLUMNS, SOURCES, existing, find_in
+from convwright.data.joined_labels import JOINED
+from convwright.data.likeness import Clusters
+from convwright.data.skipped import SkippedFiles
+from convwright.data.sources import NO_COLUMNS
 from convwright.data.split import assign_parts
-from convwright.data.threads import Progress, in_threads
+from convwright.data.split_pool import Pool, pool_of
+from convwright.data.threads import Progress
 from convwright.display.result import Block, Lines, Result, Table
 from convwright.display.wording import counted
 from convwright.errors import ArgumentError, DataError
@@ -40,6 +37,7 @@ class SplitImage(NamedTuple):
     """An image of a split."""
 
     path: Path
+    """The file; or an image of a built-in data set, such as digits:train/0."""
     labels: tuple[str, ...]
     split: str
     group: str
@@ -52,7 +50,7 @@ class DataSplit(Result, Brief):
     """Images split into training, validation and test images."""
 
     name: str
-    """The folder or list."""
+    """The folder, list or built-in data set."""
     classes: tuple[str, ...]
     splits: tuple[str, ...]
     images: tuple[SplitImage, ...] = field(repr=False)
@@ -67,6 +65,8 @@ class DataSplit(Result, Brief):
     """Files that are not used as images, counted by suffix and reason."""
     out: Path | None = None
     """The list that was written."""
+    source: str = ""
+    """The built-in data set that the images are of; empty for files."""
 
     @property
     def counts(self) -> dict[str, list[int]]:
@@ -86,7 +86,8 @@ class DataSplit(Result, Brief):
         titles = ["path", "label", "split", "group", *(["weight"] if self.weighted else [])]
         rows: list[list[object]] = [list(titles)]
         for image in self.images:
-            path = Path(os.path.relpath(image.path.absolute(), folder.absolute())).as_posix()
+            own = image.path if self.source else Path(os.path.relpath(image.path.absolute(), folder.absolute()))
+            path = own.as_posix()
             weight = [f"{image.weight:.9g}"] if self.weighted else []
             rows.append([path, self._label(image), image.split, image.group, *weight])
         return csv_table(rows)
@@ -167,10 +168,10 @@ def split_data(
     columns: Mapping[str, str | None] = NO_COLUMNS,
     progress: Progress | None = None,
 ) -> DataSplit:
-    """Split a folder or a list of images.
+    """Split a folder, a list of images, or all images of a built-in data set.
 
     Args:
-        spec: The folder or list.
+        spec: The folder, list or built-in data set.
         shares: Two shares, of training and test images, or three, of training, validation and test images.
         seed: Seed of the split.
         group: Column of a list whose equal values stay in one split.
@@ -185,49 +186,34 @@ def split_data(
     """
     parts = [(role, share) for role, share in zip(ROLES[len(shares)], shares, strict=True) if share]
     expression = _expression(pattern)
-    if spec in SOURCES:
-        raise ArgumentError(
-            "data", f"{spec} is a built-in data set and not made of files; give a folder or a list of images"
-        )
-    found = _found(spec, columns, group)
-    if not isinstance(found, Found):
-        raise ArgumentError(
-            "data", f"{printable(spec)} names images of a built-in data set; give a folder or a list of files"
-        )
-    if found.splits.keys() != {"train"}:
-        shown = " and ".join(found.splits)
-        raise ArgumentError("data", f"{printable(spec)} is split into {shown} already; give the images of one split")
-    paths = found.paths
-    likenesses, unreadable = _read(found, paths, progress)
-    files = found.splits["train"]
-    if len(files.names) < 2:
-        raise DataError(f"{found.shown} has {counted(len(files.names), 'readable image')}, which cannot be split")
-    names, duplicates = _groups(found, expression, likenesses)
-    labels = files.label_sets()
-    assigned = assign_parts(_as_tensor(labels, found), [share for _, share in parts], seed, "split", names).tolist()
+    pool = pool_of(spec, columns, group, progress)
+    if len(pool.names) < 2:
+        raise DataError(f"{pool.shown} has {counted(len(pool.names), 'readable image')}, which cannot be split")
+    names, duplicates = _groups(pool, expression)
+    assigned = assign_parts(pool.label_tensor(), [share for _, share in parts], seed, "split", names).tolist()
     present = set(assigned)
     if empty := [role for number, (role, _) in enumerate(parts) if number not in present]:
         raise DataError(
-            f"{found.shown}: the split {empty[0]} would have no images, as there are too few groups of images; "
+            f"{pool.shown}: the split {empty[0]} would have no images, as there are too few groups of images; "
             "give fewer splits, or smaller groups"
         )
-    classes = tuple(map(printable, found.classes))
-    weights = files.weights or [1.0] * len(names)
+    weights = pool.weights or [1.0] * len(names)
     images = tuple(
-        SplitImage(image, tuple(found.classes[label] for label in several), parts[part][0], name, weight)
-        for image, several, part, name, weight in zip(files.paths, labels, assigned, names, weights, strict=True)
+        SplitImage(path, tuple(pool.classes[label] for label in labels), parts[part][0], name, weight)
+        for path, labels, part, name, weight in zip(pool.paths, pool.labels, assigned, names, weights, strict=True)
     )
     return DataSplit(
         spec,
-        classes,
+        tuple(map(printable, pool.classes)),
         tuple(role for role, _ in parts),
         images,
         seed,
         duplicates,
-        found.multi_label,
-        files.weights is not None,
-        (*found.skipped, *unreadable),
-        found.files.counts(),
+        pool.multi_label,
+        pool.weights is not None,
+        pool.left_out,
+        pool.skipped,
+        source=pool.source,
     )
 
 
@@ -246,18 +232,6 @@ def check_out(out: Path | None, spec: str) -> None:
         raise ArgumentError("out", f"{printable(out)} is the data, which would be replaced; name another file")
 
 
-def _found(spec: str, columns: Mapping[str, str | None], group: str | None) -> Found | ImageList:
-    with existing(spec) as path, quiet():
-        if group is not None and path.is_dir():
-            raise ArgumentError("group", f"{printable(spec)} is a folder, which has no columns; use `pattern`")
-        try:
-            return find_in(path, {**columns, **({} if group is None else {"group_column": group})})
-        except ArgumentError as error:
-            if error.argument == "group_column" and group is not None:
-                raise ArgumentError("group", error.reason) from None
-            raise
-
-
 def _expression(pattern: str | None) -> re.Pattern[str] | None:
     try:
         return None if pattern is None else re.compile(pattern)
@@ -265,76 +239,28 @@ def _expression(pattern: str | None) -> re.Pattern[str] | None:
         raise ArgumentError("pattern", f"{pattern!r} is no regular expression: {error}") from None
 
 
-def _read(found: Found, paths: list[Path], progress: Progress | None) -> tuple[list[Likeness], list[str]]:
-    """Return what shows whether images are the same, and why files cannot be read; these are removed."""
-    with quiet():
-        headers = list(in_threads(_header, paths, progress, "reading headers"))
-        framing = framing_for(header for header in headers if isinstance(header, Header))
-
-        def work(item: tuple[Path, Header | str]) -> Likeness | str:
-            return _likeness(*item, framing)
-
-        pairs = list(zip(paths, headers, strict=True))
-        results = list(in_threads(work, pairs, progress, "comparing images"))
-    files = found.splits["train"]
-    unreadable = []
-    for position, (path, result) in enumerate(zip(paths, results, strict=True)):
-        if isinstance(result, str):
-            line = "" if files.lines is None else f"line {files.lines[position]}: "
-            unreadable.append(f"{line}{printable(files.names[position])}: {result}")
-            found.files.add(str(path), UNREADABLE)
-    files.keep([position for position, result in enumerate(results) if isinstance(result, Likeness)])
-    return [result for result in results if isinstance(result, Likeness)], unreadable
-
-
-def _header(path: Path) -> Header | str:
-    try:
-        return read_header(path)
-    except Exception as error:  # Pillow raises nearly anything on damaged files
-        return reason_of(path, error)
-
-
-def _likeness(path: Path, header: Header | str, framing: Framing) -> Likeness | str:
-    if isinstance(header, str):
-        return header
-    try:
-        return likeness_of(path, header, framing)
-    except Exception as error:
-        return reason_of(path, error)
-
-
-def _groups(found: Found, expression: re.Pattern[str] | None, likenesses: list[Likeness]) -> tuple[list[str], int]:
+def _groups(pool: Pool, expression: re.Pattern[str] | None) -> tuple[list[str], int]:
     """Return the name of the group of each image, empty for one that is alone, and the number of duplicates."""
-    files = found.splits["train"]
-    clusters, alike = Clusters(len(files.names)), Clusters(len(files.names))
-    given = [""] * len(files.names)
-    for number, (name, likeness) in enumerate(zip(files.names, likenesses, strict=True)):
+    clusters, alike = Clusters(len(pool.names)), Clusters(len(pool.names))
+    given = [""] * len(pool.names)
+    for number, (name, likeness) in enumerate(zip(pool.names, pool.likenesses, strict=True)):
         shared: list[tuple[str, object]] = [("pixels", likeness.pixels)]
-        if files.groups is not None and files.groups[number]:
-            given[number] = files.groups[number]
-            shared.append(("group", files.groups[number]))
+        if pool.groups is not None and pool.groups[number]:
+            given[number] = pool.groups[number]
+            shared.append(("group", pool.groups[number]))
         if expression is not None and (match := expression.search(Path(name).as_posix())):
             key = match[1] if match.re.groups and match[1] is not None else match[0]
             given[number] = given[number] or key
             shared.append(("pattern", key))
         alike.join(number, [likeness.pixels])
         clusters.join(number, shared)
-    alike.join_alike(np.stack([likeness.thumbnail for likeness in likenesses]))
+    alike.join_alike(np.stack([likeness.thumbnail for likeness in pool.likenesses]))
     if expression is not None and not any(given):
-        raise ArgumentError("pattern", f"{expression.pattern!r} matches no path, such as {printable(files.names[0])}")
-    for number in range(len(files.names)):
+        raise ArgumentError("pattern", f"{expression.pattern!r} matches no path, such as {printable(pool.names[0])}")
+    for number in range(len(pool.names)):
         clusters.join(number, [("alike", alike.first_of(number))])
     names = []
     for number, size in enumerate(clusters.sizes()):
         first = clusters.first_of(number)
-        names.append((given[first] or printable(files.names[first])) if size > 1 else "")
+        names.append((given[first] or printable(pool.names[first])) if size > 1 else "")
     return names, sum(alike.first_of(number) != number for number in range(len(names)))
-
-
-def _as_tensor(labels: list[tuple[int, ...]], found: Found) -> torch.Tensor:
-    if not found.multi_label:
-        return torch.tensor([label for (label,) in labels], dtype=torch.int64)
-    several = torch.zeros(len(labels), len(found.classes), dtype=torch.bool)
-    for row, each in enumerate(labels):
-        several[row, list(each)] = True
-    return several

@@ -196,7 +196,8 @@ def _open(networks: Sequence[OpenNetwork], source: Data | str | Path | None) -> 
 def _check_held_out(networks: Sequence[OpenNetwork], data: Dataset, name: str, *, other: bool) -> None:
     """Raise ArgumentError where one run's validation images are another's training images."""
     runs = [one.run for one in networks if one.run]
-    splits = {(run.config.data_seed, run.config.val_share, run.config.folds, run.config.fold) for run in runs}
+    options = ("data_seed", "val_share", "folds", "fold", "duplicates")
+    splits = {tuple(getattr(run.config, option) for option in options) for run in runs}
     if name == "val" and not other and len(splits) > 1:
         raise ArgumentError(
             "images",

@@ -186,7 +186,7 @@ def _show(progress: Callable[[int, int, str], None], title: str, done: int, tota
 def _opened(run: Run, data: Data | str | None, images: dict[str, Dataset]) -> Dataset:
     """Open a run's data, or other data in the same way; once for all runs that share it."""
     chosen = data_for(run, data)
-    options = chosen.val_share, chosen.seed, chosen.folds, chosen.fold, chosen.max_bad
+    options = chosen.val_share, chosen.seed, chosen.folds, chosen.fold, chosen.duplicates, chosen.max_bad
     key = repr((chosen.spec, *options, run.config.resolution, tuple(run.framing)))
     if run.initial.exists():  # normalised by the run itself
         key += str(run.path)

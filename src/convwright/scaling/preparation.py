@@ -107,7 +107,7 @@ class TrainingOptions:
     def config_fields(self, data: Data) -> dict[str, object]:
         """Return the fields of `TrainConfig` that are given, or that the data brings."""
         fields: dict[str, object] = {"batch_size": self.batch_size, "precision": self.precision}
-        for name in ("val_share", "max_bad", "resize", *COLUMNS):
+        for name in ("val_share", "max_bad", "resize", "duplicates", *COLUMNS):
             if getattr(data, name) != getattr(Data, name):
                 fields[name] = getattr(data, name)
         return {name: value for name, value in fields.items() if value is not None}

@@ -43,7 +43,7 @@ def run_name(task: Task) -> str:
 def data_opener(experiment: Experiment, cache_gb: float | None = None) -> OpenData:
     """Return a function that opens the experiment's data, and keeps in memory what it opened last."""
     options: dict[str, Any] = {
-        name: experiment.options[name] for name in ("val_share", "max_bad") if name in experiment.options
+        name: experiment.options[name] for name in ("val_share", "max_bad", "duplicates") if name in experiment.options
     }
     options["columns"] = {name: experiment.options.get(name) for name in COLUMNS}
     resize: Any = experiment.options.get("resize", Framing().resize)

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from convwright.arch.resolution import SIZE, Resolution, parse_resolution
 from convwright.checksums import verify
-from convwright.data.framing import Resize
+from convwright.data.framing import Duplicates, Resize
 from convwright.errors import ArgumentError, UsageError
 from convwright.files import as_utf8
 from convwright.options import Flags, Group, option_of
@@ -174,6 +174,9 @@ class RunOptions(_Strict):
     """Seed of the split into training and validation images, where the data has none; that of the run by default."""
     val_share: float = Field(0.1, gt=0, lt=1)
     """Share of the training images to validate on, where the data has no validation images; 0.1 by default."""
+    duplicates: Duplicates = "together"
+    """Images with equal pixels: together, all to train on or all to validate on, where the data has no validation
+    images; or apart, as they are drawn; together by default."""
     folds: Annotated[int | None, FOLDS] = Field(None, ge=2, le=1000)
     """Folds of the training and validation images for cross-validation: a run for each fold, which validates it."""
     fold: Annotated[int | None, FOLDS] = Field(None, ge=1, le=1000)
@@ -193,6 +196,9 @@ class RunOptions(_Strict):
     """Column of a list whose equal values stay in one split; by default `group`, if there is one."""
     weight_column: Annotated[str | None, LISTS] = None
     """Column of a list with the images' weights in the loss; by default `weight`, if there is one."""
+    label_separator: Annotated[str | None, LISTS] = None
+    """Text between several labels in a cell of a list, and empty where a cell is one label; by default `|` or `;` where
+    the parts are labels of other images too."""
     devices: int = Field(1, gt=0)
     """Processes that share each batch: GPUs, or parts of a CPU; 1 by default."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
@@ -217,8 +223,8 @@ class TrainConfig(RunOptions):
     batch_size: int = Field(128, gt=0)
     """Images in a step."""
     recipe: Recipe = Recipe()
-    schema_version: Literal[1] = 1
-    """Version of the format."""
+    schema_version: Literal[1, 2] = 2
+    """Version of the format. Runs of version 1 have no `duplicates`, which were apart."""
 
     @property
     def total_epochs(self) -> float:
@@ -238,7 +244,7 @@ class TrainConfig(RunOptions):
     def from_yaml(cls, path: Path) -> "TrainConfig":
         """Read a configuration. UsageError names the file, the field and what would be right."""
         verify(path)
-        return checked(read_yaml(path), str(path))
+        return stored_config(read_yaml(path), str(path))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -319,6 +325,21 @@ def checked(values: Mapping[str, Any], source: str = "") -> TrainConfig:
         FieldError: The first field with a wrong value.
     """
     return validated(TrainConfig, values, source)
+
+
+def stored_config(values: Mapping[str, Any], source: str) -> TrainConfig:
+    """Validate the values of a file, of any version, into a configuration.
+
+    Args:
+        values: Values by field.
+        source: The file, for messages.
+
+    Raises:
+        FieldError: The first field with a wrong value.
+    """
+    if values.get("schema_version", 1) == 1:
+        values = {"duplicates": "apart", **values, "schema_version": 2}
+    return checked(values, source)
 
 
 def validated(model: type[Model], values: Mapping[str, Any], source: str = "") -> Model:

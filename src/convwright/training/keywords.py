@@ -60,6 +60,7 @@ class TrainOptions(TypedDict, total=False):
     seed: int | None
     split_seed: int | None
     val_share: float | None
+    duplicates: Literal["together", "apart"] | None
     folds: int | None
     fold: int | None
     resize: Literal["crop", "pad", "squash"] | None
@@ -69,6 +70,7 @@ class TrainOptions(TypedDict, total=False):
     split_column: str | None
     group_column: str | None
     weight_column: str | None
+    label_separator: str | None
     devices: int | None
     precision: Literal["32-true", "bf16-mixed"] | None
     fused: bool | None

@@ -52,7 +52,7 @@ LEAST_BATCH, RGB, BYTES_OF_FLOAT = 8, 3, 4
 """Images of a small batch, which must fit into memory as floats."""
 LEAST_EPOCHS = 0.5
 """Epochs in the given minutes below which a run learns hardly anything."""
-DATA_OPTIONS = frozenset({"val_share", "max_bad", "cache_gb", "resize", "folds", "fold", *COLUMNS})
+DATA_OPTIONS = frozenset({"val_share", "max_bad", "cache_gb", "resize", "folds", "fold", "duplicates", *COLUMNS})
 """Fields of a request that say how the data is opened."""
 CONFIG_OPTIONS = frozenset({*RunOptions.model_fields, "batch_size"})
 """Fields of a request that are fields of the configuration too, apart from data, network and resolution."""
@@ -266,9 +266,7 @@ class _Preparation:
             given["seed"] = request.seed
         if changed := {name: value for name, value in given.items() if getattr(source, name) != value}:
             source = replace(source, **changed)  # a copy opens the images again
-        self.split = {
-            name: getattr(source, name) for name in ("val_share", "max_bad", "resize", "folds", "fold", *COLUMNS)
-        }
+        self.split = {name: getattr(source, name) for name in (DATA_OPTIONS - {"cache_gb"})}
         if source.seed != request.seed:
             self.split["split_seed"] = source.seed
         if self.resolution is not None:  # before any image is decoded
@@ -285,6 +283,9 @@ class _Preparation:
             self.note(f"and {len(data.skipped) - MOST_NAMED} more that could not be read")
         if unused := in_one_line(data.unused):
             self.note(f"not used: {unused}")
+        if data.duplicates:
+            copies = counted(data.duplicates, "exact duplicate")
+            self.note(f"{copies} kept on the side of the original, to train on or to validate on")
         check_labelled(data)
         roles = (("training", data.train), ("validation", data.val), ("test", data.test))
         for role, split in roles:

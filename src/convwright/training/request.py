@@ -26,10 +26,9 @@ from convwright.training.config import (
     ImageSize,
     Recipe,
     RunOptions,
-    TrainConfig,
     field_error,
     read_yaml,
-    validated,
+    stored_config,
 )
 from convwright.training.recipes import RecipeName
 
@@ -225,7 +224,7 @@ class TrainRequest(RunOptions, Recipe):
         verify(path)
         stored = read_yaml(path)
         if isinstance(stored.get("recipe"), dict):
-            config = validated(TrainConfig, stored, str(path))
+            config = stored_config(stored, str(path))
             fields = config.model_dump()
             recipe = fields.pop("recipe") if values.get("recipe") is None else {}
             fields.pop("schema_version")

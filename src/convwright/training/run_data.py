@@ -55,12 +55,13 @@ def data_for(run: Run, data: Data | str | Path | None = None) -> Data:
     if isinstance(data, Data) and not own:
         return data
     spec = config.data if data is None else Data.of(data).spec
-    named = COLUMNS if own else ("path_column", "label_column") if is_list(spec) else ()
+    named = COLUMNS if own else ("path_column", "label_column", "label_separator") if is_list(spec) else ()
     columns = {name: getattr(config, name) for name in named}
     of_run = Data(
         spec, val_share=config.val_share, max_bad=config.max_bad, seed=config.data_seed, **columns, resize=config.resize
     )
-    of_run = replace(of_run, folds=config.folds, fold=config.fold) if own else of_run
+    if own:
+        of_run = replace(of_run, folds=config.folds, fold=config.fold, duplicates=config.duplicates)
     return replace(of_run, cache_gb=data.cache_gb, max_bad=data.max_bad) if isinstance(data, Data) else of_run
 
 
