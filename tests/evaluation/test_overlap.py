@@ -216,6 +216,28 @@ def test_reports_and_explanations_count_training_images(leaking: Run) -> None:
     assert "as well" not in str(cw.explain.drop(leaking.path))
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_faithfulness_counts_training_images(leaking: Run) -> None:
+    folder = leaking.path.parent / "data/test"
+    maps = cw.explain.cam(leaking.path, folder)
+    found = cw.explain.faithfulness(None, maps, steps=4)
+    copies = torch.tensor(["copy-" in name for name in maps.images.names])
+    (overlap,) = found.overlaps
+    assert overlap.trained_on is not None
+    assert overlap.trained_on.tolist() == copies.tolist()
+    count = int(copies.sum())
+    (scores,) = (one.scores for one in found.networks if one.scores)
+    new = scores.values()["deletion"][~copies.numpy()].mean()
+    note = (
+        f"was trained on {count} of these {len(copies)} images; on the other {len(copies) - count}: deletion {new:.3f}"
+    )
+    assert note in str(found)
+    assert note in found.figures()[0].caption
+    assert found.to_dict()["networks"][0]["training_images"] == count  # type: ignore[index]
+    fresh = cw.explain.cam(leaking.path, [file for file in folder.rglob("*.png") if "copy-" not in file.name])
+    assert not cw.explain.faithfulness(None, fresh, steps=4).notes
+
+
 def test_a_sentence_on_overlap_needs_some(leaking: Run) -> None:
     data = open_run_data(leaking)
     assert data.test is not None

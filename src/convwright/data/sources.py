@@ -88,14 +88,18 @@ def open_dataset(
         check_no_columns(columns, spec)
         data = _read_source(source, resolution, framing, offline_only=offline_only)
     else:
-        options = {"training": training, "progress": progress}
-        found = labelled_images(spec, columns, offline_only=offline_only, keep=cache is not None, **options)
+        keep = cache is not None
+        found = labelled_images(
+            spec, columns, training=training, offline_only=offline_only, keep=keep, progress=progress
+        )
         if isinstance(found, ImageList):
             source = SOURCES[found.source]
             data = parts_of_list(found, source.read(offline_only), training=training)
             data = _at_resolution(data, resolution, framing)
         else:
-            data = read_items(found, resolution, largest, framing, cache=cache, max_bad=max_bad, **options)
+            data = read_items(
+                found, resolution, largest, framing, cache=cache, max_bad=max_bad, training=training, progress=progress
+            )
     holdout = Holdout(val_share, seed, duplicates, folds, fold)
     return _with_validation(spec, data, holdout, flip=source is None or source.flip, training=training)
 

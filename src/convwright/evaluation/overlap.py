@@ -1,6 +1,6 @@
 """Images of an evaluation that the run was trained on, recognised by the digests of their pixels."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +54,25 @@ def overlap_of(run: Run, data: Dataset, parts: Iterable[Split], *, own_data: boo
     if known.shape[1:] != data.size:
         return Overlap(unknown="it was trained on images of another size")
     return Overlap(torch.cat([known.contain(digests_of(part, known.shape[0])) for part in parts]))
+
+
+def overlap_of_images(run: Run, images: Sequence[torch.Tensor]) -> Overlap:
+    """Find the training images of a run among images as its network reads them.
+
+    Args:
+        run: The run.
+        images: Each C x H x W, uint8, all of one size.
+    """
+    known = training_images_of(run) or _opened_again(run, None)
+    if known is None:
+        return Overlap(unknown="it was made by an earlier version, and its data cannot be opened as it was")
+    if known.shape[1:] != tuple(images[0].shape[1:]):
+        return Overlap(unknown="it was trained on images of another size")
+    digests = [
+        shortened(Traits.of(with_channels(torch.stack(list(images[at : at + CHUNK])), known.shape[0])).digests)
+        for at in range(0, len(images), CHUNK)
+    ]
+    return Overlap(known.contain(torch.cat(digests)))
 
 
 def digests_of(part: Split, channels: int) -> torch.Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 from convwright.data.opened import Data
 from convwright.display.progress import counting
 from convwright.errors import ArgumentError, UsageError
+from convwright.evaluation.overlap import Overlap, overlap_of_images
 from convwright.explain.activation import BATCH, Target, activation_maps
 from convwright.explain.cam_result import ClassActivation, NetworkMaps
 from convwright.explain.deletion import score_maps
@@ -77,7 +78,11 @@ def compute_faithfulness(
                 progress=add,
             )
             scored.append(replace(one, scores=scores))
-    return Faithfulness(replace(maps, networks=tuple(scored)))
+    overlaps = tuple(
+        overlap_of_images(one.network.run, pixels) if one.network.run else Overlap()
+        for one, pixels in zip(maps.networks, maps.images.pixels, strict=True)
+    )
+    return Faithfulness(replace(maps, networks=tuple(scored)), overlaps)
 
 
 def select_maps(maps: ClassActivation, networks: AnyNetwork | Sequence[AnyNetwork]) -> ClassActivation:

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 
 import numpy as np
+import torch
 
 from convwright.display.figure_result import FigureResult
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot
-from convwright.display.result import Block
+from convwright.display.result import Block, Paragraph
 from convwright.display.wording import listed
+from convwright.evaluation.overlap import Overlap, overlap_notes
 from convwright.explain.cam_result import ClassActivation, NetworkMaps
 from convwright.explain.deletion import Estimate
 from convwright.explain.map_tables import compared, differences, estimates_dict, score_tables
@@ -21,6 +24,8 @@ class Faithfulness(FigureResult):
 
     maps: ClassActivation
     """The maps of the networks that were scored, with their scores."""
+    overlaps: tuple[Overlap, ...]
+    """Which of the images each network was trained on."""
 
     @property
     def networks(self) -> tuple[NetworkMaps, ...]:
@@ -52,8 +57,16 @@ class Faithfulness(FigureResult):
         """Mean differences from the first network, image by image, by title and score."""
         return dict(compared([(one.title, one.scores) for one in self.networks]))
 
+    @property
+    def notes(self) -> list[str]:
+        """A line for each network that was trained on some of the images, with the mean scores on the others."""
+        found: list[str] = []
+        for one, overlap in zip(self.networks, self.overlaps, strict=True):
+            found += overlap_notes(overlap, partial(_means_on, one), one.title)
+        return found
+
     def to_dict(self) -> dict[str, object]:
-        """Return the scores of each image, their means, and the differences between networks."""
+        """Return the scores of each image, their means, the differences between networks, and training images."""
         networks = [
             {
                 "name": one.title,
@@ -61,16 +74,18 @@ class Faithfulness(FigureResult):
                 "method": one.maps.method,
                 "layer": one.maps.layer,
                 "scores": estimates_dict(self.estimates[one.title]),
+                "training_images": overlap.images,
                 "images": one.rows(self.maps.images),
             }
-            for one in self.networks
+            for one, overlap in zip(self.networks, self.overlaps, strict=True)
         ]
         found = differences([(one.title, one.scores) for one in self.networks])
         return {"images": self.maps.images.source, "networks": networks, "differences": found}
 
     def blocks(self) -> Iterable[Block]:
-        """Yield the tables of scores."""
+        """Yield the tables of scores, and what networks were trained on."""
         yield from score_tables([(one.title, one.scores) for one in self.networks])
+        yield from map(Paragraph, self.notes)
 
     def figures(self) -> list[Figure]:
         """Return the mean curves of deletion and insertion."""
@@ -80,6 +95,7 @@ class Faithfulness(FigureResult):
             f"Mean probability of the class over {len(self.maps.images)} images while the most relevant pixels are "
             "removed (deletion), or put into the blurred image (insertion). Dotted: random maps."
         )
+        caption = " ".join([caption, *(f"{note[0].upper()}{note[1:]}." for note in self.notes)])
         return [Figure("faithfulness", "Deletion and insertion", caption, panels, keys=keys)]
 
     def _curves(self, kind: str) -> Panel:
@@ -99,3 +115,15 @@ class Faithfulness(FigureResult):
                 )
             ends.append(f"{one.title} {self.estimates[one.title][kind].mean:.3f}")
         return Panel(kind, plot, f"Line chart of {kind}; mean area under the curve: {', '.join(ends)}.")
+
+
+def _means_on(one: NetworkMaps, chosen: torch.Tensor) -> str:
+    """Return the mean scores of some images in words.
+
+    Args:
+        one: The network with its scores.
+        chosen: N, bool.
+    """
+    assert one.scores is not None
+    means = {name: float(values[chosen.numpy()].mean()) for name, values in one.scores.values().items()}
+    return f"deletion {means['deletion']:.3f}, insertion {means['insertion']:.3f}"
