@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 import convwright as cw
@@ -90,27 +92,43 @@ def test_equal_digests_are_found_by_all_their_bytes() -> None:
     assert count_duplicates(np.zeros((0, 16), np.uint8)) == 0
 
 
-def test_a_run_of_the_first_version_keeps_its_split(tmp_path: Path) -> None:
+class _Stop:
+    """Ends training by an error at the first validation."""
+
+    def on_validation(self, row: object) -> None:
+        raise OSError("stopped")
+
+
+def test_a_run_of_the_first_version_is_resumed_with_its_split(tmp_path: Path) -> None:
     images, labels = arrays()
     data = cw.open_data(images=images, labels=labels, val_share=0.2, resolution=8, duplicates="apart")
-    options = {"network": "cifar_resnet8", "epochs": 0.1, "progress": False}
-    run = cw.train(data, out=tmp_path / "run", **options)
-    _as_first_version(run.path)
-    again = Run.open(run.path)
-    assert again.config.duplicates == "apart"
-    assert open_run_data(again, data).fingerprint == data.dataset(8).fingerprint == run.data.fingerprint
+    options = {"network": "cifar_resnet8", "epochs": 3, "progress": False, "out": tmp_path / "run"}
+    with pytest.raises(OSError, match="stopped"):
+        cw.train(data, callbacks=[_Stop()], **options)
+    _as_first_version(tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    assert run.config.duplicates == "apart"
+    plain = cw.open_data(images=images, labels=labels)  # the run has its own options
+    assert open_run_data(run, plain).fingerprint == data.dataset(8).fingerprint == run.data.fingerprint
+    assert plain.dataset(8).fingerprint != run.data.fingerprint
     repeated = cw.TrainRequest.from_yaml(run.path / "config.yaml", data=data, out=tmp_path / "again")
     assert cw.prepare(repeated, progress=False).data.fingerprint == run.data.fingerprint
+    assert cw.resume(tmp_path / "run", progress=False).summary.steps > 0
 
 
 def _as_first_version(run: Path) -> None:
-    """Write the configuration as version 1 did, without the field `duplicates`."""
+    """Write configuration and checkpoints as version 1 did, without the field `duplicates`."""
     file = run / "config.yaml"
-    values = yaml.safe_load(file.read_text())
-    assert values["schema_version"] == 2
-    assert values.pop("duplicates") == "apart"
-    file.write_text(yaml.safe_dump(values | {"schema_version": 1}, sort_keys=False))
-    (run / "checksums.json").unlink(missing_ok=True)
+    file.write_text(yaml.safe_dump(_first_version(yaml.safe_load(file.read_text())), sort_keys=False))
+    for checkpoint in (run / "checkpoints").glob("*.pt"):
+        state = torch.load(checkpoint, weights_only=True)
+        torch.save(state | {"config": _first_version(state["config"])}, checkpoint)
+    (run / "checksums.json").unlink()
+
+
+def _first_version(config: dict[str, Any]) -> dict[str, Any]:
+    assert (config.pop("schema_version"), config.pop("duplicates")) == (2, "apart")
+    return config | {"schema_version": 1}
 
 
 def test_train_says_how_many_images_were_kept_together(capsys: pytest.CaptureFixture[str]) -> None:

@@ -228,9 +228,8 @@ def test_faithfulness_counts_training_images(leaking: Run) -> None:
     count = int(copies.sum())
     (scores,) = (one.scores for one in found.networks if one.scores)
     new = scores.values()["deletion"][~copies.numpy()].mean()
-    note = (
-        f"was trained on {count} of these {len(copies)} images; on the other {len(copies) - count}: deletion {new:.3f}"
-    )
+    others = len(copies) - count
+    note = f"was trained on {count} of these {len(copies)} images; on the other {others}: deletion {new:.3f}"
     assert note in str(found)
     assert note in found.figures()[0].caption
     assert found.to_dict()["networks"][0]["training_images"] == count  # type: ignore[index]

@@ -21,11 +21,12 @@ from convwright.training.epochs import MOST_ROUNDS, epochs_in_minutes, typical_s
 from convwright.training.evaluation import LARGEST_BATCH, batch_for
 from convwright.training.frozen import features_of
 from convwright.training.interrupt import Interrupted
-from convwright.training.loop import Trainer, resume, train, validation_period
+from convwright.training.loop import Trainer, resume, train
 from convwright.training.plan import FROM_SCRATCH, default_batch_size, plan
 from convwright.training.recipes import RECIPES
 from convwright.training.run import DataFacts, Run
 from convwright.training.step import DivergedError
+from convwright.training.validations import validation_period
 
 NOISY = "efficientnet_b0|scale:d=0.3,w=0.25"
 """Dropout, stochastic depth and squeeze-and-excitation: everything that is random in training."""

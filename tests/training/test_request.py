@@ -16,8 +16,8 @@ import torch
 import convwright as cw
 from convwright.errors import ArgumentError, UsageError
 from convwright.training.config import Recipe, TrainConfig
-from convwright.training.prepare import Plan
 from convwright.training.run import Run as StoredRun
+from convwright.training.run_plan import Plan
 
 SMALL = {"data": "digits", "network": "cifar_resnet8", "progress": False}
 

@@ -114,30 +114,12 @@ def open_data(
         (('cat', 'dog'), 36, 4)
     """
     from convwright.data.opened import Data
-    from convwright.data.sources import check_exists
 
     arrays = {"images": images, "labels": labels, "val_images": val_images, "val_labels": val_labels}
     arrays |= {"test_images": test_images, "test_labels": test_labels}
-    if data is not None and not isinstance(data, str | Path):
-        from convwright.data.torch_datasets import hold_datasets
-
-        if given := [name for name, value in arrays.items() if value is not None]:
-            raise ArgumentError(given[0], "cannot be given beside `data`; give one of them")
-        held = hold_datasets(data, classes, flip=flip)
-        spec = held.spec
-    elif given := [name for name, value in (arrays | {"classes": classes}).items() if value is not None]:
-        if data is not None:
-            raise ArgumentError(given[0], "cannot be given beside `data`; give one of them")
-        held = _held(arrays, classes, flip)
-        spec = held.spec
-    elif data is None:
-        raise ArgumentError("data", "missing; give a folder, the name of a built-in data set, or `images` and `labels`")
-    else:
-        held, spec = None, str(data)
-        with argument("data"):
-            check_exists(spec)
+    held = _held(data, arrays, classes, flip)
     return Data(
-        spec,
+        str(data) if held is None else held.spec,
         val_share=val_share,
         max_bad=max_bad,
         seed=seed,
@@ -155,11 +137,34 @@ def open_data(
     )
 
 
-def _held(arrays: dict[str, Any], classes: Sequence[str] | None, flip: bool) -> "InMemoryImages":
+def _held(
+    data: "str | Path | TorchData | None", arrays: dict[str, Any], classes: Sequence[str] | None, flip: bool
+) -> "InMemoryImages | None":
+    """Return images that are given in Python, checked; None for data that is named, which exists."""
+    is_named = isinstance(data, str | Path)
+    without_data = arrays if data is not None and not is_named else arrays | {"classes": classes}
+    given = [name for name, value in without_data.items() if value is not None]
+    if data is not None and given:
+        raise ArgumentError(given[0], "cannot be given beside `data`; give one of them")
+    if given:
+        return _held_arrays(arrays, classes, flip)
+    if data is None:
+        raise ArgumentError("data", "missing; give a folder, the name of a built-in data set, or `images` and `labels`")
+    if not is_named:
+        from convwright.data.torch_datasets import hold_datasets
+
+        return hold_datasets(data, classes, flip=flip)
+    from convwright.data.sources import check_exists
+
+    with argument("data"):
+        check_exists(str(data))
+    return None
+
+
+def _held_arrays(arrays: dict[str, Any], classes: Sequence[str] | None, flip: bool) -> "InMemoryImages":
     """Return images and labels in memory, checked."""
     from convwright.data.arrays import hold, parts_of_arrays
     from convwright.data.registry import fault_of
-    from convwright.errors import DataError
 
     images = [arrays[name] for name in ("images", "val_images", "test_images")]
     parts = parts_of_arrays(images, [arrays[name] for name in ("labels", "val_labels", "test_labels")], classes)

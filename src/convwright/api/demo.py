@@ -11,7 +11,7 @@ from convwright.printable import printable
 
 if TYPE_CHECKING:
     from convwright.reporting import Entry
-    from convwright.training.prepare import Plan
+    from convwright.training.run_plan import Plan
 
 NOTE = "MACs are multiply-adds for one image; the papers call them FLOPs."
 MOST_EPOCHS = 20
@@ -161,8 +161,8 @@ def _planned(family: Family, spec: str, path: Path) -> "Plan":
     from convwright.arch.expression import network
     from convwright.data.opened import Data
     from convwright.training.plan import plan
-    from convwright.training.prepare import Plan
     from convwright.training.request import TrainRequest
+    from convwright.training.run_plan import Plan
 
     images = Data(spec).dataset(largest=64)
     fitted = fit_resolution(network(family.expression), images.resolution, family.least)

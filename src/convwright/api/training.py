@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from convwright.training.augmented import AugmentedImages
     from convwright.training.cross_validation import CrossValidation
     from convwright.training.keywords import TrainOptions
-    from convwright.training.prepare import Plan
     from convwright.training.request import TrainRequest
     from convwright.training.run import Run as StoredRun
+    from convwright.training.run_plan import Plan
 
 
 def advise(request: "TrainRequest | Data | str | Path | None" = None, **options: "Unpack[TrainOptions]") -> "Advice":
@@ -108,7 +108,7 @@ def train(
     """
     from convwright.api.runs import Run
     from convwright.training.callbacks import Callbacks
-    from convwright.training.prepare import Plan
+    from convwright.training.run_plan import Plan
     from convwright.training.start import train_plan
 
     Callbacks(callbacks)  # wrong ones are reported before any work is done
@@ -153,7 +153,7 @@ def augmented(
         torch.Size([5, 1, 8, 8])
     """
     from convwright.training.augmented import augmented_images
-    from convwright.training.prepare import Plan
+    from convwright.training.run_plan import Plan
 
     if isinstance(request, Plan):
         if options or config is not None:

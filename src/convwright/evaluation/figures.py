@@ -78,23 +78,33 @@ def confusion_plot(classes: Sequence[str], measures: Measures) -> go.Figure:
     counts = measures.pairs.among(drawn)
     shares = (counts / measures.pairs.by_class[drawn, None].clamp(min=1)).tolist()
     few = len(names) <= MOST_NAMED
-    ticks: dict[str, Any] = {"showgrid": False, "showline": False, "constrain": "domain", "type": "category"}
-    ticks["ticks"] = ""
-    if few:
-        short = tick_names([classes[index] for index in drawn])
-        ticks |= {"tickvals": names, "ticktext": short}
-    else:
-        ticks["showticklabels"] = False
-    plot = empty_plot(
-        height=27 * len(names) + 120 if few else 420,
-        x=axis(title="predicted class", side="bottom", tickangle=-90 if few else 0, **ticks),
-        y=axis(title="" if few else "class", autorange="reversed", **ticks),
-    )
+    plot = matrix_plot([classes[index] for index in drawn], "predicted class")
     for diagonal, scale in ((True, "heat"), (False, "fault")):
         cells = heat_cells(counts.tolist(), shares, diagonal)
         style = heat_style(cells, counts.tolist(), names, few)
         plot.add_heatmap(x=names, y=names, z=cells, colorscale=heat_scale(scale), **style)
     return plot
+
+
+def matrix_plot(classes: Sequence[str], title: str) -> go.Figure:
+    """Return an empty plot for a matrix of classes; the names of few classes are beside it.
+
+    Args:
+        classes: Names of the classes.
+        title: What the columns are.
+    """
+    few = len(classes) <= MOST_NAMED
+    ticks: dict[str, Any] = {"showgrid": False, "showline": False, "constrain": "domain", "type": "category"}
+    ticks["ticks"] = ""
+    if few:
+        ticks |= {"tickvals": [escape(name) for name in classes], "ticktext": tick_names(classes)}
+    else:
+        ticks["showticklabels"] = False
+    return empty_plot(
+        height=27 * len(classes) + 120 if few else 420,
+        x=axis(title=title, side="bottom", tickangle=-90 if few else 0, **ticks),
+        y=axis(title="" if few else "class", autorange="reversed", **ticks),
+    )
 
 
 def tick_names(names: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, heat_scale
 from convwright.display.wording import percent
-from convwright.evaluation.figures import MOST_NAMED, tick_names
+from convwright.evaluation.figures import MOST_NAMED, matrix_plot, tick_names
 from convwright.evaluation.multi_label import LabelScore, MultiLabelMeasures
 
 MOST_DRAWN = 40
@@ -104,18 +104,7 @@ def cooccurrence_panel(heading: str, classes: Sequence[str], measures: MultiLabe
     texts = [[str(int(counts[row, column])) for column in drawn] for row in drawn]
     names = [escape(classes[place]) for place in drawn]
     few = len(names) <= MOST_NAMED
-    ticks: dict[str, Any] = {"showgrid": False, "showline": False, "constrain": "domain", "type": "category"}
-    ticks["ticks"] = ""
-    if few:
-        short = tick_names([classes[place] for place in drawn])
-        ticks |= {"tickvals": names, "ticktext": short}
-    else:
-        ticks["showticklabels"] = False
-    plot = empty_plot(
-        height=27 * len(names) + 120 if few else 420,
-        x=axis(title="also has", side="bottom", tickangle=-90 if few else 0, **ticks),
-        y=axis(title="" if few else "class", autorange="reversed", **ticks),
-    )
+    plot = matrix_plot([classes[place] for place in drawn], "also has")
     plot.add_heatmap(
         x=names,
         y=names,

@@ -1,17 +1,17 @@
 """The result of evaluating a multi-label network: average precision, F1 by class, and co-occurrence."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from convwright.brief import Brief
 from convwright.csv_text import csv_table
-from convwright.display.figure_result import FigureResult
 from convwright.display.result import Block, Lines, Paragraph, Table
+from convwright.evaluation.evaluated import Evaluated
 from convwright.evaluation.multi_label import LabelScore, MultiLabelMeasures
-from convwright.evaluation.overlap import Overlap, overlap_notes
+from convwright.evaluation.overlap import overlap_notes
 from convwright.evaluation.wording import images_in_words, view_notes
 from convwright.printable import printable
 
@@ -64,28 +64,8 @@ def named(present: torch.Tensor, classes: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True, eq=False)
-class MultiLabelEvaluation(FigureResult):
+class MultiLabelEvaluation(Evaluated[MultiLabelMeasures, LabelSets]):
     """Measures of a multi-label run on a set of images."""
-
-    run: str
-    """Path of the run."""
-    network: str
-    data: str
-    """Folder, list or built-in data set of the images."""
-    split: str
-    """`test`, `val`, `train` or `all`."""
-    views: tuple[str, ...]
-    """Test-time augmentation views, over which probabilities are averaged."""
-    class_names: tuple[str, ...]
-    measures: MultiLabelMeasures
-    predictions: LabelSets = field(repr=False)
-    """Labels and predicted classes of each image."""
-    own_data: bool = True
-    """Whether the images are from the run's own data."""
-    augmented: bool = False
-    """Whether test-time augmentation was requested."""
-    overlap: Overlap = field(default_factory=Overlap)
-    """Images that the run was trained on."""
 
     @property
     def mean_average_precision(self) -> float:
@@ -96,11 +76,6 @@ class MultiLabelEvaluation(FigureResult):
     def interval(self) -> tuple[float, float] | None:
         """95 % bootstrap interval of the mean average precision over images; None for a single image."""
         return self.measures.mean_average_precision.interval
-
-    @property
-    def images(self) -> int:
-        """Number of images."""
-        return self.measures.images
 
     @property
     def loss(self) -> float:
@@ -140,12 +115,7 @@ class MultiLabelEvaluation(FigureResult):
     def to_dict(self) -> dict[str, object]:
         """Return run, network, data, split and views, and every measure."""
         return {
-            "run": self.run,
-            "network": self.network,
-            "data": self.data,
-            "split": self.split,
-            "views": list(self.views),
-            "training_images": self.overlap.images,
+            **self.described(),
             "training_images_unknown": self.overlap.unknown or None,
             **self.measures.to_dict(self.class_names),
         }
@@ -153,11 +123,6 @@ class MultiLabelEvaluation(FigureResult):
     def to_csv(self) -> str:
         """Return labels and predicted classes of each image, as `--predictions` writes them."""
         return self.predictions.to_csv(self.class_names)
-
-    @property
-    def title(self) -> str:
-        """Heading of a page that shows the result."""
-        return f"Evaluation of {self.network}"
 
     @property
     def summary(self) -> str:

@@ -1,15 +1,16 @@
 """The result of an evaluation: accuracy with its interval, classes, confusion matrix and calibration."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from convwright.display.figure_result import FigureResult
 from convwright.display.result import Block, Heading, Lines, Matrix, Paragraph, Table
 from convwright.display.table import terminal_width
+from convwright.evaluation.evaluated import Evaluated
 from convwright.evaluation.measures import ClassScore, Measures, ReliabilityBin
-from convwright.evaluation.overlap import Overlap, overlap_notes
+from convwright.evaluation.overlap import overlap_notes
 from convwright.evaluation.record import ImagePredictions
+from convwright.evaluation.wording import view_notes
 from convwright.options import Bounds, checks_arguments
 from convwright.printable import printable
 from convwright.stats.intervals import wilson
@@ -39,28 +40,8 @@ class NamedPair:
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation(FigureResult):
+class Evaluation(Evaluated[Measures, ImagePredictions]):
     """Measures of a run on images; `overlap` has those that it was trained on."""
-
-    run: str
-    """Path of the run."""
-    network: str
-    data: str
-    """Folder, list or built-in data set of the images."""
-    split: str
-    """`test`, `val`, `train` or `all`."""
-    views: tuple[str, ...]
-    """Test-time augmentation views, over which probabilities are averaged."""
-    class_names: tuple[str, ...]
-    measures: Measures
-    predictions: ImagePredictions = field(repr=False)
-    """The prediction for each image."""
-    own_data: bool = True
-    """Whether the images are from the run's own data."""
-    augmented: bool = False
-    """Whether test-time augmentation was requested."""
-    overlap: Overlap = field(default=Overlap(), repr=False)
-    """The images that the run was trained on."""
 
     @property
     def accuracy(self) -> float:
@@ -71,11 +52,6 @@ class Evaluation(FigureResult):
     def interval(self) -> tuple[float, float]:
         """95 % confidence interval of the accuracy."""
         return self.measures.interval
-
-    @property
-    def images(self) -> int:
-        """Number of images."""
-        return self.measures.images
 
     @property
     def loss(self) -> float:
@@ -128,12 +104,7 @@ class Evaluation(FigureResult):
     def to_dict(self) -> dict[str, object]:
         """Return run, network, data, split and views, every measure, and the accuracy on images not trained on."""
         return {
-            "run": self.run,
-            "network": self.network,
-            "data": self.data,
-            "split": self.split,
-            "views": list(self.views),
-            "training_images": self.overlap.images,
+            **self.described(),
             "new_images": self._on_new_images(),
             **self.measures.to_dict(self.class_names),
         }
@@ -141,11 +112,6 @@ class Evaluation(FigureResult):
     def to_csv(self) -> str:
         """Return label, predicted class and probability of each image, as `--predictions` writes them."""
         return self.predictions.to_csv(self.class_names)
-
-    @property
-    def title(self) -> str:
-        """Heading of a page that shows the result."""
-        return f"Evaluation of {self.network}"
 
     @property
     def summary(self) -> str:
@@ -171,10 +137,7 @@ class Evaluation(FigureResult):
         return [evaluation_figure(self.network, self.class_names, self.measures)]
 
     def _notes(self) -> Iterable[str]:
-        if len(self.views) > 1:
-            yield f"averaged over {len(self.views)} views of each image: {', '.join(self.views)}"
-        elif self.augmented:
-            yield "test-time augmentation changes nothing: the run was trained without crops and mirror images"
+        yield from view_notes(self.views, augmented=self.augmented)
         if self.top5 is not None and self.measures.top5_interval is not None:
             low, high = self.measures.top5_interval
             yield f"top-5 accuracy {self.top5:.2%} (95 % interval {low:.2%} to {high:.2%})"

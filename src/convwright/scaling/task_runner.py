@@ -22,8 +22,9 @@ from convwright.scaling.halving import Task
 from convwright.scaling.outcome import Outcome
 from convwright.training.callbacks import Callback
 from convwright.training.config import TrainConfig
-from convwright.training.loop import Runtime, resume, train
+from convwright.training.loop import resume, train
 from convwright.training.plan import plan
+from convwright.training.progress import Runtime
 from convwright.training.records import Summary
 from convwright.training.run import Run
 from convwright.training.step import DivergedError

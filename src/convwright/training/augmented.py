@@ -17,8 +17,8 @@ from convwright.display.result import Block, Lines
 from convwright.display.wording import counted
 from convwright.printable import printable
 from convwright.training.preparation import training_batches
-from convwright.training.prepare import Plan
 from convwright.training.progressive import smallest
+from convwright.training.run_plan import Plan
 
 LEAST_SHARE = 0.005
 """Smallest share of a mixed label that is named."""

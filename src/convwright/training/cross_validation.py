@@ -15,10 +15,11 @@ from convwright.places import check_folder
 from convwright.printable import printable
 from convwright.stats.means import Mean, mean_of_folds
 from convwright.training.config import FieldError
-from convwright.training.prepare import name_of_run, numbered_paths, prepare
+from convwright.training.prepare import prepare
 from convwright.training.records import measure_of
 from convwright.training.request import TrainRequest
 from convwright.training.run import Run
+from convwright.training.run_names import name_of_run, numbered_paths
 from convwright.training.start import Execution, resume_run, train_plan
 
 REQUEST = "cross_validation.yaml"

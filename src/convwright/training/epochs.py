@@ -16,9 +16,9 @@ from convwright.training.devices import world_size
 from convwright.training.evaluation import batch_for, evaluate, evaluate_multi_label
 from convwright.training.frozen import compute_features, has_features
 from convwright.training.initial_weights import InitialWeights
-from convwright.training.loop import FROZEN_VALIDATIONS, validation_period
 from convwright.training.preparation import make_learner, training_batches
 from convwright.training.step import Learner
+from convwright.training.validations import FROZEN_VALIDATIONS, validation_period
 
 WARM_UP_STEPS, MEASURED_STEPS = 4, 7
 ROUNDS, MOST_ROUNDS = 3, 6

@@ -7,18 +7,16 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext, suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from convwright.arch import Network
-from convwright.arch.cost import cost
-from convwright.data import Batches, Dataset, evaluation_batches
+from convwright.data import Dataset, evaluation_batches
 from convwright.errors import ConvwrightError, NotFiniteError, RunError, warn
 from convwright.training.callbacks import Callbacks, StartedRun, Step
-from convwright.training.config import TrainConfig, checked, difference
+from convwright.training.checkpoint_state import check_state, measured_summary, restoring, state_of
+from convwright.training.config import TrainConfig
 from convwright.training.devices import Devices, is_main_process
 from convwright.training.evaluation import (
     SplitAccuracy,
@@ -34,67 +32,15 @@ from convwright.training.interrupt import Interrupted, StopSignal
 from convwright.training.optim import learning_rate
 from convwright.training.preparation import check_labelled, make_learner, training_batches
 from convwright.training.process_state import preserved_process_state
-from convwright.training.records import CHECKPOINT_VERSION, DataFacts, Summary, check_version, measure_of
+from convwright.training.progress import Progress, Runtime
+from convwright.training.records import DataFacts, Summary
 from convwright.training.run import Run
 from convwright.training.step import DivergedError
 from convwright.training.training_images import training_images_file
-from convwright.version import __version__
+from convwright.training.validations import validation_steps
 
 FINISH = 1000
 """Code for a stop requested by a callback; greater than all signal numbers."""
-WANTED_VALIDATIONS = 5
-"""Smallest number of validations of a short run, for a useful learning curve."""
-FROZEN_VALIDATIONS = 3
-"""Validations while the backbone is frozen at first (`Recipe.freeze_epochs`)."""
-TRAINED_PER_VALIDATED = 2
-"""Smallest number of training images per validated image; it takes precedence over `WANTED_VALIDATIONS`."""
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """Execution settings that do not affect the result of a run."""
-
-    workers: int = 0
-    """Threads that prefetch batches, or processes that decode images during training; 0: none, or one for each core."""
-    checkpoint_seconds: float = 300.0
-    """Time from one checkpoint to the next; there is one at each validation too."""
-    validate_once: bool = False
-    """Validate at the end only, whose weights then are the best; a resumed run needs the same value."""
-
-
-@dataclass
-class Progress:
-    """How far a run has come: all of its state but weights and optimizer."""
-
-    step: int = 0
-    loss: float = 0.0
-    correct: int = 0
-    images: int = 0
-    """Sums over the steps since the last validation."""
-    seconds_since: float = 0.0
-    seconds: float = 0.0
-    """Training time without validation: since the last validation, and in total."""
-    best: int = -1
-    """Index of the row with the highest validation accuracy, or mean average precision (of equals, the lowest loss)."""
-    rows: list[dict[str, float]] = field(default_factory=list)
-
-    def count(self, images: int, loss: float, correct: int, seconds: float) -> None:
-        """Note one step."""
-        self.step += 1
-        self.loss += loss * images
-        self.correct += correct
-        self.images += images
-        self.seconds_since += seconds
-        self.seconds += seconds
-
-    def add_validation(self, row: dict[str, float]) -> bool:
-        """Note a validation; return whether it is the best so far."""
-        self.rows.append(row)
-        self.loss, self.correct, self.images, self.seconds_since = 0.0, 0, 0, 0.0
-        better = math.isfinite(row["val_loss"]) and (self.best < 0 or _quality(row) > _quality(self.rows[self.best]))
-        if better:
-            self.best = len(self.rows) - 1
-        return better
 
 
 def train(
@@ -204,7 +150,9 @@ class Trainer:
         steps_per_epoch = self.batches.steps_per_epoch
         self.learner.frozen_steps = self.frozen_steps = round(config.recipe.freeze_epochs * steps_per_epoch)
         self.steps = self.frozen_steps + max(1, round(config.epochs * steps_per_epoch))
-        self.frozen_validations, self.validations = self._validation_steps()
+        once = runtime.validate_once
+        validations = validation_steps(self.steps, self.frozen_steps, self.batches, len(data.val), once=once)
+        self.frozen_validations, self.validations = validations
         self.progress = Progress()
         self.saved_at = time.monotonic()
         if state := run.load_checkpoint():
@@ -215,15 +163,6 @@ class Trainer:
                 f"stay in {run.weights}. Train anew with "
                 f"`cw.train(config={str(run.path / 'config.yaml')!r}, out=new)`"
             )
-
-    def _validation_steps(self) -> tuple[int, list[int]]:
-        """Return how many validations there are while the backbone is frozen at first, and the steps of all."""
-        once, frozen = self.runtime.validate_once, self.frozen_steps
-        count = min(frozen, 1 if once else FROZEN_VALIDATIONS)
-        steps = [math.ceil(frozen * (index + 1) / count) for index in range(count)]
-        left = self.steps - frozen
-        period = left if once else validation_period(left, self.batches, len(self.data.val))
-        return count, [*steps, *range(frozen + period, self.steps, period), self.steps]
 
     @property
     def ended(self) -> bool:
@@ -415,79 +354,31 @@ class Trainer:
         self.saved_at = time.monotonic()
         if not self.devices.is_main:
             return
-        learner = self.learner
-        state = {
-            "model": learner.network.state_dict(),
-            "average": learner.average.module.state_dict() if learner.average else None,
-            "optimizer": learner.optimizer.state_dict(),
-            "progress": asdict(self.progress),
-            "config": self.config.model_dump(mode="json"),
-            "network": self.run.network.to_json_text(),
-            "schema_version": CHECKPOINT_VERSION,
-        }
-        self.run.save_checkpoint(self.progress.step, state)
+        self.run.save_checkpoint(self.progress.step, state_of(self.run, self.learner, self.progress))
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint's state. RunError if the run directory has changed since, or it is no state."""
-        try:
-            self._restore_state(state)
-        except ConvwrightError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # of a run without checksums
-            raise RunError(
-                f"{self.run.newest_checkpoint}: not a checkpoint of this run ({str(error).splitlines()[0]:.160}); "
-                "remove it"
-            ) from None
-
-    def _restore_state(self, state: dict[str, Any]) -> None:
-        check_version(state.get("schema_version", 1), CHECKPOINT_VERSION, self.run.newest_checkpoint)
-        # A version that did not know a field yet did what the field's default says.
-        now = self.config.model_dump(mode="json")
-        if changed := difference(checked(state["config"]).model_dump(mode="json"), now):
-            raise RunError(f"{self.run.path / 'config.yaml'}: {changed}")
-        if Network.from_json_text(state["network"]) != self.run.network:
-            raise RunError(f"{self.run.path / 'network.json'}: not the network that the run began with")
-        self.learner.network.load_state_dict(state["model"])
-        if self.learner.average:
-            self.learner.average.module.load_state_dict(state["average"])
-        self.progress = Progress(**state["progress"])
-        self._unfreeze_in_time()
-        # A checkpoint of the last frozen step may hold the state of the optimizer before, which ends there.
-        if not self.frozen_steps or self.learner.head_only or self.progress.step > self.frozen_steps:
-            self.learner.optimizer.load_state_dict(state["optimizer"])
+        with restoring(self.run):
+            check_state(state, self.run)
+            self.learner.network.load_state_dict(state["model"])
+            if self.learner.average:
+                self.learner.average.module.load_state_dict(state["average"])
+            self.progress = Progress(**state["progress"])
+            self._unfreeze_in_time()
+            # A checkpoint of the last frozen step may hold the state of the optimizer before, which ends there.
+            if not self.frozen_steps or self.learner.head_only or self.progress.step > self.frozen_steps:
+                self.learner.optimizer.load_state_dict(state["optimizer"])
 
     def _summary(self) -> Summary:
-        progress, count = self.progress, cost(self.run.network)
-        best = progress.rows[progress.best]
-        measure = "val_map" if self.data.multi_label else "val_accuracy"
-        measured: dict[str, Any] = {measure: best[measure], "schema_version": 2 if self.data.multi_label else 1}
+        progress = self.progress
         return Summary(
-            network=self.run.network.name,
+            **measured_summary(self.run, progress.rows[progress.best]),
             data=self.config.data,
-            params=count.params,
-            macs=count.macs,
-            resolution=self.run.network.resolution,
             epochs=self.config.epochs,
             steps=progress.step,
             stopped_early=self.stopped_early,
-            best_step=best["step"],
-            val_loss=best["val_loss"],
             val_images=len(self.data.val),
             train_seconds=round(progress.seconds, 2),
             device=str(self.learner.fabric.device),
             devices=self.devices.size,
-            threads=torch.get_num_threads(),
-            versions={"convwright": __version__, "torch": torch.__version__},
-            **measured,
         )
-
-
-def validation_period(steps: int, batches: Batches, val_images: int) -> int:
-    """Return the number of steps from one validation to the next: an epoch, or less in a run of few epochs."""
-    affordable = steps * batches.batch_size // (TRAINED_PER_VALIDATED * val_images)
-    wanted = max(1, min(WANTED_VALIDATIONS, affordable))
-    return min(batches.steps_per_epoch, math.ceil(steps / wanted))
-
-
-def _quality(row: dict[str, float]) -> tuple[float, float]:
-    return measure_of(row)[1], -row["val_loss"]

@@ -1,27 +1,22 @@
 """From a request to a plan: data opened, network fitted, and batch size, learning rate and epochs measured."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import count
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from convwright import json_text
 from convwright.arch import Network
-from convwright.arch.cost import cost
-from convwright.arch.resolution import Resolution, format_resolution, format_sides
+from convwright.arch.resolution import Resolution, format_resolution
 from convwright.data import Dataset
 from convwright.data.memory import check_fits
 from convwright.data.opened import COLUMNS, Data
 from convwright.data.skipped import in_one_line
 from convwright.display.progress import counting, print_progress, status
-from convwright.display.result import Block, Lines, Result
 from convwright.display.wording import counted
-from convwright.errors import ArgumentError, UsageError, argument, warn
+from convwright.errors import ArgumentError, argument, warn
 from convwright.modules import build
 from convwright.places import check_folder, check_new_folder
 from convwright.printable import printable
@@ -39,15 +34,13 @@ from convwright.training.preparation import check_labelled, make_learner
 from convwright.training.process_state import preserved_process_state
 from convwright.training.request import TrainRequest
 from convwright.training.run import ensure_free
+from convwright.training.run_names import name_of_run, numbered_paths
+from convwright.training.run_plan import CURVE, Plan
 from convwright.training.step import Learner
 from convwright.zoo.reading import chooses_resolution, describes, is_place, read_network
 
 MOST_NAMED = 5
 """Skipped files, and classes without images, that messages name."""
-LONGEST_NAME = 100
-"""Characters of a run directory's name that is made from the network and the data."""
-CURVE, ADVICE = "lr_finder.csv", "advice.json"
-"""Files of a run directory: the learning-rate test, and what was chosen for the data."""
 LEAST_BATCH, RGB, BYTES_OF_FLOAT = 8, 3, 4
 """Images of a small batch, which must fit into memory as floats."""
 LEAST_EPOCHS = 0.5
@@ -56,75 +49,6 @@ DATA_OPTIONS = frozenset({"val_share", "max_bad", "cache_gb", "resize", "folds",
 """Fields of a request that say how the data is opened."""
 CONFIG_OPTIONS = frozenset({*RunOptions.model_fields, "batch_size"})
 """Fields of a request that are fields of the configuration too, apart from data, network and resolution."""
-
-
-@dataclass(frozen=True)
-class Plan(Result):
-    """A resolved request: `train` carries it out.
-
-    Raises:
-        UsageError: The configuration names another network than the one that the plan contains.
-    """
-
-    request: TrainRequest
-    config: TrainConfig
-    network: Network
-    data: Dataset
-    out: Path
-    """The run directory to make."""
-    initial: InitialWeights | None = None
-    learning_rate_curve: LearningRateCurve | None = None
-    """The curve of the learning-rate test, if there was one."""
-    notes: tuple[str, ...] = ()
-    """What was found out or left out on the way."""
-    advice: Advice | None = None
-    """What was chosen for the data, the time and this machine; None where the request left none of it open."""
-
-    def __post_init__(self) -> None:
-        if self.config.network not in (self.network.name, OWN_NETWORK):
-            raise UsageError(f"the configuration names {self.config.network!r}, not {self.network.name!r}")
-
-    @cached_property
-    def files(self) -> dict[str, str | bytes]:
-        """Content of further files of the run directory, by name."""
-        found: dict[str, str | bytes] = {}
-        if self.learning_rate_curve:
-            found[CURVE] = self.learning_rate_curve.to_csv()
-        if self.advice:
-            found[ADVICE] = json_text.dump(self.advice.to_dict(), indent=1) + "\n"
-        return found
-
-    @property
-    def device(self) -> str:
-        """What trains the network: `cpu` or `cuda`."""
-        return "cuda" if torch.cuda.is_available() else "cpu"
-
-    @property
-    def operators(self) -> str:
-        """Operators of the training: `torch` or `fused`, also `memory-efficient`."""
-        names = ["fused" if self.config.fused else "torch"]
-        return " ".join([*names, *["memory-efficient"] * self.config.memory_efficient])
-
-    def to_dict(self) -> dict[str, object]:
-        """Return configuration, run directory, network, images by split, device, operators and notes."""
-        costs = cost(self.network)
-        splits = {"train": self.data.train, "val": self.data.val, "test": self.data.test}
-        return {
-            "config": self.config.model_dump(mode="json"),
-            "out": str(self.out),
-            "network": self.network.name,
-            "params": costs.params,
-            "macs": costs.macs,
-            "classes": list(self.data.classes),
-            "images": {name: len(split) for name, split in splits.items() if split is not None},
-            "device": self.device,
-            "operators": self.operators,
-            "notes": list(self.notes),
-        }
-
-    def blocks(self) -> Iterable[Block]:
-        """Yield data, network and training in a line each, and the notes."""
-        yield Lines("\n".join([*self.notes, described(self.data, self.network, self.config, self.operators)]))
 
 
 def prepare(request: TrainRequest, *, progress: bool = True) -> Plan:
@@ -404,43 +328,3 @@ def _check_out(path: Path) -> None:
     check_folder("out", path)
     ensure_free(path)  # says how to resume a run that exists
     check_new_folder("out", path)
-
-
-def name_of_run(request: TrainRequest) -> str:
-    """Return what the run directory of a request is named after: its network, if it has one, and its data."""
-    data, network = Path(request.spec).name, request.network
-    if "network" not in request.model_fields_set:
-        return data
-    if isinstance(network, Network):
-        network = network.name if describes(network.name, network) else "network"
-    return f"{network}-{data}"
-
-
-def numbered_paths(name: str, end: str = "") -> Iterator[Path]:
-    """Yield runs/NAME, runs/NAME-2, runs/NAME-3, and so on.
-
-    Args:
-        name: Name, in which characters that are not safe in paths are replaced.
-        end: What follows it.
-    """
-    base = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:LONGEST_NAME] + end
-    yield Path("runs") / base
-    yield from (Path("runs") / f"{base}-{number}" for number in count(2))
-
-
-def described(data: Dataset, network: Network, config: TrainConfig, operators: str = "torch") -> str:
-    """Return data, network and training in a line each."""
-    costs = cost(network)
-    train, val = f"{len(data.train):,} training", f"{len(data.val):,} validation"
-    images = f"{train} and {val}" if data.test is None else f"{train}, {val} and {len(data.test):,} test"
-    several = f", {config.devices} devices" if config.devices > 1 else ""
-    several += f", {operators} operators" if operators != "torch" else ""
-    size = f"{format_sides(data.resolution)} x {data.channels}"
-    return (
-        f"data: {printable(data.name)}, {len(data.classes)} classes, {size}, "
-        f"{images} images\n"
-        f"network: {printable(network.name)}, {costs.params:,} parameters, "
-        f"{costs.macs / 1e6:,.1f} M MACs (multiply-adds)\n"
-        f"training: {counted(config.epochs, 'epoch')}, batch size {config.batch_size}, {config.recipe.optimizer}, "
-        f"learning rate {config.recipe.learning_rate:g}, seed {config.seed}{several}"
-    )

@@ -14,14 +14,15 @@ from convwright.training.devices import check_devices, world_size
 from convwright.training.initial_weights import initial_weights_file
 from convwright.training.interrupt import STOPPING, Interrupted
 from convwright.training.launch import launch
-from convwright.training.loop import Runtime, resume, train
+from convwright.training.loop import resume, train
 from convwright.training.operators import compile_fused
-from convwright.training.prepare import Plan, described
+from convwright.training.progress import Runtime
 from convwright.training.progress_bar import progress_callback
 from convwright.training.records import DataFacts
 from convwright.training.request import TrainRequest
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
+from convwright.training.run_plan import Plan, described
 from convwright.training.training_images import training_images_file
 
 PLANNED = frozenset({"fit", "resolution", "channels", "classes", "dropout", "stochastic_depth"})
