@@ -227,42 +227,38 @@ class TestProcesses:
         assert set(Path("/dev/shm").glob("convwright-*")) <= shared
 
     def test_a_process_killed_during_the_first_decoding_leaves_no_file(self, tmp_path: Path) -> None:
-        """The image is a pipe, which the worker waits at until this test has opened it too."""
-        pipe, temporary = tmp_path / "image.png", tmp_path / "temporary"
+        image, temporary = tmp_path / "large.png", tmp_path / "temporary"
+        Image.new("L", (8000, 8000)).save(image)  # takes long enough to be caught while it is decoded
         temporary.mkdir()
-        os.mkfifo(pipe)
         script = (
             "import sys, signal, numpy as np; from convwright.data.decoders import Decoders\n"
             "from convwright.data.framing import Framing\n"
-            "signal.alarm(240); Decoders(1).pixels([sys.argv[1]], np.zeros((1, 3, 8, 8), np.uint8), Framing())\n"
+            "signal.alarm(240); Decoders(1).pixels([sys.argv[1]] * 50, np.zeros((50, 3, 8, 8), np.uint8), Framing())\n"
         )
         shared = set(Path("/dev/shm").iterdir())
-        command = [sys.executable, "-c", script, str(pipe)]
+        command = [sys.executable, "-c", script, str(image)]
         with subprocess.Popen(command, env=os.environ | {"TMPDIR": str(temporary)}) as child:
-            end = _opened_once_read(pipe, child)
-            tasks = Path(f"/proc/{child.pid}/task")
-            (worker,) = (int(number) for task in tasks.iterdir() for number in _children(task))
+            worker = _worker_with_memory(child)
+            os.kill(worker, signal.SIGSTOP)
             child.kill()
             child.wait(30)
-            assert Path(f"/proc/{worker}").exists()
             assert not list(temporary.iterdir())
             assert not {file.name for file in set(Path("/dev/shm").iterdir()) - shared if "convwright" in file.name}
-            os.close(end)
-        deadline = time.monotonic() + 60
-        while Path(f"/proc/{worker}").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+            os.kill(worker, signal.SIGKILL)
 
 
-def _opened_once_read(pipe: Path, reader: subprocess.Popen[bytes]) -> int:
-    """Return a descriptor of a pipe's end to write to, as soon as the process or a child of it reads the pipe."""
+def _worker_with_memory(process: subprocess.Popen[bytes]) -> int:
+    """Return the process that decodes, once it has mapped the memory that it shares."""
     deadline = time.monotonic() + 200
+    tasks = Path(f"/proc/{process.pid}/task")
     while True:
-        assert reader.poll() is None
+        assert process.poll() is None
         assert time.monotonic() < deadline
-        with suppress(OSError):
-            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-        time.sleep(0.05)
+        for number in (int(number) for task in tasks.iterdir() for number in _children(task)):
+            with suppress(OSError):
+                if "memfd:convwright-" in Path(f"/proc/{number}/maps").read_text():
+                    return number
+        time.sleep(0.01)
 
 
 def _children(task: Path) -> list[str]:
