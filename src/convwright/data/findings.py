@@ -103,7 +103,7 @@ def _repeated(survey: "Survey") -> Iterator[Problem]:
         text = "{} found again with other labels" if several else "{} in more than one class"
         yield _of_groups("contradiction", f"{text}, so that one of the labels is wrong", contrary)
     if copies:
-        held_out = "" if "val" in survey.splits else "; training keeps them on one side when it holds images out to validate on"
+        held_out = "" if "val" in survey.splits else "; training holds out all copies of an image or none"
         yield _of_groups("copies", "{} more than once in a class of a split" + held_out, copies)
 
 
