@@ -29,6 +29,7 @@ def export(
     int8: bool = False,
     max_drop: Annotated[float | None, Bounds(ge=0, le=100)] = None,
     opset: Annotated[int | None, Bounds(ge=13, le=22)] = None,
+    input: Literal["image", "tensor"] | None = None,
 ) -> "ExportResult":
     """Write a trained network as one file with its preprocessing and classes, verified on real images.
 
@@ -46,6 +47,9 @@ def export(
         max_drop: With `int8`, percentage points of accuracy that 8 bits may cost; 0.5 by default. The file is refused
             if the 95 % interval of the loss on the images is above it.
         opset: For .onnx, the opset; 17 by default.
+        input: What the file takes. image: one uint8 image, 1 x H x W x 3, of any size, which it crops and resizes as in
+            training. tensor: a batch of uint8 images, N x C x H x W, at the network's resolution. By default image,
+            for .safetensors tensor.
 
     Returns:
         The files, and each engine's agreement and time. Where an engine is faster than torch on this machine, the
@@ -76,6 +80,7 @@ def export(
         int8=int8,
         max_drop=max_drop,
         opset=opset,
+        input=input,
     )
 
 

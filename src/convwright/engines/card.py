@@ -13,14 +13,18 @@ from convwright.errors import UsageError
 
 KEY = "convwright"
 """Key of the card, as JSON, in a file's metadata."""
-VERSION, FIRST_VERSION, NEWEST_VERSION = 2, 1, 3
+VERSION, FIRST_VERSION, NEWEST_VERSION = 2, 1, 4
 """Versions of the format. In the first version, `weights` is the file's own checksum where it holds its own weights.
-The newest one is written only for networks with members of `NEWER`; for others, files stay those of version 2."""
+Versions 3 and 4 have members of `NEWER`; files without them stay those of version 2."""
+LAST_WITHOUT_INPUT = 3
+"""Version before files had members of `NEWEST`."""
 CHECKSUM_PLACEHOLDER, WEIGHTS_PLACEHOLDER = "unsealed" * 4, "pending-" * 4
 """Stand in a card for its two checksums while a file is written; as long as the checksums that replace them."""
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 """How images are resized: Pillow's names."""
 RESIZES, DECODERS = ("crop", "pad", "squash"), (1, 2)
+INPUTS = ("tensor", "image")
+"""`tensor`: uint8, N x channels x height x width; `image`: uint8, 1 x H x W x 3 of any size."""
 STORED_PRECISIONS = ("f32", "int8")
 LARGEST_SIDE = 2**15
 """Height and width in pixels of the largest images that a file is read for."""
@@ -75,8 +79,8 @@ class Verification:
 class Card:
     """All that a program must know to use an exported network.
 
-    The network takes uint8 images, `N x channels x height x width`, RGB or grey, and returns logits, `N x
-    classes`. `mean` and `std` are for information: normalisation is part of the network.
+    The file takes what `input` says, and returns logits, `N x classes`. `mean` and `std` are for information:
+    normalisation is part of the network.
     """
 
     network: str
@@ -113,6 +117,9 @@ class Card:
     """Range of the values of 32-bit images, which becomes 0 to 255; None where the network was trained without such."""
     float_range: tuple[float, float] | None = None
     """Range of the values of floating-point images, likewise."""
+    input: str = "tensor"
+    """`tensor`: uint8 images, N x channels x height x width, RGB or grey. `image`: one RGB image of any size, uint8,
+    1 x H x W x 3, which the file crops and resizes; OpenVINO then needs `INFERENCE_PRECISION_HINT` f32."""
     version: int = VERSION
 
     @property
@@ -126,7 +133,8 @@ class Card:
         values |= {"verified": self.verified.to_dict(), "multi_label": self.multi_label}
         newer = {name for name, usual in NEWER.items() if values[name] != usual}
         kept = {name: value for name, value in values.items() if name not in NEWER or name in newer}
-        return kept | ({"version": NEWEST_VERSION} if newer else {})
+        version = NEWEST_VERSION if newer & NEWEST else LAST_WITHOUT_INPUT if newer else VERSION
+        return kept | {"version": version}
 
     def to_json_text(self) -> str:
         """Return the card as JSON on one line, in ASCII."""
@@ -146,18 +154,18 @@ class Card:
         data = json_text.parse(text, f"{where}: its card")
         if isinstance(data, dict) and data.get("version") == FIRST_VERSION:
             data = {"weights": ""} | data | {"seal": ""}
-        elif not isinstance(data, dict) or data.get("version") not in (VERSION, NEWEST_VERSION):
+        elif not isinstance(data, dict) or data.get("version") not in range(VERSION, NEWEST_VERSION + 1):
             found = brief(data.get("version")) if isinstance(data, dict) else None
             raise UsageError(
                 f"{where}: exported in version {found} of the format; this Convwright reads versions up to "
                 f"{NEWEST_VERSION}; export the network again"
             )
-        if data["version"] == NEWEST_VERSION:
+        if data["version"] > VERSION:
             data = NEWER | data
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
         }
-        hints = _HINTS | (_NEWER_HINTS if data["version"] == NEWEST_VERSION else {})
+        hints = _HINTS | (_NEWER_HINTS if data["version"] > VERSION else {})
         for name, hint in hints.items():
             if name not in values:
                 raise UsageError(f"{where}: its card lacks {name!r}; export the network again")
@@ -173,9 +181,11 @@ class Card:
 
 NEWER: Mapping[str, Any] = {
     **{"multi_label": False, "thresholds": None, "resize": "crop", "decoder": 2},
-    **{"integer_range": None, "float_range": None},
+    **{"integer_range": None, "float_range": None, "input": "tensor"},
 }
-"""Fields of the newest version in a file, with the values that they have where they are left out."""
+"""Fields of versions 3 and 4 in a file, with the values that they have where they are left out."""
+NEWEST = frozenset(("input",))
+"""Fields of version 4 only."""
 _STORED = {"weights_checksum": "weights", "checksum": "seal"}
 """Names in files of the fields whose names differ there."""
 _FIELDS = {stored: name for name, stored in _STORED.items()}
@@ -198,7 +208,7 @@ _HINTS: dict[str, Any] = {
 """Types of the fields in a file."""
 _NEWER_HINTS: dict[str, Any] = {
     **{"multi_label": bool, "thresholds": tuple[float, ...] | None, "resize": str, "decoder": int},
-    **{"integer_range": tuple[float, float] | None, "float_range": tuple[float, float] | None},
+    **{"integer_range": tuple[float, float] | None, "float_range": tuple[float, float] | None, "input": str},
 }
 _VALID = {
     "network": "the network's expression",
@@ -221,6 +231,7 @@ _VALID = {
     "decoder": f"one of {', '.join(map(str, DECODERS))}",
     "integer_range": "a list of two numbers, the smaller first",
     "float_range": "a list of two numbers, the smaller first",
+    "input": f"one of {', '.join(INPUTS)}",
 }
 
 
@@ -246,6 +257,7 @@ def _out_of_range(values: Mapping[str, Any]) -> Iterator[str]:
         "seal": is_checksum(values["seal"]),
         "resize": values.get("resize", "crop") in RESIZES,
         "decoder": values.get("decoder", 2) in DECODERS,
+        "input": values.get("input", "tensor") in INPUTS,
     }
     for name in ("integer_range", "float_range"):
         low, high = values.get(name) or (0.0, 0.0)

@@ -8,6 +8,7 @@ import numpy as np
 from convwright.arch.resolution import sides
 from convwright.engines.card import Card
 from convwright.engines.engine import Engine
+from convwright.engines.parts import network_of_onnx, network_of_openvino
 from convwright.engines.runner import Runner, cores
 from convwright.errors import UsageError
 
@@ -20,7 +21,8 @@ def _onnxruntime(path: Path, card: Card, threads: int | None, precision: str) ->
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or cores()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    source = network_of_onnx(path.read_bytes(), card) if card.input == "image" else str(path)
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     kinds = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
     images, logits = (
         (kinds.get(ports[0].type), len(ports), *ports[0].shape[1:])
@@ -36,6 +38,8 @@ def _openvino(path: Path, card: Card, threads: int | None, precision: str) -> Ru
 
     core = openvino.Core()
     model = core.read_model(str(path))
+    if card.input == "image":
+        model = network_of_openvino(model, card)
     kinds = {"u8": "uint8", "f32": "float32"}
     images, logits = (
         (

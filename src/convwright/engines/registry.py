@@ -5,8 +5,9 @@ up only where Convwright's own do not suffice.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from convwright.engines.card_reading import read_card
 from convwright.engines.checksum import check_checksums
 from convwright.engines.engine import SUFFIXES, Engine
 from convwright.engines.own import OWN_ENGINES
+from convwright.engines.parts import network_of_onnx
 from convwright.engines.plugins import plugin_engines
 from convwright.engines.runner import Runner
 from convwright.errors import ConvwrightError, UsageError
@@ -114,7 +116,7 @@ def _open(engine: Engine, path: Path, threads: int | None, precision: str) -> Lo
         require_package(engine.package, f"running {path.name}")
         card = read_card(path)
         check_checksums(path, card)
-        run = engine.open(path, card, threads, precision)
+        run = _run_of(engine, path, card, threads, precision)
     except ConvwrightError:
         raise
     except Exception as error:  # every engine has errors of its own for a damaged file or an unknown operation
@@ -129,6 +131,23 @@ def _open(engine: Engine, path: Path, threads: int | None, precision: str) -> Lo
             raise ConvwrightError(f"{path}: {engine.name} cannot run it: {_reason(error)}") from None
 
     return Loaded(guarded, card)
+
+
+def _run_of(engine: Engine, path: Path, card: Card, threads: int | None, precision: str) -> Runner:
+    """Load a file; engines of other packages get a file with the network alone, whose input is a tensor."""
+    if card.input == "tensor" or engine.name in OWN_ENGINES:
+        return engine.open(path, card, threads, precision)
+    if path.suffix != ".onnx":
+        raise UsageError(f"{path}: {engine.name} runs {path.suffix} files exported with `input` tensor only")
+    folder = TemporaryDirectory(prefix="convwright-")
+    network = Path(folder.name) / path.name
+    network.write_bytes(network_of_onnx(path.read_bytes(), card))
+    run = engine.open(network, replace(card, input="tensor"), threads, precision)
+
+    def with_folder(images: np.ndarray, folder: TemporaryDirectory[str] = folder) -> np.ndarray:
+        return run(images)  # the engine may read the file at any time, so the folder lives as long as this function
+
+    return with_folder
 
 
 def _reason(error: Exception) -> str:

@@ -6,17 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from convwright.errors import ArgumentError, ConvwrightError
 from convwright.exporting.agreement import CheckImages, logits_of
+from convwright.exporting.image_input import why_not
+from convwright.exporting.image_verification import verify_images
 from convwright.exporting.onnx_writer import OPSET, check_opset
 from convwright.exporting.quantization import Calibration, check_quantizer
 from convwright.exporting.result import ExportResult
 from convwright.exporting.subject import Subject
 from convwright.exporting.verification import installed_readers, verify, verify_again, with_record
-from convwright.exporting.writing import FORMATS, Progress, draft, write_draft
+from convwright.exporting.writing import FORMATS, Progress, draft, with_image_input, write_draft
 from convwright.extras import require_package
 from convwright.files import temporary_beside, write_atomically
+from convwright.prediction.network import Predictor
+
+Input = Literal["image", "tensor"]
+"""What a file takes: an image of any size, or a batch of images at the network's resolution."""
 
 
 def export(
@@ -25,6 +32,7 @@ def export(
     format: str,
     check: CheckImages,
     *,
+    input: Input = "tensor",
     opset: int | None = None,
     calibration: Calibration | None = None,
     progress: Progress = lambda _: None,
@@ -36,6 +44,7 @@ def export(
         out: The file; it is replaced if it exists.
         format: `onnx`, `openvino` or `torch`.
         check: Images to verify on.
+        input: What the file takes: `image`, one of any size, or `tensor`, a batch at the network's resolution.
         opset: ONNX opset, 13 to 22; None: 17.
         calibration: Images to calibrate 8 bits on; None: the network stays in float.
         progress: Gets a description of each step.
@@ -48,6 +57,8 @@ def export(
         ConvwrightError: The file does not agree with the network, or could not be written; nothing is replaced.
     """
     check_possible(format, opset, int8=calibration is not None)
+    if input == "image" and (reason := why_no_image_input(subject.predictor, format)):
+        raise ArgumentError("input", f"images of any size are not possible: {reason}; use tensor")
     check_suffix(format, out)
     installed_readers(FORMATS[format])
     _ = subject.program  # a network that cannot be written is reported before anything runs
@@ -59,6 +70,11 @@ def export(
         path = folder / out.name
         write_draft(made, path, made.card)
         verified = verify(path, out, check, expected, made.float_layers, progress)
+        if input == "image":
+            made = with_image_input(made)
+            write_draft(made, path, made.card)
+            progress("verifying with images of several sizes")
+            verified = verify_images(path, out, subject.predictor, check, verified)
         card = write_draft(made, path, with_record(made.card, check, verified, made.float_layers))
         progress("reading what was written")
         verify_again(path, out, verified, check, expected, made.float_layers)
@@ -89,6 +105,13 @@ def check_possible(format: str, opset: int | None, *, int8: bool) -> None:
         require_package("openvino", "the format openvino")
     if int8:
         check_quantizer(format)
+
+
+def why_no_image_input(predictor: Predictor, format: str) -> str:
+    """Return why the input of a file cannot be an image of any size; empty if it can."""
+    if format == "torch":
+        return "the format torch is run by Convwright, which resizes images itself"
+    return why_not(predictor.channels, predictor.framing)
 
 
 def check_suffix(format: str, out: Path) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 
 from convwright.engines import program as steps
 from convwright.engines.card import KEY, Card
+from convwright.engines.parts import LOGITS, PIXELS
 from convwright.errors import ArgumentError
 from convwright.extras import require_package
 
-INPUT, OUTPUT = "images", "logits"
+INPUT, OUTPUT = PIXELS, LOGITS
 OPSET, OLDEST, NEWEST = 17, 13, 22
 IR_VERSION = 8
 """Version of the oldest runtimes that support the opset; newer ones read it too."""

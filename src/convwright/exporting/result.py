@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from convwright.arch.resolution import sides
 from convwright.display.result import Block, Lines, Paragraph, Result, Table
 from convwright.display.wording import counted, short_milliseconds
 from convwright.engines.card import Card
@@ -55,6 +56,7 @@ class ExportResult(Result):
             "bytes": self.bytes,
             "network": self.card.network,
             "precision": self.card.precision,
+            "input": self.card.input,
             "verified": self.card.verified.to_dict(),
             "max_drop": self.float_layers.max_drop if self.float_layers else None,
             "kept_in_float": list(self.float_layers.layers) if self.float_layers else [],
@@ -67,7 +69,8 @@ class ExportResult(Result):
         files = ", ".join(map(str, self.files))
         yield Lines(
             f"{files}: {self.card.network}, {self.card.precision}, {human_bytes(self.bytes)}\n"
-            f"verified on {self.card.verified.on}"
+            f"verified on {self.card.verified.on}\n"
+            f"input: {self.input_in_words()}"
         )
         yield Table(MULTI_LABEL_TITLES if self.card.multi_label else TITLES, [*self._rows()])
         if left := self.float_layers:
@@ -85,6 +88,16 @@ class ExportResult(Result):
                 f"predictions of the run now use {engine} on this machine, which is faster "
                 f"({self.selection.milliseconds:.2f} ms an image): `cw.predict({str(self.source)!r})`"
             )
+
+    def input_in_words(self) -> str:
+        """Return what the file takes, and how well its resizing agrees with that of training."""
+        card = self.card
+        if card.input == "tensor":
+            return f"uint8, {' x '.join(map(str, ('N', card.channels, *sides(card.resolution))))}"
+        checks = (check.details.get("resized_difference") for check in card.verified.engines.values())
+        largest = max((found for found in checks if isinstance(found, float)), default=0.0)
+        beside = f"within {largest:.0e} of" if largest else "as with"
+        return f"an image of any size, uint8, 1 x H x W x 3 (probabilities {beside} Pillow's resizing)"
 
     def _rows(self) -> Iterable[Sequence[str]]:
         times = self.milliseconds

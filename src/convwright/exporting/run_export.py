@@ -12,7 +12,7 @@ from convwright.display.progress import status
 from convwright.engines.selection import EngineSelection, fingerprint
 from convwright.errors import ArgumentError, argument
 from convwright.exporting import check_images
-from convwright.exporting.export import check_possible, check_suffix, export
+from convwright.exporting.export import Input, check_possible, check_suffix, export, why_no_image_input
 from convwright.exporting.keeping import keep_export
 from convwright.exporting.quantization import MAX_DROP
 from convwright.exporting.result import ExportResult
@@ -38,6 +38,7 @@ def export_run(
     int8: bool,
     max_drop: float | None,
     opset: int | None,
+    input: Input | None = None,
 ) -> ExportResult:
     """Export what a user names; see `convwright.api.shipping.export`."""
     format, file = target(_name(run), format, None if out is None else Path(out))
@@ -60,7 +61,10 @@ def export_run(
     calibration = check_images.calibration(predictor, opened, allowed) if int8 and opened else None
     with status("exporting") as progress:
         subject = Subject(predictor, _name(run))
-        done = export(subject, file, format, check, opset=opset, calibration=calibration, progress=progress)
+        takes = input or _default_input(predictor, format)
+        done = export(
+            subject, file, format, check, input=takes, opset=opset, calibration=calibration, progress=progress
+        )
         if path is None or before is None:
             return done
         return replace(done, selection=_kept(path, subject, done, check.images[:1], before))
@@ -114,6 +118,11 @@ def target(name: str, format: str | None, out: Path | None) -> tuple[str, Path]:
     check_suffix(format, out)
     check_file("out", out)
     return format, out
+
+
+def _default_input(predictor: Predictor, format: str) -> Input:
+    """Return what a file takes by default: an image of any size wherever that is possible."""
+    return "tensor" if why_no_image_input(predictor, format) else "image"
 
 
 def _images(data: Data | str | Path, predictor: Predictor) -> Dataset:

@@ -21,6 +21,29 @@ FEW = 4
 """Images on which the final file is verified once more, one at a time."""
 
 
+@dataclass(frozen=True)
+class ImageCheck:
+    """How a file whose input is an image of any size agrees with Pillow's resizing and the same network."""
+
+    count: int
+    """Number of images."""
+    difference: float
+    """Largest difference of a probability."""
+    same: float
+    """Share of images with the same prediction."""
+    milliseconds: float
+    """Median time of an image, with its resizing."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the figures for JSON."""
+        return {
+            "resized_images": self.count,
+            "resized_difference": self.difference,
+            "resized_same": self.same,
+            "resized_milliseconds": round(self.milliseconds, 3),
+        }
+
+
 @dataclass(frozen=True, eq=False)
 class EngineRun:
     """A file in one engine."""
@@ -31,6 +54,8 @@ class EngineRun:
     """Logits of the first `FEW` images, run one at a time."""
     milliseconds: float
     """Time of one image, with as many threads as cores; see `image_seconds`."""
+    images: ImageCheck | None = None
+    """How well the file agrees on images of several sizes; None where its input is a tensor."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +150,12 @@ def verify_again(
 def with_record(card: Card, check: CheckImages, verified: VerifiedEngines, left: FloatLayers | None) -> Card:
     """Return a card with the record of a verification; of a quantized network with what it shows about the loss."""
 
-    def details(agreement: Agreement) -> dict[str, object]:
+    def details(agreement: Agreement, images: ImageCheck | None) -> dict[str, object]:
         drop = {"max_drop": left.max_drop, "drop": left.verdict(agreement).value} if left else {}
-        return agreement.to_dict() | drop | {"threads": "all"}
+        return agreement.to_dict() | drop | {"threads": "all"} | (images.to_dict() if images else {})
 
     engines = {
-        name: EngineCheck(round(engine_run.milliseconds, 3), details(verified.agreements[name]))
+        name: EngineCheck(round(engine_run.milliseconds, 3), details(verified.agreements[name], engine_run.images))
         for name, engine_run in verified.runs.items()
     }
     record = replace(card.verified, on=check.description, images=len(check.images), engines=engines)

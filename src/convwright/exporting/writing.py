@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from convwright.data.framing import Framing
 from convwright.engines.card import CHECKSUM_PLACEHOLDER, KEY, WEIGHTS_PLACEHOLDER, Card
 from convwright.engines.checksum import weights_file
 from convwright.engines.torch_file import torch_file
 from convwright.errors import ConvwrightError, UsageError
+from convwright.exporting.image_input import preprocessing
+from convwright.exporting.joining import join_onnx, join_openvino
 from convwright.exporting.onnx_writer import OPSET, onnx_model, put_card
 from convwright.exporting.quantization import Calibration, FloatLayers, quantized
 from convwright.exporting.subject import Subject
@@ -27,13 +30,22 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Draft:
-    """A model in memory, and how it is written with a card."""
+    """A network in memory in a format, and how it is written with a card."""
 
-    content: Callable[[Path, Card], bytes]
-    """Returns the content of the file at a path; a second file (OpenVINO's .bin) is written beside it."""
+    model: Any
+    """The model of ONNX or OpenVINO; of the format torch, the program."""
+    format: str
     card: Card
     float_layers: FloatLayers | None = None
     """What quantization left in float; None for a network in float."""
+
+    def content(self, path: Path, card: Card) -> bytes:
+        """Return the content of the file at a path; a second file (OpenVINO's .bin) is written beside it."""
+        if self.format == "torch":
+            return torch_file(self.model, card)
+        if self.format == "onnx":
+            return _onnx_file(self.model, card)
+        return _openvino_file(require_package("openvino", "the format openvino"), self.model, card, path)
 
 
 def draft(
@@ -45,7 +57,7 @@ def draft(
     calibration: Calibration | None = None,
     progress: Progress = lambda _: None,
 ) -> Draft:
-    """Convert a network into a format.
+    """Convert a network into a format, with tensors as its input.
 
     Args:
         subject: The network.
@@ -55,23 +67,27 @@ def draft(
         calibration: Images to calibrate 8 bits on; None: the network stays in float.
         progress: Gets a description of each step.
     """
+    card, left = subject.card, None
     if format == "torch":
-        program = subject.eager_program
-        return Draft(lambda _, card: torch_file(program, card), subject.card)
-    model = onnx_model(subject.program, subject.card, OPSET if opset is None else opset)
-    if format == "onnx":
-        card, left = subject.card, None
-        if calibration is not None:
-            model, left = quantized(model, "onnx", calibration, folder, progress)
-            card = replace(card, precision="int8")
-        return Draft(lambda _, card: _onnx_file(model, card), card, left)
-    openvino = require_package("openvino", "the format openvino")
-    del model.metadata_props[:]  # OpenVINO would keep this card beside the card of the verified file
-    converted, card, left = _read_openvino(openvino, model), subject.card, None
+        return Draft(subject.eager_program, format, card)
+    model = onnx_model(subject.program, card, OPSET if opset is None else opset)
+    if format == "openvino":
+        openvino = require_package("openvino", "the format openvino")
+        del model.metadata_props[:]  # OpenVINO would keep this card beside the card of the verified file
+        model = openvino.Core().read_model(io.BytesIO(model.SerializeToString()))
     if calibration is not None:
-        converted, left = quantized(converted, "openvino", calibration, folder, progress)
+        model, left = quantized(model, format, calibration, folder, progress)
         card = replace(card, precision="int8")
-    return Draft(lambda path, card: _openvino_file(openvino, converted, card, path), card, left)
+    return Draft(model, format, card, left)
+
+
+def with_image_input(made: Draft) -> Draft:
+    """Return a network that takes an image of any size, which it crops and resizes as in training."""
+    card = made.card
+    framing = Framing(**{name: getattr(card, name) for name in Framing._fields})
+    parts = preprocessing(card.resolution, card.channels, framing)
+    join = join_onnx if made.format == "onnx" else join_openvino
+    return replace(made, model=join(made.model, parts), card=replace(card, input="image"))
 
 
 def write_draft(made: Draft, path: Path, card: Card) -> Card:
@@ -115,10 +131,6 @@ def write_unverified(subject: Subject, path: Path, *, calibration: Calibration |
     """
     made = draft(subject, FORMAT_OF[path.suffix], folder=path.parent, calibration=calibration)
     return write_draft(made, path, made.card)
-
-
-def _read_openvino(openvino: Any, model: Any) -> Any:
-    return openvino.Core().read_model(io.BytesIO(model.SerializeToString()))
 
 
 def _onnx_file(model: Any, card: Card) -> bytes:
