@@ -20,7 +20,7 @@ RUN_FILES = ("config.yaml", "network.json")
 OWN_FILES = frozenset(
     (
         *(NAME, *RUN_FILES, "classes.json", "data.json", "thresholds.json", "metrics.csv", "summary.json"),
-        *("model.safetensors", "initial.safetensors", "training_images.safetensors"),
+        *("model.safetensors", "initial.safetensors", "teacher.safetensors", "training_images.safetensors"),
         *("lr_finder.csv", "mlflow.txt", "advice.json"),
     )
 )

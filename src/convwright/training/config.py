@@ -24,6 +24,8 @@ OWN_NETWORK = "network.json"
 """Network of a configuration that no expression describes, or that was read from a file: that in the run directory."""
 INITIAL_WEIGHTS = "initial.safetensors"
 """File in the run directory with the weights that training started from, where they were not random."""
+TEACHER_WEIGHTS = "teacher.safetensors"
+"""File in the run directory with the network whose predictions are learnt, if there is one."""
 MOST_NESTED = 20
 """Levels of nesting in a YAML file; a configuration has three."""
 
@@ -31,6 +33,7 @@ MOST_NESTED = 20
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 AUGMENTATION = Group("Augmentation of training images")
 INITIAL = Group("Initial weights")
+DISTILLATION = Group("Distillation")
 FOLDS = Group("Cross-validation")
 LISTS = Group("Columns of a list of images")
 
@@ -96,6 +99,10 @@ class Recipe(_Strict):
     `balanced`, at 0 all are 1."""
     focal: float = Field(0.0, ge=0, le=100)
     """Exponent of the focal loss, which gives less weight to images that are predicted well; 0: cross-entropy."""
+    distillation: Annotated[float, DISTILLATION] = Field(0.5, gt=0, le=1)
+    """Share of the loss that compares predictions with those of `teacher`; the labels have the rest."""
+    temperature: Annotated[float, DISTILLATION] = Field(4.0, gt=0, le=1000)
+    """Divisor of the logits of network and teacher; the larger, the more unlikely classes count."""
     sampling: Literal["uniform", "balanced"] = "uniform"
     """Images of an epoch: `uniform`, each once; `balanced`, those of each class equally often."""
     accumulate: int = Field(1, ge=1)
@@ -166,6 +173,9 @@ class RunOptions(_Strict):
     weights: Annotated[str | None, INITIAL] = None
     """Initial weights: `pretrained`, `torchvision`, `timm`, a file or a run; chosen with the network by default, or
     random where the network is given."""
+    teacher: Annotated[str | None, DISTILLATION] = None
+    """A run with the same classes, whose predictions are learnt beside the labels; its network may be larger and read
+    images of another size."""
     epochs: float = Field(10, gt=0, le=1e6)
     """Passes over the training images; 10 by default, fewer from pretrained weights; a fraction is allowed."""
     seed: int = Field(0, ge=-LARGEST_SEED, le=LARGEST_SEED)

@@ -36,6 +36,7 @@ from convwright.training.progress import Progress, Runtime
 from convwright.training.records import DataFacts, Summary
 from convwright.training.run import Run
 from convwright.training.step import DivergedError
+from convwright.training.teacher import Teacher, teacher_file, teacher_of
 from convwright.training.training_images import training_images_file
 from convwright.training.validations import validation_steps
 
@@ -52,6 +53,7 @@ def train(
     runtime: Runtime = Runtime(),
     files: Mapping[str, str | bytes] | None = None,
     initial: InitialWeights | None = None,
+    teacher: Teacher | None = None,
 ) -> Summary:
     """Train a network into a new run directory, and return its summary.
 
@@ -64,6 +66,7 @@ def train(
         runtime: How the run is carried out.
         files: Content of further files of the run directory, by name.
         initial: Weights to start from; random ones by default.
+        teacher: The network that the configuration names as teacher.
 
     Raises:
         RunError: There is something at `path` already.
@@ -76,7 +79,8 @@ def train(
         data = initial.normalised(data) if initial else data
         devices = Devices(config)
         if devices.is_main:
-            kept = {**(files or {}), **initial_weights_file(initial), **training_images_file(data)}
+            kept = {**(files or {}), **initial_weights_file(initial), **teacher_file(teacher)}
+            kept |= training_images_file(data)
             Run.create(path, config, network, data.classes, DataFacts.of(data), kept)
         devices.wait()
         run = Run.open(path)
@@ -145,7 +149,8 @@ class Trainer:
         """Whether the summary has been written."""
         self.callback_error: Exception | None = None
         """The error of a callback that ended the run."""
-        self.learner = make_learner(config, run.network, data, self.devices, initial_weights_of(run))
+        initial, teacher = initial_weights_of(run), teacher_of(run)
+        self.learner = make_learner(config, run.network, data, self.devices, initial, teacher)
         self.batches = training_batches(config, data, self.devices)
         steps_per_epoch = self.batches.steps_per_epoch
         self.learner.frozen_steps = self.frozen_steps = round(config.recipe.freeze_epochs * steps_per_epoch)

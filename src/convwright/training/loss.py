@@ -56,10 +56,21 @@ class Loss:
                 logits, targets, self.class_weights, reduction="sum", label_smoothing=self.label_smoothing
             )
         losses = self._binary(logits, targets) if self.multi_label else self._categorical(logits, targets)
+        return self.weighted(losses, labels, logits.shape[1]).sum()
+
+    def weighted(self, losses: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
+        """Return losses of images, each multiplied by the weight of its class and of the image.
+
+        Args:
+            losses: N.
+            labels: Labels of the images, as for a call.
+            classes: Number of classes, K.
+        """
+        targets, weights = _without_weights(labels, classes)
         for weight in (weights, self._class_weights_of(targets)):
             if weight is not None:
                 losses = losses * weight.to(losses)
-        return losses.sum()
+        return losses
 
     def correct(self, logits: torch.Tensor, labels: torch.Tensor) -> int:
         """Return the number of images whose likeliest class is their label, or the label with the largest share.

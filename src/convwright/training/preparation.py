@@ -12,6 +12,7 @@ from convwright.training.frozen import Features
 from convwright.training.initial_weights import InitialWeights
 from convwright.training.loss import class_weights
 from convwright.training.step import Learner
+from convwright.training.teacher import Teacher
 
 
 def check_labelled(data: Dataset) -> None:
@@ -30,11 +31,13 @@ def make_learner(
     data: Dataset,
     devices: Devices | None = None,
     initial: InitialWeights | None = None,
+    teacher: Teacher | None = None,
 ) -> Learner:
-    """Return a network that is to learn from a data set."""
+    """Return a network that is to learn from a data set, and from a teacher if there is one."""
     labels = data.train.labels
     weights = class_weights(config.recipe, labels, len(data.classes))
-    return Learner(config, network, weights, devices, initial, multi_label=labels.ndim == 2)
+    taught = teacher.module(data.mean, data.std) if teacher else None
+    return Learner(config, network, weights, devices, initial, multi_label=labels.ndim == 2, teacher=taught)
 
 
 def training_batches(config: TrainConfig, data: Dataset, devices: Devices | None = None) -> Batches:

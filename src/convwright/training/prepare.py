@@ -37,6 +37,7 @@ from convwright.training.run import ensure_free
 from convwright.training.run_names import name_of_run, numbered_paths
 from convwright.training.run_plan import CURVE, Plan
 from convwright.training.step import Learner
+from convwright.training.teacher import Teacher, find_teacher
 from convwright.zoo.reading import chooses_resolution, describes, is_place, read_network
 
 MOST_NAMED = 5
@@ -79,6 +80,7 @@ class _Preparation:
         self.notes: list[str] = []
         self.learner: Learner | None = None
         self.advice: Advice | None = None
+        self.teacher: Teacher | None = None
         self.split: dict[str, Any] = {}
         """How the data was split, for the configuration."""
         self.chooses_resolution = False
@@ -106,6 +108,7 @@ class _Preparation:
         if self.advice:  # shown once the request is known to have no errors
             self.note(self.advice.line)
         data = initial.normalised(data) if initial else data
+        self._find_teacher(data)
         config, network, curve = self._resolved(data, wanted, initial, devices)
         if not _is_expression(request.network, network):
             config = config.model_copy(update={"network": OWN_NETWORK})
@@ -113,7 +116,8 @@ class _Preparation:
             self.note("; ".join([f"weights: {initial.published.source}", *initial.load(build(network, seed=0))]))
         if config.devices > world_size():
             check_batch(config.batch_size, config.devices)
-        return Plan(request, config, network, data, out, initial, curve, tuple(self.notes), self.advice)
+        notes = tuple(self.notes)
+        return Plan(request, config, network, data, out, initial, self.teacher, curve, notes, self.advice)
 
     def _advised(self) -> TrainRequest:
         """Return the request with what suits data, time and machine in the fields that it leaves open."""
@@ -178,6 +182,12 @@ class _Preparation:
             return None
         with self._naming("weights"):
             return find_initial_weights(self.request.weights, network)
+
+    def _find_teacher(self, data: Dataset) -> None:
+        if self.request.teacher is not None:
+            with self._naming("teacher"):
+                self.teacher = find_teacher(self.request.teacher, data)
+            self.note(f"teacher: {printable(self.teacher.source)} ({printable(self.teacher.network.name)})")
 
     def _data(self, largest: Resolution) -> Dataset:
         """Open the data, and note which files were skipped and which classes have no images."""
@@ -251,6 +261,8 @@ class _Preparation:
         options |= {"devices": devices, **self.split}
         if request.weights is not None:
             options["weights"] = absolute_source(request.weights)
+        if request.teacher is not None:
+            options["teacher"] = absolute_source(request.teacher)
         recipe = request.recipe_fields
 
         def planned() -> tuple[TrainConfig, Network]:
@@ -294,7 +306,7 @@ class _Preparation:
         """Return the one learner of all measurements, in its initial state."""
         config = config.model_copy(update={"devices": world_size()})
         if self.learner is None:
-            self.learner = make_learner(config, network, data, initial=initial)
+            self.learner = make_learner(config, network, data, initial=initial, teacher=self.teacher)
             self.learner.save_initial_state()
         else:
             self.learner.restore_initial_state(config)

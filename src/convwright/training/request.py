@@ -22,6 +22,7 @@ from convwright.training.config import (
     INITIAL_WEIGHTS,
     OWN_NETWORK,
     STRICT,
+    TEACHER_WEIGHTS,
     FieldError,
     ImageSize,
     Recipe,
@@ -117,6 +118,7 @@ class TrainRequest(RunOptions, Recipe):
                 "would choose the end of training on the images that each fold is measured on; omit it with `folds`",
             )
         self._check_initial()
+        self._check_distillation()
         self._check_augmentation()
         if self.minutes is not None and self.devices > 1:
             raise FieldError("minutes", "plans for one device; with more, give `epochs`")
@@ -137,6 +139,17 @@ class TrainRequest(RunOptions, Recipe):
             if name in given and getattr(self, name) != Recipe.model_fields[name].default and not on:
                 wanted = " effective" if needed == "class_weights" else ""
                 raise FieldError(name, f"has no effect without `{needed}`{wanted}")
+
+    def _check_distillation(self) -> None:
+        """Check the fields that are about a teacher."""
+        if self.teacher is None:
+            for name in ("distillation", "temperature"):
+                if getattr(self, name) != Recipe.model_fields[name].default:
+                    raise FieldError(name, "has no effect without `teacher`")
+        elif self.folds is not None:
+            raise FieldError("teacher", "may have been trained on the images of each fold; omit it with `folds`")
+        elif self.freeze:
+            raise FieldError("teacher", "has no effect with `freeze`, which trains the classifier alone; omit one")
 
     def _check_initial(self) -> None:
         """Check the fields that are about initial weights."""
@@ -230,7 +243,9 @@ class TrainRequest(RunOptions, Recipe):
             fields.pop("schema_version")
             fields["network"] = _network_of(fields["network"], path.parent)
             if values.get("weights") is None:
-                fields["weights"] = _weights_of(fields["weights"], path.parent)
+                fields["weights"] = _kept_file(fields["weights"], path.parent / INITIAL_WEIGHTS)
+            if values.get("teacher") is None:
+                fields["teacher"] = _kept_file(fields["teacher"], path.parent / TEACHER_WEIGHTS)
             stored = fields | recipe | ({"fit": False} if values.get("network") is None else {})
         else:
             stored = _found_beside(stored, path.parent)
@@ -266,7 +281,7 @@ def _found_beside(stored: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     from convwright.data.registry import SOURCES
 
     found = dict(stored)
-    for name in ("data", "network", "weights"):
+    for name in ("data", "network", "weights", "teacher"):
         if not isinstance(value := stored.get(name), str) or value in KNOWN_NAMES or value in SOURCES:
             continue
         place, *operations = value.split("|") if name == "network" else [value]
@@ -287,15 +302,14 @@ def _network_of(network: str, folder: Path) -> str | Network:
     return load_network(file) if network == OWN_NETWORK or (is_place(network) and file.is_file()) else network
 
 
-def _weights_of(weights: str | None, folder: Path) -> str | None:
-    """Return the initial weights of a run's configuration: those of a file are kept in the run too.
+def _kept_file(source: str | None, kept: Path) -> str | None:
+    """Return where a run's configuration finds initial weights or a teacher: those of a file are kept in the run too.
 
     Args:
-        weights: Weights in the configuration, files as absolute paths.
-        folder: Folder of the configuration.
+        source: Weights or teacher in the configuration, files as absolute paths.
+        kept: The file in the run.
     """
-    kept = folder.absolute() / INITIAL_WEIGHTS
-    return str(kept) if weights is not None and Path(weights).is_absolute() and kept.is_file() else weights
+    return str(kept.absolute()) if source is not None and Path(source).is_absolute() and kept.is_file() else source
 
 
 def missing_data() -> str:

@@ -25,7 +25,7 @@ from convwright.errors import ArgumentError, ConvwrightError, RunError, RunHeldE
 from convwright.files import digest_of, new_folder, remove_partial, write_bytes
 from convwright.locks import LockHeldError, locked
 from convwright.public_classes import CLASSES
-from convwright.training.config import INITIAL_WEIGHTS, OWN_NETWORK, TrainConfig
+from convwright.training.config import INITIAL_WEIGHTS, OWN_NETWORK, TEACHER_WEIGHTS, TrainConfig
 from convwright.training.records import (
     ClassNames,
     DataFacts,
@@ -55,6 +55,7 @@ class Run(Brief):
     classes: tuple[str, ...]
     data: DataFacts
     INITIAL: ClassVar[str] = INITIAL_WEIGHTS
+    TEACHER: ClassVar[str] = TEACHER_WEIGHTS
 
     WEIGHTS: ClassVar[str] = "model.safetensors"
 

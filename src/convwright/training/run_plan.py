@@ -21,6 +21,7 @@ from convwright.training.config import OWN_NETWORK, TrainConfig
 from convwright.training.initial_weights import InitialWeights
 from convwright.training.lr_finder import LearningRateCurve
 from convwright.training.request import TrainRequest
+from convwright.training.teacher import Teacher
 
 CURVE, ADVICE = "lr_finder.csv", "advice.json"
 """Files of a run directory: the learning-rate test, and what was chosen for the data."""
@@ -41,6 +42,8 @@ class Plan(Result):
     out: Path
     """The run directory to make."""
     initial: InitialWeights | None = None
+    teacher: Teacher | None = None
+    """The network whose predictions are learnt, if there is one."""
     learning_rate_curve: LearningRateCurve | None = None
     """The curve of the learning-rate test, if there was one."""
     notes: tuple[str, ...] = ()

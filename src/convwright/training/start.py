@@ -23,6 +23,7 @@ from convwright.training.request import TrainRequest
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
 from convwright.training.run_plan import Plan, described
+from convwright.training.teacher import teacher_file
 from convwright.training.training_images import training_images_file
 
 PLANNED = frozenset({"fit", "resolution", "channels", "classes", "dropout", "stochastic_depth"})
@@ -98,11 +99,13 @@ def train_plan(plan: Plan, callbacks: Sequence[object] = (), *, progress: bool =
     if progress:
         print_progress(described(plan.data, plan.network, plan.config, plan.operators))
     if several:
-        files = {**plan.files, **initial_weights_file(plan.initial), **training_images_file(plan.data)}
+        files = {**plan.files, **initial_weights_file(plan.initial), **teacher_file(plan.teacher)}
+        files |= training_images_file(plan.data)
         run = Run.create(plan.out, plan.config, plan.network, plan.data.classes, DataFacts.of(plan.data), files)
         _in_processes(run, execution, progress=progress)
     else:
-        train(plan.config, plan.network, plan.data, plan.out, every, execution.runtime, plan.files, plan.initial)
+        started = every, execution.runtime, plan.files, plan.initial, plan.teacher
+        train(plan.config, plan.network, plan.data, plan.out, *started)
     return Run.open(plan.out)
 
 
@@ -162,7 +165,7 @@ def check_same(run: Run, given: Mapping[str, object]) -> None:
             before = run.network.name if before == OWN_NETWORK else before
             added = before.removeprefix(f"{value}|").split("|")
             same = same or {part.partition(":")[0] for part in added} <= PLANNED
-        elif name in ("data", "weights"):
+        elif name in ("data", "weights", "teacher"):
             same = same or before == absolute_path(str(value))
         if not same:
             raise ArgumentError(name, f"is {before!r} in {run.path}, not {value!r}; a resumed run keeps its options")

@@ -22,6 +22,7 @@ from convwright.training.loss import Loss
 from convwright.training.operators import check_operators
 from convwright.training.optim import classifier, learning_rate, make_optimizer
 from convwright.training.progressive import shrunk, size_at
+from convwright.training.teacher import TeacherModule, divergence
 
 if TYPE_CHECKING:
     from convwright.training.initial_weights import InitialWeights
@@ -39,8 +40,9 @@ class Learner:
     """A network with its optimizer, on the device and in the precision of the configuration.
 
     class_weights: weight of the images of each class in the loss, 1 for all by default. initial: weights to start
-    from instead of random ones. multi_label: whether an image has several labels. `reads_features`: the backbone is
-    frozen and sees the same images in every epoch, so that batches are of its features (`convwright.training.frozen`).
+    from instead of random ones. multi_label: whether an image has several labels. teacher: a network whose predictions
+    are learnt beside the labels, once all weights are trained. `reads_features`: the backbone is frozen and sees the
+    same images in every epoch, so that batches are of its features (`convwright.training.frozen`).
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Learner:
         initial: "InitialWeights | None" = None,
         *,
         multi_label: bool = False,
+        teacher: TeacherModule | None = None,
     ) -> None:
         self.config, self.recipe = config, config.recipe
         self._initial: tuple[dict[str, Any], dict[str, Any]] | None = None
@@ -93,6 +96,7 @@ class Learner:
         self.average = Average(self.network, self.recipe.ema) if self.recipe.ema else None
         loss = Loss.of(self.recipe, multi_label=multi_label, class_weights=class_weights)
         self.loss = loss.to(self.fabric.device)
+        self.teacher = teacher.to(self.fabric.device) if teacher else None
 
     def save_initial_state(self) -> None:
         """Keep the present state for `restore_initial_state`."""
@@ -162,17 +166,18 @@ class Learner:
             group["lr"] = group["share"] * learning_rate(self.recipe, step, steps, self.frozen_steps)
         whole = len(labels)
         images, labels = self.devices.share(images), self.devices.share(labels)
+        taught = images  # at the size that they have without progressive resizing
         if self.recipe.progressive and not self.reads_features:
             unfrozen = step - self.frozen_steps, steps - self.frozen_steps
             images = shrunk(images, size_at(self.recipe, self.config.resolution, *unfrozen))
         self.optimizer.zero_grad(set_to_none=True)
         loss, correct = 0.0, 0
         pieces = min(self.recipe.accumulate, whole // self.devices.size)  # as many in every process
-        for index, (some, theirs) in enumerate(
-            zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True)
+        for index, (some, theirs, shown) in enumerate(
+            zip(*(each.tensor_split(pieces) for each in (images, labels, taught)), strict=True)
         ):
             with self.fabric.no_backward_sync(self.module, enabled=index < pieces - 1):
-                piece_loss, piece_correct = self._backward(some, theirs, whole)
+                piece_loss, piece_correct = self._backward(some, theirs, shown, whole)
             loss, correct = loss + piece_loss, correct + piece_correct
         self._check_gradient()
         if self.recipe.clip_norm:
@@ -182,8 +187,10 @@ class Learner:
             self.average.update(self.network, step)
         return loss, correct
 
-    def _backward(self, images: torch.Tensor, labels: torch.Tensor, of: int) -> tuple[float, int]:
+    def _backward(self, images: torch.Tensor, labels: torch.Tensor, shown: torch.Tensor, of: int) -> tuple[float, int]:
         """Add the gradient of some of a step's images; return their share of its mean loss, and the number right.
+
+        `shown` are the images that the teacher sees.
 
         Both are of all processes. DivergedError, in all of them, if the loss of one is not finite.
         """
@@ -193,12 +200,23 @@ class Learner:
         except ValueError as error:  # torch's, of a normalisation that sees one value a channel
             raise UsageError(f"batches of {len(labels)} are too small for this network: {error}") from None
         # Summed here and divided by all images of the step: the mean of a piece would be that of its own weights.
-        loss, right = self.loss(logits, labels), self.loss.correct(logits, labels)
+        loss, right = self._loss(logits, labels, shown), self.loss.correct(logits, labels)
         value, correct = self.devices.total(loss.item() / of, right)
         if not value < float("inf"):  # NaN compares false with everything
             raise DivergedError(f"the loss became {value}")
         self.fabric.backward(loss * (self.devices.size / of))  # DDP takes the mean over processes
         return value, int(correct)
+
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+        """Return the summed loss of labels, and of the teacher's predictions if there is one."""
+        loss = self.loss(logits, labels)
+        if self.teacher is None or self.reads_features:
+            return loss
+        with self.fabric.autocast():
+            taught = self.teacher(self.fabric.to_device(shown))
+        parted = divergence(logits, taught, self.recipe.temperature, multi_label=self.loss.multi_label)
+        share = self.recipe.distillation
+        return (1 - share) * loss + share * self.loss.weighted(parted, labels, logits.shape[1]).sum()
 
     def _check_gradient(self) -> None:
         gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
