@@ -128,8 +128,8 @@ def test_a_run_whose_teacher_is_missing_is_not_resumed(taught, tmp_path) -> None
         ({"teacher": "nowhere"}, "nowhere"),
         ({"teacher": None, "distillation": 0.9}, "distillation: has no effect without `teacher`"),
         ({"teacher": None, "temperature": 2.0}, "temperature: has no effect without `teacher`"),
-        ({"distillation": 0.0}, "distillation: must be greater than 0"),
-        ({"temperature": 0.0}, "temperature: must be greater than 0"),
+        ({"distillation": 0.0}, "distillation: must be above 0"),
+        ({"temperature": 0.0}, "temperature: must be above 0"),
         ({"folds": 3}, "teacher: may have been trained on the images of each fold"),
     ],
 )

@@ -22,6 +22,7 @@ from convwright.designing.candidates import (
     seconds_per_image,
 )
 from convwright.designing.clock import Clock
+from convwright.designing.distillation import distilled
 from convwright.designing.dossier import winner_figures, write_dossier
 from convwright.designing.families import FAMILIES, Limits, smallest
 from convwright.designing.race import Race, first_trial_seconds
@@ -295,13 +296,13 @@ class _Design:
         return f"{budget} is too small for every family; the smallest network, {title} at {size} px, needs {amounts}"
 
     def _train_winner(self, best: Trial, trainer: Trainer) -> None:
-        candidate = self.state.candidate(best.candidate)
         until = self.request.seconds - self._reserve
-        left = until - self.clock.passed
-        chosen, winner, path = best.run, best.candidate, self.request.out / "winner"
+        path = self.request.out / "winner"
+        best = distilled(self.state, best, trainer, until - self.clock.passed, self.report, begun=path.exists())
+        chosen, winner, left = best.run, best.candidate, until - self.clock.passed
         trial_run = Run.open(self.request.out / best.run)
         if left > max(10.0, 0.5 * best.seconds) or path.exists():
-            candidate = self._enlarged(candidate, trainer, UNHURRIED * left)
+            candidate = self._enlarged(self.state.candidate(best.candidate), trainer, UNHURRIED * left)
             self.report(f"training the winner, {candidate.name}, for {left:.0f} s")
             run, _ = trainer.train(candidate, path, UNHURRIED * left, until)
             found = evaluate_run(run, "val")

@@ -62,6 +62,8 @@ def ideas(design: DesignResult) -> list[str]:
         if candidate.parent is None or trial.problem is not None:
             continue
         parent = design.state.trial(candidate.parent, trial.round)
+        if parent is None and "teacher" in candidate.fields:  # the check after the race repeats its last trial
+            parent = design.state.trial(candidate.parent, trial.round - 1)
         if parent is None or parent.problem is not None:
             continue
         pair = trial.against(parent)

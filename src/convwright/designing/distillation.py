@@ -1,0 +1,109 @@
+"""Whether the winner of a race learns from a larger network of the race too: tried once, before its long training."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from convwright.arch.cost import cost
+from convwright.designing.candidates import Candidate
+from convwright.designing.state import State
+from convwright.designing.trials import Trainer, Trial
+
+LARGER = 1.2
+"""Factor of the multiply-adds, or parameters, from which on a network counts as larger."""
+MOST_SHARE = 0.3
+"""Share of the time that is left which the check may take."""
+SUFFIX = ", distilled"
+LABELS = "the winner learns from labels alone"
+
+
+def teacher_for(state: State, best: Trial) -> Trial | None:
+    """Return the most accurate trial of a larger network that is not statistically behind the winner's.
+
+    Args:
+        state: The design, whose race has ended.
+        best: The winner's trial.
+    """
+    winner = cost(state.candidate(best.candidate).network)
+    for trial in sorted(state.trials, key=lambda each: (-each.accuracy, each.candidate)):
+        count = cost(state.candidate(trial.candidate).network)
+        larger = count.macs >= LARGER * winner.macs or count.params >= LARGER * winner.params
+        if not larger or trial.problem is not None or trial.candidate == best.candidate:
+            continue
+        if trial.candidate.endswith(SUFFIX) or best.against(trial).interval[0] > 0:
+            continue
+        return trial
+    return None
+
+
+def distilled(
+    state: State, best: Trial, trainer: Trainer, left: float, report: Callable[[str], None], *, begun: bool = False
+) -> Trial:
+    """Return the winner's trial, or that of the winner with a teacher where that measurably helps.
+
+    The winner is trained once more as in its last trial, with the same seed and in the same time, but with a teacher.
+    The two are compared on the same validation images.
+
+    Args:
+        state: The design, whose race has ended.
+        best: The winner's trial.
+        trainer: Trains candidates.
+        left: Seconds until the training of the winner must end.
+        report: Called with a line of progress.
+        begun: Whether that training has begun already, so that nothing new is tried.
+
+    Raises:
+        Interrupted: The design was stopped.
+    """
+    winner = state.candidate(best.candidate)
+    if winner.fields.get("weights"):
+        return best  # fine-tuned, for the most part with a frozen backbone
+    teacher = teacher_for(state, best)
+    if teacher is None:
+        state.decide("training", LABELS, "the race has no larger network, as accurate as the winner, to learn from")
+        return best
+    round_ = len(state.rounds)  # a round of its own, after the race
+    student = _student(state, winner, teacher, trainer)
+    trial = state.trial(student.name, round_)
+    if trial is None:
+        if begun or best.seconds > MOST_SHARE * left:
+            reason = f"there is no time to check whether {teacher.candidate} teaches it more"
+            state.decide("training", LABELS, reason)
+            return best
+        report(f"checking for {best.seconds:.0f} s whether {teacher.candidate} teaches the winner more than labels do")
+        trial = trainer.run(student, state.candidates.index(student), round_, best.seconds)
+        state.trials.append(trial)
+        state.save()
+        trainer.clock.save()
+    return trial if _helps(state, best, teacher, trial) else best
+
+
+def _student(state: State, winner: Candidate, teacher: Trial, trainer: Trainer) -> Candidate:
+    """Return the candidate that learns from a teacher, and add it to the design unless it is known."""
+    name = winner.name + SUFFIX
+    for known in state.candidates:
+        if known.name == name:
+            return known
+    fields = {**winner.fields, "teacher": str((trainer.folder / teacher.run).absolute())}
+    idea = f"it learns from {teacher.candidate}"
+    student = replace(winner, name=name, idea=idea, fields=fields, parent=winner.name)
+    state.candidates.append(student)
+    return student
+
+
+def _helps(state: State, best: Trial, teacher: Trial, trial: Trial) -> bool:
+    """Return whether a teacher measurably helped, and record why."""
+    if trial.problem is not None:
+        state.decide("training", f"{trial.candidate} is dropped", f"it could not be trained: {trial.problem}")
+        return False
+    pair = trial.against(best)
+    low, high = (100 * bound for bound in pair.interval)
+    found = (
+        f"{100 * pair.difference:+.1f} percentage points ({low:+.1f} to {high:+.1f}) in as much time, on "
+        f"{pair.images:,} validation images"
+    )
+    if low > 0:
+        state.decide("training", f"{teacher.candidate} teaches the winner", f"that helps: {found}")
+        return True
+    reason = f"{teacher.candidate} as teacher brings no measurable gain: {found}"
+    state.decide("training", f"{trial.candidate} is dropped", reason)
+    return False

@@ -1,0 +1,97 @@
+"""Whether the winner of a race gets a teacher: only a larger network that measurably helps."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+
+from convwright.designing.candidates import Candidate, first_candidates
+from convwright.designing.distillation import distilled, teacher_for
+from convwright.designing.families import Limits
+from convwright.designing.state import State
+from convwright.designing.trials import Trial, packed
+from convwright.scaling.budget import as_budget
+
+IMAGES = 400
+
+
+@dataclass
+class Lessons:
+    """Gives a student a fixed share of right images in place of training it."""
+
+    folder: Path
+    share: float
+    clock: object = field(default_factory=lambda: type("Time", (), {"save": lambda self: None})())
+    ran: list[Candidate] = field(default_factory=list)
+
+    def run(self, candidate: Candidate, number: int, round_: int, seconds: float) -> Trial:
+        self.ran.append(candidate)
+        return trial(candidate.name, self.share, round_)
+
+
+def trial(name: str, share: float, round_: int = 0) -> Trial:
+    right = torch.arange(IMAGES) < share * IMAGES
+    return Trial(name, round_, 0, f"race/{name}", share, packed(right), IMAGES, 1.0, 10.0, 0.1)
+
+
+@pytest.fixture
+def state(tmp_path) -> State:
+    """A race of a small winner and a larger network."""
+    small, large = (
+        next(each for each in first_candidates(28, 1, 10, Limits(as_budget(budget))) if isinstance(each, Candidate))
+        for budget in ("macs<=2M", "macs<=5M")
+    )
+    found = State(tmp_path, {})
+    found.candidates = [
+        Candidate("small", small.family, "small", small.network),
+        Candidate("large", large.family, "large", large.network),
+    ]
+    found.rounds = [["small", "large"]]
+    return found
+
+
+def outcome(state: State, lessons: Lessons, left: float = 100, **options) -> Trial:
+    return distilled(state, state.trials[0], lessons, left, lambda line: None, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("share", "helps"), [(0.95, True), (0.81, False), (0.7, False)])
+def test_a_teacher_is_used_where_it_measurably_helps(state, tmp_path, share: float, helps: bool) -> None:
+    state.trials = [trial("small", 0.8), trial("large", 0.79)]
+    lessons = Lessons(tmp_path, share)
+    found = outcome(state, lessons)
+    assert (found.candidate == "small, distilled") is helps
+    assert lessons.ran[0].fields["teacher"].endswith("race/large")
+    assert lessons.ran[0].network == state.candidate("small").network
+    reason = state.decisions[-1].reason
+    assert "percentage points" in reason
+    assert "validation images" in reason
+    assert outcome(state, lessons) == found, "a design that is resumed decides the same"
+    assert len(lessons.ran) == 1, "and tries nothing again"
+    assert State.open(tmp_path).trials == state.trials
+
+
+@pytest.mark.parametrize(
+    "trials",
+    [
+        [trial("small", 0.8), trial("large", 0.6)],
+        [trial("large", 0.8), trial("small", 0.79)],
+        [trial("small", 0.8)],
+    ],
+)
+def test_nobody_learns_from_a_worse_or_smaller_network(state, tmp_path, trials: list[Trial]) -> None:
+    state.trials = trials
+    assert teacher_for(state, trials[0]) is None
+    lessons = Lessons(tmp_path, 1.0)
+    assert outcome(state, lessons) is trials[0]
+    assert not lessons.ran
+    assert "no larger network" in state.decisions[-1].reason
+
+
+@pytest.mark.parametrize(("left", "begun"), [(20, False), (100, True)])
+def test_nothing_is_tried_without_time(state, tmp_path, left: float, begun: bool) -> None:
+    state.trials = [trial("small", 0.8), trial("large", 0.8)]
+    lessons = Lessons(tmp_path, 1.0)
+    assert outcome(state, lessons, left, begun=begun).candidate == "small"
+    assert not lessons.ran
+    assert "no time" in state.decisions[-1].reason
