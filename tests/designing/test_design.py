@@ -1,6 +1,7 @@
 """Whole designs and ablations on digits, through Python and the command line."""
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -127,15 +128,15 @@ def test_damaged_progress_is_refused(tmp_path) -> None:
         cw.design(resume=tmp_path)
 
 
-@pytest.mark.slow
-def test_a_killed_design_loses_no_trial(tmp_path) -> None:
-    out = tmp_path / "digits"
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_killed_design_loses_no_trial(tmp_path, kills: int) -> None:
+    out, moments = tmp_path / "digits", random.Random(kills)
     command = [sys.executable, "-m", "convwright", "design"]
-    start = [*command, "digits", "--budget", BUDGET, "--minutes", "1", "--out", str(out)]
+    start = [*command, "digits", "--budget", BUDGET, "--minutes", "0.75", "--out", str(out)]
     trials: list[str] = []
-    for seconds in (8, 12, 15):
+    for _ in range(kills):
         process = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(seconds)
+        time.sleep(moments.uniform(4, 14))
         process.kill()
         process.wait()
         if (out / "state.json").exists():
@@ -143,11 +144,12 @@ def test_a_killed_design_loses_no_trial(tmp_path) -> None:
             found = [f"{each['candidate']} {each['round']}" for each in state["trials"]]
             assert found[: len(trials)] == trials
             trials = found
-        start = [*command, "--resume", str(out)]
-    done = subprocess.run([*start, "--json"], capture_output=True, text=True, timeout=300)
+            start = [*command, "--resume", str(out)]
+    done = subprocess.run([*start, "--json"], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     names = [(each["candidate"], each["round"]) for each in json.loads((out / "state.json").read_text())["trials"]]
     assert len(names) == len(set(names))
+    assert [f"{name} {round_}" for name, round_ in names][: len(trials)] == trials
     assert Path(json.loads(done.stdout)["file"]).exists()
 
 

@@ -124,7 +124,9 @@ class _Design:
             self._find_candidates(data)
         trainer = Trainer(self.data, self.request.out, self.clock, self.request.seed, self.progress)
         if not self.state.winner:
-            self._train_winner(self._raced(trainer), trainer)
+            best = self._raced(trainer)
+            self.request.check_unchanged(self.state.fingerprint)
+            self._train_winner(best, trainer)
         return self._finished()
 
     def _raced(self, trainer: Trainer) -> Trial:
@@ -148,6 +150,9 @@ class _Design:
         folder, request = self.request.out, self.request.to_dict()
         if (folder / STATE).exists():
             state = State.open(folder)
+            if not state.fingerprint:  # it failed before it saw the images, and may have been asked for wrong ones
+                (folder / SPLIT).unlink(missing_ok=True)
+                return self._new_state()
             results = request.keys() - {"execution"}
             if differing := [name for name in request if name in results and state.request.get(name) != request[name]]:
                 raise ArgumentError(
@@ -157,7 +162,10 @@ class _Design:
             return state
         if others := [path.name for path in folder.iterdir() if path.name != ".lock"]:
             raise ArgumentError("out", f"{folder} is not empty ({sorted(others)[0]}); give a new folder")
-        state = State(folder, request)
+        return self._new_state()
+
+    def _new_state(self) -> State:
+        state = State(self.request.out, self.request.to_dict())
         state.save()
         return state
 
@@ -170,7 +178,10 @@ class _Design:
         if data.test is None:
             raise DataError(f"{data.name}: has no test images, which no decision may see; add some in a split `test`")
         if self.state.fingerprint and self.state.fingerprint != data.fingerprint:
-            raise RunError(f"{data.name}: has changed since the design began; design again into another folder")
+            raise RunError(
+                f"{data.name}: the images have changed since the design began; restore them and resume the design, or "
+                "design again into another folder"
+            )
         if not self.state.fingerprint:
             self.state.fingerprint = data.fingerprint
             self.state.decide(
@@ -196,9 +207,14 @@ class _Design:
                 split = split_data(
                     request.data.spec, SHARES, seed=request.seed, columns=request.data.columns, progress=progress
                 )
-            except ArgumentError as error:
+            except (ArgumentError, DataError) as error:
+                images = f"{len(data.train) + len(data.val):,} images in {len(data.classes)} classes"
+                why = (
+                    f"cannot be split ({error.reason})" if isinstance(error, ArgumentError) else "are too few to split"
+                )
                 raise DataError(
-                    f"{data.name}: has no test images, which no decision may see, and cannot be split: {error.reason}"
+                    f"{data.name}: has no test images, which no decision may see, and {images} {why}; add images, or a "
+                    "folder `test`"
                 ) from None
             split.save(path)
         self.state.decide(
@@ -343,6 +359,8 @@ class _Design:
         return found
 
     def _finished(self) -> DesignResult:
+        if not (self.request.out / DOSSIER).exists():
+            self.request.check_unchanged(self.state.fingerprint)
         run = Run.open(self.request.out / self.state.winner["run"])
         evaluation = evaluate_run(run, "test")
         if not isinstance(evaluation, Evaluation):
@@ -393,3 +411,7 @@ def _stoppable(folder: Path) -> Iterator[None]:
     except Interrupted as stopped:
         number = stopped.number
         raise Interrupted(f"stopped; continue with `cw.design(resume={str(folder)!r})`", number) from None
+    except ConvwrightError as error:
+        if type(error) is not ConvwrightError or not (folder / STATE).is_file():
+            raise
+        raise ConvwrightError(f"{error}; continue with `cw.design(resume={str(folder)!r})`") from None

@@ -7,7 +7,7 @@ from typing import Any
 
 from convwright import json_text
 from convwright.data.opened import COLUMNS, Data
-from convwright.errors import ArgumentError
+from convwright.errors import ArgumentError, DataError, RunError
 from convwright.scaling.budget import LATENCY, LATENCY_MS, Budget, as_budget
 from convwright.scaling.preparation import StudyOptions
 
@@ -84,6 +84,23 @@ class DesignRequest:
         """The data, with the split that the design made where it had none."""
         path = self.out / SPLIT
         return replace(self.data, spec=str(path), **NO_COLUMNS) if path.exists() else self.data
+
+    def check_unchanged(self, fingerprint: str) -> None:
+        """Check that the images are still those that the design began with; files are read again.
+
+        Args:
+            fingerprint: Fingerprint of the images at the beginning.
+
+        Raises:
+            RunError: They have changed, or cannot be read any more.
+        """
+        advice = "restore the images and resume the design, or design again into another folder"
+        try:
+            now = replace(self.split_data).dataset().fingerprint  # a copy opens them again
+        except DataError as error:
+            raise RunError(f"{error}; {advice}") from None
+        if now != fingerprint:
+            raise RunError(f"{self.data.spec}: the images have changed since the design began; {advice}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready object from which `from_dict` makes an equal request, but for the database."""

@@ -16,7 +16,7 @@ from convwright.data.opened import Data
 from convwright.designing.candidates import Candidate
 from convwright.designing.clock import Clock, TimeLimit
 from convwright.designing.families import Limits
-from convwright.errors import RunError, RunHeldError, UsageError
+from convwright.errors import DataError, RunError, RunHeldError, UsageError
 from convwright.evaluation.evaluating import measure
 from convwright.prediction.network import load
 from convwright.stats.paired import PairedCounts
@@ -114,8 +114,8 @@ class Trainer:
         except DivergedError as error:
             return self._failed(candidate, round_, place, f"diverged: {error}", started)
         except UsageError as error:
-            if isinstance(error, RunHeldError):
-                raise
+            if isinstance(error, RunHeldError | DataError) or getattr(error, "argument", "") == "data":
+                raise  # no fault of the candidate
             return self._failed(candidate, round_, place, str(error), started)
         right = self._right(run)
         shutil.rmtree(path / "checkpoints", ignore_errors=True)
@@ -140,6 +140,8 @@ class Trainer:
     def _right(self, run: Run) -> torch.Tensor:
         """Return whether each validation image is right, bool."""
         images = self.data.dataset(run.config.resolution)
+        if not torch.equal(images.val.labels, self.data.dataset().val.labels):
+            raise DataError(f"{self.data.spec}: the validation images have changed since the design began")
         images = run.data.normalising(images) if run.initial.exists() else images
         _, found = measure(load(run), images, {"val": images.val}, doing="validating")
         return found.correct

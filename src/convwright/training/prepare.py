@@ -99,7 +99,7 @@ class _Preparation:
             _check_out(self.request.out)
         request = self.request = self._advised()
         wanted = self._network()
-        initial = self._initial_weights(wanted)
+        initial, self.teacher = self._initial_weights(wanted), self._teacher()
         out = request.out or next(path for path in numbered_paths(name_of_run(request)) if not path.exists())
         if is_main_process():
             _check_out(out)
@@ -108,7 +108,10 @@ class _Preparation:
         if self.advice:  # shown once the request is known to have no errors
             self.note(self.advice.line)
         data = initial.normalised(data) if initial else data
-        self._find_teacher(data)
+        if self.teacher:
+            with self._naming("teacher"):
+                self.teacher.check(data)
+            self.note(f"teacher: {printable(self.teacher.source)} ({printable(self.teacher.network.name)})")
         config, network, curve = self._resolved(data, wanted, initial, devices)
         if not _is_expression(request.network, network):
             config = config.model_copy(update={"network": OWN_NETWORK})
@@ -183,11 +186,11 @@ class _Preparation:
         with self._naming("weights"):
             return find_initial_weights(self.request.weights, network)
 
-    def _find_teacher(self, data: Dataset) -> None:
-        if self.request.teacher is not None:
-            with self._naming("teacher"):
-                self.teacher = find_teacher(self.request.teacher, data)
-            self.note(f"teacher: {printable(self.teacher.source)} ({printable(self.teacher.network.name)})")
+    def _teacher(self) -> Teacher | None:
+        if self.request.teacher is None:
+            return None
+        with self._naming("teacher"):
+            return find_teacher(self.request.teacher)
 
     def _data(self, largest: Resolution) -> Dataset:
         """Open the data, and note which files were skipped and which classes have no images."""
