@@ -38,7 +38,7 @@ bench: .venv/installed-dev
 	$(PYTHON) -m venv .venv || { rm -rf .venv; echo 'no venv: install the package python3-venv'; exit 1; }
 
 .venv/installed: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable . onnx onnxruntime  # the demo exports its network
 	touch $@
 
 .venv/installed-dev: .venv/installed

@@ -1,12 +1,10 @@
 """Results whose command prints a list: `to_dict` holds that list, and nothing else."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 import convwright as cw
-from convwright.api.demo import Demo
 from convwright.display.result import Result
 from convwright.prediction.outcomes import Prediction, UnreadableImage
 from convwright.prediction.result import Predictions
@@ -17,7 +15,6 @@ from convwright.prediction.result import Predictions
     [
         (cw.models("cifar_*"), "networks"),
         (cw.reproduce("senet"), "claims"),
-        (Demo((), Path("page.html")), "networks"),
         (
             Predictions((Prediction(("cat",), (1.0,), "a.png"),), (UnreadableImage("b.png", "b.png: empty"),)),
             "predictions",

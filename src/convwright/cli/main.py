@@ -89,7 +89,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reproduce": ("reproduce:reproduce", "Compare the papers' published values with ours."),
     "design": ("design:design", "Design, train and export a network for images and a budget."),
     "ablate": ("ablate:ablate", "Measure which of the three papers' ideas helps on your data."),
-    "demo": ("demo:demo", "Train one network of each family and compare them."),
+    "demo": ("demo:demo", "Design a network for real images in four minutes."),
     "scale": ("scale:app", "Plan, search and train scaled networks."),
     "explain": ("explain:app", "Show what a trained network looks at, reuses and gates."),
 }

@@ -25,7 +25,11 @@ FASHION_MNIST_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
+FASHION_MNIST_HOST = ("fashion-mnist.s3-website.eu-central-1.amazonaws.com", 80)
+"""Where torchvision downloads Fashion-MNIST from."""
 TIMEOUT = 20  # seconds without an answer from the network
+MOST_WAITING = 3.0
+"""Seconds in which that host has to answer where other data would do."""
 
 
 def fashion_mnist(offline_only: bool) -> Parts:
@@ -73,9 +77,33 @@ def digits(offline_only: bool = True) -> Parts:
 
 
 def default_source() -> str:
-    """Name the best source that needs no network on this machine."""
+    """Name the best source that is on this machine."""
     here = any(map(_has_fashion_mnist, (DEBIAN_FASHION_MNIST, _cached_fashion_mnist())))
     return "fashion-mnist" if here else "digits"
+
+
+def best_source(host: tuple[str, int] = FASHION_MNIST_HOST) -> str:
+    """Name the best source that is on this machine, or that can be downloaded.
+
+    Args:
+        host: Name and port of the host that Fashion-MNIST is downloaded from.
+    """
+    if (source := default_source()) != "digits" or not _answers(host):
+        return source
+    try:
+        fashion_mnist(offline_only=False)
+    except DataError:
+        return source
+    return "fashion-mnist"
+
+
+def _answers(host: tuple[str, int]) -> bool:
+    """Return whether a host accepts a connection within some seconds."""
+    try:
+        socket.create_connection(host, timeout=MOST_WAITING).close()
+    except OSError:
+        return False
+    return True
 
 
 def _cached_fashion_mnist() -> Path:

@@ -37,19 +37,26 @@ class Clock:
         return self._before + time.monotonic() - self._started
 
     @property
+    def recorded(self) -> float:
+        """Seconds that earlier sessions took."""
+        return self._before
+
+    @property
     def left(self) -> float:
         """Seconds until the design should end; below 0 afterwards."""
         return self.seconds - self.passed
 
-    def save(self, *, now: bool = True) -> None:
-        """Write the passed time to the file.
+    def save(self, *, now: bool = True) -> float:
+        """Write the passed time to the file, and return it.
 
         Args:
             now: Whether to write even if it has been written within the last seconds.
         """
+        passed = round(self.passed, 2)
         if now or time.monotonic() - self._written >= EVERY:
             self._written = time.monotonic()
-            write_text(self.file, json_text.dump({"seconds": round(self.passed, 2)}) + "\n")
+            write_text(self.file, json_text.dump({"seconds": passed}) + "\n")
+        return passed
 
 
 class TimeLimit(Callback):

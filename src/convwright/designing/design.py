@@ -47,6 +47,8 @@ from convwright.training.run import Run
 
 SHARES = 0.8, 0.1, 0.1
 """Shares of training, validation and test images of data that has no test images."""
+WINNER = "winner"
+"""Run directory of the long training of the winner, in the folder of a design."""
 RACE = 0.45
 """Share of the time between examination and shipping that the race takes."""
 LEAST_EPOCHS = 8.0
@@ -313,9 +315,10 @@ class _Design:
 
     def _train_winner(self, best: Trial, trainer: Trainer) -> None:
         until = self.request.seconds - self._reserve
-        path = self.request.out / "winner"
+        path = self.request.out / WINNER
         best = distilled(self.state, best, trainer, until - self.clock.passed, self.report, begun=path.exists())
-        chosen, winner, left = best.run, best.candidate, until - self.clock.passed
+        winner: dict[str, Any] = {"candidate": best.candidate, "run": best.run}
+        left = until - self.clock.passed
         trial_run = Run.open(self.request.out / best.run)
         if left > max(10.0, 0.5 * best.seconds) or path.exists():
             candidate = self._enlarged(self.state.candidate(best.candidate), trainer, UNHURRIED * left)
@@ -323,7 +326,8 @@ class _Design:
             run, _ = trainer.train(candidate, path, UNHURRIED * left, until)
             found = evaluate_run(run, "val")
             if isinstance(found, Evaluation) and found.accuracy >= best.accuracy:
-                chosen, winner = "winner", candidate.name
+                winner = {"candidate": candidate.name, "run": WINNER, "accuracy": found.accuracy}
+                winner |= {"images": found.images, "epochs": run.config.epochs, "seconds": run.summary.train_seconds}
                 self.state.decide(
                     "training",
                     f"the winner is trained for {run.config.epochs:.3g} epochs",
@@ -335,7 +339,7 @@ class _Design:
                     f"the network of the race is kept ({trial_run.path.name})",
                     f"longer training gave a lower validation accuracy than its {best.accuracy:.2%}",
                 )
-        self.state.winner = {"candidate": winner, "run": chosen}
+        self.state.winner = winner
         self.state.save()
         self.clock.save()
 
@@ -366,14 +370,13 @@ class _Design:
         if not isinstance(evaluation, Evaluation):
             raise UsageError("design needs images with one label each")
         shipped = self._shipped(run)
-        result = DesignResult(self.request, self.state, run, evaluation, shipped, self.clock.passed)
-        if not (self.request.out / DOSSIER).exists():
+        result = DesignResult(self.request, self.state, run, evaluation, shipped, self.clock.recorded)
+        if not (self.request.out / DECISIONS).exists():
             self.report("writing the dossier")
             entries, _ = measure_runs([run], names=[self.state.winner["candidate"]])
             result = replace(result, seconds=self.clock.passed)
             write_dossier(self.request.out / DOSSIER, result, winner_figures(entries[0]))
-            self.clock.save()
-            result = replace(result, seconds=self.clock.passed)
+            result = replace(result, seconds=self.clock.save())
             write_text(self.request.out / DECISIONS, json_text.dump(result.to_dict(), indent=1) + "\n")
         return result
 

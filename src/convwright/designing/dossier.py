@@ -113,7 +113,7 @@ def race_figure(design: DesignResult) -> Figure:
             },
             hovertemplate=(
                 f"<b>{escape(candidate.name)}</b><br>{percent(trial.accuracy)} ({interval((low, high))})"
-                f"<br>{human(amount)} MACs, round {trial.round + 1}<extra></extra>"
+                f"<br>{human(amount)} MACs, round {design.round_name(trial)}<extra></extra>"
             ),
         )
     alt = "; ".join(f"{candidate.name}: {percent(trial.accuracy)}" for candidate, trial in found)
@@ -140,7 +140,7 @@ def _rows(design: DesignResult) -> list[dict[str, str]]:
                 "pixels": format_resolution(candidate.network.resolution),
                 "params": human(count.params),
                 "macs": human(count.macs),
-                "round": str(trial.round + 1),
+                "round": design.round_name(trial),
                 "accuracy": percent(trial.accuracy) if trial.problem is None else "–",
                 "interval": interval(low_high) if trial.problem is None else "",
                 "trained": f"{trial.epochs:.3g} epochs, {duration(trial.seconds)}",

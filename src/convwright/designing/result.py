@@ -77,10 +77,23 @@ class DesignResult(Result):
     def trials(self) -> list[tuple[Candidate, Trial]]:
         """Return every candidate with its last trial, the most accurate of the last rounds first."""
         last: dict[str, Trial] = {}
-        for trial in self.state.trials:
+        for trial in [*self.state.trials, *self._final_trial()]:
             last[trial.candidate] = trial
         ordered = sorted(last.values(), key=lambda each: (-each.round, -each.accuracy))
         return [(self.state.candidate(each.candidate), each) for each in ordered]
+
+    def _final_trial(self) -> list[Trial]:
+        """Return the winner's long training as a trial after the last round; none where a run of the race is kept."""
+        known = self.state.winner
+        if "accuracy" not in known:
+            return []
+        figures = {name: known[name] for name in ("accuracy", "images", "epochs", "seconds")}
+        round_, seed = len(self.state.rounds), self.request.seed
+        return [Trial(known["candidate"], round_, seed, known["run"], correct="", **figures)]
+
+    def round_name(self, trial: Trial) -> str:
+        """Return the number of a trial's round as text, or `final` for the winner's long training."""
+        return "final" if trial.round >= len(self.state.rounds) else str(trial.round + 1)
 
     def why_lost(self, name: str) -> str:
         """Return why a candidate was dropped; empty for the winner and those that were level to the end."""
@@ -137,7 +150,7 @@ class DesignResult(Result):
                     format_resolution(candidate.network.resolution),
                     human(cost(candidate.network).params),
                     human(cost(candidate.network).macs),
-                    str(trial.round + 1),
+                    self.round_name(trial),
                     percent(trial.accuracy) if trial.problem is None else "-",
                     "winner" if candidate.name == winner else self._short_reason(candidate, trial),
                 )
