@@ -7,6 +7,10 @@ Each is made once, in `OUT/data/NAME`. Test images are those that a package give
 - emoji: npm's emoji of four vendors at 64 px, in the 9 categories of Unicode without `Component`; Google's, Twitter's
   and Facebook's to train on, Apple's as test images (5,667 and 1,903).
 - stamps: the photographs of Debian's package tuxpaint-stamps-default, in 16 folders; a fifth are test images.
+- emoji-subcategories: the same pictures in Unicode's subcategories (about 100 classes, the largest of flags).
+- digits: scikit-learn's 8-pixel digits, as PNG files; a fifth are test images.
+- clipart: Debian's package openclipart-png (downloaded, not installed): animals, food, people, recreation and
+  transportation, on white, at most 128 px, without pictures of over two million pixels; a fifth are test images.
 - fashion-mnist: Debian's package dataset-fashion-mnist, as PNG files (60,000 and 10,000).
 - fashion-mnist-10k: the same with the first 1,000 training images of each class.
 """
@@ -16,6 +20,7 @@ import gzip
 import hashlib
 import json
 import shutil
+import struct
 import subprocess
 import tarfile
 from collections import Counter
@@ -26,11 +31,12 @@ from pathlib import Path
 VENDORS = {"google": "train", "twitter": "train", "facebook": "train", "apple": "test"}
 EMOJI = "16.0.0"
 STAMPS, FASHION = Path("/usr/share/tuxpaint/stamps"), Path("/usr/share/datasets/fashion-mnist")
+CLIPART, CLIPART_SIDE, CLIPART_PIXELS = ("animals", "food", "people", "recreation", "transportation"), 128, 2_000_000
 PICTURES = {".png", ".jpg", ".jpeg"}
 
 
-def emoji(folder: Path) -> None:
-    """Lay out npm's emoji by category."""
+def emoji(folder: Path, by: str = "category") -> None:
+    """Lay out npm's emoji by category or subcategory."""
     for vendor, role in VENDORS.items():
         package = f"emoji-datasource-{vendor}"
         archive = folder.parent / f"{package}-{EMOJI}.tgz"
@@ -39,7 +45,7 @@ def emoji(folder: Path) -> None:
         with tarfile.open(archive) as tar:
             listed = json.load(tar.extractfile("package/emoji.json"))  # type: ignore[arg-type]
             wanted = {
-                f"package/img/{vendor}/64/{each['image']}": each["category"]
+                f"package/img/{vendor}/64/{each['image']}": each[by]
                 for each in listed
                 if each.get(f"has_img_{vendor}") and each["category"] != "Component"
             }
@@ -49,6 +55,19 @@ def emoji(folder: Path) -> None:
                     target = folder / role / name / f"{vendor}-{Path(member.name).name}"
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(tar.extractfile(member).read())  # type: ignore[union-attr]
+    with_training_images(folder)
+
+
+def is_tested(name: str) -> bool:
+    """Whether an image of this name is one of the fifth that is set aside, by a digest of the name."""
+    return hashlib.sha256(name.encode()).digest()[0] < 256 // 5
+
+
+def with_training_images(folder: Path) -> None:
+    """Move test images of classes without training images to the training images."""
+    for only in (folder / "test").iterdir():
+        if not (folder / "train" / only.name).is_dir():
+            shutil.move(only, folder / "train" / only.name)
 
 
 def stamps(folder: Path) -> None:
@@ -57,13 +76,46 @@ def stamps(folder: Path) -> None:
         if source.suffix.lower() not in PICTURES or len(source.relative_to(STAMPS).parts) < 2:
             continue
         name = source.relative_to(STAMPS)
-        tested = hashlib.sha256(str(name).encode()).digest()[0] < 256 // 5
-        target = folder / ("test" if tested else "train") / name.parts[0] / "-".join(name.parts[1:])
+        role = "test" if is_tested(str(name)) else "train"
+        target = folder / role / name.parts[0] / "-".join(name.parts[1:])
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-    for only in (folder / "test").iterdir():  # a class needs training images
-        if not (folder / "train" / only.name).is_dir():
-            shutil.move(only, folder / "train" / only.name)
+    with_training_images(folder)
+
+
+def digits(folder: Path) -> None:
+    """Write scikit-learn's digits as files."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    for number, (image, label) in enumerate(zip(found.images, found.target, strict=True)):
+        name = f"{number:04}.png"
+        target = folder / ("test" if is_tested(name) else "train") / str(label) / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((255 / 16 * image).round().astype("uint8")).save(target)
+
+
+def clipart(folder: Path) -> None:
+    """Write five folders of Debian's clip art, on white and smaller."""
+    from PIL import Image
+
+    package = folder / "package"
+    package.mkdir()
+    subprocess.run(["apt-get", "download", "openclipart-png"], cwd=package, check=True, capture_output=True)
+    subprocess.run(["dpkg-deb", "-x", next(package.glob("*.deb")), package], check=True)
+    root = package / "usr/share/openclipart/png"
+    for source in sorted(file for kind in CLIPART for file in (root / kind).rglob("*.png")):
+        width, height = struct.unpack(">II", source.read_bytes()[16:24])  # of the header
+        if width * height > CLIPART_PIXELS:
+            continue
+        name = source.relative_to(root)
+        target = folder / ("test" if is_tested(str(name)) else "train") / name.parts[0] / "-".join(name.parts[1:])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.open(source).convert("RGBA")
+        image.thumbnail((CLIPART_SIDE, CLIPART_SIDE))
+        Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB").save(target)
+    shutil.rmtree(package)
 
 
 def fashion(folder: Path, each: int = 6_000) -> None:
@@ -88,7 +140,10 @@ def fashion(folder: Path, each: int = 6_000) -> None:
 
 DATA: dict[str, Callable[[Path], None]] = {
     "emoji": emoji,
+    "emoji-subcategories": partial(emoji, by="subcategory"),
     "stamps": stamps,
+    "digits": digits,
+    "clipart": clipart,
     "fashion-mnist": fashion,
     "fashion-mnist-10k": partial(fashion, each=1_000),
 }
