@@ -16,7 +16,7 @@ from convwright.engines.plugins import plugin_engines
 from convwright.engines.registry import open_file
 from convwright.engines.whole import open_whole
 from convwright.errors import ConvwrightError, UsageError
-from convwright.exporting import image_verification
+from convwright.exporting import whole_verification
 from convwright.exporting.check_images import random_weights_calibration
 from convwright.exporting.export import export
 from convwright.exporting.image_input import preprocessing
@@ -102,10 +102,10 @@ def test_a_file_gives_the_same_answer_for_whole_images(format, int8, subject, tm
         for picture in pictures(12, seed=3):
             pixels = subject.predictor.read(picture).numpy()[None]
             expected = softmax(network(pixels)[0])
-            found = softmax(whole(np.asarray(picture))["logits"][0])
+            found = softmax(whole(np.asarray(picture)[None])["logits"][0])
             assert np.abs(found - expected).max() <= allowed
             assert expected.max() - expected[found.argmax()] <= 2 * allowed
-        assert done.card.verified.engines[engine].details["resized_difference"] <= allowed
+        assert done.card.verified.engines[engine].details["whole_difference"] <= allowed
 
 
 def softmax(logits):
@@ -149,9 +149,9 @@ def test_engines_of_other_packages_get_the_network_alone(subject, tmp_path, monk
 def test_a_file_whose_resizing_is_wrong_is_not_written(subject, tmp_path, monkeypatch):
     def mirrored(path, name, whole=open_whole):
         run = whole(path, name)
-        return lambda image: run(255 - image)
+        return lambda images, explained_class=-1: run(255 - images)
 
-    monkeypatch.setattr(image_verification, "open_whole", mirrored)
+    monkeypatch.setattr(whole_verification, "open_whole", mirrored)
     with pytest.raises(ConvwrightError, match=r"network\.onnx was not written: in \w+, its own resizing changes"):
         export(subject, tmp_path / "network.onnx", "onnx", check_of(subject), input="image")
     assert list(tmp_path.iterdir()) == []
@@ -169,10 +169,10 @@ def test_what_cannot_resize_is_refused(subject, tmp_path):
         open_whole(tmp_path / "network.safetensors", "onnxruntime")
 
 
-def test_a_file_with_tensors_is_no_whole_file(subject, tmp_path):
+def test_a_file_with_tensors_is_run_as_it_is(subject, tmp_path):
     path = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject)).path
-    with pytest.raises(UsageError, match="its input is a tensor; export the network again with `input` image"):
-        open_whole(path, "onnxruntime")
+    images = images_for(subject)
+    assert np.array_equal(open_whole(path, "onnxruntime")(images)["logits"], open_file(path, "onnxruntime").run(images))
 
 
 def test_runs_are_exported_with_images_as_input(run, tmp_path):
@@ -181,7 +181,7 @@ def test_runs_are_exported_with_images_as_input(run, tmp_path):
     assert "input: an image of any size, uint8, 1 x H x W x 3 (probabilities" in str(done)
     picture = photograph()
     (expected,) = cw.load(run).predict([picture], top=10)
-    whole = open_whole(done.path, "onnxruntime")(np.asarray(picture))["logits"][0]
+    whole = open_whole(done.path, "onnxruntime")(np.asarray(picture)[None])["logits"][0]
     classes = cw.load(done.path).classes
     assert dict(zip(classes, softmax(whole), strict=True)) == pytest.approx(dict(expected.ranked()), abs=1e-3)
     tensor = cw.export(run, tmp_path / "tensor.onnx", images=20, input="tensor")

@@ -30,6 +30,8 @@ def export(
     max_drop: Annotated[float | None, Bounds(ge=0, le=100)] = None,
     opset: Annotated[int | None, Bounds(ge=13, le=22)] = None,
     input: Literal["image", "tensor"] | None = None,
+    explain: bool = False,
+    limits: bool = True,
 ) -> "ExportResult":
     """Write a trained network as one file with its preprocessing and classes, verified on real images.
 
@@ -50,6 +52,11 @@ def export(
         input: What the file takes. image: one uint8 image, 1 x H x W x 3, of any size, which it crops and resizes as in
             training. tensor: a batch of uint8 images, N x C x H x W, at the network's resolution. By default image,
             for .safetensors tensor.
+        explain: Add an output activation_map: the class activation map of the predicted class, or of the class whose
+            number is given as input explained_class. For networks with global pooling and one linear layer.
+        limits: Fit on validation images, and add as outputs, what the network does not know: calibrated
+            probabilities, prediction_set (contains the true class in 90 % of cases), energy, and known (whether the
+            energy is as low as that of 95 % of validation images).
 
     Returns:
         The files, and each engine's agreement and time. Where an engine is faster than torch on this machine, the
@@ -81,6 +88,8 @@ def export(
         max_drop=max_drop,
         opset=opset,
         input=input,
+        explain=explain,
+        limits=limits,
     )
 
 

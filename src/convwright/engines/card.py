@@ -10,6 +10,7 @@ from convwright import json_text
 from convwright.arch.node import LARGEST_NUMBER, brief, fits
 from convwright.arch.resolution import Resolution, sides
 from convwright.errors import UsageError
+from convwright.stats.limits import Limits, are_limits
 
 KEY = "convwright"
 """Key of the card, as JSON, in a file's metadata."""
@@ -120,7 +121,16 @@ class Card:
     input: str = "tensor"
     """`tensor`: uint8 images, N x channels x height x width, RGB or grey. `image`: one RGB image of any size, uint8,
     1 x H x W x 3, which the file crops and resizes; OpenVINO then needs `INFERENCE_PRECISION_HINT` f32."""
+    outputs: tuple[str, ...] = ("logits",)
+    """Names of the file's outputs; further ones are an activation map, or what the network does not know."""
+    limits: Limits | None = None
+    """Temperature, thresholds of prediction sets and of energy; None where they are not known."""
     version: int = VERSION
+
+    @property
+    def network_alone(self) -> bool:
+        """Whether the file holds nothing but the network, from a tensor to logits."""
+        return self.input == "tensor" and self.outputs == ("logits",)
 
     @property
     def multi_label(self) -> bool:
@@ -130,7 +140,8 @@ class Card:
     def to_dict(self) -> dict[str, object]:
         """Return the card as values that JSON can hold, under the names that files have."""
         values = {_STORED.get(name, name): value for name, value in vars(self).items()}
-        values |= {"verified": self.verified.to_dict(), "multi_label": self.multi_label}
+        limits = None if self.limits is None else self.limits.to_dict()
+        values |= {"verified": self.verified.to_dict(), "multi_label": self.multi_label, "limits": limits}
         newer = {name for name, usual in NEWER.items() if values[name] != usual}
         kept = {name: value for name, value in values.items() if name not in NEWER or name in newer}
         version = NEWEST_VERSION if newer & NEWEST else LAST_WITHOUT_INPUT if newer else VERSION
@@ -176,15 +187,17 @@ class Card:
         for name in _out_of_range(values):
             raise _wrong(where, name, data[name])
         fields = {_FIELDS.get(name, name): value for name, value in values.items() if name != "multi_label"}
-        return cls(**fields | {"verified": Verification.from_dict(values["verified"])})
+        limits = None if values.get("limits") is None else Limits.from_dict(values["limits"])
+        return cls(**fields | {"verified": Verification.from_dict(values["verified"]), "limits": limits})
 
 
 NEWER: Mapping[str, Any] = {
     **{"multi_label": False, "thresholds": None, "resize": "crop", "decoder": 2},
     **{"integer_range": None, "float_range": None, "input": "tensor"},
+    **{"outputs": ("logits",), "limits": None},
 }
 """Fields of versions 3 and 4 in a file, with the values that they have where they are left out."""
-NEWEST = frozenset(("input",))
+NEWEST = frozenset(("input", "outputs", "limits"))
 """Fields of version 4 only."""
 _STORED = {"weights_checksum": "weights", "checksum": "seal"}
 """Names in files of the fields whose names differ there."""
@@ -209,6 +222,7 @@ _HINTS: dict[str, Any] = {
 _NEWER_HINTS: dict[str, Any] = {
     **{"multi_label": bool, "thresholds": tuple[float, ...] | None, "resize": str, "decoder": int},
     **{"integer_range": tuple[float, float] | None, "float_range": tuple[float, float] | None, "input": str},
+    **{"outputs": tuple[str, ...], "limits": dict | None},
 }
 _VALID = {
     "network": "the network's expression",
@@ -232,6 +246,8 @@ _VALID = {
     "integer_range": "a list of two numbers, the smaller first",
     "float_range": "a list of two numbers, the smaller first",
     "input": f"one of {', '.join(INPUTS)}",
+    "outputs": "a list of names that starts with 'logits'",
+    "limits": "null, or an object as `Limits.to_dict` returns it, of a network with one label for each image",
 }
 
 
@@ -258,6 +274,8 @@ def _out_of_range(values: Mapping[str, Any]) -> Iterator[str]:
         "resize": values.get("resize", "crop") in RESIZES,
         "decoder": values.get("decoder", 2) in DECODERS,
         "input": values.get("input", "tensor") in INPUTS,
+        "outputs": values.get("outputs", ("logits",))[:1] == ("logits",),
+        "limits": values.get("limits") is None or (are_limits(values["limits"]) and values.get("thresholds") is None),
     }
     for name in ("integer_range", "float_range"):
         low, high = values.get(name) or (0.0, 0.0)

@@ -21,7 +21,7 @@ def _onnxruntime(path: Path, card: Card, threads: int | None, precision: str) ->
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or cores()
     options.log_severity_level = 3
-    source = network_of_onnx(path.read_bytes(), card) if card.input == "image" else str(path)
+    source = network_of_onnx(path.read_bytes(), card) if not card.network_alone else str(path)
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     kinds = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
     images, logits = (
@@ -38,7 +38,7 @@ def _openvino(path: Path, card: Card, threads: int | None, precision: str) -> Ru
 
     core = openvino.Core()
     model = core.read_model(str(path))
-    if card.input == "image":
+    if not card.network_alone:
         model = network_of_openvino(model, card)
     kinds = {"u8": "uint8", "f32": "float32"}
     images, logits = (

@@ -14,9 +14,14 @@ from convwright.engines.card import Card
 
 IMAGE, PIXELS, LOGITS = "image", "images", "logits"
 """Names of the input of any size, of the network's own input, and of its output."""
-PREPROCESSING = "preprocessing/"
-"""Start of the names of the nodes and constants that turn an image into the network's input."""
-ADDED = (PREPROCESSING,)
+EXPLAINED_CLASS, MAP = "explained_class", "activation_map"
+"""Names of the input with the class to explain, -1 for the predicted one, and of the output with its map."""
+PROBABILITIES, PREDICTION_SET, ENERGY, KNOWN = "probabilities", "prediction_set", "energy", "known"
+"""Names of the outputs with calibrated probabilities, members of the prediction set, energy, and whether it is low."""
+PREPROCESSING, EXPLANATION, LIMITS = "preprocessing/", "explanation/", "limits/"
+"""Starts of the names of the nodes and constants that turn an image into the network's input, compute the map, and
+compute what the network does not know."""
+ADDED = (PREPROCESSING, EXPLANATION, LIMITS, EXPLAINED_CLASS)
 """Starts of the names of nodes and constants that do not belong to the network."""
 
 _GRAPH = 7

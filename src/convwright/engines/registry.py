@@ -134,15 +134,17 @@ def _open(engine: Engine, path: Path, threads: int | None, precision: str) -> Lo
 
 
 def _run_of(engine: Engine, path: Path, card: Card, threads: int | None, precision: str) -> Runner:
-    """Load a file; engines of other packages get a file with the network alone, whose input is a tensor."""
-    if card.input == "tensor" or engine.name in OWN_ENGINES:
+    """Load a file; engines of other packages get a file with the network alone, from a tensor to logits."""
+    if card.network_alone or engine.name in OWN_ENGINES:
         return engine.open(path, card, threads, precision)
-    if path.suffix != ".onnx":
-        raise UsageError(f"{path}: {engine.name} runs {path.suffix} files exported with `input` tensor only")
+    if path.suffix == ".xml":
+        raise UsageError(
+            f"{path}: {engine.name} runs a network alone; export it with `input` tensor, without `explain` and `limits`"
+        )
     folder = TemporaryDirectory(prefix="convwright-")
     network = Path(folder.name) / path.name
     network.write_bytes(network_of_onnx(path.read_bytes(), card))
-    run = engine.open(network, replace(card, input="tensor"), threads, precision)
+    run = engine.open(network, replace(card, input="tensor", outputs=("logits",)), threads, precision)
 
     def with_folder(images: np.ndarray, folder: TemporaryDirectory[str] = folder) -> np.ndarray:
         return run(images)  # the engine may read the file at any time, so the folder lives as long as this function

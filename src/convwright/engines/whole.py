@@ -1,25 +1,36 @@
-"""Exported files run as programs without Convwright run them: from an image of any size to every output."""
+"""Exported files run as programs without Convwright run them: from their own input to every output."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from convwright.engines.card_reading import read_card
 from convwright.engines.checksum import check_checksums
-from convwright.engines.parts import IMAGE
+from convwright.engines.parts import EXPLAINED_CLASS, IMAGE, PIXELS
 from convwright.engines.runner import cores
 from convwright.errors import UsageError
 from convwright.extras import require_package
 
-ImageRunner = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-"""Takes an image, H x W x 3 uint8 of any size; returns the outputs of a file by name."""
 ENGINES = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}
 """Engines that run whole files, by suffix."""
 
 
-def open_whole(path: Path, engine: str, threads: int | None = None) -> ImageRunner:
-    """Load a file whose input is an image of any size, with everything that it computes.
+class WholeRunner(Protocol):
+    """Runs a file from its own input to all its outputs."""
+
+    def __call__(self, images: np.ndarray, explained_class: int = -1) -> Mapping[str, np.ndarray]:
+        """Return the outputs by name.
+
+        Args:
+            images: uint8, 1 x H x W x 3 of any size, or N x C x H x W at the network's resolution, as the card says.
+            explained_class: Number of the class that is explained; -1: the predicted one.
+        """
+
+
+def open_whole(path: Path, engine: str, threads: int | None = None) -> WholeRunner:
+    """Load a file with everything that it computes.
 
     Args:
         path: The exported file.
@@ -27,29 +38,36 @@ def open_whole(path: Path, engine: str, threads: int | None = None) -> ImageRunn
         threads: Number of threads; None: as many as cores.
 
     Raises:
-        UsageError: The file is damaged, its input is a tensor, or the engine does not read it.
+        UsageError: The file is damaged, or the engine does not read it.
     """
     if engine not in ENGINES.get(path.suffix, ()):
         raise UsageError(f"{path}: {engine} does not run whole {path.suffix} files")
     require_package(engine, f"running {path.name}")
-    card = read_card(path)
-    check_checksums(path, card)
-    if card.input != "image":
-        raise UsageError(f"{path}: its input is a tensor; export the network again with `input` image")
+    check_checksums(path, read_card(path))
     return _onnxruntime(path, threads or cores()) if engine == "onnxruntime" else _openvino(path, threads or cores())
 
 
-def _onnxruntime(path: Path, threads: int) -> ImageRunner:
+def _inputs(images: np.ndarray, names: list[str], explained_class: int) -> dict[str, np.ndarray]:
+    others = {EXPLAINED_CLASS: np.array([explained_class], np.int64)} if EXPLAINED_CLASS in names else {}
+    return {IMAGE if IMAGE in names else PIXELS: images, **others}
+
+
+def _onnxruntime(path: Path, threads: int) -> WholeRunner:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [port.name for port in session.get_outputs()]
-    return lambda image: dict(zip(names, session.run(names, {IMAGE: image[None]}), strict=True))
+    inputs = [port.name for port in (*session.get_inputs(), *session.get_overridable_initializers())]
+    outputs = [port.name for port in session.get_outputs()]
+
+    def run(images: np.ndarray, explained_class: int = -1) -> Mapping[str, np.ndarray]:
+        return dict(zip(outputs, session.run(outputs, _inputs(images, inputs, explained_class)), strict=True))
+
+    return run
 
 
-def _openvino(path: Path, threads: int) -> ImageRunner:
+def _openvino(path: Path, threads: int) -> WholeRunner:
     import openvino
 
     settings = {
@@ -58,11 +76,12 @@ def _openvino(path: Path, threads: int) -> ImageRunner:
         "INFERENCE_PRECISION_HINT": "f32",  # the default, bfloat16 on some processors, ruins resized images
     }
     compiled = openvino.Core().compile_model(str(path), "CPU", settings)
-    names = [port.get_any_name() for port in compiled.outputs]
+    inputs = [port.get_any_name() for port in compiled.inputs]
+    outputs = [port.get_any_name() for port in compiled.outputs]
     request = compiled.create_infer_request()
 
-    def run(image: np.ndarray) -> Mapping[str, np.ndarray]:
-        found = request.infer({IMAGE: image[None]})
-        return {name: np.array(found[port]) for name, port in zip(names, compiled.outputs, strict=True)}
+    def run(images: np.ndarray, explained_class: int = -1) -> Mapping[str, np.ndarray]:
+        found = request.infer(_inputs(images, inputs, explained_class))
+        return {name: np.array(found[port]) for name, port in zip(outputs, compiled.outputs, strict=True)}
 
     return run

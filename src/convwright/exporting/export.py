@@ -4,23 +4,28 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from convwright.errors import ArgumentError, ConvwrightError
 from convwright.exporting.agreement import CheckImages, logits_of
+from convwright.exporting.explanation import Explained, explained, map_output
 from convwright.exporting.image_input import why_not
-from convwright.exporting.image_verification import verify_images
+from convwright.exporting.joining import After
+from convwright.exporting.limits_outputs import fitted_limits, limits_outputs
 from convwright.exporting.onnx_writer import OPSET, check_opset
 from convwright.exporting.quantization import Calibration, check_quantizer
 from convwright.exporting.result import ExportResult
 from convwright.exporting.subject import Subject
 from convwright.exporting.verification import installed_readers, verify, verify_again, with_record
-from convwright.exporting.writing import FORMATS, Progress, draft, with_image_input, write_draft
+from convwright.exporting.whole_verification import verify_whole
+from convwright.exporting.writing import FORMATS, Progress, draft, with_parts, write_draft
 from convwright.extras import require_package
 from convwright.files import temporary_beside, write_atomically
 from convwright.prediction.network import Predictor
+from convwright.stats.limits import Limits
 
 Input = Literal["image", "tensor"]
 """What a file takes: an image of any size, or a batch of images at the network's resolution."""
@@ -33,6 +38,8 @@ def export(
     check: CheckImages,
     *,
     input: Input = "tensor",
+    explain: bool = False,
+    limits: bool = False,
     opset: int | None = None,
     calibration: Calibration | None = None,
     progress: Progress = lambda _: None,
@@ -45,6 +52,9 @@ def export(
         format: `onnx`, `openvino` or `torch`.
         check: Images to verify on.
         input: What the file takes: `image`, one of any size, or `tensor`, a batch at the network's resolution.
+        explain: Add the activation map of the predicted class, or of a given one, as an output.
+        limits: Fit temperature and thresholds on the images to verify on, where these have labels, and add what the
+            network does not know as outputs.
         opset: ONNX opset, 13 to 22; None: 17.
         calibration: Images to calibrate 8 bits on; None: the network stays in float.
         progress: Gets a description of each step.
@@ -59,9 +69,12 @@ def export(
     check_possible(format, opset, int8=calibration is not None)
     if input == "image" and (reason := why_no_image_input(subject.predictor, format)):
         raise ArgumentError("input", f"images of any size are not possible: {reason}; use tensor")
+    if explain and format == "torch":
+        raise ArgumentError("explain", "the format torch has no further outputs; use onnx or openvino")
     check_suffix(format, out)
     installed_readers(FORMATS[format])
     _ = subject.program  # a network that cannot be written is reported before anything runs
+    found = explained(subject) if explain else None
     with _workspace(out) as folder:
         progress("running the network as it was trained")
         expected = logits_of(subject.reference, check.images)
@@ -70,11 +83,14 @@ def export(
         path = folder / out.name
         write_draft(made, path, made.card)
         verified = verify(path, out, check, expected, made.float_layers, progress)
-        if input == "image":
-            made = with_image_input(made)
+        fitted = fitted_limits(check, verified) if limits else None
+        made = replace(made, card=replace(made.card, limits=fitted))
+        after = _parts(found, fitted, len(made.card.classes)) if format != "torch" else []
+        if input == "image" or after:
+            made = with_parts(made, after, image=input == "image")
             write_draft(made, path, made.card)
-            progress("verifying with images of several sizes")
-            verified = verify_images(path, out, subject.predictor, check, verified)
+            progress("verifying the whole file")
+            verified = verify_whole(path, out, subject.predictor, found, check, verified)
         card = write_draft(made, path, with_record(made.card, check, verified, made.float_layers))
         progress("reading what was written")
         verify_again(path, out, verified, check, expected, made.float_layers)
@@ -83,6 +99,12 @@ def export(
     return ExportResult(
         out, files, card, verified.agreements, size, made.float_layers, verified.problems, source=subject.source
     )
+
+
+def _parts(found: Explained | None, limits: Limits | None, classes: int) -> list[After]:
+    """Return the parts after a network that compute further outputs."""
+    parts = [map_output(found)] if found else []
+    return parts + ([limits_outputs(limits, classes)] if limits else [])
 
 
 def check_possible(format: str, opset: int | None, *, int8: bool) -> None:

@@ -57,6 +57,8 @@ class ExportResult(Result):
             "network": self.card.network,
             "precision": self.card.precision,
             "input": self.card.input,
+            "outputs": list(self.card.outputs),
+            "limits": self.card.limits.to_dict() if self.card.limits else None,
             "verified": self.card.verified.to_dict(),
             "max_drop": self.float_layers.max_drop if self.float_layers else None,
             "kept_in_float": list(self.float_layers.layers) if self.float_layers else [],
@@ -73,6 +75,8 @@ class ExportResult(Result):
             f"input: {self.input_in_words()}"
         )
         yield Table(MULTI_LABEL_TITLES if self.card.multi_label else TITLES, [*self._rows()])
+        if notes := list(self._notes()):
+            yield Lines("\n".join(notes))
         if left := self.float_layers:
             groups = ", ".join(left.groups)
             yield Paragraph("\n".join(f"{name}: {left.finding(found)}" for name, found in self.agreements.items()))
@@ -89,12 +93,29 @@ class ExportResult(Result):
                 f"({self.selection.milliseconds:.2f} ms an image): `cw.predict({str(self.source)!r})`"
             )
 
+    def _notes(self) -> Iterable[str]:
+        """Yield a line on the activation map, and one on what the network does not know."""
+        differences = {
+            name: check.details["map_difference"]
+            for name, check in self.card.verified.engines.items()
+            if "map_difference" in check.details
+        }
+        if differences:
+            found = ", ".join(f"{name} {share:.0e}" for name, share in differences.items())
+            yield f"activation map: largest difference to torch's, as a share of its largest value: {found}"
+        if limits := self.card.limits:
+            yield (
+                f"temperature {limits.temperature:.3g}: calibration error {limits.error_before:.1%} before, "
+                f"{limits.error_after:.1%} after; prediction sets from "
+                f"{counted(limits.images, 'validation image')}: `coverage` of predict"
+            )
+
     def input_in_words(self) -> str:
         """Return what the file takes, and how well its resizing agrees with that of training."""
         card = self.card
         if card.input == "tensor":
             return f"uint8, {' x '.join(map(str, ('N', card.channels, *sides(card.resolution))))}"
-        checks = (check.details.get("resized_difference") for check in card.verified.engines.values())
+        checks = (check.details.get("whole_difference") for check in card.verified.engines.values())
         largest = max((found for found in checks if isinstance(found, float)), default=0.0)
         beside = f"within {largest:.0e} of" if largest else "as with"
         return f"an image of any size, uint8, 1 x H x W x 3 (probabilities {beside} Pillow's resizing)"

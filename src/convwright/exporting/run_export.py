@@ -39,6 +39,8 @@ def export_run(
     max_drop: float | None,
     opset: int | None,
     input: Input | None = None,
+    explain: bool = False,
+    limits: bool = True,
 ) -> ExportResult:
     """Export what a user names; see `convwright.api.shipping.export`."""
     format, file = target(_name(run), format, None if out is None else Path(out))
@@ -63,7 +65,16 @@ def export_run(
         subject = Subject(predictor, _name(run))
         takes = input or _default_input(predictor, format)
         done = export(
-            subject, file, format, check, input=takes, opset=opset, calibration=calibration, progress=progress
+            subject,
+            file,
+            format,
+            check,
+            input=takes,
+            explain=explain,
+            limits=limits,
+            opset=opset,
+            calibration=calibration,
+            progress=progress,
         )
         if path is None or before is None:
             return done

@@ -22,25 +22,29 @@ FEW = 4
 
 
 @dataclass(frozen=True)
-class ImageCheck:
-    """How a file whose input is an image of any size agrees with Pillow's resizing and the same network."""
+class WholeCheck:
+    """How a whole file, from its own input to all its outputs, agrees with Pillow's resizing and the same network."""
 
     count: int
-    """Number of images."""
+    """Number of images, of several sizes where the input is an image."""
     difference: float
     """Largest difference of a probability."""
     same: float
     """Share of images with the same prediction."""
     milliseconds: float
-    """Median time of an image, with its resizing."""
+    """Median time of an image, with its resizing and all outputs."""
+    map_difference: float | None = None
+    """Largest difference of an activation map, as a share of its largest value; None where there is none."""
 
     def to_dict(self) -> dict[str, object]:
         """Return the figures for JSON."""
+        of_map = {} if self.map_difference is None else {"map_difference": self.map_difference}
         return {
-            "resized_images": self.count,
-            "resized_difference": self.difference,
-            "resized_same": self.same,
-            "resized_milliseconds": round(self.milliseconds, 3),
+            "whole_images": self.count,
+            "whole_difference": self.difference,
+            "whole_same": self.same,
+            "whole_milliseconds": round(self.milliseconds, 3),
+            **of_map,
         }
 
 
@@ -54,8 +58,8 @@ class EngineRun:
     """Logits of the first `FEW` images, run one at a time."""
     milliseconds: float
     """Time of one image, with as many threads as cores; see `image_seconds`."""
-    images: ImageCheck | None = None
-    """How well the file agrees on images of several sizes; None where its input is a tensor."""
+    whole: WholeCheck | None = None
+    """How well the whole file agrees; None where it holds the network alone."""
 
 
 @dataclass(frozen=True)
@@ -150,12 +154,12 @@ def verify_again(
 def with_record(card: Card, check: CheckImages, verified: VerifiedEngines, left: FloatLayers | None) -> Card:
     """Return a card with the record of a verification; of a quantized network with what it shows about the loss."""
 
-    def details(agreement: Agreement, images: ImageCheck | None) -> dict[str, object]:
+    def details(agreement: Agreement, whole: WholeCheck | None) -> dict[str, object]:
         drop = {"max_drop": left.max_drop, "drop": left.verdict(agreement).value} if left else {}
-        return agreement.to_dict() | drop | {"threads": "all"} | (images.to_dict() if images else {})
+        return agreement.to_dict() | drop | {"threads": "all"} | (whole.to_dict() if whole else {})
 
     engines = {
-        name: EngineCheck(round(engine_run.milliseconds, 3), details(verified.agreements[name], engine_run.images))
+        name: EngineCheck(round(engine_run.milliseconds, 3), details(verified.agreements[name], engine_run.whole))
         for name, engine_run in verified.runs.items()
     }
     record = replace(card.verified, on=check.description, images=len(check.images), engines=engines)

@@ -1,7 +1,7 @@
 """A network as an exported file, with a card that has checksums. The file is not verified here."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from convwright.engines.checksum import weights_file
 from convwright.engines.torch_file import torch_file
 from convwright.errors import ConvwrightError, UsageError
 from convwright.exporting.image_input import preprocessing
-from convwright.exporting.joining import join_onnx, join_openvino
+from convwright.exporting.joining import After, join_onnx, join_openvino
 from convwright.exporting.onnx_writer import OPSET, onnx_model, put_card
 from convwright.exporting.quantization import Calibration, FloatLayers, quantized
 from convwright.exporting.subject import Subject
@@ -81,13 +81,23 @@ def draft(
     return Draft(model, format, card, left)
 
 
-def with_image_input(made: Draft) -> Draft:
-    """Return a network that takes an image of any size, which it crops and resizes as in training."""
+def with_parts(made: Draft, after: Sequence[After], *, image: bool) -> Draft:
+    """Return a network with further outputs, and with an image of any size as its input.
+
+    Args:
+        made: The network alone.
+        after: Parts with further outputs.
+        image: Whether the input becomes an image of any size, which is cropped and resized as in training.
+    """
     card = made.card
-    framing = Framing(**{name: getattr(card, name) for name in Framing._fields})
-    parts = preprocessing(card.resolution, card.channels, framing)
+    outputs = (*card.outputs, *(name for part in after for name, _, _ in part.outputs))
+    before = None
+    if image:
+        framing = Framing(**{name: getattr(card, name) for name in Framing._fields})
+        before = preprocessing(card.resolution, card.channels, framing)
     join = join_onnx if made.format == "onnx" else join_openvino
-    return replace(made, model=join(made.model, parts), card=replace(card, input="image"))
+    card = replace(card, input="image" if image else "tensor", outputs=outputs)
+    return replace(made, model=join(made.model, before, after), card=card)
 
 
 def write_draft(made: Draft, path: Path, card: Card) -> Card:
