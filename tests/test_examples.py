@@ -15,12 +15,21 @@ SHORTER = {
     "epochs=40": "epochs=0.5",
     "epochs=1.5, seeds=3, workers=2": "epochs=0.5, seeds=1, rungs=1",
     "epochs=10)": "epochs=0.1)",
+    "epochs=5": "epochs=0.5",
     "phi=range(4)": "phi=range(2)",
     "count=16": "count=2",
     "cw.bench(run)": "cw.bench(run, seconds=0.1)",
     "densenet_bc_l40_k12": "densenet_bc_l16_k12",
 }
 """Changes of durations and sizes."""
+
+
+NEEDED = {
+    "Shipping": ("onnxruntime",),
+    "Photographs and ten minutes": ("onnxruntime",),
+    "Data before training": ("cleanlab",),
+}
+"""Packages that a script needs beside those of the plain installation."""
 
 
 def scripts() -> dict[str, str]:
@@ -54,8 +63,8 @@ def workplace(tmp_path_factory):
 @pytest.mark.parametrize("title", scripts())
 def test_the_script_runs(title, workplace, monkeypatch, capsys):
     folder, names = workplace
-    if title in ("Shipping", "Photographs and ten minutes"):
-        pytest.importorskip("onnxruntime")
+    for package in NEEDED.get(title, ()):
+        pytest.importorskip(package)
     monkeypatch.chdir(folder)
     code = scripts()[title]
     for long, short in SHORTER.items():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import convwright as cw
-from convwright.errors import ArgumentError
+from convwright.errors import ArgumentError, SeveralErrors
 from convwright.options import Bounds, checks_arguments, described_arguments, options_of
 from convwright.scaling.network_family import Family
 
@@ -50,6 +50,24 @@ def test_a_single_value_is_a_list_of_one() -> None:
     assert listed(None) == (None, ())
     with pytest.raises(ArgumentError, match=r"^many: must be a number, not 'a'"):
         given(1, None, "a")  # type: ignore[arg-type]
+
+
+def test_all_wrong_arguments_are_reported_together() -> None:
+    with pytest.raises(SeveralErrors) as caught:
+        given(0, "x", flag=1)  # type: ignore[arg-type]
+    assert [each.argument for each in caught.value.errors if isinstance(each, ArgumentError)] == [
+        "count",
+        "share",
+        "flag",
+    ]
+    assert caught.value.argument == "count"
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63) + 1, 10**6, 0, 1e6, 123456789.0])
+def test_limits_are_shown_exactly(value: float) -> None:
+    for side in ("ge", "gt", "le", "lt"):
+        digits = [word for word in str(Bounds(**{side: value})).split() if word.lstrip("-").isdecimal()]
+        assert [int(word) for word in digits] == [value]
 
 
 def test_a_wrong_call_is_reported_under_the_name_of_the_function() -> None:

@@ -9,7 +9,7 @@ import functools
 import inspect
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,6 +47,34 @@ class ArgumentError(UsageError):
 
 class UnknownArgumentError(ArgumentError, TypeError):
     """An argument that a function does not have."""
+
+
+class SeveralErrors(ArgumentError):  # noqa: N818 - it stands for several
+    """Several arguments with values that they cannot have. Its text has a line for each.
+
+    Args:
+        errors: The errors, in the order of the arguments; `argument` and `reason` are those of the first.
+    """
+
+    def __init__(self, errors: Sequence[UsageError]) -> None:
+        first = errors[0]
+        if isinstance(first, ArgumentError):
+            super().__init__(first.argument, first.reason)
+        else:
+            super().__init__("", str(first))
+        self.errors = tuple(errors)
+        self.args = ("\n".join(map(str, errors)),)
+
+
+def each_error(error: UsageError) -> tuple[UsageError, ...]:
+    """Return the errors that an error stands for."""
+    return error.errors if isinstance(error, SeveralErrors) else (error,)
+
+
+def together(errors: Sequence[UsageError]) -> UsageError:
+    """Return one error for all errors of a call: the error itself where there is one, else `SeveralErrors`."""
+    flat = [one for each in errors for one in each_error(each)]
+    return flat[0] if len(flat) == 1 else SeveralErrors(flat)
 
 
 class NetworkError(UsageError):

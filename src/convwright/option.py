@@ -8,37 +8,11 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from convwright.bounds import Bounds
 from convwright.errors import ArgumentError
 
 REQUIRED = inspect.Parameter.empty
 PLAIN = (bool, int, float, Path, str)
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Limits of a number, as metadata of `typing.Annotated`."""
-
-    ge: float | None = None
-    gt: float | None = None
-    le: float | None = None
-    lt: float | None = None
-
-    def __contains__(self, value: float) -> bool:
-        return (
-            (self.ge is None or value >= self.ge)
-            and (self.gt is None or value > self.gt)
-            and (self.le is None or value <= self.le)
-            and (self.lt is None or value < self.lt)
-        )
-
-    def __str__(self) -> str:
-        low = [f"{self.ge:g} or more"] if self.ge is not None else []
-        low += [f"above {self.gt:g}"] if self.gt is not None else []
-        high = [f"{self.le:g} or less"] if self.le is not None else []
-        high += [f"below {self.lt:g}"] if self.lt is not None else []
-        if self.ge is not None and self.le is not None:
-            return f"{self.ge:g} to {self.le:g}"
-        return " and ".join(low + high)
 
 
 @dataclass(frozen=True)
@@ -133,7 +107,7 @@ class Option:
             words = ["a whole number"] if int in self.kinds else ["a number"] if float in self.kinds else []
         elif int in self.kinds and float not in self.kinds:
             words = [f"a whole number, {words[0]}"]
-        return " or ".join([*words, *map(repr, self.choices)]) or "text"
+        return " or ".join([*words, *map(repr, self.choices)]) or ("a path" if self.kinds == (Path,) else "text")
 
     def check(self, value: object) -> None:
         """Check a value.

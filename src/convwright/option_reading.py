@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from convwright.option import PLAIN, REQUIRED, Bounds, Described, Flags, Foreign, Form, Group, Option
+from convwright.bounds import Bounds
+from convwright.option import PLAIN, REQUIRED, Described, Flags, Foreign, Form, Group, Option
 
 
 @cache
@@ -41,7 +42,7 @@ def option_of(name: str, hint: object, default: object, description: str, metada
     every = list(metadata)
     if get_origin(hint) is Annotated:
         hint, *more = get_args(hint)
-        every += more
+        every += _flattened(more)
     kinds: list[type] = []
     choices: list[str] = []
     many = nullable = foreign = False
@@ -49,12 +50,13 @@ def option_of(name: str, hint: object, default: object, description: str, metada
         origin = get_origin(part)
         if get_origin(part) is Annotated:
             part, *more = get_args(part)
-            every += more
+            every += _flattened(more)
             origin = get_origin(part)
         if part in (None, type(None)):
             nullable = True
         elif origin is Literal:
             choices += [str(value) for value in get_args(part)]
+            foreign = foreign or not all(isinstance(value, str) for value in get_args(part))
         elif origin in (list, tuple, Sequence) or _is_sequence(origin):
             many = True
             inner = option_of(name, get_args(part)[0], REQUIRED, "")
@@ -107,6 +109,11 @@ def summary_of(docstring: str) -> str:
     sections = r"^(?:Args|Returns|Raises|Yields|Example|Examples|Attributes):\s*$"
     kept = re.split(sections, docstring, maxsplit=1, flags=re.MULTILINE)[0]
     return re.sub(r"(?:^[ \t]*>>>.*\n(?:.+\n?)*)", "", kept, flags=re.MULTILINE).strip()
+
+
+def _flattened(metadata: Sequence[object]) -> list[object]:
+    """Return metadata with the limits inside of pydantic's fields."""
+    return [one for each in metadata for one in (each, *getattr(each, "metadata", ()))]
 
 
 def _bounds(metadata: Sequence[object]) -> Bounds | None:

@@ -14,9 +14,10 @@ from functools import reduce, wraps
 from operator import or_
 from typing import Annotated, Any, ParamSpec, TypeVar, Union, get_args, get_origin
 
-from convwright.errors import UnknownArgumentError
+from convwright.bounds import Bounds
+from convwright.errors import ArgumentError, UnknownArgumentError, together
 from convwright.extras import missing_package
-from convwright.option import REQUIRED, Bounds, Described, Flags, Form, Group, Option
+from convwright.option import REQUIRED, Described, Flags, Form, Group, Option
 from convwright.option_reading import described_arguments, option_of, options_of, options_of_model, summary_of
 
 __all__ = [
@@ -46,7 +47,7 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
     Raises:
         UnknownArgumentError: From the function that is returned, for an argument that it does not have.
-        ArgumentError: Likewise, for a value that its parameter cannot have.
+        ArgumentError: Likewise, for a value that its parameter cannot have; `SeveralErrors` for several.
         UsageError: Likewise, for an optional package that is not installed; the message has the command to install it.
     """
     signature = inspect.signature(function)
@@ -58,10 +59,16 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
         except TypeError:
             _check_names(named, signature, function.__name__)
             return function(*arguments, **named)  # Python's own message, which names the function
+        wrong = []
         for option in options_of(function):
             if option.name in bound.arguments:
-                value = bound.arguments[option.name] = option.plain(bound.arguments[option.name])
-                option.check(value)
+                try:
+                    value = bound.arguments[option.name] = option.plain(bound.arguments[option.name])
+                    option.check(value)
+                except ArgumentError as error:
+                    wrong.append(error)
+        if wrong:
+            raise together(wrong)
         try:
             return function(*bound.args, **bound.kwargs)
         except ModuleNotFoundError as error:

@@ -7,6 +7,8 @@ from contextlib import suppress
 
 BOLD, PLAIN = "\033[1m", "\033[0m"
 """The only terminal sequences that the command line writes itself."""
+EXACT = 1e15
+"""Floats below this show whole numbers without an exponent."""
 
 
 def printable(text: object) -> str:
@@ -27,6 +29,12 @@ def printable(text: object) -> str:
 def _is_safe(text: str) -> bool:
     """Whether a text can be printed as it is; wide and non-breaking spaces can."""
     return text.isprintable() or all(one.isprintable() or unicodedata.category(one) == "Zs" for one in text)
+
+
+def number_text(value: float) -> str:
+    """Return a number as messages show it: whole numbers exactly, and others with six digits."""
+    whole = isinstance(value, int) or (abs(value) < EXACT and value == int(value))
+    return str(int(value)) if whole else f"{value:g}"
 
 
 def quoted(path: object) -> str:

@@ -28,6 +28,46 @@ def run(tmp_path_factory):
     return path
 
 
+def write_list(path):
+    """Write digits as files, and a list of them with two columns of labels and a column of no usual name."""
+    files = sorted(save_digits(path.parent / "files", 100, lambda label: str(label)).rglob("*.png"))
+    rows = [(file.relative_to(path.parent), file.parent.name, (int(file.parent.name) + 1) % 10) for file in files]
+    path.write_text("place,truth,next\n" + "".join(f"{place},{truth},{after}\n" for place, truth, after in rows))
+    return path
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare", "report"])
+def test_columns_of_another_list_are_options(command, run, convwright, tmp_path):
+    path, runs = write_list(tmp_path / "list.csv"), [run, run] if command == "compare" else [run]
+    given = ("--json", "--data", path)
+    without = convwright(command, *runs, *given)
+    assert (without.status, "--path-column: missing" in without.message) == (2, True)
+    named = ("--path-column", "place", "--label-column")
+    found = convwright(command, *runs, *given, *named, "truth")
+    assert found.status == 0, found.err
+    shown = json.loads(found.out)
+    first = {"evaluate": shown, "compare": shown.get("first"), "report": shown.get("networks", [None])[0]}[command]
+    data = cw.open_data(path, path_column="place", label_column="truth")
+    assert first["accuracy"] == cw.evaluate(run, data=data).accuracy
+    wrong = convwright(command, *runs, *given, *named, "nothing")
+    assert (wrong.status, "--label-column: " in wrong.message) == (2, True)
+    alone = convwright(command, *runs, "--label-column", "truth")
+    assert (alone.status, alone.message) == (2, "convwright: --label-column: is about --data, which is not given")
+
+
+def test_another_column_of_the_own_list_has_other_labels(convwright, tmp_path):
+    path = write_list(tmp_path / "list.csv")
+    options = ("--data", path, "--path-column", "place", "--network", "cifar_resnet8|scale:w=0.25", "--epochs", 0.1)
+    assert convwright("train", *options, "--label-column", "truth", "--no-fused", "--out", tmp_path / "run").status == 0
+    own = cw.evaluate(tmp_path / "run")
+    assert (own.split, own.own_data) == ("val", True)
+    answer = convwright("evaluate", tmp_path / "run", "--json", "--data", path, "--label-column", "truth")
+    assert json.loads(answer.out)["accuracy"] == own.accuracy
+    answer = convwright("evaluate", tmp_path / "run", "--json", "--data", path, "--label-column", "next")
+    other = json.loads(answer.out)
+    assert (other["split"], other["images"]) == ("all", 100)
+
+
 @pytest.fixture
 def evaluated(run, convwright):
     def evaluate(*arguments):

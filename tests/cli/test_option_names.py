@@ -105,6 +105,27 @@ def test_a_wrong_value_names_its_option(field, value, tmp_path, monkeypatch, con
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_all_wrong_options_are_reported_together_and_before_the_folder(tmp_path, convwright):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a").write_text("not empty")
+    out = ("--out", tmp_path / "full")
+    answer = convwright(
+        "train", "--data", "digits", "--epochs", -1, "--seed", "one", "--lr", "0", "--milestone", 2, *out
+    )
+    assert (answer.status, answer.out) == (2, "")
+    starts = [f"convwright: {option}: must be " for option in ("--epochs", "--seed", "--learning-rate", "--milestone")]
+    lines = answer.err.splitlines()
+    assert [line[: len(start)] for line, start in zip(lines, starts, strict=True)] == starts
+    both = convwright("train", "--data", "digits", "--minutes", 1, "--epochs", 2, "--fold", 1, *out)
+    assert [line.split(":")[1] for line in both.err.splitlines()] == [" --minutes", " --fold"]
+    named = convwright("train", "--data", "nowhere", "--network", "resnt50", *out)
+    data, network, folder = named.err.splitlines()
+    assert data.startswith("convwright: --data: ")
+    assert network.startswith("convwright: --network: ")
+    assert folder.endswith("exists and is not empty; give another --out")
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "full", tmp_path / "full" / "a"]
+
+
 def test_options_are_found_under_their_first_name():
     names = option_names(train)
     assert names["learning_rate"] == "--learning-rate"

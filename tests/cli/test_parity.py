@@ -8,6 +8,7 @@ from tests.cli.commands import every_command
 
 import convwright as cw
 from convwright.cli.generate import OUTPUT_OPTIONS, GroupedCommand
+from convwright.data.opened import COLUMNS
 from convwright.options import options_of, options_of_model
 from convwright.scaling.network_family import Family
 
@@ -68,7 +69,20 @@ def test_options_and_parameters_are_the_same(name):
     others = set().union(*(parameters_of(each) for each in FURTHER.get(name, ()) if each is not cw.TrainRequest))
     if cw.TrainRequest in FURTHER.get(name, ()):
         others |= set(cw.TrainRequest.model_fields)
+    if "data" in parameters | others:
+        others |= {*COLUMNS}  # of `cw.open_data`, whose result the function takes
     assert not options - parameters - others - STEPS.get(name, set()), "options without a parameter"
+
+
+TEXT_ONLY = {"demo"}
+"""Commands whose data is a name, without options."""
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in TEXT_ONLY])
+def test_every_command_that_takes_data_takes_the_columns_of_a_list(name):
+    options = {parameter.name for parameter in COMMANDS[name].params}
+    assert ("data" in options) == ({*COLUMNS} <= options)
+    assert {*COLUMNS} <= options or not {*COLUMNS} & options
 
 
 def test_missing_options_would_be_noticed():

@@ -43,6 +43,7 @@ def test_every_layout_gives_the_same_pixels(array: np.ndarray) -> None:
     ("images", "problem"),
     [
         (np.zeros((2, 4, 4), np.int64), "must be uint8, or floats from 0 to 1, not int64"),
+        (np.zeros((2, 4, 4), np.uint16), "not uint16; divide it by its largest possible value, such as 65535"),
         (np.full((2, 4, 4), 2.0), "between 0 and 1, and there are values from 2 to 2"),
         (np.full((2, 4, 4), -0.1), "between 0 and 1"),
         (np.array([[[0.5, np.nan]]]), "between 0 and 1"),

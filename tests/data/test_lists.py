@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import convwright as cw
 from convwright.data import Dataset, open_dataset
 from convwright.data.lists import read_list
 from convwright.data.survey import survey_data
-from convwright.errors import ArgumentError, ConvwrightWarning, DataError
+from convwright.errors import ArgumentError, ConvwrightError, ConvwrightWarning, DataError
 
 Table = list[dict[str, Any]]
 
@@ -282,7 +283,7 @@ def test_wrong_rows_are_named(kind: str, cats_and_dogs: Path, tmp_path: Path) ->
     [
         ("split", "holdout", "line 4 has the split 'holdout'; it must be train, val or test"),
         ("split", "", "line 4 has no split; it must be train, val or test"),
-        ("weight", "heavy", "line 4 has the weight 'heavy'; it must be a number, 0 to 1e+06"),
+        ("weight", "heavy", "line 4 has the weight 'heavy'; it must be a number, 0 to 1000000"),
         ("weight", "-1", "line 4 has the weight '-1'"),
         ("weight", "nan", "line 4 has the weight 'nan'"),
     ],
@@ -348,3 +349,51 @@ def test_groups_that_a_list_puts_into_several_splits_are_reported(
     assert [("1 group has images in more than one split, such as patient 0" in each) for each in messages] == [
         True
     ] * apart
+
+
+@pytest.mark.parametrize("use", [cw.survey, open_dataset, lambda path: cw.prepare(path, progress=False)])
+def test_a_list_of_which_no_file_is_found_says_where_they_were_looked_for(
+    use: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lists").mkdir()
+    table: Table = [{"path": f"photos/{number}.png", "label": "ab"[number % 2]} for number in range(4)]
+    path = write_list(tmp_path / "lists" / "list.csv", table)
+    monkeypatch.chdir(tmp_path)
+    looked_for = tmp_path / "lists" / "photos" / "0.png"
+    relative = "paths are relative to the list, so photos/0.png was looked for as"
+    expected = f"none of its 4 images was found; {relative} {looked_for}"
+    with pytest.raises(DataError if use is open_dataset else ConvwrightError) as caught:
+        use(str(path))
+    assert str(caught.value).endswith(expected)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "0.png").write_bytes(b"")
+    with pytest.raises(ConvwrightError, match="it is there from the current folder: move the list"):
+        use(str(path))
+
+
+def single_in_folder(place: Path) -> Path:
+    for number, label in enumerate("aaabbbc"):
+        (place / label).mkdir(exist_ok=True, parents=True)
+        Image.new("L", (8, 8), 20 * number).save(place / label / f"{number}.png")
+    return place
+
+
+def single_in_list(place: Path) -> Path:
+    return write_list(place / "list.csv", rows_of(single_in_folder(place), place))
+
+
+def single_in_list_of_a_source(place: Path) -> Path:
+    rows: Table = [{"path": f"digits:train/{number}", "label": label} for number, label in enumerate("aaabbbc")]
+    return write_list(place / "list.csv", rows)
+
+
+@pytest.mark.parametrize("make", [single_in_folder, single_in_list, single_in_list_of_a_source])
+def test_a_class_of_one_image_is_warned_of_in_every_form(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    path = make(tmp_path)
+    found = cw.survey(path)
+    problems = {problem.kind: problem.text for problem in found.problems}
+    assert "1 class has only 1 image (c)" in problems["single"]
+    assert "training is refused" in problems["single"]
+    assert found.counts["train"] == [3, 3, 1]
+    with pytest.raises(DataError, match=r"\bc\b"):
+        open_dataset(str(path))

@@ -75,14 +75,14 @@ def test_python_and_the_command_say_the_same(
         ({"val_share": 0}, "val_share: must be above 0 and below 1, not 0"),
         ({"val_share": 1.0}, "val_share: must be above 0 and below 1, not 1.0"),
         ({"max_bad": 1.5}, "max_bad: must be 0 to 1, not 1.5"),
-        ({"cache_gb": -1}, "cache_gb: must be 0 or more, not -1"),
-        ({"cache_gb": float("nan")}, "cache_gb: must be 0 or more, not nan"),
+        ({"cache_gb": -1}, "cache_gb: must be 0 to 1000000000, not -1"),
+        ({"cache_gb": float("nan")}, "cache_gb: must be 0 to 1000000000, not nan"),
         (
             {"resolution": 0},
             "resolution: must be pixels, 1 or more: the side of squares such as 160, or height and width such as "
             "160x320; not 0",
         ),
-        ({"seed": "one"}, "seed: must be a whole number, -9.22337e+18 to 9.22337e+18, not 'one'"),
+        ({"seed": "one"}, f"seed: must be a whole number, -{2**63 - 1} to {2**63 - 1}, not 'one'"),
     ],
 )
 def test_wrong_arguments_name_the_parameter(options: dict[str, object], message: str) -> None:

@@ -115,6 +115,16 @@ def test_several_labels_of_an_image(tmp_path: Path) -> None:
     assert data.train.labels[:, 2].all()
 
 
+@pytest.mark.parametrize("named", [None, "nothing"])
+def test_the_members_of_json_are_named_where_none_is_a_label(named: str | None, tmp_path: Path) -> None:
+    content = samples(0, 6, lambda n: {"json": json.dumps({"kind": n % 2, "width": 12}).encode()})
+    path = write_tar(tmp_path / "all.tar", content)
+    expected = r"such as all\.tar/000000\.png; its \.json has kind and width; name the one .* with `label_column`"
+    with pytest.raises(DataError, match=expected):
+        cw.open_data(path, label_column=named).dataset()
+    assert cw.open_data(path, label_column="kind").classes == ("0", "1")
+
+
 def test_a_member_of_json_is_named_where_several_may_be_meant(tmp_path: Path) -> None:
     content = samples(0, 12, lambda n: {"json": json.dumps({"label": 0, "class": n % 2, "kind": n % 3}).encode()})
     path = str(write_tar(tmp_path / "all.tar", content))

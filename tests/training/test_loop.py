@@ -24,7 +24,7 @@ from convwright.training.interrupt import Interrupted
 from convwright.training.loop import Trainer, resume, train
 from convwright.training.plan import FROM_SCRATCH, default_batch_size, plan
 from convwright.training.recipes import RECIPES
-from convwright.training.run import DataFacts, Run
+from convwright.training.run import DataFacts, Run, ensure_free
 from convwright.training.step import DivergedError
 from convwright.training.validations import validation_period
 
@@ -255,6 +255,34 @@ def test_changed_data_is_not_resumed(digits, tmp_path):
 def test_a_loss_that_diverges_stops_the_run_and_says_what_to_do(digits, tmp_path):
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=1, recipe={"learning_rate": 1e30})
     with pytest.raises(DivergedError, match=r"the loss became (nan|inf) at step \d+, .*; try a lower learning rate"):
+        train(config, network, digits, tmp_path / "run")
+
+
+def test_a_run_that_failed_without_usable_weights_is_replaced(digits, tmp_path):
+    out = tmp_path / "run"
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=1, recipe={"learning_rate": 1e30})
+    with pytest.raises(DivergedError):
+        train(config, network, digits, out)
+    with Run.open(out).held(), pytest.raises(RunError, match="already holds a run"):
+        ensure_free(out)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="already holds a run"):
+        ensure_free(out)
+    (out / "notes.txt").unlink()
+    small = {"network": "cifar_resnet8", "epochs": 0.1, "fused": False, "progress": False}
+    prepared = cw.prepare("digits", out=out, **small)
+    assert any("is replaced" in note for note in prepared.notes)
+    assert cw.train(prepared, progress=False).finished
+    with pytest.raises(RunError, match="already holds a run"):
+        cw.train("digits", out=out, **small)
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_a_run_that_can_be_resumed_is_not_replaced(digits, tmp_path, steps):
+    config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.5)
+    with pytest.raises(Interrupted):
+        train(config, network, digits, tmp_path / "run", [StopAfter(steps)])
+    with pytest.raises(RunError, match="already holds a run"):
         train(config, network, digits, tmp_path / "run")
 
 

@@ -18,6 +18,7 @@ from convwright.training.optim import learning_rate
 from convwright.training.plan import plan
 from convwright.training.recipes import RECIPES, recipe_fields
 from convwright.training.run import DataFacts, Run
+from convwright.training.run_plan import described
 from convwright.training.step import DivergedError, Learner
 
 from .test_loop import NOISY, StopAfter, assert_same, last_state
@@ -330,6 +331,24 @@ def test_the_default_rate_is_the_documented_one(digits, options, recipe, rate):
     guide = Path(__file__).parents[2] / "docs" / "training.md"
     for text in (cw.TrainRequest.model_fields["learning_rate"].description, guide.read_text(encoding="utf-8")):
         assert f"{rate:g}" in text
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        (
+            {"freeze_epochs": 1.0},
+            "the classifier alone for 1 epoch on features that are computed once, then all weights",
+        ),
+        ({"freeze_epochs": 20.0}, "the classifier alone for 20 epochs on features that are computed once, then all"),
+        ({"freeze": True}, "the classifier alone for 1 epoch, batch size"),
+    ],
+)
+def test_both_phases_of_fine_tuning_are_announced(digits, recipe, expected):
+    config, network = plan(digits, cw.network("cifar_resnet8"), recipe=recipe, epochs=1, weights="a file")
+    (line,) = [line for line in described(digits, network, config).splitlines() if line.startswith("training: ")]
+    assert line.startswith(f"training: {expected}")
+    assert "1 epoch, batch size" in line
 
 
 def test_one_epoch_is_not_several(tmp_path):

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 import convwright as cw
-from convwright.errors import ArgumentError, UsageError
+from convwright.errors import ArgumentError, SeveralErrors, UsageError
+from convwright.options import options_of_model
 from convwright.training.config import Recipe, TrainConfig
 from convwright.training.run import Run as StoredRun
 from convwright.training.run_plan import Plan
@@ -33,13 +34,13 @@ def run(tmp_path_factory):
     ("fields", "argument", "reason"),
     [
         ({}, "data", "missing"),
-        ({"data": "digits", "epochs": -1}, "epochs", "must be above 0, not -1"),
+        ({"data": "digits", "epochs": -1}, "epochs", "must be above 0 and 1000000 or less, not -1"),
         ({"data": "digits", "learning_rate": float("nan")}, "learning_rate", "not nan"),
         ({"data": "digits", "flip": 1}, "flip", "must be true or false, not 1"),
-        ({"data": "digits", "seed": True}, "seed", "must be a whole number, -9.22337e+18 to 9.22337e+18, not True"),
-        ({"data": "digits", "recipe": "resnet"}, "recipe", "'efficientnet', 'fast' or 'fine-tune'"),
+        ({"data": "digits", "seed": True}, "seed", f"must be a whole number, -{2**63 - 1} to {2**63 - 1}, not True"),
+        ({"data": "digits", "recipe": "resnet"}, "recipe", "'efficientnet' or 'fast' or 'fine-tune', not 'resnet'"),
         ({"data": "digits", "batch_size": "many"}, "batch_size", "'auto', not 'many'"),
-        ({"data": "digits", "milestones": (0.5, 2)}, "milestones", "must be below 1, not 2"),
+        ({"data": "digits", "milestones": (0.5, 2)}, "milestones", "must be above 0 and below 1, not 2"),
         ({"data": "digits", "minutes": 1, "epochs": 2}, "minutes", "takes the place of `epochs`"),
         ({"data": "digits", "minutes": 1, "devices": 2}, "minutes", "one device"),
         ({"data": "digits", "network": "resnet18", "freeze": True}, "freeze", "name some with `weights`"),
@@ -55,6 +56,54 @@ def test_a_wrong_request_names_its_field_in_one_line(fields, argument, reason):
     assert error.value.argument == argument
     assert reason in error.value.reason
     assert "\n" not in str(error.value)
+
+
+def kinds_of(field: str) -> set[type]:
+    described = {option.name: option for option in options_of_model(cw.TrainRequest)}
+    return {*described[field].kinds}
+
+
+NUMERIC = [field for field in cw.TrainRequest.model_fields if {int, float} & kinds_of(field)]
+
+
+@pytest.mark.parametrize("value", ["1", b"1", " 1 ", "1.0"])
+@pytest.mark.parametrize("field", NUMERIC)
+def test_text_is_no_number(field, value):
+    with pytest.raises(ArgumentError) as error:
+        cw.TrainRequest(data="digits", **{field: value})
+    assert error.value.argument == field
+    assert f"not {value!r}" in error.value.reason
+
+
+@pytest.mark.parametrize("field", sorted(cw.TrainRequest.model_fields.keys() - {*NUMERIC, "resolution"}))
+def test_a_number_is_no_text_and_no_truth_value(field):
+    with pytest.raises(ArgumentError) as error:
+        cw.TrainRequest(**({"data": "digits"} | {field: 1}))
+    assert error.value.argument == field
+
+
+def test_a_whole_number_is_required_where_there_is_one():
+    whole = [field for field in NUMERIC if float not in kinds_of(field)]
+    for field in whole:
+        with pytest.raises(ArgumentError, match=f"^{field}: must be a whole number.*, not 2.5"):
+            cw.TrainRequest(data="digits", **{field: 2.5})
+    assert "seed" in whole
+
+
+def test_all_wrong_fields_are_reported_together(tmp_path):
+    wrong = {"epochs": "1", "seed": 0.5, "optimizer": "adam", "rate": 1}
+    with pytest.raises(SeveralErrors) as error:
+        cw.TrainRequest(data="digits", **wrong)
+    assert {each.argument for each in error.value.errors} == wrong.keys()
+    assert str(error.value).splitlines() == [str(each) for each in error.value.errors]
+    path = tmp_path / "request.yaml"
+    path.write_text("data: digits\nepochs: '1'\nseed: 0.5\n")
+    with pytest.raises(SeveralErrors) as error:
+        cw.TrainRequest.from_yaml(path)
+    assert [line.split(": ")[:2] for line in str(error.value).splitlines()] == [
+        [str(path), "epochs"],
+        [str(path), "seed"],
+    ]
 
 
 def test_fields_that_are_none_are_left_open():
@@ -77,7 +126,7 @@ def test_a_request_survives_yaml(tmp_path):
 def test_a_wrong_file_is_named_with_its_field(tmp_path):
     path = tmp_path / "request.yaml"
     path.write_text("data: digits\nepochs: none\n")
-    with pytest.raises(UsageError, match=rf"^{path}: epochs: must be a number, not 'none'"):
+    with pytest.raises(UsageError, match=rf"^{path}: epochs: must be above 0 and 1000000 or less, not 'none'"):
         cw.TrainRequest.from_yaml(path)
     path.write_text("data: digits\nresolution: 8\nnetwork: cifar_resnet8\nrecipe: {mixup: no}\n")
     with pytest.raises(UsageError, match=rf"^{path}: recipe.mixup: "):

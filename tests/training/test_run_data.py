@@ -1,8 +1,10 @@
 """Data of a run opened again: which images are held out, and whose options count."""
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -10,6 +12,7 @@ from PIL import Image
 import convwright as cw
 from convwright.data import Dataset
 from convwright.data.opened import Data
+from convwright.errors import ArgumentError
 from convwright.explain.images import read_images
 from convwright.explain.opened import open_networks
 from convwright.reporting import measure_runs
@@ -66,3 +69,17 @@ def test_other_data_keeps_its_options(run: Run, tmp_path: Path) -> None:
     for fails in (lambda: cw.evaluate(run, data=strict), lambda: measure_runs([run], data=strict, latency=False)):
         with pytest.raises(cw.ConvwrightError, match=r"broken\.png"):
             fails()
+
+
+def test_a_run_finds_the_arrays_that_it_was_trained_on_while_they_exist(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    labels = ["cat", "dog"] * 20
+    data = cw.open_data(images=pixels, labels=labels)
+    run = cw.train(data, network="cifar_resnet8", epochs=0.5, fused=False, out=tmp_path / "run", progress=False)
+    expected = cw.evaluate(run.path).accuracy
+    del data, run
+    gc.collect()
+    with pytest.raises(ArgumentError, match=r"^data: .*open them again and pass them as data"):
+        cw.evaluate(tmp_path / "run")
+    again = cw.open_data(images=pixels, labels=labels)
+    assert cw.evaluate(tmp_path / "run", data=again).accuracy == expected

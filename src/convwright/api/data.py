@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from convwright.arch.resolution import SIZE, Resolution
+from convwright.bounds import DURATION, GIGABYTES
 from convwright.data.framing import Duplicates, Resize
 from convwright.data.shares import SHARES
 from convwright.errors import ArgumentError, DataError, argument
@@ -46,7 +47,7 @@ def open_data(
     seed: Annotated[int, Bounds(ge=-LARGEST_SEED, le=LARGEST_SEED)] = 0,
     duplicates: Duplicates = "together",
     max_bad: Annotated[float, Bounds(ge=0, le=1)] = 0.1,
-    cache_gb: Annotated[float, Bounds(ge=0)] | None = None,
+    cache_gb: Annotated[float, GIGABYTES] | None = None,
     resolution: Annotated[Resolution | None, SIZE] = None,
     resize: Resize = "crop",
     path_column: str | None = None,
@@ -183,7 +184,7 @@ def survey(
     group_column: Annotated[str | None, LISTS] = None,
     weight_column: Annotated[str | None, LISTS] = None,
     label_separator: Annotated[str | None, LISTS] = None,
-    minutes: Annotated[float | None, Bounds(gt=0)] = None,
+    minutes: Annotated[float | None, DURATION] = None,
 ) -> "Survey":
     """Survey a data set before training on it: counts, sizes, unreadable and duplicate images, leakage between splits.
 

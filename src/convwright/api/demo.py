@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from convwright.options import Bounds, checks_arguments
+from convwright.bounds import DURATION
+from convwright.options import checks_arguments
 
 if TYPE_CHECKING:
     from convwright.designing.result import DesignResult
@@ -14,7 +15,7 @@ MINUTES = 4.0
 
 @checks_arguments
 def demo(
-    minutes: Annotated[float, Bounds(gt=0)] = MINUTES, data: str | None = None, out: str | Path = Path("demo")
+    minutes: Annotated[float, DURATION] = MINUTES, data: str | None = None, out: str | Path = Path("demo")
 ) -> "DesignResult":
     """Design a network for real images: a race of the three papers' families within 500,000 parameters and 20 M MACs.
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from convwright.bounds import DURATION
 from convwright.errors import ArgumentError, UsageError, argument
 from convwright.options import Bounds, checks_arguments
 from convwright.scaling.halving import MOST_SEEDS
@@ -19,6 +20,7 @@ from convwright.scaling.study_options import (
     StudyName,
     Workers,
 )
+from convwright.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
     from convwright.arch import Network
@@ -35,11 +37,11 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
     data: "Data | str | Path | None" = None,
     budget: Mapping[str, float] | str | None = None,
     *,
-    hours: Annotated[float | None, Bounds(gt=0)] = None,
-    minutes: Annotated[float | None, Bounds(gt=0)] = None,
+    hours: Annotated[float | None, DURATION] = None,
+    minutes: Annotated[float | None, DURATION] = None,
     out: Path | str | None = None,
     engine: Literal["torch", "onnxruntime", "openvino"] | None = None,
-    seed: int = 0,
+    seed: Annotated[int, Bounds(ge=-LARGEST_SEED, le=LARGEST_SEED)] = 0,
     workers: Workers | None = None,
     cluster: Cluster = None,
     cores_per_task: CoresPerTask | None = None,
@@ -123,7 +125,7 @@ def ablate(  # noqa: D417 - the options of every study are described in `study_o
     network: "Network | str | Path" = "cifar_resnet20",
     budget: Mapping[str, float] | str | None = None,
     *,
-    minutes: Annotated[float, Bounds(gt=0)] = DEFAULT_MINUTES,
+    minutes: Annotated[float, DURATION] = DEFAULT_MINUTES,
     seeds: Annotated[int, Bounds(ge=2, le=MOST_SEEDS)] = 5,
     recipe: Recipe = "fast",
     fields: Fields = (),

@@ -13,9 +13,10 @@ from convwright.arch.expression import NetworkLike, as_network, network
 from convwright.arch.layers import Activation
 from convwright.arch.registry import register
 from convwright.arch.resolution import SIZE, Resolution
+from convwright.bounds import COUNT
 from convwright.errors import ArgumentError, NetworkError
 from convwright.files import write_text
-from convwright.options import Bounds, checks_arguments
+from convwright.options import checks_arguments
 from convwright.zoo.listing import NetworkList, list_networks
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ def describe(
     network: "Network | Run | str | Path",
     *,
     resolution: Annotated[Resolution | None, SIZE] = None,
-    classes: Annotated[int | None, Bounds(ge=1)] = None,
-    channels: Annotated[int | None, Bounds(ge=1)] = None,
+    classes: Annotated[int | None, COUNT] = None,
+    channels: Annotated[int | None, COUNT] = None,
     layers: bool = False,
     diagram: str | Path | None = None,
 ) -> NetworkDescription:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Union
 
-from convwright.options import Bounds, checks_arguments
+from convwright.bounds import COUNT
+from convwright.options import checks_arguments
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ __all__ = ["compare", "evaluate", "load", "predict"]
 
 OneImage = Union[str, Path, "Image.Image", "np.ndarray", "torch.Tensor"]
 SplitName = Literal["test", "val", "train", "all"]
-Count = Annotated[int, Bounds(ge=1)]
+Count = Annotated[int, COUNT]
 
 
 @checks_arguments

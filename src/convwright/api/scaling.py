@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from convwright.arch import Network, at
+from convwright.arch.operators import LARGEST_FACTOR
+from convwright.arch.operators import LARGEST_PHI as LARGEST_EXPONENT
 from convwright.arch.resolution import SIZE, Resolution
+from convwright.bounds import COUNT
 from convwright.errors import ArgumentError, argument
 from convwright.options import Bounds, checks_arguments
 from convwright.places import check_file
@@ -37,24 +40,27 @@ if TYPE_CHECKING:
 
 __all__ = ["family", "plan", "search"]
 
+Factor = Annotated[float | None, Bounds(gt=0, le=LARGEST_FACTOR)]
+Base = Annotated[float | None, Bounds(ge=1, le=LARGEST_FACTOR)]
+
 
 @checks_arguments
 def plan(
     base: "Network | str | Path",
     budget: Mapping[str, float] | str | None = None,
     *,
-    phi: float | None = None,
-    depth: float | None = None,
-    width: float | None = None,
-    resolution: float | None = None,
-    alpha: float | None = None,
-    beta: float | None = None,
-    gamma: float | None = None,
-    classes: Annotated[int | None, Bounds(ge=1)] = None,
+    phi: Annotated[float | None, Bounds(ge=-LARGEST_EXPONENT, le=LARGEST_EXPONENT)] = None,
+    depth: Factor = None,
+    width: Factor = None,
+    resolution: Factor = None,
+    alpha: Base = None,
+    beta: Base = None,
+    gamma: Base = None,
+    classes: Annotated[int | None, COUNT] = None,
     data: "Data | str | Path | None" = None,
     compare: bool = True,
-    batch: Annotated[int, Bounds(ge=1)] = 1,
-    threads: Annotated[int | None, Bounds(ge=1)] = None,
+    batch: Annotated[int, COUNT] = 1,
+    threads: Annotated[int | None, COUNT] = None,
     engine: Literal["torch", "onnxruntime", "openvino"] = "torch",
     remeasure: bool = False,
     out: Path | str | None = None,
@@ -189,9 +195,9 @@ def family(
     *,
     coefficients: Compound | None = None,
     phi: Annotated[int | range | Iterable[int], Bounds(ge=0, le=LARGEST_PHI)] = 3,
-    alpha: float | None = None,
-    beta: float | None = None,
-    gamma: float | None = None,
+    alpha: Base = None,
+    beta: Base = None,
+    gamma: Base = None,
     search: "SearchResult | Path | str | None" = None,
     singles: bool = True,
     data: "Data | str | Path | None" = None,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from convwright.bounds import COUNT, DURATION
 from convwright.errors import ArgumentError
 from convwright.options import Bounds, Flags, checks_arguments
 
@@ -25,7 +26,7 @@ def export(
     format: Literal["onnx", "openvino", "torch"] | None = None,
     weights: str | None = None,
     data: "Data | str | Path | None" = None,
-    images: Annotated[int | None, Bounds(ge=1)] = None,
+    images: Annotated[int | None, COUNT] = None,
     int8: bool = False,
     max_drop: Annotated[float | None, Bounds(ge=0, le=100)] = None,
     opset: Annotated[int | None, Bounds(ge=13, le=22)] = None,
@@ -99,9 +100,9 @@ def bench(
     *,
     engine: str | Sequence[str] | None = None,
     precision: Precision | Sequence[Precision] | None = None,
-    batch: Annotated[int | Sequence[int], Bounds(ge=1)] = 1,
-    threads: Annotated[int | Sequence[int] | None, Bounds(ge=1)] = None,
-    seconds: Annotated[float, Bounds(gt=0)] = 2.0,
+    batch: Annotated[int | Sequence[int], COUNT] = 1,
+    threads: Annotated[int | Sequence[int] | None, COUNT] = None,
+    seconds: Annotated[float, DURATION] = 2.0,
     layers: bool = False,
     select: Annotated[float | None, Bounds(gt=0, le=100), Flags(("--select", "--pick"))] = None,
 ) -> "BenchResult":

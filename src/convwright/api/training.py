@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from convwright.bounds import COUNT_OR_NONE, GIGABYTES
 from convwright.errors import ArgumentError, argument
 from convwright.options import Bounds, checks_arguments
 
@@ -39,9 +40,9 @@ def advise(request: "TrainRequest | Data | str | Path | None" = None, **options:
         >>> advice.network, advice.resolution, advice.weights, advice.recipe
         ('cifar_seresnet14', 8, None, 'fast')
     """
+    made = _request(request, None, options)  # before torch is imported
     from convwright.training.advice import advise as choose
 
-    made = _request(request, None, options)
     with argument("data"):
         return choose(made)
 
@@ -72,9 +73,10 @@ def prepare(
         >>> plan.config.batch_size
         32
     """
+    wanted = _request(request, config, options)  # before torch is imported
     from convwright.training.prepare import prepare as resolve
 
-    return resolve(_request(request, config, options), progress=progress)
+    return resolve(wanted, progress=progress)
 
 
 def train(
@@ -106,18 +108,15 @@ def train(
         >>> run.summary.steps
         8
     """
+    wanted = _plan_or_request(request, config, options)  # before torch is imported
     from convwright.api.runs import Run
     from convwright.training.callbacks import Callbacks
+    from convwright.training.prepare import prepare as resolve
     from convwright.training.run_plan import Plan
     from convwright.training.start import train_plan
 
     Callbacks(callbacks)  # wrong ones are reported before any work is done
-    if isinstance(request, Plan):
-        if options or config is not None:
-            raise ArgumentError(next(iter(options), "config"), "is part of the plan already; give it to prepare")
-        plan = request
-    else:
-        plan = prepare(request, config=config, progress=progress, **options)
+    plan = wanted if isinstance(wanted, Plan) else resolve(wanted, progress=progress)
     return Run.from_stored(train_plan(plan, callbacks, progress=progress))
 
 
@@ -152,16 +151,13 @@ def augmented(
         >>> shown.images[0].versions.shape
         torch.Size([5, 1, 8, 8])
     """
+    wanted = _plan_or_request(request, config, options)  # before torch is imported
     from convwright.training.augmented import augmented_images
     from convwright.training.run_plan import Plan
 
-    if isinstance(request, Plan):
-        if options or config is not None:
-            raise ArgumentError(next(iter(options), "config"), "is part of the plan already; give it to prepare")
-        plan = request
-    else:
-        wanted = _request(request, config, options)
-        # No operators are compiled and timed: nothing is trained.
+    if isinstance(wanted, Plan):
+        plan = wanted
+    else:  # no operators are compiled and timed: nothing is trained
         plan = prepare(wanted if "fused" in wanted.given() else wanted.changed(fused=False), progress=False)
     return augmented_images(plan, count=count, versions=versions)
 
@@ -171,9 +167,9 @@ def resume(
     run: "StoredRun | str | Path",
     *,
     callbacks: Sequence[object] = (),
-    workers: Annotated[int, Bounds(ge=0)] = 0,
-    checkpoint_every: Annotated[float, Bounds(ge=0)] = 5.0,
-    cache_gb: Annotated[float | None, Bounds(ge=0)] = None,
+    workers: Annotated[int, COUNT_OR_NONE] = 0,
+    checkpoint_every: Annotated[float, Bounds(ge=0, le=1e6)] = 5.0,
+    cache_gb: Annotated[float | None, GIGABYTES] = None,
     tensorboard: bool = False,
     mlflow: str | None = None,
     progress: bool = True,
@@ -231,6 +227,21 @@ def open_run(path: "StoredRun | str | Path") -> "Run":
     from convwright.training.run import Run as StoredRun
 
     return Run.from_stored(StoredRun.of(path))
+
+
+def _plan_or_request(
+    request: "TrainRequest | Plan | Data | str | Path | None", config: str | Path | None, options: Mapping[str, Any]
+) -> "TrainRequest | Plan":
+    """Return a plan as it is, and the request that other arguments make."""
+    import sys
+
+    module = sys.modules.get("convwright.training.run_plan")  # without it there is no plan
+    if module is None or not isinstance(request, module.Plan):
+        return _request(request, config, options)  # type: ignore[arg-type]
+    if options or config is not None:
+        raise ArgumentError(next(iter(options), "config"), "is part of the plan already; give it to prepare")
+    plan: Plan = request
+    return plan
 
 
 def _request(
@@ -294,11 +305,10 @@ def cross_validate(
         >>> [run.data.images["val"] for run in found.runs]
         [719, 719]
     """
+    wanted = _request(request, config, options)  # before torch is imported
     from convwright.api.runs import Run
     from convwright.training.callbacks import Callbacks
     from convwright.training.cross_validation import cross_validate_request
 
     Callbacks(callbacks)
-    return cross_validate_request(
-        _request(request, config, options), callbacks, progress=progress, as_run=Run.from_stored
-    )
+    return cross_validate_request(wanted, callbacks, progress=progress, as_run=Run.from_stored)

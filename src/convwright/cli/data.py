@@ -111,7 +111,7 @@ def _check(values: dict[str, Any], tasks: Iterable[str]) -> None:
             PURPOSES[task] for task, its_options in TASKS.items() if each.name in {one.name for one in its_options}
         ]
         if needed and values.pop(each.name) != each.default:
-            raise UsageError(f"{each.flag} needs {' or '.join(needed)}")
+            raise UsageError(f"{each.flag} needs {', or '.join(needed)}")
 
 
 data = command(survey, name="data", arguments=("data",), options=OPTIONS, extra=[AUGMENT, DEEP], call=run, html=True)

@@ -11,11 +11,12 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from convwright.cli.columns import column_options, with_columns
 from convwright.cli.messages import in_command_line_words
 from convwright.cli.output import echo, print_json
 from convwright.display.result import Result
 from convwright.display.translation import translation
-from convwright.errors import ArgumentError, ConvwrightError, UsageError
+from convwright.errors import ArgumentError, ConvwrightError, SeveralErrors, UsageError, together
 from convwright.options import REQUIRED, Option, options_of, summary_of
 from convwright.printable import printable
 
@@ -37,14 +38,14 @@ class Value(click.ParamType):  # type: ignore[type-arg] # subscripted only since
         self.name = option.form.metavar if option.form else "|".join([*named[:1], *option.choices]) or "TEXT"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        """Return the value that a text means."""
+        """Return the value that a text means, or the error about a text that means none."""
         if not isinstance(value, str):
             return value
         try:
             return self.option.parse(value)
         except ArgumentError as error:
             named = self.option.flag if isinstance(param, click.Option) else self.option.name.upper()
-            raise UsageError(f"{named}: {error.reason}") from None
+            return UsageError(f"{named}: {error.reason}")  # raised with what is wrong with other options
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """Return what help shows for the value."""
@@ -82,6 +83,15 @@ class GroupedCommand(click.Command):
     ) -> None:
         super().__init__(*arguments, **options)
         self.function, self.described, self.flags = function, described, flags
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read a command line, and check the values before anything that takes time is imported or done."""
+        left = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            flags = {each.name or "": "" if isinstance(each, click.Argument) else each.opts[0] for each in self.params}
+            with option_names(flags):
+                _check_values([each.type.option for each in self.params if isinstance(each.type, Value)], ctx.params)
+        return left
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section of help for each group of options."""
@@ -137,19 +147,20 @@ def command(
     """
     described = list(options_of(function) if options is None else options)
     described = [each for each in described if each.kinds or each.choices]  # the rest is for Python callers
+    columns = column_options([*described, *(each.type.option for each in extra if isinstance(each.type, Value))])
+    described += columns
     flags = {each.name: "" if each.name in arguments else each.flag for each in described}
     named = {each.name or "": "" if isinstance(each, click.Argument) else each.opts[0] for each in extra} | flags
 
     def run(as_json: bool, html: str | None = None, **values: Any) -> None:
         given = {key: value for key, value in values.items() if value not in (None, ())}
         with option_names(named):
+            given = with_columns(given, columns)
             if html is not None:
                 from convwright.places import check_file
 
                 check_file("--html", Path(html))
             if stream is not None:
-                for each in described:
-                    each.check(given.get(each.name, each.default))
                 stream(as_json=as_json, **given)
                 return
             result = (call or function)(**given)
@@ -157,15 +168,36 @@ def command(
         if after is not None:
             after(result)
 
+    parameters = [*_ordered_parameters(described, flags, arguments), *extra]
     return GroupedCommand(
         name,
-        params=[*_ordered_parameters(described, flags, arguments), *extra, *[HTML] * html, JSON],
+        params=[*parameters, *[HTML] * html, JSON],
         callback=run,
         help=plain(summary_of(inspect.getdoc(function) or ""), flags),
         function=function,
         described=described,
         flags=flags,
     )
+
+
+def _check_values(options: Sequence[Option], given: Mapping[str, Any]) -> None:
+    """Check the values of a command line.
+
+    Raises:
+        ArgumentError: An option cannot have its value; `SeveralErrors` for several.
+    """
+    wrong: list[UsageError] = []
+    for option in options:
+        value = given.get(option.name)
+        unread = [each for each in (value if isinstance(value, tuple) else [value]) if isinstance(each, UsageError)]
+        try:
+            if value not in (None, ()) and not unread:
+                option.check(value)
+        except ArgumentError as error:
+            unread.append(error)
+        wrong += unread
+    if wrong:
+        raise together(wrong)
 
 
 def _print_result(
@@ -210,12 +242,21 @@ class option_names:  # noqa: N801 - used like a function
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         translation.reset(self.token)
+        if isinstance(error, SeveralErrors):
+            error.errors = tuple(UsageError(self._line(each)) for each in error.errors)
+            error.args = ("\n".join(map(str, error.errors)),)
+            return
         if isinstance(error, ConvwrightError | KeyboardInterrupt) and error.args:
             error.args = (in_command_line_words(str(error), self.flags), *error.args[1:])
         if isinstance(error, ArgumentError) and error.argument in self.flags and not error.source:
-            flag = self.flags[error.argument]
-            reason = in_command_line_words(error.reason, self.flags)
-            raise UsageError(f"{flag}: {reason}" if flag else reason) from None
+            raise UsageError(self._line(error)) from None
+
+    def _line(self, error: UsageError) -> str:
+        """Return an error in words of the command line."""
+        if not isinstance(error, ArgumentError) or error.argument not in self.flags or error.source:
+            return in_command_line_words(str(error), self.flags)
+        flag, reason = self.flags[error.argument], in_command_line_words(error.reason, self.flags)
+        return f"{flag}: {reason}" if flag else reason
 
 
 def plain(text: str, flags: Mapping[str, str] = MappingProxyType({})) -> str:

@@ -23,7 +23,7 @@ from convwright.cli.output import (
     prepare_streams,
     print_error,
 )
-from convwright.errors import ConvwrightError, ConvwrightWarning, SubprocessError
+from convwright.errors import ConvwrightError, ConvwrightWarning, SeveralErrors, SubprocessError
 from convwright.extras import missing_package
 from convwright.version import __version__
 
@@ -186,7 +186,11 @@ def _usage_message(error: click.ClickException) -> str:
 
 
 def _fail(error: object, status: int) -> int:
-    """Report an error in one line. What the command had printed before must not fail when Python ends."""
-    print_error(in_command_line_words(str(error)))
+    """Report an error in one line, and several in a line each.
+
+    What the command had printed before must not fail when Python ends.
+    """
+    for each in error.errors if isinstance(error, SeveralErrors) else (error,):
+        print_error(in_command_line_words(str(each)))
     drop_broken_output()
     return status

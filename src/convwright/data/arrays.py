@@ -14,6 +14,8 @@ from convwright.errors import ArgumentError
 
 PREFIX = "arrays:"
 """First characters of the specification of data that exists in memory only."""
+DEEPEST = 65535
+"""Largest value of images of 16 bits."""
 ROLES = ("train", "val", "test")
 
 ReadAt = Callable[[tuple[int, int], Framing], Parts]
@@ -123,7 +125,9 @@ def as_pixels(images: Any, name: str) -> torch.Tensor:
     elif np.issubdtype(array.dtype, np.floating):
         pixels = _from_floats(array, name)
     else:
-        raise ArgumentError(name, f"must be uint8, or floats from 0 to 1, not {array.dtype}; convert it first")
+        most = np.iinfo(array.dtype).max if np.issubdtype(array.dtype, np.integer) else None
+        how = f"divide it by its largest possible value, such as {most}" if most == DEEPEST else "convert it first"
+        raise ArgumentError(name, f"must be uint8, or floats from 0 to 1, not {array.dtype}; {how}")
     tensor = torch.from_numpy(np.ascontiguousarray(pixels))
     if channels_at is None:
         return tensor[:, None]

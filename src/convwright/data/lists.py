@@ -14,9 +14,9 @@ from convwright.data.layout import NAMED, ROLES, Found, SplitFiles
 from convwright.data.registry import SOURCES
 from convwright.data.skipped import LISTED_TWICE, SkippedCounter
 from convwright.data.tables import SUFFIXES, Row, Table, read_table
-from convwright.display.wording import listed
+from convwright.display.wording import counted, listed
 from convwright.errors import ArgumentError, DataError, warn
-from convwright.printable import printable
+from convwright.printable import number_text, printable
 
 NAMES: dict[str, tuple[str, ...]] = {
     "path_column": (
@@ -115,10 +115,39 @@ def files_of(images: ImageList, *, training: bool = True) -> Found:
         training: Whether the images are to train on, so that there must be a split `train`.
 
     Raises:
-        DataError: The list has no training images.
+        DataError: The list has no training images, or none of its files exists.
     """
     root, names = _relative_names(images)
+    _check_found(images, root, names)
     return Found(root, *_splits(images, root, names, training=training), images.multi_label, str(images.path))
+
+
+def _check_found(images: ImageList, root: Path, names: list[str]) -> None:
+    """Refuse a list of which no file exists: its paths are then relative to another folder than the list's."""
+    if not names or any(os.path.lexists(os.path.join(root, name)) for name in names):  # noqa: PTH118
+        return
+    first = images.entries[0].path
+    hint = "; it is there from the current folder: move the list here, or name the column with the right paths"
+    raise DataError(
+        f"{printable(images.path)}: none of its {counted(len(names), 'image')} was found; paths are relative to the "
+        f"list, so {printable(first)} was looked for as {printable((root / names[0]).absolute())}"
+        + (hint if Path(first).exists() else "")
+    )
+
+
+def columns_of(path: Path, columns: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the names of the columns that a list is read by.
+
+    Args:
+        path: The file.
+        columns: Columns that were named, by the names of the fields of `Data`; the others are found by their names.
+
+    Raises:
+        ArgumentError: There is no column of a given name.
+        DataError: The list cannot be read, or lacks a column.
+    """
+    names = read_table(path).names
+    return {parameter: names[place] for parameter, place in _places(path, names, columns).items()}
 
 
 def _splits(
@@ -338,7 +367,9 @@ class _Reading:
         except (TypeError, ValueError):
             weight = math.nan
         if not 0 <= weight <= LARGEST_WEIGHT or isinstance(cell, bool):  # NaN is neither
-            raise self._error(row, f"has the weight {cell!r:.40}; it must be a number, 0 to {LARGEST_WEIGHT:g}")
+            raise self._error(
+                row, f"has the weight {cell!r:.40}; it must be a number, 0 to {number_text(LARGEST_WEIGHT)}"
+            )
         return weight
 
     def _text(self, row: Row, parameter: str) -> str:

@@ -146,7 +146,9 @@ def fault_of(parts: object) -> str:
     seen = labels.sum(0) if labels.ndim == 2 else torch.bincount(labels, minlength=len(parts.classes))
     least = 2 if parts.val is None else 1
     if missing := [name for name, count in zip(parts.classes, seen.tolist(), strict=True) if count < least]:
-        return f"{len(missing)} of its classes have fewer than {least} training images ({', '.join(missing[:3])})"
+        few = "fewer than 2 training images" if least == 2 else "no training images"
+        subject = "1 class has" if len(missing) == 1 else f"{len(missing):,} classes have"
+        return f"{subject} {few} ({', '.join(missing[:3])})"
     return ""
 
 

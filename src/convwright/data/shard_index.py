@@ -226,6 +226,25 @@ def _label_of(
     return None, False
 
 
+def json_keys(path: Path, image: str) -> list[str]:
+    """Return the members of the JSON file of an image; none without such a file.
+
+    Args:
+        path: The tar file.
+        image: Name of the image in it.
+    """
+    with path.open("rb") as file:
+        for sample in _samples(path, file):
+            if image in {member.name for member in sample}:
+                found = next((member for member in sample if _extension(member) == "json"), None)
+                if found is None:
+                    return []
+                file.seek(found.offset_data)
+                content = json_text.parse(file.read(found.size), f"{path}: {found.name}", DataError)
+                return list(content) if isinstance(content, dict) else []
+    return []
+
+
 def _label_in(
     path: Path, name: str, extension: str, content: bytes, column: str | None
 ) -> tuple[tuple[str, ...], bool] | None:

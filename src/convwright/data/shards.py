@@ -10,13 +10,16 @@ import numpy as np
 
 from convwright.data.items import FileRange, ItemSplit, LabelledItems, row_digests, stamps_of
 from convwright.data.packed_names import PackedNames
-from convwright.data.shard_index import ShardIndex, index_of
+from convwright.data.shard_index import ShardIndex, index_of, json_keys
 from convwright.data.shard_paths import roles_of, shard_paths
 from convwright.data.skipped import NOT_AN_IMAGE, SkippedCounter
 from convwright.data.threads import Progress
-from convwright.display.wording import counted
+from convwright.display.wording import counted, listed
 from convwright.errors import DataError
 from convwright.printable import printable
+
+MOST_KEYS = 10
+"""Members of a JSON file that a message names."""
 
 
 class ShardItems:
@@ -102,7 +105,10 @@ def open_shards(
     if not any(len(index.names) for index in indices):
         raise DataError(f"{printable(spec)}: there are no images in {counted(len(paths), 'file')}")
     items = ShardItems(root, names, indices, stamps)
-    classes, labels = _labels(spec, names, indices)
+    if not any(label is not None for index in indices for label in index.labels):
+        indices = [_labelled_by_folder(index) for index in indices]
+    _check_labels(spec, paths, names, indices)
+    classes, labels = _labels(indices)
     positions = np.concatenate(
         [np.full(len(index.names), _ORDER.index(role)) for role, index in _pairs(roles, indices)]
     )
@@ -123,11 +129,8 @@ def _pairs(roles: list[str], indices: list[ShardIndex]) -> list[tuple[str, Shard
     return list(zip(roles, indices, strict=True))
 
 
-def _labels(spec: str, names: list[str], indices: list[ShardIndex]) -> tuple[tuple[str, ...], np.ndarray]:
+def _labels(indices: list[ShardIndex]) -> tuple[tuple[str, ...], np.ndarray]:
     """Return the classes, and the label of each image: int64 N, or bool N x classes."""
-    if not any(label is not None for index in indices for label in index.labels):
-        indices = [_labelled_by_folder(index) for index in indices]
-    _check_labels(spec, names, indices)
     different = {name for index in indices for label in index.labels for name in label or ()}
     numeric = all(name.isdecimal() for name in different)
     classes = tuple(sorted(different, key=int) if numeric else sorted(different))
@@ -144,23 +147,33 @@ def _labels(spec: str, names: list[str], indices: list[ShardIndex]) -> tuple[tup
     return classes, np.concatenate(rows)
 
 
-def _check_labels(spec: str, names: list[str], indices: list[ShardIndex]) -> None:
+def _check_labels(spec: str, paths: list[Path], names: list[str], indices: list[ShardIndex]) -> None:
     """Refuse images without a label."""
-    without, example = 0, ""
-    for name, index in zip(names, indices, strict=True):
+    without, example, hint = 0, "", ""
+    for path, name, index in zip(paths, names, indices, strict=True):
         if None in index.labels:
             places = np.flatnonzero(index.codes == index.labels.index(None))
             without += len(places)
-            example = example or f"{name}/{index.names[int(places[0])]}"
+            if not example:
+                image = index.names[int(places[0])]
+                example, hint = f"{name}/{image}", _hint_at_label(path, image)
     total = sum(len(index.names) for index in indices)
     if without:
         raise DataError(
             f"{printable(spec)}: {without:,} of {counted(total, 'image')} have no label, such as {printable(example)}; "
-            "a label is a member with the image's name and .cls, .txt, or .json with `label`"
+            + hint
         )
     counts = Counter(label for index in indices for label in index.labels)
     if len(counts) == total > 1:
         raise DataError(f"{printable(spec)}: every image has a label of its own; labels must be names of classes")
+
+
+def _hint_at_label(path: Path, image: str) -> str:
+    """Return where the label of an image may be, or what would be one."""
+    if keys := json_keys(path, image):
+        shown = listed(map(printable, keys[:MOST_KEYS])) + " and others" * (len(keys) > MOST_KEYS)
+        return f"its .json has {shown}; name the one with the label with `label_column`"
+    return "a label is a member with the image's name and .cls, .txt, or .json with `label`"
 
 
 def _labelled_by_folder(index: ShardIndex) -> ShardIndex:

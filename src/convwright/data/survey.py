@@ -283,7 +283,8 @@ def survey_data(
     if not isinstance(found, ImageList):
         with quiet():
             return _survey_items(spec, found, progress, max_bad)
-    return _survey_source(spec, parts_of_list(found, SOURCES[found.source].read(False)))
+    # What training would refuse is among the problems.
+    return _survey_source(spec, parts_of_list(found, SOURCES[found.source].read(False), training=False))
 
 
 def _survey_items(spec: str, data: LabelledItems, progress: Progress | None, max_bad: float) -> Survey:

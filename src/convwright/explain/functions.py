@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from convwright.bounds import COUNT, COUNT_OR_NONE
 from convwright.options import Bounds, Flags, checks_arguments
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 Method = Literal["cam", "grad-cam", "grad-cam++"]
 Removed = Literal["mean", "black", "blur"]
 SplitName = Literal["val", "test"]
-Number = Annotated[int, Bounds(ge=1)]
+Number = Annotated[int, COUNT]
 
 
 @checks_arguments
@@ -162,7 +163,7 @@ def prune(
     shares: float | Sequence[Annotated[float, Bounds(ge=0, le=1)]],
     *,
     with_norm: bool = False,
-    draws: Annotated[int, Bounds(ge=0)] = 3,
+    draws: Annotated[int, COUNT_OR_NONE] = 3,
     split: SplitName = "val",
     device: str = "auto",
 ) -> "Pruning":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from convwright.bounds import COUNT_OR_NONE
 from convwright.csv_text import csv_table
 from convwright.display.figure_result import FigureResult
 from convwright.display.figures import Figure, with_note
@@ -132,7 +133,7 @@ class Reuse(FigureResult):
         self,
         shares: float | Sequence[Annotated[float, Bounds(ge=0, le=1)]],
         *,
-        draws: Annotated[int, Bounds(ge=0)] = DRAWS,
+        draws: Annotated[int, COUNT_OR_NONE] = DRAWS,
         split: str = "val",
     ) -> "Pruning":
         """Cut the weakest connections and measure the accuracy; see `convwright.explain.prune`."""

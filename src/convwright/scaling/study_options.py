@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-from convwright.options import Bounds, Described, Flags
+from convwright.bounds import COUNT, COUNT_OR_NONE
+from convwright.options import Described, Flags
 
 Recipe = Annotated[
     Literal["densenet", "senet", "efficientnet", "fast"] | None,
@@ -16,13 +17,15 @@ Fields = Annotated[
         "A field of the recipe as FIELD=VALUE, such as progressive=0; may be repeated. In Python also a dictionary."
     ),
 ]
-BatchSize = Annotated[int | None, Bounds(ge=1), Described("Images in a step.")]
+BatchSize = Annotated[int | None, COUNT, Described("Images in a step.")]
 Precision = Annotated[Literal["32-true", "bf16-mixed"] | None, Described("Precision of the computations.")]
-Workers = Annotated[int, Described("Training runs at once on this machine, its cores divided among them.")]
+Workers = Annotated[
+    int, COUNT_OR_NONE, Described("Training runs at once on this machine, its cores divided among them.")
+]
 Cluster = Annotated[str | None, Described("Train on this Ray cluster instead: an address, `auto`, or `local`.")]
 CoresPerTask = Annotated[
     int,
-    Bounds(ge=1),
+    COUNT,
     Flags(("--cores-per-task", "--cores-per-trial")),
     Described("Cores of each training run on a cluster."),
 ]

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -13,11 +14,11 @@ from pydantic_core import PydanticCustomError
 from convwright.arch.resolution import SIZE, Resolution, parse_resolution
 from convwright.checksums import verify
 from convwright.data.framing import Duplicates, Resize
-from convwright.errors import ArgumentError, UsageError
+from convwright.errors import ArgumentError, UsageError, each_error, together
 from convwright.files import as_utf8
-from convwright.options import Flags, Group, option_of
+from convwright.options import Flags, Group, Option, option_of
 from convwright.seeds import LARGEST_SEED
-from convwright.training.problems import BOOLEAN, first_problem
+from convwright.training.problems import REASON, all_problems
 
 Model = TypeVar("Model", bound=BaseModel)
 OWN_NETWORK = "network.json"
@@ -42,7 +43,7 @@ def _image_size(value: object) -> Resolution:
     try:
         return parse_resolution(value)
     except ValueError as error:
-        raise PydanticCustomError("resolution", "{reason}", {"reason": str(error)}) from None
+        raise PydanticCustomError(REASON, "{reason}", {"reason": str(error)}) from None
 
 
 ImageSize = Annotated[Resolution, BeforeValidator(_image_size), SIZE]
@@ -50,19 +51,27 @@ ImageSize = Annotated[Resolution, BeforeValidator(_image_size), SIZE]
 
 
 class _Strict(BaseModel):
-    """Fields of which numbers are not booleans, nor booleans numbers or text."""
+    """Fields with the types that they are declared with, checked as arguments of functions are."""
 
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_other_kinds(cls, value: Any, info: ValidationInfo) -> Any:
-        field = cls.model_fields[str(info.field_name)]
-        if isinstance(value, bool):
-            option = option_of(str(info.field_name), field.annotation, None, "", field.metadata)
-            if {int, float} & {*option.kinds}:
-                raise PydanticCustomError("other_kind", "{expected}", {"expected": option.expected})
-        elif field.annotation is bool:
-            raise PydanticCustomError("other_kind", "{expected}", {"expected": BOOLEAN})
+    def _check_value(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse text for numbers, numbers for text or booleans, and so on; convert NumPy's numbers."""
+        option = _option_of_field(cls, str(info.field_name))
+        if option.form or option.foreign:  # checked by the field's own type
+            return value
+        try:
+            value = option.plain(value)
+            option.check(value)
+        except ArgumentError as error:
+            raise PydanticCustomError(REASON, "{reason}", {"reason": error.reason}) from None
         return value
+
+
+@cache
+def _option_of_field(model: type[BaseModel], name: str) -> Option:
+    field = model.model_fields[name]
+    return option_of(name, field.annotation, None, "", field.metadata)
 
 
 class Recipe(_Strict):
@@ -105,11 +114,11 @@ class Recipe(_Strict):
     """Divisor of the logits of network and teacher; the larger, the more unlikely classes count."""
     sampling: Literal["uniform", "balanced"] = "uniform"
     """Images of an epoch: `uniform`, each once; `balanced`, those of each class equally often."""
-    accumulate: int = Field(1, ge=1)
+    accumulate: int = Field(1, ge=1, le=1_000_000)
     """Pieces into which a batch is cut, so that a step takes less memory; their gradients are added up."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay by step of the moving average of weights that is validated and kept; 0: no average."""
-    patience: int | None = Field(None, gt=0)
+    patience: int | None = Field(None, ge=1, le=1_000_000)
     """Stop after this many validations without a better one, not counting those of a frozen start; by default training
     does not stop early."""
     progressive: float = Field(0.0, ge=0, le=1)
@@ -134,7 +143,7 @@ class Recipe(_Strict):
     """Largest norm of the gradient; by default gradients are not clipped."""
     norm_momentum: float | None = Field(0.1, gt=0, le=1)
     """Momentum of all batch normalisations; null in YAML keeps the network's own (EfficientNet: 0.01)."""
-    crop: Annotated[int, AUGMENTATION] = Field(0, ge=0)
+    crop: Annotated[int, AUGMENTATION] = Field(0, ge=0, le=10_000)
     """Random crop after padding by this many pixels; an eighth of the resolution by default, none with `crop_scale`."""
     crop_scale: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=1)
     """Smallest share of the image's area that a random resized crop shows; 0: no such crops. They are cut from images
@@ -159,9 +168,9 @@ class Recipe(_Strict):
     """Change each image by one random operation of random strength (TrivialAugment)."""
     erasing: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=1)
     """Share of the images of which a rectangle is erased."""
-    mixup: Annotated[float, AUGMENTATION] = Field(0.0, ge=0)
+    mixup: Annotated[float, AUGMENTATION] = Field(0.0, ge=0, le=1e6)
     """Mix each image with another, by a share from Beta(mixup, mixup); 0: no mixing."""
-    cutmix: Annotated[float, AUGMENTATION, Flags(("--cutmix",))] = Field(0.0, ge=0)
+    cutmix: Annotated[float, AUGMENTATION, Flags(("--cutmix",))] = Field(0.0, ge=0, le=1e6)
     """Paste a rectangle of another image, its area from Beta(cutmix, cutmix); 0: no pasting."""
 
 
@@ -177,7 +186,8 @@ class RunOptions(_Strict):
     """A run with the same classes, whose predictions are learnt beside the labels; its network may be larger and read
     images of another size."""
     epochs: float = Field(10, gt=0, le=1e6)
-    """Passes over the training images; 10 by default, fewer from pretrained weights; a fraction is allowed."""
+    """Passes over the training images, after those of `freeze_epochs`; 10 by default, fewer from pretrained weights; a
+    fraction is allowed."""
     seed: int = Field(0, ge=-LARGEST_SEED, le=LARGEST_SEED)
     """Seed of initial weights, order, augmentation and noise."""
     split_seed: int | None = Field(None, ge=-LARGEST_SEED, le=LARGEST_SEED)
@@ -209,7 +219,7 @@ class RunOptions(_Strict):
     label_separator: Annotated[str | None, LISTS] = None
     """Text between several labels in a cell of a list, and empty where a cell is one label; by default `|` or `;` where
     the parts are labels of other images too."""
-    devices: int = Field(1, gt=0)
+    devices: int = Field(1, ge=1, le=10_000)
     """Processes that share each batch: GPUs, or parts of a CPU; 1 by default."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Number format of training."""
@@ -230,7 +240,7 @@ class TrainConfig(RunOptions):
     """An expression, or the file of a network."""
     resolution: ImageSize
     """Side of the images in pixels, or height and width."""
-    batch_size: int = Field(128, gt=0)
+    batch_size: int = Field(128, ge=1, le=1_000_000)
     """Images in a step."""
     recipe: Recipe = Recipe()
     schema_version: Literal[1, 2] = 2
@@ -332,7 +342,7 @@ def checked(values: Mapping[str, Any], source: str = "") -> TrainConfig:
     """Validate values into a configuration.
 
     Raises:
-        FieldError: The first field with a wrong value.
+        FieldError: A field has a wrong value; `SeveralErrors` for several.
     """
     return validated(TrainConfig, values, source)
 
@@ -361,7 +371,7 @@ def validated(model: type[Model], values: Mapping[str, Any], source: str = "") -
         source: File that they come from, for messages; empty for arguments.
 
     Raises:
-        FieldError: The first field with a wrong value.
+        FieldError: A field has a wrong value; `SeveralErrors` for several.
     """
     try:
         return model.model_validate(values)
@@ -375,18 +385,28 @@ def _nearest(name: str, fields: Iterable[str]) -> str:
     return f"; the nearest is {near[0]}" if near else ""
 
 
-def field_error(error: ValidationError, source: str = "", fields: Iterable[str] = ()) -> FieldError:
-    """Return the first problem of a validation as an error of ours.
+def in_file(error: UsageError, source: str) -> UsageError:
+    """Return an error about fields, with the name of the file that has their values."""
+    named = (
+        FieldError(each.field, each.reason, source) if isinstance(each, FieldError) else each
+        for each in each_error(error)
+    )
+    return together(list(named))
+
+
+def field_error(error: ValidationError, source: str = "", fields: Iterable[str] = ()) -> UsageError:
+    """Return the problems of a validation as an error of ours.
 
     Args:
         error: What pydantic raised.
         source: File that the values come from; empty for arguments.
         fields: Names of all fields, for the hint at a misspelt one.
     """
-    field, reason = first_problem(error)
-    if reason == "no such field":
-        reason += _nearest(field.rpartition(".")[2], fields)
-    return FieldError(field or "the configuration", reason, source)
+    found = []
+    for field, reason in all_problems(error).items():
+        hint = _nearest(field.rpartition(".")[2], fields) if reason == "no such field" else ""
+        found.append(FieldError(field or "the configuration", reason + hint, source))
+    return together(found)
 
 
 def difference(before: dict[str, Any], after: dict[str, Any], within: str = "") -> str:

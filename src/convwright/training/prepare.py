@@ -14,9 +14,10 @@ from convwright.data import Dataset
 from convwright.data.memory import check_fits
 from convwright.data.opened import COLUMNS, Data
 from convwright.data.skipped import in_one_line
+from convwright.data.sources import check_exists
 from convwright.display.progress import counting, print_progress, status
 from convwright.display.wording import counted
-from convwright.errors import ArgumentError, argument, warn
+from convwright.errors import ArgumentError, UsageError, argument, together, warn
 from convwright.modules import build
 from convwright.places import check_folder, check_new_folder
 from convwright.printable import printable
@@ -24,6 +25,7 @@ from convwright.training.advice import Advice, advise
 from convwright.training.config import OWN_NETWORK, FieldError, RunOptions, TrainConfig
 from convwright.training.devices import check_batch, check_devices, is_main_process, world_size
 from convwright.training.epochs import epochs_in_minutes
+from convwright.training.failed_runs import has_failed
 from convwright.training.initial_weights import InitialWeights, absolute_source, find_initial_weights
 from convwright.training.lr_finder import LearningRateCurve, find_learning_rate
 from convwright.training.memory_fit import fitting_batch, memory_shortage
@@ -93,10 +95,7 @@ class _Preparation:
             raise FieldError(
                 "folds", "needs `fold`, the part to validate on; `cw.cross_validate` trains on all of them"
             )
-        devices = _devices(self.request)
-        check_devices(devices)
-        if self.request.out and is_main_process():
-            _check_out(self.request.out)
+        devices = self._checked()
         request = self.request = self._advised()
         wanted = self._network()
         initial, self.teacher = self._initial_weights(wanted), self._teacher()
@@ -104,6 +103,8 @@ class _Preparation:
         if is_main_process():
             _check_out(out)
         self.resolution = self._resolution(wanted)
+        if has_failed(out):
+            self.note(f"the run in {printable(out)} is replaced; it failed without usable weights")
         data = self._data(wanted.resolution)
         if self.advice:  # shown once the request is known to have no errors
             self.note(self.advice.line)
@@ -121,6 +122,24 @@ class _Preparation:
             check_batch(config.batch_size, config.devices)
         notes = tuple(self.notes)
         return Plan(request, config, network, data, out, initial, self.teacher, curve, notes, self.advice)
+
+    def _checked(self) -> int:
+        """Check what is known before any image is read, the folder last, and report all errors; return the devices."""
+        wrong: list[UsageError] = []
+        devices = 1
+        with _collected(wrong), self._naming("data"):
+            check_exists(self.request.spec)
+        with _collected(wrong):
+            self._network()
+        with _collected(wrong):
+            devices = _devices(self.request)
+            check_devices(devices)
+        if self.request.out and is_main_process():
+            with _collected(wrong):
+                _check_out(self.request.out)
+        if wrong:
+            raise together(wrong)
+        return devices
 
     def _advised(self) -> TrainRequest:
         """Return the request with what suits data, time and machine in the fields that it leaves open."""
@@ -316,6 +335,15 @@ class _Preparation:
         return self.learner
 
 
+@contextmanager
+def _collected(errors: list[UsageError]) -> Iterator[None]:
+    """Add an error to a list instead of raising it."""
+    try:
+        yield
+    except UsageError as error:
+        errors.append(error)
+
+
 def _devices(request: TrainRequest) -> int:
     """Return the number of processes: that of the request, or of the launcher that has started this process.
 
@@ -342,4 +370,5 @@ def _is_expression(given: str | Network, planned: Network) -> bool:
 def _check_out(path: Path) -> None:
     check_folder("out", path)
     ensure_free(path)  # says how to resume a run that exists
-    check_new_folder("out", path)
+    if not has_failed(path):
+        check_new_folder("out", path)

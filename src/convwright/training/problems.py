@@ -1,12 +1,13 @@
 """What pydantic finds wrong with a value, in our words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
 from convwright.arch.node import brief
+from convwright.printable import number_text
 
 NUMBER, WHOLE, FIELDS, LIST, BOOLEAN = "a number", "a whole number", "'field: value' pairs", "a list", "true or false"
 EXPECTED: Mapping[str, str] = MappingProxyType(
@@ -19,10 +20,10 @@ EXPECTED: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("dataclass_type", "mapping_type"), FIELDS),
         "int_parsing_size": "a whole number of fewer digits",
         "finite_number": "a finite number",
-        "greater_than": "above {gt:g}",
-        "greater_than_equal": "{ge:g} or more",
-        "less_than": "below {lt:g}",
-        "less_than_equal": "{le:g} or less",
+        "greater_than": "above {gt}",
+        "greater_than_equal": "{ge} or more",
+        "less_than": "below {lt}",
+        "less_than_equal": "{le} or less",
         "string_type": "text",
         "string_sub_type": "text",
         "string_unicode": "text in UTF-8",
@@ -31,10 +32,13 @@ EXPECTED: Mapping[str, str] = MappingProxyType(
         "too_short": "a list that is not empty",
         "literal_error": "{expected}",
         "is_instance_of": "a {class}",
-        "other_kind": "{expected}",
     }
 )
-"""What a value must be, by pydantic's type of error, with the members of the error's context. `other_kind` is ours."""
+"""What a value must be, by pydantic's type of error, with the members of the error's context."""
+REASON = "reason"
+"""Type of our own errors of a field, whose message is the whole reason."""
+OF_ONE_FIELD = frozenset({REASON, "missing", "extra_forbidden", "unexpected_keyword_argument", "invalid_key"})
+"""Types of problems that are not of one of several types that a field may have."""
 NEWER = "of a newer version of Convwright; this version reads {}"
 
 
@@ -47,15 +51,37 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
     Returns:
         The field as `seed` or `recipe.learning_rate`, empty for the whole value; and the reason.
     """
-    problems = error.errors(include_url=False)
-    first = problems[0]
+    return next(iter(all_problems(error).items()))
+
+
+def all_problems(error: ValidationError) -> dict[str, str]:
+    """Return the reason of each field's first problem, as `first_problem` does.
+
+    Args:
+        error: What pydantic raised.
+    """
+    left = error.errors(include_url=False)
+    found: dict[str, str] = {}
+    while left:
+        first = left[0]
+        # A value that fits none of the types that are allowed has a problem for each.
+        same = [each for each in left if each is first or _concern_one_value(each, first)]
+        field, reason = _problem(first, same)
+        found.setdefault(field, reason)
+        left = [each for each in left if each not in same]
+    return found
+
+
+def _concern_one_value(one: Any, other: Any) -> bool:
+    """Return whether two problems are of types that one field may have, such as text or a number."""
+    if len(one["loc"]) < 2 or OF_ONE_FIELD & {one["type"], other["type"]}:
+        return False
+    return one["loc"][:-1] == other["loc"][:-1] and bool(brief(one["input"]) == brief(other["input"]))
+
+
+def _problem(first: Any, same: Sequence[Any]) -> tuple[str, str]:
+    """Return the field of a problem, and what is wrong and would be right."""
     place = [str(part) for part in first["loc"] if "[" not in str(part)]
-    # A value that fits none of the types that are allowed has a problem for each.
-    same = [
-        each
-        for each in problems
-        if each["loc"][:-1] == first["loc"][:-1] and brief(each["input"]) == brief(first["input"])
-    ]
     field = ".".join(place[:-1] if len(same) > 1 else place)
     if first["type"] == "missing":
         return ".".join(place), "missing"
@@ -63,7 +89,7 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
         return ".".join(place), "no such field"
     if first["type"] in ("value_error", "assertion_error"):  # of our own checks
         return field, str(first.get("ctx", {}).get("error", "")) or "cannot be used"
-    if first["type"] == "resolution":
+    if first["type"] == REASON:
         return field, first["msg"]
     given, expected = first["input"], list(dict.fromkeys(map(_expected, same)))
     if place[-1:] == ["schema_version"] and isinstance(given, int) and first["type"] == "literal_error":
@@ -74,4 +100,9 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
 def _expected(problem: Any) -> str:
     """Return what a value must be where pydantic found one problem."""
     words = EXPECTED.get(problem["type"], "another value")
-    return words.format(**problem.get("ctx", {}))
+    context = problem.get("ctx", {})
+    return words.format(**{key: number_text(each) if _is_number(each) else each for key, each in context.items()})
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,7 +1,6 @@
 """A request to train: what a user wants, with everything else left open."""
 
-from collections.abc import Mapping
-from math import inf
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, Self, get_args
@@ -15,7 +14,7 @@ from convwright.arch.expression import is_place, load_network
 from convwright.brief import brief_repr
 from convwright.checksums import verify
 from convwright.data.opened import Data
-from convwright.errors import UsageError
+from convwright.errors import ArgumentError, UsageError, together
 from convwright.files import write_text
 from convwright.options import Group
 from convwright.training.config import (
@@ -28,6 +27,7 @@ from convwright.training.config import (
     Recipe,
     RunOptions,
     field_error,
+    in_file,
     read_yaml,
     stored_config,
 )
@@ -62,20 +62,20 @@ class TrainRequest(RunOptions, Recipe):
     recipe: Annotated[RecipeName | None, RECIPE] = None
     """Training recipe of a paper; `fast`, high accuracy in a short time; or `fine-tune`, from initial weights. Options
     given beside it override it; chosen with the network by default."""
-    minutes: float | None = Field(None, gt=0, lt=inf)
+    minutes: float | None = Field(None, gt=0, le=1e6)
     """Train for this many minutes, in the place of `epochs`; all runs of `folds` together take them."""
-    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(None)
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] | None = Field(None)
     """Images in a step, 128 or fewer by default; `auto`: as many as fit into memory."""
     resolution: ImageSize | None = None
     """Side of the images in pixels, or HEIGHTxWIDTH; chosen with the network by default, or the images' own where the
     network is given."""
     out: Path | None = None
     """Run directory to make; runs/NETWORK-DATA by default, and runs/NETWORK-DATA-folds for all runs of `folds`."""
-    cache_gb: float | None = Field(None, ge=0, lt=inf)
+    cache_gb: float | None = Field(None, ge=0, le=1e9)
     """Most gigabytes that decoded images may take on disk, 20 by default; 0: none are kept."""
-    workers: int = Field(0, ge=0)
+    workers: int = Field(0, ge=0, le=1_000_000)
     """Threads that prefetch batches, or processes that decode images during training; 0: none, or one for each core."""
-    checkpoint_every: float = Field(5.0, ge=0, lt=inf)
+    checkpoint_every: float = Field(5.0, ge=0, le=1e6)
     """Minutes between checkpoints, 5 by default; there is one at each validation too."""
     fit: bool = True
     """Drop the network's early strides for small images."""
@@ -92,42 +92,44 @@ class TrainRequest(RunOptions, Recipe):
     @model_validator(mode="wrap")
     @classmethod
     def _validate(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Leave out fields that are None where None has no meaning, and name the first wrong field."""
+        """Leave out fields that are None where None has no meaning, and name the wrong fields."""
         if isinstance(values, Mapping):
             values = {name: value for name, value in values.items() if value is not None or _may_be_none(cls, name)}
         try:
             request = handler(values)
         except ValidationError as error:
             raise field_error(error, fields=cls.model_fields) from None
-        request._check()
+        if problems := {each.field: each for each in reversed([*request._problems()])}:  # one a field
+            raise together([*reversed(problems.values())])
         return request
 
-    def _check(self) -> None:
-        """Check what concerns more than one field."""
+    def _problems(self) -> Iterator[FieldError]:
+        """Yield what is wrong with more than one field."""
         if self.minutes is not None and "epochs" in self.model_fields_set:
-            raise FieldError("minutes", "takes the place of `epochs`; give one of the two")
+            yield FieldError("minutes", "takes the place of `epochs`; give one of the two")
         if self.find_lr and "learning_rate" in self.model_fields_set:
-            raise FieldError("find_lr", "finds the learning rate; omit it or `learning_rate`")
+            yield FieldError("find_lr", "finds the learning rate; omit it or `learning_rate`")
         if self.fold is not None and (self.folds is None or self.fold > self.folds):
             if self.folds is None:
-                raise FieldError("fold", "needs `folds`, the number of folds")
-            raise FieldError("fold", f"must be 1 to `folds`, which is {self.folds}; not {self.fold}")
+                yield FieldError("fold", "needs `folds`, the number of folds")
+            else:
+                yield FieldError("fold", f"must be 1 to `folds`, which is {self.folds}; not {self.fold}")
         if self.patience is not None and self.folds is not None:
-            raise FieldError(
+            yield FieldError(
                 "patience",
                 "would choose the end of training on the images that each fold is measured on; omit it with `folds`",
             )
-        self._check_initial()
-        self._check_distillation()
-        self._check_augmentation()
+        yield from self._initial_problems()
+        yield from self._distillation_problems()
+        yield from self._augmentation_problems()
         if self.minutes is not None and self.devices > 1:
-            raise FieldError("minutes", "plans for one device; with more, give `epochs`")
+            yield FieldError("minutes", "plans for one device; with more, give `epochs`")
 
-    def _check_augmentation(self) -> None:
-        """Check the fields that are about augmentation and the balance of classes."""
+    def _augmentation_problems(self) -> Iterator[FieldError]:
+        """Yield what is wrong with the fields that are about augmentation and the balance of classes."""
         given = self.model_fields_set
         if self.sampling == "balanced" and self.class_weights != "none":
-            raise FieldError(
+            yield FieldError(
                 "class_weights",
                 f"cannot be {self.class_weights} with `sampling` balanced, which shows all classes equally often "
                 "already: rare classes would count twice; omit one",
@@ -138,21 +140,21 @@ class TrainRequest(RunOptions, Recipe):
         ):
             if name in given and getattr(self, name) != Recipe.model_fields[name].default and not on:
                 wanted = " effective" if needed == "class_weights" else ""
-                raise FieldError(name, f"has no effect without `{needed}`{wanted}")
+                yield FieldError(name, f"has no effect without `{needed}`{wanted}")
 
-    def _check_distillation(self) -> None:
-        """Check the fields that are about a teacher."""
+    def _distillation_problems(self) -> Iterator[FieldError]:
+        """Yield what is wrong with the fields that are about a teacher."""
         if self.teacher is None:
             for name in ("distillation", "temperature"):
                 if getattr(self, name) != Recipe.model_fields[name].default:
-                    raise FieldError(name, "has no effect without `teacher`")
+                    yield FieldError(name, "has no effect without `teacher`")
         elif self.folds is not None:
-            raise FieldError("teacher", "may have been trained on the images of each fold; omit it with `folds`")
+            yield FieldError("teacher", "may have been trained on the images of each fold; omit it with `folds`")
         elif self.freeze:
-            raise FieldError("teacher", "has no effect with `freeze`, which trains the classifier alone; omit one")
+            yield FieldError("teacher", "has no effect with `freeze`, which trains the classifier alone; omit one")
 
-    def _check_initial(self) -> None:
-        """Check the fields that are about initial weights."""
+    def _initial_problems(self) -> Iterator[FieldError]:
+        """Yield what is wrong with the fields that are about initial weights."""
         given = self.model_fields_set
         for name, effect in (
             ("freeze", "keeps initial weights as they are"),
@@ -160,14 +162,14 @@ class TrainRequest(RunOptions, Recipe):
             ("freeze_norm", "keeps initial statistics as they are"),
         ):
             if getattr(self, name) and "network" in given and self.weights is None:
-                raise FieldError(name, f"{effect}; name some with `weights`")
+                yield FieldError(name, f"{effect}; name some with `weights`")
         if self.recipe == "fine-tune" and "network" in given and self.weights is None:
-            raise FieldError("recipe", "'fine-tune' is for initial weights; name some with `weights`")
+            yield FieldError("recipe", "'fine-tune' is for initial weights; name some with `weights`")
         for name in ("freeze_epochs", "backbone_rate", "layer_decay", "freeze_norm"):
             if self.freeze and name in given and getattr(self, name) != Recipe.model_fields[name].default:
-                raise FieldError(name, "has no effect with `freeze`, which trains the classifier alone; omit one")
+                yield FieldError(name, "has no effect with `freeze`, which trains the classifier alone; omit one")
         if "unfrozen_rate" in given and self.freeze:
-            raise FieldError(
+            yield FieldError(
                 "unfrozen_rate", "has no effect with `freeze`, which trains the classifier alone; omit one"
             )
 
@@ -251,8 +253,8 @@ class TrainRequest(RunOptions, Recipe):
             stored = _found_beside(stored, path.parent)
             try:
                 cls(**stored)
-            except FieldError as error:
-                raise FieldError(error.field, error.reason, str(path)) from None
+            except ArgumentError as error:
+                raise in_file(error, str(path)) from None
         request = cls(**_overridden(stored, values))
         request._source = str(path)
         request._from_source = frozenset(stored.keys() - {name for name, value in values.items() if value is not None})

@@ -26,6 +26,7 @@ from convwright.files import digest_of, new_folder, remove_partial, write_bytes
 from convwright.locks import LockHeldError, locked
 from convwright.public_classes import CLASSES
 from convwright.training.config import INITIAL_WEIGHTS, OWN_NETWORK, TEACHER_WEIGHTS, TrainConfig
+from convwright.training.failed_runs import LOCK, has_failed
 from convwright.training.records import (
     ClassNames,
     DataFacts,
@@ -42,7 +43,6 @@ from convwright.weights import serialized
 
 __all__ = ["DataFacts", "Run", "ensure_free"]
 KEPT_CHECKPOINTS = 2
-LOCK = "checkpoints/lock"
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Run(Brief):
         data: DataFacts,
         files: Mapping[str, str | bytes] | None = None,
     ) -> "Run":
-        """Make a new run directory. RunError if something is in the way."""
+        """Make a new run directory, in the place of a run that has failed. RunError if something is in the way."""
         ensure_free(path)
         contents: dict[str, str | bytes] = {
             "config.yaml": config.to_yaml(),
@@ -157,7 +157,7 @@ class Run(Brief):
             for name, content in contents.items()
         }
         try:
-            with new_folder(path) as folder:  # no kill leaves half a run
+            with new_folder(path, replace=has_failed(path)) as folder:  # no kill leaves half a run
                 (folder / "checkpoints").mkdir()
                 Checksums(folder).record({name: digest_of(content) for name, content in encoded.items()})
                 for name, content in encoded.items():
@@ -309,7 +309,9 @@ class Run(Brief):
 
 
 def ensure_free(path: Path) -> None:
-    """Raise RunError unless the path is free for a new run."""
+    """Raise RunError unless the path is free for a new run, or holds one that has failed, which is replaced."""
+    if has_failed(path):
+        return
     if (path / "config.yaml").exists():
         raise RunError(f"{path} already holds a run; give another `out`, or resume it with `cw.resume({str(path)!r})`")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):

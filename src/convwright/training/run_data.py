@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from convwright.data import SOURCES, Dataset
-from convwright.data.lists import is_list
+from convwright.data.lists import columns_of, is_list
 from convwright.data.opened import COLUMNS, Data
 from convwright.training.run import Run
 
@@ -44,7 +44,8 @@ def data_for(run: Run, data: Data | str | Path | None = None) -> Data:
     """Return data with the options that it is opened with for a run.
 
     The run's own data has the run's validation images, however it is given, so that none of them was trained on. Other
-    data keeps the options of a `Data`; a folder, list or built-in data set without options has those of the run.
+    data keeps the options of a `Data`; a folder, list or built-in data set without options has those of the run. The
+    columns for paths and labels of another list are those of the run where none are given.
 
     Args:
         run: The run.
@@ -52,11 +53,11 @@ def data_for(run: Run, data: Data | str | Path | None = None) -> Data:
     """
     config = run.config
     own = data is None or is_own(run, data)
-    if isinstance(data, Data) and not own:
-        return data
     spec = config.data if data is None else Data.of(data).spec
     named = COLUMNS if own else ("path_column", "label_column", "label_separator") if is_list(spec) else ()
     columns = {name: getattr(config, name) for name in named}
+    if isinstance(data, Data) and not own:
+        return replace(data, **{name: getattr(data, name) or column for name, column in columns.items()})
     of_run = Data(
         spec, val_share=config.val_share, max_bad=config.max_bad, seed=config.data_seed, **columns, resize=config.resize
     )
@@ -66,13 +67,26 @@ def data_for(run: Run, data: Data | str | Path | None = None) -> Data:
 
 
 def is_own(run: Run, data: Data | str | Path) -> bool:
-    """Whether data is what a run was trained on.
+    """Whether data is what a run was trained on: the same images with labels of the same column.
 
     Args:
         run: The run.
         data: A folder, list or built-in data set, or data with options.
     """
-    spec, own = Data.of(data).spec, run.config.data
-    if spec in SOURCES or own in SOURCES:
-        return spec == own
-    return spec == own or Path(spec).expanduser().resolve() == Path(own).expanduser().resolve()
+    given, own = Data.of(data), run.config.data
+    if given.spec in SOURCES or own in SOURCES:
+        return given.spec == own
+    same = given.spec == own or Path(given.spec).expanduser().resolve() == Path(own).expanduser().resolve()
+    return same and _has_columns_of(run, given)
+
+
+def _has_columns_of(run: Run, data: Data) -> bool:
+    """Whether the columns that are named for a run's data are those that the run was trained by."""
+    before = {name: getattr(run.config, name) for name in COLUMNS}
+    named = {name: column for name, column in data.columns.items() if column is not None}
+    if before == before | named:
+        return True
+    if not is_list(data.spec) or not (path := Path(data.spec).expanduser()).is_file():
+        return False
+    found = columns_of(path, before)
+    return found == found | named

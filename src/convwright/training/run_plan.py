@@ -98,6 +98,17 @@ class Plan(Result):
         yield Lines("\n".join([*self.notes, described(self.data, self.network, self.config, self.operators)]))
 
 
+def _phases(config: TrainConfig) -> str:
+    """Return how long which weights are trained."""
+    epochs, first = counted(config.epochs, "epoch"), config.recipe.freeze_epochs
+    if first:
+        return (
+            f"the classifier alone for {counted(first, 'epoch')} on features that are computed once, "
+            f"then all weights for {epochs}"
+        )
+    return f"the classifier alone for {epochs}" if config.recipe.freeze else epochs
+
+
 def described(data: Dataset, network: Network, config: TrainConfig, operators: str = "torch") -> str:
     """Return data, network and training in a line each."""
     costs = cost(network)
@@ -111,6 +122,6 @@ def described(data: Dataset, network: Network, config: TrainConfig, operators: s
         f"{images} images\n"
         f"network: {printable(network.name)}, {costs.params:,} parameters, "
         f"{costs.macs / 1e6:,.1f} M MACs (multiply-adds)\n"
-        f"training: {counted(config.epochs, 'epoch')}, batch size {config.batch_size}, {config.recipe.optimizer}, "
+        f"training: {_phases(config)}, batch size {config.batch_size}, {config.recipe.optimizer}, "
         f"learning rate {config.recipe.learning_rate:g}, seed {config.seed}{several}"
     )
