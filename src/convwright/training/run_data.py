@@ -57,7 +57,7 @@ def data_for(run: Run, data: Data | str | Path | None = None) -> Data:
     named = COLUMNS if own else ("path_column", "label_column", "label_separator") if is_list(spec) else ()
     columns = {name: getattr(config, name) for name in named}
     if isinstance(data, Data) and not own:
-        return replace(data, **{name: getattr(data, name) or column for name, column in columns.items()})
+        return replace(data, **{name: column for name, column in columns.items() if getattr(data, name) is None})
     of_run = Data(
         spec, val_share=config.val_share, max_bad=config.max_bad, seed=config.data_seed, **columns, resize=config.resize
     )
