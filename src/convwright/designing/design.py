@@ -24,6 +24,7 @@ from convwright.designing.candidates import (
 from convwright.designing.clock import Clock
 from convwright.designing.distillation import distilled
 from convwright.designing.dossier import winner_figures, write_dossier
+from convwright.designing.examination import examine
 from convwright.designing.families import FAMILIES, Limits, smallest
 from convwright.designing.race import Race, first_trial_seconds
 from convwright.designing.request import SPLIT, DesignRequest
@@ -195,6 +196,9 @@ class _Design:
                 f"{data.name}: {len(data.train):,} training, {len(data.val):,} validation and {len(data.test):,} test "
                 f"images in {len(data.classes)} classes"
             )
+        if not self.state.images:
+            self.state.images = examine(self.data, data, self.request.seconds, self.report).to_dict()
+            self.state.save()
         return data
 
     def _with_test_images(self) -> Dataset:

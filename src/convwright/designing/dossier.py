@@ -8,6 +8,8 @@ from pathlib import Path
 
 from convwright.arch.cost import cost
 from convwright.arch.resolution import format_resolution
+from convwright.designing.examination import ImageFacts
+from convwright.designing.ideas import PAPERS, TRAINING, not_compared
 from convwright.designing.result import DesignResult
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, log_axis, symbol
 from convwright.display.pages import write_html
@@ -17,6 +19,10 @@ from convwright.reporting.entry import Entry
 from convwright.scaling.budget import format_amount
 from convwright.stats.intervals import wilson
 from convwright.units import human, human_bytes
+
+SPLITS = {"train": "for training", "val": "for validation", "test": "for the test"}
+MOST_CLASSES = 20
+"""Most classes that the page lists."""
 
 
 def write_dossier(path: Path, design: DesignResult, figures: Sequence[Figure]) -> None:
@@ -37,8 +43,13 @@ def write_dossier(path: Path, design: DesignResult, figures: Sequence[Figure]) -
         left_out=design.state.left_out,
         decisions=design.decisions,
         facts=_facts(design),
+        data=_data_facts(design.images),
+        class_rows=_class_rows(design.images),
+        images=design.images,
         shown=[race_figure(design), *figures],
-        ideas=ideas(design),
+        ideas=_ideas(design),
+        comparisons=len(design.effects),
+        not_compared=listed(not_compared(design.state)),
         use=_use(design),
         repeat=_repeat(design),
     )
@@ -55,26 +66,15 @@ def summary(design: DesignResult) -> str:
     )
 
 
-def ideas(design: DesignResult) -> list[str]:
-    """Return a sentence for each variation: what it changed, by how much, and how certain that is."""
-    lines = []
-    for candidate, trial in design.trials():
-        if candidate.parent is None or trial.problem is not None:
-            continue
-        parent = design.state.trial(candidate.parent, trial.round)
-        if parent is None and "teacher" in candidate.fields:  # the check after the race repeats its last trial
-            parent = design.state.trial(candidate.parent, trial.round - 1)
-        if parent is None or parent.problem is not None:
-            continue
-        pair = trial.against(parent)
-        low, high = (100 * bound for bound in pair.interval)
-        verdict = "helped" if low > 0 else "hurt" if high < 0 else "made no difference that these images can show"
-        lines.append(
-            f"{candidate.idea} ({candidate.name} against {candidate.parent}): {verdict}; "
-            f"{100 * pair.difference:+.1f} percentage points ({low:+.1f} to {high:+.1f}) on "
-            f"{counted(pair.images, 'validation image')}"
-        )
-    return lines
+def _ideas(design: DesignResult) -> list[tuple[str, list[str]]]:
+    """Return headings with the sentences below each: the papers' ideas first, then the training."""
+    found = []
+    for idea in (*PAPERS, TRAINING):
+        title = f"{idea[0].upper()}{idea[1:]}" + (f" ({PAPERS[idea]})" if idea in PAPERS else "")
+        lines = [each.sentence for each in design.effects if each.idea == idea]
+        if lines:
+            found.append((title, lines))
+    return found
 
 
 def race_figure(design: DesignResult) -> Figure:
@@ -152,6 +152,25 @@ def _rows(design: DesignResult) -> list[dict[str, str]]:
     return rows
 
 
+def _data_facts(images: ImageFacts) -> list[tuple[str, str]]:
+    """Return what the images are, a name and a text each."""
+    splits = listed(f"{sum(images.counts[name]):,} {noun}" for name, noun in SPLITS.items() if name in images.counts)
+    sizes = sorted(images.counts["train"])
+    return [
+        ("Images", splits),
+        ("Classes", f"{len(images.classes)}, with {sizes[0]:,} to {sizes[-1]:,} training images"),
+        ("Size", f"{format_resolution(images.resolution)} px, {counted(images.channels, 'channel')}"),
+    ]
+
+
+def _class_rows(images: ImageFacts) -> list[tuple[str, list[str]]]:
+    """Return the name and the counts by split of each class; of many, of the largest and the smallest ones."""
+    order = sorted(range(len(images.classes)), key=lambda at: -images.counts["train"][at])
+    if len(order) > MOST_CLASSES:
+        order = [*order[: MOST_CLASSES // 2], *order[-MOST_CLASSES // 2 :]]
+    return [(images.classes[at], [f"{counts[at]:,}" for counts in images.counts.values()]) for at in order]
+
+
 def _facts(design: DesignResult) -> list[tuple[str, str]]:
     """Return what the winner uses, a name and a text each."""
     count, run, shipped = cost(design.run.network), design.run, design.shipped
@@ -185,7 +204,7 @@ def _repeat(design: DesignResult) -> list[str]:
     words = ["convwright", "design", request.data.spec, "--minutes", f"{request.seconds / 60:g}"]
     if request.budget:
         words += ["--budget", str(request.budget).replace(" ", "")]
-    words += ["--seed", str(request.seed), "--out", f"{request.out}-again"]
+    words += ["--engine", request.engine, "--seed", str(request.seed), "--out", f"{request.out}-again"]
     train = [
         "convwright",
         "train",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from convwright.arch.cost import cost
 from convwright.arch.resolution import format_resolution
 from convwright.designing.candidates import Candidate
+from convwright.designing.examination import ImageFacts
+from convwright.designing.ideas import IdeaEffect, effects_of
 from convwright.designing.request import DesignRequest
 from convwright.designing.shipping import Shipped
 from convwright.designing.state import DOSSIER, Decision, State
@@ -54,6 +56,11 @@ class DesignResult(Result):
         return self.state.decisions
 
     @property
+    def images(self) -> ImageFacts:
+        """Counts, sizes and problems of the images."""
+        return ImageFacts.from_dict(self.state.images)
+
+    @property
     def winner(self) -> Candidate:
         """The candidate that won the race."""
         return self.state.candidate(self.state.winner["candidate"])
@@ -73,6 +80,11 @@ class DesignResult(Result):
             f"the exported file needs {amounts}, which is above the budget ({self.request.budget}); design again "
             "with a smaller budget, or on an idle machine"
         )
+
+    @property
+    def effects(self) -> list[IdeaEffect]:
+        """What the papers' ideas and other variations changed, with intervals."""
+        return effects_of(self.state)
 
     def trials(self) -> list[tuple[Candidate, Trial]]:
         """Return every candidate with its last trial, the most accurate of the last rounds first."""
@@ -134,6 +146,8 @@ class DesignResult(Result):
                 }
                 for candidate, trial in self.trials()
             ],
+            "data": self.images.to_dict(),
+            "ideas": [each.to_dict() for each in self.effects],
             "left_out": [vars(each) for each in self.state.left_out],
             "decisions": [each.to_dict() for each in self.decisions],
         }

@@ -54,6 +54,8 @@ class State:
     """Candidate and run of the winner, once it is trained."""
     shipped: dict[str, Any] = field(default_factory=dict)
     """The exported file and its figures, once it is verified."""
+    images: dict[str, Any] = field(default_factory=dict)
+    """What was found out about the images: `DataFacts.to_dict` of `examination`."""
     key: str = field(default_factory=lambda: uuid4().hex)
     """Identifies the design in a database that it shares with others."""
     plans: list[dict[str, float]] = field(default_factory=list)
@@ -97,6 +99,7 @@ class State:
             "race_began": self.race_began,
             "winner": self.winner,
             "shipped": self.shipped,
+            "images": self.images,
             "plans": self.plans,
             "key": self.key,
         }
@@ -129,6 +132,7 @@ class State:
                 winner=dict(_mapping(content["winner"])),
                 shipped=dict(_mapping(content["shipped"])),
             )
+            state.images = dict(_mapping(content["images"]))
             state.plans, state.key = [dict(_mapping(each)) for each in content["plans"]], str(content["key"])
             return state
         except RunError:

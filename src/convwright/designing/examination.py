@@ -1,0 +1,75 @@
+"""What a design finds out about its images before it uses them: counts, sizes, and problems of the survey."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from convwright.data import SOURCES, Dataset
+from convwright.data.opened import Data
+from convwright.display.wording import counted
+
+SURVEYED = 0.006
+"""Seconds in which an image file is surveyed, on a slow machine."""
+SURVEY_SHARE = 0.05
+"""Largest share of a design's time that the survey may take."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """Counts, sizes and problems of a design's images."""
+
+    classes: tuple[str, ...]
+    counts: Mapping[str, tuple[int, ...]]
+    """Images of each class by split."""
+    resolution: int | tuple[int, int]
+    channels: int
+    problems: tuple[str, ...] = ()
+    """A sentence on each problem that the survey found, the worst first."""
+    surveyed: bool = True
+    """Whether there was time for the survey."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready object from which `from_dict` makes equal facts."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "ImageFacts":
+        """Return facts from what `to_dict` returned."""
+        size = stored["resolution"]
+        return cls(
+            tuple(stored["classes"]),
+            {name: tuple(counts) for name, counts in stored["counts"].items()},
+            tuple(size) if isinstance(size, list) else size,
+            stored["channels"],
+            tuple(stored["problems"]),
+            stored["surveyed"],
+        )
+
+
+def examine(data: Data, dataset: Dataset, seconds: float, report: Callable[[str], None]) -> ImageFacts:
+    """Return what can be said about a design's images; every file is opened if the time allows it.
+
+    Args:
+        data: The images.
+        dataset: The images, decoded.
+        seconds: Time of the whole design.
+        report: Called with a line for each problem.
+
+    Raises:
+        DataError: The images cannot be read.
+    """
+    splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    found = {name: split for name, split in splits.items() if split is not None}
+    number = len(dataset.classes)
+    counts = {name: tuple(map(int, split.class_counts(number).tolist())) for name, split in found.items()}
+    images = sum(map(len, found.values()))
+    in_memory = data.spec in SOURCES or data.held is not None
+    surveyed = in_memory or images * SURVEYED <= SURVEY_SHARE * seconds
+    problems: list[str] = []
+    if surveyed:
+        for problem in data.survey.problems:
+            problems.append(problem.text)
+            report(f"warning: {problem.text}")
+    else:
+        report(f"{counted(images, 'image')} are not searched for duplicates and other problems: that needs more time")
+    return ImageFacts(dataset.classes, counts, dataset.resolution, dataset.channels, tuple(problems), surveyed)
