@@ -34,8 +34,18 @@ def test_a_design_keeps_its_budget_and_writes_its_files(designed) -> None:
     assert designed.file.parent == folder
     assert json.loads((folder / "design.json").read_text())["network"] == found["network"]
     page = designed.dossier.read_text(encoding="utf-8")
-    for name in ("What was tried", "Decisions", "Confusion matrix", "How to use it"):
+    for name in ("The data", "What was tried", "Which ideas helped", "Decisions", "Confusion matrix", "How to use it"):
         assert name in page
+
+
+def test_design_json_has_the_data_and_the_ideas(designed) -> None:
+    found = json.loads((designed.request.out / "design.json").read_text())
+    assert sum(found["data"]["counts"]["test"]) == found["images"]
+    assert len(found["data"]["classes"]) == 10
+    for each in found["ideas"]:
+        low, high = each["interval"]
+        assert low < each["difference"] < high
+        assert each["verdict"] == ("helps" if low > 0 else "hurts" if high < 0 else "undecided")
 
 
 def test_the_file_predicts_as_the_run(designed) -> None:

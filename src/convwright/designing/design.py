@@ -1,6 +1,7 @@
 """A design from its data to its dossier, in steps that a stopped design continues from."""
 
 import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,6 @@ from convwright.arch.cost import cost
 from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
 from convwright.data import Dataset
 from convwright.data.opened import Data
-from convwright.data.splitting import split_data
 from convwright.designing.candidates import (
     Candidate,
     LeftOut,
@@ -24,7 +24,7 @@ from convwright.designing.candidates import (
 from convwright.designing.clock import Clock
 from convwright.designing.distillation import distilled
 from convwright.designing.dossier import winner_figures, write_dossier
-from convwright.designing.examination import examine
+from convwright.designing.examination import examine, open_images
 from convwright.designing.families import FAMILIES, Limits, smallest
 from convwright.designing.race import Race, first_trial_seconds
 from convwright.designing.request import SPLIT, DesignRequest
@@ -32,7 +32,7 @@ from convwright.designing.result import DesignResult
 from convwright.designing.shipping import Shipped, can_export, ship
 from convwright.designing.state import CLOCK, DECISIONS, DOSSIER, STATE, State
 from convwright.designing.trials import Trainer, Trial
-from convwright.display.progress import counting, print_progress
+from convwright.display.progress import print_progress
 from convwright.errors import ArgumentError, ConvwrightError, DataError, RunError, RunHeldError, UsageError, argument
 from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
@@ -46,8 +46,6 @@ from convwright.training.frozen import keeping_features
 from convwright.training.interrupt import Interrupted
 from convwright.training.run import Run
 
-SHARES = 0.8, 0.1, 0.1
-"""Shares of training, validation and test images of data that has no test images."""
 WINNER = "winner"
 """Run directory of the long training of the winner, in the folder of a design."""
 RACE = 0.45
@@ -62,6 +60,8 @@ MEASURING = 0.05
 """Share of a design's time after which no further family is measured."""
 UNHURRIED = 0.93
 """Share of the time that is left for which the winner is planned, as a machine may become slower."""
+SCORING = 0.3
+"""Share of the time that is left in the end which the scores of class activation maps may take."""
 MANY_IMAGES = 20_000
 """Training images for which an epoch is too long to have many of them."""
 
@@ -175,7 +175,7 @@ class _Design:
     def _examined(self) -> Dataset:
         """Open the data, check that it can be learnt from, and note what was found."""
         with argument("data"):
-            data = self._with_test_images()
+            self.data, data = open_images(self.request, self.state)
         if data.multi_label:
             raise DataError(f"{data.name}: has several labels an image; design needs one label each")
         if data.test is None:
@@ -200,36 +200,6 @@ class _Design:
             self.state.images = examine(self.data, data, self.request.seconds, self.report).to_dict()
             self.state.save()
         return data
-
-    def _with_test_images(self) -> Dataset:
-        """Open the data; where it is not split, set test and validation images aside first."""
-        request, path = self.request, self.request.out / SPLIT
-        self.data = request.split_data
-        data = self.data.dataset()
-        if data.test is not None or path.exists():
-            return data
-        with counting() as progress:
-            try:
-                split = split_data(
-                    request.data.spec, SHARES, seed=request.seed, columns=request.data.columns, progress=progress
-                )
-            except (ArgumentError, DataError) as error:
-                images = f"{len(data.train) + len(data.val):,} images in {len(data.classes)} classes"
-                why = (
-                    f"cannot be split ({error.reason})" if isinstance(error, ArgumentError) else "are too few to split"
-                )
-                raise DataError(
-                    f"{data.name}: has no test images, which no decision may see, and {images} {why}; add images, or a "
-                    "folder `test`"
-                ) from None
-            split.save(path)
-        self.state.decide(
-            "data",
-            f"{SHARES[2]:.0%} of the images are set aside for the test, and {SHARES[1]:.0%} for validation",
-            "the data has no test images; copies of an image are on the same side",
-        )
-        self.data = request.split_data
-        return self.data.dataset()
 
     @property
     def _reserve(self) -> float:
@@ -370,16 +340,19 @@ class _Design:
         if not (self.request.out / DOSSIER).exists():
             self.request.check_unchanged(self.state.fingerprint)
         run = Run.open(self.request.out / self.state.winner["run"])
+        started = time.monotonic()
         evaluation = evaluate_run(run, "test")
         if not isinstance(evaluation, Evaluation):
             raise UsageError("design needs images with one label each")
+        evaluated = (time.monotonic() - started) / evaluation.images
         shipped = self._shipped(run)
         result = DesignResult(self.request, self.state, run, evaluation, shipped, self.clock.recorded)
         if not (self.request.out / DECISIONS).exists():
             self.report("writing the dossier")
             entries, _ = measure_runs([run], names=[self.state.winner["candidate"]])
             result = replace(result, seconds=self.clock.passed)
-            write_dossier(self.request.out / DOSSIER, result, winner_figures(entries[0]))
+            seconds = self.clock.left * SCORING
+            write_dossier(self.request.out / DOSSIER, result, winner_figures(entries[0], evaluated, seconds))
             result = replace(result, seconds=self.clock.save())
             write_text(self.request.out / DECISIONS, json_text.dump(result.to_dict(), indent=1) + "\n")
         return result

@@ -3,6 +3,7 @@
 import math
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -21,6 +22,12 @@ from convwright.stats.intervals import wilson
 from convwright.units import human, human_bytes
 
 SPLITS = {"train": "for training", "val": "for validation", "test": "for the test"}
+STEPS = 16
+"""Parts of an image that deletion and insertion remove or put in, one after the other."""
+PASSES = 4 * (STEPS + 1)
+"""Predictions for the scores of an image: deletion and insertion, of its map and of a random one."""
+LEAST_SCORED, MOST_SCORED = 4, 32
+"""Images whose maps are scored, at least and at most."""
 MOST_CLASSES = 20
 """Most classes that the page lists."""
 
@@ -216,8 +223,28 @@ def _repeat(design: DesignResult) -> list[str]:
     return [shlex.join(words), shlex.join(train)]
 
 
-def winner_figures(entry: Entry) -> list[Figure]:
-    """Return the figures of a report on the winner."""
+def winner_figures(entry: Entry, image_seconds: float, seconds: float) -> list[Figure]:
+    """Return the figures of a report on the winner, with scores of its class activation maps if time is left.
+
+    Args:
+        entry: The winner.
+        image_seconds: Seconds in which the network evaluates an image.
+        seconds: Time for the scores.
+    """
     from convwright.reporting.contents import figures
 
-    return list(figures([entry]))
+    found = list(figures([entry]))
+    count = min(MOST_SCORED, int(seconds / (image_seconds * PASSES)) if seconds > 0 else 0)
+    maps = [at for at, figure in enumerate(found) if figure.name.startswith("cam")]
+    if count >= LEAST_SCORED and maps:
+        found[maps[-1] + 1 : maps[-1] + 1] = _scores(entry, count)
+    return found
+
+
+def _scores(entry: Entry, count: int) -> list[Figure]:
+    """Return the curves of deletion and insertion of the winner's class activation maps."""
+    from convwright.explain import functions
+
+    maps = functions.cam(entry.run, count=count)
+    scored = functions.faithfulness(entry.run, maps, steps=STEPS)
+    return [replace(each, findings=(scored.summary,)) for each in scored.figures()]

@@ -6,8 +6,15 @@ from typing import Any
 
 from convwright.data import SOURCES, Dataset
 from convwright.data.opened import Data
+from convwright.data.splitting import split_data
+from convwright.designing.request import SPLIT, DesignRequest
+from convwright.designing.state import State
+from convwright.display.progress import counting
 from convwright.display.wording import counted
+from convwright.errors import ArgumentError, DataError
 
+SHARES = 0.8, 0.1, 0.1
+"""Shares of training, validation and test images of data that has no test images."""
 SURVEYED = 0.006
 """Seconds in which an image file is surveyed, on a slow machine."""
 SURVEY_SHARE = 0.05
@@ -73,3 +80,43 @@ def examine(data: Data, dataset: Dataset, seconds: float, report: Callable[[str]
     else:
         report(f"{counted(images, 'image')} are not searched for duplicates and other problems: that needs more time")
     return ImageFacts(dataset.classes, counts, dataset.resolution, dataset.channels, tuple(problems), surveyed)
+
+
+def open_images(request: DesignRequest, state: State) -> tuple[Data, Dataset]:
+    """Open the images of a design; where they are not split, set test and validation images aside first.
+
+    Args:
+        request: The request.
+        state: The design, which records that.
+
+    Returns:
+        The data with the split, and its decoded images.
+
+    Raises:
+        DataError: The images cannot be opened, or be split.
+    """
+    data = request.split_data
+    dataset = data.dataset()
+    path = request.out / SPLIT
+    if dataset.test is not None or path.exists():
+        return data, dataset
+    with counting() as progress:
+        try:
+            split = split_data(
+                request.data.spec, SHARES, seed=request.seed, columns=request.data.columns, progress=progress
+            )
+        except (ArgumentError, DataError) as error:
+            images = f"{len(dataset.train) + len(dataset.val):,} images in {len(dataset.classes)} classes"
+            why = f"cannot be split ({error.reason})" if isinstance(error, ArgumentError) else "are too few to split"
+            raise DataError(
+                f"{dataset.name}: has no test images, which no decision may see, and {images} {why}; add images, or a "
+                "folder `test`"
+            ) from None
+        split.save(path)
+    state.decide(
+        "data",
+        f"{SHARES[2]:.0%} of the images are set aside for the test, and {SHARES[1]:.0%} for validation",
+        "the data has no test images; copies of an image are on the same side",
+    )
+    data = request.split_data
+    return data, data.dataset()
