@@ -9,7 +9,7 @@ from convwright.printable import printable
 SIGNS = "|;"
 """Characters that are taken for separators where no other is named."""
 JOINED = re.compile(f"[{SIGNS}]")
-_SURE = "`label_separator` names the separator, and is empty where there is none"
+_SURE = "`label_separator=','` names another separator, and `label_separator=''` keeps labels whole"
 
 
 def guessed_separator(texts: list[str], name: str) -> tuple[str, str]:
@@ -25,8 +25,8 @@ def guessed_separator(texts: list[str], name: str) -> tuple[str, str]:
     signs = [sign for sign in SIGNS if _joins(texts, sign)]
     if len(signs) > 1:
         raise DataError(
-            f"{name}: labels are joined by | in some rows and by ; in others; use one of them, or name it with "
-            "`label_separator`"
+            f"{name}: labels are joined by | in some rows and by ; in others; use one of them, or name "
+            "it: `label_separator='|'`"
         )
     separator = signs[0] if signs else ""
     return separator, _reading_of(texts, separator)
