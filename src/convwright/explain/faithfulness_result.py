@@ -95,7 +95,7 @@ class Faithfulness(FigureResult):
             f"Mean probability of the class over {len(self.maps.images)} images while the most relevant pixels are "
             "removed (deletion), or put into the blurred image (insertion). Dotted: random maps."
         )
-        caption = " ".join([caption, *(f"{note[0].upper()}{note[1:]}." for note in self.notes)])
+        caption = " ".join([caption, *(f"{note}." for note in self.notes)])
         return [Figure("faithfulness", "Deletion and insertion", caption, panels, keys=keys)]
 
     def _curves(self, kind: str) -> Panel:
