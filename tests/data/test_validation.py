@@ -13,6 +13,7 @@ import yaml
 import convwright as cw
 from convwright.data.dataset import Dataset
 from convwright.data.folds import count_duplicates, joined_groups
+from convwright.errors import ConvwrightWarning
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
 
@@ -90,6 +91,20 @@ def test_equal_digests_are_found_by_all_their_bytes() -> None:
     assert groups[0] == groups[5]
     assert groups[2] == groups[3]
     assert count_duplicates(np.zeros((0, 16), np.uint8)) == 0
+
+
+def test_copies_are_apart_only_where_nothing_else_can_be_held_out() -> None:
+    images = np.zeros((6, 8, 8, 3), np.uint8)
+    images[3:] = 200
+    with pytest.warns(ConvwrightWarning, match="exact duplicates are both in the training and in the validation"):
+        data = cw.open_data(images=images, labels=["dark"] * 3 + ["bright"] * 3).dataset()
+    assert (len(data.train), len(data.val)) == (4, 2)
+    assert data.duplicates == 0
+    images[0] = 90  # now there is an image of a class that is left to train on
+    data = cw.open_data(images=images, labels=["dark"] * 3 + ["bright"] * 3).dataset()
+    train, val = sides(data)
+    assert not train & val
+    assert len(data.val) >= 1
 
 
 class _Stop:

@@ -58,7 +58,8 @@ def open_collection(
     else:
         given = [name for name, column in columns.items() if column is not None and name != "label_column"]
         if given:
-            raise ArgumentError(given[0], f"{printable(spec)} are tar files; this belongs to lists of images")
+            what = "column" if given[0].endswith("_column") else "option"
+            raise ArgumentError(given[0], f"{printable(spec)} are tar files; this {what} belongs to lists of images")
         label = columns.get("label_column")
         found = open_shards(spec, label, training=training, keep=keep, progress=progress)
     if training and len(found.classes) < 2:

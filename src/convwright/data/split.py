@@ -62,9 +62,9 @@ def _smallest_group(labels: torch.Tensor, groups: Sequence[str]) -> list[int]:
     """
     several = labels if labels.ndim == 2 else torch.nn.functional.one_hot(labels)
     totals = several.sum(0)
-    members: dict[str, list[int]] = {}
+    members: dict[str | int, list[int]] = {}  # an image of no group is one of its own
     for row, group in enumerate(groups):
-        members.setdefault(group or f"\0{row}", []).append(row)
+        members.setdefault(group or row, []).append(row)
     for rows in sorted(members.values(), key=len):
         counts = several[rows].sum(0)
         if bool((totals[counts > 0] > counts[counts > 0]).all()):

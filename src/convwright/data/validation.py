@@ -8,7 +8,12 @@ from convwright.data.dataset import Parts, Split
 from convwright.data.folds import count_duplicates, joined, joined_groups, split_fold
 from convwright.data.framing import Duplicates
 from convwright.data.split import held_out_rows
-from convwright.errors import DataError
+from convwright.errors import DataError, warn
+
+COPIES_APART = (
+    "exact duplicates are both in the training and in the validation images, as nothing else could be held out; the "
+    "validation accuracy says little about new images"
+)
 
 
 @dataclass(frozen=True)
@@ -57,14 +62,24 @@ def divide(data: Parts, holdout: Holdout, *, training: bool) -> Divided:
         return Divided(train, val, held_out=True, duplicates=count_duplicates(pool.traits().digests.numpy()))
     if val is not None:
         return Divided(train, val, held_out=False)
-    groups, duplicates = train.groups, 0
-    if holdout.duplicates == "together":
-        digests = train.traits().digests.numpy()
-        groups, duplicates = joined_groups(digests, groups), count_duplicates(digests)
     try:
-        kept, held = held_out_rows(train.labels, holdout.share, holdout.seed, groups)
+        kept, held, duplicates = _held_out(train, holdout, training=training)
     except (ValueError, DataError):
         if training:
             raise
-        kept, held = torch.arange(len(train)), torch.empty(0, dtype=torch.int64)
+        kept, held, duplicates = torch.arange(len(train)), torch.empty(0, dtype=torch.int64), 0
     return Divided(train.choose(kept), train.choose(held), held_out=True, duplicates=duplicates)
+
+
+def _held_out(train: Split, holdout: Holdout, *, training: bool) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Return the rows to train on and to validate on, and the number of duplicates that were kept on one side."""
+    digests = train.traits().digests.numpy()
+    duplicates = count_duplicates(digests) if holdout.duplicates == "together" else 0
+    if duplicates:
+        try:
+            groups = joined_groups(digests, train.groups)
+            return *held_out_rows(train.labels, holdout.share, holdout.seed, groups), duplicates
+        except DataError:
+            if training:
+                warn(COPIES_APART)
+    return *held_out_rows(train.labels, holdout.share, holdout.seed, train.groups), 0
