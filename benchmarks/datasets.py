@@ -8,7 +8,8 @@ Each is made once, in `OUT/data/NAME`. Test images are those that a package give
   and Facebook's to train on, Apple's as test images (5,667 and 1,903).
 - stamps: the photographs of Debian's package tuxpaint-stamps-default, in 16 folders; a fifth are test images.
 - emoji-subcategories: the same pictures in Unicode's subcategories (about 100 classes, the largest of flags).
-- digits: scikit-learn's 8-pixel digits, as PNG files; a fifth are test images.
+- digits: scikit-learn's 8-pixel digits at twice the size, as PNG files; a fifth are test images. Ultralytics takes
+  images of less than 10 pixels for broken ones.
 - clipart: Debian's package openclipart-png (downloaded, not installed): animals, food, people, recreation and
   transportation, on white, at most 128 px, without pictures of over two million pixels; a fifth are test images.
 - fashion-mnist: Debian's package dataset-fashion-mnist, as PNG files (60,000 and 10,000).
@@ -93,7 +94,8 @@ def digits(folder: Path) -> None:
         name = f"{number:04}.png"
         target = folder / ("test" if is_tested(name) else "train") / str(label) / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((255 / 16 * image).round().astype("uint8")).save(target)
+        pixels = (255 / 16 * image).round().astype("uint8")
+        Image.fromarray(pixels).resize((16, 16), Image.Resampling.NEAREST).save(target)
 
 
 def clipart(folder: Path) -> None:

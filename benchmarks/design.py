@@ -205,26 +205,26 @@ def watched(command: list[str], kill_after: float | None) -> Results:
         [sys.executable, "-m", "convwright", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        bufsize=0,
         start_new_session=True,
     )
     found: Results = {"first_line": None, "first_result": None}
     assert process.stdout is not None
     os.set_blocking(process.stdout.fileno(), False)
-    text = ""
+    text = b""
     while process.poll() is None:
         passed = time.perf_counter() - started
         if kill_after is not None and passed >= kill_after:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             break
-        text += process.stdout.read() or ""
-        for name, pattern in (("first_line", r"\S"), ("first_result", r"\d%")):
+        text += process.stdout.read() or b""
+        for name, pattern in (("first_line", rb"\S"), ("first_result", rb"\d%")):
             if found[name] is None and re.search(pattern, text):
                 found[name] = round(passed, 1)
         time.sleep(0.05)
-    text += process.stdout.read() or ""
-    return found | {"seconds": time.perf_counter() - started, "status": process.returncode, "end": text[-400:]}
+    text += process.stdout.read() or b""
+    return found | {"seconds": time.perf_counter() - started, "status": process.returncode, "end": text[-400:].decode(errors="replace")}
 
 
 def timing(options: argparse.Namespace) -> None:
