@@ -224,7 +224,11 @@ def watched(command: list[str], kill_after: float | None) -> Results:
                 found[name] = round(passed, 1)
         time.sleep(0.05)
     text += process.stdout.read() or b""
-    return found | {"seconds": time.perf_counter() - started, "status": process.returncode, "end": text[-400:].decode(errors="replace")}
+    return found | {
+        "seconds": time.perf_counter() - started,
+        "status": process.returncode,
+        "end": text[-400:].decode(errors="replace"),
+    }
 
 
 def timing(options: argparse.Namespace) -> None:

@@ -3,7 +3,8 @@
     python benchmarks/ideas.py --hours 1            all of it in about an hour of one core; 3 for the full study
     python benchmarks/ideas.py --only curve         one part of it
     python benchmarks/ideas.py --table              only show what has come out so far
-    python benchmarks/ideas.py --keep               copy the raw results to benchmarks/results/ideas.json
+    python benchmarks/ideas.py --keep               copy the raw results to benchmarks/results/ideas.json, and
+                                                    their tables into docs/do-the-ideas-pay.md
 
 Parts, in the order in which they are run:
 
@@ -18,6 +19,8 @@ kept in `OUT/results.json` and is not run again; an ablation that was stopped co
 """
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -33,6 +36,9 @@ from typing import Any
 from datasets import prepared
 
 RESULTS = Path(__file__).resolve().parent / "results" / "ideas.json"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "do-the-ideas-pay.md"
+BEGIN, END = "<!-- tables of ideas.py begin -->", "<!-- tables of ideas.py end -->"
+"""Lines of the page between which the tables are."""
 PARTS = ("ablation", "curve", "se")
 BASE = "cifar_resnet14"
 SMALL_FASHION = "fashion-mnist-10k"
@@ -40,8 +46,8 @@ COMMON: dict[str, Any] = {"recipe": "fast", "batch_size": 64, "precision": "bf16
 SAME_SIZE = {"progressive": 0.0}
 """Fields of the recipe: images are never shrunk at first, which would mix resolutions."""
 ABLATION_SEEDS, SEEDS = 5, (0, 1, 2)
-ABLATED = {SMALL_FASHION: 22.0, "emoji": 22.0}
-"""Minutes that an ablation is given in a study of an hour; products in 16 bits take about 0.6 of what it plans."""
+ABLATED = {SMALL_FASHION: 2.0, "emoji": 4.0}
+"""Epochs of the training runs of an ablation, in a study of an hour."""
 EPOCHS = 2.5
 """Of other training runs, in a study of an hour."""
 CURVE = {
@@ -75,7 +81,7 @@ class Job:
     network: str
     seed: int
     length: float
-    """Minutes of an ablation, epochs of a training run."""
+    """Epochs of each training run."""
 
     @property
     def key(self) -> str:
@@ -92,8 +98,8 @@ def jobs(hours: float, parts: list[str]) -> Iterator[Job]:
     """Yield the jobs of a study, the most valuable first."""
     epochs = float(f"{EPOCHS * hours:.2g}")
     if "ablation" in parts:
-        for data, minutes in ABLATED.items():
-            yield Job("ablation", data, BASE, 0, float(f"{minutes * hours:.3g}"))
+        for data, length in ABLATED.items():
+            yield Job("ablation", data, BASE, 0, float(f"{length * hours:.2g}"))
     for seed in SEEDS:
         for part, networks in (("curve", sum(CURVE.values(), ())), ("se", tuple(SE.values()))):
             if part in parts:
@@ -108,7 +114,7 @@ def ablation(job: Job, out: Path) -> dict[str, Any]:
     found = cw.ablate(
         out / "data" / job.data,
         job.network,
-        minutes=job.length,
+        epochs=job.length,
         seeds=ABLATION_SEEDS,
         fields=SAME_SIZE,
         out=out / "runs" / job.folder,
@@ -240,13 +246,28 @@ def show_se(results: Results) -> None:
 def show(results: Results) -> None:
     """Print what has come out, as tables in Markdown."""
     show_ablations(results)
-    print("\n| network | epochs | parameters | multiply-adds | test accuracy, % | seeds | processor |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
-    show_curve(results)
-    print("\n| SE | epochs | parameters | multiply-adds | test accuracy, % | against no SE, points | seeds |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
-    show_se(results)
+    if rows_of(results, "curve"):
+        print("\n| network | epochs | parameters | multiply-adds | test accuracy, % | seeds | processor |")
+        print("|---|---:|---:|---:|---:|---:|---:|")
+        show_curve(results)
+    if rows_of(results, "se"):
+        print("\n| SE | epochs | parameters | multiply-adds | test accuracy, % | against no SE, points | seeds |")
+        print("|---|---:|---:|---:|---:|---:|---:|")
+        show_se(results)
     print(f"\n{sum(row['seconds'] for row in results.values()) / 60:.0f} minutes of the processor in all")
+
+
+def keep(results: Results) -> None:
+    """Copy the results into the repository, and their tables with the figures that exist into the page."""
+    write(results, RESULTS)
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        show(results)
+    pictures = [f"![{name.stem}](images/{name.name})" for name in sorted((PAGE.parent / "images").glob("ideas-*.png"))]
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    parts = [BEGIN, text.getvalue().strip(), *pictures, END]
+    PAGE.write_text(before + "\n\n".join(parts) + after, encoding="utf-8")
 
 
 def main() -> None:
@@ -255,7 +276,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=1.0, help="of one core, for all parts")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=[*PARTS])
     parser.add_argument("--table", action="store_true", help="only show what has come out so far")
-    parser.add_argument("--keep", action="store_true", help=f"copy the results to {RESULTS.name}, and show them")
+    parser.add_argument("--keep", action="store_true", help=f"copy results to {RESULTS.name} and {PAGE.name}")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     out = options.out.absolute()
@@ -279,7 +300,7 @@ def main() -> None:
             print(f"{job.key}: {found['seconds']:.0f} s, {found.get('test', '')}", flush=True)
     results = read(path)
     if options.keep:
-        write(results, RESULTS)
+        keep(results)
     show(results or read(RESULTS))
 
 

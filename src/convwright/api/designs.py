@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ablate", "design"]
 DEFAULT_MINUTES = 30.0
+MOST_EPOCHS = 200.0
 
 
 @checks_arguments
@@ -125,7 +126,8 @@ def ablate(  # noqa: D417 - the options of every study are described in `study_o
     network: "Network | str | Path" = "cifar_resnet20",
     budget: Mapping[str, float] | str | None = None,
     *,
-    minutes: Annotated[float, DURATION] = DEFAULT_MINUTES,
+    minutes: Annotated[float | None, DURATION] = None,
+    epochs: Annotated[float | None, Bounds(gt=0, le=MOST_EPOCHS)] = None,
     seeds: Annotated[int, Bounds(ge=2, le=MOST_SEEDS)] = 5,
     recipe: Recipe = "fast",
     fields: Fields = (),
@@ -149,7 +151,8 @@ def ablate(  # noqa: D417 - the options of every study are described in `study_o
         data: A folder with a sub-folder per class, a list of images, or the name of a source.
         network: The network, or the file of one; its own SE blocks are removed first.
         budget: Limits for every variant, such as 'macs<=50M'; by default the multiply-adds of the network.
-        minutes: Time of all training runs; they get as many epochs as fit.
+        minutes: Time of all training runs, 30 by default; they get as many epochs as fit.
+        epochs: Epochs of each training run, in the place of `minutes`; fractions count.
         seeds: Training runs of each variant.
         out: Folder of the ablation; studies/ablation-NETWORK-DATA by default.
 
@@ -168,7 +171,7 @@ def ablate(  # noqa: D417 - the options of every study are described in `study_o
     from convwright import json_text
     from convwright.arch.expression import as_network
     from convwright.data.opened import Data
-    from convwright.designing.ablation import RESULT, run_ablation
+    from convwright.designing.ablation import RESULT, Length, run_ablation
     from convwright.designing.ablation_result import AblationResult
     from convwright.files import write_text
     from convwright.scaling.budget import as_budget
@@ -183,7 +186,10 @@ def ablate(  # noqa: D417 - the options of every study are described in `study_o
     folder = folder_of("ablation", base, images, out)
     options = StudyOptions(folder, workers, cluster, cores_per_task, storage, study, cache_gb=images.cache_gb)
     training = TrainingOptions(recipe, fields, batch_size, precision)
-    ablation, experiment, results = run_ablation(base, images, limits, 60 * minutes, seeds, training, options)
+    if minutes is not None and epochs is not None:
+        raise ArgumentError("minutes", "takes the place of `epochs`; give one of the two")
+    length = Length(60 * (DEFAULT_MINUTES if minutes is None else minutes), epochs)
+    ablation, experiment, results = run_ablation(base, images, limits, length, seeds, training, options)
     found = AblationResult(ablation, experiment, results, folder / RESULT)
     write_text(found.path, json_text.dump(found.to_dict(), indent=1) + "\n")
     return found

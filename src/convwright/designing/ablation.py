@@ -169,6 +169,16 @@ def _scaled(base: Network, limits: Budget) -> Iterator[Variant | str]:
             yield f"{name}: {getattr(error, 'reason', error)}"
 
 
+@dataclass(frozen=True)
+class Length:
+    """How long the variants of an ablation are trained."""
+
+    seconds: float
+    """Time of all training runs, which become epochs by the speed of this machine."""
+    epochs: float | None = None
+    """Epochs of each training run instead."""
+
+
 def epochs_for(ablation: Ablation, seconds: float, images: int, seeds: int) -> float:
     """Return the epochs that every variant can train in a time, by the speed of this machine.
 
@@ -187,7 +197,7 @@ def run_ablation(
     base: Network,
     data: Data,
     budget: Budget | None,
-    seconds: float,
+    length: Length,
     seeds: int,
     training: TrainingOptions,
     options: StudyOptions,
@@ -198,7 +208,7 @@ def run_ablation(
         base: The network.
         data: The images.
         budget: Limits for every variant; None: the multiply-adds of the base.
-        seconds: Time of all training runs.
+        length: How long the variants are trained.
         seeds: Training runs of each variant, with the same seeds for all.
         training: How variants are trained.
         options: Folder, workers and database.
@@ -214,10 +224,10 @@ def run_ablation(
     ablation = Ablation.of(fit_to_data(base, dataset), budget)
     if not ablation.ideas:
         raise ArgumentError("network", f"{base.name} allows no comparison ({'; '.join(ablation.left_out)})")
-    stored = _planned_epochs(options.out)
+    stored = length.epochs or _planned_epochs(options.out)
     if stored is None:
         print_progress("measuring how fast this machine trains each variant ...")
-    epochs = stored or epochs_for(ablation, seconds, len(dataset.train), seeds)
+    epochs = stored or epochs_for(ablation, length.seconds, len(dataset.train), seeds)
     candidates = tuple(Candidate(each.name, each.network, {}, cost(each.network).macs) for each in ablation.variants)
     experiment = Experiment(
         ablation.variants[0].network,
