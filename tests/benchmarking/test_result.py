@@ -120,9 +120,9 @@ def test_one_value_and_several_are_accepted(run, tmp_path):
         ("resnet18", {"engine": "abacus"}, "engine: must be one of torch, "),
         ("resnet18", {"precision": "f8"}, "precision: must be 'f32' or 'bf16' or 'int8', not 'f8'"),
         ("resnet18", {"precision": "int8", "engine": "torch"}, "precision: nothing to measure"),
-        ("resnet18", {"batch": [1, 0]}, "batch: must be a whole number, 1 or more, not 0"),
+        ("resnet18", {"batch": [1, 0]}, "batch: must be a whole number, 1 to 1000000, not 0"),
         ("resnet18", {"threads": 99999}, "threads: must be 1 to "),
-        ("resnet18", {"seconds": float("inf")}, "seconds: must be above 0, not inf"),
+        ("resnet18", {"seconds": float("inf")}, "seconds: must be above 0 and 1000000 or less, not inf"),
         ("resnet18", {"select": 90}, "select: needs exactly one run"),
     ],
 )

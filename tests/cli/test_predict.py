@@ -185,8 +185,8 @@ def test_names_of_any_bytes(run, photos, convwright):
         (["-", "-"], "standard input can be read once"),
         (["-", "--files-from", "-"], "standard input can be read once"),
         (["photos", "--json", "--csv"], "--json and --csv"),
-        (["photos", "--top", "0"], "--top: must be a whole number, 1 or more, not 0"),
-        (["photos", "--batch-size", "0"], "--batch-size: must be a whole number, 1 or more, not 0"),
+        (["photos", "--top", "0"], "--top: must be a whole number, 1 to 1000000, not 0"),
+        (["photos", "--batch-size", "0"], "--batch-size: must be a whole number, 1 to 1000000, not 0"),
         (["photos", "--device", "abacus"], "no device 'abacus'"),
         (
             ["photos", "--weights", "timm", "--engine", "openvino"],

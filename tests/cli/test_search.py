@@ -115,7 +115,7 @@ def test_a_family_is_trained_and_drawn(convwright, tmp_path):
         (("--storage", "nonsense"), "--storage: must be the URL of a database", 2),
         (("--storage", "postgresql://me@127.0.0.1:1/none"), "does not answer", 1),
         (("--tolerance", "0.0001"), "no point of the grid", 2),
-        (("--cluster", "127.0.0.1:1", "--cores-per-task", "0"), "1 or more, not 0", 2),
+        (("--cluster", "127.0.0.1:1", "--cores-per-task", "0"), "1 to 1000000, not 0", 2),
     ],
 )
 def test_wrong_searches_are_one_line(convwright, tmp_path, options, message, status):
@@ -131,7 +131,7 @@ def test_wrong_searches_are_one_line(convwright, tmp_path, options, message, sta
         ((), "name the network to scale, or give a search"),
         (("resnet18", "--train"), "--data: training needs images"),
         (("--search", "nowhere"), "--search: nowhere has no search.json"),
-        (("resnet18", "--alpha", "0.5"), "alpha must be a number from 1 to 100, not 0.5"),
+        (("resnet18", "--alpha", "0.5"), "--alpha: must be 1 to 100, not 0.5"),
         (("resnet18", "--phi", "40"), "--phi: must be a whole number, 0 to 16, not 40"),
     ],
 )

@@ -196,8 +196,8 @@ def test_values_of_a_wrong_type_are_refused(convwright, tmp_path, right, wrong):
     [
         (["--resolution", 1], "too small"),
         (["--resolution", 0], "--resolution: must be pixels, 1 or more"),
-        (["--classes", -1], "--classes: must be a whole number, 1 or more, not -1"),
-        (["--classes", "x"], "--classes: must be a whole number, 1 or more, not 'x'"),
+        (["--classes", -1], "--classes: must be a whole number, 1 to 1000000, not -1"),
+        (["--classes", "x"], "--classes: must be a whole number, 1 to 1000000, not 'x'"),
         (["--json", "--diagram", "-"], "cannot both be printed"),
     ],
 )

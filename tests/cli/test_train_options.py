@@ -59,6 +59,7 @@ def test_every_option_of_the_recipe_reaches_the_configuration(tmp_path, convwrig
         "backbone_rate",
         "layer_decay",
     }  # need weights
+    others |= {"distillation", "temperature"}  # need a teacher
     assert set(recipe) == others | {name.replace("-", "_") for name in options if name != "lr"}, (
         "fields without options"
     )
@@ -93,7 +94,7 @@ def test_every_way_to_balance_classes_reaches_the_configuration(option, value, t
         (["--ema", "1"], "--ema: .*below 1"),
         (["--class-weights", "fair"], "--class-weights: .*'balanced'"),
         (["--schedule", "linear"], "--schedule: .*'exponential'"),
-        (["--patience", "0"], "--patience: .*above 0"),
+        (["--patience", "0"], "--patience: .*1 to 1000000, not 0"),
         (["--network", "densenet_bc_l16_k12", "--stochastic-depth", "0.2"], "no block has a residual sum"),
         (["--workers", "-1"], "--workers"),
         (["--devices", "2", "--fused"], "fused operators are for one device; with --devices, use --no-fused"),

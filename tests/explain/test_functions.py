@@ -179,7 +179,7 @@ def test_pages_need_no_network_and_name_what_they_show(runs, tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda run: cw.explain.cam(run, count=0), "count: must be a whole number, 1 or more, not 0"),
+        (lambda run: cw.explain.cam(run, count=0), "count: must be a whole number, 1 to 1000000, not 0"),
         (lambda run: cw.explain.cam(run, method="score"), "method: must be 'cam' or 'grad-cam' or 'grad-cam"),
         (lambda run: cw.explain.cam([]), "networks: give a run directory"),
         (lambda run: cw.explain.cam("resnet18"), "networks: resnet18 is a network, .* weights 'pretrained'"),
@@ -193,7 +193,7 @@ def test_pages_need_no_network_and_name_what_they_show(runs, tmp_path):
         (lambda run: cw.explain.cam(run, target=True), "target: "),
         (lambda run: cw.explain.prune(run, [1.5]), "shares: must be 0 to 1, not 1.5"),
         (lambda run: cw.explain.prune(run, []), "shares: .* none is given|no dense blocks"),
-        (lambda run: cw.explain.prune(run, [0.1], draws=-1), "draws: must be a whole number, 0 or more"),
+        (lambda run: cw.explain.prune(run, [0.1], draws=-1), "draws: must be a whole number, 0 to 1000000"),
         (lambda run: cw.explain.reuse(run), "has no dense blocks"),
         (lambda run: cw.explain.excitations(run, split="train"), "split: must be 'val' or 'test', not 'train'"),
         (lambda run: cw.explain.excitations(run, threshold=0), "threshold: must be above 0 and 1 or less, not 0"),
@@ -229,7 +229,7 @@ def test_a_single_value_stands_for_a_list_of_one(runs):
         (lambda results, path: results["drop"].save(path, step=1.5), "step: must be a whole number, not 1.5"),
         (lambda results, path: results["drop"].save(None, step=1), "folder: must be text, not None"),
         (lambda results, path: results["reuse"].prune(["a"]), "shares: must be 0 to 1, not 'a'"),
-        (lambda results, path: results["reuse"].prune([0.1], draws="a"), "draws: must be a whole number, 0 or more"),
+        (lambda results, path: results["reuse"].prune([0.1], draws="a"), "draws: must be a whole number, 0 to 1000000"),
         (lambda results, path: results["reuse"].save_csv(5), "path: must be text, not 5"),
         (lambda results, path: results["excitations"].drop("layers"), "by: must be 'stages' or 'blocks'"),
         (lambda results, path: results["maps"].overlays("a"), "network: must be a whole number, not 'a'"),

@@ -224,7 +224,7 @@ def test_the_terminal_shows_heat_maps_and_their_definition(convwright, runs):
         (("--prune", ","), "none is given"),
         (("--prune", "0.1", "--split", "train"), "--split: must be 'val' or 'test', not 'train'"),
         (("--out", "reuse.png"), "named .html"),
-        (("--prune", "0.1", "--draws", "-1"), "--draws: must be a whole number, 0 or more, not -1"),
+        (("--prune", "0.1", "--draws", "-1"), "--draws: must be a whole number, 0 to 1000000, not -1"),
         (("--draws", "2"), "requires --prune"),
         (("--split", "test"), "requires --prune"),
         (("--csv", "nowhere/reuse.csv"), "--csv: nowhere/reuse.csv: there is no folder nowhere"),

@@ -66,8 +66,8 @@ def test_a_network_with_weights_is_exported(run, tmp_path):
     [
         ({"out": "a.txt"}, "out: a.txt: end it in"),
         ({"format": "tflite"}, "format: must be 'onnx' or 'openvino' or 'torch', not 'tflite'"),
-        ({"images": 0}, "images: must be a whole number, 1 or more, not 0"),
-        ({"images": "many"}, "images: must be a whole number, 1 or more, not 'many'"),
+        ({"images": 0}, "images: must be a whole number, 1 to 1000000, not 0"),
+        ({"images": "many"}, "images: must be a whole number, 1 to 1000000, not 'many'"),
         ({"max_drop": -1}, "max_drop: must be 0 to 100, not -1"),
         ({"opset": 12}, "opset: must be a whole number, 13 to 22, not 12"),
         ({"max_drop": 0.5}, "max_drop: it limits what quantization costs; it needs `int8`"),

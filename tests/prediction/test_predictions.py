@@ -121,7 +121,7 @@ def test_images_that_cannot_be_read_are_left_out_with_a_warning(run, photos):
         (5, {}, "images: "),
         (np.zeros((8, 8)), {}, "images: image 1: the values of an array must be uint8"),
         (b"bytes", {}, "images: image 1: an image is a file, a Pillow image, a tensor or an array, not bytes"),
-        ("a.png", {"top": 0}, "top: must be a whole number, 1 or more, not 0"),
+        ("a.png", {"top": 0}, "top: must be a whole number, 1 to 1000000, not 0"),
         ("a.png", {"batch_size": 1.5}, "batch_size: must be a whole number"),
         ("a.png", {"device": "abacus"}, "device: no device 'abacus'"),
         ("a.png", {"engine": "openvino"}, "engine: .*an engine runs exported files"),

@@ -238,12 +238,12 @@ def test_a_run_s_file_is_checked_also_when_it_is_given_alone(run, name):
     [
         ("seed: 1\nseed: 2", "the field 'seed' occurs twice"),
         ("seed: true", "seed: must be a whole number"),
-        ("epochs: yes", "epochs: must be a number"),
+        ("epochs: yes", "epochs: must be above 0 and 1000000 or less, not 'yes'"),
         ("batch_size: 1:30", "batch_size: must be a whole number"),
         ("recipe: {flip: yes}", r"recipe\.flip: must be true or false, not 'yes'"),
         ("recipe: {flip: 0}", r"recipe\.flip: must be true or false, not 0"),
-        ("epochs: 1e308", r"epochs: must be 1e\+06 or less"),
-        ("recipe: {learning_rate: 1e300}", r"recipe\.learning_rate: must be 1e\+30 or less"),
+        ("epochs: 1e308", r"epochs: must be above 0 and 1000000 or less, not 1e\+308"),
+        ("recipe: {learning_rate: 1e300}", r"recipe\.learning_rate: must be above 0 and 1e\+30 or less"),
     ],
 )
 def test_configurations_with_doubtful_values_are_refused(tmp_path, text, message):

@@ -26,6 +26,8 @@ class TrainOptions(TypedDict, total=False):
     class_weights: Literal["none", "balanced", "effective"] | None
     effective_beta: float | None
     focal: float | None
+    distillation: float | None
+    temperature: float | None
     sampling: Literal["uniform", "balanced"] | None
     accumulate: int | None
     ema: float | None
@@ -56,6 +58,7 @@ class TrainOptions(TypedDict, total=False):
     mixup: float | None
     cutmix: float | None
     weights: str | None
+    teacher: str | None
     epochs: float | None
     seed: int | None
     split_seed: int | None
