@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from datasets import tested
+from image_sets import tested
 
 LIMITS = {"macs": 150e6, "params": 12e6}
 BUDGET = ", ".join(f"{name}<={limit / 1e6:g}M" for name, limit in LIMITS.items())

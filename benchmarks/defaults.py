@@ -3,7 +3,7 @@
     python benchmarks/defaults.py --seconds 100 600
     python benchmarks/defaults.py --seconds 100 --data emoji --only ours timm
 
-Data sets, the same image files for all: emoji, stamps and Fashion-MNIST, as `datasets.py` describes them.
+Data sets, the same image files for all: emoji, stamps and Fashion-MNIST, as `image_sets.py` describes them.
 
 Contenders, each in an environment of its own (`OUT/env-NAME`, made with pip), in a process of its own on one core:
 
@@ -31,7 +31,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from datasets import prepared, tested
+from image_sets import prepared, tested
 
 PACKAGES = {"timm": ("timm",), "fastai": ("fastai",), "ultralytics": ("ultralytics",)}
 SIDE, BATCH = {"emoji": 64, "stamps": 64, "fashion-mnist": 28}, 64

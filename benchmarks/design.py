@@ -6,7 +6,7 @@
     python benchmarks/design.py --kills --minutes 6    a design that is killed ten times and resumed
     python benchmarks/design.py --table                only show what has come out so far
 
-Six data sets, each from packages that anyone can install (`datasets.py` describes them): Fashion-MNIST, stamps, emoji
+Six data sets, each from packages that anyone can install (`image_sets.py` describes them): Fashion-MNIST, stamps, emoji
 by category and by subcategory, digits and clip art. The budget is 150 M multiply-adds and 12 M parameters, and whether
 it is kept is counted in the exported file.
 
@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from contenders import BUDGET, BY_CLOCK, CONTENDERS, FROM_SCRATCH, LIMITS, LITE, child, python_of
-from datasets import prepared, tested
+from image_sets import prepared, tested
 
 DATA = ("fashion-mnist", "stamps", "emoji", "emoji-subcategories", "digits", "clipart")
 SHARE = 4

@@ -33,7 +33,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from datasets import prepared
+from image_sets import prepared
 
 RESULTS = Path(__file__).resolve().parent / "results" / "ideas.json"
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "do-the-ideas-pay.md"

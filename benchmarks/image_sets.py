@@ -1,6 +1,6 @@
 """Data sets of the benchmarks, from packages that anyone can install, as folders `train` and `test` of classes.
 
-    python benchmarks/datasets.py emoji stamps --out runs/defaults
+    python benchmarks/image_sets.py emoji stamps --out runs/defaults
 
 Each is made once, in `OUT/data/NAME`. Test images are those that a package gives or that a rule on names sets aside.
 
