@@ -22,12 +22,14 @@ class Lessons:
 
     folder: Path
     share: float
+    teacher: float = 0.0
+    """Share of a network that is over the budget."""
     clock: object = field(default_factory=lambda: type("Time", (), {"save": lambda self: None})())
     ran: list[Candidate] = field(default_factory=list)
 
     def run(self, candidate: Candidate, number: int, round_: int, seconds: float) -> Trial:
         self.ran.append(candidate)
-        return trial(candidate.name, self.share, round_)
+        return trial(candidate.name, self.share if "teacher" in candidate.fields else self.teacher, round_)
 
 
 def trial(name: str, share: float, round_: int = 0) -> Trial:
@@ -95,3 +97,28 @@ def test_nothing_is_tried_without_time(state, tmp_path, left: float, begun: bool
     assert outcome(state, lessons, left, begun=begun).candidate == "small"
     assert not lessons.ran
     assert "no time" in state.decisions[-1].reason
+
+
+@pytest.mark.parametrize(
+    ("teacher", "share", "winner"), [(0.95, 0.9, "small, distilled"), (0.95, 0.8, "small"), (0.81, 0.9, "small")]
+)
+def test_a_better_network_over_the_budget_may_teach(state, tmp_path, teacher: float, share: float, winner: str) -> None:
+    state.trials = [trial("small", 0.8)]
+    published = Candidate("huge", "huge", "over the budget", state.candidates[1].network)
+    lessons = Lessons(tmp_path, share, teacher)
+    found = outcome(state, lessons, offered=lambda: published)
+    assert found.candidate == winner
+    tried = ["huge", "small, distilled"] if teacher > 0.9 else ["huge"]
+    assert [each.name for each in lessons.ran] == tried
+    reasons = {each.decision: each.reason for each in state.decisions}
+    assert reasons["huge is dropped"].startswith("it exceeds the budget")
+    assert outcome(state, lessons, begun=True) == found, "a design that is resumed decides the same"
+    assert len(lessons.ran) == len(tried)
+
+
+def test_a_network_over_the_budget_is_not_tried_without_time(state, tmp_path) -> None:
+    state.trials = [trial("small", 0.8)]
+    lessons = Lessons(tmp_path, 1.0, 1.0)
+    published = Candidate("huge", "huge", "over the budget", state.candidates[1].network)
+    assert outcome(state, lessons, 50, offered=lambda: published).candidate == "small"
+    assert not lessons.ran

@@ -22,7 +22,7 @@ from convwright.designing.candidates import (
     seconds_per_image,
 )
 from convwright.designing.clock import Clock
-from convwright.designing.distillation import distilled
+from convwright.designing.distillation import distilled, over_budget
 from convwright.designing.dossier import winner_figures, write_dossier
 from convwright.designing.examination import examine, open_images
 from convwright.designing.families import FAMILIES, Limits, smallest
@@ -290,7 +290,15 @@ class _Design:
     def _train_winner(self, best: Trial, trainer: Trainer) -> None:
         until = self.request.seconds - self._reserve
         path = self.request.out / WINNER
-        best = distilled(self.state, best, trainer, until - self.clock.passed, self.report, begun=path.exists())
+        best = distilled(
+            self.state,
+            best,
+            trainer,
+            until - self.clock.passed,
+            self.report,
+            begun=path.exists(),
+            offered=lambda: over_budget(self.state, self.data, len(self.data.dataset().classes), best.seconds),
+        )
         winner: dict[str, Any] = {"candidate": best.candidate, "run": best.run}
         left = until - self.clock.passed
         trial_run = Run.open(self.request.out / best.run)

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from convwright.arch.cost import cost
-from convwright.designing.candidates import Candidate
+from convwright.data.opened import Data
+from convwright.designing.candidates import Candidate, pretrained_candidates
+from convwright.designing.families import Limits
 from convwright.designing.state import State
 from convwright.designing.trials import Trainer, Trial
 
@@ -17,7 +19,7 @@ LABELS = "the winner learns from labels alone"
 
 
 def teacher_for(state: State, best: Trial) -> Trial | None:
-    """Return the most accurate trial of a larger network that is not statistically behind the winner's.
+    """Return the race's most accurate trial of a larger network that is not statistically behind the winner's.
 
     Args:
         state: The design, whose race has ended.
@@ -29,19 +31,42 @@ def teacher_for(state: State, best: Trial) -> Trial | None:
         larger = count.macs >= LARGER * winner.macs or count.params >= LARGER * winner.params
         if not larger or trial.problem is not None or trial.candidate == best.candidate:
             continue
-        if trial.candidate.endswith(SUFFIX) or best.against(trial).interval[0] > 0:
+        if trial.round >= len(state.rounds) or best.against(trial).interval[0] > 0:
             continue
         return trial
     return None
 
 
+def over_budget(state: State, data: Data, classes: int, seconds: float) -> Candidate | None:
+    """Return the network with published weights that the budget kept out of the race, if there is one.
+
+    Args:
+        state: The design.
+        data: The images.
+        classes: Number of classes.
+        seconds: Time of its training.
+    """
+    for each in pretrained_candidates(data, classes, seconds, Limits(None)):
+        if isinstance(each, Candidate) and any(other.name == each.name for other in state.left_out):
+            return replace(each, idea="published weights, over the budget: a teacher only")
+    return None
+
+
 def distilled(
-    state: State, best: Trial, trainer: Trainer, left: float, report: Callable[[str], None], *, begun: bool = False
+    state: State,
+    best: Trial,
+    trainer: Trainer,
+    left: float,
+    report: Callable[[str], None],
+    *,
+    begun: bool = False,
+    offered: Callable[[], Candidate | None] = lambda: None,
 ) -> Trial:
     """Return the winner's trial, or that of the winner with a teacher where that measurably helps.
 
-    The winner is trained once more as in its last trial, with the same seed and in the same time, but with a teacher.
-    The two are compared on the same validation images.
+    The teacher is a larger network of the race, or one that is over the budget and measurably better. The winner is
+    trained once more as in its last trial, with the same seed and in the same time, but with the teacher. The two are
+    compared on the same validation images.
 
     Args:
         state: The design, whose race has ended.
@@ -50,6 +75,7 @@ def distilled(
         left: Seconds until the training of the winner must end.
         report: Called with a line of progress.
         begun: Whether that training has begun already, so that nothing new is tried.
+        offered: Returns a network that is over the budget and may teach; None where there is none.
 
     Raises:
         Interrupted: The design was stopped.
@@ -58,6 +84,8 @@ def distilled(
     if winner.fields.get("weights"):
         return best  # fine-tuned, for the most part with a frozen backbone
     teacher = teacher_for(state, best)
+    if teacher is None:
+        teacher = _over_budget(state, best, trainer, 0.0 if begun else left, report, offered)
     if teacher is None:
         state.decide("training", LABELS, "the race has no larger network, as accurate as the winner, to learn from")
         return best
@@ -75,6 +103,38 @@ def distilled(
         state.save()
         trainer.clock.save()
     return trial if _helps(state, best, teacher, trial) else best
+
+
+def _over_budget(
+    state: State,
+    best: Trial,
+    trainer: Trainer,
+    left: float,
+    report: Callable[[str], None],
+    offered: Callable[[], Candidate | None],
+) -> Trial | None:
+    """Return the trial of a network that is over the budget, if it is measurably better than the winner."""
+    round_ = len(state.rounds)
+    trial = next((each for each in state.trials if each.round == round_ and not each.candidate.endswith(SUFFIX)), None)
+    if trial is None:
+        candidate = offered() if 2 * best.seconds <= MOST_SHARE * left else None
+        if candidate is None:
+            return None
+        if candidate not in state.candidates:
+            state.candidates.append(candidate)
+        report(f"training {candidate.name}, which is over the budget, for {best.seconds:.0f} s as a teacher")
+        trial = trainer.run(candidate, state.candidates.index(candidate), round_, best.seconds)
+        state.trials.append(trial)
+        state.save()
+        trainer.clock.save()
+    better = trial.problem is None and trial.against(best).interval[0] > 0
+    why = (
+        "it can only teach the winner" if better else "is not measurably better than the winner, so it teaches nothing"
+    )
+    state.decide(
+        "training", f"{trial.candidate} is dropped", f"it exceeds the budget{';' if better else ', and'} {why}"
+    )
+    return trial if better else None
 
 
 def _student(state: State, winner: Candidate, teacher: Trial, trainer: Trainer) -> Candidate:
