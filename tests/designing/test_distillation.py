@@ -106,7 +106,7 @@ def test_a_better_network_over_the_budget_may_teach(state, tmp_path, teacher: fl
     state.trials = [trial("small", 0.8)]
     published = Candidate("huge", "huge", "over the budget", state.candidates[1].network)
     lessons = Lessons(tmp_path, share, teacher)
-    found = outcome(state, lessons, offered=lambda: published)
+    found = outcome(state, lessons, 200, offered=lambda: published)
     assert found.candidate == winner
     tried = ["huge", "small, distilled"] if teacher > 0.9 else ["huge"]
     assert [each.name for each in lessons.ran] == tried
@@ -120,5 +120,5 @@ def test_a_network_over_the_budget_is_not_tried_without_time(state, tmp_path) ->
     state.trials = [trial("small", 0.8)]
     lessons = Lessons(tmp_path, 1.0, 1.0)
     published = Candidate("huge", "huge", "over the budget", state.candidates[1].network)
-    assert outcome(state, lessons, 50, offered=lambda: published).candidate == "small"
+    assert outcome(state, lessons, 100, offered=lambda: published).candidate == "small"
     assert not lessons.ran

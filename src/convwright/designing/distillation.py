@@ -14,6 +14,8 @@ LARGER = 1.2
 """Factor of the multiply-adds, or parameters, from which on a network counts as larger."""
 MOST_SHARE = 0.3
 """Share of the time that is left which the check may take."""
+MOST_BEYOND = 0.15
+"""The same share for both trials with a network that is over the budget, as published weights take time to prepare."""
 SUFFIX = ", distilled"
 LABELS = "the winner learns from labels alone"
 
@@ -117,7 +119,7 @@ def _over_budget(
     round_ = len(state.rounds)
     trial = next((each for each in state.trials if each.round == round_ and not each.candidate.endswith(SUFFIX)), None)
     if trial is None:
-        candidate = offered() if 2 * best.seconds <= MOST_SHARE * left else None
+        candidate = offered() if 2 * best.seconds <= MOST_BEYOND * left else None
         if candidate is None:
             return None
         if candidate not in state.candidates:
