@@ -187,7 +187,7 @@ def parsed(words):
 
 @pytest.mark.parametrize("wrong", [["shwo"], ["show"], ["train", "--epoch", "1"], ["train", "--epochs", "some"]])
 def test_commands_that_cannot_be_typed_would_be_noticed(wrong):
-    with pytest.raises(Exception, match=r"no command|Missing|No such option|must be above 0"):
+    with pytest.raises(Exception, match=r"no command|Missing|No such option|must be a number, above 0"):
         parsed(wrong)
 
 

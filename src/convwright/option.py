@@ -97,7 +97,13 @@ class Option:
             return Path(text)
         if str in self.kinds or text in self.choices:
             return text
-        raise ArgumentError(self.name, f"must be {self.expected}, not {text!r}")
+        raise ArgumentError(self.name, f"must be {self._expected_of(text)}, not {text!r}")
+
+    def _expected_of(self, value: object) -> str:
+        """What a value must be, in words: a number, where it is of another type."""
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        only_float = float in self.kinds and not {str, Path} & {*self.kinds} and not self.choices
+        return f"a number, {self.expected}" if self.bounds and only_float and not is_number else self.expected
 
     @property
     def expected(self) -> str:
@@ -165,7 +171,7 @@ class Option:
         else:
             fits = (Path in self.kinds or str in self.kinds) and isinstance(value, Path)
         if not fits and not (self.foreign and not isinstance(value, bool | int | float | str)):
-            expected = "true or false" if self.kinds == (bool,) else self.expected
+            expected = "true or false" if self.kinds == (bool,) else self._expected_of(value)
             raise ArgumentError(self.name, f"must be {expected}, not {_shown(value)}")
 
 

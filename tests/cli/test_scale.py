@@ -127,7 +127,7 @@ def test_a_plan_has_fields_and_shows_itself():
         ({"budget": {"macs": 1e6, "MACs": 3e6}}, "budget: macs has two limits"),
         ({"budget": {}}, "budget: must have one limit or more"),
         ({"budget": "macs<=50"}, "budget: a unit is missing"),
-        ({"phi": "large"}, "phi: must be -100 to 100, not 'large'"),
+        ({"phi": "large"}, "phi: must be a number, -100 to 100, not 'large'"),
         ({"phi": 1, "engine": "abacus"}, "engine: must be 'torch' or"),
         ({"phi": 1, "out": "/nowhere/net.json"}, "out: /nowhere/net.json: there is no folder /nowhere"),
         ({}, "give one of budget, phi, or factors"),

@@ -126,7 +126,9 @@ def test_a_request_survives_yaml(tmp_path):
 def test_a_wrong_file_is_named_with_its_field(tmp_path):
     path = tmp_path / "request.yaml"
     path.write_text("data: digits\nepochs: none\n")
-    with pytest.raises(UsageError, match=rf"^{path}: epochs: must be above 0 and 1000000 or less, not 'none'"):
+    with pytest.raises(
+        UsageError, match=rf"^{path}: epochs: must be a number, above 0 and 1000000 or less, not 'none'"
+    ):
         cw.TrainRequest.from_yaml(path)
     path.write_text("data: digits\nresolution: 8\nnetwork: cifar_resnet8\nrecipe: {mixup: no}\n")
     with pytest.raises(UsageError, match=rf"^{path}: recipe.mixup: "):

@@ -238,7 +238,7 @@ def test_a_run_s_file_is_checked_also_when_it_is_given_alone(run, name):
     [
         ("seed: 1\nseed: 2", "the field 'seed' occurs twice"),
         ("seed: true", "seed: must be a whole number"),
-        ("epochs: yes", "epochs: must be above 0 and 1000000 or less, not 'yes'"),
+        ("epochs: yes", "epochs: must be a number, above 0 and 1000000 or less, not 'yes'"),
         ("batch_size: 1:30", "batch_size: must be a whole number"),
         ("recipe: {flip: yes}", r"recipe\.flip: must be true or false, not 'yes'"),
         ("recipe: {flip: 0}", r"recipe\.flip: must be true or false, not 0"),
