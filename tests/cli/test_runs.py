@@ -134,7 +134,7 @@ def test_no_data_is_chosen_without_being_named(tmp_path, monkeypatch, convwright
         (["--epochs", "0"], "--epochs: .*above 0"),
         (["--minutes", "1", "--epochs", "1"], "--minutes"),
         (["--minutes", "-1"], "--minutes: must be above 0"),
-        (["--batch-size", "0"], "--batch-size: .*1 to 1000000, not 0"),
+        (["--batch-size", "0"], "--batch-size: .*1 to 1000000 or 'auto', not 0"),
         (["--lr", "-1"], "--learning-rate: .*above 0"),
         (["--optimizer", "adam"], "--optimizer: .*'sgd'"),
         (["--val-share", "2"], "--val-share: .*below 1"),

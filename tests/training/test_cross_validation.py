@@ -179,7 +179,7 @@ def test_validation_images_of_the_data_are_part_of_the_folds(tmp_path: Path) -> 
 
 def test_wrong_use(tmp_path: Path) -> None:
     for options, message in (
-        ({"folds": 1}, "folds: must be 2 or more, not 1"),
+        ({"folds": 1}, "folds: must be a whole number, 2 to 1000, not 1"),
         ({"folds": 3, "fold": 4}, "fold: must be 1 to `folds`, which is 3"),
         ({"fold": 1}, "fold: needs `folds`"),
         ({"folds": 3}, "folds: needs `fold`"),
