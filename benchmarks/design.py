@@ -87,7 +87,7 @@ def run(name: str, data: str, network: str, length: float, out: Path) -> Results
         found["accuracy"] = sum(right) / len(right)
     shutil.rmtree(scratch, ignore_errors=True)
     share = f"{found['accuracy']:.2%}" if "accuracy" in found else found["note"]
-    print(f"{name} {network}, {data}: {found['seconds']:.0f} s of the processor, {share}", flush=True)
+    print(f"{f'{name} {network}'.strip()}, {data}: {found['seconds']:.0f} s of the processor, {share}", flush=True)
     return found
 
 
@@ -193,7 +193,7 @@ def show(options: argparse.Namespace) -> None:
                 over = dict.fromkeys(exceeded(found["used"]), " (over)")
                 macs = f"{found['used']['macs'] / 1e6:.1f} M{over.get('macs', '')}"
                 params = f"{found['used']['params'] / 1e6:.2f} M{over.get('params', '')}"
-                cells = (data, f"{seconds:g}", f"{row}: {found['note']}" if found["note"] else row)
+                cells = (data, f"{seconds:g}", f"{row}: {found['note']}".replace("|", "\\|"))
                 rest = (f"{found['seconds']:.0f} s", macs, params, f"{100 * found['accuracy']:.2f}", better)
                 print(f"| {' | '.join((*cells, *rest))} |")
 
