@@ -57,7 +57,7 @@ def test_configuration_round_trips_through_yaml(tmp_path):
     [
         ({"epochs": 0}, "epochs: must be above 0 and 1000000 or less, not 0"),
         ({"epochs": float("inf")}, "epochs: must be above 0 and 1000000 or less, not inf"),
-        ({"epochs": "many"}, "epochs: must be above 0 and 1000000 or less, not 'many'"),
+        ({"epochs": "many"}, "epochs: must be a number.*, not 'many'"),
         ({"epoch": 3}, "epoch: no such field; the nearest is epochs"),
         ({"recipe": {"optimizer": "adam"}}, "optimizer: .*'sgd'.*not 'adam'"),
         ({"recipe": {"momentum": 1.5}}, "momentum: .*below 1, not 1.5"),
