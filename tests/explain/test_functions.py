@@ -200,7 +200,7 @@ def test_pages_need_no_network_and_name_what_they_show(runs, tmp_path):
         (lambda run: cw.explain.excitations(run, classes=["dog"]), "no class is named 'dog'"),
         (lambda run: cw.explain.drop(run, by="layers"), "by: must be 'stages' or 'blocks', not 'layers'"),
         (lambda run: cw.explain.prune(run, "0.1"), "shares: must be a number, 0 to 1, not '0.1'"),
-        (lambda run: cw.explain.prune(run, None), "shares: must be 0 to 1, not None"),
+        (lambda run: cw.explain.prune(run, None), "shares: must be a number, 0 to 1, not None"),
         (lambda run: cw.explain.excitations(run, classes=3), "classes: must be text, not 3"),
         (lambda run: cw.explain.excitations(run, classes=[]), "classes: name classes to draw; none is given"),
         (lambda run: cw.explain.drop("absent"), "absent: no such run directory"),
