@@ -126,6 +126,7 @@ def predict(
     batch_size: Count = 64,
     device: "torch.device | str" = "auto",
     engine: str | None = None,
+    coverage: Annotated[float | None, Bounds(ge=0.5, le=0.99)] = None,
 ) -> "Predictions":
     """Rank the most likely classes of images. Images that cannot be read are reported, and the others are predicted.
 
@@ -139,6 +140,8 @@ def predict(
         batch_size: Images of a batch.
         device: `cpu`, `cuda` or `auto`.
         engine: Engine for an exported file: onnxruntime, openvino or torch; by default the fastest.
+        coverage: Give each image the set of classes that contains the true one in this share of cases: 0.9 means in 9
+            of 10. Thresholds are those of the file, or fitted on the run's validation images and kept in the run.
 
     Returns:
         A list of predictions, each with `file`, `classes` and `probabilities`, and `label` and `probability` of the
@@ -158,7 +161,15 @@ def predict(
     from convwright.prediction.stream import open_stream
 
     stream = open_stream(
-        run, images, files_from, top=top, batch_size=batch_size, device=device, engine=engine, weights=weights
+        run,
+        images,
+        files_from,
+        top=top,
+        batch_size=batch_size,
+        device=device,
+        engine=engine,
+        weights=weights,
+        coverage=coverage,
     )
     return Predictions.collect(stream)
 

@@ -65,7 +65,7 @@ def _csv(stream: "PredictionStream") -> tuple[str, Line]:
     from convwright.prediction.result import csv_cells, csv_titles
 
     safe: Callable[[str], str] = printable if sys.stdout.isatty() else str
-    titles = csv_titles(stream.top or 0, multi_label=stream.predictor.multi_label)
+    titles = csv_titles(stream.top or 0, sets=stream.sets)
     return csv_row(titles) + "\n", lambda prediction: safe(csv_row(csv_cells(prediction)))
 
 
@@ -87,11 +87,12 @@ def _text(stream: "PredictionStream") -> tuple[str, Line]:
 
 
 def _label_sets(wide: int) -> tuple[str, Line]:
-    """Return a column of files and one of the classes of a multi-label network."""
+    """Return a column of files and one of their sets of classes."""
+    from convwright.prediction.outcomes import ClassSet
 
     def line(prediction: "Prediction") -> str:
-        classes = ", ".join(f"{printable(label)} {share:.1%}" for label, share in prediction.ranked())
-        return f"{printable(prediction.file).ljust(wide)}  {classes or 'no class'}"
+        assert isinstance(prediction, ClassSet)
+        return f"{printable(prediction.file).ljust(wide)}  {prediction.described()}"
 
     return emphasised("file".ljust(wide) + "  classes") + "\n", line
 

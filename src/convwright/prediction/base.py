@@ -17,9 +17,10 @@ from convwright.brief import Brief
 from convwright.data.images import Framing, ImageFile, decode, fitted, quiet, reason
 from convwright.data.threads import in_threads
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
-from convwright.prediction.outcomes import LabelSet, Prediction, has_file, name_of
+from convwright.prediction.outcomes import LabelSet, Prediction, PredictionSet, has_file, name_of
 from convwright.prediction.result import PICTURES, Predictions
 from convwright.printable import printable
+from convwright.stats.limits import COVERAGES, Limits, energy
 
 if TYPE_CHECKING:
     import torch
@@ -89,23 +90,26 @@ class BasePredictor(Brief, ABC):
         with quiet():
             return [work(images[0])] if len(images) == 1 else list(in_threads(work, images, None, ""))
 
-    def rank(self, pixels: Sequence[Any], top: int | None = None) -> list[Prediction]:
+    def rank(self, pixels: Sequence[Any], top: int | None = None, coverage: float | None = None) -> list[Prediction]:
         """Rank the classes of images, all in one batch.
 
         Args:
             pixels: Images as `read` returns them.
             top: Classes to name for each image; None: 5.
+            coverage: Share of images whose prediction set contains the true class; None: there are no sets.
 
         Returns:
             The `top` most likely classes of each image; of a multi-label network a `LabelSet` with every class whose
-            probability is at least its threshold.
+            probability is at least its threshold. With `coverage`, a `PredictionSet`.
 
         Raises:
-            ArgumentError: `top` is given for a multi-label network.
+            ArgumentError: `top` is given for a multi-label network, or prediction sets are not possible.
         """
-        self.check_top(top)
+        self.check_top(top, coverage)
         if not len(pixels):
             return []
+        if coverage is not None:
+            return self._sets(pixels, coverage)
         predictions: list[Prediction] = []
         for probabilities in self._probabilities(pixels):
             best = np.argsort(-probabilities, kind="stable")[: None if self.multi_label else top or TOP]
@@ -116,12 +120,44 @@ class BasePredictor(Brief, ABC):
             predictions.append(kind(classes, tuple(probabilities[best].tolist())))
         return predictions
 
-    def check_top(self, top: int | None) -> None:
-        """Check that a number of classes to name is given for one label an image only.
+    def _sets(self, pixels: Sequence[Any], coverage: float) -> list[Prediction]:
+        """Return the prediction set of each image."""
+        limits = self.find_limits()
+        logits = self._logits(pixels)
+        threshold, energies = limits.threshold(coverage), energy(logits)
+        found: list[Prediction] = []
+        for probabilities, one in zip(limits.probabilities(logits), energies, strict=True):
+            best = np.argsort(-probabilities, kind="stable")
+            best = best[probabilities[best] >= threshold]
+            classes = tuple(self.classes[index] for index in best)
+            shares = tuple(probabilities[best].tolist())
+            found.append(PredictionSet(classes, shares, coverage=coverage, known=bool(one <= limits.energy)))
+        return found
+
+    def find_limits(self) -> Limits:
+        """Return temperature and thresholds, fitted on validation images.
 
         Raises:
-            ArgumentError: The network is a multi-label network.
+            ArgumentError: They are not known.
         """
+        raise ArgumentError("coverage", f"prediction sets need validation images, and {self!r} was made without")
+
+    def check_top(self, top: int | None, coverage: float | None = None) -> None:
+        """Check that a number of classes to name is given for one label an image only, and check a coverage.
+
+        Raises:
+            ArgumentError: The network is a multi-label network, or the values exclude each other.
+        """
+        if coverage is not None:
+            least, most = COVERAGES[0] / 100, COVERAGES[-1] / 100
+            if isinstance(coverage, bool) or not isinstance(coverage, int | float) or not least <= coverage <= most:
+                raise ArgumentError("coverage", f"must be a number from {least} to {most}, not {coverage!r:.80}")
+            if self.multi_label:
+                raise ArgumentError(
+                    "coverage", "prediction sets are for networks that predict one class for each image"
+                )
+            if top is not None:
+                raise ArgumentError("top", "a prediction set names all its classes; leave it out with `coverage`")
         if self.multi_label and top is not None:
             raise ArgumentError(
                 "top", "does not apply to a multi-label network, which names every class above its threshold"
@@ -129,12 +165,18 @@ class BasePredictor(Brief, ABC):
 
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, images: OneImage, top: int | None = None, batch_size: int = BATCH
+        self, images: OneImage, top: int | None = None, batch_size: int = BATCH, coverage: float | None = None
     ) -> Prediction: ...
     @overload
-    def predict(self, images: Iterable[AnyImage], top: int | None = None, batch_size: int = BATCH) -> Predictions: ...
     def predict(
-        self, images: OneImage | Iterable[AnyImage], top: int | None = None, batch_size: int = BATCH
+        self, images: Iterable[AnyImage], top: int | None = None, batch_size: int = BATCH, coverage: float | None = None
+    ) -> Predictions: ...
+    def predict(
+        self,
+        images: OneImage | Iterable[AnyImage],
+        top: int | None = None,
+        batch_size: int = BATCH,
+        coverage: float | None = None,
     ) -> Prediction | Predictions:
         """Rank the classes of one image or of several.
 
@@ -143,6 +185,8 @@ class BasePredictor(Brief, ABC):
                 network's are resized and cropped as in training.
             top: Classes to name for each image; None: 5. A multi-label network names every class above its threshold.
             batch_size: Images of a batch.
+            coverage: Give each image the set of classes that contains the true one in this share of cases, 0.5 to
+                0.99.
 
         Returns:
             The `top` most likely classes of the image; for several images, a list of these with the names of their
@@ -152,7 +196,7 @@ class BasePredictor(Brief, ABC):
             ConvwrightError: An image cannot be read.
         """
         if is_single(images):
-            (one,) = self.predict([images], top, batch_size)  # type: ignore[list-item]
+            (one,) = self.predict([images], top, batch_size, coverage)  # type: ignore[list-item]
             return one if has_file(images) else replace(one, file="")
         for name, value in (("top", TOP if top is None else top), ("batch_size", batch_size)):
             if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
@@ -166,7 +210,7 @@ class BasePredictor(Brief, ABC):
             for read in pixels:
                 if isinstance(read, ConvwrightError):
                     raise read
-            for image, ranked in zip(batch, self.rank(pixels, top), strict=True):
+            for image, ranked in zip(batch, self.rank(pixels, top, coverage), strict=True):
                 predictions.append(replace(ranked, file=name_of(image, len(predictions) + 1)))
             pictures += pixels[: PICTURES - len(pictures)]
         return Predictions(tuple(predictions), _pictures=tuple(map(np.asarray, pictures)))
@@ -178,6 +222,10 @@ class BasePredictor(Brief, ABC):
     @abstractmethod
     def _probabilities(self, pixels: Sequence[Any]) -> np.ndarray:
         """Return probabilities, N x classes, of images as `read` returns them."""
+
+    @abstractmethod
+    def _logits(self, pixels: Sequence[Any]) -> np.ndarray:
+        """Return logits, N x classes, of images as `read` returns them."""
 
     def _pixels(self, image: AnyImage) -> np.ndarray:
         if is_tensor(image):

@@ -19,6 +19,7 @@ from convwright.prediction.base import BATCH, AnyImage, BasePredictor, OneImage
 from convwright.prediction.outcomes import Prediction
 from convwright.prediction.result import Predictions
 from convwright.printable import printable
+from convwright.stats.limits import Limits
 from convwright.zoo.reading import is_network, read_network
 
 if TYPE_CHECKING:
@@ -92,6 +93,21 @@ class FilePredictor(BasePredictor):
         stacked = np.stack(list(pixels))
         return self._sigmoid(stacked) if self.multi_label else self.probabilities(stacked)
 
+    def _logits(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
+        return self.logits(np.stack(list(pixels)))
+
+    def find_limits(self) -> Limits:
+        """Return temperature and thresholds from the file's card.
+
+        Raises:
+            ArgumentError: The card has none.
+        """
+        if self.card.limits is None:
+            raise ArgumentError(
+                "coverage", f"{self.path}: the file has no limits; export a run with validation images again"
+            )
+        return self.card.limits
+
     def _sigmoid(self, images: np.ndarray) -> np.ndarray:
         """Return probabilities of a multi-label network, N x classes, float64, in which thresholds are compared."""
         return np.asarray(np.exp(-np.logaddexp(0.0, -self.logits(images).astype(np.float64))))
@@ -126,15 +142,30 @@ class RunPredictor(BasePredictor):
 
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, images: OneImage, top: int | None = None, batch_size: int = BATCH
+        self, images: OneImage, top: int | None = None, batch_size: int = BATCH, coverage: float | None = None
     ) -> Prediction: ...
     @overload
-    def predict(self, images: Iterable[AnyImage], top: int | None = None, batch_size: int = BATCH) -> Predictions: ...
     def predict(
-        self, images: OneImage | Iterable[AnyImage], top: int | None = None, batch_size: int = BATCH
+        self, images: Iterable[AnyImage], top: int | None = None, batch_size: int = BATCH, coverage: float | None = None
+    ) -> Predictions: ...
+    def predict(
+        self,
+        images: OneImage | Iterable[AnyImage],
+        top: int | None = None,
+        batch_size: int = BATCH,
+        coverage: float | None = None,
     ) -> Prediction | Predictions:
         """Rank the classes of one image or of several, as `Predictor.predict` does."""
-        return self.fastest.predict(images, top, batch_size)
+        if coverage is not None and self.fastest.card.limits is None:
+            return super().predict(images, top, batch_size, coverage)
+        return self.fastest.predict(images, top, batch_size, coverage)
+
+    def _logits(self, pixels: Sequence[Any]) -> np.ndarray:
+        return self.fastest._logits([np.asarray(image) for image in pixels])
+
+    def find_limits(self) -> Limits:
+        """Return temperature and thresholds of the file, or else those of the run."""
+        return self.fastest.card.limits or self.in_torch.find_limits()
 
     def _probabilities(self, pixels: Sequence[Any]) -> np.ndarray:
         return self.fastest._probabilities([np.asarray(image) for image in pixels])
@@ -171,7 +202,7 @@ def load(
         UsageError: The arguments exclude each other, or the value is none of these.
     """
     found = open_predictor(run, device, engine, weights)
-    path = _path_of(run)
+    path = path_of(run)
     fastest = isinstance(found, FilePredictor) and path.is_dir()
     return RunPredictor(path, found) if fastest else found  # type: ignore[arg-type]
 
@@ -180,7 +211,7 @@ def open_predictor(
     run: "Run | str | Path", device: "torch.device | str" = "cpu", engine: str | None = None, weights: str | None = None
 ) -> Union["Predictor", FilePredictor]:
     """Load what `load` loads, for predictions only: a run with a faster engine than torch is that engine alone."""
-    path = _path_of(run)
+    path = path_of(run)
     if weights is not None:
         _check_is_network(path)
         return _pretrained(str(path), weights, device, engine)
@@ -202,7 +233,7 @@ def open_predictor(
     return load_run(path, device)
 
 
-def _path_of(run: "Run | str | Path") -> Path:
+def path_of(run: "Run | str | Path") -> Path:
     """Return the path of a run without importing torch."""
     path = run if isinstance(run, str | Path) else getattr(run, "path", None)
     if not isinstance(path, str | Path):

@@ -16,6 +16,8 @@ from convwright.modules import build
 from convwright.modules.devices import find_device
 from convwright.prediction.base import BATCH, AnyImage, BasePredictor
 from convwright.prediction.outcomes import Prediction
+from convwright.prediction.run_limits import run_limits
+from convwright.stats.limits import Limits
 from convwright.training.evaluation import averaged
 from convwright.training.run import Run
 from convwright.training.views import AS_IT_IS, View
@@ -55,6 +57,7 @@ class Predictor(BasePredictor):
         thresholds: Sequence[float] | None = None,
     ) -> None:
         self.thresholds = None if thresholds is None else tuple(thresholds)
+        self.run: Run | None = None
         self.framing = framing
         self.source = source or network.name
         self.network, self.classes = network, tuple(classes)
@@ -111,6 +114,19 @@ class Predictor(BasePredictor):
     def _converted(self, pixels: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(pixels)
 
+    def _logits(self, pixels: Sequence[torch.Tensor]) -> np.ndarray:
+        return self.logits(torch.stack(list(pixels))).cpu().numpy()
+
+    def find_limits(self) -> Limits:
+        """Return temperature and thresholds of the run, fitted on its validation images when first needed.
+
+        Raises:
+            ArgumentError: The network is not a run's, or the run has too few validation images.
+        """
+        if self.run is None:
+            return super().find_limits()
+        return run_limits(self.run, self)
+
     def _probabilities(self, pixels: Sequence[torch.Tensor]) -> np.ndarray:
         stacked = torch.stack(list(pixels))
         if self.multi_label:  # in float64, in which thresholds are compared
@@ -131,7 +147,7 @@ def load(run: Run | str | Path, device: torch.device | str = "cpu") -> Predictor
     run = Run.of(run)
     module = build(run.network, seed=0)
     load_weights(module, run.existing_weights())
-    return Predictor(
+    predictor = Predictor(
         run.network,
         module,
         run.classes,
@@ -142,3 +158,5 @@ def load(run: Run | str | Path, device: torch.device | str = "cpu") -> Predictor
         source=run.path,
         thresholds=run.thresholds,
     )
+    predictor.run = run
+    return predictor

@@ -52,8 +52,24 @@ class Prediction(Brief):
 
 
 @dataclass(frozen=True)
-class LabelSet(Prediction):
-    """The classes that a multi-label network predicts for one image, most likely first; there may be none.
+class ClassSet(Prediction):
+    """Any number of classes for one image, most likely first; there may be none."""
+
+    def repr_fields(self) -> dict[str, object]:
+        """Return what `repr` shows."""
+        return {"file": self.file, "classes": ", ".join(self.classes)}
+
+    def described(self) -> str:
+        """Return the classes with their probabilities, as text."""
+        return ", ".join(f"{printable(label)} {share:.1%}" for label, share in self.ranked()) or "no class"
+
+    def __str__(self) -> str:
+        return f"{printable(self.file)}: {self.described()}" if self.file else self.described()
+
+
+@dataclass(frozen=True)
+class LabelSet(ClassSet):
+    """The classes that a multi-label network predicts for one image.
 
     A class is predicted where its probability is at least its threshold.
     """
@@ -76,16 +92,48 @@ class LabelSet(Prediction):
         """
         raise UsageError("a multi-label network predicts any number of classes for an image; use `probabilities`")
 
-    def repr_fields(self) -> dict[str, object]:
-        """Return what `repr` shows."""
-        return {"file": self.file, "classes": ", ".join(self.classes)}
+
+@dataclass(frozen=True)
+class PredictionSet(ClassSet):
+    """The classes that contain the true one of an image in a given share of cases; probabilities are calibrated.
+
+    Where the network is right more often than the share, some sets are empty: those of its least certain images.
+    """
+
+    coverage: float = 0.0
+    """Share of images whose set contains the true class."""
+    known: bool = True
+    """Whether the image is like those that the network was trained on, by the energy of its logits."""
+
+    @property
+    def label(self) -> str:
+        """The most likely class of the set.
+
+        Raises:
+            UsageError: The set is empty.
+        """
+        if not self.classes:
+            raise UsageError("the prediction set is empty; use `classes`")
+        return self.classes[0]
+
+    @property
+    def probability(self) -> float:
+        """Calibrated probability of the most likely class of the set.
+
+        Raises:
+            UsageError: The set is empty.
+        """
+        if not self.classes:
+            raise UsageError("the prediction set is empty; use `probabilities`")
+        return self.probabilities[0]
 
     def described(self) -> str:
         """Return the classes with their probabilities, as text."""
-        return ", ".join(f"{printable(label)} {share:.1%}" for label, share in self.ranked()) or "no class"
+        return super().described() + ("" if self.known else " (unlike the training images)")
 
-    def __str__(self) -> str:
-        return f"{printable(self.file)}: {self.described()}" if self.file else self.described()
+    def to_dict(self) -> dict[str, object]:
+        """Return the file, the coverage, whether the image is like those trained on, and the classes of the set."""
+        return super().to_dict() | {"coverage": self.coverage, "known": self.known}
 
 
 @dataclass(frozen=True)

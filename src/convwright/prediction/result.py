@@ -13,7 +13,7 @@ from PIL import Image
 from convwright.csv_text import csv_table
 from convwright.display.result import Block, Html, Result, Table
 from convwright.errors import ConvwrightError, warn
-from convwright.prediction.outcomes import LabelSet, Prediction, UnreadableImage, readable_name
+from convwright.prediction.outcomes import ClassSet, Prediction, UnreadableImage, readable_name
 
 if TYPE_CHECKING:
     from convwright.prediction.stream import PredictionStream
@@ -84,9 +84,9 @@ class Predictions(Result, Sequence[Prediction]):
         return iter(self.predictions)
 
     @property
-    def multi_label(self) -> bool:
-        """Whether the network predicts any number of classes for an image."""
-        return any(isinstance(one, LabelSet) for one in self.predictions)
+    def sets(self) -> bool:
+        """Whether images have sets of classes: of a multi-label network, or with a given coverage."""
+        return any(isinstance(one, ClassSet) for one in self.predictions)
 
     @property
     def top(self) -> int:
@@ -103,14 +103,14 @@ class Predictions(Result, Sequence[Prediction]):
 
     def to_csv(self) -> str:
         """Return the predictions as CSV, as `convwright predict --csv` prints them."""
-        return csv_table([csv_titles(self.top, multi_label=self.multi_label), *map(csv_cells, self.predictions)])
+        return csv_table([csv_titles(self.top, sets=self.sets), *map(csv_cells, self.predictions)])
 
     def blocks(self) -> Iterable[Block]:
         """Yield pictures for notebooks, and a table."""
         if self._pictures:
             yield Html(self._gallery())
-        if self.multi_label:
-            sets = [one for one in self.predictions if isinstance(one, LabelSet)]
+        if self.sets:
+            sets = [one for one in self.predictions if isinstance(one, ClassSet)]
             yield Table(("file", "classes", ""), [(one.file, one.described(), "") for one in sets], left=2)
             return
         titles = ("file", *("class", "probability") * self.top)
@@ -125,16 +125,16 @@ class Predictions(Result, Sequence[Prediction]):
         return f'<div style="{PICTURE_STYLE}">{"".join(_picture(one, pixels) for one, pixels in shown)}</div>'
 
 
-def csv_titles(top: int, *, multi_label: bool = False) -> list[str]:
-    """Return the titles of a CSV table with `top` classes per image, or with any number of them."""
-    if multi_label:
+def csv_titles(top: int, *, sets: bool = False) -> list[str]:
+    """Return the titles of a CSV table with `top` classes per image, or with sets of classes."""
+    if sets:
         return ["file", "labels", "probabilities"]
     return ["file", *(f"{title}_{rank}" for rank in range(1, top + 1) for title in ("class", "probability"))]
 
 
 def csv_cells(prediction: Prediction) -> list[object]:
-    """Return a prediction's row of a CSV table; the labels of a multi-label network are separated as in lists."""
-    if isinstance(prediction, LabelSet):
+    """Return a prediction's row of a CSV table; classes of a set are separated as in lists."""
+    if isinstance(prediction, ClassSet):
         shares = SEPARATOR.join(f"{probability:.6g}" for probability in prediction.probabilities)
         return [readable_name(prediction.file), SEPARATOR.join(prediction.classes), shares]
     cells: list[object] = [readable_name(prediction.file)]
@@ -148,7 +148,7 @@ def _picture(prediction: Prediction, pixels: np.ndarray) -> str:
     content = BytesIO()
     Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).save(content, "PNG")
     source = f"data:image/png;base64,{b64encode(content.getvalue()).decode('ascii')}"
-    if isinstance(prediction, LabelSet):
+    if isinstance(prediction, ClassSet):
         label = escape(prediction.described())
     else:
         label = escape(f"{prediction.label} {prediction.probability:.0%}")

@@ -10,7 +10,7 @@ from convwright.data.threads import prefetch
 from convwright.display.progress import counting
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.prediction.base import BATCH, BasePredictor
-from convwright.prediction.files import open_predictor
+from convwright.prediction.files import FilePredictor, RunPredictor, open_predictor, path_of
 from convwright.prediction.image_files import AnyImages, FoundImages, NamedImage, find_images
 from convwright.prediction.outcomes import Prediction, UnreadableImage
 
@@ -41,8 +41,15 @@ class PredictionStream:
     predictor: BasePredictor
     found: FoundImages
     top: int | None
-    """Classes to name for each image; None for a multi-label network."""
+    """Classes to name for each image; None for sets of classes."""
     batch_size: int
+    coverage: float | None = None
+    """Share of images whose prediction set contains the true class; None: there are no sets."""
+
+    @property
+    def sets(self) -> bool:
+        """Whether images have sets of classes instead of the most likely ones."""
+        return self.predictor.multi_label or self.coverage is not None
 
     def batches(self, *, progress: bool = False) -> Generator[Batch, None, None]:
         """Yield batches in the order of the images.
@@ -67,7 +74,7 @@ class PredictionStream:
             if isinstance(pixels, UsageError):
                 raise ArgumentError("images", f"{image.name}: {pixels}")
         good = tuple(pixels for pixels in read if not isinstance(pixels, ConvwrightError))
-        predictions = iter(self.predictor.rank(good, self.top))
+        predictions = iter(self.predictor.rank(good, self.top, self.coverage))
         outcomes: list[Prediction | UnreadableImage] = []
         for image, pixels in zip(images, read, strict=True):
             if isinstance(pixels, ConvwrightError):
@@ -99,6 +106,7 @@ def open_stream(
     device: "torch.device | str" = "auto",
     engine: str | None = None,
     weights: str | None = None,
+    coverage: float | None = None,
 ) -> PredictionStream:
     """Load a predictor and find images for it.
 
@@ -111,13 +119,25 @@ def open_stream(
         device: Where torch computes.
         engine: Engine of an exported file.
         weights: Published weights for a network.
+        coverage: Share of images whose prediction set contains the true class; None: there are no sets.
 
     Raises:
         RunError: The value is no run, or the run is damaged.
         UsageError: No image was found, or the arguments exclude each other.
     """
-    predictor = open_predictor(run, device, engine, weights)
-    predictor.check_top(top)
+    predictor: BasePredictor = open_predictor(run, device, engine, weights)
+    predictor.check_top(top, coverage)
     found = find_images(images, files_from)
-    most = None if predictor.multi_label else min(top or TOP, len(predictor.classes))
-    return PredictionStream(predictor, found, most, batch_size)
+    if coverage is not None:
+        predictor = _with_limits(predictor, run)
+    sets = predictor.multi_label or coverage is not None
+    most = None if sets else min(top or TOP, len(predictor.classes))
+    return PredictionStream(predictor, found, most, batch_size, coverage)
+
+
+def _with_limits(predictor: BasePredictor, run: "Run | str | Path") -> BasePredictor:
+    """Return a predictor that has limits, which it finds before anything is predicted."""
+    if isinstance(predictor, FilePredictor) and predictor.card.limits is None and path_of(run).is_dir():
+        predictor = RunPredictor(path_of(run), predictor)
+    predictor.find_limits()
+    return predictor
