@@ -23,6 +23,8 @@ BITS = 22
 """Precision of Pillow's weights."""
 LOW = 2048.0
 """Weights are split into multiples of this number and the rest."""
+FINE = 1024.0
+"""Numbers are split into multiples of its inverse and the rest."""
 LUMA = (19595.0, 38470.0, 7471.0)
 """Weights of red, green and blue in a grey value, times 65536."""
 
@@ -243,10 +245,14 @@ def _rounding(counts: Term) -> tuple[Term, Term]:
 def _weights(axis: _Axis, framing: Framing) -> Term:
     """Return the weights of one axis, `2 x 1 x size x pixels`, float32: upper bits, and lower bits."""
     to = axis.low.to
-    scale = (axis.high - axis.low).cast(np.float64) / axis.size
-    centres = (axis.size.numbers_below() + 0.5) * scale + (axis.low.cast(np.float64) - axis.shift)
-    pixels = axis.blocks().numbers_below()
-    distance = pixels.reshape([1, -1]) - centres.reshape([-1, 1]) + 0.5
+    extent, low = (axis.high - axis.low).cast(np.float64), axis.low.cast(np.float64) - axis.shift
+    scale = extent / axis.size
+    # In OpenVINO, which computes in float32, products of the upper bits are exact and those of the lower bits small.
+    steps = axis.size.numbers_below() + 0.5
+    upper, first = ((term * FINE).floor() / FINE for term in (scale, low))
+    lower, rest = (extent - upper * axis.size) / axis.size, low - first
+    pixels = axis.blocks().numbers_below().reshape([1, -1]) + 0.5
+    distance = (pixels - (steps * upper + first).reshape([-1, 1])) - (steps * lower + rest).reshape([-1, 1])
     weights = _filter((distance * (1.0 / scale.largest(1.0))).abs(), framing.interpolation)
     weights = weights / weights.sum([1], keep=True)
     fixed = (weights.abs() * 2.0**BITS + 0.5).floor() * weights.apply("Sign")
