@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Union
 
 from convwright.bounds import COUNT
-from convwright.options import checks_arguments
+from convwright.options import Bounds, checks_arguments
 
 if TYPE_CHECKING:
     import numpy as np
