@@ -104,8 +104,13 @@ class DesignResult(Result):
         return [Trial(known["candidate"], round_, seed, known["run"], correct="", **figures)]
 
     def round_name(self, trial: Trial) -> str:
-        """Return the number of a trial's round as text, or `final` for the winner's long training."""
-        return "final" if trial.round >= len(self.state.rounds) else str(trial.round + 1)
+        """Return the number of a trial's round as text.
+
+        `final` is the winner's long training, `check` a trial after the race: of a teacher, or of the winner with one.
+        """
+        if trial.round < len(self.state.rounds):
+            return str(trial.round + 1)
+        return "final" if trial.run == self.state.winner["run"] else "check"
 
     def why_lost(self, name: str) -> str:
         """Return why a candidate was dropped; empty for the winner and those that were level to the end."""
