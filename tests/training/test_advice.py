@@ -85,7 +85,7 @@ def test_without_the_package_the_reason_names_what_installs_it(photos, nothing_i
 def test_a_given_value_overrides_only_itself(photos, given):
     open_, found = cw.advise(photos).fields(), cw.advise(photos, **given).fields()
     assert {name: found[name] for name in given} == given
-    related = {"freeze": {"recipe", "epochs"}}.get(next(iter(given)), set())
+    related = {"freeze": {"recipe", "epochs", "learning_rate", "weight_decay"}}.get(next(iter(given)), set())
     assert {name for name in open_.keys() | found.keys() if open_.get(name) != found.get(name)} <= {*given} | related
 
 

@@ -122,6 +122,7 @@ class _Design:
     def run(self) -> DesignResult:
         self.state = self._state()
         self.clock = Clock(self.request.out / CLOCK, self.request.seconds)
+        self.clock.save()
         data = self._examined()
         if not self.state.candidates:
             self._find_candidates(data)
@@ -144,7 +145,8 @@ class _Design:
             return Race(self.state, trainer, limits, self._race_seconds, self.report, shared).run()
 
     def report(self, text: str) -> None:
-        """Show a line with the time that has passed."""
+        """Show a line with the time that has passed, and keep that time."""
+        self.clock.save()
         if self.progress:
             minutes, seconds = divmod(int(self.clock.passed), 60)
             print_progress(f"{minutes:3d}:{seconds:02d}  {text}")

@@ -53,6 +53,8 @@ LEAST_PROGRESSIVE = 24
 """Side from which on the recipe `fast` begins with smaller images."""
 SCRATCH_SIDE = 32
 """Resolution from scratch where the time is not limited, if the images are not smaller."""
+CLASSIFIER = {"learning_rate": 0.05, "weight_decay": 0.005}
+"""Fields for a classifier on features, which overfits with the usual ones. Chosen on validation images of two sets."""
 FROZEN_EPOCHS = 30.0
 """Epochs of a classifier on features, where neither epochs nor minutes are given."""
 
@@ -262,8 +264,15 @@ class _Advisor:
             FINE_TUNE if tuned and "recipe" not in self.given else self.request.recipe,
             freeze=not tuned,
             epochs=(DEFAULT_TUNED_EPOCHS if tuned else FROZEN_EPOCHS) if open_length else self._epochs(),
+            further={} if tuned else self._classifier_fields(),
             reason=reason,
         )
+
+    def _classifier_fields(self) -> dict[str, float]:
+        """Return how a classifier on features is trained, as far as the request leaves it open."""
+        if self.given & {"optimizer", "recipe", "find_lr"}:
+            return {}
+        return {name: value for name, value in CLASSIFIER.items() if name not in self.given}
 
     def _of_network(self) -> Advice:
         """Return the advice for a network that is given, without weights: what `train` does by default."""
