@@ -109,10 +109,3 @@ def test_the_readme_lists_every_extra_with_its_packages():
             expected = needed - {"convwright"} | {f"`{name}`" for name in inner}
             assert set(listed[extra].split(", ")) == expected, extra
     assert EXTRAS.keys() == listed.keys() - {"all", "docs", "test", "dev"}
-
-
-def test_reserved_extras_are_needed_by_nothing():
-    reserved = {module for extra in ("serve", "studio") for module in EXTRAS[extra]}
-    sources = [path for path in (PROJECT.parent / "src").rglob("*.py") if path.name != "extras.py"]
-    pattern = re.compile(rf"(?:import|from|require_package\(\"|installed\(\") ?({'|'.join(reserved)})\b")
-    assert not [path.name for path in sources if pattern.search(path.read_text(encoding="utf-8"))]

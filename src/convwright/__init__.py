@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from convwright.api.reports import report, reproduce
     from convwright.api.runs import Run
     from convwright.api.scaling import family, plan, search
+    from convwright.api.serving import serve
     from convwright.api.shipping import bench, export
     from convwright.api.training import advise, augmented, cross_validate, open_run, prepare, resume, train
     from convwright.arch import SE, Cost, Network
@@ -89,6 +90,7 @@ _PLACES = {
     "resume": "convwright.api.training",
     "scale": "convwright.api.networks",
     "search": "convwright.api.scaling",
+    "serve": "convwright.api.serving",
     "split": "convwright.api.data",
     "survey": "convwright.api.data",
     "train": "convwright.api.training",
@@ -149,6 +151,7 @@ __all__ = [
     "resume",
     "scale",
     "search",
+    "serve",
     "split",
     "survey",
     "train",

@@ -108,6 +108,22 @@ def fitted(image: Image.Image, resolution: Resolution, channels: int, framing: F
     return np.atleast_3d(np.array(_resized(flat, (width, height), framing))).transpose(2, 0, 1)
 
 
+def upright_rgb(file: ImageFile, framing: Framing = Framing()) -> np.ndarray:
+    """Return a whole image as exported files take it: uint8, H x W x 3, upright, with transparent parts on white.
+
+    Args:
+        file: The image.
+        framing: What values of images with more than 8 bits per channel mean.
+    """
+    if not isinstance(file, str | Path):
+        file.seek(0)
+    with _open(file) as image:
+        deep_transparency = framing.decoder > 1 and _has_deep_transparency(image)
+        image.load()
+        upright = _upright(image)
+        return np.array(_flat(_with_alpha(upright) if deep_transparency else upright, 3, framing))
+
+
 def read_header(file: ImageFile) -> Header:
     """Return the header of a file; every error is raised as it is.
 

@@ -29,6 +29,8 @@ class Loaded:
 
     run: Runner
     card: Card
+    engine: str
+    """Name of the engine."""
 
 
 def engines() -> dict[str, Engine]:
@@ -130,7 +132,7 @@ def _open(engine: Engine, path: Path, threads: int | None, precision: str) -> Lo
         except Exception as error:  # OpenVINO compiles a model only when it sees the number of images
             raise ConvwrightError(f"{path}: {engine.name} cannot run it: {_reason(error)}") from None
 
-    return Loaded(guarded, card)
+    return Loaded(guarded, card, engine.name)
 
 
 def _run_of(engine: Engine, path: Path, card: Card, threads: int | None, precision: str) -> Runner:

@@ -71,6 +71,17 @@ class BasePredictor(Brief, ABC):
             raise pixels
         return pixels
 
+    def decode(self, image: AnyImage) -> Any:
+        """Return one image as `read` does. Threads call this inside one `convwright.data.images.quiet()`.
+
+        Args:
+            image: A file, a Pillow image, a tensor or an array.
+
+        Raises:
+            ConvwrightError: The image cannot be read.
+        """
+        return self._converted(self._pixels(image))
+
     def read_all(self, images: Sequence[AnyImage]) -> list[Any]:
         """Read images in parallel, each as `read` does.
 
@@ -83,7 +94,7 @@ class BasePredictor(Brief, ABC):
 
         def work(image: AnyImage) -> Any:
             try:
-                return self._converted(self._pixels(image))
+                return self.decode(image)
             except ConvwrightError as error:
                 return error
 

@@ -46,7 +46,7 @@ class FilePredictor(BasePredictor):
         self, path: Path, engine: str | None = None, threads: int | None = None, precision: str = "f32"
     ) -> None:
         loaded, self.path = open_file(path, engine, threads, precision), path
-        self.run, self.card = loaded.run, loaded.card
+        self.run, self.card, self.engine = loaded.run, loaded.card, loaded.engine
         self.classes, self.channels, self.resolution = self.card.classes, self.card.channels, self.card.resolution
         self.framing = Framing(**{name: getattr(self.card, name) for name in Framing._fields})
         self.thresholds = self.card.thresholds

@@ -1,0 +1,1 @@
+"""The service: exported files and runs over HTTP."""

@@ -1,0 +1,46 @@
+"""Logs of a service: a line of JSON for each event, without the content of images."""
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import IO
+
+from convwright import json_text
+
+LOGGER = logging.getLogger("convwright.serving")
+
+
+class JsonLines(logging.Formatter):
+    """Formats the members of a record's `event` as one line of JSON in ASCII."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        facts = getattr(record, "facts", {})
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        values = {"time": moment, "level": record.levelname.lower(), "event": record.getMessage(), **facts}
+        return json_text.dump(values, ascii_only=True)
+
+
+def log(event: str, level: int = logging.INFO, **facts: object) -> None:
+    """Log an event.
+
+    Args:
+        event: What happened, in one or two words.
+        level: Level of Python's `logging`.
+        facts: Values of JSON by name.
+    """
+    LOGGER.log(level, event, extra={"facts": facts})
+
+
+def write_to(stream: IO[str] | None = None) -> logging.Handler:
+    """Write the log as lines of JSON; `LOGGER.removeHandler` ends it.
+
+    Args:
+        stream: Where to write; standard error by default.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonLines())
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    return handler

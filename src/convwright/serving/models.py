@@ -1,0 +1,268 @@
+"""The models of a service: opened, described, and opened anew when their files change."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convwright.engines.engine import SUFFIXES
+from convwright.engines.selection import FOLDER, GUARDED, RECORD
+from convwright.errors import ArgumentError, ConvwrightError
+from convwright.prediction.base import BasePredictor
+from convwright.prediction.files import FilePredictor, open_predictor
+from convwright.prediction.outcomes import Prediction
+from convwright.printable import printable
+from convwright.serving.batching import Batcher, Options, exact_sizes
+from convwright.serving.explaining import Explainer, open_explainer
+from convwright.serving.limits import ServiceLimits
+from convwright.serving.problems import Refusal
+
+if TYPE_CHECKING:
+    from convwright.serving.metrics import Metrics
+
+Signature = tuple[tuple[str, int, int, int], ...]
+"""Name, time of change, size and number of each file of a model."""
+
+
+class ServedModel:
+    """One model, as it was when its files were opened.
+
+    Args:
+        name: Name in addresses and answers.
+        path: A run directory or an exported file.
+        limits: Limits of the service.
+        metrics: Counters of the service.
+        engine: Engine of an exported file; None: the fastest.
+
+    Raises:
+        ConvwrightError: The file or the run cannot be opened.
+    """
+
+    def __init__(
+        self, name: str, path: Path, limits: ServiceLimits, metrics: "Metrics", engine: str | None = None
+    ) -> None:
+        self.name, self.path = name, path
+        self.signature = signature_of(path)
+        self.predictor: BasePredictor = open_predictor(path, "auto", None if path.is_dir() else engine)
+        self.explainer: Explainer | None = open_explainer(path, self.predictor)
+        self.loaded = datetime.now(UTC).isoformat(timespec="seconds")
+        self.sizes = self._exact_sizes(limits.batch)
+        self.requests = self.reading = 0
+        """Requests that use the model, and those among them whose images are not yet submitted."""
+        self.retired = False
+        self.batcher = Batcher(
+            self._rank, self.sizes, limits.wait / 1000, lambda: self.reading > 0, metrics.observer(name)
+        )
+
+    def _exact_sizes(self, most: int) -> tuple[int, ...]:
+        """Return the batch sizes that change no prediction; the network runs for the first time."""
+        from convwright.arch.resolution import sides
+
+        shape = (self.predictor.channels, *sides(self.predictor.resolution))
+        if not isinstance(self.predictor, FilePredictor):
+            self.predictor.rank([self.predictor.read(np.zeros((*shape[1:], shape[0]), np.uint8))])
+            return (1,)
+        return exact_sizes(self.predictor.logits, shape, most)
+
+    def _rank(self, pixels: Sequence[Any], options: Options) -> list[Prediction]:
+        return self.predictor.rank(pixels, options.top, options.coverage)
+
+    def options(self, top: int | None, coverage: float | None) -> Options:
+        """Return checked options of a request. With `coverage` it may take long: a run's limits are fitted first.
+
+        Raises:
+            Refusal: An option does not fit the model.
+        """
+        try:
+            self.predictor.check_top(top, coverage)
+            if coverage is not None:
+                self.predictor.find_limits()
+        except ConvwrightError as error:
+            raise Refusal(422, "wrong_option", printable(error)) from None
+        if coverage is not None:
+            return Options(coverage=coverage)
+        return Options(None if self.predictor.multi_label else min(top or TOP, len(self.predictor.classes)))
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the model for a request, also while another one takes its place."""
+        self.requests += 1
+        try:
+            yield
+        finally:
+            self.requests -= 1
+            self._close_if_unused()
+
+    @contextmanager
+    def images_expected(self) -> Iterator[None]:
+        """Let images of other requests wait for those that are read in this context."""
+        self.reading += 1
+        try:
+            yield
+        finally:
+            self.reading -= 1
+
+    def retire(self) -> None:
+        """End the model once its requests are answered."""
+        self.retired = True
+        self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self.retired and not self.requests:
+            self.batcher.close()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what `GET /models` shows."""
+        predictor = self.predictor
+        values: dict[str, object] = {
+            "name": self.name,
+            "path": str(self.path),
+            "engine": predictor.engine if isinstance(predictor, FilePredictor) else "torch",
+            "classes": list(predictor.classes),
+            "channels": predictor.channels,
+            "resolution": predictor.resolution,
+            "multi_label": predictor.multi_label,
+            "explains": self.explainer is not None,
+            "batch_sizes": list(self.sizes),
+            "loaded": self.loaded,
+        }
+        if isinstance(predictor, FilePredictor):
+            values |= {"network": predictor.card.network, "precision": predictor.card.precision}
+        return values
+
+
+TOP = 3
+"""Classes that are named for each image by default, as `convwright predict` does."""
+
+
+class Models:
+    """The models of a service by name. Their use is counted in one thread, that of the event loop.
+
+    Args:
+        paths: Run directories and exported files.
+        limits: Limits of the service.
+        metrics: Counters of the service.
+        engine: Engine of exported files; None: the fastest.
+
+    Raises:
+        ArgumentError: There is no model, or two have the same name.
+        ConvwrightError: A file or a run cannot be opened.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], limits: ServiceLimits, metrics: "Metrics", engine: str | None = None
+    ) -> None:
+        self.limits, self.metrics, self.engine = limits, metrics, engine
+        self.problems: dict[str, str] = {}
+        """Why a model could not be opened anew, by name."""
+        self._current = {name: ServedModel(name, path, limits, metrics, engine) for name, path in named(paths).items()}
+        self._changing: dict[str, Signature] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._current)
+
+    def __iter__(self) -> Iterator[ServedModel]:
+        return iter(self._current.values())
+
+    def find(self, name: str | None) -> ServedModel:
+        """Return a model by name; without a name the only one.
+
+        Raises:
+            Refusal: There is no such model, or a name is needed.
+        """
+        names = ", ".join(self._current)
+        if name is None and len(self._current) > 1:
+            raise Refusal(422, "model_missing", f"choose a model: /predict?model=NAME with one of {names}")
+        if name is not None and name not in self._current:
+            raise Refusal(404, "unknown_model", f"no model {printable(name)[:80]!r}; there are {names}")
+        return self._current[name] if name is not None else next(iter(self._current.values()))
+
+    def changed(self) -> list[str]:
+        """Return the names of models whose files have changed and stayed the same since the last call."""
+        found = []
+        for name, model in self._current.items():
+            now = signature_of(model.path)
+            if now == model.signature:
+                self._changing.pop(name, None)
+            elif self._changing.get(name) == now:
+                found.append(name)
+            else:
+                self._changing[name] = now
+        return found
+
+    def opened_anew(self, name: str) -> ServedModel | None:
+        """Open a model's files again; None, with the reason in `problems`, where that fails. For another thread."""
+        with self._lock:
+            old = self._current[name]
+            try:
+                return ServedModel(name, old.path, self.limits, self.metrics, self.engine)
+            except Exception as error:  # half-written files fail in every way; the old model goes on
+                self.problems[name] = printable(error)[:300]
+                return None
+
+    def replace(self, model: ServedModel) -> None:
+        """Let a model take the place of the one of its name; requests that use the old one are answered by it."""
+        old, self._current[model.name] = self._current[model.name], model
+        self.problems.pop(model.name, None)
+        old.retire()
+
+    def keep(self, name: str) -> None:
+        """Do not try to open a model again before its files change once more."""
+        self._current[name].signature = self._changing.pop(name, self._current[name].signature)
+
+    def close(self) -> None:
+        """End all models once their requests are answered."""
+        for model in self:
+            model.retire()
+
+
+def named(paths: Sequence[Path]) -> dict[str, Path]:
+    """Return models by name: that of the file without suffix or of the run's folder.
+
+    Args:
+        paths: Run directories and exported files; NAME=PATH gives another name.
+
+    Raises:
+        ArgumentError: There is no model, or two have the same name.
+    """
+    found: dict[str, Path] = {}
+    for given in paths:
+        name, path = _name_and_path(given)
+        if name in found:
+            text = f"{found[name]} and {path} are both named {name}; name one of them anew: NAME={path}"
+            raise ArgumentError("models", text)
+        if not name.isprintable() or "/" in name or not name:
+            raise ArgumentError("models", f"{printable(path)}: its name cannot be part of an address; rename it")
+        found[name] = path
+    if not found:
+        raise ArgumentError("models", "missing; name exported files or runs")
+    return found
+
+
+def _name_and_path(given: Path) -> tuple[str, Path]:
+    name, equals, rest = str(given).partition("=")
+    if equals and not given.exists():
+        return name, Path(rest)
+    return given.stem if given.suffix in SUFFIXES and not given.is_dir() else given.resolve().name, given
+
+
+def signature_of(path: Path) -> Signature:
+    """Return what changes when a model's files change."""
+    if path.is_dir():
+        files = [*(path / name for name in GUARDED), path / FOLDER / RECORD]
+    else:
+        files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    return tuple(_file_signature(file) for file in files)
+
+
+def _file_signature(file: Path) -> tuple[str, int, int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        return file.name, 0, 0, 0
+    return file.name, status.st_mtime_ns, status.st_size, status.st_ino
