@@ -12,6 +12,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "deploy": ("onnx", "onnxruntime", "openvino", "nncf", "sklearn"),
     "serve": ("fastapi", "uvicorn", "prometheus_client", "python_multipart"),
     "studio": (),
+    "hub": ("huggingface_hub",),
     "cluster": ("ray", "psycopg"),
     "curation": ("cleanlab",),
     "sources": ("datasets", "pyarrow"),

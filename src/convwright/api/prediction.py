@@ -131,7 +131,7 @@ def predict(
     """Rank the most likely classes of images. Images that cannot be read are reported, and the others are predicted.
 
     Args:
-        run: A run or its directory, or an exported file; with `weights`, a network.
+        run: A run or its directory, or an exported file, also hf://user/name; with `weights`, a network.
         images: Files, folders (images at any depth), patterns such as `a/**/*.png`, or - for standard input; in
             Python also Pillow images, arrays H x W x C and tensors C x H x W of uint8, and lists of these.
         files_from: A file, or - for standard input, that lists more images: one name a line, or ended by NUL.
@@ -184,7 +184,8 @@ def load(
     """Load a run, an exported file or a network with published weights, to predict with it many times.
 
     Args:
-        run: A run or its directory, an exported file (.onnx, .xml, .safetensors), or with `weights` a network.
+        run: A run or its directory, an exported file (.onnx, .xml, .safetensors), also one on the Hugging Face Hub
+            (hf://user/name), or with `weights` a network.
         device: Where torch computes: `cpu`, `cuda` or `auto`.
         engine: Engine for an exported file: onnxruntime, openvino or torch; by default the fastest.
         weights: Weights for a network: pretrained, torchvision, timm, or a file of weights.

@@ -33,6 +33,7 @@ def export(
     input: Literal["image", "tensor"] | None = None,
     explain: bool = False,
     limits: bool = True,
+    push: str | None = None,
 ) -> "ExportResult":
     """Write a trained network as one file with its preprocessing and classes, verified on real images.
 
@@ -58,6 +59,7 @@ def export(
         limits: Fit on validation images, and add as outputs, what the network does not know: calibrated
             probabilities, prediction_set (contains the true class in 90 % of cases), energy, and known (whether the
             energy is as low as that of 95 % of validation images).
+        push: Upload the file and its model card to the Hugging Face Hub: hf://user/name.
 
     Returns:
         The files, and each engine's agreement and time. Where an engine is faster than torch on this machine, the
@@ -91,6 +93,7 @@ def export(
         input=input,
         explain=explain,
         limits=limits,
+        push=push,
     )
 
 

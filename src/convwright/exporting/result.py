@@ -43,6 +43,11 @@ class ExportResult(Result):
     source: str = ""
     """The run or network that was exported."""
 
+    model_card: Path | None = None
+    """The model card beside the file; None where none was written."""
+    pushed: str = ""
+    """Address on the Hugging Face Hub; empty if the file was not pushed."""
+
     @property
     def milliseconds(self) -> dict[str, float]:
         """Median time of one image by engine, with as many threads as cores."""
@@ -53,6 +58,8 @@ class ExportResult(Result):
         return {
             "file": str(self.path),
             "files": [str(path) for path in self.files],
+            "model_card": None if self.model_card is None else str(self.model_card),
+            "pushed": self.pushed or None,
             "bytes": self.bytes,
             "network": self.card.network,
             "precision": self.card.precision,
@@ -94,7 +101,7 @@ class ExportResult(Result):
             )
 
     def _notes(self) -> Iterable[str]:
-        """Yield a line on the activation map, and one on what the network does not know."""
+        """Yield lines on the activation map, the model card, and what the network does not know."""
         differences = {
             name: check.details["map_difference"]
             for name, check in self.card.verified.engines.items()
@@ -103,6 +110,8 @@ class ExportResult(Result):
         if differences:
             found = ", ".join(f"{name} {share:.0e}" for name, share in differences.items())
             yield f"activation map: largest difference to torch's, as a share of its largest value: {found}"
+        if self.model_card is not None:
+            yield f"model card: {self.model_card}" + (f"; both are on the Hub: {self.pushed}" if self.pushed else "")
         if limits := self.card.limits:
             yield (
                 f"temperature {limits.temperature:.3g}: calibration error {limits.error_before:.1%} before, "

@@ -14,12 +14,16 @@ from convwright.errors import ArgumentError, argument
 from convwright.exporting import check_images
 from convwright.exporting.export import Input, check_possible, check_suffix, export, why_no_image_input
 from convwright.exporting.keeping import keep_export
+from convwright.exporting.model_card import push as push_to_hub
+from convwright.exporting.model_card import write_model_card
 from convwright.exporting.quantization import MAX_DROP
 from convwright.exporting.result import ExportResult
 from convwright.exporting.subject import Subject
 from convwright.exporting.verification import image_seconds
 from convwright.exporting.writing import FORMAT_OF, FORMATS
+from convwright.extras import require_package
 from convwright.places import check_file
+from convwright.prediction.hub import parse_address
 from convwright.prediction.network import Predictor
 from convwright.prediction.network import load as load_run
 from convwright.training.run import Run
@@ -41,9 +45,13 @@ def export_run(
     input: Input | None = None,
     explain: bool = False,
     limits: bool = True,
+    push: str | None = None,
 ) -> ExportResult:
     """Export what a user names; see `convwright.api.shipping.export`."""
     format, file = target(_name(run), format, None if out is None else Path(out))
+    if push is not None:
+        parse_address(push, "push")
+        require_package("huggingface_hub", "`push`")
     if max_drop is not None and not int8:
         raise ArgumentError("max_drop", "it limits what quantization costs; it needs `int8`")
     check_possible(format, opset, int8=int8)
@@ -76,6 +84,11 @@ def export_run(
             calibration=calibration,
             progress=progress,
         )
+        written = write_model_card(done)
+        done = replace(done, model_card=written)
+        if push is not None:
+            progress("uploading")
+            done = replace(done, pushed=push_to_hub(done, written, push))
         if path is None or before is None:
             return done
         return replace(done, selection=_kept(path, subject, done, check.images[:1], before))

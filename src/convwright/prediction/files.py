@@ -16,6 +16,7 @@ from convwright.errors import ArgumentError, ConvwrightError, UsageError, warn
 from convwright.extras import installed
 from convwright.finite import check_finite
 from convwright.prediction.base import BATCH, AnyImage, BasePredictor, OneImage
+from convwright.prediction.hub import resolved
 from convwright.prediction.outcomes import Prediction
 from convwright.prediction.result import Predictions
 from convwright.printable import printable
@@ -187,7 +188,8 @@ def load(
     """Load a run, an exported file, or a network with published weights.
 
     Args:
-        run: A run or its directory, an exported file (.onnx, .xml, .safetensors), or with `weights` a network.
+        run: A run or its directory, an exported file (.onnx, .xml, .safetensors), also on the Hugging Face Hub
+            (hf://user/name), or with `weights` a network.
         device: Where torch computes: `cpu`, `cuda` or `auto`.
         engine: Engine of an exported file; None for the fastest installed engine that the file was verified with.
         weights: Published weights for a network; see `convwright.prediction.pretrained.pretrained`.
@@ -201,6 +203,7 @@ def load(
         RunError: The value is no run, or the run is damaged.
         UsageError: The arguments exclude each other, or the value is none of these.
     """
+    run = resolved(run)
     found = open_predictor(run, device, engine, weights)
     path = path_of(run)
     fastest = isinstance(found, FilePredictor) and path.is_dir()
@@ -211,7 +214,7 @@ def open_predictor(
     run: "Run | str | Path", device: "torch.device | str" = "cpu", engine: str | None = None, weights: str | None = None
 ) -> Union["Predictor", FilePredictor]:
     """Load what `load` loads, for predictions only: a run with a faster engine than torch is that engine alone."""
-    path = path_of(run)
+    path = path_of(resolved(run))
     if weights is not None:
         _check_is_network(path)
         return _pretrained(str(path), weights, device, engine)

@@ -11,6 +11,7 @@ from convwright.display.progress import counting
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.prediction.base import BATCH, BasePredictor
 from convwright.prediction.files import FilePredictor, RunPredictor, open_predictor, path_of
+from convwright.prediction.hub import resolved
 from convwright.prediction.image_files import AnyImages, FoundImages, NamedImage, find_images
 from convwright.prediction.outcomes import Prediction, UnreadableImage
 
@@ -125,6 +126,7 @@ def open_stream(
         RunError: The value is no run, or the run is damaged.
         UsageError: No image was found, or the arguments exclude each other.
     """
+    run = resolved(run)
     predictor: BasePredictor = open_predictor(run, device, engine, weights)
     predictor.check_top(top, coverage)
     found = find_images(images, files_from)

@@ -1,0 +1,147 @@
+"""The model card beside an exported file, with the metadata of the Hugging Face Hub, and both on the Hub."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from convwright.arch.resolution import sides
+from convwright.engines.card import Card
+from convwright.engines.parts import ENERGY, EXPLAINED_CLASS, IMAGE, KNOWN, MAP, PIXELS, PREDICTION_SET, PROBABILITIES
+from convwright.exporting.result import ExportResult
+from convwright.extras import require_package
+from convwright.files import write_text
+from convwright.prediction.hub import errors_of_hub, parse_address
+
+NAME = "README.md"
+LIBRARY = "library_name: convwright"
+"""Line of the metadata by which a card of Convwright is recognised."""
+CLASSES_SHOWN = 100
+MEANINGS = {
+    "logits": "scores, N x classes; their softmax gives probabilities",
+    MAP: f"class activation map of the predicted class, or of the class given as input `{EXPLAINED_CLASS}`",
+    PROBABILITIES: "calibrated probabilities, N x classes",
+    PREDICTION_SET: "whether each class belongs to the set that contains the true class in 90 % of cases",
+    ENERGY: "energy of the logits: high for images unlike those trained on",
+    KNOWN: "whether the energy is as low as that of 95 % of validation images",
+}
+"""What each output is."""
+
+
+def write_model_card(done: ExportResult) -> Path:
+    """Write the model card of an exported file beside it; return its path.
+
+    It is called README.md, unless a README.md that is not this file's card is there already: then FILE.README.md.
+    """
+    path = done.path.with_name(NAME)
+    if path.exists():
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if LIBRARY not in text or f"`{done.path.name}`" not in text:
+            path = done.path.with_name(f"{done.path.name}.{NAME}")
+    write_text(path, model_card(done))
+    return path
+
+
+def push(done: ExportResult, card: Path, address: str) -> str:
+    """Upload an exported file and its model card to the Hugging Face Hub; return the address of the page.
+
+    Args:
+        done: The export.
+        card: The model card.
+        address: `hf://user/name`; the repository is made where there is none.
+
+    Raises:
+        ConvwrightError: The Hub cannot be reached or does not allow it.
+    """
+    repository, _ = parse_address(address, "push")
+    hub = require_package("huggingface_hub", "`push`")
+    files = {**{path.name: path for path in done.files}, NAME: card}
+    with errors_of_hub(address):
+        api = hub.HfApi()
+        api.create_repo(repository, exist_ok=True)
+        operations = [hub.CommitOperationAdd(name, str(path)) for name, path in files.items()]
+        api.create_commit(repository, operations, commit_message=f"Add {done.path.name}, exported by Convwright")
+    return address
+
+
+def model_card(done: ExportResult) -> str:
+    """Return the text of a model card, Markdown with metadata in YAML."""
+    card = done.card
+    metadata = {
+        "library_name": "convwright",
+        "pipeline_tag": "image-classification",
+        "tags": ["convwright", "image-classification", done.path.suffix.lstrip("."), card.network.partition("|")[0]],
+    }
+    if accuracy := _accuracy(done):
+        metadata["metrics"] = ["accuracy"]
+    lines = ["---", yaml.safe_dump(metadata, sort_keys=False).strip(), "---", "", f"# {done.path.stem}", ""]
+    lines += [f"`{done.path.name}`: {card.network}, {len(card.classes)} classes, {card.precision}.", *accuracy, ""]
+    return "\n".join([*lines, *_usage(done), *_inputs(card), *_limits(card), *_classes(card), *_verified(card)]) + "\n"
+
+
+def _accuracy(done: ExportResult) -> list[str]:
+    for found in done.agreements.values():
+        if found.accuracy is not None:
+            interval = f" (95 % interval {found.interval[0]:.2%} to {found.interval[1]:.2%})" if found.interval else ""
+            on = done.card.verified.on
+            return [f"{found.measure.capitalize()} {found.accuracy:.2%}{interval} on {on}."]
+    return []
+
+
+def _usage(done: ExportResult) -> Iterator[str]:
+    yield from ("## Use", "", "```python", "import convwright as cw", "")
+    yield from (f'cw.load("{done.path.name}").predict("image.jpg")', "```", "")
+    if done.card.input != "image" or done.path.suffix == ".safetensors":
+        return
+    yield from ("Without Convwright:", "", "```python", "import numpy as np", "from PIL import Image, ImageOps", "")
+    yield 'image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")'
+    if done.path.suffix == ".onnx":
+        yield from ("import onnxruntime", f'session = onnxruntime.InferenceSession("{done.path.name}")')
+        yield f'(logits,) = session.run(["logits"], {{"{IMAGE}": np.asarray(image)[None]}})'
+    else:
+        yield "import openvino"
+        yield f'model = openvino.Core().compile_model("{done.path.name}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})'
+        further = f', "{EXPLAINED_CLASS}": np.array([-1])' if MAP in done.card.outputs else ""
+        yield f'logits = model({{"{IMAGE}": np.asarray(image)[None]{further}}})["logits"]'
+    yield from ("```", "")
+
+
+def _inputs(card: Card) -> Iterator[str]:
+    yield from ("## Input and outputs", "")
+    if card.input == "image":
+        yield f"- Input `{IMAGE}`: uint8, 1 x height x width x 3, RGB, any size; cropped, resized, normalised inside."
+        yield "- OpenVINO needs `INFERENCE_PRECISION_HINT` `f32`, as its default may ruin the resizing."
+    else:
+        size = " x ".join(map(str, ("N", card.channels, *sides(card.resolution))))
+        yield f"- Input `{PIXELS}`: uint8, {size}, {'RGB' if card.channels == 3 else 'grey'}; the file normalises it."
+    yield from (f"- Output `{name}`: {MEANINGS.get(name, 'further output')}." for name in card.outputs)
+    yield ""
+
+
+def _limits(card: Card) -> Iterator[str]:
+    if (limits := card.limits) is None:
+        return
+    yield from ("## Limits", "")
+    yield f"Fitted on {limits.images} held-out images:"
+    yield ""
+    yield f"- Temperature {limits.temperature:.3g}: expected calibration error {limits.error_before:.2%} before,"
+    yield f"  {limits.error_after:.2%} after."
+    yield f"- A class belongs to the 90 % prediction set from a calibrated probability of {limits.threshold(0.9):.3g}."
+    yield "  The set contains the true class in 90 % of cases, over images like the held-out ones."
+    yield f"- Images with an energy above {limits.energy:.3g} are unlike those that the network was trained on."
+    yield ""
+
+
+def _classes(card: Card) -> Iterator[str]:
+    shown = ", ".join(f"{name!r}" for name in card.classes[:CLASSES_SHOWN])
+    more = len(card.classes) - CLASSES_SHOWN
+    yield from ("## Classes", "", shown + (f" and {more} more (in the file's card)" if more > 0 else ""), "")
+
+
+def _verified(card: Card) -> Iterator[str]:
+    yield from ("## Verified", "", f"On {card.verified.on}, against the network in torch:", "")
+    yield from ("| engine | ms for one image (network alone) | same class |", "|---|--:|--:|")
+    for name, check in card.verified.engines.items():
+        same = check.details.get("same")
+        share = f"{same:.2%}" if isinstance(same, int | float) else "-"
+        yield f"| {name} | {check.milliseconds:.2f} | {share} |"
