@@ -93,13 +93,14 @@ def _usage(done: ExportResult) -> Iterator[str]:
     yield from (f'cw.load("{done.path.name}").predict("image.jpg")', "```", "")
     if done.card.input != "image" or done.path.suffix == ".safetensors":
         return
-    yield from ("Without Convwright:", "", "```python", "import numpy as np", "from PIL import Image, ImageOps", "")
+    engine = "onnxruntime" if done.path.suffix == ".onnx" else "openvino"
+    yield from ("Without Convwright:", "", "```python", "import numpy as np", f"import {engine}")
+    yield from ("from PIL import Image, ImageOps", "")
     yield 'image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")'
-    if done.path.suffix == ".onnx":
-        yield from ("import onnxruntime", f'session = onnxruntime.InferenceSession("{done.path.name}")')
+    if engine == "onnxruntime":
+        yield f'session = onnxruntime.InferenceSession("{done.path.name}")'
         yield f'(logits,) = session.run(["logits"], {{"{IMAGE}": np.asarray(image)[None]}})'
     else:
-        yield "import openvino"
         yield f'model = openvino.Core().compile_model("{done.path.name}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})'
         further = f', "{EXPLAINED_CLASS}": np.array([-1])' if MAP in done.card.outputs else ""
         yield f'logits = model({{"{IMAGE}": np.asarray(image)[None]{further}}})["logits"]'
