@@ -22,6 +22,8 @@ from convwright.training.request import TrainRequest
 
 BATCH = 32
 """Images of a step whose time is measured."""
+LONGER = (1, 2, 3)
+"""Factors of the usual time of a trial that one with published weights may take: it often wins by far."""
 SMALLEST_SIDE, LARGEST_SIDE = 16, 320
 """Bounds of the resolutions that a design tries, in pixels."""
 
@@ -112,8 +114,8 @@ def first_candidates(
 def pretrained_candidates(data: Data, classes: int, seconds: float, limits: Limits) -> Iterator[Candidate | LeftOut]:
     """Yield the network with published weights that `train` would choose, if it chooses one and the budget allows it.
 
-    Its resolution is one at which the time of a trial suffices to compute features of all images. Whether all weights
-    or those of the classifier are trained follows from the time of each trial.
+    Its resolution is one at which the time of a trial, or a few times that, suffices to compute features of all images.
+    Whether all weights or those of the classifier are trained follows from the time of each trial.
 
     Args:
         data: The images.
@@ -121,7 +123,10 @@ def pretrained_candidates(data: Data, classes: int, seconds: float, limits: Limi
         seconds: Time of a trial of the first round.
         limits: What a candidate may cost.
     """
-    advice = advise(TrainRequest(data=data, minutes=seconds / 60))
+    for factor in LONGER:
+        advice = advise(TrainRequest(data=data, minutes=factor * seconds / 60))
+        if advice.weights is not None:
+            break
     if advice.weights is None:
         yield LeftOut("pretrained weights", advice.reason)
         return

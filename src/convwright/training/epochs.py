@@ -27,6 +27,8 @@ MOST_WAITING = 2.0
 """Largest factor between the time of a round and what the processor computed in it."""
 MEASURING_RATE = 1e-12
 """Learning rate of the measured steps."""
+MEASURING = 0.12
+"""Share of the time after which measuring ends, with fewer steps and rounds."""
 SAMPLE = 64
 """Images of each split on which a frozen backbone is timed in a round."""
 RESERVE = 0.05
@@ -61,21 +63,22 @@ def epochs_in_minutes(
         Epochs, a fraction if there is no time for a whole one; at least one step.
     """
     began = time.monotonic()
+    until = began + MEASURING * 60 * minutes
     config = config.model_copy(update={"devices": world_size()})
     learner = learner or make_learner(config, network, data, initial=initial)
     whole, batches = data, training_batches(config, data)
     steps, frozen_seconds = batches.steps_per_epoch, 0.0
     if learner.reads_features:
         known = has_features(learner.backbone, whole)
-        data, seconds_per_image = _features(learner, data)
+        data, seconds_per_image = _features(learner, data, until)
         frozen_seconds = 0.0 if known else seconds_per_image * (len(whole.train) + len(whole.val))
     if config.recipe.freeze_epochs:
-        step_seconds, validation_seconds = _measured(learner, config, network, data, len(whole.val))
+        step_seconds, validation_seconds = _measured(learner, config, network, data, len(whole.val), until)
         frozen_seconds += step_seconds * round(config.recipe.freeze_epochs * steps)
         frozen_seconds += FROZEN_VALIDATIONS * validation_seconds
         learner.unfreeze()
         data = whole
-    step_seconds, validation_seconds = _measured(learner, config, network, data, len(whole.val))
+    step_seconds, validation_seconds = _measured(learner, config, network, data, len(whole.val), until)
 
     def seconds(epochs: float) -> float:
         taken = max(1, round(epochs * steps))
@@ -91,9 +94,12 @@ def epochs_in_minutes(
 
 
 def _measured(
-    learner: Learner, config: TrainConfig, network: Network, data: Dataset, val_images: int
+    learner: Learner, config: TrainConfig, network: Network, data: Dataset, val_images: int, until: float
 ) -> tuple[float, float]:
-    """Return the seconds of a training step, and of a validation on some number of images."""
+    """Return the seconds of a training step, and of a validation on some number of images.
+
+    After `until`, in seconds of `time.monotonic`, no step is taken that is not needed.
+    """
     batches = training_batches(config, data)
     learner.train()
     # These steps take as long as any, and cannot diverge.
@@ -103,15 +109,25 @@ def _measured(
         for step in numbers:  # spread over the run, since the images of a progressive one grow
             learner.train_step(*batches.at(step), step * 10**4, steps=MEASURED_STEPS * 10**4)
 
-    take_steps(*[0] * WARM_UP_STEPS)
-    step_seconds = typical_seconds(lambda: take_steps(*range(MEASURED_STEPS))) / MEASURED_STEPS
+    step_seconds = _step_seconds(take_steps, until)
     batch = next(iter(evaluation_batches(data.val, data, batch_for(network))))
     measure = evaluate_multi_label if data.multi_label else evaluate
-    validation_seconds = typical_seconds(lambda: measure(learner.validated, [batch], learner.fabric.device))
+    validation_seconds = typical_seconds(lambda: measure(learner.validated, [batch], learner.fabric.device), until)
     return step_seconds, validation_seconds * val_images / len(batch[1])
 
 
-def _features(learner: Learner, data: Dataset) -> tuple[Dataset, float]:
+def _step_seconds(take_steps: Callable[..., None], until: float) -> float:
+    """Return the typical seconds of a step; after `until`, those of a single one."""
+    for warm_up in range(WARM_UP_STEPS):
+        seconds = median_seconds(lambda: take_steps(MEASURED_STEPS // 2), at_least=1, warm_up=0)
+        if warm_up and time.monotonic() > until:
+            return seconds
+    few = max(1, min(MEASURED_STEPS, int((until - time.monotonic()) / seconds)))
+    numbers = [(2 * at + 1) * MEASURED_STEPS // (2 * few) for at in range(few)]  # evenly, around the middle
+    return typical_seconds(lambda: take_steps(*numbers), until) / few
+
+
+def _features(learner: Learner, data: Dataset, until: float) -> tuple[Dataset, float]:
     """Return a frozen backbone's features of some images of each split, and the seconds that one image takes."""
     few = [part.choose(torch.arange(min(SAMPLE, len(part)))) for part in (data.train, data.val)]
     sample = replace(data, train=few[0], val=few[1])
@@ -120,10 +136,10 @@ def _features(learner: Learner, data: Dataset) -> tuple[Dataset, float]:
         return compute_features(learner.backbone, sample, learner.fabric.device)
 
     found = features()  # warms up, too
-    return found, typical_seconds(features) / sum(map(len, few))
+    return found, typical_seconds(features, until) / sum(map(len, few))
 
 
-def typical_seconds(work: Callable[[], object]) -> float:
+def typical_seconds(work: Callable[[], object], until: float = math.inf) -> float:
     """Return the median time of a call over several rounds, so that a short stall of the machine does not count.
 
     Rounds in which this process mostly waited are repeated. Where the machine is busy all the time, as training will
@@ -131,6 +147,7 @@ def typical_seconds(work: Callable[[], object]) -> float:
 
     Args:
         work: The call.
+        until: Seconds of `time.monotonic` after which no further round begins.
     """
     kept: list[float] = []
     every: list[float] = []
@@ -140,4 +157,6 @@ def typical_seconds(work: Callable[[], object]) -> float:
         every.append(seconds)
         if seconds <= MOST_WAITING * (time.process_time() - computed):
             kept.append(seconds)
+        if time.monotonic() > until:
+            break
     return median(kept if len(kept) >= ROUNDS else every)
