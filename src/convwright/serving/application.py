@@ -132,15 +132,21 @@ class Service:
         """Open models anew when their files change, for as long as the service runs."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            for name in await self._in_pool(self.models.changed):
-                opened = await self._in_pool(self.models.opened_anew, name)
-                if opened is None:
-                    self.models.keep(name)
-                    log("reload failed", logging.ERROR, model=name, error=self.models.problems[name])
-                else:
-                    self.models.replace(opened)
-                    log("reloaded", model=name)
-                self.metrics.reloads.labels(name, "failed" if opened is None else "done").inc()
+            try:
+                for name in await self._in_pool(self.models.changed):
+                    await self._reload(name)
+            except Exception as error:  # the next look may succeed
+                log("watching failed", logging.ERROR, error=f"{type(error).__name__}: {printable(error)[:300]}")
+
+    async def _reload(self, name: str) -> None:
+        opened = await self._in_pool(self.models.opened_anew, name)
+        if opened is None:
+            self.models.keep(name)
+            log("reload failed", logging.ERROR, model=name, error=self.models.problems[name])
+        else:
+            self.models.replace(opened)
+            log("reloaded", model=name)
+        self.metrics.reloads.labels(name, "failed" if opened is None else "done").inc()
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:

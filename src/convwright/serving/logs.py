@@ -2,12 +2,16 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import IO
 
 from convwright import json_text
 
 LOGGER = logging.getLogger("convwright.serving")
+OTHERS = ("uvicorn.error", "asyncio")
+"""Further loggers whose warnings and errors become lines of the log."""
 
 
 class JsonLines(logging.Formatter):
@@ -32,15 +36,25 @@ def log(event: str, level: int = logging.INFO, **facts: object) -> None:
     LOGGER.log(level, event, extra={"facts": facts})
 
 
-def write_to(stream: IO[str] | None = None) -> logging.Handler:
-    """Write the log as lines of JSON; `LOGGER.removeHandler` ends it.
+@contextmanager
+def written_to(stream: IO[str] | None = None) -> Iterator[None]:
+    """Write the log as lines of JSON while the context lasts.
 
     Args:
         stream: Where to write; standard error by default.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
-    LOGGER.addHandler(handler)
-    LOGGER.setLevel(logging.INFO)
-    LOGGER.propagate = False
-    return handler
+    loggers = [LOGGER, *(logging.getLogger(name) for name in OTHERS)]
+    before = [(each.level, each.propagate) for each in loggers]
+    for each in loggers:
+        each.addHandler(handler)
+        each.setLevel(logging.INFO if each is LOGGER else logging.WARNING)
+        each.propagate = False
+    try:
+        yield
+    finally:
+        for each, (level, propagate) in zip(loggers, before, strict=True):
+            each.removeHandler(handler)
+            each.setLevel(level)
+            each.propagate = propagate

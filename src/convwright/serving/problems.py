@@ -3,6 +3,7 @@
 from convwright import json_text
 
 REASONS = {
+    400: "The bytes are not HTTP.",
     401: "The token is missing or wrong.",
     404: "There is no such model or address.",
     405: "The address takes another method.",

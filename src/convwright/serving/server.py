@@ -20,11 +20,24 @@ from convwright.serving.application import Application, application
 from convwright.serving.limits import ServiceLimits
 from convwright.serving.metrics import Metrics
 from convwright.serving.models import Models
+from convwright.serving.problems import Refusal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 KEPT_ALIVE = 15
 """Seconds that an idle connection stays open."""
+
+
+class JsonProtocol(H11Protocol):
+    """HTTP, with refusals of requests that are not HTTP as JSON."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that cannot be parsed, or endless headers."""
+        refusal = Refusal(400, "not_http", "the request is not valid HTTP, or its headers are too large")
+        body = refusal.body()
+        head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -71,12 +84,12 @@ def run_service(
         ConvwrightError: A file or a run cannot be opened.
     """
     require_package("python_multipart", "reading forms")
-    with _listening(host, port) as listener, _logging():
+    with _listening(host, port) as listener, logs.written_to():
         metrics = Metrics()
         app = application(Models(paths, limits, metrics, engine), limits, metrics, token)
         config = uvicorn.Config(
             app,
-            http=H11Protocol,
+            http=JsonProtocol,
             log_config=None,
             access_log=False,
             lifespan="on",
@@ -107,15 +120,6 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         raise ArgumentError(name, f"cannot listen on {host} port {port}: {reason}; choose another one") from None
     with listener:
         yield listener
-
-
-@contextmanager
-def _logging() -> Iterator[None]:
-    handler = logs.write_to()
-    try:
-        yield
-    finally:
-        logs.LOGGER.removeHandler(handler)
 
 
 @contextmanager
