@@ -17,7 +17,7 @@ from convwright.errors import ConvwrightError, ConvwrightWarning, RunError, Usag
 from convwright.reproduction import PAPERS
 from convwright.training import run as run_files
 from convwright.training.callbacks import Callback, Callbacks
-from convwright.training.epochs import MOST_ROUNDS, epochs_in_minutes, typical_seconds
+from convwright.training.epochs import LEAST_ON_FEATURES, MOST_ROUNDS, epochs_in_minutes, typical_seconds
 from convwright.training.evaluation import LARGEST_BATCH, batch_for
 from convwright.training.frozen import compute_features
 from convwright.training.interrupt import Interrupted
@@ -372,6 +372,12 @@ def test_a_stall_while_features_are_timed_does_not_spoil_the_plan(digits, monkey
     # The stall itself lasts 3 s; scaled up to all images it would be 40 s, most of the time.
     assert epochs_in_minutes(1, config, network, digits) > 1
     assert len(calls) > 3
+
+
+def test_a_classifier_is_trained_though_its_features_take_all_the_time(digits):
+    config, network = plan(digits, cw.network("cifar_resnet8"), recipe={"freeze": True}, weights="a file")
+    assert epochs_in_minutes(1e-4, config, network, digits) == LEAST_ON_FEATURES
+    assert epochs_in_minutes(1e-4, config, network, digits, most=3) == 3
 
 
 def test_measuring_the_speed_cannot_diverge(digits):

@@ -29,6 +29,8 @@ MEASURING_RATE = 1e-12
 """Learning rate of the measured steps."""
 MEASURING = 0.12
 """Share of the time after which measuring ends, with fewer steps and rounds."""
+LEAST_ON_FEATURES = 10.0
+"""Fewest epochs of a classifier on features, which take little time beside the features."""
 SAMPLE = 64
 """Images of each split on which a frozen backbone is timed in a round."""
 RESERVE = 0.05
@@ -90,6 +92,8 @@ def epochs_in_minutes(
     epochs = min(most, budget / (steps * step_seconds))
     while seconds(epochs) > budget and epochs * steps > 1:
         epochs *= 0.98
+    if learner.reads_features:
+        epochs = max(epochs, min(most, LEAST_ON_FEATURES))
     return round(max(epochs, 1 / steps), 4)
 
 
