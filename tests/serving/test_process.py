@@ -1,6 +1,7 @@
 """The service as a process: it starts, is told to end, and opens changed files anew under load."""
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import httpx
 import pytest
@@ -103,6 +105,26 @@ def test_bytes_that_are_no_http_are_refused_as_json(exported):
         assert lines
 
 
+def test_a_refusal_reaches_clients_that_are_still_sending(exported):
+    with served(exported, "--max-body", "1", "--token", "secret") as (_, address, _):
+        content = bytes(30_000_000)
+        for headers, status in (({}, 401), ({"Authorization": "Bearer secret"}, 413)):
+            answer = httpx.post(f"{address}/predict", files={"image": content}, headers=headers, timeout=PATIENCE)
+            assert answer.status_code == answer.json()["error"]["status"] == status
+
+
+def test_the_python_of_the_guide_runs(exported, tmp_path, monkeypatch):
+    (tmp_path / "shirt.png").write_bytes(GOOD)
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert blocks
+    with served(exported) as (_, address, lines):
+        for block in blocks:
+            exec(compile(block.replace("http://127.0.0.1:8000", address), "docs/serve.md", "exec"), {})
+        wait_for(lambda: sum(line.get("status") == 200 and line.get("images") == 1 for line in lines) == len(blocks))
+
+
 def test_changed_files_are_opened_under_load_without_a_dropped_request(exported, tmp_path):
     path = tmp_path / "model.onnx"
     shutil.copy(exported, path)
@@ -164,6 +186,7 @@ def test_wrong_use_is_one_line(exported, tmp_path):
             (exported, "--port", port): "--port: cannot listen",
             (exported, "--host", "no.such.host.invalid"): "--host: cannot listen",
             (exported, "--engine", "abacus"): "abacus",
+            (trained_run(), "--engine", "openvino"): "--engine: an engine runs exported files",
             (exported, "--token", ""): "--token",
             (exported, "--max-pixels", "0"): "--max-pixels",
             (damaged,): str(damaged),

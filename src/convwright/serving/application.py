@@ -264,8 +264,9 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     @app.get("/docs", include_in_schema=False)
     @app.get("/", include_in_schema=False)
-    async def docs() -> Response:
-        return page(app.openapi(), [model.name for model in service.models])
+    async def docs(request: Request) -> Response:
+        base = str(request.base_url).rstrip("/")
+        return page(app.openapi(), [model.name for model in service.models], base)
 
 
 def _body(model: ServedModel, uploads: list[Upload], found: list[Prediction], maps: list[bytes]) -> dict[str, object]:

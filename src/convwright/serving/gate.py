@@ -1,9 +1,11 @@
 """What surrounds every request: the token, limits of headers, the log, metrics, and answers to failures."""
 
+import asyncio
 import hmac
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,8 +20,31 @@ OPEN = frozenset(("/health", "/ready"))
 """Addresses that need no token, since containers and balancers ask them."""
 FACTS = "convwright"
 """Key of a request's scope for the facts that its line in the log has."""
+DISCARD_BYTES, DISCARD_SECONDS = 100_000_000, 2.0
+"""Most that is read of the body of a refused request."""
 DISCONNECTED = 499
 """Status in the log where the client had left."""
+
+
+class _Body:
+    """The body of a request. A refused one is read to its end, since clients that still send miss the answer."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self.ended = receive, False
+
+    async def receive(self) -> Message:
+        """Return the next part."""
+        message = await self._receive()
+        self.ended = self.ended or message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    async def discard(self) -> None:
+        """Read the rest, within bounds of size and time, and keep nothing of it."""
+        count = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_SECONDS):
+                while not self.ended and count < DISCARD_BYTES:
+                    count += len((await self.receive()).get("body", b""))
 
 
 class Gate:
@@ -43,15 +68,19 @@ class Gate:
         facts: dict[str, object] = {}
         scope[FACTS] = facts
 
+        body = _Body(receive)
+
         async def observed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status >= 400:
+                    await body.discard()
             await send(message)
 
         try:
             self._check(scope)
-            await self.app(scope, receive, observed)
+            await self.app(scope, body.receive, observed)
         except Refusal as refusal:
             await _refuse(refusal, observed)
             facts["code"] = refusal.code

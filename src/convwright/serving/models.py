@@ -149,13 +149,15 @@ class Models:
         engine: Engine of exported files; None: the fastest.
 
     Raises:
-        ArgumentError: There is no model, or two have the same name.
+        ArgumentError: There is no model, two have the same name, or an engine is named and no exported file.
         ConvwrightError: A file or a run cannot be opened.
     """
 
     def __init__(
         self, paths: Sequence[Path], limits: ServiceLimits, metrics: "Metrics", engine: str | None = None
     ) -> None:
+        if engine is not None and all(path.is_dir() for path in named(paths).values()):
+            raise ArgumentError("engine", "an engine runs exported files, and all models are runs; export them")
         self.limits, self.metrics, self.engine = limits, metrics, engine
         self.problems: dict[str, str] = {}
         """Why a model could not be opened anew, by name."""

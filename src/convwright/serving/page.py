@@ -13,7 +13,8 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
 pre { background: #8882; border-radius: 6px; overflow-x: auto; padding: .75rem; }
 code { font-family: ui-monospace, monospace; font-size: .9em; }
-table { border-collapse: collapse; } th, td { border-bottom: 1px solid #8886; padding: .25rem .75rem .25rem 0;
+table { border-collapse: collapse; margin-bottom: 1rem; }
+th, td { border-bottom: 1px solid #8886; padding: .25rem .75rem .25rem 0;
   text-align: left; vertical-align: top; }
 section { border-top: 1px solid #8886; margin-top: 1.5rem; } h2 code { font-size: 1rem; }
 .table { overflow-x: auto; }
@@ -24,15 +25,16 @@ curl -H 'Content-Type: application/json' -d '{{"images": ["BASE64"]}}' '{address
 curl -H 'Accept: image/png' --data-binary @shirt.png -H 'Content-Type: image/png' '{address}?explain=1' -o map.png"""
 
 
-def page(description: dict[str, Any], models: Sequence[str]) -> HTMLResponse:
+def page(description: dict[str, Any], models: Sequence[str], base: str) -> HTMLResponse:
     """Return the page.
 
     Args:
         description: The service as OpenAPI describes it.
         models: Names of the models.
+        base: Address of the service, as http://127.0.0.1:8000.
     """
     address = "/predict" if len(models) == 1 else f"/models/{models[0]}/predict"
-    examples = EXAMPLES.format(address=f"http://127.0.0.1:8000{address}")
+    examples = EXAMPLES.format(address=f"{base}{address}")
     sections = "".join(
         _section(path, method, facts)
         for path, methods in description["paths"].items()
@@ -64,8 +66,8 @@ def _section(path: str, method: str, facts: dict[str, Any]) -> str:
     )
     kinds = ", ".join(facts.get("requestBody", {}).get("content", ()))
     body = f"<p>Body: {escape(kinds)}</p>" if kinds else ""
-    table = f"<table><tr><th>option</th><th></th></tr>{options}</table>" if options else ""
+    table = f"<table><tr><th>option</th><th>meaning</th></tr>{options}</table>" if options else ""
     return (
         f"<section><h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(facts['description'])}</p>{body}"
-        f'<div class="table">{table}<table><tr><th>status</th><th></th></tr>{answers}</table></div></section>'
+        f'<div class="table">{table}<table><tr><th>status</th><th>meaning</th></tr>{answers}</table></div></section>'
     )

@@ -10,7 +10,7 @@ REASONS = {
     413: "The body, the number of images or an image is larger than the service takes.",
     415: "The body has a type that the service does not read, or is no image.",
     422: "The request cannot be read, an image is damaged, or an option does not fit the model.",
-    429: "Too many requests are waiting; try again after `Retry-After` seconds.",
+    429: "Too many requests are waiting; try again after the seconds of Retry-After.",
     431: "The headers are larger than the service takes.",
     500: "The network failed, for example with logits that are not finite.",
     503: "The service is ending, or the request took longer than it may.",
