@@ -1,4 +1,8 @@
-"""The README's pictures of the demo's page, taken in Chromium: `python benchmarks/pictures.py demo/report.html`."""
+"""The README's pictures of a report, taken in Chromium.
+
+convwright report demo/race/0-00 demo/race/0-01 demo/race/0-02 --html report.html
+python benchmarks/pictures.py report.html
+"""
 
 import argparse
 import importlib.util
@@ -49,8 +53,8 @@ def save(screen: bytes, path: Path, height: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("page", type=Path, help="the page that `convwright demo` wrote")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("page", type=Path, help="the page that `convwright report` wrote")
     page = parser.parse_args().page.absolute()
     images = ROOT / "docs" / "images"
     with browser().Browser() as window, tempfile.TemporaryDirectory() as scratch:
