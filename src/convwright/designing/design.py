@@ -298,7 +298,7 @@ class _Design:
             trainer,
             until - self.clock.passed,
             self.report,
-            begun=path.exists(),
+            started=path.exists(),
             offered=lambda: over_budget(self.state, self.data, len(self.data.dataset().classes), best.seconds),
         )
         winner: dict[str, Any] = {"candidate": best.candidate, "run": best.run}

@@ -61,7 +61,7 @@ def distilled(
     left: float,
     report: Callable[[str], None],
     *,
-    begun: bool = False,
+    started: bool = False,
     offered: Callable[[], Candidate | None] = lambda: None,
 ) -> Trial:
     """Return the winner's trial, or that of the winner with a teacher where that measurably helps.
@@ -76,7 +76,7 @@ def distilled(
         trainer: Trains candidates.
         left: Seconds until the training of the winner must end.
         report: Called with a line of progress.
-        begun: Whether that training has begun already, so that nothing new is tried.
+        started: Whether that training has started, so that nothing new is tried.
         offered: Returns a network that is over the budget and may teach; None where there is none.
 
     Raises:
@@ -87,7 +87,7 @@ def distilled(
         return best  # fine-tuned, for the most part with a frozen backbone
     teacher = teacher_for(state, best)
     if teacher is None:
-        teacher = _over_budget(state, best, trainer, 0.0 if begun else left, report, offered)
+        teacher = _over_budget(state, best, trainer, 0.0 if started else left, report, offered)
     if teacher is None:
         state.decide("training", LABELS, "the race has no larger network, as accurate as the winner, to learn from")
         return best
@@ -95,7 +95,7 @@ def distilled(
     student = _student(state, winner, teacher, trainer)
     trial = state.trial(student.name, round_)
     if trial is None:
-        if begun or best.seconds > MOST_SHARE * left:
+        if started or best.seconds > MOST_SHARE * left:
             reason = f"there is no time to check whether {teacher.candidate} teaches it more"
             state.decide("training", LABELS, reason)
             return best

@@ -33,7 +33,7 @@ SETTLED = ("network", "resolution", "batch_size", "epochs")
 LEAST_TRIAL = 4.0
 """Seconds of a round, whose trials took longer than planned, below which no further trial starts."""
 NO_TIME = "the trials before it took the time of the round"
-"""Problem of a trial that was never begun."""
+"""Problem of a trial that was never started."""
 LATE = 1.15
 """Factor of a trial's seconds at which it is stopped, where the machine has become slower than it was measured."""
 
