@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from convwright.arch import SE, Cost, Network
     from convwright.errors import ConvwrightError
     from convwright.modules import build
+    from convwright.studio_app.opening import studio
     from convwright.training import callbacks
     from convwright.training.callbacks import StopTraining
     from convwright.training.request import TrainRequest
@@ -92,6 +93,7 @@ _PLACES = {
     "search": "convwright.api.scaling",
     "serve": "convwright.api.serving",
     "split": "convwright.api.data",
+    "studio": "convwright.studio_app.opening",
     "survey": "convwright.api.data",
     "train": "convwright.api.training",
     "truncate": "convwright.api.networks",
@@ -153,6 +155,7 @@ __all__ = [
     "search",
     "serve",
     "split",
+    "studio",
     "survey",
     "train",
     "truncate",

@@ -87,6 +87,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("export:export", "Write a trained network as one verified file."),
     "bench": ("bench:bench", "Measure latency in every engine."),
     "serve": ("serve:serve", "Serve predictions over HTTP."),
+    "studio": ("studio:studio", "Open a local web application."),
     "reproduce": ("reproduce:reproduce", "Compare the papers' published values with ours."),
     "design": ("design:design", "Design, train and export a network for images and a budget."),
     "ablate": ("ablate:ablate", "Measure which of the three papers' ideas helps on your data."),
