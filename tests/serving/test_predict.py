@@ -84,6 +84,8 @@ def test_several_models_are_chosen_by_name(precision, exported, pictures, tmp_pa
             assert answer.json()["model"] == "other"
             source = other if precision == "file" else run
             assert without_file(answer.json()["predictions"][0]) == expected(source, content, tmp_path, top=3)
+        sets = client.post("/models/other/predict?coverage=0.8", files={"image": content})
+        assert without_file(sets.json()["predictions"][0]) == expected(source, content, tmp_path, coverage=0.8)
         assert client.post("/predict", files={"image": content}).json()["error"]["code"] == "model_missing"
         missing = client.post("/predict?model=absent", files={"image": content})
         assert (missing.status_code, missing.json()["error"]["code"]) == (404, "unknown_model")

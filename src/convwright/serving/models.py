@@ -13,7 +13,7 @@ from convwright.engines.engine import SUFFIXES
 from convwright.engines.selection import FOLDER, GUARDED, RECORD
 from convwright.errors import ArgumentError, ConvwrightError
 from convwright.prediction.base import BasePredictor
-from convwright.prediction.files import FilePredictor, open_predictor
+from convwright.prediction.files import FilePredictor, RunPredictor, open_predictor
 from convwright.prediction.outcomes import Prediction
 from convwright.printable import printable
 from convwright.serving.batching import Batcher, Options, exact_sizes
@@ -48,6 +48,10 @@ class ServedModel:
         self.name, self.path = name, path
         self.signature = signature_of(path)
         self.predictor: BasePredictor = open_predictor(path, "auto", None if path.is_dir() else engine)
+        self.sets = self.predictor
+        """Predictor with limits: those of the file, or else those of the run."""
+        if path.is_dir() and isinstance(self.predictor, FilePredictor):
+            self.sets = RunPredictor(path, self.predictor)
         self.explainer: Explainer | None = open_explainer(path, self.predictor)
         self.loaded = datetime.now(UTC).isoformat(timespec="seconds")
         self.sizes = self._exact_sizes(limits.batch)
@@ -69,7 +73,8 @@ class ServedModel:
         return exact_sizes(self.predictor.logits, shape, most)
 
     def _rank(self, pixels: Sequence[Any], options: Options) -> list[Prediction]:
-        return self.predictor.rank(pixels, options.top, options.coverage)
+        predictor = self.predictor if options.coverage is None else self.sets
+        return predictor.rank(pixels, options.top, options.coverage)
 
     def options(self, top: int | None, coverage: float | None) -> Options:
         """Return checked options of a request. With `coverage` it may take long: a run's limits are fitted first.
@@ -80,7 +85,7 @@ class ServedModel:
         try:
             self.predictor.check_top(top, coverage)
             if coverage is not None:
-                self.predictor.find_limits()
+                self.sets.find_limits()
         except ConvwrightError as error:
             raise Refusal(422, "wrong_option", printable(error)) from None
         if coverage is not None:
