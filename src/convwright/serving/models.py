@@ -48,7 +48,7 @@ class ServedModel:
         self.name, self.path = name, path
         self.signature = signature_of(path)
         self.predictor: BasePredictor = open_predictor(path, "auto", None if path.is_dir() else engine)
-        self.sets = self.predictor
+        self.sets: BasePredictor = self.predictor
         """Predictor with limits: those of the file, or else those of the run."""
         if path.is_dir() and isinstance(self.predictor, FilePredictor):
             self.sets = RunPredictor(path, self.predictor)
