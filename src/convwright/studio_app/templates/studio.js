@@ -92,7 +92,7 @@ function scatter(networks, here) {
   const y = (p) => 220 - (Math.log10(p.params) - low) / (high - low || 1) * 205;
   const chart = svg("svg", { class: "chart", viewBox: "0 0 400 250", role: "img",
     "aria-label": `Parameters over MACs of ${networks.length} networks; this one has ${human(here.params)} and ${human(here.macs)}` });
-  chart.append(svg("path", { class: "axis", d: "M40 5V225H395" }), svg("text", { x: 200, y: 246 }, "MACs"),
+  chart.append(svg("path", { class: "axis", d: "M40 5V225H395" }), svg("text", { x: 395, y: 249, "text-anchor": "end" }, "MACs"),
     svg("text", { x: 46, y: 14 }, "parameters"));
   for (let power = Math.ceil(left); power <= right; power++)
     chart.append(svg("text", { x: x({ macs: 10 ** power }), y: 237, "text-anchor": "middle" }, human(10 ** power).replace(/\.0+/, "")));
