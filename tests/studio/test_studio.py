@@ -211,6 +211,8 @@ def test_a_photograph_is_predicted_as_by_predict(client):
         expected = cw.predict(trained_run(), image, top=1)[0]
     assert str(expected.classes[0]) in answer["html"]
     assert 'class="map"' in answer["html"]
+    assert answer["html"].count("similarity") == 6
+    assert "--coverage 0.9" in answer["command"]
 
 
 def test_what_is_no_image_is_refused(client):

@@ -20,7 +20,7 @@ IN_NOTEBOOKS = 12
 """Most images of a class on the contact sheet of a notebook."""
 CLASSES_IN_NOTEBOOKS = 20
 SHEET = (
-    '<div style="display:flex;gap:3px;align-items:center;margin:3px 0;overflow-x:auto">'
+    '<div style="display:flex;gap:3px;align-items:center;margin:3px 0;flex-wrap:wrap">'
     '<span style="flex:0 0 8em;overflow:hidden;text-overflow:ellipsis">{}</span>{}</div>'
 )
 

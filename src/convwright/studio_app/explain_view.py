@@ -15,10 +15,13 @@ from convwright.api.prediction import load, predict
 from convwright.errors import ConvwrightError, UsageError
 from convwright.studio_app.answers import Answer
 from convwright.studio_app.folder import StudioFolder, is_run
+from convwright.studio_app.nearest_images import nearest_images
 
 if TYPE_CHECKING:
     from convwright.prediction.network import Predictor
 
+COVERAGE = 0.9
+"""Share of images whose prediction set contains the true class."""
 MOST_PIXELS = 50_000_000
 _LOCK = threading.Lock()
 """One photograph at a time, so that predictors do not share their buffers."""
@@ -38,10 +41,14 @@ def explain_photograph(folder: StudioFolder, model: str, content: bytes) -> Answ
     path = folder.model(model)
     image = open_image(content)
     with _LOCK:
-        found = predict(str(path), image, top=5)
-        pictures = _map(path, image) if is_run(path) else ""
-    command = ["predict", model, "photo.jpg", "--top", "5"]
-    python = f'cw.predict({model!r}, "photo.jpg", top=5)'
+        try:
+            found, sets = predict(str(path), image, coverage=COVERAGE), True
+        except UsageError:  # a multi-label network, or too few validation images
+            found, sets = predict(str(path), image, top=5), False
+        pictures = _map(path, image) + _nearest(folder, path, image) if is_run(path) else ""
+    name, value = ("coverage", COVERAGE) if sets else ("top", 5)
+    command = ["predict", model, "photo.jpg", f"--{name}", f"{value:g}"]
+    python = f'cw.predict({model!r}, "photo.jpg", {name}={value:g})'
     if is_run(path):
         python += f'\ncw.explain.cam({model!r}, images="photo.jpg")'
     return Answer("".join(block.to_html() for block in found.blocks()) + pictures, command, python)
@@ -69,13 +76,26 @@ def _map(path: Path, image: Image.Image) -> str:
     from convwright.explain.gallery import overlays
 
     try:
-        (found,) = overlays(_predictor(path, (path / "model.safetensors").stat().st_mtime_ns), [image], side=320)
+        (found,) = overlays(_predictor(path, _changed(path)), [image], side=320)
     except (ConvwrightError, OSError) as error:
         return f"<p>No map: {escape(str(error))}</p>"
     data = b64encode(found.png).decode()
     caption = f"Where the evidence for {escape(found.label)} is"
     image_tag = f'<img class="map" alt="{caption}" src="data:image/png;base64,{data}">'
     return f"<figure>{image_tag}<figcaption>{caption}</figcaption></figure>"
+
+
+def _nearest(folder: StudioFolder, path: Path, image: Image.Image) -> str:
+    changed = _changed(path)
+    try:
+        return nearest_images(folder, path, changed, _predictor(path, changed), image)
+    except (ConvwrightError, OSError) as error:
+        return f"<p>No nearest images: {escape(str(error))}</p>"
+
+
+def _changed(path: Path) -> int:
+    weights = path / "model.safetensors"
+    return weights.stat().st_mtime_ns if weights.exists() else 0
 
 
 @lru_cache(4)

@@ -30,7 +30,9 @@ def run_studio(root: Path, *, host: str, port: int, open_browser: bool, max_uplo
         ArgumentError: The address cannot be used.
     """
     token = secrets.token_urlsafe(24)
-    with _listening(host, port) as listener:
+    root = root.resolve()
+    # Runs name their images relative to the folder in which they were trained.
+    with _listening(host, port) as listener, contextlib.chdir(root):
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listener.getsockname()[1]}/?token={token}"
         hosts = LOOPBACK if shown in LOOPBACK else ()
