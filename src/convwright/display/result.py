@@ -41,7 +41,10 @@ class Table:
             if tag == "td":  # narrow pages show each row as a card, whose cells need their titles
                 named = [f' data-label="{escape(title)}"' if title else "" for title in self.titles[1:]]
                 kinds = [kind + label for kind, label in zip(kinds, ["", *named], strict=True)]
-            return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
+            tags = [tag if cell else "td" for cell in row]  # a title without text is not a title for screen readers
+            return "".join(
+                f"<{name}{kind}>{escape(cell)}</{name}>" for name, kind, cell in zip(tags, kinds, row, strict=True)
+            )
 
         rows = [
             f'<tr><th class="text" colspan="{last + 1}">{escape(row)}</th></tr>'

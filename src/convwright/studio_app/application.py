@@ -79,9 +79,7 @@ def _add_page(app: FastAPI, folder: StudioFolder) -> None:
 
     @app.get("/studio.css")
     def _style() -> Response:
-        base = files("convwright.display") / "templates" / "page.css"
-        text = base.read_text(encoding="utf-8") + (own / "studio.css").read_text(encoding="utf-8")
-        return Response(text, media_type="text/css")
+        return Response((own / "studio.css").read_text(encoding="utf-8"), media_type="text/css")
 
     @app.get("/studio.js")
     def _script() -> Response:

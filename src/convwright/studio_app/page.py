@@ -11,4 +11,8 @@ def page(name: str) -> str:
         name: Name of the folder.
     """
     names = sorted(str(each["name"]) for each in published())
-    return environment("convwright.studio_app").get_template("studio.html.j2").render(folder=name, networks=names)
+    return (
+        environment("convwright.studio_app")
+        .get_template("studio.html.j2")
+        .render(title=f"Studio: {name}", summary="", plotly="", networks=names)
+    )

@@ -176,7 +176,9 @@ for (const form of all("form[data-post]"))
     const body = name === "compare" ? { runs: chosen() } : values(form);
     const answer = await waiting(form, () => ask(`/api/${name}`, body));
     if (show(name, answer) && name === "compare")
-      one("#curves").replaceChildren(legend(answer.runs), curves(answer.runs, "accuracy"), curves(answer.runs, "loss"));
+      one("#curves").replaceChildren(legend(answer.runs),
+        element("h3", {}, "Accuracy on validation images"), curves(answer.runs, "accuracy"),
+        element("h3", {}, "Loss on validation images"), curves(answer.runs, "loss"));
   });
 for (const form of all("form[data-task]"))
   form.addEventListener("submit", (event) => {
