@@ -72,7 +72,11 @@ class Connection:
         self.reader: asyncio.StreamReader | None = None
 
     async def send(self) -> int:
-        """Send the request and return the status; 0 where the connection broke."""
+        """Send the request and return the status; 0 where a new connection broke, as old ones may after a pause."""
+        kept = self.reader is not None
+        return await self._once() or (await self._once() if kept else 0)
+
+    async def _once(self) -> int:
         try:
             if self.reader is None:
                 self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)

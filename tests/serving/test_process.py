@@ -88,6 +88,18 @@ def test_a_request_that_has_begun_is_answered_after_sigterm(exported):
         assert all(line["level"] == "info" for line in lines)
 
 
+def test_a_signal_ends_the_service_at_any_time(exported):
+    command = [sys.executable, "-m", "convwright", "serve", str(exported), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        process.stderr.readline()  # says that it serves; the server has not begun yet
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+
+
 def test_bytes_that_are_no_http_are_refused_as_json(exported):
     with served(exported) as (_, address, lines):
         host, port = address.removeprefix("http://").split(":")

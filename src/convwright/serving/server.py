@@ -102,10 +102,11 @@ def run_service(
         if host not in LOOPBACK and token is None:
             advice = "set a token, so that only those who know it can use it"
             logs.log("open to other machines", logging.WARNING, advice=advice)
-        names = [model.name for model in app.service.models]
-        logs.log("serving", address=f"http://{shown}:{actual}", models=names, cores=cores())
-        with _quiet_signals():
-            Server(config, app).run(sockets=[listener])
+        server = Server(config, app)
+        with _ending_on_signals(server):
+            names = [model.name for model in app.service.models]
+            logs.log("serving", address=f"http://{shown}:{actual}", models=names, cores=cores())
+            server.run(sockets=[listener])
         logs.log("ended")
 
 
@@ -123,12 +124,19 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _quiet_signals() -> Iterator[None]:
-    """Let the process go on after the signal that ended the server, which uvicorn raises once more."""
+def _ending_on_signals(server: Server) -> Iterator[None]:
+    """End the server also by signals that come before it runs, and go on after the one that ended it.
+
+    Uvicorn raises that one once more when the server has ended.
+    """
+
+    def end(number: int, _: FrameType | None) -> None:
+        server.should_exit = True
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {each: signal.signal(each, lambda *_: None) for each in SIGNALS}
+    before = {each: signal.signal(each, end) for each in SIGNALS}
     try:
         yield
     finally:
