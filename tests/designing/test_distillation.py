@@ -94,7 +94,7 @@ def test_nobody_learns_from_a_worse_or_smaller_network(state, tmp_path, trials: 
 def test_nothing_is_tried_without_time(state, tmp_path, left: float, begun: bool) -> None:
     state.trials = [trial("small", 0.8), trial("large", 0.8)]
     lessons = Lessons(tmp_path, 1.0)
-    assert outcome(state, lessons, left, begun=begun).candidate == "small"
+    assert outcome(state, lessons, left, started=begun).candidate == "small"
     assert not lessons.ran
     assert "no time" in state.decisions[-1].reason
 
@@ -112,7 +112,7 @@ def test_a_better_network_over_the_budget_may_teach(state, tmp_path, teacher: fl
     assert [each.name for each in lessons.ran] == tried
     reasons = {each.decision: each.reason for each in state.decisions}
     assert reasons["huge is dropped"].startswith("it exceeds the budget")
-    assert outcome(state, lessons, begun=True) == found, "a design that is resumed decides the same"
+    assert outcome(state, lessons, started=True) == found, "a design that is resumed decides the same"
     assert len(lessons.ran) == len(tried)
 
 

@@ -34,11 +34,12 @@ class Effect:
         seeds = counted(self.lead.count, "seed")
         costs = f"{_more(self.macs, 'multiply-adds')} and {_more(self.params, 'parameters')}"
         found = {
-            "helps": f"{self.idea.name} helps here",
-            "hurts": f"{self.idea.name} hurts here",
-            "undecided": f"{self.idea.name} makes no difference that {seeds} can show",
+            "helps": "a gain here",
+            "hurts": "a loss here",
+            "undecided": f"no difference that {seeds} can show",
         }[self.verdict]
-        return f"{found}: {points}{spread}, {self.idea.with_it} against {self.idea.without}, with {costs}."
+        pair = f"{self.idea.with_it} against {self.idea.without}"
+        return f"{self.idea.name}: {found}, {points}{spread}, {pair}, with {costs}."
 
     def to_dict(self) -> dict[str, object]:
         """Return idea, difference, interval and verdict."""

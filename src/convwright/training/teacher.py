@@ -5,7 +5,6 @@ from the teacher's, both softened by `temperature` and multiplied by its square;
 teacher sees the same augmented images. Its weights are kept in the run directory, so that a run can be resumed.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors.torch import save
 from torch import nn
 from torch.nn import functional
 
+from convwright import json_text
 from convwright.arch import Network
 from convwright.arch.resolution import sides
 from convwright.data import Dataset
@@ -58,7 +58,7 @@ class Teacher:
         tensors = read_tensors(path)
         try:
             with safe_open(path, "pt") as file:
-                facts = json.loads((file.metadata() or {})["teacher"])
+                facts = json_text.parse((file.metadata() or {})["teacher"], path, RunError)
             network = Network.from_json(facts["network"])
             return cls(
                 network, tensors, tuple(facts["classes"]), tuple(facts["mean"]), tuple(facts["std"]), facts["source"]
@@ -76,7 +76,7 @@ class Teacher:
             "source": self.source,
         }
         tensors = {name: tensor.contiguous() for name, tensor in self.tensors.items()}
-        return save(tensors, {"teacher": json.dumps(facts)})
+        return save(tensors, {"teacher": json_text.dump(facts)})
 
     def check(self, data: Dataset) -> None:
         """Check that it predicts the classes of some images.
