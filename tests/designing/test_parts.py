@@ -10,9 +10,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import convwright as cw
+from convwright.arch import recalibrate
 from convwright.arch.cost import cost
 from convwright.data.opened import Data
-from convwright.designing.candidates import Candidate, LeftOut, first_candidates, recipe_variations, variations
+from convwright.designing.candidates import (
+    Candidate,
+    LeftOut,
+    first_candidates,
+    pretrained_candidates,
+    recipe_variations,
+    variations,
+)
 from convwright.designing.clock import Clock
 from convwright.designing.families import BALANCED, FAMILIES, Limits
 from convwright.designing.request import DesignRequest
@@ -127,17 +135,45 @@ def trainer(data: Data, tmp_path) -> Trainer:
     return Trainer(data, tmp_path / "design", Clock(tmp_path / "clock.json", 3600))
 
 
+@pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize(("macs", "side"), [("1G", 192), ("150M", 128), ("32M", 64)])
-def test_the_winner_is_enlarged_within_the_budget(macs, side, coloured, tmp_path) -> None:
+def test_the_winner_is_enlarged_within_the_budget(macs, side, frozen, coloured, tmp_path) -> None:
     network = cw.network("efficientnet_lite0|resolution:64|classes:2")
     fields = {"weights": "pretrained", "learning_rate": 0.1}
     small = Candidate("small", "efficientnet_lite0, pretrained", "pretrained weights", network, fields)
-    found = trainer(coloured, tmp_path).enlarged(small, 3600, Limits(as_budget(f"macs<={macs}")))
+    found = trainer(coloured, tmp_path).enlarged(small, 3600, Limits(as_budget(f"macs<={macs}")), frozen=frozen)
     assert found.network.resolution == side
-    assert found.fields == (fields if side == 64 else {"weights": "pretrained"})
+    # An hour suffices to train all weights, for which a learning rate of the classifier is no good.
+    assert found.fields == ({"weights": "pretrained"} if frozen else fields)
 
 
 def test_candidates_from_scratch_are_not_enlarged(coloured, tmp_path) -> None:
     limits = Limits(as_budget("macs<=5M"))
     leader = next(each for each in first_candidates(32, 3, 2, limits) if isinstance(each, Candidate))
-    assert trainer(coloured, tmp_path).enlarged(leader, 3600, limits) == leader
+    assert trainer(coloured, tmp_path).enlarged(leader, 3600, limits, frozen=False) == leader
+
+
+@pytest.mark.parametrize(("macs", "side"), [("150M", 128), ("70M", 64), ("20M", None)])
+def test_published_weights_take_part_at_the_resolution_that_the_budget_allows(macs, side, coloured) -> None:
+    (found,) = pretrained_candidates(coloured, 2, 3600, Limits(as_budget(f"macs<={macs}")))
+    assert (found.network.resolution if isinstance(found, Candidate) else None) == side
+
+
+@pytest.mark.parametrize("family", FAMILIES[:4], ids=lambda family: family.title)
+def test_variations_spend_what_their_leader_spends(family) -> None:
+    base = family.base(28, 1, 10)
+    slow = {each.base(28, 1, 10).name: 1e-6 for each in FAMILIES}  # so slow that time alone would leave small networks
+    limits = Limits(as_budget("macs<=40M"), None, slow, 1.0)
+    network = Limits(as_budget("macs<=40M")).scale(base, BALANCED).network
+    leader = Candidate(family.title, family.title, family.idea, network)
+    found = [each for each in variations(leader, limits) if isinstance(each, Candidate)]
+    assert found
+    for each in found:
+        assert 0.5 * cost(network).macs < cost(each.network).macs <= 1.02 * cost(network).macs, each.name
+
+
+def test_the_speed_of_a_changed_network_is_that_of_its_base() -> None:
+    base = FAMILIES[1].base(28, 1, 10)
+    limits = Limits(None, None, {base.name: 1e-9, "another": 1e-6}, 0.02)
+    found = limits.scale(recalibrate(base, None), BALANCED)
+    assert cost(found.network).macs > 1e6  # 0.02 s an image at 1e-9 s are 20 M multiply-adds, at 1e-6 s 20 k

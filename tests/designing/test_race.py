@@ -1,6 +1,6 @@
 """The race: which candidates go on, and that a stopped race repeats no trial."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
@@ -124,3 +124,26 @@ def test_a_race_in_which_everything_fails_says_why(tmp_path) -> None:
     judge = Judge({each.name: -1.0 for each in state.candidates})
     with pytest.raises(ConvwrightError, match=r"no candidate could be trained .*diverged"):
         race(state, judge).run()
+
+
+def test_a_round_in_which_all_trainings_fail_does_not_end_the_race(tmp_path) -> None:
+    state, judge = state_in(tmp_path), Judge({})
+    names = [each.name for each in state.candidates]
+    judge.shares = {name: 0.9 if name == names[0] else 0.4 for name in names}
+    run = judge.run
+
+    def failing(candidate: Candidate, number: int, round_: int, seconds: float) -> Trial:
+        trial = run(candidate, number, round_, seconds)
+        return trial if round_ == 0 else replace(trial, accuracy=0.0, correct="", images=0, problem="diverged")
+
+    judge.run = failing  # type: ignore[method-assign]
+    assert race(state, judge).run().candidate == names[0]
+
+
+def test_candidates_that_a_round_has_no_time_for_have_a_reason(tmp_path) -> None:
+    state, judge = state_in(tmp_path), Judge({}, slower=1.6)
+    race(state, judge, 130).run()
+    dropped = {each.decision for each in state.decisions}
+    last = set(state.rounds[-1])
+    for name in state.rounds[0]:
+        assert name in last or f"{name} is dropped" in dropped or name in {each.name for each in state.left_out}

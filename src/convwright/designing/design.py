@@ -45,6 +45,7 @@ from convwright.scaling.latency import Stopwatch
 from convwright.training.frozen import keeping_features
 from convwright.training.interrupt import Interrupted
 from convwright.training.run import Run
+from convwright.training.step import DivergedError
 
 WINNER = "winner"
 """Run directory of the long training of the winner, in the folder of a design."""
@@ -155,11 +156,13 @@ class _Design:
         folder, request = self.request.out, self.request.to_dict()
         if (folder / STATE).exists():
             state = State.open(folder)
-            if not state.fingerprint:  # it failed before it saw the images, and may have been asked for wrong ones
-                (folder / SPLIT).unlink(missing_ok=True)
-                return self._new_state()
             results = request.keys() - {"execution"}
-            if differing := [name for name in request if name in results and state.request.get(name) != request[name]]:
+            differing = [name for name in request if name in results and state.request.get(name) != request[name]]
+            if not state.fingerprint or (differing and not state.candidates):  # nothing has been trained for it
+                for name in (SPLIT, CLOCK):
+                    (folder / name).unlink(missing_ok=True)
+                return self._new_state()
+            if differing:
                 raise ArgumentError(
                     "out", f"{folder} holds a design with another {differing[0]}; give another folder, or resume it"
                 )
@@ -216,19 +219,19 @@ class _Design:
     def limits(self) -> Limits:
         """What candidates may cost; the speed of training is measured once per family."""
         data, budget = self.data.dataset(), self.request.budget
-        speeds: dict[str, float] = {}
-        slowest = 0.0
+        speeds = self.state.speeds
         until = self.clock.passed + MEASURING * self.request.seconds
         for family in FAMILIES:
-            if speeds and self.clock.passed > until:
-                break
+            if speeds and (self.state.candidates or self.clock.passed > until):
+                break  # a design that goes on measures nothing again
             base = family.base(self._scratch_resolution(data), data.channels, len(data.classes))
-            speeds[base.name] = seconds_per_image(base)
-            slowest = max(slowest, speeds[base.name] / cost(base).macs)
+            if base.name not in speeds:
+                speeds[base.name] = seconds_per_image(base) / cost(base).macs
+                self.state.save()
         measure = None
         if budget is not None and budget.latency is not None:
             measure = Stopwatch(engine=self.request.engine)
-        return Limits(budget, measure, speeds, slowest, self._winner_seconds / (LEAST_EPOCHS * len(data.train)))
+        return Limits(budget, measure, speeds, self._winner_seconds / (LEAST_EPOCHS * len(data.train)))
 
     def _find_candidates(self, data: Dataset) -> None:
         self._check_time(data)
@@ -305,10 +308,17 @@ class _Design:
         left = until - self.clock.passed
         trial_run = Run.open(self.request.out / best.run)
         if left > max(10.0, 0.5 * best.seconds) or path.exists():
-            candidate = self._enlarged(self.state.candidate(best.candidate), trainer, UNHURRIED * left)
+            frozen = trial_run.config.recipe.freeze
+            candidate = self._enlarged(self.state.candidate(best.candidate), trainer, UNHURRIED * left, frozen=frozen)
             self.report(f"training the winner, {candidate.name}, for {left:.0f} s")
-            run, _ = trainer.train(candidate, path, UNHURRIED * left, until)
-            found = evaluate_run(run, "val")
+            try:
+                run, _ = trainer.train(candidate, path, UNHURRIED * left, until)
+                found = evaluate_run(run, "val")
+            except DivergedError as error:
+                found = None
+                lost = f"longer training diverged: {error}"
+            else:
+                lost = f"longer training gave a lower validation accuracy than its {best.accuracy:.2%}"
             if isinstance(found, Evaluation) and found.accuracy >= best.accuracy:
                 winner = {"candidate": candidate.name, "run": WINNER, "accuracy": found.accuracy}
                 winner |= {"images": found.images, "epochs": run.config.epochs, "seconds": run.summary.train_seconds}
@@ -321,21 +331,21 @@ class _Design:
                 self.state.decide(
                     "training",
                     f"the network of the race is kept ({trial_run.path.name})",
-                    f"longer training gave a lower validation accuracy than its {best.accuracy:.2%}",
+                    lost,
                 )
         self.state.winner = winner
         self.state.save()
         self.clock.save()
 
-    def _enlarged(self, candidate: Candidate, trainer: Trainer, seconds: float) -> Candidate:
+    def _enlarged(self, candidate: Candidate, trainer: Trainer, seconds: float, *, frozen: bool) -> Candidate:
         """Return the winner at the resolution of its training, which larger networks of the state keep."""
         name = f"{candidate.name}, enlarged"
         for known in self.state.candidates:
             if known.name == name:
                 return known  # a stopped design continues with it
-        larger = trainer.enlarged(candidate, seconds, self.limits)
+        larger = trainer.enlarged(candidate, seconds, self.limits, frozen=frozen)
         if larger.network == candidate.network:
-            return candidate
+            return larger
         size, before = (format_resolution(each.network.resolution) for each in (larger, candidate))
         found = replace(larger, name=name, idea="more pixels", parent=candidate.name)
         self.state.candidates.append(found)

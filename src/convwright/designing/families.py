@@ -1,7 +1,7 @@
 """The families that a design draws its candidates from, and how their networks are scaled to a budget."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from convwright.arch import Network, at, fit_resolution
 from convwright.arch.cost import cost
@@ -161,10 +161,8 @@ class Limits:
     budget: Budget | None
     measure: Measure | None = None
     """Returns the latency of a network in the engine that serves it."""
-    seconds_per_image: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of a training step for each image of it, by name of the base network."""
-    slowest: float = 0.0
-    """Seconds of a training step for each image and multiply-add, of the slowest network that was measured."""
+    seconds_per_mac: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of a training step for each image and multiply-add, by name of the base network."""
     image_seconds: float = 1.0
     """Seconds that training may spend on each image of an epoch."""
 
@@ -179,7 +177,7 @@ class Limits:
         """
         counted = dict(self.budget.counted) if self.budget else {}
         latency = {} if self.budget is None or self.budget.latency is None else {LATENCY: self.budget.latency}
-        if not self.seconds_per_image:
+        if not self.seconds_per_mac:
             return scaled(base, Budget(counted | latency), rule, self.measure)
         trainable = cost(base).macs * self.image_seconds / self._seconds(base)
         for _ in range(RAISED):
@@ -204,7 +202,23 @@ class Limits:
         return " and ".join(over)
 
     def _seconds(self, base: Network) -> float:
-        """Return the seconds of a training step for each image; of a network not measured, the slowest by its MACs."""
-        if base.name in self.seconds_per_image:
-            return self.seconds_per_image[base.name]
-        return cost(base).macs * self.slowest
+        """Return the seconds of a training step for each image.
+
+        Of a network that was scaled or changed otherwise, they follow from the base that its name begins with, of
+        others from the slowest base.
+        """
+        bases = [name for name in self.seconds_per_mac if base.name.startswith(name)]
+        known = max(bases, key=len, default=None)
+        per_mac = max(self.seconds_per_mac.values()) if known is None else self.seconds_per_mac[known]
+        return cost(base).macs * per_mac
+
+    def capped(self, macs: float) -> "Limits":
+        """Return limits with this many multiply-adds at most, and none of time.
+
+        Args:
+            macs: Multiply-adds of a network that keeps these limits.
+        """
+        counted = dict(self.budget.limits) if self.budget else {}
+        return replace(
+            self, budget=Budget(counted | {"macs": min(macs, counted.get("macs", macs))}), seconds_per_mac={}
+        )

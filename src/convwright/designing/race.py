@@ -6,6 +6,7 @@ behind the best one is dropped whatever its rank, and the rounds after the first
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from convwright.designing.candidates import Candidate, LeftOut, recipe_variations, variations
@@ -13,6 +14,7 @@ from convwright.designing.families import Limits
 from convwright.designing.state import WINS, State
 from convwright.designing.trials import LEAST_TRIAL, NO_TIME, Trainer, Trial
 from convwright.errors import ConvwrightError
+from convwright.stats.paired import agresti_min
 
 if TYPE_CHECKING:
     from convwright.designing.sharing import SharedRounds  # needs SQLAlchemy
@@ -79,12 +81,14 @@ class Race:
             self.state.save()
         began = self.state.race_began
         for round_ in range(len(self.shares)):
+            if round_ < len(self.state.rounds) - 1:
+                continue  # the next round is planned already, from what this one gave
             if len(self.state.rounds) <= round_:
                 if round_ and began + ends[round_] - self.trainer.clock.passed < LEAST_TRIAL:
                     break  # earlier rounds took the time of this one
                 self._plan(round_, began + ends[round_] - self.trainer.clock.passed)
             self._run_round(round_, began + ends[round_])
-        return self._best(len(self.state.rounds) - 1)
+        return self._best()
 
     def _plan(self, round_: int, seconds: float) -> None:
         """Choose the candidates of a round for the time that it has."""
@@ -95,8 +99,10 @@ class Race:
             for name in chosen[len(kept) :]:
                 self.state.left_out.append(LeftOut(name, "there is no time for another candidate"))
         else:
-            survivors = self._survivors(round_ - 1)
+            survivors = self._survivors()
             kept = [trial.candidate for trial in survivors][: max(1, min(most, MOST_LATER))]
+            for trial in survivors[len(kept) :]:
+                self.state.decide("race", f"{trial.candidate} is dropped", "the next round has no time for it")
             room = min(most, MOST_LATER) - len(kept)
             kept += [each.name for each in self._variations(round_, survivors[0], room)]
         self.state.rounds.append(kept)
@@ -167,16 +173,29 @@ class Race:
             self.state.left_out.append(LeftOut(name, reason))
             self.state.save()
 
-    def _survivors(self, round_: int) -> list[Trial]:
-        """Return the trials whose candidates go on, the best first, and record why the others do not."""
-        ranked = [each for each in self.state.trials_of(round_) if each.problem is None]
-        if not ranked:
-            problems = "; ".join(f"{each.candidate}: {each.problem}" for each in self.state.trials_of(round_))
-            raise ConvwrightError(f"no candidate could be trained ({problems})")
+    def _last_ranked(self) -> list[Trial]:
+        """Return the trials of the last round in which a candidate could be trained, the best first.
+
+        Raises:
+            ConvwrightError: There is none.
+        """
+        for round_ in reversed(range(len(self.state.rounds))):
+            if ranked := [each for each in self.state.trials_of(round_) if each.problem is None]:
+                return ranked
+        problems = "; ".join(f"{each.candidate}: {each.problem}" for each in self.state.trials)
+        raise ConvwrightError(f"no candidate could be trained ({problems})")
+
+    def _survivors(self) -> list[Trial]:
+        """Return the trials whose candidates go on, the best first, and record why the others do not.
+
+        The intervals hold for all comparisons with the best of the round together (Bonferroni).
+        """
+        ranked = self._last_ranked()
         best, kept = ranked[0], ranked[:1]
+        z = NormalDist().inv_cdf(1 - 0.025 / max(1, len(ranked) - 1))
         for trial in ranked[1:]:
             pair = best.against(trial)
-            low, high = pair.interval
+            low, high = agresti_min(pair.only_first, pair.only_second, pair.images, z)
             gap = f"{100 * pair.difference:.1f} points behind {best.candidate} ({100 * low:.1f} to {100 * high:.1f})"
             if low > 0:
                 self.state.decide("race", f"{trial.candidate} is dropped", f"{BEHIND}: {gap}")
@@ -186,8 +205,8 @@ class Race:
                 kept.append(trial)
         return kept
 
-    def _best(self, round_: int) -> Trial:
-        survivors = self._survivors(round_)
+    def _best(self) -> Trial:
+        survivors = self._survivors()
         best = survivors[0]
         self.state.decide(
             "race",

@@ -58,6 +58,8 @@ class State:
     """What was found out about the images: `DataFacts.to_dict` of `examination`."""
     key: str = field(default_factory=lambda: uuid4().hex)
     """Identifies the design in a database that it shares with others."""
+    speeds: dict[str, float] = field(default_factory=dict)
+    """Seconds of a training step for each image and multiply-add, by name of a family's base network."""
     plans: list[dict[str, float]] = field(default_factory=list)
     """Seconds of a trial, and passed seconds of the design at its end, of each round that workers share."""
 
@@ -100,6 +102,7 @@ class State:
             "winner": self.winner,
             "shipped": self.shipped,
             "images": self.images,
+            "speeds": self.speeds,
             "plans": self.plans,
             "key": self.key,
         }
@@ -133,6 +136,7 @@ class State:
                 shipped=dict(_mapping(content["shipped"])),
             )
             state.images = dict(_mapping(content["images"]))
+            state.speeds = {str(name): float(each) for name, each in _mapping(content["speeds"]).items()}
             state.plans, state.key = [dict(_mapping(each)) for each in content["plans"]], str(content["key"])
             return state
         except RunError:

@@ -207,7 +207,7 @@ class Trainer:
         weights = str(candidate.fields["weights"])
         return TrainRequest(data=self.data, network=candidate.network, weights=weights, minutes=seconds / 60, **fields)
 
-    def enlarged(self, candidate: Candidate, seconds: float, limits: Limits) -> Candidate:
+    def enlarged(self, candidate: Candidate, seconds: float, limits: Limits, *, frozen: bool) -> Candidate:
         """Return a candidate with published weights at the resolution that suits a longer training.
 
         The race compares such networks at a resolution whose features take little time. More pixels usually give a
@@ -217,17 +217,20 @@ class Trainer:
             candidate: The winner of the race.
             seconds: Time of its training.
             limits: What a candidate may cost.
+            frozen: Whether the race trained its classifier alone. The fields of the race are kept if the longer
+                training does so too, as a learning rate of a classifier does not suit all weights.
         """
         if candidate.fields.get("weights") is None:
             return candidate
         whole = replace(candidate, network=at(candidate.network, resolution=LARGEST))
-        most, least = (
-            min(sides(size)) for size in (advise(self._open(whole, seconds)).resolution, candidate.network.resolution)
-        )
+        advice = advise(self._open(whole, seconds))
+        if advice.freeze != frozen:
+            candidate = replace(candidate, fields={"weights": candidate.fields["weights"]})
+        most, least = (min(sides(size)) for size in (advice.resolution, candidate.network.resolution))
         for side in SIDES:
             larger = at(candidate.network, resolution=side) if least < side <= most else None
             if larger is not None and not limits.exceeded_by(larger):
-                return replace(candidate, network=larger, fields={"weights": candidate.fields["weights"]})
+                return replace(candidate, network=larger)
         return candidate
 
     def _failed(self, candidate: Candidate, round_: int, place: str, problem: str, started: float) -> Trial:
