@@ -176,10 +176,12 @@ def test_an_ablation_measures_each_idea(tmp_path) -> None:
     for effect in result["effects"]:
         assert effect["sentence"].endswith(".")
         assert effect["verdict"] in ("helps", "hurts", "undecided")
-    again = cw.ablate("digits", "cifar_resnet8", minutes=5, seeds=2, out=tmp_path / "ablation")
+    again = cw.ablate("digits", "cifar_resnet8", minutes=0.1, seeds=2, out=tmp_path / "ablation")
     assert again.to_dict() == result
     same = cw.ablate("digits", "cifar_resnet8", epochs=result["epochs"], seeds=2, out=tmp_path / "ablation")
     assert same.to_dict() == result
+    with pytest.raises(ArgumentError, match=r"minutes: are 5, but the ablation in .* was planned for 0\.1; give these"):
+        cw.ablate("digits", "cifar_resnet8", minutes=5, seeds=2, out=tmp_path / "ablation")
     with pytest.raises(ArgumentError, match=r"`?epochs`?; give one of the two"):
         cw.ablate("digits", "cifar_resnet8", minutes=1, epochs=1, out=tmp_path / "ablation")
     found.save_html(tmp_path / "page.html")

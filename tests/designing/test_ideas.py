@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from convwright.designing.candidates import Candidate, first_candidates
+from convwright.arch.cost import cost
+from convwright.designing.candidates import Candidate, first_candidates, variations
 from convwright.designing.families import Limits
-from convwright.designing.ideas import effects_of, not_compared
+from convwright.designing.ideas import PAPERS, SPENDING, effects_of, not_compared
 from convwright.designing.state import State
 from convwright.designing.trials import Trial, packed
 from convwright.scaling.budget import as_budget
@@ -42,8 +43,8 @@ def test_each_idea_is_judged_by_the_trials_that_differ_in_it(state) -> None:
         ("c", "SE-ResNet"): "hurts",
     }
     assert found["SE-ResNet", "a"].pair.difference == pytest.approx(0.15)
-    assert {each.idea for each in found.values()} == {"SE", "compound scaling", "training"}
-    assert not_compared(state) == ["dense connections"]
+    assert {each.idea for each in found.values()} == {"SE", "how the budget is spent", "training"}
+    assert not_compared(state) == ["dense connections", "compound scaling"]
 
 
 def test_intervals_hold_for_all_comparisons_together(state) -> None:
@@ -58,3 +59,39 @@ def test_sentences_say_what_was_compared(state) -> None:
     assert any(line.startswith("SE helped: +20.0 percentage points (") for line in sentences)
     assert any("made no difference that these images can show" in line for line in sentences)
     assert all("500 validation images" in line for line in sentences)
+
+
+def test_every_pair_is_compared_once_in_its_last_shared_round(state) -> None:
+    state.rounds = [[*state.rounds[1]], [*state.rounds[1]], ["SE-ResNet", "a"]]
+    state.trials = [trial(name, 0.5, round_) for round_ in (0, 1) for name in state.rounds[0]]
+    state.trials += [trial("SE-ResNet", 0.9, 2), trial("a", 0.6, 2)]
+    found = {(each.with_it, each.without): each for each in effects_of(state)}
+    assert len(found) == len(effects_of(state)) == 3
+    assert found["SE-ResNet", "a"].pair.difference == pytest.approx(0.3)
+    assert found["b", "SE-ResNet"].pair.difference == 0
+
+
+def test_spending_on_one_dimension_is_not_filed_under_a_paper(tmp_path) -> None:
+    limits = Limits(as_budget("macs<=10M, params<=300K"))
+    leader = next(each for each in first_candidates(32, 3, 5, limits) if isinstance(each, Candidate))
+    others = [each for each in variations(leader, limits) if isinstance(each, Candidate)]
+    others = [each for each in others if not each.idea.startswith("SE")]
+    names = [each.name for each in (leader, *others)]
+    state = State(tmp_path, {}, candidates=[leader, *others], rounds=[names])
+    state.trials = [trial(leader.name, 0.5), *(trial(each.name, 0.9) for each in others)]
+    found = effects_of(state)
+    assert [each.with_it for each in found] == [each.name for each in others]
+    for each in found:
+        assert each.idea == SPENDING
+        assert each.to_dict()["paper"] is None
+        assert each.verdict == "helps"
+    changes = {state.candidate(each.with_it).idea: each.change for each in found}
+    assert changes["fewer pixels"] == "fewer pixels, more depth and width"
+    assert not_compared(state) == [*PAPERS]
+
+
+def test_sentences_have_the_costs_of_both(state) -> None:
+    for each in effects_of(state):
+        names = (each.with_it, each.without)
+        assert each.macs == tuple(cost(state.candidate(name).network).macs for name in names)
+        assert each.sentence.count(" multiply-adds, 10 s)") == 2

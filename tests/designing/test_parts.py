@@ -26,6 +26,7 @@ from convwright.designing.families import BALANCED, FAMILIES, Limits
 from convwright.designing.request import DesignRequest
 from convwright.designing.trials import Trainer, Trial, packed
 from convwright.scaling.budget import as_budget
+from convwright.training.run import Run
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=70))
@@ -177,3 +178,13 @@ def test_the_speed_of_a_changed_network_is_that_of_its_base() -> None:
     limits = Limits(None, None, {base.name: 1e-9, "another": 1e-6}, 0.02)
     found = limits.scale(recalibrate(base, None), BALANCED)
     assert cost(found.network).macs > 1e6  # 0.02 s an image at 1e-9 s are 20 M multiply-adds, at 1e-6 s 20 k
+
+
+def test_a_trial_that_was_killed_at_its_end_keeps_the_seconds_of_its_training(coloured, tmp_path) -> None:
+    limits = Limits(as_budget("macs<=5M"))
+    leader = next(each for each in first_candidates(32, 3, 2, limits) if isinstance(each, Candidate))
+    whole = trainer(coloured, tmp_path).run(leader, 0, 0, 4.0)
+    again = trainer(coloured, tmp_path).run(leader, 0, 0, 4.0)
+    trained = Run.open(tmp_path / "design" / whole.run).summary.train_seconds
+    assert 0 < trained <= again.seconds
+    assert again.correct == whole.correct

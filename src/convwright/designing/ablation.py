@@ -4,6 +4,7 @@ A network without the idea and one with it are trained with the same seeds, and 
 of a comparison have equal multiply-adds or equal parameters, as far as whole blocks and channels allow.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,7 +215,7 @@ def run_ablation(
         options: Folder, workers and database.
 
     Raises:
-        ArgumentError: A value cannot be used.
+        ArgumentError: A value cannot be used, or the folder has an ablation of another time.
         StudyError: The folder or database has another study of this name.
         Interrupted: The ablation was stopped; an equal call continues it.
     """
@@ -224,7 +225,7 @@ def run_ablation(
     ablation = Ablation.of(fit_to_data(base, dataset), budget)
     if not ablation.ideas:
         raise ArgumentError("network", f"{base.name} allows no comparison ({'; '.join(ablation.left_out)})")
-    stored = length.epochs or _planned_epochs(options.out)
+    stored = length.epochs or _planned_epochs(options.out, length.seconds)
     if stored is None:
         print_progress("measuring how fast this machine trains each variant ...")
     epochs = stored or epochs_for(ablation, length.seconds, len(dataset.train), seeds)
@@ -242,25 +243,46 @@ def run_ablation(
     )
     check_trainable(experiment, dataset)
     if stored is None:
-        _write_plan(options.out, epochs)
+        _write_plan(options.out, epochs, length.seconds)
     return ablation, experiment, run_study(experiment, options)
 
 
-def _planned_epochs(folder: Path) -> float | None:
-    """Return the epochs of an ablation that was stopped, which a slower moment of the machine must not change."""
+def _planned_epochs(folder: Path, seconds: float) -> float | None:
+    """Return the epochs of an ablation that was stopped, which a slower moment of the machine must not change.
+
+    Args:
+        folder: Folder of the ablation.
+        seconds: Time of all training runs, which must be that of the plan.
+
+    Raises:
+        ArgumentError: The ablation was planned for another time.
+        RunError: The plan is damaged.
+    """
     path = folder / PLAN
     if not path.is_file():
         return None
     found: Any = json_text.read(path)
-    epochs = found.get("epochs") if isinstance(found, Mapping) else None
-    if not isinstance(epochs, int | float) or isinstance(epochs, bool) or not 0 < epochs <= MOST_EPOCHS:
+    plan = found if isinstance(found, Mapping) else {}
+    epochs, planned = plan.get("epochs"), plan.get("seconds", seconds)
+    if not _is_number(epochs) or not _is_number(planned) or not 0 < epochs <= MOST_EPOCHS or planned <= 0:
         raise RunError(f"{path}: is damaged; ablate again into another folder")
+    if not math.isclose(planned, seconds):
+        raise ArgumentError(
+            "minutes",
+            f"are {seconds / 60:g}, but the ablation in {folder} was planned for {planned / 60:g}; give these, or "
+            "another folder",
+        )
     return float(epochs)
 
 
-def _write_plan(folder: Path, epochs: float) -> None:
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _write_plan(folder: Path, epochs: float, seconds: float) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConvwrightError(f"{folder}: the folder could not be made: {error.strerror}") from None
-    write_text(folder / PLAN, json_text.dump({"schema_version": 1, "epochs": epochs}) + "\n")
+    content = {"schema_version": 1, "epochs": epochs, "seconds": seconds}
+    write_text(folder / PLAN, json_text.dump(content) + "\n")

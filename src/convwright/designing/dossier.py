@@ -10,7 +10,7 @@ from pathlib import Path
 from convwright.arch.cost import cost
 from convwright.arch.resolution import format_resolution
 from convwright.designing.examination import ImageFacts
-from convwright.designing.ideas import PAPERS, TRAINING, not_compared
+from convwright.designing.ideas import PAPERS, SPENDING, TRAINING, not_compared
 from convwright.designing.result import DesignResult
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, log_axis, symbol
 from convwright.display.pages import write_html
@@ -74,9 +74,9 @@ def summary(design: DesignResult) -> str:
 
 
 def _ideas(design: DesignResult) -> list[tuple[str, list[str]]]:
-    """Return headings with the sentences below each: the papers' ideas first, then the training."""
+    """Return headings with the sentences below each: the papers' ideas first, then the spending of the budget and training."""
     found = []
-    for idea in (*PAPERS, TRAINING):
+    for idea in (*PAPERS, SPENDING, TRAINING):
         title = f"{idea[0].upper()}{idea[1:]}" + (f" ({PAPERS[idea]})" if idea in PAPERS else "")
         lines = [each.sentence for each in design.effects if each.idea == idea]
         if lines:

@@ -55,7 +55,7 @@ class Trial:
     """Number of validation images."""
     epochs: float
     seconds: float
-    """Seconds of the whole trial."""
+    """Seconds of the whole trial, in all sessions of the design."""
     learning_rate: float = 0.0
     problem: str | None = None
     """Why there is no network: training diverged, or it could not be built. None if there is one."""
@@ -128,7 +128,7 @@ class Trainer:
             packed(right),
             len(right),
             run.config.epochs,
-            time.monotonic() - started,
+            max(time.monotonic() - started, run.summary.train_seconds),  # with those of earlier sessions
             run.config.recipe.learning_rate,
             stopped=limit.reached,
         )
