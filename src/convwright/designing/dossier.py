@@ -74,7 +74,7 @@ def summary(design: DesignResult) -> str:
 
 
 def _ideas(design: DesignResult) -> list[tuple[str, list[str]]]:
-    """Return headings with the sentences below each: the papers' ideas first, then the spending of the budget and training."""
+    """Return headings with the sentences below each: the papers' ideas first, then the budget and training."""
     found = []
     for idea in (*PAPERS, SPENDING, TRAINING):
         title = f"{idea[0].upper()}{idea[1:]}" + (f" ({PAPERS[idea]})" if idea in PAPERS else "")
