@@ -9,6 +9,7 @@ import torch
 from convwright.designing.candidates import Candidate, first_candidates
 from convwright.designing.distillation import distilled, teacher_for
 from convwright.designing.families import Limits
+from convwright.designing.ideas import effects_of
 from convwright.designing.state import State
 from convwright.designing.trials import Trial, packed
 from convwright.scaling.budget import as_budget
@@ -24,11 +25,15 @@ class Lessons:
     share: float
     teacher: float = 0.0
     """Share of a network that is over the budget."""
+    control: float | None = None
+    """Share of the winner when it is trained again."""
     clock: object = field(default_factory=lambda: type("Time", (), {"save": lambda self: None})())
     ran: list[Candidate] = field(default_factory=list)
 
     def run(self, candidate: Candidate, number: int, round_: int, seconds: float) -> Trial:
         self.ran.append(candidate)
+        if candidate.name == "small" and self.control is not None:
+            return trial(candidate.name, self.control, round_)
         return trial(candidate.name, self.share if "teacher" in candidate.fields else self.teacher, round_)
 
 
@@ -90,11 +95,11 @@ def test_nobody_learns_from_a_worse_or_smaller_network(state, tmp_path, trials: 
     assert "no larger network" in state.decisions[-1].reason
 
 
-@pytest.mark.parametrize(("left", "begun"), [(20, False), (100, True)])
-def test_nothing_is_tried_without_time(state, tmp_path, left: float, begun: bool) -> None:
+@pytest.mark.parametrize(("left", "started"), [(20, False), (100, True)])
+def test_nothing_is_tried_without_time(state, tmp_path, left: float, started: bool) -> None:
     state.trials = [trial("small", 0.8), trial("large", 0.8)]
     lessons = Lessons(tmp_path, 1.0)
-    assert outcome(state, lessons, left, started=begun).candidate == "small"
+    assert outcome(state, lessons, left, started=started).candidate == "small"
     assert not lessons.ran
     assert "no time" in state.decisions[-1].reason
 
@@ -122,3 +127,26 @@ def test_a_network_over_the_budget_is_not_tried_without_time(state, tmp_path) ->
     published = Candidate("huge", "huge", "over the budget", state.candidates[1].network)
     assert outcome(state, lessons, 100, offered=lambda: published).candidate == "small"
     assert not lessons.ran
+
+
+@pytest.mark.parametrize(("control", "share", "helps"), [(0.8, 0.9, True), (0.9, 0.9, False), (0.95, 0.85, False)])
+def test_after_a_shared_race_the_winner_is_trained_again_to_compare(state, tmp_path, control, share, helps) -> None:
+    state.plans = [{"seconds": 10.0, "until": 20.0}]
+    state.trials = [trial("small", 0.7), trial("large", 0.72)]
+    lessons = Lessons(tmp_path, share, control=control)
+    found = outcome(state, lessons)
+    assert [each.name for each in lessons.ran] == ["small", "small, distilled"]
+    assert (found.candidate == "small, distilled") is helps
+    assert outcome(state, lessons) == found, "a design that is resumed decides the same"
+    assert len(lessons.ran) == 2
+    effect = next(each for each in effects_of(state) if each.with_it == "small, distilled")
+    assert effect.pair.difference == pytest.approx(share - control)
+
+
+def test_a_shared_race_checks_nothing_without_time_for_both(state, tmp_path) -> None:
+    state.plans = [{"seconds": 10.0, "until": 20.0}]
+    state.trials = [trial("small", 0.8), trial("large", 0.8)]
+    lessons = Lessons(tmp_path, 1.0, control=0.5)
+    assert outcome(state, lessons, 50) is state.trials[0]
+    assert not lessons.ran
+    assert "no time" in state.decisions[-1].reason

@@ -68,7 +68,8 @@ def distilled(
 
     The teacher is a larger network of the race, or one that is over the budget and measurably better. The winner is
     trained once more as in its last trial, with the same seed and in the same time, but with the teacher. The two are
-    compared on the same validation images.
+    compared on the same validation images. Where workers shared the race, trials had a part of the cores each, so the
+    winner is first trained again alone, as the student will be.
 
     Args:
         state: The design, whose race has ended.
@@ -93,18 +94,30 @@ def distilled(
         return best
     round_ = len(state.rounds)  # a round of its own, after the race
     student = _student(state, winner, teacher, trainer)
-    trial = state.trial(student.name, round_)
-    if trial is None:
-        if started or best.seconds > MOST_SHARE * left:
-            reason = f"there is no time to check whether {teacher.candidate} teaches it more"
-            state.decide("training", LABELS, reason)
-            return best
+    checked = [winner, student] if state.plans else [student]
+    missing = [each for each in checked if state.trial(each.name, round_) is None]
+    if missing and (started or len(missing) * best.seconds > MOST_SHARE * left):
+        reason = f"there is no time to check whether {teacher.candidate} teaches it more"
+        state.decide("training", LABELS, reason)
+        return best
+    if missing:
         report(f"checking for {best.seconds:.0f} s whether {teacher.candidate} teaches the winner more than labels do")
-        trial = trainer.run(student, state.candidates.index(student), round_, best.seconds)
+    if student in missing and winner in missing:
+        report("the winner is trained again too, as workers shared the cores in the race")
+    trials = [_checked(state, each, trainer, best.seconds) for each in checked]
+    return trials[-1] if _helps(state, best if len(trials) == 1 else trials[0], teacher, trials[-1]) else best
+
+
+def _checked(state: State, candidate: Candidate, trainer: Trainer, seconds: float) -> Trial:
+    """Return a candidate's trial after the race, and train it unless it has ended."""
+    round_ = len(state.rounds)
+    trial = state.trial(candidate.name, round_)
+    if trial is None:
+        trial = trainer.run(candidate, state.candidates.index(candidate), round_, seconds)
         state.trials.append(trial)
         state.save()
         trainer.clock.save()
-    return trial if _helps(state, best, teacher, trial) else best
+    return trial
 
 
 def _over_budget(
@@ -117,7 +130,8 @@ def _over_budget(
 ) -> Trial | None:
     """Return the trial of a network that is over the budget, if it is measurably better than the winner."""
     round_ = len(state.rounds)
-    trial = next((each for each in state.trials if each.round == round_ and not each.candidate.endswith(SUFFIX)), None)
+    own = (best.candidate, best.candidate + SUFFIX)
+    trial = next((each for each in state.trials if each.round == round_ and each.candidate not in own), None)
     if trial is None:
         candidate = offered() if 2 * best.seconds <= MOST_BEYOND * left else None
         if candidate is None:
@@ -125,10 +139,7 @@ def _over_budget(
         if candidate not in state.candidates:
             state.candidates.append(candidate)
         report(f"training {candidate.name}, which is over the budget, for {best.seconds:.0f} s as a teacher")
-        trial = trainer.run(candidate, state.candidates.index(candidate), round_, best.seconds)
-        state.trials.append(trial)
-        state.save()
-        trainer.clock.save()
+        trial = _checked(state, candidate, trainer, best.seconds)
     better = trial.problem is None and trial.against(best).interval[0] > 0
     why = (
         "it can only teach the winner" if better else "is not measurably better than the winner, so it teaches nothing"
@@ -152,12 +163,23 @@ def _student(state: State, winner: Candidate, teacher: Trial, trainer: Trainer) 
     return student
 
 
-def _helps(state: State, best: Trial, teacher: Trial, trial: Trial) -> bool:
-    """Return whether a teacher measurably helped, and record why."""
+def _helps(state: State, control: Trial, teacher: Trial, trial: Trial) -> bool:
+    """Return whether a teacher measurably helped, and record why.
+
+    Args:
+        state: The design.
+        control: Trial of the winner under the conditions of the student.
+        teacher: The teacher's trial.
+        trial: The student's trial.
+    """
     if trial.problem is not None:
         state.decide("training", f"{trial.candidate} is dropped", f"it could not be trained: {trial.problem}")
         return False
-    pair = trial.against(best)
+    if control.problem is not None:
+        reason = f"the winner could not be trained again to compare it: {control.problem}"
+        state.decide("training", f"{trial.candidate} is dropped", reason)
+        return False
+    pair = trial.against(control)
     low, high = (100 * bound for bound in pair.interval)
     found = (
         f"{100 * pair.difference:+.1f} percentage points ({low:+.1f} to {high:+.1f}) in as much time, on "
