@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from convwright import json_text
 from convwright.arch import Network, recalibrate
@@ -275,7 +275,7 @@ def _planned_epochs(folder: Path, seconds: float) -> float | None:
     return float(epochs)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
