@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import convwright as cw
 from convwright.errors import ArgumentError, SeveralErrors, UsageError
 from convwright.options import options_of_model
-from convwright.training.config import Recipe, TrainConfig
+from convwright.training.config import Recipe, TrainConfig, read_value
 from convwright.training.run import Run as StoredRun
 from convwright.training.run_plan import Plan
 
@@ -457,3 +459,9 @@ def test_a_misspelt_method_of_a_callback_is_refused(tmp_path):
 
     with pytest.raises(ArgumentError, match="callbacks: on_vaildation is never called; the methods are on_start, "):
         cw.train(epochs=0.1, out=tmp_path / "run", callbacks=[Misspelt()], **SMALL)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_of_the_command_line_are_read_as_in_configurations(value: float) -> None:
+    assert read_value(repr(value)) == value
+    assert read_value(f"{value:.3e}") == float(f"{value:.3e}")

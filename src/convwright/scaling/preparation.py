@@ -16,7 +16,7 @@ from convwright.machine import available_cores
 from convwright.places import check_folder
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.task_runner import configure
-from convwright.training.config import FieldError, Recipe
+from convwright.training.config import FieldError, Recipe, read_value
 from convwright.training.plan import LEAST_CROPPED
 
 LONGEST_NAME = 200
@@ -168,11 +168,9 @@ def _known(name: str, text: str) -> bool:
 
 
 def _read_field(text: str) -> tuple[str, object]:
-    import yaml
-
     name, _, value = text.partition("=")
     _known(name if value else "", text)
     try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError:
+        return name, read_value(value)
+    except ValueError:
         raise ArgumentError("fields", f"{text!r}: the value cannot be read") from None

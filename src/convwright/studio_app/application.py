@@ -1,7 +1,6 @@
 """The studio as an application: addresses, and what each of them calls."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from importlib.resources import files
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
+from convwright import json_text
 from convwright.errors import ConvwrightError, UsageError
 from convwright.extras import installed
 from convwright.printable import printable
@@ -158,7 +158,7 @@ def _add_jobs(app: FastAPI, folder: StudioFolder, jobs: Jobs) -> None:
         async def events() -> AsyncIterator[str]:
             before = ""
             while not await request.is_disconnected():
-                now = json.dumps(await run_in_threadpool(state), allow_nan=False)
+                now = json_text.dump(await run_in_threadpool(state))
                 yield f"data: {now}\n\n" if now != before else ": no change\n\n"
                 before = now
                 await asyncio.sleep(SECONDS)

@@ -1,13 +1,13 @@
 """The folder of the studio: what is in it, and the check that nothing outside it is used."""
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from convwright.errors import UsageError
+from convwright import json_text
+from convwright.errors import ConvwrightError, UsageError
 from convwright.files import IMAGE_SUFFIXES
 
 OWN = ".convwright-studio"
@@ -129,8 +129,8 @@ def is_run(path: Path) -> bool:
 
 def read_json(path: Path) -> dict[str, object]:
     """Return the object of a JSON file; empty where it cannot be read."""
-    with suppress(OSError, ValueError):
-        read = json.loads(path.read_text(encoding="utf-8"))
+    with suppress(ConvwrightError):
+        read = json_text.read(path)
         return read if isinstance(read, dict) else {}
     return {}
 

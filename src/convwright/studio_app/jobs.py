@@ -1,6 +1,5 @@
 """Processes that the studio starts: commands of Convwright that go on without it, read back from their records."""
 
-import json
 import os
 import shlex
 import signal
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from convwright import json_text
 from convwright.errors import UsageError
 from convwright.files import write_text
 from convwright.scaling.process_identity import ProcessIdentity
@@ -72,7 +72,7 @@ class Jobs:
             record = self.records / str(number)
             record.mkdir(parents=True)
             about = {"kind": kind, "arguments": list(arguments), "result": result, "started": time.time()}
-            write_text(record / "job.json", json.dumps(about))
+            write_text(record / "job.json", json_text.dump(about))
             with (record / "output.txt").open("wb") as output:
                 child = subprocess.Popen(
                     [sys.executable, "-m", "convwright.studio_app.job_process", str(record), *arguments],

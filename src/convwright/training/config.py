@@ -287,6 +287,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+def read_value(text: str) -> Any:
+    """Return the value of a field that is written as in `config.yaml`: 1e-3 is a number.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    try:
+        _check_structure(text)
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
 class _Loader(yaml.SafeLoader):
     """Reads numbers and booleans as YAML 1.2 does (`032` is decimal, `yes` is text), and refuses a key given twice."""
 
