@@ -73,7 +73,7 @@ SE_IDEAS = (
 )
 DENSE_IDEA = Idea("Dense connections", "DenseNet", "DenseNet-BC", BASE, "at most as many parameters")
 SCALING_IDEAS = tuple(
-    Idea(f"Compound scaling, not {name}", "EfficientNet", "compound scaling", name, "about as many multiply-adds")
+    Idea(f"Compound scaling over {name}", "EfficientNet", "compound scaling", name, "about as many multiply-adds")
     for name, _ in SCALINGS[1:]
 )
 

@@ -63,8 +63,6 @@ UNHURRIED = 0.93
 """Share of the time that is left for which the winner is planned, as a machine may become slower."""
 SCORING = 0.3
 """Share of the time that is left in the end which the scores of class activation maps may take."""
-MANY_IMAGES = 20_000
-"""Training images for which an epoch is too long to have many of them."""
 
 
 def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
@@ -184,7 +182,9 @@ class _Design:
         if data.multi_label:
             raise DataError(f"{data.name}: has several labels an image; design needs one label each")
         if data.test is None:
-            raise DataError(f"{data.name}: has no test images, which no decision may see; add some in a split `test`")
+            raise DataError(
+                f"{data.name}: has no test images; they measure the winner and must not influence any choice: add a split `test`"
+            )
         if self.state.fingerprint and self.state.fingerprint != data.fingerprint:
             raise RunError(
                 f"{data.name}: the images have changed since the design began; restore them and resume the design, or "

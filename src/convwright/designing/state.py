@@ -55,7 +55,7 @@ class State:
     shipped: dict[str, Any] = field(default_factory=dict)
     """The exported file and its figures, once it is verified."""
     images: dict[str, Any] = field(default_factory=dict)
-    """What was found out about the images: `DataFacts.to_dict` of `examination`."""
+    """What was found out about the images: as `ImageFacts.to_dict` returns it."""
     key: str = field(default_factory=lambda: uuid4().hex)
     """Identifies the design in a database that it shares with others."""
     speeds: dict[str, float] = field(default_factory=dict)
