@@ -183,7 +183,7 @@ class _Design:
             raise DataError(f"{data.name}: has several labels an image; design needs one label each")
         if data.test is None:
             raise DataError(
-                f"{data.name}: has no test images; they measure the winner and must not influence any choice: add a split `test`"
+                f"{data.name}: has no test images, which measure the winner and influence no choice; add a split `test`"
             )
         if self.state.fingerprint and self.state.fingerprint != data.fingerprint:
             raise RunError(
