@@ -19,8 +19,8 @@ def demo(
 ) -> "DesignResult":
     """Design a network for real images: a race of the three papers' families within 500,000 parameters and 20 M MACs.
 
-    It is `cw.design` with preset data, budget and time. Stopped or killed at any moment, the same call continues; a finished
-    demonstration is shown again.
+    It is `cw.design` with preset data, budget and time. Stopped or killed at any moment, the same call continues; a
+    finished demonstration is shown again.
 
     Args:
         minutes: Time of the whole design.

@@ -109,7 +109,7 @@ def open_images(request: DesignRequest, state: State) -> tuple[Data, Dataset]:
             images = f"{len(dataset.train) + len(dataset.val):,} images in {len(dataset.classes)} classes"
             why = f"cannot be split ({error.reason})" if isinstance(error, ArgumentError) else "are too few to split"
             raise DataError(
-                f"{dataset.name}: has no test images, which no decision may see, and {images} {why}; add images, or a "
+                f"{dataset.name}: has no test images, which influence no choice, and {images} {why}; add images, or a "
                 "folder `test`"
             ) from None
         split.save(path)
