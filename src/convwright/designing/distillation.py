@@ -16,6 +16,7 @@ MOST_SHARE = 0.3
 """Share of the time that is left which the check may take."""
 MOST_BEYOND = 0.15
 """The same share for both trials with a network that is over the budget, as published weights take time to prepare."""
+NO_GAIN = "as teacher brings no measurable gain"
 SUFFIX = ", distilled"
 LABELS = "the winner learns from labels alone"
 
@@ -188,6 +189,6 @@ def _helps(state: State, control: Trial, teacher: Trial, trial: Trial) -> bool:
     if low > 0:
         state.decide("training", f"{teacher.candidate} teaches the winner", f"that helps: {found}")
         return True
-    reason = f"{teacher.candidate} as teacher brings no measurable gain: {found}"
+    reason = f"{teacher.candidate} {NO_GAIN}: {found}"
     state.decide("training", f"{trial.candidate} is dropped", reason)
     return False

@@ -17,7 +17,7 @@ from convwright.display.pages import write_html
 from convwright.display.wording import counted, duration, interval, listed, percent
 from convwright.printable import quoted
 from convwright.reporting.entry import Entry
-from convwright.scaling.budget import format_amount
+from convwright.scaling.budget import LATENCY, format_amount
 from convwright.stats.intervals import wilson
 from convwright.units import human, human_bytes
 
@@ -68,8 +68,20 @@ def summary(design: DesignResult) -> str:
     budget = f" The budget was {design.request.budget}." if design.request.budget else ""
     return (
         f"{design.winner.name}, at {format_resolution(design.run.network.resolution)} pixels, classifies "
-        f"{percent(found.accuracy)} ({interval(found.interval)}) of {counted(found.images, f'{found.split} image')} "
-        f"correctly with {human(count.params)} parameters and {human(count.macs)} multiply-adds.{budget}"
+        f"{percent(design.accuracy)} ({interval(design.interval)}) of {counted(found.images, f'{found.split} image')} "
+        f"correctly with {human(count.params)} parameters and {human(count.macs)} multiply-adds.{_of_file(design)}"
+        f"{budget}"
+    )
+
+
+def _of_file(design: DesignResult) -> str:
+    """Return a sentence on the accuracy of the run where the file computes in 8 bits; else nothing."""
+    if design.shipped is None or design.shipped.tested is None:
+        return ""
+    found = f"{percent(design.evaluation.accuracy)} ({interval(design.evaluation.interval)})"
+    return (
+        " This is the accuracy of the exported file, which computes in 8 bits; the run in 32-bit floats, which the "
+        f"figures show, has {found}."
     )
 
 
@@ -153,7 +165,7 @@ def _rows(design: DesignResult) -> list[dict[str, str]]:
                 "trained": f"{trial.epochs:.3g} epochs, {duration(trial.seconds)}",
                 "reason": "won the race"
                 if won
-                else trial.problem or design.why_lost(candidate.name) or "level with the winner at the end",
+                else trial.problem or design.why_lost(candidate.name) or design.short_reason(candidate, trial),
             }
         )
     return rows
@@ -194,7 +206,10 @@ def _facts(design: DesignResult) -> list[tuple[str, str]]:
         for name, amount in shipped.used.items():
             limit = design.request.budget.limits[name] if design.request.budget else math.inf
             verdict = "exceeds" if name in shipped.exceeded else "keeps"
-            facts.append((f"Budget: {name}", f"{format_amount(name, amount)} {verdict} {format_amount(name, limit)}"))
+            where = f" in {shipped.engine}" if name == LATENCY and shipped.engine else ""
+            facts.append(
+                (f"Budget: {name}{where}", f"{format_amount(name, amount)} {verdict} {format_amount(name, limit)}")
+            )
     return facts
 
 

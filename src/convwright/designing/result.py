@@ -8,21 +8,34 @@ from typing import TYPE_CHECKING
 from convwright.arch.cost import cost
 from convwright.arch.resolution import format_resolution
 from convwright.designing.candidates import Candidate
+from convwright.designing.distillation import NO_GAIN, SUFFIX
 from convwright.designing.examination import ImageFacts
 from convwright.designing.ideas import IdeaEffect, effects_of
 from convwright.designing.request import DesignRequest
-from convwright.designing.shipping import Shipped
+from convwright.designing.shipping import Shipped, Tested
 from convwright.designing.state import DOSSIER, Decision, State
-from convwright.designing.trials import Trial
+from convwright.designing.trials import NO_TIME, Trial
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
 from convwright.display.wording import counted, duration, interval, percent
 from convwright.evaluation.result import Evaluation
 from convwright.printable import printable, quoted
-from convwright.scaling.budget import format_amount
 from convwright.units import human
 
 if TYPE_CHECKING:
     from convwright.training.run import Run
+
+ENLARGED = ", enlarged"
+"""End of the name of a winner that is trained at more pixels than in the race."""
+SHORT_REASONS = {
+    "statistically behind": "behind",
+    "only the better half": "lower rank",
+    NO_TIME: "no time",
+    "the next round has no time": "no time",
+    "it exceeds the budget": "over the budget",
+    "it could not be trained": "failed",
+    "the winner could not be trained again": "not compared",
+}
+"""The reason of a candidate that is dropped in a few words, by the beginning of the whole reason."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +47,7 @@ class DesignResult(Result):
     run: "Run"
     """The winner's run."""
     evaluation: Evaluation
-    """Its evaluation on images that no decision has seen."""
+    """Evaluation of the run on images that no decision has seen."""
     shipped: Shipped | None
     """The exported file; None where the packages that write it are missing."""
     seconds: float
@@ -66,6 +79,21 @@ class DesignResult(Result):
         return self.state.candidate(self.state.winner["candidate"])
 
     @property
+    def _measured(self) -> Tested | Evaluation:
+        """The measured accuracy of what the design gives: of the exported file in 8 bits, else of the run."""
+        return (self.shipped and self.shipped.tested) or self.evaluation
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the test images that the exported file, or the run, classifies correctly, 0 to 1."""
+        return self._measured.accuracy
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of the accuracy."""
+        return self._measured.interval
+
+    @property
     def exceeded(self) -> tuple[str, ...]:
         """Limits of the budget that the result exceeds; none if it keeps them."""
         return () if self.shipped is None else self.shipped.exceeded
@@ -75,7 +103,7 @@ class DesignResult(Result):
         """Why the design failed; empty if it keeps the budget."""
         if self.shipped is None or not self.exceeded:
             return ""
-        amounts = ", ".join(f"{format_amount(name, self.shipped.used[name])} of {name}" for name in self.exceeded)
+        amounts = ", ".join(map(self.shipped.amount, self.exceeded))
         return (
             f"the exported file needs {amounts}, which is above the budget ({self.request.budget}); design again "
             "with a smaller budget, or on an idle machine"
@@ -128,8 +156,9 @@ class DesignResult(Result):
             "resolution": self.run.network.resolution,
             "params": count.params,
             "macs": count.macs,
-            "accuracy": self.evaluation.accuracy,
-            "interval": list(self.evaluation.interval),
+            "accuracy": self.accuracy,
+            "interval": list(self.interval),
+            "run_accuracy": self.evaluation.accuracy,
             "split": self.evaluation.split,
             "images": self.evaluation.images,
             "run": str(self.run.path),
@@ -171,26 +200,35 @@ class DesignResult(Result):
                     human(cost(candidate.network).macs),
                     self.round_name(trial),
                     percent(trial.accuracy) if trial.problem is None else "-",
-                    "winner" if candidate.name == winner else self._short_reason(candidate, trial),
+                    "winner" if candidate.name == winner else self.short_reason(candidate, trial),
                 )
                 for candidate, trial in self.trials()
             ],
         )
 
-    def _short_reason(self, candidate: Candidate, trial: Trial) -> str:
+    def short_reason(self, candidate: Candidate, trial: Trial) -> str:
+        """Return in a few words why a candidate is not the winner.
+
+        Args:
+            candidate: The candidate.
+            trial: Its last trial.
+        """
         if trial.problem:
             return "failed"
+        winner = self.winner
+        if winner.parent == candidate.name and winner.name.endswith(SUFFIX):
+            return "better with a teacher"
+        if winner.parent == candidate.name and winner.name.endswith(ENLARGED):
+            return "trained at more pixels"
         reason = self.why_lost(candidate.name)
-        return (
-            "level with the winner" if not reason else "behind" if reason.startswith("statistically") else "lower rank"
-        )
+        return "level with the winner" if not reason else _shortened(reason)
 
     def blocks(self) -> Iterable[Block]:
         """Yield the answer, the candidates, and the places of run, file and page."""
         found, count = self.evaluation, cost(self.run.network)
         yield Lines(
-            f"{self.winner.name} at {format_resolution(self.run.network.resolution)} px: {percent(found.accuracy)} "
-            f"({interval(found.interval)}) of {counted(found.images, f'{found.split} image')}; "
+            f"{self.winner.name} at {format_resolution(self.run.network.resolution)} px: {percent(self.accuracy)} "
+            f"({interval(self.interval)}) of {counted(found.images, f'{found.split} image')}; "
             f"{human(count.params)} parameters, {human(count.macs)} MACs"
         )
         yield self.table()
@@ -204,3 +242,10 @@ class DesignResult(Result):
         yield Lines(f"designed in {duration(self.seconds)} of {duration(self.request.seconds)}")
         if self.failure:
             yield Paragraph(self.failure)
+
+
+def _shortened(reason: str) -> str:
+    """Return why a candidate is dropped in a few words."""
+    if NO_GAIN in reason:
+        return "no gain from a teacher"
+    return next((short for start, short in SHORT_REASONS.items() if reason.startswith(start)), "dropped")

@@ -2,21 +2,50 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from convwright.arch.cost import cost
 from convwright.designing.request import DesignRequest
 from convwright.errors import ConvwrightError
+from convwright.evaluation.assessment import class_order, labels_in, with_channels
 from convwright.exporting.result import ExportResult
 from convwright.exporting.run_export import export_run
 from convwright.extras import installed
+from convwright.prediction.files import FilePredictor
 from convwright.scaling.budget import LATENCY, Budget, format_amount, used
+from convwright.scaling.latency import Stopwatch
+from convwright.stats.intervals import wilson
 from convwright.training.run import Run
+from convwright.training.run_data import open_run_data
 
 MOST_IMAGES = 300
 """Validation images on which the file is verified: fewer than `export` takes by itself, since the time is limited."""
+TORCH = "torch"
+FLOAT = "the file stays in 32-bit floats"
+BATCH = 64
+"""Test images that a file predicts at once."""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """How many test images an exported file classifies correctly."""
+
+    right: int
+    images: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images, 0 to 1."""
+        return self.right / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of the accuracy."""
+        return wilson(self.right, self.images)
 
 
 @dataclass(frozen=True)
@@ -33,6 +62,15 @@ class Shipped:
     """What the file uses of each limited resource; latency in seconds."""
     exceeded: tuple[str, ...]
     """Limits that it exceeds; none if the budget is kept."""
+    engine: str = ""
+    """Engine whose latency is compared with the budget; empty if the latency is not limited."""
+    tested: Tested | None = None
+    """Its accuracy on the test images; None for a file in 32-bit floats, which predicts as the run does."""
+
+    def amount(self, name: str) -> str:
+        """Return what the file uses of a limited resource as text, with the engine of a latency."""
+        where = f" in {self.engine}" if name == LATENCY and self.engine else ""
+        return f"{format_amount(name, self.used[name])} of {name}{where}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as values that JSON can hold."""
@@ -43,12 +81,16 @@ class Shipped:
             "milliseconds": dict(self.milliseconds),
             "used": dict(self.used),
             "exceeded": list(self.exceeded),
+            "engine": self.engine,
+            "tested": None if self.tested is None else dict(vars(self.tested)),
         }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Shipped":
         """Return what `to_dict` described."""
-        return cls(**{**stored, "exceeded": tuple(stored["exceeded"])})
+        tested = stored.get("tested")
+        fields = {"exceeded": tuple(stored["exceeded"]), "tested": None if tested is None else Tested(**tested)}
+        return cls(**{**stored, **fields})
 
 
 def file_name(data: str) -> str:
@@ -79,18 +121,58 @@ def ship(run: Run, request: DesignRequest) -> tuple[Shipped, list[tuple[str, str
     path = request.out / file_name(request.data.spec)
     shipped = _measured(_export(run, path, int8=False), run, request)
     if LATENCY in shipped.exceeded:
-        slow = format_amount(LATENCY, shipped.used[LATENCY])
-        try:
-            quantized = _measured(_export(run, path.with_stem(path.stem + "-int8"), int8=True), run, request)
-        except ConvwrightError as error:
-            decisions.append(("the file stays in 32-bit floats", f"it takes {slow}, and 8 bits do not help: {error}"))
-        else:
-            decisions.append(("the file computes in 8 bits", f"in 32-bit floats an image takes {slow}"))
-            shipped = quantized
+        shipped, decision = _faster(shipped, run, request)
+        decisions.append(decision)
     if not shipped.exceeded and request.budget is not None:
-        kept = ", ".join(f"{format_amount(name, amount)} of {name}" for name, amount in shipped.used.items())
+        kept = ", ".join(map(shipped.amount, shipped.used))
         decisions.append(("the file keeps the budget", f"it needs {kept}; the budget is {request.budget}"))
     return shipped, decisions
+
+
+def _faster(shipped: Shipped, run: Run, request: DesignRequest) -> tuple[Shipped, tuple[str, str]]:
+    """Return the file in 8 bits if it is faster than one in floats that is too slow, and the decision with its reason.
+
+    Args:
+        shipped: The file in floats.
+        run: The winner.
+        request: The design's request.
+    """
+    slow = f"an image takes {format_amount(LATENCY, shipped.used[LATENCY])} in {shipped.engine}"
+    if shipped.engine == TORCH:
+        return shipped, (FLOAT, f"{slow}, which runs no file in 8 bits")
+    path = request.out / shipped.file
+    try:
+        exported = _export(run, path.with_stem(path.stem + "-int8"), int8=True)
+    except ConvwrightError as error:
+        return shipped, (FLOAT, f"{slow}, and 8 bits do not help: {error}")
+    quantized = _measured(exported, run, request)
+    found = f"{format_amount(LATENCY, quantized.used[LATENCY])} in 8 bits in {quantized.engine}"
+    if quantized.used[LATENCY] >= shipped.used[LATENCY]:
+        for each in exported.files:
+            each.unlink(missing_ok=True)
+        return shipped, (FLOAT, f"{slow}, and {found}, which is no faster")
+    tested = evaluate_file(exported.path, run, quantized.engine)
+    return replace(quantized, tested=tested), ("the file computes in 8 bits", f"in 32-bit floats {slow}, and {found}")
+
+
+def evaluate_file(path: Path, run: Run, engine: str) -> Tested:
+    """Return how many test images of a run's data an exported file of the run classifies correctly.
+
+    Args:
+        path: The file.
+        run: The run that was exported.
+        engine: The engine that runs the file.
+    """
+    predictor = FilePredictor(path, engine)
+    data = open_run_data(run, training=False)
+    assert data.test is not None  # a design without test images does not begin
+    order = class_order(data.classes, predictor.classes, data.name)
+    right = 0
+    for rows in torch.arange(len(data.test)).split(BATCH):
+        images = with_channels(data.test.take(rows), predictor.channels).numpy()
+        labels = labels_in(order, data.test.labels[rows], len(predictor.classes))
+        right += int((predictor.logits(images).argmax(1) == labels.numpy()).sum())
+    return Tested(right, len(data.test))
 
 
 def _export(run: Run, path: Path, *, int8: bool) -> ExportResult:
@@ -103,8 +185,11 @@ def _measured(exported: ExportResult, run: Run, request: DesignRequest) -> Shipp
     budget = request.budget or Budget({})
     count, times = cost(run.network), exported.milliseconds
     uses = {name: used(count, name) for name in budget.counted}
+    engine = ""
     if budget.latency is not None:
-        uses[LATENCY] = times.get(request.engine, min(times.values())) / 1000
+        if request.engine == TORCH:
+            times = {TORCH: 1000 * Stopwatch(engine=TORCH)(run.network), **times}
+        engine = request.engine if request.engine in times else min(times, key=times.__getitem__)
+        uses[LATENCY] = times[engine] / 1000
     over = tuple(name for name, amount in uses.items() if amount > budget.limits[name])
-    card = exported.card
-    return Shipped(exported.path.name, card.precision, exported.bytes, times, uses, over)
+    return Shipped(exported.path.name, exported.card.precision, exported.bytes, times, uses, over, engine)

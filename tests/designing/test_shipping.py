@@ -1,0 +1,143 @@
+"""The end of a design: the engine of the latency, when 8 bits are taken, and whose accuracy is the answer."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import convwright as cw
+from convwright.data.opened import Data
+from convwright.designing.candidates import Candidate
+from convwright.designing.distillation import NO_GAIN
+from convwright.designing.dossier import summary
+from convwright.designing.examination import ImageFacts
+from convwright.designing.request import DesignRequest
+from convwright.designing.result import DesignResult
+from convwright.designing.shipping import FLOAT, Shipped, _faster, evaluate_file, ship
+from convwright.designing.state import State
+from convwright.designing.trials import NO_TIME, Trial
+from convwright.scaling.budget import LATENCY, as_budget
+
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A small network on digits."""
+    return cw.train(
+        "digits", network="cifar_resnet8", epochs=1, out=tmp_path_factory.mktemp("run") / "run", progress=False
+    )
+
+
+def request_of(folder: Path, budget: str, engine: str) -> DesignRequest:
+    return DesignRequest(Data("digits"), as_budget(budget), 60, folder, engine=engine)
+
+
+def test_latency_is_judged_in_torch_where_torch_serves_the_network(run, tmp_path) -> None:
+    shipped, decisions = ship(run, request_of(tmp_path, "latency<=10000ms", "torch"))
+    assert shipped.engine == "torch"
+    assert shipped.used[LATENCY] == shipped.milliseconds["torch"] / 1000
+    assert "onnxruntime" in shipped.milliseconds
+    assert decisions[-1][1].count("of latency in torch") == 1
+    assert Shipped.from_dict(shipped.to_dict()) == shipped
+
+
+def test_torch_gets_no_file_in_8_bits(run, tmp_path) -> None:
+    shipped, decisions = ship(run, request_of(tmp_path, "latency<=0.0001ms", "torch"))
+    assert shipped.exceeded == (LATENCY,)
+    assert shipped.tested is None
+    ((decision, reason),) = decisions
+    assert decision == FLOAT
+    assert "in torch" in reason
+    assert [path.name for path in tmp_path.glob("*.onnx")] == [shipped.file]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1000.0])
+def test_8_bits_are_taken_only_where_they_are_faster(run, tmp_path, seconds: float) -> None:
+    request = request_of(tmp_path, "latency<=10000ms", "onnxruntime")
+    whole, _ = ship(run, request)
+    assert whole.engine == "onnxruntime"
+    slow = replace(whole, used={LATENCY: seconds})
+    shipped, (decision, reason) = _faster(slow, run, request)
+    assert "onnxruntime" in reason
+    if seconds:
+        assert shipped.file != whole.file
+        assert decision == "the file computes in 8 bits"
+        test = Data("digits").dataset().test
+        found = cw.load(tmp_path / shipped.file).probabilities(test.images.numpy()).argmax(1)
+        assert shipped.tested.right == int(np.sum(found == test.labels.numpy()))
+        assert shipped.tested.images == len(test)
+        assert Shipped.from_dict(shipped.to_dict()) == shipped
+    else:
+        assert shipped is slow
+        assert decision == FLOAT
+        assert [path.name for path in tmp_path.glob("*.onnx")] == [whole.file]
+
+
+def test_a_file_in_floats_predicts_as_the_run(run, tmp_path) -> None:
+    shipped, _ = ship(run, request_of(tmp_path, "macs<=1G", "torch"))
+    assert evaluate_file(tmp_path / shipped.file, run, "onnxruntime").accuracy == pytest.approx(
+        run.evaluate(split="test").accuracy, abs=0.003
+    )
+
+
+@pytest.fixture
+def result(run, tmp_path) -> DesignResult:
+    """A design whose winner is a network `best`, and whose file computes in 8 bits."""
+    state = State(tmp_path, {}, candidates=[Candidate("best", "ResNet", "", run.network)], rounds=[["best"]])
+    state.trials = [Trial("best", 0, 0, "race/0-00", 0.5, "01", 2, 1.0, 1.0)]
+    state.images = ImageFacts(("0", "1"), {"train": (9, 9), "test": (180, 180)}, 8, 1).to_dict()
+    state.winner = {"candidate": "best", "run": "race/0-00"}
+    request = request_of(tmp_path, "latency<=1ms", "onnxruntime")
+    stored = {"file": "digits-int8.onnx", "precision": "int8", "bytes": 1, "milliseconds": {"onnxruntime": 2.0}}
+    stored |= {"used": {LATENCY: 0.002}, "exceeded": [LATENCY], "engine": "onnxruntime"}
+    shipped = Shipped.from_dict(stored | {"tested": {"right": 90, "images": 360}})
+    return DesignResult(request, state, run, run.evaluate(split="test"), shipped, 10.0)
+
+
+def test_the_accuracy_of_the_answer_is_that_of_the_file(result) -> None:
+    assert result.accuracy == result.to_dict()["accuracy"] == 0.25
+    assert result.interval[0] < 0.25 < result.interval[1]
+    assert "25.0" in str(result).splitlines()[0]
+    page = summary(result)
+    assert "25.0" in page
+    assert "in 8 bits; the run in 32-bit floats" in page
+    assert "ms of latency in onnxruntime" in result.failure
+    whole = replace(result, shipped=replace(result.shipped, tested=None))
+    assert whole.accuracy == result.evaluation.accuracy
+    assert "8 bits" not in summary(whole)
+
+
+@pytest.mark.parametrize(
+    ("reason", "short"),
+    [
+        ("statistically behind: 9 points behind", "behind"),
+        ("only the better half goes on; 1 point behind", "lower rank"),
+        (NO_TIME, "no time"),
+        ("the next round has no time for it", "no time"),
+        ("it exceeds the budget; it can only teach the winner", "over the budget"),
+        (f"huge {NO_GAIN}: +0.1 percentage points", "no gain from a teacher"),
+        ("it could not be trained: it diverged", "failed"),
+        ("", "level with the winner"),
+    ],
+)
+def test_short_reasons_are_those_of_the_decisions(result, reason: str, short: str) -> None:
+    state = result.state
+    state.candidates.append(replace(state.candidates[0], name="other"))
+    state.trials.append(replace(state.trials[0], candidate="other"))
+    if reason:
+        state.decide("race", "other is dropped", reason)
+    assert [row[-1] for row in result.table().rows if row[0] == "other"] == [short]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "short"), [("distilled", "better with a teacher"), ("enlarged", "trained at more pixels")]
+)
+def test_the_network_that_the_winner_was_made_from_is_not_level_with_it(result, suffix: str, short: str) -> None:
+    state = result.state
+    state.candidates.append(replace(state.candidates[0], name=f"best, {suffix}", parent="best"))
+    state.trials.append(replace(state.trials[0], candidate=f"best, {suffix}", round=1))
+    state.winner["candidate"] = f"best, {suffix}"
+    rows = {row[0]: row[-1] for row in result.table().rows}
+    assert rows == {"best": short, f"best, {suffix}": "winner"}
