@@ -141,3 +141,10 @@ def test_the_network_that_the_winner_was_made_from_is_not_level_with_it(result, 
     state.winner["candidate"] = f"best, {suffix}"
     rows = {row[0]: row[-1] for row in result.table().rows}
     assert rows == {"best": short, f"best, {suffix}": "winner"}
+
+
+def test_the_winner_is_shown_with_the_run_that_is_kept(result) -> None:
+    result.state.trials.append(replace(result.state.trials[0], round=1, run="race/1-00", accuracy=0.1))
+    ((_, trial),) = result.trials()
+    assert trial.run == result.state.winner["run"] == "race/0-00"
+    assert result.round_name(trial) == "1"

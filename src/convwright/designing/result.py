@@ -117,7 +117,8 @@ class DesignResult(Result):
     def trials(self) -> list[tuple[Candidate, Trial]]:
         """Return every candidate with its last trial, the most accurate of the last rounds first."""
         last: dict[str, Trial] = {}
-        for trial in [*self.state.trials, *self._final_trial()]:
+        kept = [each for each in self.state.trials if each.run == self.state.winner["run"]]  # not one that checked it
+        for trial in [*self.state.trials, *kept, *self._final_trial()]:
             last[trial.candidate] = trial
         ordered = sorted(last.values(), key=lambda each: (-each.round, -each.accuracy))
         return [(self.state.candidate(each.candidate), each) for each in ordered]
