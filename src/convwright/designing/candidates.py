@@ -22,6 +22,8 @@ from convwright.training.request import TrainRequest
 
 BATCH = 32
 """Images of a step whose time is measured."""
+STEPS, STEP_SECONDS = 8, 0.4
+"""Steps at most that are measured, and the seconds after which two of them suffice."""
 LONGER = (1, 2, 3)
 """Factors of the usual time of a trial that one with published weights may take: it often wins by far."""
 AS_MANY = 1.02
@@ -89,12 +91,13 @@ def seconds_per_image(network: Network) -> float:
     images = torch.rand(BATCH, network.channels, *sides(network.resolution))
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.arange(BATCH) % network.classes
-    seconds = []
-    for _ in range(3):  # the first one warms up
+    seconds: list[float] = []
+    began = time.perf_counter()
+    while len(seconds) < 3 or (len(seconds) <= STEPS and time.perf_counter() - began < STEP_SECONDS):
         started = time.perf_counter()
         cross_entropy(module(images), labels).backward()
         seconds.append(time.perf_counter() - started)
-    return min(seconds[1:]) / BATCH
+    return min(seconds[1:]) / BATCH  # the first one warms up
 
 
 def first_candidates(

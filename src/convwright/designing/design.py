@@ -61,6 +61,8 @@ MEASURING = 0.05
 """Share of a design's time after which no further family is measured."""
 UNHURRIED = 0.93
 """Share of the time that is left for which the winner is planned, as a machine may become slower."""
+CHECKS = 3
+"""Measurements of the smallest network, of which the fastest counts: other programs may slow some of them down."""
 SCORING = 0.3
 """Share of the time that is left in the end which the scores of class activation maps may take."""
 
@@ -265,7 +267,7 @@ class _Design:
             ArgumentError: The time is too short.
         """
         least = smallest(FAMILIES[1].base(self._scratch_resolution(data), data.channels, len(data.classes)))
-        epoch = seconds_per_image(least) * len(data.train)
+        epoch = min(seconds_per_image(least) for _ in range(CHECKS)) * len(data.train)
         if epoch > self._winner_seconds:
             enough = math.ceil(1.2 * self.request.seconds * epoch / self._winner_seconds / 60)
             raise ArgumentError(
