@@ -24,6 +24,7 @@ from convwright.designing.candidates import (
 from convwright.designing.clock import Clock
 from convwright.designing.families import BALANCED, FAMILIES, Limits
 from convwright.designing.request import DesignRequest
+from convwright.designing.threads import fastest_threads
 from convwright.designing.trials import Trainer, Trial, packed
 from convwright.scaling.budget import as_budget
 from convwright.training.run import Run
@@ -188,3 +189,15 @@ def test_a_trial_that_was_killed_at_its_end_keeps_the_seconds_of_its_training(co
     trained = Run.open(tmp_path / "design" / whole.run).summary.train_seconds
     assert 0 < trained <= again.seconds
     assert again.correct == whole.correct
+
+
+@pytest.mark.parametrize(("usual", "alone", "chosen"), [(1.0, 0.2, 1), (1.0, 0.9, 2), (1.0, 1.9, 2)])
+def test_one_thread_is_chosen_where_it_is_faster(usual, alone, chosen) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with fastest_threads(lambda: alone if torch.get_num_threads() == 1 else usual) as threads:
+            assert threads == torch.get_num_threads() == chosen
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -9,7 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from convwright import json_text
+from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
 from convwright.data import Dataset
@@ -31,6 +34,7 @@ from convwright.designing.request import SPLIT, DesignRequest
 from convwright.designing.result import DesignResult
 from convwright.designing.shipping import Shipped, can_export, ship
 from convwright.designing.state import CLOCK, DECISIONS, DOSSIER, STATE, State
+from convwright.designing.threads import fastest_threads
 from convwright.designing.trials import Trainer, Trial
 from convwright.display.progress import print_progress
 from convwright.errors import ArgumentError, ConvwrightError, DataError, RunError, RunHeldError, UsageError, argument
@@ -125,6 +129,16 @@ class _Design:
         self.clock = Clock(self.request.out / CLOCK, self.request.seconds)
         self.clock.save()
         data = self._examined()
+        if self.request.execution.shared or self.state.winner:
+            return self._designed(data)
+        usual, least = torch.get_num_threads(), self._smallest(data)
+        with fastest_threads(lambda: seconds_per_image(least)) as threads:
+            if threads < usual:
+                self.report("other programs keep this machine busy: one thread is faster than several")
+            return self._designed(data)
+
+    def _designed(self, data: Dataset) -> DesignResult:
+        """Find candidates, race them, train the winner and finish, as far as that has not been done."""
         if not self.state.candidates:
             self._find_candidates(data)
         trainer = Trainer(self.data, self.request.out, self.clock, self.request.seed, self.progress)
@@ -266,7 +280,7 @@ class _Design:
         Raises:
             ArgumentError: The time is too short.
         """
-        least = smallest(FAMILIES[1].base(self._scratch_resolution(data), data.channels, len(data.classes)))
+        least = self._smallest(data)
         epoch = min(seconds_per_image(least) for _ in range(CHECKS)) * len(data.train)
         if epoch > self._winner_seconds:
             enough = math.ceil(1.2 * self.request.seconds * epoch / self._winner_seconds / 60)
@@ -275,6 +289,10 @@ class _Design:
                 f"{self.request.seconds / 60:g} are too few to train the smallest network on all "
                 f"{len(data.train):,} images once; give {enough} or more",
             )
+
+    def _smallest(self, data: Dataset) -> Network:
+        """Return a network that is about the smallest that the data can be learnt with."""
+        return smallest(FAMILIES[1].base(self._scratch_resolution(data), data.channels, len(data.classes)))
 
     @property
     def _winner_seconds(self) -> float:
