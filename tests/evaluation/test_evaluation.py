@@ -241,7 +241,7 @@ def test_views_are_those_of_the_recipe(crop, flip, count, step):
 
 
 @pytest.mark.parametrize("resolution", [1, 2, 5, 8])
-@pytest.mark.parametrize("crop", [*range(20), 10**6])
+@pytest.mark.parametrize("crop", [*range(20), 10**4])
 def test_every_view_shows_a_part_of_the_image(crop, resolution):
     image = torch.ones(1, 1, resolution, resolution)
     views = views_of(Recipe(crop=crop, flip=True), resolution)
@@ -254,7 +254,7 @@ def test_a_view_beyond_the_image_is_refused():
         View(right=4).of(torch.ones(1, 1, 3, 4))
 
 
-@pytest.mark.parametrize("crop", [8, 9, 10**9])
+@pytest.mark.parametrize("crop", [8, 9, 10**4])
 def test_a_crop_that_can_miss_the_image_is_refused(crop):
     data = open_dataset("digits")
     with pytest.raises(UsageError, match=rf"crop.* must be less than the images' resolution, 8 px, not {crop}"):
