@@ -72,7 +72,8 @@ def plan(
     batch_size = given.setdefault("batch_size", min(default_batch_size(images), images))
     if isinstance(batch_size, int) and batch_size > images:  # `checked` reports other kinds
         raise FieldError("batch_size", f"must be at most the number of training images, {images:,}, not {batch_size:,}")
-    fields = _recipe(data, chosen, name, recipe or {}, batch_size, tuned="weights" in given)
+    suited = batch_size if isinstance(batch_size, int) and batch_size > 0 else LARGEST_BATCH  # the same here
+    fields = _recipe(data, chosen, name, recipe or {}, suited, tuned="weights" in given)
     given.setdefault("fused", fused_by_default(given))
     config = checked(
         {"data": absolute_spec(data.name), "network": chosen.name, "resolution": data.resolution, "recipe": fields}
@@ -106,7 +107,7 @@ def _recipe(
     network: Network,
     name: RecipeName | None,
     given: Mapping[str, Any],
-    batch_size: object,
+    batch_size: int,
     *,
     tuned: bool,
 ) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def _recipe(
     if name is None and tuned and not frozen:
         name = FINE_TUNE
     if name is not None:
-        published = recipe_fields(name, batch_size if isinstance(batch_size, int) else LARGEST_BATCH)
+        published = recipe_fields(name, batch_size)
         if not has_shortcuts(network):
             published.pop("stochastic_depth", None)
         if fields.get("optimizer", own := published.get("optimizer", "sgd")) != own:
@@ -135,7 +136,7 @@ def _recipe(
     fields.setdefault("crop", min(data.size) // 8 if moved else 0)
     rates = FINE_TUNING if tuned and not frozen and not fields.get("freeze_epochs") else FROM_SCRATCH
     rate = rates.get(fields.get("optimizer", "sgd"))  # `checked` reports others
-    if "learning_rate" not in fields and isinstance(batch_size, int) and rate is not None:
+    if "learning_rate" not in fields and rate is not None:
         fields["learning_rate"] = rate * batch_size / LARGEST_BATCH
     return fields
 
