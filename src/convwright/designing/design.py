@@ -67,6 +67,8 @@ UNHURRIED = 0.93
 """Share of the time that is left for which the winner is planned, as a machine may become slower."""
 CHECKS = 3
 """Measurements of the smallest network, of which the fastest counts: other programs may slow some of them down."""
+CERTAIN = 0.6
+"""Share of the winner's time for which its resolution is chosen: features cannot be stopped once they are computed."""
 SCORING = 0.3
 """Share of the time that is left in the end which the scores of class activation maps may take."""
 
@@ -363,7 +365,7 @@ class _Design:
         for known in self.state.candidates:
             if known.name == name:
                 return known  # a stopped design continues with it
-        larger = trainer.enlarged(candidate, seconds, self.limits, frozen=frozen)
+        larger = trainer.enlarged(candidate, CERTAIN * seconds, self.limits, frozen=frozen)
         if larger.network == candidate.network:
             return larger
         size, before = (format_resolution(each.network.resolution) for each in (larger, candidate))
