@@ -276,8 +276,8 @@ def kills(options: argparse.Namespace) -> None:
     sessions: list[Results] = []
     before: dict[str, float] = {}
     for start, end in zip([0.0, *moments], [*moments, None], strict=True):
-        begun = (out / "state.json").exists()
-        row = watched(["design", "--resume", str(out)] if begun else command, None if end is None else end - start)
+        has_state = (out / "state.json").exists()
+        row = watched(["design", "--resume", str(out)] if has_state else command, None if end is None else end - start)
         trials = finished_trials(out)
         row["lost"] = [name for name, value in before.items() if trials.get(name) != value]
         row["finished"] = len(trials)

@@ -75,7 +75,7 @@ def test_too_little_time_for_an_epoch_says_how_much_would_do(tmp_path) -> None:
         cw.design(data, minutes=0.5, out=tmp_path / "design", progress=False)
 
 
-def begun(out: Path, process: subprocess.Popen[str]) -> None:
+def wait_for_trial(out: Path, process: subprocess.Popen[str]) -> None:
     """Wait until the first trial has ended."""
     end = time.monotonic() + 240
     while process.poll() is None and time.monotonic() < end:
@@ -101,7 +101,7 @@ def test_a_folder_that_changes_during_the_race_is_noticed(tmp_path, change: str)
     shutil.copytree(data, tmp_path / "copy")
     command = [*DESIGN, str(data), "--budget", "macs<=1M", "--minutes", "0.75", "--out", str(out)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as design:
-        begun(out, design)
+        wait_for_trial(out, design)
         for path in [*(data / "cats").iterdir()][:10]:
             path.unlink()
             if change == "replaced":

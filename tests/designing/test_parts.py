@@ -21,7 +21,7 @@ from convwright.designing.candidates import (
     recipe_variations,
     variations,
 )
-from convwright.designing.clock import Clock
+from convwright.designing.clock import Clock, FeaturesTooSlowError, TimeLimit
 from convwright.designing.families import BALANCED, FAMILIES, Limits
 from convwright.designing.request import DesignRequest
 from convwright.designing.threads import fastest_threads
@@ -201,3 +201,19 @@ def test_one_thread_is_chosen_where_it_is_faster(usual, alone, chosen) -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("needed", "strict", "stopped"), [(90, True, False), (150, True, True), (150, False, False)])
+def test_features_that_take_too_long_are_given_up_early(needed, strict, stopped, tmp_path) -> None:
+    clock = Clock(tmp_path / "clock.json", 1000)
+    limit = TimeLimit(clock, clock.passed + 100, strict=strict)
+    images, seen = 500, 0
+    try:
+        for seen in range(16, images + 1, 16):
+            clock._started -= 16 * needed / images  # as if that much time had passed
+            limit.on_prepare(seen, images, "computing features")
+    except FeaturesTooSlowError:
+        assert stopped
+        assert seen < 0.2 * images
+    else:
+        assert not stopped

@@ -1,4 +1,4 @@
-"""The service as a process: it starts, is told to end, and opens changed files anew under load."""
+"""The service as a process: it starts, ends on a signal, and opens changed files anew under load."""
 
 import json
 import re
@@ -92,7 +92,7 @@ def test_a_signal_ends_the_service_at_any_time(exported):
     command = [sys.executable, "-m", "convwright", "serve", str(exported), "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        process.stderr.readline()  # says that it serves; the server has not begun yet
+        process.stderr.readline()  # says that it serves; the server has not started yet
         process.send_signal(signal.SIGTERM)
         try:
             assert process.wait(PATIENCE) == 0

@@ -16,6 +16,10 @@ LEAST_AFTER_FEATURES = 3.0
 """Seconds that a classifier is trained, at least, once the features of its images have been computed."""
 
 
+JUDGED = 0.1
+"""Share of the features from whose time that of all is estimated."""
+
+
 class Clock:
     """Counts the seconds of a design over all its sessions.
 
@@ -59,22 +63,42 @@ class Clock:
         return passed
 
 
+class FeaturesTooSlowError(ConvwrightError):
+    """Computing the features of a frozen backbone would take more time than the whole training has."""
+
+
 class TimeLimit(Callback):
     """Ends a training run at a time of the design, and keeps the design's clock written.
 
     Args:
         clock: The clock of the design.
         until: Passed seconds at which training ends.
+        strict: Whether features that would take longer than that are given up.
     """
 
-    def __init__(self, clock: Clock, until: float) -> None:
+    def __init__(self, clock: Clock, until: float, *, strict: bool = False) -> None:
         self.clock = clock
         self.until = until
+        self.strict = strict
         self.reached = False
+        self._first: tuple[int, float] | None = None
 
     def on_prepare(self, done: int, total: int, what: str) -> None:
-        """Give the classifier some time where its features took longer than planned."""
+        """Give the classifier some time where its features took longer than planned.
+
+        Raises:
+            FeaturesTooSlowError: They would take longer than the time that is left.
+        """
         self.clock.save(now=False)
+        if self._first is None:
+            self._first = (done, self.clock.passed)
+        before, began = self._first
+        if self.strict and done - before >= JUDGED * total:
+            end = began + (self.clock.passed - began) * (total - before) / (done - before)
+            if end > self.until:
+                raise FeaturesTooSlowError(
+                    f"features would take {end - began:.0f} s, to {end - self.until:.0f} s too late"
+                )
         if done == total:
             self.until = max(self.until, self.clock.passed + LEAST_AFTER_FEATURES)
 

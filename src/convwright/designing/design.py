@@ -1,6 +1,7 @@
 """A design from its data to its dossier, in steps that a stopped design continues from."""
 
 import math
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -24,7 +25,7 @@ from convwright.designing.candidates import (
     pretrained_candidates,
     seconds_per_image,
 )
-from convwright.designing.clock import Clock
+from convwright.designing.clock import Clock, FeaturesTooSlowError
 from convwright.designing.distillation import distilled, over_budget
 from convwright.designing.dossier import winner_figures, write_dossier
 from convwright.designing.examination import examine, open_images
@@ -51,6 +52,8 @@ from convwright.training.interrupt import Interrupted
 from convwright.training.run import Run
 from convwright.training.step import DivergedError
 
+ENLARGED = ", enlarged"
+"""End of the name of a winner that is trained with more pixels than in the race."""
 WINNER = "winner"
 """Run directory of the long training of the winner, in the folder of a design."""
 RACE = 0.45
@@ -334,11 +337,15 @@ class _Design:
             candidate = self._enlarged(self.state.candidate(best.candidate), trainer, UNHURRIED * left, frozen=frozen)
             self.report(f"training the winner, {candidate.name}, for {left:.0f} s")
             try:
-                run, _ = trainer.train(candidate, path, UNHURRIED * left, until)
+                try:
+                    run, _ = trainer.train(candidate, path, UNHURRIED * left, until)
+                except FeaturesTooSlowError as error:
+                    candidate = self._smaller_again(candidate, path, error)
+                    run, _ = trainer.train(candidate, path, UNHURRIED * (until - self.clock.passed), until)
                 found = evaluate_run(run, "val")
-            except DivergedError as error:
+            except (DivergedError, FeaturesTooSlowError) as error:
                 found = None
-                lost = f"longer training diverged: {error}"
+                lost = f"longer training failed: {error}"
             else:
                 lost = f"longer training gave a lower validation accuracy than its {best.accuracy:.2%}"
             if isinstance(found, Evaluation) and found.accuracy >= best.accuracy:
@@ -361,10 +368,12 @@ class _Design:
 
     def _enlarged(self, candidate: Candidate, trainer: Trainer, seconds: float, *, frozen: bool) -> Candidate:
         """Return the winner at the resolution of its training, which larger networks of the state keep."""
-        name = f"{candidate.name}, enlarged"
+        name = candidate.name + ENLARGED
         for known in self.state.candidates:
             if known.name == name:
                 return known  # a stopped design continues with it
+        if (self.request.out / WINNER).exists():
+            return candidate  # so does one whose training has started at the resolution of the race
         larger = trainer.enlarged(candidate, CERTAIN * seconds, self.limits, frozen=frozen)
         if larger.network == candidate.network:
             return larger
@@ -377,6 +386,16 @@ class _Design:
             f"the time and the budget allow it; the race compared networks at {before} px, where they train faster",
         )
         return found
+
+    def _smaller_again(self, candidate: Candidate, path: Path, error: FeaturesTooSlowError) -> Candidate:
+        """Go back from an enlarged winner to the resolution of the race, whose features are known."""
+        if candidate.parent is None or not candidate.name.endswith(ENLARGED):
+            raise error
+        shutil.rmtree(path)
+        self.state.candidates.remove(candidate)
+        self.state.decide("training", f"{candidate.name} is dropped", str(error))
+        self.report(f"{candidate.name} is dropped: {error}")
+        return self.state.candidate(candidate.parent)
 
     def _finished(self) -> DesignResult:
         if not (self.request.out / DOSSIER).exists():

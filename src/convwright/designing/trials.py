@@ -156,8 +156,12 @@ class Trainer:
             path: The run directory.
             seconds: Time of the training.
             until: Passed seconds of the design at which training ends; by default some time after `seconds`.
+
+        Raises:
+            FeaturesTooSlowError: Features would take longer than `until`, if that is given.
         """
-        limit = TimeLimit(self.clock, until if until is not None else self.clock.passed + LATE * seconds)
+        end = self.clock.passed + LATE * seconds if until is None else until
+        limit = TimeLimit(self.clock, end, strict=until is not None)
         shown = self.progress and sys.stderr.isatty()  # a line for each epoch of each trial is too much for a file
         callbacks: list[object] = [limit, *([progress_callback(candidate.name)] if shown else [])]
         if (path / "config.yaml").exists():

@@ -41,7 +41,7 @@ class JsonProtocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """A server that reports that it is ending as soon as it is told to.
+    """A server that reports that it is ending as soon as it receives a signal.
 
     Args:
         config: Uvicorn's configuration.
@@ -69,7 +69,7 @@ def run_service(
     token: str | None = None,
     engine: str | None = None,
 ) -> None:
-    """Serve models until the process is told to end.
+    """Serve models until the process receives SIGTERM or Ctrl-C.
 
     Args:
         paths: Run directories and exported files.

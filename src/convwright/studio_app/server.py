@@ -17,7 +17,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def run_studio(root: Path, *, host: str, port: int, open_browser: bool, max_upload: float) -> None:
-    """Serve the studio until the process is told to end.
+    """Serve the studio until the process receives SIGTERM or Ctrl-C.
 
     Args:
         root: The folder.
