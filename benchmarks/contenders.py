@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from image_sets import tested
+from timm_recipe import train as train_as_timm
 
 LIMITS = {"macs": 150e6, "params": 12e6}
 BUDGET = ", ".join(f"{name}<={limit / 1e6:g}M" for name, limit in LIMITS.items())
@@ -100,9 +101,6 @@ def timm(folder: Path, network: str, length: float, out: Path) -> Found:
     import torch
     from timm import create_model
     from timm.data import create_dataset, create_loader
-    from timm.loss import LabelSmoothingCrossEntropy
-    from timm.optim import create_optimizer_v2
-    from timm.scheduler import create_scheduler_v2
 
     name, _, share = network.partition(" held out ")
     side = LITE.get(name) or SIDE.get(folder.name, 64)
@@ -122,19 +120,7 @@ def timm(folder: Path, network: str, length: float, out: Path) -> Found:
         subset = torch.utils.data.Subset(loader.dataset, kept)
         loader = torch.utils.data.DataLoader(subset, BATCH, shuffle=True, drop_last=len(kept) >= BATCH)
     rate = 0.01 if name in LITE else 0.05
-    optimizer = create_optimizer_v2(module, opt="sgd", lr=rate * BATCH / 128, momentum=0.9, weight_decay=2e-5)
-    epochs = max(1, round(length))
-    schedule, _ = create_scheduler_v2(
-        optimizer, "cosine", num_epochs=epochs, warmup_epochs=epochs // 6, cooldown_epochs=0
-    )
-    loss_of = LabelSmoothingCrossEntropy(0.1)
-    for epoch in range(epochs):
-        schedule.step(epoch)
-        module.train()
-        for images, labels in loader:
-            optimizer.zero_grad()
-            loss_of(module(images), labels).backward()
-            optimizer.step()
+    train_as_timm(module, loader, max(1, round(length)), rate * BATCH / 128)
     file = exported(module, side, out)
     seconds = spent()
     test = create_loader(

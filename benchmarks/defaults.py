@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from image_sets import prepared, tested
+from timm_recipe import train as train_as_timm
 
 PACKAGES = {"timm": ("timm",), "fastai": ("fastai",), "ultralytics": ("ultralytics",)}
 SIDE, BATCH = {"emoji": 64, "stamps": 64, "fashion-mnist": 28}, 64
@@ -55,28 +56,13 @@ def timm(folder: Path, side: int, length: float, out: Path) -> tuple[float, list
     import torch
     from timm import create_model
     from timm.data import create_dataset, create_loader
-    from timm.loss import LabelSmoothingCrossEntropy
-    from timm.optim import create_optimizer_v2
-    from timm.scheduler import create_scheduler_v2
 
     data = create_dataset("", root=str(folder / "train"))
     names = sorted(data.reader.class_to_idx, key=data.reader.class_to_idx.get)
     common = {"input_size": (3, side, side), "batch_size": BATCH, "use_prefetcher": False, "num_workers": 0}
     loader = create_loader(data, is_training=True, color_jitter=0.4, interpolation="random", **common)
     module = create_model("resnet18", num_classes=len(names))
-    optimizer = create_optimizer_v2(module, opt="sgd", lr=0.05 * BATCH / 128, momentum=0.9, weight_decay=2e-5)
-    epochs = round(length)
-    schedule, _ = create_scheduler_v2(
-        optimizer, "cosine", num_epochs=epochs, warmup_epochs=epochs // 6, cooldown_epochs=0
-    )
-    loss_of = LabelSmoothingCrossEntropy(0.1)
-    for epoch in range(epochs):
-        schedule.step(epoch)
-        module.train()
-        for images, labels in loader:
-            optimizer.zero_grad()
-            loss_of(module(images), labels).backward()
-            optimizer.step()
+    train_as_timm(module, loader, round(length), 0.05 * BATCH / 128)
     spent = time.process_time()
     module.eval()
     test = create_loader(create_dataset("", root=str(folder / "test")), is_training=False, crop_pct=1.0, **common)
