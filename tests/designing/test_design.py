@@ -2,6 +2,8 @@
 
 import json
 import random
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from PIL import Image
 
 import convwright as cw
 from convwright.data.opened import Data
+from convwright.designing.state import State
 from convwright.errors import ArgumentError, RunError, UsageError
 
 BUDGET = "macs<=1M, params<=60K"
@@ -67,6 +70,27 @@ def test_the_same_call_returns_the_finished_design(designed) -> None:
     assert time.monotonic() - started < 20
 
 
+def test_every_candidate_but_the_winner_has_lost_for_a_reason(designed) -> None:
+    found = designed.to_dict()
+    for each in found["candidates"]:
+        assert bool(each["lost"]) is (each["name"] != found["candidate"])
+
+
+def test_trials_have_the_epochs_that_were_trained(designed) -> None:
+    folder = designed.request.out
+    for trial in designed.state.trials:
+        run = cw.open_run(folder / trial.run)
+        assert trial.epochs == run.metrics[-1]["epoch"]
+        assert trial.stopped == (trial.epochs < 0.99 * run.config.epochs)
+
+
+def test_the_best_answer_of_a_finished_design_is_its_winner(designed) -> None:
+    folder = designed.request.out
+    found = json.loads((folder / "design.json").read_text())
+    assert found["finished"]
+    assert (folder / "best").resolve() == Path(found["run"]).resolve() == Path(found["best"]["run"]).resolve()
+
+
 def test_another_design_does_not_replace_one(designed) -> None:
     with pytest.raises(ArgumentError, match="holds a design with another budget"):
         cw.design("digits", "macs<=2M", minutes=0.5, out=designed.request.out)
@@ -112,6 +136,11 @@ def test_data_without_test_images_is_split(shades) -> None:
     rows = (shades.parent / "design" / "split.csv").read_text().splitlines()
     assert len(rows) == 81
     assert any("set aside for the test" in each.decision for each in found.decisions)
+    shutil.rmtree(shades)
+    again = cw.design(resume=shades.parent / "design", progress=False)
+    assert again.to_dict() == found.to_dict() | {"seconds": again.to_dict()["seconds"]}
+    assert str(again).splitlines()[:5] == str(found).splitlines()[:5]
+    assert again.file.exists()
 
 
 def test_data_with_validation_but_no_test_images_is_refused(shades) -> None:
@@ -138,6 +167,40 @@ def test_damaged_progress_is_refused(tmp_path) -> None:
         cw.design(resume=tmp_path)
 
 
+def check_best_answer(out: Path) -> None:
+    """Check that a design with a finished trial names its best network so far, and that it predicts."""
+    state = State.open(out)
+    if state.best is None:
+        assert not state.trials
+        return
+    run = cw.open_run(out / state.best.run)
+    assert run.predict([np.zeros((8, 8), np.uint8)])[0].label in run.classes
+    if not state.winner:
+        assert state.best.accuracy >= max(each.accuracy for each in state.trials)
+    if not (out / "dossier.html").exists():
+        assert not json.loads((out / "design.json").read_text())["finished"]
+    if (out / "best").is_symlink():  # unless it was killed between the state and the link
+        assert cw.open_run(out / "best").network.name in {each.network.name for each in state.candidates}
+
+
+def test_a_stopped_design_names_its_best_network(tmp_path) -> None:
+    out = tmp_path / "digits"
+    command = [sys.executable, "-m", "convwright", "design", "digits", "--budget", BUDGET, "--minutes", "0.75"]
+    with subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.PIPE, text=True) as design:
+        for line in design.stderr:
+            if "round 1, 1 of" in line:
+                design.send_signal(signal.SIGINT)
+                break
+        _, errors = design.communicate(timeout=120)
+    assert design.returncode == 128 + signal.SIGINT, errors
+    last = errors.strip().splitlines()[-1]
+    assert f"the best network so far is in {out / 'best'} (" in last
+    assert f"continue with convwright design --resume {out}" in last
+    exported = cw.export(out / "best", tmp_path / "best.onnx")
+    assert exported.path.exists()
+    check_best_answer(out)
+
+
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_killed_design_loses_no_trial(tmp_path, kills: int) -> None:
     out, moments = tmp_path / "digits", random.Random(kills)
@@ -150,6 +213,7 @@ def test_a_killed_design_loses_no_trial(tmp_path, kills: int) -> None:
         process.kill()
         process.wait()
         if (out / "state.json").exists():
+            check_best_answer(out)
             state = json.loads((out / "state.json").read_text())
             found = [f"{each['candidate']} {each['round']}" for each in state["trials"]]
             assert found[: len(trials)] == trials

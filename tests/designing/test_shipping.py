@@ -9,13 +9,13 @@ import pytest
 import convwright as cw
 from convwright.data.opened import Data
 from convwright.designing.candidates import Candidate
-from convwright.designing.distillation import NO_GAIN
+from convwright.designing.distillation import NO_GAIN, TEACHES
 from convwright.designing.dossier import summary
 from convwright.designing.examination import ImageFacts
 from convwright.designing.request import DesignRequest
 from convwright.designing.result import DesignResult
-from convwright.designing.shipping import FLOAT, Shipped, _faster, evaluate_file, ship
-from convwright.designing.state import State
+from convwright.designing.shipping import FLOAT, Shipped, Tested, _faster, evaluate_file, ship
+from convwright.designing.state import TRAINED_LONGER, State
 from convwright.designing.trials import NO_TIME, Trial
 from convwright.scaling.budget import LATENCY, as_budget
 
@@ -93,7 +93,9 @@ def result(run, tmp_path) -> DesignResult:
     stored = {"file": "digits-int8.onnx", "precision": "int8", "bytes": 1, "milliseconds": {"onnxruntime": 2.0}}
     stored |= {"used": {LATENCY: 0.002}, "exceeded": [LATENCY], "engine": "onnxruntime"}
     shipped = Shipped.from_dict(stored | {"tested": {"right": 90, "images": 360}})
-    return DesignResult(request, state, run, run.evaluate(split="test"), shipped, 10.0)
+    found = run.evaluate(split="test")
+    tested = Tested(round(found.accuracy * found.images), found.images)
+    return DesignResult(request, state, run, tested, shipped, 10.0, found)
 
 
 def test_the_accuracy_of_the_answer_is_that_of_the_file(result) -> None:
@@ -105,7 +107,7 @@ def test_the_accuracy_of_the_answer_is_that_of_the_file(result) -> None:
     assert "in 8 bits; the run in 32-bit floats" in page
     assert "ms of latency in onnxruntime" in result.failure
     whole = replace(result, shipped=replace(result.shipped, tested=None))
-    assert whole.accuracy == result.evaluation.accuracy
+    assert whole.accuracy == result.tested.accuracy == pytest.approx(result.evaluation.accuracy)
     assert "8 bits" not in summary(whole)
 
 
@@ -139,8 +141,13 @@ def test_the_network_that_the_winner_was_made_from_is_not_level_with_it(result, 
     state.candidates.append(replace(state.candidates[0], name=f"best, {suffix}", parent="best"))
     state.trials.append(replace(state.trials[0], candidate=f"best, {suffix}", round=1))
     state.winner["candidate"] = f"best, {suffix}"
+    state.decide("training", f"huge{TEACHES}", "that helps: +9.0 percentage points")
+    state.decide("training", f"{TRAINED_LONGER} 3 epochs", "its validation accuracy is 90 %")
     rows = {row[0]: row[-1] for row in result.table().rows}
     assert rows == {"best": short, f"best, {suffix}": "winner"}
+    lost = {each["name"]: each["lost"] for each in result.to_dict()["candidates"]}
+    assert not lost[f"best, {suffix}"]
+    assert ("+9.0 percentage points" if suffix == "distilled" else "90 %") in lost["best"]
 
 
 def test_the_winner_is_shown_with_the_run_that_is_kept(result) -> None:

@@ -56,7 +56,8 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
     Networks of the three papers' families are scaled to the largest that keep the budget, and race on validation
     images in rounds of growing length. Variations of the leader, with more depth, width or pixels, with or without
     SE, and trained otherwise, join it. The winner is trained for the remaining time, exported, verified, and measured
-    on test images that were not used for any choice. Stopped or killed at any moment, `resume` continues the design.
+    on test images that were not used for any choice. Stopped or killed at any moment, `resume` continues the design;
+    from the first trial on, `best` in its folder is the run directory of the best network so far.
 
     Args:
         data: A folder with a sub-folder per class, a list of images, or the name of a source. Without test
@@ -69,7 +70,8 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
         engine: Engine that will serve the network, in which latency is measured; by default the first installed one
             of onnxruntime, openvino and torch.
         seed: Seed of all training runs.
-        resume: Folder of a design to continue, which keeps its options; only workers, cluster and cores can be given.
+        resume: Folder of a design to continue, which keeps its options; only workers, cluster and cores can be given. A
+            finished design is shown again, without its images.
         progress: Whether to show how far the design has come.
 
     Returns:

@@ -265,7 +265,7 @@ def _planned_epochs(folder: Path, seconds: float) -> float | None:
     plan = found if isinstance(found, Mapping) else {}
     epochs, planned = plan.get("epochs"), plan.get("seconds", seconds)
     if not _is_number(epochs) or not _is_number(planned) or not 0 < epochs <= MOST_EPOCHS or planned <= 0:
-        raise RunError(f"{path}: is damaged; ablate again into another folder")
+        raise RunError(f"{path}: is damaged; start a new ablation in another folder")
     if not math.isclose(planned, seconds):
         raise ArgumentError(
             "minutes",

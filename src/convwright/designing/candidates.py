@@ -45,6 +45,8 @@ class Candidate:
     """Fields of `TrainRequest` beside network and resolution."""
     parent: str | None = None
     """Name of the candidate that it varies; None for the first of a family."""
+    teacher_only: bool = False
+    """Whether it exceeds the budget, so that it can teach the winner but cannot be the winner."""
 
     @property
     def described(self) -> str:
@@ -64,13 +66,15 @@ class Candidate:
             "parent": self.parent,
             "fields": dict(self.fields),
             "network": self.network.to_json(),
+            "teacher_only": self.teacher_only,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Candidate":
         """Return a candidate from what `to_dict` returned."""
         network = Network.from_json(data["network"])
-        return cls(data["name"], data["family"], data["idea"], network, data["fields"], data["parent"])
+        described = data["name"], data["family"], data["idea"], network, data["fields"], data["parent"]
+        return cls(*described, teacher_only=data.get("teacher_only") is True)
 
 
 @dataclass(frozen=True)

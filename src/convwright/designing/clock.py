@@ -80,7 +80,6 @@ class TimeLimit(Callback):
         self.clock = clock
         self.until = until
         self.strict = strict
-        self.reached = False
         self._first: tuple[int, float] | None = None
 
     def on_prepare(self, done: int, total: int, what: str) -> None:
@@ -106,7 +105,6 @@ class TimeLimit(Callback):
         """Stop if the time is over."""
         self.clock.save(now=False)
         if self.clock.passed >= self.until and step.number < step.steps:
-            self.reached = True
             raise StopTraining
 
     def on_validation(self, row: Mapping[str, float]) -> None:

@@ -17,6 +17,8 @@ MOST_SHARE = 0.3
 MOST_BEYOND = 0.15
 """The same share for both trials with a network that is over the budget, as published weights take time to prepare."""
 NO_GAIN = "as teacher brings no measurable gain"
+TEACHES = " teaches the winner"
+"""End of the decision that the winner learns from a teacher."""
 SUFFIX = ", distilled"
 LABELS = "the winner learns from labels alone"
 
@@ -51,7 +53,7 @@ def over_budget(state: State, data: Data, classes: int, seconds: float) -> Candi
     """
     for each in pretrained_candidates(data, classes, seconds, Limits(None)):
         if isinstance(each, Candidate) and any(other.name == each.name for other in state.left_out):
-            return replace(each, idea="published weights, over the budget: a teacher only")
+            return replace(each, idea="published weights, over the budget: a teacher only", teacher_only=True)
     return None
 
 
@@ -115,8 +117,7 @@ def _checked(state: State, candidate: Candidate, trainer: Trainer, seconds: floa
     trial = state.trial(candidate.name, round_)
     if trial is None:
         trial = trainer.run(candidate, state.candidates.index(candidate), round_, seconds)
-        state.trials.append(trial)
-        state.save()
+        state.add_trial(trial)
         trainer.clock.save()
     return trial
 
@@ -187,7 +188,7 @@ def _helps(state: State, control: Trial, teacher: Trial, trial: Trial) -> bool:
         f"{pair.images:,} validation images"
     )
     if low > 0:
-        state.decide("training", f"{teacher.candidate} teaches the winner", f"that helps: {found}")
+        state.decide("training", f"{teacher.candidate}{TEACHES}", f"that helps: {found}")
         return True
     reason = f"{teacher.candidate} {NO_GAIN}: {found}"
     state.decide("training", f"{trial.candidate} is dropped", reason)

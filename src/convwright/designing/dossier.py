@@ -12,6 +12,7 @@ from convwright.arch.resolution import format_resolution
 from convwright.designing.examination import ImageFacts
 from convwright.designing.ideas import PAPERS, SPENDING, TRAINING, not_compared
 from convwright.designing.result import DesignResult
+from convwright.designing.trials import trained_epochs
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, log_axis, symbol
 from convwright.display.pages import write_html
 from convwright.display.wording import counted, duration, interval, listed, percent
@@ -64,11 +65,11 @@ def write_dossier(path: Path, design: DesignResult, figures: Sequence[Figure]) -
 
 def summary(design: DesignResult) -> str:
     """Return the answer in two sentences."""
-    found, count = design.evaluation, cost(design.run.network)
+    count = cost(design.run.network)
     budget = f" The budget was {design.request.budget}." if design.request.budget else ""
     return (
         f"{design.winner.name}, at {format_resolution(design.run.network.resolution)} pixels, classifies "
-        f"{percent(design.accuracy)} ({interval(design.interval)}) of {counted(found.images, f'{found.split} image')} "
+        f"{percent(design.accuracy)} ({interval(design.interval)}) of {counted(design.tested.images, 'test image')} "
         f"correctly with {human(count.params)} parameters and {human(count.macs)} multiply-adds.{_of_file(design)}"
         f"{budget}"
     )
@@ -78,7 +79,7 @@ def _of_file(design: DesignResult) -> str:
     """Return a sentence on the accuracy of the run where the file computes in 8 bits; else nothing."""
     if design.shipped is None or design.shipped.tested is None:
         return ""
-    found = f"{percent(design.evaluation.accuracy)} ({interval(design.evaluation.interval)})"
+    found = f"{percent(design.tested.accuracy)} ({interval(design.tested.interval)})"
     return (
         " This is the accuracy of the exported file, which computes in 8 bits; the run in 32-bit floats, which the "
         f"figures show, has {found}."
@@ -162,10 +163,9 @@ def _rows(design: DesignResult) -> list[dict[str, str]]:
                 "round": design.round_name(trial),
                 "accuracy": percent(trial.accuracy) if trial.problem is None else "–",
                 "interval": interval(low_high) if trial.problem is None else "",
-                "trained": f"{trial.epochs:.3g} epochs, {duration(trial.seconds)}",
-                "reason": "won the race"
-                if won
-                else trial.problem or design.why_lost(candidate.name) or design.short_reason(candidate, trial),
+                "trained": f"{trial.epochs:.3g} epochs, {duration(trial.seconds)}"
+                + (", stopped when its time was over" if trial.stopped else ""),
+                "reason": "won the race" if won else trial.problem or design.why_lost(candidate.name),
             }
         )
     return rows
@@ -197,7 +197,7 @@ def _facts(design: DesignResult) -> list[tuple[str, str]]:
         ("Network", run.network.name),
         ("Parameters", human(count.params)),
         ("Multiply-adds", human(count.macs)),
-        ("Training", f"{run.summary.epochs:.3g} epochs, {duration(run.summary.train_seconds)}"),
+        ("Training", f"{trained_epochs(run):.3g} epochs, {duration(run.summary.train_seconds)}"),
         ("Time of the design", f"{duration(design.seconds)} of {duration(design.request.seconds)}"),
     ]
     if shipped is not None:

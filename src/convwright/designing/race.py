@@ -144,8 +144,7 @@ class Race:
                 continue
             seconds = max(2.0, (until - self.trainer.clock.passed) / (len(names) - at))
             trial = self.trainer.run(self.state.candidate(name), numbers[name], round_, seconds)
-            self.state.trials.append(trial)
-            self.state.save()
+            self.state.add_trial(trial)
             self.trainer.clock.save()
             self.report(_line(round_, at, len(names), self.state.candidate(name), trial))
 
@@ -154,13 +153,14 @@ class Race:
 
         def report(candidate: Candidate, trial: Trial, number: int, count: int) -> None:
             if trial.problem != NO_TIME:
+                self.state.offer(trial)
                 self.report(_line(round_, number - 1, count, candidate, trial))
 
         for trial in shared.run(round_, until, report):
             if trial.problem == NO_TIME:
                 self._drop_for_time(trial.candidate)
             elif self.state.trial(trial.candidate, round_) is None:
-                self.state.trials.append(trial)
+                self.state.add_trial(trial)
         self.state.save()
         self.trainer.clock.save()
 

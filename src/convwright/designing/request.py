@@ -94,7 +94,7 @@ class DesignRequest:
         Raises:
             RunError: They have changed, or cannot be read any more.
         """
-        advice = "restore the images and resume the design, or design again into another folder"
+        advice = "restore the images and resume the design, or start a new design in another folder"
         try:
             now = replace(self.split_data).dataset().fingerprint  # a copy opens them again
         except DataError as error:

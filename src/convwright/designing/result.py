@@ -2,21 +2,24 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convwright.arch.cost import cost
 from convwright.arch.resolution import format_resolution
 from convwright.designing.candidates import Candidate
-from convwright.designing.distillation import NO_GAIN, SUFFIX
+from convwright.designing.distillation import NO_GAIN, SUFFIX, TEACHES
 from convwright.designing.examination import ImageFacts
 from convwright.designing.ideas import IdeaEffect, effects_of
+from convwright.designing.record import describe_best
 from convwright.designing.request import DesignRequest
 from convwright.designing.shipping import Shipped, Tested
-from convwright.designing.state import DOSSIER, Decision, State
+from convwright.designing.state import DOSSIER, TRAINED_LONGER, Decision, State
 from convwright.designing.trials import NO_TIME, Trial
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
 from convwright.display.wording import counted, duration, interval, percent
+from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
 from convwright.printable import printable, quoted
 from convwright.units import human
@@ -28,6 +31,7 @@ ENLARGED = ", enlarged"
 """End of the name of a winner that is trained at more pixels than in the race."""
 SHORT_REASONS = {
     "statistically behind": "behind",
+    "statistically level": "level with the winner",
     "only the better half": "lower rank",
     NO_TIME: "no time",
     "the next round has no time": "no time",
@@ -46,12 +50,21 @@ class DesignResult(Result):
     state: State = field(repr=False)
     run: "Run"
     """The winner's run."""
-    evaluation: Evaluation
-    """Evaluation of the run on images that no decision has seen."""
+    tested: Tested
+    """How many test images, which no decision has seen, the run classifies correctly."""
     shipped: Shipped | None
     """The exported file; None where the packages that write it are missing."""
     seconds: float
     """Time of the whole design."""
+    measured: Evaluation | None = field(default=None, repr=False)
+    """Evaluation of the run on the test images; None for a finished design that was opened again."""
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """Evaluation of the run on the test images; of a finished design it is computed when it is first read."""
+        found = self.measured or evaluate_run(self.run, "test")
+        assert isinstance(found, Evaluation)  # a design has images with one label each
+        return found
 
     @property
     def file(self) -> Path | None:
@@ -79,19 +92,19 @@ class DesignResult(Result):
         return self.state.candidate(self.state.winner["candidate"])
 
     @property
-    def _measured(self) -> Tested | Evaluation:
+    def _answer(self) -> Tested:
         """The measured accuracy of what the design gives: of the exported file in 8 bits, else of the run."""
-        return (self.shipped and self.shipped.tested) or self.evaluation
+        return (self.shipped and self.shipped.tested) or self.tested
 
     @property
     def accuracy(self) -> float:
         """Share of the test images that the exported file, or the run, classifies correctly, 0 to 1."""
-        return self._measured.accuracy
+        return self._answer.accuracy
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % confidence interval of the accuracy."""
-        return self._measured.interval
+        return self._answer.interval
 
     @property
     def exceeded(self) -> tuple[str, ...]:
@@ -105,8 +118,8 @@ class DesignResult(Result):
             return ""
         amounts = ", ".join(map(self.shipped.amount, self.exceeded))
         return (
-            f"the exported file needs {amounts}, which is above the budget ({self.request.budget}); design again "
-            "with a smaller budget, or on an idle machine"
+            f"the exported file needs {amounts}, which is above the budget ({self.request.budget}); start a new "
+            "design with a smaller budget, or on an idle machine"
         )
 
     @property
@@ -129,8 +142,8 @@ class DesignResult(Result):
         if "accuracy" not in known:
             return []
         figures = {name: known[name] for name in ("accuracy", "images", "epochs", "seconds")}
-        round_, seed = len(self.state.rounds), self.request.seed
-        return [Trial(known["candidate"], round_, seed, known["run"], correct="", **figures)]
+        round_, seed, stopped = len(self.state.rounds), self.request.seed, known.get("stopped", False)
+        return [Trial(known["candidate"], round_, seed, known["run"], correct="", stopped=stopped, **figures)]
 
     def round_name(self, trial: Trial) -> str:
         """Return the number of a trial's round as text.
@@ -142,14 +155,30 @@ class DesignResult(Result):
         return "final" if trial.run == self.state.winner["run"] else "check"
 
     def why_lost(self, name: str) -> str:
-        """Return why a candidate was dropped; empty for the winner and those that were level to the end."""
-        lost = f"{name} is dropped"
-        return next((each.reason for each in self.decisions if each.decision == lost), "")
+        """Return why a candidate is not the winner; empty for the winner.
+
+        Args:
+            name: Name of the candidate.
+        """
+        winner = self.winner
+        if name == winner.name:
+            return ""
+        decided = {each.decision: each.reason for each in self.decisions}
+        if lost := decided.get(f"{name} is dropped"):
+            return lost
+        if name == winner.parent and winner.name.endswith(SUFFIX):
+            taught = next((reason for decision, reason in decided.items() if decision.endswith(TEACHES)), "")
+            return f"{winner.name} is better: {taught}"
+        if name == winner.parent and winner.name.endswith(ENLARGED):
+            trained = next((reason for decision, reason in decided.items() if decision.startswith(TRAINED_LONGER)), "")
+            return f"{winner.name} is better: {trained}"
+        return f"statistically level with {winner.name}, which had a higher validation accuracy"
 
     def to_dict(self) -> dict[str, object]:
         """Return the request, the winner with its figures, every candidate, and every decision."""
         count = cost(self.run.network)
         return {
+            "finished": True,
             "request": self.request.to_dict(),
             "seconds": round(self.seconds, 1),
             "network": self.run.network.name,
@@ -159,9 +188,10 @@ class DesignResult(Result):
             "macs": count.macs,
             "accuracy": self.accuracy,
             "interval": list(self.interval),
-            "run_accuracy": self.evaluation.accuracy,
-            "split": self.evaluation.split,
-            "images": self.evaluation.images,
+            "run_accuracy": self.tested.accuracy,
+            "split": "test",
+            "images": self.tested.images,
+            "best": describe_best(self.state),
             "run": str(self.run.path),
             "file": None if self.file is None else str(self.file),
             "dossier": str(self.dossier),
@@ -177,7 +207,8 @@ class DesignResult(Result):
                     "val_accuracy": trial.accuracy,
                     "seconds": round(trial.seconds, 1),
                     "epochs": trial.epochs,
-                    "lost": self.why_lost(candidate.name) or trial.problem,
+                    "stopped": trial.stopped,
+                    "lost": trial.problem or self.why_lost(candidate.name),
                 }
                 for candidate, trial in self.trials()
             ],
@@ -221,15 +252,14 @@ class DesignResult(Result):
             return "better with a teacher"
         if winner.parent == candidate.name and winner.name.endswith(ENLARGED):
             return "trained at more pixels"
-        reason = self.why_lost(candidate.name)
-        return "level with the winner" if not reason else _shortened(reason)
+        return _shortened(self.why_lost(candidate.name))
 
     def blocks(self) -> Iterable[Block]:
         """Yield the answer, the candidates, and the places of run, file and page."""
-        found, count = self.evaluation, cost(self.run.network)
+        count = cost(self.run.network)
         yield Lines(
             f"{self.winner.name} at {format_resolution(self.run.network.resolution)} px: {percent(self.accuracy)} "
-            f"({interval(self.interval)}) of {counted(found.images, f'{found.split} image')}; "
+            f"({interval(self.interval)}) of {counted(self.tested.images, 'test image')}; "
             f"{human(count.params)} parameters, {human(count.macs)} MACs"
         )
         yield self.table()

@@ -172,7 +172,7 @@ def work_on_race(folder: Path) -> None:
     request = DesignRequest.from_dict(state.request, folder)
     data = request.split_data
     if data.dataset().fingerprint != state.fingerprint:
-        raise RunError(f"{data.spec}: has changed since the design began; design again into another folder")
+        raise RunError(f"{data.spec}: has changed since the design began; start a new design in another folder")
     clock = _WatchedClock(folder / CLOCK, request.seconds)
     ready_file(folder, os.getpid()).touch()
     work(storage, RaceRunner(Trainer(data, folder, clock, request.seed, progress=False)))

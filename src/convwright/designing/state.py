@@ -17,6 +17,8 @@ STATE, CLOCK, DECISIONS, DOSSIER = "state.json", "clock.json", "design.json", "d
 SCHEMA_VERSION = 1
 WINS = " wins"
 """End of the decision that ends a race."""
+TRAINED_LONGER = "the winner is trained for"
+"""Beginning of the decision that the longer training of the winner counts."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,17 @@ class Decision:
     def to_dict(self) -> dict[str, str]:
         """Return the fields."""
         return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class BestSoFar:
+    """The network with the highest validation accuracy that a design has trained so far."""
+
+    candidate: str
+    run: str
+    """Run directory, below the folder of the design."""
+    accuracy: float
+    """Accuracy on the validation images, 0 to 1."""
 
 
 @dataclass
@@ -62,12 +75,33 @@ class State:
     """Seconds of a training step for each image and multiply-add, by name of a family's base network."""
     plans: list[dict[str, float]] = field(default_factory=list)
     """Seconds of a trial, and passed seconds of the design at its end, of each round that workers share."""
+    best: BestSoFar | None = None
+    """The best network so far, at the end the winner; None before the first trial has ended."""
+    finished: bool = False
+    """Whether all files of the design have been written."""
 
     def decide(self, step: str, decision: str, reason: str) -> None:
         """Record a decision, once: a resumed design that decides the same again records nothing."""
         made = Decision(step, decision, reason)
         if made not in self.decisions:
             self.decisions.append(made)
+            self.save()
+
+    def add_trial(self, trial: Trial) -> None:
+        """Record a trial that has ended, and its network as the best so far if it is."""
+        self.trials.append(trial)
+        self.offer(trial)
+        self.save()
+
+    def offer(self, trial: Trial) -> None:
+        """Make the network of a trial the best so far if none has a higher accuracy and it keeps the budget."""
+        if trial.problem is None and not self.candidate(trial.candidate).teacher_only:
+            self.offer_run(BestSoFar(trial.candidate, trial.run, trial.accuracy))
+
+    def offer_run(self, run: BestSoFar) -> None:
+        """Make a run the best so far if none has a higher accuracy."""
+        if self.best is None or run.accuracy >= self.best.accuracy:
+            self.best = run
             self.save()
 
     @property
@@ -105,6 +139,8 @@ class State:
             "speeds": self.speeds,
             "plans": self.plans,
             "key": self.key,
+            "best": None if self.best is None else vars(self.best),
+            "finished": self.finished,
         }
         write_text(self.folder / STATE, json_text.dump(content, indent=1) + "\n")
 
@@ -121,7 +157,7 @@ class State:
         try:
             content: Any = json_text.read(path)
             if content["schema_version"] != SCHEMA_VERSION:
-                raise RunError(f"{path}: was written by another version; design again into another folder")
+                raise RunError(f"{path}: was written by another version; start a new design in another folder")
             state = cls(
                 folder,
                 content["request"],
@@ -138,11 +174,13 @@ class State:
             state.images = dict(_mapping(content["images"]))
             state.speeds = {str(name): float(each) for name, each in _mapping(content["speeds"]).items()}
             state.plans, state.key = [dict(_mapping(each)) for each in content["plans"]], str(content["key"])
+            state.best = BestSoFar(**content["best"]) if content.get("best") else None
+            state.finished = content.get("finished") is True
             return state
         except RunError:
             raise
         except (ConvwrightError, KeyError, TypeError, AttributeError, ValueError) as error:
-            raise RunError(f"{path}: is damaged ({error}); design again into another folder") from None
+            raise RunError(f"{path}: is damaged ({error}); start a new design in another folder") from None
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

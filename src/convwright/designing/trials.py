@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Trial:
     images: int
     """Number of validation images."""
     epochs: float
+    """Epochs that were trained: fewer than planned where the trial was stopped."""
     seconds: float
     """Seconds of the whole trial, in all sessions of the design."""
     learning_rate: float = 0.0
@@ -61,6 +62,8 @@ class Trial:
     """Why there is no network: training diverged, or it could not be built. None if there is one."""
     stopped: bool = False
     """Whether it was stopped before its last step because its time was over."""
+    image_seconds: float = 0.0
+    """Seconds in which the network predicts a validation image; 0 where that was not measured."""
 
     def right(self) -> torch.Tensor:
         """Return whether each validation image is right, bool."""
@@ -81,6 +84,11 @@ def packed(right: torch.Tensor) -> str:
     """Return booleans as hexadecimal digits, eight to a byte, the first in the lowest bit."""
     bits = right.tolist()
     return bytes(sum(bit << i for i, bit in enumerate(bits[at : at + 8])) for at in range(0, len(bits), 8)).hex()
+
+
+def trained_epochs(run: Run) -> float:
+    """Return the epochs that a finished run was trained, which are fewer than planned where it was stopped."""
+    return run.metrics[-1]["epoch"]
 
 
 @dataclass(frozen=True)
@@ -110,14 +118,16 @@ class Trainer:
         place = self.place(number, round_)
         path = self.folder / place
         try:
-            run, limit = self.train(candidate, path, seconds)
+            run = self.train(candidate, path, seconds)
         except DivergedError as error:
             return self._failed(candidate, round_, place, f"diverged: {error}", started)
         except UsageError as error:
             if isinstance(error, RunHeldError | DataError) or getattr(error, "argument", "") == "data":
                 raise  # no fault of the candidate
             return self._failed(candidate, round_, place, str(error), started)
+        validating = time.monotonic()
         right = self._right(run)
+        image_seconds = (time.monotonic() - validating) / len(right)
         shutil.rmtree(path / "checkpoints", ignore_errors=True)
         return Trial(
             candidate.name,
@@ -127,10 +137,11 @@ class Trainer:
             float(right.double().mean()),
             packed(right),
             len(right),
-            run.config.epochs,
+            trained_epochs(run),
             max(time.monotonic() - started, run.summary.train_seconds),  # with those of earlier sessions
             run.config.recipe.learning_rate,
-            stopped=limit.reached,
+            stopped=run.summary.stopped_early,
+            image_seconds=image_seconds,
         )
 
     def place(self, number: int, round_: int) -> str:
@@ -147,8 +158,13 @@ class Trainer:
         return found.correct
 
     def train(
-        self, candidate: Candidate, path: Path, seconds: float, until: float | None = None
-    ) -> tuple[Run, TimeLimit]:
+        self,
+        candidate: Candidate,
+        path: Path,
+        seconds: float,
+        until: float | None = None,
+        callbacks: Sequence[object] = (),
+    ) -> Run:
         """Train a candidate into a run directory; one that is there is resumed.
 
         Args:
@@ -156,6 +172,7 @@ class Trainer:
             path: The run directory.
             seconds: Time of the training.
             until: Passed seconds of the design at which training ends; by default some time after `seconds`.
+            callbacks: Objects with methods of `Callback`.
 
         Raises:
             FeaturesTooSlowError: Features would take longer than `until`, if that is given.
@@ -163,18 +180,18 @@ class Trainer:
         end = self.clock.passed + LATE * seconds if until is None else until
         limit = TimeLimit(self.clock, end, strict=until is not None)
         shown = self.progress and sys.stderr.isatty()  # a line for each epoch of each trial is too much for a file
-        callbacks: list[object] = [limit, *([progress_callback(candidate.name)] if shown else [])]
+        called = [limit, *([progress_callback(candidate.name)] if shown else []), *callbacks]
         if (path / "config.yaml").exists():
             try:
                 run = Run.open(path)
             except RunError:
                 shutil.rmtree(path)
             else:
-                return resume_run(run, callbacks, Execution(checkpoint_every=0.25), progress=False), limit
+                return resume_run(run, called, Execution(checkpoint_every=0.25), progress=False)
         elif path.exists():
             shutil.rmtree(path)
         plan = prepare(self.request(candidate, path, seconds), progress=False)
-        return train_plan(plan, callbacks, progress=False), limit
+        return train_plan(plan, called, progress=False)
 
     def request(self, candidate: Candidate, path: Path, seconds: float) -> TrainRequest:
         """Return the request to train a candidate for some seconds."""

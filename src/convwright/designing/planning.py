@@ -1,0 +1,141 @@
+"""Candidates for a design's race: what they may cost, and whether the time suffices for any."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from convwright.arch import Network
+from convwright.arch.cost import cost
+from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
+from convwright.designing.candidates import (
+    Candidate,
+    LeftOut,
+    first_candidates,
+    pretrained_candidates,
+    seconds_per_image,
+)
+from convwright.designing.context import DesignContext
+from convwright.designing.families import FAMILIES, Limits, smallest
+from convwright.designing.race import first_trial_seconds
+from convwright.designing.request import DesignRequest
+from convwright.designing.time_plan import TimePlan
+from convwright.errors import ArgumentError
+from convwright.scaling.budget import LATENCY, Budget, format_amount, used
+from convwright.scaling.latency import Stopwatch
+
+MIN_EPOCHS = 8.0
+"""Epochs that the winner should be able to train."""
+SHORT_PIXELS, LONG_PIXELS, LONG_DESIGN = 64, 96, 3600.0
+"""Largest side of images for training from scratch, in designs shorter and longer than these seconds."""
+MEASURING_SHARE = 0.05
+"""Share of a design's time after which no further family is measured."""
+MEASUREMENTS = 3
+"""Measurements of the smallest network, of which the fastest counts: other programs may slow some of them down."""
+
+
+@dataclass
+class Planner:
+    """Chooses the candidates of a design."""
+
+    context: DesignContext
+
+    @property
+    def time(self) -> TimePlan:
+        """How the time of the design is divided."""
+        return TimePlan(self.context.request.seconds)
+
+    @cached_property
+    def resolution(self) -> Resolution:
+        """Resolution of networks that are trained from scratch: that of the data, up to a limit."""
+        data = self.context.dataset
+        if self.context.data.resolution is not None:
+            return data.resolution
+        longest = SHORT_PIXELS if self.context.request.seconds < LONG_DESIGN else LONG_PIXELS
+        factor = min(1.0, longest / max(sides(data.resolution)))
+        return resolution_of(*(max(1, round(side * factor)) for side in sides(data.resolution)))
+
+    @cached_property
+    def bases(self) -> list[Network]:
+        """The base network of each family for the images."""
+        data = self.context.dataset
+        return [family.base(self.resolution, data.channels, len(data.classes)) for family in FAMILIES]
+
+    @property
+    def smallest(self) -> Network:
+        """A network that is about the smallest that the data can be learnt with."""
+        return smallest(self.bases[1])
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What candidates may cost; the speed of training is measured once per family."""
+        state, clock, request = self.context.state, self.context.clock, self.context.request
+        until = clock.passed + MEASURING_SHARE * request.seconds
+        for base in self.bases:
+            if state.speeds and (state.candidates or clock.passed > until):
+                break  # a resumed design measures nothing again
+            if base.name not in state.speeds:
+                state.speeds[base.name] = seconds_per_image(base) / cost(base).macs
+                state.save()
+        measure = None
+        if request.budget is not None and request.budget.latency is not None:
+            measure = Stopwatch(engine=request.engine)
+        image_seconds = self.time.winner / (MIN_EPOCHS * len(self.context.dataset.train))
+        return Limits(request.budget, measure, state.speeds, image_seconds)
+
+    def find_candidates(self) -> None:
+        """Scale each family to the budget and the time, and record which take part.
+
+        Raises:
+            ArgumentError: The time is too short, or no network keeps the budget.
+        """
+        self._check_time()
+        context, state, data = self.context, self.context.state, self.context.dataset
+        context.report("measuring how fast this machine trains each family")
+        classes = len(data.classes)
+        offered = [
+            *pretrained_candidates(context.data, classes, first_trial_seconds(self.time.race), self.limits),
+            *first_candidates(self.resolution, data.channels, classes, self.limits),
+        ]
+        state.candidates = [each for each in offered if isinstance(each, Candidate)]
+        state.left_out = [each for each in offered if isinstance(each, LeftOut)]
+        if not state.candidates:
+            raise ArgumentError("budget", self._too_small())
+        state.save()
+        names = ", ".join(each.name for each in state.candidates)
+        count = len(state.candidates)
+        state.decide("candidates", f"{count} families take part ({names})", _reason(context.request))
+        context.report(f"candidates: {names}")
+
+    def _check_time(self) -> None:
+        """Check that the smallest network can be trained for an epoch.
+
+        Raises:
+            ArgumentError: The time is too short.
+        """
+        images, seconds = len(self.context.dataset.train), self.context.request.seconds
+        network = self.smallest
+        epoch = min(seconds_per_image(network) for _ in range(MEASUREMENTS)) * images
+        if epoch > self.time.winner:
+            enough = math.ceil(1.2 * seconds * epoch / self.time.winner / 60)
+            raise ArgumentError(
+                "minutes",
+                f"{seconds / 60:g} are too few to train the smallest network on all {images:,} images once; give "
+                f"{enough} or more",
+            )
+
+    def _too_small(self) -> str:
+        """Return what is wrong with a budget that no family keeps, and what the smallest network needs."""
+        titled = [(family.title, smallest(base)) for family, base in zip(FAMILIES, self.bases, strict=True)]
+        title, network = min(titled, key=lambda each: cost(each[1]).macs)
+        budget, count = self.context.request.budget or Budget({}), cost(network)
+        needs = {name: used(count, name) for name in budget.counted}
+        if self.limits.measure is not None:
+            needs[LATENCY] = self.limits.measure(network)
+        amounts = " and ".join(f"{format_amount(name, amount)} of {name}" for name, amount in needs.items())
+        size = format_resolution(network.resolution)
+        return f"{budget} is too small for every family; the smallest network, {title} at {size} px, needs {amounts}"
+
+
+def _reason(request: DesignRequest) -> str:
+    budget = f"{request.budget} and " if request.budget else ""
+    return f"each is the largest of its family within {budget}what {request.seconds / 60:.3g} minutes can train"

@@ -1,0 +1,205 @@
+"""The winner of a race, trained for the time that remains."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from convwright.arch.cost import cost
+from convwright.arch.resolution import format_resolution
+from convwright.designing.candidates import Candidate
+from convwright.designing.clock import FeaturesTooSlowError
+from convwright.designing.context import DesignContext
+from convwright.designing.distillation import distilled, over_budget
+from convwright.designing.planning import Planner
+from convwright.designing.result import ENLARGED
+from convwright.designing.state import TRAINED_LONGER, BestSoFar
+from convwright.designing.trials import Trial, trained_epochs
+from convwright.evaluation.evaluating import evaluate_run
+from convwright.evaluation.result import Evaluation
+from convwright.training.callbacks import Callback
+from convwright.training.run import Run
+from convwright.training.step import DivergedError
+
+WINNER = "winner"
+"""Run directory of the long training of the winner, in the folder of a design."""
+PLANNED_SHARE = 0.93
+"""Share of the remaining time for which the winner is planned, as the machine may become slower."""
+ENLARGING_SHARE = 0.6
+"""Share of the winner's time for which its resolution is chosen: computing features cannot be cut short."""
+MIN_SECONDS, MIN_SHARE = 10.0, 0.5
+"""A winner is trained again if this many seconds are left, and this share of the seconds of its trial."""
+
+
+@dataclass
+class KeepBest(Callback):
+    """Makes the run in training the best of a design as soon as a validation shows that it is.
+
+    Args:
+        context: The design.
+        candidate: Name of the candidate.
+    """
+
+    context: DesignContext
+    candidate: str
+
+    def on_validation(self, row: Mapping[str, float]) -> None:
+        """Compare the accuracy with the best so far; the run has its best weights by now."""
+        state = self.context.state
+        before = state.best
+        state.offer_run(BestSoFar(self.candidate, WINNER, row["val_accuracy"]))
+        if state.best is not before:
+            self.context.keep()
+
+
+@dataclass
+class WinnerTraining:
+    """Trains the winner of a race."""
+
+    context: DesignContext
+    planner: Planner
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.context.request.out / WINNER
+
+    def run(self, best: Trial) -> None:
+        """Train the winner of the race for the time that remains, and record whether that gave a better network.
+
+        Args:
+            best: The winner's trial.
+
+        Raises:
+            Interrupted: The design was stopped.
+        """
+        context, state = self.context, self.context.state
+        best = distilled(
+            state,
+            best,
+            context.trainer,
+            self._end_of(best, state.candidate(best.candidate)) - context.clock.passed,
+            context.report,
+            started=self.path.exists(),
+            offered=lambda: over_budget(state, context.data, len(context.dataset.classes), best.seconds),
+        )
+        winner: dict[str, Any] = {"candidate": best.candidate, "run": best.run}
+        left = self._end_of(best, state.candidate(best.candidate)) - context.clock.passed
+        if left > max(MIN_SECONDS, MIN_SHARE * best.seconds) or self.path.exists():
+            winner = self._train_longer(best, left) or winner
+        state.winner = winner
+        state.best = BestSoFar(winner["candidate"], winner["run"], winner.get("accuracy", best.accuracy))
+        state.save()
+        context.keep()
+
+    def _end_of(self, best: Trial, candidate: Candidate) -> float:
+        """Return the passed seconds of the design at which training must end.
+
+        Args:
+            best: The winner's trial, in which the speed of its predictions was measured.
+            candidate: The winner at the resolution of its training.
+        """
+        seconds, data = self.context.request.seconds, self.context.dataset
+        measured = cost(self.context.state.candidate(best.candidate).network).macs
+        image_seconds = best.image_seconds * cost(candidate.network).macs / measured
+        images = len(data.test) if data.test is not None else 0
+        return seconds - self.planner.time.end(image_seconds * images)
+
+    def _train_longer(self, best: Trial, left: float) -> dict[str, Any] | None:
+        """Train the winner, and return its figures; None where the network of the race is better.
+
+        Args:
+            best: The winner's trial.
+            left: Seconds until training must end.
+        """
+        state, race_run = self.context.state, Run.open(self.context.request.out / best.run)
+        candidate = self._enlarge(state.candidate(best.candidate), PLANNED_SHARE * left, race_run)
+        try:
+            candidate, run = self._train(candidate, best)
+            measured = evaluate_run(run, "val")
+        except (DivergedError, FeaturesTooSlowError) as error:
+            measured, reason = None, f"longer training failed: {error}"
+        else:
+            reason = f"longer training gave a lower validation accuracy than its {best.accuracy:.2%}"
+        if not isinstance(measured, Evaluation) or measured.accuracy < best.accuracy:
+            state.decide("training", f"the network of the race is kept ({race_run.path.name})", reason)
+            return None
+        epochs = trained_epochs(run)
+        state.decide(
+            "training",
+            f"{TRAINED_LONGER} {epochs:.3g} epochs",
+            f"its validation accuracy is {measured.accuracy:.2%}, after {best.accuracy:.2%} in the race",
+        )
+        return {
+            "candidate": candidate.name,
+            "run": WINNER,
+            "accuracy": measured.accuracy,
+            "images": measured.images,
+            "epochs": epochs,
+            "seconds": run.summary.train_seconds,
+            "stopped": run.summary.stopped_early,
+        }
+
+    def _train(self, candidate: Candidate, best: Trial) -> tuple[Candidate, Run]:
+        """Train a candidate, or without more pixels if their features would take too long; return which, and its run.
+
+        Raises:
+            DivergedError: Training diverged.
+            FeaturesTooSlowError: Computing features would take too long.
+        """
+        try:
+            return candidate, self._train_once(candidate, best)
+        except FeaturesTooSlowError as error:
+            candidate = self._drop_enlarged(candidate, error)
+            return candidate, self._train_once(candidate, best)
+
+    def _train_once(self, candidate: Candidate, best: Trial) -> Run:
+        end = self._end_of(best, candidate)
+        left = end - self.context.clock.passed
+        self.context.report(f"training the winner, {candidate.name}, for {left:.0f} s")
+        callbacks = [KeepBest(self.context, candidate.name)]
+        return self.context.trainer.train(candidate, self.path, PLANNED_SHARE * left, end, callbacks)
+
+    def _enlarge(self, candidate: Candidate, seconds: float, race_run: Run) -> Candidate:
+        """Return the winner at the resolution of its training, and record it where that is not the race's.
+
+        Args:
+            candidate: The winner.
+            seconds: Seconds of its training.
+            race_run: Its run in the race.
+        """
+        state, name = self.context.state, candidate.name + ENLARGED
+        for known in state.candidates:
+            if known.name == name:
+                return known  # a stopped design continues with it
+        if self.path.exists():
+            return candidate  # so does one whose training has started at the resolution of the race
+        limits, frozen = self.planner.limits, race_run.config.recipe.freeze
+        larger = self.context.trainer.enlarged(candidate, ENLARGING_SHARE * seconds, limits, frozen=frozen)
+        if larger.network == candidate.network:
+            return larger
+        size, before = (format_resolution(each.network.resolution) for each in (larger, candidate))
+        larger = replace(larger, name=name, idea="more pixels", parent=candidate.name)
+        state.candidates.append(larger)
+        state.decide(
+            "training",
+            f"the winner is trained at {size} px",
+            f"the time and the budget allow it; the race compared networks at {before} px, where they train faster",
+        )
+        return larger
+
+    def _drop_enlarged(self, candidate: Candidate, error: FeaturesTooSlowError) -> Candidate:
+        """Return an enlarged winner at the resolution of the race, whose features are known.
+
+        Raises:
+            FeaturesTooSlowError: It is not enlarged.
+        """
+        if candidate.parent is None or not candidate.name.endswith(ENLARGED):
+            raise error
+        shutil.rmtree(self.path)
+        state = self.context.state
+        state.candidates.remove(candidate)
+        state.decide("training", f"{candidate.name} is dropped", str(error))
+        self.context.report(f"{candidate.name} is dropped: {error}")
+        return state.candidate(candidate.parent)
