@@ -1,7 +1,9 @@
-"""What operating systems differ in: processor cores, functions of the C library, and the user's number."""
+"""What operating systems differ in: processor cores, functions of the C library, signals, and the user's number."""
 
 import os
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 
@@ -47,6 +49,30 @@ def c_function(name: str) -> Callable[..., int] | None:
     return function
 
 
+@contextmanager
+def preserved_signal_stack() -> Iterator[None]:
+    """Keep the memory that this thread handles signals in.
+
+    OpenVINO replaces it by memory of its own, which it may free while the replacement still holds. The next signal,
+    such as that of Ctrl-C, would then end the process at once and without a message.
+    """
+    sigaltstack = c_function("sigaltstack") if sys.platform.startswith("linux") else None
+    if sigaltstack is None:
+        yield
+        return
+    import ctypes
+
+    class Stack(ctypes.Structure):
+        _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+    before = Stack()
+    sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        sigaltstack(ctypes.byref(before), None)
+
+
 def user_id() -> int | None:
     """Return the number of the user; None on Windows, where users have none."""
     return os.getuid() if hasattr(os, "getuid") else None
@@ -58,7 +84,5 @@ def peak_memory() -> int | None:
         import resource
     except ImportError:  # Windows
         return None
-    import sys
-
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS reports bytes, others KiB

@@ -11,6 +11,7 @@ from convwright.engines.engine import Engine
 from convwright.engines.parts import network_of_onnx, network_of_openvino
 from convwright.engines.runner import Runner, cores
 from convwright.errors import UsageError
+from convwright.machine import preserved_signal_stack
 
 
 def _onnxruntime(path: Path, card: Card, threads: int | None, precision: str) -> Runner:
@@ -76,7 +77,8 @@ def openvino_runner(core: Any, model: Any, threads: int | None, precision: str) 
         fixed = model.clone()
         if count is not None:
             fixed.reshape([count, *(size.get_length() for size in list(model.input(0).partial_shape)[1:])])
-        return core.compile_model(fixed, "CPU", settings).create_infer_request()
+        with preserved_signal_stack():
+            return core.compile_model(fixed, "CPU", settings).create_infer_request()
 
     def run(images: np.ndarray) -> np.ndarray:
         key = len(images) if not requests or len(images) in requests else None

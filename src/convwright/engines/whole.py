@@ -12,6 +12,7 @@ from convwright.engines.parts import EXPLAINED_CLASS, IMAGE, PIXELS
 from convwright.engines.runner import cores
 from convwright.errors import UsageError
 from convwright.extras import require_package
+from convwright.machine import preserved_signal_stack
 
 ENGINES = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}
 """Engines that run whole files, by suffix."""
@@ -75,7 +76,8 @@ def _openvino(path: Path, threads: int) -> WholeRunner:
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": "f32",  # the default, bfloat16 on some processors, ruins resized images
     }
-    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    with preserved_signal_stack():
+        compiled = openvino.Core().compile_model(str(path), "CPU", settings)
     inputs = [port.get_any_name() for port in compiled.inputs]
     outputs = [port.get_any_name() for port in compiled.outputs]
     request = compiled.create_infer_request()

@@ -23,6 +23,7 @@ from convwright.engines.runner import Runner
 from convwright.errors import NotFiniteError
 from convwright.exporting.agreement import Agreement, CheckImages, compare, label_sets, logits_of
 from convwright.extras import require_package
+from convwright.machine import preserved_signal_stack
 
 CALIBRATION_IMAGES, SCORING_IMAGES = 256, 512
 """Most images that ranges of activations are measured on, and most on which the accuracy lost is measured."""
@@ -336,7 +337,7 @@ class _OpenVino:
         """
         nncf = self.nncf
         estimators = nncf.quantization.range_estimator.RangeEstimatorParametersSet
-        with _quiet():
+        with _quiet(), preserved_signal_stack():
             return nncf.quantize(
                 self.model,
                 nncf.Dataset(list(images[:, None])),
