@@ -19,7 +19,7 @@ from convwright.designing.race import Race
 from convwright.designing.record import best_in_words
 from convwright.designing.request import SPLIT, DesignRequest
 from convwright.designing.result import DesignResult
-from convwright.designing.state import CLOCK, STATE, State
+from convwright.designing.state import CLOCK, FEATURES, STATE, State
 from convwright.designing.threads import fastest_threads
 from convwright.designing.trials import Trial
 from convwright.designing.winner import WinnerTraining
@@ -53,7 +53,7 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
         with (
             locked(request.out / ".lock", wait=False, required=False),
             _stops_explained(request.out),
-            keeping_features(),
+            keeping_features(request.out / FEATURES),
         ):
             return _Design(request, progress).run()
     except LockHeldError:

@@ -1,5 +1,6 @@
 """The end of a design: the winner's test, its exported file and the dossier."""
 
+import shutil
 import time
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from convwright.designing.dossier import winner_figures, write_dossier
 from convwright.designing.request import DesignRequest
 from convwright.designing.result import DesignResult
 from convwright.designing.shipping import Shipped, Tested, can_export, ship
-from convwright.designing.state import DECISIONS, DOSSIER, State
+from convwright.designing.state import DECISIONS, DOSSIER, FEATURES, State
 from convwright.errors import UsageError
 from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
@@ -52,6 +53,7 @@ def finish(context: DesignContext) -> DesignResult:
     """
     request, state, clock = context.request, context.state, context.clock
     request.check_unchanged(state.fingerprint)
+    shutil.rmtree(request.out / FEATURES, ignore_errors=True)
     run = Run.open(request.out / state.winner["run"])
     started = time.monotonic()
     evaluation = evaluate_run(run, "test")

@@ -14,6 +14,8 @@ from convwright.files import write_text
 
 STATE, CLOCK, DECISIONS, DOSSIER = "state.json", "clock.json", "design.json", "dossier.html"
 """Files of a design's folder: its progress, its time, every decision with its reason, and the page."""
+FEATURES = "features"
+"""Folder of a design with the features of frozen backbones, until its winner is trained."""
 SCHEMA_VERSION = 1
 WINS = " wins"
 """End of the decision that ends a race."""

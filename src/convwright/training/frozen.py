@@ -1,11 +1,11 @@
 """A frozen backbone: only the classifier is trained, on features that are computed once."""
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields, replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -15,14 +15,13 @@ from convwright.data.memory import check_fits
 from convwright.finite import check_finite
 from convwright.modules.combinators import FullyConnected
 from convwright.training.config import Recipe
+from convwright.training.feature_cache import FeatureCache, Pixels
 
 BATCH = 16
 """Images at a time: few enough for the processor's cache, which is 1.5 times as fast as 256."""
 FLOAT = 4
-MOST_KEPT = 3
-"""Data sets whose features are kept at a time."""
 
-_kept: ContextVar["OrderedDict[str, Features] | None"] = ContextVar("features of frozen backbones", default=None)
+_cache: ContextVar[FeatureCache | None] = ContextVar("features of frozen backbones", default=None)
 
 
 def split(module: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
@@ -53,19 +52,23 @@ class Features(Dataset):
 
 
 @contextmanager
-def keeping_features() -> Iterator[None]:
-    """Keep the features that are computed inside, so that runs with the same backbone and images share them."""
-    token = _kept.set(OrderedDict())
+def keeping_features(folder: Path | None = None) -> Iterator[None]:
+    """Keep the features that are computed inside, so that runs with the same backbone and images share them.
+
+    Args:
+        folder: Folder in which they are kept too, for later processes; the caller removes it.
+    """
+    token = _cache.set(FeatureCache(folder))
     try:
         yield
     finally:
-        _kept.reset(token)
+        _cache.reset(token)
 
 
 def has_features(backbone: nn.Module, data: Dataset) -> bool:
     """Return whether features of a backbone and images are kept, so that `features_of` takes no time."""
-    kept = _kept.get()
-    return kept is not None and _key(backbone, data) in kept
+    cache = _cache.get()
+    return cache is not None and _key(backbone, data) in cache
 
 
 def _key(backbone: nn.Module, data: Dataset) -> str:
@@ -96,16 +99,15 @@ def features_of(
         DataError: The features do not fit into memory.
         NotFiniteError: A feature is NaN or infinite.
     """
-    kept = _kept.get()
-    if kept is None:
+    cache = _cache.get()
+    if cache is None:
         return compute_features(backbone, data, device, after_batch)
     key = _key(backbone, data)
-    if key not in kept:
-        kept[key] = compute_features(backbone, data, device, after_batch)
-    kept.move_to_end(key)
-    while len(kept) > MOST_KEPT:
-        kept.popitem(last=False)
-    return kept[key]
+    if (known := cache.get(key)) is not None:
+        return _with_pixels(data, known)
+    found = compute_features(backbone, data, device, after_batch)
+    cache.put(key, (found.train.images, found.val.images))
+    return found
 
 
 def compute_features(
@@ -114,7 +116,7 @@ def compute_features(
     """Compute what `features_of` returns, whether or not it is kept."""
     backbone.eval()
     total, done = len(data.train) + len(data.val), 0
-    outputs = []
+    outputs: list[torch.Tensor] = []
     for part in (data.train, data.val):
         stored: torch.Tensor | None = None
         start = 0
@@ -130,7 +132,15 @@ def compute_features(
             done += len(found)
             if after_batch:
                 after_batch(done, total)
-        pixels = torch.empty(0, 1, 1, 1) if stored is None else stored
-        outputs.append(replace(part, store=pixels, rows=None, known=None, larger=None))
+        outputs.append(torch.empty(0, 1, 1, 1) if stored is None else stored)
+    return _with_pixels(data, (outputs[0], outputs[1]))
+
+
+def _with_pixels(data: Dataset, pixels: Pixels) -> Features:
+    """Return the data set with features instead of its training and validation images."""
+    train, val = (
+        replace(part, store=store, rows=None, known=None, larger=None)
+        for part, store in zip((data.train, data.val), pixels, strict=True)
+    )
     values = {each.name: getattr(data, each.name) for each in fields(Dataset)}
-    return replace(Features(**values), train=outputs[0], val=outputs[1])
+    return replace(Features(**values), train=train, val=val)
