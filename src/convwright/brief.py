@@ -13,7 +13,7 @@ LONGEST_TEXT = 50
 
 
 class Brief:
-    """A class whose `repr` is one line of at most `LONGEST` characters, in the place of a dataclass's own.
+    """A class whose `repr` is one line of at most `LONGEST` characters, instead of a dataclass's own.
 
     Texts and numbers are shown as they are, and of tensors, arrays and lists only the size; of
     other objects the name. Fields without any are left out.

@@ -132,9 +132,9 @@ class Option:
             self._check_one(value)
 
     def plain(self, value: object) -> object:
-        """Return a value with int and float in the place of other numbers, such as NumPy's.
+        """Return a value with int and float instead of other numbers, such as NumPy's.
 
-        A single text or number in the place of several becomes a list of one.
+        A single text or number instead of several becomes a list of one.
         """
         if self.form is not None:
             return None if value is None else self._in_form(value)

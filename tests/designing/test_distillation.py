@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from convwright.designing.candidates import Candidate, first_candidates
-from convwright.designing.distillation import distilled, teacher_for
-from convwright.designing.families import Limits
+from convwright.designing.distillation import find_teacher, try_distillation
+from convwright.designing.families import CandidateLimits
 from convwright.designing.ideas import effects_of
 from convwright.designing.state import State
-from convwright.designing.trials import Trial, packed
+from convwright.designing.trials import Trial, pack_bits
 from convwright.scaling.budget import as_budget
 
 IMAGES = 400
@@ -39,14 +39,18 @@ class Lessons:
 
 def trial(name: str, share: float, round_: int = 0) -> Trial:
     right = torch.arange(IMAGES) < share * IMAGES
-    return Trial(name, round_, 0, f"race/{name}", share, packed(right), IMAGES, 1.0, 10.0, 0.1)
+    return Trial(name, round_, 0, f"race/{name}", share, pack_bits(right), IMAGES, 1.0, 10.0, 0.1)
 
 
 @pytest.fixture
 def state(tmp_path) -> State:
     """A race of a small winner and a larger network."""
     small, large = (
-        next(each for each in first_candidates(28, 1, 10, Limits(as_budget(budget))) if isinstance(each, Candidate))
+        next(
+            each
+            for each in first_candidates(28, 1, 10, CandidateLimits(as_budget(budget)))
+            if isinstance(each, Candidate)
+        )
         for budget in ("macs<=2M", "macs<=5M")
     )
     found = State(tmp_path, {})
@@ -59,7 +63,7 @@ def state(tmp_path) -> State:
 
 
 def outcome(state: State, lessons: Lessons, left: float = 100, **options) -> Trial:
-    return distilled(state, state.trials[0], lessons, left, lambda line: None, **options)  # type: ignore[arg-type]
+    return try_distillation(state, state.trials[0], lessons, left, lambda line: None, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("share", "helps"), [(0.95, True), (0.81, False), (0.7, False)])
@@ -88,7 +92,7 @@ def test_a_teacher_is_used_where_it_measurably_helps(state, tmp_path, share: flo
 )
 def test_nobody_learns_from_a_worse_or_smaller_network(state, tmp_path, trials: list[Trial]) -> None:
     state.trials = trials
-    assert teacher_for(state, trials[0]) is None
+    assert find_teacher(state, trials[0]) is None
     lessons = Lessons(tmp_path, 1.0)
     assert outcome(state, lessons) is trials[0]
     assert not lessons.ran

@@ -5,10 +5,10 @@ import torch
 
 from convwright.arch.cost import cost
 from convwright.designing.candidates import Candidate, first_candidates, variations
-from convwright.designing.families import Limits
+from convwright.designing.families import CandidateLimits
 from convwright.designing.ideas import PAPERS, SPENDING, effects_of, not_compared
 from convwright.designing.state import State
-from convwright.designing.trials import Trial, packed
+from convwright.designing.trials import Trial, pack_bits
 from convwright.scaling.budget import as_budget
 
 IMAGES = 500
@@ -16,13 +16,17 @@ IMAGES = 500
 
 def trial(name: str, share: float, round_: int = 0, problem: str | None = None) -> Trial:
     right = torch.arange(IMAGES) < share * IMAGES
-    return Trial(name, round_, 0, "", share, packed(right), IMAGES, 1.0, 10.0, 0.1, problem)
+    return Trial(name, round_, 0, "", share, pack_bits(right), IMAGES, 1.0, 10.0, 0.1, problem)
 
 
 @pytest.fixture
 def state(tmp_path) -> State:
     """A design whose two rounds have ended."""
-    found = [each for each in first_candidates(28, 1, 10, Limits(as_budget("macs<=5M"))) if isinstance(each, Candidate)]
+    found = [
+        each
+        for each in first_candidates(28, 1, 10, CandidateLimits(as_budget("macs<=5M")))
+        if isinstance(each, Candidate)
+    ]
     leader = next(each for each in found if each.name == "SE-ResNet")
     for name, idea in (("a", "SE removed"), ("b", "fewer pixels"), ("c", "averaged weights")):
         found.append(Candidate(name, leader.family, idea, leader.network, {}, leader.name))
@@ -72,7 +76,7 @@ def test_every_pair_is_compared_once_in_its_last_shared_round(state) -> None:
 
 
 def test_spending_on_one_dimension_is_not_filed_under_a_paper(tmp_path) -> None:
-    limits = Limits(as_budget("macs<=10M, params<=300K"))
+    limits = CandidateLimits(as_budget("macs<=10M, params<=300K"))
     leader = next(each for each in first_candidates(32, 3, 5, limits) if isinstance(each, Candidate))
     others = [each for each in variations(leader, limits) if isinstance(each, Candidate)]
     others = [each for each in others if not each.idea.startswith("SE")]

@@ -22,24 +22,24 @@ from convwright.designing.candidates import (
     variations,
 )
 from convwright.designing.clock import Clock, FeaturesTooSlowError, TimeLimit
-from convwright.designing.families import BALANCED, FAMILIES, Limits
+from convwright.designing.families import BALANCED, FAMILIES, CandidateLimits
 from convwright.designing.request import DesignRequest
 from convwright.designing.threads import fastest_threads
-from convwright.designing.trials import Trainer, Trial, packed
+from convwright.designing.trials import Trainer, Trial, pack_bits
 from convwright.scaling.budget import as_budget
 from convwright.training.run import Run
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=70))
 def test_packed_results_are_read_back(right: list[bool]) -> None:
-    trial = Trial("a", 0, 0, "race/0-00", 0.5, packed(torch.tensor(right)), len(right), 1.0, 1.0)
+    trial = Trial("a", 0, 0, "race/0-00", 0.5, pack_bits(torch.tensor(right)), len(right), 1.0, 1.0)
     assert trial.right().tolist() == right
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=50))
 def test_pairs_count_the_images_that_only_one_has_right(right: list[tuple[bool, bool]]) -> None:
     first, second = (
-        Trial("a", 0, 0, "", 0.5, packed(torch.tensor([each[side] for each in right])), len(right), 1.0, 1.0)
+        Trial("a", 0, 0, "", 0.5, pack_bits(torch.tensor([each[side] for each in right])), len(right), 1.0, 1.0)
         for side in (0, 1)
     )
     pair = first.against(second)
@@ -65,7 +65,7 @@ def test_a_damaged_clock_starts_at_zero(tmp_path, content: str) -> None:
 @pytest.mark.parametrize("budget", ["macs<=5M", "params<=200K", "macs<=20M, params<=100K", "memory<=4MB, macs<=50M"])
 @pytest.mark.parametrize("resolution", [28, 64])
 def test_candidates_keep_the_budget_or_say_why_they_do_not(budget: str, resolution: int) -> None:
-    limits = Limits(as_budget(budget))
+    limits = CandidateLimits(as_budget(budget))
     found = list(first_candidates(resolution, 3, 7, limits))
     assert len(found) == len(FAMILIES)
     for each in found:
@@ -77,7 +77,7 @@ def test_candidates_keep_the_budget_or_say_why_they_do_not(budget: str, resoluti
 
 
 def test_variations_keep_the_budget_and_differ_from_their_leader() -> None:
-    limits = Limits(as_budget("macs<=10M, params<=300K"))
+    limits = CandidateLimits(as_budget("macs<=10M, params<=300K"))
     leader = next(each for each in first_candidates(32, 3, 5, limits) if isinstance(each, Candidate))
     found = [each for each in variations(leader, limits) if isinstance(each, Candidate)]
     assert {"fewer pixels", "more pixels", "SE added"} <= {each.idea for each in found}
@@ -94,7 +94,7 @@ def test_a_limit_on_latency_is_kept_with_few_measurements() -> None:
         measured.append(network)
         return 1e-9 * cost(network).macs + 1e-4 * sum(stage.repeats for stage in network.stages)
 
-    limits = Limits(as_budget("latency<=4ms"), measure)
+    limits = CandidateLimits(as_budget("latency<=4ms"), measure)
     for family in FAMILIES[:4]:
         measured.clear()
         found = limits.scale(family.base(32, 3, 10), BALANCED)
@@ -115,7 +115,7 @@ def test_requests_are_read_back(options, budget, tmp_path) -> None:
 
 
 def test_candidates_are_read_back() -> None:
-    limits = Limits(as_budget("macs<=5M"))
+    limits = CandidateLimits(as_budget("macs<=5M"))
     leader = next(each for each in first_candidates(28, 1, 10, limits) if isinstance(each, Candidate))
     for each in (leader, *recipe_variations(leader, 0.1)):
         assert Candidate.from_dict(each.to_dict()) == each
@@ -143,21 +143,21 @@ def test_the_winner_is_enlarged_within_the_budget(macs, side, frozen, coloured, 
     network = cw.network("efficientnet_lite0|resolution:64|classes:2")
     fields = {"weights": "pretrained", "learning_rate": 0.1}
     small = Candidate("small", "efficientnet_lite0, pretrained", "pretrained weights", network, fields)
-    found = trainer(coloured, tmp_path).enlarged(small, 3600, Limits(as_budget(f"macs<={macs}")), frozen=frozen)
+    found = trainer(coloured, tmp_path).enlarge(small, 3600, CandidateLimits(as_budget(f"macs<={macs}")), frozen=frozen)
     assert found.network.resolution == side
     # An hour suffices to train all weights, for which a learning rate of the classifier is no good.
     assert found.fields == ({"weights": "pretrained"} if frozen else fields)
 
 
 def test_candidates_from_scratch_are_not_enlarged(coloured, tmp_path) -> None:
-    limits = Limits(as_budget("macs<=5M"))
+    limits = CandidateLimits(as_budget("macs<=5M"))
     leader = next(each for each in first_candidates(32, 3, 2, limits) if isinstance(each, Candidate))
-    assert trainer(coloured, tmp_path).enlarged(leader, 3600, limits, frozen=False) == leader
+    assert trainer(coloured, tmp_path).enlarge(leader, 3600, limits, frozen=False) == leader
 
 
 @pytest.mark.parametrize(("macs", "side"), [("150M", 128), ("70M", 64), ("20M", None)])
 def test_published_weights_take_part_at_the_resolution_that_the_budget_allows(macs, side, coloured) -> None:
-    (found,) = pretrained_candidates(coloured, 2, 3600, Limits(as_budget(f"macs<={macs}")))
+    (found,) = pretrained_candidates(coloured, 2, 3600, CandidateLimits(as_budget(f"macs<={macs}")))
     assert (found.network.resolution if isinstance(found, Candidate) else None) == side
 
 
@@ -165,8 +165,8 @@ def test_published_weights_take_part_at_the_resolution_that_the_budget_allows(ma
 def test_variations_spend_what_their_leader_spends(family) -> None:
     base = family.base(28, 1, 10)
     slow = {each.base(28, 1, 10).name: 1e-6 for each in FAMILIES}  # so slow that time alone would leave small networks
-    limits = Limits(as_budget("macs<=40M"), None, slow, 1.0)
-    network = Limits(as_budget("macs<=40M")).scale(base, BALANCED).network
+    limits = CandidateLimits(as_budget("macs<=40M"), None, slow, 1.0)
+    network = CandidateLimits(as_budget("macs<=40M")).scale(base, BALANCED).network
     leader = Candidate(family.title, family.title, family.idea, network)
     found = [each for each in variations(leader, limits) if isinstance(each, Candidate)]
     assert found
@@ -176,13 +176,13 @@ def test_variations_spend_what_their_leader_spends(family) -> None:
 
 def test_the_speed_of_a_changed_network_is_that_of_its_base() -> None:
     base = FAMILIES[1].base(28, 1, 10)
-    limits = Limits(None, None, {base.name: 1e-9, "another": 1e-6}, 0.02)
+    limits = CandidateLimits(None, None, {base.name: 1e-9, "another": 1e-6}, 0.02)
     found = limits.scale(recalibrate(base, None), BALANCED)
     assert cost(found.network).macs > 1e6  # 0.02 s an image at 1e-9 s are 20 M multiply-adds, at 1e-6 s 20 k
 
 
 def test_a_trial_that_was_killed_at_its_end_keeps_the_seconds_of_its_training(coloured, tmp_path) -> None:
-    limits = Limits(as_budget("macs<=5M"))
+    limits = CandidateLimits(as_budget("macs<=5M"))
     leader = next(each for each in first_candidates(32, 3, 2, limits) if isinstance(each, Candidate))
     whole = trainer(coloured, tmp_path).run(leader, 0, 0, 4.0)
     again = trainer(coloured, tmp_path).run(leader, 0, 0, 4.0)

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from convwright.designing.candidates import Candidate, first_candidates
-from convwright.designing.families import Limits
+from convwright.designing.families import CandidateLimits
 from convwright.designing.race import Race
 from convwright.designing.state import State
-from convwright.designing.trials import Trial, packed
+from convwright.designing.trials import Trial, pack_bits
 from convwright.errors import ConvwrightError
 from convwright.scaling.budget import as_budget
 
-LIMITS = Limits(as_budget("macs<=5M"))
+LIMITS = CandidateLimits(as_budget("macs<=5M"))
 IMAGES = 400
 
 
@@ -47,7 +47,7 @@ class Judge:
         if share < 0:
             return Trial(candidate.name, round_, 0, "", 0.0, "", 0, 0.0, seconds, problem="diverged")
         right = torch.arange(IMAGES) < share * IMAGES
-        return Trial(candidate.name, round_, 0, "", share, packed(right), IMAGES, 1.0, seconds, 0.1)
+        return Trial(candidate.name, round_, 0, "", share, pack_bits(right), IMAGES, 1.0, seconds, 0.1)
 
 
 def state_in(folder) -> State:

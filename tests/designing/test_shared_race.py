@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text
 
 import convwright as cw
 from convwright.designing.candidates import Candidate, first_candidates
-from convwright.designing.families import Limits
+from convwright.designing.families import CandidateLimits
 from convwright.designing.shared_race import RaceDescription, RaceStorage, seconds_for, tasks_of
 from convwright.designing.state import State
 from convwright.designing.trials import Trial
@@ -32,7 +32,7 @@ COMMAND = [sys.executable, "-m", "convwright", "design", "digits", "--budget", B
 @pytest.fixture
 def planned(tmp_path) -> State:
     """A design whose first round is planned."""
-    limits = Limits(as_budget("macs<=5M"))
+    limits = CandidateLimits(as_budget("macs<=5M"))
     found = [each for each in first_candidates(28, 1, 10, limits) if isinstance(each, Candidate)]
     state = State(tmp_path, {"seed": 3}, candidates=found, rounds=[[each.name for each in found[:3]]])
     state.plans.append({"seconds": 10.0, "until": 50.0})

@@ -14,7 +14,7 @@ from convwright.designing.dossier import summary
 from convwright.designing.examination import ImageFacts
 from convwright.designing.request import DesignRequest
 from convwright.designing.result import DesignResult
-from convwright.designing.shipping import FLOAT, Shipped, Tested, _faster, evaluate_file, ship
+from convwright.designing.shipping import USES_FLOATS, USES_INT8, ScoredImages, Shipped, _try_int8, evaluate_file, ship
 from convwright.designing.state import TRAINED_LONGER, State
 from convwright.designing.trials import NO_TIME, Trial
 from convwright.scaling.budget import LATENCY, as_budget
@@ -48,7 +48,7 @@ def test_torch_gets_no_file_in_8_bits(run, tmp_path) -> None:
     assert shipped.exceeded == (LATENCY,)
     assert shipped.tested is None
     ((decision, reason),) = decisions
-    assert decision == FLOAT
+    assert decision == USES_FLOATS
     assert "in torch" in reason
     assert [path.name for path in tmp_path.glob("*.onnx")] == [shipped.file]
 
@@ -59,11 +59,11 @@ def test_8_bits_are_taken_only_where_they_are_faster(run, tmp_path, seconds: flo
     whole, _ = ship(run, request)
     assert whole.engine == "onnxruntime"
     slow = replace(whole, used={LATENCY: seconds})
-    shipped, (decision, reason) = _faster(slow, run, request)
+    shipped, (decision, reason) = _try_int8(slow, run, request)
     assert "onnxruntime" in reason
     if seconds:
         assert shipped.file != whole.file
-        assert decision == "the file computes in 8 bits"
+        assert decision == USES_INT8
         test = Data("digits").dataset().test
         found = cw.load(tmp_path / shipped.file).probabilities(test.images.numpy()).argmax(1)
         assert shipped.tested.right == int(np.sum(found == test.labels.numpy()))
@@ -71,7 +71,7 @@ def test_8_bits_are_taken_only_where_they_are_faster(run, tmp_path, seconds: flo
         assert Shipped.from_dict(shipped.to_dict()) == shipped
     else:
         assert shipped is slow
-        assert decision == FLOAT
+        assert decision == USES_FLOATS
         assert [path.name for path in tmp_path.glob("*.onnx")] == [whole.file]
 
 
@@ -84,7 +84,7 @@ def test_a_file_in_floats_predicts_as_the_run(run, tmp_path) -> None:
 
 @pytest.fixture
 def result(run, tmp_path) -> DesignResult:
-    """A design whose winner is a network `best`, and whose file computes in 8 bits."""
+    """A design whose winner is a network `best`, and whose file uses 8-bit integers."""
     state = State(tmp_path, {}, candidates=[Candidate("best", "ResNet", "", run.network)], rounds=[["best"]])
     state.trials = [Trial("best", 0, 0, "race/0-00", 0.5, "01", 2, 1.0, 1.0)]
     state.images = ImageFacts(("0", "1"), {"train": (9, 9), "test": (180, 180)}, 8, 1).to_dict()
@@ -94,7 +94,7 @@ def result(run, tmp_path) -> DesignResult:
     stored |= {"used": {LATENCY: 0.002}, "exceeded": [LATENCY], "engine": "onnxruntime"}
     shipped = Shipped.from_dict(stored | {"tested": {"right": 90, "images": 360}})
     found = run.evaluate(split="test")
-    tested = Tested(round(found.accuracy * found.images), found.images)
+    tested = ScoredImages(round(found.accuracy * found.images), found.images)
     return DesignResult(request, state, run, tested, shipped, 10.0, found)
 
 
@@ -104,11 +104,11 @@ def test_the_accuracy_of_the_answer_is_that_of_the_file(result) -> None:
     assert "25.0" in str(result).splitlines()[0]
     page = summary(result)
     assert "25.0" in page
-    assert "in 8 bits; the run in 32-bit floats" in page
+    assert "uses 8-bit integers. The figures below show the network in 32-bit floats" in page
     assert "ms of latency in onnxruntime" in result.failure
     whole = replace(result, shipped=replace(result.shipped, tested=None))
     assert whole.accuracy == result.tested.accuracy == pytest.approx(result.evaluation.accuracy)
-    assert "8 bits" not in summary(whole)
+    assert "8-bit" not in summary(whole)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 import convwright as cw
 from convwright.data import open_dataset
-from convwright.scaling.experiment import Candidate, Experiment
+from convwright.scaling.experiment import Experiment, StudyCandidate
 from convwright.scaling.halving import Schedule
 
 from ..databases import postgres as postgres
@@ -28,7 +28,7 @@ def experiment(fingerprint):
     base = cw.network(BASE)
     networks = [cw.network(f"{name}|resolution:8|channels:1") for name in NETWORKS]
     candidates = tuple(
-        Candidate(network.name, network, {"alpha": 1.0 + index, "beta": 1.0, "gamma": 1.0}, cw.cost(network).macs)
+        StudyCandidate(network.name, network, {"alpha": 1.0 + index, "beta": 1.0, "gamma": 1.0}, cw.cost(network).macs)
         for index, network in enumerate(networks)
     )
     schedule = Schedule(len(candidates), epochs=0.5, rungs=2, keep=2, seeds=2)

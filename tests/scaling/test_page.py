@@ -13,7 +13,7 @@ import convwright as cw
 from convwright.arch.cost import cost
 from convwright.arch.expression import network
 from convwright.data import open_dataset
-from convwright.scaling.experiment import Candidate, Experiment
+from convwright.scaling.experiment import Experiment, StudyCandidate
 from convwright.scaling.family import compound_family, single_families
 from convwright.scaling.findings import Findings
 from convwright.scaling.halving import Schedule, Task
@@ -55,7 +55,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Findings]:
     places = [{"alpha": 1.0 + index / 10, "beta": 1.1, "gamma": 1.15} for index in range(len(names))]
     titles = ["alpha {alpha:g}, beta {beta:g}, gamma {gamma:g}".format(**place) for place in places]
     search = tuple(
-        Candidate(title, each, place, cost(each).macs)
+        StudyCandidate(title, each, place, cost(each).macs)
         for title, each, place in zip(titles, networks, places, strict=True)
     )
     members = compound_family(base, Compound(1.3, 1.2, 1.1), 2)

@@ -68,7 +68,7 @@ def open_data(
             or `hf:` and a name; the name of a built-in data set: fashion-mnist, cifar10, cifar100, digits, or one
             that an installed package provides; or a data set of torch with a length and numbered items, of which each
             is read once, into memory, or a dictionary of them by split.
-        images: Training images in the place of `data`, as one array or tensor: N x H x W, N x H x W x C or
+        images: Training images instead of `data`, as one array or tensor: N x H x W, N x H x W x C or
             N x C x H x W, uint8, or floats from 0 to 1.
         labels: Their labels: numbers or names of classes; for multi-label data, a boolean array
             N x classes or a list of lists of names.

@@ -65,7 +65,7 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
         budget: Limits such as 'macs<=50M, params<=1M, memory<=40MB, latency<=3ms'; any of them. In Python also a
             dictionary of numbers with the keys macs, params, activations, memory (in bytes) and latency_ms.
         hours: Time of the whole design.
-        minutes: Time of the whole design, in the place of `hours`; 30 by default.
+        minutes: Time of the whole design, instead of `hours`; 30 by default.
         out: Folder of the design; designs/DATA by default.
         engine: Engine that will serve the network, in which latency is measured; by default the first installed one
             of onnxruntime, openvino and torch.
@@ -90,7 +90,7 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
     from convwright.data.opened import Data
     from convwright.designing.design import design as run_design
     from convwright.designing.design import resume_design
-    from convwright.designing.request import DesignRequest, Execution
+    from convwright.designing.request import DesignRequest, RaceExecution
     from convwright.extras import installed
     from convwright.scaling.budget import as_budget
 
@@ -110,7 +110,7 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
     folder = Path(out) if out is not None else Path("designs") / (Path(images.spec).stem or "data")
     serving: str = engine or next((name for name in ("onnxruntime", "openvino") if installed(name)), "torch")
     limits = None if budget is None else as_budget(budget)
-    how = Execution(1 if workers is None else workers, cluster, cores_per_task or 1, storage, study)
+    how = RaceExecution(1 if workers is None else workers, cluster, cores_per_task or 1, storage, study)
     request = DesignRequest(images, limits, seconds, folder, seed, serving, how)
     return _with_methods(run_design(request, progress=progress))
 
@@ -154,7 +154,7 @@ def ablate(  # noqa: D417 - the options of every study are described in `study_o
         network: The network, or the file of one; its own SE blocks are removed first.
         budget: Limits for every variant, such as 'macs<=50M'; by default the multiply-adds of the network.
         minutes: Time of all training runs, 30 by default; they get as many epochs as fit.
-        epochs: Epochs of each training run, in the place of `minutes`; fractions count.
+        epochs: Epochs of each training run, instead of `minutes`; fractions count.
         seeds: Training runs of each variant.
         out: Folder of the ablation; studies/ablation-NETWORK-DATA by default.
 

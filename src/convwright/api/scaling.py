@@ -75,8 +75,8 @@ def plan(
         budget: Limits such as 'macs<=50M, params<=1M, memory<=40MB, latency<=3ms'; any of them. In Python also a
             dictionary of numbers with the keys macs, params, activations, memory (in bytes) and latency_ms, such as
             {"macs": 50e6, "latency_ms": 3}.
-        phi: Compound coefficient, in the place of a budget.
-        depth: Factor of depth, in the place of a budget.
+        phi: Compound coefficient, instead of a budget.
+        depth: Factor of depth, instead of a budget.
         width: Factor of width.
         resolution: Factor of resolution.
         alpha: Depth is multiplied by alpha^phi; 1.2 by default, as published.

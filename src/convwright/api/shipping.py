@@ -45,7 +45,7 @@ def export(
             after the run.
         format: Format of the file; by default that of its suffix, or onnx.
         weights: Weights of a network: pretrained, torchvision, timm or a file.
-        data: Images to verify and to calibrate on, in the place of the run's own.
+        data: Images to verify and to calibrate on, instead of the run's own.
         images: Most images to verify on; 1000 by default.
         int8: Quantize to 8 bits, calibrated on training images.
         max_drop: With `int8`, percentage points of accuracy that 8 bits may cost; 0.5 by default. The file is refused

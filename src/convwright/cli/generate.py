@@ -228,7 +228,7 @@ def parameters_of(options: Sequence[Option], arguments: Sequence[str] = ()) -> l
 
 
 class option_names:  # noqa: N801 - used like a function
-    """A context in which errors and lines of progress name a command's options in the place of parameters.
+    """A context in which errors and lines of progress name a command's options instead of parameters.
 
     Args:
         flags: The option of each parameter; empty for one that is given by position.

@@ -21,7 +21,7 @@ COMMANDS = MappingProxyType({"resume": ("train", "--resume")})
 
 
 def in_command_line_words(text: str, flags: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Return a message with options and commands in the place of Python's parameters and calls.
+    """Return a message with options and commands instead of Python's parameters and calls.
 
     Args:
         text: The message.

@@ -84,7 +84,7 @@ class ItemIndex:
         return [self._reasons.get(number, "") for number in self._records[places, 3].tolist()]
 
     def failed(self, places: np.ndarray) -> np.ndarray:
-        """Return which records have a reason in the place of values, bool N."""
+        """Return which records have a reason instead of values, bool N."""
         failed: np.ndarray = self._records[places, 3] != NO_REASON
         return failed
 

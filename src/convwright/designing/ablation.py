@@ -15,12 +15,12 @@ from convwright.arch import Network, recalibrate
 from convwright.arch.cost import cost
 from convwright.data.opened import Data
 from convwright.designing.candidates import seconds_per_image
-from convwright.designing.families import BALANCED, FAMILIES, SMALL_DENSENET, filled
+from convwright.designing.families import BALANCED, FAMILIES, SMALL_DENSENET, fill_budget
 from convwright.display.progress import print_progress
 from convwright.errors import ArgumentError, ConvwrightError, NetworkError, RunError, argument
 from convwright.files import write_text
 from convwright.scaling.budget import Budget
-from convwright.scaling.experiment import Candidate, Experiment
+from convwright.scaling.experiment import Experiment, StudyCandidate
 from convwright.scaling.halving import Schedule, Task
 from convwright.scaling.outcome import Outcome
 from convwright.scaling.plan import scale_to_budget
@@ -29,11 +29,11 @@ from convwright.scaling.rules import Compound, Rule, Shares
 from convwright.scaling.study import run_study
 
 BASE = "base"
-SHRINK = 0.5
+SHRUNK_SHARE = 0.5
 """Multiply-adds, as a share of the budget, of the network that the four scalings start from."""
 TRAINING_SHARE = 0.85
 """Share of the time that is planned for training steps; validations and opening data take the rest."""
-LEAST_EPOCHS, MOST_EPOCHS = 0.05, 200.0
+MIN_EPOCHS, MAX_EPOCHS = 0.05, 200.0
 PLAN, RESULT = "plan.json", "ablation.json"
 """Files of an ablation's folder: what it trains, and what it found."""
 SCALINGS: tuple[tuple[str, Rule], ...] = (
@@ -93,18 +93,18 @@ class Ablation:
 
         Args:
             base: The network.
-            budget: Limits for every variant; None: the multiply-adds of the base.
+            budget: CandidateLimits for every variant; None: the multiply-adds of the base.
 
         Raises:
             ArgumentError: The base cannot keep the budget.
         """
         limits = budget or Budget({"macs": float(cost(base).macs)})
         if budget is not None:
-            base = filled(scale_to_budget(base, limits, BALANCED), limits).network
+            base = fill_budget(scale_to_budget(base, limits, BALANCED), limits).network
         base = _without_se(base)
         variants: list[Variant] = [Variant(BASE, base)]
         left_out: list[str] = []
-        for made in (*_with_se(base), *_dense(base, limits), *_scaled(base, limits)):
+        for made in (*_with_se(base), *_with_dense_connections(base, limits), *_with_scalings(base, limits)):
             if isinstance(made, str):
                 left_out.append(made)
             else:
@@ -141,7 +141,7 @@ def _with_se(base: Network) -> Iterator[Variant | str]:
             yield f"{name}: {error}"
 
 
-def _dense(base: Network, limits: Budget) -> Iterator[Variant | str]:
+def _with_dense_connections(base: Network, limits: Budget) -> Iterator[Variant | str]:
     from convwright.arch import at, fit_resolution
     from convwright.arch.expression import network
 
@@ -150,16 +150,16 @@ def _dense(base: Network, limits: Budget) -> Iterator[Variant | str]:
     dense = fit_resolution(network(SMALL_DENSENET), base.resolution, FAMILIES[0].least)
     dense = at(dense, channels=base.channels, classes=base.classes)
     try:
-        yield Variant("DenseNet-BC", filled(scale_to_budget(dense, allowed, BALANCED), allowed).network)
+        yield Variant("DenseNet-BC", fill_budget(scale_to_budget(dense, allowed, BALANCED), allowed).network)
     except (ArgumentError, NetworkError) as error:
         yield f"DenseNet-BC: {getattr(error, 'reason', error)}"
 
 
-def _scaled(base: Network, limits: Budget) -> Iterator[Variant | str]:
+def _with_scalings(base: Network, limits: Budget) -> Iterator[Variant | str]:
     macs = float(cost(base).macs)
     target = Budget({**limits.counted, "macs": macs})
     try:
-        start = scale_to_budget(base, Budget({"macs": SHRINK * macs}), Compound()).network
+        start = scale_to_budget(base, Budget({"macs": SHRUNK_SHARE * macs}), Compound()).network
     except (ArgumentError, NetworkError) as error:
         yield f"compound scaling: {getattr(error, 'reason', error)}"
         return
@@ -191,7 +191,7 @@ def epochs_for(ablation: Ablation, seconds: float, images: int, seeds: int) -> f
     """
     each = sum(seconds_per_image(variant.network) for variant in ablation.variants)
     epochs = TRAINING_SHARE * seconds / (seeds * images * each)
-    return float(f"{min(MOST_EPOCHS, max(LEAST_EPOCHS, epochs)):.2g}")
+    return float(f"{min(MAX_EPOCHS, max(MIN_EPOCHS, epochs)):.2g}")
 
 
 def run_ablation(
@@ -208,7 +208,7 @@ def run_ablation(
     Args:
         base: The network.
         data: The images.
-        budget: Limits for every variant; None: the multiply-adds of the base.
+        budget: CandidateLimits for every variant; None: the multiply-adds of the base.
         length: How long the variants are trained.
         seeds: Training runs of each variant, with the same seeds for all.
         training: How variants are trained.
@@ -229,7 +229,9 @@ def run_ablation(
     if stored is None:
         print_progress("measuring how fast this machine trains each variant ...")
     epochs = stored or epochs_for(ablation, length.seconds, len(dataset.train), seeds)
-    candidates = tuple(Candidate(each.name, each.network, {}, cost(each.network).macs) for each in ablation.variants)
+    candidates = tuple(
+        StudyCandidate(each.name, each.network, {}, cost(each.network).macs) for each in ablation.variants
+    )
     experiment = Experiment(
         ablation.variants[0].network,
         candidates,
@@ -261,10 +263,10 @@ def _planned_epochs(folder: Path, seconds: float) -> float | None:
     path = folder / PLAN
     if not path.is_file():
         return None
-    found: Any = json_text.read(path)
-    plan = found if isinstance(found, Mapping) else {}
+    stored: Any = json_text.read(path)
+    plan = stored if isinstance(stored, Mapping) else {}
     epochs, planned = plan.get("epochs"), plan.get("seconds", seconds)
-    if not _is_number(epochs) or not _is_number(planned) or not 0 < epochs <= MOST_EPOCHS or planned <= 0:
+    if not _is_number(epochs) or not _is_number(planned) or not 0 < epochs <= MAX_EPOCHS or planned <= 0:
         raise RunError(f"{path}: is damaged; start a new ablation in another folder")
     if not math.isclose(planned, seconds):
         raise ArgumentError(

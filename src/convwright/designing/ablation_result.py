@@ -43,9 +43,9 @@ class AblationResult(FigureResult):
         """What helps, in a sentence."""
         by_verdict = {name: [e.idea.name for e in self.effects if e.verdict == name] for name in ("helps", "hurts")}
         parts = [f"{verdict}: {', '.join(names)}" for verdict, names in by_verdict.items() if names]
-        found = "; ".join(parts) or "no idea makes a difference that these runs can show"
+        verdicts = "; ".join(parts) or "no idea makes a difference that these runs can show"
         runs = counted(len(self.results), "training run")
-        return f"{found[0].upper()}{found[1:]} ({runs} of {self.experiment.schedule.epochs:g} epochs)."
+        return f"{verdicts[0].upper()}{verdicts[1:]} ({runs} of {self.experiment.schedule.epochs:g} epochs)."
 
     @property
     def split(self) -> str:
@@ -54,23 +54,23 @@ class AblationResult(FigureResult):
 
     def accuracies(self, name: str) -> dict[int, float]:
         """Return the accuracies of a variant by seed."""
-        found = {}
+        by_seed = {}
         for task, outcome in self.results.items():
             if self.experiment.candidates[task.candidate].name == name:
                 tested = outcome.test_accuracy
-                found[task.seed] = outcome.accuracy if tested is None else tested
-        return found
+                by_seed[task.seed] = outcome.accuracy if tested is None else tested
+        return by_seed
 
     @property
     def effects(self) -> tuple[Effect, ...]:
         """The effect of each idea, with intervals that hold for all of them together (Bonferroni's correction)."""
         networks = {each.name: each.network for each in self.ablation.variants}
-        found = []
+        effects = []
         for idea in self.ablation.ideas:
             with_it, without = (cost(networks[name]) for name in (idea.with_it, idea.without))
             lead = difference(self.accuracies(idea.with_it), self.accuracies(idea.without), len(self.ablation.ideas))
-            found.append(Effect(idea, lead, with_it.macs / without.macs, with_it.params / without.params))
-        return tuple(found)
+            effects.append(Effect(idea, lead, with_it.macs / without.macs, with_it.params / without.params))
+        return tuple(effects)
 
     def to_dict(self) -> dict[str, object]:
         """Return every variant with its accuracies, and every effect."""

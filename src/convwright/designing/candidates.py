@@ -13,7 +13,7 @@ from convwright.arch.cost import cost
 from convwright.arch.expression import as_network
 from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
 from convwright.data.opened import Data
-from convwright.designing.families import BALANCED, DEEPER, FAMILIES, WIDER, Family, Limits
+from convwright.designing.families import BALANCED, DEEPER, FAMILIES, WIDER, CandidateLimits, Family
 from convwright.errors import ArgumentError, NetworkError
 from convwright.modules import build
 from convwright.scaling.rules import Rule
@@ -22,13 +22,13 @@ from convwright.training.request import TrainRequest
 
 BATCH = 32
 """Images of a step whose time is measured."""
-STEPS, STEP_SECONDS = 8, 0.4
+MAX_STEPS, STEP_SECONDS = 8, 0.4
 """Steps at most that are measured, and the seconds after which two of them suffice."""
-LONGER = (1, 2, 3)
+TRIAL_FACTORS = (1, 2, 3)
 """Factors of the usual time of a trial that one with published weights may take: it often wins by far."""
-AS_MANY = 1.02
+MACS_TOLERANCE = 1.02
 """Largest factor of multiply-adds from a leader to its variations, which compare with it: SE adds about 1 %."""
-SMALLEST_SIDE, LARGEST_SIDE = 16, 320
+MIN_PIXELS, MAX_PIXELS = 16, 320
 """Bounds of the resolutions that a design tries, in pixels."""
 
 
@@ -97,7 +97,7 @@ def seconds_per_image(network: Network) -> float:
     labels = torch.arange(BATCH) % network.classes
     seconds: list[float] = []
     began = time.perf_counter()
-    while len(seconds) < 3 or (len(seconds) <= STEPS and time.perf_counter() - began < STEP_SECONDS):
+    while len(seconds) < 3 or (len(seconds) <= MAX_STEPS and time.perf_counter() - began < STEP_SECONDS):
         started = time.perf_counter()
         cross_entropy(module(images), labels).backward()
         seconds.append(time.perf_counter() - started)
@@ -105,7 +105,7 @@ def seconds_per_image(network: Network) -> float:
 
 
 def first_candidates(
-    resolution: Resolution, channels: int, classes: int, limits: Limits
+    resolution: Resolution, channels: int, classes: int, limits: CandidateLimits
 ) -> Iterator[Candidate | LeftOut]:
     """Yield the largest network of each family within the limits, in the order in which a short design tries them.
 
@@ -117,10 +117,12 @@ def first_candidates(
     """
     for family in FAMILIES:
         base = family.base(resolution, channels, classes)
-        yield _scaled(family, base, BALANCED, limits)
+        yield _scale_family(family, base, BALANCED, limits)
 
 
-def pretrained_candidates(data: Data, classes: int, seconds: float, limits: Limits) -> Iterator[Candidate | LeftOut]:
+def pretrained_candidates(
+    data: Data, classes: int, seconds: float, limits: CandidateLimits
+) -> Iterator[Candidate | LeftOut]:
     """Yield the network with published weights that `train` would choose, if it chooses one and the budget allows it.
 
     Its resolution is one at which the time of a trial, or a few times that, suffices to compute features of all images.
@@ -132,7 +134,7 @@ def pretrained_candidates(data: Data, classes: int, seconds: float, limits: Limi
         seconds: Time of a trial of the first round.
         limits: What a candidate may cost.
     """
-    for factor in LONGER:
+    for factor in TRIAL_FACTORS:
         advice = advise(TrainRequest(data=data, minutes=factor * seconds / 60))
         if advice.weights is not None:
             break
@@ -151,15 +153,15 @@ def pretrained_candidates(data: Data, classes: int, seconds: float, limits: Limi
     yield Candidate(name, name, idea, chosen, {"weights": advice.weights})
 
 
-def _scaled(family: Family, base: Network, rule: Rule, limits: Limits) -> Candidate | LeftOut:
+def _scale_family(family: Family, base: Network, rule: Rule, limits: CandidateLimits) -> Candidate | LeftOut:
     try:
-        found = limits.scale(base, rule)
+        scaled = limits.scale(base, rule)
     except (ArgumentError, NetworkError) as error:
         return LeftOut(family.title, getattr(error, "reason", str(error)))
-    return Candidate(family.title, family.title, family.idea, found.network)
+    return Candidate(family.title, family.title, family.idea, scaled.network)
 
 
-def variations(leader: Candidate, limits: Limits) -> Iterator[Candidate | LeftOut]:
+def variations(leader: Candidate, limits: CandidateLimits) -> Iterator[Candidate | LeftOut]:
     """Yield candidates that spend the leader's budget otherwise: on depth, width or pixels, and with or without SE.
 
     Args:
@@ -170,34 +172,36 @@ def variations(leader: Candidate, limits: Limits) -> Iterator[Candidate | LeftOu
     if leader.fields.get("weights"):
         yield from _other_resolutions(leader, limits)
         return
-    limits = limits.capped(AS_MANY * cost(network).macs)
+    limits = limits.with_most_macs(MACS_TOLERANCE * cost(network).macs)
     for rule, idea in ((DEEPER, "more depth, less width"), (WIDER, "more width, less depth")):
-        yield _varied(leader, idea, lambda rule=rule: _respent(network, rule, limits))
+        yield _make_variation(leader, idea, lambda rule=rule: _move_budget(network, rule, limits))
     for factor, idea in ((0.75, "fewer pixels"), (1.25, "more pixels")):
-        size = _resized(network.resolution, factor)
+        size = _scale_resolution(network.resolution, factor)
         if size is not None:
-            yield _varied(leader, idea, lambda size=size: limits.scale(at(network, resolution=size), BALANCED).network)
+            yield _make_variation(
+                leader, idea, lambda size=size: limits.scale(at(network, resolution=size), BALANCED).network
+            )
     without = recalibrate(network, None)
     if without != network:
-        yield _varied(leader, "SE removed", lambda: limits.scale(without, BALANCED).network)
+        yield _make_variation(leader, "SE removed", lambda: limits.scale(without, BALANCED).network)
     else:
-        yield _varied(leader, "SE added", lambda: limits.scale(recalibrate(network, 16), BALANCED).network)
+        yield _make_variation(leader, "SE added", lambda: limits.scale(recalibrate(network, 16), BALANCED).network)
 
 
-def _other_resolutions(leader: Candidate, limits: Limits) -> Iterator[Candidate | LeftOut]:
+def _other_resolutions(leader: Candidate, limits: CandidateLimits) -> Iterator[Candidate | LeftOut]:
     """Yield a network with published weights at other resolutions: the weights fit no other widths."""
     for factor, idea in ((0.75, "fewer pixels"), (1.25, "more pixels")):
-        size = _resized(leader.network.resolution, factor)
+        size = _scale_resolution(leader.network.resolution, factor)
         if size is None:
             continue
         network = at(leader.network, resolution=size)
         if over := limits.exceeded_by(network):
             yield LeftOut(f"{leader.family}, {idea}", f"it needs {over}")
         else:
-            yield _varied(leader, idea, lambda network=network: network)
+            yield _make_variation(leader, idea, lambda network=network: network)
 
 
-def _respent(network: Network, rule: Rule, limits: Limits) -> Network:
+def _move_budget(network: Network, rule: Rule, limits: CandidateLimits) -> Network:
     """Return a network of half the multiply-adds, grown again by another rule."""
     from convwright.arch import scale
 
@@ -205,7 +209,7 @@ def _respent(network: Network, rule: Rule, limits: Limits) -> Network:
     return limits.scale(scale(network, depth, width, 1.0), rule).network
 
 
-def _varied(leader: Candidate, idea: str, make: Any) -> Candidate | LeftOut:
+def _make_variation(leader: Candidate, idea: str, make: Any) -> Candidate | LeftOut:
     name = f"{leader.family}, {idea}"
     try:
         network = make()
@@ -234,9 +238,9 @@ def recipe_variations(leader: Candidate, learning_rate: float) -> Iterator[Candi
         yield Candidate(name, leader.family, idea, leader.network, {**leader.fields, **fields}, leader.name)
 
 
-def _resized(resolution: Resolution, factor: float) -> Resolution | None:
+def _scale_resolution(resolution: Resolution, factor: float) -> Resolution | None:
     """Return a resolution times a factor, in multiples of 4 pixels; None beyond the bounds of a design."""
     height, width = (4 * round(side * factor / 4) for side in sides(resolution))
-    if not SMALLEST_SIDE <= min(height, width) <= max(height, width) <= LARGEST_SIDE:
+    if not MIN_PIXELS <= min(height, width) <= max(height, width) <= MAX_PIXELS:
         return None
     return resolution_of(height, width)

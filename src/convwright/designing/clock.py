@@ -10,13 +10,11 @@ from convwright.errors import ConvwrightError
 from convwright.files import write_text
 from convwright.training.callbacks import Callback, Step, StopTraining
 
-EVERY = 2.0
+WRITE_SECONDS = 2.0
 """Seconds between two writes of the time that has passed."""
-LEAST_AFTER_FEATURES = 3.0
+MIN_CLASSIFIER_SECONDS = 3.0
 """Seconds that a classifier is trained, at least, once the features of its images have been computed."""
-
-
-JUDGED = 0.1
+TIMED_SHARE = 0.1
 """Share of the features from whose time that of all is estimated."""
 
 
@@ -57,7 +55,7 @@ class Clock:
             now: Whether to write even if it has been written within the last seconds.
         """
         passed = round(self.passed, 2)
-        if now or time.monotonic() - self._written >= EVERY:
+        if now or time.monotonic() - self._written >= WRITE_SECONDS:
             self._written = time.monotonic()
             write_text(self.file, json_text.dump({"seconds": passed}) + "\n")
         return passed
@@ -92,14 +90,15 @@ class TimeLimit(Callback):
         if self._first is None:
             self._first = (done, self.clock.passed)
         before, began = self._first
-        if self.strict and done - before >= JUDGED * total:
+        if self.strict and done - before >= TIMED_SHARE * total:
             end = began + (self.clock.passed - began) * (total - before) / (done - before)
             if end > self.until:
                 raise FeaturesTooSlowError(
-                    f"features would take {end - began:.0f} s, to {end - self.until:.0f} s too late"
+                    f"computing its features would take {end - began:.0f} s, but training must end in "
+                    f"{max(0.0, self.until - began):.0f} s"
                 )
         if done == total:
-            self.until = max(self.until, self.clock.passed + LEAST_AFTER_FEATURES)
+            self.until = max(self.until, self.clock.passed + MIN_CLASSIFIER_SECONDS)
 
     def on_step(self, step: Step) -> None:
         """Stop if the time is over."""
@@ -114,8 +113,8 @@ class TimeLimit(Callback):
 
 def _read(file: Path) -> float:
     with suppress(ConvwrightError, OSError):
-        found = json_text.read(file)
-        seconds = found.get("seconds") if isinstance(found, dict) else None
+        stored = json_text.read(file)
+        seconds = stored.get("seconds") if isinstance(stored, dict) else None
         if isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds >= 0:
             return float(seconds)
     return 0.0

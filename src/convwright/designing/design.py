@@ -13,7 +13,7 @@ from convwright.designing.candidates import seconds_per_image
 from convwright.designing.clock import Clock
 from convwright.designing.context import DesignContext
 from convwright.designing.examination import examine, open_images
-from convwright.designing.finish import finish, finished_design
+from convwright.designing.finish import finish, open_finished
 from convwright.designing.planning import Planner
 from convwright.designing.race import Race
 from convwright.designing.record import best_in_words
@@ -52,7 +52,7 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
     try:
         with (
             locked(request.out / ".lock", wait=False, required=False),
-            _stops_explained(request.out),
+            _explain_stops(request.out),
             keeping_features(request.out / FEATURES),
         ):
             return _Design(request, progress).run()
@@ -65,7 +65,7 @@ def resume_design(folder: Path, *, execution: Mapping[str, Any] | None = None, p
 
     Args:
         folder: The folder of the design.
-        execution: Fields of `Execution` that change.
+        execution: Fields of `RaceExecution` that change.
         progress: Whether to show on standard error how far the design has come.
 
     Raises:
@@ -88,8 +88,8 @@ class _Design:
     def run(self) -> DesignResult:
         state = self._open_state()
         clock = Clock(self.request.out / CLOCK, self.request.seconds)
-        if state.finished and (found := finished_design(self.request, state, clock.recorded)):
-            return found
+        if state.finished and (finished := open_finished(self.request, state, clock.recorded)):
+            return finished
         clock.save()
         self.context = DesignContext(self.request, state, clock, self.progress)
         self._examine()
@@ -200,7 +200,7 @@ def _make(folder: Path) -> None:
 
 
 @contextmanager
-def _stops_explained(folder: Path) -> Iterator[None]:
+def _explain_stops(folder: Path) -> Iterator[None]:
     """Add to the error that ends a design how it continues, and where its best network so far is."""
 
     def advice() -> str:

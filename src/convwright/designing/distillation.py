@@ -6,24 +6,24 @@ from dataclasses import replace
 from convwright.arch.cost import cost
 from convwright.data.opened import Data
 from convwright.designing.candidates import Candidate, pretrained_candidates
-from convwright.designing.families import Limits
+from convwright.designing.families import CandidateLimits
 from convwright.designing.state import State
 from convwright.designing.trials import Trainer, Trial
 
-LARGER = 1.2
+LARGER_FACTOR = 1.2
 """Factor of the multiply-adds, or parameters, from which on a network counts as larger."""
-MOST_SHARE = 0.3
+CHECK_SHARE = 0.3
 """Share of the time that is left which the check may take."""
-MOST_BEYOND = 0.15
+OVER_BUDGET_CHECK_SHARE = 0.15
 """The same share for both trials with a network that is over the budget, as published weights take time to prepare."""
 NO_GAIN = "as teacher brings no measurable gain"
 TEACHES = " teaches the winner"
 """End of the decision that the winner learns from a teacher."""
 SUFFIX = ", distilled"
-LABELS = "the winner learns from labels alone"
+LABELS_ALONE = "the winner learns from labels alone"
 
 
-def teacher_for(state: State, best: Trial) -> Trial | None:
+def find_teacher(state: State, best: Trial) -> Trial | None:
     """Return the race's most accurate trial of a larger network that is not statistically behind the winner's.
 
     Args:
@@ -33,7 +33,7 @@ def teacher_for(state: State, best: Trial) -> Trial | None:
     winner = cost(state.candidate(best.candidate).network)
     for trial in sorted(state.trials, key=lambda each: (-each.accuracy, each.candidate)):
         count = cost(state.candidate(trial.candidate).network)
-        larger = count.macs >= LARGER * winner.macs or count.params >= LARGER * winner.params
+        larger = count.macs >= LARGER_FACTOR * winner.macs or count.params >= LARGER_FACTOR * winner.params
         if not larger or trial.problem is not None or trial.candidate == best.candidate:
             continue
         if trial.round >= len(state.rounds) or best.against(trial).interval[0] > 0:
@@ -42,7 +42,7 @@ def teacher_for(state: State, best: Trial) -> Trial | None:
     return None
 
 
-def over_budget(state: State, data: Data, classes: int, seconds: float) -> Candidate | None:
+def find_teacher_over_budget(state: State, data: Data, classes: int, seconds: float) -> Candidate | None:
     """Return the network with published weights that the budget kept out of the race, if there is one.
 
     Args:
@@ -51,13 +51,13 @@ def over_budget(state: State, data: Data, classes: int, seconds: float) -> Candi
         classes: Number of classes.
         seconds: Time of its training.
     """
-    for each in pretrained_candidates(data, classes, seconds, Limits(None)):
+    for each in pretrained_candidates(data, classes, seconds, CandidateLimits(None)):
         if isinstance(each, Candidate) and any(other.name == each.name for other in state.left_out):
             return replace(each, idea="published weights, over the budget: a teacher only", teacher_only=True)
     return None
 
 
-def distilled(
+def try_distillation(
     state: State,
     best: Trial,
     trainer: Trainer,
@@ -89,29 +89,31 @@ def distilled(
     winner = state.candidate(best.candidate)
     if winner.fields.get("weights"):
         return best  # fine-tuned, for the most part with a frozen backbone
-    teacher = teacher_for(state, best)
+    teacher = find_teacher(state, best)
     if teacher is None:
-        teacher = _over_budget(state, best, trainer, 0.0 if started else left, report, offered)
+        teacher = _try_teacher_over_budget(state, best, trainer, 0.0 if started else left, report, offered)
     if teacher is None:
-        state.decide("training", LABELS, "the race has no larger network, as accurate as the winner, to learn from")
+        state.decide(
+            "training", LABELS_ALONE, "the race has no larger network, as accurate as the winner, to learn from"
+        )
         return best
     round_ = len(state.rounds)  # a round of its own, after the race
-    student = _student(state, winner, teacher, trainer)
+    student = _make_student(state, winner, teacher, trainer)
     checked = [winner, student] if state.plans else [student]
     missing = [each for each in checked if state.trial(each.name, round_) is None]
-    if missing and (started or len(missing) * best.seconds > MOST_SHARE * left):
+    if missing and (started or len(missing) * best.seconds > CHECK_SHARE * left):
         reason = f"there is no time to check whether {teacher.candidate} teaches it more"
-        state.decide("training", LABELS, reason)
+        state.decide("training", LABELS_ALONE, reason)
         return best
     if missing:
         report(f"checking for {best.seconds:.0f} s whether {teacher.candidate} teaches the winner more than labels do")
     if student in missing and winner in missing:
         report("the winner is trained again too, as workers shared the cores in the race")
-    trials = [_checked(state, each, trainer, best.seconds) for each in checked]
-    return trials[-1] if _helps(state, best if len(trials) == 1 else trials[0], teacher, trials[-1]) else best
+    trials = [_run_check(state, each, trainer, best.seconds) for each in checked]
+    return trials[-1] if _teacher_helps(state, best if len(trials) == 1 else trials[0], teacher, trials[-1]) else best
 
 
-def _checked(state: State, candidate: Candidate, trainer: Trainer, seconds: float) -> Trial:
+def _run_check(state: State, candidate: Candidate, trainer: Trainer, seconds: float) -> Trial:
     """Return a candidate's trial after the race, and train it unless it has ended."""
     round_ = len(state.rounds)
     trial = state.trial(candidate.name, round_)
@@ -122,7 +124,7 @@ def _checked(state: State, candidate: Candidate, trainer: Trainer, seconds: floa
     return trial
 
 
-def _over_budget(
+def _try_teacher_over_budget(
     state: State,
     best: Trial,
     trainer: Trainer,
@@ -135,13 +137,13 @@ def _over_budget(
     own = (best.candidate, best.candidate + SUFFIX)
     trial = next((each for each in state.trials if each.round == round_ and each.candidate not in own), None)
     if trial is None:
-        candidate = offered() if 2 * best.seconds <= MOST_BEYOND * left else None
+        candidate = offered() if 2 * best.seconds <= OVER_BUDGET_CHECK_SHARE * left else None
         if candidate is None:
             return None
         if candidate not in state.candidates:
             state.candidates.append(candidate)
         report(f"training {candidate.name}, which is over the budget, for {best.seconds:.0f} s as a teacher")
-        trial = _checked(state, candidate, trainer, best.seconds)
+        trial = _run_check(state, candidate, trainer, best.seconds)
     better = trial.problem is None and trial.against(best).interval[0] > 0
     why = (
         "it can only teach the winner" if better else "is not measurably better than the winner, so it teaches nothing"
@@ -152,7 +154,7 @@ def _over_budget(
     return trial if better else None
 
 
-def _student(state: State, winner: Candidate, teacher: Trial, trainer: Trainer) -> Candidate:
+def _make_student(state: State, winner: Candidate, teacher: Trial, trainer: Trainer) -> Candidate:
     """Return the candidate that learns from a teacher, and add it to the design unless it is known."""
     name = winner.name + SUFFIX
     for known in state.candidates:
@@ -165,7 +167,7 @@ def _student(state: State, winner: Candidate, teacher: Trial, trainer: Trainer) 
     return student
 
 
-def _helps(state: State, control: Trial, teacher: Trial, trial: Trial) -> bool:
+def _teacher_helps(state: State, control: Trial, teacher: Trial, trial: Trial) -> bool:
     """Return whether a teacher measurably helped, and record why.
 
     Args:
@@ -183,13 +185,13 @@ def _helps(state: State, control: Trial, teacher: Trial, trial: Trial) -> bool:
         return False
     pair = trial.against(control)
     low, high = (100 * bound for bound in pair.interval)
-    found = (
+    comparison = (
         f"{100 * pair.difference:+.1f} percentage points ({low:+.1f} to {high:+.1f}) in as much time, on "
         f"{pair.images:,} validation images"
     )
     if low > 0:
-        state.decide("training", f"{teacher.candidate}{TEACHES}", f"that helps: {found}")
+        state.decide("training", f"{teacher.candidate}{TEACHES}", f"that helps: {comparison}")
         return True
-    reason = f"{teacher.candidate} {NO_GAIN}: {found}"
+    reason = f"{teacher.candidate} {NO_GAIN}: {comparison}"
     state.decide("training", f"{trial.candidate} is dropped", reason)
     return False

@@ -27,9 +27,9 @@ STEPS = 16
 """Parts of an image that deletion and insertion remove or put in, one after the other."""
 PASSES = 4 * (STEPS + 1)
 """Predictions for the scores of an image: deletion and insertion, of its map and of a random one."""
-LEAST_SCORED, MOST_SCORED = 4, 32
+MIN_SCORED_IMAGES, MAX_SCORED_IMAGES = 4, 32
 """Images whose maps are scored, at least and at most."""
-MOST_CLASSES = 20
+MAX_CLASSES_LISTED = 20
 """Most classes that the page lists."""
 
 
@@ -76,39 +76,39 @@ def summary(design: DesignResult) -> str:
 
 
 def _of_file(design: DesignResult) -> str:
-    """Return a sentence on the accuracy of the run where the file computes in 8 bits; else nothing."""
+    """Return a sentence on the accuracy of the run where the file uses 8-bit integers; else nothing."""
     if design.shipped is None or design.shipped.tested is None:
         return ""
-    found = f"{percent(design.tested.accuracy)} ({interval(design.tested.interval)})"
+    accuracy = f"{percent(design.tested.accuracy)} ({interval(design.tested.interval)})"
     return (
-        " This is the accuracy of the exported file, which computes in 8 bits; the run in 32-bit floats, which the "
-        f"figures show, has {found}."
+        " This is the accuracy of the exported file, which uses 8-bit integers. The figures below show the network in "
+        f"32-bit floats, which classifies {accuracy} correctly."
     )
 
 
 def _ideas(design: DesignResult) -> list[tuple[str, list[str]]]:
     """Return headings with the sentences below each: the papers' ideas first, then the budget and training."""
-    found = []
+    sections = []
     for idea in (*PAPERS, SPENDING, TRAINING):
         title = f"{idea[0].upper()}{idea[1:]}" + (f" ({PAPERS[idea]})" if idea in PAPERS else "")
         lines = [each.sentence for each in design.effects if each.idea == idea]
         if lines:
-            found.append((title, lines))
-    return found
+            sections.append((title, lines))
+    return sections
 
 
 def race_figure(design: DesignResult) -> Figure:
     """Return accuracy on validation images against multiply-adds, a point for each candidate."""
-    found = [(candidate, trial) for candidate, trial in design.trials() if trial.problem is None]
-    macs = [cost(candidate.network).macs for candidate, _ in found]
+    trained = [(candidate, trial) for candidate, trial in design.trials() if trial.problem is None]
+    macs = [cost(candidate.network).macs for candidate, _ in trained]
     x_axis = log_axis(macs, room=0.35)
     plot = empty_plot(
         height=420,
         x=x_axis | {"title": {"text": "MACs an image, logarithmic"}, "tickformat": "~s"},
         y=axis(tickformat=".1~%", nticks=6),
     )
-    families = list(dict.fromkeys(candidate.family for candidate, _ in found))
-    for (candidate, trial), amount in zip(found, macs, strict=True):
+    families = list(dict.fromkeys(candidate.family for candidate, _ in trained))
+    for (candidate, trial), amount in zip(trained, macs, strict=True):
         low, high = wilson(round(trial.accuracy * trial.images), trial.images)
         number = families.index(candidate.family)
         won = candidate.name == design.winner.name
@@ -136,7 +136,7 @@ def race_figure(design: DesignResult) -> Figure:
                 f"<br>{human(amount)} MACs, round {design.round_name(trial)}<extra></extra>"
             ),
         )
-    alt = "; ".join(f"{candidate.name}: {percent(trial.accuracy)}" for candidate, trial in found)
+    alt = "; ".join(f"{candidate.name}: {percent(trial.accuracy)}" for candidate, trial in trained)
     return Figure(
         "race",
         "What was tried",
@@ -185,8 +185,8 @@ def _data_facts(images: ImageFacts) -> list[tuple[str, str]]:
 def _class_rows(images: ImageFacts) -> list[tuple[str, list[str]]]:
     """Return the name and the counts by split of each class; of many, of the largest and the smallest ones."""
     order = sorted(range(len(images.classes)), key=lambda at: -images.counts["train"][at])
-    if len(order) > MOST_CLASSES:
-        order = [*order[: MOST_CLASSES // 2], *order[-MOST_CLASSES // 2 :]]
+    if len(order) > MAX_CLASSES_LISTED:
+        order = [*order[: MAX_CLASSES_LISTED // 2], *order[-MAX_CLASSES_LISTED // 2 :]]
     return [(images.classes[at], [f"{counts[at]:,}" for counts in images.counts.values()]) for at in order]
 
 
@@ -248,12 +248,12 @@ def winner_figures(entry: Entry, image_seconds: float, seconds: float) -> list[F
     """
     from convwright.reporting.contents import figures
 
-    found = list(figures([entry]))
-    count = min(MOST_SCORED, int(seconds / (image_seconds * PASSES)) if seconds > 0 else 0)
-    maps = [at for at, figure in enumerate(found) if figure.name.startswith("cam")]
-    if count >= LEAST_SCORED and maps:
-        found[maps[-1] + 1 : maps[-1] + 1] = _scores(entry, count)
-    return found
+    shown = list(figures([entry]))
+    count = min(MAX_SCORED_IMAGES, int(seconds / (image_seconds * PASSES)) if seconds > 0 else 0)
+    maps = [at for at, figure in enumerate(shown) if figure.name.startswith("cam")]
+    if count >= MIN_SCORED_IMAGES and maps:
+        shown[maps[-1] + 1 : maps[-1] + 1] = _scores(entry, count)
+    return shown
 
 
 def _scores(entry: Entry, count: int) -> list[Figure]:

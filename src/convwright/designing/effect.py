@@ -33,13 +33,13 @@ class Effect:
         spread = "" if self.lead.half is None else f" ± {100 * self.lead.half:.2f}"
         seeds = counted(self.lead.count, "seed")
         costs = f"{_more(self.macs, 'multiply-adds')} and {_more(self.params, 'parameters')}"
-        found = {
-            "helps": "a gain here",
-            "hurts": "a loss here",
+        verdict = {
+            "helps": "improves the accuracy on this data",
+            "hurts": "lowers the accuracy on this data",
             "undecided": f"no difference that {seeds} can show",
         }[self.verdict]
-        pair = f"{self.idea.with_it} against {self.idea.without}"
-        return f"{self.idea.name}: {found}, {points}{spread}, {pair}, with {costs}."
+        pair = f"{self.idea.with_it} compared with {self.idea.without}"
+        return f"{self.idea.name}: {verdict}: {points}{spread} ({pair}), with {costs}."
 
     def to_dict(self) -> dict[str, object]:
         """Return idea, difference, interval and verdict."""
@@ -62,5 +62,5 @@ class Effect:
 def _more(ratio: float, noun: str) -> str:
     percent = 100 * (ratio - 1)
     if abs(percent) < 0.05:
-        return f"equally many {noun}"
+        return f"as many {noun}"
     return f"{abs(percent):.1f} % {'more' if percent > 0 else 'fewer'} {noun}"

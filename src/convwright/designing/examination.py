@@ -15,7 +15,7 @@ from convwright.errors import ArgumentError, DataError
 
 SHARES = 0.8, 0.1, 0.1
 """Shares of training, validation and test images of data that has no test images."""
-SURVEYED = 0.006
+SURVEY_SECONDS_PER_IMAGE = 0.006
 """Seconds in which an image file is surveyed, on a slow machine."""
 SURVEY_SHARE = 0.05
 """Largest share of a design's time that the survey may take."""
@@ -66,12 +66,12 @@ def examine(data: Data, dataset: Dataset, seconds: float, report: Callable[[str]
         DataError: The images cannot be read.
     """
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
-    found = {name: split for name, split in splits.items() if split is not None}
+    existing = {name: split for name, split in splits.items() if split is not None}
     number = len(dataset.classes)
-    counts = {name: tuple(map(int, split.class_counts(number).tolist())) for name, split in found.items()}
-    images = sum(map(len, found.values()))
+    counts = {name: tuple(map(int, split.class_counts(number).tolist())) for name, split in existing.items()}
+    images = sum(map(len, existing.values()))
     in_memory = data.spec in SOURCES or data.held is not None
-    surveyed = in_memory or images * SURVEYED <= SURVEY_SHARE * seconds
+    surveyed = in_memory or images * SURVEY_SECONDS_PER_IMAGE <= SURVEY_SHARE * seconds
     problems: list[str] = []
     if surveyed:
         for problem in data.survey.problems:

@@ -17,13 +17,13 @@ SMALL_IMAGES = 64
 BALANCED = Shares("depth and width", 0.5, 0.5, 0.0)
 DEEPER, WIDER = Shares("depth", 1.0, 0.0, 0.0), Shares("width", 0.0, 1.0, 0.0)
 """Rules that spend a budget at a fixed resolution: on depth and width together, or on one of them."""
-MARGIN = 0.9
+LATENCY_SHARE = 0.9
 """Share of a limit on latency that a candidate may use, since the exported file is measured again."""
-SMALLEST = 16.0
+MAX_HALVINGS = 16.0
 """Halvings of the multiply-adds below which no network is looked for."""
-RAISED = 4
+MAX_TIME_RAISES = 4
 """How often the limit of time is raised fourfold before it is given up."""
-TRIES = 4
+MAX_MEASUREMENTS = 4
 """Most measurements of latency for one candidate."""
 
 
@@ -75,7 +75,7 @@ Measure = Callable[[Network], float]
 """Returns the latency of a network in seconds."""
 
 
-def scaled(base: Network, budget: Budget, rule: Rule, measure: Measure | None = None) -> ScaledNetwork:
+def scale_within(base: Network, budget: Budget, rule: Rule, measure: Measure | None = None) -> ScaledNetwork:
     """Return the largest network of a rule that keeps the budget.
 
     A limit on latency is turned into one on multiply-adds, which is corrected by measuring the network that it gives:
@@ -91,45 +91,45 @@ def scaled(base: Network, budget: Budget, rule: Rule, measure: Measure | None = 
         ArgumentError: Even the smallest network exceeds the budget, or no limit binds.
     """
     if budget.latency is None:
-        return _within(base, budget, rule)
+        return _scale_counted(base, budget, rule)
     if measure is None:
         raise ArgumentError("budget", "a limit on latency needs a function that measures it")
-    target = budget.latency * MARGIN
+    target = budget.latency * LATENCY_SHARE
     best: ScaledNetwork | None = None
     macs = cost(base).macs * target / measure(base)
-    for _ in range(TRIES):
+    for _ in range(MAX_MEASUREMENTS):
         limits = dict(budget.counted)
-        found = _within(base, Budget(limits | {"macs": min(macs, limits.get("macs", macs))}), rule)
-        seconds = measure(found.network)
+        scaled = _scale_counted(base, Budget(limits | {"macs": min(macs, limits.get("macs", macs))}), rule)
+        seconds = measure(scaled.network)
         if seconds <= target:
-            if best is None or found.cost.macs > best.cost.macs:
-                best = found
+            if best is None or scaled.cost.macs > best.cost.macs:
+                best = scaled
             if seconds >= 0.85 * target or macs > limits.get("macs", macs):
                 break
-        macs = found.cost.macs * min(3.0, max(0.2, 0.97 * target / seconds))
+        macs = scaled.cost.macs * min(3.0, max(0.2, 0.97 * target / seconds))
     if best is None:
         raise ArgumentError("budget", f"no {base.name} that was tried runs an image in {budget.latency * 1e3:.3g} ms")
     return best
 
 
-def _within(base: Network, budget: Budget, rule: Rule) -> ScaledNetwork:
-    return filled(scale_to_budget(base, budget, rule), budget)
+def _scale_counted(base: Network, budget: Budget, rule: Rule) -> ScaledNetwork:
+    return fill_budget(scale_to_budget(base, budget, rule), budget)
 
 
-def filled(found: ScaledNetwork, budget: Budget) -> ScaledNetwork:
+def fill_budget(scaled: ScaledNetwork, budget: Budget) -> ScaledNetwork:
     """Return a scaled network, or a wider or deeper one that uses more of the budget.
 
     Widths are rounded to multiples of 8 and depths to whole blocks, so a small network that grows in both at once may
     leave half of its budget unused.
 
     Args:
-        found: A network within the budget.
-        budget: Limits on what is computed.
+        scaled: A network within the budget.
+        budget: CandidateLimits on what is computed.
     """
-    best = found
+    best = scaled
     for rule in (WIDER, DEEPER):
         try:
-            other = scale_to_budget(found.network, budget, rule)
+            other = scale_to_budget(scaled.network, budget, rule)
         except (ArgumentError, NetworkError):
             continue
         if _share(other, budget) > _share(best, budget) + 0.02:
@@ -137,25 +137,25 @@ def filled(found: ScaledNetwork, budget: Budget) -> ScaledNetwork:
     return best
 
 
-def _share(found: ScaledNetwork, budget: Budget) -> float:
+def _share(scaled: ScaledNetwork, budget: Budget) -> float:
     """Return the share that a network uses of the limit that it comes closest to."""
-    return max(used(found.cost, name) / limit for name, limit in budget.counted.items())
+    return max(used(scaled.cost, name) / limit for name, limit in budget.counted.items())
 
 
 def smallest(base: Network) -> Network:
     """Return the smallest network that scaling a base in depth and width gives."""
-    found, amount = base, 0.0
-    while amount > -SMALLEST:
+    network, amount = base, 0.0
+    while amount > -MAX_HALVINGS:
         amount -= 1.0
         try:
-            found = BALANCED.factors(amount).apply(base)
+            network = BALANCED.factors(amount).apply(base)
         except NetworkError:
             break
-    return found
+    return network
 
 
 @dataclass(frozen=True)
-class Limits:
+class CandidateLimits:
     """What a candidate may cost: the user's budget, and what can be trained in the time."""
 
     budget: Budget | None
@@ -178,17 +178,17 @@ class Limits:
         counted = dict(self.budget.counted) if self.budget else {}
         latency = {} if self.budget is None or self.budget.latency is None else {LATENCY: self.budget.latency}
         if not self.seconds_per_mac:
-            return scaled(base, Budget(counted | latency), rule, self.measure)
+            return scale_within(base, Budget(counted | latency), rule, self.measure)
         trainable = cost(base).macs * self.image_seconds / self._seconds(base)
-        for _ in range(RAISED):
+        for _ in range(MAX_TIME_RAISES):
             macs = min(trainable, counted.get("macs", trainable))
             try:
-                return scaled(base, Budget(counted | latency | {"macs": macs}), rule, self.measure)
+                return scale_within(base, Budget(counted | latency | {"macs": macs}), rule, self.measure)
             except ArgumentError:
                 if macs == counted.get("macs"):
                     raise
             trainable *= 4
-        return scaled(base, Budget(counted | latency), rule, self.measure)
+        return scale_within(base, Budget(counted | latency), rule, self.measure)
 
     def exceeded_by(self, network: Network) -> str:
         """Return what a network needs above the user's budget, as text; empty if it keeps the budget."""
@@ -198,7 +198,7 @@ class Limits:
         over = [f"{format_amount(name, used(count, name))} of {name}" for name in self.budget.exceeded_by(count)]
         if not over and self.budget.latency is not None and self.measure is not None:
             seconds = self.measure(network)
-            over = [f"{format_amount(LATENCY, seconds)} of {LATENCY}"] * (seconds > self.budget.latency * MARGIN)
+            over = [f"{format_amount(LATENCY, seconds)} of {LATENCY}"] * (seconds > self.budget.latency * LATENCY_SHARE)
         return " and ".join(over)
 
     def _seconds(self, base: Network) -> float:
@@ -212,7 +212,7 @@ class Limits:
         per_mac = max(self.seconds_per_mac.values()) if known is None else self.seconds_per_mac[known]
         return cost(base).macs * per_mac
 
-    def capped(self, macs: float) -> "Limits":
+    def with_most_macs(self, macs: float) -> "CandidateLimits":
         """Return limits with this many multiply-adds at most, and none of time.
 
         Args:

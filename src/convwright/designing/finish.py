@@ -9,7 +9,7 @@ from convwright.designing.context import DesignContext
 from convwright.designing.dossier import winner_figures, write_dossier
 from convwright.designing.request import DesignRequest
 from convwright.designing.result import DesignResult
-from convwright.designing.shipping import Shipped, Tested, can_export, ship
+from convwright.designing.shipping import ScoredImages, Shipped, can_export, ship
 from convwright.designing.state import DECISIONS, DOSSIER, FEATURES, State
 from convwright.errors import UsageError
 from convwright.evaluation.evaluating import evaluate_run
@@ -22,7 +22,7 @@ SCORING_SHARE = 0.3
 """Share of the time that is left in the end which the scores of class activation maps may take."""
 
 
-def finished_design(request: DesignRequest, state: State, seconds: float) -> DesignResult | None:
+def open_finished(request: DesignRequest, state: State, seconds: float) -> DesignResult | None:
     """Return a finished design from the files in its folder, without its images; None if a file is missing.
 
     Args:
@@ -38,7 +38,7 @@ def finished_design(request: DesignRequest, state: State, seconds: float) -> Des
         return None
     run = Run.open(request.out / state.winner["run"])
     shipped = Shipped.from_dict(state.shipped) if state.shipped else None
-    return DesignResult(request, state, run, Tested(**tested), shipped, seconds)
+    return DesignResult(request, state, run, ScoredImages(**tested), shipped, seconds)
 
 
 def finish(context: DesignContext) -> DesignResult:
@@ -60,7 +60,7 @@ def finish(context: DesignContext) -> DesignResult:
     if not isinstance(evaluation, Evaluation):
         raise UsageError("design needs images with one label each")
     image_seconds = (time.monotonic() - started) / evaluation.images
-    tested = Tested(round(evaluation.accuracy * evaluation.images), evaluation.images)
+    tested = ScoredImages(round(evaluation.accuracy * evaluation.images), evaluation.images)
     state.winner["tested"] = dict(vars(tested))
     state.save()
     shipped = _ship(context, run)

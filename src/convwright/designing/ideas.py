@@ -19,7 +19,7 @@ DENSE, SE, SCALING, TRAINING = "dense connections", "SE", "compound scaling", "t
 SPENDING = "how the budget is spent"
 """Idea of variations that spend the budget more on depth, width or pixels; no paper's, as none of them is balanced."""
 PAPERS = {DENSE: "DenseNet", SE: "SENet", SCALING: "EfficientNet"}
-FAMILIES = (
+FAMILY_PAIRS = (
     (DENSE, "DenseNet-BC", "ResNet"),
     (SE, "SE-ResNet", "ResNet"),
     (SE, "SE-DenseNet-BC", "DenseNet-BC"),
@@ -66,13 +66,13 @@ class IdeaEffect:
     def sentence(self) -> str:
         """The effect as a sentence."""
         low, high = (100 * bound for bound in self.interval)
-        found = {"helps": "helped", "hurts": "hurt", "undecided": "made no difference that these images can show"}
+        verdicts = {"helps": "helped", "hurts": "hurt", "undecided": "made no difference that these images can show"}
         first, second = (
             f"{name} ({human(macs)} multiply-adds, {seconds:.0f} s)"
             for name, macs, seconds in zip((self.with_it, self.without), self.macs, self.seconds, strict=True)
         )
         return (
-            f"{self.change} {found[self.verdict]}: {100 * self.pair.difference:+.1f} percentage points "
+            f"{self.change} {verdicts[self.verdict]}: {100 * self.pair.difference:+.1f} percentage points "
             f"({low:+.1f} to {high:+.1f}) on {counted(self.pair.images, 'validation image')}, {first} against {second}"
         )
 
@@ -96,8 +96,8 @@ class IdeaEffect:
 
 def effects_of(state: State) -> list[IdeaEffect]:
     """Return all comparisons that the trials of a design allow, each in the last round of both candidates."""
-    found = [*_of_families(state), *_of_variations(state)]
-    return [replace(each, comparisons=len(found)) for each in found]
+    effects = [*_of_families(state), *_of_variations(state)]
+    return [replace(each, comparisons=len(effects)) for each in effects]
 
 
 def not_compared(state: State) -> list[str]:
@@ -108,15 +108,15 @@ def not_compared(state: State) -> list[str]:
 
 def _of_families(state: State) -> Iterator[IdeaEffect]:
     names = {each.name for each in state.candidates}
-    for idea, with_it, without in FAMILIES:
-        if {with_it, without} <= names and (trials := _last_shared(state, with_it, without)):
+    for idea, with_it, without in FAMILY_PAIRS:
+        if {with_it, without} <= names and (trials := _last_common_trials(state, with_it, without)):
             change = "dense connections" if idea is DENSE else "SE"
             yield _effect(state, idea, change, *trials)
 
 
 def _of_variations(state: State) -> Iterator[IdeaEffect]:
     for candidate in state.candidates:
-        if candidate.parent is None or (trials := _last_shared(state, candidate.name, candidate.parent)) is None:
+        if candidate.parent is None or (trials := _last_common_trials(state, candidate.name, candidate.parent)) is None:
             continue
         if candidate.idea == "SE removed":
             yield _effect(state, SE, "SE", *reversed(trials))
@@ -140,7 +140,7 @@ def _change_of(candidate: Candidate, parent: Candidate) -> str:
     return f"{candidate.idea}, {'more' if candidate.idea == PIXELS[0] else 'less'} depth and width"
 
 
-def _last_shared(state: State, first: str, second: str) -> tuple[Trial, Trial] | None:
+def _last_common_trials(state: State, first: str, second: str) -> tuple[Trial, Trial] | None:
     """Return the trials of two candidates in the last round that both ended; None where there is none.
 
     A student is compared with the trial of its parent beside it, or with that of the round before, which it repeats.

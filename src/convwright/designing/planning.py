@@ -15,7 +15,7 @@ from convwright.designing.candidates import (
     seconds_per_image,
 )
 from convwright.designing.context import DesignContext
-from convwright.designing.families import FAMILIES, Limits, smallest
+from convwright.designing.families import FAMILIES, CandidateLimits, smallest
 from convwright.designing.race import first_trial_seconds
 from convwright.designing.request import DesignRequest
 from convwright.designing.time_plan import TimePlan
@@ -66,7 +66,7 @@ class Planner:
         return smallest(self.bases[1])
 
     @cached_property
-    def limits(self) -> Limits:
+    def limits(self) -> CandidateLimits:
         """What candidates may cost; the speed of training is measured once per family."""
         state, clock, request = self.context.state, self.context.clock, self.context.request
         until = clock.passed + MEASURING_SHARE * request.seconds
@@ -80,7 +80,7 @@ class Planner:
         if request.budget is not None and request.budget.latency is not None:
             measure = Stopwatch(engine=request.engine)
         image_seconds = self.time.winner / (MIN_EPOCHS * len(self.context.dataset.train))
-        return Limits(request.budget, measure, state.speeds, image_seconds)
+        return CandidateLimits(request.budget, measure, state.speeds, image_seconds)
 
     def find_candidates(self) -> None:
         """Scale each family to the budget and the time, and record which take part.

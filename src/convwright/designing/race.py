@@ -10,9 +10,9 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from convwright.designing.candidates import Candidate, LeftOut, recipe_variations, variations
-from convwright.designing.families import Limits
+from convwright.designing.families import CandidateLimits
 from convwright.designing.state import WINS, State
-from convwright.designing.trials import LEAST_TRIAL, NO_TIME, Trainer, Trial
+from convwright.designing.trials import MIN_TRIAL_SECONDS, NO_TIME, Trainer, Trial
 from convwright.errors import ConvwrightError
 from convwright.stats.paired import agresti_min
 
@@ -23,20 +23,20 @@ SHARES = (0.34, 0.33, 0.33)
 """Shares of the race's time for its rounds."""
 SHORT_SHARES = (0.6, 0.4)
 """Shares of a short race, which has two rounds."""
-SHORT = 240.0
+SHORT_RACE_SECONDS = 240.0
 """Seconds of a race below which it has two rounds."""
-SHORTEST_TRIAL = 12.0
+SHORT_TRIAL_SECONDS = 12.0
 """Seconds of a trial below which fewer candidates take part."""
-MOST_FIRST, MOST_LATER = 9, 6
+MAX_FIRST_ROUND, MAX_LATER_ROUNDS = 9, 6
 """Most candidates of the first round, and of each round after it."""
-KEPT = 0.5
+KEPT_SHARE = 0.5
 """Largest share of a round's candidates that goes on to the next."""
 BEHIND = "statistically behind"
 
 
 def shares_of(seconds: float) -> tuple[float, ...]:
     """Return the shares of a race's time by round."""
-    return SHARES if seconds >= SHORT else SHORT_SHARES
+    return SHARES if seconds >= SHORT_RACE_SECONDS else SHORT_SHARES
 
 
 def first_trial_seconds(seconds: float) -> float:
@@ -46,7 +46,7 @@ def first_trial_seconds(seconds: float) -> float:
         seconds: Time of the race.
     """
     share = shares_of(seconds)[0] * seconds
-    return share / max(1, min(int(share / SHORTEST_TRIAL), MOST_FIRST))
+    return share / max(1, min(int(share / SHORT_TRIAL_SECONDS), MAX_FIRST_ROUND))
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Race:
 
     state: State
     trainer: Trainer
-    limits: Limits
+    limits: CandidateLimits
     seconds: float
     """Time of the race."""
     report: Callable[[str], None]
@@ -84,7 +84,7 @@ class Race:
             if round_ < len(self.state.rounds) - 1:
                 continue  # the next round is planned already, from what this one gave
             if len(self.state.rounds) <= round_:
-                if round_ and began + ends[round_] - self.trainer.clock.passed < LEAST_TRIAL:
+                if round_ and began + ends[round_] - self.trainer.clock.passed < MIN_TRIAL_SECONDS:
                     break  # earlier rounds took the time of this one
                 self._plan(round_, began + ends[round_] - self.trainer.clock.passed)
             self._run_round(round_, began + ends[round_])
@@ -92,18 +92,18 @@ class Race:
 
     def _plan(self, round_: int, seconds: float) -> None:
         """Choose the candidates of a round for the time that it has."""
-        most = max(1, int(seconds / SHORTEST_TRIAL)) * (self.shared.slots if self.shared else 1)
+        most = max(1, int(seconds / SHORT_TRIAL_SECONDS)) * (self.shared.slots if self.shared else 1)
         if round_ == 0:
             chosen = [each.name for each in self.state.candidates]
-            kept = chosen[: min(most, MOST_FIRST)]
+            kept = chosen[: min(most, MAX_FIRST_ROUND)]
             for name in chosen[len(kept) :]:
                 self.state.left_out.append(LeftOut(name, "there is no time for another candidate"))
         else:
             survivors = self._survivors()
-            kept = [trial.candidate for trial in survivors][: max(1, min(most, MOST_LATER))]
+            kept = [trial.candidate for trial in survivors][: max(1, min(most, MAX_LATER_ROUNDS))]
             for trial in survivors[len(kept) :]:
                 self.state.decide("race", f"{trial.candidate} is dropped", "the next round has no time for it")
-            room = min(most, MOST_LATER) - len(kept)
+            room = min(most, MAX_LATER_ROUNDS) - len(kept)
             kept += [each.name for each in self._variations(round_, survivors[0], room)]
         self.state.rounds.append(kept)
         self.state.save()
@@ -112,7 +112,7 @@ class Race:
         """Add variations of the leader to the candidates: of its network, in the last round of its training."""
         if room <= 0:
             return []
-        candidate, found = self.state.candidate(leader.candidate), list[Candidate]()
+        candidate, added = self.state.candidate(leader.candidate), list[Candidate]()
         known = {each.name for each in self.state.candidates}
         offered: Iterable[Candidate | LeftOut]
         if round_ == len(self.shares) - 1:
@@ -120,14 +120,14 @@ class Race:
         else:
             offered = variations(candidate, self.limits)
         for each in offered:
-            if len(found) == room:
+            if len(added) == room:
                 break
             if isinstance(each, LeftOut):
                 self.state.left_out.append(each)
             elif each.name not in known:
                 self.state.candidates.append(each)
-                found.append(each)
-        return found
+                added.append(each)
+        return added
 
     def _run_round(self, round_: int, until: float) -> None:
         names = self.state.rounds[round_]
@@ -139,7 +139,9 @@ class Race:
         for at, name in enumerate(names):
             if self.state.trial(name, round_) is not None:
                 continue
-            if until - self.trainer.clock.passed < LEAST_TRIAL and any(self.state.trial(one, round_) for one in names):
+            if until - self.trainer.clock.passed < MIN_TRIAL_SECONDS and any(
+                self.state.trial(one, round_) for one in names
+            ):
                 self._drop_for_time(name)
                 continue
             seconds = max(2.0, (until - self.trainer.clock.passed) / (len(names) - at))
@@ -199,7 +201,7 @@ class Race:
             gap = f"{100 * pair.difference:.1f} points behind {best.candidate} ({100 * low:.1f} to {100 * high:.1f})"
             if low > 0:
                 self.state.decide("race", f"{trial.candidate} is dropped", f"{BEHIND}: {gap}")
-            elif len(kept) >= max(1, round(KEPT * len(ranked))):
+            elif len(kept) >= max(1, round(KEPT_SHARE * len(ranked))):
                 self.state.decide("race", f"{trial.candidate} is dropped", f"only the better half goes on; {gap}")
             else:
                 kept.append(trial)

@@ -17,13 +17,13 @@ STUDY = "study.json"
 """Description of the study of a shared race, for its workers."""
 NO_COLUMNS: dict[str, Any] = dict.fromkeys(COLUMNS)
 """Fields of `Data` for a list whose columns have their usual names."""
-SHORTEST = 30.0
+MIN_SECONDS = 30.0
 """Seconds of the shortest design."""
 
 
 @dataclass(frozen=True)
-class Execution:
-    """Execution settings of the race, which do not affect what it compares."""
+class RaceExecution:
+    """RaceExecution settings of the race, which do not affect what it compares."""
 
     workers: int = 1
     """Trials at once on this machine."""
@@ -72,12 +72,12 @@ class DesignRequest:
     seed: int = 0
     engine: str = "torch"
     """Engine that will serve the network, in which latency is measured."""
-    execution: Execution = field(default_factory=Execution)
+    execution: RaceExecution = field(default_factory=RaceExecution)
     """How the trials of the race are carried out."""
 
     def __post_init__(self) -> None:
-        if self.seconds < SHORTEST:
-            raise ArgumentError("minutes", f"must be {SHORTEST / 60:g} or more, not {self.seconds / 60:g}")
+        if self.seconds < MIN_SECONDS:
+            raise ArgumentError("minutes", f"must be {MIN_SECONDS / 60:g} or more, not {self.seconds / 60:g}")
 
     @property
     def split_data(self) -> Data:
@@ -130,13 +130,13 @@ class DesignRequest:
             options["seed"] = options.pop("split_seed")
         budget = as_budget(stored["budget"]) if stored["budget"] else None
         data = Data(stored["data"], **options)
-        execution = Execution(**stored["execution"], storage=_storage_of(out))
+        execution = RaceExecution(**stored["execution"], storage=_storage_of(out))
         return cls(data, budget, stored["seconds"], out, stored["seed"], stored["engine"], execution)
 
 
 def _storage_of(folder: Path) -> str | None:
     """Return the URL of the database that a design in a folder was given; None if it was given none."""
     path = folder / STUDY
-    found: Any = json_text.read(path) if path.is_file() else None
-    url = found.get("given") if isinstance(found, Mapping) else None
+    stored: Any = json_text.read(path) if path.is_file() else None
+    url = stored.get("given") if isinstance(stored, Mapping) else None
     return url if isinstance(url, str) else None

@@ -14,7 +14,7 @@ from convwright.designing.examination import ImageFacts
 from convwright.designing.ideas import IdeaEffect, effects_of
 from convwright.designing.record import describe_best
 from convwright.designing.request import DesignRequest
-from convwright.designing.shipping import Shipped, Tested
+from convwright.designing.shipping import ScoredImages, Shipped
 from convwright.designing.state import DOSSIER, TRAINED_LONGER, Decision, State
 from convwright.designing.trials import NO_TIME, Trial
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
@@ -50,7 +50,7 @@ class DesignResult(Result):
     state: State = field(repr=False)
     run: "Run"
     """The winner's run."""
-    tested: Tested
+    tested: ScoredImages
     """How many test images, which no decision has seen, the run classifies correctly."""
     shipped: Shipped | None
     """The exported file; None where the packages that write it are missing."""
@@ -62,9 +62,9 @@ class DesignResult(Result):
     @cached_property
     def evaluation(self) -> Evaluation:
         """Evaluation of the run on the test images; of a finished design it is computed when it is first read."""
-        found = self.measured or evaluate_run(self.run, "test")
-        assert isinstance(found, Evaluation)  # a design has images with one label each
-        return found
+        evaluation = self.measured or evaluate_run(self.run, "test")
+        assert isinstance(evaluation, Evaluation)  # a design has images with one label each
+        return evaluation
 
     @property
     def file(self) -> Path | None:
@@ -92,7 +92,7 @@ class DesignResult(Result):
         return self.state.candidate(self.state.winner["candidate"])
 
     @property
-    def _answer(self) -> Tested:
+    def _answer(self) -> ScoredImages:
         """The measured accuracy of what the design gives: of the exported file in 8 bits, else of the run."""
         return (self.shipped and self.shipped.tested) or self.tested
 
@@ -108,7 +108,7 @@ class DesignResult(Result):
 
     @property
     def exceeded(self) -> tuple[str, ...]:
-        """Limits of the budget that the result exceeds; none if it keeps them."""
+        """CandidateLimits of the budget that the result exceeds; none if it keeps them."""
         return () if self.shipped is None else self.shipped.exceeded
 
     @property
@@ -252,7 +252,7 @@ class DesignResult(Result):
             return "better with a teacher"
         if winner.parent == candidate.name and winner.name.endswith(ENLARGED):
             return "trained at more pixels"
-        return _shortened(self.why_lost(candidate.name))
+        return _shorten(self.why_lost(candidate.name))
 
     def blocks(self) -> Iterable[Block]:
         """Yield the answer, the candidates, and the places of run, file and page."""
@@ -275,7 +275,7 @@ class DesignResult(Result):
             yield Paragraph(self.failure)
 
 
-def _shortened(reason: str) -> str:
+def _shorten(reason: str) -> str:
     """Return why a candidate is dropped in a few words."""
     if NO_GAIN in reason:
         return "no gain from a teacher"

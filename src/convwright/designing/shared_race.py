@@ -2,7 +2,7 @@
 
 The process of the design alone decides: it plans each round in `state.json` and compares the trials. Workers, processes
 of this machine or of a Ray cluster, claim the trials of the planned round in the database of the study and store their
-results there. A task of the study has the number of its candidate, the seed, and the round in the place of the epochs.
+results there. A task of the study has the number of its candidate, the seed, and the round instead of the epochs.
 """
 
 import os
@@ -24,7 +24,7 @@ from convwright.scaling.halving import Task
 from convwright.scaling.storage import TaskStorage
 from convwright.scaling.worker import SCHEMA_VERSION, work
 
-SHORTEST = 2.0
+MIN_TRIAL_SECONDS = 2.0
 """Seconds that a trial is given at least."""
 
 
@@ -93,7 +93,7 @@ def tasks_of(state: State) -> dict[Task, str]:
 def seconds_for(state: State, round_: int, passed: float) -> float:
     """Return the seconds of a trial that begins now: those of its round, or fewer where the round began late."""
     plan = state.plans[round_]
-    return max(SHORTEST, min(plan["seconds"], plan["until"] - passed))
+    return max(MIN_TRIAL_SECONDS, min(plan["seconds"], plan["until"] - passed))
 
 
 class _WatchedClock(Clock):
@@ -163,9 +163,9 @@ def work_on_race(folder: Path) -> None:
     path = folder / STUDY
     if not path.is_file():
         raise UsageError(f"{folder}: this design shares no trials; design with several workers or a database")
-    found: Any = json_text.read(path)
+    stored: Any = json_text.read(path)
     try:
-        storage = RaceStorage(found["storage"], found["study"], folder, RaceDescription(found["design"]))
+        storage = RaceStorage(stored["storage"], stored["study"], folder, RaceDescription(stored["design"]))
     except (LookupError, TypeError):
         raise UsageError(f"{path}: is damaged; resume the design, which writes it again") from None
     state = State.open(folder)

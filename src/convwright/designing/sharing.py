@@ -15,7 +15,7 @@ from convwright.designing.clock import Clock
 from convwright.designing.request import DesignRequest
 from convwright.designing.shared_race import RaceStorage, open_storage, ready_file, seconds_for, tasks_of
 from convwright.designing.state import CLOCK, State
-from convwright.designing.trials import LEAST_TRIAL, NO_TIME, Trainer, Trial
+from convwright.designing.trials import MIN_TRIAL_SECONDS, NO_TIME, Trainer, Trial
 from convwright.errors import ConvwrightError
 from convwright.scaling.cluster import Cluster, packed
 from convwright.scaling.halving import Task
@@ -23,7 +23,7 @@ from convwright.scaling.worker import WorkerProcesses, worker_processes
 from convwright.training.interrupt import Interrupted
 from convwright.training.plan import absolute_spec, crop_scale
 
-LONGEST_START = 60.0
+MAX_START_SECONDS = 60.0
 """Seconds after which workers that have not started yet are no longer waited for."""
 POLL = 0.5
 """Seconds between checks of what workers have done."""
@@ -98,7 +98,7 @@ class SharedRounds:
             if task not in self.shown:
                 self.shown.add(task)
                 report(self.state.candidates[task.candidate], results[task], len(self.shown & {*tasks}), len(tasks))
-        if ended and until - clock.passed < LEAST_TRIAL:
+        if ended and until - clock.passed < MIN_TRIAL_SECONDS:
             for task, name in tasks.items():
                 if task not in results and (claim := self.storage.claim(task)) is not None:
                     round_ = int(task.epochs)
@@ -109,9 +109,9 @@ class SharedRounds:
         assert cluster is not None
         round_ = int(task.epochs)
         seconds = seconds_for(self.state, round_, self.trainer.clock.passed)
-        candidate = self.trainer.resolved(self.state.candidates[task.candidate], seconds)
+        candidate = self.trainer.with_recipe(self.state.candidates[task.candidate], seconds)
         key = (candidate.network.resolution, candidate.fields.get("recipe"))
-        data = cluster.send(key, lambda: _travelling(self.trainer.data, candidate))
+        data = cluster.send(key, lambda: _portable_data(self.trainer.data, candidate))
         arguments = (candidate.to_dict(), data, task.candidate, round_, seconds, task.seed, cluster.cores)
         return cluster.remote(_train).remote(*arguments)
 
@@ -138,7 +138,7 @@ def shared_rounds(request: DesignRequest, state: State, trainer: Trainer) -> Ite
 
 def _await(workers: WorkerProcesses, folder: Path) -> None:
     """Wait until all workers have opened the images, so that the time of the first trials is theirs alone."""
-    end = time.monotonic() + LONGEST_START
+    end = time.monotonic() + MAX_START_SECONDS
     while time.monotonic() < end and workers.check():
         if all(ready_file(folder, process.pid).exists() for process in workers.processes):
             return
@@ -150,7 +150,7 @@ def _forget_workers(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _travelling(data: Data, candidate: Candidate) -> Data:
+def _portable_data(data: Data, candidate: Candidate) -> Data:
     """Return data that needs no files, since a candidate's images are opened in it."""
     resolution = candidate.network.resolution
     travelling = replace(data, spec=absolute_spec(data.spec), held=None)

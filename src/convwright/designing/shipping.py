@@ -22,16 +22,19 @@ from convwright.stats.intervals import wilson
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
 
-MOST_IMAGES = 300
+VERIFIED_IMAGES = 300
 """Validation images on which the file is verified: fewer than `export` takes by itself, since the time is limited."""
 TORCH = "torch"
-FLOAT = "the file stays in 32-bit floats"
+USES_FLOATS = "the file uses 32-bit floats"
+"""Decision against a file in 8 bits."""
+USES_INT8 = "the file uses 8-bit integers"
+"""Decision for a file in 8 bits."""
 BATCH = 64
 """Test images that a file predicts at once."""
 
 
 @dataclass(frozen=True)
-class Tested:
+class ScoredImages:
     """How many test images an exported file classifies correctly."""
 
     right: int
@@ -61,10 +64,10 @@ class Shipped:
     used: Mapping[str, float]
     """What the file uses of each limited resource; latency in seconds."""
     exceeded: tuple[str, ...]
-    """Limits that it exceeds; none if the budget is kept."""
+    """CandidateLimits that it exceeds; none if the budget is kept."""
     engine: str = ""
     """Engine whose latency is compared with the budget; empty if the latency is not limited."""
-    tested: Tested | None = None
+    tested: ScoredImages | None = None
     """Its accuracy on the test images; None for a file in 32-bit floats, which predicts as the run does."""
 
     def amount(self, name: str) -> str:
@@ -89,7 +92,7 @@ class Shipped:
     def from_dict(cls, stored: Mapping[str, Any]) -> "Shipped":
         """Return what `to_dict` described."""
         tested = stored.get("tested")
-        fields = {"exceeded": tuple(stored["exceeded"]), "tested": None if tested is None else Tested(**tested)}
+        fields = {"exceeded": tuple(stored["exceeded"]), "tested": None if tested is None else ScoredImages(**tested)}
         return cls(**{**stored, **fields})
 
 
@@ -119,9 +122,9 @@ def ship(run: Run, request: DesignRequest) -> tuple[Shipped, list[tuple[str, str
     """
     decisions: list[tuple[str, str]] = []
     path = request.out / file_name(request.data.spec)
-    shipped = _measured(_export(run, path, int8=False), run, request)
+    shipped = _measure_file(_export(run, path, int8=False), run, request)
     if LATENCY in shipped.exceeded:
-        shipped, decision = _faster(shipped, run, request)
+        shipped, decision = _try_int8(shipped, run, request)
         decisions.append(decision)
     if not shipped.exceeded and request.budget is not None:
         kept = ", ".join(map(shipped.amount, shipped.used))
@@ -129,7 +132,7 @@ def ship(run: Run, request: DesignRequest) -> tuple[Shipped, list[tuple[str, str
     return shipped, decisions
 
 
-def _faster(shipped: Shipped, run: Run, request: DesignRequest) -> tuple[Shipped, tuple[str, str]]:
+def _try_int8(shipped: Shipped, run: Run, request: DesignRequest) -> tuple[Shipped, tuple[str, str]]:
     """Return the file in 8 bits if it is faster than one in floats that is too slow, and the decision with its reason.
 
     Args:
@@ -137,25 +140,28 @@ def _faster(shipped: Shipped, run: Run, request: DesignRequest) -> tuple[Shipped
         run: The winner.
         request: The design's request.
     """
-    slow = f"an image takes {format_amount(LATENCY, shipped.used[LATENCY])} in {shipped.engine}"
+    slow = (
+        f"an image takes {format_amount(LATENCY, shipped.used[LATENCY])} in {shipped.engine} with 32-bit floats, more "
+        "than the budget allows"
+    )
     if shipped.engine == TORCH:
-        return shipped, (FLOAT, f"{slow}, which runs no file in 8 bits")
+        return shipped, (USES_FLOATS, f"{slow}; torch cannot run files with 8-bit integers")
     path = request.out / shipped.file
     try:
         exported = _export(run, path.with_stem(path.stem + "-int8"), int8=True)
     except ConvwrightError as error:
-        return shipped, (FLOAT, f"{slow}, and 8 bits do not help: {error}")
-    quantized = _measured(exported, run, request)
-    found = f"{format_amount(LATENCY, quantized.used[LATENCY])} in 8 bits in {quantized.engine}"
+        return shipped, (USES_FLOATS, f"{slow}; the export with 8-bit integers failed: {error}")
+    quantized = _measure_file(exported, run, request)
+    faster = f"with 8-bit integers it takes {format_amount(LATENCY, quantized.used[LATENCY])} in {quantized.engine}"
     if quantized.used[LATENCY] >= shipped.used[LATENCY]:
         for each in exported.files:
             each.unlink(missing_ok=True)
-        return shipped, (FLOAT, f"{slow}, and {found}, which is no faster")
+        return shipped, (USES_FLOATS, f"{slow}; {faster}, which is not faster")
     tested = evaluate_file(exported.path, run, quantized.engine)
-    return replace(quantized, tested=tested), ("the file computes in 8 bits", f"in 32-bit floats {slow}, and {found}")
+    return replace(quantized, tested=tested), (USES_INT8, f"{slow}; {faster}")
 
 
-def evaluate_file(path: Path, run: Run, engine: str) -> Tested:
+def evaluate_file(path: Path, run: Run, engine: str) -> ScoredImages:
     """Return how many test images of a run's data an exported file of the run classifies correctly.
 
     Args:
@@ -172,16 +178,16 @@ def evaluate_file(path: Path, run: Run, engine: str) -> Tested:
         images = with_channels(data.test.take(rows), predictor.channels).numpy()
         labels = labels_in(order, data.test.labels[rows], len(predictor.classes))
         right += int((predictor.logits(images).argmax(1) == labels.numpy()).sum())
-    return Tested(right, len(data.test))
+    return ScoredImages(right, len(data.test))
 
 
 def _export(run: Run, path: Path, *, int8: bool) -> ExportResult:
     return export_run(
-        run, path, format=None, weights=None, data=None, images=MOST_IMAGES, int8=int8, max_drop=None, opset=None
+        run, path, format=None, weights=None, data=None, images=VERIFIED_IMAGES, int8=int8, max_drop=None, opset=None
     )
 
 
-def _measured(exported: ExportResult, run: Run, request: DesignRequest) -> Shipped:
+def _measure_file(exported: ExportResult, run: Run, request: DesignRequest) -> Shipped:
     budget = request.budget or Budget({})
     count, times = cost(run.network), exported.milliseconds
     uses = {name: used(count, name) for name in budget.counted}

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import torch
 
-ROUNDS = 3
+MEASUREMENTS = 3
 """Measurements of each number of threads, in turns, of which the fastest counts."""
-FASTER = 1.3
+FASTER_FACTOR = 1.3
 """Factor by which one thread must be faster than all, so that one is chosen."""
 
 
@@ -28,11 +28,11 @@ def fastest_threads(measure: Callable[[], float]) -> Iterator[int]:
     try:
         if usual > 1:
             seconds: dict[int, float] = {}
-            for _ in range(ROUNDS):
+            for _ in range(MEASUREMENTS):
                 for count in (usual, 1):
                     torch.set_num_threads(count)
                     seconds[count] = min(measure(), seconds.get(count, float("inf")))
-            torch.set_num_threads(1 if FASTER * seconds[1] < seconds[usual] else usual)
+            torch.set_num_threads(1 if FASTER_FACTOR * seconds[1] < seconds[usual] else usual)
         yield torch.get_num_threads()
     finally:
         torch.set_num_threads(usual)

@@ -8,7 +8,7 @@ END_SHARE, MIN_END, MAX_END = 0.1, 15.0, 150.0
 """Share of a design's time that is kept for export and dossier, and its bounds in seconds."""
 TEST_PASSES = 2.0
 """How often all test images are predicted in the end: for the accuracy, and for the figures of the dossier."""
-INCLUDED = 0.2
+INCLUDED_TEST_SHARE = 0.2
 """Share of the time kept for the end that predictions of the test images may take without more being kept."""
 
 
@@ -36,4 +36,4 @@ class TimePlan:
             test_seconds: Seconds in which the winner predicts all test images once; 0 while that is unknown.
         """
         usual = min(MAX_END, max(MIN_END, END_SHARE * self.seconds))
-        return usual + max(0.0, TEST_PASSES * test_seconds - INCLUDED * usual)
+        return usual + max(0.0, TEST_PASSES * test_seconds - INCLUDED_TEST_SHARE * usual)

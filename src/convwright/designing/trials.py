@@ -15,7 +15,7 @@ from convwright.arch.resolution import sides
 from convwright.data.opened import Data
 from convwright.designing.candidates import Candidate
 from convwright.designing.clock import Clock, TimeLimit
-from convwright.designing.families import Limits
+from convwright.designing.families import CandidateLimits
 from convwright.errors import DataError, RunError, RunHeldError, UsageError
 from convwright.evaluation.evaluating import measure
 from convwright.prediction.network import load
@@ -28,13 +28,13 @@ from convwright.training.run import Run
 from convwright.training.start import Execution, resume_run, train_plan
 from convwright.training.step import DivergedError
 
-SETTLED = ("network", "resolution", "batch_size", "epochs")
+FIXED_FIELDS = ("network", "resolution", "batch_size", "epochs")
 """Fields of advice that a trial does not follow: the candidate, the data and the time settle them."""
-LEAST_TRIAL = 4.0
+MIN_TRIAL_SECONDS = 4.0
 """Seconds of a round, whose trials took longer than planned, below which no further trial starts."""
 NO_TIME = "the trials before it took the time of the round"
 """Problem of a trial that was never started."""
-LATE = 1.15
+OVERTIME_FACTOR = 1.15
 """Factor of a trial's seconds at which it is stopped, where the machine has become slower than it was measured."""
 
 
@@ -80,7 +80,7 @@ class Trial:
         return dict(vars(self))
 
 
-def packed(right: torch.Tensor) -> str:
+def pack_bits(right: torch.Tensor) -> str:
     """Return booleans as hexadecimal digits, eight to a byte, the first in the lowest bit."""
     bits = right.tolist()
     return bytes(sum(bit << i for i, bit in enumerate(bits[at : at + 8])) for at in range(0, len(bits), 8)).hex()
@@ -120,13 +120,13 @@ class Trainer:
         try:
             run = self.train(candidate, path, seconds)
         except DivergedError as error:
-            return self._failed(candidate, round_, place, f"diverged: {error}", started)
+            return self._failed_trial(candidate, round_, place, f"diverged: {error}", started)
         except UsageError as error:
             if isinstance(error, RunHeldError | DataError) or getattr(error, "argument", "") == "data":
                 raise  # no fault of the candidate
-            return self._failed(candidate, round_, place, str(error), started)
+            return self._failed_trial(candidate, round_, place, str(error), started)
         validating = time.monotonic()
-        right = self._right(run)
+        right = self._predict_validation(run)
         image_seconds = (time.monotonic() - validating) / len(right)
         shutil.rmtree(path / "checkpoints", ignore_errors=True)
         return Trial(
@@ -135,7 +135,7 @@ class Trainer:
             self.seed,
             place,
             float(right.double().mean()),
-            packed(right),
+            pack_bits(right),
             len(right),
             trained_epochs(run),
             max(time.monotonic() - started, run.summary.train_seconds),  # with those of earlier sessions
@@ -148,14 +148,14 @@ class Trainer:
         """Return the run directory of a trial, below the folder of the design."""
         return f"race/{round_}-{number:02d}"
 
-    def _right(self, run: Run) -> torch.Tensor:
+    def _predict_validation(self, run: Run) -> torch.Tensor:
         """Return whether each validation image is right, bool."""
         images = self.data.dataset(run.config.resolution)
         if not torch.equal(images.val.labels, self.data.dataset().val.labels):
             raise DataError(f"{self.data.spec}: the validation images have changed since the design began")
         images = run.data.normalising(images) if run.initial.exists() else images
-        _, found = measure(load(run), images, {"val": images.val}, doing="validating")
-        return found.correct
+        _, predictions = measure(load(run), images, {"val": images.val}, doing="validating")
+        return predictions.correct
 
     def train(
         self,
@@ -177,7 +177,7 @@ class Trainer:
         Raises:
             FeaturesTooSlowError: Features would take longer than `until`, if that is given.
         """
-        end = self.clock.passed + LATE * seconds if until is None else until
+        end = self.clock.passed + OVERTIME_FACTOR * seconds if until is None else until
         limit = TimeLimit(self.clock, end, strict=until is not None)
         shown = self.progress and sys.stderr.isatty()  # a line for each epoch of each trial is too much for a file
         called = [limit, *([progress_callback(candidate.name)] if shown else []), *callbacks]
@@ -209,7 +209,7 @@ class Trainer:
             **fields,
         )
 
-    def resolved(self, candidate: Candidate, seconds: float) -> Candidate:
+    def with_recipe(self, candidate: Candidate, seconds: float) -> Candidate:
         """Return a candidate that says itself how it is trained for some seconds."""
         return replace(candidate, fields={**self._recipe(candidate, seconds), **candidate.fields})
 
@@ -221,14 +221,14 @@ class Trainer:
         if weights is None:
             return {"recipe": "fast"}
         advice = advise(self._open(candidate, seconds, resolution=candidate.network.resolution))
-        return {name: value for name, value in advice.fields().items() if name not in SETTLED}
+        return {name: value for name, value in advice.fields().items() if name not in FIXED_FIELDS}
 
     def _open(self, candidate: Candidate, seconds: float, **fields: Any) -> TrainRequest:
         """Return a request that leaves open how a candidate with published weights is trained."""
         weights = str(candidate.fields["weights"])
         return TrainRequest(data=self.data, network=candidate.network, weights=weights, minutes=seconds / 60, **fields)
 
-    def enlarged(self, candidate: Candidate, seconds: float, limits: Limits, *, frozen: bool) -> Candidate:
+    def enlarge(self, candidate: Candidate, seconds: float, limits: CandidateLimits, *, frozen: bool) -> Candidate:
         """Return a candidate with published weights at the resolution that suits a longer training.
 
         The race compares such networks at a resolution whose features take little time. More pixels usually give a
@@ -243,17 +243,17 @@ class Trainer:
         """
         if candidate.fields.get("weights") is None:
             return candidate
-        whole = replace(candidate, network=at(candidate.network, resolution=LARGEST))
-        advice = advise(self._open(whole, seconds))
+        largest = replace(candidate, network=at(candidate.network, resolution=LARGEST))
+        advice = advise(self._open(largest, seconds))
         if advice.freeze != frozen:
             candidate = replace(candidate, fields={"weights": candidate.fields["weights"]})
-        most, least = (min(sides(size)) for size in (advice.resolution, candidate.network.resolution))
+        highest, current = (min(sides(size)) for size in (advice.resolution, candidate.network.resolution))
         for side in SIDES:
-            larger = at(candidate.network, resolution=side) if least < side <= most else None
+            larger = at(candidate.network, resolution=side) if current < side <= highest else None
             if larger is not None and not limits.exceeded_by(larger):
                 return replace(candidate, network=larger)
         return candidate
 
-    def _failed(self, candidate: Candidate, round_: int, place: str, problem: str, started: float) -> Trial:
+    def _failed_trial(self, candidate: Candidate, round_: int, place: str, problem: str, started: float) -> Trial:
         seconds = time.monotonic() - started
         return Trial(candidate.name, round_, self.seed, place, 0.0, "", 0, 0.0, seconds, problem=problem)

@@ -11,7 +11,7 @@ from convwright.arch.resolution import format_resolution
 from convwright.designing.candidates import Candidate
 from convwright.designing.clock import FeaturesTooSlowError
 from convwright.designing.context import DesignContext
-from convwright.designing.distillation import distilled, over_budget
+from convwright.designing.distillation import find_teacher_over_budget, try_distillation
 from convwright.designing.planning import Planner
 from convwright.designing.result import ENLARGED
 from convwright.designing.state import TRAINED_LONGER, BestSoFar
@@ -75,14 +75,14 @@ class WinnerTraining:
             Interrupted: The design was stopped.
         """
         context, state = self.context, self.context.state
-        best = distilled(
+        best = try_distillation(
             state,
             best,
             context.trainer,
             self._end_of(best, state.candidate(best.candidate)) - context.clock.passed,
             context.report,
             started=self.path.exists(),
-            offered=lambda: over_budget(state, context.data, len(context.dataset.classes), best.seconds),
+            offered=lambda: find_teacher_over_budget(state, context.data, len(context.dataset.classes), best.seconds),
         )
         winner: dict[str, Any] = {"candidate": best.candidate, "run": best.run}
         left = self._end_of(best, state.candidate(best.candidate)) - context.clock.passed
@@ -176,7 +176,7 @@ class WinnerTraining:
         if self.path.exists():
             return candidate  # so does one whose training has started at the resolution of the race
         limits, frozen = self.planner.limits, race_run.config.recipe.freeze
-        larger = self.context.trainer.enlarged(candidate, ENLARGING_SHARE * seconds, limits, frozen=frozen)
+        larger = self.context.trainer.enlarge(candidate, ENLARGING_SHARE * seconds, limits, frozen=frozen)
         if larger.network == candidate.network:
             return larger
         size, before = (format_resolution(each.network.resolution) for each in (larger, candidate))

@@ -57,7 +57,7 @@ def file_checksum(content: bytes, written: str) -> str:
 
     Args:
         content: The file's content.
-        written: Checksum in its card, in the place of which `CHECKSUM_PLACEHOLDER` stood.
+        written: Checksum in its card, which has replaced `CHECKSUM_PLACEHOLDER`.
     """
     place = content.find(written.encode())
     if place < 0 or not written:

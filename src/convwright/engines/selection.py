@@ -76,7 +76,7 @@ def fingerprint(run: Path) -> dict[str, str]:
 
 
 def keep_selection(run: Path, files: Sequence[Path], selection: EngineSelection) -> EngineSelection:
-    """Copy an engine's files into a run, with the record, in the place of an earlier selection.
+    """Copy an engine's files into a run, with the record, instead of an earlier selection.
 
     Args:
         run: The run directory.

@@ -54,7 +54,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Precision(Accuracy):
-    """Mean average precision of a multi-label variant, in the place of its accuracy."""
+    """Mean average precision of a multi-label variant, instead of its accuracy."""
 
     scores: torch.Tensor = field(default_factory=lambda: torch.empty(0), compare=False, repr=False)
     """N x K: logits."""

@@ -84,7 +84,7 @@ def _without_unused_operations(program: Program) -> Program:
 
 
 Rewrite = tuple[list[Op], list[Op]]
-"""Operations that are replaced, and the operations that stand in the place of the last one instead."""
+"""Operations that are replaced, and the operations that replace the last one."""
 
 
 def _fold_into_previous(walk: _Walk, op: Op) -> Rewrite | None:

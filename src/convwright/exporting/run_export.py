@@ -102,7 +102,7 @@ def open_subject(
     Args:
         run: A run or its directory; with `weights` a network.
         weights: Published weights for a network.
-        data: Images in the place of the run's own.
+        data: Images instead of the run's own.
 
     Returns:
         The predictor, and the images; None for a network without `data`.

@@ -89,7 +89,7 @@ class BasePredictor(Brief, ABC):
             images: The images.
 
         Returns:
-            The pixels of each image; in the place of an image that cannot be read, the error.
+            The pixels of each image; instead of an image that cannot be read, the error.
         """
 
         def work(image: AnyImage) -> Any:

@@ -43,7 +43,7 @@ class Entry:
     data: str | None = None
     """The data that it was measured on, where that is not the run's own."""
     label_predictions: LabelPredictions | None = None
-    """The predictions of a multi-label network, in the place of `predictions`."""
+    """The predictions of a multi-label network, instead of `predictions`."""
     overlap: Overlap = field(default=Overlap(), repr=False)
     """The images that the network was trained on."""
 

@@ -10,7 +10,7 @@ from convwright.scaling.halving import Schedule, Task
 
 
 @dataclass(frozen=True)
-class Candidate:
+class StudyCandidate:
     """A network of a study."""
 
     name: str
@@ -32,7 +32,7 @@ class Candidate:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Candidate":
+    def from_dict(cls, data: Mapping[str, Any]) -> "StudyCandidate":
         """Return a candidate from what `to_dict` returned."""
         return cls(data["name"], Network.from_json(data["network"]), data["place"], data["macs"], data["group"])
 
@@ -42,7 +42,7 @@ class Experiment:
     """Everything that the results of a study depend on. Two studies of equal experiments are the same."""
 
     base: Network
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[StudyCandidate, ...]
     schedule: Schedule
     data: str
     fingerprint: str
@@ -104,7 +104,7 @@ class Experiment:
         Raises:
             KeyError, TypeError, ConvwrightError: The object is no experiment.
         """
-        candidates = tuple(Candidate.from_dict(each) for each in data["entrants"])
+        candidates = tuple(StudyCandidate.from_dict(each) for each in data["entrants"])
         others = {name: data[name] for name in ("data", "fingerprint", "recipe", "fields", "options", "tested")}
         return cls(Network.from_json(data["base"]), candidates, Schedule(**data["schedule"]), **others)
 

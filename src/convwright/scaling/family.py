@@ -11,7 +11,7 @@ from math import log2
 from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.errors import ArgumentError, NetworkError
-from convwright.scaling.experiment import Candidate
+from convwright.scaling.experiment import StudyCandidate
 from convwright.scaling.rules import RULES, Compound, Factors, Rule, Shares
 
 SINGLE = tuple(rule for rule in RULES if isinstance(rule, Shares) and max(rule.depth, rule.width, rule.resolution) == 1)
@@ -37,10 +37,10 @@ class Member:
     macs: int
 
     @property
-    def candidate(self) -> Candidate:
+    def candidate(self) -> StudyCandidate:
         """The member as a candidate of a study."""
         coordinates = {"phi": float(self.phi)} | self.factors._asdict()
-        return Candidate(f"{self.rule}, {self.phi}", self.network, coordinates, self.macs, self.rule)
+        return StudyCandidate(f"{self.rule}, {self.phi}", self.network, coordinates, self.macs, self.rule)
 
     def to_dict(self) -> dict[str, object]:
         """Return rule, phi, network, cost and factors."""

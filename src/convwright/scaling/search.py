@@ -13,7 +13,7 @@ from convwright.display.figure_result import FigureResult
 from convwright.display.result import Block, Heading, Lines, Paragraph, Table
 from convwright.display.wording import counted
 from convwright.errors import ArgumentError, UsageError, argument, warn
-from convwright.scaling.experiment import Candidate, Experiment
+from convwright.scaling.experiment import Experiment, StudyCandidate
 from convwright.scaling.findings import Findings
 from convwright.scaling.grid import Grid
 from convwright.scaling.halving import KEPT, Schedule
@@ -159,7 +159,7 @@ def prepare_search(
         dataset = data.dataset(resolution, largest=base.resolution)
     base = fit_to_data(base, dataset)
     candidates = tuple(
-        Candidate(
+        StudyCandidate(
             point.name,
             point.network,
             {"alpha": point.alpha, "beta": point.beta, "gamma": point.gamma},
@@ -210,7 +210,7 @@ def run_search(experiment: Experiment, options: StudyOptions) -> SearchResult:
     return SearchResult(write_findings(experiment, results, path), path)
 
 
-def _row(candidate: Candidate, base_macs: int) -> tuple[str, ...]:
+def _row(candidate: StudyCandidate, base_macs: int) -> tuple[str, ...]:
     network = candidate.network
     times, params = f"{candidate.macs / base_macs:.2f}", human(cost(network).params)
     return candidate.name, human(candidate.macs), times, params, format_resolution(network.resolution), ""

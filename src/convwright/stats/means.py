@@ -38,7 +38,7 @@ def mean_of_folds(values: Sequence[float], ratio: float) -> Mean:
 
     Runs of a cross-validation share most of their training images, so that their results vary together. Student's
     interval, which takes them as independent, is too narrow; here the variance of the mean is that of the results times
-    `1 / count + ratio`, in the place of `1 / count`.
+    `1 / count + ratio`, instead of `1 / count`.
 
     Args:
         values: Result of each fold.

@@ -246,7 +246,7 @@ class Trainer:
                     self._save()
 
     def _read_features(self, stop: StopSignal) -> None:
-        """Put the frozen backbone's features in the place of the images."""
+        """Use the frozen backbone's features instead of the images."""
 
         def after_batch(done: int, total: int) -> None:
             self._call("on_prepare", done, total, "computing features")

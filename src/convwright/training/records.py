@@ -58,7 +58,7 @@ MULTI_LABEL_COLUMNS = (
     "images_per_second",
     "seconds",
 )
-"""Columns of a multi-label run: mean average precision in the place of accuracy."""
+"""Columns of a multi-label run: mean average precision instead of accuracy."""
 MAYBE_NOT_FINITE = ("train_loss", "val_loss", "val_accuracy", "val_map")
 """Columns with NaN where a validation's outputs were not finite; earlier versions also wrote infinite losses."""
 

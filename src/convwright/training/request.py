@@ -63,7 +63,7 @@ class TrainRequest(RunOptions, Recipe):
     """Training recipe of a paper; `fast`, high accuracy in a short time; or `fine-tune`, from initial weights. Options
     given beside it override it; chosen with the network by default."""
     minutes: float | None = Field(None, gt=0, le=1e6)
-    """Train for this many minutes, in the place of `epochs`; all runs of `folds` together take them."""
+    """Train for this many minutes, instead of `epochs`; all runs of `folds` together take them."""
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] | None = Field(None)
     """Images in a step, 128 or fewer by default; `auto`: as many as fit into memory."""
     resolution: ImageSize | None = None

@@ -143,7 +143,7 @@ class Run(Brief):
         data: DataFacts,
         files: Mapping[str, str | bytes] | None = None,
     ) -> "Run":
-        """Make a new run directory, in the place of a run that has failed. RunError if something is in the way."""
+        """Make a new run directory; one of a run that has failed is replaced. RunError if something is in the way."""
         ensure_free(path)
         contents: dict[str, str | bytes] = {
             "config.yaml": config.to_yaml(),

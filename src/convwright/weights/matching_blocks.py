@@ -93,5 +93,5 @@ def _block(name: str, paths: dict[str, str]) -> str:
 
 
 def _place(name: str, block: str, paths: dict[str, str]) -> str:
-    """Return the name of a tensor with its block's place in the place of its path."""
+    """Return the name of a tensor with its block's place instead of its path."""
     return paths[block] + name.removeprefix(block)

@@ -66,7 +66,7 @@ class Stem(Block):
 
 @dataclass(frozen=True, repr=False, slots=True)
 class ThreeStem(Block):
-    """Three 3x3 convolutions in the place of one 7x7, then a 3x3 maximum pool of stride 2.
+    """Three 3x3 convolutions instead of one 7x7, then a 3x3 maximum pool of stride 2.
 
     Args:
         out: Channels of the third convolution.

@@ -1,4 +1,4 @@
-"""EfficientNetV2 (Tan and Le 2021): 3x3 convolutions in the place of early depthwise ones, for speed in training."""
+"""EfficientNetV2 (Tan and Le 2021): 3x3 convolutions instead of early depthwise ones, for speed in training."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -190,7 +190,7 @@ BN_ERRORS = {False: (25.38, 7.89), True: (24.23, 7.14)}
 
 
 def bn_inception(se: SE | None = None) -> Network:
-    """Inception with batch normalisation: two 3x3 in the place of 5x5, reductions inside the modules."""
+    """Inception with batch normalisation: two 3x3 instead of 5x5, reductions inside the modules."""
     stages = _stages(
         {
             f"inception{name}": (Reduction if any("/2" in row for row in rows) else Inception)(
