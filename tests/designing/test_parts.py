@@ -1,6 +1,7 @@
 """The parts of a design that need no training: clocks, packed results, and candidates within limits."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import convwright as cw
-from convwright.arch import recalibrate
+from convwright.arch import at, recalibrate
 from convwright.arch.cost import cost
 from convwright.data.opened import Data
 from convwright.designing.candidates import (
@@ -22,10 +23,15 @@ from convwright.designing.candidates import (
     variations,
 )
 from convwright.designing.clock import Clock, FeaturesTooSlowError, TimeLimit
+from convwright.designing.context import DesignContext
 from convwright.designing.families import BALANCED, FAMILIES, CandidateLimits
+from convwright.designing.planning import Planner
 from convwright.designing.request import DesignRequest
+from convwright.designing.state import State
 from convwright.designing.threads import fastest_threads
+from convwright.designing.time_plan import TEST_PASSES, TimePlan
 from convwright.designing.trials import Trainer, Trial, pack_bits
+from convwright.designing.winner import WinnerTraining
 from convwright.scaling.budget import as_budget
 from convwright.training.run import Run
 
@@ -128,8 +134,8 @@ def coloured(tmp_path):
         for name in ("one", "two"):
             folder = tmp_path / "pictures" / role / name
             folder.mkdir(parents=True)
-            for at in range(count):
-                Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(folder / f"{at}.png")
+            for number in range(count):
+                Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(folder / f"{number}.png")
     return Data(str(tmp_path / "pictures"))
 
 
@@ -217,3 +223,39 @@ def test_features_that_take_too_long_are_given_up_early(needed, strict, stopped,
         assert seen < 0.2 * images
     else:
         assert not stopped
+
+
+@pytest.mark.parametrize("seconds", [30.0, 240.0, 36000.0])
+def test_the_parts_of_a_design_take_its_time(seconds: float) -> None:
+    plan = TimePlan(seconds)
+    assert plan.race + plan.winner + plan.end() == pytest.approx(seconds)
+    assert 0 < plan.end() <= seconds / 2
+    assert plan.race < seconds / 2
+
+
+def test_more_time_is_kept_for_more_or_slower_test_images() -> None:
+    plan = TimePlan(600)
+    assert plan.end(1e-4, 100, 1000) == plan.end()
+    kept = [plan.end(1e-3, 100, images) for images in (10_000, 50_000, 100_000)]
+    assert kept[0] > plan.end()
+    assert kept[2] - kept[1] == pytest.approx(TEST_PASSES * 50_000 * 1e-3)
+    assert plan.end(2e-3, 100, 50_000) == pytest.approx(plan.end(1e-3, 200, 100_000))
+
+
+def test_the_training_of_a_winner_leaves_time_for_its_test(tmp_path) -> None:
+    data = Data("digits")
+    network = CandidateLimits(as_budget("macs<=1M")).scale(FAMILIES[1].base(8, 1, 10), BALANCED).network
+    wider = at(network, resolution=16)
+    state = State(tmp_path, {}, candidates=[Candidate("one", "one", "", network)])
+    request = DesignRequest(data, None, 600, tmp_path)
+    context = DesignContext(request, state, Clock(tmp_path / "clock.json", 600), progress=False)
+    context.data = data
+    training = WinnerTraining(context, Planner(context))
+    trial = Trial("one", 0, 0, "race/0-00", 0.5, "01", 2, 1.0, 1.0)
+    ends = [
+        training.end_of(replace(trial, image_seconds=seconds), replace(state.candidates[0], network=each))
+        for seconds, each in ((0.0, network), (0.1, network), (0.1, wider))
+    ]
+    assert ends[0] > ends[1] > ends[2]
+    dataset = data.dataset()
+    assert 600 - ends[1] > 0.1 * TEST_PASSES * len(dataset.test)

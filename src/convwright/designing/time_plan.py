@@ -6,10 +6,10 @@ RACE_SHARE = 0.45
 """Share of the time before the end that the race takes."""
 END_SHARE, MIN_END, MAX_END = 0.1, 15.0, 150.0
 """Share of a design's time that is kept for export and dossier, and its bounds in seconds."""
-TEST_PASSES = 2.0
+TEST_PASSES = 2
 """How often all test images are predicted in the end: for the accuracy, and for the figures of the dossier."""
-INCLUDED_TEST_SHARE = 0.2
-"""Share of the time kept for the end that predictions of the test images may take without more being kept."""
+PREDICTION_SHARE = 0.2
+"""Share of the time kept for the end that predictions may take; more is kept where they take longer."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,14 @@ class TimePlan:
         """Seconds that are planned for the training of the winner."""
         return (1 - RACE_SHARE) * (self.seconds - self.end())
 
-    def end(self, test_seconds: float = 0.0) -> float:
+    def end(self, image_seconds: float = 0.0, val_images: int = 0, test_images: int = 0) -> float:
         """Return the seconds that are kept for test, export and dossier.
 
         Args:
-            test_seconds: Seconds in which the winner predicts all test images once; 0 while that is unknown.
+            image_seconds: Seconds in which the winner predicts an image; 0 while that is unknown.
+            val_images: Number of validation images, which are predicted once when training has ended.
+            test_images: Number of test images.
         """
         usual = min(MAX_END, max(MIN_END, END_SHARE * self.seconds))
-        return usual + max(0.0, TEST_PASSES * test_seconds - INCLUDED_TEST_SHARE * usual)
+        predictions = image_seconds * (val_images + TEST_PASSES * test_images)
+        return usual + max(0.0, predictions - PREDICTION_SHARE * usual)

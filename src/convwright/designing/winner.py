@@ -79,13 +79,13 @@ class WinnerTraining:
             state,
             best,
             context.trainer,
-            self._end_of(best, state.candidate(best.candidate)) - context.clock.passed,
+            self.end_of(best, state.candidate(best.candidate)) - context.clock.passed,
             context.report,
             started=self.path.exists(),
             offered=lambda: find_teacher_over_budget(state, context.data, len(context.dataset.classes), best.seconds),
         )
         winner: dict[str, Any] = {"candidate": best.candidate, "run": best.run}
-        left = self._end_of(best, state.candidate(best.candidate)) - context.clock.passed
+        left = self.end_of(best, state.candidate(best.candidate)) - context.clock.passed
         if left > max(MIN_SECONDS, MIN_SHARE * best.seconds) or self.path.exists():
             winner = self._train_longer(best, left) or winner
         state.winner = winner
@@ -93,7 +93,7 @@ class WinnerTraining:
         state.save()
         context.keep()
 
-    def _end_of(self, best: Trial, candidate: Candidate) -> float:
+    def end_of(self, best: Trial, candidate: Candidate) -> float:
         """Return the passed seconds of the design at which training must end.
 
         Args:
@@ -103,8 +103,8 @@ class WinnerTraining:
         seconds, data = self.context.request.seconds, self.context.dataset
         measured = cost(self.context.state.candidate(best.candidate).network).macs
         image_seconds = best.image_seconds * cost(candidate.network).macs / measured
-        images = len(data.test) if data.test is not None else 0
-        return seconds - self.planner.time.end(image_seconds * images)
+        test_images = len(data.test) if data.test is not None else 0
+        return seconds - self.planner.time.end(image_seconds, len(data.val), test_images)
 
     def _train_longer(self, best: Trial, left: float) -> dict[str, Any] | None:
         """Train the winner, and return its figures; None where the network of the race is better.
@@ -155,7 +155,7 @@ class WinnerTraining:
             return candidate, self._train_once(candidate, best)
 
     def _train_once(self, candidate: Candidate, best: Trial) -> Run:
-        end = self._end_of(best, candidate)
+        end = self.end_of(best, candidate)
         left = end - self.context.clock.passed
         self.context.report(f"training the winner, {candidate.name}, for {left:.0f} s")
         callbacks = [KeepBest(self.context, candidate.name)]
