@@ -1,7 +1,7 @@
 """The studio as an application: addresses, and what each of them calls."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -39,16 +39,19 @@ class _Runs(BaseModel):
     runs: list[str] = Field(max_length=12)
 
 
-def application(root: Path, token: str, *, hosts: tuple[str, ...] = (), max_upload: float = 20.0) -> Gate:
+def application(
+    root: Path, token: str, *, allow: Sequence[Path] = (), hosts: tuple[str, ...] = (), max_upload: float = 20.0
+) -> Gate:
     """Return the application of a folder.
 
     Args:
         root: The folder.
         token: What the address must contain.
+        allow: Further folders that may be read.
         hosts: Host names that the address may have; none: any.
         max_upload: Most megabytes of a request.
     """
-    folder = StudioFolder(root.resolve())
+    folder = StudioFolder(root.resolve(), tuple(path.resolve() for path in allow))
     jobs = Jobs(folder)
     app = FastAPI(title="Convwright studio", docs_url=None, redoc_url=None, openapi_url=None)
     _add_errors(app)

@@ -3,6 +3,7 @@
 import threading
 import warnings
 from base64 import b64encode
+from contextlib import suppress
 from functools import lru_cache
 from html import escape
 from io import BytesIO
@@ -19,6 +20,7 @@ from convwright.studio_app.nearest_images import nearest_images
 
 if TYPE_CHECKING:
     from convwright.prediction.network import Predictor
+    from convwright.prediction.result import Predictions
 
 COVERAGE = 0.9
 """Share of images whose prediction set contains the true class."""
@@ -40,18 +42,36 @@ def explain_photograph(folder: StudioFolder, model: str, content: bytes) -> Answ
     """
     path = folder.model(model)
     image = open_image(content)
+    outside = _outside(folder, path, model)
     with _LOCK:
-        try:
-            found, sets = predict(str(path), image, coverage=COVERAGE), True
-        except UsageError:  # a multi-label network, or too few validation images
-            found, sets = predict(str(path), image, top=5), False
-        pictures = _map(path, image) + _nearest(folder, path, image) if is_run(path) else ""
+        found, sets = _predicted(path, image, sets=not outside)
+        pictures = ""
+        if is_run(path):
+            pictures = _map(path, image) + (f"<p>{escape(outside)}</p>" if outside else _nearest(path, image))
     name, value = ("coverage", COVERAGE) if sets else ("top", 5)
     command = ["predict", model, "photo.jpg", f"--{name}", f"{value:g}"]
     python = f'cw.predict({model!r}, "photo.jpg", {name}={value:g})'
     if is_run(path):
         python += f'\ncw.explain.cam({model!r}, images="photo.jpg")'
     return Answer("".join(block.to_html() for block in found.blocks()) + pictures, command, python)
+
+
+def _outside(folder: StudioFolder, path: Path, model: str) -> str:
+    """Return why the images of a run may not be read; empty where they may."""
+    if is_run(path):
+        try:
+            folder.check_images(path, model)
+        except ConvwrightError as error:
+            return f"No prediction set and no nearest images: {error}"
+    return ""
+
+
+def _predicted(path: Path, image: Image.Image, *, sets: bool) -> tuple["Predictions", bool]:
+    """Return predictions, and whether they are sets, which need validation images."""
+    if sets:
+        with suppress(UsageError):  # a multi-label network, or too few validation images
+            return predict(str(path), image, coverage=COVERAGE), True
+    return predict(str(path), image, top=5), False
 
 
 def open_image(content: bytes) -> Image.Image:
@@ -85,10 +105,10 @@ def _map(path: Path, image: Image.Image) -> str:
     return f"<figure>{image_tag}<figcaption>{caption}</figcaption></figure>"
 
 
-def _nearest(folder: StudioFolder, path: Path, image: Image.Image) -> str:
+def _nearest(path: Path, image: Image.Image) -> str:
     changed = _changed(path)
     try:
-        return nearest_images(folder, path, changed, _predictor(path, changed), image)
+        return nearest_images(path, changed, _predictor(path, changed), image)
     except (ConvwrightError, OSError) as error:
         return f"<p>No nearest images: {escape(str(error))}</p>"
 

@@ -1,5 +1,6 @@
 """The folder of the studio: what is in it, and the check that nothing outside it is used."""
 
+import glob
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -7,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convwright import json_text
+from convwright.data.opened import COLUMNS
+from convwright.designing.request import STUDY
 from convwright.errors import ConvwrightError, UsageError
 from convwright.files import IMAGE_SUFFIXES
+from convwright.studio_app.boundary import Boundary
 
 OWN = ".convwright-studio"
 """Folder that holds the records of processes."""
@@ -24,9 +28,16 @@ class StudioFolder:
 
     Args:
         root: The folder, absolute and without symbolic links.
+        allowed: Further folders that may be read, likewise.
     """
 
     root: Path
+    allowed: tuple[Path, ...] = ()
+
+    @property
+    def boundary(self) -> Boundary:
+        """What may be read."""
+        return Boundary(self.root, self.allowed)
 
     def path(self, name: str) -> Path:
         """Return the absolute path of a name that the page sends.
@@ -47,15 +58,51 @@ class StudioFolder:
         path = self.path(name)
         if not is_run(path):
             raise UsageError(f"{name}: not a run; choose one of the list")
+        self.boundary.check(path, name)
+        return path
+
+    def run_with_data(self, name: str) -> Path:
+        """Return the directory of a run in the folder whose images may be read too."""
+        path = self.run(name)
+        self.check_images(path, name)
+        return path
+
+    def check_images(self, run: Path, name: str) -> None:
+        """Check that the images of a run may be read.
+
+        Raises:
+            UsageError: An image is outside the folder.
+        """
+        from convwright.training.run import Run
+
+        config = Run.open(run).config
+        self.boundary.check_data(config.data, {column: getattr(config, column) for column in COLUMNS}, name)
+
+    def design(self, name: str) -> Path:
+        """Return the folder of a design, whose images may be read."""
+        path = self.path(name)
+        if not path.is_dir():
+            raise UsageError(f"{name}: there is no such folder of a design; choose one of the list")
+        self.boundary.check(path, name)
+        if (path / STUDY).exists():
+            raise UsageError(f"{name}: the design shares a study with workers; resume it with `convwright design`")
+        from convwright.designing.state import State
+
+        request = State.open(path).request
+        data, options = request.get("data"), request.get("data_options")
+        if not isinstance(data, str) or not isinstance(options, dict):
+            raise UsageError(f"{name}: the design is damaged; start a new one")
+        self.boundary.check_data(data, {column: options.get(column) for column in COLUMNS}, name)
         return path
 
     def data(self, name: str) -> str:
         """Return data as functions take it: the path of a folder of images, or the name of a built-in source."""
         if name in BUILT_IN and not (self.root / name).exists():
             return name
-        path = self.path(name)
+        path = Path(name) if name in self._allowed_data() else self.path(name)
         if not path.is_dir():
             raise UsageError(f"{name}: there is no such folder of images; choose one of the list")
+        self.boundary.check_data(str(path), {}, name)
         return str(path)
 
     def model(self, name: str) -> Path:
@@ -63,6 +110,10 @@ class StudioFolder:
         path = self.path(name)
         if not is_run(path) and not (path.is_file() and path.suffix in MODEL_SUFFIXES):
             raise UsageError(f"{name}: neither an exported file nor a run; choose one of the list")
+        if is_run(path):
+            self.boundary.check(path, name)
+        else:
+            self.boundary.check_files(path.parent.glob(f"{glob.escape(path.stem)}.*"), name)
         return path
 
     def new(self, kind: str, name: str, suffix: str = "") -> Path:
@@ -94,20 +145,36 @@ class StudioFolder:
 
     def datasets(self) -> list[str]:
         """Return folders that have classes with images, and the built-in sources."""
-        folders = [self.relative(path) for path in self._folders() if _has_classes(path)]
-        return sorted(folders) + [name for name in BUILT_IN if name not in folders]
+        folders = [self.relative(path) for path in self._folders() if self._has_classes(path)]
+        return sorted(folders) + self._allowed_data() + [name for name in BUILT_IN if name not in folders]
 
     def models(self) -> list[str]:
         """Return exported files."""
         suffixes = (".onnx", ".xml")
         files = (each for folder in (self.root, *self._folders()) for each in _children(folder))
-        return sorted({self.relative(path) for path in files if path.suffix in suffixes})
+        return sorted({self.relative(path) for path in files if path.suffix in suffixes and self._is_inside(path)})
 
     def pages(self) -> list[str]:
         """Return HTML pages, the newest first."""
         files = [each for folder in (self.root, *self._folders()) for each in _children(folder)]
-        pages = [path for path in files if path.suffix == ".html" and path.is_file()]
+        pages = [path for path in files if path.suffix == ".html" and self._is_inside(path)]
         return [self.relative(path) for path in sorted(pages, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+    def _is_inside(self, path: Path) -> bool:
+        return self.boundary.contains(path) and path.is_file()
+
+    def _allowed_data(self) -> list[str]:
+        """Return those of the allowed folders that have classes with images."""
+        return [str(path) for path in self.allowed if self._has_classes(path)]
+
+    def _has_classes(self, folder: Path) -> bool:
+        below = self._folders_in(folder)
+        return sum(map(_has_images, below)) > 1 or any(
+            sum(map(_has_images, self._folders_in(path))) > 1 for path in below if path.name in ("train", "val", "test")
+        )
+
+    def _folders_in(self, folder: Path) -> list[Path]:
+        return [path for path in _children(folder)[:30] if path.is_dir() and self.boundary.contains(path)]
 
     def _folders(self) -> Iterator[Path]:
         level, count = [self.root], 0
@@ -143,12 +210,3 @@ def _children(folder: Path) -> list[Path]:
 
 def _has_images(folder: Path) -> bool:
     return any(path.suffix.lower() in IMAGE_SUFFIXES for path in _children(folder)[:20])
-
-
-def _has_classes(folder: Path) -> bool:
-    below = [path for path in _children(folder)[:30] if path.is_dir()]
-    return sum(map(_has_images, below)) > 1 or any(
-        sum(map(_has_images, (each for each in _children(path)[:30] if each.is_dir()))) > 1
-        for path in below
-        if path.name in ("train", "val", "test")
-    )

@@ -50,7 +50,7 @@ class Jobs:
 
     def __init__(self, folder: StudioFolder) -> None:
         self.folder = folder
-        self.records = folder.root / OWN / "jobs"
+        self.records = folder.path(f"{OWN}/jobs")
         self._children: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
 

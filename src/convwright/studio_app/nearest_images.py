@@ -14,7 +14,6 @@ from torch import nn
 from convwright.display.pictures import as_pixels, data_uri, is_small
 from convwright.errors import UsageError
 from convwright.prediction.network import Predictor
-from convwright.studio_app.folder import BUILT_IN, StudioFolder
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
 
@@ -32,23 +31,18 @@ class _Known:
     labels: list[str]
 
 
-def nearest_images(folder: StudioFolder, path: Path, changed: int, predictor: Predictor, image: Image.Image) -> str:
+def nearest_images(path: Path, changed: int, predictor: Predictor, image: Image.Image) -> str:
     """Return the nearest training images by the cosine of the features before the classifier, as HTML.
 
     Args:
-        folder: The studio's folder; training images outside it are not shown.
         path: The run.
         changed: When its weights changed.
         predictor: Its network.
         image: The photograph.
 
     Raises:
-        UsageError: The training images are outside the folder, or the network has no linear layer.
+        UsageError: The network has no linear layer.
     """
-    data = str(Run.open(path).config.data)
-    inside = (folder.root / data).resolve().is_relative_to(folder.root)
-    if data not in BUILT_IN and not inside:
-        raise UsageError("the training images of this run are outside the studio's folder")
     known = _known(path, changed, predictor)
     vector = _features(predictor, predictor.read(image)[None])
     similar, rows = (known.features @ vector[0]).topk(min(SHOWN, len(known.labels)))

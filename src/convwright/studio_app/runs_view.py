@@ -53,7 +53,10 @@ def compare_runs(folder: StudioFolder, names: list[str]) -> Answer:
 
 
 def _state(folder: StudioFolder, name: str, running: Collection[str] = ()) -> dict[str, object]:
-    path = folder.run(name)
+    try:
+        path = folder.run(name)
+    except UsageError as error:
+        return {"run": name, "network": "", "state": str(error), "curves": []}
     network, summary = read_json(path / "network.json"), read_json(path / "summary.json")
     return {
         "run": name,

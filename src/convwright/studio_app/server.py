@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
@@ -16,11 +17,14 @@ from convwright.studio_app.application import application
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
-def run_studio(root: Path, *, host: str, port: int, open_browser: bool, max_upload: float) -> None:
+def run_studio(
+    root: Path, *, allow: Sequence[Path], host: str, port: int, open_browser: bool, max_upload: float
+) -> None:
     """Serve the studio until the process receives SIGTERM or Ctrl-C.
 
     Args:
         root: The folder.
+        allow: Further folders that may be read.
         host: Address to listen on.
         port: Port to listen on; 0: any that is free.
         open_browser: Whether to open the page in the browser.
@@ -30,13 +34,13 @@ def run_studio(root: Path, *, host: str, port: int, open_browser: bool, max_uplo
         ArgumentError: The address cannot be used.
     """
     token = secrets.token_urlsafe(24)
-    root = root.resolve()
+    root, allow = root.resolve(), [path.resolve() for path in allow]
     # Runs name their images relative to the folder in which they were trained.
     with _listening(host, port) as listener, contextlib.chdir(root):
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listener.getsockname()[1]}/?token={token}"
         hosts = LOOPBACK if shown in LOOPBACK else ()
-        app = application(root, token, hosts=hosts, max_upload=max_upload)
+        app = application(root, token, allow=allow, hosts=hosts, max_upload=max_upload)
         config = uvicorn.Config(
             app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1, lifespan="off"
         )

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from convwright.errors import UsageError
 from convwright.studio_app.answers import Answer
-from convwright.studio_app.folder import StudioFolder
+from convwright.studio_app.folder import StudioFolder, is_run
 from convwright.studio_app.network_view import checked
 
 Kind = Literal[
@@ -70,7 +70,7 @@ def _train(folder: StudioFolder, task: Task) -> Prepared:
 
 
 def _resume(folder: StudioFolder, task: Task) -> Prepared:
-    folder.run(task.run)
+    folder.run_with_data(task.run)
     return Prepared(arguments=["train", "--resume", task.run], python=f"cw.resume({task.run!r})", result=task.run)
 
 
@@ -84,14 +84,13 @@ def _design(folder: StudioFolder, task: Task) -> Prepared:
 
 
 def _resume_design(folder: StudioFolder, task: Task) -> Prepared:
-    if not folder.path(task.run).is_dir():
-        raise UsageError(f"{task.run}: there is no such folder of a design")
+    folder.design(task.run)
     code = f"cw.design(resume={task.run!r})"
     return Prepared(arguments=["design", "--resume", task.run], python=code, result=task.run)
 
 
 def _export(folder: StudioFolder, task: Task) -> Prepared:
-    folder.run(task.run)
+    folder.run_with_data(task.run)
     out = _free(folder, "exports", task.name or task.run.rpartition("/")[2], ".onnx")
     chosen = [name for name in ("int8", "explain") if getattr(task, name)]
     code = f"cw.export({task.run!r}, {out!r}{''.join(f', {name}=True' for name in chosen)})"
@@ -100,15 +99,16 @@ def _export(folder: StudioFolder, task: Task) -> Prepared:
 
 
 def _bench(folder: StudioFolder, task: Task) -> Prepared:
-    folder.model(task.model)
+    if is_run(folder.model(task.model)):
+        folder.run_with_data(task.model)
     out = _free(folder, "pages", "bench", ".html")
     code = f"cw.bench({task.model!r}).save_html({out!r})"
     return Prepared(arguments=["bench", task.model, "--html", out], python=code, result=out)
 
 
-def _figure(command: str, function: str) -> Callable[[StudioFolder, Task], Prepared]:
+def _figure(command: str, function: str, *, reads_images: bool) -> Callable[[StudioFolder, Task], Prepared]:
     def prepare_figure(folder: StudioFolder, task: Task) -> Prepared:
-        folder.run(task.run)
+        folder.run_with_data(task.run) if reads_images else folder.run(task.run)
         out = _free(folder, "pages", command, ".html")
         code = f"cw.explain.{function}({task.run!r}).save_html({out!r})"
         return Prepared(arguments=["explain", command, task.run, "--html", out], python=code, result=out)
@@ -127,7 +127,7 @@ def _report(folder: StudioFolder, task: Task) -> Prepared:
     if not task.runs:
         raise UsageError("choose at least one run")
     for run in task.runs:
-        folder.run(run)
+        folder.run_with_data(run)
     out = _free(folder, "pages", "report", ".html")
     code = f"cw.report({task.runs!r}, {out!r})"
     return Prepared(arguments=["report", *task.runs, "--html", out], python=code, result=out)
@@ -140,8 +140,8 @@ _KINDS: dict[Kind, Callable[[StudioFolder, Task], Prepared]] = {
     "resume-design": _resume_design,
     "export": _export,
     "bench": _bench,
-    "reuse": _figure("reuse", "reuse"),
-    "excitation": _figure("excitation", "excitations"),
+    "reuse": _figure("reuse", "reuse", reads_images=False),
+    "excitation": _figure("excitation", "excitations", reads_images=True),
     "label-errors": _label_errors,
     "report": _report,
 }
