@@ -38,19 +38,19 @@ def test_each_operation_is_torchvisions(name: str, channels: int, magnitude: int
 
 def test_each_image_draws_for_itself() -> None:
     same = images(1).expand(200, -1, -1, -1)
-    made = randaugment(same, 9, generator())
+    made = randaugment(same, 0.3, generator())
     assert len({image.numpy().tobytes() for image in made}) > 60
     assert torch.equal(same, images(1).expand(200, -1, -1, -1))  # what is stored is not written to
 
 
 def test_it_is_a_function_of_the_generator() -> None:
-    assert torch.equal(randaugment(images(), 9, generator(1)), randaugment(images(), 9, generator(1)))
-    assert not torch.equal(randaugment(images(), 9, generator(1)), randaugment(images(), 9, generator(2)))
+    assert torch.equal(randaugment(images(), 0.3, generator(1)), randaugment(images(), 0.3, generator(1)))
+    assert not torch.equal(randaugment(images(), 0.3, generator(1)), randaugment(images(), 0.3, generator(2)))
 
 
 @pytest.mark.parametrize("side", [1, 2, 8])
 def test_tiny_images(side: int) -> None:
-    assert randaugment(images(100, 1, side), 30, generator()).shape == (100, 1, side, side)
+    assert randaugment(images(100, 1, side), 1, generator()).shape == (100, 1, side, side)
 
 
 def test_there_are_fourteen_operations() -> None:

@@ -9,10 +9,10 @@ import torch.nn.functional as F  # noqa: N812
 from convwright.data.colour import jittered
 from convwright.data.geometry import STRETCH, mapped, resized_crops, rotations
 from convwright.data.mixing import cutmix, mixup, rectangles
-from convwright.data.randaugment import MAGNITUDES, randaugment
-from convwright.data.trivialaugment import trivialaugment
 from convwright.errors import UsageError
 
+MAGNITUDES = 30
+"""Largest magnitude of RandAugment's operations."""
 ERASED_AREA, ERASED_RATIO = (0.02, 1 / 3), (0.3, 3.3)
 """Least and largest share of an erased rectangle, and height over width (Zhong et al.: Random Erasing)."""
 
@@ -80,9 +80,13 @@ class Augmentation:
             size = size or (images.shape[2], images.shape[3])
             images = resized_crops(images, self.crop_scale, size, generator, self.crop_ratio)
         if self.trivialaugment:
+            from convwright.data.trivialaugment import trivialaugment  # here, since it imports torchvision
+
             images = trivialaugment(images, generator)
         if self.randaugment:
-            images = randaugment(images, self.randaugment, generator)
+            from convwright.data.randaugment import randaugment  # here, since it imports torchvision
+
+            images = randaugment(images, self.randaugment / MAGNITUDES, generator)
         if self.brightness or self.contrast or self.saturation or self.hue:
             images = jittered(images, self.brightness, self.contrast, self.saturation, self.hue, generator)
         return images

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torchvision.transforms.v2 import functional as ops
 
-MAGNITUDES = 30
 OPERATIONS_AN_IMAGE = 2
 FARTHEST = 150 / 331
 """Share of the side by which an image is moved at the most."""
@@ -58,8 +57,14 @@ ONE_WAY: dict[str, Operation] = {
 OPERATIONS: tuple[Operation, ...] = (*SIGNED.values(), *ONE_WAY.values())
 
 
-def randaugment(images: torch.Tensor, magnitude: int, generator: torch.Generator) -> torch.Tensor:
-    """Return the uint8 batch with each image changed by operations that it draws for itself."""
+def randaugment(images: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
+    """Return the uint8 batch with each image changed by operations that it draws for itself.
+
+    Args:
+        images: N x C x H x W, uint8.
+        strength: Strength of all operations, 0 to 1: the magnitude as a share of the largest one.
+        generator: Source of all draws.
+    """
     shape = (OPERATIONS_AN_IMAGE, len(images))
     drawn = torch.randint(len(OPERATIONS), shape, generator=generator)
     negative = (torch.rand(shape, generator=generator) < 0.5) & (drawn < len(SIGNED))
@@ -69,6 +74,5 @@ def randaugment(images: torch.Tensor, magnitude: int, generator: torch.Generator
             for sign in (False, True):
                 group = torch.nonzero((operations == index) & (signs == sign)).flatten()
                 if len(group):
-                    strength = magnitude / MAGNITUDES * (-1 if sign else 1)
-                    images[group] = operation(images[group], strength)
+                    images[group] = operation(images[group], -strength if sign else strength)
     return images

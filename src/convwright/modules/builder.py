@@ -22,7 +22,7 @@ from convwright.modules.fused.dense import DenseStage, is_dense
 from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseConv2d
 from convwright.modules.fused.pointwise import PointwiseConv2d
 from convwright.modules.fused.winograd import WinogradConv2d
-from convwright.modules.init import initialise
+from convwright.modules.init import allocate, initialise
 from convwright.seeds import check_seed
 from convwright.units import human
 
@@ -94,7 +94,7 @@ def build(
         module = _Builder(network.classes, operators).run(network)
     if device.type != "meta":
         try:
-            module.to_empty(device=device)
+            allocate(module, device)
         except (RuntimeError, MemoryError):  # torch's allocator, before the system runs out
             weights = sum(weight.numel() * weight.element_size() for weight in module.parameters())
             raise NetworkError(
@@ -108,7 +108,7 @@ def module_of(layer: graph.Layer, shape: Shape, classes: int = 1, seed: int = 0)
     """Build one layer graph for an input of a shape (channels, height, width), with He's initial weights."""
     with torch.device("meta"):
         module, _ = _Builder(classes).visit(layer, shape)
-    module.to_empty(device="cpu")
+    allocate(module, torch.device("cpu"))
     initialise(module, "he", seed)
     return module
 

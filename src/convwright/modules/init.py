@@ -10,6 +10,20 @@ from convwright.errors import NetworkError
 from convwright.seeds import check_seed
 
 
+def allocate(module: nn.Module, device: torch.device) -> None:
+    """Give a module without weights (on the device "meta") memory for them, of any content.
+
+    `nn.Module.to_empty` does the same, but asks torch's tensors without memory for their strides, whose implementation
+    imports sympy.
+    """
+    for part in module.modules():
+        for name, weight in list(part.named_parameters(recurse=False)):
+            empty = torch.empty(weight.shape, dtype=weight.dtype, device=device)
+            setattr(part, name, nn.Parameter(empty, weight.requires_grad))
+        for name, buffer in list(part.named_buffers(recurse=False)):
+            setattr(part, name, torch.empty(buffer.shape, dtype=buffer.dtype, device=device))
+
+
 def initialise(module: nn.Module, scheme: str = "he", seed: int | None = None) -> None:
     """Initialise all weights of a module.
 

@@ -7,7 +7,6 @@ gives the same gradients as in one process.
 import torch
 import torch.distributed as distributed
 from torch import nn
-from torch.distributed.nn.functional import all_reduce
 
 
 class SynchronisedNorm(nn.BatchNorm2d):
@@ -20,6 +19,8 @@ class SynchronisedNorm(nn.BatchNorm2d):
         """Normalise N x C x H x W maps, this process's part of the batch."""
         if not self.training or not distributed.is_initialized():
             return super().forward(x)
+        from torch.distributed.nn.functional import all_reduce  # here, since one process does not need it
+
         maps = x.to(torch.promote_types(x.dtype, torch.float32))
         count = maps.new_tensor([maps.numel() / maps.shape[1]])
         sums = all_reduce(torch.cat((maps.sum((0, 2, 3)), count)))

@@ -21,7 +21,6 @@ from convwright.prediction.outcomes import Prediction
 from convwright.prediction.result import Predictions
 from convwright.printable import printable
 from convwright.stats.limits import Limits
-from convwright.zoo.reading import is_network, read_network
 
 if TYPE_CHECKING:
     import torch
@@ -224,7 +223,7 @@ def open_predictor(
         return FilePredictor(path, engine)
     if engine is not None:
         raise ArgumentError("engine", f"{path}: an engine runs exported files; 'convwright export' makes one of a run")
-    if not path.exists() and is_network(str(path)):
+    if not path.exists() and _is_network(str(path)):
         raise ArgumentError(
             "weights", f"{path} is a network, not a run directory; to use published weights, give 'pretrained'"
         )
@@ -244,6 +243,12 @@ def path_of(run: "Run | str | Path") -> Path:
     return Path(path)
 
 
+def _is_network(text: str) -> bool:
+    from convwright.zoo.reading import is_network  # here, since the zoo takes longer to import than a prediction
+
+    return is_network(text)
+
+
 def _check_is_network(path: Path) -> None:
     """Raise ArgumentError for a run or an exported file, which has weights of its own."""
     kind = "a run" if path.is_dir() else "an exported file" if path.suffix in SUFFIXES and path.exists() else ""
@@ -256,10 +261,10 @@ def _pretrained(expression: str, weights: str, device: "torch.device | str", eng
         raise ArgumentError(
             "engine", "an engine runs exported files; with published weights, the network runs in torch"
         )
-    network = read_network(expression)
     from convwright.prediction.pretrained import pretrained
+    from convwright.zoo.reading import read_network
 
-    return pretrained(network, weights, device)
+    return pretrained(read_network(expression), weights, device)
 
 
 def _fastest_engine(run: Path) -> FilePredictor | None:

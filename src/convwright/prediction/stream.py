@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convwright.data.threads import prefetch
-from convwright.display.progress import counting
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.prediction.base import BATCH, BasePredictor
 from convwright.prediction.files import FilePredictor, RunPredictor, open_predictor, path_of
@@ -63,7 +62,11 @@ class PredictionStream:
         """
         total, done = len(self.found), 0
         with ExitStack() as stack:
-            show = stack.enter_context(counting()) if progress and total > self.batch_size else None
+            show = None
+            if progress and total > self.batch_size:
+                from convwright.display.progress import counting  # here, since one batch shows no progress
+
+                show = stack.enter_context(counting())
             for images, pixels in stack.enter_context(closing(self._read_ahead())):
                 yield self._predicted(images, pixels)
                 done += len(images)

@@ -16,7 +16,6 @@ from convwright.api.prediction import load, predict
 from convwright.errors import ConvwrightError, UsageError
 from convwright.studio_app.answers import Answer
 from convwright.studio_app.folder import StudioFolder, is_run
-from convwright.studio_app.nearest_images import nearest_images
 
 if TYPE_CHECKING:
     from convwright.prediction.network import Predictor
@@ -106,6 +105,8 @@ def _map(path: Path, image: Image.Image) -> str:
 
 
 def _nearest(path: Path, image: Image.Image) -> str:
+    from convwright.studio_app.nearest_images import nearest_images  # here: the studio starts without torch
+
     changed = _changed(path)
     try:
         return nearest_images(path, changed, _predictor(path, changed), image)

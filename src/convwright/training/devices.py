@@ -10,14 +10,18 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from lightning_fabric import Fabric
 
 from convwright.display.wording import counted
 from convwright.errors import ArgumentError, UsageError
 from convwright.machine import available_cores
 from convwright.training.config import TrainConfig
+from convwright.training.one_process import OneProcess
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class Devices:
@@ -38,21 +42,13 @@ class Devices:
                 f"{counted(self.size, 'process takes', 'processes take')} part; "
                 f"`cw.train(devices={config.devices})` or torchrun starts as many"
             )
+        self.fabric: Fabric | OneProcess
+        """Lightning Fabric, or what does the same with less to import."""
         if self.size == 1:
-            with _without_log():
-                self.fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)
+            self.fabric = OneProcess() if OneProcess.suffices(config.precision) else _fabric(config.precision)
             return
         check_batch(config.batch_size, self.size)
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
-        with _without_log():
-            self.fabric = Fabric(
-                accelerator="auto",
-                devices=local,
-                num_nodes=self.size // local,
-                strategy="ddp",
-                precision=config.precision,
-            )
-            self.fabric.launch()
+        self.fabric = _fabric(config.precision, self.size)
         atexit.register(_end_process_group)
 
     @property
@@ -89,6 +85,19 @@ class Devices:
         """Wait until all processes have called this."""
         if self.size > 1:
             self.fabric.barrier()
+
+
+def _fabric(precision: Literal["32-true", "bf16-mixed"], size: int = 1) -> "Fabric":
+    """Return Lightning Fabric for this process, one of `size`, which have found each other then."""
+    from lightning_fabric import Fabric  # here, since it takes a second
+
+    with _without_log():
+        if size == 1:
+            return Fabric(accelerator="auto", devices=1, precision=precision)
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", size))
+        fabric = Fabric(accelerator="auto", devices=local, num_nodes=size // local, strategy="ddp", precision=precision)
+        fabric.launch()
+        return fabric
 
 
 def _end_process_group() -> None:

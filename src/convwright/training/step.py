@@ -90,6 +90,8 @@ class Learner:
             synchronise(self.network)
         # Channels last is what the fast convolutions of CPUs and GPUs read.
         self.network.to(memory_format=torch.channels_last)
+        self.module: Any  # a module, perhaps wrapped by Fabric
+        self.optimizer: torch.optim.Optimizer
         self.module, self.optimizer = self.fabric.setup(
             self._learning(self.network), make_optimizer(self.network, self.recipe)
         )
