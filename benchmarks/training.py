@@ -6,8 +6,8 @@
 
 A step is a forward pass, a backward pass and an SGD update. Wall-clock time and processor time are printed; where other
 work shares the cores, processor time with one thread is the more reliable one. Ratios are those of the medians of each
-round, with their median and range: to the fastest of timm's, or to "plain" if timm has no such network. Kinds in
-bfloat16 are compared with those of timm in bfloat16.
+round, with their median and range: to the fastest of timm's, or to "plain" if timm has no such network, or to the first
+kind if that is left out too. Kinds in bfloat16 are compared with those in bfloat16.
 """
 
 import argparse
@@ -110,11 +110,11 @@ def compare(network: str, threads: int, rounds: int, steps: int, kinds: list[str
 
 
 def references(kind: str, kinds: Iterable[str]) -> list[str]:
-    """Return the kinds that a kind is compared with: timm's in the same precision, or else plain."""
-    bits = "bfloat16" in kind
-    return [peer for peer in kinds if peer in PEERS and ("bfloat16" in peer) == bits] or [
-        "plain, bfloat16" if bits else "plain"
-    ]
+    """Return the kinds that a kind is compared with: timm's in the same precision, else plain, else the first one."""
+    bits, kinds = "bfloat16" in kind, list(kinds)
+    peers = [peer for peer in kinds if peer in PEERS and ("bfloat16" in peer) == bits]
+    plain = "plain, bfloat16" if bits else "plain"
+    return peers or [plain if plain in kinds else kinds[0]]
 
 
 def times_as_fast(found: dict[str, dict[str, Any]], kind: str, unit: str) -> dict[str, Any]:
@@ -176,7 +176,8 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3, help="processes of each kind")
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each process")
-    parser.add_argument("--without", nargs="+", default=[], help="kinds to leave out, by their names in the table")
+    every = (*PEERS, *OURS, *OTHER_PRECISION)
+    parser.add_argument("--without", nargs="+", default=[], choices=every, metavar="KIND", help="kinds to leave out")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which takes minutes")
     parser.add_argument("--progressive", action="store_true", help="measure progressive resolution instead")
     parser.add_argument("--epochs", type=float, default=1.0, help="epochs of the runs with --progressive")
@@ -193,6 +194,8 @@ def main() -> None:
         peers = () if network == "cifar_resnet14" else PEERS[: -1 if options.no_compile else None]
         for threads in options.threads:
             kinds = [kind for kind in (*peers, *OURS, *OTHER_PRECISION) if kind not in options.without]
+            if not kinds:
+                parser.error(f"--without leaves no kind of {network}")
             found = compare(network, threads, options.rounds, options.steps, kinds)
             show(network, threads, found)
             results += [asdict(Job(network, kind, threads, options.steps)) | row for kind, row in found.items()]
