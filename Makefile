@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-core test-lowest test-slow lint types bench clean
+.PHONY: demo test test-core test-lowest test-slow lint types docs bench clean
 
 demo: .venv/installed
 	$(BIN)/convwright demo
@@ -28,6 +28,10 @@ lint: .venv/installed-dev
 
 types: .venv/installed-dev
 	$(BIN)/mypy
+
+# The documentation as a site: open build/site/index.html. A warning is an error.
+docs: .venv/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/startup.py
