@@ -163,8 +163,8 @@ def _rows(design: DesignResult) -> list[dict[str, str]]:
                 "round": design.round_name(trial),
                 "accuracy": percent(trial.accuracy) if trial.problem is None else "–",
                 "interval": interval(low_high) if trial.problem is None else "",
-                "trained": f"{trial.epochs:.3g} epochs, {duration(trial.seconds)}"
-                + (", stopped when its time was over" if trial.stopped else ""),
+                "trained": f"{trial.epochs:.3g} epochs",
+                "time": ("stopped after " if trial.stopped else "") + duration(trial.seconds),
                 "reason": "won the race" if won else trial.problem or design.why_lost(candidate.name),
             }
         )
