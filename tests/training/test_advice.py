@@ -9,7 +9,7 @@ from PIL import Image
 import convwright as cw
 from convwright.training import advice as module
 from convwright.training.advice import advise
-from convwright.training.config import FieldError
+from convwright.training.field_errors import FieldError
 from convwright.training.plan import default_batch_size
 from convwright.training.speed import Speed, measure_speed
 from convwright.weights.published import is_installed

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 import convwright as cw
 from convwright.errors import ArgumentError, SeveralErrors, UsageError
 from convwright.options import options_of_model
-from convwright.training.config import Recipe, TrainConfig, read_value
+from convwright.training.config import Recipe, TrainConfig
 from convwright.training.run import Run as StoredRun
 from convwright.training.run_plan import Plan
+from convwright.training.yaml_text import read_value
 
 SMALL = {"data": "digits", "network": "cifar_resnet8", "progress": False}
 

@@ -6,7 +6,7 @@ The functions `cost` (in `convwright.arch.cost`) and `network` (in `convwright.a
 because the package has modules of these names; `convwright.cost` and `convwright.network` are the functions.
 """
 
-from convwright.arch import operators
+from convwright.arch import operators, recalibration
 from convwright.arch.blocks import SE, Block, Placement, dense, residual
 from convwright.arch.cost import Cost
 from convwright.arch.expression import accepts_expressions
@@ -32,7 +32,7 @@ from convwright.arch.network import Network, Paper, Result, Stage
 at = accepts_expressions(operators.at)
 compound = accepts_expressions(operators.compound)
 fit_resolution = accepts_expressions(operators.fit_resolution)
-recalibrate = accepts_expressions(operators.recalibrate)
+recalibrate = accepts_expressions(recalibration.recalibrate)
 truncate = accepts_expressions(operators.truncate)
 regularise = accepts_expressions(operators.regularise)
 scale = accepts_expressions(operators.scale)

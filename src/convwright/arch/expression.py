@@ -11,7 +11,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-from convwright.arch import operators, registry
+from convwright.arch import operators, recalibration, registry
 from convwright.arch.cost import cost
 from convwright.arch.network import Network
 from convwright.arch.node import brief
@@ -278,7 +278,7 @@ OPERATORS: dict[str, Operator] = {
             "reduction": _reduction, "stages": _stages, "blocks": _blocks, "placement": str, "least": int, "act": str,
             "gate": str, "of": str,
         },
-        operators.recalibrate,
+        recalibration.recalibrate,
     ),
     "stages": Operator("stages:1-5 or stages:1-transition2", "last", {"last": _first_to}, operators.truncate),
     "fit": Operator(

@@ -16,8 +16,10 @@ from convwright.machine import available_cores
 from convwright.places import check_folder
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.task_runner import configure
-from convwright.training.config import FieldError, Recipe, read_value
+from convwright.training.config import Recipe
+from convwright.training.field_errors import FieldError
 from convwright.training.plan import LEAST_CROPPED
+from convwright.training.yaml_text import read_value
 
 LONGEST_NAME = 200
 """Most characters of a folder that is named after base and data."""

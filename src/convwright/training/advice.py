@@ -13,7 +13,7 @@ from convwright.display.wording import counted
 from convwright.errors import argument
 from convwright.extras import install_command
 from convwright.printable import quoted
-from convwright.training.config import FieldError
+from convwright.training.field_errors import FieldError
 from convwright.training.operators import fused_by_default
 from convwright.training.plan import default_batch_size
 from convwright.training.recipes import RecipeName

@@ -1,35 +1,30 @@
 """The configuration of a training run: everything that its result depends on, and nothing else."""
 
-import difflib
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from convwright.arch.resolution import SIZE, Resolution, parse_resolution
 from convwright.checksums import verify
 from convwright.data.framing import Duplicates, Resize
-from convwright.errors import ArgumentError, UsageError, each_error, together
-from convwright.files import as_utf8
+from convwright.errors import ArgumentError
 from convwright.options import Flags, Group, Option, option_of
 from convwright.seeds import LARGEST_SEED
-from convwright.training.problems import REASON, all_problems
+from convwright.training.field_errors import validated
+from convwright.training.problems import REASON
+from convwright.training.yaml_text import read_yaml
 
-Model = TypeVar("Model", bound=BaseModel)
 OWN_NETWORK = "network.json"
 """Network of a configuration that no expression describes, or that was read from a file: that in the run directory."""
 INITIAL_WEIGHTS = "initial.safetensors"
 """File in the run directory with the weights that training started from, where they were not random."""
 TEACHER_WEIGHTS = "teacher.safetensors"
 """File in the run directory with the network whose predictions are learnt, if there is one."""
-MOST_NESTED = 20
-"""Levels of nesting in a YAML file; a configuration has three."""
-
 
 STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 AUGMENTATION = Group("Augmentation of training images")
@@ -267,96 +262,6 @@ class TrainConfig(RunOptions):
         return stored_config(read_yaml(path), str(path))
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping that a YAML file holds.
-
-    Raises:
-        UsageError: The file cannot be read, is not YAML, holds no mapping, or has aliases or deep nesting, which no
-            configuration needs and which can take any amount of time and memory.
-    """
-    try:
-        text = as_utf8(path.read_bytes()).decode("utf-8")
-        _check_structure(text)
-        values = yaml.load(text, Loader=_Loader)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: encoding, dates, numbers of many digits
-        raise UsageError(f"{path}: not a readable YAML file: {' '.join(str(error).split()):.300}") from None
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise UsageError(f"{path}: must hold 'field: value' lines, as a run's config.yaml does")
-    return values
-
-
-def read_value(text: str) -> Any:
-    """Return the value of a field that is written as in `config.yaml`: 1e-3 is a number.
-
-    Raises:
-        ValueError: It cannot be read.
-    """
-    try:
-        _check_structure(text)
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from None
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads numbers and booleans as YAML 1.2 does (`032` is decimal, `yes` is text), and refuses a key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"the field {str(twice[0])!r:.60} occurs twice")
-        return super().construct_mapping(node, deep)
-
-
-def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    """Return a whole number; YAML's own constructor reads 032 as 26."""
-    return int(loader.construct_scalar(node))
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", r"~|null|Null|NULL|", "~nN"),
-    ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
-    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), [*_first])
-_Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
-
-
-def _check_structure(text: str) -> None:
-    """Raise ValueError for aliases and deep nesting, before anything is built from a YAML text."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError("aliases ('*name') are not supported; write the value out")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MOST_NESTED:
-            raise ValueError(f"nested more than {MOST_NESTED} levels deep")
-
-
-class FieldError(ArgumentError):
-    """A value that a field of a configuration cannot have.
-
-    Args:
-        field: The field, as `seed` or `recipe.learning_rate`.
-        reason: What is wrong, and what would be right.
-        source: File that holds the value; empty for an argument.
-    """
-
-    def __init__(self, field: str, reason: str, source: str = "") -> None:
-        super().__init__(field.removeprefix("recipe.").partition(".")[0], reason)
-        if source:
-            self.args = (f"{source}: {field}: {reason}",)
-        self.field, self.source = field, source
-
-
 def checked(values: Mapping[str, Any], source: str = "") -> TrainConfig:
     """Validate values into a configuration.
 
@@ -379,53 +284,6 @@ def stored_config(values: Mapping[str, Any], source: str) -> TrainConfig:
     if values.get("schema_version", 1) == 1:
         values = {"duplicates": "apart", **values, "schema_version": 2}
     return checked(values, source)
-
-
-def validated(model: type[Model], values: Mapping[str, Any], source: str = "") -> Model:
-    """Validate values into a model.
-
-    Args:
-        model: The model.
-        values: Values by field.
-        source: File that they come from, for messages; empty for arguments.
-
-    Raises:
-        FieldError: A field has a wrong value; `SeveralErrors` for several.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise field_error(error, source, model.model_fields) from None
-
-
-def _nearest(name: str, fields: Iterable[str]) -> str:
-    """Return a hint at the field with the most similar name, if there is one."""
-    near = difflib.get_close_matches(name, list(fields), n=1)
-    return f"; the nearest is {near[0]}" if near else ""
-
-
-def in_file(error: UsageError, source: str) -> UsageError:
-    """Return an error about fields, with the name of the file that has their values."""
-    named = (
-        FieldError(each.field, each.reason, source) if isinstance(each, FieldError) else each
-        for each in each_error(error)
-    )
-    return together(list(named))
-
-
-def field_error(error: ValidationError, source: str = "", fields: Iterable[str] = ()) -> UsageError:
-    """Return the problems of a validation as an error of ours.
-
-    Args:
-        error: What pydantic raised.
-        source: File that the values come from; empty for arguments.
-        fields: Names of all fields, for the hint at a misspelt one.
-    """
-    found = []
-    for field, reason in all_problems(error).items():
-        hint = _nearest(field.rpartition(".")[2], fields) if reason == "no such field" else ""
-        found.append(FieldError(field or "the configuration", reason + hint, source))
-    return together(found)
 
 
 def difference(before: dict[str, Any], after: dict[str, Any], within: str = "") -> str:

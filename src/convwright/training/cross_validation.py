@@ -14,7 +14,7 @@ from convwright.files import write_text
 from convwright.places import check_folder
 from convwright.printable import printable
 from convwright.stats.means import Mean, mean_of_folds
-from convwright.training.config import FieldError
+from convwright.training.field_errors import FieldError
 from convwright.training.prepare import prepare
 from convwright.training.records import measure_of
 from convwright.training.request import TrainRequest

@@ -10,7 +10,8 @@ from convwright.arch.resolution import sides
 from convwright.data import SOURCES, Dataset
 from convwright.data.collections import absolute_path
 from convwright.display.wording import counted
-from convwright.training.config import FieldError, TrainConfig, checked
+from convwright.training.config import TrainConfig, checked
+from convwright.training.field_errors import FieldError
 from convwright.training.operators import fused_by_default
 from convwright.training.progressive import smallest
 from convwright.training.recipes import RecipeName, recipe_fields

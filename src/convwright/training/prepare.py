@@ -22,10 +22,11 @@ from convwright.modules import build
 from convwright.places import check_folder, check_new_folder
 from convwright.printable import printable
 from convwright.training.advice import Advice, advise
-from convwright.training.config import OWN_NETWORK, FieldError, RunOptions, TrainConfig
+from convwright.training.config import OWN_NETWORK, RunOptions, TrainConfig
 from convwright.training.devices import check_batch, check_devices, is_main_process, world_size
 from convwright.training.epochs import epochs_in_minutes
 from convwright.training.failed_runs import has_failed
+from convwright.training.field_errors import FieldError
 from convwright.training.initial_weights import InitialWeights, absolute_source, find_initial_weights
 from convwright.training.lr_finder import LearningRateCurve, find_learning_rate
 from convwright.training.memory_fit import fitting_batch, memory_shortage

@@ -22,16 +22,14 @@ from convwright.training.config import (
     OWN_NETWORK,
     STRICT,
     TEACHER_WEIGHTS,
-    FieldError,
     ImageSize,
     Recipe,
     RunOptions,
-    field_error,
-    in_file,
-    read_yaml,
     stored_config,
 )
+from convwright.training.field_errors import FieldError, field_error, in_file
 from convwright.training.recipes import RecipeName
+from convwright.training.yaml_text import read_yaml
 
 DEFAULT_NETWORK = "cifar_seresnet14"
 KNOWN_NAMES = frozenset({"pretrained", "torchvision", "timm"})
