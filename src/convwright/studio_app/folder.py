@@ -9,7 +9,6 @@ from pathlib import Path
 
 from convwright import json_text
 from convwright.data.opened import COLUMNS
-from convwright.designing.request import STUDY
 from convwright.errors import ConvwrightError, UsageError
 from convwright.files import IMAGE_SUFFIXES
 from convwright.studio_app.boundary import Boundary
@@ -84,6 +83,8 @@ class StudioFolder:
         if not path.is_dir():
             raise UsageError(f"{name}: there is no such folder of a design; choose one of the list")
         self.boundary.check(path, name)
+        from convwright.designing.request import STUDY  # here, since it imports torch
+
         if (path / STUDY).exists():
             raise UsageError(f"{name}: the design shares a study with workers; resume it with `convwright design`")
         from convwright.designing.state import State
