@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 from convwright import json_text
 from convwright.arch import Network, recalibrate
 from convwright.arch.cost import cost
+from convwright.data import Dataset
 from convwright.data.opened import Data
 from convwright.designing.candidates import seconds_per_image
 from convwright.designing.families import BALANCED, FAMILIES, SMALL_DENSENET, fill_budget
@@ -93,7 +94,7 @@ class Ablation:
 
         Args:
             base: The network.
-            budget: CandidateLimits for every variant; None: the multiply-adds of the base.
+            budget: Limits for every variant; None: the multiply-adds of the base.
 
         Raises:
             ArgumentError: The base cannot keep the budget.
@@ -208,7 +209,7 @@ def run_ablation(
     Args:
         base: The network.
         data: The images.
-        budget: CandidateLimits for every variant; None: the multiply-adds of the base.
+        budget: Limits for every variant; None: the multiply-adds of the base.
         length: How long the variants are trained.
         seeds: Training runs of each variant, with the same seeds for all.
         training: How variants are trained.
@@ -229,24 +230,32 @@ def run_ablation(
     if stored is None:
         print_progress("measuring how fast this machine trains each variant ...")
     epochs = stored or epochs_for(ablation, length.seconds, len(dataset.train), seeds)
+    experiment = _make_experiment(ablation, data, dataset, epochs, seeds, training)
+    check_trainable(experiment, dataset)
+    if stored is None:
+        _write_plan(options.out, epochs, length.seconds)
+    return ablation, experiment, run_study(experiment, options)
+
+
+def _make_experiment(
+    ablation: Ablation, data: Data, dataset: Dataset, epochs: float, seeds: int, training: TrainingOptions
+) -> Experiment:
+    """Return the study that trains every variant with the same seeds for the same epochs."""
+    base = ablation.variants[0].network
     candidates = tuple(
         StudyCandidate(each.name, each.network, {}, cost(each.network).macs) for each in ablation.variants
     )
-    experiment = Experiment(
-        ablation.variants[0].network,
+    return Experiment(
+        base,
         candidates,
         Schedule(len(candidates), epochs, rungs=1, seeds=seeds),
         data.spec,
         dataset.fingerprint,
         training.recipe,
-        training.recipe_fields(ablation.variants[0].network),
+        training.recipe_fields(base),
         training.config_fields(data),
         dataset.test is not None,
     )
-    check_trainable(experiment, dataset)
-    if stored is None:
-        _write_plan(options.out, epochs, length.seconds)
-    return ablation, experiment, run_study(experiment, options)
 
 
 def _planned_epochs(folder: Path, seconds: float) -> float | None:

@@ -97,7 +97,21 @@ def try_distillation(
             "training", LABELS_ALONE, "the race has no larger network, as accurate as the winner, to learn from"
         )
         return best
-    round_ = len(state.rounds)  # a round of its own, after the race
+    return _check_teacher(state, best, teacher, trainer, left, report, started=started)
+
+
+def _check_teacher(
+    state: State,
+    best: Trial,
+    teacher: Trial,
+    trainer: Trainer,
+    left: float,
+    report: Callable[[str], None],
+    *,
+    started: bool,
+) -> Trial:
+    """Return the student's trial where its teacher measurably helps, else the winner's; see `try_distillation`."""
+    winner, round_ = state.candidate(best.candidate), len(state.rounds)  # a round of its own, after the race
     student = _make_student(state, winner, teacher, trainer)
     checked = [winner, student] if state.plans else [student]
     missing = [each for each in checked if state.trial(each.name, round_) is None]
@@ -110,7 +124,8 @@ def try_distillation(
     if student in missing and winner in missing:
         report("the winner is trained again too, as workers shared the cores in the race")
     trials = [_run_check(state, each, trainer, best.seconds) for each in checked]
-    return trials[-1] if _teacher_helps(state, best if len(trials) == 1 else trials[0], teacher, trials[-1]) else best
+    control = best if len(trials) == 1 else trials[0]
+    return trials[-1] if _teacher_helps(state, control, teacher, trials[-1]) else best
 
 
 def _run_check(state: State, candidate: Candidate, trainer: Trainer, seconds: float) -> Trial:

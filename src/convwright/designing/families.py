@@ -124,7 +124,7 @@ def fill_budget(scaled: ScaledNetwork, budget: Budget) -> ScaledNetwork:
 
     Args:
         scaled: A network within the budget.
-        budget: CandidateLimits on what is computed.
+        budget: Limits on what is computed.
     """
     best = scaled
     for rule in (WIDER, DEEPER):

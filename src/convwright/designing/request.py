@@ -23,7 +23,7 @@ MIN_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class RaceExecution:
-    """RaceExecution settings of the race, which do not affect what it compares."""
+    """Execution settings of the race, which do not affect what it compares."""
 
     workers: int = 1
     """Trials at once on this machine."""

@@ -108,7 +108,7 @@ class DesignResult(Result):
 
     @property
     def exceeded(self) -> tuple[str, ...]:
-        """CandidateLimits of the budget that the result exceeds; none if it keeps them."""
+        """Limits of the budget that the result exceeds; none if it keeps them."""
         return () if self.shipped is None else self.shipped.exceeded
 
     @property

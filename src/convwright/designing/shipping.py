@@ -64,7 +64,7 @@ class Shipped:
     used: Mapping[str, float]
     """What the file uses of each limited resource; latency in seconds."""
     exceeded: tuple[str, ...]
-    """CandidateLimits that it exceeds; none if the budget is kept."""
+    """Limits that it exceeds; none if the budget is kept."""
     engine: str = ""
     """Engine whose latency is compared with the budget; empty if the latency is not limited."""
     tested: ScoredImages | None = None
