@@ -6,6 +6,8 @@ RACE_SHARE = 0.45
 """Share of the time before the end that the race takes."""
 END_SHARE, MIN_END, MAX_END = 0.1, 15.0, 150.0
 """Share of a design's time that is kept for export and dossier, and its bounds in seconds."""
+MAX_TEST_SHARE = 0.3
+"""Largest share of a design's time that is kept for predictions beside that: few images are a coarse measurement."""
 TEST_PASSES = 2
 """How often all test images are predicted in the end: for the accuracy, and for the figures of the dossier."""
 PREDICTION_SHARE = 0.2
@@ -39,4 +41,4 @@ class TimePlan:
         """
         usual = min(MAX_END, max(MIN_END, END_SHARE * self.seconds))
         predictions = image_seconds * (val_images + TEST_PASSES * test_images)
-        return usual + max(0.0, predictions - PREDICTION_SHARE * usual)
+        return usual + min(MAX_TEST_SHARE * self.seconds, max(0.0, predictions - PREDICTION_SHARE * usual))

@@ -125,9 +125,7 @@ class Trainer:
             if isinstance(error, RunHeldError | DataError) or getattr(error, "argument", "") == "data":
                 raise  # no fault of the candidate
             return self._failed_trial(candidate, round_, place, str(error), started)
-        validating = time.monotonic()
-        right = self._predict_validation(run)
-        image_seconds = (time.monotonic() - validating) / len(right)
+        right, image_seconds = self._predict_validation(run)
         shutil.rmtree(path / "checkpoints", ignore_errors=True)
         return Trial(
             candidate.name,
@@ -148,14 +146,16 @@ class Trainer:
         """Return the run directory of a trial, below the folder of the design."""
         return f"race/{round_}-{number:02d}"
 
-    def _predict_validation(self, run: Run) -> torch.Tensor:
-        """Return whether each validation image is right, bool."""
+    def _predict_validation(self, run: Run) -> tuple[torch.Tensor, float]:
+        """Return whether each validation image is right, bool, and the seconds for an image."""
         images = self.data.dataset(run.config.resolution)
         if not torch.equal(images.val.labels, self.data.dataset().val.labels):
             raise DataError(f"{self.data.spec}: the validation images have changed since the design began")
         images = run.data.normalising(images) if run.initial.exists() else images
-        _, predictions = measure(load(run), images, {"val": images.val}, doing="validating")
-        return predictions.correct
+        predictor = load(run)
+        started = time.monotonic()
+        _, predictions = measure(predictor, images, {"val": images.val}, doing="validating")
+        return predictions.correct, (time.monotonic() - started) / len(images.val)
 
     def train(
         self,
