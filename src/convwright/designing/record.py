@@ -64,7 +64,7 @@ def best_in_words(folder: Path) -> str:
         return ""
     if best is None:
         return ""
-    return f"the best network so far is in {best_run(folder, best)} ({best.accuracy:.2%} of the validation images)"
+    return f"the best network so far is in {best_run(folder, best)} (validation accuracy {best.accuracy:.2%})"
 
 
 def _link(link: Path, target: str) -> None:
