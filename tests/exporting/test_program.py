@@ -10,12 +10,12 @@ from hypothesis import reject
 
 import convwright as cw
 from convwright.arch.layers import Act, Add, Concat, Conv, Gate, GlobalPool, Identity, Norm, Seq
+from convwright.engines.folding import clamped, folded
+from convwright.engines.lowering import lower
 from convwright.engines.program import Affine, Clamp, Convolve, Join, Mean, Window
 from convwright.engines.program_check import check_program
 from convwright.engines.torch_program import TorchProgram
 from convwright.errors import NetworkError
-from convwright.exporting.folding import clamped, folded
-from convwright.exporting.lowering import lower
 from convwright.zoo.common import Classifier
 
 from ..arch.strategies import Graph, networks, raw

@@ -10,9 +10,8 @@ import convwright as cw
 from convwright.data import Dataset, open_dataset
 from convwright.modules import build
 from convwright.training import feature_cache
-from convwright.training.frozen import features_of, has_features, keeping_features, split
-
-CPU = torch.device("cpu")
+from convwright.training.backbone import split
+from convwright.training.frozen import features_of, has_features, keeping_features
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +26,14 @@ def backbone(seed: int = 0):
 def test_kept_features_are_those_of_the_same_backbone_and_images(images) -> None:
     fewer = replace(images, train=images.train.choose(torch.arange(100)))
     scaled = replace(images, std=tuple(2 * each for each in images.std))
-    expected = features_of(backbone(), images, CPU)
+    expected = features_of(backbone(), images)
     with keeping_features():
-        first = features_of(backbone(), images, CPU)
+        first = features_of(backbone(), images)
         assert has_features(backbone(), images)
-        assert features_of(backbone(), images, CPU).train.store is first.train.store
+        assert features_of(backbone(), images).train.store is first.train.store
         for other, data in ((backbone(1), images), (backbone(), fewer), (backbone(), scaled)):
             assert not has_features(other, data)
-            assert features_of(other, data, CPU).train.store is not first.train.store
+            assert features_of(other, data).train.store is not first.train.store
     assert not has_features(backbone(), images)
     assert torch.equal(first.train.store[:], expected.train.store[:])
     assert torch.equal(first.val.store[:], expected.val.store[:])
@@ -43,7 +42,7 @@ def test_kept_features_are_those_of_the_same_backbone_and_images(images) -> None
 def test_few_sets_of_features_are_kept(images) -> None:
     with keeping_features():
         for seed in range(feature_cache.MAX_IN_MEMORY + 1):
-            features_of(backbone(seed), images, CPU)
+            features_of(backbone(seed), images)
         kept = [has_features(backbone(seed), images) for seed in range(feature_cache.MAX_IN_MEMORY + 1)]
     assert kept == [False] + [True] * feature_cache.MAX_IN_MEMORY
 
@@ -52,7 +51,7 @@ def computed(folder: Path, images: Dataset, seed: int = 0) -> tuple[Dataset, int
     """Return features that are kept in a folder, and for how many images they were computed."""
     done = [0]
     with keeping_features(folder):
-        found = features_of(backbone(seed), images, CPU, lambda images, total: done.append(images))
+        found = features_of(backbone(seed), images, lambda images, total: done.append(images))
     return found, done[-1]
 
 

@@ -1,5 +1,6 @@
 """Cross-fitted predictions: the classes of each image by models that were not trained on it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from convwright.data import Split
 from convwright.data.batches import evaluation_batches
 from convwright.data.threads import Progress
 from convwright.seeds import derive
-from convwright.training import frozen
+from convwright.training.backbone import Backbone, kept_memory, split
 from convwright.training.operator_choice import choose_operators
 from convwright.training.plan import plan
 from convwright.training.preparation import make_learner, training_batches
@@ -73,7 +74,7 @@ def cross_fit_network(pool: Pool, folds: int, seed: int, progress: Progress | No
             held = torch.from_numpy(np.flatnonzero((fold_of == fold) | (fold_of < 0)))
             module = _trained(pool, seen, held, fold, folds, seed, progress)
             total[held.numpy()] += probabilities_of(module, pool, pool.images.choose(held))
-            vectors = reduced(features_of(frozen.split(module)[0], pool, progress), seed)
+            vectors = reduced(features_of(split(module)[0], pool, progress), seed)
             rows = np.flatnonzero(network_of == fold)
             neighbours.append(nearest(vectors, NEIGHBOURS, progress, rows=rows, seed=seed))
     total[fold_of < 0] /= folds
@@ -112,35 +113,37 @@ def probabilities_of(module: nn.Module, pool: Pool, split: Split) -> np.ndarray:
 
 
 @torch.no_grad()
-def features_of(backbone: nn.Module, pool: Pool, progress: Progress | None = None, seed: int = 0) -> np.ndarray:
+def features_of(backbone: Backbone, pool: Pool, progress: Progress | None = None, seed: int = 0) -> np.ndarray:
     """Return the features of all images of a pool, N x D, float32.
 
     Of large data sets the principal directions are returned, so that the memory is bounded.
 
     Args:
-        backbone: Module that maps images to features.
+        backbone: Layers that map images to features.
         pool: The images.
         progress: Called with the number of images done, their total and a description.
         seed: Seed of the images from which principal directions are computed.
     """
     backbone.eval()
+    infer = backbone.inference()
     found: np.ndarray | None = None
     directions: torch.Tensor | None = None
     done = 0
-    for images, _ in evaluation_batches(pool.images, pool.data, BATCH):
-        some = _outputs(backbone, images).flatten(1)
-        if found is None:
-            kept = max(FEWEST_VALUES, MOST_VALUES // len(pool))
-            if some.shape[1] > kept:
-                directions = _directions(backbone, pool, kept, seed)
+    with kept_memory():
+        for images, _ in evaluation_batches(pool.images, pool.data, BATCH):
+            some = infer(images).cpu().flatten(1)
+            if found is None:
+                kept = max(FEWEST_VALUES, MOST_VALUES // len(pool))
+                if some.shape[1] > kept:
+                    directions = _directions(infer, pool, kept, seed)
+                    some = some @ directions
+                found = np.empty((len(pool), some.shape[1]), np.float32)
+            elif directions is not None:
                 some = some @ directions
-            found = np.empty((len(pool), some.shape[1]), np.float32)
-        elif directions is not None:
-            some = some @ directions
-        found[done : done + len(some)] = some.numpy()
-        done += len(some)
-        if progress:
-            progress(done, len(pool), "computing features")
+            found[done : done + len(some)] = some.numpy()
+            done += len(some)
+            if progress:
+                progress(done, len(pool), "computing features")
     assert found is not None, "a data set has images"
     return found
 
@@ -152,13 +155,11 @@ def _outputs(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return found.cpu()
 
 
-def _directions(backbone: nn.Module, pool: Pool, count: int, seed: int) -> torch.Tensor:
+def _directions(infer: Callable[[torch.Tensor], torch.Tensor], pool: Pool, count: int, seed: int) -> torch.Tensor:
     """Return the first principal directions of the features of a sample, D x `count`."""
     order = np.random.default_rng(derive(seed, "curation sample")).permutation(len(pool))
     sample = pool.images.choose(torch.from_numpy(np.sort(order[:SAMPLE])))
-    values = torch.cat(
-        [_outputs(backbone, images).flatten(1) for images, _ in evaluation_batches(sample, pool.data, BATCH)]
-    )
+    values = torch.cat([infer(images).cpu().flatten(1) for images, _ in evaluation_batches(sample, pool.data, BATCH)])
     centred = values - values.mean(0)
     _, vectors = torch.linalg.eigh(centred.T @ centred)  # eigenvalues ascend
     kept: torch.Tensor = vectors[:, -count:].contiguous()

@@ -18,7 +18,7 @@ from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.modules import build
 from convwright.modules.devices import find_device
 from convwright.prediction.network import load
-from convwright.training import frozen
+from convwright.training.backbone import split
 from convwright.training.initial_weights import find_initial_weights
 from convwright.training.run import Run
 from convwright.zoo.reading import is_network, read_network
@@ -125,7 +125,7 @@ def _published(data: Data, name: str, folds: int, seed: int, progress: Progress 
     pool = Pool.of(dataset)
     module = build(at(network, resolution=dataset.resolution, channels=dataset.channels), seed=0)
     initial.load(module)
-    backbone = frozen.split(module)[0].to(find_device("auto")).to(memory_format=torch.channels_last)
+    backbone = split(module)[0].to(find_device("auto")).to(memory_format=torch.channels_last)
     found = features_of(backbone, pool, progress)
     return _finished(pool, found, f"{name} with published weights, {_size(dataset)}", folds, seed, progress)
 
@@ -138,7 +138,7 @@ def _of_run(data: Data, run: Run, folds: int, seed: int, progress: Progress | No
             "features", f"{run.path} reads images of {predictor.channels} channels, and these have {dataset.channels}"
         )
     pool = Pool.of(replace(dataset, mean=predictor.mean, std=predictor.std))
-    found = features_of(frozen.split(predictor.module)[0], pool, progress)
+    found = features_of(split(predictor.module)[0], pool, progress)
     found_features = _finished(pool, found, f"the run {run.path}, {_size(dataset)}", folds, seed, progress)
     if run.data.fingerprint != dataset.fingerprint:
         return found_features

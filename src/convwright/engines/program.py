@@ -1,6 +1,6 @@
 """A network at inference: a list of operations on numbered feature maps, with the weights in them.
 
-The layer graph describes a network; a program lists its computation step by step. `convwright.exporting.folding`
+The layer graph describes a network; a program lists its computation step by step. `convwright.engines.folding`
 simplifies programs, and the writers of exported files convert them into their formats.
 """
 

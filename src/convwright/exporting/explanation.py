@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from convwright.engines.lowering import lower
 from convwright.engines.parts import EXPLAINED_CLASS, EXPLANATION, LOGITS, MAP
 from convwright.engines.program import Connect, Mean
 from convwright.errors import ArgumentError
 from convwright.exporting.joining import After
-from convwright.exporting.lowering import lower
 from convwright.exporting.onnx_terms import Formulas
 from convwright.exporting.subject import Subject
 from convwright.prediction.network import Predictor

@@ -8,10 +8,10 @@ import torch
 
 from convwright.arch import Network
 from convwright.engines.card import Card, Verification
+from convwright.engines.folding import clamped, folded
+from convwright.engines.lowering import lower
 from convwright.engines.program import Program
 from convwright.engines.runner import Runner
-from convwright.exporting.folding import clamped, folded
-from convwright.exporting.lowering import lower
 from convwright.modules import build
 from convwright.prediction.network import Predictor
 from convwright.version import __version__

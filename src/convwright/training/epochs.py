@@ -137,7 +137,7 @@ def _features(learner: Learner, data: Dataset, until: float) -> tuple[Dataset, f
     sample = replace(data, train=few[0], val=few[1])
 
     def features() -> Dataset:
-        return compute_features(learner.backbone, sample, learner.fabric.device)
+        return compute_features(learner.backbone, sample)
 
     found = features()  # warms up, too
     return found, typical_seconds(features, until) / sum(map(len, few))

@@ -8,12 +8,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from convwright.data import Augmentation, Dataset, evaluation_batches
 from convwright.data.memory import check_fits
 from convwright.finite import check_finite
-from convwright.modules.combinators import FullyConnected
+from convwright.training.backbone import Backbone, kept_memory
 from convwright.training.config import Recipe
 from convwright.training.feature_cache import FeatureCache, Pixels
 
@@ -22,19 +21,6 @@ BATCH = 16
 FLOAT = 4
 
 _cache: ContextVar[FeatureCache | None] = ContextVar("features of frozen backbones", default=None)
-
-
-def split(module: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
-    """Cut a built network before its last linear layer, and the dropout before that, into two that share its weights.
-
-    The first maps images to features, the second features (N x C x 1 x 1) to N x classes.
-    """
-    *body, head = module.children()
-    parts = list(head.children())
-    cut = max(index for index, part in enumerate(parts) if isinstance(part, FullyConnected))
-    while cut and isinstance(parts[cut - 1], nn.Dropout):
-        cut -= 1
-    return nn.Sequential(*body, *parts[:cut]), nn.Sequential(*parts[cut:], nn.Flatten(1))
 
 
 def can_keep_features(recipe: Recipe) -> bool:
@@ -65,13 +51,13 @@ def keeping_features(folder: Path | None = None) -> Iterator[None]:
         _cache.reset(token)
 
 
-def has_features(backbone: nn.Module, data: Dataset) -> bool:
+def has_features(backbone: Backbone, data: Dataset) -> bool:
     """Return whether features of a backbone and images are kept, so that `features_of` takes no time."""
     cache = _cache.get()
     return cache is not None and _key(backbone, data) in cache
 
 
-def _key(backbone: nn.Module, data: Dataset) -> str:
+def _key(backbone: Backbone, data: Dataset) -> str:
     """Return a digest of all that features depend on."""
     whole = hashlib.blake2b(digest_size=16)
     parts = (len(data.train), len(data.val), data.fingerprint, data.mean, data.std)
@@ -82,17 +68,14 @@ def _key(backbone: nn.Module, data: Dataset) -> str:
     return whole.hexdigest()
 
 
-def features_of(
-    backbone: nn.Module, data: Dataset, device: torch.device, after_batch: Callable[[int, int], None] | None = None
-) -> Features:
+def features_of(backbone: Backbone, data: Dataset, after_batch: Callable[[int, int], None] | None = None) -> Features:
     """Run a backbone, in evaluation mode, over the images to train and to validate on.
 
     Inside `keeping_features`, features that have been computed before are returned at once.
 
     Args:
-        backbone: Module that maps images to features.
+        backbone: Layers that map images to features.
         data: The images.
-        device: Where the backbone is.
         after_batch: Called after each batch with the number of images done, and of all images.
 
     Raises:
@@ -101,38 +84,39 @@ def features_of(
     """
     cache = _cache.get()
     if cache is None:
-        return compute_features(backbone, data, device, after_batch)
+        return compute_features(backbone, data, after_batch)
     key = _key(backbone, data)
     if (known := cache.get(key)) is not None:
         return _with_pixels(data, known)
-    found = compute_features(backbone, data, device, after_batch)
+    found = compute_features(backbone, data, after_batch)
     cache.put(key, (found.train.images, found.val.images))
     return found
 
 
 def compute_features(
-    backbone: nn.Module, data: Dataset, device: torch.device, after_batch: Callable[[int, int], None] | None = None
+    backbone: Backbone, data: Dataset, after_batch: Callable[[int, int], None] | None = None
 ) -> Features:
     """Compute what `features_of` returns, whether or not it is kept."""
     backbone.eval()
+    infer = backbone.inference()
     total, done = len(data.train) + len(data.val), 0
     outputs: list[torch.Tensor] = []
-    for part in (data.train, data.val):
-        stored: torch.Tensor | None = None
-        start = 0
-        for images, _ in evaluation_batches(part, data, BATCH):
-            with torch.no_grad():
-                found = backbone(images.to(device).contiguous(memory_format=torch.channels_last)).float().cpu()
-            check_finite(found, "the frozen backbone")
-            if stored is None:
-                check_fits(total, found[0].numel() * FLOAT, 1)
-                stored = torch.empty(len(part), *found.shape[1:])
-            stored[start : start + len(found)] = found
-            start += len(found)
-            done += len(found)
-            if after_batch:
-                after_batch(done, total)
-        outputs.append(torch.empty(0, 1, 1, 1) if stored is None else stored)
+    with kept_memory():
+        for part in (data.train, data.val):
+            stored: torch.Tensor | None = None
+            start = 0
+            for images, _ in evaluation_batches(part, data, BATCH):
+                found = infer(images).cpu()
+                check_finite(found, "the frozen backbone")
+                if stored is None:
+                    check_fits(total, found[0].numel() * FLOAT, 1)
+                    stored = torch.empty(len(part), *found.shape[1:])
+                stored[start : start + len(found)] = found
+                start += len(found)
+                done += len(found)
+                if after_batch:
+                    after_batch(done, total)
+            outputs.append(torch.empty(0, 1, 1, 1) if stored is None else stored)
     return _with_pixels(data, (outputs[0], outputs[1]))
 
 

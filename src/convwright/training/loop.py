@@ -253,7 +253,7 @@ class Trainer:
             self._stop_if_requested(stop)
 
         learner = self.learner
-        self.seen = features_of(learner.backbone, self.data, learner.fabric.device, after_batch)
+        self.seen = features_of(learner.backbone, self.data, after_batch)
         self.batches = training_batches(self.config, self.seen)
 
     def _unfreeze_in_time(self) -> None:

@@ -76,7 +76,7 @@ def find_learning_rate(
     config = config.model_copy(update={"devices": world_size()})
     learner = learner or make_learner(config, network, data, initial=initial)
     if learner.reads_features:
-        data = features_of(learner.backbone, _shown(config, data), learner.fabric.device)
+        data = features_of(learner.backbone, _shown(config, data))
     learner.train()
     batches = training_batches(config, data)
     constant = config.recipe.model_copy(update={"schedule": "constant", "warm_up": 0.0, "progressive": 0.0})

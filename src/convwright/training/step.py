@@ -14,10 +14,11 @@ from convwright.modules import build
 from convwright.modules.synchronised import synchronise
 from convwright.seeds import derive
 from convwright.training.allocator import keep_freed_memory, return_freed_memory
+from convwright.training.backbone import Backbone, split
 from convwright.training.config import TrainConfig
 from convwright.training.devices import Devices
 from convwright.training.ema import Average
-from convwright.training.frozen import can_keep_features, split
+from convwright.training.frozen import can_keep_features
 from convwright.training.loss import Loss
 from convwright.training.operators import check_operators
 from convwright.training.optim import classifier, learning_rate, make_optimizer
@@ -134,7 +135,7 @@ class Learner:
         return self._learning(self.result)
 
     @property
-    def backbone(self) -> nn.Module:
+    def backbone(self) -> Backbone:
         """All but the classifier: images to features."""
         return split(self.network)[0]
 
