@@ -15,7 +15,10 @@ from convwright.errors import NetworkError
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "convwright"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md"), ROOT / "benchmarks" / "README.md"]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md")),
+    *ROOT.glob("docs/**/*.md"),
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -197,9 +200,11 @@ def test_options_in_the_text_are_those_of_a_command_on_the_page(page):
     for words in mentioned(page):
         command, _, rest = resolve(words)
         assert {word for word in rest if word.startswith("--")} <= options(command), words
-    commands = [resolve(words)[0] for words in used] if used and page.parent.name == "docs" else list(every_command())
+    commands = (
+        [resolve(words)[0] for words in used] if used and ROOT / "docs" in page.parents else list(every_command())
+    )
     known = set.union(*map(options, commands))
-    if page.parent.name != "docs":
+    if not guide:
         known |= {
             text for path in ROOT.glob("benchmarks/*.py") for text in re.findall(r'"(--[a-z0-9-]+)"', path.read_text())
         }
