@@ -200,9 +200,8 @@ def test_options_in_the_text_are_those_of_a_command_on_the_page(page):
     for words in mentioned(page):
         command, _, rest = resolve(words)
         assert {word for word in rest if word.startswith("--")} <= options(command), words
-    commands = (
-        [resolve(words)[0] for words in used] if used and ROOT / "docs" in page.parents else list(every_command())
-    )
+    guide = ROOT / "docs" in page.parents
+    commands = [resolve(words)[0] for words in used] if used and guide else list(every_command())
     known = set.union(*map(options, commands))
     if not guide:
         known |= {
