@@ -10,6 +10,7 @@ from sklearn.datasets import load_sample_images
 
 import convwright as cw
 from convwright.data.images import Framing, fitted
+from convwright.engines.card_reading import read_card
 from convwright.engines.own import OWN_ENGINES
 from convwright.engines.parts import IMAGE, PIXELS, network_of_onnx
 from convwright.engines.plugins import plugin_engines
@@ -155,6 +156,23 @@ def test_a_file_whose_resizing_is_wrong_is_not_written(subject, tmp_path, monkey
     with pytest.raises(ConvwrightError, match=r"network\.onnx was not written: in \w+, its own resizing changes"):
         export(subject, tmp_path / "network.onnx", "onnx", check_of(subject), input="image")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", ["onnxruntime", "openvino"])
+def test_an_engine_that_resizes_in_another_way_is_left_out(wrong, subject, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+
+    def mirrored(path, name, whole=open_whole):
+        run = whole(path, name)
+        return run if name != wrong else lambda images, explained_class=-1: run(255 - images)
+
+    monkeypatch.setattr(whole_verification, "open_whole", mirrored)
+    done = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject), input="image")
+    assert wrong not in done.agreements
+    assert done.agreements
+    assert "its own resizing changes" in done.problems[wrong]
+    assert wrong in str(done)
+    assert wrong not in read_card(tmp_path / "network.onnx").verified.engines
 
 
 def test_what_cannot_resize_is_refused(subject, tmp_path):

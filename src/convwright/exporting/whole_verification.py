@@ -63,10 +63,11 @@ def verify_whole(
         verified: Engines that agree with the network.
 
     Returns:
-        The engines with their agreement; those of other packages are kept, as they run the network alone.
+        The engines with their agreement; one that resizes images in another way or computes another map becomes a
+        problem. Those of other packages are kept, as they run the network alone.
 
     Raises:
-        ConvwrightError: An engine resizes images in another way, or computes another map.
+        ConvwrightError: No engine resizes images as Pillow does and computes the map.
     """
     card = read_card(path)
     if card.input == "image":
@@ -78,17 +79,28 @@ def verify_whole(
         inputs = [one[None] for one in pixels]
     maps = None if found is None else reference_maps(predictor, found, pixels)
     allowed, runs = TOLERANCE[card.precision], dict(verified.runs)
-    for name in runs.keys() & OWN_ENGINES.keys():
+    faults: dict[str, str] = {}
+    checked = [name for name in runs if name in OWN_ENGINES]
+    for name in checked:
         whole, network = open_whole(path, name), open_file(path, name).run
         outputs = [whole(one) for one in inputs]
         expected = logits_of(network, pixels, 1)
         agreement = _compared(outputs, expected, maps, multi_label=predictor.multi_label, tie=2 * allowed)
         if fault := _fault(agreement, allowed, MAP_TOLERANCE[card.input] if card.precision == "f32" else None):
-            raise ConvwrightError(f"{out} was not written: in {name}, {fault}")
+            faults[name] = fault
+            continue
         middle = sorted(inputs, key=lambda one: one.size)[len(inputs) // 2]
         milliseconds = 1000 * image_seconds(lambda whole=whole, one=middle: whole(one))  # type: ignore[misc]
         runs[name] = replace(runs[name], whole=replace(agreement, milliseconds=milliseconds))
-    return replace(verified, runs=runs)
+    if checked and len(faults) == len(checked):
+        name, fault = next(iter(faults.items()))
+        raise ConvwrightError(f"{out} was not written: in {name}, {fault}")
+    return replace(
+        verified,
+        runs={name: each for name, each in runs.items() if name not in faults},
+        agreements={name: each for name, each in verified.agreements.items() if name not in faults},
+        problems=verified.problems | faults,
+    )
 
 
 def _fault(found: WholeCheck, allowed: float, map_allowed: float | None) -> str:
