@@ -49,7 +49,7 @@ class Candidate:
     """Whether it exceeds the budget, so that it can teach the winner but cannot be the winner."""
 
     @property
-    def described(self) -> str:
+    def size_in_words(self) -> str:
         """Resolution, parameters and multiply-adds as text."""
         from convwright.units import human
 
@@ -162,7 +162,7 @@ def _scale_family(family: Family, base: Network, rule: Rule, limits: CandidateLi
 
 
 def variations(leader: Candidate, limits: CandidateLimits) -> Iterator[Candidate | LeftOut]:
-    """Yield candidates that spend the leader's budget otherwise: on depth, width or pixels, and with or without SE.
+    """Yield candidates that spend the leader's budget in another way: depth, width or pixels, with or without SE.
 
     Args:
         leader: The candidate to vary.

@@ -40,7 +40,7 @@ def shares_of(seconds: float) -> tuple[float, ...]:
 
 
 def first_trial_seconds(seconds: float) -> float:
-    """Return the seconds of each trial of the first round, where as many candidates take part as may.
+    """Return the seconds of each trial of the first round, with the largest number of candidates.
 
     Args:
         seconds: Time of the race.
@@ -221,4 +221,4 @@ class Race:
 
 def _line(round_: int, at: int, count: int, candidate: Candidate, trial: Trial) -> str:
     result = f"{trial.accuracy:.2%} of {trial.images:,} validation images" if trial.problem is None else trial.problem
-    return f"round {round_ + 1}, {at + 1} of {count}: {candidate.name} ({candidate.described}): {result}"
+    return f"round {round_ + 1}, {at + 1} of {count}: {candidate.name} ({candidate.size_in_words}): {result}"

@@ -1,4 +1,4 @@
-"""What a design is asked for, and the files that it may not replace."""
+"""The request of a design: data, budget, time, and how its trials are carried out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

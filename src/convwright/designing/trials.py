@@ -29,7 +29,7 @@ from convwright.training.start import Execution, resume_run, train_plan
 from convwright.training.step import DivergedError
 
 FIXED_FIELDS = ("network", "resolution", "batch_size", "epochs")
-"""Fields of advice that a trial does not follow: the candidate, the data and the time settle them."""
+"""Fields of advice that a trial does not follow: the candidate, the data and the time determine them."""
 MIN_TRIAL_SECONDS = 4.0
 """Seconds of a round, whose trials took longer than planned, below which no further trial starts."""
 NO_TIME = "the trials before it took the time of the round"
@@ -123,7 +123,7 @@ class Trainer:
             return self._failed_trial(candidate, round_, place, f"diverged: {error}", started)
         except UsageError as error:
             if isinstance(error, RunHeldError | DataError) or getattr(error, "argument", "") == "data":
-                raise  # no fault of the candidate
+                raise  # the cause is the data or another process, not the candidate
             return self._failed_trial(candidate, round_, place, str(error), started)
         right, image_seconds = self._predict_validation(run)
         shutil.rmtree(path / "checkpoints", ignore_errors=True)
@@ -210,7 +210,7 @@ class Trainer:
         )
 
     def with_recipe(self, candidate: Candidate, seconds: float) -> Candidate:
-        """Return a candidate that says itself how it is trained for some seconds."""
+        """Return a candidate whose fields include the recipe for a training of some seconds."""
         return replace(candidate, fields={**self._recipe(candidate, seconds), **candidate.fields})
 
     def _recipe(self, candidate: Candidate, seconds: float) -> dict[str, Any]:
