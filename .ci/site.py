@@ -19,7 +19,12 @@ from convwright.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "convwright"
-COPIES = {"benchmarks/README.md": "benchmarks.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+COPIES = {
+    "benchmarks/README.md": "benchmarks.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+}
 """Pages of the site whose files are not in `docs/`."""
 INTERNAL = {"api", "cli", "convwright", "display"}
 """Packages whose public names are described elsewhere, or that users do not call."""

@@ -16,7 +16,7 @@ from convwright.errors import NetworkError
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "convwright"
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md")),
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")),
     *ROOT.glob("docs/**/*.md"),
 ]
 

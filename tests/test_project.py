@@ -85,3 +85,33 @@ def test_tests_of_the_core_exist():
         assert (ROOT / "tests" / folder).is_dir(), folder
     for name in core.FILES:
         assert (ROOT / "tests" / f"{name}.py").is_file(), name
+
+
+def test_the_citation_names_this_version_and_licence():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    assert [each["name"] for each in citation["authors"]] == [each["name"] for each in PROJECT["authors"]]
+    assert PROJECT["urls"]["Documentation"].startswith(citation["repository-code"])
+
+
+def test_security_fixes_are_made_for_this_minor_version():
+    minor = PROJECT["version"].rpartition(".")[0]
+    assert f"| {minor} | yes |" in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob(".github/ISSUE_TEMPLATE/[!c]*.yml")), ids=lambda path: path.name)
+def test_issue_templates_are_forms_of_github(path):
+    form = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert form["name"]
+    assert form["description"]
+    assert {each["type"] for each in form["body"]} <= {"textarea", "input", "markdown", "dropdown", "checkboxes"}
+    assert all(each["attributes"]["label"] for each in form["body"])
+
+
+def test_hooks_before_a_commit_call_what_make_lint_calls():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for hook in hooks:
+        name = hook["entry"].split()[0].rpartition("/")[2]
+        assert f"$(BIN)/{name}" in makefile, hook["id"]
