@@ -86,12 +86,18 @@ class Race:
             if len(self.state.rounds) <= round_:
                 if round_ and began + ends[round_] - self.trainer.clock.passed < MIN_TRIAL_SECONDS:
                     break  # earlier rounds took the time of this one
-                self._plan(round_, began + ends[round_] - self.trainer.clock.passed)
+                if not self._plan(round_, began + ends[round_] - self.trainer.clock.passed):
+                    break
             self._run_round(round_, began + ends[round_])
         return self._best()
 
-    def _plan(self, round_: int, seconds: float) -> None:
-        """Choose the candidates of a round for the time that it has."""
+    def _plan(self, round_: int, seconds: float) -> bool:
+        """Choose the candidates of a round for the time that it has.
+
+        Returns:
+            Whether there are several, or it is the first round. One alone is compared with nothing, and the time of its
+            round is better spent on the winner.
+        """
         most = max(1, int(seconds / SHORT_TRIAL_SECONDS)) * (self.shared.slots if self.shared else 1)
         if round_ == 0:
             chosen = [each.name for each in self.state.candidates]
@@ -105,8 +111,11 @@ class Race:
                 self.state.decide("race", f"{trial.candidate} is dropped", "the next round has no time for it")
             room = min(most, MAX_LATER_ROUNDS) - len(kept)
             kept += [each.name for each in self._variations(round_, survivors[0], room)]
+            if len(kept) == 1:
+                return False
         self.state.rounds.append(kept)
         self.state.save()
+        return True
 
     def _variations(self, round_: int, leader: Trial, room: int) -> Iterable[Candidate]:
         """Add variations of the leader to the candidates: of its network, in the last round of its training."""
