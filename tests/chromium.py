@@ -7,8 +7,11 @@ import select
 import shutil
 import subprocess
 import tempfile
+from importlib import resources
 from pathlib import Path
 from typing import Any, Self
+
+import pytest
 
 EXECUTABLE = shutil.which("chromium") or shutil.which("google-chrome")
 SECONDS = 60
@@ -78,6 +81,16 @@ class Browser:
         answer = self.ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def violations(self) -> list[str]:
+        """Return what axe-core finds against the guidelines for accessible pages: rule, element and explanation."""
+        package = pytest.importorskip("axe_playwright_python")
+        if not self.run("Boolean(window.axe)"):
+            self.run((resources.files(package) / "axe.min.js").read_text(encoding="utf-8") + "; 1")
+        return self.run(
+            "axe.run(document, {resultTypes: ['violations']}).then(found => found.violations.flatMap(rule => "
+            "rule.nodes.map(node => `${rule.id}: ${node.html.slice(0, 160)}: ${node.failureSummary}`)))"
+        )
 
     def screenshot(self, path: Path) -> None:
         """Write a picture of the whole page."""

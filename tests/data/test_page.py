@@ -32,3 +32,16 @@ def test_tables_scroll_inside_their_own_box(tmp_path: Path) -> None:
             assert browser.run("document.querySelectorAll('table').length") > 0
             assert browser.run(WIDE) == []
             assert browser.run("document.documentElement.scrollWidth") <= 390, name
+
+
+@pytest.mark.skipif(EXECUTABLE is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_pages_are_accessible(tmp_path: Path, dark: bool) -> None:
+    (tmp_path / "photos").mkdir()
+    temple_and_flower(tmp_path / "photos")
+    results = {"survey": Data(str(tmp_path / "photos")).survey, "network": cw.describe("cifar_resnet8|se:16")}
+    with Browser() as browser:
+        for name, result in results.items():
+            result.save_html(tmp_path / f"{name}.html")
+            browser.open(tmp_path / f"{name}.html", width=390 if dark else 1280, dark=dark)
+            assert browser.violations() == [], name

@@ -19,6 +19,8 @@ from convwright.data.opened import Data
 from convwright.designing.state import State
 from convwright.errors import ArgumentError, RunError, UsageError
 
+from ..chromium import EXECUTABLE, Browser
+
 BUDGET = "macs<=1M, params<=60K"
 
 
@@ -39,6 +41,18 @@ def test_a_design_keeps_its_budget_and_writes_its_files(designed) -> None:
     page = designed.dossier.read_text(encoding="utf-8")
     for name in ("The data", "What was tried", "Which ideas helped", "Decisions", "Confusion matrix", "How to use it"):
         assert name in page
+
+
+def check_accessible(page: Path) -> None:
+    if EXECUTABLE is not None:
+        with Browser() as browser:
+            for width, dark in ((1280, False), (390, True)):
+                browser.open(page, width, dark=dark)
+                assert browser.violations() == []
+
+
+def test_the_dossier_is_accessible(designed) -> None:
+    check_accessible(designed.dossier)
 
 
 def test_design_json_has_the_data_and_the_ideas(designed) -> None:
@@ -250,3 +264,4 @@ def test_an_ablation_measures_each_idea(tmp_path) -> None:
         cw.ablate("digits", "cifar_resnet8", minutes=1, epochs=1, out=tmp_path / "ablation")
     found.save_html(tmp_path / "page.html")
     assert "What each idea changes" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    check_accessible(tmp_path / "page.html")

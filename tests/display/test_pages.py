@@ -72,7 +72,7 @@ def test_figures_are_drawn_by_the_script_of_the_page(tmp_path: Path) -> None:
     assert "One &lt;b&gt;" in page
     assert 'aria-label="A &#34;plot&#34;" style="min-height: 20.0rem"' in page
     assert ["Figure 1." in page, "Figure 2." in page, "Figure 3." in page] == [True, True, False]
-    assert '<section class="content"><p>more</p></section>' in page
+    assert '<section class="content" tabindex="0" aria-label="Result"><p>more</p></section>' in page
     assert page.count("plotly.js v") == 1
     write_content(tmp_path / "page.html", title="T", content="<p>only</p>")
     assert "plotly" not in (tmp_path / "page.html").read_text(encoding="utf-8")

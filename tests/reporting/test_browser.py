@@ -61,6 +61,12 @@ def test_every_figure_is_drawn(browser: Browser, report: Report, page: Path, wid
     assert all(plot == drawing for plot, drawing in browser.run(WIDTHS))
 
 
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (390, True)])
+def test_the_page_is_accessible(browser: Browser, page: Path, width: int, dark: bool) -> None:
+    browser.open(page, width, dark=dark)
+    assert browser.violations() == []
+
+
 OUTSIDE = f"""{EVERY}.map(plot => {{
   const frame = plot.getBoundingClientRect();
   return [...plot.querySelectorAll('.annotation-text, .xtick text, .ytick text, .xtitle, .ytitle')]

@@ -86,6 +86,8 @@ def test_every_tab_works_in_a_browser(address):
                 shown = "[...document.querySelectorAll('[role=tabpanel]')].filter(p => !p.hidden).map(p => p.id)"
                 assert browser.run(shown) == [f"panel-{tab}"]
                 assert browser.run("document.documentElement.scrollWidth") <= width, (tab, width)
+                browser.prefer(dark=width == 390)
+                assert browser.violations() == [], (tab, width)
         unnamed = "[...document.querySelectorAll('input, select')].filter(f => !f.labels.length).map(f => f.outerHTML)"
         assert browser.run(unnamed) == []
         # The browser itself logs the refusal of the network that does not exist.
