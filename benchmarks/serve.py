@@ -50,6 +50,14 @@ class Load:
     milliseconds: list[float] = field(default_factory=list)
     """Of requests that were answered."""
     seconds: float = 0.0
+    broken: Counter[str] = field(default_factory=Counter)
+    """Reasons of requests that had no answer."""
+
+    def count(self, connection: "Connection", status: int) -> None:
+        """Count a request that has ended."""
+        self.statuses[status] += 1
+        if not status:
+            self.broken[connection.reason] += 1
 
     def to_dict(self) -> dict[str, object]:
         """Return the figures."""
@@ -61,6 +69,7 @@ class Load:
             "median ms": median,
             "p99 ms": late,
             "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
+            "broken": dict(self.broken),
         }
 
 
@@ -70,22 +79,20 @@ class Connection:
     def __init__(self, port: int, request: bytes) -> None:
         self.port, self.request = port, request
         self.reader: asyncio.StreamReader | None = None
+        self.reason = ""
 
     async def send(self) -> int:
-        """Send the request and return the status; 0 where a new connection broke, as old ones may after a pause."""
-        kept = self.reader is not None
-        return await self._once() or (await self._once() if kept else 0)
-
-    async def _once(self) -> int:
+        """Send the request and return the status; 0 where there was no answer. A closed connection is opened again."""
         try:
-            if self.reader is None:
+            if self.reader is None or self.reader.at_eof():
                 self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
             self.writer.write(self.request)
             head = await self.reader.readuntil(b"\r\n\r\n")
             length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
             await self.reader.readexactly(int(length.partition(b":")[2]))
             return int(head.split(b" ", 2)[1])
-        except (OSError, asyncio.IncompleteReadError, StopIteration):
+        except (OSError, asyncio.IncompleteReadError, StopIteration) as error:
+            self.reason = f"{type(error).__name__} {getattr(error, 'errno', '') or ''}".strip()
             self.reader = None
             return 0
 
@@ -98,7 +105,7 @@ async def closed_loop(port: int, request: bytes, clients: int, seconds: float) -
         connection = Connection(port, request)
         while (started := time.perf_counter()) < end:
             status = await connection.send()
-            load.statuses[status] += 1
+            load.count(connection, status)
             if status == 200:
                 load.milliseconds.append(1000 * (time.perf_counter() - started))
 
@@ -116,7 +123,7 @@ async def at_rate(port: int, request: bytes, rate: float, seconds: float) -> Loa
         connection = idle.pop() if idle else Connection(port, request)
         started = time.perf_counter()
         status = await connection.send()
-        load.statuses[status] += 1
+        load.count(connection, status)
         if status == 200:
             load.milliseconds.append(1000 * (time.perf_counter() - started))
         idle.append(connection)

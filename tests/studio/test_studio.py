@@ -27,7 +27,7 @@ def root(tmp_path_factory):
     """A folder with two runs, a folder of images, a page, and secrets beside it."""
     outer = tmp_path_factory.mktemp("outer")
     root = outer / "work"
-    for name in ("first", "second"):
+    for name in ("first", "second", "third"):
         shutil.copytree(trained_run(), root / "runs" / name)
     for label, colour in (("dark", 10), ("light", 240)):
         for number in range(12):
@@ -194,6 +194,17 @@ def test_tasks_show_their_command_and_python(client):
     assert train["command"] == (
         "convwright train --data photos --network 'cifar_resnet8|se:4' --epochs 2 --out runs/mine"
     )
+
+
+def test_more_runs_than_two_are_compared(client):
+    names = ["runs/third", "runs/first", "runs/second"]
+    answer = client.post("/api/compare", json={"runs": [*names, "runs/first"]}).json()
+    assert [run["run"] for run in answer["runs"]] == names
+    assert all(name in answer["html"] for name in names)
+    assert answer["command"] == f"convwright report {' '.join(names)} --html report.html"
+    too_many = client.post("/api/compare", json={"runs": [f"runs/{number}" for number in range(9)]})
+    assert too_many.status_code == 422
+    assert "choose 2 to 8" in too_many.json()["error"]
 
 
 def test_runs_are_compared(client):

@@ -24,8 +24,9 @@ from convwright.serving.problems import Refusal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-KEPT_ALIVE = 15
-"""Seconds that an idle connection stays open."""
+KEPT_ALIVE = 75
+"""Seconds that an idle connection stays open: longer than usual clients and proxies keep it (60), since a request that
+is sent while the service closes the connection is lost."""
 
 
 class JsonProtocol(H11Protocol):

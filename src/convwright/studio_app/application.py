@@ -36,7 +36,7 @@ SANDBOX = (
 
 class _Runs(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    runs: list[str] = Field(max_length=12)
+    runs: list[str] = Field(max_length=100)
 
 
 def application(

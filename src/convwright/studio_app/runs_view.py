@@ -12,7 +12,7 @@ from convwright.studio_app.answers import Answer
 from convwright.studio_app.folder import StudioFolder, read_json
 
 CURVES = ("epoch", "step", "train_loss", "val_loss", "val_accuracy", "val_map")
-MOST_RUNS = 40
+MOST_RUNS, MOST_COMPARED = 40, 8
 
 
 def run_states(folder: StudioFolder, running: Collection[str] = ()) -> list[dict[str, object]]:
@@ -29,10 +29,11 @@ def compare_runs(folder: StudioFolder, names: list[str]) -> Answer:
     """Return runs side by side.
 
     Raises:
-        UsageError: A name is not a run of the folder, or fewer than two are given.
+        UsageError: A name is not a run of the folder, or fewer than two or too many are given.
     """
-    if len(set(names)) < 2:
-        raise UsageError("choose at least two runs")
+    names = list(dict.fromkeys(names))
+    if not 2 <= len(names) <= MOST_COMPARED:
+        raise UsageError(f"{len(names)} runs: choose 2 to {MOST_COMPARED}")
     for name in names:
         folder.run(name)
     from convwright.api.training import open_run
@@ -48,8 +49,10 @@ def compare_runs(folder: StudioFolder, names: list[str]) -> Answer:
         rows.append((name, human(figures.params), human(figures.macs), score, minutes, run.network.name))
     titles = ("run", "params", "MACs", "validation", "minutes", "network")
     values: dict[str, object] = {"runs": [_state(folder, name) for name in names]}
-    python = f"cw.compare({names[0]!r}, {names[1]!r})"
-    return Answer(Table(titles, rows).to_html(), ["compare", names[0], names[1]], python, values)
+    command, python = ["compare", *names], f"cw.compare({', '.join(map(repr, names))})"
+    if len(names) > 2:  # `compare` takes pairs; a report has a table of any number, and every pair
+        command, python = ["report", *names, "--html", "report.html"], f'cw.report({names!r}, "report.html")'
+    return Answer(Table(titles, rows).to_html(), command, python, values)
 
 
 def _state(folder: StudioFolder, name: str, running: Collection[str] = ()) -> dict[str, object]:

@@ -240,7 +240,7 @@ function button(text, key, work) {
   return made;
 }
 const link = (name) => element("a", { href: `/pages/${name.split("/").map(encodeURIComponent).join("/")}`, target: "_blank", rel: "noopener" }, name);
-function jobCard(job, where) {
+function jobCard(job, where, jobs) {
   const card = element("article", { class: "card" }, element("h3", {}, `Process ${job.number}: ${job.kind}, ${job.state}`),
     element("pre", { tabindex: 0 }, element("code", {}, job.command)));
   if (job.output.trim()) card.append(element("pre", { class: "output", tabindex: 0, "aria-label": `Output of process ${job.number}` }, job.output.trim()));
@@ -248,9 +248,13 @@ function jobCard(job, where) {
     const answer = await ask(`/api/stop/${job.number}`, {});
     if (answer.error) one('[data-error="runs"]').textContent = answer.error;
   }));
-  if (job.kind.endsWith("design") && ["stopped", "failed"].includes(job.state))
-    card.append(button("Resume", `resume-${where}-${job.number}`, () => ask("/api/start", { kind: "resume-design", run: job.result })));
-  if (job.state === "finished" && job.result.endsWith(".html")) card.append(element("p", {}, link(job.result)));
+  const again = jobs.some((other) => other.number > job.number && other.result === job.result);
+  if (job.kind.endsWith("design") && ["stopped", "failed"].includes(job.state) && !again)
+    card.append(button("Resume", `resume-${where}-${job.number}`, async () => {
+      show("runs", await ask("/api/start", { kind: "resume-design", run: job.result }));
+    }));
+  const page = job.kind.endsWith("design") ? `${job.result}/dossier.html` : job.result;
+  if (job.state === "finished" && page.endsWith(".html")) card.append(element("p", {}, link(page)));
   return card;
 }
 function runCard(run) {
@@ -270,7 +274,7 @@ function draw(state) {
   keep(one("#runs"), JSON.stringify(state.runs), () => (state.runs.length ? state.runs.map(runCard) : [none("There are no runs in this folder yet.")]));
   for (const [where, kinds] of [["jobs", null], ["jobs-ship", ["export", "bench"]]]) {
     const shown = state.jobs.filter((job) => !kinds || kinds.includes(job.kind));
-    keep(one(`#${where}`), JSON.stringify(shown), () => (shown.length ? shown.map((job) => jobCard(job, where)) : [none("No process was started from here.")]));
+    keep(one(`#${where}`), JSON.stringify(shown), () => (shown.length ? shown.map((job) => jobCard(job, where, state.jobs)) : [none("No process was started from here.")]));
   }
   keep(one("#pages"), JSON.stringify(state.pages), () => state.pages.map((name) => element("li", {}, link(name))));
   const before = chosen();
