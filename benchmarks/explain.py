@@ -63,11 +63,11 @@ PICTURES = {
 """The upper part of these pages, in pixels."""
 
 
-def trained(name: str, path: Path, epochs: float, seed: int) -> cw.Run:
+def trained(name: str, data: str, path: Path, epochs: float, seed: int) -> cw.Run:
     """Train a run, resume it, or open it if it is finished."""
     if (path / "config.yaml").exists():
         return cw.resume(path)
-    return cw.train("fashion-mnist", network=name, recipe="fast", epochs=epochs, seed=seed, out=path)
+    return cw.train(data, network=name, recipe="fast", epochs=epochs, seed=seed, out=path)
 
 
 def analysed(run: Path, kind: str) -> dict[str, Any]:
@@ -143,6 +143,7 @@ def draw(page: Path, width: int, height: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/explain"), help="folder for the runs")
+    parser.add_argument("--data", default="fashion-mnist")
     parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=["train", *ANALYSES], default=["train", *ANALYSES])
@@ -153,7 +154,7 @@ def main() -> None:
     for folder in options.runs:
         run = options.out / folder
         if "train" in options.only:
-            summary = trained(NETWORKS[folder], run, options.epochs, options.seed).summary
+            summary = trained(NETWORKS[folder], options.data, run, options.epochs, options.seed).summary
             print(
                 f"{summary.network}: {summary.val_accuracy:.2%} validation accuracy after {summary.epochs:g} epochs",
                 flush=True,

@@ -1,6 +1,6 @@
 """How long a report of three runs takes, and how large it is: `python benchmarks/report.py`.
 
-Without run directories it first trains three small networks on Fashion-MNIST, a fifth of an epoch each.
+Without run directories it first trains three small networks, by default on Fashion-MNIST, a fifth of an epoch each.
 """
 
 import argparse
@@ -25,10 +25,10 @@ def convwright(*arguments: str | Path) -> None:
     subprocess.run([sys.executable, "-m", "convwright", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
 
-def train(folder: Path) -> list[Path]:
+def train(data: str, folder: Path) -> list[Path]:
     paths = [folder / name for name in NETWORKS]
     for path, network in zip(paths, NETWORKS.values(), strict=True):
-        convwright("train", "--data", "fashion-mnist", "--network", network, "--epochs", "0.2", "--out", path)
+        convwright("train", "--data", data, "--network", network, "--epochs", "0.2", "--out", path)
     return paths
 
 
@@ -44,12 +44,13 @@ def timed(runs: list[Path], page: Path) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="*", type=Path, help="run directories")
+    parser.add_argument("--data", default="fashion-mnist", help="of the networks that are trained")
     parser.add_argument("--repeat", type=int, default=3, help="reports timed")
     options = parser.parse_args()
     print(describe())
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        runs, page = options.runs or train(folder), folder / "report.html"
+        runs, page = options.runs or train(options.data, folder), folder / "report.html"
         times = [timed(runs, page) for _ in range(options.repeat)]
         print(f"a report of {len(runs)} runs, {options.repeat} times, {page.stat().st_size / 1e6:.2f} MB")
         for name, values in zip(("of wall-clock time", "of processor time"), zip(*times, strict=True), strict=True):

@@ -23,14 +23,15 @@ from machine import describe
 from convwright.machine import available_cores
 
 SEARCH = [sys.executable, "-m", "convwright", "scale", "search", "cifar_resnet20", "--resolution", "14"]
-SEARCH += ["--data", "fashion-mnist", "--set", "progressive=0", "--step", "0.2", "--rungs", "1", "--json"]
+SEARCH += ["--set", "progressive=0", "--step", "0.2", "--rungs", "1", "--json"]
 PARALLEL_AIM, OVERHEAD_AIM = 0.85, 0.05
 
 
-def run_study(folder: Path, workers: int, epochs: float, seeds: int) -> tuple[float, dict]:
+def run_study(data: str, folder: Path, workers: int, epochs: float, seeds: int) -> tuple[float, dict]:
     """Return the seconds of a study as a whole process, and what it found."""
     cores = available_cores()[:workers]
-    command = [*SEARCH, "--epochs", str(epochs), "--seeds", str(seeds), "--workers", str(workers), "--out", str(folder)]
+    command = [*SEARCH, "--data", data, "--epochs", str(epochs), "--seeds", str(seeds)]
+    command += ["--workers", str(workers), "--out", str(folder)]
     threads = {"OMP_NUM_THREADS": "1"}
     started = time.perf_counter()
     done = subprocess.run(
@@ -44,13 +45,14 @@ def run_study(folder: Path, workers: int, epochs: float, seeds: int) -> tuple[fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="fashion-mnist")
     parser.add_argument("--epochs", type=float, default=0.45, help="of each training: 0.45 takes about a minute")
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
     print(describe(), flush=True)
     folder = Path(tempfile.mkdtemp(prefix="convwright-search-"))
     try:
-        wall, found = run_study(folder / "one", 1, options.epochs, options.seeds)
+        wall, found = run_study(options.data, folder / "one", 1, options.epochs, options.seeds)
         trainings = found["trainings"]
         training = sum(one["train_seconds"] for one in trainings)
         inside = sum(one["seconds"] for one in trainings)
@@ -62,7 +64,7 @@ def main() -> None:
         )
         if len(available_cores()) < 2:
             return
-        both, again = run_study(folder / "two", 2, options.epochs, options.seeds)
+        both, again = run_study(options.data, folder / "two", 2, options.epochs, options.seeds)
         same = [one["accuracy"] for one in again["trainings"]] == [one["accuracy"] for one in trainings]
         print(
             f"two workers: {both:.1f} s, {wall / both:.2f} times as fast, {wall / both / 2:.2f} of ideal "

@@ -104,11 +104,34 @@ def wait_for_metrics(path, process):
         time.sleep(0.02)
 
 
+def test_each_process_normalises_its_share(tmp_path):
+    """The gradient is that of a batch in two pieces; statistics are averaged, so that all processes have the same."""
+    options = [*RUN, "--lr", "0.02", "--epochs", "0.3"]
+    for name in ("ghosts", "again"):
+        done = train(tmp_path / name, *options, "--devices", "2", "--no-sync-norm")
+        assert done.returncode == 0, done.stderr
+    assert "slower" not in done.stderr
+    assert train(tmp_path / "pieces", *options, "--accumulate", "2").returncode == 0
+    ours, again, theirs = (weights(tmp_path / name) for name in ("ghosts", "again", "pieces"))
+    for name, value in ours.items():
+        assert torch.equal(value, again[name])
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(value, theirs[name], rtol=2e-3, atol=2e-4)
+    rows, others = (Run.open(tmp_path / name).metrics for name in ("ghosts", "pieces"))
+    assert [row["train_loss"] for row in rows] == pytest.approx([row["train_loss"] for row in others], rel=1e-4)
+
+
+def test_processes_on_a_cpu_are_advised_against(tmp_path):
+    done = train(tmp_path / "run", *RUN, "--epochs", "0.1", "--devices", "2")
+    assert done.returncode == 0, done.stderr
+    assert ("--no-sync-norm" in done.stderr) == (not torch.cuda.device_count())
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_process_ends_the_run_and_the_run_goes_on_later(victim, tmp_path):
+@pytest.mark.parametrize(("victim", "more"), [(0, []), (1, []), (1, ["--no-sync-norm"])])
+def test_a_killed_process_ends_the_run_and_the_run_goes_on_later(victim, more, tmp_path):
     path = tmp_path / "run"
-    command = [*CONVWRIGHT, *RUN, "--epochs", "3", "--devices", "2", "--out", str(path)]
+    command = [*CONVWRIGHT, *RUN, *more, "--epochs", "3", "--devices", "2", "--out", str(path)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for_metrics(path, process)
     pids = children(process.pid)
@@ -121,7 +144,7 @@ def test_a_killed_process_ends_the_run_and_the_run_goes_on_later(victim, tmp_pat
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     done = subprocess.run([*CONVWRIGHT, "--resume", str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    whole = train(tmp_path / "whole", *RUN, "--epochs", "3", "--devices", "2")
+    whole = train(tmp_path / "whole", *RUN, *more, "--epochs", "3", "--devices", "2")
     assert whole.returncode == 0
     assert (path / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
 

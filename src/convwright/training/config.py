@@ -216,6 +216,9 @@ class RunOptions(_Strict):
     the parts are labels of other images too."""
     devices: int = Field(1, ge=1, le=10_000)
     """Processes that share each batch: GPUs, or parts of a CPU; 1 by default."""
+    sync_norm: bool = True
+    """Batch normalisation over the images of all devices, by default; otherwise each device normalises its share of a
+    batch, and they exchange far less."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Number format of training."""
     fused: bool = False

@@ -8,7 +8,7 @@ dropout and stochastic depth draw differently in each process, but the same in e
 import atexit
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -80,6 +80,15 @@ class Devices:
         found = torch.tensor(value, device=self.fabric.device)
         torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
         return int(found)
+
+    def average(self, values: Sequence[torch.Tensor]) -> None:
+        """Replace each of the values by its mean over all processes, in one exchange."""
+        if self.size == 1 or not values:
+            return
+        joined = torch.cat([value.flatten() for value in values])
+        torch.distributed.all_reduce(joined)
+        for value, mean in zip(values, (joined / self.size).split([value.numel() for value in values]), strict=True):
+            value.copy_(mean.view_as(value))
 
     def wait(self) -> None:
         """Wait until all processes have called this."""

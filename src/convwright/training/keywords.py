@@ -75,6 +75,7 @@ class TrainOptions(TypedDict, total=False):
     weight_column: str | None
     label_separator: str | None
     devices: int | None
+    sync_norm: bool | None
     precision: Literal["32-true", "bf16-mixed"] | None
     fused: bool | None
     memory_efficient: bool | None

@@ -49,6 +49,10 @@ LEAST_BATCH, RGB, BYTES_OF_FLOAT = 8, 3, 4
 """Images of a small batch, which must fit into memory as floats."""
 LEAST_EPOCHS = 0.5
 """Epochs in the given minutes below which a run learns hardly anything."""
+SLOW_DEVICES = (
+    "processes that share a CPU are slower than its threads: leave `devices` out, or use `sync_norm=False`, with which "
+    "they exchange less, and each normalises its own share of a batch"
+)
 DATA_OPTIONS = frozenset({"val_share", "max_bad", "cache_gb", "resize", "folds", "fold", "duplicates", *COLUMNS})
 """Fields of a request that say how the data is opened."""
 CONFIG_OPTIONS = frozenset({*RunOptions.model_fields, "batch_size"})
@@ -121,6 +125,8 @@ class _Preparation:
             self.note("; ".join([f"weights: {initial.published.source}", *initial.load(build(network, seed=0))]))
         if config.devices > world_size():
             check_batch(config.batch_size, config.devices)
+            if config.sync_norm and not torch.cuda.device_count():
+                self.note(SLOW_DEVICES)
         notes = tuple(self.notes)
         return Plan(request, config, network, data, out, initial, self.teacher, curve, notes, self.advice)
 

@@ -87,7 +87,7 @@ class Learner:
         for part in self.network.modules():
             if isinstance(part, nn.BatchNorm2d) and self.recipe.norm_momentum is not None:
                 part.momentum = self.recipe.norm_momentum
-        if self.devices.size > 1:
+        if self.devices.size > 1 and config.sync_norm:
             synchronise(self.network)
         # Channels last is what the fast convolutions of CPUs and GPUs read.
         self.network.to(memory_format=torch.channels_last)
@@ -186,6 +186,8 @@ class Learner:
         if self.recipe.clip_norm:
             self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.recipe.clip_norm)
         self.optimizer.step()
+        if not self.config.sync_norm:
+            self.devices.average(self._running_statistics())
         if self.average:
             self.average.update(self.network, step)
         return loss, correct
@@ -220,6 +222,12 @@ class Learner:
         parted = divergence(logits, taught, self.recipe.temperature, multi_label=self.loss.multi_label)
         share = self.recipe.distillation
         return (1 - share) * loss + share * self.loss.weighted(parted, labels, logits.shape[1]).sum()
+
+    def _running_statistics(self) -> list[torch.Tensor]:
+        """Return mean and variance of the normalisations that this step has updated, of this process's share."""
+        norms = [part for part in self.network.modules() if isinstance(part, nn.BatchNorm2d) and part.training]
+        pairs = ((norm.running_mean, norm.running_var) for norm in norms)
+        return [value for pair in pairs for value in pair if value is not None]
 
     def _check_gradient(self) -> None:
         gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
