@@ -6,7 +6,18 @@ from tests.cli.commands import option_names
 from convwright.cli.train import train
 
 NO_WRONG_VALUE = {
-    *("fused", "memory_efficient", "fit", "find_lr", "nesterov", "flip", "freeze", "freeze_norm", "trivialaugment"),
+    *(
+        "sync_norm",
+        "fused",
+        "memory_efficient",
+        "fit",
+        "find_lr",
+        "nesterov",
+        "flip",
+        "freeze",
+        "freeze_norm",
+        "trivialaugment",
+    ),
     *("tensorboard", "as_json"),
 }
 """Options that are given or not."""
