@@ -83,7 +83,7 @@ def test_heads_without_a_map_are_refused(expression, reason, tmp_path):
 def test_a_file_returns_what_it_does_not_know(suffix, run, tmp_path):
     done = cw.export(run, tmp_path / f"digits{suffix}")
     limits = done.card.limits
-    assert done.card.outputs == ("logits", "probabilities", "prediction_set", "energy", "known")
+    assert done.card.outputs == ("logits", "probabilities", "prediction_set", "energy", "ood_score", "known")
     assert read_card(done.path).limits == limits
     assert f"temperature {limits.temperature:.3g}: calibration error" in str(done)
     images = [np.full((20, 30, 3), 90, np.uint8), load_sample_images().images[0]]
@@ -95,7 +95,7 @@ def test_a_file_returns_what_it_does_not_know(suffix, run, tmp_path):
             assert np.allclose(found["probabilities"], expected, atol=1e-6)
             assert np.array_equal(found["prediction_set"], found["probabilities"] >= np.float32(limits.threshold(0.9)))
             assert found["energy"] == pytest.approx(energy(found["logits"]), abs=1e-4)
-            assert found["known"] == (found["energy"] <= np.float32(limits.energy))
+            assert found["known"] == (found["ood_score"] <= np.float32(limits.ood_score))
 
 
 def test_limits_are_left_out_where_they_are_not_wanted_or_not_known(run, tmp_path):

@@ -7,13 +7,14 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save
 
 import convwright as cw
 from convwright.errors import ArgumentError, UsageError
 from convwright.prediction.network import load
 from convwright.prediction.outcomes import PredictionSet
 from convwright.prediction.run_limits import NAME
-from convwright.stats.limits import energy
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
 
@@ -48,12 +49,24 @@ def test_the_sets_follow_from_limits_and_logits(run, held):
     images, predictor = held[0][:20], load(run)
     limits = predictor.find_limits()
     logits = predictor.logits(stacked(predictor, images)).numpy()
-    for one, shares, high in zip(
-        predictor.predict(images, coverage=0.95), limits.probabilities(logits), energy(logits), strict=True
-    ):
+    for one, shares in zip(predictor.predict(images, coverage=0.95), limits.probabilities(logits), strict=True):
         assert set(one.classes) == {predictor.classes[at] for at in np.flatnonzero(shares >= limits.threshold(0.95))}
         assert list(one.probabilities) == sorted(one.probabilities, reverse=True)
-        assert one.known == (high <= limits.energy)
+
+
+def test_images_unlike_those_trained_on_are_found(run, held, tmp_path):
+    """By the run in torch, and by its exported files in every engine."""
+    generator = np.random.default_rng(0)
+    noise = [generator.integers(0, 256, held[0][0].shape, dtype=np.uint8) for _ in range(20)]
+    images = held[0][:60]
+    in_torch = load(run).predict([*images, *noise], coverage=0.9)
+    assert np.mean([one.known for one in in_torch[:60]]) > 0.8
+    assert np.mean([one.known for one in in_torch[60:]]) < 0.5
+    for suffix in (".onnx", ".xml", ".safetensors"):
+        done = cw.export(run, tmp_path / f"digits{suffix}")
+        for engine in done.agreements:
+            found = cw.load(done.path, engine=engine).predict([*images, *noise], coverage=0.9)
+            assert np.mean([a.known == b.known for a, b in zip(found, in_torch, strict=True)]) > 0.95
 
 
 def stacked(predictor, images):
@@ -62,16 +75,34 @@ def stacked(predictor, images):
     return torch.stack([predictor.read(image) for image in images])
 
 
-def test_limits_are_kept_in_the_run_until_its_weights_change(run):
+def test_limits_are_kept_in_the_run_until_its_weights_change(run, held):
     file = run / NAME
     file.unlink(missing_ok=True)
-    limits = load(run).find_limits()
-    stored = json.loads(file.read_text())
+    fresh = load(run)
+    limits, known = fresh.find_limits(), [one.known for one in fresh.predict(held[0], coverage=0.9)]
+    arrays, header = contents(file)
     assert load(run).find_limits() == limits
-    for damaged in ("{", json.dumps({**stored, "weights": "0" * 32}), json.dumps({**stored, "limits": {}})):
-        file.write_text(damaged)
+    assert limits.ood_score is not None
+    assert [one.known for one in load(run).predict(held[0], coverage=0.9)] == known
+    fewer = {name: array for name, array in arrays.items() if name != "means"}
+    for damaged in (
+        b"{",
+        save(arrays, {**header, "weights": "0" * 32}),
+        save(arrays, {**header, "limits": "{}"}),
+        save(fewer, header),
+        save({**arrays, "centre": arrays["centre"][1:]}, header),
+    ):
+        file.write_bytes(damaged)
         assert load(run).find_limits() == limits
-        assert json.loads(file.read_text()) == stored
+        again, same = contents(file)
+        assert same == header
+        assert all(np.array_equal(again[name], array) for name, array in arrays.items())
+
+
+def contents(file):
+    """Return the arrays and the header of a safetensors file."""
+    with safe_open(file, "numpy") as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()  # noqa: SIM118
 
 
 def test_runs_and_files_give_sets(run, tmp_path, held):

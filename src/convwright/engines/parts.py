@@ -17,7 +17,10 @@ IMAGE, PIXELS, LOGITS = "image", "images", "logits"
 EXPLAINED_CLASS, MAP = "explained_class", "activation_map"
 """Names of the input with the class to explain, -1 for the predicted one, and of the output with its map."""
 PROBABILITIES, PREDICTION_SET, ENERGY, KNOWN = "probabilities", "prediction_set", "energy", "known"
-"""Names of the outputs with calibrated probabilities, members of the prediction set, energy, and whether it is low."""
+"""Names of the outputs with calibrated probabilities, members of the prediction set, energy, and whether an image is
+like those trained on."""
+OOD_SCORE = "ood_score"
+"""Name of the output with the out-of-distribution score."""
 PREPROCESSING, EXPLANATION, LIMITS = "preprocessing/", "explanation/", "limits/"
 """Starts of the names of the nodes and constants that turn an image into the network's input, compute the map, and
 compute what the network does not know."""
@@ -33,30 +36,32 @@ _UINT8, _FLOAT = 2, 1
 """Types of numbers in TensorProto."""
 
 
-def network_of_onnx(content: bytes, card: Card) -> bytes:
+def network_of_onnx(content: bytes, card: Card, *, scored: bool = False) -> bytes:
     """Return an ONNX file with the network alone, from uint8, `N x C x H x W`, to logits.
 
     Args:
         content: The file's content.
         card: Its card.
+        scored: Whether the file keeps the output `OOD_SCORE`.
 
     Raises:
         ValueError: The content is not a message of Protocol Buffers.
     """
     view = memoryview(content)
     kept = [
-        (_replaced(field, _network_graph(body, card)) if number == _GRAPH else field)
+        (_replaced(field, _network_graph(body, card, scored=scored)) if number == _GRAPH else field)
         for number, field, body in _fields(view)
     ]
     return b"".join(kept)
 
 
-def network_of_openvino(model: Any, card: Card) -> Any:
+def network_of_openvino(model: Any, card: Card, *, scored: bool = False) -> Any:
     """Return an OpenVINO model with the network alone.
 
     Args:
         model: The model of a whole file; it is changed.
         card: The file's card.
+        scored: Whether the model keeps the output `OOD_SCORE`.
     """
     import openvino
 
@@ -66,19 +71,23 @@ def network_of_openvino(model: Any, card: Card) -> Any:
     for target in outputs[PIXELS].get_target_inputs():
         target.replace_source_output(images.output(0))
     images.output(0).set_names({PIXELS})
-    return openvino.Model([model.output(LOGITS)], [images], model.get_friendly_name())
+    names = (LOGITS, OOD_SCORE) if scored else (LOGITS,)
+    return openvino.Model([model.output(name) for name in names], [images], model.get_friendly_name())
 
 
-def _network_graph(graph: memoryview, card: Card) -> bytes:
-    """Return a graph without the parts that are not the network."""
+def _network_graph(graph: memoryview, card: Card, *, scored: bool) -> bytes:
+    """Return a graph without the parts that are not the network, other than the score if it is wanted."""
+    left_out = tuple(part for part in ADDED if not scored or part != LIMITS)
     size = ("batch", card.channels, *sides(card.resolution))
     ports = [(_INPUT, _port(PIXELS, _UINT8, size)), (_OUTPUT, _port(LOGITS, _FLOAT, ("batch", len(card.classes))))]
+    if scored:
+        ports.append((_OUTPUT, _port(OOD_SCORE, _FLOAT, ("batch",))))
     names = {_NODE: _NODE_NAME, _INITIALIZER: _TENSOR_NAME}
     kept: list[bytes | memoryview] = []
     for number, field, body in _fields(graph):
         if number in (_INPUT, _OUTPUT):
             continue
-        if number not in names or not _name(body, names[number]).startswith(ADDED):
+        if number not in names or not _name(body, names[number]).startswith(left_out):
             kept.append(field)
     return b"".join([*kept, *(_message(number, port) for number, port in ports)])
 

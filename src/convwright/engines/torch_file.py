@@ -15,16 +15,19 @@ from convwright.engines import program as steps
 from convwright.engines.card import KEY, Card
 from convwright.engines.program_check import check_program
 from convwright.errors import NetworkError, UsageError
+from convwright.stats.ood import OodModel
 
 PROGRAM = "program"
+OOD = "ood/"
+"""Start of the names of arrays of the out-of-distribution score."""
 KINDS: dict[str, type[steps.Op]] = {kind.__name__: kind for kind in steps.Op.__subclasses__()}
 _HINTS = {name: get_type_hints(kind) for name, kind in KINDS.items()}
 """Types of every field of each operation."""
 
 
-def torch_file(program: steps.Program, card: Card) -> bytes:
-    """Return the content of a file with a program and its card."""
-    arrays: dict[str, np.ndarray] = {}
+def torch_file(program: steps.Program, card: Card, ood: OodModel | None = None) -> bytes:
+    """Return the content of a file with a program, its card, and the arrays of its out-of-distribution score."""
+    arrays = {} if ood is None else {OOD + name: array for name, array in ood.to_arrays().items()}
     ops = [_op_json(op, index, arrays) for index, op in enumerate(program.ops)]
     shapes = {str(value): list(shape) for value, shape in program.shapes.items()}
     stored = {"name": program.name, "ops": ops, "shapes": shapes, "output": program.output}

@@ -72,7 +72,8 @@ def map_output(found: Explained) -> After:
     flat = features.reshape([0, 0, -1])
     to.node("Reshape", [rows.matmul(flat), to.constant([-1, *found.size], np.int64)], output=MAP)
     ports = [(MAP, np.float32, ("batch", *found.size))]
-    return After(to, ports, FEATURES, found.pooling, {EXPLAINED_CLASS: -1})
+    maps = ("batch", "channels", "height", "width")
+    return After(to, ports, FEATURES, maps, found.pooling, {EXPLAINED_CLASS: -1})
 
 
 @torch.inference_mode()

@@ -13,19 +13,19 @@ from convwright.errors import ArgumentError, ConvwrightError
 from convwright.exporting.agreement import CheckImages, logits_of
 from convwright.exporting.explanation import Explained, explained, map_output
 from convwright.exporting.image_input import why_not
-from convwright.exporting.joining import After
-from convwright.exporting.limits_outputs import fitted_limits, limits_outputs
+from convwright.exporting.limits_outputs import fitted_limits, fitted_score, limits_outputs, verified_score
 from convwright.exporting.onnx_writer import OPSET, check_opset
 from convwright.exporting.quantization import Calibration, check_quantizer
 from convwright.exporting.result import ExportResult
 from convwright.exporting.subject import Subject
 from convwright.exporting.verification import installed_readers, verify, verify_again, with_record
 from convwright.exporting.whole_verification import verify_whole
-from convwright.exporting.writing import FORMATS, Progress, draft, with_parts, write_draft
+from convwright.exporting.writing import FORMATS, Draft, Progress, draft, with_parts, write_draft
 from convwright.extras import require_package
 from convwright.files import temporary_beside, write_atomically
 from convwright.prediction.network import Predictor
 from convwright.stats.limits import Limits
+from convwright.stats.ood import OodModel
 
 Input = Literal["image", "tensor"]
 """What a file takes: an image of any size, or a batch of images at the network's resolution."""
@@ -40,6 +40,7 @@ def export(
     input: Input = "tensor",
     explain: bool = False,
     limits: bool = False,
+    training: CheckImages | None = None,
     opset: int | None = None,
     calibration: Calibration | None = None,
     progress: Progress = lambda _: None,
@@ -55,6 +56,7 @@ def export(
         explain: Add the activation map of the predicted class, or of a given one, as an output.
         limits: Fit temperature and thresholds on the images to verify on, where these have labels, and add what the
             network does not know as outputs.
+        training: Training images that the out-of-distribution score is fitted on; None: there is no such score.
         opset: ONNX opset, 13 to 22; None: 17.
         calibration: Images to calibrate 8 bits on; None: the network stays in float.
         progress: Gets a description of each step.
@@ -84,10 +86,16 @@ def export(
         write_draft(made, path, made.card)
         verified = verify(path, out, check, expected, made.float_layers, progress)
         fitted = fitted_limits(check, verified) if limits else None
-        made = replace(made, card=replace(made.card, limits=fitted))
-        after = _parts(found, fitted, len(made.card.classes)) if format != "torch" else []
-        if input == "image" or after:
-            made = with_parts(made, after, image=input == "image")
+        whole = partial(_whole, made, found, image=input == "image")
+        made = whole(fitted, None)
+        if fitted is not None:
+            progress("fitting the out-of-distribution score")
+            fitted, ood = fitted_score(subject.predictor, fitted, check, training)
+            if ood is not None:
+                write_draft(made := whole(fitted, ood), path, made.card)
+                fitted = verified_score(path, out, subject.predictor, ood, fitted, check, [*verified.runs])
+                made = whole(fitted, ood)
+        if not made.card.network_alone:
             write_draft(made, path, made.card)
             progress("verifying the whole file")
             verified = verify_whole(path, out, subject.predictor, found, check, verified)
@@ -101,10 +109,16 @@ def export(
     )
 
 
-def _parts(found: Explained | None, limits: Limits | None, classes: int) -> list[After]:
-    """Return the parts after a network that compute further outputs."""
+def _whole(
+    network: Draft, found: Explained | None, limits: Limits | None, ood: OodModel | None, *, image: bool
+) -> Draft:
+    """Return a network with an image as its input, with its activation map, and with what it does not know."""
+    made = replace(network, card=replace(network.card, limits=limits), ood=ood)
+    if made.format == "torch":
+        return made
     parts = [map_output(found)] if found else []
-    return parts + ([limits_outputs(limits, classes)] if limits else [])
+    parts += [limits_outputs(limits, len(made.card.classes), ood)] if limits else []
+    return with_parts(made, parts, image=image) if image or parts else made
 
 
 def check_possible(format: str, opset: int | None, *, int8: bool) -> None:

@@ -27,9 +27,11 @@ class After:
     formulas: Formulas
     outputs: Sequence[Port]
     features: str = ""
-    """Name that the nodes use for the last feature maps; empty if they do not read them."""
+    """Name that the nodes use for features of the network; empty if they read none."""
+    feature_shape: tuple[Size, ...] = ()
+    """Shape of the features."""
     pooling: str = ""
-    """Name of the operation whose input are the last feature maps."""
+    """Name of the operation whose input are the features; empty for the last linear layer."""
     defaults: dict[str, int] = field(default_factory=dict)
     """Inputs of one whole number, with the value that they have where none is given."""
 
@@ -56,8 +58,8 @@ def join_onnx(model: Any, before: Formulas | None, after: Sequence[After]) -> An
     graph.node.extend(made)
     for part in after:
         if part.features:
-            (maps,) = (node.input[0] for node in made if node.name == part.pooling)
-            graph.node.append(onnx.helper.make_node("Identity", [maps], [part.features], name=f"{part.features}_read"))
+            read = _input_of_linear(made) if not part.pooling else _input_of(made, part.pooling)
+            graph.node.append(onnx.helper.make_node("Identity", [read], [part.features], name=f"{part.features}_read"))
         graph.node.extend(part.formulas.nodes)
         graph.initializer.extend(part.formulas.constants)
         for name, value in part.defaults.items():
@@ -79,8 +81,7 @@ def join_openvino(model: Any, before: Formulas | None, after: Sequence[After]) -
         added = _read(openvino, _model_of(part, logits))
         sources = {LOGITS: logits}
         if part.features:
-            (pooling,) = (op for op in joined.get_ordered_ops() if op.get_friendly_name() == part.pooling)
-            sources[part.features] = pooling.input_value(0)
+            sources[part.features] = _source_of(joined, part, logits)
         for parameter in added.get_parameters():
             name = parameter.output(0).get_any_name()
             if name in sources:
@@ -97,6 +98,32 @@ def join_openvino(model: Any, before: Formulas | None, after: Sequence[After]) -
     return openvino.Model(results, inputs, joined.get_friendly_name())
 
 
+def _input_of(nodes: Sequence[Any], name: str) -> str:
+    """Return the first input of the ONNX node of a name."""
+    (found,) = (node.input[0] for node in nodes if node.name == name)
+    return str(found)
+
+
+def _input_of_linear(nodes: Sequence[Any]) -> str:
+    """Return what the linear layer that ends an ONNX network reads."""
+    makers = {node.output[0]: node for node in nodes}
+    node = makers[LOGITS]
+    while node.op_type != "Gemm":  # what follows it are reshapes, and in 8 bits roundings
+        node = makers[node.input[0]]
+    return str(node.input[0])
+
+
+def _source_of(model: Any, part: After, logits: Any) -> Any:
+    """Return the output of an OpenVINO operation that a part reads as its features."""
+    if part.pooling:
+        (op,) = (op for op in model.get_ordered_ops() if op.get_friendly_name() == part.pooling)
+    else:
+        op = logits.get_node()
+        while op.get_type_name() != "MatMul":
+            op = op.input_value(0).get_node()
+    return op.input_value(0)
+
+
 _IMAGE: Port = (IMAGE, np.uint8, (1, "height", "width", 3))
 
 
@@ -105,7 +132,7 @@ def _model_of(part: After, logits: Any) -> tuple[Formulas, list[Port], list[Port
     classes = list(logits.get_partial_shape())[1].get_length()
     inputs: list[Port] = [(LOGITS, np.float32, ("batch", classes))]
     if part.features:
-        inputs.append((part.features, np.float32, ("batch", "channels", "height", "width")))
+        inputs.append((part.features, np.float32, part.feature_shape))
     inputs += [(name, np.int64, (1,)) for name in part.defaults]
     return part.formulas, inputs, list(part.outputs)
 

@@ -1,24 +1,44 @@
 """What a network does not know, as outputs of an exported file."""
 
-import numpy as np
+from dataclasses import replace
+from pathlib import Path
 
-from convwright.engines.parts import ENERGY, KNOWN, LIMITS, LOGITS, PREDICTION_SET, PROBABILITIES
-from convwright.exporting.agreement import CheckImages
+import numpy as np
+import torch
+
+from convwright.engines.card_reading import read_card
+from convwright.engines.own import OWN_ENGINES
+from convwright.engines.parts import ENERGY, KNOWN, LIMITS, LOGITS, OOD_SCORE, PREDICTION_SET, PROBABILITIES
+from convwright.engines.scored import open_scored
+from convwright.errors import ConvwrightError
+from convwright.exporting.agreement import BATCH, CheckImages
 from convwright.exporting.joining import After
-from convwright.exporting.onnx_terms import Formulas
+from convwright.exporting.onnx_terms import Formulas, Term
 from convwright.exporting.verification import VerifiedEngines
-from convwright.stats.limits import FEWEST, Limits, fit_limits
+from convwright.prediction.features import all_features, features_and_logits, fitted_ood
+from convwright.prediction.network import Predictor
+from convwright.stats.limits import FEWEST, Limits, energy, fit_limits, known_threshold
+from convwright.stats.ood import DISTANCE_WEIGHT, OodModel
 
 COVERAGE = 0.9
 """Coverage of the prediction sets that a file returns."""
 
 
-def limits_outputs(limits: Limits, classes: int) -> After:
-    """Return the nodes from the logits to calibrated probabilities, prediction set, energy, and whether it is low.
+FEATURES = LIMITS + "features"
+"""Name that stands for what the last linear layer reads in the nodes of this part."""
+SCORED = 12
+"""Images on which scores are verified."""
+TOLERANCE = 0.02
+"""Largest difference of an out-of-distribution score in float, in standard deviations of held-out images."""
+
+
+def limits_outputs(limits: Limits, classes: int, ood: OodModel | None) -> After:
+    """Return the nodes from the logits to what a network does not know.
 
     Args:
         limits: Temperature and thresholds.
         classes: Number of classes.
+        ood: What the out-of-distribution score is computed from; None: the energy decides whether an image is known.
     """
     to = Formulas(LIMITS)
     logits = to.value(LOGITS, np.float32)
@@ -28,16 +48,40 @@ def limits_outputs(limits: Limits, classes: int) -> After:
     # Minus the logarithm of the sum of exponentials: what the logarithm of the softmax subtracts from any logit.
     first = to.constant(0, np.int64)
     shifted = to.node("LogSoftmax", [logits], axis=1).apply("Gather", first, axis=1)
-    energy = to.node("Sub", [shifted, logits.apply("Gather", first, axis=1)], output=ENERGY)
-    to.node("LessOrEqual", [energy, to.constant(limits.energy, np.float32)], np.bool_, output=KNOWN)
+    energies = to.node("Sub", [shifted, logits.apply("Gather", first, axis=1)], output=ENERGY)
+    decides, most = energies, limits.energy
     rows: tuple[str | int, ...] = ("batch",)
     ports = [
         (PROBABILITIES, np.float32, (*rows, classes)),
         (PREDICTION_SET, np.bool_, (*rows, classes)),
         (ENERGY, np.float32, rows),
-        (KNOWN, np.bool_, rows),
     ]
-    return After(to, ports)
+    if ood is not None and limits.ood_score is not None:
+        decides, most = _score(ood, to.value(FEATURES, np.float32), energies), limits.ood_score
+        ports.append((OOD_SCORE, np.float32, rows))
+    to.node("LessOrEqual", [decides, to.constant(most, np.float32)], np.bool_, output=KNOWN)
+    ports.append((KNOWN, np.bool_, rows))
+    shape = () if ood is None else (*rows, ood.components.shape[1])
+    return After(to, ports, FEATURES if shape else "", feature_shape=shape)
+
+
+def _score(ood: OodModel, features: Term, energies: Term) -> Term:
+    """Return the out-of-distribution scores, as `OodModel.scores` computes them."""
+    to = features.to
+    rows = features.abs().apply("Sqrt") * features.apply("Sign") - to.constant(ood.centre, np.float32)
+    found = rows.matmul(to.constant(ood.components.T, np.float32))
+    if ood.has_residual:
+        rest = (rows * rows).sum([1], keep=True) - (found * found).sum([1], keep=True)
+        found = to.join([found, rest.largest(0.0).apply("Sqrt")], axis=1)
+    white = found.matmul(to.constant(ood.whitening.T, np.float32))
+    white = to.node("Unsqueeze", [white, to.constant([1], np.int64)])
+    apart = white - to.constant(ood.means[None], np.float32)
+    distances = (apart * apart).sum([2], keep=False).apply("Sqrt")
+    nearest = to.node("ArgMin", [distances], np.int64, axis=1, keepdims=1)
+    distance = distances.apply("GatherElements", nearest, axis=1).reshape([-1])
+    energy_mean, energy_std, mean, std = (float(scale) for scale in ood.scales)
+    parts = (energies - energy_mean) / energy_std, (distance - mean) * (DISTANCE_WEIGHT / std)
+    return to.node("Add", parts, output=OOD_SCORE)
 
 
 def fitted_limits(check: CheckImages, verified: VerifiedEngines) -> Limits | None:
@@ -54,3 +98,60 @@ def fitted_limits(check: CheckImages, verified: VerifiedEngines) -> Limits | Non
         return None
     logits = next(iter(verified.runs.values())).logits
     return fit_limits(logits, check.labels) if logits.shape[1] > 1 else None
+
+
+def fitted_score(
+    predictor: Predictor, limits: Limits, check: CheckImages, training: CheckImages | None
+) -> tuple[Limits, OodModel | None]:
+    """Fit the out-of-distribution score of a network in torch.
+
+    Args:
+        predictor: The network.
+        limits: Its limits.
+        check: Held-out images.
+        training: Training images; None: there is no score.
+
+    Returns:
+        Limits with the threshold of the score, and what it is computed from; None where there is no score.
+    """
+    if training is None or training.labels is None:
+        return limits, None
+    held = all_features(predictor, torch.from_numpy(check.images))
+    ood = fitted_ood(predictor, (torch.from_numpy(training.images), training.labels), held)
+    if ood is None or held[0] is None:
+        return limits, None
+    return replace(limits, ood_score=known_threshold(ood.scores(held[0], energy(held[1])))), ood
+
+
+def verified_score(
+    path: Path, out: Path, predictor: Predictor, ood: OodModel, limits: Limits, check: CheckImages, engines: list[str]
+) -> Limits:
+    """Compare the scores of a written file with those of torch; return limits with the file's own threshold.
+
+    Args:
+        path: The file.
+        out: Name that the file will have, for error messages.
+        predictor: The network.
+        ood: What its scores are computed from.
+        limits: Limits of the file.
+        check: Held-out images.
+        engines: Engines that agree with the network; the first of Convwright's own sets the threshold.
+
+    Raises:
+        ConvwrightError: The scores of a network in float differ.
+    """
+    images, threshold, precision = check.images, limits.ood_score, read_card(path).precision
+    features, logits = features_and_logits(predictor, torch.from_numpy(images[:SCORED]))
+    assert features is not None
+    expected = ood.scores(features, energy(logits))
+    for index, name in enumerate(engine for engine in engines if engine in OWN_ENGINES):
+        run = open_scored(path, name)
+        assert run is not None
+        difference = float(np.abs(run(np.ascontiguousarray(images[:SCORED]))[1] - expected).max())
+        if precision == "f32" and not difference <= TOLERANCE:
+            fault = f"in {name}, out-of-distribution scores differ by {difference:.2g}"
+            raise ConvwrightError(f"{out} was not written: {fault}")
+        if index == 0:
+            parts = [run(np.ascontiguousarray(images[at : at + BATCH]))[1] for at in range(0, len(images), BATCH)]
+            threshold = known_threshold(np.concatenate(parts))
+    return replace(limits, ood_score=threshold)

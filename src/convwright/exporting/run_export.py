@@ -23,6 +23,7 @@ from convwright.exporting.verification import image_seconds
 from convwright.exporting.writing import FORMAT_OF, FORMATS
 from convwright.extras import require_package
 from convwright.places import check_file
+from convwright.prediction.features import MOST_TRAINING
 from convwright.prediction.hub import parse_address
 from convwright.prediction.network import Predictor
 from convwright.prediction.network import load as load_run
@@ -69,6 +70,9 @@ def export_run(
     )
     allowed = MAX_DROP if max_drop is None else max_drop / 100
     calibration = check_images.calibration(predictor, opened, allowed) if int8 and opened else None
+    training = None
+    if opened is not None and limits and check.labels is not None and not predictor.multi_label:
+        training = check_images.of_split(predictor, opened, opened.train, "training", MOST_TRAINING)
     with status("exporting") as progress:
         subject = Subject(predictor, _name(run))
         takes = input or _default_input(predictor, format)
@@ -80,6 +84,7 @@ def export_run(
             input=takes,
             explain=explain,
             limits=limits,
+            training=training,
             opset=opset,
             calibration=calibration,
             progress=progress,

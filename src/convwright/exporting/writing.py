@@ -18,6 +18,7 @@ from convwright.exporting.quantization import Calibration, FloatLayers, quantize
 from convwright.exporting.subject import Subject
 from convwright.extras import require_package
 from convwright.files import digest, digest_of, write_bytes
+from convwright.stats.ood import OodModel
 
 FORMATS = {"onnx": ".onnx", "openvino": ".xml", "torch": ".safetensors"}
 """Formats that can be written, and the suffix of their files."""
@@ -38,11 +39,13 @@ class Draft:
     card: Card
     float_layers: FloatLayers | None = None
     """What quantization left in float; None for a network in float."""
+    ood: OodModel | None = None
+    """What the out-of-distribution score is computed from, in the format torch; other formats have it in the model."""
 
     def content(self, path: Path, card: Card) -> bytes:
         """Return the content of the file at a path; a second file (OpenVINO's .bin) is written beside it."""
         if self.format == "torch":
-            return torch_file(self.model, card)
+            return torch_file(self.model, card, self.ood)
         if self.format == "onnx":
             return _onnx_file(self.model, card)
         return _openvino_file(require_package("openvino", "the format openvino"), self.model, card, path)

@@ -134,15 +134,15 @@ class BasePredictor(Brief, ABC):
     def _sets(self, pixels: Sequence[Any], coverage: float) -> list[Prediction]:
         """Return the prediction set of each image."""
         limits = self.find_limits()
-        logits = self._logits(pixels)
-        threshold, energies = limits.threshold(coverage), energy(logits)
+        logits, scores = self._scored(pixels)
+        threshold, known = limits.threshold(coverage), limits.known(energy(logits), scores)
         found: list[Prediction] = []
-        for probabilities, one in zip(limits.probabilities(logits), energies, strict=True):
+        for probabilities, is_known in zip(limits.probabilities(logits), known, strict=True):
             best = np.argsort(-probabilities, kind="stable")
             best = best[probabilities[best] >= threshold]
             classes = tuple(self.classes[index] for index in best)
             shares = tuple(probabilities[best].tolist())
-            found.append(PredictionSet(classes, shares, coverage=coverage, known=bool(one <= limits.energy)))
+            found.append(PredictionSet(classes, shares, coverage=coverage, known=bool(is_known)))
         return found
 
     def find_limits(self) -> Limits:
@@ -235,8 +235,11 @@ class BasePredictor(Brief, ABC):
         """Return probabilities, N x classes, of images as `read` returns them."""
 
     @abstractmethod
-    def _logits(self, pixels: Sequence[Any]) -> np.ndarray:
-        """Return logits, N x classes, of images as `read` returns them."""
+    def _scored(self, pixels: Sequence[Any]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return logits, N x classes, and out-of-distribution scores, N, of images as `read` returns them.
+
+        The scores are None where the network has none.
+        """
 
     def _pixels(self, image: AnyImage) -> np.ndarray:
         if is_tensor(image):

@@ -11,6 +11,7 @@ from convwright.arch.resolution import sides
 from convwright.data.images import Framing
 from convwright.engines.engine import SUFFIXES
 from convwright.engines.registry import open_file
+from convwright.engines.scored import ScoredRunner, open_scored
 from convwright.engines.selection import check_selected_file, find_selection
 from convwright.errors import ArgumentError, ConvwrightError, UsageError, warn
 from convwright.extras import installed
@@ -45,7 +46,7 @@ class FilePredictor(BasePredictor):
     def __init__(
         self, path: Path, engine: str | None = None, threads: int | None = None, precision: str = "f32"
     ) -> None:
-        loaded, self.path = open_file(path, engine, threads, precision), path
+        loaded, self.path, self._threads = open_file(path, engine, threads, precision), path, threads
         self.run, self.card, self.engine = loaded.run, loaded.card, loaded.engine
         self.classes, self.channels, self.resolution = self.card.classes, self.card.channels, self.card.resolution
         self.framing = Framing(**{name: getattr(self.card, name) for name in Framing._fields})
@@ -93,8 +94,19 @@ class FilePredictor(BasePredictor):
         stacked = np.stack(list(pixels))
         return self._sigmoid(stacked) if self.multi_label else self.probabilities(stacked)
 
-    def _logits(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
-        return self.logits(np.stack(list(pixels)))
+    def _scored(self, pixels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+        images = np.stack(list(pixels))
+        if self._ood is None:
+            return self.logits(images), None
+        logits, scores = self._ood(images)
+        return check_finite(logits, self.path), scores
+
+    @cached_property
+    def _ood(self) -> ScoredRunner | None:
+        """The file with logits and out-of-distribution scores; None where it has no scores."""
+        if self.card.limits is None or self.card.limits.ood_score is None:
+            return None
+        return open_scored(self.path, self.engine, self._threads)
 
     def find_limits(self) -> Limits:
         """Return temperature and thresholds from the file's card.
@@ -160,8 +172,12 @@ class RunPredictor(BasePredictor):
             return super().predict(images, top, batch_size, coverage)
         return self.fastest.predict(images, top, batch_size, coverage)
 
-    def _logits(self, pixels: Sequence[Any]) -> np.ndarray:
-        return self.fastest._logits([np.asarray(image) for image in pixels])
+    def _scored(self, pixels: Sequence[Any]) -> tuple[np.ndarray, np.ndarray | None]:
+        if self.fastest.card.limits is None:
+            import torch
+
+            return self.in_torch._scored([torch.from_numpy(np.asarray(image)) for image in pixels])
+        return self.fastest._scored([np.asarray(image) for image in pixels])
 
     def find_limits(self) -> Limits:
         """Return temperature and thresholds of the file, or else those of the run."""

@@ -1,6 +1,7 @@
 """A trained network in torch that classifies images."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from convwright.errors import ArgumentError
 from convwright.modules import build
 from convwright.modules.devices import find_device
 from convwright.prediction.base import BATCH, AnyImage, BasePredictor
+from convwright.prediction.features import features_and_logits
 from convwright.prediction.outcomes import Prediction
-from convwright.prediction.run_limits import run_limits
-from convwright.stats.limits import Limits
+from convwright.prediction.run_limits import RunLimits, run_limits
+from convwright.stats.limits import Limits, energy
 from convwright.training.evaluation import averaged
 from convwright.training.run import Run
 from convwright.training.views import AS_IT_IS, View
@@ -114,18 +116,22 @@ class Predictor(BasePredictor):
     def _converted(self, pixels: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(pixels)
 
-    def _logits(self, pixels: Sequence[torch.Tensor]) -> np.ndarray:
-        return self.logits(torch.stack(list(pixels))).cpu().numpy()
+    def _scored(self, pixels: Sequence[torch.Tensor]) -> tuple[np.ndarray, np.ndarray | None]:
+        features, logits = features_and_logits(self, torch.stack(list(pixels)))
+        ood = self._run_limits[1]
+        return logits, None if ood is None or features is None else ood.scores(features, energy(logits))
+
+    @cached_property
+    def _run_limits(self) -> RunLimits:
+        return (super().find_limits(), None) if self.run is None else run_limits(self.run, self)
 
     def find_limits(self) -> Limits:
-        """Return temperature and thresholds of the run, fitted on its validation images when first needed.
+        """Return temperature and thresholds of the run, fitted on its images when first needed.
 
         Raises:
             ArgumentError: The network is not a run's, or the run has too few validation images.
         """
-        if self.run is None:
-            return super().find_limits()
-        return run_limits(self.run, self)
+        return self._run_limits[0]
 
     def _probabilities(self, pixels: Sequence[torch.Tensor]) -> np.ndarray:
         stacked = torch.stack(list(pixels))

@@ -103,7 +103,8 @@ class PredictionSet(ClassSet):
     coverage: float = 0.0
     """Share of images whose set contains the true class."""
     known: bool = True
-    """Whether the image is like those that the network was trained on, by the energy of its logits."""
+    """Whether the image is like those that the network was trained on, by its out-of-distribution score; by the energy
+    of its logits where the network has no such score."""
 
     @property
     def label(self) -> str:

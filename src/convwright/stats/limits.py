@@ -3,7 +3,8 @@
 - Temperature scaling (Guo et al. 2017): logits are divided by one number, fitted on held-out images.
 - Conformal prediction sets (Sadinle et al. 2019, "least ambiguous sets"): all classes whose probability reaches a
   threshold that is set on held-out images, so that the set contains the true class with the requested probability.
-- The energy of the logits (Liu et al. 2020), which is higher for images unlike those that were trained on.
+- The energy of the logits (Liu et al. 2020), which is higher for images unlike those that were trained on; where
+  features are at hand, the out-of-distribution score of `convwright.stats.ood`.
 
 The formulas are written with numpy and not taken from MAPIE, which needs scikit-learn: exported files are used where
 neither it nor torch is installed.
@@ -21,7 +22,7 @@ BINS = 15
 COVERAGES = tuple(range(50, 100))
 """Coverages in percent for which thresholds are kept."""
 KNOWN = 0.95
-"""Share of held-out images whose energy is below the threshold."""
+"""Share of held-out images whose energy and out-of-distribution score are below their thresholds."""
 FEWEST = 20
 """Fewest held-out images that limits are fitted on."""
 SMALLEST, LARGEST = 0.05, 20.0
@@ -37,13 +38,16 @@ class Limits:
     thresholds: tuple[float, ...]
     """Probability from which on a class belongs to the prediction set, for each coverage of `COVERAGES`."""
     energy: float
-    """Images whose energy is higher are unlike those that the network was trained on."""
+    """Images whose energy is higher are unlike those that the network was trained on, if `ood_score` is None."""
     images: int
     """Number of held-out images."""
     error_before: float
     """Expected calibration error of the softmax of the logits."""
     error_after: float
     """Expected calibration error with a temperature fitted on one half of the images, measured on the other."""
+    ood_score: float | None = None
+    """Images whose out-of-distribution score is higher are unlike those that the network was trained on. None: there is
+    no such score, and the energy decides."""
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities, N x classes, float64."""
@@ -57,6 +61,17 @@ class Limits:
         """
         return self.thresholds[max(COVERAGES[0], math.ceil(round(100 * coverage, 6))) - COVERAGES[0]]
 
+    def known(self, energies: np.ndarray, scores: np.ndarray | None) -> np.ndarray:
+        """Return for each image whether it is like those that the network was trained on, N bool.
+
+        Args:
+            energies: Energy of the logits, N.
+            scores: Out-of-distribution scores, N; None: they cannot be computed, and the energy decides.
+        """
+        if scores is None or self.ood_score is None:
+            return np.asarray(energies <= self.energy)
+        return np.asarray(scores <= self.ood_score)
+
     def to_dict(self) -> dict[str, object]:
         """Return the fields as values that JSON can hold."""
         return asdict(self) | {"thresholds": list(self.thresholds)}
@@ -67,15 +82,21 @@ class Limits:
         return cls(**{**stored, "thresholds": tuple(stored["thresholds"])})
 
 
+OPTIONAL = frozenset(("ood_score",))
+"""Fields of `Limits` that may be missing in what is stored."""
+
+
 def are_limits(stored: object) -> bool:
     """Return whether a value of JSON is what `Limits.to_dict` returns."""
-    if not isinstance(stored, dict) or stored.keys() != set(Limits.__dataclass_fields__):
+    names = set(Limits.__dataclass_fields__)
+    if not isinstance(stored, dict) or stored.keys() | OPTIONAL != names:  # files of earlier versions lack OPTIONAL
         return False
     thresholds, images = stored["thresholds"], stored["images"]
     numbers = [stored[name] for name in ("temperature", "energy", "error_before", "error_after")]
     if not isinstance(thresholds, list | tuple) or len(thresholds) != len(COVERAGES) or type(images) is not int:
         return False
-    every = [*numbers, *thresholds]
+    optional = [stored[name] for name in OPTIONAL & stored.keys() if stored[name] is not None]
+    every = [*numbers, *thresholds, *optional]
     if not all(type(each) in (int, float) and math.isfinite(each) for each in every):
         return False
     return images >= 1 and stored["temperature"] > 0 and all(0 <= each <= 1 for each in (*thresholds, *numbers[2:]))
@@ -95,11 +116,16 @@ def fit_limits(logits: np.ndarray, labels: np.ndarray) -> Limits:
     return Limits(
         temperature,
         tuple(conformal_threshold(scores, coverage / 100) for coverage in COVERAGES),
-        float(np.quantile(energy(logits), KNOWN, method="higher")),
+        known_threshold(energy(logits)),
         len(labels),
         calibration_error(softmax(logits), labels),
         _error_on_other_half(logits, labels),
     )
+
+
+def known_threshold(scores: np.ndarray) -> float:
+    """Return the threshold that the scores of `KNOWN` of the held-out images do not exceed."""
+    return float(np.quantile(scores, KNOWN, method="higher"))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

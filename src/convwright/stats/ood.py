@@ -1,0 +1,174 @@
+"""Out-of-distribution scores: how unlike training images an image is, by its logits and by its features.
+
+Features are what the last linear layer of a network reads. The score is a weighted sum of two parts, each standardised
+on held-out images:
+
+- The energy of the logits (Liu et al. 2020).
+- The Mahalanobis distance of the features to the nearest class of the training images (Lee et al. 2018), with one
+  covariance for all classes, shrunk (Ledoit and Wolf 2004). Square roots of the features are taken first, which keeps
+  single large features from dominating. Where there are many features, the distance is computed from their principal
+  components and from the length of what these leave out (Wang et al. 2022).
+
+The formulas need nothing but numpy, as exported files do.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+MOST_COMPONENTS = 128
+"""Most principal components; networks with fewer features keep all of them."""
+DISTANCE_WEIGHT = 1.0
+"""Weight of the distance; that of the energy is 1. `benchmarks/limits.py --choose` compares weights on other data."""
+FEWEST_TRAINING = 20
+"""Fewest training images that the distance is fitted on."""
+
+
+@dataclass(frozen=True, eq=False)
+class OodModel:
+    """What the out-of-distribution score of a network is computed from; all arrays are float32."""
+
+    centre: np.ndarray
+    """Mean of the square roots of the features, p."""
+    components: np.ndarray
+    """Orthonormal principal components, D x p."""
+    whitening: np.ndarray
+    """Matrix that makes the covariance within classes the identity, q x q: q is D, or D + 1 where D is below p."""
+    means: np.ndarray
+    """Means of the classes after whitening, classes x q."""
+    scales: np.ndarray
+    """Mean and standard deviation of the energy, and of the distance, over held-out images: 4 numbers."""
+
+    @property
+    def has_residual(self) -> bool:
+        """Whether the length of what the components leave out is one more coordinate."""
+        count, features = self.components.shape
+        return bool(count < features)
+
+    def distances(self, features: np.ndarray) -> np.ndarray:
+        """Return the distance of each image to the nearest class, N.
+
+        Args:
+            features: N x p.
+        """
+        white = _coordinates(features, self.centre, self.components) @ self.whitening.astype(np.float64).T
+        means = self.means.astype(np.float64)
+        squares = (white**2).sum(1)[:, None] - 2 * white @ means.T + (means**2).sum(1)
+        return np.asarray(np.sqrt(np.maximum(squares.min(1), 0)))
+
+    def scores(self, features: np.ndarray, energies: np.ndarray) -> np.ndarray:
+        """Return the out-of-distribution score of each image, N.
+
+        Args:
+            features: What the last linear layer reads, N x p.
+            energies: Energy of the logits, N.
+        """
+        energy_mean, energy_std, mean, std = self.scales.astype(np.float64)
+        return np.asarray(
+            (energies - energy_mean) / energy_std + DISTANCE_WEIGHT * (self.distances(features) - mean) / std
+        )
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays by name, in C order, in which files store them."""
+        return {name: np.ascontiguousarray(array) for name, array in vars(self).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Return what `to_arrays` returned.
+
+        Raises:
+            ValueError: Arrays are missing, or their shapes do not fit together.
+        """
+        names = cls.__dataclass_fields__.keys()
+        if arrays.keys() != names or any(arrays[name].dtype != np.float32 for name in names):
+            raise ValueError("not the arrays of an out-of-distribution score")
+        model = cls(**arrays)
+        count, features = model.components.shape
+        size = count + model.has_residual
+        shapes = {"centre": (features,), "whitening": (size, size), "scales": (4,)}
+        wrong = [name for name, shape in shapes.items() if arrays[name].shape != shape]
+        if wrong or model.means.ndim != 2 or model.means.shape[1] != size:
+            raise ValueError("the arrays of an out-of-distribution score do not fit together")
+        return model
+
+
+def fit_ood(
+    features: np.ndarray, labels: np.ndarray, held_features: np.ndarray, held_energies: np.ndarray
+) -> OodModel | None:
+    """Fit the out-of-distribution score of a network.
+
+    Args:
+        features: Of training images, N x p.
+        labels: Classes of the training images, N.
+        held_features: Of held-out images, M x p; they standardise the parts of the score.
+        held_energies: Energies of the held-out images, M.
+
+    Returns:
+        The fitted score; None where there are too few training images, or where images do not differ.
+    """
+    if len(features) < FEWEST_TRAINING:
+        return None
+    roots = _roots(features)
+    centre = roots.mean(0)
+    components = _principal(roots - centre)
+    centre, components = centre.astype(np.float32), components.astype(np.float32)
+    coordinates = _coordinates(features, centre, components)
+    means = np.stack([coordinates[labels == label].mean(0) for label in np.unique(labels)])
+    within = coordinates - means[np.unique(labels, return_inverse=True)[1]]
+    if not (whitening := _whitening(within)).size:
+        return None
+    fitted = OodModel(
+        centre,
+        components,
+        whitening.astype(np.float32),
+        (means @ whitening.T).astype(np.float32),
+        np.array([0, 1, 0, 1], np.float32),
+    )
+    distances = fitted.distances(held_features)
+    scales = [held_energies.mean(), held_energies.std(), distances.mean(), distances.std()]
+    if not np.isfinite(scales).all() or min(scales[1], scales[3]) <= 0:
+        return None
+    return OodModel(**{**vars(fitted), "scales": np.array(scales, np.float32)})
+
+
+def shrunk_covariance(rows: np.ndarray) -> np.ndarray:
+    """Return the covariance of centred rows, N x p, shrunk towards the identity (Ledoit and Wolf 2004)."""
+    count, size = rows.shape
+    plain = rows.T @ rows / count
+    scale = np.trace(plain) / size
+    distance = ((plain - scale * np.eye(size)) ** 2).sum()
+    noise = (((rows**2).sum(1) ** 2).mean() - (plain**2).sum()) / count
+    share = min(max(noise / distance, 0.0), 1.0) if distance > 0 else 1.0
+    return np.asarray((1 - share) * plain + share * scale * np.eye(size))
+
+
+def _roots(features: np.ndarray) -> np.ndarray:
+    """Return signed square roots."""
+    features = np.asarray(features, np.float64)
+    return np.asarray(np.sign(features) * np.sqrt(np.abs(features)))
+
+
+def _principal(rows: np.ndarray) -> np.ndarray:
+    """Return the principal components of centred rows: all, or the first `MOST_COMPONENTS`."""
+    _, vectors = np.linalg.eigh(rows.T @ rows)
+    return np.asarray(vectors[:, ::-1][:, :MOST_COMPONENTS].T)
+
+
+def _coordinates(features: np.ndarray, centre: np.ndarray, components: np.ndarray) -> np.ndarray:
+    """Return features by their principal components, and the length of the rest where there is one."""
+    rows = _roots(features) - centre
+    found = rows @ components.astype(np.float64).T
+    if components.shape[0] == components.shape[1]:
+        return np.asarray(found)
+    rest = np.sqrt(np.maximum((rows**2).sum(1) - (found**2).sum(1), 0))
+    return np.column_stack([found, rest])
+
+
+def _whitening(within: np.ndarray) -> np.ndarray:
+    """Return the matrix that makes the covariance of centred rows the identity; empty where they do not differ."""
+    values, vectors = np.linalg.eigh(shrunk_covariance(within))
+    if not values[0] > 0:
+        return np.empty((0, 0))
+    return np.asarray((vectors / np.sqrt(values)).T)
