@@ -57,8 +57,8 @@ def export(
         explain: Add an output activation_map: the class activation map of the predicted class, or of the class whose
             number is given as input explained_class. For networks with global pooling and one linear layer.
         limits: Fit on validation images, and add as outputs, what the network does not know: calibrated
-            probabilities, prediction_set (contains the true class in 90 % of cases), energy, and known (whether the
-            energy is as low as that of 95 % of validation images).
+            probabilities, prediction_set (contains the true class in 90 % of cases), energy, ood_score (the
+            out-of-distribution score), and known (whether that is as low as for 95 % of validation images).
         push: Upload the file and its model card to the Hugging Face Hub: hf://user/name.
 
     Returns:

@@ -7,7 +7,17 @@ import yaml
 
 from convwright.arch.resolution import sides
 from convwright.engines.card import Card
-from convwright.engines.parts import ENERGY, EXPLAINED_CLASS, IMAGE, KNOWN, MAP, PIXELS, PREDICTION_SET, PROBABILITIES
+from convwright.engines.parts import (
+    ENERGY,
+    EXPLAINED_CLASS,
+    IMAGE,
+    KNOWN,
+    MAP,
+    OOD_SCORE,
+    PIXELS,
+    PREDICTION_SET,
+    PROBABILITIES,
+)
 from convwright.exporting.result import ExportResult
 from convwright.extras import require_package
 from convwright.files import write_text
@@ -23,7 +33,8 @@ MEANINGS = {
     PROBABILITIES: "calibrated probabilities, N x classes",
     PREDICTION_SET: "whether each class belongs to the set that contains the true class in 90 % of cases",
     ENERGY: "energy of the logits: high for images unlike those trained on",
-    KNOWN: "whether the energy is as low as that of 95 % of validation images",
+    OOD_SCORE: "out-of-distribution score: energy and distance of the features to those of training images",
+    KNOWN: "whether the image is as like the training images as 95 % of validation images",
 }
 """What each output is."""
 
@@ -129,7 +140,8 @@ def _limits(card: Card) -> Iterator[str]:
     yield f"  {limits.error_after:.2%} after."
     yield f"- A class belongs to the 90 % prediction set from a calibrated probability of {limits.threshold(0.9):.3g}."
     yield "  The set contains the true class in 90 % of cases, over images like the held-out ones."
-    yield f"- Images with an energy above {limits.energy:.3g} are unlike those that the network was trained on."
+    score, most = ("energy", limits.energy) if limits.ood_score is None else (OOD_SCORE, limits.ood_score)
+    yield f"- Images whose `{score}` is above {most:.3g} are unlike those that the network was trained on."
     yield ""
 
 
