@@ -6,9 +6,8 @@
   (digits and parts of photographs in scikit-learn) and near (three classes that a second network never saw).
   Scores are fitted on 2,000 training and 1,000 validation images of the networks, and on no others.
 
-`--choose` compares weights of the score's two parts, and features with and without square roots, on other networks and
-images than these: six other classes held out, three by each of two networks; drawings; noise. Nothing was chosen on the
-images of the first table.
+`--others` repeats the second table with other networks and images: six other classes held out, three by each of two
+networks; drawings; noise.
 
 Runs are kept in the folder --out and are not trained again.
 """
@@ -40,15 +39,27 @@ SPLITS, FITTED = 10, 2000
 HELD_OUT = (7, 8, 9)
 """Sneaker, bag and ankle boot."""
 OTHERS_HELD_OUT = ((0, 1, 2), (3, 4, 5))
-"""Classes held out by the networks of `--choose`."""
-WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 1e6)
+"""Classes held out by the networks of `--others`."""
 UNKNOWN = 1000
 """Images of each kind that was not trained on."""
 VALIDATION = 1000
 """Validation images that scores are fitted on, as many as `export` uses."""
 STAMPS = Path("/usr/share/tuxpaint/stamps")
-Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Computes scores, N, from features and logits."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What scores are computed from, for some images."""
+
+    pooled: np.ndarray
+    """What the last linear layer reads, N x C."""
+    features: np.ndarray
+    """Mean and standard deviation of the last feature maps, N x 2C."""
+    logits: np.ndarray
+
+
+Score = Callable[[Found], np.ndarray]
+"""Computes scores, N."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +67,20 @@ class Trained:
     """A network with images to fit scores on."""
 
     predictor: Predictor
-    features: np.ndarray
-    """Of training images."""
+    fitted_on: Found
+    """Training images."""
     labels: np.ndarray
-    held: tuple[np.ndarray, np.ndarray]
-    """Features and logits of validation images."""
+    """Classes of the training images."""
+    held: Found
+    """Validation images."""
 
-    def of(self, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return features and logits of images."""
-        features, logits = all_features(self.predictor, images)
-        assert features is not None
-        return features.astype(np.float64), logits.astype(np.float64)
+
+def found_in(predictor: Predictor, images: torch.Tensor) -> Found:
+    """Run a network over images."""
+    features, logits = all_features(predictor, images)
+    assert features is not None
+    features = features.astype(np.float64)
+    return Found(features[:, : features.shape[1] // 2], features, logits.astype(np.float64))
 
 
 def trained(out: Path, data: Dataset, classes: list[int], epochs: float, images: int) -> Trained:
@@ -78,16 +92,12 @@ def trained(out: Path, data: Dataset, classes: list[int], epochs: float, images:
     held: Data = cw.open_data(images=pixels, labels=names, resolution=SIDE, flip=False)
     if not (out / "summary.json").is_file():
         cw.train(held, network=f"{NETWORK}|classes:{len(classes)}", epochs=epochs, seed=0, out=out)
-    opened = open_run_data(Run.of(out), held)
-    predictor = load(out)
-    found, _ = all_features(predictor, opened.train.take(torch.arange(MOST_TRAINING)))
-    features, logits = all_features(predictor, opened.val.take(torch.arange(min(VALIDATION, len(opened.val)))))
-    assert found is not None
-    assert features is not None
-    labels = opened.train.labels[:MOST_TRAINING].numpy()
-    return Trained(
-        predictor, found.astype(np.float64), labels, (features.astype(np.float64), logits.astype(np.float64))
+    opened, predictor = open_run_data(Run.of(out), held), load(out)
+    training, validation = (
+        found_in(predictor, split.take(torch.arange(min(most, len(split)))))
+        for split, most in ((opened.train, MOST_TRAINING), (opened.val, VALIDATION))
     )
+    return Trained(predictor, training, opened.train.labels[:MOST_TRAINING].numpy(), validation)
 
 
 def digits() -> torch.Tensor:
@@ -152,25 +162,18 @@ def coverage(logits: np.ndarray, labels: np.ndarray) -> None:
     print(f"\ncalibration error: {before.mean():.2%} before, {after.mean():.2%} after (means of {SPLITS} splits)")
 
 
-def fitted(network: Trained) -> ood.OodModel:
-    """Return the score of Convwright for a network."""
-    model = ood.fit_ood(network.features, network.labels, network.held[0], energy(network.held[1]))
-    assert model is not None
-    return model
-
-
 def mahalanobis(network: Trained, *, relative: bool) -> Score:
     """Return the distance to the nearest class; relative: less the distance to all images (Ren et al. 2021)."""
-    features, labels = network.features, network.labels
-    means = np.stack([features[labels == label].mean(0) for label in np.unique(labels)])
+    features, labels = network.fitted_on.pooled, network.labels
+    means = np.stack([features[labels == label].mean(0) for label in range(labels.max() + 1)])
     centre = features.mean(0)
     inverse = np.linalg.inv(ood.shrunk_covariance(features - means[labels]))
     overall = np.linalg.inv(ood.shrunk_covariance(features - centre))
 
-    def score(rows: np.ndarray, _: np.ndarray) -> np.ndarray:
-        apart = rows[:, None] - means
-        nearest = np.einsum("nkp,pq,nkq->nk", apart, inverse, apart).min(1)
-        off = rows - centre
+    def score(images: Found) -> np.ndarray:
+        apart = images.pooled[:, None] - means
+        nearest = np.einsum("nkp,pq,nkq->nk", apart, inverse, apart, optimize=True).min(1)
+        off = images.pooled - centre
         return np.asarray(nearest - ((off @ overall) * off).sum(1) if relative else nearest)
 
     return score
@@ -182,8 +185,8 @@ def neighbours(network: Trained, count: int = 10) -> Score:
     def normalised(rows: np.ndarray) -> np.ndarray:
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
-    known = normalised(network.features)
-    return lambda rows, _: -np.partition(normalised(rows) @ known.T, -count, axis=1)[:, -count]
+    known = normalised(network.fitted_on.pooled)
+    return lambda images: -np.partition(normalised(images.pooled) @ known.T, -count, axis=1)[:, -count]
 
 
 def vim(network: Trained) -> Score:
@@ -191,26 +194,41 @@ def vim(network: Trained) -> Score:
     linear = [part for part in network.predictor.module.modules() if isinstance(part, torch.nn.Linear)][-1]
     weight, bias = (tensor.detach().numpy().astype(np.float64) for tensor in (linear.weight, linear.bias))
     origin = -np.linalg.pinv(weight) @ bias
-    rows = network.features - origin
+    rows = network.fitted_on.pooled - origin
     _, vectors = np.linalg.eigh(rows.T @ rows)
     rest = vectors[:, : len(origin) // 2]
-    held, logits = network.held
-    scale = logits.max(1).mean() / np.linalg.norm((held - origin) @ rest, axis=1).mean()
-    return lambda features, logits: scale * np.linalg.norm((features - origin) @ rest, axis=1) + energy(logits)
+    held = network.held
+    scale = held.logits.max(1).mean() / np.linalg.norm((held.pooled - origin) @ rest, axis=1).mean()
+    return lambda images: scale * np.linalg.norm((images.pooled - origin) @ rest, axis=1) + energy(images.logits)
 
 
 def scores_of(network: Trained) -> dict[str, Score]:
-    """Return all scores that are compared, by name."""
-    model = fitted(network)
+    """Return all scores that are compared, by name; the last one is Convwright's."""
+    model, pooled_model = (
+        ood.fit_ood(rows, network.labels) for rows in (network.fitted_on.features, network.fitted_on.pooled)
+    )
+    assert model is not None
+    assert pooled_model is not None
+
+    def standardised(score: Score) -> Score:
+        values = score(network.held)
+        return lambda images: (score(images) - values.mean()) / values.std()
+
+    by_energy, distance = (
+        standardised(score)
+        for score in (lambda images: energy(images.logits), lambda images: model.scores(images.features))
+    )
     return {
-        "1 - confidence": lambda _, logits: -softmax(logits).max(1),
-        "energy": lambda _, logits: energy(logits),
+        "1 - confidence": lambda images: -softmax(images.logits).max(1),
+        "energy": by_energy,
         "Mahalanobis distance": mahalanobis(network, relative=False),
         "relative Mahalanobis distance": mahalanobis(network, relative=True),
         "10th nearest neighbour": neighbours(network),
         "ViM": vim(network),
-        "distance of square roots": lambda features, _: model.distances(features),
-        "**energy + distance of square roots**": lambda features, logits: model.scores(features, energy(logits)),
+        "Mahalanobis distance of square roots": lambda images: pooled_model.scores(images.pooled),
+        "**... with deviations of the maps**": distance,
+        "... plus energy": lambda images: by_energy(images) + distance(images),
+        "... or energy, the larger": lambda images: np.maximum(by_energy(images), distance(images)),
     }
 
 
@@ -218,40 +236,33 @@ def unknown(cases: list[tuple[str, Trained, torch.Tensor, torch.Tensor]]) -> Non
     """Print the AUROC of each score for each kind of unknown images."""
     rows: dict[str, list[float]] = {}
     for _, network, known, other in cases:
-        one, two = network.of(known), network.of(other)
+        one, two = (found_in(network.predictor, images) for images in (known, other))
         for name, score in scores_of(network).items():
-            rows.setdefault(name, []).append(area_under_roc(score(*one), score(*two)))
+            rows.setdefault(name, []).append(area_under_roc(score(one), score(two)))
     print(f"\n| AUROC | {' | '.join(name for name, *_ in cases)} |\n|---|{'--:|' * len(cases)}")
     for name, found in rows.items():
         print(f"| {name} | {' | '.join(f'{each:.3f}' for each in found)} |")
 
 
-def choose(out: Path, data: Dataset, epochs: float, images: int) -> None:
-    """Print the AUROC of weights of the distance, and of features instead of their square roots."""
+def others(out: Path, data: Dataset, epochs: float, images: int) -> None:
+    """Print the AUROC of each score with other networks and images."""
     assert data.test is not None
     test, labels = data.test.images, data.test.labels
-    far = {"drawings": drawings(), "noise": noise(SIDE), "coarse noise": noise(5)}
-    rows: dict[tuple[str, float], list[float]] = {}
-    roots, weight = ood._roots, ood.DISTANCE_WEIGHT
-    for number, held in enumerate(OTHERS_HELD_OUT):
-        network = trained(
-            out / f"other{number}", data, [each for each in range(10) if each not in held], epochs, images
-        )
+    cases = []
+    for number, held in enumerate(OTHERS_HELD_OUT, 1):
+        seen = [each for each in range(10) if each not in held]
+        network = trained(out / f"other{number}", data, seen, epochs, images)
         near = torch.isin(labels, torch.tensor(held))
-        known, *others = (network.of(each) for each in (test[~near], test[near], *far.values()))
-        for kind in ("square roots", "features"):
-            ood._roots = roots if kind == "square roots" else np.asarray
-            model = fitted(network)
-            for ood.DISTANCE_WEIGHT in WEIGHTS:
-                one = model.scores(known[0], energy(known[1]))
-                found = [area_under_roc(one, model.scores(rows_, energy(logits))) for rows_, logits in others]
-                rows.setdefault((kind, ood.DISTANCE_WEIGHT), []).extend(found)
-    ood._roots, ood.DISTANCE_WEIGHT = roots, weight
-    names = [f"{name}, network {number + 1}" for number in range(2) for name in ("held-out classes", *far)]
-    print(f"\n| distance of | weight | {' | '.join(names)} | mean |\n|---|--:|{'--:|' * (len(names) + 1)}")
-    for (kind, each), found in rows.items():
-        cells = " | ".join(f"{one:.3f}" for one in found)
-        print(f"| {kind} | {'distance alone' if each > 1e3 else f'{each:g}'} | {cells} | {np.mean(found):.3f} |")
+        cases += [
+            (f"{name} ({number})", network, test[~near], found)
+            for name, found in (
+                ("near: held out", test[near]),
+                ("far: drawings", drawings()),
+                ("far: noise", noise(SIDE)),
+                ("far: coarse noise", noise(5)),
+            )
+        ]
+    unknown(cases)
 
 
 def main() -> None:
@@ -259,18 +270,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/limits"))
     parser.add_argument("--epochs", type=float, default=5)
     parser.add_argument("--images", type=int, default=60_000, help="training images")
-    parser.add_argument("--choose", action="store_true", help="compare weights on other networks and images")
+    parser.add_argument("--others", action="store_true", help="other networks and images")
     arguments = parser.parse_args()
     print(describe())
     data = cw.open_data("fashion-mnist").dataset(SIDE)
-    if arguments.choose:
-        choose(arguments.out, data, arguments.epochs, arguments.images)
+    if arguments.others:
+        others(arguments.out, data, arguments.epochs, arguments.images)
         return
     assert data.test is not None
     test, labels = data.test.images, data.test.labels
     every = trained(arguments.out / "all", data, list(range(10)), arguments.epochs, arguments.images)
     order = [every.predictor.classes.index(name) for name in data.classes]
-    known, truth = every.of(test)[1], np.array(order)[labels.numpy()]
+    known, truth = found_in(every.predictor, test).logits, np.array(order)[labels.numpy()]
     print(f"{NETWORK}, {arguments.epochs:g} epochs, accuracy on test images {(known.argmax(1) == truth).mean():.2%}")
     coverage(known, truth)
     seen = [label for label in range(10) if label not in HELD_OUT]

@@ -12,13 +12,12 @@ from convwright.engines.card import Card
 from convwright.engines.card_reading import read_card
 from convwright.engines.own import OWN_ENGINES
 from convwright.engines.parts import LOGITS, OOD_SCORE, PIXELS, network_of_onnx, network_of_openvino
-from convwright.engines.program import Connect
+from convwright.engines.program import Connect, Mean
 from convwright.engines.runner import cores
 from convwright.engines.torch_file import OOD, read_torch_file
 from convwright.errors import UsageError
 from convwright.extras import installed
-from convwright.stats.limits import energy
-from convwright.stats.ood import OodModel
+from convwright.stats.ood import OodModel, features_of_maps
 
 ScoredRunner = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Computes logits, N x classes, and out-of-distribution scores, N, of uint8 images, N x C x H x W."""
@@ -92,13 +91,18 @@ def _torch(path: Path, card: Card, threads: int | None) -> ScoredRunner:
         ood = OodModel.from_arrays({name.removeprefix(OOD): file.get_tensor(name) for name in names})
     from convwright.engines.torch_program import torch_runner
 
-    before = tuple(op for op in program.ops if op is not last)
-    run_features = torch_runner(replace(program, ops=before, output=last.inputs[0]), threads, "f32")
+    pooling = program.makers().get(last.inputs[0])
+    of_maps = isinstance(pooling, Mean) and 2 * last.weight.shape[1] == ood.components.shape[1]
+    left_out, value = ((last, pooling), pooling.inputs[0]) if pooling and of_maps else ((last,), last.inputs[0])
+    before = tuple(op for op in program.ops if op not in left_out)
+    read = torch_runner(replace(program, ops=before, output=value), threads, "f32")
 
     def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        features = np.asarray(run_features(images), np.float32)
-        logits = features @ last.weight.T + last.bias
-        return logits, ood.scores(features, energy(logits))
+        features = read(images)
+        if not of_maps:
+            return features @ last.weight.T + last.bias, ood.scores(features)
+        maps = features.reshape(-1, *program.shapes[value])
+        return maps.mean((2, 3)) @ last.weight.T + last.bias, ood.scores(features_of_maps(maps))
 
     return run
 

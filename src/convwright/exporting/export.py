@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from convwright.engines.program import Program
 from convwright.errors import ArgumentError, ConvwrightError
 from convwright.exporting.agreement import CheckImages, logits_of
 from convwright.exporting.explanation import Explained, explained, map_output
@@ -86,7 +87,7 @@ def export(
         write_draft(made, path, made.card)
         verified = verify(path, out, check, expected, made.float_layers, progress)
         fitted = fitted_limits(check, verified) if limits else None
-        whole = partial(_whole, made, found, image=input == "image")
+        whole = partial(_whole, made, subject.program, found, image=input == "image")
         made = whole(fitted, None)
         if fitted is not None:
             progress("fitting the out-of-distribution score")
@@ -110,14 +111,20 @@ def export(
 
 
 def _whole(
-    network: Draft, found: Explained | None, limits: Limits | None, ood: OodModel | None, *, image: bool
+    network: Draft,
+    program: Program,
+    found: Explained | None,
+    limits: Limits | None,
+    ood: OodModel | None,
+    *,
+    image: bool,
 ) -> Draft:
     """Return a network with an image as its input, with its activation map, and with what it does not know."""
     made = replace(network, card=replace(network.card, limits=limits), ood=ood)
     if made.format == "torch":
         return made
     parts = [map_output(found)] if found else []
-    parts += [limits_outputs(limits, len(made.card.classes), ood)] if limits else []
+    parts += [limits_outputs(limits, program, ood)] if limits else []
     return with_parts(made, parts, image=image) if image or parts else made
 
 

@@ -9,6 +9,7 @@ import torch
 from convwright.engines.card_reading import read_card
 from convwright.engines.own import OWN_ENGINES
 from convwright.engines.parts import ENERGY, KNOWN, LIMITS, LOGITS, OOD_SCORE, PREDICTION_SET, PROBABILITIES
+from convwright.engines.program import Connect, Mean, Program
 from convwright.engines.scored import open_scored
 from convwright.errors import ConvwrightError
 from convwright.exporting.agreement import BATCH, CheckImages
@@ -17,30 +18,30 @@ from convwright.exporting.onnx_terms import Formulas, Term
 from convwright.exporting.verification import VerifiedEngines
 from convwright.prediction.features import all_features, features_and_logits, fitted_ood
 from convwright.prediction.network import Predictor
-from convwright.stats.limits import FEWEST, Limits, energy, fit_limits, known_threshold
-from convwright.stats.ood import DISTANCE_WEIGHT, OodModel
+from convwright.stats.limits import FEWEST, Limits, fit_limits, known_threshold
+from convwright.stats.ood import OodModel
 
 COVERAGE = 0.9
 """Coverage of the prediction sets that a file returns."""
 
 
 FEATURES = LIMITS + "features"
-"""Name that stands for what the last linear layer reads in the nodes of this part."""
+"""Name that stands for the last feature maps, or what the last linear layer reads, in the nodes of this part."""
 SCORED = 12
 """Images on which scores are verified."""
-TOLERANCE = 0.02
-"""Largest difference of an out-of-distribution score in float, in standard deviations of held-out images."""
+TOLERANCE = 0.01
+"""Largest difference of an out-of-distribution score in float, as a share of the score."""
 
 
-def limits_outputs(limits: Limits, classes: int, ood: OodModel | None) -> After:
+def limits_outputs(limits: Limits, program: Program, ood: OodModel | None) -> After:
     """Return the nodes from the logits to what a network does not know.
 
     Args:
         limits: Temperature and thresholds.
-        classes: Number of classes.
+        program: The network.
         ood: What the out-of-distribution score is computed from; None: the energy decides whether an image is known.
     """
-    to = Formulas(LIMITS)
+    to, classes = Formulas(LIMITS), program.classes
     logits = to.value(LOGITS, np.float32)
     probabilities = to.node("Softmax", [logits / limits.temperature], output=PROBABILITIES, axis=1)
     least = to.constant(limits.threshold(COVERAGE), np.float32)
@@ -56,16 +57,41 @@ def limits_outputs(limits: Limits, classes: int, ood: OodModel | None) -> After:
         (PREDICTION_SET, np.bool_, (*rows, classes)),
         (ENERGY, np.float32, rows),
     ]
+    pooling, shape = "", tuple[str | int, ...]()
     if ood is not None and limits.ood_score is not None:
-        decides, most = _score(ood, to.value(FEATURES, np.float32), energies), limits.ood_score
+        features = to.value(FEATURES, np.float32)
+        pooling, shape = _pooling(program, ood), (*rows, ood.components.shape[1])
+        if pooling:
+            shape = (*rows, "channels", "height", "width")
+            means = features.apply("GlobalAveragePool")
+            apart = features - means
+            spread = (apart * apart).apply("GlobalAveragePool").apply("Sqrt")
+            features = to.join([means, spread], axis=1).reshape([0, -1])
+        decides, most = _score(ood, features), limits.ood_score
         ports.append((OOD_SCORE, np.float32, rows))
     to.node("LessOrEqual", [decides, to.constant(most, np.float32)], np.bool_, output=KNOWN)
     ports.append((KNOWN, np.bool_, rows))
-    shape = () if ood is None else (*rows, ood.components.shape[1])
-    return After(to, ports, FEATURES if shape else "", feature_shape=shape)
+    return After(to, ports, FEATURES if shape else "", shape, pooling)
 
 
-def _score(ood: OodModel, features: Term, energies: Term) -> Term:
+def _pooling(program: Program, ood: OodModel) -> str:
+    """Return the path of the pooling whose input is scored; empty where what the last linear layer reads is scored.
+
+    Raises:
+        ConvwrightError: The network has neither.
+    """
+    linear = program.makers()[program.output]
+    pooling = program.makers().get(linear.inputs[0])
+    if isinstance(linear, Connect):
+        features = linear.weight.shape[1]
+        if ood.components.shape[1] == features:
+            return ""
+        if isinstance(pooling, Mean) and ood.components.shape[1] == 2 * features:
+            return pooling.path
+    raise ConvwrightError("the features of the out-of-distribution score are not in the file; export without `limits`")
+
+
+def _score(ood: OodModel, features: Term) -> Term:
     """Return the out-of-distribution scores, as `OodModel.scores` computes them."""
     to = features.to
     rows = features.abs().apply("Sqrt") * features.apply("Sign") - to.constant(ood.centre, np.float32)
@@ -78,10 +104,8 @@ def _score(ood: OodModel, features: Term, energies: Term) -> Term:
     apart = white - to.constant(ood.means[None], np.float32)
     distances = (apart * apart).sum([2], keep=False).apply("Sqrt")
     nearest = to.node("ArgMin", [distances], np.int64, axis=1, keepdims=1)
-    distance = distances.apply("GatherElements", nearest, axis=1).reshape([-1])
-    energy_mean, energy_std, mean, std = (float(scale) for scale in ood.scales)
-    parts = (energies - energy_mean) / energy_std, (distance - mean) * (DISTANCE_WEIGHT / std)
-    return to.node("Add", parts, output=OOD_SCORE)
+    distance = distances.apply("GatherElements", nearest, axis=1)
+    return to.node("Reshape", [distance, to.constant([-1], np.int64)], output=OOD_SCORE)
 
 
 def fitted_limits(check: CheckImages, verified: VerifiedEngines) -> Limits | None:
@@ -116,11 +140,11 @@ def fitted_score(
     """
     if training is None or training.labels is None:
         return limits, None
-    held = all_features(predictor, torch.from_numpy(check.images))
-    ood = fitted_ood(predictor, (torch.from_numpy(training.images), training.labels), held)
-    if ood is None or held[0] is None:
+    ood = fitted_ood(predictor, torch.from_numpy(training.images), training.labels)
+    features, _ = all_features(predictor, torch.from_numpy(check.images))
+    if ood is None or features is None:
         return limits, None
-    return replace(limits, ood_score=known_threshold(ood.scores(held[0], energy(held[1])))), ood
+    return replace(limits, ood_score=known_threshold(ood.scores(features))), ood
 
 
 def verified_score(
@@ -141,15 +165,15 @@ def verified_score(
         ConvwrightError: The scores of a network in float differ.
     """
     images, threshold, precision = check.images, limits.ood_score, read_card(path).precision
-    features, logits = features_and_logits(predictor, torch.from_numpy(images[:SCORED]))
+    features, _ = features_and_logits(predictor, torch.from_numpy(images[:SCORED]))
     assert features is not None
-    expected = ood.scores(features, energy(logits))
+    expected = ood.scores(features)
     for index, name in enumerate(engine for engine in engines if engine in OWN_ENGINES):
         run = open_scored(path, name)
         assert run is not None
-        difference = float(np.abs(run(np.ascontiguousarray(images[:SCORED]))[1] - expected).max())
+        difference = float(np.abs(run(np.ascontiguousarray(images[:SCORED]))[1] / expected - 1).max())
         if precision == "f32" and not difference <= TOLERANCE:
-            fault = f"in {name}, out-of-distribution scores differ by {difference:.2g}"
+            fault = f"in {name}, out-of-distribution scores differ by a share of {difference:.2g}"
             raise ConvwrightError(f"{out} was not written: {fault}")
         if index == 0:
             parts = [run(np.ascontiguousarray(images[at : at + BATCH]))[1] for at in range(0, len(images), BATCH)]

@@ -1,4 +1,4 @@
-"""Features that the last linear layer of a network in torch reads, beside its logits."""
+"""Features of a network in torch that its out-of-distribution score is computed from, beside its logits."""
 
 from typing import TYPE_CHECKING
 
@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from convwright.data import Split
-from convwright.stats.limits import energy
-from convwright.stats.ood import OodModel, fit_ood
+from convwright.stats.ood import OodModel, features_of_maps, fit_ood
 from convwright.training.evaluation import batch_for
 
 if TYPE_CHECKING:
@@ -20,33 +19,43 @@ MOST_TRAINING = 2000
 
 @torch.no_grad()
 def features_and_logits(predictor: "Predictor", images: torch.Tensor) -> tuple[np.ndarray | None, np.ndarray]:
-    """Return what the last linear layer reads, and the logits of one batch.
+    """Return features and logits of one batch.
 
     Args:
         predictor: The network.
         images: N x C x H x W, uint8.
 
     Returns:
-        Features, N x p, None where the logits are not the output of a linear layer; and logits, N x classes.
+        Mean and standard deviation of the last feature maps, N x 2C, where the network ends in global pooling and one
+        linear layer; what its last linear layer reads, N x p, where it ends otherwise; None where the logits are not
+        the output of a linear layer. And logits, N x classes.
 
     Raises:
         NotFiniteError: A logit is NaN or infinite.
     """
-    layers = [part for part in predictor.module.modules() if isinstance(part, nn.Linear)]
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    linear, pooling = (_last(predictor.module, kind) for kind in (nn.Linear, nn.AdaptiveAvgPool2d))
+    seen: dict[nn.Module, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def record(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        seen.append((inputs[0].flatten(1).float(), output.flatten(1).float()))
+    def record(part: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        seen[part] = inputs[0], output
 
-    handle = layers[-1].register_forward_hook(record) if layers else None
+    handles = [part.register_forward_hook(record) for part in (linear, pooling) if part is not None]
     try:
         logits = predictor.logits(images)
     finally:
-        if handle is not None:
+        for handle in handles:
             handle.remove()
-    if len(seen) != 1 or not torch.equal(seen[0][1], logits):
+    if linear is None or linear not in seen or not torch.equal(seen[linear][1].flatten(1).float(), logits):
         return None, logits.cpu().numpy()
-    return seen[0][0].cpu().numpy(), logits.cpu().numpy()
+    read = seen[linear][0].flatten(1)
+    maps, pooled = (read, read) if pooling is None else seen.get(pooling, (read, read))
+    if maps.ndim == 4 and maps[0, 0].numel() > 1 and torch.equal(pooled.flatten(1), read):
+        return features_of_maps(maps.float().cpu().numpy()), logits.cpu().numpy()
+    return read.float().cpu().numpy(), logits.cpu().numpy()
+
+
+def _last(module: nn.Module, kind: type[nn.Module]) -> nn.Module | None:
+    return next((part for part in reversed([*module.modules()]) if isinstance(part, kind)), None)
 
 
 def all_features(predictor: "Predictor", images: torch.Tensor | Split) -> tuple[np.ndarray | None, np.ndarray]:
@@ -60,24 +69,18 @@ def all_features(predictor: "Predictor", images: torch.Tensor | Split) -> tuple[
     )
 
 
-def fitted_ood(
-    predictor: "Predictor",
-    training: tuple[torch.Tensor | Split, np.ndarray],
-    held: tuple[np.ndarray | None, np.ndarray],
-) -> OodModel | None:
+def fitted_ood(predictor: "Predictor", images: torch.Tensor | Split, labels: np.ndarray) -> OodModel | None:
     """Fit the out-of-distribution score of a network.
 
     Args:
         predictor: The network.
-        training: Training images, a split or N x C x H x W, uint8, and their classes.
-        held: Features and logits of held-out images.
+        images: Training images, a split or N x C x H x W, uint8.
+        labels: Their classes.
 
     Returns:
         The fitted score; None where there are no features or too few images.
     """
-    held_features, held_logits = held
-    images, labels = training
-    if held_features is None or not len(images):
+    if not len(images):
         return None
     features, _ = all_features(predictor, images)
-    return None if features is None else fit_ood(features, labels, held_features, energy(held_logits))
+    return None if features is None else fit_ood(features, labels)

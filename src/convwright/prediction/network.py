@@ -19,7 +19,7 @@ from convwright.prediction.base import BATCH, AnyImage, BasePredictor
 from convwright.prediction.features import features_and_logits
 from convwright.prediction.outcomes import Prediction
 from convwright.prediction.run_limits import RunLimits, run_limits
-from convwright.stats.limits import Limits, energy
+from convwright.stats.limits import Limits
 from convwright.training.evaluation import averaged
 from convwright.training.run import Run
 from convwright.training.views import AS_IT_IS, View
@@ -119,7 +119,7 @@ class Predictor(BasePredictor):
     def _scored(self, pixels: Sequence[torch.Tensor]) -> tuple[np.ndarray, np.ndarray | None]:
         features, logits = features_and_logits(self, torch.stack(list(pixels)))
         ood = self._run_limits[1]
-        return logits, None if ood is None or features is None else ood.scores(features, energy(logits))
+        return logits, None if ood is None or features is None else ood.scores(features)
 
     @cached_property
     def _run_limits(self) -> RunLimits:

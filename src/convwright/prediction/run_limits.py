@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -15,7 +14,7 @@ from convwright.errors import ArgumentError, ConvwrightError
 from convwright.files import digest, write_bytes
 from convwright.prediction.features import MOST_TRAINING, all_features, fitted_ood
 from convwright.seeds import derive
-from convwright.stats.limits import FEWEST, Limits, are_limits, energy, fit_limits, known_threshold
+from convwright.stats.limits import FEWEST, Limits, are_limits, fit_limits, known_threshold
 from convwright.stats.ood import OodModel
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
@@ -75,13 +74,11 @@ def _fitted(run: Run, predictor: "Predictor") -> RunLimits:
         raise ArgumentError(
             "coverage", f"{run.path}: prediction sets need {FEWEST} validation images, and the run has {len(split)}"
         )
-    held = all_features(predictor, split)
-    features, logits = held
+    features, logits = all_features(predictor, split)
     limits = fit_limits(logits, split.labels.numpy())
     rows = torch.randperm(len(opened.train), generator=torch.Generator().manual_seed(derive(0, "ood")))[:MOST_TRAINING]
     training = opened.train.choose(rows)
-    ood = fitted_ood(predictor, (training, training.labels.numpy()), held)
+    ood = fitted_ood(predictor, training, training.labels.numpy())
     if ood is None or features is None:
         return limits, None
-    scores: np.ndarray = ood.scores(features, energy(logits))
-    return replace(limits, ood_score=known_threshold(scores)), ood
+    return replace(limits, ood_score=known_threshold(ood.scores(features))), ood

@@ -1,13 +1,10 @@
-"""Out-of-distribution scores: how unlike training images an image is, by its logits and by its features.
+"""Out-of-distribution scores: how unlike training images an image is, by its features.
 
-Features are what the last linear layer of a network reads. The score is a weighted sum of two parts, each standardised
-on held-out images:
-
-- The energy of the logits (Liu et al. 2020).
-- The Mahalanobis distance of the features to the nearest class of the training images (Lee et al. 2018), with one
-  covariance for all classes, shrunk (Ledoit and Wolf 2004). Square roots of the features are taken first, which keeps
-  single large features from dominating. Where there are many features, the distance is computed from their principal
-  components and from the length of what these leave out (Wang et al. 2022).
+The score is the Mahalanobis distance of an image's features to the nearest class of the training images (Lee et al.
+2018), with one covariance for all classes, shrunk (Ledoit and Wolf 2004). Features are mean and standard deviation of
+each of the last feature maps, or what the last linear layer reads where there are no such maps. Square roots of the
+features are taken first, which keeps single large ones from dominating. Where there are many features, the distance is
+computed from their principal components and from the length of what these leave out (Wang et al. 2022).
 
 The formulas need nothing but numpy, as exported files do.
 """
@@ -20,8 +17,6 @@ import numpy as np
 
 MOST_COMPONENTS = 128
 """Most principal components; networks with fewer features keep all of them."""
-DISTANCE_WEIGHT = 1.0
-"""Weight of the distance; that of the energy is 1. `benchmarks/limits.py --choose` compares weights on other data."""
 FEWEST_TRAINING = 20
 """Fewest training images that the distance is fitted on."""
 
@@ -38,8 +33,6 @@ class OodModel:
     """Matrix that makes the covariance within classes the identity, q x q: q is D, or D + 1 where D is below p."""
     means: np.ndarray
     """Means of the classes after whitening, classes x q."""
-    scales: np.ndarray
-    """Mean and standard deviation of the energy, and of the distance, over held-out images: 4 numbers."""
 
     @property
     def has_residual(self) -> bool:
@@ -47,8 +40,8 @@ class OodModel:
         count, features = self.components.shape
         return bool(count < features)
 
-    def distances(self, features: np.ndarray) -> np.ndarray:
-        """Return the distance of each image to the nearest class, N.
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        """Return the out-of-distribution score of each image, N: the distance to the nearest class.
 
         Args:
             features: N x p.
@@ -57,18 +50,6 @@ class OodModel:
         means = self.means.astype(np.float64)
         squares = (white**2).sum(1)[:, None] - 2 * white @ means.T + (means**2).sum(1)
         return np.asarray(np.sqrt(np.maximum(squares.min(1), 0)))
-
-    def scores(self, features: np.ndarray, energies: np.ndarray) -> np.ndarray:
-        """Return the out-of-distribution score of each image, N.
-
-        Args:
-            features: What the last linear layer reads, N x p.
-            energies: Energy of the logits, N.
-        """
-        energy_mean, energy_std, mean, std = self.scales.astype(np.float64)
-        return np.asarray(
-            (energies - energy_mean) / energy_std + DISTANCE_WEIGHT * (self.distances(features) - mean) / std
-        )
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name, in C order, in which files store them."""
@@ -87,50 +68,42 @@ class OodModel:
         model = cls(**arrays)
         count, features = model.components.shape
         size = count + model.has_residual
-        shapes = {"centre": (features,), "whitening": (size, size), "scales": (4,)}
+        shapes = {"centre": (features,), "whitening": (size, size)}
         wrong = [name for name, shape in shapes.items() if arrays[name].shape != shape]
         if wrong or model.means.ndim != 2 or model.means.shape[1] != size:
             raise ValueError("the arrays of an out-of-distribution score do not fit together")
         return model
 
 
-def fit_ood(
-    features: np.ndarray, labels: np.ndarray, held_features: np.ndarray, held_energies: np.ndarray
-) -> OodModel | None:
+def fit_ood(features: np.ndarray, labels: np.ndarray) -> OodModel | None:
     """Fit the out-of-distribution score of a network.
 
     Args:
         features: Of training images, N x p.
         labels: Classes of the training images, N.
-        held_features: Of held-out images, M x p; they standardise the parts of the score.
-        held_energies: Energies of the held-out images, M.
 
     Returns:
-        The fitted score; None where there are too few training images, or where images do not differ.
+        The fitted score; None where there are too few images, or where images of a class do not differ.
     """
     if len(features) < FEWEST_TRAINING:
         return None
     roots = _roots(features)
     centre = roots.mean(0)
-    components = _principal(roots - centre)
-    centre, components = centre.astype(np.float32), components.astype(np.float32)
+    components = _principal(roots - centre).astype(np.float32)
+    centre = centre.astype(np.float32)
     coordinates = _coordinates(features, centre, components)
-    means = np.stack([coordinates[labels == label].mean(0) for label in np.unique(labels)])
-    within = coordinates - means[np.unique(labels, return_inverse=True)[1]]
-    if not (whitening := _whitening(within)).size:
+    classes, places = np.unique(labels, return_inverse=True)
+    means = np.stack([coordinates[labels == label].mean(0) for label in classes])
+    whitening = _whitening(coordinates - means[places])
+    if not whitening.size:
         return None
-    fitted = OodModel(
-        centre,
-        components,
-        whitening.astype(np.float32),
-        (means @ whitening.T).astype(np.float32),
-        np.array([0, 1, 0, 1], np.float32),
-    )
-    distances = fitted.distances(held_features)
-    scales = [held_energies.mean(), held_energies.std(), distances.mean(), distances.std()]
-    if not np.isfinite(scales).all() or min(scales[1], scales[3]) <= 0:
-        return None
-    return OodModel(**{**vars(fitted), "scales": np.array(scales, np.float32)})
+    return OodModel(centre, components, whitening.astype(np.float32), (means @ whitening.T).astype(np.float32))
+
+
+def features_of_maps(maps: np.ndarray) -> np.ndarray:
+    """Return mean and standard deviation of each feature map: N x C x H x W to N x 2C, float64."""
+    maps = np.asarray(maps, np.float64)
+    return np.concatenate([maps.mean((2, 3)), maps.std((2, 3))], 1)
 
 
 def shrunk_covariance(rows: np.ndarray) -> np.ndarray:
