@@ -23,6 +23,8 @@ BITS = 22
 """Precision of Pillow's weights."""
 LOW = 2048.0
 """Weights are split into multiples of this number and the rest."""
+GROUP = 16
+"""Pixels of the result that are computed from one window of the image."""
 FINE = 1024.0
 """Numbers are split into multiples of its inverse and the rest."""
 LUMA = (19595.0, 38470.0, 7471.0)
@@ -90,9 +92,10 @@ def preprocessing(resolution: Resolution, channels: int, framing: Framing) -> Fo
     vertical, horizontal = _axes((shape[1], shape[2]), size, framing)
     tall = _lost(vertical) > (_lost(horizontal) * 2.0).largest(0.0)
     first, second = vertical.or_other(tall, horizontal), horizontal.or_other(tall, vertical)
-    pixels = _averaged(_read(image, vertical, horizontal, tall, channels), second, first)
-    pixels = _rounded(pixels.matmul(_weights(first, framing).transpose(0, 1, 3, 2)))
-    pixels = _rounded(_weights(second, framing).matmul(pixels))
+    pixels = _averaged(_read(image, vertical, horizontal, channels), vertical, horizontal)
+    pixels = _swapped(pixels, vertical, horizontal, tall, channels)
+    pixels = _resampled(pixels, first, channels, framing).transpose(0, 2, 1)
+    pixels = _resampled(pixels, second, channels, framing)
     pixels = _turned(pixels, (second.size, first.size), tall, channels)
     if framing.resize == "pad":
         pixels = _bordered(pixels, (vertical.size, horizontal.size), size)
@@ -161,24 +164,27 @@ def _lost(axis: _Axis) -> Term:
     return axis.all_blocks - axis.size
 
 
-def _read(image: Term, vertical: _Axis, horizontal: _Axis, tall: Term, channels: int) -> Term:
-    """Return the part of the image that is read, float32, in the network's channels.
-
-    Returns:
-        C x H x W; C x W x H of a tall image, which is resampled vertically first.
-    """
+def _read(image: Term, vertical: _Axis, horizontal: _Axis, channels: int) -> Term:
+    """Return the part of the image that is read, C x H x W, float32, in the network's channels."""
     to, axes = image.to, (vertical, horizontal)
     starts, ends = (to.join([getattr(axis, end).cast(np.int64) for axis in axes]) for end in ("start", "end"))
-    pixels = image.part(starts, ends, [1, 2])
-    height, width = (axis.end - axis.start for axis in axes)
-    sizes = _foldable(height, width, tall)
-    # Axes of one pixel let one transposition do two things: H x W x C to C x H x 1 x W, or to C x W x H x 1.
-    pixels = pixels.reshape(to.join([*sizes, to.constant([3], np.int64)])).transpose(3, 1, 0, 2)
-    pixels = pixels.reshape(to.join([to.constant([3], np.int64), *_sizes(height, width, tall)])).cast(np.float32)
+    # ONNX Runtime has fast paths for this order of axes and for exchanging the last two, and none for both at once.
+    pixels = image.part(starts, ends, [1, 2]).transpose(0, 3, 1, 2).cast(np.float32)
+    height, width = ((axis.end - axis.start).cast(np.int64) for axis in axes)
+    pixels = pixels.reshape(to.join([to.constant([3], np.int64), height, width]))
     if channels == 3:
         return pixels
     weights = to.constant(np.array(LUMA).reshape(3, 1, 1), np.float32)
     return (((pixels * weights).sum([0], keep=True) + 32768.0) / 65536.0).floor()
+
+
+def _swapped(pixels: Term, vertical: _Axis, horizontal: _Axis, tall: Term, channels: int) -> Term:
+    """Return C x W x H pixels as they are, or C x H x W of a tall image, which is resampled vertically first."""
+    to, one, count = pixels.to, pixels.to.constant([1.0], np.float64), pixels.to.constant([channels], np.int64)
+    height, width = vertical.blocks(), horizontal.blocks()
+    sizes = [size.cast(np.int64) for size in (to.where(tall, one, width), to.where(tall, width, one), height)]
+    pixels = pixels.reshape(to.join([count, *sizes])).transpose(0, 1, 3, 2)
+    return pixels.reshape(to.join([count, *_sizes(width, height, tall)]))
 
 
 def _foldable(height: Term, width: Term, tall: Term) -> list[Term]:
@@ -203,7 +209,7 @@ def _turned(pixels: Term, size: tuple[Term, Term], tall: Term, channels: int) ->
 
 
 def _averaged(pixels: Term, vertical: _Axis, horizontal: _Axis) -> Term:
-    """Return averages of blocks, C x H x W; the last ones of a row or column may be smaller.
+    """Return averages of blocks of C x H x W pixels, C x W x H; the last ones of a row or column may be smaller.
 
     Pillow multiplies by 2^-24 times a whole number that is up to 1 too small. So a sum that a number of pixels divides,
     other than a power of two, gives one less. Blocks of more than 15 x 15 pixels may differ by 1 in 3 % of pixels.
@@ -218,13 +224,14 @@ def _averaged(pixels: Term, vertical: _Axis, horizontal: _Axis) -> Term:
     zero, rest = (to.constant([number], np.int64) for number in (0, -1))
     pixels = pixels.padded(to.join([zero] * 4 + missing), 0.0)
     pixels = pixels.reshape(to.join([rest, counts[0], factors[0], factors[1] * counts[1]])).sum([2], keep=False)
-    sums = pixels.reshape(to.join([rest, *counts, factors[1]])).sum([3], keep=False)
+    pixels = pixels.transpose(0, 2, 1)
+    sums = pixels.reshape(to.join([rest, counts[1], factors[1], counts[0]])).sum([2], keep=False)
     heights, widths = (_block_sizes(axis, count) for axis, count in zip(axes, blocks, strict=True))
     # Only the last row of blocks may be lower. So two rows of numbers are computed and not one for each row.
     full, low = vertical.factor, vertical.factor - (vertical.factor * blocks[0] - (vertical.end - vertical.start))
-    is_full = heights.equals(full).reshape([-1, 1])
+    is_full = heights.equals(full).reshape([1, -1])
     added, divisor = (
-        to.where(is_full, one, other)
+        to.where(is_full, one.reshape([-1, 1]), other.reshape([-1, 1]))
         for one, other in zip(_rounding(widths * full), _rounding(widths * low), strict=True)
     )
     return ((sums + added) / divisor).floor()
@@ -242,22 +249,52 @@ def _rounding(counts: Term) -> tuple[Term, Term]:
     return added.cast(np.float32), counts.cast(np.float32)
 
 
-def _weights(axis: _Axis, framing: Framing) -> Term:
-    """Return the weights of one axis, `2 x 1 x size x pixels`, float32: upper bits, and lower bits."""
+def _resampled(pixels: Term, axis: _Axis, channels: int, framing: Framing) -> Term:
+    """Return pixels resampled along their second axis, C x pixels x N to C x size x N, float32.
+
+    Each group of `GROUP` neighbouring pixels of the result reads a window of the image. All windows have the same size,
+    so that one product of matrices computes all groups.
+    """
+    to = pixels.to
+    places, weights = _weights(axis, framing)
+    windows = pixels.apply("Gather", places, axis=1)
+    sums = weights.matmul(windows)  # C x groups x 2 GROUP x N
+    count, rest = to.constant([channels], np.int64), to.constant([-1], np.int64)
+    others = pixels.apply("Shape", dtype=np.int64)[2]
+    parts = sums.reshape(to.join([count, rest, to.constant([2, GROUP], np.int64), others]))
+    found = _rounded(parts).reshape(to.join([count, rest, others]))
+    return found.part(to.constant([0], np.int64), axis.size.cast(np.int64), [1])
+
+
+def _weights(axis: _Axis, framing: Framing) -> tuple[Term, Term]:
+    """Return what each group of pixels of the result along an axis reads, and with which weights.
+
+    Returns:
+        Numbers of pixels, `groups x window`, int64; weights, `groups x 2 GROUP x window`, float32: the upper bits for
+        the pixels of a group, then the lower bits.
+    """
     to = axis.low.to
     extent, low = (axis.high - axis.low).cast(np.float64), axis.low.cast(np.float64) - axis.shift
-    scale = extent / axis.size
+    scale, blocks = extent / axis.size, axis.blocks()
+    wide = scale.largest(1.0)
+    reach = wide * SUPPORT[framing.interpolation]
+    # The last group may be longer than the result; its further pixels repeat the last one.
+    groups = (axis.size / float(GROUP)).apply("Ceil")
+    steps = (groups * float(GROUP)).numbers_below().least(axis.size - 1.0).reshape([-1, GROUP, 1]) + 0.5
+    window = ((scale * (GROUP - 1.0) + reach * 2.0).apply("Ceil") + 3.0).least(blocks)
+    middles = groups.numbers_below().reshape([-1, 1]) * float(GROUP) + 0.5
+    starts = ((middles * scale + low - reach).floor() - 1.0).least(blocks - window).largest(0.0)
+    places = starts + window.numbers_below().reshape([1, -1])
     # In OpenVINO, which computes in float32, products of the upper bits are exact and those of the lower bits small.
-    steps = axis.size.numbers_below() + 0.5
     upper, first = ((term * FINE).floor() / FINE for term in (scale, low))
     lower, rest = (extent - upper * axis.size) / axis.size, low - first
-    pixels = axis.blocks().numbers_below().reshape([1, -1]) + 0.5
-    distance = (pixels - (steps * upper + first).reshape([-1, 1])) - (steps * lower + rest).reshape([-1, 1])
-    weights = _filter((distance * (1.0 / scale.largest(1.0))).abs(), framing.interpolation)
-    weights = weights / weights.sum([1], keep=True)
+    pixels = places.reshape(to.join([to.constant([-1, 1], np.int64), window.cast(np.int64)])) + 0.5
+    distance = (pixels - (steps * upper + first)) - (steps * lower + rest)
+    weights = _filter((distance * (1.0 / wide)).abs(), framing.interpolation)
+    weights = weights / weights.sum([2], keep=True)
     fixed = (weights.abs() * 2.0**BITS + 0.5).floor() * weights.apply("Sign")
     upper = (fixed / LOW).floor()
-    return to.stack([upper, fixed - upper * LOW]).cast(np.float32)
+    return places.cast(np.int64), to.join([upper, fixed - upper * LOW], axis=1).cast(np.float32)
 
 
 def _filter(distance: Term, interpolation: str) -> Term:
@@ -271,8 +308,8 @@ def _filter(distance: Term, interpolation: str) -> Term:
 
 
 def _rounded(sums: Term) -> Term:
-    """Return the upper and the lower part of sums, 2 x C x H x W, as whole numbers from 0 to 255, C x H x W."""
-    upper, lower = (sums.apply("Gather", sums.to.constant(half, np.int64), axis=0) for half in (0, 1))
+    """Return the upper and the lower part of sums, along the third axis, as whole numbers from 0 to 255."""
+    upper, lower = (sums.apply("Gather", sums.to.constant(half, np.int64), axis=2) for half in (0, 1))
     carried = ((lower + 2.0 ** (BITS - 1)) / LOW).floor()
     return ((upper + carried) / LOW).floor().clip(0.0, 255.0)
 
