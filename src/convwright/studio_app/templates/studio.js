@@ -137,7 +137,7 @@ async function update() {
   if (!question.resolution) delete question.resolution;
   for (const output of all("output", network)) output.textContent = one(`#${output.htmlFor}`).value.replace(/^0$/, output.htmlFor.value === "resolution" ? "as it is" : "0");
   const answer = await ask("/api/network", { expression: "", ...question });
-  if (show("network", answer)) {
+  if (!answer.error) {
     one("#totals").textContent = `${answer.expression}: ${human(answer.params)} parameters, ${human(answer.macs)} MACs`;
     one("#stages").replaceChildren(bars(answer.stages));
     if (zoo.length) {
@@ -147,8 +147,10 @@ async function update() {
       one("#nearest").textContent = `Nearest with published ImageNet top-1: ${near.map((p) => `${p.name} ${p.top1} %`).join(", ")}.`;
     }
   }
+  /* The drawing below is large: it follows in the next frame, and not while a slider moves. */
+  if (!answer.error) await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
   asking = false;
-  if (again) { again = false; update(); }
+  if (again) { again = false; update(); } else show("network", answer);
 }
 network.addEventListener("input", update);
 network.addEventListener("submit", (event) => event.preventDefault());
