@@ -81,7 +81,17 @@ def test_limits_survive_json():
     stored = limits.to_dict()
     assert are_limits(stored)
     assert Limits.from_dict(stored) == limits
-    for wrong in ({"temperature": 0}, {"thresholds": [0.5]}, {"images": "1"}, {"energy": float("nan")}, {"new": 1}):
+    earlier = {name: value for name, value in stored.items() if name != "ood_score"}
+    assert are_limits(earlier)
+    assert Limits.from_dict(earlier) == limits
+    for wrong in (
+        {"temperature": 0},
+        {"thresholds": [0.5]},
+        {"images": "1"},
+        {"energy": float("nan")},
+        {"new": 1},
+        {"ood_score": "2"},
+    ):
         assert not are_limits(stored | wrong)
 
 
