@@ -5,7 +5,8 @@ Convwright run it: from a decoded image to all outputs. Its answers on pictures 
 of Convwright in torch, which decodes and resizes with Pillow; its activation maps with those of `explain cam`. Pictures
 are scikit-learn's two photographs, cut and resized at random, and files of the folders given as arguments.
 
-Times are of one thread, medians of rounds in which every contender runs in turn.
+Times are processor time of one thread, which other programs on the machine change little: medians of rounds in which
+every contender runs in turn.
 """
 
 import argparse
@@ -71,14 +72,14 @@ def compare(whole: WholeRunner, predictor: Predictor, images: list[np.ndarray], 
 
 
 def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Return the milliseconds of each contender, round by round."""
+    """Return the milliseconds of processor time of each contender, round by round."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for index in range(rounds + 2):
         for name, work in contenders.items():
-            started = time.perf_counter()
+            started = time.process_time()
             work()
             if index >= 2:
-                times[name].append(1000 * (time.perf_counter() - started))
+                times[name].append(1000 * (time.process_time() - started))
     return times
 
 
@@ -110,7 +111,7 @@ def main() -> None:
 def show_times(folder: Path, predictor: Predictor, rounds: int) -> None:
     photo = np.asarray(Image.fromarray(load_sample_images().images[0]).resize((1200, 900)))
     title = "network alone | Pillow + network | whole file | with map | map costs"
-    print(f"\nmilliseconds of a photograph of 1200 x 900, one thread\n\n| file | engine | {title} |")
+    print(f"\nmilliseconds of processor time, a photograph of 1200 x 900, one thread\n\n| file | engine | {title} |")
     print("|---|---|--:|--:|--:|--:|--:|")
     for suffix, engine in CASES:
         plain, explained = (open_whole(folder / f"{stem}{suffix}", engine, 1) for stem in ("plain", "explained"))

@@ -98,8 +98,10 @@ def preprocessing(resolution: Resolution, channels: int, framing: Framing) -> Fo
     pixels = _resampled(pixels, second, channels, framing)
     pixels = _turned(pixels, (second.size, first.size), tall, channels)
     if framing.resize == "pad":
-        pixels = _bordered(pixels, (vertical.size, horizontal.size), size)
-    pixels = pixels.reshape([1, channels, *size])
+        inner = vertical.size, horizontal.size
+        shape = to.join([to.constant([channels], np.int64), *(side.cast(np.int64) for side in inner)])
+        pixels = _bordered(pixels.reshape(shape), inner, size)
+    pixels = pixels.reshape([1, channels, *size])  # not after another one: ONNX Runtime 1.30 for browsers fails on both
     to.node("Cast", [pixels], np.uint8, output=PIXELS, to=to.onnx.TensorProto.UINT8)
     return to
 
@@ -201,11 +203,10 @@ def _sizes(height: Term, width: Term, tall: Term) -> list[Term]:
 
 
 def _turned(pixels: Term, size: tuple[Term, Term], tall: Term, channels: int) -> Term:
-    """Return C x H x W pixels, exchanging height and width of a tall image."""
+    """Return pixels in the order C x H x W, exchanging height and width of a tall image, with an axis of one pixel."""
     to, (height, width) = pixels.to, size
     count = to.constant([channels], np.int64)
-    pixels = pixels.reshape(to.join([count, *_foldable(height, width, tall)])).transpose(0, 2, 1, 3)
-    return pixels.reshape(to.join([count, *_sizes(height, width, tall)]))
+    return pixels.reshape(to.join([count, *_foldable(height, width, tall)])).transpose(0, 2, 1, 3)
 
 
 def _averaged(pixels: Term, vertical: _Axis, horizontal: _Axis) -> Term:
