@@ -106,7 +106,7 @@ def test_the_best_answer_of_a_finished_design_is_its_winner(designed) -> None:
 
 
 def test_another_design_does_not_replace_one(designed) -> None:
-    with pytest.raises(ArgumentError, match="holds a design with another budget"):
+    with pytest.raises(ArgumentError, match="holds a design that differs in budget; give another folder, or continue"):
         cw.design("digits", "macs<=2M", minutes=0.5, out=designed.request.out)
 
 

@@ -115,13 +115,13 @@ def test_the_accuracy_of_the_answer_is_that_of_the_file(result) -> None:
     ("reason", "short"),
     [
         ("statistically behind: 9 points behind", "behind"),
-        ("only the better half goes on; 1 point behind", "lower rank"),
+        ("only the better half takes part in the next round; 1 percentage point behind", "lower rank"),
         (NO_TIME, "no time"),
         ("the next round has no time for it", "no time"),
-        ("it exceeds the budget; it can only teach the winner", "over the budget"),
+        ("it exceeds the budget, so it can be the teacher, but not the winner", "over the budget"),
         (f"huge {NO_GAIN}: +0.1 percentage points", "no gain from a teacher"),
         ("it could not be trained: it diverged", "failed"),
-        ("", "level with the winner"),
+        ("", "indistinguishable"),
     ],
 )
 def test_short_reasons_are_those_of_the_decisions(result, reason: str, short: str) -> None:

@@ -104,7 +104,7 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
     if data is None:
         raise UsageError("give the data to design for, or `resume` with the folder of a design")
     if hours is not None and minutes is not None:
-        raise ArgumentError("hours", "takes the place of `minutes`; give one of the two")
+        raise ArgumentError("hours", "cannot be combined with `minutes`; give one of the two")
     images = Data.of(data)
     seconds = 3600 * hours if hours is not None else 60 * (DEFAULT_MINUTES if minutes is None else minutes)
     folder = Path(out) if out is not None else Path("designs") / (Path(images.spec).stem or "data")
@@ -189,7 +189,7 @@ def ablate(  # noqa: D417 - the options of every study are described in `study_o
     options = StudyOptions(folder, workers, cluster, cores_per_task, storage, study, cache_gb=images.cache_gb)
     training = TrainingOptions(recipe, fields, batch_size, precision)
     if minutes is not None and epochs is not None:
-        raise ArgumentError("minutes", "takes the place of `epochs`; give one of the two")
+        raise ArgumentError("minutes", "cannot be combined with `epochs`; give one of the two")
     length = Length(60 * (DEFAULT_MINUTES if minutes is None else minutes), epochs)
     ablation, experiment, results = run_ablation(base, images, limits, length, seeds, training, options)
     found = AblationResult(ablation, experiment, results, folder / RESULT)

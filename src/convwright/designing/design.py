@@ -29,6 +29,9 @@ from convwright.places import check_folder
 from convwright.training.frozen import keeping_features
 from convwright.training.interrupt import Interrupted
 
+IN_WORDS = {"data_options": "options of its data", "seconds": "time"}
+"""Names in messages of a request's fields, where they differ."""
+
 
 def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
     """Design a network, or continue the design in the request's folder.
@@ -145,7 +148,9 @@ class _Design:
             return self._new_state()
         if differing:
             raise ArgumentError(
-                "out", f"{folder} holds a design with another {differing[0]}; give another folder, or resume it"
+                "out",
+                f"{folder} holds a design that differs in {', '.join(IN_WORDS.get(each, each) for each in differing)}; "
+                f"give another folder, or continue that design with `cw.design(resume={str(folder)!r})`",
             )
         state.request = request
         return state
@@ -166,10 +171,11 @@ class _Design:
         with argument("data"):
             context.data, data = open_images(self.request, state)
         if data.multi_label:
-            raise DataError(f"{data.name}: has several labels an image; design needs one label each")
+            raise DataError(f"{data.name}: some images have several labels; a design needs one label for each image")
         if data.test is None:
             raise DataError(
-                f"{data.name}: has no test images, which measure the winner and influence no choice; add a split `test`"
+                f"{data.name}: has no test images; add a split `test`: a design measures its winner on images that "
+                "influence no choice"
             )
         if state.fingerprint and state.fingerprint != data.fingerprint:
             raise RunError(

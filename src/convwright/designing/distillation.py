@@ -94,7 +94,7 @@ def try_distillation(
         teacher = _try_teacher_over_budget(state, best, trainer, 0.0 if started else left, report, offered)
     if teacher is None:
         state.decide(
-            "training", LABELS_ALONE, "the race has no larger network, as accurate as the winner, to learn from"
+            "training", LABELS_ALONE, "there is no teacher: no larger network of the race is as accurate as the winner"
         )
         return best
     return _check_teacher(state, best, teacher, trainer, left, report, started=started)
@@ -116,11 +116,11 @@ def _check_teacher(
     checked = [winner, student] if state.plans else [student]
     missing = [each for each in checked if state.trial(each.name, round_) is None]
     if missing and (started or len(missing) * best.seconds > CHECK_SHARE * left):
-        reason = f"there is no time to check whether {teacher.candidate} teaches it more"
+        reason = f"there is no time to check whether {teacher.candidate} as teacher improves the winner"
         state.decide("training", LABELS_ALONE, reason)
         return best
     if missing:
-        report(f"checking for {best.seconds:.0f} s whether {teacher.candidate} teaches the winner more than labels do")
+        report(f"checking for {best.seconds:.0f} s whether {teacher.candidate} as teacher improves the winner")
     if student in missing and winner in missing:
         report("the winner is trained again too, as workers shared the cores in the race")
     trials = [_run_check(state, each, trainer, best.seconds) for each in checked]
@@ -161,11 +161,11 @@ def _try_teacher_over_budget(
         trial = _run_check(state, candidate, trainer, best.seconds)
     better = trial.problem is None and trial.against(best).interval[0] > 0
     why = (
-        "it can only teach the winner" if better else "is not measurably better than the winner, so it teaches nothing"
+        "so it can be the teacher, but not the winner"
+        if better
+        else "and is not measurably better than the winner, so it is not the teacher"
     )
-    state.decide(
-        "training", f"{trial.candidate} is dropped", f"it exceeds the budget{';' if better else ', and'} {why}"
-    )
+    state.decide("training", f"{trial.candidate} is dropped", f"it exceeds the budget, {why}")
     return trial if better else None
 
 

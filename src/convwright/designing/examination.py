@@ -109,14 +109,14 @@ def open_images(request: DesignRequest, state: State) -> tuple[Data, Dataset]:
             images = f"{len(dataset.train) + len(dataset.val):,} images in {len(dataset.classes)} classes"
             why = f"cannot be split ({error.reason})" if isinstance(error, ArgumentError) else "are too few to split"
             raise DataError(
-                f"{dataset.name}: has no test images, which influence no choice, and {images} {why}; add images, or a "
-                "folder `test`"
+                f"{dataset.name}: has no test images, and its {images} {why}; add test images in a folder `test`, or "
+                "more images: a design measures its winner on images that influence no choice"
             ) from None
         split.save(path)
     state.decide(
         "data",
         f"{SHARES[2]:.0%} of the images are set aside for the test, and {SHARES[1]:.0%} for validation",
-        "the data has no test images; copies of an image are on the same side",
+        "the data has no test images; exact duplicates and near-duplicates are kept in one split",
     )
     data = request.split_data
     return data, data.dataset()

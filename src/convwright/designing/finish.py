@@ -82,7 +82,11 @@ def _ship(context: DesignContext, run: Run) -> Shipped | None:
     if state.shipped:
         return Shipped.from_dict(state.shipped)
     if not can_export():
-        state.decide("file", "no file is exported", 'install it with pip install "convwright[deploy]"')
+        state.decide(
+            "file",
+            "no file is exported",
+            'onnx, and onnxruntime or openvino, are not installed: pip install "convwright[deploy]"',
+        )
         return None
     context.report("exporting and verifying the file")
     shipped, decisions = ship(run, context.request)

@@ -207,11 +207,14 @@ class Race:
         for trial in ranked[1:]:
             pair = best.against(trial)
             low, high = agresti_min(pair.only_first, pair.only_second, pair.images, z)
-            gap = f"{100 * pair.difference:.1f} points behind {best.candidate} ({100 * low:.1f} to {100 * high:.1f})"
+            points = f"{100 * pair.difference:.1f} percentage points"
+            gap = f"{points} behind {best.candidate} ({100 * low:.1f} to {100 * high:.1f})"
             if low > 0:
                 self.state.decide("race", f"{trial.candidate} is dropped", f"{BEHIND}: {gap}")
             elif len(kept) >= max(1, round(KEPT_SHARE * len(ranked))):
-                self.state.decide("race", f"{trial.candidate} is dropped", f"only the better half goes on; {gap}")
+                self.state.decide(
+                    "race", f"{trial.candidate} is dropped", f"only the better half takes part in the next round; {gap}"
+                )
             else:
                 kept.append(trial)
         return kept
@@ -223,11 +226,15 @@ class Race:
             "race",
             f"{best.candidate}{WINS}",
             f"the highest validation accuracy, {best.accuracy:.2%}, after {best.seconds:.0f} s of training"
-            + (f"; {survivors[1].candidate} is statistically level" if len(survivors) > 1 else ""),
+            + (f"; {survivors[1].candidate} is statistically indistinguishable from it" if len(survivors) > 1 else ""),
         )
         return best
 
 
 def _line(round_: int, at: int, count: int, candidate: Candidate, trial: Trial) -> str:
-    result = f"{trial.accuracy:.2%} of {trial.images:,} validation images" if trial.problem is None else trial.problem
+    result = (
+        f"{trial.accuracy:.2%} of {trial.images:,} validation images correct"
+        if trial.problem is None
+        else trial.problem
+    )
     return f"round {round_ + 1}, {at + 1} of {count}: {candidate.name} ({candidate.size_in_words}): {result}"

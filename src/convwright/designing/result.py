@@ -31,7 +31,7 @@ ENLARGED = ", enlarged"
 """End of the name of a winner that is trained at more pixels than in the race."""
 SHORT_REASONS = {
     "statistically behind": "behind",
-    "statistically level": "level with the winner",
+    "statistically indistinguishable": "indistinguishable",
     "only the better half": "lower rank",
     NO_TIME: "no time",
     "the next round has no time": "no time",
@@ -172,7 +172,7 @@ class DesignResult(Result):
         if name == winner.parent and winner.name.endswith(ENLARGED):
             trained = next((reason for decision, reason in decided.items() if decision.startswith(TRAINED_LONGER)), "")
             return f"{winner.name} is better: {trained}"
-        return f"statistically level with {winner.name}, which had a higher validation accuracy"
+        return f"statistically indistinguishable from {winner.name}, which had a higher validation accuracy"
 
     def to_dict(self) -> dict[str, object]:
         """Return the request, the winner with its figures, every candidate, and every decision."""
@@ -220,7 +220,7 @@ class DesignResult(Result):
 
     def table(self) -> Table:
         """Return a table of the candidates, those of the last round first."""
-        titles = ("candidate", "px", "parameters", "MACs", "round", "validation", "")
+        titles = ("candidate", "px", "parameters", "MACs", "round", "validation accuracy", "outcome")
         winner = self.winner.name
         return Table(
             titles,
@@ -259,7 +259,7 @@ class DesignResult(Result):
         count = cost(self.run.network)
         yield Lines(
             f"{self.winner.name} at {format_resolution(self.run.network.resolution)} px: {percent(self.accuracy)} "
-            f"({interval(self.interval)}) of {counted(self.tested.images, 'test image')}; "
+            f"({interval(self.interval)}) of {counted(self.tested.images, 'test image')} correct; "
             f"{human(count.params)} parameters, {human(count.macs)} MACs"
         )
         yield self.table()
@@ -268,6 +268,11 @@ class DesignResult(Result):
         yield Heading("Files")
         places = [("run", self.run.path), ("file", self.file), ("dossier", self.dossier)]
         yield Lines("\n".join(f"{name}: {printable(path)}" for name, path in places if path is not None))
+        if self.file is None:
+            yield Paragraph(
+                "no file was exported: onnx, and onnxruntime or openvino, are not installed "
+                "(pip install 'convwright[deploy]')"
+            )
         use = self.file or self.run.path
         yield Lines(f"use it: convwright predict {quoted(use)} IMAGE")
         yield Lines(f"designed in {duration(self.seconds)} of {duration(self.request.seconds)}")

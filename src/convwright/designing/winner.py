@@ -121,7 +121,7 @@ class WinnerTraining:
         except (DivergedError, FeaturesTooSlowError) as error:
             measured, reason = None, f"longer training failed: {error}"
         else:
-            reason = f"longer training gave a lower validation accuracy than its {best.accuracy:.2%}"
+            reason = f"longer training gave a lower validation accuracy than the {best.accuracy:.2%} of the race"
         if not isinstance(measured, Evaluation) or measured.accuracy < best.accuracy:
             state.decide("training", f"the network of the race is kept ({race_run.path.name})", reason)
             return None

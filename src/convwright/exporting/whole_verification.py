@@ -1,4 +1,4 @@
-"""Verification of whole files: their resizing beside Pillow's, and their activation maps beside those of torch."""
+"""Verification of files from image to outputs: resizing beside Pillow's, and activation maps beside those of torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +21,8 @@ from convwright.prediction.network import Predictor
 IMAGES = 12
 """Images of several sizes on which a file is verified."""
 TOLERANCE = {"f32": 1e-3, "int8": 0.1}
-"""Largest difference of a probability, by precision: in 8 bits, one grey value may lead to the next step of a value."""
+"""Largest difference of a probability, by precision: in 8 bits, a difference of one grey value can move a value to its
+next step."""
 MAP_TOLERANCE = {"tensor": 1e-3, "image": 5e-3}
 """Largest difference of an activation map in float, as a share of the map's largest value, by input: in OpenVINO, a few
 pixels of a resized image may differ by one grey value."""

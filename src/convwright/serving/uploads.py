@@ -61,8 +61,8 @@ async def read_uploads(request: "Request", limits: ServiceLimits, counter: BodyB
         raise Refusal(
             415,
             "unknown_type",
-            f"the body has the type {printable(kind)[:80] or 'of nothing'}; send {MULTIPART}, {JSON}, or the bytes of "
-            f"an image as image/* or {BYTES}",
+            f"the body has {f'the type {printable(kind)[:80]}' if kind else 'no Content-Type'}; send {MULTIPART}, "
+            f"{JSON}, or the bytes of an image as image/* or {BYTES}",
         )
     _check_length(request, limits)
     body = await _body(request, counter)

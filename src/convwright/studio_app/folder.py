@@ -86,7 +86,10 @@ class StudioFolder:
         from convwright.designing.request import STUDY  # here, since it imports torch
 
         if (path / STUDY).exists():
-            raise UsageError(f"{name}: the design shares a study with workers; resume it with `convwright design`")
+            raise UsageError(
+                f"{name}: the trials of this design are shared with workers; "
+                f"resume it with: convwright design --resume {name}"
+            )
         from convwright.designing.state import State
 
         request = State.open(path).request

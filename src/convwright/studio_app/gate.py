@@ -82,4 +82,8 @@ def _refusal(status: int, message: str) -> JSONResponse:
 
 
 def _too_large(largest: int) -> JSONResponse:
-    return _refusal(413, f"the request is larger than {largest / 1e6:g} MB (`max_upload`)")
+    return _refusal(
+        413,
+        f"the request is larger than {largest / 1e6:g} MB; send a smaller image, or start the studio with a "
+        "larger --max-upload",
+    )

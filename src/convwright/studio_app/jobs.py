@@ -93,7 +93,7 @@ class Jobs:
             UsageError: There is no such process, or it has ended.
         """
         if number not in self._numbers() or self._job(number).state != "running":
-            raise UsageError(f"process {number}: it does not run")
+            raise UsageError(f"process {number} is not running")
         identity = read_json(self.records / str(number) / PROCESS)
         if not identity:
             raise UsageError(f"process {number}: it is still starting; try again in a second")

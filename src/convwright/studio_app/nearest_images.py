@@ -50,7 +50,7 @@ def nearest_images(path: Path, changed: int, predictor: Predictor, image: Image.
         _picture(known.images[row], known.labels[row], value)
         for value, row in zip(similar.tolist(), rows.tolist(), strict=True)
     )
-    return f'<h3>Nearest training images of {len(known.labels):,}</h3><ul class="pictures">{pictures}</ul>'
+    return f'<h3>Most similar of {len(known.labels):,} training images</h3><ul class="pictures">{pictures}</ul>'
 
 
 def _picture(image: torch.Tensor, label: str, similarity: float) -> str:
