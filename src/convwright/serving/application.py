@@ -129,7 +129,7 @@ class Service:
         return maps
 
     async def watch(self) -> None:
-        """Open models anew when their files change, for as long as the service runs."""
+        """Reload models when their files change, for as long as the service runs."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
@@ -139,7 +139,7 @@ class Service:
                 log("watching failed", logging.ERROR, error=f"{type(error).__name__}: {printable(error)[:300]}")
 
     async def _reload(self, name: str) -> None:
-        opened = await self._in_pool(self.models.opened_anew, name)
+        opened = await self._in_pool(self.models.reloaded, name)
         if opened is None:
             self.models.keep(name)
             log("reload failed", logging.ERROR, model=name, error=self.models.problems[name])

@@ -28,7 +28,7 @@ class Metrics:
             "convwright_batch_seconds", "Time of a batch.", ["model"], buckets=SECONDS, registry=registry
         )
         self.waiting = Gauge("convwright_requests_in_progress", "Requests for predictions now.", registry=registry)
-        self.reloads = Counter("convwright_reloads", "Models opened anew.", ["model", "result"], registry=registry)
+        self.reloads = Counter("convwright_reloads", "Model reloads.", ["model", "result"], registry=registry)
 
     def observer(self, model: str) -> Callable[[int, float], None]:
         """Return what counts a model's batches: a function of their images and seconds."""

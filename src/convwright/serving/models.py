@@ -1,4 +1,4 @@
-"""The models of a service: opened, described, and opened anew when their files change."""
+"""The models of a service: opened, described, and reloaded when their files change."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -165,7 +165,7 @@ class Models:
             raise ArgumentError("engine", "an engine runs exported files, and all models are runs; export them")
         self.limits, self.metrics, self.engine = limits, metrics, engine
         self.problems: dict[str, str] = {}
-        """Why a model could not be opened anew, by name."""
+        """Why a model could not be reloaded, by name."""
         self._current = {name: ServedModel(name, path, limits, metrics, engine) for name, path in named(paths).items()}
         self._changing: dict[str, Signature] = {}
         self._lock = threading.Lock()
@@ -202,13 +202,13 @@ class Models:
                 self._changing[name] = now
         return found
 
-    def opened_anew(self, name: str) -> ServedModel | None:
+    def reloaded(self, name: str) -> ServedModel | None:
         """Open a model's files again; None, with the reason in `problems`, where that fails. For another thread."""
         with self._lock:
             old = self._current[name]
             try:
                 return ServedModel(name, old.path, self.limits, self.metrics, self.engine)
-            except Exception as error:  # half-written files fail in every way; the old model goes on
+            except Exception as error:  # half-written files fail in every way; the old model stays in use
                 self.problems[name] = printable(error)[:300]
                 return None
 
@@ -241,7 +241,7 @@ def named(paths: Sequence[Path]) -> dict[str, Path]:
     for given in paths:
         name, path = _name_and_path(given)
         if name in found:
-            text = f"{found[name]} and {path} are both named {name}; name one of them anew: NAME={path}"
+            text = f"{found[name]} and {path} are both named {name}; give one of them another name: NAME={path}"
             raise ArgumentError("models", text)
         if not name.isprintable() or "/" in name or not name:
             raise ArgumentError("models", f"{printable(path)}: its name cannot be part of an address; rename it")

@@ -6,7 +6,7 @@ REASONS = {
     400: "The bytes are not HTTP.",
     401: "The token is missing or wrong.",
     404: "There is no such model or address.",
-    405: "The address takes another method.",
+    405: "The address does not support the method.",
     413: "The body, the number of images or an image is larger than the service takes.",
     415: "The body has a type that the service does not read, or is no image.",
     422: "The request cannot be read, an image is damaged, or an option does not fit the model.",

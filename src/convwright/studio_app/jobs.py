@@ -1,4 +1,4 @@
-"""Processes that the studio starts: commands of Convwright that go on without it, read back from their records."""
+"""Processes that the studio starts: commands of Convwright that continue without it, read back from their records."""
 
 import os
 import shlex

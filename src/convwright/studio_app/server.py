@@ -45,7 +45,7 @@ def run_studio(
             app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1, lifespan="off"
         )
         print(f"Studio of {root}: {address}", flush=True)
-        print("Stop it with Ctrl+C; runs that it started go on.", file=sys.stderr, flush=True)
+        print("Stop it with Ctrl+C; runs that it started continue.", file=sys.stderr, flush=True)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):

@@ -135,7 +135,7 @@ async function update() {
   asking = true;
   const question = values(network);
   if (!question.resolution) delete question.resolution;
-  for (const output of all("output", network)) output.textContent = one(`#${output.htmlFor}`).value.replace(/^0$/, output.htmlFor.value === "resolution" ? "as it is" : "0");
+  for (const output of all("output", network)) output.textContent = one(`#${output.htmlFor}`).value.replace(/^0$/, output.htmlFor.value === "resolution" ? "unchanged" : "0");
   const answer = await ask("/api/network", { expression: "", ...question });
   if (!answer.error) {
     one("#totals").textContent = `${answer.expression}: ${human(answer.params)} parameters, ${human(answer.macs)} MACs`;
