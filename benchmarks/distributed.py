@@ -147,20 +147,27 @@ def estimates(names: list[str]) -> None:
 
 def local(network: str, data: str, epochs: float, rounds: int) -> None:
     """Print the training seconds of two processes of one thread, and of one process of two threads, in turns."""
-    times: dict[str, list[float]] = {"two processes": [], "two threads": []}
+    kinds = {
+        "two threads": ["--devices", "1"],
+        "two processes": ["--devices", "2"],
+        "two processes, --no-sync-norm": ["--devices", "2", "--no-sync-norm"],
+    }
+    times: dict[str, list[float]] = {kind: [] for kind in kinds}
     for _ in range(rounds):
-        for kind, seconds in times.items():
-            devices = "2" if kind == "two processes" else "1"
+        for kind, options in kinds.items():
             with tempfile.TemporaryDirectory() as folder:
                 command = [sys.executable, "-m", "convwright", "train", "--data", data, "--network", network]
-                command += ["--epochs", str(epochs), "--no-fused", "--devices", devices, "--out", f"{folder}/run"]
-                threads = {"OMP_NUM_THREADS": "1" if devices == "2" else "2"}
+                command += ["--epochs", str(epochs), "--no-fused", *options, "--out", f"{folder}/run"]
+                threads = {"OMP_NUM_THREADS": "2" if kind == "two threads" else "1"}
                 subprocess.run(command, check=True, capture_output=True, env=os.environ | threads)
-                seconds.append(cw.open_run(Path(folder) / "run").summary.train_seconds)
+                times[kind].append(cw.open_run(Path(folder) / "run").summary.train_seconds)
     for kind, seconds in times.items():
-        print(f"{network}, {kind}: {', '.join(f'{each:.1f}' for each in seconds)} s")
-    ratios = [a / b for a, b in zip(*times.values(), strict=True)]
-    print(f"two processes take {statistics.median(ratios):.2f} times as long ({min(ratios):.2f} to {max(ratios):.2f})")
+        ratios = [each / one for each, one in zip(seconds, times["two threads"], strict=True)]
+        print(
+            f"{network}, {kind}: {statistics.median(seconds):.1f} s, {statistics.median(ratios):.2f} times as long as "
+            f"two threads ({min(ratios):.2f} to {max(ratios):.2f})",
+            flush=True,
+        )
 
 
 def main() -> None:
