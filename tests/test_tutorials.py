@@ -27,14 +27,30 @@ SHORTER = {
     "epochs=20": "epochs=0.5",
     "epochs=15": "epochs=0.5",
     "epochs=3, seeds=3": "epochs=0.3, seeds=2, rungs=1",
+    'network="resnet18", epochs=3': 'network="cifar_resnet8", epochs=0.3',
+    "epochs=3, resolution=64": "epochs=1, resolution=32",
+    "--epochs 3 --resolution 64": "--network cifar_resnet8 --epochs 0.5",
+    "minutes=10": "minutes=0.5",
+    "cw.bench(run)": 'cw.bench(run, engine="torch", seconds=0.1)',
+    "int8=True": "int8=True, max_drop=100",
 }
 """Changes of durations and sizes."""
 
 
+PIECE = re.compile(r"^```(?P<language>python|sh)\n(?P<code>.*?)^```|^\|[^\n]*\| `(?P<cell>[^`\n]*)` \|$", re.M | re.S)
+"""A block of code, or a row of a table whose last column is code."""
+
+
 def blocks(page):
-    """Return language and code of each block of a page that can be run."""
-    text = page.read_text(encoding="utf-8")
-    return re.findall(r"^```(python|sh)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    """Return language and code of each block, and of each row of a table whose last column is code, in order."""
+    found = []
+    for piece in PIECE.finditer(page.read_text(encoding="utf-8")):
+        cell = (piece["cell"] or "").replace(r"\|", "|")
+        if piece["language"]:
+            found.append((piece["language"], piece["code"]))
+        else:
+            found.append(("sh" if cell.startswith("convwright ") else "python", cell))
+    return found
 
 
 def run(language, code, title, names):
@@ -54,10 +70,13 @@ def run(language, code, title, names):
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    """A folder with photographs of two classes in `photos/`, and of four in `stamps/`."""
+    """A folder with photographs of two classes in `photos/`, of four in `stamps/`, and new ones."""
     for folder in ("photos", "stamps"):
         (tmp_path / folder).mkdir()
         temple_and_flower(tmp_path / folder)
+    (tmp_path / "new").mkdir()
+    for name in ("picture.jpg", "new/holiday.jpg"):
+        Image.open(tmp_path / "photos" / "flower" / "20.png").convert("RGB").save(tmp_path / name)
     for name, other in (("temple", "town"), ("flower", "food")):
         (tmp_path / "stamps" / name).rename(tmp_path / "stamps" / other)
     for name, other in (("town", "vehicles"), ("food", "animals")):
@@ -75,6 +94,15 @@ def test_the_code_of_the_page_runs(page, workplace):
         for long, short in SHORTER.items():
             code = code.replace(long, short)
         assert run(language, code, page.name, names) == ""
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/migrating/[!i]*.md")), ids=lambda page: page.stem)
+def test_ten_lines_of_the_other_package_have_a_counterpart(page):
+    rows = re.findall(r"^\| `.*\|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    nothing = [row for row in rows if "| nothing" in row]
+    assert len(rows) >= 10
+    assert len(nothing) <= 2
+    assert len([code for _, code in blocks(page) if "\n" not in code]) == len(rows) - len(nothing)
 
 
 def test_code_that_fails_would_be_noticed():
