@@ -50,8 +50,8 @@ LEAST_BATCH, RGB, BYTES_OF_FLOAT = 8, 3, 4
 LEAST_EPOCHS = 0.5
 """Epochs in the given minutes below which a run learns hardly anything."""
 SLOW_DEVICES = (
-    "processes that share a CPU are slower than its threads: leave `devices` out, or use `sync_norm=False`, with which "
-    "they exchange less, and each normalises its own share of a batch"
+    "processes that share an idle CPU are usually slower than its threads: leave `devices` out, or use "
+    "`sync_norm=False`, with which they exchange less, and each normalises its own share of a batch"
 )
 DATA_OPTIONS = frozenset({"val_share", "max_bad", "cache_gb", "resize", "folds", "fold", "duplicates", *COLUMNS})
 """Fields of a request that say how the data is opened."""
