@@ -259,5 +259,5 @@ def test_processes_go_on_without_the_studio(tmp_path):
         time.sleep(0.2)
     assert (job.number, job.state) == (number, "finished")
     assert "cifar_resnet8" in job.output
-    with pytest.raises(cw.ConvwrightError, match="does not run"):
+    with pytest.raises(cw.ConvwrightError, match="is not running"):
         Jobs(folder).stop(number)
