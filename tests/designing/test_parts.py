@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import convwright as cw
-from convwright.arch import at, recalibrate
+from convwright.arch import at, fit_resolution, recalibrate
 from convwright.arch.cost import cost
 from convwright.data.opened import Data
 from convwright.designing.candidates import (
     Candidate,
     LeftOut,
+    default_candidates,
     first_candidates,
     pretrained_candidates,
     recipe_variations,
@@ -165,6 +166,23 @@ def test_candidates_from_scratch_are_not_enlarged(coloured, tmp_path) -> None:
 def test_published_weights_take_part_at_the_resolution_that_the_budget_allows(macs, side, coloured) -> None:
     (found,) = pretrained_candidates(coloured, 2, 3600, CandidateLimits(as_budget(f"macs<={macs}")))
     assert (found.network.resolution if isinstance(found, Candidate) else None) == side
+
+
+@pytest.mark.parametrize(("budget", "chosen"), [(None, True), ("macs<=10M", True), ("macs<=1M", False)])
+def test_the_network_that_train_chooses_takes_part_if_the_budget_allows_it(budget, chosen) -> None:
+    data = cw.open_data("digits")
+    limits = CandidateLimits(as_budget(budget) if budget else None)
+
+    def fitted(network):
+        return at(fit_resolution(network, 8), channels=1, classes=10)
+
+    found = [*default_candidates(data, fitted, 600, limits)]
+    usual = cw.advise("digits", minutes=10).network
+    assert [each.network for each in found] == ([fitted(cw.network(usual))] if chosen else [])
+
+
+def test_images_that_suit_published_weights_have_no_other_default(coloured) -> None:
+    assert [*default_candidates(coloured, lambda network: network, 3600, CandidateLimits(None))] == []
 
 
 @pytest.mark.parametrize("family", FAMILIES[:4], ids=lambda family: family.title)

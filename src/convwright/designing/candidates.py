@@ -1,7 +1,7 @@
 """Candidates of a design: networks that keep the budget, each with the idea that it tries."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,6 +151,26 @@ def pretrained_candidates(
         yield LeftOut(name, f"it needs {over}")
         return
     yield Candidate(name, name, idea, chosen, {"weights": advice.weights})
+
+
+def default_candidates(
+    data: Data, fitted: Callable[[Network], Network], seconds: float, limits: CandidateLimits
+) -> Iterator[Candidate]:
+    """Yield the network that `train` would train from scratch, if it would and the budget allows it.
+
+    Little time or few images are often better used by this small network than by the largest within the budget.
+
+    Args:
+        data: The images.
+        fitted: Returns a network with the images' resolution, channels and classes.
+        seconds: Time of the winner's training.
+        limits: What a candidate may cost.
+    """
+    advice = advise(TrainRequest(data=data, minutes=seconds / 60))
+    if advice.weights is None:
+        network = fitted(as_network(advice.network))
+        if not limits.exceeded_by(network):
+            yield Candidate(advice.network, advice.network, "the network that train chooses", network)
 
 
 def _scale_family(family: Family, base: Network, rule: Rule, limits: CandidateLimits) -> Candidate | LeftOut:

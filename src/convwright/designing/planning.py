@@ -4,12 +4,13 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from convwright.arch import Network
+from convwright.arch import Network, at, fit_resolution
 from convwright.arch.cost import cost
 from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
 from convwright.designing.candidates import (
     Candidate,
     LeftOut,
+    default_candidates,
     first_candidates,
     pretrained_candidates,
     seconds_per_image,
@@ -94,6 +95,7 @@ class Planner:
         classes = len(data.classes)
         offered = [
             *pretrained_candidates(context.data, classes, first_trial_seconds(self.time.race), self.limits),
+            *default_candidates(context.data, self._fitted, self.time.winner, self.limits),
             *first_candidates(self.resolution, data.channels, classes, self.limits),
         ]
         state.candidates = [each for each in offered if isinstance(each, Candidate)]
@@ -103,8 +105,13 @@ class Planner:
         state.save()
         names = ", ".join(each.name for each in state.candidates)
         count = len(state.candidates)
-        state.decide("candidates", f"{count} families take part ({names})", _reason(context.request))
+        state.decide("candidates", f"{count} networks take part ({names})", _reason(context.request))
         context.report(f"candidates: {names}")
+
+    def _fitted(self, network: Network) -> Network:
+        """Return a network for the images, at the resolution of networks that are trained from scratch."""
+        data = self.context.dataset
+        return at(fit_resolution(network, self.resolution), channels=data.channels, classes=len(data.classes))
 
     def _check_time(self) -> None:
         """Check that the smallest network can be trained for an epoch.
@@ -138,4 +145,5 @@ class Planner:
 
 def _reason(request: DesignRequest) -> str:
     budget = f"{request.budget} and " if request.budget else ""
-    return f"each is the largest of its family within {budget}what {request.seconds / 60:.3g} minutes can train"
+    within = f"{budget}what {request.seconds / 60:.3g} minutes can train"
+    return f"those of families are the largest within {within}; others are what `train` would choose"
