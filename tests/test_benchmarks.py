@@ -22,6 +22,7 @@ SMALLEST: dict[str, tuple[str, ...]] = {
     "distributed": ("--networks", "cifar_resnet8"),
     "explain": ("--data", "digits", "--epochs", "0.01", "--runs", "seresnet", "--only", "train", "--out", "out"),
     "fashion": ("--table", "--out", "out"),
+    "features": ("--networks", "cifar_resnet8", "--resolution", "32", "--rounds", "1", "--steps", "1"),
     "ideas": ("--table", "--out", "out"),
     "opening": ("--images", "4"),
     # Neither timm's nor plain operators are left to compare with.
@@ -48,6 +49,7 @@ HELP_ALONE = {
     "limits": "minutes, on all of Fashion-MNIST",
     "pictures": "a report's page, and Chromium",
     "pretrained": "two minutes of training",
+    "studio": "Chromium, and an idle machine",
     "scaling_study": "hours, and it rewrites the documentation's pictures",
     "time_to_accuracy": "hours, and other packages",
 }
