@@ -1,20 +1,27 @@
 """Files explain themselves, and return what they do not know."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
 import convwright as cw
 from convwright.engines.card_reading import read_card
 from convwright.engines.registry import open_file
+from convwright.engines.scored import open_scored
 from convwright.engines.whole import open_whole
 from convwright.errors import UsageError
 from convwright.explain.activation import activation_maps
-from convwright.exporting.check_images import random_weights_calibration
+from convwright.exporting.check_images import photographs, random_weights_calibration
 from convwright.exporting.export import export
 from convwright.exporting.writing import FORMATS
+from convwright.prediction.features import all_features, features_and_logits
+from convwright.stats import ood
 from convwright.stats.limits import energy
+from convwright.stats.ood import fit_ood
 
 from ..subjects import check_of, images_for, subject_of
 
@@ -98,11 +105,39 @@ def test_a_file_returns_what_it_does_not_know(suffix, run, tmp_path):
             assert found["known"] == (found["ood_score"] <= np.float32(limits.ood_score))
 
 
+@pytest.mark.parametrize("format", ["onnx", "openvino", "torch"])
+@pytest.mark.parametrize(
+    ("expression", "features"),
+    [
+        ("cifar_seresnet8|scale:w=0.25|resolution:16|classes:4", 32),  # more than the principal components
+        ("vgg11|scale:w=0.0625|classes:4", 256),  # no global pooling: what the last layer reads
+    ],
+)
+def test_scores_are_those_of_torch_for_every_head(expression, features, format, tmp_path, monkeypatch):
+    monkeypatch.setattr(ood, "MOST_COMPONENTS", 8)
+    subject = subject_of(expression)
+    generator = np.random.default_rng(0)
+    crops = photographs(subject.predictor, 80)
+    training, check = (
+        replace(crops, images=crops.images[part::2], labels=generator.integers(0, 4, 40)) for part in (0, 1)
+    )
+    out = tmp_path / f"network{FORMATS[format]}"
+    done = export(subject, out, format, check, limits=True, training=training)
+    assert done.card.limits.ood_score is not None
+    found, _ = features_and_logits(subject.predictor, torch.from_numpy(check.images))
+    assert found.shape == (40, features)
+    expected = fit_ood(all_features(subject.predictor, torch.from_numpy(training.images))[0], training.labels)
+    for engine in done.agreements:
+        logits, scores = open_scored(out, engine)(check.images)
+        assert scores == pytest.approx(expected.scores(found), rel=1e-2)
+        assert logits == pytest.approx(open_file(out, engine).run(check.images), rel=1e-3, abs=1e-3)
+
+
 def test_limits_are_left_out_where_they_are_not_wanted_or_not_known(run, tmp_path):
     plain = cw.export(run, tmp_path / "a.onnx", limits=False, input="tensor")
     assert (plain.card.limits, plain.card.outputs) == (None, ("logits",))
     few = cw.export(run, tmp_path / "b.onnx", images=10)
     assert (few.card.limits, few.card.outputs) == (None, ("logits",))
-    torch = cw.export(run, tmp_path / "c.safetensors")
-    assert torch.card.limits is not None
-    assert torch.card.outputs == ("logits",)
+    in_torch = cw.export(run, tmp_path / "c.safetensors")
+    assert in_torch.card.limits is not None
+    assert in_torch.card.outputs == ("logits",)

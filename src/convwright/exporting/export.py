@@ -94,8 +94,8 @@ def export(
             fitted, ood = fitted_score(subject.predictor, fitted, check, training)
             if ood is not None:
                 write_draft(made := whole(fitted, ood), path, made.card)
-                fitted = verified_score(path, out, subject.predictor, ood, fitted, check, [*verified.runs])
-                made = whole(fitted, ood)
+                fitted = verified_score(path, subject.predictor, ood, fitted, check, [*verified.runs])
+                made = whole(fitted, None if fitted.ood_score is None else ood)
         if not made.card.network_alone:
             write_draft(made, path, made.card)
             progress("verifying the whole file")

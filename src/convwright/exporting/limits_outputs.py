@@ -97,8 +97,8 @@ def _score(ood: OodModel, features: Term) -> Term:
     rows = features.abs().apply("Sqrt") * features.apply("Sign") - to.constant(ood.centre, np.float32)
     found = rows.matmul(to.constant(ood.components.T, np.float32))
     if ood.has_residual:
-        rest = (rows * rows).sum([1], keep=True) - (found * found).sum([1], keep=True)
-        found = to.join([found, rest.largest(0.0).apply("Sqrt")], axis=1)
+        rest = rows - found.matmul(to.constant(ood.components, np.float32))
+        found = to.join([found, (rest * rest).sum([1], keep=True).apply("Sqrt")], axis=1)
     white = found.matmul(to.constant(ood.whitening.T, np.float32))
     white = to.node("Unsqueeze", [white, to.constant([1], np.int64)])
     apart = white - to.constant(ood.means[None], np.float32)
@@ -148,21 +148,21 @@ def fitted_score(
 
 
 def verified_score(
-    path: Path, out: Path, predictor: Predictor, ood: OodModel, limits: Limits, check: CheckImages, engines: list[str]
+    path: Path, predictor: Predictor, ood: OodModel, limits: Limits, check: CheckImages, engines: list[str]
 ) -> Limits:
     """Compare the scores of a written file with those of torch; return limits with the file's own threshold.
 
     Args:
         path: The file.
-        out: Name that the file will have, for error messages.
         predictor: The network.
         ood: What its scores are computed from.
         limits: Limits of the file.
         check: Held-out images.
         engines: Engines that agree with the network; the first of Convwright's own sets the threshold.
 
-    Raises:
-        ConvwrightError: The scores of a network in float differ.
+    Returns:
+        The limits; without a threshold where the scores of a network in float differ: where its features hardly differ
+        between images, rounding decides about the score.
     """
     images, threshold, precision = check.images, limits.ood_score, read_card(path).precision
     features, _ = features_and_logits(predictor, torch.from_numpy(images[:SCORED]))
@@ -173,8 +173,7 @@ def verified_score(
         assert run is not None
         difference = float(np.abs(run(np.ascontiguousarray(images[:SCORED]))[1] / expected - 1).max())
         if precision == "f32" and not difference <= TOLERANCE:
-            fault = f"in {name}, out-of-distribution scores differ by a share of {difference:.2g}"
-            raise ConvwrightError(f"{out} was not written: {fault}")
+            return replace(limits, ood_score=None)
         if index == 0:
             parts = [run(np.ascontiguousarray(images[at : at + BATCH]))[1] for at in range(0, len(images), BATCH)]
             threshold = known_threshold(np.concatenate(parts))

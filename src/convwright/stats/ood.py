@@ -17,6 +17,8 @@ import numpy as np
 
 MOST_COMPONENTS = 128
 """Most principal components; networks with fewer features keep all of them."""
+IMAGES_FOR_COMPONENT = 4
+"""Fewest training images for each component: as many components as images would leave out nothing of these."""
 FEWEST_TRAINING = 20
 """Fewest training images that the distance is fitted on."""
 
@@ -124,9 +126,10 @@ def _roots(features: np.ndarray) -> np.ndarray:
 
 
 def _principal(rows: np.ndarray) -> np.ndarray:
-    """Return the principal components of centred rows: all, or the first `MOST_COMPONENTS`."""
+    """Return the principal components of centred rows: all, or the first ones if there are many or few images."""
     _, vectors = np.linalg.eigh(rows.T @ rows)
-    return np.asarray(vectors[:, ::-1][:, :MOST_COMPONENTS].T)
+    most = min(MOST_COMPONENTS, len(rows) // IMAGES_FOR_COMPONENT)
+    return np.asarray(vectors[:, ::-1][:, :most].T)
 
 
 def _coordinates(features: np.ndarray, centre: np.ndarray, components: np.ndarray) -> np.ndarray:
@@ -135,8 +138,7 @@ def _coordinates(features: np.ndarray, centre: np.ndarray, components: np.ndarra
     found = rows @ components.astype(np.float64).T
     if components.shape[0] == components.shape[1]:
         return np.asarray(found)
-    rest = np.sqrt(np.maximum((rows**2).sum(1) - (found**2).sum(1), 0))
-    return np.column_stack([found, rest])
+    return np.column_stack([found, np.linalg.norm(rows - found @ components, axis=1)])
 
 
 def _whitening(within: np.ndarray) -> np.ndarray:
