@@ -89,6 +89,10 @@ class RunError(UsageError):
     """A directory that is not a run, or a run that lacks the requested content."""
 
 
+class WriteError(ConvwrightError):
+    """A file that the system could not write, as on a full disk."""
+
+
 class NotFiniteError(ConvwrightError):
     """A network's outputs or weights are NaN or infinite."""
 

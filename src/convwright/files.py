@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from convwright.errors import ConvwrightError
+from convwright.errors import ConvwrightError, WriteError
 from convwright.machine import user_id
 
 DEVICES = Path("/dev")
@@ -138,7 +138,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], mode: int | No
         mode: Permissions that `write` sets; None keeps those of a file that is replaced.
 
     Raises:
-        ConvwrightError: The system could not write the file (`OSError`); a file of this name stays as it was. Every
+        WriteError: The system could not write the file (`OSError`); a file of this name stays as it was. Every
             other error of `write` is raised as it is.
     """
     if path.is_dir():
@@ -149,7 +149,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], mode: int | No
         else:
             _replace(path.resolve() if path.is_symlink() else path, write, mode)
     except OSError as error:
-        raise ConvwrightError(f"{path} could not be written: {error.strerror or error}") from None
+        raise WriteError(f"{path} could not be written: {error.strerror or error}") from None
 
 
 def _replace(path: Path, write: Callable[[Path], object], mode: int | None) -> None:

@@ -12,6 +12,7 @@ from convwright.designing.candidates import Candidate
 from convwright.designing.distillation import NO_GAIN, TEACHES
 from convwright.designing.dossier import summary
 from convwright.designing.examination import ImageFacts
+from convwright.designing.file_export import FileOptions
 from convwright.designing.request import DesignRequest
 from convwright.designing.result import DesignResult
 from convwright.designing.shipping import USES_FLOATS, USES_INT8, ScoredImages, Shipped, _try_int8, evaluate_file, ship
@@ -59,7 +60,7 @@ def test_8_bits_are_taken_only_where_they_are_faster(run, tmp_path, seconds: flo
     whole, _ = ship(run, request)
     assert whole.engine == "onnxruntime"
     slow = replace(whole, used={LATENCY: seconds})
-    shipped, (decision, reason) = _try_int8(slow, run, request)
+    shipped, (decision, reason) = _try_int8(slow, run, request, FileOptions(explain=True))
     assert "onnxruntime" in reason
     if seconds:
         assert shipped.file != whole.file

@@ -23,7 +23,7 @@ from convwright.designing.state import CLOCK, FEATURES, STATE, State
 from convwright.designing.threads import fastest_threads
 from convwright.designing.trials import Trial
 from convwright.designing.winner import WinnerTraining
-from convwright.errors import ArgumentError, ConvwrightError, DataError, RunError, RunHeldError, argument
+from convwright.errors import ArgumentError, ConvwrightError, DataError, RunError, RunHeldError, WriteError, argument
 from convwright.locks import LockHeldError, locked
 from convwright.places import check_folder
 from convwright.training.frozen import keeping_features
@@ -220,6 +220,6 @@ def _explain_stops(folder: Path) -> Iterator[None]:
             raise
         raise Interrupted(f"stopped; {advice()}", getattr(stopped, "number", signal.SIGINT)) from None
     except ConvwrightError as error:
-        if type(error) is not ConvwrightError or not (folder / STATE).is_file():
+        if type(error) not in (ConvwrightError, WriteError) or not (folder / STATE).is_file():
             raise
         raise ConvwrightError(f"{error}; {advice()}") from None

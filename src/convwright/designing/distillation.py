@@ -172,10 +172,12 @@ def _try_teacher_over_budget(
 def _make_student(state: State, winner: Candidate, teacher: Trial, trainer: Trainer) -> Candidate:
     """Return the candidate that learns from a teacher, and add it to the design unless it is known."""
     name = winner.name + SUFFIX
-    for known in state.candidates:
-        if known.name == name:
-            return known
-    fields = {**winner.fields, "teacher": str((trainer.folder / teacher.run).absolute())}
+    source = {"teacher": str((trainer.folder / teacher.run).absolute())}
+    for at, known in enumerate(state.candidates):
+        if known.name == name:  # the folder of the design may have moved since
+            state.candidates[at] = replace(known, fields={**known.fields, **source})
+            return state.candidates[at]
+    fields = {**winner.fields, **source}
     idea = f"it learns from {teacher.candidate}"
     student = replace(winner, name=name, idea=idea, fields=fields, parent=winner.name)
     state.candidates.append(student)

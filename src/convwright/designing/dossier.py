@@ -11,7 +11,7 @@ from convwright.arch.cost import cost
 from convwright.arch.resolution import format_resolution
 from convwright.designing.examination import ImageFacts
 from convwright.designing.ideas import PAPERS, SPENDING, TRAINING, not_compared
-from convwright.designing.result import DesignResult
+from convwright.designing.result import NO_FILE, DesignResult
 from convwright.designing.trials import trained_epochs
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, log_axis, symbol
 from convwright.display.pages import write_html
@@ -201,8 +201,10 @@ def _facts(design: DesignResult) -> list[tuple[str, str]]:
         ("Time of the design", f"{duration(design.seconds)} of {duration(design.request.seconds)}"),
     ]
     if shipped is not None:
-        times = listed(f"{ms:.2f} ms in {engine}" for engine, ms in shipped.milliseconds.items())
-        facts += [("File", f"{shipped.file}, {shipped.precision}, {human_bytes(shipped.bytes)}"), ("Latency", times)]
+        facts += [
+            ("File", f"{shipped.file}, {shipped.precision}, {human_bytes(shipped.bytes)}"),
+            ("Latency", shipped.latency_text),
+        ]
         for name, amount in shipped.used.items():
             limit = design.request.budget.limits[name] if design.request.budget else math.inf
             verdict = "exceeds" if name in shipped.exceeded else "keeps"
@@ -210,6 +212,10 @@ def _facts(design: DesignResult) -> list[tuple[str, str]]:
             facts.append(
                 (f"Budget: {name}{where}", f"{format_amount(name, amount)} {verdict} {format_amount(name, limit)}")
             )
+        if shipped.unmeasured:
+            facts.append((f"Budget: {LATENCY} in {shipped.engine}", f"not measured: {shipped.unmeasured}"))
+    elif reason := design.state.winner.get(NO_FILE):
+        facts.append(("File", f"none: {reason}"))
     return facts
 
 

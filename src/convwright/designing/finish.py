@@ -8,22 +8,34 @@ from convwright import json_text
 from convwright.designing.context import DesignContext
 from convwright.designing.dossier import winner_figures, write_dossier
 from convwright.designing.request import DesignRequest
-from convwright.designing.result import DesignResult
-from convwright.designing.shipping import ScoredImages, Shipped, can_export, ship
+from convwright.designing.result import FILE_PROBLEM, NO_FILE, DesignResult
+from convwright.designing.shipping import (
+    NOT_INSTALLED,
+    TORCH,
+    ScoredImages,
+    Shipped,
+    can_export,
+    measure_in_torch,
+    ship,
+)
 from convwright.designing.state import DECISIONS, DOSSIER, FEATURES, State
-from convwright.errors import UsageError
+from convwright.errors import ConvwrightError, DataError, RunError, UsageError, WriteError
 from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
 from convwright.files import write_text
 from convwright.reporting.measuring import measure_runs
+from convwright.scaling.budget import LATENCY, format_amount
 from convwright.training.run import Run
 
+NO_FILE_DECISION = "no file is exported"
 SCORING_SHARE = 0.3
 """Share of the time that is left in the end which the scores of class activation maps may take."""
 
 
 def open_finished(request: DesignRequest, state: State, seconds: float) -> DesignResult | None:
-    """Return a finished design from the files in its folder, without its images; None if a file is missing.
+    """Return a finished design from the files in its folder, without its images; None if a page is missing.
+
+    An exported file that is missing is exported again, for which the images are needed.
 
     Args:
         request: The request.
@@ -37,8 +49,29 @@ def open_finished(request: DesignRequest, state: State, seconds: float) -> Desig
     if not tested or not all((request.out / name).is_file() for name in (DOSSIER, DECISIONS)):
         return None
     run = Run.open(request.out / state.winner["run"])
-    shipped = Shipped.from_dict(state.shipped) if state.shipped else None
-    return DesignResult(request, state, run, ScoredImages(**tested), shipped, seconds)
+    shipped, problem = _existing_file(request, state, run)
+    if problem:
+        state.winner[FILE_PROBLEM] = problem  # not saved: the images may be back the next time
+    result = DesignResult(request, state, run, ScoredImages(**tested), shipped, seconds)
+    if shipped is not None and shipped.to_dict() != state.shipped:
+        state.shipped = shipped.to_dict()
+        state.save()
+        _write_decisions(result)
+    return result
+
+
+def _existing_file(request: DesignRequest, state: State, run: Run) -> tuple[Shipped | None, str]:
+    """Return the exported file of a finished design, which is exported again if it is missing, or why there is none."""
+    if not state.shipped:
+        return None, ""
+    shipped = Shipped.from_dict(state.shipped)
+    if (request.out / shipped.file).is_file():
+        return shipped, ""
+    try:
+        request.check_unchanged(state.fingerprint)
+        return ship(run, request)[0], ""
+    except ConvwrightError as error:
+        return None, f"{request.out / shipped.file} is missing, and could not be exported again: {error}"
 
 
 def finish(context: DesignContext) -> DesignResult:
@@ -49,7 +82,7 @@ def finish(context: DesignContext) -> DesignResult:
 
     Raises:
         RunError: The images have changed since the design began.
-        ConvwrightError: The file does not agree with the network, or something cannot be written.
+        ConvwrightError: Something cannot be written.
     """
     request, state, clock = context.request, context.state, context.clock
     request.check_unchanged(state.fingerprint)
@@ -70,28 +103,69 @@ def finish(context: DesignContext) -> DesignResult:
     figures = winner_figures(entries[0], image_seconds, clock.left * SCORING_SHARE)
     write_dossier(request.out / DOSSIER, result, figures)
     result = replace(result, seconds=clock.save())
-    write_text(request.out / DECISIONS, json_text.dump(result.to_dict(), indent=1) + "\n")
+    _write_decisions(result)
     state.finished = True
     state.save()
     return result
 
 
+def _write_decisions(result: DesignResult) -> None:
+    write_text(result.request.out / DECISIONS, json_text.dump(result.to_dict(), indent=1) + "\n")
+
+
 def _ship(context: DesignContext, run: Run) -> Shipped | None:
-    """Return the exported file; it is written unless that has been done."""
-    state = context.state
-    if state.shipped:
+    """Return the exported file, which is written unless that has been done; None if it cannot be written.
+
+    Raises:
+        WriteError: The disk is full.
+        DataError: The images cannot be opened.
+        RunError: The run is damaged, or its images have changed.
+    """
+    state, request = context.state, context.request
+    if state.shipped and (request.out / state.shipped["file"]).is_file():
         return Shipped.from_dict(state.shipped)
     if not can_export():
-        state.decide(
-            "file",
-            "no file is exported",
-            'onnx, and onnxruntime or openvino, are not installed: pip install "convwright[deploy]"',
-        )
+        _note_no_file(state, NOT_INSTALLED, _latency_without_file(request, run))
         return None
     context.report("exporting and verifying the file")
-    shipped, decisions = ship(run, context.request)
+    try:
+        shipped, decisions = ship(run, request)
+    except (WriteError, DataError, RunError):
+        raise
+    except ConvwrightError as error:
+        _note_no_file(state, str(error), f"no file was exported: {error}")
+        return None
     for decision, reason in decisions:
         state.decide("file", decision, reason)
     state.shipped = shipped.to_dict()
     state.save()
     return shipped
+
+
+def _note_no_file(state: State, reason: str, problem: str) -> None:
+    """Record that a design has no file.
+
+    Args:
+        state: The design.
+        reason: Why it has none.
+        problem: Why the design failed for that; empty if it did not.
+    """
+    state.winner[NO_FILE], state.winner[FILE_PROBLEM] = reason, problem
+    state.decide("file", NO_FILE_DECISION, reason)
+    state.save()
+
+
+def _latency_without_file(request: DesignRequest, run: Run) -> str:
+    """Return why a design without a file does not keep its limit on latency; empty if it does, or has no limit."""
+    limit = request.budget.latency if request.budget else None
+    if limit is None:
+        return ""
+    if request.engine != TORCH:
+        return f"the latency of the budget was not checked in {request.engine}: {NOT_INSTALLED}"
+    seconds = measure_in_torch(run)
+    if seconds <= limit:
+        return ""
+    return (
+        f"the network needs {format_amount(LATENCY, seconds)} of latency in torch, which is above the budget "
+        f"({request.budget})"
+    )

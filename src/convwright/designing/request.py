@@ -10,6 +10,7 @@ from convwright.data.opened import COLUMNS, Data
 from convwright.errors import ArgumentError, DataError, RunError
 from convwright.scaling.budget import LATENCY, LATENCY_MS, Budget, as_budget
 from convwright.scaling.preparation import StudyOptions
+from convwright.training.plan import absolute_spec
 
 SPLIT = "split.csv"
 """List in a design's folder with the split of data that has no test images."""
@@ -111,7 +112,7 @@ class DesignRequest:
         if isinstance(self.data.resolution, tuple):
             options["resolution"] = list(self.data.resolution)  # as JSON gives it back
         return {
-            "data": self.data.spec,
+            "data": self.data.spec if self.data.held is not None else absolute_spec(self.data.spec),
             "data_options": options,
             "budget": limits or None,
             "seconds": self.seconds,

@@ -27,6 +27,8 @@ from convwright.units import human
 if TYPE_CHECKING:
     from convwright.training.run import Run
 
+NO_FILE, FILE_PROBLEM = "no_file", "file_problem"
+"""Entries of a design's winner: why there is no exported file, and why the design failed for that."""
 ENLARGED = ", enlarged"
 """End of the name of a winner that is trained at more pixels than in the race."""
 SHORT_REASONS = {
@@ -53,7 +55,7 @@ class DesignResult(Result):
     tested: ScoredImages
     """How many test images, which no decision has seen, the run classifies correctly."""
     shipped: Shipped | None
-    """The exported file; None where the packages that write it are missing."""
+    """The exported file; None where it could not be written, or the packages for that are missing."""
     seconds: float
     """Time of the whole design."""
     measured: Evaluation | None = field(default=None, repr=False)
@@ -113,14 +115,21 @@ class DesignResult(Result):
 
     @property
     def failure(self) -> str:
-        """Why the design failed; empty if it keeps the budget."""
-        if self.shipped is None or not self.exceeded:
-            return ""
-        amounts = ", ".join(map(self.shipped.amount, self.exceeded))
-        return (
-            f"the exported file needs {amounts}, which is above the budget ({self.request.budget}); start a new "
-            "design with a smaller budget, or on an idle machine"
-        )
+        """Why the design failed; empty if it has a file that keeps the budget."""
+        if self.shipped is None:
+            return str(self.state.winner.get(FILE_PROBLEM, ""))
+        if self.exceeded:
+            amounts = ", ".join(map(self.shipped.amount, self.exceeded))
+            return (
+                f"the exported file needs {amounts}, which is above the budget ({self.request.budget}); start a new "
+                "design with a smaller budget, or on an idle machine"
+            )
+        if self.shipped.unmeasured:
+            return (
+                f"the latency of the budget is not measured in {self.shipped.engine}: {self.shipped.unmeasured}; start "
+                "a new design with another `engine`"
+            )
+        return ""
 
     @property
     def effects(self) -> list[IdeaEffect]:
@@ -195,6 +204,7 @@ class DesignResult(Result):
             "run": str(self.run.path),
             "file": None if self.file is None else str(self.file),
             "dossier": str(self.dossier),
+            "failure": self.failure or None,
             "shipped": None if self.shipped is None else self.shipped.to_dict(),
             "candidates": [
                 {
@@ -268,11 +278,10 @@ class DesignResult(Result):
         yield Heading("Files")
         places = [("run", self.run.path), ("file", self.file), ("dossier", self.dossier)]
         yield Lines("\n".join(f"{name}: {printable(path)}" for name, path in places if path is not None))
-        if self.file is None:
-            yield Paragraph(
-                "no file was exported: onnx, and onnxruntime or openvino, are not installed "
-                "(pip install 'convwright[deploy]')"
-            )
+        if self.shipped is not None:
+            yield Lines(f"latency: {self.shipped.latency_text}")
+        elif (reason := self.state.winner.get(NO_FILE)) and reason not in self.failure:
+            yield Paragraph(f"no file was exported: {reason}")
         use = self.file or self.run.path
         yield Lines(f"use it: convwright predict {quoted(use)} IMAGE")
         yield Lines(f"designed in {duration(self.seconds)} of {duration(self.request.seconds)}")

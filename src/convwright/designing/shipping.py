@@ -2,33 +2,35 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from convwright.arch.cost import cost
+from convwright.designing.file_export import FileOptions, write_file
 from convwright.designing.request import DesignRequest
-from convwright.errors import ConvwrightError
+from convwright.display.wording import listed
+from convwright.errors import ConvwrightError, WriteError
 from convwright.evaluation.assessment import class_order, labels_in, with_channels
 from convwright.exporting.result import ExportResult
-from convwright.exporting.run_export import export_run
 from convwright.extras import installed
 from convwright.prediction.files import FilePredictor
 from convwright.scaling.budget import LATENCY, Budget, format_amount, used
 from convwright.scaling.latency import Stopwatch
 from convwright.stats.intervals import wilson
+from convwright.training.plan import absolute_spec
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
 
-VERIFIED_IMAGES = 300
-"""Validation images on which the file is verified: fewer than `export` takes by itself, since the time is limited."""
 TORCH = "torch"
 USES_FLOATS = "the file uses 32-bit floats"
 """Decision against a file in 8 bits."""
 USES_INT8 = "the file uses 8-bit integers"
 """Decision for a file in 8 bits."""
+NOT_INSTALLED = 'onnx, and onnxruntime or openvino, are not installed: pip install "convwright[deploy]"'
+"""Reason why a design has no file."""
 BATCH = 64
 """Test images that a file predicts at once."""
 
@@ -60,13 +62,17 @@ class Shipped:
     precision: str
     bytes: int
     milliseconds: Mapping[str, float]
-    """Median time of one image by engine."""
+    """Median time of the network on one image of its resolution, by engine."""
     used: Mapping[str, float]
     """What the file uses of each limited resource; latency in seconds."""
     exceeded: tuple[str, ...]
     """Limits that it exceeds; none if the budget is kept."""
     engine: str = ""
     """Engine whose latency is compared with the budget; empty if the latency is not limited."""
+    unmeasured: str = ""
+    """Why the latency in this engine, which the budget limits, is not measured; empty if it is."""
+    whole_milliseconds: Mapping[str, float] = field(default_factory=dict)
+    """Median time of the whole file by engine: with its cropping and resizing of an image, and all its outputs."""
     tested: ScoredImages | None = None
     """Its accuracy on the test images; None for a file in 32-bit floats, which predicts as the run does."""
 
@@ -74,6 +80,16 @@ class Shipped:
         """Return what the file uses of a limited resource as text, with the engine of a latency."""
         where = f" in {self.engine}" if name == LATENCY and self.engine else ""
         return f"{format_amount(name, self.used[name])} of {name}{where}"
+
+    @property
+    def latency_text(self) -> str:
+        """The times by engine: of the network, and of the whole file where that does more."""
+        times = listed(f"{ms:.2f} ms in {engine}" for engine, ms in self.milliseconds.items())
+        text = f"{times} (the network on an image of its resolution)"
+        if self.whole_milliseconds:
+            whole = listed(f"{ms:.2f} ms in {engine}" for engine, ms in self.whole_milliseconds.items())
+            text += f"; {whole} (the whole file, which also crops and resizes the image)"
+        return text
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as values that JSON can hold."""
@@ -85,6 +101,8 @@ class Shipped:
             "used": dict(self.used),
             "exceeded": list(self.exceeded),
             "engine": self.engine,
+            "unmeasured": self.unmeasured,
+            "whole_milliseconds": dict(self.whole_milliseconds),
             "tested": None if self.tested is None else dict(vars(self.tested)),
         }
 
@@ -98,7 +116,7 @@ class Shipped:
 
 def file_name(data: str) -> str:
     """Return the name of the exported file: that of the data, with the suffix of the format."""
-    stem = re.sub(r"[^\w.-]+", "-", Path(data).name).strip("-.") or "network"
+    stem = re.sub(r"[^\w.-]+", "-", Path(absolute_spec(data)).name).strip("-.") or "network"
     return stem + ".onnx"
 
 
@@ -118,27 +136,42 @@ def ship(run: Run, request: DesignRequest) -> tuple[Shipped, list[tuple[str, str
         The file, and decisions with their reasons.
 
     Raises:
-        ConvwrightError: The file does not agree with the network, or cannot be written.
+        WriteError: The disk is full, or the file cannot be written for another such reason.
+        DataError: The images cannot be opened.
+        ConvwrightError: The file does not agree with the network.
     """
-    decisions: list[tuple[str, str]] = []
     path = request.out / file_name(request.data.spec)
-    shipped = _measure_file(_export(run, path, int8=False), run, request)
+    written = write_file(run, path)
+    decisions, options = [*written.decisions], written.options
+    shipped = _measure_file(written.exported, run, request)
     if LATENCY in shipped.exceeded:
-        shipped, decision = _try_int8(shipped, run, request)
+        shipped, decision = _try_int8(shipped, run, request, options)
         decisions.append(decision)
-    if not shipped.exceeded and request.budget is not None:
+    if shipped.unmeasured:
+        decisions.append((f"the latency is not measured in {shipped.engine}", shipped.unmeasured))
+    elif request.engine != TORCH and request.engine not in shipped.milliseconds:
+        others = listed(shipped.milliseconds)
+        reason = _why_not_in(request.engine, written.exported)
+        decisions.append((f"the file is for {others}, not for {request.engine}", reason))
+    if not shipped.exceeded and not shipped.unmeasured and request.budget is not None:
         kept = ", ".join(map(shipped.amount, shipped.used))
         decisions.append(("the file keeps the budget", f"it needs {kept}; the budget is {request.budget}"))
     return shipped, decisions
 
 
-def _try_int8(shipped: Shipped, run: Run, request: DesignRequest) -> tuple[Shipped, tuple[str, str]]:
+def _try_int8(
+    shipped: Shipped, run: Run, request: DesignRequest, options: FileOptions
+) -> tuple[Shipped, tuple[str, str]]:
     """Return the file in 8 bits if it is faster than one in floats that is too slow, and the decision with its reason.
 
     Args:
         shipped: The file in floats.
         run: The winner.
         request: The design's request.
+        options: Input and outputs of the file in floats.
+
+    Raises:
+        WriteError: The disk is full.
     """
     slow = (
         f"an image takes {format_amount(LATENCY, shipped.used[LATENCY])} in {shipped.engine} with 32-bit floats, more "
@@ -148,17 +181,22 @@ def _try_int8(shipped: Shipped, run: Run, request: DesignRequest) -> tuple[Shipp
         return shipped, (USES_FLOATS, f"{slow}; torch cannot run files with 8-bit integers")
     path = request.out / shipped.file
     try:
-        exported = _export(run, path.with_stem(path.stem + "-int8"), int8=True)
+        exported = write_file(run, path.with_stem(path.stem + "-int8"), int8=True, options=options).exported
+    except WriteError:
+        raise
     except ConvwrightError as error:
         return shipped, (USES_FLOATS, f"{slow}; the export with 8-bit integers failed: {error}")
     quantized = _measure_file(exported, run, request)
-    faster = f"with 8-bit integers it takes {format_amount(LATENCY, quantized.used[LATENCY])} in {quantized.engine}"
-    if quantized.used[LATENCY] >= shipped.used[LATENCY]:
-        for each in exported.files:
+    if quantized.unmeasured:
+        why = f"the file with 8-bit integers is not measured in {quantized.engine}: {quantized.unmeasured}"
+    else:
+        why = f"with 8-bit integers it takes {format_amount(LATENCY, quantized.used[LATENCY])} in {quantized.engine}"
+    if quantized.unmeasured or quantized.used[LATENCY] >= shipped.used[LATENCY]:
+        for each in (*exported.files, *filter(None, [exported.model_card])):
             each.unlink(missing_ok=True)
-        return shipped, (USES_FLOATS, f"{slow}; {faster}, which is not faster")
+        return shipped, (USES_FLOATS, f"{slow}; {why}" + ("" if quantized.unmeasured else ", which is not faster"))
     tested = evaluate_file(exported.path, run, quantized.engine)
-    return replace(quantized, tested=tested), (USES_INT8, f"{slow}; {faster}")
+    return replace(quantized, tested=tested), (USES_INT8, f"{slow}; {why}")
 
 
 def evaluate_file(path: Path, run: Run, engine: str) -> ScoredImages:
@@ -181,21 +219,48 @@ def evaluate_file(path: Path, run: Run, engine: str) -> ScoredImages:
     return ScoredImages(right, len(data.test))
 
 
-def _export(run: Run, path: Path, *, int8: bool) -> ExportResult:
-    return export_run(
-        run, path, format=None, weights=None, data=None, images=VERIFIED_IMAGES, int8=int8, max_drop=None, opset=None
-    )
+def measure_in_torch(run: Run) -> float:
+    """Return the latency of a run's network in torch, in seconds."""
+    return Stopwatch(engine=TORCH)(run.network)
 
 
 def _measure_file(exported: ExportResult, run: Run, request: DesignRequest) -> Shipped:
     budget = request.budget or Budget({})
     count, times = cost(run.network), exported.milliseconds
     uses = {name: used(count, name) for name in budget.counted}
-    engine = ""
+    engine = unmeasured = ""
     if budget.latency is not None:
-        if request.engine == TORCH:
-            times = {TORCH: 1000 * Stopwatch(engine=TORCH)(run.network), **times}
-        engine = request.engine if request.engine in times else min(times, key=times.__getitem__)
-        uses[LATENCY] = times[engine] / 1000
+        engine = request.engine
+        if engine == TORCH:
+            times = {TORCH: 1000 * measure_in_torch(run), **times}
+        if engine in times:
+            uses[LATENCY] = times[engine] / 1000
+        else:  # another engine says nothing about the one that will serve the network
+            unmeasured = _why_not_in(engine, exported)
     over = tuple(name for name, amount in uses.items() if amount > budget.limits[name])
-    return Shipped(exported.path.name, exported.card.precision, exported.bytes, times, uses, over, engine)
+    return Shipped(
+        exported.path.name,
+        exported.card.precision,
+        exported.bytes,
+        times,
+        uses,
+        over,
+        engine,
+        unmeasured,
+        _whole_times(exported),
+    )
+
+
+def _why_not_in(engine: str, exported: ExportResult) -> str:
+    """Return why a file was not verified in an engine."""
+    if not installed(engine):
+        return f"{engine} is not installed"
+    return exported.problems.get(engine, f"{engine} does not run the file")
+
+
+def _whole_times(exported: ExportResult) -> dict[str, float]:
+    """Return the time of the whole file by engine, where its input is an image."""
+    if exported.card.input != "image":
+        return {}
+    found = {name: check.details.get("whole_milliseconds") for name, check in exported.card.verified.engines.items()}
+    return {name: ms for name, ms in found.items() if isinstance(ms, float)}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from convwright.engines.program import Program
-from convwright.errors import ArgumentError, ConvwrightError
+from convwright.errors import ArgumentError, ConvwrightError, WriteError
 from convwright.exporting.agreement import CheckImages, logits_of
 from convwright.exporting.explanation import Explained, explained, map_output
 from convwright.exporting.image_input import why_not
@@ -173,7 +173,7 @@ def _workspace(out: Path) -> Iterator[Path]:
         folder.mkdir()
         yield folder
     except OSError as error:
-        raise ConvwrightError(f"{out} could not be written: {error.strerror or error}") from None
+        raise WriteError(f"{out} could not be written: {error.strerror or error}") from None
     except ArgumentError:
         raise
     except ConvwrightError as error:

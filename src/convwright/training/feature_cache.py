@@ -13,6 +13,8 @@ from convwright.files import digest_of, write_atomically
 
 MAX_IN_MEMORY = 3
 """Data sets whose features are kept in memory at a time."""
+MAX_BYTES_IN_MEMORY = 2**31
+"""Most bytes of features in memory: the least recently used are forgotten first, and larger ones are not kept."""
 MAX_BYTES = 2**30
 """Most bytes of features in a folder: the oldest are removed first, and larger features are not written."""
 PARTS = ("train", "val")
@@ -48,10 +50,10 @@ class FeatureCache:
     def put(self, key: str, features: Pixels) -> None:
         """Keep features, in the folder too where they fit."""
         self._keep(key, features)
-        size = sum(each.numel() * each.element_size() for each in features)
+        size = _size(features)
         if self.folder is None or size > MAX_BYTES:
             return
-        with suppress(ConvwrightError, OSError):  # without the file, a resumed run computes them again
+        with suppress(ConvwrightError, OSError, SafetensorError):  # without the file, a resumed run computes them again
             self.folder.mkdir(exist_ok=True)
             oldest = sorted(self.folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime)
             while oldest and size + sum(path.stat().st_size for path in oldest) > MAX_BYTES:
@@ -63,11 +65,15 @@ class FeatureCache:
     def _keep(self, key: str, features: Pixels) -> None:
         self._in_memory[key] = features
         self._in_memory.move_to_end(key)
-        while len(self._in_memory) > MAX_IN_MEMORY:
+        while len(self._in_memory) > MAX_IN_MEMORY or sum(map(_size, self._in_memory.values())) > MAX_BYTES_IN_MEMORY:
             self._in_memory.popitem(last=False)
 
     def _file(self, folder: Path, key: str) -> Path:
         return folder / f"{key}.safetensors"
+
+
+def _size(features: Pixels) -> int:
+    return sum(each.numel() * each.element_size() for each in features)
 
 
 def _digest(features: Pixels) -> str:
