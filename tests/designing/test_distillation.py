@@ -154,3 +154,13 @@ def test_a_shared_race_checks_nothing_without_time_for_both(state, tmp_path) -> 
     assert outcome(state, lessons, 50) is state.trials[0]
     assert not lessons.ran
     assert "no time" in state.decisions[-1].reason
+
+
+def test_the_teacher_is_found_after_the_folder_has_moved(state, tmp_path) -> None:
+    state.trials = [trial("small", 0.8), trial("large", 0.79)]
+    outcome(state, Lessons(tmp_path, 0.95))
+    state.trials.pop()  # the design was stopped in the check
+    moved = Lessons(tmp_path / "elsewhere", 0.95)
+    outcome(state, moved)
+    assert [each.fields["teacher"] for each in moved.ran] == [str(tmp_path / "elsewhere/race/large")]
+    assert len(state.candidates) == 3

@@ -1,5 +1,6 @@
 """Features of a frozen backbone: computed once, and shared by runs where that is asked for."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from convwright.modules import build
 from convwright.training import feature_cache
 from convwright.training.backbone import split
 from convwright.training.frozen import features_of, has_features, keeping_features
+
+from ..limits import files_up_to
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +100,22 @@ def test_features_in_a_folder_take_limited_space(images, tmp_path, monkeypatch) 
 def test_a_folder_that_cannot_be_written_does_not_matter(images, tmp_path) -> None:
     (tmp_path / "features").write_text("a file")
     assert computed(tmp_path / "features", images)[1] > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+def test_a_full_disk_does_not_matter(images, tmp_path) -> None:
+    with files_up_to(1000):
+        assert computed(tmp_path / "features", images)[1] > 0
+    assert not [*(tmp_path / "features").iterdir()]
+
+
+def test_features_in_memory_take_limited_space(images, monkeypatch) -> None:
+    with keeping_features():
+        found = features_of(backbone(), images)
+        size = sum(each.images.numel() * each.images.element_size() for each in (found.train, found.val))
+        monkeypatch.setattr(feature_cache, "MAX_BYTES_IN_MEMORY", int(1.5 * size))
+        features_of(backbone(1), images)
+        assert [has_features(backbone(seed), images) for seed in (0, 1)] == [False, True]
+        monkeypatch.setattr(feature_cache, "MAX_BYTES_IN_MEMORY", size // 2)
+        features_of(backbone(2), images)
+        assert not has_features(backbone(2), images)
