@@ -97,6 +97,19 @@ class NotFiniteError(ConvwrightError):
     """A network's outputs or weights are NaN or infinite."""
 
 
+class OutOfMemoryError(ConvwrightError):
+    """Work that needs more memory than there is.
+
+    Args:
+        text: What does not fit, and what would.
+        problem: What does not fit, without advice; empty: the text.
+    """
+
+    def __init__(self, text: str, problem: str = "") -> None:
+        super().__init__(text)
+        self.problem = problem or text
+
+
 class RunHeldError(RunError):
     """A run that another process is training."""
 

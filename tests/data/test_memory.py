@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from convwright.data import memory
-from convwright.errors import DataError
+from convwright.errors import DataError, OutOfMemoryError
 
 
 def test_what_fits_passes_and_what_does_not_names_a_resolution_that_does() -> None:
@@ -34,3 +34,10 @@ def test_a_containers_limit_counts_caches_as_free(tmp_path: Path) -> None:
 def test_a_system_that_does_not_tell_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: None)
     memory.check_fits(10**9, 3, 10**4)
+
+
+def test_features_that_do_not_fit_are_described_as_features() -> None:
+    memory.check_features_fit(1000, 1280, free=10_000_000)
+    with pytest.raises(OutOfMemoryError, match=r"features of 10,000 images, 1,280 for each, take 51\.2 MB") as raised:
+        memory.check_features_fit(10_000, 1280, free=10_000_000)
+    assert "pixels" not in str(raised.value)

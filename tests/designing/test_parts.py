@@ -33,8 +33,11 @@ from convwright.designing.threads import fastest_threads
 from convwright.designing.time_plan import TEST_PASSES, TimePlan
 from convwright.designing.trials import Trainer, Trial, pack_bits
 from convwright.designing.winner import WinnerTraining
+from convwright.errors import ConvwrightError, DataError, NotFiniteError, OutOfMemoryError, RunHeldError
 from convwright.scaling.budget import as_budget
+from convwright.training.backbone import Backbone
 from convwright.training.run import Run
+from convwright.training.step import Learner
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=70))
@@ -227,10 +230,12 @@ def test_one_thread_is_chosen_where_it_is_faster(usual, alone, chosen) -> None:
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(("needed", "strict", "stopped"), [(90, True, False), (150, True, True), (150, False, False)])
-def test_features_that_take_too_long_are_given_up_early(needed, strict, stopped, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("needed", "allowed", "stopped"), [(90, None, False), (150, None, True), (150, 160, False), (170, 160, True)]
+)
+def test_features_that_take_too_long_are_given_up_early(needed, allowed, stopped, tmp_path) -> None:
     clock = Clock(tmp_path / "clock.json", 1000)
-    limit = TimeLimit(clock, clock.passed + 100, strict=strict)
+    limit = TimeLimit(clock, clock.passed + 100, None if allowed is None else clock.passed + allowed)
     images, seen = 500, 0
     try:
         for seen in range(16, images + 1, 16):
@@ -278,3 +283,83 @@ def test_the_training_of_a_winner_leaves_time_for_its_test(tmp_path) -> None:
     assert ends[0] > ends[1] > ends[2]
     dataset = data.dataset()
     assert 600 - ends[1] > 0.1 * TEST_PASSES * len(dataset.test)
+
+
+@pytest.mark.parametrize("batch_seconds", [31, 1600])
+def test_features_end_at_their_limit_before_their_time_is_known(batch_seconds, tmp_path) -> None:
+    clock = Clock(tmp_path / "clock.json", 1000)
+    limit = TimeLimit(clock, clock.passed + 10, clock.passed + 30)
+    clock._started -= batch_seconds  # as if that much time had passed
+    with pytest.raises(FeaturesTooSlowError, match=f"only 16 of 1,000 images had features after {batch_seconds} s"):
+        limit.on_prepare(16, 1000, "computing features")
+
+
+def first_from_scratch() -> Candidate:
+    limits = CandidateLimits(as_budget("macs<=2M"))
+    return next(each for each in first_candidates(32, 3, 2, limits) if isinstance(each, Candidate))
+
+
+def failing(error: Exception):
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (MemoryError(), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory: Default"),
+        (NotFiniteError("the frozen backbone: NaN\nin all"), "the frozen backbone: NaN in all"),
+        (OutOfMemoryError("9 GB are too much; use less", "9 GB are too much"), "9 GB are too much"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_failure_of_one_candidate_is_a_failed_trial(error, problem, coloured, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Learner, "train_step", failing(error))
+    trial = trainer(coloured, tmp_path).run(first_from_scratch(), 0, 0, 4.0)
+    assert trial.problem is not None
+    assert problem in trial.problem
+    assert "\n" not in trial.problem
+    assert (trial.accuracy, trial.images) == (0.0, 0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DataError("photos: an image is unreadable"),
+        ConvwrightError("race/0-00/weights: could not be written: No space left on device"),
+        RunHeldError("race/0-00: another process is training this run"),
+        OSError(28, "No space left on device"),
+        KeyboardInterrupt(),
+        RuntimeError("shapes do not match"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_failure_of_the_whole_design_ends_it(error, coloured, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Learner, "train_step", failing(error))
+    with pytest.raises(type(error)):
+        trainer(coloured, tmp_path).run(first_from_scratch(), 0, 0, 4.0)
+
+
+def test_slow_features_fail_their_trial_after_some_times_its_seconds(coloured, tmp_path, monkeypatch) -> None:
+    given = trainer(coloured, tmp_path)
+    infer = Backbone.inference
+
+    def slow(backbone: Backbone):
+        run = infer(backbone)
+
+        def later(images: torch.Tensor) -> torch.Tensor:
+            given.clock._started -= 10.0  # as if each batch took that long
+            return run(images)
+
+        return later
+
+    monkeypatch.setattr(Backbone, "inference", slow)
+    network = cw.network("efficientnet_lite0|resolution:64|classes:2")
+    fields = {"weights": "pretrained", "freeze": True, "learning_rate": 0.1, "recipe": None}
+    pretrained = Candidate("slow", "efficientnet_lite0, pretrained", "pretrained weights", network, fields)
+    trial = given.run(pretrained, 0, 0, 2.0)
+    assert trial.problem is not None
+    assert " images had features after " in trial.problem

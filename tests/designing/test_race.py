@@ -1,13 +1,14 @@
 """The race: which candidates go on, and that a stopped race repeats no trial."""
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import pytest
 import torch
 
 from convwright.designing.candidates import Candidate, first_candidates
 from convwright.designing.families import CandidateLimits
-from convwright.designing.race import Race
+from convwright.designing.race import GROWTH, Race, first_trial_seconds
 from convwright.designing.state import State
 from convwright.designing.trials import Trial, pack_bits
 from convwright.errors import ConvwrightError
@@ -94,7 +95,7 @@ def test_a_stopped_race_continues_without_repeating_a_trial(tmp_path, stop_after
 
 def test_a_candidate_that_is_left_alone_is_not_trained_again(tmp_path) -> None:
     state, judge = state_in(tmp_path), Judge({"DenseNet-BC": 0.9})
-    best = race(state, judge, 45).run()
+    best = race(state, judge, 54).run()
     assert judge.ran == [("DenseNet-BC", 0), ("SE-ResNet", 0)]
     assert (best.candidate, len(state.rounds)) == ("DenseNet-BC", 1)
     assert judge.clock.passed == pytest.approx(27)
@@ -115,7 +116,7 @@ def test_trials_that_take_longer_than_planned_leave_others_out(tmp_path, slower:
     state, judge = state_in(tmp_path), Judge({}, slower=slower)
     best = race(state, judge, seconds).run()
     assert best.candidate in {name for name, _ in judge.ran}
-    longest = slower * seconds * 0.6 / max(1, min(9, int(0.6 * seconds / 12)))
+    longest = slower * first_trial_seconds(seconds)
     assert judge.clock.passed <= seconds + 3 * longest
     fates = {trial.candidate for trial in state.trials} | {each.name for each in state.left_out}
     assert {each.name for each in state.candidates} <= fates
@@ -155,3 +156,35 @@ def test_candidates_that_a_round_has_no_time_for_have_a_reason(tmp_path) -> None
     last = set(state.rounds[-1])
     for name in state.rounds[0]:
         assert name in last or f"{name} is dropped" in dropped or name in {each.name for each in state.left_out}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 8])
+@pytest.mark.parametrize("seconds", [50.0, 100.0, 240.0, 500.0, 1500.0, 10_000.0])
+def test_trials_of_later_rounds_are_longer(tmp_path, seconds: float, count: int) -> None:
+    state, judge = state_in(tmp_path), Judge({})
+    del state.candidates[count:]
+    race(state, judge, seconds).run()
+    assert judge.clock.passed <= 1.001 * seconds
+    lengths = [{round(each.seconds, 3) for each in state.trials_of(at)} for at in range(len(state.rounds))]
+    for before, after in pairwise(lengths):
+        assert min(after) >= 0.999 * GROWTH * max(before)
+    assert all(len(names) > 1 for names in state.rounds[1:])
+
+
+def test_a_design_of_minutes_has_a_second_round(tmp_path) -> None:
+    for seconds in (100.0, 240.0, 500.0, 1500.0):
+        folder = tmp_path / f"{seconds}"
+        folder.mkdir()
+        state = state_in(folder)
+        race(state, Judge({}), seconds).run()
+        assert len(state.rounds) >= 2
+
+
+def test_a_known_decision_still_saves_what_changed_before_it(tmp_path) -> None:
+    state = state_in(tmp_path)
+    state.decide("race", "ResNet is dropped", "reason")
+    state.candidates.pop()
+    state.decide("race", "ResNet is dropped", "reason")
+    stored = State.open(tmp_path)
+    assert stored.candidates == state.candidates
+    assert len(stored.decisions) == 1

@@ -4,9 +4,10 @@ import math
 from pathlib import Path
 
 from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
-from convwright.errors import DataError
+from convwright.errors import DataError, OutOfMemoryError
 
 USABLE = 0.6  # of the free memory: network, activations and gradients need the rest
+FLOAT = 4  # bytes of a feature
 
 
 def check_fits(images: int, channels: int, resolution: Resolution, free: int | None = None) -> None:
@@ -37,6 +38,28 @@ def check_fits(images: int, channels: int, resolution: Resolution, free: int | N
         f"{images:,} images of {height} x {width} pixels take {_size(needed)} of memory, "
         f"and {_size(usable)} may be used: {advice}"
     )
+
+
+def check_features_fit(images: int, values: int, free: int | None = None) -> None:
+    """Check that features of images fit into memory, as 32-bit floats.
+
+    Args:
+        images: Number of images.
+        values: Features of each image.
+        free: Bytes of free memory; None: measured.
+
+    Raises:
+        OutOfMemoryError: They do not fit.
+    """
+    free = available_memory() if free is None else free
+    needed = images * values * FLOAT
+    if free is None or needed <= USABLE * free:
+        return
+    problem = (
+        f"the features of {images:,} images, {values:,} for each, take {_size(needed)} of memory, and "
+        f"{_size(USABLE * free)} may be used"
+    )
+    raise OutOfMemoryError(f"{problem}; use fewer images, or train all weights without `freeze`", problem)
 
 
 def available_memory() -> int | None:

@@ -71,31 +71,37 @@ class TimeLimit(Callback):
     Args:
         clock: The clock of the design.
         until: Passed seconds at which training ends.
-        strict: Whether features that would take longer than that are given up.
+        features_until: Passed seconds until which the features of a frozen backbone must be computed; None: `until`.
     """
 
-    def __init__(self, clock: Clock, until: float, *, strict: bool = False) -> None:
+    def __init__(self, clock: Clock, until: float, features_until: float | None = None) -> None:
         self.clock = clock
         self.until = until
-        self.strict = strict
+        self.features_until = until if features_until is None else features_until
+        self._created = clock.passed
         self._first: tuple[int, float] | None = None
 
     def on_prepare(self, done: int, total: int, what: str) -> None:
         """Give the classifier some time where its features took longer than planned.
 
         Raises:
-            FeaturesTooSlowError: They would take longer than the time that is left.
+            FeaturesTooSlowError: They would take longer than `features_until`.
         """
         self.clock.save(now=False)
         if self._first is None:
             self._first = (done, self.clock.passed)
         before, began = self._first
-        if self.strict and done - before >= TIMED_SHARE * total:
-            end = began + (self.clock.passed - began) * (total - before) / (done - before)
-            if end > self.until:
+        passed = self.clock.passed
+        if passed > self.features_until and done < total:
+            raise FeaturesTooSlowError(
+                f"only {done:,} of {total:,} images had features after {passed - self._created:.0f} s"
+            )
+        if done - before >= TIMED_SHARE * total:
+            end = began + (passed - began) * (total - before) / (done - before)
+            if end > self.features_until:
                 raise FeaturesTooSlowError(
-                    f"computing its features would take {end - began:.0f} s, but training must end in "
-                    f"{max(0.0, self.until - began):.0f} s"
+                    f"computing its features would take {end - began:.0f} s, and there are only "
+                    f"{self.features_until - began:.0f} s for them"
                 )
         if done == total:
             self.until = max(self.until, self.clock.passed + MIN_CLASSIFIER_SECONDS)

@@ -6,7 +6,7 @@ behind the best one is dropped whatever its rank, and the rounds after the first
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from statistics import NormalDist
+from statistics import NormalDist, median
 from typing import TYPE_CHECKING
 
 from convwright.designing.candidates import Candidate, LeftOut, recipe_variations, variations
@@ -19,9 +19,9 @@ from convwright.stats.paired import agresti_min
 if TYPE_CHECKING:
     from convwright.designing.sharing import SharedRounds  # needs SQLAlchemy
 
-SHARES = (0.34, 0.33, 0.33)
+SHARES = (0.28, 0.33, 0.39)
 """Shares of the race's time for its rounds."""
-SHORT_SHARES = (0.6, 0.4)
+SHORT_SHARES = (0.5, 0.5)
 """Shares of a short race, which has two rounds."""
 SHORT_RACE_SECONDS = 240.0
 """Seconds of a race below which it has two rounds."""
@@ -29,9 +29,13 @@ SHORT_TRIAL_SECONDS = 12.0
 """Seconds of a trial below which fewer candidates take part."""
 MAX_FIRST_ROUND, MAX_LATER_ROUNDS = 9, 6
 """Most candidates of the first round, and of each round after it."""
+GROWTH = 1.5
+"""Smallest factor by which a trial is longer than one of the round before."""
 KEPT_SHARE = 0.5
 """Largest share of a round's candidates that goes on to the next."""
 BEHIND = "statistically behind"
+ROUNDING = 1e-6
+"""Tolerance of the number of trials that fit into a round."""
 
 
 def shares_of(seconds: float) -> tuple[float, ...]:
@@ -98,24 +102,39 @@ class Race:
             Whether there are several, or it is the first round. One alone is compared with nothing, and the time of its
             round is better spent on the winner.
         """
-        most = max(1, int(seconds / SHORT_TRIAL_SECONDS)) * (self.shared.slots if self.shared else 1)
+        most = self._most(round_, seconds)
+        if round_ and most < 2:
+            return False
         if round_ == 0:
             chosen = [each.name for each in self.state.candidates]
-            kept = chosen[: min(most, MAX_FIRST_ROUND)]
+            kept = chosen[:most]
             for name in chosen[len(kept) :]:
                 self.state.left_out.append(LeftOut(name, "there is no time for another candidate"))
         else:
             survivors = self._survivors()
-            kept = [trial.candidate for trial in survivors][: max(1, min(most, MAX_LATER_ROUNDS))]
+            kept = [trial.candidate for trial in survivors][:most]
             for trial in survivors[len(kept) :]:
                 self.state.decide("race", f"{trial.candidate} is dropped", "the next round has no time for it")
-            room = min(most, MAX_LATER_ROUNDS) - len(kept)
-            kept += [each.name for each in self._variations(round_, survivors[0], room)]
+            kept += [each.name for each in self._variations(round_, survivors[0], most - len(kept))]
             if len(kept) == 1:
                 return False
         self.state.rounds.append(kept)
         self.state.save()
         return True
+
+    def _most(self, round_: int, seconds: float) -> int:
+        """Return how many candidates a round has time for: its trials are longer than those of the round before.
+
+        Args:
+            round_: The round.
+            seconds: Time of the round.
+        """
+        slots = self.shared.slots if self.shared else 1
+        if round_ == 0:
+            return min(slots * max(1, int(seconds / SHORT_TRIAL_SECONDS)), MAX_FIRST_ROUND)
+        before = median(each.seconds for each in self._last_ranked())
+        shortest = max(SHORT_TRIAL_SECONDS, GROWTH * before)
+        return min(slots * int(seconds / shortest + ROUNDING), MAX_LATER_ROUNDS)
 
     def _variations(self, round_: int, leader: Trial, room: int) -> Iterable[Candidate]:
         """Add variations of the leader to the candidates: of its network, in the last round of its training."""

@@ -15,7 +15,7 @@ from typing import Any
 from convwright import json_text
 from convwright.designing.clock import Clock
 from convwright.designing.request import STUDY, DesignRequest
-from convwright.designing.state import CLOCK, State
+from convwright.designing.state import CLOCK, FEATURES, State
 from convwright.designing.trials import Trainer, Trial
 from convwright.errors import RunError, UsageError
 from convwright.files import write_text
@@ -23,6 +23,7 @@ from convwright.scaling.database import check_url, sqlite_in
 from convwright.scaling.halving import Task
 from convwright.scaling.storage import TaskStorage
 from convwright.scaling.worker import SCHEMA_VERSION, work
+from convwright.training.frozen import keeping_features
 
 MIN_TRIAL_SECONDS = 2.0
 """Seconds that a trial is given at least."""
@@ -175,4 +176,5 @@ def work_on_race(folder: Path) -> None:
         raise RunError(f"{data.spec}: has changed since the design began; start a new design in another folder")
     clock = _WatchedClock(folder / CLOCK, request.seconds)
     ready_file(folder, os.getpid()).touch()
-    work(storage, RaceRunner(Trainer(data, folder, clock, request.seed, progress=False)))
+    with keeping_features(folder / FEATURES):
+        work(storage, RaceRunner(Trainer(data, folder, clock, request.seed, progress=False)))

@@ -83,11 +83,11 @@ class State:
     """Whether all files of the design have been written."""
 
     def decide(self, step: str, decision: str, reason: str) -> None:
-        """Record a decision, once: a resumed design that decides the same again records nothing."""
+        """Record a decision, once: a resumed design does not add it again. The state is always saved."""
         made = Decision(step, decision, reason)
         if made not in self.decisions:
             self.decisions.append(made)
-            self.save()
+        self.save()
 
     def add_trial(self, trial: Trial) -> None:
         """Record a trial that has ended, and its network as the best so far if it is."""

@@ -13,14 +13,15 @@ import torch
 from convwright.arch import at
 from convwright.arch.resolution import sides
 from convwright.data.opened import Data
-from convwright.designing.candidates import Candidate
-from convwright.designing.clock import Clock, TimeLimit
+from convwright.designing.candidates import TRIAL_FACTORS, Candidate
+from convwright.designing.clock import Clock, FeaturesTooSlowError, TimeLimit
 from convwright.designing.families import CandidateLimits
-from convwright.errors import DataError, RunError, RunHeldError, UsageError
+from convwright.errors import DataError, NotFiniteError, OutOfMemoryError, RunError, RunHeldError, UsageError
 from convwright.evaluation.evaluating import measure
 from convwright.prediction.network import load
 from convwright.stats.paired import PairedCounts
 from convwright.training.advice import LARGEST, SIDES, advise
+from convwright.training.failures import is_out_of_memory
 from convwright.training.prepare import prepare
 from convwright.training.progress_bar import progress_callback
 from convwright.training.request import TrainRequest
@@ -36,6 +37,8 @@ NO_TIME = "the trials before it took the time of the round"
 """Problem of a trial that was never started."""
 OVERTIME_FACTOR = 1.15
 """Factor of a trial's seconds at which it is stopped, where the machine has become slower than it was measured."""
+FEATURES_FACTOR = float(max(TRIAL_FACTORS))
+"""Factor of a trial's seconds that the features of a frozen backbone may take; later trials find them kept."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,21 @@ def pack_bits(right: torch.Tensor) -> str:
     return bytes(sum(bit << i for i, bit in enumerate(bits[at : at + 8])) for at in range(0, len(bits), 8)).hex()
 
 
+def problem_of_candidate(error: Exception) -> str:
+    """Return why a candidate could not be trained, in one line; empty where the cause concerns all candidates."""
+    if isinstance(error, DivergedError):
+        problem = f"diverged: {error}"
+    elif is_out_of_memory(error):
+        problem = error.problem if isinstance(error, OutOfMemoryError) else f"out of memory: {error}".removesuffix(": ")
+    elif isinstance(error, NotFiniteError | FeaturesTooSlowError):
+        problem = str(error)
+    elif isinstance(error, UsageError) and not isinstance(error, RunHeldError | DataError):
+        problem = "" if getattr(error, "argument", "") == "data" else str(error)
+    else:
+        problem = ""
+    return " ".join(problem.split())
+
+
 def trained_epochs(run: Run) -> float:
     """Return the epochs that a finished run was trained, which are fewer than planned where it was stopped."""
     return run.metrics[-1]["epoch"]
@@ -112,6 +130,7 @@ class Trainer:
             seconds: Time of the trial, with its preparation and validation.
 
         Raises:
+            ConvwrightError: Something failed that concerns all candidates: the data, the disk or another process.
             Interrupted: The design was stopped.
         """
         started = time.monotonic()
@@ -119,13 +138,12 @@ class Trainer:
         path = self.folder / place
         try:
             run = self.train(candidate, path, seconds)
-        except DivergedError as error:
-            return self._failed_trial(candidate, round_, place, f"diverged: {error}", started)
-        except UsageError as error:
-            if isinstance(error, RunHeldError | DataError) or getattr(error, "argument", "") == "data":
-                raise  # the cause is the data or another process, not the candidate
-            return self._failed_trial(candidate, round_, place, str(error), started)
-        right, image_seconds = self._predict_validation(run)
+            right, image_seconds = self._predict_validation(run)
+        except Exception as error:
+            if not (problem := problem_of_candidate(error)):
+                raise
+            shutil.rmtree(path / "checkpoints", ignore_errors=True)
+            return self._failed_trial(candidate, round_, place, problem, started)
         shutil.rmtree(path / "checkpoints", ignore_errors=True)
         return Trial(
             candidate.name,
@@ -175,10 +193,13 @@ class Trainer:
             callbacks: Objects with methods of `Callback`.
 
         Raises:
-            FeaturesTooSlowError: Features would take longer than `until`, if that is given.
+            FeaturesTooSlowError: Features would take longer than `until`, or by default than some times `seconds`.
         """
-        end = self.clock.passed + OVERTIME_FACTOR * seconds if until is None else until
-        limit = TimeLimit(self.clock, end, strict=until is not None)
+        passed = self.clock.passed
+        if until is None:
+            limit = TimeLimit(self.clock, passed + OVERTIME_FACTOR * seconds, passed + FEATURES_FACTOR * seconds)
+        else:
+            limit = TimeLimit(self.clock, until)
         shown = self.progress and sys.stderr.isatty()  # a line for each epoch of each trial is too much for a file
         called = [limit, *([progress_callback(candidate.name)] if shown else []), *callbacks]
         if (path / "config.yaml").exists():

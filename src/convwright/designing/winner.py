@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from convwright.designing.distillation import find_teacher_over_budget, try_dist
 from convwright.designing.planning import Planner
 from convwright.designing.result import ENLARGED
 from convwright.designing.state import TRAINED_LONGER, BestSoFar
-from convwright.designing.trials import Trial, trained_epochs
+from convwright.designing.trials import Trial, problem_of_candidate, trained_epochs
+from convwright.errors import RunError
 from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
 from convwright.training.callbacks import Callback
 from convwright.training.run import Run
-from convwright.training.step import DivergedError
 
 WINNER = "winner"
 """Run directory of the long training of the winner, in the folder of a design."""
@@ -84,12 +85,15 @@ class WinnerTraining:
             started=self.path.exists(),
             offered=lambda: find_teacher_over_budget(state, context.data, len(context.dataset.classes), best.seconds),
         )
-        winner: dict[str, Any] = {"candidate": best.candidate, "run": best.run}
+        kept = self._most_accurate(best)
+        winner: dict[str, Any] = {"candidate": kept.candidate, "run": kept.run}
         left = self.end_of(best, state.candidate(best.candidate)) - context.clock.passed
         if left > max(MIN_SECONDS, MIN_SHARE * best.seconds) or self.path.exists():
-            winner = self._train_longer(best, left) or winner
+            winner = self._train_longer(best, kept, left) or winner
+        elif kept.candidate != best.candidate:
+            self._drop(best, kept, "there is no time to train it longer")
         state.winner = winner
-        state.best = BestSoFar(winner["candidate"], winner["run"], winner.get("accuracy", best.accuracy))
+        state.best = BestSoFar(winner["candidate"], winner["run"], winner.get("accuracy", kept.accuracy))
         state.save()
         context.keep()
 
@@ -106,11 +110,26 @@ class WinnerTraining:
         test_images = len(data.test) if data.test is not None else 0
         return seconds - self.planner.time.end(image_seconds, len(data.val), test_images)
 
-    def _train_longer(self, best: Trial, left: float) -> dict[str, Any] | None:
-        """Train the winner, and return its figures; None where the network of the race is better.
+    def _most_accurate(self, best: Trial) -> Trial:
+        """Return the most accurate trial whose network keeps the budget: the winner's, or one of an earlier round."""
+        state = self.context.state
+        usable = [each for each in state.trials if each.problem is None]
+        usable = [each for each in usable if not state.candidate(each.candidate).teacher_only]
+        return max([best, *usable], key=lambda each: each.accuracy)
+
+    def _drop(self, best: Trial, kept: Trial, reason: str) -> None:
+        """Record that the winner of the race is dropped for the network of another candidate."""
+        why = (
+            f"{reason}, and {kept.candidate} had a validation accuracy of {kept.accuracy:.2%} in round {kept.round + 1}"
+        )
+        self.context.state.decide("training", f"{best.candidate} is dropped", why)
+
+    def _train_longer(self, best: Trial, kept: Trial, left: float) -> dict[str, Any] | None:
+        """Train the winner, and return its figures; None where a network of the race is better.
 
         Args:
             best: The winner's trial.
+            kept: The most accurate trial, whose network the longer training must not fall behind.
             left: Seconds until training must end.
         """
         state, race_run = self.context.state, Run.open(self.context.request.out / best.run)
@@ -118,12 +137,16 @@ class WinnerTraining:
         try:
             candidate, run = self._train(candidate, best)
             measured = evaluate_run(run, "val")
-        except (DivergedError, FeaturesTooSlowError) as error:
-            measured, reason = None, f"longer training failed: {error}"
+        except Exception as error:
+            if not (problem := problem_of_candidate(error)):
+                raise
+            measured, reason = None, f"longer training failed: {problem}"
         else:
-            reason = f"longer training gave a lower validation accuracy than the {best.accuracy:.2%} of the race"
-        if not isinstance(measured, Evaluation) or measured.accuracy < best.accuracy:
-            state.decide("training", f"the network of the race is kept ({race_run.path.name})", reason)
+            reason = f"longer training gave a lower validation accuracy than the {kept.accuracy:.2%} of the race"
+        if not isinstance(measured, Evaluation) or measured.accuracy < kept.accuracy:
+            state.decide("training", f"the network of the race is kept ({Path(kept.run).name})", reason)
+            if kept.candidate != best.candidate:
+                self._drop(best, kept, reason)
             return None
         epochs = trained_epochs(run)
         state.decide(
@@ -145,7 +168,7 @@ class WinnerTraining:
         """Train a candidate, or without more pixels if their features would take too long; return which, and its run.
 
         Raises:
-            DivergedError: Training diverged.
+            NotFiniteError: Training diverged.
             FeaturesTooSlowError: Computing features would take too long.
         """
         try:
@@ -173,6 +196,10 @@ class WinnerTraining:
         for known in state.candidates:
             if known.name == name:
                 return known  # a stopped design continues with it
+        if any(each.decision == f"{name} is dropped" for each in state.decisions):
+            if self.path.exists() and not _has_resolution(self.path, candidate):
+                shutil.rmtree(self.path)  # the design was stopped before that
+            return candidate
         if self.path.exists():
             return candidate  # so does one whose training has started at the resolution of the race
         limits, frozen = self.planner.limits, race_run.config.recipe.freeze
@@ -197,9 +224,16 @@ class WinnerTraining:
         """
         if candidate.parent is None or not candidate.name.endswith(ENLARGED):
             raise error
-        shutil.rmtree(self.path)
         state = self.context.state
         state.candidates.remove(candidate)
         state.decide("training", f"{candidate.name} is dropped", str(error))
+        shutil.rmtree(self.path, ignore_errors=True)
         self.context.report(f"{candidate.name} is dropped: {error}")
         return state.candidate(candidate.parent)
+
+
+def _has_resolution(path: Path, candidate: Candidate) -> bool:
+    """Return whether the run in a directory has the resolution of a candidate; False for a damaged run."""
+    with suppress(RunError):
+        return Run.open(path).config.resolution == candidate.network.resolution
+    return False

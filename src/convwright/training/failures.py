@@ -4,11 +4,20 @@ from convwright.arch import Network
 from convwright.arch.resolution import format_resolution
 from convwright.data import Dataset
 from convwright.display.wording import counted
+from convwright.errors import OutOfMemoryError
 from convwright.training.config import TrainConfig
 from convwright.training.memory_fit import fitting_batch
 
 _MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 _GONE = ("connection closed by peer", "connection reset", "connection refused", "timed out", "broken pipe")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that the memory did not suffice."""
+    if isinstance(error, OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _MEMORY)  # torch's own has no other class
 
 
 def explain_failure(error: BaseException, config: TrainConfig, network: Network, data: Dataset, processes: int) -> str:
@@ -27,7 +36,7 @@ def explain_failure(error: BaseException, config: TrainConfig, network: Network,
     if not isinstance(error, RuntimeError | MemoryError):  # torch's own have no common class
         return ""
     text = str(error).lower()
-    if isinstance(error, MemoryError) or any(sign in text for sign in _MEMORY):
+    if is_out_of_memory(error):
         return _out_of_memory(config, network, data)
     if processes > 1 and any(sign in text for sign in _GONE):
         return "another process of the run has ended; resume from the last checkpoint with `cw.resume`"
@@ -43,7 +52,7 @@ def _out_of_memory(config: TrainConfig, network: Network, data: Dataset) -> str:
     try:
         fits = min(fitting_batch(config, network, data), max(1, wanted // 2))
         advice = f"{counted(fits, 'image fits', 'images fit')}: train again with"
-    except (RuntimeError, MemoryError):
+    except (RuntimeError, MemoryError, OutOfMemoryError):
         fits, advice = max(1, wanted // 4), "try"
     if wanted == 1:
         return f"{problem}; give a smaller `resolution` or `network`"

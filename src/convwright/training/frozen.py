@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from convwright.data import Augmentation, Dataset, evaluation_batches
-from convwright.data.memory import check_fits
+from convwright.data.memory import check_features_fit
 from convwright.finite import check_finite
 from convwright.training.backbone import Backbone, kept_memory
 from convwright.training.config import Recipe
@@ -18,7 +18,6 @@ from convwright.training.feature_cache import FeatureCache, Pixels
 
 BATCH = 16
 """Images at a time: few enough for the processor's cache, which is 1.5 times as fast as 256."""
-FLOAT = 4
 
 _cache: ContextVar[FeatureCache | None] = ContextVar("features of frozen backbones", default=None)
 
@@ -79,7 +78,7 @@ def features_of(backbone: Backbone, data: Dataset, after_batch: Callable[[int, i
         after_batch: Called after each batch with the number of images done, and of all images.
 
     Raises:
-        DataError: The features do not fit into memory.
+        OutOfMemoryError: The features do not fit into memory.
         NotFiniteError: A feature is NaN or infinite.
     """
     cache = _cache.get()
@@ -109,7 +108,7 @@ def compute_features(
                 found = infer(images).cpu()
                 check_finite(found, "the frozen backbone")
                 if stored is None:
-                    check_fits(total, found[0].numel() * FLOAT, 1)
+                    check_features_fit(total, found[0].numel())
                     stored = torch.empty(len(part), *found.shape[1:])
                 stored[start : start + len(found)] = found
                 start += len(found)

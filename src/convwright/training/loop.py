@@ -13,7 +13,7 @@ from typing import Any
 
 from convwright.arch import Network
 from convwright.data import Dataset, evaluation_batches
-from convwright.errors import ConvwrightError, NotFiniteError, RunError, warn
+from convwright.errors import ConvwrightError, NotFiniteError, OutOfMemoryError, RunError, warn
 from convwright.training.callbacks import Callbacks, StartedRun, Step
 from convwright.training.checkpoint_state import check_state, measured_summary, restoring, state_of
 from convwright.training.config import TrainConfig
@@ -25,7 +25,7 @@ from convwright.training.evaluation import (
     evaluate,
     evaluate_multi_label,
 )
-from convwright.training.failures import explain_failure
+from convwright.training.failures import explain_failure, is_out_of_memory
 from convwright.training.frozen import features_of
 from convwright.training.initial_weights import InitialWeights, initial_weights_file, initial_weights_of
 from convwright.training.interrupt import Interrupted, StopSignal
@@ -190,8 +190,8 @@ class Trainer:
 
         Raises:
             Interrupted: A signal stopped the run; a checkpoint was saved.
-            ConvwrightError: The memory did not suffice, and the message says what would fit; or another process of the
-                run has ended.
+            OutOfMemoryError: The memory did not suffice; the message says what would fit.
+            ConvwrightError: Another process of the run has ended.
         """
         try:
             return self._fit()
@@ -202,6 +202,8 @@ class Trainer:
             if error is self.callback_error:
                 raise
             if reason := explain_failure(error, self.config, self.run.network, self.data, self.devices.size):
+                if is_out_of_memory(error):
+                    raise OutOfMemoryError(f"{self.run.path}: {reason}", reason.partition(";")[0]) from None
                 raise ConvwrightError(f"{self.run.path}: {reason}") from None
             raise
 

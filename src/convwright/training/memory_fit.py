@@ -7,7 +7,7 @@ from convwright.arch import Network
 from convwright.arch.resolution import format_resolution, sides
 from convwright.data import Dataset
 from convwright.data.memory import available_memory
-from convwright.errors import ConvwrightError
+from convwright.errors import OutOfMemoryError
 from convwright.modules import build
 from convwright.modules.fused.dense import DenseStage
 from convwright.training.config import TrainConfig
@@ -46,14 +46,14 @@ def fitting_batch(
         Images in a batch: at most 1024, and no more than leaves 40 steps an epoch.
 
     Raises:
-        ConvwrightError: Not even one image fits.
+        OutOfMemoryError: Not even one image fits.
     """
     config = config.model_copy(update={"devices": world_size()})
     learner = learner or make_learner(config, network, data)
     free = free_memory(learner.fabric.device) if free is None else free
     fits = LARGEST if free is None else int(USABLE * free / step_bytes(learner, config, data))
     if fits < 1:
-        raise ConvwrightError(
+        raise OutOfMemoryError(
             f"not even one image of {format_resolution(data.resolution)} px fits into the {free or 0:,} bytes of free "
             "memory; give a smaller `resolution` or `network`"
         )
