@@ -27,6 +27,7 @@ from convwright.designing.clock import Clock, FeaturesTooSlowError, TimeLimit
 from convwright.designing.context import DesignContext
 from convwright.designing.families import BALANCED, FAMILIES, CandidateLimits
 from convwright.designing.planning import Planner
+from convwright.designing.race import Race
 from convwright.designing.request import DesignRequest
 from convwright.designing.state import State
 from convwright.designing.threads import fastest_threads
@@ -363,3 +364,20 @@ def test_slow_features_fail_their_trial_after_some_times_its_seconds(coloured, t
     trial = given.run(pretrained, 0, 0, 2.0)
     assert trial.problem is not None
     assert " images had features after " in trial.problem
+
+
+def test_all_trials_of_a_candidate_and_its_variations_have_one_recipe(coloured, tmp_path) -> None:
+    network = cw.network("efficientnet_lite0|resolution:64|classes:2")
+    pretrained = Candidate("one", "one", "pretrained weights", network, {"weights": "pretrained"})
+    given = trainer(coloured, tmp_path)
+    (tmp_path / "design").mkdir()
+    state = State(tmp_path / "design", {}, candidates=[pretrained])
+    race = Race(state, given, CandidateLimits(None), 4.0, lambda line: None)
+    race._plan(0, 0.05)  # too short to train all weights
+    (settled,) = State.open(state.folder).candidates
+    assert settled.fields["freeze"] is True
+    varied = [*recipe_variations(settled, 0.05), *variations(settled, CandidateLimits(None))]
+    for each in (settled, *(one for one in varied if isinstance(one, Candidate))):
+        requests = [given.request(each, tmp_path / "run", seconds) for seconds in (1.0, 3600.0)]
+        assert [one.freeze for one in requests] == [True, True]
+        assert requests[0].learning_rate == requests[1].learning_rate == each.fields["learning_rate"]

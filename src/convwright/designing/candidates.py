@@ -126,7 +126,7 @@ def pretrained_candidates(
     """Yield the network with published weights that `train` would choose, if it chooses one and the budget allows it.
 
     Its resolution is one at which the time of a trial, or a few times that, suffices to compute features of all images.
-    Whether all weights or those of the classifier are trained follows from the time of each trial.
+    Whether all weights or those of the classifier are trained follows from the time of its first trial.
 
     Args:
         data: The images.

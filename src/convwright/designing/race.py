@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from convwright.designing.candidates import Candidate, LeftOut, recipe_variations, variations
 from convwright.designing.families import CandidateLimits
 from convwright.designing.state import WINS, State
-from convwright.designing.trials import MIN_TRIAL_SECONDS, NO_TIME, Trainer, Trial
+from convwright.designing.trials import MIN_TRIAL_SECONDS, NO_TIME, Trainer, Trial, problem_of_candidate
 from convwright.errors import ConvwrightError
 from convwright.stats.paired import agresti_min
 
@@ -118,9 +118,32 @@ class Race:
             kept += [each.name for each in self._variations(round_, survivors[0], most - len(kept))]
             if len(kept) == 1:
                 return False
+        slots = self.shared.slots if self.shared else 1
+        for name in kept:
+            self._settle_recipe(name, seconds / -(-len(kept) // slots))
         self.state.rounds.append(kept)
         self.state.save()
         return True
+
+    def _settle_recipe(self, name: str, seconds: float) -> None:
+        """Choose how a candidate with published weights is trained, once for all its trials and variations.
+
+        The choice depends on a measurement of speed, which would not always give the same recipe.
+
+        Args:
+            name: Name of the candidate.
+            seconds: Time of its first trial.
+        """
+        candidate = self.state.candidate(name)
+        if candidate.fields.get("weights") is None:
+            return
+        try:
+            settled = self.trainer.with_recipe(candidate, seconds)
+        except Exception as error:
+            if not problem_of_candidate(error):
+                raise
+            return  # its trial fails for the same reason, and records it
+        self.state.candidates[self.state.candidates.index(candidate)] = settled
 
     def _most(self, round_: int, seconds: float) -> int:
         """Return how many candidates a round has time for: its trials are longer than those of the round before.

@@ -237,8 +237,8 @@ class Trainer:
     def _recipe(self, candidate: Candidate, seconds: float) -> dict[str, Any]:
         """Return how a candidate is trained: from scratch with the recipe `fast`, else as advised for the time."""
         weights = candidate.fields.get("weights")
-        if "recipe" in candidate.fields:
-            return {}
+        if "recipe" in candidate.fields or "freeze" in candidate.fields:
+            return {}  # settled before
         if weights is None:
             return {"recipe": "fast"}
         advice = advise(self._open(candidate, seconds, resolution=candidate.network.resolution))
