@@ -381,3 +381,23 @@ def test_all_trials_of_a_candidate_and_its_variations_have_one_recipe(coloured, 
         requests = [given.request(each, tmp_path / "run", seconds) for seconds in (1.0, 3600.0)]
         assert [one.freeze for one in requests] == [True, True]
         assert requests[0].learning_rate == requests[1].learning_rate == each.fields["learning_rate"]
+
+
+def test_the_most_accurate_network_within_the_budget_is_kept(tmp_path) -> None:
+    data = Data("digits")
+    network = CandidateLimits(as_budget("macs<=1M")).scale(FAMILIES[1].base(8, 1, 10), BALANCED).network
+    names = ("early", "last", "teacher")
+    candidates = [Candidate(name, name, "", network, teacher_only=name == "teacher") for name in names]
+    state = State(tmp_path, {}, candidates=candidates, rounds=[["early", "last"], ["last"]])
+    shares = [("early", 0, 0.75), ("last", 0, 0.5), ("last", 1, 0.5), ("teacher", 2, 1.0)]
+    for name, round_, share in shares:
+        right = pack_bits(torch.arange(8) < 8 * share)
+        state.add_trial(Trial(name, round_, 0, f"race/{round_}-{name}", share, right, 8, 1.0, 1.0))
+    (tmp_path / "clock.json").write_text('{"seconds": 600}')  # no time is left
+    context = DesignContext(DesignRequest(data, None, 600, tmp_path), state, Clock(tmp_path / "clock.json", 600), False)
+    context.data = data
+    WinnerTraining(context, Planner(context)).run(state.trials[2])
+    assert (state.winner["candidate"], state.winner["run"]) == ("early", "race/0-early")
+    assert state.best is not None
+    assert (state.best.candidate, state.best.accuracy) == ("early", 0.75)
+    assert "last is dropped" in {each.decision for each in state.decisions}
