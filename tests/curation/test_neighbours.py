@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from convwright.curation import crossfit, neighbours
 from convwright.curation.neighbours import nearest, reduced
 from convwright.errors import ConvwrightWarning
+from convwright.training.backbone import Backbone
 
 
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 9), st.integers(0, 99))
@@ -75,7 +76,7 @@ def test_principal_directions_bound_the_memory_of_features(pool_of, monkeypatch)
     import torch
 
     pixels = np.random.default_rng(0).integers(0, 256, (200, 1, 10, 10), dtype=np.uint8)
-    pool, flat = pool_of(pixels), torch.nn.Flatten()
+    pool, flat = pool_of(pixels), Backbone(torch.nn.Identity(), torch.nn.Flatten())
     whole = crossfit.features_of(flat, pool)
     monkeypatch.setattr(crossfit, "MOST_VALUES", 200 * 70)
     monkeypatch.setattr(crossfit, "SAMPLE", 200)
