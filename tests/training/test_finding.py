@@ -60,7 +60,7 @@ def test_a_frozen_backbone_is_tested_on_images_of_all_classes(digits, monkeypatc
     class Seen(Exception):  # noqa: N818 - ends the test where its images are known
         pass
 
-    def features_of(backbone, data, device):
+    def features_of(backbone, data):
         raise Seen(data.train.labels)
 
     def tested(seed):

@@ -88,7 +88,7 @@ class StudioFolder:
         if (path / STUDY).exists():
             raise UsageError(
                 f"{name}: the trials of this design are shared with workers; "
-                f"resume it with: convwright design --resume {name}"
+                f"resume it with `cw.design(resume={name!r})`"
             )
         from convwright.designing.state import State
 

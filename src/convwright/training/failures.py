@@ -1,10 +1,15 @@
 """Failures that torch reports unclearly: memory that does not suffice, and processes that have ended."""
 
+import gc
+import sys
+import traceback
+
 from convwright.arch import Network
 from convwright.arch.resolution import format_resolution
 from convwright.data import Dataset
 from convwright.display.wording import counted
 from convwright.errors import OutOfMemoryError
+from convwright.machine import c_function
 from convwright.training.config import TrainConfig
 from convwright.training.memory_fit import fitting_batch
 
@@ -37,10 +42,19 @@ def explain_failure(error: BaseException, config: TrainConfig, network: Network,
         return ""
     text = str(error).lower()
     if is_out_of_memory(error):
+        _free_memory(error)
         return _out_of_memory(config, network, data)
     if processes > 1 and any(sign in text for sign in _GONE):
         return "another process of the run has ended; resume from the last checkpoint with `cw.resume`"
     return ""
+
+
+def _free_memory(error: BaseException) -> None:
+    """Give back what the failed step holds, so that the memory of a smaller one can be measured."""
+    traceback.clear_frames(error.__traceback__)
+    gc.collect()
+    if sys.platform.startswith("linux") and (malloc_trim := c_function("malloc_trim")) is not None:
+        malloc_trim(0)
 
 
 def _out_of_memory(config: TrainConfig, network: Network, data: Dataset) -> str:
@@ -53,7 +67,7 @@ def _out_of_memory(config: TrainConfig, network: Network, data: Dataset) -> str:
         fits = min(fitting_batch(config, network, data), max(1, wanted // 2))
         advice = f"{counted(fits, 'image fits', 'images fit')}: train again with"
     except (RuntimeError, MemoryError, OutOfMemoryError):
-        fits, advice = max(1, wanted // 4), "try"
+        fits, advice = max(1, wanted // 16), "try"
     if wanted == 1:
         return f"{problem}; give a smaller `resolution` or `network`"
     pieces = -(-config.batch_size // fits)
