@@ -1,5 +1,6 @@
 """Whole designs and ablations on digits, through Python and the command line."""
 
+import functools
 import json
 import random
 import shutil
@@ -200,7 +201,9 @@ def check_best_answer(out: Path) -> None:
 def test_a_stopped_design_names_its_best_network(tmp_path) -> None:
     out = tmp_path / "digits"
     command = [sys.executable, "-m", "convwright", "design", "digits", "--budget", BUDGET, "--minutes", "0.75"]
-    with subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.PIPE, text=True) as design:
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    started = [*command, "--out", str(out)]
+    with subprocess.Popen(started, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as design:
         for line in design.stderr:
             if "round 1, 1 of" in line:
                 design.send_signal(signal.SIGINT)
