@@ -23,7 +23,7 @@ from convwright.stats.means import Mean, mean_of_seeds
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 FAMILIES = ("ResNet", "DenseNet-BC")
-WIDTH, HEIGHTS = 900, {"effects": 820, "curve": 860}
+WIDTH, HEIGHTS = 900, {"effects": 764, "curve": 790}
 
 
 def effect_of(found: dict[str, Any]) -> Effect:
