@@ -1,6 +1,7 @@
 """The parts of a design that need no training: clocks, packed results, and candidates within limits."""
 
 import json
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -34,9 +35,17 @@ from convwright.designing.threads import fastest_threads
 from convwright.designing.time_plan import TEST_PASSES, TimePlan
 from convwright.designing.trials import Trainer, Trial, pack_bits
 from convwright.designing.winner import WinnerTraining
-from convwright.errors import ConvwrightError, DataError, NotFiniteError, OutOfMemoryError, RunHeldError
+from convwright.errors import (
+    ConvwrightError,
+    ConvwrightWarning,
+    DataError,
+    NotFiniteError,
+    OutOfMemoryError,
+    RunHeldError,
+)
 from convwright.scaling.budget import as_budget
 from convwright.training.backbone import Backbone
+from convwright.training.prepare import LEAST_EPOCHS, TOO_SHORT
 from convwright.training.run import Run
 from convwright.training.step import Learner
 
@@ -146,6 +155,17 @@ def coloured(tmp_path):
 
 def trainer(data: Data, tmp_path) -> Trainer:
     return Trainer(data, tmp_path / "design", Clock(tmp_path / "clock.json", 3600))
+
+
+def test_short_trials_give_no_advice_about_time(tmp_path) -> None:
+    network = at(fit_resolution(cw.network("cifar_resnet56"), 32), channels=1, classes=10)
+    candidate = Candidate("slow", "slow", "", network)
+    with pytest.warns(ConvwrightWarning, match=TOO_SHORT):
+        cw.prepare("digits", network=network, minutes=0.001, out=tmp_path / "run")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvwrightWarning)
+        run = trainer(cw.open_data("digits"), tmp_path).train(candidate, tmp_path / "design" / "run", 0.06)
+    assert run.config.epochs < LEAST_EPOCHS
 
 
 @pytest.mark.parametrize("frozen", [False, True])

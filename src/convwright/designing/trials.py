@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,13 +17,21 @@ from convwright.data.opened import Data
 from convwright.designing.candidates import TRIAL_FACTORS, Candidate
 from convwright.designing.clock import Clock, FeaturesTooSlowError, TimeLimit
 from convwright.designing.families import CandidateLimits
-from convwright.errors import DataError, NotFiniteError, OutOfMemoryError, RunError, RunHeldError, UsageError
+from convwright.errors import (
+    ConvwrightWarning,
+    DataError,
+    NotFiniteError,
+    OutOfMemoryError,
+    RunError,
+    RunHeldError,
+    UsageError,
+)
 from convwright.evaluation.evaluating import measure
 from convwright.prediction.network import load
 from convwright.stats.paired import PairedCounts
 from convwright.training.advice import LARGEST, SIDES, advise
 from convwright.training.failures import is_out_of_memory
-from convwright.training.prepare import prepare
+from convwright.training.prepare import TOO_SHORT, prepare
 from convwright.training.progress_bar import progress_callback
 from convwright.training.request import TrainRequest
 from convwright.training.run import Run
@@ -211,7 +220,10 @@ class Trainer:
                 return resume_run(run, called, Execution(checkpoint_every=0.25), progress=False)
         elif path.exists():
             shutil.rmtree(path)
-        plan = prepare(self.request(candidate, path, seconds), progress=False)
+        with warnings.catch_warnings():
+            # The race compares short trainings, so this advice to the users of `train` does not apply.
+            warnings.filterwarnings("ignore", f".*{TOO_SHORT}", ConvwrightWarning)
+            plan = prepare(self.request(candidate, path, seconds), progress=False)
         return train_plan(plan, called, progress=False)
 
     def request(self, candidate: Candidate, path: Path, seconds: float) -> TrainRequest:

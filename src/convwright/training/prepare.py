@@ -49,6 +49,8 @@ LEAST_BATCH, RGB, BYTES_OF_FLOAT = 8, 3, 4
 """Images of a small batch, which must fit into memory as floats."""
 LEAST_EPOCHS = 0.5
 """Epochs in the given minutes below which a run learns hardly anything."""
+TOO_SHORT = "too few to learn much"
+"""Words of the warning about fewer epochs."""
 SLOW_DEVICES = (
     "processes that share an idle CPU are usually slower than its threads: leave `devices` out, or use "
     "`sync_norm=False`, with which they exchange less, and each normalises its own share of a batch"
@@ -327,7 +329,7 @@ class _Preparation:
             if epochs < LEAST_EPOCHS:
                 warn(
                     f"{request.minutes:.3g} minutes, of which measuring this machine takes a part, leave time for "
-                    f"{epochs:.3g} epochs, too few to learn much; give more `minutes`"
+                    f"{epochs:.3g} epochs, {TOO_SHORT}; give more `minutes`"
                 )
         return config, network, curve
 
