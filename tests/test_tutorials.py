@@ -35,6 +35,8 @@ SHORTER = {
     "int8=True": "int8=True, max_drop=100",
 }
 """Changes of durations and sizes."""
+MINUTES = ("photographs", "autogluon", "ultralytics")
+"""Pages whose code takes about a minute: designs, and exports in 8 bits."""
 
 
 PIECE = re.compile(r"^```(?P<language>python|sh)\n(?P<code>.*?)^```|^\|[^\n]*\| `(?P<cell>[^`\n]*)` \|$", re.M | re.S)
@@ -87,7 +89,13 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.stem}")
+def marked(page):
+    """Return a page as a parameter; those that take a minute are slow."""
+    marks = [pytest.mark.slow] if page.stem in MINUTES else []
+    return pytest.param(page, id=f"{page.parent.name}/{page.stem}", marks=marks)
+
+
+@pytest.mark.parametrize("page", [marked(page) for page in PAGES])
 def test_the_code_of_the_page_runs(page, workplace):
     names = {"__name__": page.stem}
     for language, code in blocks(page):
