@@ -11,8 +11,9 @@ from convwright.data import open_dataset
 from convwright.errors import RunError, UsageError
 from convwright.prediction.network import load
 from convwright.prediction.pretrained import pretrained
+from convwright.training.backbone import split
 from convwright.training.config import Recipe
-from convwright.training.frozen import can_keep_features, split
+from convwright.training.frozen import can_keep_features
 from convwright.training.initial_weights import find_initial_weights
 from convwright.training.loop import train
 from convwright.training.plan import plan
