@@ -4,7 +4,7 @@
 - Conformal prediction sets (Sadinle et al. 2019, "least ambiguous sets"): all classes whose probability reaches a
   threshold that is set on held-out images, so that the set contains the true class with the requested probability.
 - The energy of the logits (Liu et al. 2020), which is higher for images unlike those that were trained on; where
-  features are at hand, the out-of-distribution score of `convwright.stats.ood`.
+  features are available, the out-of-distribution score of `convwright.stats.ood`.
 
 The formulas are written with numpy and not taken from MAPIE, which needs scikit-learn: exported files are used where
 neither it nor torch is installed.
