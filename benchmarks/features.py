@@ -15,7 +15,8 @@ import torch
 from machine import describe
 
 import convwright as cw
-from convwright.training.backbone import kept_memory, split
+from convwright.training.allocator import kept_memory
+from convwright.training.backbone import split
 from convwright.training.frozen import BATCH
 
 NETWORKS = ("efficientnet_lite0", "efficientnet_b0", "densenet121", "seresnet50")

@@ -7,7 +7,8 @@ from tests.subjects import lively
 import convwright as cw
 from convwright.modules import build
 from convwright.training import allocator
-from convwright.training.backbone import kept_memory, split
+from convwright.training.allocator import kept_memory
+from convwright.training.backbone import split
 
 FAMILIES = (
     *(

@@ -15,7 +15,8 @@ from convwright.data import Split
 from convwright.data.batches import evaluation_batches
 from convwright.data.threads import Progress
 from convwright.seeds import derive
-from convwright.training.backbone import Backbone, kept_memory, split
+from convwright.training.allocator import kept_memory
+from convwright.training.backbone import Backbone, split
 from convwright.training.operator_choice import choose_operators
 from convwright.training.plan import plan
 from convwright.training.preparation import make_learner, training_batches

@@ -1,7 +1,7 @@
 """A network without its last linear layer: it maps images to features."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -14,7 +14,6 @@ from convwright.engines.torch_program import TorchProgram
 from convwright.errors import NetworkError
 from convwright.modules.builder import ConvNet
 from convwright.modules.combinators import FullyConnected
-from convwright.training import allocator
 
 
 class Backbone(nn.Sequential):
@@ -80,14 +79,3 @@ def split(module: nn.Module) -> tuple[Backbone, nn.Sequential]:
     while cut and isinstance(parts[cut - 1], nn.Dropout):
         cut -= 1
     return Backbone(module, *body, *parts[:cut]), nn.Sequential(*parts[cut:], nn.Flatten(1))
-
-
-@contextmanager
-def kept_memory() -> Iterator[None]:
-    """Let the C library keep what is freed inside: for networks at inference, giving it back takes half of the time."""
-    before = allocator.settings()
-    allocator.keep_freed_memory()
-    try:
-        yield
-    finally:
-        allocator.restore(before)

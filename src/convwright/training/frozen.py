@@ -12,7 +12,8 @@ import torch
 from convwright.data import Augmentation, Dataset, evaluation_batches
 from convwright.data.memory import check_features_fit
 from convwright.finite import check_finite
-from convwright.training.backbone import Backbone, kept_memory
+from convwright.training.allocator import kept_memory
+from convwright.training.backbone import Backbone
 from convwright.training.config import Recipe
 from convwright.training.feature_cache import FeatureCache, Pixels
 
