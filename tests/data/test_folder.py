@@ -289,7 +289,7 @@ def train_without_classes(root: Path, paint: Paint) -> None:
         (one_readable, "class dogs in {root} has 1 readable training image"),
         (damaged_later, "class dogs in {root} has 1 readable training image"),
         (all_unreadable, "no readable train images (the first of 2 skipped: cats/1.png: the file is empty)"),
-        (no_images, "images has no readable train images: the layout must be "),
+        (no_images, "images has no images: the folders are empty; the layout must be "),
         (unknown_in_val, "val has classes that the training data lacks: wolves"),
         (unknown_in_test, "test has classes that the training data lacks: wolves"),
         (empty_val, "images has no readable val images"),

@@ -13,6 +13,7 @@ import torch
 import convwright as cw
 from convwright.data import open_dataset
 from convwright.errors import ConvwrightError
+from convwright.training.allocator import freed_memory, kept_memory
 from convwright.training.failures import explain_failure
 from convwright.training.loop import train
 from convwright.training.lr_finder import find_learning_rate
@@ -144,6 +145,7 @@ def test_out_of_memory_is_reported_with_what_would_fit(tmp_path):
     message = done.stderr.strip().splitlines()[-1]
     assert "a step with 1,024 images of 128 px does not fit into memory;" in message
     fits = int(message.rpartition("--batch-size ")[2])
+    assert fits <= 16
     again = subprocess.run(
         [*TRAIN, *options[:-1], str(fits), "--out", tmp_path / "again", "--json"],
         capture_output=True,
@@ -153,6 +155,32 @@ def test_out_of_memory_is_reported_with_what_would_fit(tmp_path):
     )
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["steps"] >= 1
+
+
+def test_a_batch_is_estimated_where_nothing_can_be_measured(digits, monkeypatch):
+    """After a failure the process can hold so much that even the sample does not fit."""
+
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("convwright.training.failures.fitting_batch", full)
+    monkeypatch.setattr("convwright.training.memory_fit.available_memory", lambda: 1_000_000_000)
+    monkeypatch.setattr("convwright.training.memory_fit.freed_memory", lambda: 0)
+    larger = open_dataset("digits", resolution=128)
+    config, network = plan(larger, cw.network("cifar_resnet56"), batch_size=1024)
+    message = explain_failure(MemoryError(), config, network, larger, 1)
+    assert "4 images should fit: train again with `accumulate=256`, or `batch_size=4`" in message
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks glibc")
+def test_memory_that_the_c_library_keeps_is_counted():
+    with kept_memory():
+        block = torch.ones(50_000_000)
+        edge = torch.ones(1000)  # above the block, which would go back to the system otherwise
+        before = freed_memory()
+        del block
+        assert freed_memory() - before >= 199_000_000
+    assert edge.sum() == 1000
 
 
 def test_other_failures_are_not_explained_away(digits):

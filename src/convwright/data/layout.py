@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from convwright.data.images import IMAGE_SUFFIXES, printable, reason
-from convwright.data.skipped import NOT_AN_IMAGE, OUTSIDE, SYSTEM, UNUSED, SkippedCounter, is_system
+from convwright.data.skipped import NOT_AN_IMAGE, OUTSIDE, SYSTEM, UNUSED, SkippedCounter, in_one_line, is_system
 from convwright.display.wording import listed
 from convwright.errors import DataError
 
@@ -131,6 +131,9 @@ class _Search:
                 paths.extend(self._images_below(os.path.join(folder, name)))  # noqa: PTH118
                 labels.extend([numbers[name]] * (len(paths) - len(labels)))
             splits[role] = SplitFiles(role, self.root, paths, labels)
+        if not any(split.names for split in splits.values()):
+            others = in_one_line(self.files.counts()) or "the folders are empty"
+            raise DataError(f"{printable(self.root)} has no images: {others}; {LAYOUT}{self._list_hint()}")
         return Found(self.root, splits, classes, self.skipped, self.files)
 
     def _classes(self, folders: dict[str, str], inside: dict[str, list[str]]) -> list[str]:

@@ -5,6 +5,7 @@ page, each cleared first: on a CPU that takes longer than much of what is comput
 the holes between them: of what it holds, half may be free. Neither setting changes what is computed.
 """
 
+import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,38 @@ def restore(before: dict[int, int]) -> None:
     _set(changed)
     for option in _current.keys() - before.keys():
         del _current[option]
+
+
+def freed_memory() -> int:
+    """Return the bytes that are free, but kept by the C library; 0 where it is not glibc 2.33 or later."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    try:
+        mallinfo = ctypes.CDLL(None).mallinfo2
+    except (AttributeError, OSError, TypeError):
+        return 0
+    mallinfo.restype = _MallInfo
+    return int(mallinfo().fordblks)
+
+
+class _MallInfo(ctypes.Structure):
+    """`struct mallinfo2` of malloc.h."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
+    )
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import gc
 import sys
 import traceback
 
+import torch
+
 from convwright.arch import Network
 from convwright.arch.resolution import format_resolution
 from convwright.data import Dataset
@@ -11,7 +13,7 @@ from convwright.display.wording import counted
 from convwright.errors import OutOfMemoryError
 from convwright.machine import c_function
 from convwright.training.config import TrainConfig
-from convwright.training.memory_fit import fitting_batch
+from convwright.training.memory_fit import estimated_batch, fitting_batch
 
 _MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 _GONE = ("connection closed by peer", "connection reset", "connection refused", "timed out", "broken pipe")
@@ -53,6 +55,8 @@ def _free_memory(error: BaseException) -> None:
     """Give back what the failed step holds, so that the memory of a smaller one can be measured."""
     traceback.clear_frames(error.__traceback__)
     gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
     if sys.platform.startswith("linux") and (malloc_trim := c_function("malloc_trim")) is not None:
         malloc_trim(0)
 
@@ -66,8 +70,9 @@ def _out_of_memory(config: TrainConfig, network: Network, data: Dataset) -> str:
     try:
         fits = min(fitting_batch(config, network, data), max(1, wanted // 2))
         advice = f"{counted(fits, 'image fits', 'images fit')}: train again with"
-    except (RuntimeError, MemoryError, OutOfMemoryError):
-        fits, advice = max(1, wanted // 16), "try"
+    except (RuntimeError, MemoryError, OutOfMemoryError):  # what the process still holds leaves no room to measure
+        fits = min(estimated_batch(network), max(1, wanted // 2))
+        advice = f"{counted(fits, 'image')} should fit: train again with"
     if wanted == 1:
         return f"{problem}; give a smaller `resolution` or `network`"
     pieces = -(-config.batch_size // fits)

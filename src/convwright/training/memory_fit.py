@@ -10,6 +10,7 @@ from convwright.data.memory import available_memory
 from convwright.errors import OutOfMemoryError
 from convwright.modules import build
 from convwright.modules.fused.dense import DenseStage
+from convwright.training.allocator import freed_memory
 from convwright.training.config import TrainConfig
 from convwright.training.devices import world_size
 from convwright.training.plan import FEWEST_STEPS
@@ -84,6 +85,15 @@ def step_bytes(learner: Learner, config: TrainConfig, data: Dataset) -> float:
         weight.requires_grad_(flag)
     module.load_state_dict(states)  # the statistics of normalisations have seen the sample
     return OVERHEAD * sum(kept.values()) / len(images)
+
+
+def estimated_batch(network: Network) -> int:
+    """Return about how many images fit into a step on the CPU of a new process, without computing anything."""
+    free = available_memory()
+    if free is None:
+        return SAMPLE
+    fits = int(USABLE * (free + freed_memory()) / (OVERHEAD * kept_bytes(network)))
+    return 1 << (max(1, min(fits, LARGEST)).bit_length() - 1)
 
 
 def memory_shortage(config: TrainConfig, network: Network, free: int | None = None) -> str:
