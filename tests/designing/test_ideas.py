@@ -1,15 +1,21 @@
 """Which ideas helped in a design: signs, certainty, and that only trials of one round are compared."""
 
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
 import pytest
 import torch
 
 from convwright.arch.cost import cost
+from convwright.data.opened import Data
 from convwright.designing.candidates import Candidate, first_candidates, variations
 from convwright.designing.families import CandidateLimits
-from convwright.designing.ideas import PAPERS, SPENDING, effects_of, not_compared
-from convwright.designing.state import State
+from convwright.designing.ideas import PAPERS, SPENDING, compared_trials, effects_of, not_compared
+from convwright.designing.judging import MIN_IMAGES, Judge
+from convwright.designing.state import State, TestScore
 from convwright.designing.trials import Trial, pack_bits
 from convwright.scaling.budget import as_budget
+from convwright.training.run import Run
 
 IMAGES = 500
 
@@ -99,3 +105,89 @@ def test_sentences_have_the_costs_of_both(state) -> None:
         names = (each.with_it, each.without)
         assert each.macs == tuple(cost(state.candidate(name).network).macs for name in names)
         assert each.sentence.count(" multiply-adds, 10 s)") == 2
+
+
+def with_test_scores(state: State, **shares: float) -> None:
+    """Let the networks of some trials of the second round classify shares of the test images correctly."""
+    state.trials = [replace(each, run=f"race/{each.round}-{each.candidate}") for each in state.trials]
+    for name, share in shares.items():
+        right = torch.arange(2 * IMAGES) < share * 2 * IMAGES
+        state.test_scores.append(TestScore(f"race/1-{name}", pack_bits(right), 2 * IMAGES))
+
+
+def test_ideas_are_judged_on_images_that_chose_no_candidate(state) -> None:
+    validation = {(each.with_it, each.without): each for each in effects_of(state)}
+    with_test_scores(state, **{"SE-ResNet": 0.85, "a": 0.86, "b": 0.7})
+    found = {(each.with_it, each.without): each for each in effects_of(state)}
+    tested = {pair for pair, each in found.items() if each.split == "test"}
+    assert tested == {("SE-ResNet", "a"), ("b", "SE-ResNet")}
+    for pair, each in found.items():
+        assert f"on {each.pair.images:,} {each.split} images" in each.sentence
+        assert each.to_dict()["split"] == each.split
+        if pair not in tested:
+            assert each == validation[pair]
+    assert found["SE-ResNet", "a"].pair.difference == pytest.approx(-0.01), "the validation images favour SE by 0.15"
+    assert found["b", "SE-ResNet"].verdict == "hurts"
+
+
+def test_test_images_of_two_networks_are_the_same(state) -> None:
+    with_test_scores(state, **{"SE-ResNet": 0.8, "a": 0.8})
+    state.test_scores[1] = replace(state.test_scores[1], images=IMAGES)
+    assert {each.split for each in effects_of(state)} == {"validation"}
+
+
+def test_test_scores_are_kept(state) -> None:
+    with_test_scores(state, **{"SE-ResNet": 0.8, "a": 0.8})
+    state.save()
+    assert effects_of(State.open(state.folder)) == effects_of(state)
+
+
+class Time:
+    """A clock that predictions move on."""
+
+    passed = 0.0
+
+
+@dataclass
+class Predictor:
+    """Predicts test images in place of a network, and moves the clock on."""
+
+    data: Data
+    folder: Path
+    clock: Time
+    seconds: float
+    """Seconds of a prediction, which may not be those of the trial."""
+    seed: int = 3
+    seen: list[torch.Tensor] = field(default_factory=list)
+
+    def predict_test(self, run: object, positions: torch.Tensor) -> torch.Tensor:
+        """Return that all images are right."""
+        self.clock.passed += self.seconds * len(positions)
+        self.seen.append(positions)
+        return torch.ones(len(positions), dtype=torch.bool)
+
+
+@pytest.mark.parametrize("slower", [1.0, 4.0, 1000.0])
+@pytest.mark.parametrize("seconds", [0.0, 3.0, 5.0, 10.0, 1000.0])
+def test_predictions_of_test_images_keep_their_time(state, monkeypatch, seconds: float, slower: float) -> None:
+    monkeypatch.setattr(Run, "open", lambda path: path)
+    state.trials = [replace(each, run=f"{each.round}-{each.candidate}", image_seconds=0.002) for each in state.trials]
+    clock, networks = Time(), len(compared_trials(state))
+    data = Data("digits")
+    predictor = Predictor(data, state.folder, clock, 0.002 * slower)
+    Judge(state, predictor, clock).run(seconds)  # type: ignore[arg-type]
+    images = {len(each) for each in predictor.seen}
+    assert len(images) <= 1
+    assert len({tuple(each.tolist()) for each in predictor.seen}) <= 1, "all networks predict the same images"
+    assert all(MIN_IMAGES <= count <= len(data.test) for count in images)
+    longest = 0.002 * slower * max(images, default=0)
+    assert clock.passed <= seconds + longest
+    complete = len(state.test_scores) == networks
+    noted = any(each.step == "ideas" for each in state.decisions)
+    assert complete is not noted
+    assert complete or seconds < 1000 or slower == 1000
+    assert not complete or seconds
+    if complete:
+        assert {each.split for each in effects_of(state)} == {"test"}
+        Judge(state, predictor, clock).run(seconds)  # type: ignore[arg-type]
+        assert len(predictor.seen) == networks, "a resumed design predicts nothing again"

@@ -57,6 +57,8 @@ def write_dossier(path: Path, design: DesignResult, figures: Sequence[Figure]) -
         shown=[race_figure(design), *figures],
         ideas=_ideas(design),
         comparisons=len(design.effects),
+        splits={each.split for each in design.effects},
+        seed=design.request.seed,
         not_compared=listed(not_compared(design.state)),
         use=_use(design),
         repeat=_repeat(design),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from convwright import json_text
 from convwright.designing.context import DesignContext
 from convwright.designing.dossier import winner_figures, write_dossier
+from convwright.designing.judging import Judge
 from convwright.designing.request import DesignRequest
 from convwright.designing.result import FILE_PROBLEM, NO_FILE, DesignResult
 from convwright.designing.shipping import (
@@ -28,6 +29,8 @@ from convwright.scaling.budget import LATENCY, format_amount
 from convwright.training.run import Run
 
 NO_FILE_DECISION = "no file is exported"
+JUDGING_SHARE = 0.25
+"""Share of the time that is left after the export in which the networks of the race predict test images."""
 SCORING_SHARE = 0.3
 """Share of the time that is left in the end which the scores of class activation maps may take."""
 
@@ -97,6 +100,7 @@ def finish(context: DesignContext) -> DesignResult:
     state.winner["tested"] = dict(vars(tested))
     state.save()
     shipped = _ship(context, run)
+    Judge(state, context.trainer, clock).run(JUDGING_SHARE * clock.left)
     context.report("writing the dossier")
     entries, _ = measure_runs([run], names=[state.winner["candidate"]])
     result = DesignResult(request, state, run, tested, shipped, clock.passed, evaluation)

@@ -7,7 +7,7 @@ from statistics import NormalDist
 from convwright.arch.cost import cost
 from convwright.designing.candidates import Candidate
 from convwright.designing.distillation import SUFFIX
-from convwright.designing.state import State
+from convwright.designing.state import State, TestScore
 from convwright.designing.trials import Trial
 from convwright.display.wording import counted
 from convwright.stats.paired import PairedCounts, agresti_min
@@ -33,7 +33,7 @@ PIXELS = ("fewer pixels", "more pixels")
 
 @dataclass(frozen=True)
 class IdeaEffect:
-    """What an idea, or another way to spend the budget, changes on the validation images."""
+    """What an idea, or another way to spend the budget, changes on the same images."""
 
     idea: str
     """One of the papers' ideas, how the budget is spent, or training."""
@@ -47,6 +47,8 @@ class IdeaEffect:
     """Multiply-adds of the two candidates."""
     seconds: tuple[float, float] = (0.0, 0.0)
     """Seconds of their trials."""
+    split: str = "validation"
+    """Images that the two are compared on: test images, or validation images where there was no time for these."""
     comparisons: int = 1
     """Number of all comparisons, for which the intervals hold together (Bonferroni)."""
 
@@ -73,7 +75,8 @@ class IdeaEffect:
         )
         return (
             f"{self.change} {verdicts[self.verdict]}: {100 * self.pair.difference:+.1f} percentage points "
-            f"({low:+.1f} to {high:+.1f}) on {counted(self.pair.images, 'validation image')}, {first} against {second}"
+            f"({low:+.1f} to {high:+.1f}) on {counted(self.pair.images, f'{self.split} image')}, {first} against "
+            f"{second}"
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -89,40 +92,61 @@ class IdeaEffect:
             "difference": self.pair.difference,
             "interval": list(self.interval),
             "images": self.pair.images,
+            "split": self.split,
             "verdict": self.verdict,
             "sentence": self.sentence,
         }
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """Two trials that differ in an idea, or in another way to spend the budget."""
+
+    idea: str
+    change: str
+    with_it: Trial
+    without: Trial
+
+
 def effects_of(state: State) -> list[IdeaEffect]:
     """Return all comparisons that the trials of a design allow, each in the last round of both candidates."""
-    effects = [*_of_families(state), *_of_variations(state)]
-    return [replace(each, comparisons=len(effects)) for each in effects]
+    pairs = _pairs_of(state)
+    return [replace(_effect(state, each), comparisons=len(pairs)) for each in pairs]
+
+
+def compared_trials(state: State) -> list[Trial]:
+    """Return the trials that the comparisons of a design are about, each once."""
+    trials = {trial.run: trial for pair in _pairs_of(state) for trial in (pair.with_it, pair.without)}
+    return list(trials.values())
 
 
 def not_compared(state: State) -> list[str]:
     """Return the papers' ideas that no comparison of a design is about."""
-    compared = {each.idea for each in effects_of(state)}
+    compared = {each.idea for each in _pairs_of(state)}
     return [idea for idea in PAPERS if idea not in compared]
 
 
-def _of_families(state: State) -> Iterator[IdeaEffect]:
+def _pairs_of(state: State) -> list[_Pair]:
+    return [*_of_families(state), *_of_variations(state)]
+
+
+def _of_families(state: State) -> Iterator[_Pair]:
     names = {each.name for each in state.candidates}
     for idea, with_it, without in FAMILY_PAIRS:
         if {with_it, without} <= names and (trials := _last_common_trials(state, with_it, without)):
             change = "dense connections" if idea is DENSE else "SE"
-            yield _effect(state, idea, change, *trials)
+            yield _Pair(idea, change, *trials)
 
 
-def _of_variations(state: State) -> Iterator[IdeaEffect]:
+def _of_variations(state: State) -> Iterator[_Pair]:
     for candidate in state.candidates:
         if candidate.parent is None or (trials := _last_common_trials(state, candidate.name, candidate.parent)) is None:
             continue
         if candidate.idea == "SE removed":
-            yield _effect(state, SE, "SE", *reversed(trials))
+            yield _Pair(SE, "SE", *reversed(trials))
         else:
             parent = state.candidate(candidate.parent)
-            yield _effect(state, _idea_of(candidate), _change_of(candidate, parent), *trials)
+            yield _Pair(_idea_of(candidate), _change_of(candidate, parent), *trials)
 
 
 def _idea_of(candidate: Candidate) -> str:
@@ -154,7 +178,20 @@ def _last_common_trials(state: State, first: str, second: str) -> tuple[Trial, T
     return None
 
 
-def _effect(state: State, idea: str, change: str, first: Trial, second: Trial) -> IdeaEffect:
-    one, other = (cost(state.candidate(each.candidate).network).macs for each in (first, second))
-    names, seconds = (first.candidate, second.candidate), (first.seconds, second.seconds)
-    return IdeaEffect(idea, change, *names, first.against(second), (one, other), seconds)
+def _effect(state: State, pair: _Pair) -> IdeaEffect:
+    """Return what an idea changes: on test images where both networks predicted the same ones, else on validation."""
+    trials = pair.with_it, pair.without
+    one, other = (cost(state.candidate(each.candidate).network).macs for each in trials)
+    first, second = (state.test_score(each.run) for each in trials)
+    split = "validation"
+    if first is not None and second is not None and first.images == second.images:
+        split = "test"
+        trials = _on_test(trials[0], first), _on_test(trials[1], second)
+    counts = trials[0].against(trials[1])
+    names, seconds = (trials[0].candidate, trials[1].candidate), (trials[0].seconds, trials[1].seconds)
+    return IdeaEffect(pair.idea, pair.change, *names, counts, (one, other), seconds, split)
+
+
+def _on_test(trial: Trial, score: TestScore) -> Trial:
+    """Return a trial that has the test images which its network classifies correctly, in place of validation images."""
+    return replace(trial, correct=score.correct, images=score.images)

@@ -28,7 +28,7 @@ class Decision:
     """Something that a design decided, and why."""
 
     step: str
-    """Part of the design: data, candidates, race, training or file."""
+    """Part of the design: data, candidates, race, training, file or ideas."""
     decision: str
     reason: str
 
@@ -46,6 +46,20 @@ class BestSoFar:
     """Run directory, below the folder of the design."""
     accuracy: float
     """Accuracy on the validation images, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class TestScore:
+    """Which of a design's test images the network of a trial classifies correctly."""
+
+    __test__ = False  # no test of pytest
+
+    run: str
+    """Run directory of the trial, below the folder of the design."""
+    correct: str = field(repr=False)
+    """Whether each image is right: a bit each, as hexadecimal digits."""
+    images: int
+    """Number of test images: all, or as many as there was time for, the same ones for each network."""
 
 
 @dataclass
@@ -79,6 +93,8 @@ class State:
     """Seconds of a trial, and passed seconds of the design at its end, of each round that workers share."""
     best: BestSoFar | None = None
     """The best network so far, at the end the winner; None before the first trial has ended."""
+    test_scores: list[TestScore] = field(default_factory=list)
+    """Test images that the networks of the race classify correctly; measured when the file has been exported."""
     finished: bool = False
     """Whether all files of the design have been written."""
 
@@ -123,6 +139,10 @@ class State:
         """Return the trials of a round, the most accurate first."""
         return sorted((each for each in self.trials if each.round == round_), key=lambda each: -each.accuracy)
 
+    def test_score(self, run: str) -> TestScore | None:
+        """Return which test images the network of a run classifies correctly; None where that was not measured."""
+        return next((each for each in self.test_scores if each.run == run), None)
+
     def save(self) -> None:
         """Write the state, completely or not at all."""
         content = {
@@ -142,6 +162,7 @@ class State:
             "plans": self.plans,
             "key": self.key,
             "best": None if self.best is None else vars(self.best),
+            "test_scores": [vars(each) for each in self.test_scores],
             "finished": self.finished,
         }
         write_text(self.folder / STATE, json_text.dump(content, indent=1) + "\n")
@@ -177,6 +198,7 @@ class State:
             state.speeds = {str(name): float(each) for name, each in _mapping(content["speeds"]).items()}
             state.plans, state.key = [dict(_mapping(each)) for each in content["plans"]], str(content["key"])
             state.best = BestSoFar(**content["best"]) if content.get("best") else None
+            state.test_scores = [TestScore(**each) for each in content.get("test_scores", [])]
             state.finished = content.get("finished") is True
             return state
         except RunError:

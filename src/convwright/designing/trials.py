@@ -13,6 +13,7 @@ import torch
 
 from convwright.arch import at
 from convwright.arch.resolution import sides
+from convwright.data import Dataset
 from convwright.data.opened import Data
 from convwright.designing.candidates import TRIAL_FACTORS, Candidate
 from convwright.designing.clock import Clock, FeaturesTooSlowError, TimeLimit
@@ -175,14 +176,33 @@ class Trainer:
 
     def _predict_validation(self, run: Run) -> tuple[torch.Tensor, float]:
         """Return whether each validation image is right, bool, and the seconds for an image."""
-        images = self.data.dataset(run.config.resolution)
+        images = self._images_for(run)
         if not torch.equal(images.val.labels, self.data.dataset().val.labels):
             raise DataError(f"{self.data.spec}: the validation images have changed since the design began")
-        images = run.data.normalising(images) if run.initial.exists() else images
         predictor = load(run)
         started = time.monotonic()
         _, predictions = measure(predictor, images, {"val": images.val}, doing="validating")
         return predictions.correct, (time.monotonic() - started) / len(images.val)
+
+    def predict_test(self, run: Run, positions: torch.Tensor) -> torch.Tensor:
+        """Return whether a run classifies some test images correctly, bool.
+
+        Args:
+            run: The run of a trial.
+            positions: Positions of the images in the test split, int64.
+
+        Raises:
+            ConvwrightError: The run is damaged, or the images cannot be opened at its resolution.
+        """
+        images = self._images_for(run)
+        assert images.test is not None  # a design without test images does not begin
+        chosen = {"test": images.test.choose(positions)}
+        return measure(load(run), images, chosen, doing="comparing on test images")[1].correct
+
+    def _images_for(self, run: Run) -> Dataset:
+        """Return the images at the resolution of a run, normalised as in its training."""
+        images = self.data.dataset(run.config.resolution)
+        return run.data.normalising(images) if run.initial.exists() else images
 
     def train(
         self,
