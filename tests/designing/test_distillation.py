@@ -113,7 +113,7 @@ def test_nothing_is_tried_without_time(state, tmp_path, left: float, started: bo
 )
 def test_a_better_network_over_the_budget_may_teach(state, tmp_path, teacher: float, share: float, winner: str) -> None:
     state.trials = [trial("small", 0.8)]
-    published = Candidate("huge", "huge", "over the budget", state.candidates[1].network)
+    published = Candidate("huge", "huge", "over the budget", state.candidates[1].network, teacher_only=True)
     lessons = Lessons(tmp_path, share, teacher)
     found = outcome(state, lessons, 200, offered=lambda: published)
     assert found.candidate == winner
@@ -128,7 +128,7 @@ def test_a_better_network_over_the_budget_may_teach(state, tmp_path, teacher: fl
 def test_a_network_over_the_budget_is_not_tried_without_time(state, tmp_path) -> None:
     state.trials = [trial("small", 0.8)]
     lessons = Lessons(tmp_path, 1.0, 1.0)
-    published = Candidate("huge", "huge", "over the budget", state.candidates[1].network)
+    published = Candidate("huge", "huge", "over the budget", state.candidates[1].network, teacher_only=True)
     assert outcome(state, lessons, 100, offered=lambda: published).candidate == "small"
     assert not lessons.ran
 

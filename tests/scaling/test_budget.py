@@ -1,6 +1,8 @@
 """Budgets: read from text and dictionaries, formatted, and refused with what would be right."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from convwright.errors import ArgumentError, UsageError
 from convwright.scaling.budget import as_budget, parse_budget
@@ -57,3 +59,18 @@ def test_a_wrong_budget_is_refused_with_what_would_be_right(text, message):
     with pytest.raises(UsageError) as error:
         parse_budget(text)
     assert message in str(error.value)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["macs", "params", "activations", "memory", "latency_ms"]),
+        st.one_of(st.floats(1e-3, 1e15), st.integers(1, 10**15), st.integers(1, 9999).map(lambda number: 1e5 * number)),
+        min_size=1,
+    )
+)
+def test_the_text_of_a_budget_has_its_exact_limits(limits: dict[str, float]) -> None:
+    budget = as_budget(limits)
+    again = parse_budget(budget.text)
+    assert again.limits.keys() == budget.limits.keys()
+    for name, limit in budget.limits.items():
+        assert again.limits[name] == pytest.approx(limit, rel=1e-15)

@@ -149,8 +149,7 @@ def _try_teacher_over_budget(
 ) -> Trial | None:
     """Return the trial of a network that is over the budget, if it is measurably better than the winner."""
     round_ = len(state.rounds)
-    own = (best.candidate, best.candidate + SUFFIX)
-    trial = next((each for each in state.trials if each.round == round_ and each.candidate not in own), None)
+    trial = next((each for each in state.trials_of(round_) if state.candidate(each.candidate).teacher_only), None)
     if trial is None:
         candidate = offered() if 2 * best.seconds <= OVER_BUDGET_CHECK_SHARE * left else None
         if candidate is None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from convwright.arch.cost import cost
 from convwright.arch.resolution import format_resolution
+from convwright.designing.commands import ablate_command, design_command
 from convwright.designing.examination import ImageFacts
-from convwright.designing.ideas import PAPERS, SPENDING, TRAINING, not_compared
+from convwright.designing.ideas import PAPERS, SPENDING, TRAINING, not_compared, why_not_compared
 from convwright.designing.result import NO_FILE, DesignResult
 from convwright.designing.trials import trained_epochs
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, log_axis, symbol
@@ -59,7 +60,8 @@ def write_dossier(path: Path, design: DesignResult, figures: Sequence[Figure]) -
         comparisons=len(design.effects),
         splits={each.split for each in design.effects},
         seed=design.request.seed,
-        not_compared=listed(not_compared(design.state)),
+        not_compared=[(idea, why_not_compared(design.state, idea)) for idea in not_compared(design.state)],
+        ablate=ablate_command(design.request, design.run.path / "network.json"),
         use=_use(design),
         repeat=_repeat(design),
     )
@@ -230,11 +232,6 @@ def _use(design: DesignResult) -> list[str]:
 
 
 def _repeat(design: DesignResult) -> list[str]:
-    request = design.request
-    words = ["convwright", "design", request.data.spec, "--minutes", f"{request.seconds / 60:g}"]
-    if request.budget:
-        words += ["--budget", str(request.budget).replace(" ", "")]
-    words += ["--engine", request.engine, "--seed", str(request.seed), "--out", f"{request.out}-again"]
     train = [
         "convwright",
         "train",
@@ -243,7 +240,7 @@ def _repeat(design: DesignResult) -> list[str]:
         "--out",
         f"{design.run.path}-again",
     ]
-    return [shlex.join(words), shlex.join(train)]
+    return [design_command(design.request), shlex.join(train)]
 
 
 def winner_figures(entry: Entry, image_seconds: float, seconds: float) -> list[Figure]:

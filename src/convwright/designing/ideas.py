@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from statistics import NormalDist
 
 from convwright.arch.cost import cost
 from convwright.designing.candidates import Candidate
 from convwright.designing.distillation import SUFFIX
+from convwright.designing.scaling_trials import COMPOUND, NOT_COMPARED, ONE_DIMENSION
 from convwright.designing.state import State, TestScore
 from convwright.designing.trials import Trial
 from convwright.display.wording import counted
@@ -126,8 +128,21 @@ def not_compared(state: State) -> list[str]:
     return [idea for idea in PAPERS if idea not in compared]
 
 
+def why_not_compared(state: State, idea: str) -> str:
+    """Return why no comparison of a design is about an idea.
+
+    Args:
+        state: The design.
+        idea: One of the papers' ideas.
+    """
+    if idea == SCALING:
+        reasons = [each.reason for each in state.decisions if each.decision == NOT_COMPARED]
+        return next(reversed(reasons), "its trials did not end")
+    return "no two networks that differ in it were trained in one round"
+
+
 def _pairs_of(state: State) -> list[_Pair]:
-    return [*_of_families(state), *_of_variations(state)]
+    return [*_of_families(state), *_of_variations(state), *_of_scalings(state)]
 
 
 def _of_families(state: State) -> Iterator[_Pair]:
@@ -147,6 +162,14 @@ def _of_variations(state: State) -> Iterator[_Pair]:
         else:
             parent = state.candidate(candidate.parent)
             yield _Pair(_idea_of(candidate), _change_of(candidate, parent), *trials)
+
+
+def _of_scalings(state: State) -> Iterator[_Pair]:
+    compound = [each for each in state.candidates if each.idea == COMPOUND]
+    others = [each for each in state.candidates if each.idea in ONE_DIMENSION]
+    for one, other in product(compound, others):
+        if trials := _last_common_trials(state, one.name, other.name):
+            yield _Pair(SCALING, f"compound scaling instead of {other.idea}", *trials)
 
 
 def _idea_of(candidate: Candidate) -> str:

@@ -14,6 +14,7 @@ from convwright.designing.examination import ImageFacts
 from convwright.designing.ideas import IdeaEffect, effects_of
 from convwright.designing.record import describe_best
 from convwright.designing.request import DesignRequest
+from convwright.designing.scaling_trials import COMPARED
 from convwright.designing.shipping import ScoredImages, Shipped
 from convwright.designing.state import DOSSIER, TRAINED_LONGER, Decision, State
 from convwright.designing.trials import NO_TIME, Trial
@@ -40,6 +41,7 @@ SHORT_REASONS = {
     "it exceeds the budget": "over the budget",
     "it could not be trained": "failed",
     "the winner could not be trained again": "not compared",
+    COMPARED: "trained to compare",
 }
 """The reason of a candidate that is dropped in a few words, by the beginning of the whole reason."""
 

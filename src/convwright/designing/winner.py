@@ -15,6 +15,7 @@ from convwright.designing.context import DesignContext
 from convwright.designing.distillation import find_teacher_over_budget, try_distillation
 from convwright.designing.planning import Planner
 from convwright.designing.result import ENLARGED
+from convwright.designing.scaling_trials import ScalingTrials
 from convwright.designing.state import TRAINED_LONGER, BestSoFar
 from convwright.designing.trials import Trial, problem_of_candidate, trained_epochs
 from convwright.errors import RunError
@@ -85,6 +86,9 @@ class WinnerTraining:
             started=self.path.exists(),
             offered=lambda: find_teacher_over_budget(state, context.data, len(context.dataset.classes), best.seconds),
         )
+        left = self.end_of(best, state.candidate(best.candidate)) - context.clock.passed
+        scalings = ScalingTrials(state, context.trainer, self.planner.limits, context.report)
+        scalings.run(best, left, started=self.path.exists())
         kept = self._most_accurate(best)
         winner: dict[str, Any] = {"candidate": kept.candidate, "run": kept.run}
         left = self.end_of(best, state.candidate(best.candidate)) - context.clock.passed

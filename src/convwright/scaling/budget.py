@@ -13,6 +13,7 @@ _COUNTS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _BYTES = {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2.0**10, "MIB": 2.0**20, "GIB": 2.0**30}
 _SECONDS = {"US": 1e-6, "MS": 1e-3, "S": 1.0}
 _UNITS = {"macs": _COUNTS, "params": _COUNTS, "activations": _COUNTS, "memory": _BYTES, "latency": _SECONDS}
+_SPELLINGS = {"KIB": "KiB", "MIB": "MiB", "GIB": "GiB", "US": "us", "MS": "ms", "S": "s"}
 _EXAMPLES = {"macs": "50M", "params": "1M", "activations": "5M", "memory": "40MB", "latency": "3ms"}
 _SYNONYMS = {"flops": "macs", "parameters": "params", "ram": "memory", "time": "latency"}
 _LIMIT = re.compile(r"\s*([A-Za-z]+)\s*(<=|<|≤|=)\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*")
@@ -41,6 +42,11 @@ class Budget:
         """Return the computed resources of which a network uses more than the limit."""
         return [name for name, limit in self.counted.items() if used(cost, name) > limit]
 
+    @property
+    def text(self) -> str:
+        """The limits as text that `parse_budget` turns into an equal budget; `str` rounds them."""
+        return ", ".join(f"{name}<={_exact(name, limit)}" for name, limit in self.limits.items())
+
     def __str__(self) -> str:
         return ", ".join(f"{name} <= {format_amount(name, limit)}" for name, limit in self.limits.items())
 
@@ -55,6 +61,17 @@ def format_amount(resource: str, amount: float) -> str:
     if resource == LATENCY:
         return f"{amount * 1e3:.3g} ms"
     return human_bytes(amount) if resource == "memory" else human(amount)
+
+
+def _exact(resource: str, limit: float) -> str:
+    """Return a limit with its unit as text that has its exact value, in the unit that needs the fewest digits."""
+    texts = [
+        text + _SPELLINGS.get(unit, unit)
+        for unit, factor in _UNITS[resource].items()
+        for text in (f"{limit / factor:.12g}", repr(limit / factor))
+        if float(text) * factor == limit and (unit or limit >= 1000)
+    ]
+    return min(texts, key=len, default=f"{limit / 1e3!r}K")
 
 
 def as_budget(budget: "Budget | Mapping[str, float] | str") -> Budget:
