@@ -8,7 +8,7 @@ import torch
 
 from convwright.designing.candidates import Candidate, first_candidates
 from convwright.designing.families import CandidateLimits
-from convwright.designing.race import GROWTH, Race, first_trial_seconds
+from convwright.designing.race import GROWTH, SHORT_TRIAL_SECONDS, Race, first_trial_seconds
 from convwright.designing.state import State
 from convwright.designing.trials import Trial, pack_bits
 from convwright.errors import ConvwrightError
@@ -99,6 +99,16 @@ def test_a_candidate_that_is_left_alone_is_not_trained_again(tmp_path) -> None:
     assert judge.ran == [("DenseNet-BC", 0), ("SE-ResNet", 0)]
     assert (best.candidate, len(state.rounds)) == ("DenseNet-BC", 1)
     assert judge.clock.passed == pytest.approx(27)
+
+
+@pytest.mark.parametrize("seconds", [10.0, 20.0, 40.0, 47.0])
+def test_a_candidate_without_rivals_is_tried_briefly(tmp_path, seconds: float) -> None:
+    """Its final training needs the time more."""
+    state, judge = state_in(tmp_path), Judge({})
+    best = race(state, judge, seconds).run()
+    assert judge.ran == [(best.candidate, 0)]
+    assert best.seconds == pytest.approx(first_trial_seconds(seconds))
+    assert best.seconds <= SHORT_TRIAL_SECONDS
 
 
 def test_a_race_takes_its_time_and_not_more(tmp_path) -> None:

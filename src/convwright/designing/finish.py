@@ -26,6 +26,7 @@ from convwright.evaluation.result import Evaluation
 from convwright.files import write_text
 from convwright.reporting.measuring import measure_runs
 from convwright.scaling.budget import LATENCY, format_amount
+from convwright.training.allocator import kept_memory
 from convwright.training.run import Run
 
 NO_FILE_DECISION = "no file is exported"
@@ -102,9 +103,10 @@ def finish(context: DesignContext) -> DesignResult:
     shipped = _ship(context, run)
     Judge(state, context.trainer, clock).run(JUDGING_SHARE * clock.left)
     context.report("writing the dossier")
-    entries, _ = measure_runs([run], names=[state.winner["candidate"]])
     result = DesignResult(request, state, run, tested, shipped, clock.passed, evaluation)
-    figures = winner_figures(entries[0], image_seconds, clock.left * SCORING_SHARE)
+    with kept_memory():
+        entries, _ = measure_runs([run], names=[state.winner["candidate"]])
+        figures = winner_figures(entries[0], image_seconds, clock.left * SCORING_SHARE)
     write_dossier(request.out / DOSSIER, result, figures)
     result = replace(result, seconds=clock.save())
     _write_decisions(result)

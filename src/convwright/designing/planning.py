@@ -3,12 +3,12 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from convwright.arch import Network, at, fit_resolution
 from convwright.arch.cost import cost
 from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
 from convwright.designing.candidates import (
-    Candidate,
     LeftOut,
     default_candidates,
     first_candidates,
@@ -17,7 +17,7 @@ from convwright.designing.candidates import (
 )
 from convwright.designing.context import DesignContext
 from convwright.designing.families import FAMILIES, CandidateLimits, smallest
-from convwright.designing.race import first_trial_seconds
+from convwright.designing.race import MAX_FIRST_ROUND, NO_ROOM, first_round_room, first_trial_seconds, shares_of
 from convwright.designing.request import DesignRequest
 from convwright.designing.time_plan import TimePlan
 from convwright.errors import ArgumentError
@@ -66,12 +66,19 @@ class Planner:
         """A network that is about the smallest that the data can be learnt with."""
         return smallest(self.bases[1])
 
+    @property
+    def room(self) -> int:
+        """How many candidates are looked for: what the first round has time for, or all where workers share it."""
+        race = self.time.race
+        shared = self.context.request.execution.shared
+        return MAX_FIRST_ROUND if shared else first_round_room(shares_of(race)[0] * race)
+
     @cached_property
     def limits(self) -> CandidateLimits:
-        """What candidates may cost; the speed of training is measured once per family."""
+        """What candidates may cost; the speed of training is measured for the families that may take part."""
         state, clock, request = self.context.state, self.context.clock, self.context.request
         until = clock.passed + MEASURING_SHARE * request.seconds
-        for base in self.bases:
+        for base in self.bases[: self.room]:
             if state.speeds and (state.candidates or clock.passed > until):
                 break  # a resumed design measures nothing again
             if base.name not in state.speeds:
@@ -93,13 +100,20 @@ class Planner:
         context, state, data = self.context, self.context.state, self.context.dataset
         context.report("measuring how fast this machine trains each family")
         classes = len(data.classes)
-        offered = [
-            *pretrained_candidates(context.data, classes, first_trial_seconds(self.time.race), self.limits),
-            *default_candidates(context.data, self._fitted, self.time.winner, self.limits),
-            *first_candidates(self.resolution, data.channels, classes, self.limits),
-        ]
-        state.candidates = [each for each in offered if isinstance(each, Candidate)]
-        state.left_out = [each for each in offered if isinstance(each, LeftOut)]
+        offered = chain(
+            pretrained_candidates(context.data, classes, first_trial_seconds(self.time.race), self.limits),
+            default_candidates(context.data, self._fitted, self.time.winner, self.limits),
+            first_candidates(self.resolution, data.channels, classes, self.limits),
+        )
+        for each in offered:
+            if isinstance(each, LeftOut):
+                state.left_out.append(each)
+            else:
+                state.candidates.append(each)
+            if len(state.candidates) == self.room:
+                break
+        scaled = {each.name for each in state.candidates} | {each.name for each in state.left_out}
+        state.left_out += [LeftOut(family.title, NO_ROOM) for family in FAMILIES if family.title not in scaled]
         if not state.candidates:
             raise ArgumentError("budget", self._too_small())
         state.save()

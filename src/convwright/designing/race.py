@@ -34,6 +34,7 @@ GROWTH = 1.5
 KEPT_SHARE = 0.5
 """Largest share of a round's candidates that goes on to the next."""
 BEHIND = "statistically behind"
+NO_ROOM = "there is no time for another candidate"
 ROUNDING = 1e-6
 """Tolerance of the number of trials that fit into a round."""
 
@@ -50,7 +51,18 @@ def first_trial_seconds(seconds: float) -> float:
         seconds: Time of the race.
     """
     share = shares_of(seconds)[0] * seconds
-    return share / max(1, min(int(share / SHORT_TRIAL_SECONDS), MAX_FIRST_ROUND))
+    room = first_round_room(share)
+    return share / room if room > 1 else min(share, SHORT_TRIAL_SECONDS)
+
+
+def first_round_room(seconds: float, slots: int = 1) -> int:
+    """Return how many candidates the first round has time for.
+
+    Args:
+        seconds: Time of the round.
+        slots: Number of trials that run at the same time.
+    """
+    return min(slots * max(1, int(seconds / SHORT_TRIAL_SECONDS + ROUNDING)), MAX_FIRST_ROUND)
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,7 @@ class Race:
             chosen = [each.name for each in self.state.candidates]
             kept = chosen[:most]
             for name in chosen[len(kept) :]:
-                self.state.left_out.append(LeftOut(name, "there is no time for another candidate"))
+                self.state.left_out.append(LeftOut(name, NO_ROOM))
         else:
             survivors = self._survivors()
             kept = [trial.candidate for trial in survivors][:most]
@@ -119,6 +131,8 @@ class Race:
             if len(kept) == 1:
                 return False
         slots = self.shared.slots if self.shared else 1
+        if len(kept) == 1:
+            seconds = min(seconds, SHORT_TRIAL_SECONDS)
         for name in kept:
             self._settle_recipe(name, seconds / -(-len(kept) // slots))
         self.state.rounds.append(kept)
@@ -154,7 +168,7 @@ class Race:
         """
         slots = self.shared.slots if self.shared else 1
         if round_ == 0:
-            return min(slots * max(1, int(seconds / SHORT_TRIAL_SECONDS)), MAX_FIRST_ROUND)
+            return first_round_room(seconds, slots)
         before = median(each.seconds for each in self._last_ranked())
         shortest = max(SHORT_TRIAL_SECONDS, GROWTH * before)
         return min(slots * int(seconds / shortest + ROUNDING), MAX_LATER_ROUNDS)
@@ -196,6 +210,8 @@ class Race:
                 self._drop_for_time(name)
                 continue
             seconds = max(2.0, (until - self.trainer.clock.passed) / (len(names) - at))
+            if len(names) == 1:  # it is compared with nothing: the time is better spent on its final training
+                seconds = min(seconds, SHORT_TRIAL_SECONDS)
             trial = self.trainer.run(self.state.candidate(name), numbers[name], round_, seconds)
             self.state.add_trial(trial)
             self.trainer.clock.save()

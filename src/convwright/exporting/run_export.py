@@ -27,6 +27,7 @@ from convwright.prediction.features import MOST_TRAINING
 from convwright.prediction.hub import parse_address
 from convwright.prediction.network import Predictor
 from convwright.prediction.network import load as load_run
+from convwright.training.allocator import kept_memory
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
 from convwright.zoo.reading import FILE, is_network, read_network
@@ -73,7 +74,7 @@ def export_run(
     training = None
     if opened is not None and limits and check.labels is not None and not predictor.multi_label:
         training = check_images.of_split(predictor, opened, opened.train, "training", MOST_TRAINING)
-    with status("exporting") as progress:
+    with kept_memory(), status("exporting") as progress:
         subject = Subject(predictor, _name(run))
         takes = input or _default_input(predictor, format)
         done = export(
