@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-core test-lowest test-slow lint types docs bench clean
+.PHONY: demo test test-core test-lowest test-slow fuzz chaos coverage lint types docs bench clean
 
 demo: .venv/installed
 	$(BIN)/convwright demo
@@ -20,6 +20,14 @@ test-lowest:
 
 test-slow: .venv/installed-dev
 	$(BIN)/pytest -m slow
+
+# Random inputs for MINUTES: each works or ends in one clear line. `make test` does some seconds of it.
+fuzz: .venv/installed-dev
+	$(BIN)/pytest tests/fuzzing --fuzz-minutes $(or $(MINUTES),10)
+
+# Kills, full disks and second writers, TIMES for each command; `make test` has one of each.
+chaos: .venv/installed-dev
+	$(BIN)/pytest tests/chaos -m 'slow or not slow' --chaos-times $(or $(TIMES),10)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from convwright.errors import ConvwrightError
 from convwright.exporting.export import export
 from convwright.exporting.writing import FORMATS
 
+from ..mutations import damaged as mutated
 from ..subjects import check_of, subject_of
 
 FILES = {"onnx": ".onnx", "openvino": ".xml", "weights": ".bin", "torch": ".safetensors"}
@@ -56,23 +57,6 @@ def test_every_flipped_bit_is_noticed(damaged):
         bit = 1 << choose.randrange(8)
         target.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
         check_refused(loaded, f"bit {bit} of byte {place}")
-
-
-def mutated(content, choose):
-    """Cut, double, overwrite or remove a part of a file, most often near its beginning, where headers are."""
-    place = choose.randrange(len(content) if choose.random() < 0.5 else min(64, len(content)))
-    size = choose.choice((1, 2, 8, 100))
-    match choose.randrange(5):
-        case 0:
-            return content[:place]
-        case 1:
-            return content[:place] + content[place + size :]
-        case 2:
-            return content[:place] + choose.randbytes(size) + content[place + size :]
-        case 3:
-            return content[:place] + content[place : place + size] * 2 + content[place + size :]
-    extreme = choose.choice((b"\xff" * 10, b"\0" * 10, struct.pack("<Q", 2**63), b"[" * 5000, b"&#x0;", b"\x80" * 9))
-    return content[:place] + extreme + content[place + len(extreme) :]
 
 
 @pytest.mark.parametrize("damaged", FILES, indirect=True)

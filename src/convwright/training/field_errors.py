@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from convwright.errors import ArgumentError, UsageError, each_error, together
+from convwright.printable import printable
 from convwright.training.problems import all_problems
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -22,6 +23,7 @@ class FieldError(ArgumentError):
     """
 
     def __init__(self, field: str, reason: str, source: str = "") -> None:
+        field = printable(field)  # of a file or a caller, who may name it as they like
         super().__init__(field.removeprefix("recipe.").partition(".")[0], reason)
         if source:
             self.args = (f"{source}: {field}: {reason}",)
