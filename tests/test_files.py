@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,28 @@ def test_leftovers_of_killed_writers_can_be_removed(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
     remove_partial(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_next_writer_removes_what_killed_writers_of_the_same_name_left(tmp_path, kind):
+    path, other = tmp_path / "a", tmp_path / "b"
+    old, new = files.temporary_beside(path), files.temporary_beside(path)
+    of_another = files.temporary_beside(other)
+    for left in (old, new, of_another):
+        if kind == "folder":
+            left.mkdir()
+            left = left / "half"
+        left.write_text("half")
+    hour_ago = time.time() - 2 * 3600
+    for left in (old, of_another):
+        for each in (*left.rglob("*"), left):
+            os.utime(each, (hour_ago, hour_ago))
+    if kind == "file":
+        write_text(path, "whole")
+    else:
+        with new_folder(path) as folder:
+            (folder / "whole").touch()
+    assert {each.name for each in tmp_path.iterdir()} == {path.name, new.name, of_another.name}
 
 
 def test_a_user_without_a_home_has_a_private_cache(tmp_path, monkeypatch):

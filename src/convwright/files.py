@@ -17,6 +17,8 @@ from convwright.machine import user_id
 DEVICES = Path("/dev")
 DIGEST_BYTES = 16
 PARTIAL = ".partial"
+_ABANDONED_SECONDS = 3600
+"""A temporary file to which nobody has written for so long is that of a killed process."""
 """Suffix of files and folders that are still being written; a killed process leaves them behind."""
 IMAGE_SUFFIXES = frozenset(
     f".{suffix}"
@@ -153,6 +155,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], mode: int | No
 
 
 def _replace(path: Path, write: Callable[[Path], object], mode: int | None) -> None:
+    _remove_abandoned(path)
     temporary = temporary_beside(path)
     try:
         write(temporary)
@@ -195,6 +198,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises:
         ConvwrightError: `path` exists and is not to be replaced, or the system could not make it. What was there stays.
     """
+    _remove_abandoned(path)
     temporary = temporary_beside(path)
     try:
         try:
@@ -232,7 +236,23 @@ def _publish_folder(temporary: Path, path: Path, replace: bool) -> None:
 
 def temporary_beside(path: Path) -> Path:
     """Return an unused hidden name in the same folder, for what is to be renamed to `path`."""
-    return path.with_name(f".{path.name[:40]}.{os.urandom(8).hex()}{PARTIAL}")
+    return path.with_name(f"{_temporary_prefix(path)}{os.urandom(8).hex()}{PARTIAL}")
+
+
+def _temporary_prefix(path: Path) -> str:
+    return f".{path.name[:40]}."
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it; others may be writing, so only what is old goes."""
+    prefix, now = _temporary_prefix(path), time.time()
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(prefix) and entry.name.endswith(PARTIAL):
+                left = Path(entry.path)
+                times = [each.lstat().st_mtime for each in (left, *left.rglob("*"))]
+                if now - max(times) > _ABANDONED_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def remove_partial(folder: Path) -> None:

@@ -73,10 +73,11 @@ SEARCH = Job(lambda folder: [*STUDY, "--out", folder / "study"], searched)
 EXPORT = Job(lambda folder: ["export", trained_run(), "--out", folder / "digits.onnx"], exported)
 CACHE = Job(
     lambda folder: ["train", "--data", folder.parent / "photos", "--network", NETWORK, "--resolution", "64", "--epochs",
-                    "0.1", "--out", folder / "run"],
+                    "0.1", "--no-fused", "--out", folder / "run"],
     cached,
     lambda folder: ["train", "--resume", folder / "run"],
     lambda folder: (folder / "run" / "config.yaml").exists(),
+    True,
 )  # fmt: skip
 JOBS = {"train": TRAIN, "search": SEARCH, "export": EXPORT, "cache": CACHE}
 
