@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-core test-lowest test-slow fuzz chaos coverage lint types docs bench clean
+.PHONY: demo test test-core test-lowest test-slow fuzz chaos coverage lint types docs wheel bench clean
 
 demo: .venv/installed
 	$(BIN)/convwright demo
@@ -40,6 +40,13 @@ types: .venv/installed-dev
 # The documentation as a site: open build/site/index.html. A warning is an error.
 docs: .venv/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The source distribution, and the wheel for this processor with compiled kernels, which run on any Linux of its tag.
+wheel: .venv/installed-dev
+	rm -rf build/wheel
+	$(BIN)/python -m hatchling build -t sdist -d dist
+	HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $(BIN)/python -m hatchling build -t wheel -d build/wheel
+	PATH="$$PWD/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/startup.py

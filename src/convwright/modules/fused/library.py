@@ -1,4 +1,4 @@
-"""The C++ sources of this folder, compiled once for this machine into the user's cache, if there is a compiler."""
+"""The C++ sources of this folder in compiled form: as wheels have them, or compiled once into the user's cache."""
 
 import ctypes
 import hashlib
@@ -16,10 +16,9 @@ from typing import Any
 import torch
 
 from convwright.files import cache_folder
+from convwright.modules.fused.flags import BASELINE, FLAGS, FOLDER, LEVELS, WIDE, file_name, types
 
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-fopenmp")
-WIDE = "-mprefer-vector-width=512"
-"""A flag that compilers for other processors do not accept."""
+NATIVE = (*FLAGS, "-march=native", "-shared")
 NUMBERS = {
     torch.float32: ("float", "float"),
     torch.float64: ("double", "double"),
@@ -36,19 +35,44 @@ INCLUDED = re.compile(r'^#include "(.+)"$', re.MULTILINE)
 
 @cache
 def library(dtype: torch.dtype, name: str = "kernels") -> ctypes.CDLL | None:
-    """Return the compiled functions of a source for maps of a type; None if they are not available."""
-    if is_disabled() or dtype not in NUMBERS or (compiler := _compiler()) is None:
+    """Return the compiled functions of a source for maps of a type; None if they are not available.
+
+    Those that were installed with the package are used; without them, the source is compiled for this machine.
+    """
+    if is_disabled() or dtype not in NUMBERS:
         return None
-    stored, real = NUMBERS[dtype]
-    for flags in ((*FLAGS, WIDE), FLAGS):
+    packaged = packaged_file(dtype, name)
+    if packaged is not None:
         try:
-            found = ctypes.CDLL(str(_built(name, [*compiler, *flags, f"-DSTORED={stored}", f"-DREAL={real}"])))
+            return ctypes.CDLL(str(packaged))
+        except OSError as error:  # for example a torch without OpenMP
+            _unloadable[name] = str(error)
+    if (compiler := _compiler()) is None:
+        return None
+    for flags in ((*NATIVE, WIDE), NATIVE):
+        try:
+            found = ctypes.CDLL(str(_built(name, [*compiler, *flags, *types(*NUMBERS[dtype])])))
             _failures.pop(name, None)  # of the flags before
             return found
         except OSError as error:  # for example a folder that cannot be written
             _failures[name] = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         except subprocess.SubprocessError:
             _failures[name] = f"{compiler[0]} could not compile {name}.cpp"
+    return None
+
+
+def packaged_file(dtype: torch.dtype, name: str) -> Path | None:
+    """Return the library that was installed with the package for this processor; None where the package has none.
+
+    Args:
+        dtype: A key of `NUMBERS`.
+        name: Name of the source.
+    """
+    known = torch.backends.cpu.get_cpu_capability().lower()
+    for level in (*(each for each in LEVELS if known.startswith(each)), BASELINE):
+        path = SOURCES / FOLDER / level / file_name(name, NUMBERS[dtype][0])
+        if path.is_file():
+            return path
     return None
 
 
@@ -59,20 +83,26 @@ def identity(dtype: torch.dtype, name: str) -> str:
         dtype: A key of `NUMBERS`.
         name: Name of the source.
     """
+    packaged = packaged_file(dtype, name)
+    if packaged is not None:
+        return _digest(name, [packaged.parent.name, *NUMBERS[dtype]])
     return _place(name, [*(_compiler() or ["none"]), *NUMBERS[dtype]]).name
 
 
 _failures: dict[str, str] = {}
+_unloadable: dict[str, str] = {}
+"""Why libraries that were installed with the package cannot be loaded."""
 
 
 def unavailable_reason() -> str:
     """Return the reason why compiled operators are not available; an empty text if they are."""
     if is_disabled():
         return f"{DISABLE} is set"
+    loading = "".join(f"; installed kernels: {reason}" for reason in [*_unloadable.values()][:1])  # all fail alike
     if _compiler() is None:
         given = os.environ.get("CXX")
-        return f"CXX={given}: no such program" if given else "there is none"
-    return next(iter(_failures.values()), "")  # the others fail alike
+        return (f"CXX={given}: no such program" if given else "there is none") + loading
+    return "".join([*_failures.values()][:1]) + loading
 
 
 def call(function: Any, *arguments: Any) -> None:
@@ -126,10 +156,15 @@ def _built(name: str, command: list[str]) -> Path:
 
 def _place(name: str, command: list[str]) -> Path:
     """Return the path of the compiled library; its name has a digest of all that it depends on."""
+    return cache_folder() / "compiled" / f"{_digest(name, [*command, _version(command[0])])}.so"
+
+
+def _digest(name: str, made_with: list[str]) -> str:
+    """Return the name of a source with a digest of its text, what it was compiled with, and the processor."""
     text = (SOURCES / f"{name}.cpp").read_text(encoding="utf-8")
     headers = [(SOURCES / header).read_text(encoding="utf-8") for header in INCLUDED.findall(text)]
-    key = "\0".join([text, *headers, *command, _version(command[0]), _processor()])
-    return cache_folder() / "compiled" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    key = "\0".join([text, *headers, *made_with, _processor()])
+    return f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _version(compiler: str) -> str:
