@@ -39,6 +39,8 @@ class ArgumentError(UsageError):
 
     source = ""
     """File that the value was read from; empty for a value that was given."""
+    cause: "UsageError | None" = None
+    """The error about the value, before the argument was named; None where there was none."""
 
     def __init__(self, argument: str, reason: str) -> None:
         super().__init__(f"{argument}: {reason}")
@@ -85,8 +87,16 @@ class DataError(UsageError):
     """Data that is not there, or that cannot be learnt from."""
 
 
+class DataTooLargeError(DataError):
+    """Images that at their resolution take more memory than there is."""
+
+
 class RunError(UsageError):
     """A directory that is not a run, or a run that lacks the requested content."""
+
+
+class ImagesChangedError(RunError):
+    """Images that are not those that a run or a design began with."""
 
 
 class WriteError(ConvwrightError):
@@ -161,4 +171,6 @@ def argument(name: str) -> Iterator[None]:
     except ArgumentError:
         raise
     except UsageError as error:
-        raise ArgumentError(name, str(error)) from None
+        named = ArgumentError(name, str(error))
+        named.cause = error
+        raise named from None

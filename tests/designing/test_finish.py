@@ -19,7 +19,7 @@ from convwright.designing.examination import ImageFacts
 from convwright.designing.file_export import can_explain, write_file
 from convwright.designing.finish import finish, open_finished
 from convwright.designing.request import DesignRequest
-from convwright.designing.shipping import _measure_file
+from convwright.designing.shipped_file import measure_file
 from convwright.designing.state import CLOCK, State
 from convwright.designing.trials import Trial
 from convwright.engines.card_reading import read_card
@@ -161,7 +161,7 @@ def test_the_latency_in_another_engine_does_not_count(run, context, limited: boo
     card = replace(exported.card, verified=replace(exported.card.verified, engines=checks))
     failed = replace(exported, card=card, problems={"onnxruntime": "its logits differ"})
     budget = as_budget("latency<=10000ms" if limited else "params<=1M")
-    shipped = _measure_file(failed, run, replace(context.request, budget=budget))
+    shipped = measure_file(failed, run, replace(context.request, budget=budget))
     assert LATENCY not in shipped.used
     assert shipped.unmeasured == ("its logits differ" if limited else "")
     context.state.winner["tested"] = {"right": 1, "images": 2}

@@ -39,6 +39,8 @@ from convwright.errors import (
     ConvwrightError,
     ConvwrightWarning,
     DataError,
+    DataTooLargeError,
+    ImagesChangedError,
     NotFiniteError,
     OutOfMemoryError,
     RunHeldError,
@@ -334,6 +336,7 @@ def failing(error: Exception):
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory: Default"),
         (NotFiniteError("the frozen backbone: NaN\nin all"), "the frozen backbone: NaN in all"),
         (OutOfMemoryError("9 GB are too much; use less", "9 GB are too much"), "9 GB are too much"),
+        (DataTooLargeError("9 images take 9 GB of memory"), "9 images take 9 GB of memory"),
     ],
     ids=lambda each: type(each).__name__,
 )
@@ -362,6 +365,35 @@ def test_a_failure_of_the_whole_design_ends_it(error, coloured, tmp_path, monkey
     monkeypatch.setattr(Learner, "train_step", failing(error))
     with pytest.raises(type(error)):
         trainer(coloured, tmp_path).run(first_from_scratch(), 0, 0, 4.0)
+
+
+def test_images_too_large_for_memory_at_a_resolution_fail_one_trial(tmp_path, monkeypatch) -> None:
+    data = Data("digits")  # in memory, and resized there
+    dataset = data.dataset()
+    images = len(dataset.train) + len(dataset.val) + len(dataset.test)
+    monkeypatch.setattr("convwright.data.memory.available_memory", lambda: 5 * 32 * 32 * images)
+    limits = CandidateLimits(as_budget("macs<=10M"))
+    small, large = (
+        next(each for each in first_candidates(side, 1, 10, limits) if each.name == "SE-ResNet") for side in (16, 64)
+    )
+    found = trainer(data, tmp_path)
+    assert found.run(small, 0, 0, 4.0).problem is None
+    trial = found.run(large, 1, 0, 4.0)
+    assert f"{images:,} images of 64 x 64 pixels take" in trial.problem
+    assert "resolution 48 would fit" in trial.problem
+
+
+def test_images_that_changed_before_a_trial_is_resumed_end_the_design(coloured, tmp_path) -> None:
+    candidate, found = first_from_scratch(), trainer(coloured, tmp_path)
+    trained = found.train(candidate, found.folder / found.place(0, 0), 4.0)
+    (trained.path / "summary.json").unlink()  # as if it had been stopped
+    Image.new("RGB", (9, 9)).save(next(tmp_path.glob("pictures/train/one/*.png")))
+    with pytest.raises(ImagesChangedError) as raised:
+        found.run(candidate, 0, 0, 4.0)
+    message = str(raised.value)
+    assert message.startswith(f"{coloured.spec}: the images have changed since the design began (")
+    assert message.endswith("; restore the images and resume the design, or start a new design in another folder")
+    assert "\n" not in message
 
 
 def test_slow_features_fail_their_trial_after_some_times_its_seconds(coloured, tmp_path, monkeypatch) -> None:

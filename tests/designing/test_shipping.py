@@ -13,9 +13,11 @@ from convwright.designing.distillation import NO_GAIN, TEACHES
 from convwright.designing.dossier import summary
 from convwright.designing.examination import ImageFacts
 from convwright.designing.file_export import FileOptions
+from convwright.designing.quantizing import NO_ENGINE, TIME_FACTOR, USES_FLOATS, USES_INT8, Quantization
 from convwright.designing.request import DesignRequest
 from convwright.designing.result import DesignResult
-from convwright.designing.shipping import USES_FLOATS, USES_INT8, ScoredImages, Shipped, _try_int8, evaluate_file, ship
+from convwright.designing.shipped_file import ScoredImages, Shipped, evaluate_file
+from convwright.designing.shipping import ship
 from convwright.designing.state import TRAINED_LONGER, State
 from convwright.designing.trials import NO_TIME, Trial
 from convwright.scaling.budget import LATENCY, as_budget
@@ -36,16 +38,17 @@ def request_of(folder: Path, budget: str, engine: str) -> DesignRequest:
 
 
 def test_latency_is_judged_in_torch_where_torch_serves_the_network(run, tmp_path) -> None:
-    shipped, decisions = ship(run, request_of(tmp_path, "latency<=10000ms", "torch"))
+    shipped, decisions = ship(run, request_of(tmp_path, "latency<=10000ms", "torch"), 60)
     assert shipped.engine == "torch"
     assert shipped.used[LATENCY] == shipped.milliseconds["torch"] / 1000
     assert "onnxruntime" in shipped.milliseconds
     assert decisions[-1][1].count("of latency in torch") == 1
+    assert (USES_FLOATS, f"it keeps the budget; {NO_ENGINE}") in decisions
     assert Shipped.from_dict(shipped.to_dict()) == shipped
 
 
 def test_torch_gets_no_file_in_8_bits(run, tmp_path) -> None:
-    shipped, decisions = ship(run, request_of(tmp_path, "latency<=0.0001ms", "torch"))
+    shipped, decisions = ship(run, request_of(tmp_path, "latency<=0.0001ms", "torch"), 60)
     assert shipped.exceeded == (LATENCY,)
     assert shipped.tested is None
     ((decision, reason),) = decisions
@@ -57,10 +60,11 @@ def test_torch_gets_no_file_in_8_bits(run, tmp_path) -> None:
 @pytest.mark.parametrize("seconds", [0.0, 1000.0])
 def test_8_bits_are_taken_only_where_they_are_faster(run, tmp_path, seconds: float) -> None:
     request = request_of(tmp_path, "latency<=10000ms", "onnxruntime")
-    whole, _ = ship(run, request)
+    whole, _ = ship(run, request, 0)
     assert whole.engine == "onnxruntime"
     slow = replace(whole, used={LATENCY: seconds})
-    shipped, (decision, reason) = _try_int8(slow, run, request, FileOptions(explain=True))
+    quantization = Quantization(run, request, FileOptions(explain=True), 60)
+    shipped, (decision, reason) = quantization.try_for_latency(slow)
     assert "onnxruntime" in reason
     if seconds:
         assert shipped.file != whole.file
@@ -76,8 +80,61 @@ def test_8_bits_are_taken_only_where_they_are_faster(run, tmp_path, seconds: flo
         assert [path.name for path in tmp_path.glob("*.onnx")] == [whole.file]
 
 
+@pytest.mark.parametrize("milliseconds", [(2.0, 1.0), (1.0, 0.95)])
+def test_8_bits_are_the_result_if_they_are_faster_and_as_accurate(run, tmp_path, monkeypatch, milliseconds) -> None:
+    request = request_of(tmp_path, "macs<=1G", "onnxruntime")
+    whole, decisions = ship(run, request, 0)
+    assert next(reason for decision, reason in decisions if decision == USES_FLOATS).startswith("there was no time to")
+    monkeypatch.setattr(Quantization, "_milliseconds", lambda *files: milliseconds)
+    quantization = Quantization(run, request, FileOptions(explain=True), 1000)
+    shipped, (decision, reason) = quantization.try_for_speed(whole, 1)
+    faster = milliseconds == (2.0, 1.0)
+    assert decision == (USES_INT8 if faster else USES_FLOATS)
+    assert f"{milliseconds[1]:.2f} ms in onnxruntime with them, and {milliseconds[0]:.2f} ms with 32-bit" in reason
+    if faster:
+        assert "percentage points of accuracy" in reason
+        assert "validation images" in reason
+        assert shipped.tested.images == len(Data("digits").dataset().test)
+        assert cw.load(tmp_path / shipped.file).card.precision == "int8"
+    else:
+        assert shipped is whole
+        assert [path.name for path in tmp_path.glob("*.onnx")] == [whole.file]
+
+
+def test_8_bits_that_cost_accuracy_are_not_the_result(run, tmp_path, monkeypatch) -> None:
+    request = request_of(tmp_path, "macs<=1G", "onnxruntime")
+    whole, _ = ship(run, request, 0)
+    monkeypatch.setattr(Quantization, "_milliseconds", lambda *files: (2.0, 1.0))
+    quantization = Quantization(run, request, FileOptions(), 1000)
+    exported = quantization._export(whole, 0)
+    for lost, accepted in (
+        ((0.0, -0.01, 0.01), True),
+        ((0.01, 0.001, 0.02), False),  # measurably worse
+        ((0.02, -0.01, 0.05), False),  # too few images to measure a loss that is too large
+        ((-0.1, -0.2, -0.01), True),
+    ):
+        agreements = {name: replace(each, lost=lost, images=300) for name, each in exported.agreements.items()}
+        better, reason = quantization._compare(whole, replace(exported, agreements=agreements))
+        assert better is accepted
+        assert ("more than the 0.5 allowed" in reason) is not accepted
+
+
+@pytest.mark.parametrize("seconds", [-5.0, 0.0, 3.9])
+def test_8_bits_are_not_tried_without_time(run, tmp_path, seconds: float) -> None:
+    request = request_of(tmp_path, "macs<=1G", "onnxruntime")
+    stored = {"file": "digits.onnx", "precision": "f32", "bytes": 1, "milliseconds": {}, "used": {}, "exceeded": []}
+    whole = Shipped.from_dict(stored)
+    shipped, (decision, reason) = Quantization(run, request, FileOptions(), seconds).try_for_speed(
+        whole, 4 / TIME_FACTOR
+    )
+    assert shipped is whole
+    assert decision == USES_FLOATS
+    assert "takes about 4 s" in reason
+    assert f"convwright export {run.path} --int8" in reason
+
+
 def test_a_file_in_floats_predicts_as_the_run(run, tmp_path) -> None:
-    shipped, _ = ship(run, request_of(tmp_path, "macs<=1G", "torch"))
+    shipped, _ = ship(run, request_of(tmp_path, "macs<=1G", "torch"), 60)
     assert evaluate_file(tmp_path / shipped.file, run, "onnxruntime").accuracy == pytest.approx(
         run.evaluate(split="test").accuracy, abs=0.003
     )

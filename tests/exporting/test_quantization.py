@@ -62,6 +62,15 @@ def test_the_layers_that_lose_are_found():
     assert len(quantizer.tried) == 4, "all in 8 bits, then each group by itself"
 
 
+def test_a_search_without_time_leaves_nothing_in_float():
+    images = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1)
+    quantizer = Coarse([])
+    calibration = Calibration(images, CheckImages(images, None, "numbers"), 0.01, search_seconds=0.0)
+    model, left = search(quantizer, "float", calibration)
+    assert (model, left.groups, quantizer.tried) == ("bad", (), [()])
+    assert left.lost > 0.01
+
+
 def test_layers_with_infinite_logits_in_8_bits_are_found():
     class Overflowing(Coarse):
         def runner(self, model):

@@ -16,7 +16,7 @@ from convwright.data.memory import USABLE, available_memory
 from convwright.data.packed_names import PackedNames
 from convwright.data.skipped import SkippedFiles
 from convwright.data.stores import PixelStore
-from convwright.errors import ConvwrightError, DataError
+from convwright.errors import ConvwrightError, DataTooLargeError
 
 CHUNK = 1024  # images handled at a time where a whole split would need a large intermediate
 CACHED_VALUES = 2**19
@@ -85,7 +85,7 @@ class Split(Brief):
         """All images, N x C x H x W, in memory: for small sets.
 
         Raises:
-            DataError: They do not fit into memory.
+            DataTooLargeError: They do not fit into memory.
         """
         if isinstance(self.store, torch.Tensor) and self.rows is None:
             return self.store
@@ -164,7 +164,7 @@ class Split(Brief):
         needed = len(self) * math.prod(self.store.shape[1:])
         free = available_memory() if needed > SMALL else None
         if free is not None and needed > USABLE * free:
-            raise DataError(
+            raise DataTooLargeError(
                 f"{len(self):,} images take {needed / 1e9:.1f} GB of memory at once, and {USABLE * free / 1e9:.1f} GB "
                 "may be used; read some of them with `take`"
             )

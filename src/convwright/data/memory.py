@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
-from convwright.errors import DataError, OutOfMemoryError
+from convwright.errors import DataTooLargeError, OutOfMemoryError
 
 USABLE = 0.6  # of the free memory: network, activations and gradients need the rest
 FLOAT = 4  # bytes of a feature
@@ -20,7 +20,7 @@ def check_fits(images: int, channels: int, resolution: Resolution, free: int | N
         free: Bytes of free memory; None: measured.
 
     Raises:
-        DataError: They do not fit; the message has a resolution that does.
+        DataTooLargeError: They do not fit; the message has a resolution that does.
     """
     free = available_memory() if free is None else free
     if free is None:
@@ -34,7 +34,7 @@ def check_fits(images: int, channels: int, resolution: Resolution, free: int | N
     fitting = [side - side % 8 if side > 8 else side for side in fitting]
     shown = format_resolution(resolution_of(*fitting))
     advice = f"resolution {shown} would fit" if min(fitting) else "no resolution would fit"
-    raise DataError(
+    raise DataTooLargeError(
         f"{images:,} images of {height} x {width} pixels take {_size(needed)} of memory, "
         f"and {_size(usable)} may be used: {advice}"
     )

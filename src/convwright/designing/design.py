@@ -17,13 +17,13 @@ from convwright.designing.finish import finish, open_finished
 from convwright.designing.planning import Planner
 from convwright.designing.race import Race
 from convwright.designing.record import best_in_words
-from convwright.designing.request import SPLIT, DesignRequest
+from convwright.designing.request import SPLIT, DesignRequest, images_changed
 from convwright.designing.result import DesignResult
 from convwright.designing.state import CLOCK, FEATURES, STATE, State
 from convwright.designing.threads import fastest_threads
 from convwright.designing.trials import Trial
 from convwright.designing.winner import WinnerTraining
-from convwright.errors import ArgumentError, ConvwrightError, DataError, RunError, RunHeldError, WriteError, argument
+from convwright.errors import ArgumentError, ConvwrightError, DataError, RunHeldError, WriteError, argument
 from convwright.locks import LockHeldError, locked
 from convwright.places import check_folder
 from convwright.training.frozen import keeping_features
@@ -178,10 +178,7 @@ class _Design:
                 "influence no choice"
             )
         if state.fingerprint and state.fingerprint != data.fingerprint:
-            raise RunError(
-                f"{data.name}: the images have changed since the design began; restore them and resume the design, or "
-                "start a new design in another folder"
-            )
+            raise images_changed(data.name)
         if not state.fingerprint:
             state.fingerprint = data.fingerprint
             state.decide(

@@ -40,7 +40,15 @@ class WrittenFile:
     """What the file lacks, with the reasons."""
 
 
-def write_file(run: Run, path: Path, *, int8: bool = False, options: FileOptions | None = None) -> WrittenFile:
+def write_file(
+    run: Run,
+    path: Path,
+    *,
+    int8: bool = False,
+    options: FileOptions | None = None,
+    images: int = VERIFIED_IMAGES,
+    search_seconds: float | None = None,
+) -> WrittenFile:
     """Export a run; what fails with an activation map or an image as input is tried without it.
 
     Args:
@@ -48,6 +56,8 @@ def write_file(run: Run, path: Path, *, int8: bool = False, options: FileOptions
         path: The file.
         int8: Whether it uses 8-bit integers.
         options: Input and outputs; by default all that the network allows.
+        images: Most validation images on which the file is verified.
+        search_seconds: Seconds after which quantization leaves no further layers in float; None: no limit.
 
     Raises:
         WriteError: The disk is full, or the file cannot be written for another such reason.
@@ -56,27 +66,27 @@ def write_file(run: Run, path: Path, *, int8: bool = False, options: FileOptions
         ConvwrightError: The file does not agree with the network in any engine, whatever its input.
     """
     if options is not None:
-        return WrittenFile(_export(run, path, options, int8=int8), options)
+        return WrittenFile(_export(run, path, options, images, int8=int8, search_seconds=search_seconds), options)
     decisions: list[tuple[str, str]] = []
     options = FileOptions()
     if can_explain(run):
         options = FileOptions(explain=True)
         try:
-            return WrittenFile(_export(run, path, options, int8=int8), options)
+            return WrittenFile(_export(run, path, options, images, int8=int8), options)
         except _STOPS:
             raise
         except ConvwrightError as error:
             decisions.append(("the file has no activation map", f"the export with one failed: {_reason(error)}"))
             options = FileOptions()
     try:
-        return WrittenFile(_export(run, path, options, int8=int8), options, decisions)
+        return WrittenFile(_export(run, path, options, images, int8=int8), options, decisions)
     except _STOPS:
         raise
     except ConvwrightError as error:
         decision = "the file takes images at the resolution of the network"
         decisions.append((decision, f"the export with an image of any size as input failed: {_reason(error)}"))
     options = replace(options, input="tensor")
-    return WrittenFile(_export(run, path, options, int8=int8), options, decisions)
+    return WrittenFile(_export(run, path, options, images, int8=int8), options, decisions)
 
 
 def can_explain(run: Run) -> bool:
@@ -96,16 +106,19 @@ def _reason(error: ConvwrightError) -> str:
     return str(error).removesuffix(ADVICE)
 
 
-def _export(run: Run, path: Path, options: FileOptions, *, int8: bool) -> ExportResult:
+def _export(
+    run: Run, path: Path, options: FileOptions, images: int, *, int8: bool, search_seconds: float | None = None
+) -> ExportResult:
     return export_run(
         run,
         path,
         format=None,
         weights=None,
         data=None,
-        images=VERIFIED_IMAGES,
+        images=images,
         int8=int8,
         max_drop=None,
+        search_seconds=search_seconds,
         opset=None,
         input=options.input,
         explain=options.explain,

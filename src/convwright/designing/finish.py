@@ -1,5 +1,6 @@
 """The end of a design: the winner's test, its exported file and the dossier."""
 
+import math
 import shutil
 import time
 from dataclasses import replace
@@ -10,15 +11,8 @@ from convwright.designing.dossier import winner_figures, write_dossier
 from convwright.designing.judging import Judge
 from convwright.designing.request import DesignRequest
 from convwright.designing.result import FILE_PROBLEM, NO_FILE, DesignResult
-from convwright.designing.shipping import (
-    NOT_INSTALLED,
-    TORCH,
-    ScoredImages,
-    Shipped,
-    can_export,
-    measure_in_torch,
-    ship,
-)
+from convwright.designing.shipped_file import TORCH, ScoredImages, Shipped, measure_in_torch
+from convwright.designing.shipping import NOT_INSTALLED, can_export, ship
 from convwright.designing.state import DECISIONS, DOSSIER, FEATURES, State
 from convwright.errors import ConvwrightError, DataError, RunError, UsageError, WriteError
 from convwright.evaluation.evaluating import evaluate_run
@@ -73,7 +67,7 @@ def _existing_file(request: DesignRequest, state: State, run: Run) -> tuple[Ship
         return shipped, ""
     try:
         request.check_unchanged(state.fingerprint)
-        return ship(run, request)[0], ""
+        return ship(run, request, math.inf if shipped.precision == "int8" else 0.0)[0], ""
     except ConvwrightError as error:
         return None, f"{request.out / shipped.file} is missing, and could not be exported again: {error}"
 
@@ -135,7 +129,7 @@ def _ship(context: DesignContext, run: Run) -> Shipped | None:
         return None
     context.report("exporting and verifying the file")
     try:
-        shipped, decisions = ship(run, request)
+        shipped, decisions = ship(run, request, context.clock.left)
     except (WriteError, DataError, RunError):
         raise
     except ConvwrightError as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 from convwright import json_text
 from convwright.data.opened import COLUMNS, Data
-from convwright.errors import ArgumentError, DataError, RunError
+from convwright.errors import ArgumentError, DataError, ImagesChangedError, RunError
 from convwright.scaling.budget import LATENCY, LATENCY_MS, Budget, as_budget
 from convwright.scaling.preparation import StudyOptions
 from convwright.training.plan import absolute_spec
@@ -18,8 +18,20 @@ STUDY = "study.json"
 """Description of the study of a shared race, for its workers."""
 NO_COLUMNS: dict[str, Any] = dict.fromkeys(COLUMNS)
 """Fields of `Data` for a list whose columns have their usual names."""
+RESTORE_IMAGES = "restore the images and resume the design, or start a new design in another folder"
 MIN_SECONDS = 30.0
 """Seconds of the shortest design."""
+
+
+def images_changed(data: str, difference: str = "") -> ImagesChangedError:
+    """Return the error that ends a design whose images have changed.
+
+    Args:
+        data: Folder, list or name of the images.
+        difference: What is different, where that is known.
+    """
+    what = f" ({difference})" if difference else ""
+    return ImagesChangedError(f"{data}: the images have changed since the design began{what}; {RESTORE_IMAGES}")
 
 
 @dataclass(frozen=True)
@@ -95,13 +107,12 @@ class DesignRequest:
         Raises:
             RunError: They have changed, or cannot be read any more.
         """
-        advice = "restore the images and resume the design, or start a new design in another folder"
         try:
             now = replace(self.split_data).dataset().fingerprint  # a copy opens them again
         except DataError as error:
-            raise RunError(f"{error}; {advice}") from None
+            raise RunError(f"{error}; {RESTORE_IMAGES}") from None
         if now != fingerprint:
-            raise RunError(f"{self.data.spec}: the images have changed since the design began; {advice}")
+            raise images_changed(self.data.spec)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready object from which `from_dict` makes an equal request, but for the database."""

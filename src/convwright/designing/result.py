@@ -15,7 +15,7 @@ from convwright.designing.ideas import IdeaEffect, effects_of
 from convwright.designing.record import describe_best
 from convwright.designing.request import DesignRequest
 from convwright.designing.scaling_trials import COMPARED
-from convwright.designing.shipping import ScoredImages, Shipped
+from convwright.designing.shipped_file import ScoredImages, Shipped
 from convwright.designing.state import DOSSIER, TRAINED_LONGER, Decision, State
 from convwright.designing.trials import NO_TIME, Trial
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table

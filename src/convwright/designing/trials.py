@@ -18,9 +18,13 @@ from convwright.data.opened import Data
 from convwright.designing.candidates import TRIAL_FACTORS, Candidate
 from convwright.designing.clock import Clock, FeaturesTooSlowError, TimeLimit
 from convwright.designing.families import CandidateLimits
+from convwright.designing.request import images_changed
 from convwright.errors import (
+    ArgumentError,
     ConvwrightWarning,
     DataError,
+    DataTooLargeError,
+    ImagesChangedError,
     NotFiniteError,
     OutOfMemoryError,
     RunError,
@@ -105,9 +109,11 @@ def problem_of_candidate(error: Exception) -> str:
         problem = f"diverged: {error}"
     elif is_out_of_memory(error):
         problem = error.problem if isinstance(error, OutOfMemoryError) else f"out of memory: {error}".removesuffix(": ")
-    elif isinstance(error, NotFiniteError | FeaturesTooSlowError):
+    elif isinstance(error, NotFiniteError | FeaturesTooSlowError | DataTooLargeError):
         problem = str(error)
-    elif isinstance(error, UsageError) and not isinstance(error, RunHeldError | DataError):
+    elif isinstance(error, ArgumentError) and isinstance(error.cause, DataTooLargeError):
+        problem = error.reason
+    elif isinstance(error, UsageError) and not isinstance(error, RunHeldError | DataError | ImagesChangedError):
         problem = "" if getattr(error, "argument", "") == "data" else str(error)
     else:
         problem = ""
@@ -149,6 +155,8 @@ class Trainer:
         try:
             run = self.train(candidate, path, seconds)
             right, image_seconds = self._predict_validation(run)
+        except ImagesChangedError as error:
+            raise images_changed(self.data.spec, str(error)) from None
         except Exception as error:
             if not (problem := problem_of_candidate(error)):
                 raise
@@ -178,7 +186,7 @@ class Trainer:
         """Return whether each validation image is right, bool, and the seconds for an image."""
         images = self._images_for(run)
         if not torch.equal(images.val.labels, self.data.dataset().val.labels):
-            raise DataError(f"{self.data.spec}: the validation images have changed since the design began")
+            raise images_changed(self.data.spec)
         predictor = load(run)
         started = time.monotonic()
         _, predictions = measure(predictor, images, {"val": images.val}, doing="validating")

@@ -35,20 +35,23 @@ def of_split(
     return _taken(predictor, data, split, rows, f"{len(rows)} of {counted(len(split), f'{name} image')} of {data.name}")
 
 
-def calibration(predictor: Predictor, data: Dataset, max_drop: float = MAX_DROP) -> Calibration:
+def calibration(
+    predictor: Predictor, data: Dataset, max_drop: float = MAX_DROP, search_seconds: float | None = None
+) -> Calibration:
     """Sample images to calibrate and to score on from the training split, disjoint where the split is large enough.
 
     Args:
         predictor: The network to quantize.
         data: The data.
         max_drop: Accuracy that quantization may cost, as a share.
+        search_seconds: Seconds after which no further layers are left in float; None: no limit.
     """
     count = len(data.train)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(derive(0, "calibration")))
     fitting = order[: min(CALIBRATION_IMAGES, max(1, count // 2))]
     scoring = order[len(fitting) :][:SCORING_IMAGES] if count > 1 else order
     images = _taken(predictor, data, data.train, fitting, "calibration").images
-    return Calibration(images, _taken(predictor, data, data.train, scoring, "training"), max_drop)
+    return Calibration(images, _taken(predictor, data, data.train, scoring, "training"), max_drop, search_seconds)
 
 
 def photographs(predictor: Predictor, count: int = 32) -> CheckImages:

@@ -7,6 +7,7 @@ calibration.
 
 import math
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -73,6 +74,8 @@ class Calibration:
     """Images on which the accuracy lost is measured."""
     max_drop: float = MAX_DROP
     """Accuracy that quantization may cost, as a share."""
+    search_seconds: float | None = None
+    """Seconds after which no further layers are left in float, though too much is lost; None: no limit."""
 
 
 class Drop(Enum):
@@ -218,12 +221,21 @@ def search(
     groups = dict(waiting)
     left: list[str] = []
     progress("quantizing")
+    limit, started = calibration.search_seconds, time.monotonic()
+
+    def time_is_over() -> bool:
+        return limit is not None and time.monotonic() - started >= limit
+
     best, agreement = attempt(left)
     while _loss(agreement) > calibration.max_drop and waiting and len(left) < MOST_FLOAT_GROUPS:
         tries = {}
         for name in waiting:
+            if time_is_over():
+                break
             progress(f"quantizing with {', '.join([*left, name])} in float")
             tries[name] = attempt([*left, name])
+        if not tries:
+            break
         chosen = min(tries, key=lambda name: (_loss(tries[name][1]), tries[name][1].difference))
         best, agreement = tries[chosen]
         left.append(chosen)

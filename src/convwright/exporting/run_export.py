@@ -48,8 +48,12 @@ def export_run(
     explain: bool = False,
     limits: bool = True,
     push: str | None = None,
+    search_seconds: float | None = None,
 ) -> ExportResult:
-    """Export what a user names; see `convwright.api.shipping.export`."""
+    """Export what a user names; see `convwright.api.shipping.export`.
+
+    `search_seconds` limits the search for layers that quantization leaves in float; see `Calibration`.
+    """
     format, file = target(_name(run), format, None if out is None else Path(out))
     if push is not None:
         parse_address(push, "push")
@@ -70,7 +74,7 @@ def export_run(
         else check_images.of_split(predictor, opened, opened.val, "validation", images or check_images.MOST)
     )
     allowed = MAX_DROP if max_drop is None else max_drop / 100
-    calibration = check_images.calibration(predictor, opened, allowed) if int8 and opened else None
+    calibration = check_images.calibration(predictor, opened, allowed, search_seconds) if int8 and opened else None
     training = None
     if opened is not None and limits and check.labels is not None and not predictor.multi_label:
         training = check_images.of_split(predictor, opened, opened.train, "training", MOST_TRAINING)

@@ -13,7 +13,7 @@ from typing import Any
 
 from convwright.arch import Network
 from convwright.data import Dataset, evaluation_batches
-from convwright.errors import ConvwrightError, NotFiniteError, OutOfMemoryError, RunError, warn
+from convwright.errors import ConvwrightError, ImagesChangedError, NotFiniteError, OutOfMemoryError, RunError, warn
 from convwright.training.callbacks import Callbacks, StartedRun, Step
 from convwright.training.checkpoint_state import check_state, measured_summary, restoring, state_of
 from convwright.training.config import TrainConfig
@@ -107,7 +107,7 @@ def resume(run: Run, data: Dataset, callbacks: Sequence[object] = (), runtime: R
         return run.summary
     if data.fingerprint != run.data.fingerprint:
         problem = run.data.difference(DataFacts.of(data))
-        raise RunError(
+        raise ImagesChangedError(
             f"{run.path}: the images of {run.config.data} are not those that the run was trained on: {problem}"
         )
     if DataFacts.of(data).crops_from != run.data.crops_from:
