@@ -127,6 +127,8 @@ def predict(
     device: "torch.device | str" = "auto",
     engine: str | None = None,
     coverage: Annotated[float | None, Bounds(ge=0.5, le=0.99)] = None,
+    cluster: str | None = None,
+    cores_per_task: Count = 1,
 ) -> "Predictions":
     """Rank the most likely classes of images. Images that cannot be read are reported, and the others are predicted.
 
@@ -142,6 +144,9 @@ def predict(
         engine: Engine for an exported file: onnxruntime, openvino or torch; by default the fastest.
         coverage: Give each image the set of classes that contains the true one in this share of cases: 0.9 means in 9
             of 10. Thresholds are those of the file, or fitted on the run's validation images and kept in the run.
+        cluster: Predict on this Ray cluster instead: an address, `auto`, or `local`. The network is sent to it, and its
+            nodes read the files under the same paths.
+        cores_per_task: Cores of each worker on a cluster.
 
     Returns:
         A list of predictions, each with `file`, `classes` and `probabilities`, and `label` and `probability` of the
@@ -170,6 +175,8 @@ def predict(
         engine=engine,
         weights=weights,
         coverage=coverage,
+        cluster=cluster,
+        cores_per_task=cores_per_task,
     )
     return Predictions.collect(stream)
 

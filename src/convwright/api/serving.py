@@ -31,6 +31,9 @@ def serve(
     max_body: Annotated[float, Bounds(gt=0, le=2000)] = 20.0,
     max_pixels: Annotated[float, Bounds(gt=0, le=89)] = 50.0,
     max_images: Annotated[int, COUNT] = 64,
+    cluster: str | None = None,
+    replicas: Annotated[int, COUNT] = 1,
+    cores_per_task: Annotated[int, COUNT] = 1,
 ) -> None:
     """Serve predictions of exported files and runs over HTTP, until the process is stopped.
 
@@ -51,6 +54,10 @@ def serve(
         max_body: Most megabytes of a request; larger ones are refused with status 413.
         max_pixels: Most million pixels of an image; larger ones are refused with status 413.
         max_images: Most images of a request; more are refused with status 413.
+        cluster: Serve on this Ray cluster through Ray Serve: an address, `auto`, or `local`. Its nodes read the files
+            under the same paths, and all listen on `host` and `port`.
+        replicas: Processes of the cluster that answer requests; the limits are those of each.
+        cores_per_task: Cores of each replica.
 
     Raises:
         ArgumentError: The address cannot be used, or an argument has a wrong value.
@@ -65,6 +72,15 @@ def serve(
     token = token if token is not None else os.environ.get(TOKEN) or None
     if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
         raise ArgumentError("token", "must be printable ASCII characters, at least one")
+    if cluster is not None:
+        from convwright.serving.replicas import Replicas, run_replicas
+
+        where = Replicas(cluster, replicas, cores_per_task)
+        run_replicas(_paths(models), limits, where, host=host, port=port, token=token, engine=engine)
+        return
+    for name, value in (("replicas", replicas), ("cores_per_task", cores_per_task)):
+        if value != 1:
+            raise ArgumentError(name, "needs `cluster`; without one, a single process uses all cores")
     from convwright.serving.server import run_service
 
     run_service(_paths(models), limits, host=host, port=port, token=token, engine=engine)

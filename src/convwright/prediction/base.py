@@ -80,7 +80,7 @@ class BasePredictor(Brief, ABC):
         Raises:
             ConvwrightError: The image cannot be read.
         """
-        return self._converted(self._pixels(image))
+        return self.convert(self._pixels(image))
 
     def read_all(self, images: Sequence[AnyImage]) -> list[Any]:
         """Read images in parallel, each as `read` does.
@@ -226,7 +226,7 @@ class BasePredictor(Brief, ABC):
             pictures += pixels[: PICTURES - len(pictures)]
         return Predictions(tuple(predictions), _pictures=tuple(map(np.asarray, pictures)))
 
-    def _converted(self, pixels: np.ndarray) -> Any:
+    def convert(self, pixels: np.ndarray) -> Any:
         """Return an image's pixels in the form in which this predictor computes."""
         return pixels
 

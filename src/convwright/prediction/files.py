@@ -47,6 +47,7 @@ class FilePredictor(BasePredictor):
         self, path: Path, engine: str | None = None, threads: int | None = None, precision: str = "f32"
     ) -> None:
         loaded, self.path, self._threads = open_file(path, engine, threads, precision), path, threads
+        self.precision = precision
         self.run, self.card, self.engine = loaded.run, loaded.card, loaded.engine
         self.classes, self.channels, self.resolution = self.card.classes, self.card.channels, self.card.resolution
         self.framing = Framing(**{name: getattr(self.card, name) for name in Framing._fields})
@@ -107,6 +108,10 @@ class FilePredictor(BasePredictor):
         if self.card.limits is None or self.card.limits.ood_score is None:
             return None
         return open_scored(self.path, self.engine, self._threads)
+
+    def open_scores(self) -> None:
+        """Open what computes out-of-distribution scores now; later, the file is no longer needed."""
+        _ = self._ood
 
     def find_limits(self) -> Limits:
         """Return temperature and thresholds from the file's card.
@@ -186,7 +191,8 @@ class RunPredictor(BasePredictor):
     def _probabilities(self, pixels: Sequence[Any]) -> np.ndarray:
         return self.fastest._probabilities([np.asarray(image) for image in pixels])
 
-    def _converted(self, pixels: np.ndarray) -> Any:
+    def convert(self, pixels: np.ndarray) -> Any:
+        """Return an image's pixels as a tensor."""
         import torch
 
         return torch.from_numpy(pixels)
@@ -226,9 +232,16 @@ def load(
 
 
 def open_predictor(
-    run: "Run | str | Path", device: "torch.device | str" = "cpu", engine: str | None = None, weights: str | None = None
+    run: "Run | str | Path",
+    device: "torch.device | str" = "cpu",
+    engine: str | None = None,
+    weights: str | None = None,
+    threads: int | None = None,
 ) -> Union["Predictor", FilePredictor]:
-    """Load what `load` loads, for predictions only: a run with a faster engine than torch is that engine alone."""
+    """Load what `load` loads, for predictions only: a run with a faster engine than torch is that engine alone.
+
+    `threads` are those of an exported file's engine; None: all cores, or those that were measured as the fastest.
+    """
     path = path_of(resolved(run))
     if weights is not None:
         _check_is_network(path)
@@ -236,7 +249,7 @@ def open_predictor(
     if path.suffix in SUFFIXES and not path.is_dir():
         if str(device) not in ("cpu", "auto"):
             raise ArgumentError("device", f"{path}: an exported file runs on the CPU, not on {device}")
-        return FilePredictor(path, engine)
+        return FilePredictor(path, engine, threads)
     if engine is not None:
         raise ArgumentError("engine", f"{path}: an engine runs exported files; 'convwright export' makes one of a run")
     if not path.exists() and _is_network(str(path)):
@@ -244,7 +257,7 @@ def open_predictor(
             "weights", f"{path} is a network, not a run directory; to use published weights, give 'pretrained'"
         )
     on_cpu = str(device) == "cpu" or (str(device) == "auto" and not _has_gpu())
-    if on_cpu and (fastest := _fastest_engine(path)):
+    if on_cpu and (fastest := _fastest_engine(path, threads)):
         return fastest
     from convwright.prediction.network import load as load_run
 
@@ -283,7 +296,7 @@ def _pretrained(expression: str, weights: str, device: "torch.device | str", eng
     return pretrained(read_network(expression), weights, device)
 
 
-def _fastest_engine(run: Path) -> FilePredictor | None:
+def _fastest_engine(run: Path, threads: int | None) -> FilePredictor | None:
     """Open the file of the engine measured as the fastest; None, with a warning, where it cannot be used."""
     engine = "a faster engine"
     try:
@@ -292,7 +305,7 @@ def _fastest_engine(run: Path) -> FilePredictor | None:
         selection, file = found
         engine = selection.engine
         precision = "bf16" if selection.precision == "bf16" else "f32"
-        fastest = FilePredictor(file, selection.engine, selection.threads, precision)
+        fastest = FilePredictor(file, selection.engine, threads or selection.threads, precision)
         check_selected_file(selection, fastest.card, run)
         return fastest
     except ConvwrightError as error:

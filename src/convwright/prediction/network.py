@@ -113,7 +113,8 @@ class Predictor(BasePredictor):
         """Return images, N x C x H x W, uint8, as the module's input: normalised floats on its device."""
         return normalised(images.to(self.device), self.mean, self.std)
 
-    def _converted(self, pixels: np.ndarray) -> torch.Tensor:
+    def convert(self, pixels: np.ndarray) -> torch.Tensor:
+        """Return an image's pixels as a tensor."""
         return torch.from_numpy(pixels)
 
     def _scored(self, pixels: Sequence[torch.Tensor]) -> tuple[np.ndarray, np.ndarray | None]:

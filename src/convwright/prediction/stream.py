@@ -1,18 +1,20 @@
 """Predictions for many images, batch by batch, with the next images decoded while the network computes."""
 
-from collections.abc import Generator, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from convwright.data.threads import prefetch
-from convwright.errors import ArgumentError, ConvwrightError, UsageError
+from convwright.errors import ArgumentError
 from convwright.prediction.base import BATCH, BasePredictor
+from convwright.prediction.batches import Batch, predict_batch, slices
+from convwright.prediction.cluster import ClusterOptions, ClusterPredictions
 from convwright.prediction.files import FilePredictor, RunPredictor, open_predictor, path_of
 from convwright.prediction.hub import resolved
 from convwright.prediction.image_files import AnyImages, FoundImages, NamedImage, find_images
-from convwright.prediction.outcomes import Prediction, UnreadableImage
 
 if TYPE_CHECKING:
     import torch
@@ -21,17 +23,10 @@ if TYPE_CHECKING:
 
 TOP = 3
 """Classes that are named for each image by default."""
+REPORT_SECONDS = 10.0
+"""Time between two lines of progress of a cluster."""
 READ_AHEAD = 2
 """Batches decoded while the network computes the one before."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The images of a batch: an outcome for each, and the pixels of those that could be read."""
-
-    outcomes: tuple[Prediction | UnreadableImage, ...]
-    pixels: tuple[Any, ...]
-    """C x H x W, uint8, as the network reads them."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +40,8 @@ class PredictionStream:
     batch_size: int
     coverage: float | None = None
     """Share of images whose prediction set contains the true class; None: there are no sets."""
+    cluster: ClusterOptions | None = None
+    """The Ray cluster on which to predict; None: this machine."""
 
     @property
     def sets(self) -> bool:
@@ -62,42 +59,44 @@ class PredictionStream:
         """
         total, done = len(self.found), 0
         with ExitStack() as stack:
-            show = None
-            if progress and total > self.batch_size:
-                from convwright.display.progress import counting  # here, since one batch shows no progress
-
-                show = stack.enter_context(counting())
-            for images, pixels in stack.enter_context(closing(self._read_ahead())):
-                yield self._predicted(images, pixels)
-                done += len(images)
+            show = self._progress(stack) if progress and total > self.batch_size else None
+            for batch in stack.enter_context(closing(self._computed())):
+                yield batch
+                done += len(batch.outcomes)
                 if show:
-                    show(done, total, "predicting")
+                    show(done)
 
-    def _predicted(self, images: Sequence[NamedImage], read: Sequence[Any]) -> Batch:
-        for image, pixels in zip(images, read, strict=True):
-            if isinstance(pixels, UsageError):
-                raise ArgumentError("images", f"{image.name}: {pixels}")
-        good = tuple(pixels for pixels in read if not isinstance(pixels, ConvwrightError))
-        predictions = iter(self.predictor.rank(good, self.top, self.coverage))
-        outcomes: list[Prediction | UnreadableImage] = []
-        for image, pixels in zip(images, read, strict=True):
-            if isinstance(pixels, ConvwrightError):
-                outcomes.append(UnreadableImage(image.name, str(pixels)))
-            else:
-                outcomes.append(replace(next(predictions), file=image.name))
-        return Batch(tuple(outcomes), good)
+    def _progress(self, stack: ExitStack) -> Callable[[int], None]:
+        """Return what shows how many images are done: a bar, and of a cluster without a terminal lines."""
+        from convwright.display.progress import counting, errors, print_progress  # here: one batch shows no progress
 
-    def _read_ahead(self) -> Generator[tuple[list[NamedImage], list[Any]], None, None]:
-        """Yield the images of each batch and their pixels or errors, decoded in threads."""
+        total, reported = len(self.found), time.monotonic()
+        if self.cluster is None or errors.is_terminal:
+            bar = stack.enter_context(counting())
+            return lambda done: bar(done, total, "predicting")
 
-        def read(images: list[NamedImage]) -> tuple[list[NamedImage], list[Any]]:
+        def report(done: int) -> None:
+            nonlocal reported
+            if time.monotonic() - reported > REPORT_SECONDS or done == total:
+                print_progress(f"predicted {done:,} of {total:,} images")
+                reported = time.monotonic()
+
+        return report
+
+    def _computed(self) -> Generator[Batch, None, None]:
+        """Yield the batches, computed on this machine or on the cluster."""
+        if self.cluster is not None:
+            predictions = ClusterPredictions(self.predictor, self.top, self.coverage, self.cluster)
+            yield from predictions.batches(self.found.images, self.batch_size)
+            return
+
+        def read(images: Sequence[NamedImage]) -> tuple[Sequence[NamedImage], list[object]]:
             return images, self.predictor.read_all([each.image for each in images])
 
-        yield from prefetch(read, self._split(), 1, READ_AHEAD)
-
-    def _split(self) -> Iterator[list[NamedImage]]:
-        for start in range(0, len(self.found), self.batch_size):
-            yield self.found.images[start : start + self.batch_size]
+        parts = (self.found.images[each] for each in slices(len(self.found), self.batch_size))
+        with closing(prefetch(read, parts, 1, READ_AHEAD)) as batches:
+            for images, pixels in batches:
+                yield predict_batch(self.predictor, [each.name for each in images], pixels, self.top, self.coverage)
 
 
 def open_stream(
@@ -111,6 +110,8 @@ def open_stream(
     engine: str | None = None,
     weights: str | None = None,
     coverage: float | None = None,
+    cluster: str | None = None,
+    cores_per_task: int = 1,
 ) -> PredictionStream:
     """Load a predictor and find images for it.
 
@@ -124,20 +125,34 @@ def open_stream(
         engine: Engine of an exported file.
         weights: Published weights for a network.
         coverage: Share of images whose prediction set contains the true class; None: there are no sets.
+        cluster: Address of a Ray cluster to predict on; None: this machine.
+        cores_per_task: Cores of each worker of the cluster.
 
     Raises:
         RunError: The value is no run, or the run is damaged.
         UsageError: No image was found, or the arguments exclude each other.
     """
+    options = _cluster_options(cluster, cores_per_task, str(device))
     run = resolved(run)
-    predictor: BasePredictor = open_predictor(run, device, engine, weights)
+    predictor: BasePredictor = open_predictor(run, "cpu" if options else device, engine, weights)
     predictor.check_top(top, coverage)
     found = find_images(images, files_from)
     if coverage is not None:
         predictor = _with_limits(predictor, run)
     sets = predictor.multi_label or coverage is not None
     most = None if sets else min(top or TOP, len(predictor.classes))
-    return PredictionStream(predictor, found, most, batch_size, coverage)
+    return PredictionStream(predictor, found, most, batch_size, coverage, options)
+
+
+def _cluster_options(address: str | None, cores: int, device: str) -> ClusterOptions | None:
+    """Return checked options of a cluster; None without an address."""
+    if address is None:
+        if cores != 1:
+            raise ArgumentError("cores_per_task", "needs `cluster`; on this machine all cores predict")
+        return None
+    options = ClusterOptions(address, cores)
+    options.check(device)
+    return options
 
 
 def _with_limits(predictor: BasePredictor, run: "Run | str | Path") -> BasePredictor:

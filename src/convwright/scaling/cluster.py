@@ -1,19 +1,16 @@
 """Tasks of a study on a Ray cluster. This process alone uses the database; the cluster's workers only train."""
 
-import logging
-import signal
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
 from convwright.data import Dataset
-from convwright.errors import ArgumentError, ConvwrightError
-from convwright.extras import require_package
+from convwright.errors import ConvwrightError
 from convwright.files import new_folder, write_bytes
+from convwright.ray_connection import RayConnection, last_line
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
 from convwright.scaling.storage import Result, StudyStorage, TaskClaim, TaskStorage
@@ -26,41 +23,28 @@ RETRIES = 3
 R = TypeVar("R", bound=Result)
 
 
-class Cluster:
-    """A Ray cluster. The data is sent to it, so that its nodes need no copy.
+class Cluster(RayConnection):
+    """A Ray cluster that trains. The data is sent to it, so that its nodes need no copy.
 
     Args:
         address: What `ray start` printed, `auto`, or `local` for a cluster of this process alone.
         cores: Processor cores, and torch threads, of a task.
 
     Raises:
-        ArgumentError: The number of cores is wrong, or Ray is not installed.
+        ArgumentError: The number of cores is wrong.
+        UsageError: Ray is not installed.
         ConvwrightError: No cluster answers at the address.
     """
 
     def __init__(self, address: str, cores: int = 1) -> None:
-        if cores < 1:
-            raise ArgumentError("cores_per_task", f"must be 1 or more, not {cores}")
-        with _signal_handlers_kept():  # Ray replaces that of SIGTERM
-            self.ray: Any = require_package("ray", "training on a cluster")
-            self.cores = cores
-            self.started = not self.ray.is_initialized()
-            if self.started:
-                self._start(address)
+        super().__init__(address, cores)
         self.sent: dict[Hashable, Any] = {}
 
     def __enter__(self) -> "Cluster":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.started:
-            with _signal_handlers_kept():
-                self.ray.shutdown()
-
-    @property
-    def size(self) -> int:
-        """Number of tasks that the cluster can run at once."""
-        return max(1, int(self.ray.cluster_resources().get("CPU", 1)) // self.cores)
+        self.close()
 
     def work(
         self,
@@ -145,14 +129,6 @@ class Cluster:
                     on_task(task)
                 self._collect(sent, place)
 
-    def _start(self, address: str) -> None:
-        own = {"include_dashboard": False} if address == "local" else {"address": address}
-        try:
-            self.ray.init(**own, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ConvwrightError(f"no Ray cluster answers at {address}: {first}") from None
-
     def _collect(self, sent: dict[Any, tuple[TaskClaim[R], ExitStack]], place: Callable[[Task], Path | None]) -> None:
         """Store the results of tasks that have ended; wait a moment if none has."""
         if not sent:
@@ -164,30 +140,15 @@ class Cluster:
             try:
                 outcome, files = self.ray.get(reference)
             except self.ray.exceptions.RayError as error:
-                reason = str(error).strip().splitlines()[-1]
                 raise ConvwrightError(
                     f"{claim.storage.title(claim.task)}: the cluster failed to train it after {RETRIES} retries where "
-                    f"a worker died: {reason}"
+                    f"a worker died: {last_line(error)}"
                 ) from None
             # Before the result counts, so that a study that has ended has all its runs.
             if (folder := place(claim.task)) is not None:
                 unpack(files, folder)
             claim.complete(claim.storage.read(outcome))
             heartbeats.close()
-
-
-@contextmanager
-def _signal_handlers_kept() -> Iterator[None]:
-    """Put back the handlers of SIGINT and SIGTERM when the block ends."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def _run(

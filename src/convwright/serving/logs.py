@@ -10,7 +10,7 @@ from typing import IO
 from convwright import json_text
 
 LOGGER = logging.getLogger("convwright.serving")
-OTHERS = ("uvicorn.error", "asyncio")
+OTHERS = ("uvicorn.error", "asyncio", "ray.serve")
 """Further loggers whose warnings and errors become lines of the log."""
 
 

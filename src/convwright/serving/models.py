@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,16 @@ Signature = tuple[tuple[str, int, int, int], ...]
 """Name, time of change, size and number of each file of a model."""
 
 
+@dataclass(frozen=True)
+class Computing:
+    """How networks are computed."""
+
+    engine: str | None = None
+    """Engine of exported files; None: the fastest."""
+    threads: int | None = None
+    """Threads of an engine; None: all cores, or those that were measured as the fastest."""
+
+
 class ServedModel:
     """One model, as it was when its files were opened.
 
@@ -36,18 +47,20 @@ class ServedModel:
         path: A run directory or an exported file.
         limits: Limits of the service.
         metrics: Counters of the service.
-        engine: Engine of an exported file; None: the fastest.
+        how: How networks are computed.
 
     Raises:
         ConvwrightError: The file or the run cannot be opened.
     """
 
     def __init__(
-        self, name: str, path: Path, limits: ServiceLimits, metrics: "Metrics", engine: str | None = None
+        self, name: str, path: Path, limits: ServiceLimits, metrics: "Metrics", how: Computing = Computing()
     ) -> None:
         self.name, self.path = name, path
         self.signature = signature_of(path)
-        self.predictor: BasePredictor = open_predictor(path, "auto", None if path.is_dir() else engine)
+        self.predictor: BasePredictor = open_predictor(
+            path, "auto", None if path.is_dir() else how.engine, threads=how.threads
+        )
         self.sets: BasePredictor = self.predictor
         """Predictor with limits: those of the file, or else those of the run."""
         if path.is_dir() and isinstance(self.predictor, FilePredictor):
@@ -151,7 +164,7 @@ class Models:
         paths: Run directories and exported files.
         limits: Limits of the service.
         metrics: Counters of the service.
-        engine: Engine of exported files; None: the fastest.
+        how: How networks are computed.
 
     Raises:
         ArgumentError: There is no model, two have the same name, or an engine is named and no exported file.
@@ -159,14 +172,14 @@ class Models:
     """
 
     def __init__(
-        self, paths: Sequence[Path], limits: ServiceLimits, metrics: "Metrics", engine: str | None = None
+        self, paths: Sequence[Path], limits: ServiceLimits, metrics: "Metrics", how: Computing = Computing()
     ) -> None:
-        if engine is not None and all(path.is_dir() for path in named(paths).values()):
+        if how.engine is not None and all(path.is_dir() for path in named(paths).values()):
             raise ArgumentError("engine", "an engine runs exported files, and all models are runs; export them")
-        self.limits, self.metrics, self.engine = limits, metrics, engine
+        self.limits, self.metrics, self.how = limits, metrics, how
         self.problems: dict[str, str] = {}
         """Why a model could not be reloaded, by name."""
-        self._current = {name: ServedModel(name, path, limits, metrics, engine) for name, path in named(paths).items()}
+        self._current = {name: ServedModel(name, path, limits, metrics, how) for name, path in named(paths).items()}
         self._changing: dict[str, Signature] = {}
         self._lock = threading.Lock()
 
@@ -207,7 +220,7 @@ class Models:
         with self._lock:
             old = self._current[name]
             try:
-                return ServedModel(name, old.path, self.limits, self.metrics, self.engine)
+                return ServedModel(name, old.path, self.limits, self.metrics, self.how)
             except Exception as error:  # half-written files fail in every way; the old model stays in use
                 self.problems[name] = printable(error)[:300]
                 return None
@@ -249,6 +262,11 @@ def named(paths: Sequence[Path]) -> dict[str, Path]:
     if not found:
         raise ArgumentError("models", "missing; name exported files or runs")
     return found
+
+
+def absolute(paths: Sequence[Path]) -> list[Path]:
+    """Return run directories and exported files as `named` takes them, with absolute paths and the same names."""
+    return [Path(f"{name}={path.absolute()}") for name, path in named(paths).items()]
 
 
 def _name_and_path(given: Path) -> tuple[str, Path]:

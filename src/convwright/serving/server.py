@@ -19,7 +19,7 @@ from convwright.serving import logs
 from convwright.serving.application import Application, application
 from convwright.serving.limits import ServiceLimits
 from convwright.serving.metrics import Metrics
-from convwright.serving.models import Models
+from convwright.serving.models import Computing, Models
 from convwright.serving.problems import Refusal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -87,7 +87,7 @@ def run_service(
     require_package("python_multipart", "reading forms")
     with _listening(host, port) as listener, logs.written_to():
         metrics = Metrics()
-        app = application(Models(paths, limits, metrics, engine), limits, metrics, token)
+        app = application(Models(paths, limits, metrics, Computing(engine)), limits, metrics, token)
         config = uvicorn.Config(
             app,
             http=JsonProtocol,
@@ -100,15 +100,20 @@ def run_service(
         )
         actual = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
-        if host not in LOOPBACK and token is None:
-            advice = "set a token, so that only those who know it can use it"
-            logs.log("open to other machines", logging.WARNING, advice=advice)
+        warn_if_open(host, token)
         server = Server(config, app)
         with _ending_on_signals(server):
             names = [model.name for model in app.service.models]
             logs.log("serving", address=f"http://{shown}:{actual}", models=names, cores=cores())
             server.run(sockets=[listener])
         logs.log("ended")
+
+
+def warn_if_open(host: str, token: str | None) -> None:
+    """Log a warning if other machines can use the service without a token."""
+    if host not in LOOPBACK and token is None:
+        advice = "set a token, so that only those who know it can use the service"
+        logs.log("open to other machines", logging.WARNING, advice=advice)
 
 
 @contextmanager
