@@ -324,3 +324,26 @@ def test_a_truncated_network_can_be_built_scaled_and_fitted(name: str) -> None:
 def test_stages_that_are_not_there_are_refused(expression: str, message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         cw.network(expression)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from((32, 48, 64)).map("resolution:{}".format),
+            st.integers(2, 5).map("classes:{}".format),
+            st.integers(1, 3).map("channels:{}".format),
+            st.sampled_from((0.1, 0.25)).map("dropout:{}".format),
+            st.sampled_from(("scale:w=0.5", "se:4", "scale:d=2")),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_of_operations_that_set_one_value_the_last_is_in_the_name(operations: list[str]) -> None:
+    found = cw.network("|".join(["efficientnet_lite0|fit:32", *operations]))
+    assert cw.network(found.name) == found
+    kinds: list[str] = []
+    for operation in found.name.split("|")[2:]:
+        kind = operation.partition(":")[0]
+        kinds = [*kinds, kind] if kind in ("resolution", "classes", "channels", "dropout") else []
+        assert len(set(kinds)) == len(kinds), found.name

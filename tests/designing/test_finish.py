@@ -22,6 +22,7 @@ from convwright.designing.request import DesignRequest
 from convwright.designing.shipped_file import measure_file
 from convwright.designing.state import CLOCK, State
 from convwright.designing.trials import Trial
+from convwright.designing.winner_record import ScoredImages, Winner
 from convwright.engines.card_reading import read_card
 from convwright.engines.parts import MAP
 from convwright.errors import ConvwrightError, WriteError
@@ -55,7 +56,7 @@ def context(run, tmp_path) -> DesignContext:
     state.trials = [Trial("best", 0, 0, "race/0-00", 0.5, "01", 2, 1.0, 1.0)]
     counts = dict.fromkeys(("train", "val", "test"), (9,) * 10)
     state.images = ImageFacts(dataset.classes, counts, 8, 1).to_dict()
-    state.winner = {"candidate": "best", "run": "race/0-00"}
+    state.winner = Winner("best", "race/0-00")
     state.save()
     found = DesignContext(request, state, Clock(folder / CLOCK, 60), progress=False)
     found.data = data
@@ -164,7 +165,7 @@ def test_the_latency_in_another_engine_does_not_count(run, context, limited: boo
     shipped = measure_file(failed, run, replace(context.request, budget=budget))
     assert LATENCY not in shipped.used
     assert shipped.unmeasured == ("its logits differ" if limited else "")
-    context.state.winner["tested"] = {"right": 1, "images": 2}
+    context.state.winner = replace(context.state.winner, tested=ScoredImages(1, 2))
     result = replace(finish(context), shipped=shipped)
     assert ("not measured in onnxruntime: its logits differ" in result.failure) is limited
     assert bool(result.failure) is limited
@@ -196,7 +197,7 @@ def test_missing_packages_do_not_hide_an_unchecked_latency(context, monkeypatch)
     context.request = limited
     result = finish(context)
     assert result.failure.startswith("the latency of the budget was not checked in onnxruntime: ")
-    context.state.winner.pop("file_problem")
+    context.state.winner = replace(context.state.winner, file_problem="")
     context.request = replace(limited, engine="torch")
     assert not finish(context).failure
     context.request = replace(limited, engine="torch", budget=as_budget("latency<=0.0001ms"))

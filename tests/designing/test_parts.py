@@ -35,6 +35,7 @@ from convwright.designing.threads import fastest_threads
 from convwright.designing.time_plan import TEST_PASSES, TimePlan
 from convwright.designing.trials import Trainer, Trial, pack_bits
 from convwright.designing.winner import WinnerTraining
+from convwright.designing.winner_record import LongTraining, ScoredImages, Winner
 from convwright.errors import (
     ConvwrightError,
     ConvwrightWarning,
@@ -43,6 +44,7 @@ from convwright.errors import (
     ImagesChangedError,
     NotFiniteError,
     OutOfMemoryError,
+    RunError,
     RunHeldError,
 )
 from convwright.scaling.budget import as_budget
@@ -449,7 +451,61 @@ def test_the_most_accurate_network_within_the_budget_is_kept(tmp_path) -> None:
     context = DesignContext(DesignRequest(data, None, 600, tmp_path), state, Clock(tmp_path / "clock.json", 600), False)
     context.data = data
     WinnerTraining(context, Planner(context)).run(state.trials[2])
-    assert (state.winner["candidate"], state.winner["run"]) == ("early", "race/0-early")
+    assert (state.winner.candidate, state.winner.run) == ("early", "race/0-early")
     assert state.best is not None
     assert (state.best.candidate, state.best.accuracy) == ("early", 0.75)
     assert "last is dropped" in {each.decision for each in state.decisions}
+
+
+FIGURES = st.builds(
+    LongTraining, st.floats(0, 1), st.integers(1, 1000), st.floats(0, 100), st.floats(0, 1e5), st.booleans()
+)
+
+
+@given(
+    st.builds(
+        Winner,
+        st.text(),
+        st.text(),
+        st.none() | FIGURES,
+        st.none() | st.builds(ScoredImages, st.integers(0, 50), st.integers(50, 100)),
+        st.text(),
+        st.text(),
+    )
+)
+def test_winners_are_read_back(winner: Winner) -> None:
+    assert Winner.from_dict(json.loads(json.dumps(winner.to_dict()))) == winner
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"candidate": "a"},
+        {"candidate": "a", "run": 3},
+        {"candidate": "a", "run": "b", "accuracy": 0.5},
+        {"candidate": "a", "run": "b", "accuracy": "x", "images": 1, "epochs": 1, "seconds": 1},
+        {"candidate": "a", "run": "b", "tested": {"right": "x", "images": 1}},
+        {"candidate": "a", "run": "b", "other": 1},
+        [],
+    ],
+)
+def test_a_damaged_winner_is_refused_in_one_line(tmp_path, stored) -> None:
+    state = State(tmp_path, {}, winner=Winner("a", "b"))
+    state.save()
+    content = json.loads((tmp_path / "state.json").read_text())
+    (tmp_path / "state.json").write_text(json.dumps(content | {"winner": stored}))
+    with pytest.raises(RunError, match=r"state\.json: is damaged") as raised:
+        State.open(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_winner_of_an_earlier_version_is_read(tmp_path) -> None:
+    stored = {"candidate": "a", "run": "winner", "accuracy": 0.5, "images": 9, "epochs": 1.5, "seconds": 2.5}
+    stored |= {"stopped": True, "tested": {"right": 3, "images": 4}, "no_file": "no onnx", "file_problem": ""}
+    State(tmp_path, {}).save()
+    content = json.loads((tmp_path / "state.json").read_text())
+    del content["test_scores"]
+    (tmp_path / "state.json").write_text(json.dumps(content | {"winner": stored}))
+    found = State.open(tmp_path)
+    assert found.winner == Winner("a", "winner", LongTraining(0.5, 9, 1.5, 2.5, True), ScoredImages(3, 4), "no onnx")
+    assert found.test_scores == []

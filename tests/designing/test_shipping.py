@@ -16,10 +16,11 @@ from convwright.designing.file_export import FileOptions
 from convwright.designing.quantizing import NO_ENGINE, TIME_FACTOR, USES_FLOATS, USES_INT8, Quantization
 from convwright.designing.request import DesignRequest
 from convwright.designing.result import DesignResult
-from convwright.designing.shipped_file import ScoredImages, Shipped, evaluate_file
+from convwright.designing.shipped_file import Shipped, evaluate_file
 from convwright.designing.shipping import ship
 from convwright.designing.state import TRAINED_LONGER, State
 from convwright.designing.trials import NO_TIME, Trial
+from convwright.designing.winner_record import ScoredImages, Winner
 from convwright.scaling.budget import LATENCY, as_budget
 
 pytest.importorskip("onnxruntime")
@@ -146,7 +147,7 @@ def result(run, tmp_path) -> DesignResult:
     state = State(tmp_path, {}, candidates=[Candidate("best", "ResNet", "", run.network)], rounds=[["best"]])
     state.trials = [Trial("best", 0, 0, "race/0-00", 0.5, "01", 2, 1.0, 1.0)]
     state.images = ImageFacts(("0", "1"), {"train": (9, 9), "test": (180, 180)}, 8, 1).to_dict()
-    state.winner = {"candidate": "best", "run": "race/0-00"}
+    state.winner = Winner("best", "race/0-00")
     request = request_of(tmp_path, "latency<=1ms", "onnxruntime")
     stored = {"file": "digits-int8.onnx", "precision": "int8", "bytes": 1, "milliseconds": {"onnxruntime": 2.0}}
     stored |= {"used": {LATENCY: 0.002}, "exceeded": [LATENCY], "engine": "onnxruntime"}
@@ -198,7 +199,7 @@ def test_the_network_that_the_winner_was_made_from_is_not_level_with_it(result, 
     state = result.state
     state.candidates.append(replace(state.candidates[0], name=f"best, {suffix}", parent="best"))
     state.trials.append(replace(state.trials[0], candidate=f"best, {suffix}", round=1))
-    state.winner["candidate"] = f"best, {suffix}"
+    state.winner = replace(state.winner, candidate=f"best, {suffix}")
     state.decide("training", f"huge{TEACHES}", "that helps: +9.0 percentage points")
     state.decide("training", f"{TRAINED_LONGER} 3 epochs", "its validation accuracy is 90 %")
     rows = {row[0]: row[-1] for row in result.table().rows}
@@ -211,5 +212,5 @@ def test_the_network_that_the_winner_was_made_from_is_not_level_with_it(result, 
 def test_the_winner_is_shown_with_the_run_that_is_kept(result) -> None:
     result.state.trials.append(replace(result.state.trials[0], round=1, run="race/1-00", accuracy=0.1))
     ((_, trial),) = result.trials()
-    assert trial.run == result.state.winner["run"] == "race/0-00"
+    assert trial.run == result.state.winner.run == "race/0-00"
     assert result.round_name(trial) == "1"

@@ -1,6 +1,7 @@
 """Plans: the largest network that keeps a budget, for every family, and what rounding did."""
 
 import math
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -235,3 +236,23 @@ def test_tables_of_plans_fit_80_columns(monkeypatch):
     for plan in (cw.plan("efficientnet_b0", "macs<=150M, params<=3M", classes=12), cw.plan("efficientnet_b0", phi=2)):
         assert max(map(len, str(plan).splitlines())) <= 80
     assert max(map(len, str(cw.family("efficientnet_b0", phi=2)).splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_budgets_near_the_smallest_network_are_kept_or_refused_with_what_it_needs(name, rule):
+    base = cw.network(name)
+    for amount in (-16.0, -15.0, -12.0, -8.0):
+        try:
+            smallest = rule.factors(amount).apply(base)
+        except UsageError:
+            continue
+        macs, message = cw.cost(smallest).macs, ""
+        try:
+            found = scale_to_budget(base, parse_budget(f"macs<={macs}"), rule)
+        except ArgumentError as error:
+            message = str(error)
+        else:
+            assert found.cost.macs <= macs
+            assert min(found.requested) > 0
+        assert not message or re.search(r"the smallest network, at \d+ px, needs [\d.]+ \w? ?of macs; use a", message)

@@ -29,6 +29,9 @@ SCHEMA = 2
 INITS = ("he", "efficientnet")
 """Rules of initial weights (`convwright.modules.init`)."""
 
+SETTING = re.compile(r"(resolution|channels|classes|dropout|stochastic_depth):[\dx.e+-]+")
+"""Operations that set one value of a network each, so that their order does not matter and the last of a kind holds."""
+
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Paper(Node):
@@ -160,6 +163,9 @@ class Network(Node):
     def changed(self, operation: str, **changes: object) -> Self:
         """Return the network with fields changed and the operation appended to its name.
 
+        An operation that sets a value, such as `resolution:160`, takes the place of one behind which only such
+        operations follow and which set the same value before.
+
         If nothing changes, the original is returned. A network that differs in more than its input channels or classes
         does not keep the results that were published for the original.
         """
@@ -167,7 +173,7 @@ class Network(Node):
         if after == self:
             return self
         results = self.results if changes.keys() <= {"channels", "classes"} else ()
-        return replace(after, name=f"{self.name}|{operation}", results=results)
+        return replace(after, name=with_operation(self.name, operation), results=results)
 
     def draw(self) -> "Drawing":
         """Draw the network: its stages, and the inside of each kind of block.
@@ -277,3 +283,14 @@ def _listed(counts: object) -> str:
     if len(numbers) == 2 and all(type(number) is int for number in numbers):
         return f"{numbers[0]:,} parameters and {numbers[1]:,} MACs"
     return f"the counts {brief(counts)}"
+
+
+def with_operation(name: str, operation: str) -> str:
+    """Return a network's name with an operation, without an earlier one that has no effect any more."""
+    parts, kind = name.split("|"), operation.partition(":")[0]
+    first = len(parts)
+    while first > 1 and SETTING.fullmatch(parts[first - 1]):
+        first -= 1
+    if SETTING.fullmatch(operation):
+        parts[first:] = [part for part in parts[first:] if part.partition(":")[0] != kind]
+    return "|".join([*parts, operation])

@@ -16,6 +16,7 @@ from convwright.data.opened import Data
 from convwright.designing.families import BALANCED, DEEPER, FAMILIES, WIDER, CandidateLimits, Family
 from convwright.errors import ArgumentError, NetworkError
 from convwright.modules import build
+from convwright.scaling.plan import SMALLER_BASE
 from convwright.scaling.rules import Rule
 from convwright.training.advice import SIDES, advise
 from convwright.training.request import TrainRequest
@@ -177,7 +178,8 @@ def _scale_family(family: Family, base: Network, rule: Rule, limits: CandidateLi
     try:
         scaled = limits.scale(base, rule)
     except (ArgumentError, NetworkError) as error:
-        return LeftOut(family.title, getattr(error, "reason", str(error)))
+        reason = str(getattr(error, "reason", error))
+        return LeftOut(family.title, reason.removesuffix(f"; {SMALLER_BASE}"))  # a design chooses the base
     return Candidate(family.title, family.title, family.idea, scaled.network)
 
 

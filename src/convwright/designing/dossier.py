@@ -12,7 +12,7 @@ from convwright.arch.resolution import format_resolution
 from convwright.designing.commands import ablate_command, design_command
 from convwright.designing.examination import ImageFacts
 from convwright.designing.ideas import PAPERS, SPENDING, TRAINING, not_compared, why_not_compared
-from convwright.designing.result import NO_FILE, DesignResult
+from convwright.designing.result import DesignResult
 from convwright.designing.trials import trained_epochs
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, log_axis, symbol
 from convwright.display.pages import write_html
@@ -218,7 +218,7 @@ def _facts(design: DesignResult) -> list[tuple[str, str]]:
             )
         if shipped.unmeasured:
             facts.append((f"Budget: {LATENCY} in {shipped.engine}", f"not measured: {shipped.unmeasured}"))
-    elif reason := design.state.winner.get(NO_FILE):
+    elif reason := design.state.trained_winner.no_file:
         facts.append(("File", f"none: {reason}"))
     return facts
 

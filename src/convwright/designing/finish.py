@@ -10,10 +10,11 @@ from convwright.designing.context import DesignContext
 from convwright.designing.dossier import winner_figures, write_dossier
 from convwright.designing.judging import Judge
 from convwright.designing.request import DesignRequest
-from convwright.designing.result import FILE_PROBLEM, NO_FILE, DesignResult
-from convwright.designing.shipped_file import TORCH, ScoredImages, Shipped, measure_in_torch
+from convwright.designing.result import DesignResult
+from convwright.designing.shipped_file import TORCH, Shipped, measure_in_torch
 from convwright.designing.shipping import NOT_INSTALLED, can_export, ship
 from convwright.designing.state import DECISIONS, DOSSIER, FEATURES, State
+from convwright.designing.winner_record import ScoredImages
 from convwright.errors import ConvwrightError, DataError, RunError, UsageError, WriteError
 from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
@@ -43,14 +44,18 @@ def open_finished(request: DesignRequest, state: State, seconds: float) -> Desig
     Raises:
         RunError: The winner's run is damaged.
     """
-    tested = state.winner.get("tested")
-    if not tested or not all((request.out / name).is_file() for name in (DOSSIER, DECISIONS)):
+    winner = state.winner
+    if (
+        winner is None
+        or winner.tested is None
+        or not all((request.out / name).is_file() for name in (DOSSIER, DECISIONS))
+    ):
         return None
-    run = Run.open(request.out / state.winner["run"])
+    run = Run.open(request.out / winner.run)
     shipped, problem = _existing_file(request, state, run)
     if problem:
-        state.winner[FILE_PROBLEM] = problem  # not saved: the images may be back the next time
-    result = DesignResult(request, state, run, ScoredImages(**tested), shipped, seconds)
+        state.winner = replace(winner, file_problem=problem)  # not saved: the images may be back the next time
+    result = DesignResult(request, state, run, winner.tested, shipped, seconds)
     if shipped is not None and shipped.to_dict() != state.shipped:
         state.shipped = shipped.to_dict()
         state.save()
@@ -85,21 +90,21 @@ def finish(context: DesignContext) -> DesignResult:
     request, state, clock = context.request, context.state, context.clock
     request.check_unchanged(state.fingerprint)
     shutil.rmtree(request.out / FEATURES, ignore_errors=True)
-    run = Run.open(request.out / state.winner["run"])
+    run = Run.open(request.out / state.trained_winner.run)
     started = time.monotonic()
     evaluation = evaluate_run(run, "test")
     if not isinstance(evaluation, Evaluation):
         raise UsageError("design needs images with one label each")
     image_seconds = (time.monotonic() - started) / evaluation.images
     tested = ScoredImages(round(evaluation.accuracy * evaluation.images), evaluation.images)
-    state.winner["tested"] = dict(vars(tested))
+    state.winner = replace(state.trained_winner, tested=tested)
     state.save()
     shipped = _ship(context, run)
     Judge(state, context.trainer, clock).run(JUDGING_SHARE * clock.left)
     context.report("writing the dossier")
     result = DesignResult(request, state, run, tested, shipped, clock.passed, evaluation)
     with kept_memory():
-        entries, _ = measure_runs([run], names=[state.winner["candidate"]])
+        entries, _ = measure_runs([run], names=[state.winner.candidate])
         figures = winner_figures(entries[0], image_seconds, clock.left * SCORING_SHARE)
     write_dossier(request.out / DOSSIER, result, figures)
     result = replace(result, seconds=clock.save())
@@ -150,7 +155,7 @@ def _note_no_file(state: State, reason: str, problem: str) -> None:
         reason: Why it has none.
         problem: Why the design failed for that; empty if it did not.
     """
-    state.winner[NO_FILE], state.winner[FILE_PROBLEM] = reason, problem
+    state.winner = replace(state.trained_winner, no_file=reason, file_problem=problem)
     state.decide("file", NO_FILE_DECISION, reason)
     state.save()
 

@@ -1,7 +1,7 @@
 """The result of a design: the network, its file, its accuracy on untouched images, and every decision."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +15,10 @@ from convwright.designing.ideas import IdeaEffect, effects_of
 from convwright.designing.record import describe_best
 from convwright.designing.request import DesignRequest
 from convwright.designing.scaling_trials import COMPARED
-from convwright.designing.shipped_file import ScoredImages, Shipped
+from convwright.designing.shipped_file import Shipped
 from convwright.designing.state import DOSSIER, TRAINED_LONGER, Decision, State
 from convwright.designing.trials import NO_TIME, Trial
+from convwright.designing.winner_record import ScoredImages
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
 from convwright.display.wording import counted, duration, interval, percent
 from convwright.evaluation.evaluating import evaluate_run
@@ -28,8 +29,6 @@ from convwright.units import human
 if TYPE_CHECKING:
     from convwright.training.run import Run
 
-NO_FILE, FILE_PROBLEM = "no_file", "file_problem"
-"""Entries of a design's winner: why there is no exported file, and why the design failed for that."""
 ENLARGED = ", enlarged"
 """End of the name of a winner that is trained at more pixels than in the race."""
 SHORT_REASONS = {
@@ -93,7 +92,7 @@ class DesignResult(Result):
     @property
     def winner(self) -> Candidate:
         """The candidate that won the race."""
-        return self.state.candidate(self.state.winner["candidate"])
+        return self.state.candidate(self.state.trained_winner.candidate)
 
     @property
     def _answer(self) -> ScoredImages:
@@ -119,7 +118,7 @@ class DesignResult(Result):
     def failure(self) -> str:
         """Why the design failed; empty if it has a file that keeps the budget."""
         if self.shipped is None:
-            return str(self.state.winner.get(FILE_PROBLEM, ""))
+            return self.state.trained_winner.file_problem
         if self.exceeded:
             amounts = ", ".join(map(self.shipped.amount, self.exceeded))
             return (
@@ -141,7 +140,8 @@ class DesignResult(Result):
     def trials(self) -> list[tuple[Candidate, Trial]]:
         """Return every candidate with its last trial, the most accurate of the last rounds first."""
         last: dict[str, Trial] = {}
-        kept = [each for each in self.state.trials if each.run == self.state.winner["run"]]  # not one that checked it
+        run = self.state.trained_winner.run
+        kept = [each for each in self.state.trials if each.run == run]  # not one that checked it
         for trial in [*self.state.trials, *kept, *self._final_trial()]:
             last[trial.candidate] = trial
         ordered = sorted(last.values(), key=lambda each: (-each.round, -each.accuracy))
@@ -149,12 +149,11 @@ class DesignResult(Result):
 
     def _final_trial(self) -> list[Trial]:
         """Return the winner's long training as a trial after the last round; none where a run of the race is kept."""
-        known = self.state.winner
-        if "accuracy" not in known:
+        winner = self.state.trained_winner
+        if winner.training is None:
             return []
-        figures = {name: known[name] for name in ("accuracy", "images", "epochs", "seconds")}
-        round_, seed, stopped = len(self.state.rounds), self.request.seed, known.get("stopped", False)
-        return [Trial(known["candidate"], round_, seed, known["run"], correct="", stopped=stopped, **figures)]
+        round_, seed, figures = len(self.state.rounds), self.request.seed, asdict(winner.training)
+        return [Trial(winner.candidate, round_, seed, winner.run, correct="", **figures)]
 
     def round_name(self, trial: Trial) -> str:
         """Return the number of a trial's round as text.
@@ -163,7 +162,7 @@ class DesignResult(Result):
         """
         if trial.round < len(self.state.rounds):
             return str(trial.round + 1)
-        return "final" if trial.run == self.state.winner["run"] else "check"
+        return "final" if trial.run == self.state.trained_winner.run else "check"
 
     def why_lost(self, name: str) -> str:
         """Return why a candidate is not the winner; empty for the winner.
@@ -282,7 +281,7 @@ class DesignResult(Result):
         yield Lines("\n".join(f"{name}: {printable(path)}" for name, path in places if path is not None))
         if self.shipped is not None:
             yield Lines(f"latency: {self.shipped.latency_text}")
-        elif (reason := self.state.winner.get(NO_FILE)) and reason not in self.failure:
+        elif (reason := self.state.trained_winner.no_file) and reason not in self.failure:
             yield Paragraph(f"no file was exported: {reason}")
         use = self.file or self.run.path
         yield Lines(f"use it: convwright predict {quoted(use)} IMAGE")

@@ -9,6 +9,7 @@ import torch
 
 from convwright.arch.cost import cost
 from convwright.designing.request import DesignRequest
+from convwright.designing.winner_record import ScoredImages
 from convwright.display.wording import listed
 from convwright.evaluation.assessment import class_order, labels_in, with_channels
 from convwright.exporting.result import ExportResult
@@ -16,31 +17,12 @@ from convwright.extras import installed
 from convwright.prediction.files import FilePredictor
 from convwright.scaling.budget import LATENCY, Budget, format_amount, used
 from convwright.scaling.latency import Stopwatch
-from convwright.stats.intervals import wilson
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
 
 TORCH = "torch"
 BATCH = 64
 """Test images that a file predicts at once."""
-
-
-@dataclass(frozen=True)
-class ScoredImages:
-    """How many test images an exported file classifies correctly."""
-
-    right: int
-    images: int
-
-    @property
-    def accuracy(self) -> float:
-        """Share of the images, 0 to 1."""
-        return self.right / self.images
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % confidence interval of the accuracy."""
-        return wilson(self.right, self.images)
 
 
 @dataclass(frozen=True)

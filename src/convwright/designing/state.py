@@ -9,6 +9,7 @@ from uuid import uuid4
 from convwright import json_text
 from convwright.designing.candidates import Candidate, LeftOut
 from convwright.designing.trials import Trial
+from convwright.designing.winner_record import Winner
 from convwright.errors import ConvwrightError, RunError
 from convwright.files import write_text
 
@@ -79,8 +80,8 @@ class State:
     decisions: list[Decision] = field(default_factory=list)
     race_began: float | None = None
     """Passed seconds of the design when the race began; None before it."""
-    winner: dict[str, Any] = field(default_factory=dict)
-    """Candidate and run of the winner, once it is trained."""
+    winner: Winner | None = None
+    """The winner, once it is trained."""
     shipped: dict[str, Any] = field(default_factory=dict)
     """The exported file and its figures, once it is verified."""
     images: dict[str, Any] = field(default_factory=dict)
@@ -123,6 +124,12 @@ class State:
             self.save()
 
     @property
+    def trained_winner(self) -> Winner:
+        """The winner of a design whose winner is trained."""
+        assert self.winner is not None, "the winner is not trained yet"
+        return self.winner
+
+    @property
     def race_ended(self) -> bool:
         """Whether the race has a winner."""
         return any(each.step == "race" and each.decision.endswith(WINS) for each in self.decisions)
@@ -155,7 +162,7 @@ class State:
             "rounds": self.rounds,
             "decisions": [each.to_dict() for each in self.decisions],
             "race_began": self.race_began,
-            "winner": self.winner,
+            "winner": {} if self.winner is None else self.winner.to_dict(),
             "shipped": self.shipped,
             "images": self.images,
             "speeds": self.speeds,
@@ -191,7 +198,7 @@ class State:
                 [[str(name) for name in names] for names in content["rounds"]],
                 [Decision(**each) for each in content["decisions"]],
                 race_began=content["race_began"],
-                winner=dict(_mapping(content["winner"])),
+                winner=Winner.from_dict(winner) if (winner := _mapping(content["winner"])) else None,
                 shipped=dict(_mapping(content["shipped"])),
             )
             state.images = dict(_mapping(content["images"]))

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from convwright.arch.cost import cost
 from convwright.arch.resolution import format_resolution
@@ -18,6 +17,7 @@ from convwright.designing.result import ENLARGED
 from convwright.designing.scaling_trials import ScalingTrials
 from convwright.designing.state import TRAINED_LONGER, BestSoFar
 from convwright.designing.trials import Trial, problem_of_candidate, trained_epochs
+from convwright.designing.winner_record import LongTraining, Winner
 from convwright.errors import RunError
 from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
@@ -90,14 +90,15 @@ class WinnerTraining:
         scalings = ScalingTrials(state, context.trainer, self.planner.limits, context.report)
         scalings.run(best, left, started=self.path.exists())
         kept = self._most_accurate(best)
-        winner: dict[str, Any] = {"candidate": kept.candidate, "run": kept.run}
+        winner, accuracy = Winner(kept.candidate, kept.run), kept.accuracy
         left = self.end_of(best, state.candidate(best.candidate)) - context.clock.passed
         if left > max(MIN_SECONDS, MIN_SHARE * best.seconds) or self.path.exists():
             winner = self._train_longer(best, kept, left) or winner
+            accuracy = accuracy if winner.training is None else winner.training.accuracy
         elif kept.candidate != best.candidate:
             self._drop(best, kept, "there is no time to train it longer")
         state.winner = winner
-        state.best = BestSoFar(winner["candidate"], winner["run"], winner.get("accuracy", kept.accuracy))
+        state.best = BestSoFar(winner.candidate, winner.run, accuracy)
         state.save()
         context.keep()
 
@@ -128,8 +129,8 @@ class WinnerTraining:
         )
         self.context.state.decide("training", f"{best.candidate} is dropped", why)
 
-    def _train_longer(self, best: Trial, kept: Trial, left: float) -> dict[str, Any] | None:
-        """Train the winner, and return its figures; None where a network of the race is better.
+    def _train_longer(self, best: Trial, kept: Trial, left: float) -> Winner | None:
+        """Train the winner, and return it with its figures; None where a network of the race is better.
 
         Args:
             best: The winner's trial.
@@ -158,15 +159,9 @@ class WinnerTraining:
             f"{TRAINED_LONGER} {epochs:.3g} epochs",
             f"its validation accuracy is {measured.accuracy:.2%}, after {best.accuracy:.2%} in the race",
         )
-        return {
-            "candidate": candidate.name,
-            "run": WINNER,
-            "accuracy": measured.accuracy,
-            "images": measured.images,
-            "epochs": epochs,
-            "seconds": run.summary.train_seconds,
-            "stopped": run.summary.stopped_early,
-        }
+        seconds, stopped = run.summary.train_seconds, run.summary.stopped_early
+        training = LongTraining(measured.accuracy, measured.images, epochs, seconds, stopped)
+        return Winner(candidate.name, WINNER, training)
 
     def _train(self, candidate: Candidate, best: Trial) -> tuple[Candidate, Run]:
         """Train a candidate, or without more pixels if their features would take too long; return which, and its run.

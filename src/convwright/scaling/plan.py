@@ -19,6 +19,9 @@ PRECISION = 2.0**-7
 WITHIN = 0.1
 """Largest relative deviation of the multiply-adds from the request that needs no explanation."""
 
+SMALLER_BASE = "use a smaller base"
+"""Advice at the end of the message that no network of a rule keeps a budget."""
+
 Measure = Callable[[Network], float]
 """Returns the latency of a network in seconds."""
 
@@ -195,7 +198,7 @@ def simplified(base: Network, factors: Factors) -> Factors:
     network = factors.apply(base)
     for digits in range(2, 6):
         rounded = Factors(*(round(factor, digits) for factor in factors))
-        if rounded.apply(base) == network:
+        if min(rounded) > 0 and rounded.apply(base) == network:
             return rounded
     return factors
 
@@ -242,7 +245,7 @@ def _impossible(base: Network, budget: Budget, smallest: Network, rule: Rule, se
     needs = " and ".join(f"{format_amount(name, amount)} of {name}" for name, amount in needed.items())
     return (
         f"{budget} is too small for {base.name} scaled by {rule.name}: the smallest network, at "
-        f"{format_resolution(smallest.resolution)} px, needs {needs}; use a smaller base"
+        f"{format_resolution(smallest.resolution)} px, needs {needs}; {SMALLER_BASE}"
     )
 
 

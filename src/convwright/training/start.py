@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from convwright.arch import Network
+from convwright.arch.network import with_operation
 from convwright.data.collections import absolute_path
 from convwright.display.progress import print_progress
 from convwright.errors import ArgumentError, SubprocessError
@@ -142,6 +144,15 @@ def resume_run(
     return Run.open(run.path)
 
 
+def _planned_from(given: str, planned: str) -> bool:
+    """Return whether planning a run turned a network's name into another one by operations of `PLANNED` alone."""
+    parts = planned.split("|")
+    while len(parts) > 1 and parts[-1].partition(":")[0] in PLANNED:
+        parts.pop()
+    added = planned.split("|")[len(parts) :]
+    return reduce(with_operation, added, given) == planned
+
+
 def check_same(run: Run, given: Mapping[str, object]) -> None:
     """Check that fields of a request have the values that a run has.
 
@@ -163,8 +174,7 @@ def check_same(run: Run, given: Mapping[str, object]) -> None:
         same = before == value
         if name == "network":
             before = run.network.name if before == OWN_NETWORK else before
-            added = before.removeprefix(f"{value}|").split("|")
-            same = same or {part.partition(":")[0] for part in added} <= PLANNED
+            same = same or _planned_from(str(value), before)
         elif name in ("data", "weights", "teacher"):
             same = same or before == absolute_path(str(value))
         if not same:
