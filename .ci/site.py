@@ -24,6 +24,12 @@ COPIES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
+    "examples/README.md": "notebooks/index.md",
+    **{
+        f"examples/{path.name}": f"notebooks/{path.name}"
+        for path in (ROOT / "examples").glob("*.md")
+        if path.name != "README.md"
+    },
 }
 """Pages of the site whose files are not in `docs/`."""
 INTERNAL = {"api", "cli", "convwright", "display"}

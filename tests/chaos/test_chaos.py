@@ -82,6 +82,11 @@ CACHE = Job(
 JOBS = {"train": TRAIN, "search": SEARCH, "export": EXPORT, "cache": CACHE}
 
 
+def some(*quick):
+    """Return all jobs as parameters; those that are not named take minutes, or have tests of their own."""
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in JOBS]
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Return a function that runs a job without interruption, once: its folder, and its result."""
@@ -110,25 +115,26 @@ def folder(tmp_path):
     return tmp_path / "folder"
 
 
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", some("export", "cache"))
 def test_kills(name, folder, whole, times, record):
     killed_until_done(JOBS[name], folder, whole(name)[1], times, record)
 
 
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", some("search"))
 def test_full_disks(name, folder, whole, times, record):
     done, result = whole(name)
     folder.rmdir()
     starved_until_done(JOBS[name], folder, result, size_of(done), times, record)
 
 
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", some("export"))
 def test_two_writers(name, folder, whole, times, record):
     for turn in range(max(1, times // 4)):
         (folder.parent / str(turn)).mkdir()
         two_at_once(JOBS[name], folder.parent / str(turn), whole(name)[1], record)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_exported_again_is_the_old_or_the_new_one(folder, whole, times, record):
     """An export over a file that is there, of another network, so that the two can be told apart."""
     _, new = whole("export")

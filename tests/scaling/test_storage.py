@@ -20,6 +20,7 @@ from convwright.scaling.halving import Task
 from convwright.scaling.outcome import Outcome
 from convwright.scaling.storage import StudyError, StudyStorage
 
+from ..limits import files_up_to
 from .conftest import until
 
 TASK = Task(0, 0, 0.25)
@@ -348,3 +349,11 @@ def test_a_damaged_database_is_reported(experiment, tmp_path):
     (tmp_path / "study.db").write_bytes(os.urandom(4096))
     with pytest.raises(ConvwrightError, match="does not answer: file is not a database"):
         StudyStorage(sqlite_in(tmp_path), "study", experiment)
+
+
+def test_a_database_that_cannot_grow_is_reported_at_once_as_any_other_file(experiment, tmp_path):
+    storage = StudyStorage(sqlite_in(tmp_path), "study", experiment)
+    line = rf"^{tmp_path}/study\.db could not be written: .*; results so far are kept"
+    with files_up_to((tmp_path / "study.db").stat().st_size), pytest.raises(ConvwrightError, match=line):
+        all(storage.claim(TASK._replace(seed=seed)) for seed in range(1000))
+    assert storage.claim(TASK._replace(seed=1000)) is not None

@@ -1,5 +1,6 @@
 """Databases that hold studies: their URLs, and access that waits while a database is unavailable."""
 
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +10,15 @@ from sqlalchemy import Connection, Engine, MetaData, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from convwright.errors import ArgumentError, ConvwrightError
+from convwright.errors import ArgumentError, ConvwrightError, WriteError
 
 PATIENCE = 60.0
 """Seconds for which a database that has answered before may be unavailable."""
 RETRY_SECONDS = 1.0
 ATTEMPTS = 4
 """Attempts to create the tables, where workers that start together all create them."""
+
+_UNWRITABLE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_READONLY}
 
 T = TypeVar("T")
 
@@ -51,7 +54,7 @@ class Database:
 
         Raises:
             IntegrityError: The action violates a constraint of a table.
-            ConvwrightError: The database was unavailable for `PATIENCE` seconds.
+            ConvwrightError: The database was unavailable for `PATIENCE` seconds, or its file cannot be written.
         """
         end = time.monotonic() + PATIENCE
         while True:
@@ -60,7 +63,7 @@ class Database:
             except IntegrityError:
                 raise
             except SQLAlchemyError as error:
-                if time.monotonic() > end:
+                if time.monotonic() > end or _is_unwritable(error):
                     advice = "results so far are kept; the same command or call resumes the study"
                     raise self.unreachable(error, advice) from None
                 time.sleep(RETRY_SECONDS)
@@ -75,10 +78,15 @@ class Database:
             return action(connection)
 
     def unreachable(self, error: Exception, advice: str = "") -> ConvwrightError:
-        """Return the error of a database that does not answer, in one line and without its password."""
+        """Return the error of a database that does not answer, in one line and without its password.
+
+        For a file that cannot be written, as on a full disk, the error is that of any other file.
+        """
         reason = str(error.orig) if isinstance(error, DBAPIError) else str(error)
         first = next((line.strip() for line in reason.splitlines() if line.strip()), type(error).__name__)
         advice = advice and f"; {advice}"
+        if _is_unwritable(error):
+            return WriteError(f"{self.engine.url.database} could not be written: {first}{advice}")
         return ConvwrightError(f"the study's database {hide_password(self.url)} does not answer: {first}{advice}")
 
 
@@ -129,3 +137,9 @@ def _engine(url: str) -> Engine:
     elif url.startswith("postgresql"):
         connect = {"connect_timeout": 10}
     return create_engine(url, pool_pre_ping=True, connect_args=connect)
+
+
+def _is_unwritable(error: Exception) -> bool:
+    """Whether a database's file cannot be written, for which there is no point in waiting."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", None) in _UNWRITABLE
