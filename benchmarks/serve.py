@@ -1,8 +1,10 @@
 """Throughput and latency of services at equal load: `python benchmarks/serve.py`.
 
-Each service is a process of its own with the same network. Clients keep their connections, and each sends its next
-request when the one before is answered. Every measurement is kept in `--out`, and a stopped benchmark continues.
-`--overload 300` sends four times as many requests as `convwright serve` answers, for so many seconds.
+Each service is a process of its own with the same network, and so is Locust, which sends the requests
+(`serve_load.py`): each of its clients keeps its connection, and sends its next request when the one before is
+answered. Every measurement is kept in `--out`, and a stopped benchmark continues.
+`--overload 300` sends four times as many requests as `convwright serve` answers, for so many seconds, and this program
+sends them itself: at a fixed rate, also while earlier ones wait, which clients of Locust do not do.
 """
 
 import argparse
@@ -139,13 +141,30 @@ async def at_rate(port: int, request: bytes, rate: float, seconds: float) -> Loa
     return load
 
 
-def request_of(service: str, side: int) -> bytes:
-    """Return the bytes of a request with a photograph of a width and three quarters of it as height."""
+def loaded(port: int, body: bytes, clients: int, seconds: float) -> Load:
+    """Send as many requests as so many clients of Locust can."""
+    with tempfile.TemporaryDirectory() as folder:
+        sent, found = Path(folder) / "body.json", Path(folder) / "found.json"
+        sent.write_bytes(body)
+        values = (f"http://127.0.0.1:{port}", sent, clients, seconds, found)
+        command = [sys.executable, str(Path(__file__).parent / "serve_load.py"), *map(str, values)]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        stored = json.loads(found.read_text(encoding="utf-8"))
+    statuses = Counter({int(status): count for status, count in stored["statuses"].items()})
+    return Load(statuses, stored["milliseconds"], stored["seconds"], Counter(stored["broken"]))
+
+
+def body_of(service: str, side: int) -> bytes:
+    """Return the body of a request: a photograph of a width, with three quarters of it as height."""
     content = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     Image.fromarray(noise).resize((side, side * 3 // 4), Image.Resampling.BICUBIC).save(content, "JPEG")
     text = b64encode(content.getvalue()).decode()
-    body = json.dumps({"images": [text]} if service == "convwright" else {"image": text}).encode()
+    return json.dumps({"images": [text]} if service == "convwright" else {"image": text}).encode()
+
+
+def request_of(body: bytes) -> bytes:
+    """Return the bytes of a request with a body."""
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
@@ -224,12 +243,13 @@ def main() -> None:
         if options.overload and service == "convwright":
             todo["convwright-overload"] = 0
         missing = [name for name in todo if not (options.out / f"{name}.json").exists()]
-        request = request_of(service, options.side)
+        body = body_of(service, options.side)
+        request = request_of(body)
         if missing:
             with running(service, options.network, file, request) as (port, pid):
                 for name in missing:
                     if todo[name]:
-                        found = asyncio.run(closed_loop(port, request, todo[name], options.seconds)).to_dict()
+                        found = loaded(port, body, todo[name], options.seconds).to_dict()
                     else:
                         found = overload(port, pid, request, options.overload)
                     (options.out / f"{name}.json").write_text(json.dumps(found), encoding="utf-8")

@@ -3,9 +3,14 @@
 Of programs that take minutes or other packages, and have no small size, only the options are read.
 """
 
+import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -54,7 +59,11 @@ HELP_ALONE = {
     "time_to_accuracy": "hours, and other packages",
 }
 """What programs need that are not run."""
-PACKAGES = {"latency": ("timm", "onnxscript", "openvino"), "serve": ("fastapi", "uvicorn"), "file": ("openvino",)}
+PACKAGES = {
+    "latency": ("timm", "onnxscript", "openvino"),
+    "serve": ("fastapi", "uvicorn", "locust"),
+    "file": ("openvino",),
+}
 HELP = """
 import contextlib, runpy, sys
 from pathlib import Path
@@ -97,6 +106,44 @@ def test_a_program_runs_at_its_smallest_size(name: str, tmp_path: Path) -> None:
     for package in PACKAGES.get(name, ()):
         pytest.importorskip(package)
     assert run(str(FOLDER / f"{name}.py"), *(SMALLEST | SLOW)[name], folder=tmp_path).strip()
+
+
+def test_the_load_of_services_counts_every_answer(tmp_path: Path) -> None:
+    pytest.importorskip("locust")
+    (tmp_path / "body.json").write_text('{"images": []}')
+    with answering() as (port, bodies):
+        values = (f"http://127.0.0.1:{port}", "body.json", "2", "0.3", "found.json")
+        run(str(FOLDER / "serve_load.py"), *values, folder=tmp_path)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert set(bodies) == {b'{"images": []}'}
+    assert sum(found["statuses"].values()) == len(bodies) > 2
+    assert set(found["statuses"]) == {"200", "429"}
+    assert len(found["milliseconds"]) == found["statuses"]["200"]
+    assert found["seconds"] >= 0.3
+    assert not found["broken"]
+
+
+@contextmanager
+def answering() -> Iterator[tuple[int, list[bytes]]]:
+    """Answer with status 200 and 429 in turns; give the port and the bodies that have come."""
+    bodies: list[bytes] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(429 if len(bodies) % 2 else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port, bodies
+        server.shutdown()
 
 
 def _paths() -> list[str]:

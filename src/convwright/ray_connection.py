@@ -4,6 +4,7 @@ import logging
 import signal
 import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -15,7 +16,7 @@ from convwright.extras import install_command, require_package
 LOCAL = "local"
 """Address of a cluster of this process alone."""
 CLIENT = "ray://"
-"""Start of addresses of Ray's client server, which demands the cluster's token."""
+"""Start of addresses of Ray's client server."""
 PATIENCE = 10.0
 """Seconds within which a connection to a cluster must be made."""
 
@@ -64,9 +65,11 @@ class RayConnection:
         _check_reachable(address)
         own = {"include_dashboard": False} if address == LOCAL else {"address": address}
         try:
-            self.ray.init(**own, log_to_driver=False, logging_level=logging.ERROR)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a client that gets no answer, which the error reports
+                self.ray.init(**own, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            advice = "; a cluster with tokens needs RAY_AUTH_MODE=token and its token" * address.startswith(CLIENT)
+            advice = "; a cluster with tokens needs RAY_AUTH_MODE=token and its token" * (address != LOCAL)
             raise ConvwrightError(f"no Ray cluster answers at {address}: {first_line(error)}{advice}") from None
 
     def _check_cores(self) -> None:

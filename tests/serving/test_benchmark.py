@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("litserve")
+pytest.importorskip("locust")
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "serve.py"
 SMALL = ("--network", "cifar_resnet8", "--clients", "1", "--seconds", "0.3", "--side", "32")
 
