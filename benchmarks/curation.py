@@ -184,7 +184,7 @@ def show(results: Results) -> None:
         text = ""
         if kind != "clean" and shared:
             gap = difference(accuracies, by_kind["clean"])
-            text = f"{100 * gap.value:+.2f}" + (f" ± {100 * gap.half:.2f}" if gap.half is not None else "")
+            text = f"{100 * gap.value:+.2f}" + (f" ± {100 * gap.margin:.2f}" if gap.margin is not None else "")
         print(f"| {kind} labels | {len(accuracies)} | {mean(accuracies.values()):.2%} | {text} |")
     if by_kind["clean"] and by_kind["corrected"]:
         gap = difference(by_kind["corrected"], by_kind["clean"]).value

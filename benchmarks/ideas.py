@@ -193,7 +193,7 @@ def accuracy_cell(rows: list[dict[str, Any]]) -> str:
     from convwright.stats.means import mean_of_seeds
 
     found = mean_of_seeds([row["test"] for row in rows])
-    return f"{100 * found.value:.2f}" + ("" if found.half is None else f" ± {100 * found.half:.2f}")
+    return f"{100 * found.value:.2f}" + ("" if found.margin is None else f" ± {100 * found.margin:.2f}")
 
 
 def show_ablations(results: Results) -> None:
@@ -238,7 +238,7 @@ def show_se(results: Results) -> None:
             gain = ""
             if network != BASE and scores.get(BASE, {}).keys() & scores[network].keys():
                 lead = difference(scores[network], scores[BASE], len(SE) - 1)
-                gain = f"{100 * lead.value:+.2f}" + ("" if lead.half is None else f" ± {100 * lead.half:.2f}")
+                gain = f"{100 * lead.value:+.2f}" + ("" if lead.margin is None else f" ± {100 * lead.margin:.2f}")
             count = f"{rows[0]['params']:,} | {rows[0]['macs'] / 1e6:.2f} M"
             print(f"| {name} | {length:g} | {count} | {accuracy_cell(rows)} | {gain} | {len(rows)} |")
 

@@ -29,7 +29,7 @@ WIDTH, HEIGHTS = 900, {"effects": 764, "curve": 790}
 def effect_of(found: dict[str, Any]) -> Effect:
     """Return an effect from its raw result."""
     idea = Idea(found["idea"], found["paper"], found["with"], found["without"], found["equal"])
-    lead = Mean(found["difference"], found["half"], found["seeds"])
+    lead = Mean(found["difference"], found.get("margin", found.get("half")), found["seeds"])
     return Effect(idea, lead, found["macs_ratio"], found["params_ratio"])
 
 
@@ -48,7 +48,7 @@ def curve_figure(results: Results) -> Figure | None:
     )
     for number, (family, points) in enumerate(lines.items()):
         points.sort()
-        halves = [mean_of_seeds(values).half or 0.0 for _, values in points]
+        halves = [mean_of_seeds(values).margin or 0.0 for _, values in points]
         plot.add_scatter(
             x=[count for count, _ in points],
             y=[mean(values) for _, values in points],

@@ -261,7 +261,7 @@ def test_an_ablation_measures_each_idea(tmp_path) -> None:
     assert again.to_dict() == result
     same = cw.ablate("digits", "cifar_resnet8", epochs=result["epochs"], seeds=2, out=tmp_path / "ablation")
     assert same.to_dict() == result
-    with pytest.raises(ArgumentError, match=r"minutes: are 5, but the ablation in .* was planned for 0\.1; give these"):
+    with pytest.raises(ArgumentError, match=r"minutes: must be 0\.1 for the ablation in .*, not 5; give"):
         cw.ablate("digits", "cifar_resnet8", minutes=5, seeds=2, out=tmp_path / "ablation")
     with pytest.raises(ArgumentError, match=r"`?epochs`?; give one of the two"):
         cw.ablate("digits", "cifar_resnet8", minutes=1, epochs=1, out=tmp_path / "ablation")

@@ -97,7 +97,7 @@ def test_a_folder_that_shares_no_trials_is_refused_by_workers(planned) -> None:
         [sys.executable, "-m", "convwright", "scale", "work", str(planned.folder)], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "this design shares no trials" in done.stderr
+    assert "this design has no trials for other workers" in done.stderr
 
 
 def until(condition, seconds: float = 240) -> None:

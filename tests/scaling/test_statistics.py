@@ -12,11 +12,11 @@ def test_a_mean_has_students_interval():
     values = [0.91, 0.93, 0.915, 0.92]
     low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
     mean = mean_of_seeds(values)
-    assert (mean.value - mean.half, mean.value + mean.half) == pytest.approx((low, high))
+    assert (mean.value - mean.margin, mean.value + mean.margin) == pytest.approx((low, high))
 
 
 def test_one_seed_has_no_interval():
-    assert mean_of_seeds([0.9]).half is None
+    assert mean_of_seeds([0.9]).margin is None
 
 
 def test_what_seeds_do_to_both_cancels_out():
@@ -24,10 +24,10 @@ def test_what_seeds_do_to_both_cancels_out():
     second = {seed: value - 0.01 for seed, value in first.items()} | {7: 0.1}
     gap = difference(first, second)
     assert gap.value == pytest.approx(0.01)
-    assert gap.half is None, "a spread too small to be seen is not known to be none"
+    assert gap.margin is None, "a spread too small to be seen is not known to be none"
     assert gap.count == 3, "only the seeds that both have"
     second[1] -= 0.001
-    assert difference(first, second).half == pytest.approx(stats.t.ppf(0.975, 2) * 0.001 / 3)
+    assert difference(first, second).margin == pytest.approx(stats.t.ppf(0.975, 2) * 0.001 / 3)
 
 
 def test_candidates_that_seeds_do_not_separate_are_named():
@@ -91,6 +91,6 @@ def test_the_interval_of_folds_is_that_of_nadeau_and_bengio():
     found = mean_of_folds(values, 1 / 4)
     deviation = ((1 / 5 + 1 / 4) * np.var(values, ddof=1)) ** 0.5
     assert found.value == pytest.approx(np.mean(values))
-    assert found.half == pytest.approx(stats.t.ppf(0.975, 4) * deviation)
+    assert found.margin == pytest.approx(stats.t.ppf(0.975, 4) * deviation)
     assert mean_of_folds(values, 0) == mean_of_seeds(values)
-    assert mean_of_folds([0.9, 0.9], 1).half is None
+    assert mean_of_folds([0.9, 0.9], 1).margin is None

@@ -144,17 +144,18 @@ def ablate(  # noqa: D417 - the options of every study are described in `study_o
 ) -> "AblationResult":
     """Measure which of the three papers' ideas helps on your data, by how much, and how certain that is.
 
-    The network is compared with versions with SE (two ratios and another placement), with a DenseNet-BC of at most as
-    many parameters, and scaled from half its multiply-adds by compound scaling, depth, width and resolution alone.
-    Every variant is trained with the same seeds for the same epochs, and measured on the test images where there are
-    any. Interrupted or killed at any moment, the same call or command continues.
+    The network is compared with versions of it with SE (two ratios and another placement), and with a DenseNet-BC that
+    has no more parameters and multiply-adds. Four more networks are compared with each other: a version with half the
+    multiply-adds is scaled up by compound scaling, and in depth, width or resolution alone. All networks are trained
+    with the same seeds for the same epochs, and measured on the test images, or on the validation images if there are
+    none. If it is interrupted or killed, the same call or command continues it.
 
     Args:
         data: A folder with a sub-folder per class, a list of images, or the name of a source.
         network: The network, or the file of one; its own SE blocks are removed first.
         budget: Limits for every variant, such as 'macs<=50M'; by default the multiply-adds of the network.
-        minutes: Time of all training runs, 30 by default; they get as many epochs as fit.
-        epochs: Epochs of each training run, instead of `minutes`; fractions count.
+        minutes: Time of all training runs together, 30 by default, from which their epochs follow.
+        epochs: Epochs of each training run, such as 0.5, instead of `minutes`.
         seeds: Training runs of each variant.
         out: Folder of the ablation; studies/ablation-NETWORK-DATA by default.
 

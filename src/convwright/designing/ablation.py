@@ -31,7 +31,7 @@ from convwright.scaling.study import run_study
 
 BASE = "base"
 SHRUNK_SHARE = 0.5
-"""Multiply-adds, as a share of the budget, of the network that the four scalings start from."""
+"""Share of the base's multiply-adds that the network has which is then scaled up in four ways."""
 TRAINING_SHARE = 0.85
 """Share of the time that is planned for training steps; validations and opening data take the rest."""
 MIN_EPOCHS, MAX_EPOCHS = 0.05, 200.0
@@ -64,17 +64,17 @@ class Idea:
     without: str
     """Name of the variant that it is compared with."""
     equal: str
-    """What both have alike."""
+    """What is equal in both."""
 
 
 SE_IDEAS = (
-    Idea("SE, ratio 16", "SENet", "SE, ratio 16", BASE, "the same blocks"),
-    Idea("SE, ratio 4", "SENet", "SE, ratio 4", BASE, "the same blocks"),
-    Idea("SE before the block", "SENet", "SE before the block", BASE, "the same blocks"),
+    Idea("SE, ratio 16", "SENet", "SE, ratio 16", BASE, "the blocks"),
+    Idea("SE, ratio 4", "SENet", "SE, ratio 4", BASE, "the blocks"),
+    Idea("SE before the block", "SENet", "SE before the block", BASE, "the blocks"),
 )
-DENSE_IDEA = Idea("Dense connections", "DenseNet", "DenseNet-BC", BASE, "at most as many parameters")
+DENSE_IDEA = Idea("Dense connections", "DenseNet", "DenseNet-BC", BASE, "no more parameters and multiply-adds")
 SCALING_IDEAS = tuple(
-    Idea(f"Compound scaling over {name}", "EfficientNet", "compound scaling", name, "about as many multiply-adds")
+    Idea(f"Compound scaling over {name}", "EfficientNet", "compound scaling", name, "the multiply-adds, up to rounding")
     for name, _ in SCALINGS[1:]
 )
 
@@ -116,7 +116,7 @@ class Ablation:
             if not {idea.with_it, idea.without} <= networks.keys():
                 continue
             if networks[idea.with_it] == networks[idea.without]:
-                left_out.append(f"{idea.name}: both give the same network, as this one is too small")
+                left_out.append(f"{idea.name}: equal networks with and without it, since {base.name} is too small")
             else:
                 ideas.append(idea)
         compared = {BASE}.union(*({idea.with_it, idea.without} for idea in ideas))
@@ -173,16 +173,16 @@ def _with_scalings(base: Network, limits: Budget) -> Iterator[Variant | str]:
 
 @dataclass(frozen=True)
 class Length:
-    """How long the variants of an ablation are trained."""
+    """Length of the training runs of an ablation."""
 
     seconds: float
-    """Time of all training runs, which become epochs by the speed of this machine."""
+    """Time of all training runs, from which their epochs follow by the speed of this machine."""
     epochs: float | None = None
-    """Epochs of each training run instead."""
+    """Epochs of each training run; None: as many as the time allows."""
 
 
 def epochs_for(ablation: Ablation, seconds: float, images: int, seeds: int) -> float:
-    """Return the epochs that every variant can train in a time, by the speed of this machine.
+    """Return the epochs of each training run for which a time suffices, by the speed of this machine.
 
     Args:
         ablation: The variants.
@@ -225,7 +225,8 @@ def run_ablation(
         dataset = data.dataset(largest=base.resolution)
     ablation = Ablation.of(fit_to_data(base, dataset), budget)
     if not ablation.ideas:
-        raise ArgumentError("network", f"{base.name} allows no comparison ({'; '.join(ablation.left_out)})")
+        reasons = "; ".join(ablation.left_out)
+        raise ArgumentError("network", f"no idea can be compared on {base.name} ({reasons}); give a larger network")
     stored = length.epochs or _planned_epochs(options.out, length.seconds)
     if stored is None:
         print_progress("measuring how fast this machine trains each variant ...")
@@ -259,7 +260,7 @@ def _make_experiment(
 
 
 def _planned_epochs(folder: Path, seconds: float) -> float | None:
-    """Return the epochs of an ablation that was stopped, which a slower moment of the machine must not change.
+    """Return the epochs that were planned for a stopped ablation: they must not depend on when it is continued.
 
     Args:
         folder: Folder of the ablation.
@@ -280,8 +281,8 @@ def _planned_epochs(folder: Path, seconds: float) -> float | None:
     if not math.isclose(planned, seconds):
         raise ArgumentError(
             "minutes",
-            f"are {seconds / 60:g}, but the ablation in {folder} was planned for {planned / 60:g}; give these, or "
-            "another folder",
+            f"must be {planned / 60:g} for the ablation in {folder}, which was planned for that time, not "
+            f"{seconds / 60:g}; give another folder for another time",
         )
     return float(epochs)
 

@@ -17,7 +17,7 @@ def effects_figure(effects: Sequence[Effect], split: str) -> Figure:
         split: The images that accuracies are measured on.
     """
     rows = list(range(len(effects)))[::-1]
-    reach = max((abs(each.lead.value) + (each.lead.half or 0) for each in effects), default=0.01)
+    reach = max((abs(each.difference.value) + (each.difference.margin or 0) for each in effects), default=0.01)
     plot = empty_plot(
         height=90 + 46 * len(effects),
         x=axis(range=[-110 * reach, 110 * reach], nticks=7) | {"title": {"text": "percentage points of accuracy"}},
@@ -28,11 +28,11 @@ def effects_figure(effects: Sequence[Effect], split: str) -> Figure:
     for row, effect in zip(rows, effects, strict=True):
         number = PAPERS.index(effect.idea.paper)
         plot.add_scatter(
-            x=[100 * effect.lead.value],
+            x=[100 * effect.difference.value],
             y=[row],
             mode="markers",
             marker={"color": colour(number), "size": 11},
-            error_x={"type": "data", "array": [100 * (effect.lead.half or 0)], "color": colour(number)},
+            error_x={"type": "data", "array": [100 * (effect.difference.margin or 0)], "color": colour(number)},
             hovertemplate=f"{escape(effect.sentence)}<extra></extra>",
         )
     return Figure(

@@ -68,8 +68,9 @@ class AblationResult(FigureResult):
         effects = []
         for idea in self.ablation.ideas:
             with_it, without = (cost(networks[name]) for name in (idea.with_it, idea.without))
-            lead = difference(self.accuracies(idea.with_it), self.accuracies(idea.without), len(self.ablation.ideas))
-            effects.append(Effect(idea, lead, with_it.macs / without.macs, with_it.params / without.params))
+            accuracies = self.accuracies(idea.with_it), self.accuracies(idea.without)
+            found = difference(*accuracies, comparisons=len(self.ablation.ideas))
+            effects.append(Effect(idea, found, with_it.macs / without.macs, with_it.params / without.params))
         return tuple(effects)
 
     def to_dict(self) -> dict[str, object]:
@@ -99,13 +100,13 @@ class AblationResult(FigureResult):
 
     def table(self) -> Table:
         """Return a table of the variants."""
-        titles = ("variant", "px", "parameters", "MACs", f"{self.split} accuracy", "95 %", "")
+        titles = ("variant", "pixels", "parameters", "MACs", f"{self.split} accuracy (95 % interval)")
         rows = []
         for each in self.ablation.variants:
             mean, count = mean_of_seeds([*self.accuracies(each.name).values()]), cost(each.network)
-            half = "-" if mean.half is None else f"± {100 * mean.half:.2f}"
+            margin = "" if mean.margin is None else f" ± {100 * mean.margin:.2f}"
             size = format_resolution(each.network.resolution)
-            rows.append((each.name, size, human(count.params), human(count.macs), f"{mean.value:.2%}", half, ""))
+            rows.append((each.name, size, human(count.params), human(count.macs), f"{mean.value:.2%}{margin}"))
         return Table(titles, rows)
 
     def blocks(self) -> Iterable[Block]:

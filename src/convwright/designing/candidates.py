@@ -211,7 +211,7 @@ def variations(leader: Candidate, limits: CandidateLimits) -> Iterator[Candidate
 
 
 def _other_resolutions(leader: Candidate, limits: CandidateLimits) -> Iterator[Candidate | LeftOut]:
-    """Yield a network with published weights at other resolutions: the weights fit no other widths."""
+    """Yield the leader at other resolutions. Its depth and width must stay, as published weights have fixed shapes."""
     for factor, idea in ((0.75, "fewer pixels"), (1.25, "more pixels")):
         size = _scale_resolution(leader.network.resolution, factor)
         if size is None:
@@ -224,7 +224,7 @@ def _other_resolutions(leader: Candidate, limits: CandidateLimits) -> Iterator[C
 
 
 def _move_budget(network: Network, rule: Rule, limits: CandidateLimits) -> Network:
-    """Return a network of half the multiply-adds, grown again by another rule."""
+    """Return a network whose multiply-adds are halved, and then spent again by another rule."""
     from convwright.arch import scale
 
     depth, width = (0.5, 1.0) if rule is WIDER else (1.0, 0.7)

@@ -12,8 +12,8 @@ class Effect:
     """What an idea changes."""
 
     idea: Idea
-    lead: Mean
-    """Mean paired difference of the accuracies, with its interval for all comparisons together."""
+    difference: Mean
+    """Mean paired difference of the accuracies with and without the idea. Its interval holds for all comparisons."""
     macs: float
     """Multiply-adds of the network with the idea, over those without."""
     params: float
@@ -22,16 +22,16 @@ class Effect:
     @property
     def verdict(self) -> str:
         """`helps`, `hurts`, or `undecided` where the interval contains 0 or there is none."""
-        if self.lead.half is None or abs(self.lead.value) <= self.lead.half:
+        if self.difference.margin is None or abs(self.difference.value) <= self.difference.margin:
             return "undecided"
-        return "helps" if self.lead.value > 0 else "hurts"
+        return "helps" if self.difference.value > 0 else "hurts"
 
     @property
     def sentence(self) -> str:
         """The effect as a sentence."""
-        points = f"{100 * self.lead.value:+.2f} percentage points"
-        spread = "" if self.lead.half is None else f" ± {100 * self.lead.half:.2f}"
-        seeds = counted(self.lead.count, "seed")
+        points = f"{100 * self.difference.value:+.2f} percentage points"
+        spread = "" if self.difference.margin is None else f" ± {100 * self.difference.margin:.2f}"
+        seeds = counted(self.difference.count, "seed")
         costs = f"{_more(self.macs, 'multiply-adds')} and {_more(self.params, 'parameters')}"
         verdict = {
             "helps": "improves the accuracy on this data",
@@ -49,9 +49,9 @@ class Effect:
             "with": self.idea.with_it,
             "without": self.idea.without,
             "equal": self.idea.equal,
-            "difference": self.lead.value,
-            "half": self.lead.half,
-            "seeds": self.lead.count,
+            "difference": self.difference.value,
+            "margin": self.difference.margin,
+            "seeds": self.difference.count,
             "macs_ratio": self.macs,
             "params_ratio": self.params,
             "verdict": self.verdict,
@@ -62,5 +62,5 @@ class Effect:
 def _more(ratio: float, noun: str) -> str:
     percent = 100 * (ratio - 1)
     if abs(percent) < 0.05:
-        return f"as many {noun}"
+        return f"equal {noun}"
     return f"{abs(percent):.1f} % {'more' if percent > 0 else 'fewer'} {noun}"

@@ -140,8 +140,8 @@ class Planner:
             enough = math.ceil(1.2 * seconds * epoch / self.time.winner / 60)
             raise ArgumentError(
                 "minutes",
-                f"{seconds / 60:g} are too few to train the smallest network on all {images:,} images once; give "
-                f"{enough} or more",
+                f"must be {enough} or more, not {seconds / 60:g}: the smallest network cannot be trained on all "
+                f"{images:,} images once in less time",
             )
 
     def _too_small(self) -> str:
@@ -160,4 +160,4 @@ class Planner:
 def _reason(request: DesignRequest) -> str:
     budget = f"{request.budget} and " if request.budget else ""
     within = f"{budget}what {request.seconds / 60:.3g} minutes can train"
-    return f"those of families are the largest within {within}; others are what `train` would choose"
+    return f"each network of a family is the largest within {within}; the others are those that `train` would choose"

@@ -14,10 +14,10 @@ from typing import Any
 
 from convwright import json_text
 from convwright.designing.clock import Clock
-from convwright.designing.request import STUDY, DesignRequest
+from convwright.designing.request import STUDY, DesignRequest, images_changed
 from convwright.designing.state import CLOCK, FEATURES, State
 from convwright.designing.trials import Trainer, Trial
-from convwright.errors import RunError, UsageError
+from convwright.errors import UsageError
 from convwright.files import write_text
 from convwright.scaling.database import check_url, sqlite_in
 from convwright.scaling.halving import Task
@@ -149,12 +149,12 @@ def open_storage(request: DesignRequest, key: str) -> RaceStorage:
 
 
 def ready_file(folder: Path, process: int) -> Path:
-    """Return the file with which a worker process says that it has opened the images."""
+    """Return the file that a worker process writes when it has opened the images."""
     return folder / f"worker-{process}.ready"
 
 
 def work_on_race(folder: Path) -> None:
-    """Train the trials of a design's race beside its other workers, until the race has ended.
+    """Train trials of a design's race, which are shared with other workers, until the race has ended.
 
     Raises:
         UsageError: The folder has no race that workers share.
@@ -163,7 +163,9 @@ def work_on_race(folder: Path) -> None:
     """
     path = folder / STUDY
     if not path.is_file():
-        raise UsageError(f"{folder}: this design shares no trials; design with several workers or a database")
+        raise UsageError(
+            f"{folder}: this design has no trials for other workers; start one with `workers` or `storage`"
+        )
     stored: Any = json_text.read(path)
     try:
         storage = RaceStorage(stored["storage"], stored["study"], folder, RaceDescription(stored["design"]))
@@ -173,7 +175,7 @@ def work_on_race(folder: Path) -> None:
     request = DesignRequest.from_dict(state.request, folder)
     data = request.split_data
     if data.dataset().fingerprint != state.fingerprint:
-        raise RunError(f"{data.spec}: has changed since the design began; start a new design in another folder")
+        raise images_changed(data.spec)
     clock = _WatchedClock(folder / CLOCK, request.seconds)
     ready_file(folder, os.getpid()).touch()
     with keeping_features(folder / FEATURES):

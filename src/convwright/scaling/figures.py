@@ -87,8 +87,8 @@ def _error_bars(points: Sequence[RankedNetwork], index: int) -> dict[str, Any]:
     return {
         "type": "data",
         "symmetric": False,
-        "array": [min(mean.half or 0.0, 1 - mean.value) for mean in means],
-        "arrayminus": [min(mean.half or 0.0, mean.value) for mean in means],
+        "array": [min(mean.margin or 0.0, 1 - mean.value) for mean in means],
+        "arrayminus": [min(mean.margin or 0.0, mean.value) for mean in means],
         "color": colour(index),
         "thickness": 1.5,
         "width": 4,
@@ -100,8 +100,8 @@ def _height_range(networks: Sequence[RankedNetwork]) -> tuple[float, float]:
     means = [each.mean for each in networks]
     lowest, highest = min(mean.value for mean in means), max(mean.value for mean in means)
     spread = max(highest - lowest, 0.01)
-    low = max(min(mean.value - (mean.half or 0.0) for mean in means), lowest - spread, 0.0)
-    high = min(max(mean.value + (mean.half or 0.0) for mean in means), highest + spread, 1.0)
+    low = max(min(mean.value - (mean.margin or 0.0) for mean in means), lowest - spread, 0.0)
+    high = min(max(mean.value + (mean.margin or 0.0) for mean in means), highest + spread, 1.0)
     room = max(ROOM * (high - low), LEAST_ROOM)
     return low - room, high + room
 
@@ -133,7 +133,7 @@ def _summary(findings: Findings) -> str:
     compared = findings.comparisons
     if not compared:
         return text
-    clear = [each for each in compared if each.lead.half is not None and abs(each.lead.value) > each.lead.half]
+    clear = [each for each in compared if each.lead.margin is not None and abs(each.lead.value) > each.lead.margin]
     ahead = sum(each.lead.value > 0 for each in clear)
     return (
         f"{text} Of {len(compared)} comparisons at equal multiply-adds, compound scaling is ahead by more than the "

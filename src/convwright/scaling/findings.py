@@ -95,7 +95,7 @@ class Findings:
             "networks": [each.to_dict() for each in self.networks],
             "comparisons": [each.to_dict() for each in self.comparisons],
             "overall": [
-                {"other": rule, "lead": lead.value, "half": lead.half, "seeds": lead.count} for rule, lead in leads
+                {"other": rule, "lead": lead.value, "half": lead.margin, "seeds": lead.count} for rule, lead in leads
             ],
             "trainings": [each.to_dict() for each in self.trainings],
         }

@@ -57,7 +57,7 @@ class RankedNetwork:
             "epochs": self.epochs,
             "accuracies": {str(seed): value for seed, value in sorted(self.accuracies.items())},
             "mean": self.mean.value,
-            "half": self.mean.half,
+            "half": self.mean.margin,
             "diverged": self.diverged,
         }
 
@@ -82,7 +82,7 @@ class Comparison:
     def to_dict(self) -> dict[str, object]:
         """Return both names and the difference."""
         names = {"compound": self.compound.name, "other": self.other.name}
-        return names | {"lead": self.lead.value, "half": self.lead.half}
+        return names | {"lead": self.lead.value, "half": self.lead.margin}
 
 
 def rank(experiment: Experiment, results: Mapping[Task, Outcome]) -> list[RankedNetwork]:
@@ -145,7 +145,7 @@ def verdict(networks: Iterable[RankedNetwork], finished: bool = True) -> str:
     results = {index: each.accuracies for index, each in enumerate(last)}
     near = [last[index].name for index in indistinguishable(results) if index != 0]
     gap = difference(best.accuracies, last[1].accuracies)
-    lead = f"{100 * gap.value:+.2f} points" + (f" (± {100 * gap.half:.2f})" if gap.half is not None else "")
+    lead = f"{100 * gap.value:+.2f} points" + (f" (± {100 * gap.margin:.2f})" if gap.margin is not None else "")
     if not near:
         return f"{found} {best.name}, {lead} before the next; it is better than every other (95 % level)."
     names = "; ".join(near[:3]) + (f"; and {len(near) - 3} more" if len(near) > 3 else "")

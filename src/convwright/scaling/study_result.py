@@ -117,11 +117,11 @@ def _row(network: RankedNetwork) -> tuple[str, ...]:
         f"{network.epochs:.3g}",
         str(mean.count),
         f"{mean.value:.2%}",
-        "-" if mean.half is None else f"± {100 * mean.half:.2f}",
+        "-" if mean.margin is None else f"± {100 * mean.margin:.2f}",
         f"{network.diverged} diverged" if network.diverged else "",
     )
 
 
 def _lead(rule: str, lead: "Mean") -> tuple[str, ...]:
-    half = "-" if lead.half is None else f"± {100 * lead.half:.2f}"
+    half = "-" if lead.margin is None else f"± {100 * lead.margin:.2f}"
     return rule, f"{100 * lead.value:+.2f}", half, str(lead.count), ""

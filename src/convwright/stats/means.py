@@ -18,13 +18,13 @@ class Mean:
 
     Args:
         value: The mean.
-        half: Half the width of the interval. None for a single value, and for values that are all equal: accuracies
+        margin: Half the width of the interval. None for a single value, and for values that are all equal: accuracies
             go in steps of one image, so that a few equal ones show that the spread is small, not that it is zero.
         count: Number of values.
     """
 
     value: float
-    half: float | None
+    margin: float | None
     count: int
 
 
@@ -45,9 +45,9 @@ def mean_of_folds(values: Sequence[float], ratio: float) -> Mean:
         ratio: Validation images per training image of a run.
     """
     plain = _mean(values, 1)
-    if plain.half is None:
+    if plain.margin is None:
         return plain
-    return Mean(plain.value, plain.half * sqrt(1 + plain.count * ratio), plain.count)
+    return Mean(plain.value, plain.margin * sqrt(1 + plain.count * ratio), plain.count)
 
 
 def difference(first: Mapping[int, float], second: Mapping[int, float], comparisons: int = 1) -> Mean:
@@ -76,7 +76,7 @@ def indistinguishable(results: Mapping[int, Mapping[int, float]]) -> list[int]:
     ranked = sorted(results, key=lambda one: -mean(results[one].values()))
     best, pairs = ranked[0], comb(len(ranked), 2)
     gaps = {other: difference(results[best], results[other], pairs) for other in ranked[1:]}
-    return [best, *(other for other, gap in gaps.items() if gap.half is None or gap.value <= gap.half)]
+    return [best, *(other for other, gap in gaps.items() if gap.margin is None or gap.value <= gap.margin)]
 
 
 def student_half_width(deviation: float, count: int, comparisons: int = 1) -> float:

@@ -61,7 +61,7 @@ class CrossValidation(Result):
     def interval(self) -> tuple[float, float] | None:
         """Limits of the interval, from 0 to 1; None where all scores are equal."""
         mean = self.mean
-        return None if mean.half is None else (max(0.0, mean.value - mean.half), min(1.0, mean.value + mean.half))
+        return None if mean.margin is None else (max(0.0, mean.value - mean.margin), min(1.0, mean.value + mean.margin))
 
     def to_dict(self) -> dict[str, object]:
         """Return mean and interval, and the scores of each fold."""
