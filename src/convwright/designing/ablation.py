@@ -15,8 +15,8 @@ from convwright.arch import Network, recalibrate
 from convwright.arch.cost import cost
 from convwright.data import Dataset
 from convwright.data.opened import Data
-from convwright.designing.candidates import seconds_per_image
 from convwright.designing.families import BALANCED, FAMILIES, SMALL_DENSENET, fill_budget
+from convwright.designing.speed import seconds_per_image
 from convwright.display.progress import print_progress
 from convwright.errors import ArgumentError, ConvwrightError, NetworkError, RunError, argument
 from convwright.files import write_text

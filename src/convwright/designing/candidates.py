@@ -1,12 +1,8 @@
 """Candidates of a design: networks that keep the budget, each with the idea that it tries."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import torch
-from torch.nn.functional import cross_entropy
 
 from convwright.arch import Network, at, recalibrate
 from convwright.arch.cost import cost
@@ -15,16 +11,11 @@ from convwright.arch.resolution import Resolution, format_resolution, resolution
 from convwright.data.opened import Data
 from convwright.designing.families import BALANCED, DEEPER, FAMILIES, WIDER, CandidateLimits, Family
 from convwright.errors import ArgumentError, NetworkError
-from convwright.modules import build
 from convwright.scaling.plan import SMALLER_BASE
 from convwright.scaling.rules import Rule
 from convwright.training.advice import SIDES, advise
 from convwright.training.request import TrainRequest
 
-BATCH = 32
-"""Images of a step whose time is measured."""
-MAX_STEPS, STEP_SECONDS = 8, 0.4
-"""Steps at most that are measured, and the seconds after which two of them suffice."""
 TRIAL_FACTORS = (1, 2, 3)
 """Factors of the usual time of a trial that one with published weights may take: it often wins by far."""
 MACS_TOLERANCE = 1.02
@@ -84,25 +75,6 @@ class LeftOut:
 
     name: str
     reason: str
-
-
-def seconds_per_image(network: Network) -> float:
-    """Return the seconds of a training step for each of its images, measured with random images.
-
-    Args:
-        network: The network.
-    """
-    module = build(network, seed=0).to(memory_format=torch.channels_last).train()
-    images = torch.rand(BATCH, network.channels, *sides(network.resolution))
-    images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(BATCH) % network.classes
-    seconds: list[float] = []
-    began = time.perf_counter()
-    while len(seconds) < 3 or (len(seconds) <= MAX_STEPS and time.perf_counter() - began < STEP_SECONDS):
-        started = time.perf_counter()
-        cross_entropy(module(images), labels).backward()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds[1:]) / BATCH  # the first one warms up
 
 
 def first_candidates(

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from convwright.designing.candidates import seconds_per_image
 from convwright.designing.clock import Clock
 from convwright.designing.context import DesignContext
 from convwright.designing.examination import examine, open_images
@@ -19,6 +18,7 @@ from convwright.designing.race import Race
 from convwright.designing.record import best_in_words
 from convwright.designing.request import SPLIT, DesignRequest, images_changed
 from convwright.designing.result import DesignResult
+from convwright.designing.speed import seconds_per_image
 from convwright.designing.state import CLOCK, FEATURES, STATE, State
 from convwright.designing.threads import fastest_threads
 from convwright.designing.trials import Trial

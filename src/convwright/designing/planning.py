@@ -13,12 +13,12 @@ from convwright.designing.candidates import (
     default_candidates,
     first_candidates,
     pretrained_candidates,
-    seconds_per_image,
 )
 from convwright.designing.context import DesignContext
 from convwright.designing.families import FAMILIES, CandidateLimits, smallest
 from convwright.designing.race import MAX_FIRST_ROUND, NO_ROOM, first_round_room, first_trial_seconds, shares_of
 from convwright.designing.request import DesignRequest
+from convwright.designing.speed import seconds_per_image
 from convwright.designing.time_plan import TimePlan
 from convwright.errors import ArgumentError
 from convwright.scaling.budget import LATENCY, Budget, format_amount, used

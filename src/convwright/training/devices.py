@@ -45,7 +45,7 @@ class Devices:
         self.fabric: Fabric | OneProcess
         """Lightning Fabric, or what does the same with less to import."""
         if self.size == 1:
-            self.fabric = OneProcess() if OneProcess.suffices(config.precision) else _fabric(config.precision)
+            self.fabric = _one_process(config.precision)
             return
         check_batch(config.batch_size, self.size)
         self.fabric = _fabric(config.precision, self.size)
@@ -94,6 +94,19 @@ class Devices:
         """Wait until all processes have called this."""
         if self.size > 1:
             self.fabric.barrier()
+
+
+def training_device(precision: Literal["32-true", "bf16-mixed"] = "32-true") -> torch.device:
+    """Return the device on which a run of one process trains.
+
+    Args:
+        precision: Precision of the computations.
+    """
+    return _one_process(precision).device
+
+
+def _one_process(precision: Literal["32-true", "bf16-mixed"]) -> "Fabric | OneProcess":
+    return OneProcess() if OneProcess.suffices(precision) else _fabric(precision)
 
 
 def _fabric(precision: Literal["32-true", "bf16-mixed"], size: int = 1) -> "Fabric":

@@ -8,7 +8,7 @@ import torch
 from convwright.errors import UsageError
 from convwright.machine import available_cores
 from convwright.modules.fused.depthwise import DepthwiseConv2d
-from convwright.modules.fused.library import library, unavailable_reason
+from convwright.modules.fused.library import is_compiled, library, unavailable_reason
 from convwright.modules.fused.pointwise import PointwiseConv2d
 from convwright.modules.fused.winograd import WinogradConv2d
 from convwright.training.config import TrainConfig
@@ -28,6 +28,15 @@ def compile_fused(precision: str) -> bool:
     """
     with ThreadPoolExecutor(len(available_cores())) as pool:  # each thread waits for a compiler
         return all(found is not None for found in pool.map(library, *zip(*sources(precision), strict=True)))
+
+
+def fused_is_compiled(precision: str) -> bool:
+    """Return whether the fused operators of a precision are available at once, without being compiled now.
+
+    Args:
+        precision: `32-true` or `bf16-mixed`.
+    """
+    return all(is_compiled(dtype, name) for dtype, name in sources(precision)) and compile_fused(precision)
 
 
 def sources(precision: str) -> list[tuple[torch.dtype, str]]:

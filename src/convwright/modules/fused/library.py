@@ -33,6 +33,23 @@ SOURCES = Path(__file__).parent
 INCLUDED = re.compile(r'^#include "(.+)"$', re.MULTILINE)
 
 
+def is_compiled(dtype: torch.dtype, name: str) -> bool:
+    """Return whether the functions of a source are there without compiling it now: in the package, or in the cache.
+
+    Args:
+        dtype: Type of the maps.
+        name: Name of the source.
+    """
+    if is_disabled() or dtype not in NUMBERS:
+        return False
+    if packaged_file(dtype, name) is not None:
+        return True
+    if (compiler := _compiler()) is None:
+        return False
+    commands = [[*compiler, *flags, *types(*NUMBERS[dtype])] for flags in ((*NATIVE, WIDE), NATIVE)]
+    return any(_place(name, command).exists() for command in commands)
+
+
 @cache
 def library(dtype: torch.dtype, name: str = "kernels") -> ctypes.CDLL | None:
     """Return the compiled functions of a source for maps of a type; None if they are not available.
