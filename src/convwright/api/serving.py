@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from convwright.training.run import Run
 
 TOKEN = "CONVWRIGHT_TOKEN"
-"""Variable of the environment that holds the token where none is given."""
+"""Environment variable with the token, used if the argument is missing."""
 
 
 @checks_arguments
@@ -43,8 +43,8 @@ def serve(
         models: Exported files and runs. Their names are those of the files; NAME=PATH gives another name.
         host: Address to listen on; by default only this machine can connect. 0.0.0.0: every network.
         port: Port to listen on; 0: any that is free.
-        token: Text that requests must send as Authorization: Bearer TOKEN; the variable CONVWRIGHT_TOKEN of the
-            environment keeps it out of the list of processes.
+        token: Requests must have the header Authorization: Bearer TOKEN; /health and /ready need none. To keep the
+            token out of the list of processes, set the environment variable CONVWRIGHT_TOKEN instead.
         engine: Engine for exported files: onnxruntime, openvino or torch; by default the fastest.
         batch: Most images to compute at once, of one or several requests. Only sizes that change no bit of a
             prediction are used.

@@ -32,20 +32,32 @@ from convwright.serving.uploads import Upload, read_pixels, read_uploads
 from convwright.version import __version__
 
 WATCH_SECONDS = 0.5
-"""Seconds between two looks at the files of the models."""
+"""Seconds between two checks of the models' files."""
 PNG = "image/png"
 DESCRIPTION = 'Predictions of convolutional networks. Every refusal is `{"error": {status, code, message}}`.'
 
-Top = Annotated[int | None, Query(ge=1, le=1000, description="Classes to name for each image; 3 by default.")]
+Top = Annotated[int | None, Query(ge=1, le=1000, description="Classes to return for each image; 3 by default.")]
 Coverage = Annotated[
-    float | None, Query(ge=0.5, le=0.99, description="Name the classes that contain the true one in this share.")
+    float | None,
+    Query(
+        ge=0.5,
+        le=0.99,
+        description="Return a prediction set for each image: classes that contain the true class of this share of "
+        "images, such as 0.9, with calibrated probabilities.",
+    ),
 ]
-Explain = Annotated[bool, Query(description="Add a PNG of each image under its class activation map.")]
-ModelName = Annotated[str | None, Query(description="Name of the model; needed where there are several.")]
+Explain = Annotated[
+    bool,
+    Query(
+        description="Add map to each prediction: a PNG, in base64, of the image with the class activation map of its "
+        "most likely class drawn over it."
+    ),
+]
+ModelName = Annotated[str | None, Query(description="Name of the model; required if the service has several.")]
 
 
 class Service:
-    """The state of a service, and the answers to its requests.
+    """The state of a service, and its responses.
 
     Args:
         models: The models.
@@ -62,7 +74,7 @@ class Service:
     async def predict(
         self, request: Request, name: str | None, top: int | None, coverage: float | None, explain: bool
     ) -> Response:
-        """Answer a request for predictions.
+        """Return the response to a request for predictions.
 
         Raises:
             Refusal: The request cannot be answered.
@@ -87,7 +99,7 @@ class Service:
                     facts["model"] = model.name
                     options = await self._options(model, top, coverage)
                     if explain and model.explainer is None:
-                        text = f"explain: the file of {model.name} has no map; export it with --explain"
+                        text = f"explain: {model.name} has no class activation map; export it with --explain"
                         raise Refusal(422, "no_map", text)
                     uploads = await read_uploads(request, self.limits, counter)
                     facts["images"] = len(uploads)
@@ -117,7 +129,7 @@ class Service:
     async def _maps(
         self, model: ServedModel, uploads: list[Upload], pixels: list[Any], found: list[Prediction]
     ) -> list[bytes]:
-        """Return a PNG of each image under the map of its most likely class."""
+        """Return a PNG of each image with the map of its most likely class drawn over it."""
         assert model.explainer is not None
         maps = []
         for upload, one, prediction in zip(uploads, pixels, found, strict=True):
@@ -135,7 +147,7 @@ class Service:
             try:
                 for name in await self._in_pool(self.models.changed):
                     await self._reload(name)
-            except Exception as error:  # the next look may succeed
+            except Exception as error:  # the next check may succeed
                 log("watching failed", logging.ERROR, error=f"{type(error).__name__}: {printable(error)[:300]}")
 
     async def _reload(self, name: str) -> None:
@@ -186,16 +198,16 @@ def application(models: Models, limits: ServiceLimits, metrics: Metrics, token: 
     _add_predictions(app, service)
     _add_state(app, service)
     app.add_exception_handler(Refusal, _refused)
-    app.add_exception_handler(HTTPException, _not_there)
+    app.add_exception_handler(HTTPException, _unknown_address)
     app.add_exception_handler(RequestValidationError, _wrong_options)
     return Application(Gate(app, metrics, token), service, app)
 
 
 class Application:
-    """The application with everything around it.
+    """The application behind its gate.
 
     Args:
-        outer: What answers requests.
+        outer: The gate, which calls the application.
         service: The state of the service.
         app: The application itself.
     """
@@ -290,7 +302,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     return Response(error.body(), error.status, error.headers(), "application/json")
 
 
-async def _not_there(request: Request, error: Exception) -> Response:
+async def _unknown_address(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         refusal = Refusal(405, "wrong_method", f"{request.method} does not apply to this address; see /docs")

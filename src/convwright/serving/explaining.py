@@ -17,9 +17,11 @@ from convwright.prediction.base import BasePredictor
 from convwright.prediction.files import FilePredictor
 
 Explainer = Callable[[BytesIO, Any, int], bytes]
-"""Returns a PNG of an image under the map of a class, from its file, its pixels and the number of the class."""
+"""Returns a PNG of an image with the map of a class drawn over it.
+
+Arguments are the image file, its pixels and the index of the class."""
 FLAT = 1e-12
-"""Maps whose values differ by less have no evidence to show."""
+"""Difference of largest and smallest value below which a map is shown as constant."""
 
 
 def open_explainer(path: Path, predictor: BasePredictor) -> Explainer | None:

@@ -1,4 +1,4 @@
-"""What surrounds every request: the token, limits of headers, the log, metrics, and answers to failures."""
+"""Handling of every request: token, size of headers, log, metrics, and responses to unexpected errors."""
 
 import asyncio
 import hmac
@@ -17,17 +17,20 @@ from convwright.serving.metrics import Metrics
 from convwright.serving.problems import Refusal
 
 OPEN = frozenset(("/health", "/ready"))
-"""Addresses that need no token, since containers and balancers ask them."""
+"""Addresses that need no token: containers and load balancers request them to check the service."""
 FACTS = "convwright"
-"""Key of a request's scope for the facts that its line in the log has."""
+"""Key in the ASGI scope of a request for the values that are added to its log line."""
 DISCARD_BYTES, DISCARD_SECONDS = 100_000_000, 2.0
-"""Most that is read of the body of a refused request."""
+"""Maximum bytes and seconds for which the body of a refused request is read."""
 DISCONNECTED = 499
-"""Status in the log where the client had left."""
+"""Status in the log of a request whose client closed the connection before the response."""
 
 
 class _Body:
-    """The body of a request. A refused one is read to its end, since clients that still send miss the answer."""
+    """The body of a request.
+
+    That of a refused request is read to its end: a client that is still sending would not read the response.
+    """
 
     def __init__(self, receive: Receive) -> None:
         self._receive, self.ended = receive, False
@@ -39,7 +42,7 @@ class _Body:
         return message
 
     async def discard(self) -> None:
-        """Read the rest, within bounds of size and time, and keep nothing of it."""
+        """Read the rest of the body and drop it, up to `DISCARD_BYTES` and for at most `DISCARD_SECONDS`."""
         count = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(DISCARD_SECONDS):
@@ -48,7 +51,7 @@ class _Body:
 
 
 class Gate:
-    """Wraps the application.
+    """Checks requests before the application sees them, and logs and counts them.
 
     Args:
         app: The application.
@@ -86,7 +89,7 @@ class Gate:
             facts["code"] = refusal.code
         except ClientDisconnect:
             status = DISCONNECTED
-        except Exception as error:  # a failure that nobody expected; its text stays in the log
+        except Exception as error:  # unexpected: the log has its text, and the response must not reveal it
             facts |= {"code": "failed", "error": f"{type(error).__name__}: {printable(error)[:300]}"}
             if not status:
                 await _refuse(Refusal(500, "failed", "the service failed; its log has the reason"), observed)
@@ -105,7 +108,7 @@ class Gate:
             return
         given = next((value for name, value in headers if name == b"authorization"), b"")
         if not hmac.compare_digest(given, b"Bearer " + self.token.encode()):
-            raise Refusal(401, "no_token", "send the header Authorization: Bearer TOKEN with the service's token")
+            raise Refusal(401, "no_token", "the token is missing or wrong; send the header Authorization: Bearer TOKEN")
 
     def _count(self, scope: Scope, status: int, seconds: float, facts: Mapping[str, object]) -> None:
         route = getattr(scope.get("route"), "path", "other")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from convwright.serving.problems import Refusal
 
 BODIES = 8
-"""Bodies of the largest size that may be in memory at once."""
+"""Number of bodies of the maximum size that may be in memory at once."""
 HEADER_BYTES = 2**15
-"""Most bytes of the headers of a request."""
+"""Maximum bytes of the headers of a request."""
 
 
 @dataclass(frozen=True)

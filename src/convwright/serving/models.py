@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from convwright.serving.metrics import Metrics
 
 Signature = tuple[tuple[str, int, int, int], ...]
-"""Name, time of change, size and number of each file of a model."""
+"""Name, modification time, size and inode of each file of a model."""
 
 
 @dataclass(frozen=True)

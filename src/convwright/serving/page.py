@@ -1,4 +1,4 @@
-"""The page at `/docs`: addresses, options and examples, without anything from other places."""
+"""The page at `/docs`: addresses, options and examples. It loads nothing from other servers."""
 
 from collections.abc import Sequence
 from html import escape

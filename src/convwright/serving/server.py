@@ -1,4 +1,4 @@
-"""The process of a service: its socket, its signals and its end."""
+"""The process of a service: its socket, its signals and its shutdown."""
 
 import logging
 import signal
@@ -30,10 +30,10 @@ is sent while the service closes the connection is lost."""
 
 
 class JsonProtocol(H11Protocol):
-    """HTTP, with refusals of requests that are not HTTP as JSON."""
+    """Uvicorn's HTTP protocol, which also refuses bytes that are not HTTP with a JSON body."""
 
     def send_400_response(self, msg: str) -> None:
-        """Answer bytes that cannot be parsed, or endless headers."""
+        """Send the response to bytes that are not HTTP, or to headers that are too large."""
         refusal = Refusal(400, "not_http", "the request is not valid HTTP, or its headers are too large")
         body = refusal.body()
         head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -131,9 +131,10 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 @contextmanager
 def _ending_on_signals(server: Server) -> Iterator[None]:
-    """End the server also by signals that come before it runs, and go on after the one that ended it.
+    """Let SIGINT and SIGTERM end the server also before it runs.
 
-    Uvicorn raises that one once more when the server has ended.
+    After its shutdown, uvicorn raises the signal that ended it again; then it has no effect here, so that the process
+    can write its last log line.
     """
 
     def end(number: int, _: FrameType | None) -> None:

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from convwright.prediction.base import BasePredictor
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA")
-"""Formats that are decoded, by Pillow's names; those that start other programs (EPS) are not."""
+"""Accepted formats, by Pillow's names. EPS is not among them: Pillow decodes it with another program."""
 JSON, MULTIPART, BYTES = "application/json", "multipart/form-data", "application/octet-stream"
 NAME_LENGTH = 200
-"""Most characters of an image's name in answers."""
+"""Maximum number of characters of an image's name in responses."""
 IN_MEMORY = 2**40
-"""Parts of a form are never written to a disk."""
+"""Bytes from which on a part of a form would be written to disk: more than any body has, so that none is."""
 
 
 class Upload(BytesIO):
-    """The content of an image file, with a name for answers and messages."""
+    """The content of an image file, with a name for responses and messages."""
 
     def __init__(self, name: object, content: bytes) -> None:
         super().__init__(content)
@@ -131,18 +131,18 @@ async def _body(request: "Request", counter: BodyBytes) -> bytes:
     return b"".join(parts)
 
 
-async def _from_form(headers: Headers, body: bytes, most: int) -> list[Upload]:
+async def _from_form(headers: Headers, body: bytes, max_images: int) -> list[Upload]:
     async def stream() -> AsyncIterator[bytes]:
         yield body
 
     try:
-        form = await _FormParser(headers, stream(), max_files=most, max_fields=0).parse()  # type: ignore[arg-type]
+        form = await _FormParser(headers, stream(), max_files=max_images, max_fields=0).parse()  # type: ignore[arg-type]
     except MultiPartException as error:
         if "Too many files" in error.message:
-            raise _too_many_images(most) from None
+            raise _too_many_images(max_images) from None
         text = f"the form cannot be read: {printable(error.message)[:200]}; send images as files"
         raise Refusal(422, "unreadable_body", text) from None
-    except Exception as error:  # of the parser, on bodies that are no form
+    except Exception as error:  # the parser raises errors of many kinds on bodies that are not forms
         text = f"the form cannot be read: {printable(error)[:200]}"
         raise Refusal(422, "unreadable_body", text) from None
     files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
@@ -150,12 +150,14 @@ async def _from_form(headers: Headers, body: bytes, most: int) -> list[Upload]:
 
 
 @dataclass(frozen=True)
-class _Described:
+class _JsonImage:
+    """An image in a JSON body, whose values are not checked yet."""
+
     name: object
     data: object
 
 
-def _from_json(body: bytes, most: int) -> list[Upload]:
+def _from_json(body: bytes, max_images: int) -> list[Upload]:
     try:
         stored = json_text.parse(body, "the body")
     except UsageError as error:
@@ -164,29 +166,30 @@ def _from_json(body: bytes, most: int) -> list[Upload]:
     if not isinstance(given, list):
         text = 'the body must be {"images": ["BASE64", ...]} or {"images": [{"name": "a.png", "data": "BASE64"}, ...]}'
         raise Refusal(422, "unreadable_body", text)
-    if len(given) > most:
-        raise _too_many_images(most)
-    return [_from_text(_described(one, f"image {place}")) for place, one in enumerate(given, 1)]
+    if len(given) > max_images:
+        raise _too_many_images(max_images)
+    return [_decoded(_json_image(item, f"image {place}")) for place, item in enumerate(given, 1)]
 
 
-def _described(one: object, otherwise: str) -> _Described:
-    if isinstance(one, dict):
-        return _Described(one.get("name", otherwise), one.get("data"))
-    return _Described(otherwise, one)
+def _json_image(item: object, default_name: str) -> _JsonImage:
+    if isinstance(item, dict):
+        return _JsonImage(item.get("name", default_name), item.get("data"))
+    return _JsonImage(default_name, item)
 
 
-def _from_text(image: _Described) -> Upload:
+def _decoded(image: _JsonImage) -> Upload:
     if not isinstance(image.name, str) or not isinstance(image.data, str):
-        text = "each image is a text in base64, or an object with the texts name and data"
+        text = "each image must be a base64 string, or an object with the strings name and data"
         raise Refusal(422, "unreadable_body", text)
     start, comma, _ = image.data[:200].partition(",")
     data = image.data[len(start) + 1 :] if comma and start.startswith("data:") else image.data
     try:
         return Upload(image.name, b64decode(data, validate=True))
     except (binascii.Error, ValueError):
-        text = f"{printable(image.name)[:NAME_LENGTH]}: its data is not base64"
+        text = f"{printable(image.name)[:NAME_LENGTH]}: the data is not valid base64"
         raise Refusal(422, "unreadable_body", text) from None
 
 
-def _too_many_images(most: int) -> Refusal:
-    return Refusal(413, "too_many_images", f"a request may have {most} images; send the others in further requests")
+def _too_many_images(max_images: int) -> Refusal:
+    text = f"a request may have at most {max_images} images; send the others in further requests"
+    return Refusal(413, "too_many_images", text)

@@ -26,7 +26,7 @@ from convwright.studio_app.page import page
 from convwright.studio_app.tasks import Task, prepare
 
 SECONDS = 1.0
-"""Time between two looks at the files of runs."""
+"""Seconds between two checks of the files of runs."""
 SANDBOX = (
     "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; img-src data: blob:"

@@ -1,4 +1,4 @@
-"""What every request passes: host, token, size; and the headers of every response."""
+"""Checks of every request (host, token, size), and the headers of every response."""
 
 import secrets
 from collections.abc import Iterable
@@ -55,10 +55,8 @@ class Gate:
         elif not self._is_token(cookie_parser(headers.get("cookie", "")).get(self.cookie, "")):
             message = "the token is missing or wrong; open the address that `convwright studio` printed"
             await _refusal(401, message)(scope, receive, send)
-        elif not headers.get("content-length", "0").isdigit() or int(headers.get("content-length", 0)) > self.largest:
-            await _too_large(self.largest)(scope, receive, send)
-        elif scope["method"] == "POST" and "content-length" not in headers:
-            await _refusal(411, "the request does not say how long it is")(scope, receive, send)
+        elif (refusal := _wrong_length(scope["method"], headers.get("content-length"), self.largest)) is not None:
+            await refusal(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -75,6 +73,16 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return send_with_headers
+
+
+def _wrong_length(method: str, length: str | None, largest: int) -> JSONResponse | None:
+    """Return the refusal of a request by its header Content-Length; None where the header is right."""
+    if length is None:
+        text = "the header Content-Length is missing; send the number of bytes of the body"
+        return _refusal(411, text) if method == "POST" else None
+    if not (length.isascii() and length.isdigit()):
+        return _refusal(400, "the header Content-Length must be a whole number of bytes")
+    return _too_large(largest) if int(length[:20]) > largest else None
 
 
 def _refusal(status: int, message: str) -> JSONResponse:

@@ -24,7 +24,7 @@ BATCH, SHOWN = 64, 6
 
 @dataclass(frozen=True)
 class _Known:
-    """Features of training images, N x D of length one."""
+    """Training images and their features, N x D, normalised to length 1."""
 
     features: torch.Tensor
     images: torch.Tensor
