@@ -34,6 +34,8 @@ CHECK_SECONDS = 5.0
 """Time between two checks of the application's state."""
 MARGIN_SECONDS = 5.0
 """Time beyond that of a request after which Ray Serve gives up a request or a replica that ends."""
+STARTS = 3
+"""Attempts to start Ray Serve."""
 SPARE_REQUESTS = 64
 """Requests beyond the queue that a replica takes from Ray's proxies, so that it refuses them itself."""
 
@@ -161,8 +163,7 @@ def _deployed(serve: Any, app: ReplicaApplication, replicas: Replicas, host: str
     options["request_timeout_s"] = limits.timeout + MARGIN_SECONDS
     try:
         try:
-            serve.start(http_options=options)
-            serve.run(deployment.bind(), name=NAME)
+            _start(serve, deployment, options)
         except Exception as error:  # of Ray, of Ray Serve, and of the proxy's socket
             raise ConvwrightError(f"the replicas could not be started: {last_line(error)[:300]}") from None
         yield
@@ -170,6 +171,22 @@ def _deployed(serve: Any, app: ReplicaApplication, replicas: Replicas, host: str
             serve.delete(NAME)
     finally:
         with suppress(Exception):
+            serve.shutdown()
+
+
+def _start(serve: Any, deployment: Any, options: dict[str, object]) -> None:
+    """Start Ray Serve and the application, again where Ray Serve ended a process that was slow to start."""
+    from ray.exceptions import RayActorError
+
+    for attempt in range(1, STARTS + 1):
+        try:
+            serve.start(http_options=options)
+            serve.run(deployment.bind(), name=NAME)
+            return
+        except RayActorError:
+            if attempt == STARTS:
+                raise
+            logs.log("starting again", logging.WARNING, reason="Ray Serve ended a process that was slow to start")
             serve.shutdown()
 
 
