@@ -18,5 +18,5 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/ready', timeout=2)"]
 STOPSIGNAL SIGTERM
 
-# Every model of the folder; exec, so that the service gets the signals.
-CMD ["sh", "-c", "exec convwright serve $(ls /models/*.onnx /models/*.xml 2>/dev/null) --host 0.0.0.0 --port 8000"]
+# Every model of the folder, also with spaces in its name; exec, so that the service gets the signals.
+CMD ["sh", "-c", "for file in /models/*.onnx /models/*.xml; do [ ! -e \"$file\" ] || set -- \"$@\" \"$file\"; done; exec convwright serve \"$@\" --host 0.0.0.0 --port 8000", "convwright"]

@@ -11,6 +11,7 @@ from urllib.request import getproxies
 
 import numpy as np
 
+from convwright import json_text
 from convwright.data.items import ItemSplit, LabelledItems, Reference, row_digests, stamps_of
 from convwright.data.layout import ROLES
 from convwright.data.lists import NAMES
@@ -24,6 +25,8 @@ PREFIX = "hf:"
 """First characters of the name of a data set of Hugging Face."""
 FILES = ("dataset_dict.json", "state.json")
 """Files by which a folder of `save_to_disk` is known: of several splits, or of one."""
+BATCH_ROWS = 256
+"""Rows that are read at once where only files of images are of interest."""
 TIMEOUT = 5.0
 """Seconds in which the server must answer."""
 UNSUPPORTED = frozenset({"group_column", "weight_column", "split_column", "label_separator"})
@@ -44,6 +47,14 @@ class HuggingFaceItems:
         self._ends = np.cumsum([len(split) for split in splits.values()])
         self._files = {role: [str(file["filename"]) for file in split.cache_files] for role, split in splits.items()}
         self.names = PackedNames(f"{role}/{row}" for role, split in splits.items() for row in range(len(split)))
+
+    def image_files(self) -> Iterator[str]:
+        """Yield the file of each image that is not in the data set itself, as the data set names it."""
+        for rows in self._rows.values():
+            for batch in rows.iter(BATCH_ROWS):
+                for cell in batch.column(0).to_pylist():
+                    if cell and cell["bytes"] is None and cell["path"]:
+                        yield str(cell["path"])
 
     @property
     def identity(self) -> str:
@@ -102,6 +113,35 @@ def is_hugging_face(spec: str) -> bool:
         return bool(spec) and any((folder / name).is_file() for name in FILES)
     except OSError:
         return False
+
+
+def data_files(folder: Path) -> list[Path]:
+    """Return the files that a folder of `save_to_disk` names, without opening them; absent ones too.
+
+    Raises:
+        DataError: The folder is damaged.
+    """
+    if (folder / FILES[0]).is_file():
+        splits = [folder / name for name in _named(folder / FILES[0], "splits")]
+    else:
+        splits = [folder]
+    found: list[Path] = []
+    for split in splits:
+        state = split / FILES[1]
+        entries = [each.get("filename") if isinstance(each, dict) else None for each in _named(state, "_data_files")]
+        if not all(isinstance(each, str) for each in entries):
+            raise DataError(f"{printable(state)} is damaged; save the data set again")
+        found += [state, *(split / str(each) for each in entries)]
+    return found
+
+
+def _named(file: Path, key: str) -> list[Any]:
+    """Return a list of a JSON file."""
+    stored = json_text.read(file)
+    value = stored.get(key) if isinstance(stored, dict) else None
+    if not isinstance(value, list) or (key == "splits" and not all(isinstance(each, str) for each in value)):
+        raise DataError(f"{printable(file)} is damaged; save the data set again")
+    return value
 
 
 def open_hugging_face(

@@ -75,6 +75,7 @@ class Boundary:
         from convwright.data import SOURCES
         from convwright.data.arrays import PREFIX
         from convwright.data.collections import JOINED
+        from convwright.data.hugging_face import PREFIX as BY_NAME
         from convwright.data.hugging_face import is_hugging_face
         from convwright.data.shard_paths import names_shards, shard_paths
 
@@ -82,14 +83,16 @@ class Boundary:
             return
         parts = [self.root / Path(part).expanduser() for part in spec.split(JOINED)]
         full = JOINED.join(map(str, parts))
-        if is_hugging_face(spec) or is_hugging_face(full):
+        if spec.startswith(BY_NAME):
             raise UsageError(
-                f"{name}: its images are a data set of Hugging Face, which can name files anywhere; the studio reads "
-                "folders, lists and tar files only"
+                f"{name}: its images are a data set of Hugging Face that is named, not stored in the studio's folder; "
+                "write it there with `save_to_disk`"
             )
         for part in parts:
             self.check(part, name, "its images are")
-        if names_shards(full):
+        if is_hugging_face(full):
+            self._check_hugging_face(parts[0], columns, name)
+        elif names_shards(full):
             self.check_files(shard_paths(full), name)
         elif parts[0].is_file():
             self._check_list(parts[0], columns, name)
@@ -101,6 +104,15 @@ class Boundary:
         found = find_in(path, columns, training=False)
         if isinstance(found, Found):
             self.check_files(found.paths, name)
+
+    def _check_hugging_face(self, folder: Path, columns: Mapping[str, str | None], name: str) -> None:
+        """Check the files of a data set of Hugging Face before it is opened, and then the images that it names."""
+        from convwright.data.hugging_face import HuggingFaceItems, data_files, open_hugging_face
+
+        self.check_files((self.root / file for file in data_files(folder)), name)
+        items = open_hugging_face(str(folder), columns, training=False, offline_only=True).items
+        assert isinstance(items, HuggingFaceItems)
+        self.check_files((self.root / file for file in items.image_files()), name)
 
     def _link_outside(self, folder: Path) -> Path | None:
         """Return a link below a folder that leads outside, if there is one; folders that links lead to are searched."""

@@ -148,8 +148,8 @@ class StudioFolder:
         return [self.relative(path) for path in found]
 
     def datasets(self) -> list[str]:
-        """Return folders that have classes with images, and the built-in sources."""
-        folders = [self.relative(path) for path in self._folders() if self._has_classes(path)]
+        """Return folders that have classes with images, data sets of Hugging Face, and the built-in sources."""
+        folders = [self.relative(path) for path in self._folders() if self._has_data(path)]
         return sorted(folders) + self._allowed_data() + [name for name in BUILT_IN if name not in folders]
 
     def models(self) -> list[str]:
@@ -168,8 +168,11 @@ class StudioFolder:
         return self.boundary.contains(path) and path.is_file()
 
     def _allowed_data(self) -> list[str]:
-        """Return those of the allowed folders that have classes with images."""
-        return [str(path) for path in self.allowed if self._has_classes(path)]
+        """Return those of the allowed folders that have data."""
+        return [str(path) for path in self.allowed if self._has_data(path)]
+
+    def _has_data(self, folder: Path) -> bool:
+        return _is_saved(folder) or self._has_classes(folder)
 
     def _has_classes(self, folder: Path) -> bool:
         below = self._folders_in(folder)
@@ -189,13 +192,20 @@ class StudioFolder:
                     if path.is_dir() and not path.is_symlink() and count < MOST:
                         count += 1
                         yield path
-                        below += [] if is_run(path) or _has_images(path) else [path]
+                        below += [] if is_run(path) or _has_images(path) or _is_saved(path) else [path]
             level = below
 
 
 def is_run(path: Path) -> bool:
     """Return whether a folder is a run directory."""
     return (path / "config.yaml").is_file() and (path / "network.json").is_file()
+
+
+def _is_saved(folder: Path) -> bool:
+    """Return whether a folder is a data set of Hugging Face that `save_to_disk` has written."""
+    from convwright.data.hugging_face import is_hugging_face
+
+    return is_hugging_face(str(folder))
 
 
 def read_json(path: Path) -> dict[str, object]:
