@@ -29,6 +29,11 @@ fuzz: .venv/installed-dev
 chaos: .venv/installed-dev
 	$(BIN)/pytest tests/chaos -m 'slow or not slow' --chaos-times $(or $(TIMES),10)
 
+# Branch coverage of the whole suite, and a page about it: build/coverage/html/index.html. PART measures some tests only.
+coverage: .venv/installed-dev
+	mkdir -p build/coverage
+	$(BIN)/pytest -n auto $(PART) --cov --cov-report=term --cov-report=html
+
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -215,13 +215,19 @@ def size_of(folder: Path) -> int:
     return sum(size for size, _ in written(folder).values())
 
 
+def used_on_disk(folder: Path) -> int:
+    """Return how many bytes of a disk are in use: whole blocks, and those of folders."""
+    disk = os.statvfs(folder)
+    return (disk.f_blocks - disk.f_bfree + 1) * disk.f_frsize
+
+
 def starved_until_done(job: Job, folder: Path, whole: Any, needed: int, failures: int, count: Count) -> None:
     """Let the disk be full again and again, then large; without the right to mount, limit the size of files instead."""
     draw = random.Random(count.seed)
     if can_mount(folder):
         with small_disk(folder, 4096) as resize:
             for _ in range(failures):
-                resize(int(max(size_of(folder), needed * draw.random())) + 4096)
+                resize(used_on_disk(folder) + int(needed * draw.random()))
                 status, line = ended(launched(job, folder))
                 assert status == 0 or "could not be written" in line or "No space left" in line, line
                 count.refusals += status != 0
