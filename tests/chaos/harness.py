@@ -58,12 +58,13 @@ class Count:
     refusals: int = 0
     equal: int = 0
     looked_at: int = 0
+    half_written: int = 0
     seed: int = field(default_factory=lambda: random.SystemRandom().randrange(10**6))
 
     def __str__(self) -> str:
         return (
             f"{self.kills:4} kills, {self.refusals:4} failures in one line, {self.equal:3} equal results, "
-            f"{self.looked_at:6,} files looked at, none half-written (seed {self.seed})"
+            f"{self.half_written} of {self.looked_at:,} files half-written (seed {self.seed})"
         )
 
 
@@ -163,6 +164,7 @@ def check_files(folder: Path, count: Count) -> None:
             try:
                 READERS[path.suffix](path)
             except Exception as error:
+                count.half_written += 1
                 raise AssertionError(f"{path.relative_to(folder)} is half-written: {error}") from error
 
 
