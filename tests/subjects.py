@@ -10,8 +10,13 @@ import torch
 import convwright as cw
 from convwright.exporting.agreement import CheckImages
 from convwright.exporting.subject import Subject
+from convwright.exporting.writing import FORMATS
+from convwright.extras import installed
 from convwright.files import digest_of
 from convwright.prediction.network import Predictor
+
+QUICK_FORMATS = [name for name in FORMATS if name != "executorch" and (name != "litert" or installed("ai_edge_litert"))]
+"""Installed formats, but for ExecuTorch, whose compiler takes many seconds; test_mobile.py has it."""
 
 
 @cache

@@ -10,6 +10,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "studies": ("sqlalchemy",),
     "report": ("plotly", "jinja2", "markupsafe"),
     "deploy": ("onnx", "onnxruntime", "openvino", "nncf", "sklearn"),
+    "litert": ("ai_edge_litert", "ai_edge_quantizer"),
+    "executorch": ("executorch", "torchao"),
     "serve": ("fastapi", "uvicorn", "prometheus_client", "python_multipart"),
     "studio": (),
     "hub": ("huggingface_hub",),

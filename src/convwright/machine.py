@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -71,6 +72,37 @@ def preserved_signal_stack() -> Iterator[None]:
         yield
     finally:
         sigaltstack(ctypes.byref(before), None)
+
+
+_silence = threading.Lock()
+_kept: list[int] = []
+"""Standard error, once for each caller that hides it; the first one is the process's own."""
+
+
+@contextmanager
+def silenced_native_errors() -> Iterator[None]:
+    """Hide what libraries in C++ write to standard error, for a short time; errors that they raise are not affected."""
+    with _silence:
+        try:
+            sys.stderr.flush()
+            kept = os.dup(2)
+        except (AttributeError, OSError, ValueError):  # the process has no standard error
+            kept = -1
+        if kept >= 0:
+            if not _kept:
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, 2)
+                os.close(nowhere)
+            _kept.append(kept)
+    try:
+        yield
+    finally:
+        with _silence:
+            if kept >= 0:
+                last = _kept.pop()  # that of another caller hides as much
+                if not _kept:
+                    os.dup2(last, 2)
+                os.close(last)
 
 
 def user_id() -> int | None:

@@ -12,9 +12,10 @@ from convwright.exporting.export import export
 from convwright.exporting.writing import FORMATS
 
 from ..mutations import damaged as mutated
-from ..subjects import check_of, subject_of
+from ..subjects import QUICK_FORMATS, check_of, subject_of
 
 FILES = {"onnx": ".onnx", "openvino": ".xml", "weights": ".bin", "torch": ".safetensors"}
+FILES |= {"litert": ".tflite"} if "litert" in QUICK_FORMATS else {}
 FLIPS, MUTATIONS = 200, 300
 
 
@@ -24,8 +25,8 @@ def exported(tmp_path_factory):
     pytest.importorskip("openvino")
     folder = tmp_path_factory.mktemp("exported")
     subject = subject_of("cifar_resnet8|scale:w=0.25|resolution:8")
-    for format, suffix in FORMATS.items():
-        export(subject, folder / f"network{suffix}", format, check_of(subject))
+    for format in QUICK_FORMATS:
+        export(subject, folder / f"network{FORMATS[format]}", format, check_of(subject))
     return folder
 
 

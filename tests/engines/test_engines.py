@@ -10,7 +10,7 @@ from convwright.errors import ConvwrightError, UsageError
 from convwright.exporting.export import export
 from convwright.exporting.writing import FORMATS, draft, write_draft
 
-from ..subjects import check_of, images_for, subject_of, with_new_checksum
+from ..subjects import QUICK_FORMATS, check_of, images_for, subject_of, with_new_checksum
 
 pytest.importorskip("openvino")
 
@@ -30,7 +30,7 @@ def test_a_wrong_file_is_reported_without_places_in_an_engines_source(subject, t
     assert "Exception from" not in str(raised.value)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", QUICK_FORMATS)
 def test_a_file_whose_card_is_of_another_network_is_refused(format, subject, tmp_path):
     path = tmp_path / f"network{FORMATS[format]}"
     other = subject_of("cifar_seresnet8|scale:w=0.25|resolution:24")

@@ -18,7 +18,7 @@ from convwright.exporting.writing import FORMATS, draft, write_draft
 from convwright.files import digest, digest_of
 from convwright.prediction.files import FilePredictor
 
-from ..subjects import images_for, subject_of, with_new_checksum
+from ..subjects import QUICK_FORMATS, images_for, subject_of, with_new_checksum
 from ..tiny import TINY
 
 CARDS, PROGRAMS, WHOLE_FILES = 1200, 600, 70
@@ -138,7 +138,7 @@ def test_programs_with_any_value_changed_are_refused_or_predict(subject, tmp_pat
     assert loaded, "no mutation was harmless, so none reached the network"
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", QUICK_FORMATS)
 def test_whole_files_with_a_changed_card_are_refused_or_predict(format, tmp_path):
     """The same through every engine, whose network must fit what the card says."""
     pytest.importorskip("openvino")

@@ -138,7 +138,7 @@ BROKEN = {
     "broken_engine:ABSENT": "AttributeError: module 'broken_engine' has no attribute 'ABSENT'",
     "broken_engine:NUMBER": "it must be a convwright.engines.Engine, not int",
     "broken_engine:TAKEN": "another engine has the name 'openvino'",
-    "broken_engine:SUFFIX": "its reads must be a tuple of one or more of .onnx, .safetensors, .xml, not ('.tflite',)",
+    "broken_engine:SUFFIX": "one or more of .onnx, .pte, .safetensors, .tflite, .xml, not ('.mlmodel',)",
     "broken_exit:ENGINE": "SystemExit: 3",
 }
 BROKEN_MODULE = """
@@ -146,7 +146,7 @@ from convwright.engines import Engine
 
 NUMBER = 3
 TAKEN = Engine("openvino", "openvino", (".xml",), print)
-SUFFIX = Engine("lite", "json", (".tflite",), print)
+SUFFIX = Engine("lite", "json", (".mlmodel",), print)
 """
 
 

@@ -11,13 +11,13 @@ from convwright.exporting.export import export
 from convwright.exporting.writing import FORMATS
 
 from ..limits import contents, files_up_to
-from ..subjects import check_of, subject_of
+from ..subjects import QUICK_FORMATS, check_of, subject_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts and limits of Linux")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99], ids=["nothing", "half", "nearly all"])
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", QUICK_FORMATS)
 def test_an_export_that_does_not_fit_leaves_what_was_there(format, share, subject, tmp_path):
     out = tmp_path / f"network{FORMATS[format]}"
     check = check_of(subject)
@@ -34,7 +34,7 @@ def test_an_export_that_does_not_fit_leaves_what_was_there(format, share, subjec
     cw.load(out)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", QUICK_FORMATS)
 def test_an_export_to_a_full_disk_is_one_line(format, subject, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()

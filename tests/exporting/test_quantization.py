@@ -25,10 +25,10 @@ from convwright.exporting.quantization import (
     FloatLayers,
     _Onnx,
     _OpenVino,
-    _quiet,
     groups_of,
     search,
 )
+from convwright.exporting.quiet import quiet
 from convwright.exporting.subject import Subject
 from convwright.prediction.network import load
 
@@ -234,7 +234,7 @@ def test_calibration_takes_training_images_and_scores_on_others(run):
 
 def test_what_a_quantizer_changes_in_the_process_is_undone():
     handlers, level, places = logging.root.handlers[:], logging.root.level, sys.path[:]
-    with _quiet():
+    with quiet():
         logging.root.addHandler(logging.NullHandler())
         logging.root.setLevel(1)
         sys.path.append("elsewhere")

@@ -191,8 +191,8 @@ def load(
     """Load a run, an exported file or a network with published weights, to predict with it many times.
 
     Args:
-        run: A run or its directory, an exported file (.onnx, .xml, .safetensors), also one on the Hugging Face Hub
-            (hf://user/name), or with `weights` a network.
+        run: A run or its directory, an exported file (.onnx, .xml, .safetensors, .tflite, .pte), also on the Hugging
+            Face Hub (hf://user/name), or with `weights` a network.
         device: Where torch computes: `cpu`, `cuda` or `auto`.
         engine: Engine for an exported file: onnxruntime, openvino or torch; by default the fastest.
         weights: Weights for a network: pretrained, torchvision, timm, or a file of weights.

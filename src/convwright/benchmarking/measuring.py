@@ -20,12 +20,14 @@ from convwright.engines.registry import engines_reading
 from convwright.errors import ConvwrightError
 from convwright.exporting.quantization import Calibration
 from convwright.exporting.subject import Subject
-from convwright.exporting.writing import write_unverified
+from convwright.exporting.writing import FORMATS, TRAILED, write_unverified
 from convwright.files import write_text
 from convwright.weights import save_weights
 
 TIME_LIMIT = 600
 """Seconds after which a measurement is given up."""
+OPTIONAL = tuple(FORMATS[format] for format in TRAILED)
+"""Suffixes of formats whose compilers may not support a network; the other engines are measured all the same."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ class Measurement:
     def throughput(self) -> float:
         """Images a second, by the median."""
         return self.setting.batch / self.median
+
+
+def _problem_file(path: Path) -> Path:
+    """Return the file that records why a file could not be written."""
+    return path.with_name(f"{path.name}.problem")
 
 
 @contextmanager
@@ -99,6 +106,10 @@ def prepared(
                 path = folder / f"{precision}{suffix}"
                 try:
                     write_unverified(subject, path, calibration=calibration if precision == "int8" else None)
+                except ConvwrightError as error:
+                    if suffix not in OPTIONAL:
+                        raise
+                    write_text(_problem_file(path), str(error))
                 except OSError as error:  # the packages that quantize write files of their own
                     raise ConvwrightError(f"{path} could not be written: {error.strerror or error}") from None
         yield folder
@@ -122,7 +133,9 @@ def measure(
     stored = "int8" if setting.precision == "int8" else "f32"
     path = folder / f"{stored}{backend.suffix}" if backend.suffix else folder
     if setting.precision not in backend.precisions or not path.exists():
-        return Measurement(setting, problem=f"{setting.engine} does not run {setting.precision}")
+        recorded = _problem_file(path)
+        problem = recorded.read_text(encoding="utf-8") if recorded.is_file() else ""
+        return Measurement(setting, problem=problem or f"{setting.engine} does not run {setting.precision}")
     return measure_file(path, setting, images, seconds)
 
 

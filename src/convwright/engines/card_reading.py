@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from convwright import json_text
 from convwright.engines.card import KEY, Card
+from convwright.engines.trailer import read_trailer
 from convwright.errors import UsageError
 
 MOST_BYTES = 2**26
@@ -17,7 +18,7 @@ _METADATA, _ENTRY_KEY, _ENTRY_VALUE = 14, 1, 2
 
 
 def read_card(path: Path) -> Card:
-    """Return the card of an .onnx, .xml or .safetensors file.
+    """Return the card of an exported file.
 
     Raises:
         UsageError: The file cannot be read, is damaged, or is not one that `convwright export` wrote.
@@ -92,4 +93,6 @@ _READERS = {
     ".onnx": ("ONNX", _of_onnx),
     ".xml": ("OpenVINO", _of_openvino),
     ".safetensors": ("safetensors", _of_safetensors),
+    ".tflite": ("LiteRT", read_trailer),
+    ".pte": ("ExecuTorch", read_trailer),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 from convwright.engines.card import Card
 from convwright.engines.runner import Runner
 
-SUFFIXES = frozenset((".onnx", ".xml", ".safetensors"))
+SUFFIXES = frozenset((".onnx", ".xml", ".safetensors", ".tflite", ".pte"))
 """Suffixes of exported files."""
 COMPUTE_PRECISIONS = ("f32", "bf16")
 """Precisions in which an engine can compute; a quantized file is in 8 bits whatever the engine is given."""

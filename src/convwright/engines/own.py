@@ -1,4 +1,4 @@
-"""Convwright's own engines: ONNX Runtime, OpenVINO and torch. Each is imported when it first opens a file."""
+"""Convwright's own engines: ONNX Runtime, OpenVINO, torch, LiteRT, ExecuTorch. Each is imported when it is needed."""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,14 @@ import numpy as np
 from convwright.arch.resolution import sides
 from convwright.engines.card import Card
 from convwright.engines.engine import Engine
+from convwright.engines.executorch_file import PACKAGE as EXECUTORCH
+from convwright.engines.executorch_file import open_executorch
+from convwright.engines.litert import PACKAGE as LITERT
+from convwright.engines.litert import open_litert
+from convwright.engines.openvino_requests import OpenVinoRequests
 from convwright.engines.parts import network_of_onnx, network_of_openvino
 from convwright.engines.runner import Runner, cores
 from convwright.errors import UsageError
-from convwright.machine import preserved_signal_stack
 
 
 def _onnxruntime(path: Path, card: Card, threads: int | None, precision: str) -> Runner:
@@ -55,10 +59,7 @@ def _openvino(path: Path, card: Card, threads: int | None, precision: str) -> Ru
 
 
 def openvino_runner(core: Any, model: Any, threads: int | None, precision: str) -> Runner:
-    """Compile an OpenVINO model for the lowest latency, when the first images arrive.
-
-    The model is compiled for the size of the first batch: with an open batch size, OpenVINO would plan shapes and
-    memory anew in every run. Batches of other sizes share a second compiled model with an open batch size.
+    """Compile an OpenVINO model for the lowest latency, when the first images arrive; see `OpenVinoRequests`.
 
     Args:
         core: OpenVINO's `Core`.
@@ -71,20 +72,10 @@ def openvino_runner(core: Any, model: Any, threads: int | None, precision: str) 
         "INFERENCE_NUM_THREADS": threads or cores(),
         "INFERENCE_PRECISION_HINT": precision,
     }
-    requests: dict[int | None, Any] = {}
-
-    def compiled(count: int | None) -> Any:
-        fixed = model.clone()
-        if count is not None:
-            fixed.reshape([count, *(size.get_length() for size in list(model.input(0).partial_shape)[1:])])
-        with preserved_signal_stack():
-            return core.compile_model(fixed, "CPU", settings).create_infer_request()
+    requests = OpenVinoRequests(core, model, settings)
 
     def run(images: np.ndarray) -> np.ndarray:
-        key = len(images) if not requests or len(images) in requests else None
-        if key not in requests:
-            requests[key] = compiled(key)
-        logits: np.ndarray = requests[key].infer([images], share_inputs=True)[0]
+        logits: np.ndarray = requests.of(len(images)).infer([images], share_inputs=True)[0]
         return logits
 
     return run
@@ -128,5 +119,7 @@ OWN_ENGINES: dict[str, Engine] = {
         Engine("onnxruntime", "onnxruntime", (".onnx",), _onnxruntime, ("f32", "int8")),
         Engine("openvino", "openvino", (".xml", ".onnx"), _openvino, ("f32", "bf16", "int8")),
         Engine("torch", "torch", (".safetensors",), _torch, ("f32", "bf16")),
+        Engine("litert", LITERT, (".tflite",), open_litert, ("f32", "int8")),
+        Engine("executorch", EXECUTORCH, (".pte",), open_executorch, ("f32", "int8")),
     )
 }

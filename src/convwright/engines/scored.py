@@ -10,6 +10,7 @@ from safetensors import safe_open
 
 from convwright.engines.card import Card
 from convwright.engines.card_reading import read_card
+from convwright.engines.openvino_requests import OpenVinoRequests
 from convwright.engines.own import OWN_ENGINES
 from convwright.engines.parts import LOGITS, OOD_SCORE, PIXELS, network_of_onnx, network_of_openvino
 from convwright.engines.program import Connect, Mean
@@ -37,7 +38,8 @@ def open_scored(path: Path, engine: str, threads: int | None = None) -> ScoredRu
     Raises:
         UsageError: The file is damaged.
     """
-    names = [one.name for one in OWN_ENGINES.values() if path.suffix in one.reads and installed(one.package)]
+    able = [OWN_ENGINES[name] for name in _OPEN]
+    names = [one.name for one in able if path.suffix in one.reads and installed(one.package)]
     if engine not in names and not names:
         return None
     open_it = _OPEN[engine if engine in names else names[0]]
@@ -72,10 +74,10 @@ def _openvino(path: Path, card: Card, threads: int | None) -> ScoredRunner:
         "INFERENCE_NUM_THREADS": threads or cores(),
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    requests = OpenVinoRequests(core, model, settings)
 
     def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found: Any = request.infer([images])
+        found: Any = requests.of(len(images)).infer([images])
         return np.array(found[LOGITS]), np.array(found[OOD_SCORE])
 
     return run

@@ -1,7 +1,7 @@
 """A program in torch: channels last, with activations in place and dense blocks without copies."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,17 @@ from convwright.engines.runner import Runner
 
 Maps = dict[steps.Value, torch.Tensor]
 Step = Callable[[Maps], None]
+
+
+class Arrays(Protocol):
+    """What makes tensors of an operation's arrays."""
+
+    @property
+    def owned(self) -> Collection[steps.Value]:
+        """Values that their only reader may overwrite."""
+
+    def tensor(self, values: np.ndarray, *shape: int) -> torch.Tensor:
+        """Return an array as a tensor, of another shape where one is given."""
 
 
 class TorchProgram(torch.nn.Module):
@@ -44,7 +55,7 @@ class TorchProgram(torch.nn.Module):
         return maps[self.program.output].flatten(1).float()
 
     def _step(self, op: steps.Op) -> Step:
-        compute = _COMPUTE[type(op)](self, op)
+        compute = compute_of(self, op)
         inputs, output = op.inputs, op.output
         if output in self.places:
             return _placed(compute, op, self.places[output])
@@ -66,7 +77,17 @@ class TorchProgram(torch.nn.Module):
 Compute = Callable[..., torch.Tensor]
 
 
-def _convolve(to: TorchProgram, op: Any) -> Compute:
+def compute_of(to: Arrays, op: steps.Op) -> Compute:
+    """Return the function of an operation, from its inputs to its result.
+
+    Args:
+        to: What makes tensors of the operation's arrays; it is called in the same order each time.
+        op: The operation.
+    """
+    return _COMPUTE[type(op)](to, op)
+
+
+def _convolve(to: Arrays, op: Any) -> Compute:
     weight, bias = to.tensor(op.weight), to.tensor(op.bias)
     top, left, bottom, right = op.pads
     even = (top, left) == (bottom, right)
@@ -79,14 +100,14 @@ def _convolve(to: TorchProgram, op: Any) -> Compute:
     return compute
 
 
-def _affine(to: TorchProgram, op: Any) -> Compute:
+def _affine(to: Arrays, op: Any) -> Compute:
     factor, shift = to.tensor(op.factor, -1, 1, 1), to.tensor(op.shift, -1, 1, 1)
     if np.all(op.factor == 1):
         return lambda x: x + shift
     return lambda x: torch.addcmul(shift, x, factor)
 
 
-def _activate(to: TorchProgram, op: Any) -> Compute:
+def _activate(to: Arrays, op: Any) -> Compute:
     function = _FUNCTIONS[op.function]
     if op.inputs[0] in to.owned and op.function in _IN_PLACE:
         return _IN_PLACE[op.function]
@@ -112,14 +133,14 @@ _IN_PLACE: dict[str, Compute] = {
 }
 
 
-def _clamp(to: TorchProgram, op: Any) -> Compute:
+def _clamp(to: Arrays, op: Any) -> Compute:
     low, high = to.tensor(op.low, -1, 1, 1), to.tensor(op.high, -1, 1, 1)
     if np.all(np.isinf(op.high)):
         return lambda x: torch.maximum(x, low)
     return lambda x: torch.clamp(x, low, high)
 
 
-def _window(_: TorchProgram, op: Any) -> Compute:
+def _window(_: Arrays, op: Any) -> Compute:
     top, left, bottom, right = op.pads
     if (top, left) == (bottom, right):
         padding = (top, left)
@@ -137,12 +158,12 @@ def _window(_: TorchProgram, op: Any) -> Compute:
     return compute
 
 
-def _connect(to: TorchProgram, op: Any) -> Compute:
+def _connect(to: Arrays, op: Any) -> Compute:
     weight, bias = to.tensor(op.weight), to.tensor(op.bias)
     return lambda x: f.linear(x.flatten(1), weight, bias)[:, :, None, None]
 
 
-def _sum(to: TorchProgram, op: Any) -> Compute:
+def _sum(to: Arrays, op: Any) -> Compute:
     in_place = op.inputs[0] in to.owned
 
     def compute(first: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
@@ -154,11 +175,11 @@ def _sum(to: TorchProgram, op: Any) -> Compute:
     return compute
 
 
-def _multiply(to: TorchProgram, op: Any) -> Compute:
+def _multiply(to: Arrays, op: Any) -> Compute:
     return torch.Tensor.mul_ if op.inputs[0] in to.owned else torch.mul
 
 
-_COMPUTE: dict[type[steps.Op], Callable[[TorchProgram, Any], Compute]] = {
+_COMPUTE: dict[type[steps.Op], Callable[[Arrays, Any], Compute]] = {
     steps.Convolve: _convolve,
     steps.Affine: _affine,
     steps.Activate: _activate,

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from convwright.engines.card_reading import read_card
 from convwright.engines.checksum import check_checksums
+from convwright.engines.openvino_requests import OpenVinoRequests, is_quantized
 from convwright.engines.parts import EXPLAINED_CLASS, IMAGE, PIXELS
 from convwright.engines.runner import cores
 from convwright.errors import UsageError
@@ -76,14 +77,20 @@ def _openvino(path: Path, threads: int) -> WholeRunner:
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": "f32",  # the default, bfloat16 on some processors, ruins resized images
     }
-    with preserved_signal_stack():
-        compiled = openvino.Core().compile_model(str(path), "CPU", settings)
-    inputs = [port.get_any_name() for port in compiled.inputs]
-    outputs = [port.get_any_name() for port in compiled.outputs]
-    request = compiled.create_infer_request()
+    core = openvino.Core()
+    model = core.read_model(str(path))
+    inputs = [port.get_any_name() for port in model.inputs]
+    outputs = [port.get_any_name() for port in model.outputs]
+    request: Any = None
+    requests = None
+    if IMAGE in inputs or not is_quantized(model):
+        with preserved_signal_stack():
+            request = core.compile_model(model, "CPU", settings).create_infer_request()
+    else:
+        requests = OpenVinoRequests(core, model, settings)
 
     def run(images: np.ndarray, explained_class: int = -1) -> Mapping[str, np.ndarray]:
-        found = request.infer(_inputs(images, inputs, explained_class))
-        return {name: np.array(found[port]) for name, port in zip(outputs, compiled.outputs, strict=True)}
+        found = (requests.of(len(images)) if requests else request).infer(_inputs(images, inputs, explained_class))
+        return {name: np.array(found[number]) for number, name in enumerate(outputs)}
 
     return run

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from convwright.engines.executorch_file import PACKAGE as EXECUTORCH
+from convwright.engines.litert import PACKAGE as LITERT
 from convwright.engines.program import Program
 from convwright.errors import ArgumentError, ConvwrightError, WriteError
 from convwright.exporting.agreement import CheckImages, logits_of
@@ -21,7 +23,16 @@ from convwright.exporting.result import ExportResult
 from convwright.exporting.subject import Subject
 from convwright.exporting.verification import installed_readers, verify, verify_again, with_record
 from convwright.exporting.whole_verification import verify_whole
-from convwright.exporting.writing import FORMATS, Draft, Progress, draft, with_parts, write_draft
+from convwright.exporting.writing import (
+    FORMATS,
+    NETWORK_ALONE,
+    TRAILED,
+    Draft,
+    Progress,
+    draft,
+    with_parts,
+    write_draft,
+)
 from convwright.extras import require_package
 from convwright.files import temporary_beside, write_atomically
 from convwright.prediction.network import Predictor
@@ -51,7 +62,7 @@ def export(
     Args:
         subject: The network.
         out: The file; it is replaced if it exists.
-        format: `onnx`, `openvino` or `torch`.
+        format: One of `FORMATS`.
         check: Images to verify on.
         input: What the file takes: `image`, one of any size, or `tensor`, a batch at the network's resolution.
         explain: Add the activation map of the predicted class, or of a given one, as an output.
@@ -72,8 +83,8 @@ def export(
     check_possible(format, opset, int8=calibration is not None)
     if input == "image" and (reason := why_no_image_input(subject.predictor, format)):
         raise ArgumentError("input", f"images of any size are not possible: {reason}; use tensor")
-    if explain and format == "torch":
-        raise ArgumentError("explain", "the format torch has no further outputs; use onnx or openvino")
+    if explain and format in NETWORK_ALONE:
+        raise ArgumentError("explain", f"the format {format} has no further outputs; use onnx or openvino")
     check_suffix(format, out)
     installed_readers(FORMATS[format])
     _ = subject.program  # a network that cannot be written is reported before anything runs
@@ -91,7 +102,8 @@ def export(
         made = whole(fitted, None)
         if fitted is not None:
             progress("fitting the out-of-distribution score")
-            fitted, ood = fitted_score(subject.predictor, fitted, check, training)
+            scored = None if format in TRAILED else training
+            fitted, ood = fitted_score(subject.predictor, fitted, check, scored)
             if ood is not None:
                 write_draft(made := whole(fitted, ood), path, made.card)
                 fitted = verified_score(path, subject.predictor, ood, fitted, check, [*verified.runs])
@@ -121,7 +133,7 @@ def _whole(
 ) -> Draft:
     """Return a network with an image as its input, with its activation map, and with what it does not know."""
     made = replace(network, card=replace(network.card, limits=limits), ood=ood)
-    if made.format == "torch":
+    if made.format in NETWORK_ALONE:
         return made
     parts = [map_output(found)] if found else []
     parts += [limits_outputs(limits, program, ood)] if limits else []
@@ -140,7 +152,14 @@ def check_possible(format: str, opset: int | None, *, int8: bool) -> None:
         raise ArgumentError("opset", f"only the format onnx has an opset, and this file is in the format {format}")
     if format == "torch":
         if int8:
-            raise ArgumentError("int8", "the format torch does not support int8; export to onnx or openvino")
+            raise ArgumentError(
+                "int8", "the format torch does not support int8; use onnx, openvino, litert or executorch"
+            )
+        return
+    if format in TRAILED:
+        require_package(LITERT if format == "litert" else EXECUTORCH, f"the format {format}")
+        if int8:
+            check_quantizer(format)
         return
     check_opset(OPSET if opset is None else opset)
     require_package("onnx", "writing ONNX files" if format == "onnx" else "the format openvino")
@@ -154,6 +173,8 @@ def why_no_image_input(predictor: Predictor, format: str) -> str:
     """Return why the input of a file cannot be an image of any size; empty if it can."""
     if format == "torch":
         return "the format torch is run by Convwright, which resizes images itself"
+    if format in NETWORK_ALONE:
+        return f"a file in the format {format} holds the network alone"
     return why_not(predictor.channels, predictor.framing)
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import yaml
 
-from convwright.arch.resolution import sides
 from convwright.engines.card import Card
 from convwright.engines.parts import (
     ENERGY,
@@ -18,7 +17,7 @@ from convwright.engines.parts import (
     PREDICTION_SET,
     PROBABILITIES,
 )
-from convwright.exporting.result import ExportResult
+from convwright.exporting.result import ExportResult, shape_of_tensor
 from convwright.extras import require_package
 from convwright.files import write_text
 from convwright.prediction.hub import errors_of_hub, parse_address
@@ -87,7 +86,7 @@ def model_card(done: ExportResult) -> str:
         metadata["metrics"] = ["accuracy"]
     lines = ["---", yaml.safe_dump(metadata, sort_keys=False).strip(), "---", "", f"# {done.path.stem}", ""]
     lines += [f"`{done.path.name}`: {card.network}, {len(card.classes)} classes, {card.precision}.", *accuracy, ""]
-    return "\n".join([*lines, *_usage(done), *_inputs(card), *_limits(card), *_classes(card), *_verified(card)]) + "\n"
+    return "\n".join([*lines, *_usage(done), *_inputs(done), *_limits(card), *_classes(card), *_verified(card)]) + "\n"
 
 
 def _accuracy(done: ExportResult) -> list[str]:
@@ -118,13 +117,14 @@ def _usage(done: ExportResult) -> Iterator[str]:
     yield from ("```", "")
 
 
-def _inputs(card: Card) -> Iterator[str]:
+def _inputs(done: ExportResult) -> Iterator[str]:
+    card = done.card
     yield from ("## Input and outputs", "")
     if card.input == "image":
         yield f"- Input `{IMAGE}`: uint8, 1 x height x width x 3, RGB, any size; cropped, resized, normalised inside."
         yield "- OpenVINO needs `INFERENCE_PRECISION_HINT` `f32`, as its default may ruin the resizing."
     else:
-        size = " x ".join(map(str, ("N", card.channels, *sides(card.resolution))))
+        size = " x ".join(map(str, shape_of_tensor(done.path.suffix, card)))
         yield f"- Input `{PIXELS}`: uint8, {size}, {'RGB' if card.channels == 3 else 'grey'}; the file normalises it."
     yield from (f"- Output `{name}`: {MEANINGS.get(name, 'further output')}." for name in card.outputs)
     yield ""

@@ -1,7 +1,8 @@
 """Post-training quantization to 8 bits, with the layers left in float whose quantization costs too much accuracy.
 
-NNCF quantizes OpenVINO models, and ONNX Runtime's own tool quantizes ONNX models. Which layers to leave in float is
-searched in the same way for both: groups of layers are tried one by one, on training images that are not used for
+NNCF quantizes OpenVINO models, ONNX Runtime's own tool ONNX models, AI Edge Quantizer LiteRT models, and torchao
+ExecuTorch models. Which layers to leave in float is
+searched in the same way for all: groups of layers are tried one by one, on training images that are not used for
 calibration.
 """
 
@@ -9,9 +10,8 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,11 +23,15 @@ from convwright.engines.own import openvino_runner
 from convwright.engines.runner import Runner
 from convwright.errors import NotFiniteError
 from convwright.exporting.agreement import Agreement, CheckImages, compare, label_sets, logits_of
+from convwright.exporting.quiet import quiet
 from convwright.extras import require_package
 from convwright.machine import preserved_signal_stack
 
 CALIBRATION_IMAGES, SCORING_IMAGES = 256, 512
 """Most images that ranges of activations are measured on, and most on which the accuracy lost is measured."""
+OPEN_BATCH_IMAGES, OPEN_BATCH_TOLERANCE = 8, 0.05
+"""Images on which a quantized OpenVINO model runs with an open number of images, and the largest difference of a logit,
+as a share of its image's largest one: rounding in 8 bits explains less."""
 MAX_DROP = 0.005
 """Accuracy that quantization may cost, as a share."""
 MOST_FLOAT_GROUPS = 6
@@ -102,6 +106,9 @@ class FloatLayers:
     max_drop: float
     """Accuracy that quantization may cost, as a share."""
 
+    one_image: bool = False
+    """Whether the file takes one image at a time, as OpenVINO computes other values where their number is open."""
+
     def verdict(self, agreement: Agreement) -> Drop:
         """Return what images show about the accuracy lost, by its 95 % interval.
 
@@ -161,11 +168,14 @@ def check_quantizer(format: str) -> None:
     Raises:
         UsageError: It is not installed.
     """
-    if format == "onnx":
-        require_package("onnxruntime", "quantizing ONNX files")
-    else:
-        with _quiet():
-            require_package("nncf", "quantizing for OpenVINO")
+    package, purpose = {
+        "onnx": ("onnxruntime", "quantizing ONNX files"),
+        "openvino": ("nncf", "quantizing for OpenVINO"),
+        "litert": ("ai_edge_quantizer", "quantizing LiteRT files"),
+        "executorch": ("torchao", "quantizing ExecuTorch files"),
+    }[format]
+    with quiet():
+        require_package(package, purpose)
 
 
 def quantized(
@@ -174,8 +184,8 @@ def quantized(
     """Quantize a model to 8 bits.
 
     Args:
-        model: The model, of ONNX or OpenVINO.
-        format: `onnx` or `openvino`.
+        model: The model of ONNX or OpenVINO; of LiteRT, the content of a file; of ExecuTorch, the program.
+        format: `onnx`, `openvino`, `litert` or `executorch`.
         calibration: Images to quantize with, and the accuracy that it may cost.
         folder: Folder for temporary files.
         progress: Gets a description of each step.
@@ -183,8 +193,23 @@ def quantized(
     Returns:
         The quantized model, and what was left in float.
     """
-    made: Quantizer = _Onnx(model, folder) if format == "onnx" else _OpenVino(model)
-    return search(made, model, calibration, progress)
+    if format == "executorch":
+        from convwright.exporting.executorch_quantizer import ExecutorchQuantizer
+
+        traced = ExecutorchQuantizer(model, INPUT)
+        return search(traced, traced.model(), calibration, progress)
+    if format == "litert":
+        from convwright.exporting.litert_quantizer import LitertQuantizer
+
+        return search(LitertQuantizer(model, INPUT), model, calibration, progress)
+    if format == "onnx":
+        return search(_Onnx(model, folder), model, calibration, progress)
+    quantizer = _OpenVino(model)
+    found, left = search(quantizer, model, calibration, progress)
+    if not quantizer.agrees_with_open_batch(found, calibration.images[:OPEN_BATCH_IMAGES]):
+        found.reshape([1, *calibration.images.shape[1:]])
+        left = replace(left, one_image=True)
+    return found, left
 
 
 def search(
@@ -270,7 +295,7 @@ class _Onnx:
     """ONNX Runtime's static quantization, a scale for each output channel of the weights."""
 
     def __init__(self, model: Any, folder: Path) -> None:
-        with _quiet():
+        with quiet():
             require_package("onnxruntime", "quantizing ONNX files")
         self.model, self.folder = model, folder
 
@@ -284,7 +309,7 @@ class _Onnx:
         import onnx
 
         path, given = self.folder / "quantized.onnx", self.model.graph.input[0].name
-        with _quiet():
+        with quiet():
             from onnxruntime import quantization as tool
 
             tool.quantize_static(
@@ -328,7 +353,7 @@ class _OpenVino:
     """NNCF's quantization after training."""
 
     def __init__(self, model: Any) -> None:
-        with _quiet():
+        with quiet():
             self.nncf = require_package("nncf", "quantizing for OpenVINO")
         self.openvino = require_package("openvino", "quantizing for OpenVINO")
         self.model = model
@@ -349,7 +374,7 @@ class _OpenVino:
         """
         nncf = self.nncf
         estimators = nncf.quantization.range_estimator.RangeEstimatorParametersSet
-        with _quiet(), preserved_signal_stack():
+        with quiet(), preserved_signal_stack():
             return nncf.quantize(
                 self.model,
                 nncf.Dataset(list(images[:, None])),
@@ -361,29 +386,13 @@ class _OpenVino:
                 ),
             )
 
+    def agrees_with_open_batch(self, model: Any, images: np.ndarray) -> bool:
+        """Return whether OpenVINO computes about the same where the number of images is open, as in other programs."""
+        settings = {"INFERENCE_PRECISION_HINT": "f32"}
+        with preserved_signal_stack():
+            request = self.openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        found = np.array(request.infer([images])[0])
+        return compare(logits_of(self.runner(model), images), found, None).difference <= OPEN_BATCH_TOLERANCE
+
     def runner(self, model: Any) -> Runner:
         return openvino_runner(self.openvino.Core(), model, None, "f32")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide the progress bars and advice of other packages, and undo what they change in this process.
-
-    ONNX Runtime's tool adds a handler to the root logger and folders to `sys.path`. Errors are raised.
-    """
-    import logging
-    import os
-    import sys
-    from contextlib import redirect_stderr, redirect_stdout
-
-    before, handlers, level = logging.root.manager.disable, logging.root.handlers[:], logging.root.level
-    places = sys.path[:]
-    logging.disable(logging.WARNING)
-    try:
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):  # noqa: PTH123
-            yield
-    finally:
-        logging.disable(before)
-        logging.root.handlers[:], sys.path[:] = handlers, places
-        logging.root.setLevel(level)
-        sys.stdout.flush()

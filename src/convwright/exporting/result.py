@@ -20,6 +20,18 @@ MULTI_LABEL_TITLES = ("engine", "ms", "same classes", "logits within", "mAP", "l
 """Columns of a multi-label network: images with the same set of classes, and mean average precision."""
 
 
+def shape_of_tensor(suffix: str, card: Card) -> tuple[str | int, ...]:
+    """Return the shape of a file's input, for a file that takes a tensor.
+
+    Args:
+        suffix: The file's suffix.
+        card: The file's card.
+    """
+    if suffix == ".tflite":
+        return ("N", *sides(card.resolution), card.channels)
+    return (1 if suffix == ".pte" else "N", card.channels, *sides(card.resolution))
+
+
 @dataclass(frozen=True)
 class ExportResult(Result):
     """An exported file that was verified."""
@@ -112,6 +124,11 @@ class ExportResult(Result):
             yield f"activation map: largest difference to torch's, as a share of its largest value: {found}"
         if self.model_card is not None:
             yield f"model card: {self.model_card}" + (f"; both are on the Hub: {self.pushed}" if self.pushed else "")
+        if self.float_layers and self.float_layers.one_image:
+            yield (
+                "the file takes one image at a time: where the number of images is open, OpenVINO computes other "
+                "values for this network in 8 bits"
+            )
         if limits := self.card.limits:
             yield (
                 f"temperature {limits.temperature:.3g}: calibration error {limits.error_before:.1%} before, "
@@ -123,7 +140,7 @@ class ExportResult(Result):
         """Return what the file takes, and how well its resizing agrees with that of training."""
         card = self.card
         if card.input == "tensor":
-            return f"uint8, {' x '.join(map(str, ('N', card.channels, *sides(card.resolution))))}"
+            return f"uint8, {' x '.join(map(str, shape_of_tensor(self.path.suffix, card)))}"
         checks = (check.details.get("whole_difference") for check in card.verified.engines.values())
         largest = max((found for found in checks if isinstance(found, float)), default=0.0)
         beside = f"within {largest:.0e} of" if largest else "as with"

@@ -10,9 +10,11 @@ from convwright.data.framing import Framing
 from convwright.engines.card import CHECKSUM_PLACEHOLDER, KEY, WEIGHTS_PLACEHOLDER, Card
 from convwright.engines.checksum import weights_file
 from convwright.engines.torch_file import torch_file
+from convwright.engines.trailer import with_trailer
 from convwright.errors import ConvwrightError, UsageError
 from convwright.exporting.image_input import preprocessing
 from convwright.exporting.joining import After, join_onnx, join_openvino
+from convwright.exporting.litert_writer import litert_file, litert_model
 from convwright.exporting.onnx_writer import OPSET, onnx_model, put_card
 from convwright.exporting.quantization import Calibration, FloatLayers, quantized
 from convwright.exporting.subject import Subject
@@ -20,9 +22,19 @@ from convwright.extras import require_package
 from convwright.files import digest, digest_of, write_bytes
 from convwright.stats.ood import OodModel
 
-FORMATS = {"onnx": ".onnx", "openvino": ".xml", "torch": ".safetensors"}
+FORMATS = {
+    "onnx": ".onnx",
+    "openvino": ".xml",
+    "torch": ".safetensors",
+    "litert": ".tflite",
+    "executorch": ".pte",
+}
 """Formats that can be written, and the suffix of their files."""
+NETWORK_ALONE = ("torch", "litert", "executorch")
+"""Formats whose files hold the network alone: their input is a tensor, and logits are their only output."""
 FORMAT_OF = {suffix: name for name, suffix in FORMATS.items()}
+TRAILED = ("litert", "executorch")
+"""Formats whose files have the card after their end."""
 OPERATION_BYTES = 2**14
 """What OpenVINO writes of an operation without weights is shorter than this."""
 Progress = Callable[[str], None]
@@ -34,7 +46,7 @@ class Draft:
     """A network in memory in a format, and how it is written with a card."""
 
     model: Any
-    """The model of ONNX or OpenVINO; of the format torch, the program."""
+    """The model of ONNX or OpenVINO; of torch, the program; of LiteRT and ExecuTorch, the content of the file."""
     format: str
     card: Card
     float_layers: FloatLayers | None = None
@@ -48,6 +60,8 @@ class Draft:
             return torch_file(self.model, card, self.ood)
         if self.format == "onnx":
             return _onnx_file(self.model, card)
+        if self.format in TRAILED:
+            return with_trailer(self.model, card)
         return _openvino_file(require_package("openvino", "the format openvino"), self.model, card, path)
 
 
@@ -64,7 +78,7 @@ def draft(
 
     Args:
         subject: The network.
-        format: `onnx`, `openvino` or `torch`.
+        format: One of `FORMATS`.
         folder: Folder for temporary files.
         opset: ONNX opset; None: 17.
         calibration: Images to calibrate 8 bits on; None: the network stays in float.
@@ -73,6 +87,9 @@ def draft(
     card, left = subject.card, None
     if format == "torch":
         return Draft(subject.eager_program, format, card)
+    if format in TRAILED:
+        model, left = _content(subject, format, calibration, folder, progress)
+        return Draft(model, format, card if left is None else replace(card, precision="int8"), left)
     model = onnx_model(subject.program, card, OPSET if opset is None else opset)
     if format == "openvino":
         openvino = require_package("openvino", "the format openvino")
@@ -82,6 +99,44 @@ def draft(
         model, left = quantized(model, format, calibration, folder, progress)
         card = replace(card, precision="int8")
     return Draft(model, format, card, left)
+
+
+def _content(
+    subject: Subject, format: str, calibration: Calibration | None, folder: Path, progress: Progress
+) -> tuple[bytes, FloatLayers | None]:
+    """Return the content of a LiteRT or ExecuTorch file without a card, and what quantization left in float.
+
+    Raises:
+        ConvwrightError: The package of the format cannot convert the network.
+    """
+    try:
+        return _converted(subject, format, calibration, folder, progress)
+    except (ConvwrightError, OSError):
+        raise
+    except Exception as error:  # compilers have errors of many kinds for networks that they do not support
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        first = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+        raise ConvwrightError(f"the network cannot be written in the format {format}: {first:.200}") from error
+
+
+def _converted(
+    subject: Subject, format: str, calibration: Calibration | None, folder: Path, progress: Progress
+) -> tuple[bytes, FloatLayers | None]:
+    left = None
+    if format == "litert":
+        content = litert_file(litert_model(subject.program))
+        if calibration is not None:
+            content, left = quantized(content, format, calibration, folder, progress)
+        return content, left
+    from convwright.exporting.executorch_writer import executorch_file, retraced, traced
+
+    if calibration is None:
+        return executorch_file(traced(subject.program)), None
+    model, left = quantized(subject.program, format, calibration, folder, progress)
+    progress("writing the quantized network")
+    return executorch_file(retraced(model, subject.program)), left
 
 
 def with_parts(made: Draft, after: Sequence[After], *, image: bool) -> Draft:

@@ -209,8 +209,8 @@ def load(
     """Load a run, an exported file, or a network with published weights.
 
     Args:
-        run: A run or its directory, an exported file (.onnx, .xml, .safetensors), also on the Hugging Face Hub
-            (hf://user/name), or with `weights` a network.
+        run: A run or its directory, an exported file (.onnx, .xml, .safetensors, .tflite, .pte), also on the Hugging
+            Face Hub (hf://user/name), or with `weights` a network.
         device: Where torch computes: `cpu`, `cuda` or `auto`.
         engine: Engine of an exported file; None for the fastest installed engine that the file was verified with.
         weights: Published weights for a network; see `convwright.prediction.pretrained.pretrained`.

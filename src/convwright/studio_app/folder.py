@@ -17,7 +17,7 @@ OWN = ".convwright-studio"
 """Folder that holds the records of processes."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BUILT_IN = ("digits", "fashion-mnist")
-MODEL_SUFFIXES = (".onnx", ".xml", ".safetensors")
+MODEL_SUFFIXES = (".onnx", ".xml", ".safetensors", ".tflite", ".pte")
 DEEPEST, MOST = 3, 500
 
 
