@@ -29,6 +29,7 @@ SMALLEST: dict[str, tuple[str, ...]] = {
     "fashion": ("--table", "--out", "out"),
     "features": ("--networks", "cifar_resnet8", "--resolution", "32", "--rounds", "1", "--steps", "1"),
     "ideas": ("--table", "--out", "out"),
+    "inference": ("--networks", "cifar_resnet8", "--resolution", "32", "--rounds", "1", "--batch", "2"),
     "opening": ("--images", "4"),
     # Neither timm's nor plain operators are left to compare with.
     "training": (

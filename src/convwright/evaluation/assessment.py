@@ -11,6 +11,7 @@ from convwright.evaluation.measures import Measures, Tally
 from convwright.evaluation.multi_label import MultiLabelMeasures, MultiLabelTally
 from convwright.prediction.network import Predictor
 from convwright.printable import printable
+from convwright.training.allocator import kept_memory
 from convwright.training.evaluation import batch_for, evaluating
 from convwright.training.views import AS_IT_IS, View
 
@@ -101,7 +102,7 @@ def _assess(
     after_batch: Callable[[torch.Tensor, torch.Tensor], None] | None,
 ) -> None:
     order = class_order(data.classes, predictor.classes, data.name)
-    with evaluating(predictor.module):
+    with kept_memory(), evaluating(predictor.module):
         for images, given in batches_of(predictor, parts):
             logits, labels = predictor.logits(images, views), labels_in(order, given, len(predictor.classes))
             if predictor.multi_label and labels.ndim == 1:

@@ -22,7 +22,6 @@ from convwright.files import write_text
 from convwright.places import check_file
 from convwright.prediction.network import Predictor, load
 from convwright.printable import printable
-from convwright.training.allocator import kept_memory
 from convwright.training.run import Run
 from convwright.training.run_data import is_own, open_run_data
 from convwright.training.views import AS_IT_IS, View, views_of
@@ -128,7 +127,7 @@ def measure_multi_label(
 def _counting(parts: Mapping[str, Split], doing: str) -> Iterator[Callable[[torch.Tensor, torch.Tensor], None]]:
     """Give a function that adds a batch of logits and labels to a progress bar."""
     done, total = 0, sum(map(len, parts.values()))
-    with kept_memory(), counting() as progress:
+    with counting() as progress:
 
         def count(logits: torch.Tensor, labels: torch.Tensor) -> None:
             nonlocal done

@@ -1,7 +1,7 @@
 """A trained network in torch that classifies images."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from convwright.modules import build
 from convwright.modules.devices import find_device
 from convwright.prediction.base import BATCH, AnyImage, BasePredictor
 from convwright.prediction.features import features_and_logits
+from convwright.prediction.folded import FoldedNetwork
 from convwright.prediction.outcomes import Prediction
 from convwright.prediction.run_limits import RunLimits, run_limits
 from convwright.stats.limits import Limits
@@ -68,6 +69,7 @@ class Predictor(BasePredictor):
         self.device = find_device(device)
         # Convolutions compute fastest with channels last, as in training.
         self.module = module.to(self.device).to(memory_format=torch.channels_last).eval()
+        self._folded = FoldedNetwork()
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
@@ -77,6 +79,9 @@ class Predictor(BasePredictor):
     def logits(self, images: torch.Tensor, views: Sequence[View] = AS_IT_IS) -> torch.Tensor:
         """Return float32 logits, N x classes, on the predictor's device.
 
+        On a CPU a built network without hooks computes with normalisations merged into convolutions: what its module
+        computes, up to rounding.
+
         Args:
             images: N x C x H x W, uint8, of the network's size.
             views: Test-time augmentation views; with several, the logits are the logarithms of their mean
@@ -85,7 +90,8 @@ class Predictor(BasePredictor):
         Raises:
             NotFiniteError: A logit is NaN or infinite.
         """
-        return averaged(self.module, self.normalised(images), views, self.source, multi_label=self.multi_label)
+        compute = partial(self._folded, self.module)
+        return averaged(compute, self.normalised(images), views, self.source, multi_label=self.multi_label)
 
     def probabilities(self, images: torch.Tensor | np.ndarray) -> torch.Tensor:
         """Return the probabilities of images.

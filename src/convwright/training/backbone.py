@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 import torch
 from torch import nn
 
 from convwright.engines.folding import clamped, folded
-from convwright.engines.lowering import lower
-from convwright.engines.program import Connect, Program
+from convwright.engines.module_program import features_program
+from convwright.engines.program import Program
 from convwright.engines.torch_program import TorchProgram
 from convwright.errors import NetworkError
 from convwright.modules.builder import ConvNet
@@ -56,15 +55,9 @@ class Backbone(nn.Sequential):
         (whole,) = self._whole
         if not isinstance(whole, ConvNet):
             return None
-        channels = whole.network.channels
-        weights = {name: tensor.detach().float().cpu().numpy() for name, tensor in whole.state_dict().items()}
         with suppress(NetworkError):
-            program = lower(whole.network, weights, [0.0] * channels, [1 / 255] * channels)
-            last = max((at for at, op in enumerate(program.ops) if isinstance(op, Connect)), default=None)
-            if last is not None:
-                # Cut before folding, which may merge a normalisation of the features into the linear layer.
-                cut = replace(program, ops=program.ops[:last], output=program.ops[last].inputs[0])
-                return clamped(folded(cut))
+            # Cut before folding, which may merge a normalisation of the features into the linear layer.
+            return clamped(folded(features_program(whole)))
         return None
 
 

@@ -152,7 +152,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def averaged(
-    module: nn.Module,
+    module: Callable[[torch.Tensor], torch.Tensor],
     images: torch.Tensor,
     views: Sequence[View],
     source: object = "the network",
