@@ -12,7 +12,10 @@ import yaml
 from convwright.extras import EXTRAS
 
 ROOT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = SETTINGS["project"]
+VERSION = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[0]
+"""The newest version, which may not be released yet."""
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
@@ -89,14 +92,20 @@ def test_tests_of_the_core_exist():
 
 def test_the_citation_names_this_version_and_licence():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert citation["version"] == PROJECT["version"]
+    assert citation["version"] == VERSION
     assert citation["license"] == PROJECT["license"]
     assert [each["name"] for each in citation["authors"]] == [each["name"] for each in PROJECT["authors"]]
     assert PROJECT["urls"]["Documentation"].startswith(citation["repository-code"])
 
 
+def test_versions_without_git_are_earlier_than_the_newest_one():
+    fallback = SETTINGS["tool"]["hatch"]["version"]["fallback-version"]
+    assert fallback == f"{VERSION}.dev0"
+    assert f'"{fallback}"' in (ROOT / "src" / "convwright" / "version.py").read_text(encoding="utf-8")
+
+
 def test_security_fixes_are_made_for_this_minor_version():
-    minor = PROJECT["version"].rpartition(".")[0]
+    minor = VERSION.rpartition(".")[0]
     assert f"| {minor} | yes |" in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 
 

@@ -5,6 +5,7 @@ import shutil
 import site
 import subprocess
 import sys
+import tomllib
 import venv
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 pytest.importorskip("hatchling")
+pytest.importorskip("hatch_vcs")
 ROOT = Path(__file__).parent.parent
 TRAINING = ("--data", "digits", "--network", "cifar_resnet8|se:4", "--epochs", "0.2", "--seed", "0", "--fused")
 GRADIENTS = """
@@ -34,11 +36,7 @@ print(*{library(torch.float32, name)._name.split("/")[-2] for name in names})
 
 
 def test_the_wheel_holds_code_templates_and_the_mark_of_types(tmp_path):
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    packed = set(ZipFile(wheel).namelist())
+    packed = set(ZipFile(build(ROOT, "wheel", tmp_path)).namelist())
     source = ROOT / "src"
     there = {
         path.relative_to(source).as_posix()
@@ -50,13 +48,43 @@ def test_the_wheel_holds_code_templates_and_the_mark_of_types(tmp_path):
     assert any(name.startswith("convwright/reporting/templates/") for name in packed)
 
 
+def build(source: Path, kind: str, folder: Path) -> Path:
+    """Build a distribution of one kind, `sdist` or `wheel`, and return it."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (found,) = folder.iterdir()
+    return found
+
+
+def test_a_source_distribution_builds_the_wheel_of_its_version(tmp_path):
+    archive = build(ROOT, "sdist", tmp_path / "sdist")
+    shutil.unpack_archive(archive, tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    wheel = build(unpacked, "wheel", tmp_path / "wheel")
+    assert wheel.name == f"{archive.name.removesuffix('.tar.gz')}-py3-none-any.whl"
+    version = ZipFile(wheel).read("convwright/_version.py").decode()
+    assert f"'{archive.name.removesuffix('.tar.gz').removeprefix('convwright-')}'" in version
+
+
+def test_sources_without_git_build_a_wheel(tmp_path):
+    sources = tmp_path / "sources"  # what the Dockerfile copies
+    written = shutil.ignore_patterns("__pycache__", "_version.py")
+    shutil.copytree(ROOT / "src", sources / "src", ignore=written)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, sources)
+    wheel = build(sources, "wheel", tmp_path / "wheel")
+    fallback = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["version"]
+    assert wheel.name == f"convwright-{fallback['fallback-version']}-py3-none-any.whl"
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
     """The Python of an environment that has the wheel with kernels, and the other packages of this one."""
     folder = tmp_path_factory.mktemp("installed")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     done = subprocess.run(
-        build,
+        command,
         cwd=ROOT,
         env=os.environ | {"HATCH_BUILD_HOOK_ENABLE_CUSTOM": "1"},
         capture_output=True,
