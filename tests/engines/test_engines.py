@@ -1,11 +1,16 @@
 """A file that no engine can run is reported in one line with the reason."""
 
+import warnings
 from dataclasses import replace
+from importlib.util import spec_from_file_location
 
 import pytest
 
+from convwright.benchmarking.backends import backends_named
+from convwright.engines import tensorrt
 from convwright.engines.own import OWN_ENGINES
 from convwright.engines.registry import open_file
+from convwright.engines.tensorrt import lacks_tensorrt
 from convwright.errors import ConvwrightError, UsageError
 from convwright.exporting.export import export
 from convwright.exporting.writing import FORMATS, draft, write_draft
@@ -51,3 +56,25 @@ def test_an_error_while_an_engine_runs_is_one_line(subject, tmp_path, monkeypatc
     monkeypatch.setitem(OWN_ENGINES, "onnxruntime", replace(engine, open=lambda *_: fail))
     with pytest.raises(ConvwrightError, match=r"network\.onnx: onnxruntime cannot run it: no room for the maps$"):
         open_file(path, "onnxruntime").run(images_for(subject))
+
+
+def test_tensorrt_is_found_by_its_library_and_is_refused_with_the_reason_elsewhere(subject, tmp_path, monkeypatch):
+    package = tmp_path / "onnxruntime"
+    (package / "capi").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    monkeypatch.setattr(tensorrt, "find_spec", lambda name: spec_from_file_location(name, package / "__init__.py"))
+    monkeypatch.setitem(OWN_ENGINES, "tensorrt", replace(OWN_ENGINES["tensorrt"], lacks=lacks_tensorrt.__wrapped__))
+    path = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject)).path
+    with pytest.raises(UsageError, match=r"network\.onnx: tensorrt cannot run it: .*has no TensorRT provider"):
+        open_file(path, "tensorrt")
+    with pytest.raises(UsageError, match=r"engine: tensorrt cannot be used here: .*install TensorRT"):
+        backends_named(["tensorrt"])
+    assert "tensorrt" not in [backend.name for backend in backends_named(None)]
+    (package / "capi" / "libonnxruntime_providers_tensorrt.so").write_text("")
+    assert [backend.name for backend in backends_named(["tensorrt"])] == ["tensorrt"]
+    # A provider that cannot start must not become the CPU without a message.
+    with (
+        warnings.catch_warnings(action="ignore"),
+        pytest.raises(UsageError, match="TensorrtExecutionProvider did not start, and ONNX Runtime would use CPUExec"),
+    ):
+        open_file(path, "tensorrt")

@@ -1,6 +1,6 @@
 """What `bench` can measure: torch as it trains, and every engine that runs exported files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from convwright.engines.engine import PRECISIONS, Engine
@@ -23,6 +23,8 @@ class Backend:
     """Suffix of the exported file that it runs; empty for the module as it was trained."""
     engine: str = ""
     """Engine that opens the file; empty for the module."""
+    lacks: Callable[[], str] = str
+    """Returns what the backend needs beside its package and does not find here; empty where it finds everything."""
 
 
 _MODULES = tuple(Backend(name, "torch", ("f32", "bf16")) for name in ("torch", "torch-channels-last", "torch-compile"))
@@ -39,7 +41,7 @@ def backends() -> dict[str, Backend]:
 
 def _of_engine(engine: Engine) -> Backend:
     name = _OWN_NAMES.get(engine.name, engine.name)
-    return Backend(name, engine.package, engine.precisions, engine.reads[0], engine.name)
+    return Backend(name, engine.package, engine.precisions, engine.reads[0], engine.name, engine.lacks)
 
 
 def backends_named(names: Sequence[str] | None) -> list[Backend]:
@@ -53,12 +55,14 @@ def backends_named(names: Sequence[str] | None) -> list[Backend]:
     """
     known = backends()
     if names is None:
-        return [backend for backend in known.values() if installed(backend.package)]
+        return [backend for backend in known.values() if installed(backend.package) and not backend.lacks()]
     for name in names:
         if name not in known:
             raise ArgumentError("engine", f"must be one of {', '.join(known)}, not {name!r}")
         if not installed(package := known[name].package):
             raise ArgumentError("engine", f"{name} needs {package}: {install_command(package)}")
+        if lacking := known[name].lacks():
+            raise ArgumentError("engine", f"{name} cannot be used here: {lacking}")
     return [known[name] for name in names]
 
 

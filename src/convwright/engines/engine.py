@@ -6,6 +6,7 @@ from pathlib import Path
 
 from convwright.engines.card import Card
 from convwright.engines.runner import Runner
+from convwright.extras import installed
 
 SUFFIXES = frozenset((".onnx", ".xml", ".safetensors", ".tflite", ".pte"))
 """Suffixes of exported files."""
@@ -35,3 +36,9 @@ class Engine:
     open: Open
     precisions: tuple[str, ...] = ("f32",)
     """Supported precisions, of `PRECISIONS`; `int8` stands for quantized files."""
+    lacks: Callable[[], str] = str
+    """Returns what the engine needs beside its package and does not find here; empty where it finds everything."""
+
+    def usable(self) -> bool:
+        """Return whether the engine's package is installed, and whatever else it needs is here."""
+        return installed(self.package) and not self.lacks()

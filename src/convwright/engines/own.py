@@ -1,5 +1,6 @@
-"""Convwright's own engines: ONNX Runtime, OpenVINO, torch, LiteRT, ExecuTorch. Each is imported when it is needed."""
+"""Convwright's own engines: ONNX Runtime, OpenVINO, torch, LiteRT, ExecuTorch, TensorRT; imported when needed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,38 @@ from convwright.engines.litert import open_litert
 from convwright.engines.openvino_requests import OpenVinoRequests
 from convwright.engines.parts import network_of_onnx, network_of_openvino
 from convwright.engines.runner import Runner, cores
+from convwright.engines.tensorrt import PROVIDERS, lacks_tensorrt
 from convwright.errors import UsageError
 
 
 def _onnxruntime(path: Path, card: Card, threads: int | None, precision: str) -> Runner:
-    import onnxruntime
-
     if precision != "f32":
         raise UsageError(f"onnxruntime computes in f32 on a CPU, not in {precision}")
+    return onnxruntime_runner(path, card, threads, ("CPUExecutionProvider",))
+
+
+def onnxruntime_runner(path: Path, card: Card, threads: int | None, providers: Sequence[str]) -> Runner:
+    """Load an .onnx file into ONNX Runtime.
+
+    Args:
+        path: The file.
+        card: Its card.
+        threads: Number of threads; None: as many as cores.
+        providers: ONNX Runtime's execution providers; operations that the first one does not support run in the others.
+
+    Raises:
+        UsageError: ONNX Runtime could not start the first provider.
+        ValueError: The network does not fit the card.
+    """
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or cores()
     options.log_severity_level = 3
     source = network_of_onnx(path.read_bytes(), card) if not card.network_alone else str(path)
-    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(source, options, providers=[*providers])
+    if (started := session.get_providers())[0] != providers[0]:  # ONNX Runtime goes on without a provider that fails
+        raise UsageError(f"{path}: {providers[0]} did not start, and ONNX Runtime would use {started[0]}")
     kinds = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
     images, logits = (
         (kinds.get(ports[0].type), len(ports), *ports[0].shape[1:])
@@ -36,6 +56,12 @@ def _onnxruntime(path: Path, card: Card, threads: int | None, precision: str) ->
     _check_ports(card, images, logits)
     name = session.get_inputs()[0].name
     return lambda images: session.run(None, {name: images})[0]
+
+
+def _tensorrt(path: Path, card: Card, threads: int | None, precision: str) -> Runner:
+    if precision != "f32":
+        raise UsageError(f"tensorrt computes in f32 here, not in {precision}")
+    return onnxruntime_runner(path, card, threads, PROVIDERS)
 
 
 def _openvino(path: Path, card: Card, threads: int | None, precision: str) -> Runner:
@@ -120,6 +146,7 @@ OWN_ENGINES: dict[str, Engine] = {
         Engine("openvino", "openvino", (".xml", ".onnx"), _openvino, ("f32", "bf16", "int8")),
         Engine("torch", "torch", (".safetensors",), _torch, ("f32", "bf16")),
         Engine("litert", LITERT, (".tflite",), open_litert, ("f32", "int8")),
+        Engine("tensorrt", "onnxruntime", (".onnx",), _tensorrt, ("f32", "int8"), lacks_tensorrt),
         Engine("executorch", EXECUTORCH, (".pte",), open_executorch, ("f32", "int8")),
     )
 }

@@ -65,5 +65,6 @@ def faults(engine: object, found: dict[str, Engine]) -> Iterator[str]:
     ):
         if not isinstance(values, tuple) or not values or not {*map(str, values)} <= {*choices}:
             yield f"its {field} must be a tuple of one or more of {', '.join(choices)}, not {values!r}"
-    if not callable(engine.open):
-        yield f"its open must be a function, not {engine.open!r}"
+    for name in ("open", "lacks"):
+        if not callable(function := getattr(engine, name)):
+            yield f"its {name} must be a function, not {function!r}"

@@ -20,7 +20,7 @@ from convwright.engines.parts import network_of_onnx
 from convwright.engines.plugins import plugin_engines
 from convwright.engines.runner import Runner
 from convwright.errors import ConvwrightError, UsageError
-from convwright.extras import installed, require_package
+from convwright.extras import require_package
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ def engines_reading(suffix: str, *, only_installed: bool = False) -> list[Engine
 
     Args:
         suffix: Suffix of an exported file, as `.onnx`.
-        only_installed: Leave out engines whose package is not installed.
+        only_installed: Leave out engines that are not installed.
     """
     readers = [engine for engine in engines().values() if suffix in engine.reads]
-    return [engine for engine in readers if installed(engine.package)] if only_installed else readers
+    return [engine for engine in readers if engine.usable()] if only_installed else readers
 
 
 def open_file(path: Path, engine: str | None = None, threads: int | None = None, precision: str = "f32") -> Loaded:
@@ -104,7 +104,7 @@ def _named_engine(name: str, suffix: str) -> Engine:
 def _default_engine(path: Path) -> Engine:
     """Return the fastest installed engine that a file was verified with, or else the first installed one."""
     verified = read_card(path).verified
-    readers = [engine for engine in OWN_ENGINES.values() if path.suffix in engine.reads and installed(engine.package)]
+    readers = [engine for engine in OWN_ENGINES.values() if path.suffix in engine.reads and engine.usable()]
     if not readers or not verified.engines.keys() <= OWN_ENGINES.keys():
         readers = engines_reading(path.suffix, only_installed=True)
     if not readers:
@@ -116,6 +116,8 @@ def _default_engine(path: Path) -> Engine:
 def _open(engine: Engine, path: Path, threads: int | None, precision: str) -> Loaded:
     try:
         require_package(engine.package, f"running {path.name}")
+        if lacking := engine.lacks():
+            raise UsageError(f"{path}: {engine.name} cannot run it: {lacking}")
         card = read_card(path)
         check_checksums(path, card)
         run = _run_of(engine, path, card, threads, precision)

@@ -17,7 +17,6 @@ from convwright.engines.engine import SUFFIXES
 from convwright.engines.registry import find_engine
 from convwright.engines.runner import cores
 from convwright.errors import UsageError
-from convwright.extras import installed
 from convwright.files import digest, digest_of, new_folder, write_atomically, write_text
 
 FOLDER, RECORD = "picked", "pick.json"
@@ -118,7 +117,7 @@ def find_selection(run: Path) -> tuple[EngineSelection, Path] | None:
     """
     selection = current_selection(run)
     engine = find_engine(selection.engine) if selection and selection.file else None
-    if selection is None or engine is None or not installed(engine.package):
+    if selection is None or engine is None or not engine.usable():
         return None
     return selection, run / FOLDER / selection.file
 
