@@ -46,6 +46,24 @@ def test_images_and_classes_of_a_folder(tmp_path: Path) -> None:
     assert open_dataset(data.name, resolution=12).fingerprint == data.fingerprint
 
 
+def test_a_downloaded_repository_of_parquet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    features = datasets.Features({"image": datasets.Image(), "label": CLASSES})
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    for name, start in (("train-00000-of-00002", 0), ("train-00001-of-00002-0a1b2c", 10), ("test-00000-of-00001", 20)):
+        part = datasets.Dataset.from_dict({"image": images(start), "label": [0, 1] * 5}, features)
+        part.to_parquet(str(tmp_path / "set" / "data" / f"{name}.parquet"))
+    (tmp_path / "set" / "README.md").write_text("A data set.")
+    data = open_dataset(str(tmp_path / "set"), resolution=12)
+    assert data.classes == ("cat", "dog")
+    assert sorted([*values(data.train), *values(data.val)]) == list(range(20))
+    assert data.test is not None
+    assert values(data.test) == list(range(20, 30))
+    (tmp_path / "set" / "data" / "test-00000-of-00001.parquet").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"set cannot be loaded: "):
+        open_dataset(str(tmp_path / "set"), resolution=12)
+
+
 def test_splits_by_name_and_a_test_without_labels(tmp_path: Path) -> None:
     parts = {"train": [0, 1] * 5, "validation": [0, 1], "test": [-1, -1], "unsupervised": [0, 0]}
     features = datasets.Features({"image": datasets.Image(), "label": CLASSES})

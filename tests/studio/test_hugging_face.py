@@ -58,6 +58,24 @@ def test_a_data_set_in_the_folder_is_listed_shown_and_trained_on(root, monkeypat
     assert task.json()["command"].startswith("convwright train --data sets/saved")
 
 
+def test_parquet_files_are_data_unless_they_are_links_that_lead_outside(root, monkeypatch):
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", root.parent / "cache")
+    columns = {"image": [Image.new("L", (12, 12), 20 * each) for each in range(10)], "label": [0, 1] * 5}
+    features = datasets.Features({"image": datasets.Image(), "label": CLASSES})
+    for place in (root / "set", root.parent / "other", root / "linked"):
+        (place / "data").mkdir(parents=True)
+    name = "data/train-00000-of-00001.parquet"
+    for place in (root / "set", root.parent / "other"):
+        datasets.Dataset.from_dict(columns, features).to_parquet(str(place / name))
+    (root / "linked" / name).symlink_to(root.parent / "other" / name)
+    client = client_of(root)
+    assert "set" in client.get("/api/state").json()["data"]
+    shown = client.post("/api/data", json={"data": "set"})
+    assert (shown.status_code, "light" in shown.json()["html"]) == (200, True)
+    assert client.post("/api/data", json={"data": "linked"}).status_code == 422
+
+
 def test_images_that_are_named_must_be_in_the_folder(root, monkeypatch):
     monkeypatch.chdir(root)
     for place in (root, root.parent):

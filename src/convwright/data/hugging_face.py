@@ -1,5 +1,9 @@
-"""Data sets of Hugging Face: from a folder of `save_to_disk`, or by name, read with the package `datasets`."""
+"""Data sets of Hugging Face: from a folder or by name, read with the package `datasets`.
 
+A folder is one that `save_to_disk` has written, or a downloaded repository with Parquet files.
+"""
+
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -24,7 +28,11 @@ from convwright.printable import printable
 PREFIX = "hf:"
 """First characters of the name of a data set of Hugging Face."""
 FILES = ("dataset_dict.json", "state.json")
-"""Files by which a folder of `save_to_disk` is known: of several splits, or of one."""
+"""Files by which a folder of `save_to_disk` is recognised: of several splits, or of one."""
+PARQUET = re.compile(r"([a-z]+)-\d{5}-of-\d{5}(-\w+)?\.parquet")
+"""Names of the files of a repository: split, number, number of all, and often a digest."""
+PARQUET_FOLDER = "data"
+"""Folder of a repository in which they usually are."""
 BATCH_ROWS = 256
 """Rows that are read at once where only files of images are of interest."""
 TIMEOUT = 5.0
@@ -105,22 +113,37 @@ class HuggingFaceItems:
 
 
 def is_hugging_face(spec: str) -> bool:
-    """Return whether data is a data set of Hugging Face: by its prefix, or a folder of `save_to_disk`."""
+    """Return whether data is a data set of Hugging Face: by its prefix, or by the files of a folder."""
     if spec.startswith(PREFIX):
         return True
     folder = Path(spec).expanduser()
     try:
-        return bool(spec) and any((folder / name).is_file() for name in FILES)
+        return bool(spec) and (any((folder / name).is_file() for name in FILES) or bool(_parquet_files(folder)))
     except OSError:
         return False
 
 
+def _parquet_files(folder: Path) -> dict[str, list[str]]:
+    """Return the Parquet files of a downloaded repository by split; of others none."""
+    found: dict[str, list[str]] = {}
+    for place in (folder / PARQUET_FOLDER, folder):
+        if place.is_dir():
+            for path in sorted(place.glob("*-of-*.parquet")):
+                if (name := PARQUET.fullmatch(path.name)) is not None:
+                    found.setdefault(name[1], []).append(str(path))
+        if found:
+            break
+    return found
+
+
 def data_files(folder: Path) -> list[Path]:
-    """Return the files that a folder of `save_to_disk` names, without opening them; absent ones too.
+    """Return the files of a data set in a folder, without opening them; absent ones too if it names them.
 
     Raises:
         DataError: The folder is damaged.
     """
+    if parquet := _parquet_files(folder):
+        return [Path(file) for files in parquet.values() for file in files]
     if (folder / FILES[0]).is_file():
         splits = [folder / name for name in _named(folder / FILES[0], "splits")]
     else:
@@ -187,7 +210,7 @@ def open_hugging_face(
 def _loaded(datasets: Any, spec: str, *, offline_only: bool) -> Any:
     try:
         if not spec.startswith(PREFIX):
-            return datasets.load_from_disk(str(Path(spec).expanduser()))
+            return _loaded_folder(datasets, Path(spec).expanduser())
         name, _, configuration = spec.removeprefix(PREFIX).partition(":")
         with _offline(datasets) if offline_only or not _reachable() else nullcontext():
             return datasets.load_dataset(name, configuration or None)
@@ -195,6 +218,13 @@ def _loaded(datasets: Any, spec: str, *, offline_only: bool) -> Any:
         why = " ".join(f"{error}".split()).split(". ")[0] or type(error).__name__
         advice = "; without a network, give a folder that `save_to_disk` has written" * spec.startswith(PREFIX)
         raise DataError(f"{printable(spec)} cannot be loaded: {printable(why):.200}{advice}") from None
+
+
+def _loaded_folder(datasets: Any, folder: Path) -> Any:
+    if files := _parquet_files(folder):
+        with _offline(datasets):  # their content is kept in the cache of `datasets`, as that of a named data set is
+            return datasets.load_dataset("parquet", data_files=files)
+    return datasets.load_from_disk(str(folder))
 
 
 def _reachable() -> bool:
