@@ -144,3 +144,17 @@ def test_networks_with_published_weights_are_not_scaled(state) -> None:
     run(state, trainer, 5000.0)
     assert not trainer.ran
     assert why_not_compared(state, SCALING) == "no network was trained from scratch"
+
+
+def test_another_family_is_scaled_where_the_best_allows_no_pair(tmp_path) -> None:
+    found = candidates_of("macs<=2M", 28)
+    limits = CandidateLimits(as_budget("macs<=2M"))
+    without = next(each for each in found if not scaled_candidates(each, limits))
+    state = State(tmp_path, {}, candidates=found, rounds=[[each.name for each in found]])
+    right = pack_bits(torch.arange(IMAGES) < 0.7 * IMAGES)
+    state.trials = [Trial(each.name, 0, 0, each.name, 0.7, right, IMAGES, 1.0, 30.0) for each in found]
+    best, trainer = next(each for each in state.trials if each.candidate == without.name), Trainer({})
+    ScalingTrials(state, trainer, limits, lambda line: None).run(best, 5000.0, started=False)  # type: ignore[arg-type]
+    compared = [each for each in state.candidates if each.idea in (COMPOUND, *ONE_DIMENSION)]
+    assert len(compared) == len(trainer.ran) >= 2
+    assert {each.family for each in compared} != {without.family}

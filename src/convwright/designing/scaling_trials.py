@@ -69,20 +69,20 @@ class ScalingTrials:
         if any(each.decision == NOT_COMPARED for each in self.state.decisions):
             return []  # a resumed design has less time
         count = min(len(RULES), int(TIME_SHARE * left / MIN_SECONDS))
-        base = self._base(best)
-        candidates = scaled_candidates(base, self.limits)[:count] if base is not None and count > 1 else []
-        if candidates:
-            self.state.candidates += candidates
-            self.state.save()
-            return candidates
+        bases = self._bases(best) if count > 1 else []
+        for base in bases:
+            if candidates := scaled_candidates(base, self.limits)[:count]:
+                self.state.candidates += candidates
+                self.state.save()
+                return candidates
         if count < 2:
             reason = (
                 f"two trials of {MIN_SECONDS:.0f} s are more than {TIME_SHARE:.0%} of the {left:.0f} s that are left"
             )
-        elif base is None:
+        elif not bases:
             reason = "no network was trained from scratch"
         else:
-            reason = f"the budget allows no pair of {base.family}s that are scaled to about as many multiply-adds"
+            reason = "no network of the race can be scaled to about as many multiply-adds by both within the budget"
         self.state.decide("ideas", NOT_COMPARED, reason)
         return []
 
@@ -101,14 +101,15 @@ class ScalingTrials:
         """Return the trial of a network, which has the number of the round after the race."""
         return self.state.trial(candidate.name, len(self.state.rounds))
 
-    def _base(self, best: Trial) -> Candidate | None:
-        """Return the most accurate network of the race that was trained from scratch; None if there is none."""
+    def _bases(self, best: Trial) -> list[Candidate]:
+        """Return the best candidate of each family that was trained from scratch, the winner's first."""
         trials = [each for each in self.state.trials if each.problem is None and each.round < len(self.state.rounds)]
+        found: dict[str, Candidate] = {}
         for trial in [best, *sorted(trials, key=lambda each: (-each.round, -each.accuracy))]:
             candidate = self.state.candidate(trial.candidate)
             if not candidate.fields.get("weights") and not candidate.teacher_only:
-                return candidate
-        return None
+                found.setdefault(candidate.family, candidate)
+        return list(found.values())
 
 
 def scaled_candidates(base: Candidate, limits: CandidateLimits) -> list[Candidate]:
