@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from convwright.arch import Network
+from convwright.arch import Network, at
 from convwright.arch.cost import cost
 from convwright.designing.candidates import Candidate
 from convwright.designing.families import CandidateLimits
@@ -13,6 +13,7 @@ from convwright.errors import ArgumentError, NetworkError
 from convwright.scaling.budget import Budget
 from convwright.scaling.plan import scale_to_budget
 from convwright.scaling.rules import Compound, Rule, Shares
+from convwright.training.progressive import smallest
 
 COMPOUND = "compound scaling"
 ONE_DIMENSION = ("width alone", "depth alone")
@@ -80,7 +81,7 @@ class ScalingTrials:
                 f"two trials of {MIN_SECONDS:.0f} s are more than {TIME_SHARE:.0%} of the {left:.0f} s that are left"
             )
         elif not bases:
-            reason = "no network was trained from scratch"
+            reason = "no network that was trained from scratch is as accurate as the winner"
         else:
             reason = "no network of the race can be scaled to about as many multiply-adds by both within the budget"
         self.state.decide("ideas", NOT_COMPARED, reason)
@@ -102,11 +103,13 @@ class ScalingTrials:
         return self.state.trial(candidate.name, len(self.state.rounds))
 
     def _bases(self, best: Trial) -> list[Candidate]:
-        """Return the best candidate of each family that was trained from scratch, the winner's first."""
+        """Return the best candidate of each family that was trained from scratch and is not statistically behind."""
         trials = [each for each in self.state.trials if each.problem is None and each.round < len(self.state.rounds)]
         found: dict[str, Candidate] = {}
         for trial in [best, *sorted(trials, key=lambda each: (-each.round, -each.accuracy))]:
             candidate = self.state.candidate(trial.candidate)
+            if best.against(trial).interval[0] > 0:
+                continue
             if not candidate.fields.get("weights") and not candidate.teacher_only:
                 found.setdefault(candidate.family, candidate)
         return list(found.values())
@@ -171,4 +174,13 @@ def _scale(start: Network, rule: Rule, macs: float, limits: CandidateLimits) -> 
         network = scale_to_budget(start, Budget(counted | {"macs": min(macs, counted.get("macs", macs))}), rule).network
     except (ArgumentError, NetworkError):
         return None
-    return None if network == start or limits.exceeded_by(network) else network
+    return None if network == start or not _can_grow(network) or limits.exceeded_by(network) else network
+
+
+def _can_grow(network: Network) -> bool:
+    """Return whether a network can be trained on images that grow from a lower resolution, as those of a trial do."""
+    try:
+        cost(at(network, resolution=smallest(network.resolution)))
+    except NetworkError:
+        return False
+    return True
