@@ -15,6 +15,7 @@ from convwright.designing.distillation import find_teacher_over_budget, try_dist
 from convwright.designing.planning import Planner
 from convwright.designing.result import ENLARGED
 from convwright.designing.scaling_trials import ScalingTrials
+from convwright.designing.speed import seconds_per_image
 from convwright.designing.state import TRAINED_LONGER, BestSoFar
 from convwright.designing.trials import Trial, problem_of_candidate, trained_epochs
 from convwright.designing.winner_record import LongTraining, Winner
@@ -22,6 +23,7 @@ from convwright.errors import RunError
 from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
 from convwright.training.callbacks import Callback
+from convwright.training.plan import FINE_TUNE
 from convwright.training.run import Run
 
 WINNER = "winner"
@@ -30,6 +32,11 @@ PLANNED_SHARE = 0.93
 """Share of the remaining time for which the winner is planned, as the machine may become slower."""
 ENLARGING_SHARE = 0.6
 """Share of the winner's time for which its resolution is chosen: computing features cannot be cut short."""
+ALL_LAYERS = "winner-all-layers"
+"""Run directory of the training of all its layers, where its classifier alone was trained and time is left."""
+CLASSIFIER_ALONE = "its classifier alone is trained"
+MIN_LEFT_SHARE, MIN_EPOCHS = 0.1, 2.0
+"""All layers are trained if this share of the design's time is left, and time for this many epochs."""
 MIN_SECONDS, MIN_SHARE = 10.0, 0.5
 """A winner is trained again if this many seconds are left, and this share of the seconds of its trial."""
 
@@ -41,16 +48,18 @@ class KeepBest(Callback):
     Args:
         context: The design.
         candidate: Name of the candidate.
+        run: Run directory, below the folder of the design.
     """
 
     context: DesignContext
     candidate: str
+    run: str = WINNER
 
     def on_validation(self, row: Mapping[str, float]) -> None:
         """Compare the accuracy with the best so far; the run has its best weights by now."""
         state = self.context.state
         before = state.best
-        state.offer_run(BestSoFar(self.candidate, WINNER, row["val_accuracy"]))
+        state.offer_run(BestSoFar(self.candidate, self.run, row["val_accuracy"]))
         if state.best is not before:
             self.context.keep()
 
@@ -97,6 +106,8 @@ class WinnerTraining:
             accuracy = accuracy if winner.training is None else winner.training.accuracy
         elif kept.candidate != best.candidate:
             self._drop(best, kept, "there is no time to train it longer")
+        if (better := self._train_all_layers(winner, accuracy, best)) is not None:
+            winner, accuracy = better
         state.winner = winner
         state.best = BestSoFar(winner.candidate, winner.run, accuracy)
         state.save()
@@ -159,9 +170,7 @@ class WinnerTraining:
             f"{TRAINED_LONGER} {epochs:.3g} epochs",
             f"its validation accuracy is {measured.accuracy:.2%}, after {best.accuracy:.2%} in the race",
         )
-        seconds, stopped = run.summary.train_seconds, run.summary.stopped_early
-        training = LongTraining(measured.accuracy, measured.images, epochs, seconds, stopped)
-        return Winner(candidate.name, WINNER, training)
+        return Winner(candidate.name, WINNER, _figures(run, measured))
 
     def _train(self, candidate: Candidate, best: Trial) -> tuple[Candidate, Run]:
         """Train a candidate, or without more pixels if their features would take too long; return which, and its run.
@@ -182,6 +191,53 @@ class WinnerTraining:
         self.context.report(f"training the winner, {candidate.name}, for {left:.0f} s")
         callbacks = [KeepBest(self.context, candidate.name)]
         return self.context.trainer.train(candidate, self.path, PLANNED_SHARE * left, end, callbacks)
+
+    def _train_all_layers(self, winner: Winner, accuracy: float, best: Trial) -> tuple[Winner, float] | None:
+        """Train all layers of a winner whose classifier alone was trained, where there is time for that.
+
+        Args:
+            winner: The winner so far.
+            accuracy: Its accuracy on the validation images.
+            best: The trial that won the race.
+
+        Returns:
+            The winner with all layers trained, and its accuracy; None where there is no time, or it is no better.
+        """
+        context, path = self.context, self.context.request.out / ALL_LAYERS
+        candidate = context.state.candidate(winner.candidate)
+        end = self.end_of(best, candidate)
+        left, seconds = end - context.clock.passed, context.request.seconds
+        if not path.exists() and left < MIN_LEFT_SHARE * seconds:
+            return None
+        if not Run.open(context.request.out / winner.run).config.recipe.freeze:
+            return None
+        if not path.exists():
+            epoch = seconds_per_image(candidate.network) * len(context.dataset.train)
+            if PLANNED_SHARE * left < MIN_EPOCHS * epoch:
+                return None
+        left = end - context.clock.passed
+        context.report(f"training all layers of the winner, for {left:.0f} s")
+        candidate = replace(
+            candidate, fields={"weights": candidate.fields["weights"], "recipe": FINE_TUNE, "freeze": False}
+        )
+        try:
+            callbacks = [KeepBest(context, candidate.name, ALL_LAYERS)]
+            run = context.trainer.train(candidate, path, PLANNED_SHARE * left, end, callbacks)
+            measured = evaluate_run(run, "val")
+        except Exception as error:
+            if not (problem := problem_of_candidate(error)):
+                raise
+            context.state.decide(
+                "training", "its classifier alone is trained", f"training all layers failed: {problem}"
+            )
+            return None
+        assert isinstance(measured, Evaluation)
+        comparison = f"a validation accuracy of {measured.accuracy:.2%}, the classifier alone of {accuracy:.2%}"
+        if measured.accuracy <= accuracy:
+            context.state.decide("training", CLASSIFIER_ALONE, f"all layers give {comparison}")
+            return None
+        context.state.decide("training", "all its layers are trained", f"they give {comparison}")
+        return Winner(candidate.name, ALL_LAYERS, _figures(run, measured)), measured.accuracy
 
     def _enlarge(self, candidate: Candidate, seconds: float, race_run: Run) -> Candidate:
         """Return the winner at the resolution of its training, and record it where that is not the race's.
@@ -229,6 +285,14 @@ class WinnerTraining:
         shutil.rmtree(self.path, ignore_errors=True)
         self.context.report(f"{candidate.name} is dropped: {error}")
         return state.candidate(candidate.parent)
+
+
+def _figures(run: Run, measured: Evaluation) -> LongTraining:
+    """Return the figures of a finished training and its accuracy on the validation images."""
+    summary = run.summary
+    return LongTraining(
+        measured.accuracy, measured.images, trained_epochs(run), summary.train_seconds, summary.stopped_early
+    )
 
 
 def _has_resolution(path: Path, candidate: Candidate) -> bool:
