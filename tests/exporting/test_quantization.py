@@ -239,3 +239,25 @@ def test_what_a_quantizer_changes_in_the_process_is_undone():
         logging.root.setLevel(1)
         sys.path.append("elsewhere")
     assert (logging.root.handlers, logging.root.level, sys.path) == (handlers, level, places)
+
+
+def test_predictions_in_8_bits_do_not_depend_on_the_number_of_images(tmp_path):
+    """OpenVINO 2026.4 computes single images wrongly where the batch size is open and feature maps have one pixel."""
+    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    subject = subject_of("efficientnet_lite0|resolution:32|scale:w=0.25")
+    check = CheckImages(images_for(subject, 6), None, "noise")
+    calibration = Calibration(images_for(subject, 16, seed=4), check, 1.0)
+    done = export(subject, tmp_path / "network.xml", "openvino", check, calibration=calibration)
+    if done.float_layers.one_image:
+        assert "input: uint8, 1 x 3 x 32 x 32" in str(done)
+        assert "takes one image at a time" in str(done)
+    images, predictor = images_for(subject, 5, seed=2), cw.load(done.path)
+    expected = predictor.logits(images)
+    for count in (1, 2, 1):
+        parts = [predictor.logits(images[at : at + count]) for at in range(0, 5, count)]
+        assert np.allclose(np.concatenate(parts), expected, atol=1e-3 * np.abs(expected).max())
+    # Another program, which opens the file as it is.
+    compiled = openvino.Core().compile_model(str(done.path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for image, logits in zip(images, expected, strict=True):
+        assert np.allclose(compiled(image[None])[0], logits, atol=1e-3 * np.abs(expected).max())

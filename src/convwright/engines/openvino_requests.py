@@ -22,8 +22,8 @@ class OpenVinoRequests:
     A model in float is compiled for the size of the first batch: with an open batch size, OpenVINO would plan shapes
     and memory anew in every run. Batches of other sizes share a second compiled model with an open batch size.
 
-    A quantized model is compiled for each size: with an open one, OpenVINO 2026.4 computes wrong values where feature
-    maps have one pixel.
+    A quantized model is compiled for each size: with an open one, OpenVINO 2026.4 computes single images wrongly
+    where feature maps have one pixel.
 
     Args:
         core: OpenVINO's `Core`.

@@ -17,7 +17,7 @@ from convwright.engines.parts import (
     PREDICTION_SET,
     PROBABILITIES,
 )
-from convwright.exporting.result import ExportResult, shape_of_tensor
+from convwright.exporting.result import ExportResult
 from convwright.extras import require_package
 from convwright.files import write_text
 from convwright.prediction.hub import errors_of_hub, parse_address
@@ -124,7 +124,7 @@ def _inputs(done: ExportResult) -> Iterator[str]:
         yield f"- Input `{IMAGE}`: uint8, 1 x height x width x 3, RGB, any size; cropped, resized, normalised inside."
         yield "- OpenVINO needs `INFERENCE_PRECISION_HINT` `f32`, as its default may ruin the resizing."
     else:
-        size = " x ".join(map(str, shape_of_tensor(done.path.suffix, card)))
+        size = " x ".join(map(str, done.tensor_shape))
         yield f"- Input `{PIXELS}`: uint8, {size}, {'RGB' if card.channels == 3 else 'grey'}; the file normalises it."
     yield from (f"- Output `{name}`: {MEANINGS.get(name, 'further output')}." for name in card.outputs)
     yield ""

@@ -20,18 +20,6 @@ MULTI_LABEL_TITLES = ("engine", "ms", "same classes", "logits within", "mAP", "l
 """Columns of a multi-label network: images with the same set of classes, and mean average precision."""
 
 
-def shape_of_tensor(suffix: str, card: Card) -> tuple[str | int, ...]:
-    """Return the shape of a file's input, for a file that takes a tensor.
-
-    Args:
-        suffix: The file's suffix.
-        card: The file's card.
-    """
-    if suffix == ".tflite":
-        return ("N", *sides(card.resolution), card.channels)
-    return (1 if suffix == ".pte" else "N", card.channels, *sides(card.resolution))
-
-
 @dataclass(frozen=True)
 class ExportResult(Result):
     """An exported file that was verified."""
@@ -64,6 +52,15 @@ class ExportResult(Result):
     def milliseconds(self) -> dict[str, float]:
         """Median time of one image by engine, with as many threads as cores."""
         return {name: check.milliseconds for name, check in self.card.verified.engines.items()}
+
+    @property
+    def tensor_shape(self) -> tuple[str | int, ...]:
+        """Shape of the input of a file that takes a tensor; `N` stands for any number of images."""
+        card, suffix = self.card, self.path.suffix
+        if suffix == ".tflite":
+            return ("N", *sides(card.resolution), card.channels)
+        one = suffix == ".pte" or (self.float_layers is not None and self.float_layers.one_image)
+        return (1 if one else "N", card.channels, *sides(card.resolution))
 
     def to_dict(self) -> dict[str, object]:
         """Return files, size, precision, the record of the verification, and the engine that predictions use."""
@@ -140,7 +137,7 @@ class ExportResult(Result):
         """Return what the file takes, and how well its resizing agrees with that of training."""
         card = self.card
         if card.input == "tensor":
-            return f"uint8, {' x '.join(map(str, shape_of_tensor(self.path.suffix, card)))}"
+            return f"uint8, {' x '.join(map(str, self.tensor_shape))}"
         checks = (check.details.get("whole_difference") for check in card.verified.engines.values())
         largest = max((found for found in checks if isinstance(found, float)), default=0.0)
         beside = f"within {largest:.0e} of" if largest else "as with"
