@@ -64,7 +64,9 @@ def _command(name: str, request: DesignRequest, options: Mapping[str, Any]) -> s
     if "split_seed" in own:
         own["seed"] = own.pop("split_seed")
     opened = ", ".join([repr(data.spec), *(f"{key}={value!r}" for key, value in own.items())])
-    return shlex.join(["python", "-c", f"import convwright as cw; cw.{name}(cw.open_data({opened}), {arguments})"])
+    code = f"import convwright as cw; cw.{name}(cw.open_data({opened}), {arguments})"
+    plain = not any(mark in code for mark in '"$`!\\')  # double quotes around it are easier to read
+    return f'python -c "{code}"' if plain else shlex.join(["python", "-c", code])
 
 
 def _number(value: float) -> int | float:

@@ -137,7 +137,8 @@ def why_not_compared(state: State, idea: str) -> str:
     """
     if idea == SCALING:
         reasons = [each.reason for each in state.decisions if each.decision == NOT_COMPARED]
-        return next(reversed(reasons), "its trials did not end")
+        tried = any(each.idea == COMPOUND for each in state.candidates)
+        return next(reversed(reasons), "one of its trials failed" if tried else "no networks were trained for it")
     return "no two networks that differ in it were trained in one round"
 
 
