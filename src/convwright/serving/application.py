@@ -42,8 +42,8 @@ Coverage = Annotated[
     Query(
         ge=0.5,
         le=0.99,
-        description="Return a prediction set for each image: classes that contain the true class of this share of "
-        "images, such as 0.9, with calibrated probabilities.",
+        description="Return a prediction set for each image: the classes that contain the true one in this share of "
+        "cases (0.9: in 9 of 10), with calibrated probabilities.",
     ),
 ]
 Explain = Annotated[
