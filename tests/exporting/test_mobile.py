@@ -174,6 +174,7 @@ def test_limits_are_in_the_card_and_follow_the_energy(run, tmp_path):
     assert done.card.limits is not None
     assert done.card.limits.ood_score is None
     assert done.card.outputs == ("logits",)
+    assert done.selection is None
     (found,) = cw.load(done.path).predict([np.zeros((9, 9), np.uint8)], coverage=0.9)
     assert found.known is not None
 

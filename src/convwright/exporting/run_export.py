@@ -20,7 +20,7 @@ from convwright.exporting.quantization import MAX_DROP
 from convwright.exporting.result import ExportResult
 from convwright.exporting.subject import Subject
 from convwright.exporting.verification import image_seconds
-from convwright.exporting.writing import FORMAT_OF, FORMATS
+from convwright.exporting.writing import FORMAT_OF, FORMATS, TRAILED
 from convwright.extras import require_package
 from convwright.places import check_file
 from convwright.prediction.features import MOST_TRAINING
@@ -99,7 +99,7 @@ def export_run(
         if push is not None:
             progress("uploading")
             done = replace(done, pushed=push_to_hub(done, written, push))
-        if path is None or before is None:
+        if path is None or before is None or format in TRAILED:  # files for phones lack scores
             return done
         return replace(done, selection=_kept(path, subject, done, check.images[:1], before))
 
