@@ -254,6 +254,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "no label": (["images/cats/0.png,"], "line 2 has no label"),
     "cells": (["images/cats/0.png,cats,9"], "line 2 has 3 cells, and the first line 2"),
     "no path": (["images/cats/0.png,cats", ",dogs"], "line 3 has no path"),
+    "a NUL": (["images/cats/0.png,cats", "a\0.png,dogs"], "no file has a NUL character in its name"),
     "address": (["https://example.org/1.png,cats"], "line 2 https://example.org/1.png: images must be files"),
     "two labels": (
         ["images/cats/0.png,cats", "images/cats/1.png,cats", "images/cats/0.png,dogs"],

@@ -264,6 +264,8 @@ class _Reading:
         path = cell if isinstance(cell, str) else self._plain_text(row, cell)
         if not path.strip():
             raise self._error(row, "has no path")
+        if "\0" in path:
+            raise self._error(row, f"{printable(path)}: no file has a NUL character in its name")
         if "://" in path:
             raise self._error(row, f"{printable(path)}: images must be files; download them first")
         return Entry(
