@@ -356,7 +356,7 @@ class _Reading:
             return "train"
         text = self._text(row, "split_column")
         if text.lower() not in ROLES:
-            given = f"the split {printable(text)!r}" if text else "no split"
+            given = f"the split {printable(text)!r:.60}" if text else "no split"
             raise self._error(row, f"has {given}; it must be train, val or test")
         return ROLES[text.lower()]
 

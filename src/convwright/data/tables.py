@@ -82,7 +82,7 @@ def _csv(path: Path) -> Table:
                 )
             rows.append(Row(reader.line_num, [_without_apostrophe(cell) for cell in cells]))
     except csv.Error as error:
-        raise DataError(f"{printable(path)}: line {reader.line_num}: not readable CSV: {error}") from None
+        raise DataError(f"{printable(path)}: line {reader.line_num}: not readable CSV: {printable(error)}") from None
     return Table(names, rows)
 
 
