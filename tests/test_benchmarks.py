@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from .installed import skip_without
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py") if "ArgumentParser" in path.read_text(encoding="utf-8"))
 SMALLEST: dict[str, tuple[str, ...]] = {
@@ -97,7 +99,7 @@ def test_every_program_is_run_or_named_with_what_it_needs() -> None:
 
 
 def test_every_program_shows_its_options(tmp_path: Path) -> None:
-    pytest.importorskip("timm")
+    skip_without("timm")
     shown = run("-c", f"import sys; sys.path.insert(0, {str(FOLDER)!r})\n{HELP}", *_paths(), folder=tmp_path)
     assert shown.count("show this help message") == len(PROGRAMS)
 
@@ -105,12 +107,12 @@ def test_every_program_shows_its_options(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [*SMALLEST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_a_program_runs_at_its_smallest_size(name: str, tmp_path: Path) -> None:
     for package in PACKAGES.get(name, ()):
-        pytest.importorskip(package)
+        skip_without(package)
     assert run(str(FOLDER / f"{name}.py"), *(SMALLEST | SLOW)[name], folder=tmp_path).strip()
 
 
 def test_the_load_of_services_counts_every_answer(tmp_path: Path) -> None:
-    pytest.importorskip("locust")
+    skip_without("locust")
     (tmp_path / "body.json").write_text('{"images": []}')
     with answering() as (port, bodies):
         values = (f"http://127.0.0.1:{port}", "body.json", "2", "0.3", "found.json")

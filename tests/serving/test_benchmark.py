@@ -5,10 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from ..installed import skip_without
 
-pytest.importorskip("litserve")
-pytest.importorskip("locust")
+for package in ("litserve", "locust"):
+    skip_without(package)
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "serve.py"
 SMALL = ("--network", "cifar_resnet8", "--clients", "1", "--seconds", "0.3", "--side", "32")
 
