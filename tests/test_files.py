@@ -201,10 +201,10 @@ def test_the_next_writer_removes_what_killed_writers_of_the_same_name_left(tmp_p
             left.mkdir()
             left = left / "half"
         left.write_text("half")
-    hour_ago = time.time() - 2 * 3600
+    month_ago = time.time() - 30 * 86400
     for left in (old, of_another):
         for each in (*left.rglob("*"), left):
-            os.utime(each, (hour_ago, hour_ago))
+            os.utime(each, (month_ago, month_ago))
     if kind == "file":
         write_text(path, "whole")
     else:

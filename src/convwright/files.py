@@ -3,6 +3,7 @@
 import codecs
 import errno
 import os
+import re
 import shutil
 import stat
 import time
@@ -17,9 +18,9 @@ from convwright.machine import user_id
 DEVICES = Path("/dev")
 DIGEST_BYTES = 16
 PARTIAL = ".partial"
-_ABANDONED_SECONDS = 3600
-"""A temporary file to which nobody has written for so long is that of a killed process."""
 """Suffix of files and folders that are still being written; a killed process leaves them behind."""
+_ABANDONED_SECONDS = 7 * 86400
+"""A temporary file to which nobody has written for so long is that of a killed process."""
 IMAGE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
@@ -248,7 +249,7 @@ def _remove_abandoned(path: Path) -> None:
     prefix, now = _temporary_prefix(path), time.time()
     with suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
-            if entry.name.startswith(prefix) and entry.name.endswith(PARTIAL):
+            if re.fullmatch(re.escape(prefix) + "[0-9a-f]{16}" + re.escape(PARTIAL), entry.name):
                 left = Path(entry.path)
                 times = [each.lstat().st_mtime for each in (left, *left.rglob("*"))]
                 if now - max(times) > _ABANDONED_SECONDS:

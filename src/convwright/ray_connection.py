@@ -58,12 +58,13 @@ class RayConnection:
 
     @property
     def size(self) -> int:
-        """Number of tasks or workers that the cluster can run at once."""
-        return max(1, int(self.ray.cluster_resources().get("CPU", 1)) // self.cores)
+        """Number of tasks or workers that the cluster can run at once, each of them on one node."""
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        return max(1, sum(int(each.get("CPU", 0)) // self.cores for each in nodes))
 
     def _start(self, address: str) -> None:
         _check_reachable(address)
-        own = {"include_dashboard": False} if address == LOCAL else {"address": address}
+        own = {"address": LOCAL, "include_dashboard": False} if address == LOCAL else {"address": address}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of a client that gets no answer, which the error reports

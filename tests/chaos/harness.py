@@ -169,11 +169,11 @@ def check_files(folder: Path, count: Count) -> None:
 
 
 def age_partial_files(folder: Path) -> None:
-    """Let hours pass for the files of killed writers, which the next writer of the same name removes then."""
-    hours_ago = time.time() - 2 * 3600
+    """Let a month pass for the files of killed writers, which the next writer of the same name removes then."""
+    month_ago = time.time() - 30 * 86400
     for path in folder.rglob("*"):
         if PARTIAL in str(path):
-            os.utime(path, (hours_ago, hours_ago))
+            os.utime(path, (month_ago, month_ago))
 
 
 def check_no_partial_files(folder: Path) -> None:

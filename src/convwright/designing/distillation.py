@@ -151,11 +151,13 @@ def _try_teacher_over_budget(
     round_ = len(state.rounds)
     trial = next((each for each in state.trials_of(round_) if state.candidate(each.candidate).teacher_only), None)
     if trial is None:
-        candidate = offered() if 2 * best.seconds <= OVER_BUDGET_CHECK_SHARE * left else None
+        known = next((each for each in state.candidates if each.teacher_only), None)  # of a stopped design
+        candidate = known or (offered() if 2 * best.seconds <= OVER_BUDGET_CHECK_SHARE * left else None)
         if candidate is None:
             return None
-        if candidate not in state.candidates:
+        if known is None:
             state.candidates.append(candidate)
+            state.save()
         report(f"training {candidate.name}, which is over the budget, for {best.seconds:.0f} s as a teacher")
         trial = _run_check(state, candidate, trainer, best.seconds)
     better = trial.problem is None and trial.against(best).interval[0] > 0

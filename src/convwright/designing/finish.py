@@ -72,7 +72,11 @@ def _existing_file(request: DesignRequest, state: State, run: Run) -> tuple[Ship
         return shipped, ""
     try:
         request.check_unchanged(state.fingerprint)
-        return ship(run, request, math.inf if shipped.precision == "int8" else 0.0)[0], ""
+        again, decisions = ship(run, request, math.inf if shipped.precision == "int8" else 0.0)
+        if again.precision != shipped.precision:
+            for decision, reason in decisions:
+                state.decide("file", decision, f"exported again, as {shipped.file} was missing: {reason}")
+        return again, ""
     except ConvwrightError as error:
         return None, f"{request.out / shipped.file} is missing, and could not be exported again: {error}"
 

@@ -93,21 +93,38 @@ class Quantization:
         engine = self.request.engine
         if engine == TORCH:
             return shipped, (USES_FLOATS, f"it keeps the budget; {NO_ENGINE}")
-        if self.seconds < TIME_FACTOR * export_seconds:
-            needed, left = TIME_FACTOR * export_seconds, max(0.0, self.seconds)
+        test_seconds = self._test_seconds(shipped)
+        needed = TIME_FACTOR * export_seconds + test_seconds
+        if self.seconds < needed:
+            left = max(0.0, self.seconds)
             reason = (
                 f"there was no time to try 8-bit integers, which takes about {needed:.0f} s, and "
                 f"{left:.0f} s were left for it; convwright export {quoted(self.run.path)} --int8 tries them"
             )
             return shipped, (USES_FLOATS, reason)
-        exported = self._export(shipped, self.seconds - export_seconds)
+        exported = self._export(shipped, self.seconds - export_seconds - test_seconds)
         if isinstance(exported, str):
             return shipped, (USES_FLOATS, exported)
-        better, reason = self._compare(shipped, exported)
-        if not better:
+        quantized = None
+        try:
+            better, reason = self._compare(shipped, exported)
+            if better:
+                quantized = self._tested(measure_file(exported, self.run, self.request))
+        except WriteError:
+            raise
+        except ConvwrightError as error:
+            reason = f"the file with 8-bit integers could not be compared: {error}"
+        if quantized is not None and (quantized.exceeded or quantized.unmeasured):
+            quantized, reason = None, "the file with 8-bit integers was not measured to keep the budget"
+        if quantized is None:
             _remove(exported)
             return shipped, (USES_FLOATS, reason)
-        return self._tested(measure_file(exported, self.run, self.request)), (USES_INT8, reason)
+        return quantized, (USES_INT8, reason)
+
+    def _test_seconds(self, shipped: Shipped) -> float:
+        """Return about how long the accuracy of a file on all test images takes."""
+        test = open_run_data(self.run, training=False).test
+        return 0.0 if test is None else len(test) * min(shipped.milliseconds.values(), default=0.0) / 1000
 
     def _compare(self, shipped: Shipped, exported: ExportResult) -> tuple[bool, str]:
         """Return whether a file in 8 bits is as accurate as one in floats and faster, and the figures in words."""
@@ -148,7 +165,9 @@ class Quantization:
             ).exported
         except WriteError:
             raise
-        except ConvwrightError as error:
+        except OSError:
+            raise
+        except Exception as error:  # the quantizer has errors of its own
             return f"the export with 8-bit integers failed: {error}"
 
     def _tested(self, quantized: Shipped) -> Shipped:

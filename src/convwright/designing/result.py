@@ -14,7 +14,7 @@ from convwright.designing.examination import ImageFacts
 from convwright.designing.ideas import IdeaEffect, effects_of
 from convwright.designing.record import describe_best
 from convwright.designing.request import DesignRequest
-from convwright.designing.scaling_trials import COMPARED
+from convwright.designing.scaling_trials import COMPARED, RULES
 from convwright.designing.shipped_file import Shipped
 from convwright.designing.state import DOSSIER, TRAINED_LONGER, Decision, State
 from convwright.designing.trials import NO_TIME, Trial
@@ -182,6 +182,8 @@ class DesignResult(Result):
         if name == winner.parent and winner.name.endswith(ENLARGED):
             trained = next((reason for decision, reason in decided.items() if decision.startswith(TRAINED_LONGER)), "")
             return f"{winner.name} is better: {trained}"
+        if self.state.candidate(name).idea in RULES:
+            return COMPARED
         return f"statistically indistinguishable from {winner.name}, which had a higher validation accuracy"
 
     def to_dict(self) -> dict[str, object]:

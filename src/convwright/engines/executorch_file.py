@@ -1,5 +1,6 @@
 """ExecuTorch: files with the suffix .pte, from one uint8 image, `1 x C x H x W`, to logits."""
 
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,12 @@ def executorch_runner(path: Path, expected: tuple[int, int, int, int] | None = N
         method = program.load_method(METHOD)
     assert method is not None
 
+    lock = threading.Lock()
+
     def run(images: np.ndarray, program: Any = program) -> np.ndarray:  # its memory must live as long as this function
         tensors = torch.from_numpy(np.ascontiguousarray(images)).split(1)
-        # The next image overwrites the result of this one.
-        rows = [np.array(method.execute([one])[0].numpy()) for one in tensors]
+        with lock:  # the next image overwrites the result of this one
+            rows = [np.array(method.execute([one])[0].numpy()) for one in tensors]
         return np.concatenate(rows)
 
     return run

@@ -1,5 +1,6 @@
 """LiteRT (TensorFlow Lite): files with the suffix .tflite, from uint8 images, `N x H x W x C`, to logits."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,16 @@ def litert_runner(content: bytes, threads: int | None, expected: tuple[int, int,
             planned[count] = found
         return planned[count]
 
+    lock = threading.Lock()  # an interpreter has one input and one output
+
     def run(images: np.ndarray) -> np.ndarray:
-        interpreter = interpreter_for(len(images))
-        index = interpreter.get_input_details()[0]["index"]
-        interpreter.set_tensor(index, np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
-        interpreter.invoke()
-        logits: np.ndarray = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-        return logits
+        with lock:
+            interpreter = interpreter_for(len(images))
+            index = interpreter.get_input_details()[0]["index"]
+            interpreter.set_tensor(index, np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
+            interpreter.invoke()
+            logits: np.ndarray = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+            return logits
 
     return run
 

@@ -249,7 +249,7 @@ def open_predictor(
     if path.suffix in SUFFIXES and not path.is_dir():
         if str(device) not in ("cpu", "auto"):
             raise ArgumentError("device", f"{path}: an exported file runs on the CPU, not on {device}")
-        return FilePredictor(path, engine, threads)
+        return FilePredictor(path, engine, None if path.suffix == ".pte" else threads)
     if engine is not None:
         raise ArgumentError("engine", f"{path}: an engine runs exported files; 'convwright export' makes one of a run")
     if not path.exists() and _is_network(str(path)):

@@ -67,6 +67,7 @@ def _is_simple(module: nn.Module, images: torch.Tensor) -> bool:
         and images.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
         and all(each.dtype == torch.float32 and each.device.type == "cpu" for each in module.parameters())
+        and all(isinstance(each, torch.Tensor) for each in module.state_dict().values())
         and not any(part.training or has_hooks(part) for part in module.modules())
     )
 
@@ -79,7 +80,7 @@ def _program(module: nn.Module, image: torch.Tensor) -> TorchProgram | None:
     """Return the program of a network; None if a layer has no counterpart, or the two disagree on an image."""
     if not isinstance(module, ConvNet):
         return None
-    with suppress(NetworkError):
+    with suppress(NetworkError, KeyError, ValueError, RuntimeError, AttributeError):  # its layers were replaced
         program = TorchProgram(clamped(folded(module_program(module))))
         if tuple(image.shape[1:]) != program.program.shapes[0]:
             return program

@@ -43,7 +43,8 @@ class _ExportedFile:
         with TemporaryDirectory(prefix="convwright-", ignore_cleanup_errors=True) as folder:
             for name, content in self.content.items():
                 (Path(folder) / name).write_bytes(content)
-            predictor = FilePredictor(Path(folder) / self.path.name, self.engine, cores, self.precision)
+            threads = None if self.path.suffix == ".pte" else cores  # ExecuTorch chooses them itself
+            predictor = FilePredictor(Path(folder) / self.path.name, self.engine, threads, self.precision)
             predictor.open_scores()
         predictor.path = self.path
         return predictor

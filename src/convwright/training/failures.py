@@ -71,8 +71,11 @@ def _out_of_memory(config: TrainConfig, network: Network, data: Dataset) -> str:
         fits = min(fitting_batch(config, network, data), max(1, wanted // 2))
         advice = f"{counted(fits, 'image fits', 'images fit')}: train again with"
     except (RuntimeError, MemoryError, OutOfMemoryError):  # what the process still holds leaves no room to measure
-        fits = min(estimated_batch(network), max(1, wanted // 2))
-        advice = f"{counted(fits, 'image')} should fit: train again with"
+        if torch.cuda.is_available():
+            fits, advice = max(1, wanted // 16), "try"
+        else:
+            fits = min(estimated_batch(network), max(1, wanted // 2))
+            advice = f"{counted(fits, 'image')} should fit: train again with"
     if wanted == 1:
         return f"{problem}; give a smaller `resolution` or `network`"
     pieces = -(-config.batch_size // fits)
