@@ -42,8 +42,14 @@ def test_a_run_is_exported_and_the_file_predicts(run, convwright, tmp_path):
     [
         (["resnet18"], "--weights: resnet18 is a network, not a run directory; give --weights, as 'pretrained'"),
         (["absent"], "no such run directory"),
-        (["{run}", "--out", "a.txt"], "--out: a.txt: end it in .onnx, .xml, .safetensors, or give the format"),
-        (["{run}", "--format", "tflite"], "--format: must be 'onnx' or 'openvino' or 'torch', not 'tflite'"),
+        (
+            ["{run}", "--out", "a.txt"],
+            "--out: a.txt: end it in .onnx, .xml, .safetensors, .tflite, .pte, or give the format",
+        ),
+        (
+            ["{run}", "--format", "coreml"],
+            "--format: must be 'onnx' or 'openvino' or 'torch' or 'litert' or 'executorch', not 'coreml'",
+        ),
         (["{run}", "--out", "a.onnx", "--opset", "9"], "--opset: must be a whole number, 13 to 22, not 9"),
         (["{run}", "--images", "0"], "--images: must be a whole number, 1 to 1000000, not 0"),
         (["{run}", "--max-drop", "101"], "--max-drop: must be 0 to 100, not 101"),

@@ -366,7 +366,7 @@ def test_files_of_other_programs(subject, tmp_path):
 def test_a_missing_engine_is_reported_with_the_extra(subject, tmp_path, monkeypatch):
     path = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject)).path
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as Python marks what cannot be imported
-    monkeypatch.setattr(engines, "installed", lambda _: False)
+    monkeypatch.setattr("convwright.engines.engine.installed", lambda _: False)
     monkeypatch.setattr("convwright.extras.find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"needs onnxruntime: pip install 'convwright\[deploy\]'"):
         cw.load(path)

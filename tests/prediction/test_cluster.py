@@ -15,6 +15,7 @@ import convwright as cw
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.prediction.cluster import ClusterOptions, ClusterPredictions, _Answer, _check_accessible
 from convwright.prediction.image_files import find_images
+from convwright.prediction.network import load
 from convwright.prediction.stream import open_stream
 from convwright.ray_connection import _check_reachable
 
@@ -130,7 +131,7 @@ def test_a_prediction_that_is_stopped_leaves_no_process(exported, folder):
 
 
 def test_a_network_that_fails_is_an_error_of_its_own_text(folder):
-    network = cw.load(trained_run())
+    network = load(trained_run())  # in torch, also where another test has exported the run
     for parameter in network.module.parameters():
         parameter.data.fill_(float("nan"))
     images = find_images(folder / "01.png").images
