@@ -60,7 +60,12 @@ def workplace(tmp_path_factory):
     return folder, {}
 
 
-@pytest.mark.parametrize("title", scripts())
+SLOW = "Shipping"  # exports and measures in every format
+
+
+@pytest.mark.parametrize(
+    "title", [pytest.param(one, marks=pytest.mark.slow) if one == SLOW else one for one in scripts()]
+)
 def test_the_script_runs(title, workplace, monkeypatch, capsys):
     folder, names = workplace
     for package in NEEDED.get(title, ()):

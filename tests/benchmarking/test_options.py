@@ -39,8 +39,11 @@ def _instant(tmp_path, monkeypatch):
     monkeypatch.setattr(f"{module}.prepared", lambda *_: nullcontext(tmp_path))
 
 
+COMPILED = ("quantized",), ("network", "quantized"), ("file", "quantized")  # for ExecuTorch too, which takes seconds
+
+
 @pytest.mark.parametrize(
-    "names", [("network",), ("file",), ("quantized",), ("network", "quantized"), ("file", "quantized")]
+    "names", [("network",), ("file",), *(pytest.param(names, marks=pytest.mark.slow) for names in COMPILED)]
 )
 @pytest.mark.usefixtures("_instant")
 def test_every_engine_and_precision_given_is_measured_or_refused(names, targets):

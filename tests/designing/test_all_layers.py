@@ -75,6 +75,7 @@ def test_they_are_trained_and_kept_where_that_is_better(training, monkeypatch) -
     assert training.context.clock.passed < SECONDS
 
 
+@pytest.mark.slow
 def test_they_are_not_trained_without_time(training) -> None:
     trial = trained(training)
     leave(training, 15)

@@ -104,6 +104,7 @@ def wait_for_metrics(path, process):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_each_process_normalises_its_share(tmp_path):
     """The gradient is that of a batch in two pieces; statistics are averaged, so that all processes have the same."""
     options = [*RUN, "--lr", "0.02", "--epochs", "0.3"]
@@ -128,7 +129,10 @@ def test_processes_on_a_cpu_are_advised_against(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
-@pytest.mark.parametrize(("victim", "more"), [(0, []), (1, []), (1, ["--no-sync-norm"])])
+@pytest.mark.parametrize(
+    ("victim", "more"),
+    [pytest.param(0, [], marks=pytest.mark.slow), pytest.param(1, [], marks=pytest.mark.slow), (1, ["--no-sync-norm"])],
+)
 def test_a_killed_process_ends_the_run_and_the_run_goes_on_later(victim, more, tmp_path):
     path = tmp_path / "run"
     command = [*CONVWRIGHT, *RUN, *more, "--epochs", "3", "--devices", "2", "--out", str(path)]
