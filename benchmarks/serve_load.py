@@ -1,7 +1,7 @@
 """Load for `benchmarks/serve.py`, with Locust: `python benchmarks/serve_load.py ADDRESS BODY CLIENTS SECONDS OUT`.
 
 Each client is a user of Locust that keeps its connection, and sends the file BODY as JSON again as soon as it has an
-answer. Requests that have begun are waited for. OUT gets every time, the statuses, and the reasons of requests without
+answer. It waits for the requests on their way. OUT gets every time, the statuses, and the reasons of requests without
 an answer; Locust's own report rounds times above 100 ms to two digits.
 """
 

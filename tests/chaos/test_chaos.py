@@ -136,7 +136,7 @@ def test_two_writers(name, folder, whole, times, record):
 
 @pytest.mark.slow
 def test_a_file_that_is_exported_again_is_the_old_or_the_new_one(folder, whole, times, record):
-    """An export over a file that is there, of another network, so that the two can be told apart."""
+    """An export over a file that is there, of another network, so that the two differ."""
     _, new = whole("export")
     other = folder.parent / "other"
     cw.train("digits", network=NETWORK, epochs=0.1, out=other, progress=False)

@@ -21,6 +21,7 @@ from convwright.designing.shipping import ship
 from convwright.designing.state import TRAINED_LONGER, State
 from convwright.designing.trials import NO_TIME, Trial
 from convwright.designing.winner_record import ScoredImages, Winner
+from convwright.errors import ConvwrightError, NotFiniteError
 from convwright.scaling.budget import LATENCY, as_budget
 
 pytest.importorskip("onnxruntime")
@@ -118,6 +119,35 @@ def test_8_bits_that_cost_accuracy_are_not_the_result(run, tmp_path, monkeypatch
         better, reason = quantization._compare(whole, replace(exported, agreements=agreements))
         assert better is accepted
         assert ("more than the 0.5 allowed" in reason) is not accepted
+
+
+@pytest.mark.parametrize(
+    ("part", "error"),
+    [
+        ("convwright.designing.quantizing.write_file", RuntimeError("no scale of a tensor")),
+        ("convwright.designing.quantizing.measure_file", ConvwrightError("no engine runs it")),
+        ("convwright.designing.quantizing.evaluate_file", NotFiniteError("a logit is NaN")),
+    ],
+)
+def test_an_attempt_at_8_bits_that_fails_keeps_the_file_in_floats(run, tmp_path, monkeypatch, part, error) -> None:
+    request = request_of(tmp_path, "latency<=10000ms", "onnxruntime")
+    whole, _ = ship(run, request, 0)
+
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Quantization, "_milliseconds", lambda *files: (2.0, 1.0))
+    monkeypatch.setattr(part, failing)
+    quantization, slow = Quantization(run, request, FileOptions(), 1000), replace(whole, used={LATENCY: 1000.0})
+    for kept, found in (
+        (whole, quantization.try_for_speed(whole, 1)),
+        (slow, quantization.try_for_latency(slow)),
+    ):
+        shipped, (decision, reason) = found
+        assert shipped is kept
+        assert decision == USES_FLOATS
+        assert str(error) in reason
+        assert [path.name for path in tmp_path.glob("*.onnx")] == [whole.file]
 
 
 @pytest.mark.parametrize("seconds", [-5.0, 0.0, 3.9])

@@ -8,11 +8,14 @@ import pytest
 
 from convwright.benchmarking.backends import backends_named
 from convwright.engines import tensorrt
+from convwright.engines.card import EngineCheck, Verification
+from convwright.engines.card_reading import read_card
 from convwright.engines.own import OWN_ENGINES
 from convwright.engines.registry import open_file
 from convwright.engines.tensorrt import lacks_tensorrt
 from convwright.errors import ConvwrightError, UsageError
 from convwright.exporting.export import export
+from convwright.exporting.quantization import Calibration
 from convwright.exporting.writing import FORMATS, draft, write_draft
 
 from ..subjects import QUICK_FORMATS, check_of, images_for, subject_of, with_new_checksum
@@ -78,3 +81,29 @@ def test_tensorrt_is_found_by_its_library_and_is_refused_with_the_reason_elsewhe
         pytest.raises(UsageError, match="TensorrtExecutionProvider did not start, and ONNX Runtime would use CPUExec"),
     ):
         open_file(path, "tensorrt")
+
+
+def test_tensorrt_runs_only_where_it_is_named(subject, tmp_path, monkeypatch):
+    path = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject)).path
+    found = replace(OWN_ENGINES["tensorrt"], lacks=str, open=OWN_ENGINES["onnxruntime"].open)
+    monkeypatch.setitem(OWN_ENGINES, "tensorrt", found)  # as if it were here
+    engines = {"tensorrt": EngineCheck(0.001), "onnxruntime": EngineCheck(1.0)}
+    monkeypatch.setattr(
+        "convwright.engines.registry.read_card",
+        lambda path: replace(read_card(path), verified=Verification(engines=engines)),
+    )
+    assert open_file(path).engine == "onnxruntime"
+    assert open_file(path, "tensorrt").engine == "tensorrt"
+
+
+def test_a_compilation_that_crashes_is_an_error_of_one_line(tmp_path, monkeypatch):
+    """OpenVINO 2026.4 ends the process with a segmentation fault for some networks in 8 bits."""
+    subject = subject_of("cifar_seresnet8|scale:w=0.25|resolution:16")
+    check = check_of(subject, 12)
+    calibration = Calibration(images_for(subject, 24, seed=4), check, 1.0)
+    monkeypatch.setattr("convwright.engines.openvino_requests._COMPILE", "import os; os.kill(os.getpid(), 11)")
+    done = export(subject, tmp_path / "network.onnx", "onnx", check, calibration=calibration)
+    assert list(done.card.verified.engines) == ["onnxruntime"]
+    with pytest.raises(ConvwrightError, match=r"network\.onnx: openvino cannot run it: it crashes when it compiles"):
+        open_file(done.path, "openvino").run(images_for(subject))
+    assert open_file(done.path).engine == "onnxruntime"

@@ -1,6 +1,7 @@
 """LiteRT and ExecuTorch: files for phones predict as the network does, in float and in 8 bits."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,8 @@ from convwright.errors import ConvwrightError, UsageError
 from convwright.exporting.export import export
 from convwright.exporting.quantization import Calibration
 from convwright.machine import silenced_native_errors
-from convwright.prediction.files import FilePredictor
+from convwright.prediction.files import FilePredictor, open_predictor
+from convwright.prediction.portable import PortablePredictor
 
 from ..subjects import check_of, images_for, subject_of
 from ..tiny import RECALIBRATED, TINY
@@ -197,3 +199,28 @@ def test_another_card_is_refused(tmp_path):
     write_draft(made, tmp_path / "a.tflite", replace(subject.card, classes=("one", "another")))
     with pytest.raises(UsageError, match="its card requires"):
         cw.load(tmp_path / "a.tflite")
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("litert", ".tflite"), ("executorch", ".pte")])
+def test_threads_that_share_a_file_get_their_own_answers(format, suffix, tmp_path):
+    pytest.importorskip("executorch" if format == "executorch" else "ai_edge_litert")
+    subject, done = exported(format, suffix, tmp_path)
+    predictor = FilePredictor(done.path)
+    images = [images_for(subject, 2, seed=seed) for seed in range(40)]
+    expected = [predictor.logits(each) for each in images]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(predictor.logits, images))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_worker_with_any_number_of_cores_runs_the_files(tmp_path):
+    pytest.importorskip("executorch")
+    subject, done = exported("executorch", ".pte", tmp_path)
+    images = images_for(subject)
+    for count in (1, cores() + 1):
+        for predictor in (
+            open_predictor(done.path, threads=count),
+            PortablePredictor.of(FilePredictor(done.path)).open(count),
+        ):
+            np.testing.assert_array_equal(predictor.logits(images), FilePredictor(done.path).logits(images))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from contextlib import closing
@@ -171,3 +172,11 @@ def test_wrong_use_is_reported_before_anything_is_computed(exported, folder):
         cw.predict(exported, folder, cluster="local", cores_per_task=3)
     with pytest.raises(UsageError, match="device: must be cpu or auto with a cluster"):
         cw.predict(exported, folder, cluster="local", device="cuda")
+
+
+def test_a_local_cluster_is_never_another_one():
+    code = "from convwright.ray_connection import RayConnection; print(RayConnection('local').size)"
+    elsewhere = os.environ | {"RAY_ADDRESS": "127.0.0.1:1"}  # where nothing answers
+    done = subprocess.run([sys.executable, "-c", code], env=elsewhere, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 1

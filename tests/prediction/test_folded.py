@@ -122,3 +122,13 @@ def test_training_mode_and_other_types_are_left_to_the_module(predictor):
     finally:
         predictor.module.eval()
     assert not torch.allclose(found, predictor.logits(images))
+
+
+def test_a_layer_that_was_taken_out_is_left_to_the_module(predictor):
+    images = images_of(predictor)
+    name, linear = next((n, part) for n, part in predictor.module.named_modules() if isinstance(part, torch.nn.Linear))
+    predictor.module.set_submodule(name, torch.nn.Identity())  # as for features
+    try:
+        assert torch.equal(predictor.logits(images), by_module(predictor, images))
+    finally:
+        predictor.module.set_submodule(name, linear)

@@ -170,6 +170,8 @@ def test_a_batch_is_estimated_where_nothing_can_be_measured(digits, monkeypatch)
     config, network = plan(larger, cw.network("cifar_resnet56"), batch_size=1024)
     message = explain_failure(MemoryError(), config, network, larger, 1)
     assert "4 images should fit: train again with `accumulate=256`, or `batch_size=4`" in message
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # whose memory is not the computer's
+    assert "; try `accumulate=16`, or `batch_size=64`" in explain_failure(MemoryError(), config, network, larger, 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks glibc")

@@ -67,16 +67,17 @@ class Quantization:
         exported = self._export(shipped, self.seconds)
         if isinstance(exported, str):
             return shipped, (USES_FLOATS, f"{slow}; {exported}")
-        quantized = measure_file(exported, self.run, self.request)
-        if quantized.unmeasured:
-            why = f"the file with 8-bit integers is not measured in {quantized.engine}: {quantized.unmeasured}"
-        else:
-            latency = format_amount(LATENCY, quantized.used[LATENCY])
-            why = f"with 8-bit integers it takes {latency} in {quantized.engine}"
-        if quantized.unmeasured or quantized.used[LATENCY] >= shipped.used[LATENCY]:
-            _remove(exported)
-            return shipped, (USES_FLOATS, f"{slow}; {why}" + ("" if quantized.unmeasured else ", which is not faster"))
-        return self._tested(quantized), (USES_INT8, f"{slow}; {why}")
+        try:
+            quantized = measure_file(exported, self.run, self.request)
+            faster, why = _is_faster(quantized, shipped)
+            if faster:
+                return self._tested(quantized), (USES_INT8, f"{slow}; {why}")
+        except WriteError:
+            raise
+        except ConvwrightError as error:
+            why = f"the file with 8-bit integers could not be measured: {error}"
+        _remove(exported)
+        return shipped, (USES_FLOATS, f"{slow}; {why}")
 
     def try_for_speed(self, shipped: Shipped, export_seconds: float) -> tuple[Shipped, tuple[str, str]]:
         """Return the file in 8 bits if it is faster than the one in floats and as accurate, and the decision.
@@ -174,6 +175,15 @@ class Quantization:
         """Return a file in 8 bits with its accuracy on the test images, which the run's does not stand for."""
         engine = quantized.engine or self.request.engine
         return replace(quantized, tested=evaluate_file(self.request.out / quantized.file, self.run, engine))
+
+
+def _is_faster(quantized: Shipped, shipped: Shipped) -> tuple[bool, str]:
+    """Return whether a file in 8 bits has a lower latency than one in floats, and the figure in words."""
+    if quantized.unmeasured:
+        return False, f"the file with 8-bit integers is not measured in {quantized.engine}: {quantized.unmeasured}"
+    latency = f"with 8-bit integers it takes {format_amount(LATENCY, quantized.used[LATENCY])} in {quantized.engine}"
+    faster = quantized.used[LATENCY] < shipped.used[LATENCY]
+    return faster, latency if faster else f"{latency}, which is not faster"
 
 
 def _an_image(run: Run) -> np.ndarray:

@@ -38,6 +38,9 @@ class Engine:
     """Supported precisions, of `PRECISIONS`; `int8` stands for quantized files."""
     lacks: Callable[[], str] = str
     """Returns what the engine needs beside its package and does not find here; empty where it finds everything."""
+    by_default: bool = True
+    """Whether files run in it where no engine is named, and whether an export needs its agreement. Not for engines of
+    special devices, which may fail on the next machine and compute in fewer bits."""
 
     def usable(self) -> bool:
         """Return whether the engine's package is installed, and whatever else it needs is here."""

@@ -1,7 +1,13 @@
 """Compiled OpenVINO models by the number of images in a batch."""
 
+import json
+import signal
+import subprocess
+import sys
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from convwright.engines.parts import PIXELS
@@ -9,6 +15,13 @@ from convwright.machine import preserved_signal_stack
 
 MOST_FIXED = 8
 """Most sizes of batches for which a quantized model stays compiled."""
+
+
+_COMPILE = """
+import json, sys, openvino
+core = openvino.Core()
+core.compile_model(core.read_model(sys.argv[1]), "CPU", json.loads(sys.argv[2]))
+"""
 
 
 def is_quantized(model: Any) -> bool:
@@ -29,10 +42,12 @@ class OpenVinoRequests:
         core: OpenVINO's `Core`.
         model: Model to compile.
         settings: Settings of the compilation.
+        verified: Whether an export has run the model in OpenVINO. Other quantized models are first compiled in a
+            process of their own, as OpenVINO 2026.4 crashes on some DenseNets in 8 bits.
     """
 
-    def __init__(self, core: Any, model: Any, settings: Mapping[str, object]) -> None:
-        self.core, self.model, self.settings = core, model, settings
+    def __init__(self, core: Any, model: Any, settings: Mapping[str, object], *, verified: bool = True) -> None:
+        self.core, self.model, self.settings, self.verified = core, model, settings, verified
         self.always_fixed = is_quantized(model)
         self._requests: OrderedDict[int | None, Any] = OrderedDict()
 
@@ -53,5 +68,25 @@ class OpenVinoRequests:
             port = next((port for port in model.inputs if PIXELS in port.get_names()), model.input(0))
             sizes = [size.get_length() for size in list(port.get_partial_shape())[1:]]
             model.reshape({port: [count, *sizes]})
+        if self.always_fixed and not self.verified:
+            _check_compiles(model, self.settings)
         with preserved_signal_stack():
             return self.core.compile_model(model, "CPU", dict(self.settings)).create_infer_request()
+
+
+def _check_compiles(model: Any, settings: Mapping[str, object]) -> None:
+    """Compile a model in a process of its own.
+
+    Raises:
+        RuntimeError: The process crashed. Errors of other kinds are left to the compilation in this process.
+    """
+    import openvino
+
+    with TemporaryDirectory(prefix="convwright-") as folder:
+        path = Path(folder) / "model.xml"
+        openvino.save_model(model, path, compress_to_fp16=False)
+        command = [sys.executable, "-c", _COMPILE, str(path), json.dumps(settings)]
+        done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise RuntimeError(f"it crashes when it compiles this network in 8 bits ({name}); use another engine")

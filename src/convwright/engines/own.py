@@ -81,10 +81,10 @@ def _openvino(path: Path, card: Card, threads: int | None, precision: str) -> Ru
         for ports in (model.inputs, model.outputs)
     )
     _check_ports(card, images, logits)
-    return openvino_runner(core, model, threads, precision)
+    return openvino_runner(core, model, threads, precision, verified="openvino" in card.verified.engines)
 
 
-def openvino_runner(core: Any, model: Any, threads: int | None, precision: str) -> Runner:
+def openvino_runner(core: Any, model: Any, threads: int | None, precision: str, *, verified: bool = True) -> Runner:
     """Compile an OpenVINO model for the lowest latency, when the first images arrive; see `OpenVinoRequests`.
 
     Args:
@@ -92,13 +92,14 @@ def openvino_runner(core: Any, model: Any, threads: int | None, precision: str) 
         model: Model to compile.
         threads: Number of threads; None: as many as cores.
         precision: `f32` or `bf16`.
+        verified: Whether an export has run the model in OpenVINO.
     """
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads or cores(),
         "INFERENCE_PRECISION_HINT": precision,
     }
-    requests = OpenVinoRequests(core, model, settings)
+    requests = OpenVinoRequests(core, model, settings, verified=verified)
 
     def run(images: np.ndarray) -> np.ndarray:
         logits: np.ndarray = requests.of(len(images)).infer([images], share_inputs=True)[0]
@@ -146,7 +147,7 @@ OWN_ENGINES: dict[str, Engine] = {
         Engine("openvino", "openvino", (".xml", ".onnx"), _openvino, ("f32", "bf16", "int8")),
         Engine("torch", "torch", (".safetensors",), _torch, ("f32", "bf16")),
         Engine("litert", LITERT, (".tflite",), open_litert, ("f32", "int8")),
-        Engine("tensorrt", "onnxruntime", (".onnx",), _tensorrt, ("f32", "int8"), lacks_tensorrt),
+        Engine("tensorrt", "onnxruntime", (".onnx",), _tensorrt, ("f32", "int8"), lacks_tensorrt, by_default=False),
         Engine("executorch", EXECUTORCH, (".pte",), open_executorch, ("f32", "int8")),
     )
 }

@@ -109,8 +109,7 @@ def _default_engine(path: Path) -> Engine:
         readers = engines_reading(path.suffix, only_installed=True)
     if not readers:
         require_package(engines_reading(path.suffix)[0].package, path.name)
-    # TensorRT needs a GPU and its own libraries, and may fail on another machine: it runs only where it is named.
-    readers = [engine for engine in readers if engine.name != "tensorrt"] or readers
+    readers = [engine for engine in readers if engine.by_default] or readers
     fastest = fastest_engine(verified, [engine.name for engine in readers])
     return next((engine for engine in readers if engine.name == fastest), readers[0])
 

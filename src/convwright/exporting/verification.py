@@ -1,8 +1,5 @@
 """Verification of an exported file: run in every installed engine and compared with the original network."""
 
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +10,8 @@ from convwright.display.wording import counted
 from convwright.engines.card import Card, EngineCheck
 from convwright.engines.own import OWN_ENGINES
 from convwright.engines.registry import engines_reading, open_file
-from convwright.errors import ConvwrightError, NotFiniteError, UsageError
-from convwright.exporting.agreement import BATCH, Agreement, CheckImages, compare, logits_of
+from convwright.errors import ConvwrightError, NotFiniteError
+from convwright.exporting.agreement import Agreement, CheckImages, compare, logits_of
 from convwright.exporting.quantization import FloatLayers
 from convwright.exporting.writing import Progress
 from convwright.extras import require_package
@@ -108,10 +105,8 @@ def verify(
     problems: dict[str, str] = {}
     for name in installed_readers(path.suffix):
         progress(f"verifying with {name}")
-        own = name in OWN_ENGINES and name != "tensorrt"  # TF32 may disagree, which refuses no file for others
+        own = name in OWN_ENGINES and OWN_ENGINES[name].by_default
         try:
-            if left is not None and name == "openvino":
-                _check_survives(path, name, check)
             engine_run = _engine_run(path, name, check)
         except NotFiniteError as error:
             if own:
@@ -174,32 +169,6 @@ def with_record(card: Card, check: CheckImages, verified: VerifiedEngines, left:
 def image_seconds(work: Callable[[], object]) -> float:
     """Return the time of a call for one image; on a busy machine that of its fastest run."""
     return measure_call(work, at_least=3, at_most=3).estimate
-
-
-_RUN_IN_CHILD = """
-import sys
-from pathlib import Path
-import numpy as np
-from convwright.engines.registry import open_file
-run = open_file(Path(sys.argv[1]), sys.argv[2]).run
-for count in sys.argv[3].split(","):
-    run(np.zeros((int(count), *map(int, sys.argv[4].split(","))), np.uint8))
-"""
-
-
-def _check_survives(path: Path, engine: str, check: CheckImages) -> None:
-    """Run a file in a process of its own first: OpenVINO 2026.4 crashes on some DenseNets in 8 bits.
-
-    Raises:
-        UsageError: The process crashed. Errors of other kinds are left to the run in this process.
-    """
-    shape = ",".join(str(side) for side in check.images.shape[1:])
-    counts = f"{min(BATCH, len(check.images))},1"
-    done = subprocess.run(
-        [sys.executable, "-c", _RUN_IN_CHILD, str(path), engine, counts, shape], capture_output=True, check=False
-    )
-    if done.returncode < 0:
-        raise UsageError(f"{engine} crashes on this file ({signal.Signals(-done.returncode).name})")
 
 
 def _engine_run(path: Path, engine: str, check: CheckImages) -> EngineRun:

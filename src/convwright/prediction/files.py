@@ -231,6 +231,11 @@ def load(
     return RunPredictor(path, found) if fastest else found  # type: ignore[arg-type]
 
 
+def worker_threads(path: Path, cores: int | None) -> int | None:
+    """Return the threads of a file's engine on a worker with so many cores; None: ExecuTorch decides itself."""
+    return None if path.suffix == ".pte" else cores
+
+
 def open_predictor(
     run: "Run | str | Path",
     device: "torch.device | str" = "cpu",
@@ -249,7 +254,7 @@ def open_predictor(
     if path.suffix in SUFFIXES and not path.is_dir():
         if str(device) not in ("cpu", "auto"):
             raise ArgumentError("device", f"{path}: an exported file runs on the CPU, not on {device}")
-        return FilePredictor(path, engine, None if path.suffix == ".pte" else threads)
+        return FilePredictor(path, engine, worker_threads(path, threads))
     if engine is not None:
         raise ArgumentError("engine", f"{path}: an engine runs exported files; 'convwright export' makes one of a run")
     if not path.exists() and _is_network(str(path)):

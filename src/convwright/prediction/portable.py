@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Optional
 
 from convwright.engines.checksum import weights_file
 from convwright.prediction.base import BasePredictor
-from convwright.prediction.files import FilePredictor, RunPredictor
+from convwright.prediction.files import FilePredictor, RunPredictor, worker_threads
 
 if TYPE_CHECKING:
     from convwright.prediction.network import Predictor
@@ -43,7 +43,7 @@ class _ExportedFile:
         with TemporaryDirectory(prefix="convwright-", ignore_cleanup_errors=True) as folder:
             for name, content in self.content.items():
                 (Path(folder) / name).write_bytes(content)
-            threads = None if self.path.suffix == ".pte" else cores  # ExecuTorch chooses them itself
+            threads = worker_threads(self.path, cores)
             predictor = FilePredictor(Path(folder) / self.path.name, self.engine, threads, self.precision)
             predictor.open_scores()
         predictor.path = self.path
