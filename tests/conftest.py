@@ -35,7 +35,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 @pytest.fixture(autouse=True)
 def _keeps_threads() -> Iterator[None]:
-    """Fail where a test leaves torch with another number of threads, as the tests after it would measure differently."""
+    """Fail where a test leaves torch with another number of threads, with which later tests would measure."""
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else None
     yield

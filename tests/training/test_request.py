@@ -293,6 +293,8 @@ def state_of_process():
 
 
 def test_training_leaves_the_process_as_it_was(tmp_path):
+    import torch.fx.experimental.symbolic_shapes  # torch does so when it needs it, and SymPy adds warning filters
+
     torch.manual_seed(11)
     torch.backends.cudnn.benchmark = True
     try:
