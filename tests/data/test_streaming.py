@@ -197,7 +197,10 @@ class TestProcesses:
         del data
         assert not self.started()
 
-    @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+    @pytest.mark.parametrize(
+        "how",
+        [*(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGINT, signal.SIGTERM)), signal.SIGKILL],
+    )
     def test_no_process_and_no_file_outlives_a_run_that_is_stopped(
         self, how: signal.Signals, photos: Path, tmp_path: Path
     ) -> None:

@@ -56,6 +56,7 @@ def leave(training, seconds: float) -> None:
     clock._started -= SECONDS - training.planner.time.end() - seconds - clock.passed
 
 
+@pytest.mark.slow
 def test_they_are_trained_and_kept_where_that_is_better(training, monkeypatch) -> None:
     trial, state = trained(training), training.context.state
     leave(training, 300)

@@ -218,7 +218,8 @@ def test_a_stopped_design_names_its_best_network(tmp_path) -> None:
     check_best_answer(out)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [2, 10])
 def test_a_killed_design_loses_no_trial(tmp_path, kills: int) -> None:
     out, moments = tmp_path / "digits", random.Random(kills)
     command = [sys.executable, "-m", "convwright", "design"]

@@ -95,7 +95,8 @@ def finished(out: Path, trials: int) -> None:
     assert found.file.exists()
 
 
-@pytest.mark.parametrize("change", [pytest.param("removed", marks=pytest.mark.slow), "replaced"])
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["removed", "replaced"])
 def test_a_folder_that_changes_during_the_race_is_noticed(tmp_path, change: str) -> None:
     data, out = enough(tmp_path / "photos"), tmp_path / "design"
     shutil.copytree(data, tmp_path / "copy")

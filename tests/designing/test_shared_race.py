@@ -130,6 +130,7 @@ def check_complete(out: Path, url: str | None = None) -> None:
     assert state.race_ended
 
 
+@pytest.mark.slow
 @TWO
 def test_a_race_is_complete_though_a_worker_is_killed(tmp_path) -> None:
     out = tmp_path / "design"

@@ -59,7 +59,7 @@ def test_torch_gets_no_file_in_8_bits(run, tmp_path) -> None:
     assert [path.name for path in tmp_path.glob("*.onnx")] == [shipped.file]
 
 
-@pytest.mark.parametrize("seconds", [0.0, 1000.0])
+@pytest.mark.parametrize("seconds", [0.0, pytest.param(1000.0, marks=pytest.mark.slow)])
 def test_8_bits_are_taken_only_where_they_are_faster(run, tmp_path, seconds: float) -> None:
     request = request_of(tmp_path, "latency<=10000ms", "onnxruntime")
     whole, _ = ship(run, request, 0)
@@ -125,7 +125,11 @@ def test_8_bits_that_cost_accuracy_are_not_the_result(run, tmp_path, monkeypatch
     ("part", "error"),
     [
         ("convwright.designing.quantizing.write_file", RuntimeError("no scale of a tensor")),
-        ("convwright.designing.quantizing.measure_file", ConvwrightError("no engine runs it")),
+        pytest.param(
+            "convwright.designing.quantizing.measure_file",
+            ConvwrightError("no engine runs it"),
+            marks=pytest.mark.slow,
+        ),
         ("convwright.designing.quantizing.evaluate_file", NotFiniteError("a logit is NaN")),
     ],
 )

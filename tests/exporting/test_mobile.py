@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import convwright as cw
 from convwright.benchmarking.backends import backends_named
@@ -218,9 +219,13 @@ def test_a_worker_with_any_number_of_cores_runs_the_files(tmp_path):
     pytest.importorskip("executorch")
     subject, done = exported("executorch", ".pte", tmp_path)
     images = images_for(subject)
-    for count in (1, cores() + 1):
-        for predictor in (
-            open_predictor(done.path, threads=count),
-            PortablePredictor.of(FilePredictor(done.path)).open(count),
-        ):
-            np.testing.assert_array_equal(predictor.logits(images), FilePredictor(done.path).logits(images))
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, cores() + 1):
+            for predictor in (
+                open_predictor(done.path, threads=count),
+                PortablePredictor.of(FilePredictor(done.path)).open(count),
+            ):
+                np.testing.assert_array_equal(predictor.logits(images), FilePredictor(done.path).logits(images))
+    finally:
+        torch.set_num_threads(threads)  # workers are processes of their own

@@ -91,7 +91,7 @@ def test_without_a_compiler_it_is_the_plain_network(monkeypatch: pytest.MonkeyPa
 
 
 @needs_compiler
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)], ids=str)
 def test_a_step_in_fewer_bits_is_near(dtype: torch.dtype) -> None:
     plain, fused, x = pair(TINY["residual-basic"], torch.float32)
     found = []

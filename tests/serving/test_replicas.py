@@ -61,6 +61,7 @@ def served(*arguments):
         process.wait()
 
 
+@pytest.mark.slow
 def test_replicas_answer_like_the_single_process_and_end_on_sigterm(exported, client, tmp_path):
     image = tmp_path / "image.png"
     image.write_bytes(GOOD)

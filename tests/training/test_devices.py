@@ -131,8 +131,9 @@ def test_processes_on_a_cpu_are_advised_against(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 @pytest.mark.parametrize(
     ("victim", "more"),
-    [pytest.param(0, [], marks=pytest.mark.slow), pytest.param(1, [], marks=pytest.mark.slow), (1, ["--no-sync-norm"])],
+    [(0, []), (1, []), (1, ["--no-sync-norm"])],
 )
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_and_the_run_goes_on_later(victim, more, tmp_path):
     path = tmp_path / "run"
     command = [*CONVWRIGHT, *RUN, *more, "--epochs", "3", "--devices", "2", "--out", str(path)]
@@ -158,7 +159,7 @@ def listen():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_stops_all_with_nothing_lost(number, tmp_path):
     path = tmp_path / "run"
     command = [*CONVWRIGHT, *RUN, "--epochs", "20", "--devices", "2", "--out", str(path)]
@@ -177,7 +178,7 @@ def test_a_signal_stops_all_with_nothing_lost(number, tmp_path):
     assert Run.open(path).load_checkpoint()["progress"]["step"] > 0
 
 
-@pytest.mark.parametrize("progress", [True, False])
+@pytest.mark.parametrize("progress", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_an_interrupt_in_python_is_that_of_one_device(progress, tmp_path):
     path = tmp_path / "run"
     program = f"""

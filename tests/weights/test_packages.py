@@ -21,6 +21,7 @@ def test_packages_of_weights_are_those_that_are_read():
     assert {name: module.replace("_", "-") for name, (module, _) in PACKAGES.items()} == LITE
 
 
+@pytest.mark.slow
 def test_timm_has_the_weights_that_are_listed():
     timm = pytest.importorskip("timm")
 
