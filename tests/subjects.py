@@ -15,7 +15,10 @@ from convwright.extras import installed
 from convwright.files import digest_of
 from convwright.prediction.network import Predictor
 
-QUICK_FORMATS = [name for name in FORMATS if name != "executorch" and (name != "litert" or installed("ai_edge_litert"))]
+NOT_QUICK = ("executorch", "coreml")  # Core ML packages do not run here
+QUICK_FORMATS = [
+    name for name in FORMATS if name not in NOT_QUICK and (name != "litert" or installed("ai_edge_litert"))
+]
 """Installed formats, but for ExecuTorch, whose compiler takes many seconds; test_mobile.py has it."""
 
 

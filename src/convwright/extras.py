@@ -12,6 +12,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "deploy": ("onnx", "onnxruntime", "openvino", "nncf", "sklearn"),
     "litert": ("ai_edge_litert", "ai_edge_quantizer"),
     "executorch": ("executorch", "torchao"),
+    "coreml": ("coremltools",),
     "serve": ("fastapi", "uvicorn", "prometheus_client", "python_multipart"),
     "studio": (),
     "hub": ("huggingface_hub",),

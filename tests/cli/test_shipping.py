@@ -44,11 +44,11 @@ def test_a_run_is_exported_and_the_file_predicts(run, convwright, tmp_path):
         (["absent"], "no such run directory"),
         (
             ["{run}", "--out", "a.txt"],
-            "--out: a.txt: end it in .onnx, .xml, .safetensors, .tflite, .pte, or give the format",
+            "--out: a.txt: end it in .onnx, .xml, .safetensors, .tflite, .pte, .mlpackage, or give the format",
         ),
         (
-            ["{run}", "--format", "coreml"],
-            "--format: must be 'onnx' or 'openvino' or 'torch' or 'litert' or 'executorch', not 'coreml'",
+            ["{run}", "--format", "caffe"],
+            "--format: must be 'onnx' or 'openvino' or 'torch' or 'litert' or 'executorch' or 'coreml', not 'caffe'",
         ),
         (["{run}", "--out", "a.onnx", "--opset", "9"], "--opset: must be a whole number, 13 to 22, not 9"),
         (["{run}", "--images", "0"], "--images: must be a whole number, 1 to 1000000, not 0"),
@@ -60,6 +60,8 @@ def test_a_run_is_exported_and_the_file_predicts(run, convwright, tmp_path):
         (["{run}", "--max-drop", "1"], "--max-drop: it limits what quantization costs; it needs --int8"),
         (["{run}", "--out", "a.xml", "--opset", "17"], "--opset: only the format onnx has an opset"),
         (["{run}", "--out", "a.safetensors", "--int8"], "--int8: the format torch does not support int8"),
+        (["{run}", "--out", "a.mlpackage", "--int8"], "--int8: the format coreml does not support int8"),
+        (["{run}", "--out", "a.mlpackage", "--explain"], "--explain: the format coreml has no further outputs"),
         (["{run}", "--out", "a.safetensors", "--opset", "17"], "--opset: only the format onnx has an opset"),
     ],
 )

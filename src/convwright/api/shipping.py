@@ -23,7 +23,7 @@ def export(
     run: "Run | Network | str | Path",
     out: str | Path | None = None,
     *,
-    format: Literal["onnx", "openvino", "torch", "litert", "executorch"] | None = None,
+    format: Literal["onnx", "openvino", "torch", "litert", "executorch", "coreml"] | None = None,
     weights: str | None = None,
     data: "Data | str | Path | None" = None,
     images: Annotated[int | None, COUNT] = None,
@@ -41,8 +41,8 @@ def export(
 
     Args:
         run: A run or its directory; with `weights` a network.
-        out: The file: .onnx, .xml (OpenVINO, with a .bin beside it), .safetensors (torch), .tflite (LiteRT) or .pte
-            (ExecuTorch); by default in the current folder, named after the run.
+        out: The file: .onnx, .xml (OpenVINO, with a .bin beside it), .safetensors (torch), .tflite (LiteRT), .pte
+            (ExecuTorch) or .mlpackage (Core ML, a folder); by default in the current folder, named after the run.
         format: Format of the file; by default that of its suffix, or onnx.
         weights: Weights of a network: pretrained, torchvision, timm or a file.
         data: Images to verify and to calibrate on, instead of the run's own.
@@ -53,13 +53,14 @@ def export(
         opset: For .onnx, the opset; 17 by default.
         input: What the file takes. image: one uint8 image, 1 x H x W x 3, of any size, which it crops and resizes as in
             training. tensor: a batch of uint8 images, N x C x H x W, at the network's resolution (for .tflite N x H x W
-            x C, for .pte one image). By default image, for .safetensors, .tflite and .pte tensor.
+            x C, for .pte one image, for .mlpackage an image in Core ML's type). By default image, for .safetensors,
+            .tflite, .pte and .mlpackage tensor.
         explain: Add an output activation_map: the class activation map of the predicted class, or of the class whose
             number is given as input explained_class. For networks with global pooling and one linear layer.
         limits: Fit on validation images, and add as outputs, what the network does not know: calibrated
             probabilities, prediction_set (contains the true class in 90 % of cases), energy, ood_score (the
-            out-of-distribution score), and known (whether that is as low as for 95 % of validation images). A .tflite
-            or .pte has them in its card, without ood_score, and `predict` computes them.
+            out-of-distribution score), and known (whether that is as low as for 95 % of validation images). A .tflite,
+            .pte or .mlpackage has them in its card, without ood_score, and `predict` computes them of the first two.
         push: Upload the file and its model card to the Hugging Face Hub: hf://user/name.
 
     Returns:

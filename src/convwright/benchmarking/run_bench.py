@@ -15,7 +15,7 @@ from convwright.benchmarking.roofline import Machine, measure_machine
 from convwright.benchmarking.selecting import SelectionRequest
 from convwright.display.progress import status
 from convwright.engines.card_reading import read_card
-from convwright.engines.engine import SUFFIXES
+from convwright.engines.engine import SUFFIXES, check_runnable
 from convwright.engines.runner import cores
 from convwright.engines.selection import EngineSelection, fingerprint
 from convwright.errors import ArgumentError, ConvwrightError, argument
@@ -95,6 +95,9 @@ def _run_to_keep(networks: Sequence[Target]) -> Path:
 
 def _check_target(network: Target, request: BenchRequest) -> None:
     """Check that a target exists and that something of it can be measured, before minutes are spent on others."""
+    if isinstance(network, str | Path):
+        with argument("networks"):
+            check_runnable(Path(network))
     if isinstance(network, str | Path) and _is_file(network):
         if not Path(network).is_file():
             raise ArgumentError("networks", f"{network}: no such file")

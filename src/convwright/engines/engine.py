@@ -6,10 +6,14 @@ from pathlib import Path
 
 from convwright.engines.card import Card
 from convwright.engines.runner import Runner
+from convwright.errors import UsageError
 from convwright.extras import installed
 
 SUFFIXES = frozenset((".onnx", ".xml", ".safetensors", ".tflite", ".pte"))
-"""Suffixes of exported files."""
+"""Suffixes of exported files that engines run."""
+COREML_SUFFIX = ".mlpackage"
+"""Suffix of Core ML packages, which are exported and not run."""
+NOT_RUN = "not run in Core ML, which exists on Apple's systems only"
 COMPUTE_PRECISIONS = ("f32", "bf16")
 """Precisions in which an engine can compute; a quantized file is in 8 bits whatever the engine is given."""
 PRECISIONS = (*COMPUTE_PRECISIONS, "int8")
@@ -45,3 +49,14 @@ class Engine:
     def usable(self) -> bool:
         """Return whether the engine's package is installed, and whatever else it needs is here."""
         return installed(self.package) and not self.lacks()
+
+
+def check_runnable(path: Path) -> None:
+    """Check that a path does not name a Core ML package, which no engine runs.
+
+    Raises:
+        UsageError: It does.
+    """
+    if path.suffix == COREML_SUFFIX:
+        others = ", ".join(sorted(SUFFIXES))
+        raise UsageError(f"{path}: Core ML packages run on Apple's systems only, and not in Convwright; use {others}")

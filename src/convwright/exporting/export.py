@@ -14,6 +14,8 @@ from convwright.engines.litert import PACKAGE as LITERT
 from convwright.engines.program import Program
 from convwright.errors import ArgumentError, ConvwrightError, WriteError
 from convwright.exporting.agreement import CheckImages, logits_of
+from convwright.exporting.coreml_export import export_coreml
+from convwright.exporting.coreml_writer import load_tools
 from convwright.exporting.explanation import Explained, explained, map_output
 from convwright.exporting.image_input import why_not
 from convwright.exporting.limits_outputs import fitted_limits, fitted_score, limits_outputs, verified_score
@@ -39,6 +41,8 @@ from convwright.prediction.network import Predictor
 from convwright.stats.limits import Limits
 from convwright.stats.ood import OodModel
 
+IN_FLOAT = ("torch", "coreml")
+"""Formats without 8 bits."""
 Input = Literal["image", "tensor"]
 """What a file takes: an image of any size, or a batch of images at the network's resolution."""
 
@@ -86,6 +90,8 @@ def export(
     if explain and format in NETWORK_ALONE:
         raise ArgumentError("explain", f"the format {format} has no further outputs; use onnx or openvino")
     check_suffix(format, out)
+    if format == "coreml":
+        return export_coreml(subject, out, check, limits=limits, progress=progress)
     installed_readers(FORMATS[format])
     _ = subject.program  # a network that cannot be written is reported before anything runs
     found = explained(subject) if explain else None
@@ -150,11 +156,13 @@ def check_possible(format: str, opset: int | None, *, int8: bool) -> None:
         raise ArgumentError("format", f"must be {' or '.join(FORMATS)}, not {format!r}")
     if opset is not None and format != "onnx":
         raise ArgumentError("opset", f"only the format onnx has an opset, and this file is in the format {format}")
-    if format == "torch":
+    if format in IN_FLOAT:
         if int8:
             raise ArgumentError(
-                "int8", "the format torch does not support int8; use onnx, openvino, litert or executorch"
+                "int8", f"the format {format} does not support int8; use onnx, openvino, litert or executorch"
             )
+        if format == "coreml":
+            load_tools()
         return
     if format in TRAILED:
         require_package(LITERT if format == "litert" else EXECUTORCH, f"the format {format}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 
 from convwright.engines.card import Card
+from convwright.engines.engine import COREML_SUFFIX
 from convwright.engines.parts import (
     ENERGY,
     EXPLAINED_CLASS,
@@ -65,13 +66,19 @@ def push(done: ExportResult, card: Path, address: str) -> str:
     """
     repository, _ = parse_address(address, "push")
     hub = require_package("huggingface_hub", "`push`")
-    files = {**{path.name: path for path in done.files}, NAME: card}
+    files = {**{name: path for path in done.files for name, path in _names_and_files(path)}, NAME: card}
     with errors_of_hub(address):
         api = hub.HfApi()
         api.create_repo(repository, exist_ok=True)
         operations = [hub.CommitOperationAdd(name, str(path)) for name, path in files.items()]
         api.create_commit(repository, operations, commit_message=f"Add {done.path.name}, exported by Convwright")
     return address
+
+
+def _names_and_files(path: Path) -> Iterator[tuple[str, Path]]:
+    """Yield a file with its name, or the files in a Core ML package with their names in it."""
+    inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+    yield from ((file.relative_to(path.parent).as_posix(), file) for file in inside if file.is_file())
 
 
 def model_card(done: ExportResult) -> str:
@@ -98,7 +105,21 @@ def _accuracy(done: ExportResult) -> list[str]:
     return []
 
 
+def _usage_in_core_ml(done: ExportResult) -> Iterator[str]:
+    stem = done.path.stem
+    yield from ("## Use", "", "Add the package to a project in Xcode, which makes a class of its name, or load it:", "")
+    yield from ("```swift", f'let url = try await MLModel.compileModel(at: URL(filePath: "{done.path.name}"))')
+    yield "let model = try VNCoreMLModel(for: MLModel(contentsOf: url))"
+    yield "let request = VNCoreMLRequest(model: model)  // its result is an array, logits"
+    if done.card.resize == "crop" and done.card.crop == 1:
+        yield "request.imageCropAndScaleOption = .centerCrop"
+    yield from ("```", "", f"The classes are in the metadata of {stem}, as JSON under `classes`.", "")
+
+
 def _usage(done: ExportResult) -> Iterator[str]:
+    if done.path.suffix == COREML_SUFFIX:
+        yield from _usage_in_core_ml(done)
+        return
     yield from ("## Use", "", "```python", "import convwright as cw", "")
     yield from (f'cw.load("{done.path.name}").predict("image.jpg")', "```", "")
     if done.card.input != "image" or done.path.suffix == ".safetensors":
@@ -125,6 +146,8 @@ def _inputs(done: ExportResult) -> Iterator[str]:
         yield "- OpenVINO needs `INFERENCE_PRECISION_HINT` `f32`, as its default may ruin the resizing."
     else:
         size = " x ".join(map(str, done.tensor_shape))
+        if done.path.suffix == COREML_SUFFIX:
+            size = done.input_in_words()
         yield f"- Input `{PIXELS}`: uint8, {size}, {'RGB' if card.channels == 3 else 'grey'}; the file normalises it."
     yield from (f"- Output `{name}`: {MEANINGS.get(name, 'further output')}." for name in card.outputs)
     yield ""

@@ -8,6 +8,7 @@ from convwright.arch.resolution import sides
 from convwright.display.result import Block, Lines, Paragraph, Result, Table
 from convwright.display.wording import counted, short_milliseconds
 from convwright.engines.card import Card
+from convwright.engines.engine import COREML_SUFFIX, NOT_RUN
 from convwright.engines.selection import EngineSelection
 from convwright.exporting.agreement import Agreement
 from convwright.exporting.quantization import FloatLayers
@@ -59,7 +60,7 @@ class ExportResult(Result):
         card, suffix = self.card, self.path.suffix
         if suffix == ".tflite":
             return ("N", *sides(card.resolution), card.channels)
-        one = suffix == ".pte" or (self.float_layers is not None and self.float_layers.one_image)
+        one = suffix in (".pte", COREML_SUFFIX) or (self.float_layers is not None and self.float_layers.one_image)
         return (1 if one else "N", card.channels, *sides(card.resolution))
 
     def to_dict(self) -> dict[str, object]:
@@ -126,6 +127,8 @@ class ExportResult(Result):
                 "the file takes one image at a time: where the number of images is open, OpenVINO computes other "
                 "values for this network in 8 bits"
             )
+        if self.path.suffix == COREML_SUFFIX:
+            yield f"{NOT_RUN}: its operations and weights were read back and computed in torch"
         if limits := self.card.limits:
             yield (
                 f"temperature {limits.temperature:.3g}: calibration error {limits.error_before:.1%} before, "
@@ -136,6 +139,9 @@ class ExportResult(Result):
     def input_in_words(self) -> str:
         """Return what the file takes, and how well its resizing agrees with that of training."""
         card = self.card
+        if self.path.suffix == COREML_SUFFIX and card.channels in (1, 3):
+            height, width = sides(card.resolution)
+            return f"{'an RGB' if card.channels == 3 else 'a grey'} image of {height} x {width} pixels"
         if card.input == "tensor":
             return f"uint8, {' x '.join(map(str, self.tensor_shape))}"
         checks = (check.details.get("whole_difference") for check in card.verified.engines.values())
@@ -153,7 +159,7 @@ class ExportResult(Result):
                 lost = f"{points:.2f} ({low:.2f} to {high:.2f})"
             yield (
                 name,
-                short_milliseconds(times[name] / 1000),
+                short_milliseconds(times[name] / 1000) if name in times else "-",
                 f"{found.same:.2%}",
                 f"{found.difference:.1e}",
                 accuracy,

@@ -12,6 +12,7 @@ from convwright.display.progress import status
 from convwright.engines.selection import EngineSelection, fingerprint
 from convwright.errors import ArgumentError, argument
 from convwright.exporting import check_images
+from convwright.exporting.coreml_export import check_package_target
 from convwright.exporting.export import Input, check_possible, check_suffix, export, why_no_image_input
 from convwright.exporting.keeping import keep_export
 from convwright.exporting.model_card import push as push_to_hub
@@ -20,7 +21,7 @@ from convwright.exporting.quantization import MAX_DROP
 from convwright.exporting.result import ExportResult
 from convwright.exporting.subject import Subject
 from convwright.exporting.verification import image_seconds
-from convwright.exporting.writing import FORMAT_OF, FORMATS, TRAILED
+from convwright.exporting.writing import FOR_PHONES, FORMAT_OF, FORMATS
 from convwright.extras import require_package
 from convwright.places import check_file
 from convwright.prediction.features import MOST_TRAINING
@@ -99,7 +100,7 @@ def export_run(
         if push is not None:
             progress("uploading")
             done = replace(done, pushed=push_to_hub(done, written, push))
-        if path is None or before is None or format in TRAILED:  # files for phones lack scores
+        if path is None or before is None or format in FOR_PHONES:
             return done
         return replace(done, selection=_kept(path, subject, done, check.images[:1], before))
 
@@ -150,7 +151,10 @@ def target(name: str, format: str | None, out: Path | None) -> tuple[str, Path]:
             raise ArgumentError("out", f"{out}: end it in {', '.join(FORMAT_OF)}, or give the format")
         format = FORMAT_OF[out.suffix]
     check_suffix(format, out)
-    check_file("out", out)
+    if format == "coreml":
+        check_package_target(out)
+    else:
+        check_file("out", out)
     return format, out
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from convwright.data.framing import Framing
 from convwright.engines.card import CHECKSUM_PLACEHOLDER, KEY, WEIGHTS_PLACEHOLDER, Card
 from convwright.engines.checksum import weights_file
+from convwright.engines.engine import COREML_SUFFIX
 from convwright.engines.torch_file import torch_file
 from convwright.engines.trailer import with_trailer
 from convwright.errors import ConvwrightError, UsageError
@@ -28,13 +29,16 @@ FORMATS = {
     "torch": ".safetensors",
     "litert": ".tflite",
     "executorch": ".pte",
+    "coreml": COREML_SUFFIX,
 }
 """Formats that can be written, and the suffix of their files."""
-NETWORK_ALONE = ("torch", "litert", "executorch")
+NETWORK_ALONE = ("torch", "litert", "executorch", "coreml")
 """Formats whose files hold the network alone: their input is a tensor, and logits are their only output."""
 FORMAT_OF = {suffix: name for name, suffix in FORMATS.items()}
 TRAILED = ("litert", "executorch")
 """Formats whose files have the card after their end."""
+FOR_PHONES = (*TRAILED, "coreml")
+"""Formats that runs do not predict with: their files lack out-of-distribution scores, or do not run here."""
 OPERATION_BYTES = 2**14
 """What OpenVINO writes of an operation without weights is shorter than this."""
 Progress = Callable[[str], None]

@@ -9,7 +9,7 @@ import numpy as np
 
 from convwright.arch.resolution import sides
 from convwright.data.images import Framing
-from convwright.engines.engine import SUFFIXES
+from convwright.engines.engine import SUFFIXES, check_runnable
 from convwright.engines.registry import open_file
 from convwright.engines.scored import ScoredRunner, open_scored
 from convwright.engines.selection import check_selected_file, find_selection
@@ -248,6 +248,7 @@ def open_predictor(
     `threads` are those of an exported file's engine; None: all cores, or those that were measured as the fastest.
     """
     path = path_of(resolved(run))
+    check_runnable(path)
     if weights is not None:
         _check_is_network(path)
         return _pretrained(str(path), weights, device, engine)
