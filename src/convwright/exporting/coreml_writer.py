@@ -34,18 +34,18 @@ def coreml_model(program: steps.Program) -> Any:
         from coremltools.converters import mil
 
         builder: Any = mil.Builder
-
         shape = (1, *program.input_shape)
 
-        @builder.program(input_specs=[builder.TensorSpec(shape=shape)], opset_version=tools.target.iOS15)
         def written(images: Any) -> Any:  # the input has the name of this argument
             return _Writer(builder, program, images).run()
 
+        ports = [builder.TensorSpec(shape=shape)]
+        function = builder.program(input_specs=ports, opset_version=tools.target.iOS15)(written)
         layout = COLORS.get(program.input_shape[0])
         colors = {"color_layout": getattr(tools.colorlayout, layout)} if layout else {}
         kind = tools.ImageType if layout else tools.TensorType
         return tools.convert(
-            written,
+            function,
             convert_to="mlprogram",
             inputs=[kind(name=PIXELS, shape=shape, **colors)],
             minimum_deployment_target=tools.target.iOS15,
