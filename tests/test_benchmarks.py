@@ -42,6 +42,7 @@ SMALLEST: dict[str, tuple[str, ...]] = {
 SLOW: dict[str, tuple[str, ...]] = {
     "cam": ("--data", "digits", "--epochs", "0.01", "--count", "4", "--out", "out"),
     "file": ("--count", "1", "--rounds", "1"),
+    "gpu": ("--device", "cpu", "--quick", "--out", "out"),
     "latency": ("--networks", "resnet18", "--rounds", "2"),
     "memory": ("--batch", "2", "--depths", "10", "--rounds", "1", "--steps", "1", "--no-large", "--out", "out"),
     "report": ("--data", "digits", "--repeat", "1"),

@@ -240,6 +240,6 @@ def test_wrong_settings_are_reported(monkeypatch):
 def test_files_are_run_by_the_engines_that_read_them(tmp_path):
     every = list(backends().values())
     names = [setting.engine for setting in file_settings(tmp_path / "a.onnx", every, 1, 1, "f32")]
-    assert names == ["onnxruntime", "openvino", "tensorrt"]
+    assert names == ["onnxruntime", "openvino", "onnxruntime-cuda", "tensorrt"]
     names = [setting.engine for setting in file_settings(tmp_path / "a.safetensors", every, 1, 1, "f32")]
     assert names == ["torch-folded"]

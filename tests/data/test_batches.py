@@ -1,5 +1,6 @@
 import threading
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -184,3 +185,30 @@ def test_the_fingerprint_tells_any_change() -> None:
     ]
     assert len(set(prints)) == len(prints)
     assert fingerprint(("a", "b"), split(), None) == prints[0]
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        {},
+        {"crop": 2, "flip": True, "erasing": 0.5},
+        {"flip": True, "rotation": 20},
+        {"crop_scale": 0.3},
+        {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.2},
+        {"trivialaugment": True},
+        {"randaugment": 9},
+        {"mixup": 0.2, "cutmix": 1.0},
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_augmented_on_the_device_of_the_batches(augmentation: dict[str, Any], channels: int) -> None:
+    """On torch's device without values, where every mixture of devices is an error as it is on a GPU."""
+    data = dataset(24, channels, side=16)
+    given = (data.train, data, 24, 3, Augmentation(**augmentation))
+    expected = Batches(*given)
+    made = Batches(*given, device=torch.device("meta"))
+    for step in range(3):
+        images, labels = made.at(step)
+        assert images.device.type == "meta"
+        assert (images.shape, images.dtype) == (expected.at(step)[0].shape, torch.float32)
+        assert torch.equal(labels, expected.at(step)[1])

@@ -7,12 +7,11 @@ from importlib.util import spec_from_file_location
 import pytest
 
 from convwright.benchmarking.backends import backends_named
-from convwright.engines import tensorrt
+from convwright.engines import onnxruntime_gpu
 from convwright.engines.card import EngineCheck, Verification
 from convwright.engines.card_reading import read_card
 from convwright.engines.own import OWN_ENGINES
 from convwright.engines.registry import open_file
-from convwright.engines.tensorrt import lacks_tensorrt
 from convwright.errors import ConvwrightError, UsageError
 from convwright.exporting.export import export
 from convwright.exporting.quantization import Calibration
@@ -61,26 +60,35 @@ def test_an_error_while_an_engine_runs_is_one_line(subject, tmp_path, monkeypatc
         open_file(path, "onnxruntime").run(images_for(subject))
 
 
-def test_tensorrt_is_found_by_its_library_and_is_refused_with_the_reason_elsewhere(subject, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "provider", "missing"),
+    [("tensorrt", "Tensorrt", "install TensorRT"), ("onnxruntime-cuda", "CUDA", "install onnxruntime-gpu instead")],
+)
+def test_providers_for_gpus_are_found_by_their_library_and_refused_with_the_reason_elsewhere(
+    name, provider, missing, subject, tmp_path, monkeypatch
+):
     package = tmp_path / "onnxruntime"
     (package / "capi").mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    monkeypatch.setattr(tensorrt, "find_spec", lambda name: spec_from_file_location(name, package / "__init__.py"))
-    monkeypatch.setitem(OWN_ENGINES, "tensorrt", replace(OWN_ENGINES["tensorrt"], lacks=lacks_tensorrt.__wrapped__))
+    monkeypatch.setattr(
+        onnxruntime_gpu, "find_spec", lambda name: spec_from_file_location(name, package / "__init__.py")
+    )
+    lacks = OWN_ENGINES[name].lacks.__wrapped__
+    monkeypatch.setitem(OWN_ENGINES, name, replace(OWN_ENGINES[name], lacks=lacks))
     path = export(subject, tmp_path / "network.onnx", "onnx", check_of(subject)).path
-    with pytest.raises(UsageError, match=r"network\.onnx: tensorrt cannot run it: .*has no TensorRT provider"):
-        open_file(path, "tensorrt")
-    with pytest.raises(UsageError, match=r"engine: tensorrt cannot be used here: .*install TensorRT"):
-        backends_named(["tensorrt"])
-    assert "tensorrt" not in [backend.name for backend in backends_named(None)]
-    (package / "capi" / "libonnxruntime_providers_tensorrt.so").write_text("")
-    assert [backend.name for backend in backends_named(["tensorrt"])] == ["tensorrt"]
+    with pytest.raises(UsageError, match=rf"(?i)network\.onnx: {name} cannot run it: .*has no {provider} provider"):
+        open_file(path, name)
+    with pytest.raises(UsageError, match=f"engine: {name} cannot be used here: .*{missing}"):
+        backends_named([name])
+    assert name not in [backend.name for backend in backends_named(None)]
+    (package / "capi" / f"libonnxruntime_providers_{provider.lower()}.so").write_text("")
+    assert [backend.name for backend in backends_named([name])] == [name]
     # A provider that cannot start must not become the CPU without a message.
     with (
         warnings.catch_warnings(action="ignore"),
-        pytest.raises(UsageError, match="TensorrtExecutionProvider did not start, and ONNX Runtime would use CPUExec"),
+        pytest.raises(UsageError, match=f"{provider}ExecutionProvider did not start, and ONNX Runtime would use CPUE"),
     ):
-        open_file(path, "tensorrt")
+        open_file(path, name)
 
 
 def test_tensorrt_runs_only_where_it_is_named(subject, tmp_path, monkeypatch):

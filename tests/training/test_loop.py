@@ -23,9 +23,9 @@ from convwright.training.frozen import compute_features
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import Trainer, resume, train
 from convwright.training.plan import FROM_SCRATCH, default_batch_size, plan
+from convwright.training.precision import DivergedError
 from convwright.training.recipes import RECIPES
 from convwright.training.run import DataFacts, Run, ensure_free
-from convwright.training.step import DivergedError
 from convwright.training.validations import validation_period
 
 NOISY = "efficientnet_b0|scale:d=0.3,w=0.25"

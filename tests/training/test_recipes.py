@@ -16,10 +16,11 @@ from convwright.training.interrupt import Interrupted
 from convwright.training.loop import Trainer, resume, train
 from convwright.training.optim import learning_rate
 from convwright.training.plan import plan
+from convwright.training.precision import DivergedError
 from convwright.training.recipes import RECIPES, recipe_fields
 from convwright.training.run import DataFacts, Run
 from convwright.training.run_plan import described
-from convwright.training.step import DivergedError, Learner
+from convwright.training.step import Learner
 
 from .test_loop import NOISY, StopAfter, assert_same, last_state
 

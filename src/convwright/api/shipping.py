@@ -119,7 +119,8 @@ def bench(
     Args:
         networks: Runs, networks (with random weights) and exported files.
         engine: Engines: torch, torch-channels-last, torch-compile, torch-folded, onnxruntime, openvino, litert,
-            executorch, or one of an installed plug-in; by default all that are installed.
+            executorch, or one of an installed plug-in; on an NVIDIA GPU torch-cuda, torch-cuda-compile,
+            onnxruntime-cuda and tensorrt. By default all that are installed and find their device.
         precision: Precisions to compute in; f32 by default. A quantized file always computes in int8.
         batch: Images at once.
         threads: Number of threads; by default as many as there are cores.

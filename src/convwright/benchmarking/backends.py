@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from convwright.engines.engine import PRECISIONS, Engine
 from convwright.engines.registry import engines
@@ -23,11 +24,26 @@ class Backend:
     """Suffix of the exported file that it runs; empty for the module as it was trained."""
     engine: str = ""
     """Engine that opens the file; empty for the module."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where it computes."""
     lacks: Callable[[], str] = str
     """Returns what the backend needs beside its package and does not find here; empty where it finds everything."""
 
 
-_MODULES = tuple(Backend(name, "torch", ("f32", "bf16")) for name in ("torch", "torch-channels-last", "torch-compile"))
+def lacks_gpu() -> str:
+    """Return why torch cannot compute on a GPU here; empty where it can."""
+    import torch  # here, since most backends need none
+
+    return "" if torch.cuda.is_available() else "torch finds no NVIDIA GPU"
+
+
+_MODULES = (
+    *(Backend(name, "torch", ("f32", "bf16")) for name in ("torch", "torch-channels-last", "torch-compile")),
+    *(
+        Backend(name, "torch", ("f32", "bf16"), device="cuda", lacks=lacks_gpu)
+        for name in ("torch-cuda", "torch-cuda-compile")
+    ),
+)
 _OWN_NAMES = {"torch": "torch-folded"}
 """Backends whose engines have another name: `torch` is the module."""
 
@@ -41,7 +57,7 @@ def backends() -> dict[str, Backend]:
 
 def _of_engine(engine: Engine) -> Backend:
     name = _OWN_NAMES.get(engine.name, engine.name)
-    return Backend(name, engine.package, engine.precisions, engine.reads[0], engine.name, engine.lacks)
+    return Backend(name, engine.package, engine.precisions, engine.reads[0], engine.name, engine.device, engine.lacks)
 
 
 def backends_named(names: Sequence[str] | None) -> list[Backend]:
@@ -74,5 +90,5 @@ def check_precision(precision: str) -> None:
     """
     if precision not in PRECISIONS:
         raise ArgumentError("precision", f"must be one of {', '.join(PRECISIONS)}, not {precision!r}")
-    if precision == "bf16" and not has_bf16():
+    if precision == "bf16" and not has_bf16() and lacks_gpu():
         raise ArgumentError("precision", "this processor has no instructions for bf16; use f32 or int8")

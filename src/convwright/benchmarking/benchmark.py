@@ -9,7 +9,7 @@ import numpy as np
 from convwright.arch import Network
 from convwright.arch.cost import cost
 from convwright.benchmarking.backends import Backend
-from convwright.benchmarking.job import ENOUGH_SECONDS, Setting
+from convwright.benchmarking.job import ENOUGH_SECONDS, GPU, Setting
 from convwright.benchmarking.measuring import Measurement, file_settings, measure, measure_file, prepared
 from convwright.benchmarking.network_bench import BenchRow, NetworkBench
 from convwright.benchmarking.roofline import Machine, floors
@@ -44,11 +44,16 @@ class BenchRequest:
         return [
             Setting(backend.name, precision, batch, threads)
             for batch in self.batches
-            for threads in self.threads
+            for threads in self.all_threads
             for precision in self.precisions
             for backend in self.backends
-            if precision in backend.precisions
+            if precision in backend.precisions and (backend.device == "cuda") == (threads == GPU)
         ]
+
+    @property
+    def all_threads(self) -> Sequence[int]:
+        """Numbers of threads, and `GPU` where a backend computes on one."""
+        return [*self.threads, *[GPU] * any(backend.device == "cuda" for backend in self.backends)]
 
 
 def bench_subject(
@@ -66,7 +71,7 @@ def bench_subject(
     Args:
         subject: The network.
         request: What to measure.
-        machines: Peaks of this machine by number of threads.
+        machines: Peaks of this machine by number of threads, or `GPU`.
         check: Images to compare on.
         calibration: Images to calibrate 8 bits on; without them 8 bits are not measured.
         progress: Gets a description of each step.
@@ -91,7 +96,7 @@ def bench_subject(
                 chosen = save_selection(select.run, folder, fastest(rows, select.accuracy), select.fingerprint)
             except ConvwrightError as error:
                 chosen = error
-    keys = [(b, t, p) for b in request.batches for t in request.threads for p in request.precisions]
+    keys = [(b, t, p) for b in request.batches for t in machines for p in request.precisions]
     floor = {(b, t, p): found for b, t, p in keys if program and (found := floors(program, machines[t], b, p))}
     folded = program.macs if program else costs.macs
     images = check.description if check and check.labels is not None else ""
@@ -117,7 +122,7 @@ def bench_file(path: Path, request: BenchRequest, progress: Progress = lambda _:
     precisions = file_precisions(card, request.precisions)
     rows = []
     for batch in request.batches:
-        for threads in request.threads:
+        for threads in request.all_threads:
             for precision in precisions:
                 for setting in file_settings(path, request.backends, batch, threads, precision):
                     progress(f"{path}: {setting.engine}, {precision}, batch {batch}")

@@ -6,9 +6,8 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from convwright.benchmarking.network_bench import BenchRow, NetworkBench
+from convwright.benchmarking.network_bench import BenchRow, NetworkBench, where
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot
-from convwright.display.wording import counted
 
 ROW_HEIGHT, FRAME_HEIGHT = 34, 70
 COLOURS = {"f32": 0, "bf16": 2, "int8": 1}
@@ -88,5 +87,5 @@ def _name(row: BenchRow, among: Sequence[BenchRow]) -> str:
     if len({other.setting.batch for other in among}) > 1:
         parts.append(f"batch {row.setting.batch}")
     if len({other.setting.threads for other in among}) > 1:
-        parts.append(counted(row.setting.threads, "thread"))
+        parts.append(where(row.setting.threads))
     return escape(", ".join(parts), quote=False)

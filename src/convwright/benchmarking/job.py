@@ -15,6 +15,10 @@ ENOUGH_SECONDS, LEAST, MOST = 2.0, 4, 100
 """Seconds of a measurement on an idle machine, and fewest and most batches in each of its rounds."""
 
 
+GPU = 0
+"""Number of threads of settings on a GPU, where it has no meaning."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """How a network is run."""
@@ -25,6 +29,7 @@ class Setting:
     batch: int = 1
     """Images at once."""
     threads: int = field(default_factory=cores)
+    """Threads on a CPU; `GPU` for one that computes on a GPU."""
 
     def to_dict(self) -> dict[str, object]:
         """Return all fields as values that JSON can hold."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from convwright import json_text
 from convwright.benchmarking.backends import Backend, backends
-from convwright.benchmarking.job import ENOUGH_SECONDS, Job, Outcome, Setting, save_array
+from convwright.benchmarking.job import ENOUGH_SECONDS, GPU, Job, Outcome, Setting, save_array
 from convwright.engines.registry import engines_reading
 from convwright.errors import ConvwrightError
 from convwright.exporting.quantization import Calibration
@@ -169,9 +169,15 @@ def file_settings(path: Path, chosen: Sequence[Backend], batch: int, threads: in
         path: The file.
         chosen: Backends to choose from.
         batch: Images at once.
-        threads: Number of threads.
+        threads: Number of threads; `GPU` for the backends that compute on one.
         precision: Precision.
     """
     readers = {engine.name for engine in engines_reading(path.suffix)}
-    able = [backend for backend in chosen if backend.engine in readers and precision in backend.precisions]
+    able = [
+        backend
+        for backend in chosen
+        if backend.engine in readers
+        and precision in backend.precisions
+        and (backend.device == "cuda") == (threads == GPU)
+    ]
     return [Setting(backend.name, precision, batch, threads) for backend in able]

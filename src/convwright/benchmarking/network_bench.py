@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from convwright.benchmarking.job import Setting
+from convwright.benchmarking.job import GPU, Setting
 from convwright.benchmarking.measuring import Measurement
 from convwright.benchmarking.roofline import Floor
 from convwright.display.wording import counted
@@ -37,6 +37,11 @@ def accuracy_in_words(row: BenchRow) -> str:
         return f"{row.accuracy:.2%} (on {on})"
     low, high = row.agreement.interval
     return f"{row.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, on {on})"
+
+
+def where(threads: int) -> str:
+    """Return what computes in a setting: a number of threads, or the GPU."""
+    return "GPU" if threads == GPU else counted(threads, "thread")
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class NetworkBench:
             "overlap": self.overlap or None,
             "engines": [self._row(row) for row in self.rows],
             "layers": {
-                f"batch {batch}, {counted(threads, 'thread')}, {precision}": [floor.to_dict() for floor in found]
+                f"batch {batch}, {where(threads)}, {precision}": [floor.to_dict() for floor in found]
                 for (batch, threads, precision), found in self.floors.items()
             },
         }

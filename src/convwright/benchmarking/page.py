@@ -34,7 +34,7 @@ def write_page(path: Path, result: "BenchResult") -> None:
 
 def _cells(network: NetworkBench, row: BenchRow) -> list[str]:
     setting, result = row.setting, row.measurement
-    first = [setting.engine, setting.precision, str(setting.batch), str(setting.threads)]
+    first = [setting.engine, setting.precision, str(setting.batch), str(setting.threads or "GPU")]
     if result.problem:
         return [*first, "–", "–", "–", "–", "–", *(["–"] if network.accuracy_on else []), result.problem]
     floor = network.floor(setting)

@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convwright.benchmarking.network_bench import BenchRow, NetworkBench, accuracy_in_words
+from convwright.benchmarking.network_bench import BenchRow, NetworkBench, accuracy_in_words, where
 from convwright.benchmarking.roofline import Machine
 from convwright.benchmarking.selecting import shortfall
 from convwright.display.figure_result import FigureResult
@@ -26,7 +26,7 @@ COLUMNS = {"accuracy": "val accuracy", "mean average precision": "val mAP"}
 """Title of the column of accuracies, which are those on validation images."""
 NOTE = (
     "Median and 95th percentile are milliseconds for a batch, from uint8 images to logits. Memory is the growth of the "
-    "process. The floor is the sum "
+    "process, or with torch on a GPU that of its tensors. The floor is the sum "
     "over layers of the larger of multiply-adds at the speed of a large matrix product and bytes at the speed of "
     "copying memory; feature maps that stay in the processor's cache can undercut the latter."
 )
@@ -38,7 +38,7 @@ class BenchResult(FigureResult):
 
     networks: tuple[NetworkBench, ...]
     machines: Mapping[int, Machine]
-    """Peaks of this machine by number of threads."""
+    """Peaks of this machine by number of threads, and those of its GPU."""
     selection: EngineSelection | None = None
     """The engine that predictions of the run use from now on, where one was to be selected."""
     failure: str = ""
@@ -100,7 +100,7 @@ class BenchResult(FigureResult):
         accuracy = accuracy_in_words(found[0]) if found else f"{chosen.accuracy:.2%}"
         text = (
             f"fastest at {accuracy}: {chosen.engine}, {chosen.precision}, "
-            f"{counted(chosen.threads, 'thread')}, {chosen.milliseconds:.2f} ms an image"
+            f"{where(chosen.threads)}, {chosen.milliseconds:.2f} ms an image"
         )
         if found and self.wanted is not None and (reason := shortfall(found[0], self.wanted)):
             text += f"\n{reason}"
@@ -160,7 +160,7 @@ def _table(network: NetworkBench) -> Table:
 
 
 def _setting(precision: str, batch: int, threads: int) -> str:
-    return f"{precision}, batch {batch}, {counted(threads, 'thread')}"
+    return f"{precision}, batch {batch}, {where(threads)}"
 
 
 def _cells(network: NetworkBench, row: BenchRow, accuracy: bool) -> tuple[str, ...]:
@@ -200,7 +200,8 @@ def _layers(network: NetworkBench, key: tuple[int, int, str]) -> Table:
 
 def _peaks(machine: Machine) -> str:
     others = "".join(f" ({speed / 1e9:.1f} in {name})" for name, speed in machine.reduced.items())
+    place, speed = machine.gpu or where(machine.threads), machine.macs_per_second / 1e9
     return (
-        f"this machine, {counted(machine.threads, 'thread')}: {machine.macs_per_second / 1e9:.1f} G MACs/s in a matrix "
-        f"product{others}, {machine.bytes_per_second / 1e9:.1f} GB/s in copying"
+        f"this machine, {place}: {speed:.1f} G MACs/s in a matrix product{others}, "
+        f"{machine.bytes_per_second / 1e9:.1f} GB/s in copying"
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from convwright.benchmarking.job import GPU
 from convwright.engines.program import Activate, Join, Op, Program, bytes_of, macs_of
 from convwright.engines.runner import has_bf16
 from convwright.exporting.onnx_writer import IR_VERSION, OPSET
@@ -18,6 +19,8 @@ from convwright.timing import call_seconds
 MATRIX = 1024
 COPIED = 2**24
 REPEATS = 12
+GPU_MATRIX, GPU_COPIED, QUEUED = 4096, 2**26, 8
+"""The same for a GPU, and the calls that it gets before the processor waits for it."""
 BYTES = {"f32": 4, "bf16": 2, "int8": 1}
 
 
@@ -26,12 +29,15 @@ class Machine:
     """Measured peaks of this machine."""
 
     threads: int
+    """Threads of the processor; `GPU` for one."""
     macs_per_second: float
-    """Multiply-adds a second in a product of matrices of 1024 x 1024 in f32."""
+    """Multiply-adds a second in a product of matrices of 1024 x 1024 in f32; on a GPU 4096 x 4096 in TF32."""
     bytes_per_second: float
-    """Bytes read and written a second in copying 64 MiB."""
+    """Bytes read and written a second in copying 64 MiB; on a GPU 256 MiB."""
     reduced: dict[str, float] = field(default_factory=dict)
     """Multiply-adds a second of the same product in other precisions (bf16, int8), where it could be measured."""
+    gpu: str = ""
+    """Name of the GPU; empty for the processor."""
 
     def to_dict(self) -> dict[str, object]:
         """Return all fields as values that JSON can hold."""
@@ -86,6 +92,50 @@ def measure_machine(threads: int) -> Machine:
     finally:
         torch.set_num_threads(before)
     return Machine(threads, MATRIX**3 / multiply, 8 * COPIED / copy, reduced)
+
+
+def measure_gpu(device: torch.device | str = "cuda") -> Machine:
+    """Measure the peaks of a GPU: the best of several tries.
+
+    The product in 32 bits is that in TF32, the fastest one, so that floors are lower bounds.
+
+    Args:
+        device: The GPU.
+    """
+    device = torch.device(device)
+    matmul = torch.backends.cuda.matmul
+    allowed = matmul.allow_tf32
+    try:
+        matmul.allow_tf32 = True
+        generator = torch.Generator().manual_seed(0)
+        square = torch.rand(GPU_MATRIX, GPU_MATRIX, generator=generator).to(device)
+        half, source = square.bfloat16(), torch.zeros(GPU_COPIED, device=device)
+        target = torch.zeros_like(source)
+        full, reduced, copy = (
+            _best(_queued(work, device)) / QUEUED
+            for work in (
+                lambda: torch.mm(square, square),
+                lambda: torch.mm(half, half),
+                lambda: target.copy_(source),
+            )
+        )
+    finally:
+        matmul.allow_tf32 = allowed
+    macs = GPU_MATRIX**3
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return Machine(GPU, macs / full, 8 * GPU_COPIED / copy, {"bf16": macs / reduced}, name)
+
+
+def _queued(work: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """Return a function that starts some work several times and waits for the GPU to finish."""
+
+    def run() -> None:
+        for _ in range(QUEUED):
+            work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return run
 
 
 def _reduced(threads: int) -> dict[str, float]:

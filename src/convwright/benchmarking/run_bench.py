@@ -8,10 +8,11 @@ from pathlib import Path
 from convwright.arch import Network
 from convwright.benchmarking.backends import backends_named, check_precision
 from convwright.benchmarking.benchmark import BenchRequest, Progress, bench_file, bench_subject, file_precisions
+from convwright.benchmarking.job import GPU
 from convwright.benchmarking.measuring import file_settings
 from convwright.benchmarking.network_bench import NetworkBench
 from convwright.benchmarking.result import BenchResult
-from convwright.benchmarking.roofline import Machine, measure_machine
+from convwright.benchmarking.roofline import Machine, measure_gpu, measure_machine
 from convwright.benchmarking.selecting import SelectionRequest
 from convwright.display.progress import status
 from convwright.engines.card_reading import read_card
@@ -54,7 +55,7 @@ def bench_networks(
         raise ArgumentError("select", f"is in percent, above 1 and up to 100, not {select:g}; 90 means 90 %")
     run = None if select is None else _run_to_keep(networks)
     with status("measuring the machine") as progress:
-        machines = {count: measure_machine(count) for count in request.threads}
+        machines = {count: measure_gpu() if count == GPU else measure_machine(count) for count in request.all_threads}
         results = [_measured(network, request, machines, select, progress) for network in networks]
     benches = tuple(bench for bench, _ in results)
     chosen = results[0][1]
@@ -136,7 +137,8 @@ def _combinations(network: Target, request: BenchRequest) -> set[tuple[str, str]
     return {
         (setting.engine, setting.precision)
         for precision in file_precisions(card, request.precisions)
-        for setting in file_settings(path, request.backends, request.batches[0], request.threads[0], precision)
+        for threads in request.all_threads
+        for setting in file_settings(path, request.backends, request.batches[0], threads, precision)
     }
 
 

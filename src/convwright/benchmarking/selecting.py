@@ -9,6 +9,7 @@ from convwright.benchmarking.network_bench import BenchRow, accuracy_in_words
 from convwright.display.wording import counted
 from convwright.engines.card_reading import read_card
 from convwright.engines.checksum import weights_file
+from convwright.engines.runner import cores
 from convwright.engines.selection import EngineSelection, keep_selection, machine_name
 from convwright.errors import ConvwrightError
 
@@ -97,7 +98,7 @@ def save_selection(run: Path, folder: Path, best: BenchRow, before: dict[str, st
         file.name if file else "",
         backend.engine or setting.engine,
         setting.precision,
-        setting.threads,
+        setting.threads or cores(),
         1000 * best.measurement.median / setting.batch,
         best.accuracy,
         before,

@@ -1,4 +1,4 @@
-"""A network in torch as it was trained: in the default memory format, channels last, or compiled."""
+"""A network in torch as it was trained: in the default memory format, channels last, compiled, or on a GPU."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def eager_runner(folder: Path, engine: str, precision: str) -> tuple[Runner, Car
 
     Args:
         folder: Folder of the network.
-        engine: `torch`, `torch-channels-last` or `torch-compile`.
+        engine: `torch`, `torch-channels-last`, `torch-compile`, `torch-cuda` or `torch-cuda-compile`.
         precision: `f32` or `bf16`.
 
     Returns:
@@ -28,14 +28,15 @@ def eager_runner(folder: Path, engine: str, precision: str) -> tuple[Runner, Car
     load_weights(module, folder / "weights.safetensors")
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     form = torch.contiguous_format if engine == "torch" else torch.channels_last
-    module = module.to(dtype).to(memory_format=form)
-    call = torch.compile(module) if engine == "torch-compile" else module
-    mean, std = (torch.tensor(values).view(-1, 1, 1) * 255 for values in (card.mean, card.std))
+    device = torch.device("cuda" if engine.startswith("torch-cuda") else "cpu")
+    module = module.to(device, dtype).to(memory_format=form)
+    call = torch.compile(module) if engine.endswith("-compile") else module
+    mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) * 255 for values in (card.mean, card.std))
 
     @torch.inference_mode()
     def run(images: np.ndarray) -> np.ndarray:
-        normal = ((torch.from_numpy(images) - mean) / std).to(dtype=dtype, memory_format=form)
-        logits: np.ndarray = call(normal).float().numpy()
+        normal = ((torch.from_numpy(images).to(device) - mean) / std).to(dtype=dtype, memory_format=form)
+        logits: np.ndarray = call(normal).float().cpu().numpy()
         return logits
 
     return run, card

@@ -11,7 +11,7 @@ import numpy as np
 from convwright import json_text
 from convwright.arch.resolution import sides
 from convwright.benchmarking.backends import backends
-from convwright.benchmarking.job import LEAST, MOST, Job, Outcome, Setting, save_array
+from convwright.benchmarking.job import GPU, LEAST, MOST, Job, Outcome, Setting, save_array
 from convwright.engines.card import Card
 from convwright.engines.registry import open_file
 from convwright.engines.runner import Runner
@@ -28,7 +28,8 @@ def work(job: Job) -> Outcome:
     if backend.package == "torch":  # the memory that its first operation takes does not belong to the network
         import torch
 
-        torch.set_num_threads(setting.threads)
+        if setting.threads != GPU:
+            torch.set_num_threads(setting.threads)
         torch.nn.functional.conv2d(torch.zeros(1, 3, 8, 8), torch.zeros(8, 3, 3, 3))
     before, started = peak_bytes(), time.perf_counter()
     run, card = _opened(Path(job.path), backend.engine, setting)
@@ -41,8 +42,19 @@ def work(job: Job) -> Outcome:
     peak = peak_bytes()
     if job.images:
         save_array(Path(f"{job.images}.logits.npy"), logits_of(run, np.load(job.images)))
+    if setting.threads == GPU:  # whose memory is not the process's, and for which the processor mostly waits
+        return Outcome(list(timing.seconds), loaded, _gpu_bytes(backend.package), "")
     grown = None if peak is None or before is None else peak - before
     return Outcome(list(timing.seconds), loaded, grown, timing.doubt)
+
+
+def _gpu_bytes(package: str) -> int | None:
+    """Return the most memory of the GPU that tensors have taken; None where torch does not compute."""
+    if package != "torch":
+        return None
+    import torch
+
+    return torch.cuda.max_memory_allocated()
 
 
 def _opened(path: Path, engine: str, setting: Setting) -> tuple[Runner, Card]:
@@ -51,7 +63,7 @@ def _opened(path: Path, engine: str, setting: Setting) -> tuple[Runner, Card]:
 
         return eager_runner(path, setting.engine, setting.precision)
     compute = "bf16" if setting.precision == "bf16" else "f32"
-    loaded = open_file(path, engine, setting.threads, compute)
+    loaded = open_file(path, engine, setting.threads or None, compute)
     return loaded.run, loaded.card
 
 

@@ -28,6 +28,8 @@ class Batches:
         seed: Seed of the order and of the augmentation.
         augmentation: How images are varied.
         sampling: Which images an epoch has.
+        device: Where images are augmented; None: where they are stored, on the CPU. All draws are made on the CPU, so
+            that they are the same on every device.
         part: Number of this process and of all processes that share each batch. Where images are decoded when they are
             read, a process decodes its part only: the others are black, unless images are mixed.
     """
@@ -41,6 +43,7 @@ class Batches:
         augmentation: Augmentation | None = None,
         *,
         sampling: Sampling = "uniform",
+        device: torch.device | None = None,
         part: tuple[int, int] = (0, 1),
     ) -> None:
         _check(batch_size)
@@ -50,6 +53,7 @@ class Batches:
         self.seed = seed
         self.augmentation = augmentation or Augmentation()
         self.sampling = sampling
+        self.device = device
         self.part = part
         weights = split.weights
         self._weights = None if weights is None else weights / weights.mean()
@@ -66,7 +70,7 @@ class Batches:
         return len(self.split) // self.batch_size
 
     def at(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return normalised, augmented images and their labels.
+        """Return normalised, augmented images, on the device of the batches, and their labels, on the CPU.
 
         Labels are those of the split, or float N x classes where images are mixed. Where images have weights, labels
         are float N x (classes + 1), with the weights in the last column.
@@ -82,7 +86,8 @@ class Batches:
         """
         classes = len(self.dataset.classes)
         generator = torch.Generator().manual_seed(derive(self.seed, "augment", step))
-        images = self.augmentation.distort(self.stored(rows), generator, self.dataset.size)
+        images = self.stored(rows) if self.device is None else self.stored(rows).to(self.device)
+        images = self.augmentation.distort(images, generator, self.dataset.size)
         images = self.augmentation.apply(self.dataset.normalise(images), generator)
         labels = self.split.labels[rows]
         if self._weights is not None:

@@ -9,7 +9,7 @@ GREY = (0.2989, 0.587, 0.114)
 CHROMA = ((0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 """Shares of red, green and blue in the two chroma signals of YIQ, in whose plane hues are angles."""
 CHUNK = 2**18
-"""Values of a batch that are mapped at a time: they stay in the processor's cache."""
+"""Values of a batch that are mapped at a time on a CPU: they stay in its cache."""
 
 
 def adjusted(
@@ -40,8 +40,9 @@ def adjusted(
         matrices = _saturations(saturation) @ matrices
     if channels == 3 and hue is not None:
         matrices = _hues(hue) @ matrices
-    changed = torch.empty_like(images)
-    few = max(1, CHUNK // max(1, images[:1].numel()))
+    changed, device = torch.empty_like(images), images.device
+    brightness, contrast, grey, matrices = (each.to(device) for each in (brightness, contrast, grey, matrices))
+    few = max(1, CHUNK // max(1, images[:1].numel())) if device.type == "cpu" else count
     for rows in torch.arange(count).split(few):
         part = images[rows].float().flatten(2)
         # Grey stays grey under all matrices, so that the shift of contrast is the same in all channels.

@@ -10,7 +10,7 @@ STRETCH = 4 / 3
 TRIES = 10
 """Crops that are drawn for an image; where none of them fits into it, the whole image is taken."""
 CHUNK = 2**18
-"""Values of a batch that are mapped at a time: they stay in the processor's cache."""
+"""Values of a batch that are mapped at a time on a CPU: they stay in its cache."""
 
 
 def resized_crops(
@@ -34,7 +34,10 @@ def resized_crops(
     for index, (top, left, height, width) in enumerate(boxes.tolist()):
         part = images[index : index + 1, :, top : top + height, left : left + width]
         if (height, width) != size:
-            part = interpolate(part, size=size, mode="bilinear", antialias=True, align_corners=False)
+            # Torch resizes bytes on a CPU only.
+            exact = part if images.device.type == "cpu" else part.float()
+            part = interpolate(exact, size=size, mode="bilinear", antialias=True, align_corners=False)
+            part = part.round_().clamp_(0, 255) if part.is_floating_point() else part
         resized[index] = part[0]
     return resized
 
@@ -96,7 +99,7 @@ def mapped(
     half = torch.tensor([width / 2, height / 2])
     theta = torch.cat((matrices * half / half[:, None], (moves / half)[:, :, None]), 2).to(images.device)
     result = torch.empty_like(images)
-    few = max(1, CHUNK // max(1, images[:1].numel()))
+    few = max(1, CHUNK // max(1, images[:1].numel())) if images.device.type == "cpu" else len(images)
     for part, some, target in zip(images.split(few), theta.split(few), result.split(few), strict=True):
         grid = affine_grid(some, list(part.shape), align_corners=False)
         found = grid_sample(

@@ -35,17 +35,17 @@ def _moved(images: torch.Tensor, strengths: torch.Tensor, axis: int) -> torch.Te
 
 def _sharpened(images: torch.Tensor, strengths: torch.Tensor) -> torch.Tensor:
     smooth: torch.Tensor = ops.adjust_sharpness(images, 0.0).float()
-    factors = (1 + 0.99 * strengths)[:, None, None, None]
+    factors = (1 + 0.99 * strengths)[:, None, None, None].to(images.device)
     return smooth.lerp(images.float(), factors).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def _posterized(images: torch.Tensor, strengths: torch.Tensor) -> torch.Tensor:
     lost = (6 * strengths).round().long()  # of the eight bits
-    return images & (256 - 2**lost).to(torch.uint8)[:, None, None, None]
+    return images & (256 - 2**lost).to(images.device, torch.uint8)[:, None, None, None]
 
 
 def _solarized(images: torch.Tensor, strengths: torch.Tensor) -> torch.Tensor:
-    limits = (255 * (1 - strengths))[:, None, None, None]
+    limits = (255 * (1 - strengths))[:, None, None, None].to(images.device)
     return torch.where(images >= limits, 255 - images, images)
 
 

@@ -36,12 +36,12 @@ from convwright.prediction.network import load
 from convwright.stats.paired import PairedCounts
 from convwright.training.advice import LARGEST, SIDES, advise
 from convwright.training.failures import is_out_of_memory
+from convwright.training.precision import DivergedError
 from convwright.training.prepare import TOO_SHORT, prepare
 from convwright.training.progress_bar import progress_callback
 from convwright.training.request import TrainRequest
 from convwright.training.run import Run
 from convwright.training.start import Execution, resume_run, train_plan
-from convwright.training.step import DivergedError
 
 FIXED_FIELDS = ("network", "resolution", "batch_size", "epochs")
 """Fields of advice that a trial does not follow: the candidate, the data and the time determine them."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from convwright.engines.card import Card
 from convwright.engines.runner import Runner
@@ -45,6 +46,8 @@ class Engine:
     by_default: bool = True
     """Whether files run in it where no engine is named, and whether an export needs its agreement. Not for engines of
     special devices, which may fail on the next machine and compute in fewer bits."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the engine computes, which decides on the floor of its latency."""
 
     def usable(self) -> bool:
         """Return whether the engine's package is installed, and whatever else it needs is here."""

@@ -1,6 +1,6 @@
-"""Convwright's own engines: ONNX Runtime, OpenVINO, torch, LiteRT, ExecuTorch, TensorRT; imported when needed."""
+"""Convwright's own engines: ONNX Runtime, OpenVINO, torch, LiteRT, ExecuTorch; imported when needed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +8,15 @@ import numpy as np
 
 from convwright.arch.resolution import sides
 from convwright.engines.card import Card
-from convwright.engines.engine import Engine
+from convwright.engines.engine import Engine, Open
 from convwright.engines.executorch_file import PACKAGE as EXECUTORCH
 from convwright.engines.executorch_file import open_executorch
 from convwright.engines.litert import PACKAGE as LITERT
 from convwright.engines.litert import open_litert
+from convwright.engines.onnxruntime_gpu import CUDA, TENSORRT, Provider, lacks_cuda, lacks_tensorrt, name_of
 from convwright.engines.openvino_requests import OpenVinoRequests
 from convwright.engines.parts import network_of_onnx, network_of_openvino
 from convwright.engines.runner import Runner, cores
-from convwright.engines.tensorrt import PROVIDERS, lacks_tensorrt
 from convwright.errors import UsageError
 
 
@@ -26,7 +26,7 @@ def _onnxruntime(path: Path, card: Card, threads: int | None, precision: str) ->
     return onnxruntime_runner(path, card, threads, ("CPUExecutionProvider",))
 
 
-def onnxruntime_runner(path: Path, card: Card, threads: int | None, providers: Sequence[str]) -> Runner:
+def onnxruntime_runner(path: Path, card: Card, threads: int | None, providers: Sequence[Provider]) -> Runner:
     """Load an .onnx file into ONNX Runtime.
 
     Args:
@@ -46,8 +46,9 @@ def onnxruntime_runner(path: Path, card: Card, threads: int | None, providers: S
     options.log_severity_level = 3
     source = network_of_onnx(path.read_bytes(), card) if not card.network_alone else str(path)
     session = onnxruntime.InferenceSession(source, options, providers=[*providers])
-    if (started := session.get_providers())[0] != providers[0]:  # ONNX Runtime goes on without a provider that fails
-        raise UsageError(f"{path}: {providers[0]} did not start, and ONNX Runtime would use {started[0]}")
+    wanted, started = name_of(providers[0]), session.get_providers()[0]
+    if started != wanted:  # ONNX Runtime goes on without a provider that fails
+        raise UsageError(f"{path}: {wanted} did not start, and ONNX Runtime would use {started}")
     kinds = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
     images, logits = (
         (kinds.get(ports[0].type), len(ports), *ports[0].shape[1:])
@@ -58,10 +59,20 @@ def onnxruntime_runner(path: Path, card: Card, threads: int | None, providers: S
     return lambda images: session.run(None, {name: images})[0]
 
 
+def _cuda(path: Path, card: Card, threads: int | None, precision: str) -> Runner:
+    if precision != "f32":
+        raise UsageError(f"onnxruntime-cuda computes in f32 here, not in {precision}")
+    return onnxruntime_runner(path, card, threads, CUDA)
+
+
 def _tensorrt(path: Path, card: Card, threads: int | None, precision: str) -> Runner:
     if precision != "f32":
         raise UsageError(f"tensorrt computes in f32 here, not in {precision}")
-    return onnxruntime_runner(path, card, threads, PROVIDERS)
+    return onnxruntime_runner(path, card, threads, TENSORRT)
+
+
+def _on_gpu(name: str, open: Open, lacks: Callable[[], str]) -> Engine:
+    return Engine(name, "onnxruntime", (".onnx",), open, ("f32", "int8"), lacks, by_default=False, device="cuda")
 
 
 def _openvino(path: Path, card: Card, threads: int | None, precision: str) -> Runner:
@@ -147,7 +158,8 @@ OWN_ENGINES: dict[str, Engine] = {
         Engine("openvino", "openvino", (".xml", ".onnx"), _openvino, ("f32", "bf16", "int8")),
         Engine("torch", "torch", (".safetensors",), _torch, ("f32", "bf16")),
         Engine("litert", LITERT, (".tflite",), open_litert, ("f32", "int8")),
-        Engine("tensorrt", "onnxruntime", (".onnx",), _tensorrt, ("f32", "int8"), lacks_tensorrt, by_default=False),
+        _on_gpu("onnxruntime-cuda", _cuda, lacks_cuda),
+        _on_gpu("tensorrt", _tensorrt, lacks_tensorrt),
         Engine("executorch", EXECUTORCH, (".pte",), open_executorch, ("f32", "int8")),
     )
 }

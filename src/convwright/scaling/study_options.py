@@ -18,7 +18,7 @@ Fields = Annotated[
     ),
 ]
 BatchSize = Annotated[int | None, COUNT, Described("Images in a step.")]
-Precision = Annotated[Literal["32-true", "bf16-mixed"] | None, Described("Precision of the computations.")]
+Precision = Annotated[Literal["32-true", "bf16-mixed", "16-mixed"] | None, Described("Precision of the computations.")]
 Workers = Annotated[
     int, COUNT_OR_NONE, Described("Training runs at once on this machine, its cores divided among them.")
 ]

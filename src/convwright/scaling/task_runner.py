@@ -24,10 +24,10 @@ from convwright.training.callbacks import Callback
 from convwright.training.config import TrainConfig
 from convwright.training.loop import resume, train
 from convwright.training.plan import plan
+from convwright.training.precision import DivergedError
 from convwright.training.progress import Runtime
 from convwright.training.records import Summary
 from convwright.training.run import Run
-from convwright.training.step import DivergedError
 
 OPENED = 6
 """Data sets (a resolution and a seed each) that stay in memory."""

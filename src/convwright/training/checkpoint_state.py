@@ -30,6 +30,7 @@ def state_of(run: Run, learner: Learner, progress: Progress) -> dict[str, Any]:
         "model": learner.network.state_dict(),
         "average": learner.average.module.state_dict() if learner.average else None,
         "optimizer": learner.optimizer.state_dict(),
+        "precision": learner.precision.state(),
         "progress": asdict(progress),
         "config": run.config.model_dump(mode="json"),
         "network": run.network.to_json_text(),

@@ -34,6 +34,10 @@ FOLDS = Group("Cross-validation")
 LISTS = Group("Columns of a list of images")
 
 
+PrecisionName = Literal["32-true", "bf16-mixed", "16-mixed"]
+"""Number formats of training, by Lightning's names."""
+
+
 def _image_size(value: object) -> Resolution:
     try:
         return parse_resolution(value)
@@ -219,8 +223,18 @@ class RunOptions(_Strict):
     sync_norm: bool = True
     """Batch normalisation over the images of all devices, by default; otherwise each device normalises its share of a
     batch, and they exchange far less."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Number format of training."""
+    precision: PrecisionName = "32-true"
+    """Number format of training: 32 bits; or bfloat16 or, for GPUs, float16 where they are exact enough. With float16
+    the loss is scaled, and steps whose gradient overflows are skipped."""
+    tf32: bool = True
+    """Let convolutions of NVIDIA GPUs read 32-bit numbers with a mantissa of 10 bits (TF32), by default, which is
+    several times as fast; without effect elsewhere."""
+    compile: bool = False
+    """Train the network as torch.compile compiles it, which takes a minute or more at first; for GPUs, or with a C++
+    compiler."""
+    cuda_graphs: bool = False
+    """Record the operations of a compiled step on an NVIDIA GPU, and replay them at once (CUDA graphs), which is faster
+    for small networks and batches."""
     fused: bool = False
     """Operators compiled for this machine's CPU, which round differently; by default where they are at least as fast as
     torch's, which is measured once."""

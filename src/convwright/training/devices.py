@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -45,10 +45,10 @@ class Devices:
         self.fabric: Fabric | OneProcess
         """Lightning Fabric, or what does the same with less to import."""
         if self.size == 1:
-            self.fabric = _one_process(config.precision)
+            self.fabric = OneProcess()
             return
         check_batch(config.batch_size, self.size)
-        self.fabric = _fabric(config.precision, self.size)
+        self.fabric = _fabric(self.size)
         atexit.register(_end_process_group)
 
     @property
@@ -96,28 +96,21 @@ class Devices:
             self.fabric.barrier()
 
 
-def training_device(precision: Literal["32-true", "bf16-mixed"] = "32-true") -> torch.device:
-    """Return the device on which a run of one process trains.
+def training_device() -> torch.device:
+    """Return the device on which a run of one process trains."""
+    return OneProcess().device
 
-    Args:
-        precision: Precision of the computations.
+
+def _fabric(size: int) -> "Fabric":
+    """Return Lightning Fabric for this process, one of `size`, which have found each other then.
+
+    It computes in the types that it is given: `convwright.training.precision` selects them.
     """
-    return _one_process(precision).device
-
-
-def _one_process(precision: Literal["32-true", "bf16-mixed"]) -> "Fabric | OneProcess":
-    return OneProcess() if OneProcess.suffices(precision) else _fabric(precision)
-
-
-def _fabric(precision: Literal["32-true", "bf16-mixed"], size: int = 1) -> "Fabric":
-    """Return Lightning Fabric for this process, one of `size`, which have found each other then."""
     from lightning_fabric import Fabric  # here, since it takes a second
 
     with _without_log():
-        if size == 1:
-            return Fabric(accelerator="auto", devices=1, precision=precision)
         local = int(os.environ.get("LOCAL_WORLD_SIZE", size))
-        fabric = Fabric(accelerator="auto", devices=local, num_nodes=size // local, strategy="ddp", precision=precision)
+        fabric = Fabric(accelerator="auto", devices=local, num_nodes=size // local, strategy="ddp")
         fabric.launch()
         return fabric
 
@@ -133,7 +126,7 @@ def _end_process_group() -> None:
 
 @contextmanager
 def _without_log() -> Iterator[None]:
-    """Silence the messages of Lightning Fabric, such as the one on the precision, which config.yaml records."""
+    """Silence the messages of Lightning Fabric."""
     logger = logging.getLogger("lightning_fabric")
     before = logger.level
     logger.setLevel(logging.WARNING)

@@ -104,7 +104,7 @@ def _measured(
 
     After `until`, in seconds of `time.monotonic`, no step is taken that is not needed.
     """
-    batches = training_batches(config, data)
+    batches = training_batches(config, data, learner.devices)
     learner.train()
     # These steps take as long as any, and cannot diverge.
     learner.recipe = config.recipe.model_copy(update={"learning_rate": MEASURING_RATE})

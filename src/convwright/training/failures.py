@@ -12,6 +12,7 @@ from convwright.data import Dataset
 from convwright.display.wording import counted
 from convwright.errors import OutOfMemoryError
 from convwright.machine import c_function
+from convwright.training.compiling import compile_failure
 from convwright.training.config import TrainConfig
 from convwright.training.memory_fit import estimated_batch, fitting_batch
 
@@ -40,6 +41,8 @@ def explain_failure(error: BaseException, config: TrainConfig, network: Network,
     Returns:
         The line; empty for a failure that needs no explanation.
     """
+    if config.compile and (reason := compile_failure(error)):
+        return reason
     if not isinstance(error, RuntimeError | MemoryError):  # torch's own have no common class
         return ""
     text = str(error).lower()

@@ -30,12 +30,12 @@ from convwright.training.frozen import features_of
 from convwright.training.initial_weights import InitialWeights, initial_weights_file, initial_weights_of
 from convwright.training.interrupt import Interrupted, StopSignal
 from convwright.training.optim import learning_rate
+from convwright.training.precision import DivergedError
 from convwright.training.preparation import check_labelled, make_learner, training_batches
 from convwright.training.process_state import preserved_process_state
 from convwright.training.progress import Progress, Runtime
 from convwright.training.records import DataFacts, Summary
 from convwright.training.run import Run
-from convwright.training.step import DivergedError
 from convwright.training.teacher import Teacher, teacher_file, teacher_of
 from convwright.training.training_images import training_images_file
 from convwright.training.validations import validation_steps
@@ -282,6 +282,7 @@ class Trainer:
             + (f"{kept.name} is the last good checkpoint; " if kept else "")
             + (f"the best weights so far are in {self.run.weights}; " if self.progress.rows else "")
             + f"try a lower learning rate than {self.config.recipe.learning_rate:g}, or `clip_norm=1`"
+            + (", or `precision='bf16-mixed'`" if self.config.precision == "16-mixed" else "")
         )
 
     def _validate(self, stop: StopSignal) -> SplitAccuracy | SplitPrecision:
@@ -311,6 +312,7 @@ class Trainer:
             **self._measures(validation),
             "images_per_second": progress.images / max(progress.seconds_since, 1e-9),
             "seconds": progress.seconds,
+            **self.learner.precision.measures(),
         }
         if progress.add_validation(row) and self.devices.is_main:
             if isinstance(validation, SplitPrecision):
@@ -375,6 +377,7 @@ class Trainer:
             # A checkpoint of the last frozen step may hold the state of the optimizer before, which ends there.
             if not self.frozen_steps or self.learner.head_only or self.progress.step > self.frozen_steps:
                 self.learner.optimizer.load_state_dict(state["optimizer"])
+            self.learner.precision.load_state(state.get("precision"))
 
     def _summary(self) -> Summary:
         progress = self.progress
@@ -388,4 +391,5 @@ class Trainer:
             train_seconds=round(progress.seconds, 2),
             device=str(self.learner.fabric.device),
             devices=self.devices.size,
+            **({} if self.learner.precision.scaler is None else {"skipped_steps": self.learner.precision.skipped}),
         )

@@ -15,8 +15,9 @@ from convwright.training.config import TrainConfig
 from convwright.training.devices import world_size
 from convwright.training.frozen import features_of
 from convwright.training.initial_weights import InitialWeights
+from convwright.training.precision import DivergedError
 from convwright.training.preparation import make_learner, training_batches
-from convwright.training.step import DivergedError, Learner
+from convwright.training.step import Learner
 
 LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 100
 SMOOTHING = 0.9
@@ -78,7 +79,7 @@ def find_learning_rate(
     if learner.reads_features:
         data = features_of(learner.backbone, _shown(config, data))
     learner.train()
-    batches = training_batches(config, data)
+    batches = training_batches(config, data, learner.devices)
     constant = config.recipe.model_copy(update={"schedule": "constant", "warm_up": 0.0, "progressive": 0.0})
     rates: list[float] = []
     losses: list[float] = []

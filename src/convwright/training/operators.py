@@ -5,12 +5,14 @@ from typing import Any
 
 import torch
 
-from convwright.errors import UsageError
+from convwright.errors import UsageError, together
 from convwright.machine import available_cores
 from convwright.modules.fused.depthwise import DepthwiseConv2d
 from convwright.modules.fused.library import is_compiled, library, unavailable_reason
 from convwright.modules.fused.pointwise import PointwiseConv2d
 from convwright.modules.fused.winograd import WinogradConv2d
+from convwright.training.combinations import execution_problems
+from convwright.training.compiling import check_compiler
 from convwright.training.config import TrainConfig
 
 OWN = tuple(kind.source for kind in (WinogradConv2d, PointwiseConv2d, DepthwiseConv2d))
@@ -56,15 +58,21 @@ def fused_by_default(options: dict[str, Any]) -> bool:
     """
     if not options.get("memory_efficient") or torch.cuda.is_available() or options.get("devices", 1) != 1:
         return False
+    if options.get("precision") == "16-mixed" or options.get("compile"):
+        return False
     return compile_fused(options.get("precision", "32-true"))
 
 
 def check_operators(config: TrainConfig) -> None:
-    """Check that the operators of a run are available here.
+    """Check that the operators of a run are available here, and can be combined.
 
     Raises:
-        UsageError: They are for one device, or need a compiler that this machine lacks.
+        UsageError: They are for one device, or need a compiler or a GPU that this machine lacks.
     """
+    if problems := list(execution_problems(config, config.recipe)):
+        raise together([*problems])
+    if config.compile:
+        check_compiler(cuda_graphs=config.cuda_graphs)
     if config.memory_efficient and config.devices > 1:
         raise UsageError("memory-efficient operators are for one device; with `devices`, omit `memory_efficient`")
     if not config.fused:

@@ -46,12 +46,13 @@ def training_batches(config: TrainConfig, data: Dataset, devices: Devices | None
     Args:
         config: The configuration.
         data: The images, or their features.
-        devices: The processes that share each batch; None: there is one.
+        devices: The processes that share each batch, which augment it on their devices; None: there is one, which
+            does so on the CPU.
     """
     if isinstance(data, Features):
         return Batches(data.train, data, config.batch_size, config.seed, sampling=config.recipe.sampling)
     augmentation = Augmentation(**config.recipe.model_dump(include={each.name for each in fields(Augmentation)}))
     part = (devices.rank, devices.size) if devices else (0, 1)
-    return Batches(
-        data.train, data, config.batch_size, config.seed, augmentation, sampling=config.recipe.sampling, part=part
-    )
+    device = devices.fabric.device if devices else None
+    given = (data.train, data, config.batch_size, config.seed, augmentation)
+    return Batches(*given, sampling=config.recipe.sampling, device=device, part=part)

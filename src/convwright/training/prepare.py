@@ -263,12 +263,12 @@ class _Preparation:
     def _execution(self, config: TrainConfig, network: Network) -> dict[str, bool]:
         """Return what the request leaves open of how the network is computed, and note why."""
         given, found = self.request.model_fields_set, dict[str, bool]()
-        if torch.cuda.is_available() or config.devices > 1 or config.recipe.freeze:
+        if config.compile or torch.cuda.is_available() or config.devices > 1 or config.recipe.freeze:
             return found  # where the classifier alone is trained, there is little to gain
         if "memory_efficient" not in given and (reason := memory_shortage(config, network)):
             self.note(f"memory-efficient dense blocks: {reason}")
             found["memory_efficient"] = True
-        if "fused" in given or found or config.memory_efficient:
+        if "fused" in given or found or config.memory_efficient or config.precision == "16-mixed":
             return found
         chosen = choose_operators(network, config.batch_size, config.precision)
         if chosen.reason:
@@ -278,6 +278,8 @@ class _Preparation:
     def _compile(self, config: TrainConfig) -> None:
         """Compile fused operators where they are available to the run, which takes seconds the first time."""
         open_or_given = config.fused or "fused" not in self.request.model_fields_set
+        if config.compile or config.precision == "16-mixed":
+            return  # without fused operators
         if open_or_given and config.devices == 1 and not config.recipe.freeze and not torch.cuda.is_available():
             shown = status("compiling fused operators for this machine, once")
             with shown if self.progress else nullcontext():

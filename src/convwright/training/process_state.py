@@ -1,17 +1,20 @@
 """What training changes in a process, and puts back when it is over.
 
-Training seeds torch's generators at every step, makes cuDNN use deterministic algorithms and may change what the C
+Training seeds torch's generators at every step, makes GPUs use deterministic algorithms and may change what the C
 library does with freed memory. The caller's process is left as it was.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
 from convwright.training import allocator
 
+CUBLAS, WORKSPACE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+"""Environment variable, and the value with which cuBLAS gives the same product each time."""
 _lock = threading.Lock()
 _restorers: list[Callable[[], None]] = []
 """What restores the state, while at least one block runs."""
@@ -41,6 +44,44 @@ def preserved_process_state() -> Iterator[None]:
                 _restorers.clear()
 
 
+def make_reproducible(device: torch.device, *, tf32: bool) -> None:
+    """Make a training step give the same weights each time; on a GPU too. `preserved_process_state` undoes it.
+
+    Operations for which torch knows no deterministic algorithm give a warning.
+
+    Args:
+        device: Where the network computes.
+        tf32: Whether convolutions of NVIDIA GPUs may read 32-bit numbers as TF32.
+    """
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+    if device.type == "cuda":
+        os.environ.setdefault(CUBLAS, WORKSPACE)
+        torch.backends.cudnn.allow_tf32 = tf32
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # which only finds errors, and takes time
+
+
+def _restorer_of_gpu_settings() -> Callable[[], None]:
+    """Return a function that restores the settings that `make_reproducible` changes for a GPU."""
+    cudnn, workspace = torch.backends.cudnn, os.environ.get(CUBLAS)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    fills = torch.utils.deterministic.fill_uninitialized_memory
+    tf32: bool | None = None
+    with suppress(RuntimeError):  # where the caller has set them apart for convolutions and recurrent layers
+        tf32 = cudnn.allow_tf32
+
+    def restore() -> None:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warns)
+        torch.utils.deterministic.fill_uninitialized_memory = fills
+        if tf32 is not None:
+            cudnn.allow_tf32 = tf32
+        if workspace is None:
+            os.environ.pop(CUBLAS, None)
+
+    return restore
+
+
 def _saved_state() -> list[Callable[[], None]]:
     """Return functions that restore the present state."""
     cudnn = torch.backends.cudnn
@@ -56,6 +97,7 @@ def _saved_state() -> list[Callable[[], None]]:
 
     restorers = [restore]
     if torch.cuda.is_available():
+        restorers.append(_restorer_of_gpu_settings())
         on_gpus = torch.cuda.get_rng_state_all()
         restorers.append(lambda: torch.cuda.set_rng_state_all(on_gpus))
     if torch.backends.mps.is_available():

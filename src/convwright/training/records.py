@@ -202,6 +202,8 @@ class Summary(BaseModel):
     device: str = ""
     devices: Positive = 1
     threads: Positive = 1
+    skipped_steps: Count = 0
+    """Steps of a run in float16 whose gradient overflowed, which left the weights as they were."""
     derived_from: str | None = None
     without_se: list[str] = []
     schema_version: Literal[1, 2] = 1

@@ -17,6 +17,7 @@ from convwright.data.opened import Data
 from convwright.errors import ArgumentError, UsageError, together
 from convwright.files import write_text
 from convwright.options import Group
+from convwright.training.combinations import execution_problems
 from convwright.training.config import (
     INITIAL_WEIGHTS,
     OWN_NETWORK,
@@ -120,6 +121,7 @@ class TrainRequest(RunOptions, Recipe):
         yield from self._initial_problems()
         yield from self._distillation_problems()
         yield from self._augmentation_problems()
+        yield from execution_problems(self, self)
         if self.minutes is not None and self.devices > 1:
             yield FieldError("minutes", "plans for one device; with more, give `epochs`")
 

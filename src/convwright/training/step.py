@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.utils import get_total_norm
 
 from convwright.arch import Network
-from convwright.errors import NotFiniteError, UsageError
+from convwright.errors import UsageError
 from convwright.modules import build
 from convwright.modules.synchronised import synchronise
 from convwright.seeds import derive
 from convwright.training.allocator import keep_freed_memory, return_freed_memory
 from convwright.training.backbone import Backbone, split
+from convwright.training.compiling import compiled, mark_step
 from convwright.training.config import TrainConfig
 from convwright.training.devices import Devices
 from convwright.training.ema import Average
@@ -22,6 +22,8 @@ from convwright.training.frozen import can_keep_features
 from convwright.training.loss import Loss
 from convwright.training.operators import check_operators
 from convwright.training.optim import classifier, learning_rate, make_optimizer
+from convwright.training.precision import DivergedError, Precision
+from convwright.training.process_state import make_reproducible
 from convwright.training.progressive import shrunk, size_at
 from convwright.training.teacher import TeacherModule, divergence
 
@@ -31,10 +33,6 @@ if TYPE_CHECKING:
 
 STEP_LOCK = threading.RLock()
 """Held during a step: all networks of a process draw noise from torch's one generator, which a step seeds first."""
-
-
-class DivergedError(NotFiniteError):
-    """The loss, or its gradient, is no longer a finite number."""
 
 
 class Learner:
@@ -58,11 +56,11 @@ class Learner:
         teacher: TeacherModule | None = None,
     ) -> None:
         self.config, self.recipe = config, config.recipe
-        self._initial: tuple[dict[str, Any], dict[str, Any]] | None = None
+        self._initial: tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None] | None = None
         self.devices = devices or Devices(config)
         self.fabric = self.devices.fabric
-        # On a GPU too, the same step must give the same weights.
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+        self.precision = Precision(config.precision, self.fabric.device)
+        make_reproducible(self.fabric.device, tf32=config.tf32)
         check_operators(config)
         if self.fabric.device.type == "cpu" and config.memory_efficient:
             return_freed_memory()
@@ -90,12 +88,10 @@ class Learner:
         if self.devices.size > 1 and config.sync_norm:
             synchronise(self.network)
         # Channels last is what the fast convolutions of CPUs and GPUs read.
-        self.network.to(memory_format=torch.channels_last)
+        self.network.to(self.fabric.device).to(memory_format=torch.channels_last)
         self.module: Any  # a module, perhaps wrapped by Fabric
         self.optimizer: torch.optim.Optimizer
-        self.module, self.optimizer = self.fabric.setup(
-            self._learning(self.network), make_optimizer(self.network, self.recipe)
-        )
+        self._set_up()
         self.average = Average(self.network, self.recipe.ema) if self.recipe.ema else None
         loss = Loss.of(self.recipe, multi_label=multi_label, class_weights=class_weights)
         self.loss = loss.to(self.fabric.device)
@@ -103,7 +99,7 @@ class Learner:
 
     def save_initial_state(self) -> None:
         """Keep the present state for `restore_initial_state`."""
-        self._initial = copy.deepcopy((self.network.state_dict(), self.optimizer.state_dict()))
+        self._initial = copy.deepcopy((self.network.state_dict(), self.optimizer.state_dict(), self.precision.state()))
 
     def restore_initial_state(self, config: TrainConfig) -> None:
         """Go back to the remembered state, with another configuration.
@@ -112,9 +108,10 @@ class Learner:
             config: Differs from the former one in rates, schedule, batch size or epochs alone.
         """
         assert self._initial is not None, "save_initial_state() comes first"
-        weights, optimizer = copy.deepcopy(self._initial)
+        weights, optimizer, precision = copy.deepcopy(self._initial)
         self.network.load_state_dict(weights)
         self.optimizer.load_state_dict(optimizer)
+        self.precision.load_state(precision)
         self.config, self.recipe = config, config.recipe
         self.average = Average(self.network, self.recipe.ema) if self.recipe.ema else None
 
@@ -122,7 +119,14 @@ class Learner:
         """Train all weights from now on, with a new optimizer, on images."""
         self.head_only = self.reads_features = False
         self.network.requires_grad_(True)
-        self.module, self.optimizer = self.fabric.setup(self.network, make_optimizer(self.network, self.recipe))
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Make the module that is trained, and a new optimizer."""
+        module, optimizer = self._learning(self.network), make_optimizer(self.network, self.recipe)
+        if self.config.compile and not self.reads_features:
+            module = compiled(module, cuda_graphs=self.config.cuda_graphs)
+        self.module, self.optimizer = self.fabric.setup(module, optimizer)
 
     @property
     def result(self) -> nn.Module:
@@ -156,8 +160,8 @@ class Learner:
         """Take step number `step` of `steps` on N x C x H x W images; return the mean loss and the number right.
 
         Cut into pieces (`Recipe.accumulate`), the gradient is that of the whole batch but for batch normalisation,
-        whose statistics are those of a piece. Raises DivergedError, before the weights are touched, when loss or
-        gradient are not finite.
+        whose statistics are those of a piece. In float16 a step whose gradient overflows leaves the weights as they
+        are (`Precision`). Raises DivergedError, before the weights are touched, when loss or gradient are not finite.
         """
         with STEP_LOCK:
             return self._train_step(images, labels, step, steps)
@@ -182,10 +186,7 @@ class Learner:
             with self.fabric.no_backward_sync(self.module, enabled=index < pieces - 1):
                 piece_loss, piece_correct = self._backward(some, theirs, shown, whole)
             loss, correct = loss + piece_loss, correct + piece_correct
-        self._check_gradient()
-        if self.recipe.clip_norm:
-            self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.recipe.clip_norm)
-        self.optimizer.step()
+        self.precision.update(self.optimizer, self.recipe.clip_norm)
         if not self.config.sync_norm:
             self.devices.average(self._running_statistics())
         if self.average:
@@ -200,8 +201,12 @@ class Learner:
         Both are of all processes. DivergedError, in all of them, if the loss of one is not finite.
         """
         images, labels = self.fabric.to_device((images.contiguous(memory_format=torch.channels_last), labels))
+        if self.config.cuda_graphs:
+            mark_step()
         try:
-            logits = self.module(images)
+            with self.precision.autocast():
+                logits = self.module(images)
+            logits = logits.float()
         except ValueError as error:  # torch's, of a normalisation that sees one value a channel
             raise UsageError(f"batches of {len(labels)} are too small for this network: {error}") from None
         # Summed here and divided by all images of the step: the mean of a piece would be that of its own weights.
@@ -209,7 +214,7 @@ class Learner:
         value, correct = self.devices.total(loss.item() / of, right)
         if not value < float("inf"):  # NaN compares false with everything
             raise DivergedError(f"the loss became {value}")
-        self.fabric.backward(loss * (self.devices.size / of))  # DDP takes the mean over processes
+        self.fabric.backward(self.precision.scaled(loss * (self.devices.size / of)))  # DDP takes the mean
         return value, int(correct)
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
@@ -217,7 +222,7 @@ class Learner:
         loss = self.loss(logits, labels)
         if self.teacher is None or self.reads_features:
             return loss
-        with self.fabric.autocast():
+        with self.precision.autocast():
             taught = self.teacher(self.fabric.to_device(shown))
         parted = divergence(logits, taught, self.recipe.temperature, multi_label=self.loss.multi_label)
         share = self.recipe.distillation
@@ -228,9 +233,3 @@ class Learner:
         norms = [part for part in self.network.modules() if isinstance(part, nn.BatchNorm2d) and part.training]
         pairs = ((norm.running_mean, norm.running_var) for norm in norms)
         return [value for pair in pairs for value in pair if value is not None]
-
-    def _check_gradient(self) -> None:
-        gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
-        norm = get_total_norm(gradients).item()
-        if not norm < float("inf"):
-            raise DivergedError(f"the gradient became {norm}")
