@@ -281,7 +281,7 @@ def steps_of(module: nn.Module, name: str, precision: PrecisionName, mode: str, 
         with format.autocast():
             logits = run(images)
         format.scaled(nn.functional.cross_entropy(logits.float(), labels)).backward()
-        format.update(optimizer, 0.0)
+        format.update(optimizer, None)
 
     began = time.perf_counter()
     step()

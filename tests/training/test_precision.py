@@ -69,7 +69,7 @@ def test_a_skipped_step_leaves_the_weights_and_halves_the_scale():
         precision.scaled(torch.ones(()))  # a backward pass begins with it
         for weight in layer.parameters():
             weight.grad = torch.full_like(weight, gradient) * scale
-        assert precision.update(optimizer, 0.0) is taken
+        assert precision.update(optimizer, None) is taken
         assert torch.equal(layer.weight, before) is not taken
         assert precision.measures()["loss_scale"] == (scale if taken else scale / 2)
     assert precision.skipped == 2
@@ -82,9 +82,9 @@ def test_a_gradient_that_no_scale_makes_finite_ends_training():
     precision.scaled(torch.ones(()))
     for weight in layer.parameters():
         weight.grad = torch.full_like(weight, float("nan"))
-    assert [precision.update(optimizer, 0.0) for _ in range(16)] == [False] * 16  # from a scale of 2 to the 16
+    assert [precision.update(optimizer, None) for _ in range(16)] == [False] * 16  # from a scale of 2 to the 16
     with pytest.raises(DivergedError, match="the gradient became nan"):
-        precision.update(optimizer, 0.0)
+        precision.update(optimizer, None)
     assert precision.skipped == 16
 
 
@@ -97,7 +97,7 @@ def test_other_formats_have_no_scale(precision):
     for weight in layer.parameters():
         weight.grad = torch.full_like(weight, float("inf"))
     with pytest.raises(DivergedError, match="the gradient became inf"):
-        made.update(optimizer, 0.0)
+        made.update(optimizer, None)
 
 
 @pytest.mark.parametrize(

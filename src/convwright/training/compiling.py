@@ -3,6 +3,7 @@
 import os
 import shutil
 from importlib.util import find_spec
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -28,8 +29,8 @@ def compiled(module: nn.Module, *, cuda_graphs: bool) -> nn.Module:
         cuda_graphs: Whether its operations are recorded in CUDA graphs.
     """
     mode = "reduce-overhead" if cuda_graphs else None
-    made: nn.Module = torch.compile(module, dynamic=False, mode=mode)
-    return made
+    made: Any = torch.compile(module, dynamic=False, mode=mode)
+    return cast(nn.Module, made)
 
 
 def mark_step() -> None:

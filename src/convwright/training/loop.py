@@ -380,8 +380,8 @@ class Trainer:
             self.learner.precision.load_state(state.get("precision"))
 
     def _summary(self) -> Summary:
-        progress = self.progress
-        return Summary(
+        progress, precision = self.progress, self.learner.precision
+        summary = Summary(
             **measured_summary(self.run, progress.rows[progress.best]),
             data=self.config.data,
             epochs=self.config.epochs,
@@ -391,5 +391,5 @@ class Trainer:
             train_seconds=round(progress.seconds, 2),
             device=str(self.learner.fabric.device),
             devices=self.devices.size,
-            **({} if self.learner.precision.scaler is None else {"skipped_steps": self.learner.precision.skipped}),
         )
+        return summary.model_copy(update={"skipped_steps": precision.skipped}) if precision.scaler else summary

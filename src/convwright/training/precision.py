@@ -42,12 +42,12 @@ class Precision:
         """Return a loss multiplied by the present scale."""
         return loss if self.scaler is None else self.scaler.scale(loss)
 
-    def update(self, optimizer: torch.optim.Optimizer, clip_norm: float) -> bool:
+    def update(self, optimizer: torch.optim.Optimizer, clip_norm: float | None) -> bool:
         """Update the weights by their gradients; return whether the step was taken, and not skipped.
 
         Args:
             optimizer: The optimizer; its weights have the gradients of a loss from `scaled`.
-            clip_norm: Largest norm of the gradient, to which a larger one is scaled down; 0: none.
+            clip_norm: Largest norm of the gradient, to which a larger one is scaled down; None: any.
 
         Raises:
             DivergedError: The gradient is not finite, whatever the scale. The weights are as they were.

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import torch
 
@@ -15,6 +16,7 @@ from convwright.training import allocator
 
 CUBLAS, WORKSPACE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 """Environment variable, and the value with which cuBLAS gives the same product each time."""
+_DETERMINISTIC: Any = torch.utils.deterministic  # whose attributes have no types
 _lock = threading.Lock()
 _restorers: list[Callable[[], None]] = []
 """What restores the state, while at least one block runs."""
@@ -58,7 +60,7 @@ def make_reproducible(device: torch.device, *, tf32: bool) -> None:
         os.environ.setdefault(CUBLAS, WORKSPACE)
         torch.backends.cudnn.allow_tf32 = tf32
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # which only finds errors, and takes time
+        _DETERMINISTIC.fill_uninitialized_memory = False  # which only finds errors, and takes time
 
 
 def _restorer_of_gpu_settings() -> Callable[[], None]:
@@ -66,14 +68,14 @@ def _restorer_of_gpu_settings() -> Callable[[], None]:
     cudnn, workspace = torch.backends.cudnn, os.environ.get(CUBLAS)
     deterministic = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
-    fills = torch.utils.deterministic.fill_uninitialized_memory
+    fills = _DETERMINISTIC.fill_uninitialized_memory
     tf32: bool | None = None
     with suppress(RuntimeError):  # where the caller has set them apart for convolutions and recurrent layers
         tf32 = cudnn.allow_tf32
 
     def restore() -> None:
         torch.use_deterministic_algorithms(deterministic, warn_only=warns)
-        torch.utils.deterministic.fill_uninitialized_memory = fills
+        _DETERMINISTIC.fill_uninitialized_memory = fills
         if tf32 is not None:
             cudnn.allow_tf32 = tf32
         if workspace is None:
