@@ -11,12 +11,13 @@ import pytest
 import torch
 
 import convwright as cw
+from convwright.benchmarking import roofline
 from convwright.benchmarking.backends import backends, backends_named, check_precision
 from convwright.benchmarking.benchmark import BenchRequest, bench_subject
-from convwright.benchmarking.job import Setting
+from convwright.benchmarking.job import GPU, Setting
 from convwright.benchmarking.measuring import Measurement, file_settings, measure, prepared
 from convwright.benchmarking.network_bench import BenchRow
-from convwright.benchmarking.roofline import Machine, floors
+from convwright.benchmarking.roofline import Machine, floors, measure_gpu
 from convwright.benchmarking.selecting import fastest, keeps, save_selection, shortfall
 from convwright.engines.selection import find_selection, fingerprint
 from convwright.errors import ConvwrightError, ConvwrightWarning, NetworkError, UsageError
@@ -227,6 +228,36 @@ def test_floors_add_up():
     assert sum(floor.memory for floor in half) == pytest.approx(sum(floor.memory for floor in one) / 2)
 
 
+def test_settings_on_a_gpu_have_its_floor_and_no_threads():
+    chosen = [backends()["torch"], backends()["torch-cuda"]]
+    request = BenchRequest(chosen, ["f32"], [1], [1, 2])
+    where = [(setting.engine, setting.threads) for setting in request.settings()]
+    assert where == [("torch", 1), ("torch", 2), ("torch-cuda", GPU)]
+    subject = Subject.untrained(cw.network("cifar_resnet8"))
+    machines = {1: Machine(1, 1e9, 1e9), GPU: Machine(GPU, 4e9, 4e9, gpu="a GPU")}
+    found, _ = bench_subject(subject, BenchRequest([], ["f32"], [1], [1]), machines)
+    slow, fast = found.floor(Setting("torch", "f32", 1, 1)), found.floor(Setting("torch-cuda", "f32", 1, GPU))
+    assert slow == pytest.approx(4 * fast)
+    assert list(found.to_dict()["layers"]) == ["batch 1, 1 thread, f32", "batch 1, GPU, f32"]
+
+
+def test_the_peaks_of_a_device_are_measured(monkeypatch):
+    monkeypatch.setattr(roofline, "GPU_MATRIX", 64)
+    monkeypatch.setattr(roofline, "GPU_COPIED", 2**12)
+    before = torch.backends.cuda.matmul.allow_tf32
+    found = measure_gpu("cpu")
+    assert (found.threads, found.gpu) == (GPU, "cpu")
+    assert min(found.macs_per_second, found.bytes_per_second, found.macs_in("bf16")) > 0
+    assert torch.backends.cuda.matmul.allow_tf32 is before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_reported():
+    with pytest.raises(UsageError, match="engine: torch-cuda cannot be used here: torch finds no NVIDIA GPU"):
+        backends_named(["torch-cuda"])
+    assert "torch-cuda" not in [backend.name for backend in backends_named(None)]
+
+
 def test_wrong_settings_are_reported(monkeypatch):
     with pytest.raises(UsageError, match=r"engine: must be one of torch, .*, not 'abacus'"):
         backends_named(["abacus"])
@@ -240,6 +271,8 @@ def test_wrong_settings_are_reported(monkeypatch):
 def test_files_are_run_by_the_engines_that_read_them(tmp_path):
     every = list(backends().values())
     names = [setting.engine for setting in file_settings(tmp_path / "a.onnx", every, 1, 1, "f32")]
-    assert names == ["onnxruntime", "openvino", "onnxruntime-cuda", "tensorrt"]
+    assert names == ["onnxruntime", "openvino"]
+    names = [setting.engine for setting in file_settings(tmp_path / "a.onnx", every, 1, GPU, "f32")]
+    assert names == ["onnxruntime-cuda", "tensorrt"]
     names = [setting.engine for setting in file_settings(tmp_path / "a.safetensors", every, 1, 1, "f32")]
     assert names == ["torch-folded"]
