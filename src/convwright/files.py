@@ -7,7 +7,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -261,3 +261,17 @@ def remove_partial(folder: Path) -> None:
     for stale in folder.glob(f".*{PARTIAL}"):
         if stale.is_file():
             stale.unlink(missing_ok=True)
+
+
+def packed(folder: Path) -> dict[str, bytes]:
+    """Return the files of a folder by their paths in it."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def unpack(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write a folder of packed files, completely or not at all; an earlier one is replaced."""
+    with new_folder(folder, replace=True) as temporary:
+        for name, content in files.items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(temporary / name, content)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from convwright.bounds import COUNT_OR_NONE, GIGABYTES
+from convwright.bounds import COUNT, COUNT_OR_NONE, GIGABYTES
 from convwright.errors import ArgumentError, argument
 from convwright.options import Bounds, checks_arguments
 
@@ -172,6 +172,8 @@ def resume(
     cache_gb: Annotated[float | None, GIGABYTES] = None,
     tensorboard: bool = False,
     mlflow: str | None = None,
+    cluster: str | None = None,
+    cores_per_task: Annotated[int | None, COUNT] = None,
     progress: bool = True,
 ) -> "Run":
     """Continue a run from its last checkpoint. It ends in the same weights as if it had never stopped.
@@ -185,6 +187,8 @@ def resume(
         cache_gb: Most gigabytes that decoded images may take on disk.
         tensorboard: Whether to write event files to the run directory's folder `tensorboard`.
         mlflow: An MLflow tracking store to log to.
+        cluster: Train on this Ray cluster instead: an address, `auto`, or `local`.
+        cores_per_task: Processor cores of each process on a cluster; 1.
         progress: Whether to show how far training has come.
 
     Returns:
@@ -203,7 +207,9 @@ def resume(
     from convwright.training.start import Execution, resume_run
 
     Callbacks(callbacks)
-    execution = Execution(workers, checkpoint_every, cache_gb, tensorboard, mlflow)
+    if cores_per_task is not None and cluster is None:
+        raise ArgumentError("cores_per_task", "needs `cluster`; without one, a single process uses all cores")
+    execution = Execution(workers, checkpoint_every, cache_gb, tensorboard, mlflow, cluster, cores_per_task or 1)
     return Run.from_stored(resume_run(StoredRun.of(run), callbacks, execution, progress=progress))
 
 

@@ -17,7 +17,8 @@ from convwright.designing.shared_race import RaceStorage, open_storage, ready_fi
 from convwright.designing.state import CLOCK, State
 from convwright.designing.trials import MIN_TRIAL_SECONDS, NO_TIME, Trainer, Trial
 from convwright.errors import ConvwrightError
-from convwright.scaling.cluster import Cluster, packed
+from convwright.files import packed
+from convwright.scaling.cluster import Cluster
 from convwright.scaling.halving import Task
 from convwright.scaling.worker import WorkerProcesses, worker_processes
 from convwright.training.interrupt import Interrupted

@@ -2,14 +2,14 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
 from convwright.data import Dataset
 from convwright.errors import ConvwrightError
-from convwright.files import new_folder, write_bytes
+from convwright.files import packed, unpack
 from convwright.ray_connection import RayConnection, last_line
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.halving import Task
@@ -164,17 +164,3 @@ def _run(
         outcome = runner.run(Task(*task))
         runner.clean_up(Task(*task))
         return outcome.to_dict(), packed(Path(folder) / run_name(Task(*task)))
-
-
-def packed(folder: Path) -> dict[str, bytes]:
-    """Return the files of a folder by their paths in it."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-def unpack(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write a folder of packed files, completely or not at all; an earlier one is replaced."""
-    with new_folder(folder, replace=True) as temporary:
-        for name, content in files.items():
-            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(temporary / name, content)

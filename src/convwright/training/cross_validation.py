@@ -24,7 +24,9 @@ from convwright.training.start import Execution, resume_run, train_plan
 
 REQUEST = "cross_validation.yaml"
 """The file with the request in the folder of the runs."""
-EXECUTION = frozenset({"out", "cache_gb", "workers", "checkpoint_every", "tensorboard", "mlflow"})
+EXECUTION = frozenset(
+    {"out", "cache_gb", "workers", "checkpoint_every", "tensorboard", "mlflow", "cluster", "cores_per_task"}
+)
 """Fields of a request that do not change its runs."""
 
 

@@ -31,7 +31,7 @@ def has_failed(path: Path) -> bool:
         resumable = any((path / "checkpoints").glob("step-*.pt")) and not validated
         if resumable or any((path / name).exists() for name in RESULTS):
             return False
-        return _has_own_files_only(path) and not _is_held(path)
+        return _has_own_files_only(path) and not is_held(path)
     except (OSError, RunError):  # what cannot be read stays
         return False
 
@@ -46,7 +46,7 @@ def _has_own_files_only(path: Path) -> bool:
     return all(each.name in known or files.lists(each.name) for each in path.iterdir())
 
 
-def _is_held(path: Path) -> bool:
+def is_held(path: Path) -> bool:
     """Return whether a process is training the run."""
     if not (path / "checkpoints").is_dir():
         return False

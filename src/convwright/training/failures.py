@@ -17,6 +17,8 @@ from convwright.training.config import TrainConfig
 from convwright.training.memory_fit import estimated_batch, fitting_batch
 
 _MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+OTHER_ENDED = "another process of the run has ended"
+"""What a process reports whose connection to another one was closed."""
 _GONE = ("connection closed by peer", "connection reset", "connection refused", "timed out", "broken pipe")
 
 
@@ -50,7 +52,7 @@ def explain_failure(error: BaseException, config: TrainConfig, network: Network,
         _free_memory(error)
         return _out_of_memory(config, network, data)
     if processes > 1 and any(sign in text for sign in _GONE):
-        return "another process of the run has ended; resume from the last checkpoint with `cw.resume`"
+        return f"{OTHER_ENDED}; resume from the last checkpoint with `cw.resume`"
     return ""
 
 

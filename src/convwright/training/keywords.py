@@ -92,6 +92,8 @@ class TrainOptions(TypedDict, total=False):
     cache_gb: float | None
     workers: int | None
     checkpoint_every: float | None
+    cluster: str | None
+    cores_per_task: int | None
     fit: bool | None
     find_lr: bool | None
     tensorboard: bool | None

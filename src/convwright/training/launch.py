@@ -44,7 +44,7 @@ def launch(devices: int, arguments: Sequence[str], run: Path, *, quiet: bool = F
         "LOCAL_WORLD_SIZE": str(devices),
         "NODE_RANK": "0",
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(free_port()),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices))),
     }
     with tempfile.TemporaryFile() as silenced:
@@ -55,7 +55,7 @@ def launch(devices: int, arguments: Sequence[str], run: Path, *, quiet: bool = F
         if failed > 0:
             silenced.seek(0)
             lines = silenced.read().decode(errors="replace").strip().splitlines()
-            why = _reason(processes[failed].returncode, lines)
+            why = failure_reason(processes[failed].returncode, lines)
             raise ConvwrightError(
                 f"{run}: the process of device {failed} ended: {why}; "
                 f"resume from the last checkpoint with `cw.resume({str(run)!r})`"
@@ -69,11 +69,14 @@ def _start(
     command = [sys.executable, "-m", "convwright", *arguments]
     environment = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     options: dict[str, Any] = {} if rank == 0 and not quiet else {"stdout": subprocess.DEVNULL, "stderr": silenced}
+    return subprocess.Popen(command, env=environment, **options, **group_options())
+
+
+def group_options() -> dict[str, Any]:
+    """Return options of `subprocess.Popen` for a process that gets signals from its parent only, and ends with it."""
     if os.name == "posix":
-        options |= {"process_group": 0, "preexec_fn": _end_with_parent}
-    else:
-        options["creationflags"] = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
-    return subprocess.Popen(command, env=environment, **options)
+        return {"process_group": 0, "preexec_fn": _end_with_parent}
+    return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
 
 
 def _first_failure(processes: "Sequence[subprocess.Popen[bytes]]") -> int:
@@ -103,16 +106,29 @@ def _end(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
         process.wait()
 
 
-def _reason(status: int, lines: Sequence[str]) -> str:
-    """Return why a process ended: the signal, its last line, or its exit status."""
+def failure_reason(status: int, lines: Sequence[str]) -> str:
+    """Return why a process ended.
+
+    Args:
+        status: Its exit status; minus the number of the signal that killed it.
+        lines: What it printed.
+
+    Returns:
+        The signal, its last line, or its exit status.
+    """
     if status < 0:
         return f"killed by signal {-status}"
     return lines[-1].removeprefix("convwright: ") if lines else f"exit status {status}"
 
 
-def _free_port() -> int:
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a port of this machine that no process uses.
+
+    Args:
+        host: An address of this machine.
+    """
     with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
+        found.bind((host, 0))
         return int(found.getsockname()[1])
 
 

@@ -21,7 +21,9 @@ from convwright.errors import ArgumentError, UsageError, argument, together, war
 from convwright.modules import build
 from convwright.places import check_folder, check_new_folder
 from convwright.printable import printable
+from convwright.ray_connection import LOCAL
 from convwright.training.advice import Advice, advise
+from convwright.training.cluster import TrainingCluster
 from convwright.training.config import OWN_NETWORK, RunOptions, TrainConfig
 from convwright.training.devices import check_batch, check_devices, is_main_process, world_size
 from convwright.training.epochs import epochs_in_minutes
@@ -127,7 +129,7 @@ class _Preparation:
             self.note("; ".join([f"weights: {initial.published.source}", *initial.load(build(network, seed=0))]))
         if config.devices > world_size():
             check_batch(config.batch_size, config.devices)
-            if config.sync_norm and not torch.cuda.device_count():
+            if config.sync_norm and request.cluster in (None, LOCAL) and not torch.cuda.device_count():
                 self.note(SLOW_DEVICES)
         notes = tuple(self.notes)
         return Plan(request, config, network, data, out, initial, self.teacher, curve, notes, self.advice)
@@ -142,7 +144,10 @@ class _Preparation:
             self._network()
         with _collected(wrong):
             devices = _devices(self.request)
-            check_devices(devices)
+            if self.request.cluster is None:
+                check_devices(devices)
+            else:
+                TrainingCluster(self.request.cluster, devices, self.request.cores_per_task).connection.close()
         if self.request.out and is_main_process():
             with _collected(wrong):
                 _check_out(self.request.out)
@@ -263,7 +268,8 @@ class _Preparation:
     def _execution(self, config: TrainConfig, network: Network) -> dict[str, bool]:
         """Return what the request leaves open of how the network is computed, and note why."""
         given, found = self.request.model_fields_set, dict[str, bool]()
-        if config.compile or torch.cuda.is_available() or config.devices > 1 or config.recipe.freeze:
+        elsewhere = config.devices > 1 or self.request.cluster is not None
+        if config.compile or torch.cuda.is_available() or elsewhere or config.recipe.freeze:
             return found  # where the classifier alone is trained, there is little to gain
         if "memory_efficient" not in given and (reason := memory_shortage(config, network)):
             self.note(f"memory-efficient dense blocks: {reason}")
@@ -280,7 +286,8 @@ class _Preparation:
         open_or_given = config.fused or "fused" not in self.request.model_fields_set
         if config.compile or config.precision == "16-mixed":
             return  # without fused operators
-        if open_or_given and config.devices == 1 and not config.recipe.freeze and not torch.cuda.is_available():
+        here = config.devices == 1 and self.request.cluster is None
+        if open_or_given and here and not config.recipe.freeze and not torch.cuda.is_available():
             shown = status("compiling fused operators for this machine, once")
             with shown if self.progress else nullcontext():
                 compile_fused(config.precision)
@@ -364,6 +371,8 @@ def _devices(request: TrainRequest) -> int:
     size = world_size()
     if size == 1:
         return request.devices
+    if request.cluster is not None:
+        raise ArgumentError("cluster", "cannot be combined with torchrun; leave out one of the two")
     if request.minutes is not None:
         raise FieldError("minutes", "plans for one device; with more, give `epochs`")
     if "devices" in request.model_fields_set and request.devices != size:

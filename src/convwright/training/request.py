@@ -76,6 +76,11 @@ class TrainRequest(RunOptions, Recipe):
     """Threads that prefetch batches, or processes that decode images during training; 0: none, or one for each core."""
     checkpoint_every: float = Field(5.0, ge=0, le=1e6)
     """Minutes between checkpoints, 5 by default; there is one at each validation too."""
+    cluster: str | None = None
+    """Train on this Ray cluster instead: an address, `auto`, or `local`; with a process for each of `devices`, on nodes
+    that have the images under the same paths."""
+    cores_per_task: int = Field(1, ge=1, le=1_000_000)
+    """Processor cores of each process on a cluster; 1 by default."""
     fit: bool = True
     """Drop the network's early strides for small images."""
     find_lr: Annotated[bool, RECIPE] = False
@@ -122,8 +127,16 @@ class TrainRequest(RunOptions, Recipe):
         yield from self._distillation_problems()
         yield from self._augmentation_problems()
         yield from execution_problems(self, self)
-        if self.minutes is not None and self.devices > 1:
-            yield FieldError("minutes", "plans for one device; with more, give `epochs`")
+        if self.cluster is None:
+            if self.minutes is not None and self.devices > 1:
+                yield FieldError("minutes", "plans for one device; with more, give `epochs`")
+            if "cores_per_task" in self.model_fields_set:
+                yield FieldError("cores_per_task", "needs `cluster`; without one, a single process uses all cores")
+        else:
+            if self.minutes is not None:
+                yield FieldError("minutes", "measures the speed of this machine; with `cluster`, give `epochs`")
+            if self.batch_size == "auto":
+                yield FieldError("batch_size", "auto measures this machine's memory; with `cluster`, give a number")
 
     def _augmentation_problems(self) -> Iterator[FieldError]:
         """Yield what is wrong with the fields that are about augmentation and the balance of classes."""

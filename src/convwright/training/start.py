@@ -1,16 +1,19 @@
 """Plans carried out and runs resumed, in this process or in one process for each device."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from functools import reduce
 
 from convwright.arch import Network
 from convwright.arch.network import with_operation
 from convwright.data.collections import absolute_path
+from convwright.data.opened import Data
 from convwright.display.progress import print_progress
 from convwright.errors import ArgumentError, SubprocessError
 from convwright.printable import printable
 from convwright.training.callbacks import Callback, MLflow, TensorBoard
+from convwright.training.cluster import TrainingCluster
 from convwright.training.config import OWN_NETWORK, TrainConfig
 from convwright.training.devices import check_devices, world_size
 from convwright.training.initial_weights import initial_weights_file
@@ -48,11 +51,15 @@ class Execution:
     """Whether to write event files to the run directory's folder `tensorboard`."""
     mlflow: str | None = None
     """An MLflow tracking store to log to, or None."""
+    cluster: str | None = None
+    """Address of the Ray cluster whose nodes train, or None."""
+    cores_per_task: int = 1
+    """Processor cores of each process on a cluster."""
 
     @classmethod
     def of(cls, request: TrainRequest) -> "Execution":
         """Return the execution options of a request."""
-        return cls(request.workers, request.checkpoint_every, request.cache_gb, request.tensorboard, request.mlflow)
+        return cls(**{each.name: getattr(request, each.name) for each in fields(cls)})
 
     @property
     def runtime(self) -> Runtime:
@@ -69,8 +76,12 @@ class Execution:
         trackers += [] if self.mlflow is None else [MLflow(self.mlflow)]
         return [*([progress_callback()] if progress else []), *trackers, *given]
 
+    def elsewhere(self, config: TrainConfig) -> bool:
+        """Whether other processes than this one train a run of a configuration."""
+        return self.cluster is not None or config.devices > world_size()
+
     def arguments(self) -> list[str]:
-        """Return the command-line options of `convwright train` for these settings."""
+        """Return the command-line options of `convwright train` for these settings, but for those of a cluster."""
         options = ["--workers", str(self.workers), "--checkpoint-every", str(self.checkpoint_every)]
         options += [] if self.cache_gb is None else ["--cache-gb", str(self.cache_gb)]
         options += ["--tensorboard"] if self.tensorboard else []
@@ -94,17 +105,20 @@ def train_plan(plan: Plan, callbacks: Sequence[object] = (), *, progress: bool =
         Interrupted: The run was stopped; it can be resumed.
     """
     execution = Execution.of(plan.request)
-    several = plan.config.devices > world_size()
-    if several:
-        _check_processes(plan.config, plan.network, callbacks)
-    every = [] if several else execution.callbacks(callbacks, progress=progress)  # before any work is done
+    elsewhere = execution.elsewhere(plan.config)
+    if elsewhere:
+        _check_processes(plan.config, plan.network, callbacks, execution)
+        if Data.of(plan.request.data).held is not None:
+            raise ArgumentError("data", "is in memory, and other processes cannot read it; give files")
+    every = [] if elsewhere else execution.callbacks(callbacks, progress=progress)  # before any work is done
     if progress:
         print_progress(described(plan.data, plan.network, plan.config, plan.operators))
-    if several:
+    if elsewhere:
         files = {**plan.files, **initial_weights_file(plan.initial), **teacher_file(plan.teacher)}
         files |= training_images_file(plan.data)
-        run = Run.create(plan.out, plan.config, plan.network, plan.data.classes, DataFacts.of(plan.data), files)
-        _in_processes(run, execution, progress=progress)
+        with _cluster(plan.config, execution) as cluster:
+            run = Run.create(plan.out, plan.config, plan.network, plan.data.classes, DataFacts.of(plan.data), files)
+            _in_processes(run, execution, cluster, progress=progress)
     else:
         started = every, execution.runtime, plan.files, plan.initial, plan.teacher
         train(plan.config, plan.network, plan.data, plan.out, *started)
@@ -127,16 +141,17 @@ def resume_run(
         ConvwrightError: The run failed; the message says what would help.
         Interrupted: The run was stopped; it can be resumed again.
     """
-    several = run.config.devices > world_size() and not run.finished
-    if several:
-        _check_processes(run.config, run.network, callbacks)
-    every = [] if several else execution.callbacks(callbacks, progress=progress)
+    elsewhere = execution.elsewhere(run.config) and not run.finished
+    if elsewhere:
+        _check_processes(run.config, run.network, callbacks, execution)
+    every = [] if elsewhere else execution.callbacks(callbacks, progress=progress)
     if run.finished:
         if progress:
             print_progress(f"{printable(run.path)} has already ended; nothing to do")
         return run
-    if several:
-        _in_processes(run, execution, progress=progress)
+    if elsewhere:
+        with _cluster(run.config, execution) as cluster:
+            _in_processes(run, execution, cluster, progress=progress)
     else:
         if run.config.fused:
             compile_fused(run.config.precision)
@@ -181,24 +196,40 @@ def check_same(run: Run, given: Mapping[str, object]) -> None:
             raise ArgumentError(name, f"is {before!r} in {run.path}, not {value!r}; a resumed run keeps its options")
 
 
-def _check_processes(config: TrainConfig, network: Network, callbacks: Sequence[object]) -> None:
+def _check_processes(config: TrainConfig, network: Network, callbacks: Sequence[object], execution: Execution) -> None:
     """Check that a run can be trained in processes of their own, before anything is written."""
     if callbacks:
-        raise ArgumentError("callbacks", "are called in one process; they cannot be used with several devices")
+        where = "several devices" if execution.cluster is None else "a cluster"
+        raise ArgumentError("callbacks", f"are called in one process; they cannot be used with {where}")
     if '"__main__.' in network.to_json_text():
         raise ArgumentError(
             "devices", "must be 1 for a network with blocks defined in __main__; define them in a module"
         )
-    check_devices(config.devices)
+    if execution.cluster is None:
+        check_devices(config.devices)
 
 
-def _in_processes(run: Run, execution: Execution, *, progress: bool) -> None:
-    """Train a run in as many processes as its configuration has devices.
+@contextmanager
+def _cluster(config: TrainConfig, execution: Execution) -> Iterator[TrainingCluster | None]:
+    """Yield a connection to the cluster that trains a run; None where this machine does."""
+    if execution.cluster is None:
+        yield None
+        return
+    with TrainingCluster(execution.cluster, config.devices, execution.cores_per_task) as cluster:
+        yield cluster
+
+
+def _in_processes(run: Run, execution: Execution, cluster: TrainingCluster | None, *, progress: bool) -> None:
+    """Train a run in as many processes as its configuration has devices, here or on a cluster.
 
     Raises:
         Interrupted: A signal stopped the processes.
         SubprocessError: The first process failed.
+        ConvwrightError: The run failed on the cluster.
     """
+    if cluster is not None:
+        cluster.train(run, execution.arguments(), progress=progress)
+        return
     arguments = ["train", "--resume", str(run.path), *execution.arguments()]
     if status := launch(run.config.devices, arguments, run.path, quiet=not progress):
         if status - 128 in STOPPING:

@@ -1,0 +1,236 @@
+"""Training on a Ray cluster of this machine: the same as on devices of its own, also where processes are killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import convwright as cw
+from convwright.errors import ArgumentError, ConvwrightError
+from convwright.files import packed
+from convwright.training.cluster_process import ClusterProcess, interface_of
+from convwright.training.launch import free_port
+from convwright.training.process_output import ProcessOutput
+
+pytest.importorskip("ray")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc"),
+    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processor cores"),
+]
+OPTIONS = {"network": "cifar_seresnet8", "batch_size": 33, "seed": 3, "fused": False, "devices": 2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    """One cluster for all tests of this module, which connections to `local` then use."""
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # else Ray's workers give way to all other tests
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A run of two processes of this machine, without a cluster."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        out = tmp_path_factory.mktemp("undisturbed") / "run"
+        return cw.train("digits", **OPTIONS, epochs=2, out=out, progress=False)
+
+
+def weights(run):
+    return run.weights.read_bytes()
+
+
+def processes_of(path):
+    """Return the processes that train a run, by their ranks."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            if f"--resume\0{path}\0" in entry.joinpath("cmdline").read_text():
+                variables = entry.joinpath("environ").read_text().split("\0")
+                ranks = [each.partition("=")[2] for each in variables if each.startswith("RANK=")]
+                found |= {int(rank): int(entry.name) for rank in ranks}
+        except OSError:
+            continue
+    return found
+
+
+def parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def when_trained(path, act):
+    """Call a function with the processes of a run, in a thread, once they have validated for the first time."""
+
+    def wait():
+        deadline = time.monotonic() + 120
+        while not (path / "metrics.csv").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        act(processes_of(path))
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_cluster_trains_what_devices_of_this_machine_do(undisturbed, tmp_path):
+    run = cw.train("digits", **OPTIONS, epochs=2, cluster="local", out=tmp_path / "run", progress=False)
+    assert weights(run) == weights(undisturbed)
+    assert (run.path / "config.yaml").read_bytes() == (undisturbed.path / "config.yaml").read_bytes()
+    assert run.summary.devices == 2
+    assert not processes_of(run.path)
+    assert cw.resume(run, cluster="local", progress=False).summary == run.summary
+
+
+@pytest.mark.parametrize(
+    ("rank", "of_ray"),
+    [
+        (1, False),
+        pytest.param(0, False, marks=pytest.mark.slow),
+        pytest.param(0, True, marks=pytest.mark.slow),
+        pytest.param(1, True, marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_whose_process_is_killed_ends_in_the_same_weights(rank, of_ray, undisturbed, tmp_path, capfd):
+    path, killed = tmp_path / "run", []
+
+    def kill(processes):
+        victim = parent(processes[rank]) if of_ray else processes[rank]
+        os.kill(victim, signal.SIGKILL)
+        killed.append(victim)
+
+    thread = when_trained(path, kill)
+    run = cw.train("digits", **OPTIONS, epochs=2, cluster="local", out=path)
+    thread.join()
+    assert killed
+    assert weights(run) == weights(undisturbed)
+    printed = capfd.readouterr().err
+    assert "all processes start again from step-" in printed
+    assert "resume" not in printed  # the errors of processes that noticed the loss
+    assert not processes_of(path)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_again_and_again_ends_the_run(tmp_path):
+    path, ended = tmp_path / "run", threading.Event()
+
+    def kill():
+        while not ended.wait(0.1):
+            for pid in processes_of(path).values():
+                os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    with pytest.raises(ConvwrightError, match=r"killed by signal 9; 3 restarts have not come further; resume with"):
+        cw.train("digits", **OPTIONS, epochs=2, cluster="local", out=path, progress=False)
+    ended.set()
+    thread.join()
+
+
+@pytest.mark.slow
+def test_a_failure_of_the_run_is_not_repeated(tmp_path, capfd):
+    path = tmp_path / "run"
+    with pytest.raises(ConvwrightError, match="the loss became"):
+        cw.train("digits", **OPTIONS, epochs=2, cluster="local", out=path, learning_rate=1e30, optimizer="sgd")
+    assert "start again" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_all_with_nothing_lost(number, undisturbed, tmp_path):
+    path = tmp_path / "run"
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items() if name != "fused"]
+    command = [sys.executable, "-m", "convwright", "train"]
+    process = subprocess.Popen(
+        [*command, "--data=digits", *options, "--no-fused", "--epochs=2", "--cluster=local", f"--out={path}"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    when_trained(path, lambda _: process.send_signal(number)).join()
+    _, printed = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, printed
+    assert f"a checkpoint was saved; resume with convwright train --resume {path} --cluster local" in printed
+    assert printed.count("convwright: ") == 1
+    done = subprocess.run([*command, "--resume", path, "--cluster", "local"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert weights(cw.open_run(path)) == weights(undisturbed)
+
+
+def test_a_node_without_the_run_directory_trains_a_copy(undisturbed, tmp_path):
+    """The first process has the run, the second one gets its files: their node is this machine."""
+    first = tmp_path / "run"
+    cw.prepare("digits", **OPTIONS, epochs=0.1, out=first, progress=False)
+    run = cw.open_run(cw.train("digits", **OPTIONS, epochs=0.1, out=first, progress=False))
+    expected, files = weights(run), packed(run.path)
+    for name in ("summary.json", "metrics.csv", "model.safetensors"):
+        (run.path / name).unlink()
+    for each in (run.path / "checkpoints").glob("*.pt"):
+        each.unlink()
+    files = packed(run.path)
+    port, members = free_port(), [ClusterProcess(), ClusterProcess()]
+    for rank, member in enumerate(members):
+        environment = {"WORLD_SIZE": "2", "RANK": str(rank), "NODE_RANK": str(rank), "LOCAL_RANK": "0"}
+        environment |= {"LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        environment |= {"OMP_NUM_THREADS": "1"}
+        member.start(str(run.path), [], environment, str(tmp_path), files if rank else None)
+    deadline = time.monotonic() + 120
+    while (states := [member.state() for member in members]) and None in [each.status for each in states]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert [each.status for each in states] == [0, 0]
+    assert weights(run) == expected
+    for member in members:
+        member.end()
+
+
+def test_what_a_node_lacks_is_found_out(tmp_path):
+    facts = ClusterProcess().facts(str(tmp_path / "absent"), str(tmp_path))
+    assert (facts.reads_run, facts.reads_data) == (False, True)
+    assert ClusterProcess().facts(str(tmp_path), str(tmp_path / "absent")).reads_data is False
+    assert interface_of("127.0.0.1") == "lo"
+    assert interface_of("192.0.2.77") is None
+
+
+def test_the_last_errors_of_a_process_are_kept_until_its_end_is_understood(capsys):
+    output = ProcessOutput(shown=True)
+    output.add("epoch 1\nconvwright: a checkpoint is damaged\nepoch 2\nconvwright: something is lost\n")
+    assert capsys.readouterr().err == "epoch 1\nconvwright: a checkpoint is damaged\nepoch 2\n"
+    assert output.reason(1) == "something is lost"
+    assert output.reason(-9) == "killed by signal 9"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cluster": "nonsense"}, "cluster: must be `auto`, `local`, HOST:PORT or ray://HOST:PORT, not 'nonsense'"),
+        ({"cluster": "127.0.0.1:1"}, "no Ray cluster answers at 127.0.0.1:1: Connection refused"),
+        ({"cluster": "local", "devices": 3}, "devices: the cluster has a processor core for 2 processes, not 3; give"),
+        ({"cluster": "local", "cores_per_task": 2}, "devices: the cluster has a processor core for 1 process with 2 c"),
+        ({"cluster": "local", "cores_per_task": 3}, "cores_per_task: must be at most 2"),
+        ({"cores_per_task": 1}, "cores_per_task: needs `cluster`"),
+        ({"cluster": "local", "minutes": 1}, "minutes: measures the speed of this machine"),
+        ({"cluster": "local", "batch_size": "auto"}, "batch_size: auto measures this machine's memory"),
+        ({"cluster": "local", "callbacks": [cw.callbacks.Callback()]}, "callbacks: are called in one process"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(options, message, tmp_path):
+    with pytest.raises(ConvwrightError) as raised:
+        cw.train("digits", **OPTIONS | options, out=tmp_path / "run", progress=False)
+    assert message in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_resumed_run_needs_as_much_room(undisturbed, tmp_path):
+    with pytest.raises(ArgumentError, match="cores_per_task: needs `cluster`"):
+        cw.resume(undisturbed, cores_per_task=1)
