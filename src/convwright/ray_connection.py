@@ -30,7 +30,7 @@ class RayConnection:
         purpose: What needs the cluster, as the subject of the error message where Ray is missing.
 
     Raises:
-        ArgumentError: The number of cores is wrong, or no node of the cluster has as many.
+        ArgumentError: The address is none, the number of cores is wrong, or no node of the cluster has as many.
         UsageError: Ray is not installed.
         ConvwrightError: No cluster answers at the address.
     """
@@ -38,6 +38,7 @@ class RayConnection:
     def __init__(self, address: str, cores: int = 1, purpose: str = "training on a cluster") -> None:
         if cores < 1:
             raise ArgumentError("cores_per_task", f"must be 1 or more, not {cores}")
+        _check_address(address)
         with _signal_handlers_kept():  # Ray replaces that of SIGTERM
             self.ray: Any = require_package("ray", purpose)
             self.cores = cores
@@ -80,6 +81,12 @@ class RayConnection:
             raise ArgumentError("cores_per_task", f"must be at most {most}, the cores of the cluster's largest node")
 
 
+def _check_address(address: str) -> None:
+    host, _, port = address.removeprefix(CLIENT).rpartition(":")
+    if address not in (LOCAL, "auto") and "://" not in host and (not host or not port.isdecimal()):
+        raise ArgumentError("cluster", f"must be `auto`, `local`, HOST:PORT or ray://HOST:PORT, not {address!r:.80}")
+
+
 def _check_reachable(address: str) -> None:
     """Check that something listens at an address: Ray itself tries for minutes, and prints that again and again.
 
@@ -87,11 +94,10 @@ def _check_reachable(address: str) -> None:
         ArgumentError: It is no address.
         ConvwrightError: Nothing listens there.
     """
+    _check_address(address)
     host, _, port = address.removeprefix(CLIENT).rpartition(":")
     if address in (LOCAL, "auto") or "://" in host:
         return
-    if not host or not port.isdecimal():
-        raise ArgumentError("cluster", f"must be `auto`, `local`, HOST:PORT or ray://HOST:PORT, not {address!r:.80}")
     try:
         socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
     except (OSError, OverflowError) as error:

@@ -38,6 +38,8 @@ WRONG = {
     "devices": ["0", "1000000"],
     "workers": ["-1"],
     "checkpoint_every": ["-1", "nan", "inf"],
+    "cluster": ["nonsense", ""],
+    "cores_per_task": ["0", "2"],
     "precision": ["16"],
     "recipe": ["best"],
     "learning_rate": ["0", "-1", "nan", "inf"],

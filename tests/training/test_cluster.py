@@ -1,6 +1,7 @@
 """Training on a Ray cluster of this machine: the same as on devices of its own, also where processes are killed."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc"),
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processor cores"),
 ]
-OPTIONS = {"network": "cifar_seresnet8", "batch_size": 33, "seed": 3, "fused": False, "devices": 2}
+OPTIONS = {"network": "cifar_resnet8", "batch_size": 121, "sync_norm": False, "seed": 3, "fused": False, "devices": 2}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,7 +44,7 @@ def undisturbed(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         out = tmp_path_factory.mktemp("undisturbed") / "run"
-        return cw.train("digits", **OPTIONS, epochs=2, out=out, progress=False)
+        return cw.train("digits", **OPTIONS, epochs=3, out=out, progress=False)
 
 
 def weights(run):
@@ -83,7 +84,7 @@ def when_trained(path, act):
 
 
 def test_a_cluster_trains_what_devices_of_this_machine_do(undisturbed, tmp_path):
-    run = cw.train("digits", **OPTIONS, epochs=2, cluster="local", out=tmp_path / "run", progress=False)
+    run = cw.train("digits", **OPTIONS, epochs=3, cluster="local", out=tmp_path / "run", progress=False)
     assert weights(run) == weights(undisturbed)
     assert (run.path / "config.yaml").read_bytes() == (undisturbed.path / "config.yaml").read_bytes()
     assert run.summary.devices == 2
@@ -109,7 +110,7 @@ def test_a_run_whose_process_is_killed_ends_in_the_same_weights(rank, of_ray, un
         killed.append(victim)
 
     thread = when_trained(path, kill)
-    run = cw.train("digits", **OPTIONS, epochs=2, cluster="local", out=path)
+    run = cw.train("digits", **OPTIONS, epochs=3, cluster="local", out=path)
     thread.join()
     assert killed
     assert weights(run) == weights(undisturbed)
@@ -131,7 +132,7 @@ def test_a_process_that_is_killed_again_and_again_ends_the_run(tmp_path):
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
     with pytest.raises(ConvwrightError, match=r"killed by signal 9; 3 restarts have not come further; resume with"):
-        cw.train("digits", **OPTIONS, epochs=2, cluster="local", out=path, progress=False)
+        cw.train("digits", **OPTIONS, epochs=3, cluster="local", out=path, progress=False)
     ended.set()
     thread.join()
 
@@ -140,7 +141,7 @@ def test_a_process_that_is_killed_again_and_again_ends_the_run(tmp_path):
 def test_a_failure_of_the_run_is_not_repeated(tmp_path, capfd):
     path = tmp_path / "run"
     with pytest.raises(ConvwrightError, match="the loss became"):
-        cw.train("digits", **OPTIONS, epochs=2, cluster="local", out=path, learning_rate=1e30, optimizer="sgd")
+        cw.train("digits", **OPTIONS, epochs=3, cluster="local", out=path, learning_rate=1e30, optimizer="sgd")
     assert "start again" not in capfd.readouterr().err
 
 
@@ -148,10 +149,10 @@ def test_a_failure_of_the_run_is_not_repeated(tmp_path, capfd):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_all_with_nothing_lost(number, undisturbed, tmp_path):
     path = tmp_path / "run"
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items() if name != "fused"]
+    options = ["--network=cifar_resnet8", "--batch-size=121", "--no-sync-norm", "--seed=3", "--no-fused", "--devices=2"]
     command = [sys.executable, "-m", "convwright", "train"]
     process = subprocess.Popen(
-        [*command, "--data=digits", *options, "--no-fused", "--epochs=2", "--cluster=local", f"--out={path}"],
+        [*command, "--data=digits", *options, "--epochs=3", "--cluster=local", f"--out={path}"],
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -168,15 +169,12 @@ def test_a_signal_stops_all_with_nothing_lost(number, undisturbed, tmp_path):
 
 def test_a_node_without_the_run_directory_trains_a_copy(undisturbed, tmp_path):
     """The first process has the run, the second one gets its files: their node is this machine."""
-    first = tmp_path / "run"
-    cw.prepare("digits", **OPTIONS, epochs=0.1, out=first, progress=False)
-    run = cw.open_run(cw.train("digits", **OPTIONS, epochs=0.1, out=first, progress=False))
-    expected, files = weights(run), packed(run.path)
-    for name in ("summary.json", "metrics.csv", "model.safetensors"):
-        (run.path / name).unlink()
-    for each in (run.path / "checkpoints").glob("*.pt"):
+    path = tmp_path / "run"
+    shutil.copytree(undisturbed.path, path)
+    results = [path / name for name in ("summary.json", "metrics.csv", "model.safetensors")]
+    for each in [*results, *(path / "checkpoints").iterdir()]:
         each.unlink()
-    files = packed(run.path)
+    run, files = cw.open_run(path), packed(path)
     port, members = free_port(), [ClusterProcess(), ClusterProcess()]
     for rank, member in enumerate(members):
         environment = {"WORLD_SIZE": "2", "RANK": str(rank), "NODE_RANK": str(rank), "LOCAL_RANK": "0"}
@@ -188,7 +186,7 @@ def test_a_node_without_the_run_directory_trains_a_copy(undisturbed, tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert [each.status for each in states] == [0, 0]
-    assert weights(run) == expected
+    assert weights(run) == weights(undisturbed)
     for member in members:
         member.end()
 
@@ -214,7 +212,6 @@ def test_the_last_errors_of_a_process_are_kept_until_its_end_is_understood(capsy
     ("options", "message"),
     [
         ({"cluster": "nonsense"}, "cluster: must be `auto`, `local`, HOST:PORT or ray://HOST:PORT, not 'nonsense'"),
-        ({"cluster": "127.0.0.1:1"}, "no Ray cluster answers at 127.0.0.1:1: Connection refused"),
         ({"cluster": "local", "devices": 3}, "devices: the cluster has a processor core for 2 processes, not 3; give"),
         ({"cluster": "local", "cores_per_task": 2}, "devices: the cluster has a processor core for 1 process with 2 c"),
         ({"cluster": "local", "cores_per_task": 3}, "cores_per_task: must be at most 2"),
