@@ -1,5 +1,6 @@
 """Decoding of images, the same for training, evaluation and prediction, and for files, Pillow images and arrays."""
 
+import os
 import stat
 import warnings
 from collections.abc import Iterable, Iterator
@@ -193,7 +194,7 @@ def quiet() -> Iterator[None]:
 
 def _open(file: ImageFile) -> Image.Image:
     if isinstance(file, str | Path):
-        status = Path(file).stat()
+        status = os.stat(file)  # noqa: PTH116 - a Path takes longer than the system call
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
             raise OSError("a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file")
         if status.st_size == 0:

@@ -15,6 +15,10 @@ from convwright.data.skipped import SkippedCounter
 
 MISSING = np.uint64(0)
 """Stamp of a missing item."""
+_FIRST = 0x9E3779B97F4A7C15
+_FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+"""Start and factors of digests, from splitmix64."""
+_BITS = 2**64 - 1
 
 
 class FileRange(NamedTuple):
@@ -86,7 +90,7 @@ class FileItems:
 
     def stamp_now(self, number: int) -> int:
         """Return the stamp that a file has at this moment."""
-        return int(self.stamps_now(np.array([number]))[0])
+        return stamp_of(self.reference(number))
 
     def stamps_now(self, numbers: np.ndarray) -> np.ndarray:
         """Return the stamps that some files have at this moment, uint64 N.
@@ -176,17 +180,45 @@ def reason_of_item(items: Items, number: int, error: Exception) -> str:
 
 def row_digests(*columns: np.ndarray) -> np.ndarray:
     """Return a digest of each row of a table of integer columns, uint64, never `MISSING`."""
-    digest = np.full(len(columns[0]), 0x9E3779B97F4A7C15, np.uint64)
+    digest = np.full(len(columns[0]), _FIRST, np.uint64)
     with np.errstate(over="ignore"):
         for column in columns:  # the finaliser of splitmix64, by column
             digest += column.astype(np.int64).view(np.uint64)
             digest ^= digest >> np.uint64(30)
-            digest *= np.uint64(0xBF58476D1CE4E5B9)
+            digest *= np.uint64(_FACTORS[0])
             digest ^= digest >> np.uint64(27)
-            digest *= np.uint64(0x94D049BB133111EB)
+            digest *= np.uint64(_FACTORS[1])
             digest ^= digest >> np.uint64(31)
     digest[digest == MISSING] += np.uint64(1)
     return digest
+
+
+def row_digest(row: Sequence[int]) -> int:
+    """Return what `row_digests` gives for one row, without the cost of arrays for a single one."""
+    digest = _FIRST
+    for value in row:
+        digest = (digest + value) & _BITS
+        digest ^= digest >> 30
+        digest = digest * _FACTORS[0] & _BITS
+        digest ^= digest >> 27
+        digest = digest * _FACTORS[1] & _BITS
+        digest ^= digest >> 31
+    return digest + 1 if digest == MISSING else digest
+
+
+def stamp_of(path: str) -> int:
+    """Return the stamp of a file."""
+    values = _values_of(path)
+    return int(MISSING) if values is None else row_digest(values)
+
+
+def _values_of(path: str) -> tuple[int, int, int, int] | None:
+    """Return what changes when a file does: size, times and inode; None where there is no such file."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a Path takes longer than the system call
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & 2**62 - 1
 
 
 def stamps_of(paths: PackedNames, root: str = "") -> np.ndarray:
@@ -200,12 +232,11 @@ def stamps_of(paths: PackedNames, root: str = "") -> np.ndarray:
     found = np.ones(len(paths), bool)
     prefix = f"{root}{os.sep}" if root else ""
     for number, path in enumerate(paths):
-        try:
-            status = os.stat(prefix + path)  # noqa: PTH116 - a Path takes longer than the system call
-        except OSError:
+        row = _values_of(prefix + path)
+        if row is None:
             found[number] = False
         else:
-            values[number] = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & 2**62 - 1
+            values[number] = row
     stamps = row_digests(*values.T)
     stamps[~found] = MISSING
     return stamps

@@ -72,9 +72,14 @@ class PackedNames(Sequence[str]):
         return self._bytes[self._ends[place] : self._ends[place + 1]].tobytes().decode("utf-8", "surrogateescape")
 
     def __iter__(self) -> Iterator[str]:
-        text, ends = self._bytes.tobytes(), self._ends.tolist()
-        places = range(len(self)) if self._rows is None else self._rows.tolist()
-        return (text[ends[place] : ends[place + 1]].decode("utf-8", "surrogateescape") for place in places)
+        text = self._bytes.data  # no copy: few of the names may have been chosen
+        starts, ends = (
+            (self._ends[:-1], self._ends[1:])
+            if self._rows is None
+            else (self._ends[self._rows], self._ends[self._rows + 1])
+        )
+        pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+        return (str(text[start:end], "utf-8", "surrogateescape") for start, end in pairs)
 
     def compact(self) -> "PackedNames":
         """Return the names in a block that holds no others."""

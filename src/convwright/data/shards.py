@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convwright.data.items import FileRange, ItemSplit, LabelledItems, row_digests, stamps_of
+from convwright.data.items import FileRange, ItemSplit, LabelledItems, row_digest, row_digests, stamp_of, stamps_of
 from convwright.data.packed_names import PackedNames
 from convwright.data.shard_index import ShardIndex, index_of, json_keys
 from convwright.data.shard_paths import roles_of, shard_paths
@@ -59,7 +59,9 @@ class ShardItems:
 
     def stamp_now(self, number: int) -> int:
         """Return the stamp that an image has at this moment."""
-        return int(self.stamps_now(np.array([number]))[0])
+        shard = int(self._shards[number])
+        whole = stamp_of(os.path.join(self.root, self.paths[shard]))  # noqa: PTH118
+        return row_digest((whole, int(self._starts[number]), int(self._sizes[number])))
 
     def stamps_now(self, numbers: np.ndarray) -> np.ndarray:
         """Return the stamps that some images have at this moment, uint64 N.

@@ -1,10 +1,12 @@
 """Work in threads: items prefetched in order, and many files processed at once."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from itertools import chain
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -12,8 +14,10 @@ Result = TypeVar("Result")
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of items done, their total and a description of the work."""
-AHEAD = 16
-"""Items for each thread that are started before the results of earlier ones are used."""
+PORTION = 16
+"""Items that a thread takes at once: handing over one by one takes as long as reading a small image."""
+AHEAD = 2
+"""Portions for each thread that are started before the results of earlier ones are used."""
 
 
 def prefetch(
@@ -56,9 +60,13 @@ def in_threads(
         progress: Called after each item.
         doing: Description of the work for `progress`.
     """
-    results = prefetch(work, items, os.cpu_count() or 1, AHEAD)
-    with closing(results):
-        for done, result in enumerate(results, 1):
+    workers = os.cpu_count() or 1
+    size = min(PORTION, math.ceil(len(items) / (2 * workers)))
+    portions = (items[start : start + size] for start in range(0, len(items), size or 1))
+    done = 0
+    with closing(prefetch(lambda portion: [*map(work, portion)], portions, workers, AHEAD)) as results:
+        for result in chain.from_iterable(results):
             yield result
+            done += 1
             if progress is not None:
                 progress(done, len(items), doing)
