@@ -269,6 +269,8 @@ class _Preparation:
         """Return what the request leaves open of how the network is computed, and note why."""
         given, found = self.request.model_fields_set, dict[str, bool]()
         elsewhere = config.devices > 1 or self.request.cluster is not None
+        if config.precision == "16-mixed" and not torch.cuda.is_available() and not elsewhere:
+            self.note("float16 is for GPUs: processors compute faster in 32 bits, or with `precision='bf16-mixed'`")
         if config.compile or torch.cuda.is_available() or elsewhere or config.recipe.freeze:
             return found  # where the classifier alone is trained, there is little to gain
         if "memory_efficient" not in given and (reason := memory_shortage(config, network)):

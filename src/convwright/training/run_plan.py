@@ -72,9 +72,11 @@ class Plan(Result):
 
     @property
     def operators(self) -> str:
-        """Operators of the training: `torch` or `fused`, also `memory-efficient`."""
+        """Operators of the training: `torch` or `fused`, also `memory-efficient` or `compiled`."""
         names = ["fused" if self.config.fused else "torch"]
-        return " ".join([*names, *["memory-efficient"] * self.config.memory_efficient])
+        return " ".join(
+            [*names, *["memory-efficient"] * self.config.memory_efficient, *["compiled"] * self.config.compile]
+        )
 
     def to_dict(self) -> dict[str, object]:
         """Return configuration, run directory, network, images by split, device, operators and notes."""
