@@ -18,10 +18,10 @@ from convwright.explain.activation import activation_maps
 from convwright.exporting.check_images import photographs, random_weights_calibration
 from convwright.exporting.export import export
 from convwright.exporting.writing import FORMATS
-from convwright.prediction.features import all_features, features_and_logits
-from convwright.stats import ood
+from convwright.prediction.features import all_features, features_and_logits, fitted_ood
+from convwright.stats import ood, ood_selection
 from convwright.stats.limits import energy
-from convwright.stats.ood import fit_ood
+from convwright.stats.ood_selection import Seen
 
 from ..subjects import check_of, images_for, subject_of
 
@@ -107,14 +107,16 @@ def test_a_file_returns_what_it_does_not_know(suffix, run, tmp_path):
 
 @pytest.mark.parametrize("format", ["onnx", "openvino", "torch"])
 @pytest.mark.parametrize(
-    ("expression", "features"),
+    ("expression", "features", "rule"),
     [
-        ("cifar_seresnet8|scale:w=0.25|resolution:16|classes:4", 32),  # more than the principal components
-        ("vgg11|scale:w=0.0625|classes:4", 256),  # no global pooling: what the last layer reads
+        *(("cifar_seresnet8|scale:w=0.25|resolution:16|classes:4", 32, rule) for rule in ood.RULES),  # above components
+        ("vgg11|scale:w=0.0625|classes:4", 256, "sum"),  # no global pooling: what the last layer reads
     ],
 )
-def test_scores_are_those_of_torch_for_every_head(expression, features, format, tmp_path, monkeypatch):
+def test_scores_are_those_of_torch_for_every_head_and_rule(expression, features, rule, format, tmp_path, monkeypatch):
     monkeypatch.setattr(ood, "MOST_COMPONENTS", 8)
+    best = {each: float(each == rule) for each in ood.RULES}
+    monkeypatch.setattr(ood_selection, "rule_ratings", lambda *_: best)
     subject = subject_of(expression)
     generator = np.random.default_rng(0)
     crops = photographs(subject.predictor, 80)
@@ -126,10 +128,13 @@ def test_scores_are_those_of_torch_for_every_head(expression, features, format, 
     assert done.card.limits.ood_score is not None
     found, _ = features_and_logits(subject.predictor, torch.from_numpy(check.images))
     assert found.shape == (40, features)
-    expected = fit_ood(all_features(subject.predictor, torch.from_numpy(training.images))[0], training.labels)
+    held = torch.from_numpy(check.images)
+    seen = Seen(*all_features(subject.predictor, held), check.labels)
+    expected = fitted_ood(subject.predictor, torch.from_numpy(training.images), training.labels, held, seen)
+    assert expected.rule == rule == done.card.limits.ood_rule
     for engine in done.agreements:
         logits, scores = open_scored(out, engine)(check.images)
-        assert scores == pytest.approx(expected.scores(found), rel=1e-2)
+        assert scores == pytest.approx(expected.scores(found, logits), rel=1e-2, abs=1e-2)
         assert logits == pytest.approx(open_file(out, engine).run(check.images), rel=1e-3, abs=1e-3)
 
 

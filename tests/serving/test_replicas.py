@@ -11,8 +11,11 @@ from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 import convwright as cw
+from convwright.serving import replica_metrics
+from convwright.serving.replica_metrics import MetricsBoard, ReplicaMetrics
 
 from .test_process import answers, run
 from .test_refusals import GOOD
@@ -61,6 +64,49 @@ def served(*arguments):
         process.wait()
 
 
+def requests_of(text, route, status):
+    """Return the requests of each replica by its name."""
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for name, labels, value, *_ in family.samples:
+            if name == "convwright_requests_total" and route.endswith(labels["route"]) and labels["status"] == status:
+                found[labels["replica"]] = value
+    return found
+
+
+def wait_for_metrics(web):
+    """Return the metrics once they have two replicas and the four requests."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        text = web.get("/metrics").text
+        replicas = {
+            labels["replica"] for family in text_string_to_metric_families(text) for _, labels, *_ in family.samples
+        }
+        if len(replicas) == 2 and sum(requests_of(text, "POST /predict", "200").values()) >= 4:
+            return text
+        assert time.monotonic() < end, text
+        time.sleep(0.2)
+
+
+def test_metrics_of_replicas_are_joined_with_a_label(monkeypatch):
+    monkeypatch.setattr(replica_metrics, "EXCHANGE_SECONDS", 3600)
+    board = MetricsBoard()
+    first, second = (ReplicaMetrics(board.exchange, name) for name in ("first", "second"))
+    first.requests.labels("/predict", "200").inc(3)
+    second.requests.labels("/predict", "200").inc(2)
+    second.seconds.labels("/predict").observe(0.1)
+    for replica in (first, second, first):
+        replica.exchange_once()
+    for replica in (first, second):
+        assert requests_of(replica.text().decode(), "/predict", "200") == {"first": 3, "second": 2}
+    assert first.text().decode().count("# TYPE convwright_requests_total counter") == 1
+    first.requests.labels("/predict", "200").inc()
+    assert requests_of(first.text().decode(), "/predict", "200") == {"first": 4, "second": 2}
+    monkeypatch.setattr(replica_metrics, "FORGOTTEN_SECONDS", 0)
+    first.exchange_once()
+    assert first.others == {}
+
+
 @pytest.mark.slow
 def test_replicas_answer_like_the_single_process_and_end_on_sigterm(exported, client, tmp_path):
     image = tmp_path / "image.png"
@@ -71,6 +117,8 @@ def test_replicas_answer_like_the_single_process_and_end_on_sigterm(exported, cl
             for _ in range(4):  # of both replicas
                 found = web.post("/predict", params={"top": 2}, files={"image": ("image.png", GOOD)})
                 assert (found.status_code, found.json()) == (200, expected)
+            shown = wait_for_metrics(web)
+            assert sum(requests_of(shown, "POST /predict", "200").values()) == 4
             assert web.get("/models").json()["models"][0]["name"] == "digits"
             assert web.get("/docs").text.startswith("<!doctype html>")
             refused = {

@@ -81,7 +81,7 @@ def test_limits_survive_json():
     stored = limits.to_dict()
     assert are_limits(stored)
     assert Limits.from_dict(stored) == limits
-    earlier = {name: value for name, value in stored.items() if name != "ood_score"}
+    earlier = {name: value for name, value in stored.items() if name not in ("ood_score", "ood_rule")}
     assert are_limits(earlier)
     assert Limits.from_dict(earlier) == limits
     for wrong in (
@@ -91,6 +91,8 @@ def test_limits_survive_json():
         {"energy": float("nan")},
         {"new": 1},
         {"ood_score": "2"},
+        {"ood_score": 2.0, "ood_rule": 1},
+        {"ood_rule": "sum"},
     ):
         assert not are_limits(stored | wrong)
 

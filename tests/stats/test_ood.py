@@ -1,11 +1,14 @@
-"""Out-of-distribution scores: what their distances are, and that they survive being stored."""
+"""Out-of-distribution scores: what their distances are, how they are combined, and that they survive being stored."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from convwright.stats import ood as module
-from convwright.stats.limits import area_under_roc
-from convwright.stats.ood import OodModel, features_of_maps, fit_ood, shrunk_covariance
+from convwright.stats.limits import area_under_roc, energy
+from convwright.stats.ood import RULES, OodModel, features_of_maps, fit_ood, shrunk_covariance
+from convwright.stats.ood_selection import FAR, NEAR, Seen, choose_rule, rule_ratings
 
 
 def clusters(count, size, seed, classes=4):
@@ -29,7 +32,7 @@ def test_other_features_are_further_away(fitted):
     assert model.has_residual is (size == 40)
     known, _ = clusters(200, size, 5)
     strange = np.random.default_rng(6).uniform(1, 4, (200, size)) ** 2
-    assert area_under_roc(model.scores(known), model.scores(strange)) > 0.99
+    assert area_under_roc(model.distances(known), model.distances(strange)) > 0.99
 
 
 def test_distances_are_those_of_mahalanobis():
@@ -40,7 +43,7 @@ def test_distances_are_those_of_mahalanobis():
     inverse = np.linalg.inv(shrunk_covariance(roots - means[labels]))
     rows = np.sqrt(clusters(50, 5, 7)[0])[:, None] - means
     expected = np.sqrt(np.einsum("nkp,pq,nkq->nk", rows, inverse, rows).min(1))
-    assert model.scores(clusters(50, 5, 7)[0]) == pytest.approx(expected, rel=1e-3)
+    assert model.distances(clusters(50, 5, 7)[0]) == pytest.approx(expected, rel=1e-3)
 
 
 def test_covariance_is_shrunk_where_there_are_few_rows():
@@ -60,12 +63,16 @@ def test_arrays_come_back(fitted):
     model, size = fitted
     arrays = model.to_arrays()
     known, _ = clusters(20, size, 5)
-    assert np.array_equal(OodModel.from_arrays(arrays).scores(known), model.scores(known))
+    assert np.array_equal(OodModel.from_arrays(arrays).distances(known), model.distances(known))
     wrong = [
         {name: array for name, array in arrays.items() if name != "means"},
         arrays | {"centre": arrays["centre"][:-1]},
         arrays | {"means": arrays["means"][:, :-1]},
         arrays | {"centre": arrays["centre"].astype(np.float64)},
+        arrays | {"combination": np.array([1, 0, 1, 0], np.float32)},
+        arrays | {"combination": np.array([4, 0, 1, 0, 1], np.float32)},
+        arrays | {"combination": np.array([1, 0, 0, 0, 1], np.float32)},
+        arrays | {"combination": np.array([1, np.nan, 1, 0, 1], np.float32)},
     ]
     for damaged in wrong:
         with pytest.raises(ValueError, match="arrays of an out-of-distribution score"):
@@ -77,3 +84,68 @@ def test_features_are_mean_and_deviation_of_each_map():
     features = features_of_maps(maps)
     assert features[2, 1] == pytest.approx(maps[2, 1].mean())
     assert features[2, 4 + 1] == pytest.approx(maps[2, 1].std())
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_combination_is_of_normalised_distance_and_energy(fitted, rule):
+    model, size = fitted
+    features, _ = clusters(50, size, 3)
+    logits = np.random.default_rng(4).normal(size=(50, 4))
+    assert model.rule == "distance"
+    assert np.array_equal(model.scores(features, logits), model.distances(features))
+    numbers = np.array([RULES.index(rule), 2, 4, -1, 0.5], np.float32)
+    both = replace(model, combination=numbers)
+    distances, energies = (model.distances(features) - 2) / 4, (energy(logits) + 1) / 0.5
+    expected = {
+        "distance": distances,
+        "larger": np.maximum(distances, energies),
+        "sum": distances + energies,
+        "energy": energies,
+    }
+    assert both.rule == rule
+    assert both.scores(features, logits) == pytest.approx(expected[rule])
+    again = OodModel.from_arrays(both.to_arrays())
+    assert np.array_equal(again.scores(features, logits), both.scores(features, logits))
+
+
+def seen(count, seed, *, strange_features=False, strange_logits=False):
+    """Return features and logits of images; strange ones are unlike those of the known images."""
+    features, labels = clusters(count, 6, seed)
+    generator = np.random.default_rng(seed)
+    logits = 10.0 * np.eye(4)[labels] + generator.normal(size=(count, 4))
+    if strange_features:
+        features = generator.uniform(1, 4, features.shape) ** 2
+    if strange_logits:
+        logits = generator.normal(size=(count, 4))
+    return Seen(features, logits, labels)
+
+
+@pytest.mark.parametrize(
+    ("features", "logits", "best"),
+    [(True, False, ("distance",)), (False, True, ("energy",)), (True, True, RULES)],
+    ids=["features", "logits", "both"],
+)
+def test_what_recognises_unknown_images_is_chosen(features, logits, best):
+    training, held = seen(400, 1), seen(200, 2)
+    model = fit_ood(training.features, training.labels)
+    outliers = {
+        kind: seen(100, 10 + number, strange_features=features, strange_logits=logits)
+        for number, kind in enumerate((*NEAR, *FAR))
+    }
+    ratings = rule_ratings(model, training, held, outliers)
+    assert all(ratings[rule] > 0.9 for rule in best)
+    chosen = choose_rule(model, training, held, outliers)
+    assert ratings[chosen.rule] == max(ratings.values())
+    assert choose_rule(model, training, held, outliers).to_arrays().keys() == chosen.to_arrays().keys()
+    scores = [chosen.scores(images.features, images.logits) for images in (held, outliers["noise"])]
+    assert area_under_roc(*scores) > 0.9
+    if chosen.rule != "distance":  # the share of held-out images below 1 is that of known images
+        assert np.mean((energy(held.logits) - chosen.combination[3]) / chosen.combination[4] <= 1) == pytest.approx(
+            0.95, abs=0.01
+        )
+
+
+def test_without_stand_ins_the_score_is_the_distance():
+    training, held = seen(400, 1), seen(3, 2)  # too few images of any class
+    model = fit_ood(training.features, training.labels)
+    assert choose_rule(model, training, held, {}) is model

@@ -102,9 +102,11 @@ def _torch(path: Path, card: Card, threads: int | None) -> ScoredRunner:
     def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         features = read(images)
         if not of_maps:
-            return features @ last.weight.T + last.bias, ood.scores(features)
+            logits = features @ last.weight.T + last.bias
+            return logits, ood.scores(features, logits)
         maps = features.reshape(-1, *program.shapes[value])
-        return maps.mean((2, 3)) @ last.weight.T + last.bias, ood.scores(features_of_maps(maps))
+        logits = maps.mean((2, 3)) @ last.weight.T + last.bias
+        return logits, ood.scores(features_of_maps(maps), logits)
 
     return run
 

@@ -20,6 +20,7 @@ from convwright.prediction.features import all_features, features_and_logits, fi
 from convwright.prediction.network import Predictor
 from convwright.stats.limits import FEWEST, Limits, fit_limits, known_threshold
 from convwright.stats.ood import OodModel
+from convwright.stats.ood_selection import Seen
 
 COVERAGE = 0.9
 """Coverage of the prediction sets that a file returns."""
@@ -30,7 +31,7 @@ FEATURES = LIMITS + "features"
 SCORED = 12
 """Images on which scores are verified."""
 TOLERANCE = 0.01
-"""Largest difference of an out-of-distribution score in float, as a share of the score."""
+"""Largest difference of an out-of-distribution score in float, as a share of the score, or of 1 for smaller ones."""
 
 
 def limits_outputs(limits: Limits, program: Program, ood: OodModel | None) -> After:
@@ -67,7 +68,7 @@ def limits_outputs(limits: Limits, program: Program, ood: OodModel | None) -> Af
             apart = features - means
             spread = (apart * apart).apply("GlobalAveragePool").apply("Sqrt")
             features = to.join([means, spread], axis=1).reshape([0, -1])
-        decides, most = _score(ood, features), limits.ood_score
+        decides, most = _score(ood, features, energies), limits.ood_score
         ports.append((OOD_SCORE, np.float32, rows))
     to.node("LessOrEqual", [decides, to.constant(most, np.float32)], np.bool_, output=KNOWN)
     ports.append((KNOWN, np.bool_, rows))
@@ -91,7 +92,7 @@ def _pooling(program: Program, ood: OodModel) -> str:
     raise ConvwrightError("the features of the out-of-distribution score are not in the file; export without `limits`")
 
 
-def _score(ood: OodModel, features: Term) -> Term:
+def _score(ood: OodModel, features: Term, energies: Term) -> Term:
     """Return the out-of-distribution scores, as `OodModel.scores` computes them."""
     to = features.to
     rows = features.abs().apply("Sqrt") * features.apply("Sign") - to.constant(ood.centre, np.float32)
@@ -105,7 +106,12 @@ def _score(ood: OodModel, features: Term) -> Term:
     distances = (apart * apart).sum([2], keep=False).apply("Sqrt")
     nearest = to.node("ArgMin", [distances], np.int64, axis=1, keepdims=1)
     distance = distances.apply("GatherElements", nearest, axis=1)
-    return to.node("Reshape", [distance, to.constant([-1], np.int64)], output=OOD_SCORE)
+    if ood.combination is None:
+        return to.node("Reshape", [distance, to.constant([-1], np.int64)], output=OOD_SCORE)
+    _, *numbers = (float(number) for number in ood.combination)
+    parts = [(distance.reshape([-1]) - numbers[0]) / numbers[1], (energies - numbers[2]) / numbers[3]]
+    kind, inputs = {"larger": ("Max", parts), "sum": ("Add", parts), "energy": ("Identity", parts[1:])}[ood.rule]
+    return to.node(kind, inputs, output=OOD_SCORE)
 
 
 def fitted_limits(check: CheckImages, verified: VerifiedEngines) -> Limits | None:
@@ -140,11 +146,15 @@ def fitted_score(
     """
     if training is None or training.labels is None:
         return limits, None
-    ood = fitted_ood(predictor, torch.from_numpy(training.images), training.labels)
-    features, _ = all_features(predictor, torch.from_numpy(check.images))
-    if ood is None or features is None:
+    held = torch.from_numpy(check.images)
+    features, logits = all_features(predictor, held)
+    if features is None or check.labels is None:
         return limits, None
-    return replace(limits, ood_score=known_threshold(ood.scores(features))), ood
+    seen = Seen(features, logits, check.labels)
+    ood = fitted_ood(predictor, torch.from_numpy(training.images), training.labels, held, seen)
+    if ood is None:
+        return limits, None
+    return replace(limits, ood_score=known_threshold(ood.scores(features, logits)), ood_rule=ood.rule), ood
 
 
 def verified_score(
@@ -165,15 +175,16 @@ def verified_score(
         between images, rounding decides about the score.
     """
     images, threshold, precision = check.images, limits.ood_score, read_card(path).precision
-    features, _ = features_and_logits(predictor, torch.from_numpy(images[:SCORED]))
+    features, logits = features_and_logits(predictor, torch.from_numpy(images[:SCORED]))
     assert features is not None
-    expected = ood.scores(features)
+    expected = ood.scores(features, logits)
+    sizes = np.maximum(np.abs(expected), 1)  # those of combinations may be 0
     for index, name in enumerate(engine for engine in engines if engine in OWN_ENGINES):
         run = open_scored(path, name)
         assert run is not None
-        difference = float(np.abs(run(np.ascontiguousarray(images[:SCORED]))[1] / expected - 1).max())
+        difference = float((np.abs(run(np.ascontiguousarray(images[:SCORED]))[1] - expected) / sizes).max())
         if precision == "f32" and not difference <= TOLERANCE:
-            return replace(limits, ood_score=None)
+            return replace(limits, ood_score=None, ood_rule=None)
         if index == 0:
             parts = [run(np.ascontiguousarray(images[at : at + BATCH]))[1] for at in range(0, len(images), BATCH)]
             threshold = known_threshold(np.concatenate(parts))

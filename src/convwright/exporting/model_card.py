@@ -33,7 +33,7 @@ MEANINGS = {
     PROBABILITIES: "calibrated probabilities, N x classes",
     PREDICTION_SET: "whether each class belongs to the set that contains the true class in 90 % of cases",
     ENERGY: "energy of the logits: high for images unlike those trained on",
-    OOD_SCORE: "out-of-distribution score: distance of the features to those of training images",
+    OOD_SCORE: "out-of-distribution score: how unlike training images the image is, by its features and logits",
     KNOWN: "whether the image is as like the training images as 95 % of validation images",
 }
 """What each output is."""

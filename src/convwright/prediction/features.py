@@ -7,7 +7,10 @@ import torch
 from torch import nn
 
 from convwright.data import Split
+from convwright.prediction.altered import altered_images
+from convwright.seeds import derive
 from convwright.stats.ood import OodModel, features_of_maps, fit_ood
+from convwright.stats.ood_selection import Seen, choose_rule
 from convwright.training.evaluation import batch_for
 
 if TYPE_CHECKING:
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 MOST_TRAINING = 2000
 """Most training images that an out-of-distribution score is fitted on."""
+MOST_ALTERED = 200
+"""Most held-out images that are altered to choose the score."""
 
 
 @torch.no_grad()
@@ -69,18 +74,31 @@ def all_features(predictor: "Predictor", images: torch.Tensor | Split) -> tuple[
     )
 
 
-def fitted_ood(predictor: "Predictor", images: torch.Tensor | Split, labels: np.ndarray) -> OodModel | None:
-    """Fit the out-of-distribution score of a network.
+def fitted_ood(
+    predictor: "Predictor", training: torch.Tensor | Split, labels: np.ndarray, held: torch.Tensor | Split, seen: Seen
+) -> OodModel | None:
+    """Fit the out-of-distribution score of a network, and choose what it is.
 
     Args:
         predictor: The network.
-        images: Training images, a split or N x C x H x W, uint8.
+        training: Training images, a split or N x C x H x W, uint8.
         labels: Their classes.
+        held: Held-out images.
+        seen: What the network makes of the held-out images.
 
     Returns:
         The fitted score; None where there are no features or too few images.
     """
-    if not len(images):
+    if not len(training):
         return None
-    features, _ = all_features(predictor, images)
-    return None if features is None else fit_ood(features, labels)
+    features, logits = all_features(predictor, training)
+    if features is None or (model := fit_ood(features, labels)) is None:
+        return None
+    some = torch.randperm(len(held), generator=torch.Generator().manual_seed(derive(0, "ood-held")))[:MOST_ALTERED]
+    images = held.take(some) if isinstance(held, Split) else held[some]
+    outliers = {}
+    for kind, altered in altered_images(images, torch.from_numpy(seen.labels)[some]).items():
+        found, their_logits = all_features(predictor, altered)
+        if found is not None:
+            outliers[kind] = Seen(found, their_logits)
+    return choose_rule(model, Seen(features, logits, labels), seen, outliers)

@@ -126,7 +126,7 @@ class Predictor(BasePredictor):
     def _scored(self, pixels: Sequence[torch.Tensor]) -> tuple[np.ndarray, np.ndarray | None]:
         features, logits = features_and_logits(self, torch.stack(list(pixels)))
         ood = self._run_limits[1]
-        return logits, None if ood is None or features is None else ood.scores(features)
+        return logits, None if ood is None or features is None else ood.scores(features, logits)
 
     @cached_property
     def _run_limits(self) -> RunLimits:

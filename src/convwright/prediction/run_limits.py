@@ -16,6 +16,7 @@ from convwright.prediction.features import MOST_TRAINING, all_features, fitted_o
 from convwright.seeds import derive
 from convwright.stats.limits import FEWEST, Limits, are_limits, fit_limits, known_threshold
 from convwright.stats.ood import OodModel
+from convwright.stats.ood_selection import Seen
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
 
@@ -32,7 +33,8 @@ RunLimits = tuple[Limits, OodModel | None]
 def run_limits(run: Run, predictor: "Predictor") -> RunLimits:
     """Return the limits of a run: from its directory if they are there, else fitted on its images.
 
-    Temperature and thresholds are fitted on all validation images, the out-of-distribution score on training images.
+    Temperature and thresholds are fitted on all validation images, the out-of-distribution score on training images;
+    what the score is, is chosen on validation images.
 
     Args:
         run: The run.
@@ -75,10 +77,14 @@ def _fitted(run: Run, predictor: "Predictor") -> RunLimits:
             "coverage", f"{run.path}: prediction sets need {FEWEST} validation images, and the run has {len(split)}"
         )
     features, logits = all_features(predictor, split)
-    limits = fit_limits(logits, split.labels.numpy())
+    labels = split.labels.numpy()
+    limits = fit_limits(logits, labels)
+    if features is None:
+        return limits, None
+    seen = Seen(features, logits, labels)
     rows = torch.randperm(len(opened.train), generator=torch.Generator().manual_seed(derive(0, "ood")))[:MOST_TRAINING]
     training = opened.train.choose(rows)
-    ood = fitted_ood(predictor, training, training.labels.numpy())
-    if ood is None or features is None:
+    ood = fitted_ood(predictor, training, training.labels.numpy(), split, seen)
+    if ood is None:
         return limits, None
-    return replace(limits, ood_score=known_threshold(ood.scores(features))), ood
+    return replace(limits, ood_score=known_threshold(ood.scores(features, logits)), ood_rule=ood.rule), ood

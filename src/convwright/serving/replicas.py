@@ -25,6 +25,7 @@ from convwright.serving.application import Application, application
 from convwright.serving.limits import ServiceLimits
 from convwright.serving.metrics import Metrics
 from convwright.serving.models import Computing, Models, absolute, named
+from convwright.serving.replica_metrics import MetricsBoard, ReplicaMetrics
 from convwright.serving.server import KEPT_ALIVE, SIGNALS, warn_if_open
 
 NAME = "convwright"
@@ -59,10 +60,13 @@ class ReplicaApplication:
         limits: Limits of each replica.
         token: Token that requests need; None: none.
         how: How networks are computed.
+        board: Ray's handle of the actor with the counters of all replicas, a `MetricsBoard`.
     """
 
-    def __init__(self, paths: Sequence[Path], limits: ServiceLimits, token: str | None, how: Computing) -> None:
-        self.paths, self.limits, self.token, self.how = paths, limits, token, how
+    def __init__(
+        self, paths: Sequence[Path], limits: ServiceLimits, token: str | None, how: Computing, board: Any
+    ) -> None:
+        self.paths, self.limits, self.token, self.how, self.board = paths, limits, token, how, board
         self.opened: Application | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -73,7 +77,10 @@ class ReplicaApplication:
 
     def _open(self) -> Application:
         ExitStack().enter_context(logs.written_to())  # until the replica ends
-        metrics = Metrics()
+        import ray
+
+        board = self.board
+        metrics = ReplicaMetrics(lambda name, counters: ray.get(board.exchange.remote(name, counters)))
         models = Models(self.paths, self.limits, metrics, self.how)
         if (torch := sys.modules.get("torch")) is not None and self.how.threads is not None:
             torch.set_num_threads(self.how.threads)
@@ -116,7 +123,7 @@ def run_replicas(
     try:
         _check_cluster(serve, connection, replicas)
         with logs.written_to(), _signals() as ended:
-            app = ReplicaApplication(paths, limits, token, how)
+            app = ReplicaApplication(paths, limits, token, how, _metrics_board())
             with _deployed(serve, app, replicas, host, port):
                 warn_if_open(host, token)
                 shown = f"[{host}]" if ":" in host else host
@@ -127,6 +134,13 @@ def run_replicas(
             logs.log("ended")
     finally:
         connection.close()
+
+
+def _metrics_board() -> Any:
+    """Return the handle of a new `MetricsBoard`, which ends with this process."""
+    import ray
+
+    return ray.remote(num_cpus=0)(MetricsBoard).remote()
 
 
 def _check_cluster(serve: Any, connection: RayConnection, replicas: Replicas) -> None:

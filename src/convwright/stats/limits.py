@@ -48,6 +48,9 @@ class Limits:
     ood_score: float | None = None
     """Images whose out-of-distribution score is higher are unlike those that the network was trained on. None: there is
     no such score, and the energy decides."""
+    ood_rule: str | None = None
+    """What the out-of-distribution score is, of `convwright.stats.ood.RULES`; None in earlier files, where it is the
+    distance, and where there is no such score."""
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities, N x classes, float64."""
@@ -82,7 +85,7 @@ class Limits:
         return cls(**{**stored, "thresholds": tuple(stored["thresholds"])})
 
 
-OPTIONAL = frozenset(("ood_score",))
+OPTIONAL = frozenset(("ood_score", "ood_rule"))
 """Fields of `Limits` that may be missing in what is stored."""
 
 
@@ -95,8 +98,10 @@ def are_limits(stored: object) -> bool:
     numbers = [stored[name] for name in ("temperature", "energy", "error_before", "error_after")]
     if not isinstance(thresholds, list | tuple) or len(thresholds) != len(COVERAGES) or type(images) is not int:
         return False
-    optional = [stored[name] for name in OPTIONAL & stored.keys() if stored[name] is not None]
-    every = [*numbers, *thresholds, *optional]
+    score, rule = stored.get("ood_score"), stored.get("ood_rule")
+    if rule is not None and (not isinstance(rule, str) or score is None):
+        return False
+    every = [*numbers, *thresholds, *([] if score is None else [score])]
     if not all(type(each) in (int, float) and math.isfinite(each) for each in every):
         return False
     return images >= 1 and stored["temperature"] > 0 and all(0 <= each <= 1 for each in (*thresholds, *numbers[2:]))

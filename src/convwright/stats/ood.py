@@ -1,10 +1,11 @@
-"""Out-of-distribution scores: how unlike training images an image is, by its features.
+"""Out-of-distribution scores: how unlike training images an image is, by its features and its logits.
 
-The score is the Mahalanobis distance of an image's features to the nearest class of the training images (Lee et al.
-2018), with one covariance for all classes, shrunk (Ledoit and Wolf 2004). Features are mean and standard deviation of
-each of the last feature maps, or what the last linear layer reads where there are no such maps. Square roots of the
-features are taken first, which keeps single large ones from dominating. Where there are many features, the distance is
-computed from their principal components and from the length of what these leave out (Wang et al. 2022).
+The score is a distance, or a combination of it and the energy of the logits, which `convwright.stats.ood_selection`
+chooses. The distance is the Mahalanobis distance of an image's features to the nearest class of the training images
+(Lee et al. 2018), with one covariance for all classes, shrunk (Ledoit and Wolf 2004). Features are mean and standard
+deviation of each of the last feature maps, or what the last linear layer reads where there are no such maps. Square
+roots of the features are taken first, which keeps single large ones from dominating. Where there are many features, the
+distance is computed from their principal components and from the length of what these leave out (Wang et al. 2022).
 
 The formulas need nothing but numpy, as exported files do.
 """
@@ -15,6 +16,11 @@ from typing import Self
 
 import numpy as np
 
+from convwright.stats.limits import energy
+
+RULES = ("distance", "larger", "sum", "energy")
+"""What a score is: the distance, the larger of distance and energy, their sum, or the energy. In all but the first,
+both are normalised: median 0 and 95 % quantile 1 on held-out images."""
 MOST_COMPONENTS = 128
 """Most principal components; networks with fewer features keep all of them."""
 IMAGES_FOR_COMPONENT = 4
@@ -35,6 +41,14 @@ class OodModel:
     """Matrix that makes the covariance within classes the identity, q x q: q is D, or D + 1 where D is below p."""
     means: np.ndarray
     """Means of the classes after whitening, classes x q."""
+    combination: np.ndarray | None = None
+    """Place of the rule in `RULES`, median and spread of the distance, median and spread of the energy; None: the score
+    is the distance as it is."""
+
+    @property
+    def rule(self) -> str:
+        """What the score is, of `RULES`."""
+        return RULES[0] if self.combination is None else RULES[int(self.combination[0])]
 
     @property
     def has_residual(self) -> bool:
@@ -42,8 +56,18 @@ class OodModel:
         count, features = self.components.shape
         return bool(count < features)
 
-    def scores(self, features: np.ndarray) -> np.ndarray:
-        """Return the out-of-distribution score of each image, N: the distance to the nearest class.
+    def scores(self, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """Return the out-of-distribution score of each image, N.
+
+        Args:
+            features: N x p.
+            logits: N x classes.
+        """
+        distances = self.distances(features)
+        return distances if self.combination is None else combined(self.combination, distances, energy(logits))
+
+    def distances(self, features: np.ndarray) -> np.ndarray:
+        """Return the distance of each image to the nearest class, N.
 
         Args:
             features: N x p.
@@ -55,7 +79,7 @@ class OodModel:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name, in C order, in which files store them."""
-        return {name: np.ascontiguousarray(array) for name, array in vars(self).items()}
+        return {name: np.ascontiguousarray(array) for name, array in vars(self).items() if array is not None}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
@@ -65,20 +89,35 @@ class OodModel:
             ValueError: Arrays are missing, or their shapes do not fit together.
         """
         names = cls.__dataclass_fields__.keys()
-        if arrays.keys() != names or any(arrays[name].dtype != np.float32 for name in names):
+        if arrays.keys() | {"combination"} != names or any(array.dtype != np.float32 for array in arrays.values()):
             raise ValueError("not the arrays of an out-of-distribution score")
         model = cls(**arrays)
         count, features = model.components.shape
         size = count + model.has_residual
         shapes = {"centre": (features,), "whitening": (size, size)}
         wrong = [name for name, shape in shapes.items() if arrays[name].shape != shape]
+        wrong += [] if model.combination is None or _is_combination(model.combination) else ["combination"]
         if wrong or model.means.ndim != 2 or model.means.shape[1] != size:
             raise ValueError("the arrays of an out-of-distribution score do not fit together")
         return model
 
 
+def combined(combination: np.ndarray, distances: np.ndarray, energies: np.ndarray) -> np.ndarray:
+    """Return the scores of images by their distances and energies, N; see `OodModel.combination`."""
+    place, *numbers = (float(number) for number in combination)
+    distance, energies = (distances - numbers[0]) / numbers[1], (energies - numbers[2]) / numbers[3]
+    scores = {"distance": distance, "larger": np.maximum(distance, energies), "sum": distance + energies}
+    return np.asarray(scores.get(RULES[int(place)], energies))
+
+
+def _is_combination(values: np.ndarray) -> bool:
+    if values.shape != (5,) or not np.all(np.isfinite(values)):
+        return False
+    return bool(values[0] in range(len(RULES)) and values[2] > 0 and values[4] > 0)
+
+
 def fit_ood(features: np.ndarray, labels: np.ndarray) -> OodModel | None:
-    """Fit the out-of-distribution score of a network.
+    """Fit the distance to training images.
 
     Args:
         features: Of training images, N x p.
