@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from convwright.engines.card import KEY, Card
-from convwright.engines.engine import COREML_SUFFIX, NOT_RUN
+from convwright.engines.engine import COREML_SUFFIX
 from convwright.engines.program import Program
 from convwright.errors import ArgumentError, ConvwrightError, WriteError
 from convwright.exporting.agreement import Agreement, CheckImages, compare, logits_of
@@ -82,7 +82,7 @@ def export_coreml(
         agreement, logits = _verified(package, program, check, expected, out)
         if limits and check.labels is not None and check.thresholds is None and len(check.labels) >= FEWEST:
             card = replace(card, limits=fit_limits(logits, check.labels))
-        record = replace(card.verified, on=f"{check.description}, {NOT_RUN}", images=len(check.images))
+        record = replace(card.verified, on=check.description, images=len(check.images))
         card = _saved(model, replace(card, verified=record), path)
         check_structure(read_package(path), program, out)
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

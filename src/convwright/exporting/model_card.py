@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from convwright.engines.card import Card
-from convwright.engines.engine import COREML_SUFFIX
+from convwright.engines.engine import COREML_SUFFIX, NOT_RUN
 from convwright.engines.parts import (
     ENERGY,
     EXPLAINED_CLASS,
@@ -146,9 +146,9 @@ def _inputs(done: ExportResult) -> Iterator[str]:
         yield "- OpenVINO needs `INFERENCE_PRECISION_HINT` `f32`, as its default may ruin the resizing."
     else:
         size = " x ".join(map(str, done.tensor_shape))
-        if done.path.suffix == COREML_SUFFIX:
-            size = done.input_in_words()
-        yield f"- Input `{PIXELS}`: uint8, {size}, {'RGB' if card.channels == 3 else 'grey'}; the file normalises it."
+        colors = "RGB" if card.channels == 3 else "grey"
+        taken = done.input_in_words() if done.path.suffix == COREML_SUFFIX else f"uint8, {size}, {colors}"
+        yield f"- Input `{PIXELS}`: {taken}; the file normalises it."
     yield from (f"- Output `{name}`: {MEANINGS.get(name, 'further output')}." for name in card.outputs)
     yield ""
 
@@ -176,6 +176,9 @@ def _classes(card: Card) -> Iterator[str]:
 
 def _verified(card: Card) -> Iterator[str]:
     yield from ("## Verified", "", f"On {card.verified.on}, against the network in torch:", "")
+    if not card.verified.engines:
+        yield f"Its operations, read back and computed in torch, agree with the network. It was {NOT_RUN}."
+        return
     yield from ("| engine | ms for one image (network alone) | same class |", "|---|--:|--:|")
     for name, check in card.verified.engines.items():
         same = check.details.get("same")

@@ -133,7 +133,8 @@ class ExportResult(Result):
             yield (
                 f"temperature {limits.temperature:.3g}: calibration error {limits.error_before:.1%} before, "
                 f"{limits.error_after:.1%} after; prediction sets from "
-                f"{counted(limits.images, 'validation image')}: `coverage` of predict"
+                f"{counted(limits.images, 'validation image')}"
+                + (": in the card" if self.path.suffix == COREML_SUFFIX else ": `coverage` of predict")
             )
 
     def input_in_words(self) -> str:
