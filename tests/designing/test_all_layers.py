@@ -11,7 +11,9 @@ from convwright.designing.clock import Clock
 from convwright.designing.context import DesignContext
 from convwright.designing.planning import Planner
 from convwright.designing.request import DesignRequest
+from convwright.designing.reserve import Reserve
 from convwright.designing.state import State
+from convwright.designing.trials import Trial
 from convwright.designing.winner import ALL_LAYERS, CLASSIFIER_ALONE, WINNER, WinnerTraining
 from convwright.designing.winner_record import Winner
 from convwright.training.run import Run
@@ -37,7 +39,9 @@ def training(tmp_path):
     request = DesignRequest(data, None, SECONDS, tmp_path / "design")
     context = DesignContext(request, state, Clock(tmp_path / "design" / "clock.json", SECONDS), progress=False)
     context.data = data
-    return WinnerTraining(context, Planner(context))
+    planner = Planner(context)
+    best = Trial("one", 0, 0, "race/0-00", 0.5, "01", 2, 1.0, 1.0)
+    return WinnerTraining(context, planner, Reserve(context, planner.time, best))
 
 
 def trained(training):

@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,9 +29,10 @@ from convwright.designing.families import BALANCED, FAMILIES, CandidateLimits
 from convwright.designing.planning import Planner
 from convwright.designing.race import Race
 from convwright.designing.request import DesignRequest
+from convwright.designing.reserve import Reserve
 from convwright.designing.state import State
 from convwright.designing.threads import fastest_threads
-from convwright.designing.time_plan import TEST_PASSES, TimePlan
+from convwright.designing.time_plan import TimePlan
 from convwright.designing.trials import Trainer, Trial, pack_bits
 from convwright.designing.winner import WinnerTraining
 from convwright.designing.winner_record import LongTraining, ScoredImages, Winner
@@ -281,35 +281,6 @@ def test_the_parts_of_a_design_take_its_time(seconds: float) -> None:
     assert plan.race < seconds / 2
 
 
-def test_more_time_is_kept_for_more_or_slower_test_images() -> None:
-    plan = TimePlan(600)
-    assert plan.end(1e-4, 100, 1000) == plan.end()
-    kept = [plan.end(1e-3, 100, images) for images in (10_000, 50_000, 80_000)]
-    assert kept[0] > plan.end()
-    assert kept[2] - kept[1] == pytest.approx(TEST_PASSES * 30_000 * 1e-3)
-    assert plan.end(2e-3, 100, 40_000) == pytest.approx(plan.end(1e-3, 200, 80_000))
-    assert plan.end(1.0, 100, 10**6) < plan.seconds / 2
-
-
-def test_the_training_of_a_winner_leaves_time_for_its_test(tmp_path) -> None:
-    data = Data("digits")
-    network = CandidateLimits(as_budget("macs<=1M")).scale(FAMILIES[1].base(8, 1, 10), BALANCED).network
-    wider = at(network, resolution=16)
-    state = State(tmp_path, {}, candidates=[Candidate("one", "one", "", network)])
-    request = DesignRequest(data, None, 600, tmp_path)
-    context = DesignContext(request, state, Clock(tmp_path / "clock.json", 600), progress=False)
-    context.data = data
-    training = WinnerTraining(context, Planner(context))
-    trial = Trial("one", 0, 0, "race/0-00", 0.5, "01", 2, 1.0, 1.0)
-    ends = [
-        training.end_of(replace(trial, image_seconds=seconds), replace(state.candidates[0], network=each))
-        for seconds, each in ((0.0, network), (0.1, network), (0.1, wider))
-    ]
-    assert ends[0] > ends[1] > ends[2]
-    dataset = data.dataset()
-    assert 600 - ends[1] > 0.1 * TEST_PASSES * len(dataset.test)
-
-
 @pytest.mark.parametrize("batch_seconds", [31, 1600])
 def test_features_end_at_their_limit_before_their_time_is_known(batch_seconds, tmp_path) -> None:
     clock = Clock(tmp_path / "clock.json", 1000)
@@ -450,7 +421,9 @@ def test_the_most_accurate_network_within_the_budget_is_kept(tmp_path) -> None:
     (tmp_path / "clock.json").write_text('{"seconds": 600}')  # no time is left
     context = DesignContext(DesignRequest(data, None, 600, tmp_path), state, Clock(tmp_path / "clock.json", 600), False)
     context.data = data
-    WinnerTraining(context, Planner(context)).run(state.trials[2])
+    planner = Planner(context)
+    reserve = Reserve(context, planner.time, state.trials[2])
+    WinnerTraining(context, planner, reserve).run(state.trials[2])
     assert (state.winner.candidate, state.winner.run) == ("early", "race/0-early")
     assert state.best is not None
     assert (state.best.candidate, state.best.accuracy) == ("early", 0.75)

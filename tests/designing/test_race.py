@@ -1,5 +1,6 @@
 """The race: which candidates go on, and that a stopped race repeats no trial."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -8,7 +9,14 @@ import torch
 
 from convwright.designing.candidates import Candidate, first_candidates
 from convwright.designing.families import CandidateLimits
-from convwright.designing.race import GROWTH, SHORT_TRIAL_SECONDS, Race, first_trial_seconds
+from convwright.designing.race import (
+    GROWTH,
+    SHORT_TRIAL_SECONDS,
+    Race,
+    first_round_room,
+    first_trial_seconds,
+    shares_of,
+)
 from convwright.designing.state import State
 from convwright.designing.trials import Trial, pack_bits
 from convwright.errors import ConvwrightError
@@ -38,7 +46,9 @@ class Judge:
     """Factor by which trials take longer than planned."""
     ran: list[tuple[str, int]] = field(default_factory=list)
 
-    def run(self, candidate: Candidate, number: int, round_: int, seconds: float) -> Trial:
+    def run(
+        self, candidate: Candidate, number: int, round_: int, seconds: float, callbacks: Sequence[object] = ()
+    ) -> Trial:
         """Return a trial of the candidate's accuracy."""
         if len(self.ran) == self.stop_after:
             raise KeyboardInterrupt
@@ -91,6 +101,24 @@ def test_a_stopped_race_continues_without_repeating_a_trial(tmp_path, stop_after
     state = State.open(folder) if (folder / "state.json").exists() else state_in(folder)
     race(state, second).run()
     assert first.ran + second.ran == whole.ran
+
+
+@pytest.mark.parametrize("seconds", [60.0, 100.0, 1000.0])
+@pytest.mark.parametrize("measuring", [0.0, 9.0])
+def test_the_first_trial_is_one_of_the_first_round(tmp_path, seconds: float, measuring: float) -> None:
+    state, judge = state_in(tmp_path), Judge({})
+    others = state.candidates[1:]
+    del state.candidates[1:]
+    race(state, judge, seconds).try_first()
+    assert [each.candidate for each in state.trials] == [state.candidates[0].name]
+    race(state, judge, seconds).try_first()  # as a resumed design does
+    judge.clock.passed += measuring
+    state.candidates += others
+    race(state, judge, seconds).run()
+    assert len(judge.ran) == len(set(judge.ran))
+    assert len(state.rounds[0]) == min(1 + len(others), first_round_room(shares_of(seconds)[0] * seconds))
+    assert {round(each.seconds, 3) for each in state.trials_of(0)} == {round(first_trial_seconds(seconds), 3)}
+    assert judge.clock.passed <= 1.001 * seconds + measuring
 
 
 def test_a_candidate_that_is_left_alone_is_not_trained_again(tmp_path) -> None:

@@ -10,15 +10,19 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from sqlalchemy import create_engine, text
 
 import convwright as cw
+from convwright.data.opened import Data
 from convwright.designing.candidates import Candidate, first_candidates
 from convwright.designing.families import CandidateLimits
+from convwright.designing.request import DesignRequest
 from convwright.designing.shared_race import RaceDescription, RaceStorage, seconds_for, tasks_of
+from convwright.designing.sharing import explain_changed_images
 from convwright.designing.state import State
 from convwright.designing.trials import Trial
-from convwright.errors import ArgumentError, UsageError
+from convwright.errors import ArgumentError, ConvwrightError, ImagesChangedError, UsageError
 from convwright.machine import available_cores
 from convwright.scaling.budget import as_budget
 from convwright.scaling.database import sqlite_in
@@ -128,6 +132,29 @@ def check_complete(out: Path, url: str | None = None) -> None:
             assert (name, round_) in found or name in dropped
     assert len(found) == len(state.trials)
     assert state.race_ended
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_workers_that_meet_changed_images_fail_as_a_design_without_workers(tmp_path, changed: bool) -> None:
+    for name, shade in (("dark", 20), ("light", 200)):
+        for number in range(30):
+            path = tmp_path / "photos" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), shade + number).save(path)
+    request = DesignRequest(Data(str(tmp_path / "photos")), None, 60, tmp_path / "design")
+    state = State(request.out, request.to_dict(), fingerprint=request.data.dataset().fingerprint)
+    failure = ConvwrightError("a worker failed: without a message")
+    if changed:
+        (tmp_path / "photos/dark/3.png").unlink()
+    with pytest.raises(ConvwrightError) as raised, explain_changed_images(request, state):
+        raise failure
+    if not changed:
+        assert raised.value is failure
+        return
+    with pytest.raises(ImagesChangedError) as alone:
+        request.check_unchanged(state.fingerprint)
+    assert type(raised.value) is ImagesChangedError
+    assert str(raised.value) == str(alone.value)
 
 
 @pytest.mark.slow

@@ -13,12 +13,13 @@ from convwright.designing.distillation import NO_GAIN, TEACHES
 from convwright.designing.dossier import summary
 from convwright.designing.examination import ImageFacts
 from convwright.designing.file_export import FileOptions
-from convwright.designing.quantizing import NO_ENGINE, TIME_FACTOR, USES_FLOATS, USES_INT8, Quantization
+from convwright.designing.quantizing import NO_ENGINE, USES_FLOATS, USES_INT8, Quantization
 from convwright.designing.request import DesignRequest
 from convwright.designing.result import DesignResult
 from convwright.designing.shipped_file import Shipped, evaluate_file
 from convwright.designing.shipping import ship
 from convwright.designing.state import TRAINED_LONGER, State
+from convwright.designing.time_plan import INT8_FACTOR
 from convwright.designing.trials import NO_TIME, Trial
 from convwright.designing.winner_record import ScoredImages, Winner
 from convwright.errors import ConvwrightError, NotFiniteError
@@ -160,7 +161,7 @@ def test_8_bits_are_not_tried_without_time(run, tmp_path, seconds: float) -> Non
     stored = {"file": "digits.onnx", "precision": "f32", "bytes": 1, "milliseconds": {}, "used": {}, "exceeded": []}
     whole = Shipped.from_dict(stored)
     shipped, (decision, reason) = Quantization(run, request, FileOptions(), seconds).try_for_speed(
-        whole, 4 / TIME_FACTOR
+        whole, 4 / INT8_FACTOR
     )
     assert shipped is whole
     assert decision == USES_FLOATS

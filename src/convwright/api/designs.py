@@ -57,7 +57,7 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
     images in rounds of growing length. Variations of the leader, with more depth, width or pixels, with or without
     SE, and trained in another way, join it. The winner is trained for the remaining time, exported, verified, and
     measured on test images that were not used for any choice. Stopped or killed at any moment, `resume` continues
-    the design; from the first trial on, `best` in its folder is the run directory of the best network so far.
+    the design; from the first validation on, `best` in its folder is the run directory of the best network so far.
 
     Args:
         data: A folder with a sub-folder per class, a list of images, or the name of a source. Without test

@@ -16,6 +16,8 @@ from convwright.scaling.rules import Rule
 from convwright.training.advice import SIDES, advise
 from convwright.training.request import TrainRequest
 
+FIXED_FIELDS = ("network", "resolution", "batch_size", "epochs")
+"""Fields of advice that a trial does not follow: the candidate, the data and the time determine them."""
 TRIAL_FACTORS = (1, 2, 3)
 """Factors of the usual time of a trial that one with published weights may take: it often wins by far."""
 MACS_TOLERANCE = 1.02
@@ -89,8 +91,23 @@ def first_candidates(
         limits: What a candidate may cost.
     """
     for family in FAMILIES:
-        base = family.base(resolution, channels, classes)
-        yield _scale_family(family, base, BALANCED, limits)
+        yield scale_family(family, family.base(resolution, channels, classes), limits)
+
+
+def scale_family(family: Family, base: Network, limits: CandidateLimits) -> Candidate | LeftOut:
+    """Return the largest network of a family within the limits, or why there is none.
+
+    Args:
+        family: The family.
+        base: Its base network for the images.
+        limits: What a candidate may cost.
+    """
+    try:
+        scaled = limits.scale(base, BALANCED)
+    except (ArgumentError, NetworkError) as error:
+        reason = str(getattr(error, "reason", error))
+        return LeftOut(family.title, reason.removesuffix(f"; {SMALLER_BASE}"))  # a design chooses the base
+    return Candidate(family.title, family.title, family.idea, scaled.network)
 
 
 def pretrained_candidates(
@@ -98,8 +115,9 @@ def pretrained_candidates(
 ) -> Iterator[Candidate | LeftOut]:
     """Yield the network with published weights that `train` would choose, if it chooses one and the budget allows it.
 
-    Its resolution is one at which the time of a trial, or a few times that, suffices to compute features of all images.
-    Whether all weights or those of the classifier are trained follows from the time of its first trial.
+    Its resolution is one at which the time of a trial suffices to compute features of all images, or the smallest one
+    where that takes a few times as long. Whether all weights or those of the classifier are trained follows from the
+    time of its first trial.
 
     Args:
         data: The images.
@@ -116,14 +134,18 @@ def pretrained_candidates(
         return
     name, idea = f"{advice.network}, pretrained", f"{advice.weights} weights"
     smaller = [] if data.resolution is not None else [side for side in SIDES if side < min(sides(advice.resolution))]
-    for size in (advice.resolution, *smaller):
+    sizes, in_time = [advice.resolution, *smaller], factor == TRIAL_FACTORS[0]
+    for size in sizes if in_time else sizes[-1:]:
         chosen = at(as_network(advice.network), resolution=size, classes=classes)
         if not (over := limits.exceeded_by(chosen)):
             break
     else:
         yield LeftOut(name, f"it needs {over}")
         return
-    yield Candidate(name, name, idea, chosen, {"weights": advice.weights})
+    fields: dict[str, object] = {"weights": advice.weights}
+    if advice.freeze or (in_time and size == advice.resolution):  # the advice is that for its first trial
+        fields |= {key: value for key, value in advice.fields().items() if key not in FIXED_FIELDS}
+    yield Candidate(name, name, idea, chosen, fields)
 
 
 def default_candidates(
@@ -144,15 +166,6 @@ def default_candidates(
         network = fitted(as_network(advice.network))
         if not limits.exceeded_by(network):
             yield Candidate(advice.network, advice.network, "the network that train chooses", network)
-
-
-def _scale_family(family: Family, base: Network, rule: Rule, limits: CandidateLimits) -> Candidate | LeftOut:
-    try:
-        scaled = limits.scale(base, rule)
-    except (ArgumentError, NetworkError) as error:
-        reason = str(getattr(error, "reason", error))
-        return LeftOut(family.title, reason.removesuffix(f"; {SMALLER_BASE}"))  # a design chooses the base
-    return Candidate(family.title, family.title, family.idea, scaled.network)
 
 
 def variations(leader: Candidate, limits: CandidateLimits) -> Iterator[Candidate | LeftOut]:

@@ -1,7 +1,7 @@
 """The time of a design, which does not run while the design is interrupted."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -70,16 +70,22 @@ class TimeLimit(Callback):
 
     Args:
         clock: The clock of the design.
-        until: Passed seconds at which training ends.
+        until: Passed seconds at which training ends, or a function that gives them during training.
         features_until: Passed seconds until which the features of a frozen backbone must be computed; None: `until`.
     """
 
-    def __init__(self, clock: Clock, until: float, features_until: float | None = None) -> None:
+    def __init__(self, clock: Clock, until: float | Callable[[], float], features_until: float | None = None) -> None:
         self.clock = clock
-        self.until = until
-        self.features_until = until if features_until is None else features_until
+        self._until = until
+        self._least = 0.0
+        self.features_until = self.until if features_until is None else features_until
         self._created = clock.passed
         self._first: tuple[int, float] | None = None
+
+    @property
+    def until(self) -> float:
+        """Passed seconds at which training ends, as known now."""
+        return max(self._until() if callable(self._until) else self._until, self._least)
 
     def on_prepare(self, done: int, total: int, what: str) -> None:
         """Give the classifier some time where its features took longer than planned.
@@ -104,7 +110,7 @@ class TimeLimit(Callback):
                     f"{self.features_until - began:.0f} s for them"
                 )
         if done == total:
-            self.until = max(self.until, self.clock.passed + MIN_CLASSIFIER_SECONDS)
+            self._least = self.clock.passed + MIN_CLASSIFIER_SECONDS
 
     def on_step(self, step: Step) -> None:
         """Stop if the time is over."""

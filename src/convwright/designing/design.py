@@ -13,12 +13,14 @@ from convwright.designing.clock import Clock
 from convwright.designing.context import DesignContext
 from convwright.designing.examination import examine, open_images
 from convwright.designing.finish import finish, open_finished
+from convwright.designing.keep_best import KeepBest
 from convwright.designing.planning import Planner
 from convwright.designing.race import Race
 from convwright.designing.record import best_in_words
 from convwright.designing.request import SPLIT, DesignRequest, images_changed
+from convwright.designing.reserve import Reserve
 from convwright.designing.result import DesignResult
-from convwright.designing.speed import seconds_per_image
+from convwright.designing.speed import BRIEF, seconds_per_image
 from convwright.designing.state import CLOCK, FEATURES, STATE, State
 from convwright.designing.threads import fastest_threads
 from convwright.designing.trials import Trial
@@ -100,7 +102,7 @@ class _Design:
         if self.request.execution.shared or state.winner:
             return self._take_steps()
         usual, network = torch.get_num_threads(), self.planner.smallest
-        with fastest_threads(lambda: seconds_per_image(network)) as threads:
+        with fastest_threads(lambda: seconds_per_image(network, BRIEF)) as threads:
             if threads < usual:
                 self.context.report("other programs keep this machine busy: one thread is faster than several")
             return self._take_steps()
@@ -108,17 +110,30 @@ class _Design:
     def _take_steps(self) -> DesignResult:
         """Find candidates, race them, train the winner and finish, as far as that has not been done."""
         state = self.context.state
-        if not state.candidates:
+        if not state.candidates_found:
+            if not self.request.execution.shared:
+                self._try_first()
+            self._survey()
             self.planner.find_candidates()
         if not state.winner:
             best = self._run_race()
+            began = self.context.clock.passed
             self.request.check_unchanged(state.fingerprint)
-            WinnerTraining(self.context, self.planner).run(best)
+            reserve = Reserve(self.context, self.planner.time, best, self.context.clock.passed - began)
+            WinnerTraining(self.context, self.planner, reserve).run(best)
         return finish(self.context)
+
+    def _try_first(self) -> None:
+        """Train the first candidate before the others are measured and scaled, which takes longer."""
+        context = self.context
+        first = context.state.candidates[0] if context.state.candidates else self.planner.find_first()
+        context.report(f"training the first candidate, {first.name}")
+        race = Race(context.state, context.trainer, self.planner.limits, self.planner.time.race, context.report)
+        race.try_first([KeepBest(context, first.name, context.trainer.place(0, 0), announce=True)])
 
     def _run_race(self) -> Trial:
         """Run the race, or what remains of it, and return the winner's trial."""
-        context, limits = self.context, self.planner.limits  # measured before workers share the machine
+        context, limits = self.context, self.planner.limits
         with ExitStack() as stack:
             shared = None
             if self.request.execution.shared and not context.state.race_ended:
@@ -190,8 +205,12 @@ class _Design:
                 f"{data.name}: {len(data.train):,} training, {len(data.val):,} validation and {len(data.test):,} test "
                 f"images in {len(data.classes)} classes"
             )
+
+    def _survey(self) -> None:
+        """Report and record the problems of the images."""
+        context, state = self.context, self.context.state
         if not state.images:
-            state.images = examine(context.data, data, self.request.seconds, context.report).to_dict()
+            state.images = examine(context.data, context.dataset, self.request.seconds, context.report).to_dict()
             state.save()
 
 

@@ -10,10 +10,12 @@ from convwright.designing.context import DesignContext
 from convwright.designing.dossier import winner_figures, write_dossier
 from convwright.designing.judging import Judge
 from convwright.designing.request import DesignRequest
+from convwright.designing.reserve import USUAL_EXPORT_SECONDS
 from convwright.designing.result import DesignResult
 from convwright.designing.shipped_file import TORCH, Shipped, measure_in_torch
 from convwright.designing.shipping import NOT_INSTALLED, can_export, ship
 from convwright.designing.state import DECISIONS, DOSSIER, FEATURES, State
+from convwright.designing.time_plan import DOSSIER_FACTOR
 from convwright.designing.winner_record import ScoredImages
 from convwright.errors import ConvwrightError, DataError, RunError, UsageError, WriteError
 from convwright.evaluation.evaluating import evaluate_run
@@ -25,9 +27,9 @@ from convwright.training.allocator import kept_memory
 from convwright.training.run import Run
 
 NO_FILE_DECISION = "no file is exported"
-JUDGING_SHARE = 0.25
-"""Share of the time that is left after the export in which the networks of the race predict test images."""
-SCORING_SHARE = 0.3
+JUDGING_SHARE = 0.7
+"""Share of the time that the dossier does not need in which the networks of the race predict test images."""
+SCORING_SHARE = 0.4
 """Share of the time that is left in the end which the scores of class activation maps may take."""
 
 
@@ -103,8 +105,11 @@ def finish(context: DesignContext) -> DesignResult:
     tested = ScoredImages(round(evaluation.accuracy * evaluation.images), evaluation.images)
     state.winner = replace(state.trained_winner, tested=tested)
     state.save()
-    shipped = _ship(context, run)
-    Judge(state, context.trainer, clock).run(JUDGING_SHARE * clock.left)
+    measured = state.end_measured
+    dossier = DOSSIER_FACTOR * (measured.export_seconds if measured else USUAL_EXPORT_SECONDS)
+    dossier += image_seconds * tested.images
+    shipped = _ship(context, run, dossier)
+    Judge(state, context.trainer, clock).run(JUDGING_SHARE * (clock.left - dossier))
     context.report("writing the dossier")
     result = DesignResult(request, state, run, tested, shipped, clock.passed, evaluation)
     with kept_memory():
@@ -122,8 +127,13 @@ def _write_decisions(result: DesignResult) -> None:
     write_text(result.request.out / DECISIONS, json_text.dump(result.to_dict(), indent=1) + "\n")
 
 
-def _ship(context: DesignContext, run: Run) -> Shipped | None:
+def _ship(context: DesignContext, run: Run, dossier_seconds: float) -> Shipped | None:
     """Return the exported file, which is written unless that has been done; None if it cannot be written.
+
+    Args:
+        context: The design.
+        run: The winner.
+        dossier_seconds: Seconds that the dossier needs.
 
     Raises:
         WriteError: The disk is full.
@@ -138,7 +148,7 @@ def _ship(context: DesignContext, run: Run) -> Shipped | None:
         return None
     context.report("exporting and verifying the file")
     try:
-        shipped, decisions = ship(run, request, context.clock.left)
+        shipped, decisions = ship(run, request, context.clock.left, dossier_seconds)
     except (WriteError, DataError, RunError):
         raise
     except ConvwrightError as error:

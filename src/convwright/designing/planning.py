@@ -1,24 +1,26 @@
 """Candidates for a design's race: what they may cost, and whether the time suffices for any."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 
 from convwright.arch import Network, at, fit_resolution
 from convwright.arch.cost import cost
 from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
 from convwright.designing.candidates import (
+    Candidate,
     LeftOut,
     default_candidates,
-    first_candidates,
     pretrained_candidates,
+    scale_family,
 )
 from convwright.designing.context import DesignContext
 from convwright.designing.families import FAMILIES, CandidateLimits, smallest
 from convwright.designing.race import MAX_FIRST_ROUND, NO_ROOM, first_round_room, first_trial_seconds, shares_of
 from convwright.designing.request import DesignRequest
-from convwright.designing.speed import seconds_per_image
+from convwright.designing.speed import BRIEF, SECONDS, seconds_per_image
+from convwright.designing.state import CANDIDATES
 from convwright.designing.time_plan import TimePlan
 from convwright.errors import ArgumentError
 from convwright.scaling.budget import LATENCY, Budget, format_amount, used
@@ -30,8 +32,9 @@ SHORT_PIXELS, LONG_PIXELS, LONG_DESIGN = 64, 96, 3600.0
 """Largest side of images for training from scratch, in designs shorter and longer than these seconds."""
 MEASURING_SHARE = 0.05
 """Share of a design's time after which no further family is measured."""
-MEASUREMENTS = 3
-"""Measurements of the smallest network, of which the fastest counts: other programs may slow some of them down."""
+MEASUREMENTS = (BRIEF, SECONDS, SECONDS)
+"""Seconds of measurements of the smallest network. The fastest counts, as other programs may slow some of them down;
+once it is fast enough, no other follows."""
 
 
 @dataclass
@@ -39,6 +42,8 @@ class Planner:
     """Chooses the candidates of a design."""
 
     context: DesignContext
+    measured_seconds: float = field(default=0.0, init=False)
+    """Seconds in which the speed of families has been measured."""
 
     @property
     def time(self) -> TimePlan:
@@ -75,20 +80,26 @@ class Planner:
 
     @cached_property
     def limits(self) -> CandidateLimits:
-        """What candidates may cost; the speed of training is measured for the families that may take part."""
-        state, clock, request = self.context.state, self.context.clock, self.context.request
-        until = clock.passed + MEASURING_SHARE * request.seconds
-        for base in self.bases[: self.room]:
-            if state.speeds and (state.candidates or clock.passed > until):
-                break  # a resumed design measures nothing again
-            if base.name not in state.speeds:
-                state.speeds[base.name] = seconds_per_image(base) / cost(base).macs
-                state.save()
+        """What candidates may cost. Its speeds of training are those of the families that have been measured so far."""
+        request = self.context.request
         measure = None
         if request.budget is not None and request.budget.latency is not None:
             measure = Stopwatch(engine=request.engine)
         image_seconds = self.time.winner / (MIN_EPOCHS * len(self.context.dataset.train))
-        return CandidateLimits(request.budget, measure, state.speeds, image_seconds)
+        return CandidateLimits(request.budget, measure, self.context.state.speeds, image_seconds)
+
+    def find_first(self) -> Candidate:
+        """Return the candidate that is trained first, before others are measured, and record it.
+
+        Raises:
+            ArgumentError: The time is too short, or no network keeps the budget.
+        """
+        self._check_time()
+        first = self._next()
+        if first is None:
+            raise ArgumentError("budget", self._too_small())
+        self.context.state.save()
+        return first
 
     def find_candidates(self) -> None:
         """Scale each family to the budget and the time, and record which take part.
@@ -96,31 +107,55 @@ class Planner:
         Raises:
             ArgumentError: The time is too short, or no network keeps the budget.
         """
-        self._check_time()
-        context, state, data = self.context, self.context.state, self.context.dataset
+        context, state = self.context, self.context.state
+        if not state.candidates:
+            self.find_first()
         context.report("measuring how fast this machine trains each family")
-        classes = len(data.classes)
-        offered = chain(
-            pretrained_candidates(context.data, classes, first_trial_seconds(self.time.race), self.limits),
-            default_candidates(context.data, self._fitted, self.time.winner, self.limits),
-            first_candidates(self.resolution, data.channels, classes, self.limits),
-        )
-        for each in offered:
-            if isinstance(each, LeftOut):
-                state.left_out.append(each)
-            else:
-                state.candidates.append(each)
-            if len(state.candidates) == self.room:
-                break
+        while len(state.candidates) < self.room and self._next() is not None:
+            pass
         scaled = {each.name for each in state.candidates} | {each.name for each in state.left_out}
         state.left_out += [LeftOut(family.title, NO_ROOM) for family in FAMILIES if family.title not in scaled]
-        if not state.candidates:
-            raise ArgumentError("budget", self._too_small())
-        state.save()
         names = ", ".join(each.name for each in state.candidates)
         count = len(state.candidates)
-        state.decide("candidates", f"{count} networks take part ({names})", _reason(context.request))
+        state.decide(CANDIDATES, f"{count} networks take part ({names})", _reason(context.request))
         context.report(f"candidates: {names}")
+
+    def _next(self) -> Candidate | None:
+        """Return the next candidate; record it and what is left out before it. None if there is no other."""
+        state = self.context.state
+        known = {one.name for one in state.candidates} | {one.name for one in state.left_out}  # before a stop
+        for each in self._offers:
+            if each.name in known:
+                continue
+            if isinstance(each, Candidate):
+                state.candidates.append(each)
+                return each
+            state.left_out.append(each)
+        return None
+
+    @cached_property
+    def _offers(self) -> Iterator[Candidate | LeftOut]:
+        """Candidates in the order in which they take part; each is measured when it is reached."""
+        return self._make_offers()
+
+    def _make_offers(self) -> Iterator[Candidate | LeftOut]:
+        data, classes = self.context.data, len(self.context.dataset.classes)
+        yield from pretrained_candidates(data, classes, first_trial_seconds(self.time.race), self.limits)
+        yield from default_candidates(data, self._fitted, self.time.winner, self.limits)
+        for family, base in zip(FAMILIES, self.bases, strict=True):
+            self._measure_speed(base)
+            yield scale_family(family, base, self.limits)
+
+    def _measure_speed(self, base: Network) -> None:
+        """Measure how fast this machine trains a family, unless that is known or measuring has taken its time."""
+        state, clock = self.context.state, self.context.clock
+        late = self.measured_seconds > MEASURING_SHARE * self.context.request.seconds
+        if base.name in state.speeds or (state.speeds and late):
+            return
+        began = clock.passed
+        state.speeds[base.name] = seconds_per_image(base) / cost(base).macs
+        self.measured_seconds += clock.passed - began
+        state.save()
 
     def _fitted(self, network: Network) -> Network:
         """Return a network for the images, at the resolution of networks that are trained from scratch."""
@@ -134,15 +169,17 @@ class Planner:
             ArgumentError: The time is too short.
         """
         images, seconds = len(self.context.dataset.train), self.context.request.seconds
-        network = self.smallest
-        epoch = min(seconds_per_image(network) for _ in range(MEASUREMENTS)) * images
-        if epoch > self.time.winner:
-            enough = math.ceil(1.2 * seconds * epoch / self.time.winner / 60)
-            raise ArgumentError(
-                "minutes",
-                f"must be {enough} or more, not {seconds / 60:g}: the smallest network cannot be trained on all "
-                f"{images:,} images once in less time",
-            )
+        epoch = math.inf
+        for limit in MEASUREMENTS:
+            epoch = min(epoch, seconds_per_image(self.smallest, limit) * images)
+            if epoch <= self.time.winner:
+                return
+        enough = math.ceil(1.2 * seconds * epoch / self.time.winner / 60)
+        raise ArgumentError(
+            "minutes",
+            f"must be {enough} or more, not {seconds / 60:g}: the smallest network cannot be trained on all "
+            f"{images:,} images once in less time",
+        )
 
     def _too_small(self) -> str:
         """Return what is wrong with a budget that no family keeps, and what the smallest network needs."""

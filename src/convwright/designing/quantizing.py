@@ -11,6 +11,7 @@ import torch
 from convwright.designing.file_export import FileOptions, write_file
 from convwright.designing.request import DesignRequest
 from convwright.designing.shipped_file import TORCH, Shipped, evaluate_file, measure_file
+from convwright.designing.time_plan import INT8_FACTOR
 from convwright.display.wording import counted
 from convwright.engines.registry import open_file
 from convwright.errors import ConvwrightError, WriteError
@@ -29,8 +30,6 @@ USES_INT8 = "the file uses 8-bit integers"
 """Decision for a file in 8 bits."""
 COMPARED_IMAGES = 1000
 """Most validation images on which a file in 8 bits is compared with the network."""
-TIME_FACTOR = 1.6
-"""Factor of the seconds of the export in floats for which a file in 8 bits is planned, if no layer stays in float."""
 FASTER_FACTOR = 0.9
 """Factor of the time of a file in floats below which one in 8 bits counts as faster: less is noise."""
 ROUNDS = 5
@@ -95,7 +94,7 @@ class Quantization:
         if engine == TORCH:
             return shipped, (USES_FLOATS, f"it keeps the budget; {NO_ENGINE}")
         test_seconds = self._test_seconds(shipped)
-        needed = TIME_FACTOR * export_seconds + test_seconds
+        needed = INT8_FACTOR * export_seconds + test_seconds
         if self.seconds < needed:
             left = max(0.0, self.seconds)
             reason = (

@@ -4,7 +4,7 @@ Successive halving over training time (Jamieson and Talwalkar 2016) with two cha
 behind the best one is dropped whatever its rank, and the rounds after the first bring variations of the leader.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, median
 from typing import TYPE_CHECKING
@@ -93,7 +93,7 @@ class Race:
         """
         ends = [sum(self.shares[: at + 1]) * self.seconds for at in range(len(self.shares))]
         if self.state.race_began is None:
-            self.state.race_began = self.trainer.clock.passed
+            self.state.race_began = self.trainer.clock.passed - self._trained_before
             self.state.save()
         began = self.state.race_began
         for round_ in range(len(self.shares)):
@@ -102,10 +102,34 @@ class Race:
             if len(self.state.rounds) <= round_:
                 if round_ and began + ends[round_] - self.trainer.clock.passed < MIN_TRIAL_SECONDS:
                     break  # earlier rounds took the time of this one
-                if not self._plan(round_, began + ends[round_] - self.trainer.clock.passed):
+                before = 0.0 if round_ else self._trained_before
+                if not self._plan(round_, began + ends[round_] - self.trainer.clock.passed + before):
                     break
             self._run_round(round_, began + ends[round_])
         return self._best()
+
+    def try_first(self, callbacks: Sequence[object] = ()) -> None:
+        """Train the first candidate before the others are known, so that a design has a result early.
+
+        Args:
+            callbacks: Objects with methods of `Callback`.
+
+        Raises:
+            Interrupted: The design was stopped.
+        """
+        name, seconds = self.state.candidates[0].name, first_trial_seconds(self.seconds)
+        if self.state.trial(name, 0) is not None:
+            return
+        self._settle_recipe(name, seconds)
+        candidate = self.state.candidate(name)
+        trial = self.trainer.run(candidate, 0, 0, seconds, callbacks)
+        self.state.add_trial(trial)
+        self.report(f"round 1: {_result_of(candidate, trial)}")
+
+    @property
+    def _trained_before(self) -> float:
+        """Seconds of the trial that was run before the others were planned."""
+        return sum(each.seconds for each in self.state.trials if each.round == 0)
 
     def _plan(self, round_: int, seconds: float) -> bool:
         """Choose the candidates of a round for the time that it has.
@@ -210,6 +234,8 @@ class Race:
                 self._drop_for_time(name)
                 continue
             seconds = max(2.0, (until - self.trainer.clock.passed) / (len(names) - at))
+            if round_ == 0:  # the first trial was run before the number of the others was known
+                seconds = min(seconds, max(2.0, first_trial_seconds(self.seconds)))
             if len(names) == 1:  # it is compared with nothing: the time is better spent on its final training
                 seconds = min(seconds, SHORT_TRIAL_SECONDS)
             trial = self.trainer.run(self.state.candidate(name), numbers[name], round_, seconds)
@@ -290,9 +316,13 @@ class Race:
 
 
 def _line(round_: int, at: int, count: int, candidate: Candidate, trial: Trial) -> str:
+    return f"round {round_ + 1}, {at + 1} of {count}: {_result_of(candidate, trial)}"
+
+
+def _result_of(candidate: Candidate, trial: Trial) -> str:
     result = (
         f"{trial.accuracy:.2%} of {trial.images:,} validation images correct"
         if trial.problem is None
         else trial.problem
     )
-    return f"round {round_ + 1}, {at + 1} of {count}: {candidate.name} ({candidate.size_in_words}): {result}"
+    return f"{candidate.name} ({candidate.size_in_words}): {result}"

@@ -122,12 +122,13 @@ def shared_rounds(request: DesignRequest, state: State, trainer: Trainer) -> Ite
     """Start the workers of a race; stop them at the end.
 
     Raises:
-        ConvwrightError: The database or the cluster does not answer.
+        ConvwrightError: The database or the cluster does not answer, or a worker failed.
+        ImagesChangedError: It failed because the images have changed.
     """
     storage, options = open_storage(request, state.key), request.execution
     storage.ends_with_round = True
     rounds = SharedRounds(state, trainer, storage)
-    with ExitStack() as stack:
+    with explain_changed_images(request, state), ExitStack() as stack:
         if options.cluster is not None:
             rounds.cluster = stack.enter_context(Cluster(options.cluster, options.cores_per_task))
         else:
@@ -135,6 +136,24 @@ def shared_rounds(request: DesignRequest, state: State, trainer: Trainer) -> Ite
             rounds.workers = stack.enter_context(worker_processes(request.out, options.workers))
             _await(rounds.workers, request.out)
         yield rounds
+
+
+@contextmanager
+def explain_changed_images(request: DesignRequest, state: State) -> Iterator[None]:
+    """Let a failure of workers that is due to changed images have the message of a design without workers.
+
+    Args:
+        request: The request of the design.
+        state: The design, which knows the images that it began with.
+
+    Raises:
+        ImagesChangedError: The images have changed since the design began.
+    """
+    try:
+        yield
+    except ConvwrightError:
+        request.check_unchanged(state.fingerprint)
+        raise
 
 
 def _await(workers: WorkerProcesses, folder: Path) -> None:

@@ -16,8 +16,8 @@ from convwright.training.run import Run
 
 NOT_INSTALLED = 'onnx, and onnxruntime or openvino, are not installed: pip install "convwright[deploy]"'
 """Reason why a design has no file."""
-QUANTIZING_SHARE = 0.4
-"""Share of the time that is left after the export in floats which a file in 8 bits may take."""
+QUANTIZING_SHARE = 0.85
+"""Share of the time that the dossier does not need which a file in 8 bits may take."""
 
 
 def file_name(data: str) -> str:
@@ -31,7 +31,9 @@ def can_export() -> bool:
     return installed("onnx") and (installed("onnxruntime") or installed("openvino"))
 
 
-def ship(run: Run, request: DesignRequest, seconds: float) -> tuple[Shipped, list[tuple[str, str]]]:
+def ship(
+    run: Run, request: DesignRequest, seconds: float, dossier_seconds: float = 0.0
+) -> tuple[Shipped, list[tuple[str, str]]]:
     """Export a run, and compare the file with the budget.
 
     The file is in 8 bits where the budget needs it, or where it is faster, costs no accuracy and there is time to see.
@@ -40,6 +42,7 @@ def ship(run: Run, request: DesignRequest, seconds: float) -> tuple[Shipped, lis
         run: The winner.
         request: The design's request.
         seconds: Seconds of the design that are left.
+        dossier_seconds: Seconds of them that the dossier needs.
 
     Returns:
         The file, and decisions with their reasons.
@@ -54,7 +57,7 @@ def ship(run: Run, request: DesignRequest, seconds: float) -> tuple[Shipped, lis
     export_seconds = time.monotonic() - started
     decisions = [*written.decisions]
     shipped = measure_file(written.exported, run, request)
-    left = QUANTIZING_SHARE * (seconds - (time.monotonic() - started))
+    left = QUANTIZING_SHARE * (seconds - (time.monotonic() - started) - dossier_seconds)
     quantization = Quantization(run, request, written.options, left)
     if LATENCY in shipped.exceeded:
         shipped, decision = quantization.try_for_latency(shipped)

@@ -16,11 +16,13 @@ BATCH = 32
 """Images of a step whose time is measured."""
 MAX_ROUNDS, SECONDS = 8, 0.4
 """Steps of each kind at most that are timed, and the seconds after which no further ones are."""
+BRIEF = 0.1
+"""Seconds of a measurement for a decision that is not close."""
 PRECISION = "32-true"
 """Precision that trials compute in."""
 
 
-def seconds_per_image(network: Network) -> float:
+def seconds_per_image(network: Network, seconds: float = SECONDS) -> float:
     """Return the seconds of a training step for each of its images, measured with random images.
 
     On a processor, training takes the faster ones of torch's operators and the fused ones, so both are measured; fused
@@ -28,6 +30,7 @@ def seconds_per_image(network: Network) -> float:
 
     Args:
         network: The network.
+        seconds: Seconds after which no further steps are measured.
     """
     device = training_device()
     kinds = [False, True] if device.type == "cpu" and fused_is_compiled(PRECISION) else [False]
@@ -36,15 +39,15 @@ def seconds_per_image(network: Network) -> float:
         step()  # the first one warms up
     began = time.perf_counter()
     least = 2 // len(steps)
-    seconds: list[float] = []
-    while len(seconds) < least * len(steps) or (
-        len(seconds) < MAX_ROUNDS * len(steps) and time.perf_counter() - began < SECONDS
+    taken: list[float] = []
+    while len(taken) < least * len(steps) or (
+        len(taken) < MAX_ROUNDS * len(steps) and time.perf_counter() - began < seconds
     ):
         for step in steps:
             started = time.perf_counter()
             step()
-            seconds.append(time.perf_counter() - started)
-    return min(seconds) / BATCH
+            taken.append(time.perf_counter() - started)
+    return min(taken) / BATCH
 
 
 def _step(network: Network, device: torch.device, *, fused: bool) -> Callable[[], None]:

@@ -18,6 +18,8 @@ STATE, CLOCK, DECISIONS, DOSSIER = "state.json", "clock.json", "design.json", "d
 FEATURES = "features"
 """Folder of a design with the features of frozen backbones, until its winner is trained."""
 SCHEMA_VERSION = 1
+CANDIDATES = "candidates"
+"""Step of the decision which networks take part."""
 WINS = " wins"
 """End of the decision that ends a race."""
 TRAINED_LONGER = "the winner is trained for"
@@ -63,6 +65,16 @@ class TestScore:
     """Number of test images: all, or as many as there was time for, the same ones for each network."""
 
 
+@dataclass(frozen=True)
+class EndMeasurements:
+    """What a design has measured for the time of its end, before its winner is trained."""
+
+    export_seconds: float
+    """Seconds in which a file of the race's best network was written and verified."""
+    waiting: float
+    """Factor between these seconds and those that the processor computed."""
+
+
 @dataclass
 class State:
     """Progress of a design. Every change is written before work goes on."""
@@ -96,6 +108,8 @@ class State:
     """The best network so far, at the end the winner; None before the first trial has ended."""
     test_scores: list[TestScore] = field(default_factory=list)
     """Test images that the networks of the race classify correctly; measured when the file has been exported."""
+    end_measured: EndMeasurements | None = None
+    """What was measured for the time of the end; None before that, and where no files are exported."""
     finished: bool = False
     """Whether all files of the design have been written."""
 
@@ -128,6 +142,11 @@ class State:
         """The winner of a design whose winner is trained."""
         assert self.winner is not None, "the winner is not trained yet"
         return self.winner
+
+    @property
+    def candidates_found(self) -> bool:
+        """Whether all candidates of the first round are known; one may be trained before the others are."""
+        return any(each.step == CANDIDATES for each in self.decisions)
 
     @property
     def race_ended(self) -> bool:
@@ -170,6 +189,7 @@ class State:
             "key": self.key,
             "best": None if self.best is None else vars(self.best),
             "test_scores": [vars(each) for each in self.test_scores],
+            "end_measured": None if self.end_measured is None else vars(self.end_measured),
             "finished": self.finished,
         }
         write_text(self.folder / STATE, json_text.dump(content, indent=1) + "\n")
@@ -206,6 +226,7 @@ class State:
             state.plans, state.key = [dict(_mapping(each)) for each in content["plans"]], str(content["key"])
             state.best = BestSoFar(**content["best"]) if content.get("best") else None
             state.test_scores = [TestScore(**each) for each in content.get("test_scores", [])]
+            state.end_measured = EndMeasurements(**content["end_measured"]) if content.get("end_measured") else None
             state.finished = content.get("finished") is True
             return state
         except RunError:

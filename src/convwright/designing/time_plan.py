@@ -5,13 +5,50 @@ from dataclasses import dataclass
 RACE_SHARE = 0.45
 """Share of the time before the end that the race takes."""
 END_SHARE, MIN_END, MAX_END = 0.1, 15.0, 150.0
-"""Share of a design's time that is kept for export and dossier, and its bounds in seconds."""
-MAX_TEST_SHARE = 0.3
-"""Largest share of a design's time that is kept for predictions beside that: few images are a coarse measurement."""
+"""Share of a design's time that is planned for its end before anything of that is measured, and bounds in seconds."""
+MAX_END_SHARE = 0.4
+"""Largest share of a design's time that is kept for its end."""
 TEST_PASSES = 2
 """How often all test images are predicted in the end: for the accuracy, and for the figures of the dossier."""
-PREDICTION_SHARE = 0.2
-"""Share of the time kept for the end that predictions may take; more is kept where they take longer."""
+DOSSIER_FACTOR = 0.6
+"""Seconds of the dossier beside its predictions, as a factor of those of a file of the race's best network."""
+INT8_FACTOR, INT8_SHARE = 1.6, 0.08
+"""Seconds of trying a file in 8 bits, as a factor of those of a file in floats; time is kept for that if it takes no
+more than this share of the design's."""
+MARGIN, MARGIN_SECONDS = 0.1, 0.5
+"""What is kept beside the time that is needed: a share of it, and seconds."""
+
+
+@dataclass(frozen=True)
+class EndCosts:
+    """What the end of a design needs, from what has been measured in it."""
+
+    image_seconds: float
+    """Seconds in which the winner predicts an image."""
+    val_images: int
+    """Number of validation images, which are predicted once when training has ended."""
+    test_images: int
+    export_seconds: float = 0.0
+    """Seconds in which a file of the winner in floats is written and verified; 0 where files are not exported."""
+    dossier_seconds: float = 0.0
+    """Seconds of the dossier beside its predictions of the test images."""
+    opening_seconds: float = 0.0
+    """Seconds in which all images are opened again and compared with those of the beginning."""
+    int8: bool = False
+    """Whether the engine that serves the network runs files in 8 bits."""
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all that a design does in any case."""
+        predictions = self.image_seconds * (self.val_images + TEST_PASSES * self.test_images)
+        return self.opening_seconds + predictions + self.export_seconds + self.dossier_seconds
+
+    @property
+    def int8_seconds(self) -> float:
+        """Seconds of trying a file in 8 bits, with its test; 0 where the engine does not run such files."""
+        if not self.int8:
+            return 0.0
+        return INT8_FACTOR * self.export_seconds + self.image_seconds * self.test_images
 
 
 @dataclass(frozen=True)
@@ -31,14 +68,17 @@ class TimePlan:
         """Seconds that are planned for the training of the winner."""
         return (1 - RACE_SHARE) * (self.seconds - self.end())
 
-    def end(self, image_seconds: float = 0.0, val_images: int = 0, test_images: int = 0) -> float:
+    def end(self, costs: EndCosts | None = None, slowdown: float = 1.0) -> float:
         """Return the seconds that are kept for test, export and dossier.
 
         Args:
-            image_seconds: Seconds in which the winner predicts an image; 0 while that is unknown.
-            val_images: Number of validation images, which are predicted once when training has ended.
-            test_images: Number of test images.
+            costs: What they need, as measured in this design; None while that is unknown.
+            slowdown: Factor by which the machine has become slower since that was measured.
         """
-        usual = min(MAX_END, max(MIN_END, END_SHARE * self.seconds))
-        predictions = image_seconds * (val_images + TEST_PASSES * test_images)
-        return usual + min(MAX_TEST_SHARE * self.seconds, max(0.0, predictions - PREDICTION_SHARE * usual))
+        if costs is None:
+            return min(MAX_END, max(MIN_END, END_SHARE * self.seconds))
+        needed = costs.seconds
+        if costs.int8_seconds <= INT8_SHARE * self.seconds:
+            needed += costs.int8_seconds
+        kept = MARGIN_SECONDS + (1 + MARGIN) * slowdown * needed
+        return min(MAX_END_SHARE * self.seconds, kept)

@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from convwright.arch import at
 from convwright.arch.resolution import sides
 from convwright.data import Dataset
 from convwright.data.opened import Data
-from convwright.designing.candidates import TRIAL_FACTORS, Candidate
+from convwright.designing.candidates import FIXED_FIELDS, TRIAL_FACTORS, Candidate
 from convwright.designing.clock import Clock, FeaturesTooSlowError, TimeLimit
 from convwright.designing.families import CandidateLimits
 from convwright.designing.request import images_changed
@@ -43,8 +43,6 @@ from convwright.training.request import TrainRequest
 from convwright.training.run import Run
 from convwright.training.start import Execution, resume_run, train_plan
 
-FIXED_FIELDS = ("network", "resolution", "batch_size", "epochs")
-"""Fields of advice that a trial does not follow: the candidate, the data and the time determine them."""
 MIN_TRIAL_SECONDS = 4.0
 """Seconds of a round, whose trials took longer than planned, below which no further trial starts."""
 NO_TIME = "the trials before it took the time of the round"
@@ -136,7 +134,9 @@ class Trainer:
     seed: int = 0
     progress: bool = True
 
-    def run(self, candidate: Candidate, number: int, round_: int, seconds: float) -> Trial:
+    def run(
+        self, candidate: Candidate, number: int, round_: int, seconds: float, callbacks: Sequence[object] = ()
+    ) -> Trial:
         """Train a candidate for some seconds and predict the validation images; a stopped trial is resumed.
 
         Args:
@@ -144,6 +144,7 @@ class Trainer:
             number: Its number, for the name of the run directory.
             round_: Round of the race.
             seconds: Time of the trial, with its preparation and validation.
+            callbacks: Objects with methods of `Callback`.
 
         Raises:
             ConvwrightError: Something failed that concerns all candidates: the data, the disk or another process.
@@ -153,7 +154,7 @@ class Trainer:
         place = self.place(number, round_)
         path = self.folder / place
         try:
-            run = self.train(candidate, path, seconds)
+            run = self.train(candidate, path, seconds, callbacks=callbacks)
             right, image_seconds = self._predict_validation(run)
         except ImagesChangedError as error:
             raise images_changed(self.data.spec, str(error)) from None
@@ -217,7 +218,7 @@ class Trainer:
         candidate: Candidate,
         path: Path,
         seconds: float,
-        until: float | None = None,
+        until: float | Callable[[], float] | None = None,
         callbacks: Sequence[object] = (),
     ) -> Run:
         """Train a candidate into a run directory; one that is there is resumed.
@@ -226,7 +227,8 @@ class Trainer:
             candidate: The candidate.
             path: The run directory.
             seconds: Time of the training.
-            until: Passed seconds of the design at which training ends; by default some time after `seconds`.
+            until: Passed seconds of the design at which training ends, or a function that gives them during training;
+                by default some time after `seconds`.
             callbacks: Objects with methods of `Callback`.
 
         Raises:

@@ -1,18 +1,18 @@
 """The winner of a race, trained for the time that remains."""
 
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from convwright.arch.cost import cost
 from convwright.arch.resolution import format_resolution
 from convwright.designing.candidates import Candidate
 from convwright.designing.clock import FeaturesTooSlowError
 from convwright.designing.context import DesignContext
 from convwright.designing.distillation import find_teacher_over_budget, try_distillation
+from convwright.designing.keep_best import KeepBest
 from convwright.designing.planning import Planner
+from convwright.designing.reserve import Reserve
 from convwright.designing.result import ENLARGED
 from convwright.designing.scaling_trials import ScalingTrials
 from convwright.designing.speed import seconds_per_image
@@ -22,14 +22,14 @@ from convwright.designing.winner_record import LongTraining, Winner
 from convwright.errors import RunError
 from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
-from convwright.training.callbacks import Callback
 from convwright.training.plan import FINE_TUNE
 from convwright.training.run import Run
 
 WINNER = "winner"
 """Run directory of the long training of the winner, in the folder of a design."""
-PLANNED_SHARE = 0.93
-"""Share of the remaining time for which the winner is planned, as the machine may become slower."""
+PLANNED_SHARE = 1.0
+"""Share of the remaining time for which the winner is planned. The plan of a training run keeps some of it itself, and
+a run that takes longer is stopped where the end of the design begins."""
 ENLARGING_SHARE = 0.6
 """Share of the winner's time for which its resolution is chosen: computing features cannot be cut short."""
 ALL_LAYERS = "winner-all-layers"
@@ -42,34 +42,12 @@ MIN_SECONDS, MIN_SHARE = 10.0, 0.5
 
 
 @dataclass
-class KeepBest(Callback):
-    """Makes the run in training the best of a design as soon as a validation shows that it is.
-
-    Args:
-        context: The design.
-        candidate: Name of the candidate.
-        run: Run directory, below the folder of the design.
-    """
-
-    context: DesignContext
-    candidate: str
-    run: str = WINNER
-
-    def on_validation(self, row: Mapping[str, float]) -> None:
-        """Compare the accuracy with the best so far; the run has its best weights by now."""
-        state = self.context.state
-        before = state.best
-        state.offer_run(BestSoFar(self.candidate, self.run, row["val_accuracy"]))
-        if state.best is not before:
-            self.context.keep()
-
-
-@dataclass
 class WinnerTraining:
     """Trains the winner of a race."""
 
     context: DesignContext
     planner: Planner
+    reserve: Reserve
 
     @property
     def path(self) -> Path:
@@ -86,21 +64,22 @@ class WinnerTraining:
             Interrupted: The design was stopped.
         """
         context, state = self.context, self.context.state
+        self.reserve.measure()
         best = try_distillation(
             state,
             best,
             context.trainer,
-            self.end_of(best, state.candidate(best.candidate)) - context.clock.passed,
+            self._left(best),
             context.report,
             started=self.path.exists(),
             offered=lambda: find_teacher_over_budget(state, context.data, len(context.dataset.classes), best.seconds),
         )
-        left = self.end_of(best, state.candidate(best.candidate)) - context.clock.passed
+        left = self._left(best)
         scalings = ScalingTrials(state, context.trainer, self.planner.limits, context.report)
         scalings.run(best, left, started=self.path.exists())
         kept = self._most_accurate(best)
         winner, accuracy = Winner(kept.candidate, kept.run), kept.accuracy
-        left = self.end_of(best, state.candidate(best.candidate)) - context.clock.passed
+        left = self._left(best)
         if left > max(MIN_SECONDS, MIN_SHARE * best.seconds) or self.path.exists():
             winner = self._train_longer(best, kept, left) or winner
             accuracy = accuracy if winner.training is None else winner.training.accuracy
@@ -113,18 +92,10 @@ class WinnerTraining:
         state.save()
         context.keep()
 
-    def end_of(self, best: Trial, candidate: Candidate) -> float:
-        """Return the passed seconds of the design at which training must end.
-
-        Args:
-            best: The winner's trial, in which the speed of its predictions was measured.
-            candidate: The winner at the resolution of its training.
-        """
-        seconds, data = self.context.request.seconds, self.context.dataset
-        measured = cost(self.context.state.candidate(best.candidate).network).macs
-        image_seconds = best.image_seconds * cost(candidate.network).macs / measured
-        test_images = len(data.test) if data.test is not None else 0
-        return seconds - self.planner.time.end(image_seconds, len(data.val), test_images)
+    def _left(self, best: Trial) -> float:
+        """Return the seconds until training must end."""
+        candidate = self.context.state.candidate(best.candidate)
+        return self.reserve.limit_of(candidate)() - self.context.clock.passed
 
     def _most_accurate(self, best: Trial) -> Trial:
         """Return the most accurate trial whose network keeps the budget: the winner's, or one of an earlier round."""
@@ -186,10 +157,11 @@ class WinnerTraining:
             return candidate, self._train_once(candidate, best)
 
     def _train_once(self, candidate: Candidate, best: Trial) -> Run:
-        end = self.end_of(best, candidate)
-        left = end - self.context.clock.passed
+        end = self.reserve.limit_of(candidate)
+        self.context.data.dataset(candidate.network.resolution)  # images of another resolution are opened first
+        left = end() - self.context.clock.passed
         self.context.report(f"training the winner, {candidate.name}, for {left:.0f} s")
-        callbacks = [KeepBest(self.context, candidate.name)]
+        callbacks = [self.reserve.waiting, KeepBest(self.context, candidate.name, WINNER)]
         return self.context.trainer.train(candidate, self.path, PLANNED_SHARE * left, end, callbacks)
 
     def _train_all_layers(self, winner: Winner, accuracy: float, best: Trial) -> tuple[Winner, float] | None:
@@ -205,8 +177,8 @@ class WinnerTraining:
         """
         context, path = self.context, self.context.request.out / ALL_LAYERS
         candidate = context.state.candidate(winner.candidate)
-        end = self.end_of(best, candidate)
-        left, seconds = end - context.clock.passed, context.request.seconds
+        end = self.reserve.limit_of(candidate)
+        left, seconds = end() - context.clock.passed, context.request.seconds
         if not path.exists() and left < MIN_LEFT_SHARE * seconds:
             return None
         if not Run.open(context.request.out / winner.run).config.recipe.freeze:
@@ -215,13 +187,13 @@ class WinnerTraining:
             epoch = seconds_per_image(candidate.network) * len(context.dataset.train)
             if PLANNED_SHARE * left < MIN_EPOCHS * epoch:
                 return None
-        left = end - context.clock.passed
+        left = end() - context.clock.passed
         context.report(f"training all layers of the winner, for {left:.0f} s")
         candidate = replace(
             candidate, fields={"weights": candidate.fields["weights"], "recipe": FINE_TUNE, "freeze": False}
         )
         try:
-            callbacks = [KeepBest(context, candidate.name, ALL_LAYERS)]
+            callbacks = [self.reserve.waiting, KeepBest(context, candidate.name, ALL_LAYERS)]
             run = context.trainer.train(candidate, path, PLANNED_SHARE * left, end, callbacks)
             measured = evaluate_run(run, "val")
         except Exception as error:

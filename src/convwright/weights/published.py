@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,15 @@ class Published:
     framing: Framing
     resolution: Resolution | None = None
     """Height and width of the images that it was evaluated on; None: the network's own."""
-    classes: tuple[str, ...] | None = None
-    """Names of the classes; None where the source does not contain them."""
+    own_classes: tuple[str, ...] | None = None
+    """Names of the classes that the source contains; None where it contains none."""
+    of_imagenet: bool = False
+    """Whether the classes are ImageNet's 1,000."""
+
+    @cached_property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes; None where they are unknown. Those of ImageNet are found when they are first needed."""
+        return imagenet_classes() if self.of_imagenet else self.own_classes
 
 
 def find(spec: str, network: Network) -> Published:
@@ -90,8 +98,8 @@ def _file(path: Path, network: Network) -> Published:
         raise UsageError(f"{path}: {error}") from None
     for doubt in prepared.doubts:
         warn(f"{path}: {doubt}")
-    classes = imagenet_classes() if class_count(tensors, network) == 1000 else None  # as in all published weights
-    return Published(tensors, str(path), prepared.mean, prepared.std, prepared.framing, classes=classes)
+    of_imagenet = class_count(tensors, network) == 1000  # as in all published weights
+    return Published(tensors, str(path), prepared.mean, prepared.std, prepared.framing, of_imagenet=of_imagenet)
 
 
 def _first(network: Network) -> Published:
@@ -117,7 +125,7 @@ def _package(name: str) -> Published:
     mean, std = preprocessing.LITE
     resolution = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}[name]
     framing = preprocessing.framing_of(name, resolution)
-    return Published(read_tensors(path), name, mean, std, framing, None, imagenet_classes())
+    return Published(read_tensors(path), name, mean, std, framing, of_imagenet=True)
 
 
 def package_of(name: str) -> str:
@@ -131,7 +139,7 @@ def is_installed(name: str) -> bool:
 
 
 def imagenet_classes() -> tuple[str, ...]:
-    """Return the names of ImageNet's 1,000 classes, in order."""
+    """Return the names of ImageNet's 1,000 classes, in order; importing torchvision takes more than a second."""
     from torchvision.models import ResNet50_Weights
 
     return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
@@ -167,7 +175,6 @@ def _timm(name: str, network: Network) -> Published:
     except Exception as error:  # timm, huggingface_hub and the network raise many kinds
         raise ConvwrightError(f"timm's {name} could not be downloaded: {str(error).splitlines()[0]:.160}") from None
     shown = timm.data.resolve_model_data_config(module)
-    classes = imagenet_classes() if module.num_classes == 1000 else None
     tensors = module.state_dict()
     check_finite_weights(tensors, f"timm's {name}")
     return Published(
@@ -177,7 +184,7 @@ def _timm(name: str, network: Network) -> Published:
         tuple(shown["std"]),
         Framing(shown["crop_pct"], shown["interpolation"] if shown["interpolation"] == "bilinear" else "bicubic"),
         shown["input_size"][-1],
-        classes,
+        of_imagenet=module.num_classes == 1000,
     )
 
 

@@ -1,0 +1,131 @@
+"""The time that is kept for the end of a design: measured in the design, and more where the machine becomes busy."""
+
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from convwright.arch.cost import cost
+from convwright.designing.candidates import Candidate
+from convwright.designing.context import DesignContext
+from convwright.designing.file_export import VERIFIED_IMAGES, write_file
+from convwright.designing.shipped_file import TORCH
+from convwright.designing.shipping import can_export
+from convwright.designing.state import EndMeasurements
+from convwright.designing.time_plan import DOSSIER_FACTOR, EndCosts, TimePlan
+from convwright.designing.trials import Trial
+from convwright.errors import ConvwrightError
+from convwright.prediction.features import MOST_TRAINING
+from convwright.training.callbacks import Callback, StartedRun, Step
+from convwright.training.devices import training_device
+from convwright.training.run import Run
+
+WINDOW, WINDOWS = 4.0, 3
+"""Seconds of a period in which the waiting of this process is measured, and number of the periods that count."""
+MAX_WAITING = 8.0
+"""Largest factor of waiting that counts: more is a stop of the machine, which ends."""
+USUAL_EXPORT_SECONDS = 4.0
+"""Seconds of an export that failed when it was measured, and may succeed with other weights."""
+VERIFICATIONS = 4
+"""How often an export predicts the images on which it is verified: in torch, in each engine, and for its limits."""
+
+
+class Waiting(Callback):
+    """Measures by how much other programs slow down the thread that trains."""
+
+    def __init__(self) -> None:
+        self._factors: deque[float] = deque(maxlen=WINDOWS)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._wall, self._computed = time.monotonic(), time.thread_time()
+
+    def on_start(self, run: StartedRun) -> None:
+        """Measure from now on: while images were read, this thread may have waited for others of this process."""
+        self._restart()
+
+    def on_step(self, step: Step) -> None:
+        """End a period of measurement if it is long enough."""
+        seconds = time.monotonic() - self._wall
+        if seconds >= WINDOW:
+            self._factors.append(waiting_factor(seconds, time.thread_time() - self._computed))
+            self._restart()
+
+    @property
+    def factor(self) -> float:
+        """Time by computing time, 1 or more: the median of the last periods, as a single one may have a short stall."""
+        return median(self._factors) if len(self._factors) == WINDOWS else 1.0
+
+
+def waiting_factor(seconds: float, computed: float) -> float:
+    """Return the factor between the seconds that work took, and those that its thread computed: 1 or more.
+
+    Args:
+        seconds: Seconds that the work took.
+        computed: Seconds of processor time of its thread.
+    """
+    return min(MAX_WAITING, max(1.0, seconds / max(computed, 1e-9)))
+
+
+@dataclass
+class Reserve:
+    """Measures what the end of a design needs, and gives the time at which training must end.
+
+    Args:
+        context: The design.
+        plan: The division of its time.
+        best: The trial that won the race, in which the speed of predictions was measured.
+        opening_seconds: Seconds in which the images were opened and compared just now.
+    """
+
+    context: DesignContext
+    plan: TimePlan
+    best: Trial
+    opening_seconds: float = 0.0
+    waiting: Waiting = field(default_factory=Waiting, init=False)
+
+    def measure(self) -> None:
+        """Write and verify a file of the race's best network once, unless a stopped design has done so."""
+        context, state = self.context, self.context.state
+        if state.end_measured is not None or not can_export():
+            return
+        wall, computed = time.monotonic(), time.thread_time()
+        failed = True
+        with suppress(ConvwrightError), tempfile.TemporaryDirectory(dir=context.request.out) as folder:
+            write_file(Run.open(context.request.out / self.best.run), Path(folder) / "network.onnx")
+            failed = False
+        seconds = time.monotonic() - wall
+        waiting = waiting_factor(seconds, time.thread_time() - computed)
+        state.end_measured = EndMeasurements(max(seconds, USUAL_EXPORT_SECONDS) if failed else seconds, waiting)
+        state.save()
+
+    def costs(self, candidate: Candidate) -> EndCosts:
+        """Return what the end needs with a winner.
+
+        Args:
+            candidate: The winner at the resolution of its training.
+        """
+        context, data = self.context, self.context.dataset
+        raced = self.best.image_seconds
+        image = raced * cost(candidate.network).macs / cost(context.state.candidate(self.best.candidate).network).macs
+        measured = context.state.end_measured
+        export = dossier = 0.0
+        if measured is not None:
+            predicted = VERIFICATIONS * min(VERIFIED_IMAGES, len(data.val)) + min(MOST_TRAINING, len(data.train))
+            export = measured.export_seconds + predicted * max(0.0, image - raced)
+            dossier = DOSSIER_FACTOR * measured.export_seconds
+        test = 0 if data.test is None else len(data.test)
+        int8 = context.request.engine != TORCH
+        return EndCosts(image, len(data.val), test, export, dossier, self.opening_seconds, int8)
+
+    def limit_of(self, candidate: Candidate) -> Callable[[], float]:
+        """Return a function that gives the passed seconds at which training must end: earlier on a busier machine."""
+        costs, seconds = self.costs(candidate), self.context.request.seconds
+        measured = self.context.state.end_measured
+        if measured is None or training_device().type != "cpu":  # this thread waits for the device
+            return lambda: seconds - self.plan.end(costs)
+        return lambda: seconds - self.plan.end(costs, max(1.0, self.waiting.factor / measured.waiting))
