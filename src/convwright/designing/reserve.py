@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from convwright.arch.cost import cost
 from convwright.designing.candidates import Candidate
 from convwright.designing.context import DesignContext
 from convwright.designing.file_export import VERIFIED_IMAGES, write_file
 from convwright.designing.shipped_file import TORCH
 from convwright.designing.shipping import can_export
+from convwright.designing.speed import prediction_seconds
 from convwright.designing.state import EndMeasurements
 from convwright.designing.time_plan import DOSSIER_FACTOR, EndCosts, TimePlan
 from convwright.designing.trials import Trial
@@ -87,6 +87,7 @@ class Reserve:
     best: Trial
     opening_seconds: float = 0.0
     waiting: Waiting = field(default_factory=Waiting, init=False)
+    _predictions: dict[str, float] = field(default_factory=dict, init=False)
 
     def measure(self) -> None:
         """Write and verify a file of the race's best network once, unless a stopped design has done so."""
@@ -110,8 +111,9 @@ class Reserve:
             candidate: The winner at the resolution of its training.
         """
         context, data = self.context, self.context.dataset
-        raced = self.best.image_seconds
-        image = raced * cost(candidate.network).macs / cost(context.state.candidate(self.best.candidate).network).macs
+        raced = image = self.best.image_seconds
+        if candidate.network != context.state.candidate(self.best.candidate).network:
+            image = max(raced, self._prediction_seconds(candidate))
         measured = context.state.end_measured
         export = dossier = 0.0
         if measured is not None:
@@ -121,6 +123,12 @@ class Reserve:
         test = 0 if data.test is None else len(data.test)
         int8 = context.request.engine != TORCH
         return EndCosts(image, len(data.val), test, export, dossier, self.opening_seconds, int8)
+
+    def _prediction_seconds(self, candidate: Candidate) -> float:
+        """Return the seconds in which a candidate predicts an image, which are measured once."""
+        if candidate.name not in self._predictions:
+            self._predictions[candidate.name] = prediction_seconds(candidate.network)
+        return self._predictions[candidate.name]
 
     def limit_of(self, candidate: Candidate) -> Callable[[], float]:
         """Return a function that gives the passed seconds at which training must end: earlier on a busier machine."""

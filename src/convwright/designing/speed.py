@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from statistics import median
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -9,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from convwright.arch import Network
 from convwright.arch.resolution import sides
 from convwright.modules import build
+from convwright.prediction.folded import FoldedNetwork
 from convwright.training.devices import training_device
 from convwright.training.operators import fused_is_compiled
 
@@ -18,6 +20,8 @@ MAX_ROUNDS, SECONDS = 8, 0.4
 """Steps of each kind at most that are timed, and the seconds after which no further ones are."""
 BRIEF = 0.1
 """Seconds of a measurement for a decision that is not close."""
+PREDICTIONS = 3
+"""Predictions of a batch that are timed, of which the median counts."""
 PRECISION = "32-true"
 """Precision that trials compute in."""
 
@@ -48,6 +52,25 @@ def seconds_per_image(network: Network, seconds: float = SECONDS) -> float:
             step()
             taken.append(time.perf_counter() - started)
     return min(taken) / BATCH
+
+
+def prediction_seconds(network: Network) -> float:
+    """Return the seconds in which a network predicts an image, measured with random weights and images.
+
+    Args:
+        network: The network.
+    """
+    device, predict = training_device(), FoldedNetwork()
+    module = build(network, seed=0).to(memory_format=torch.channels_last).to(device).eval()
+    images = torch.rand(BATCH, network.channels, *sides(network.resolution), device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    taken: list[float] = []
+    with torch.inference_mode():
+        for _ in range(1 + PREDICTIONS):  # the first one warms up
+            started = time.perf_counter()
+            predict(module, images).flatten()[0].item()
+            taken.append(time.perf_counter() - started)
+    return median(taken[1:]) / BATCH
 
 
 def _step(network: Network, device: torch.device, *, fused: bool) -> Callable[[], None]:
