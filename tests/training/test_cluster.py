@@ -14,7 +14,7 @@ import pytest
 import convwright as cw
 from convwright.errors import ArgumentError, ConvwrightError
 from convwright.files import packed
-from convwright.training.cluster_process import ClusterProcess, interface_of
+from convwright.training.cluster_process import ClusterProcess, heard_interrupts, interface_of
 from convwright.training.launch import free_port
 from convwright.training.process_output import ProcessOutput
 
@@ -167,28 +167,63 @@ def test_a_signal_stops_all_with_nothing_lost(number, undisturbed, tmp_path):
     assert weights(cw.open_run(path)) == weights(undisturbed)
 
 
-def test_a_node_without_the_run_directory_trains_a_copy(undisturbed, tmp_path):
-    """The first process has the run, the second one gets its files: their node is this machine."""
-    path = tmp_path / "run"
-    shutil.copytree(undisturbed.path, path)
-    results = [path / name for name in ("summary.json", "metrics.csv", "model.safetensors")]
-    for each in [*results, *(path / "checkpoints").iterdir()]:
-        each.unlink()
-    run, files = cw.open_run(path), packed(path)
+def trained_in_two_places(path, files):
+    """Train a run in two processes, the first one in its directory, the second one on files; return their ends."""
     port, members = free_port(), [ClusterProcess(), ClusterProcess()]
     for rank, member in enumerate(members):
         environment = {"WORLD_SIZE": "2", "RANK": str(rank), "NODE_RANK": str(rank), "LOCAL_RANK": "0"}
         environment |= {"LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         environment |= {"OMP_NUM_THREADS": "1"}
-        member.start(str(run.path), [], environment, str(tmp_path), files if rank else None)
-    deadline = time.monotonic() + 120
-    while (states := [member.state() for member in members]) and None in [each.status for each in states]:
-        assert time.monotonic() < deadline
+        member.start(str(path), [], environment, str(path.parent), files if rank else None)
+    printed, states, deadline = ["", ""], [], time.monotonic() + 120
+    while not states or None in [each.status for each in states]:
+        assert time.monotonic() < deadline, printed
         time.sleep(0.1)
-    assert [each.status for each in states] == [0, 0]
-    assert weights(run) == weights(undisturbed)
+        states = [member.state() for member in members]
+        printed = [text + each.printed for text, each in zip(printed, states, strict=True)]
     for member in members:
         member.end()
+    return [each.status for each in states], printed
+
+
+def copied(run, path):
+    """Return a copy of a run without its results."""
+    shutil.copytree(run.path, path)
+    for name in ("summary.json", "model.safetensors"):
+        (path / name).unlink()
+    return cw.open_run(path)
+
+
+def test_a_node_without_the_run_directory_trains_a_copy(undisturbed, tmp_path):
+    run = copied(undisturbed, tmp_path / "run")
+    for each in (run.path / "metrics.csv", *(run.path / "checkpoints").iterdir()):
+        each.unlink()
+    statuses, printed = trained_in_two_places(run.path, packed(run.path))
+    assert statuses == [0, 0], printed
+    assert weights(run) == weights(undisturbed)
+
+
+def test_processes_that_see_different_checkpoints_do_not_train(undisturbed, tmp_path):
+    run = copied(undisturbed, tmp_path / "run")
+    newest, older = sorted((run.path / "checkpoints").glob("*.pt"), reverse=True)[:2]
+    files = {name: content for name, content in packed(run.path).items() if not name.endswith(newest.name)}
+    statuses, printed = trained_in_two_places(run.path, files)
+    assert all(statuses)
+    steps = [int(path.stem.removeprefix("step-")) for path in (older, newest)]
+    assert f"would continue from step {steps[0]} and another one from step {steps[1]}" in printed[0]
+
+
+def test_processes_of_a_cluster_hear_interrupts():
+    """Ray blocks SIGINT in its workers, and a process inherits the mask of the one that starts it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with heard_interrupts():
+            code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert done.stdout == "False\n"
 
 
 def test_what_a_node_lacks_is_found_out(tmp_path):
@@ -204,8 +239,10 @@ def test_the_last_errors_of_a_process_are_kept_until_its_end_is_understood(capsy
     output.add("epoch 1\nconvwright: a checkpoint is damaged\nepoch 2\nconvwright: something is lost\n")
     assert capsys.readouterr().err == "epoch 1\nconvwright: a checkpoint is damaged\nepoch 2\n"
     assert output.reason(1) == "something is lost"
-    assert output.reason(-9) == "killed by signal 9"
     assert capsys.readouterr().err == ""
+    output.add("convwright: 3 images cannot be read\n")
+    assert output.reason(-9) == "killed by signal 9"
+    assert capsys.readouterr().err == "convwright: 3 images cannot be read\n"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ first one's node. The first process writes the run directory, so it runs on this
 cluster, and else on a node with which this machine shares the directory. Nodes that do not share it get a copy.
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,8 @@ POLL_SECONDS = 0.25
 """Time between two questions how far the processes have come."""
 PINNED = 0.001
 """Amount of a node's own resource, by which the first process is bound to the node."""
+PORT_TAKEN = "address already in use"
+"""What the first process reports where another program has taken its port since that was found free."""
 LOST = -9
 """Status of a process whose actor or node no longer answers."""
 
@@ -124,7 +127,7 @@ class TrainingCluster:
                     reached = run.newest_checkpoint
                     restarts = 1 + (restarts if reached == checkpoint else 0)
                     checkpoint = reached
-                    again = f"`cw.resume({str(run.path)!r}, cluster={self.address!r})`"
+                    again = self.resume_call(run)
                     if restarts > RESTARTS:
                         raise ConvwrightError(
                             f"{run.path}: {lost}; {RESTARTS} restarts have not come further; resume with {again}"
@@ -133,6 +136,11 @@ class TrainingCluster:
                         place = checkpoint.name if checkpoint else "the first step"
                         print_progress(f"{lost}; all processes start again from {place}")
                     _wait_until_released(run)
+
+    def resume_call(self, run: Run) -> str:
+        """Return the call that resumes a run as it was started: with other numbers of cores sums round differently."""
+        cores = f", cores_per_task={self.cores}" if self.cores > 1 else ""
+        return f"`cw.resume({str(run.path)!r}, cluster={self.address!r}{cores})`"
 
     def own_resource(self) -> str | None:
         """Return the resource that only this machine has as a node; None if it is no node with room for a process."""
@@ -206,11 +214,17 @@ class _Attempt:
                 actors.append(made.options(scheduling_strategy=place).remote())
             yield actors
         finally:
-            with suppress(Exception):  # nodes that no longer answer have no processes to end
-                self.ray.get([actor.end.remote() for actor in actors], timeout=PATIENCE)
+            ends = []
             for actor in actors:
-                self.ray.kill(actor)
-            remove_placement_group(group)
+                with suppress(Exception):  # nodes that no longer answer have no processes to end
+                    ends.append(actor.end.remote())
+            with suppress(Exception):
+                self.ray.wait(ends, num_returns=len(ends), timeout=PATIENCE)
+            for actor in actors:
+                with suppress(Exception):
+                    self.ray.kill(actor)
+            with suppress(Exception):  # where the cluster itself no longer answers
+                remove_placement_group(group)
 
     def _wait_for(self, group: Any) -> None:
         """Wait until the cluster has free cores for all processes.
@@ -303,13 +317,13 @@ class _Attempt:
             raise Interrupted(self._stopped(), self.stop.requested)
 
     def _stopped(self, saved: str = "") -> str:
-        return f"interrupted; {saved}resume with `cw.resume({str(self.run.path)!r}, cluster={self.cluster.address!r})`"
+        return f"interrupted; {saved}resume with {self.cluster.resume_call(self.run)}"
 
     def _statuses(self, actors: Sequence[Any]) -> list[int | None]:
         """Wait until all processes have ended, or one has failed; return their statuses, None for those that run."""
         questions = [actor.state.remote() for actor in actors]
         statuses: list[int | None] = [None] * len(actors)
-        deadline, sent = float("inf"), False
+        deadline, sent = math.inf, False
         while None in statuses and time.monotonic() < deadline:
             if self.stop.requested and not sent:
                 sent = True
@@ -319,10 +333,15 @@ class _Attempt:
                 if statuses[rank] is None and self.ray.wait([questions[rank]], timeout=0)[0]:
                     statuses[rank] = self._status(rank, questions[rank])
                     questions[rank] = actor.state.remote()
-            if any(statuses) and deadline == float("inf") and not self.stop.requested:
-                deadline = time.monotonic() + GRACE  # for the lines of the others
+            deadline = min(deadline, time.monotonic() + self._patience(statuses))
             time.sleep(POLL_SECONDS)
         return statuses
+
+    def _patience(self, statuses: Sequence[int | None]) -> float:
+        """Return for how many seconds processes that still run are waited for."""
+        if any(statuses):
+            return (PATIENCE if statuses[0] is not None else 4 * PATIENCE) if self.stop.requested else GRACE
+        return PATIENCE if statuses[0] is not None else math.inf  # the first one writes the results, and ends last
 
     def _status(self, rank: int, question: Any) -> int | None:
         """Return the status of a process from an actor's answer, and show what it has printed."""
@@ -345,7 +364,7 @@ class _Attempt:
             return
         reasons = {rank: self.printed[rank].reason(statuses[rank] or 0) for rank in failed}
         own = [rank for rank in failed if OTHER_ENDED not in reasons[rank]]
-        lost = [rank for rank in own if _is_lost(statuses[rank] or 0)]
+        lost = [rank for rank in own if _is_lost(statuses[rank] or 0) or PORT_TAKEN in reasons[rank].lower()]
         if lost or not own:
             rank = (lost or failed)[0]
             raise _ProcessLostError(

@@ -8,8 +8,8 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -99,7 +99,7 @@ class ClusterProcess:
         if (interface := interface_of(_node_address())) is not None:
             kept.setdefault("GLOO_SOCKET_IFNAME", interface)
         where: dict[str, Any] = {"cwd": folder} if Path(folder).is_dir() else {}
-        with self.log.open("wb") as log:
+        with self.log.open("wb") as log, heard_interrupts():
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "convwright", "train", "--resume", run, *arguments],
                 env=kept | dict(environment),
@@ -131,6 +131,19 @@ class ClusterProcess:
             self.send(signal.SIGKILL)
             self.process.wait()
         self.folder.cleanup()
+
+
+@contextmanager
+def heard_interrupts() -> Iterator[None]:
+    """Start processes that get SIGINT: Ray blocks it in its workers, and processes inherit that."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _node_address() -> str:

@@ -19,7 +19,10 @@ from convwright.training.memory_fit import estimated_batch, fitting_batch
 _MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 OTHER_ENDED = "another process of the run has ended"
 """What a process reports whose connection to another one was closed."""
-_GONE = ("connection closed by peer", "connection reset", "connection refused", "timed out", "broken pipe")
+_GONE = (
+    *("connection closed by", "connection reset", "connection refused", "timed out", "broken pipe"),
+    *("no route to host", "remote process exited", "network error"),
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -75,7 +75,14 @@ def _start(
 def group_options() -> dict[str, Any]:
     """Return options of `subprocess.Popen` for a process that gets signals from its parent only, and ends with it."""
     if os.name == "posix":
-        return {"process_group": 0, "preexec_fn": _end_with_parent}
+        prctl = c_function("prctl") if sys.platform.startswith("linux") else None
+
+        def end_with_parent() -> None:
+            """End this process when the one that started it is killed, where the system is Linux."""
+            if prctl is not None:  # looked up before the fork, after which other threads may hold the loader's lock
+                prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+        return {"process_group": 0, "preexec_fn": end_with_parent}
     return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
 
 
@@ -130,13 +137,6 @@ def free_port(host: str = "127.0.0.1") -> int:
     with socket.socket() as found:
         found.bind((host, 0))
         return int(found.getsockname()[1])
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that started it is killed, where the system is Linux."""
-    prctl = c_function("prctl") if sys.platform.startswith("linux") else None
-    if prctl is not None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class _Forwarding:

@@ -160,7 +160,9 @@ class Trainer:
         self.frozen_validations, self.validations = validations
         self.progress = Progress()
         self.saved_at = time.monotonic()
-        if state := run.load_checkpoint():
+        state = run.load_checkpoint()
+        self._check_same_start(state)
+        if state:
             self._restore(state)
         elif len(run.metrics) > 1:  # a run with two validations has saved a checkpoint
             raise RunError(
@@ -364,6 +366,20 @@ class Trainer:
         if not self.devices.is_main:
             return
         self.run.save_checkpoint(self.progress.step, state_of(self.run, self.learner, self.progress))
+
+    def _check_same_start(self, state: dict[str, Any] | None) -> None:
+        """Check that all processes continue from the same checkpoint: their steps would be added up without an error.
+
+        Raises:
+            RunError: They do not, as a node has an older or a damaged copy.
+        """
+        step = int(state["progress"]["step"]) if state else -1
+        first, last = -self.devices.largest(-step), self.devices.largest(step)
+        if first != last:
+            raise RunError(
+                f"{self.run.path / 'checkpoints'}: a process would continue from step {max(first, 0)} and another one "
+                f"from step {last}; wait until all nodes see the same files, and resume again"
+            )
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint's state. RunError if the run directory has changed since, or it is no state."""

@@ -40,8 +40,9 @@ class ProcessOutput:
         self.kept = []
 
     def reason(self, status: int) -> str:
-        """Return why the process ended; the line that says so is not printed any more, those before it are."""
-        self.kept = self.kept[:-1]
+        """Return why the process ended; a line that says so is not printed any more, those before it are."""
+        if status > 0 and not self.lost:
+            self.kept = self.kept[:-1]
         self.show_kept()
         if self.lost:
             return f"its node no longer answers ({self.lost})"
