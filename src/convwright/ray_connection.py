@@ -70,7 +70,7 @@ class RayConnection:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of a client that gets no answer, which the error reports
                 self.ray.init(**own, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Ray raises some without a class of their own
             advice = "; a cluster with tokens needs RAY_AUTH_MODE=token and its token" * (address != LOCAL)
             raise ConvwrightError(f"no Ray cluster answers at {address}: {first_line(error)}{advice}") from None
 

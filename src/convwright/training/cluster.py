@@ -17,9 +17,10 @@ from typing import Any, Self
 from convwright.display.progress import print_progress
 from convwright.display.wording import counted
 from convwright.errors import ArgumentError, ConvwrightError, UsageError
+from convwright.extras import require_package
 from convwright.files import packed
 from convwright.printable import printable
-from convwright.ray_connection import RayConnection, first_line, last_line
+from convwright.ray_connection import LOCAL, RayConnection, first_line, last_line
 from convwright.training.cluster_process import ClusterProcess, NodeFacts, ProcessState
 from convwright.training.failed_runs import is_held
 from convwright.training.failures import OTHER_ENDED
@@ -167,6 +168,25 @@ class TrainingCluster:
                 "devices", f"the cluster has a {kind} for {counted(room, 'process', 'processes')}{each}, not "
                 f"{self.devices}; {right}",
             )  # fmt: skip
+
+
+def check_cluster(address: str, devices: int, cores: int) -> None:
+    """Check that a cluster has room for the processes of a run; one of this process alone is checked when it starts.
+
+    Args:
+        address: What `ray start` printed, `auto`, or `local`.
+        devices: Number of processes.
+        cores: Processor cores of each process.
+
+    Raises:
+        ArgumentError: The cluster has too few cores or GPUs, or the address is none.
+        UsageError: Ray is not installed.
+        ConvwrightError: No cluster answers at the address.
+    """
+    if address == LOCAL:
+        require_package("ray", PURPOSE)
+    else:
+        TrainingCluster(address, devices, cores).connection.close()
 
 
 class _Attempt:

@@ -23,7 +23,7 @@ from convwright.places import check_folder, check_new_folder
 from convwright.printable import printable
 from convwright.ray_connection import LOCAL
 from convwright.training.advice import Advice, advise
-from convwright.training.cluster import TrainingCluster
+from convwright.training.cluster import check_cluster
 from convwright.training.config import OWN_NETWORK, RunOptions, TrainConfig
 from convwright.training.devices import check_batch, check_devices, is_main_process, world_size
 from convwright.training.epochs import epochs_in_minutes
@@ -147,7 +147,7 @@ class _Preparation:
             if self.request.cluster is None:
                 check_devices(devices)
             else:
-                TrainingCluster(self.request.cluster, devices, self.request.cores_per_task).connection.close()
+                check_cluster(self.request.cluster, devices, self.request.cores_per_task)
         if self.request.out and is_main_process():
             with _collected(wrong):
                 _check_out(self.request.out)
