@@ -9,7 +9,7 @@
 Parts, in the order in which they are run:
 
 - ablation: `convwright ablate` of ResNet-14 on 10,000 images of Fashion-MNIST and on emoji: SE, dense connections at
-  equal parameters, compound scaling against depth, width and resolution alone at equal multiply-adds; five seeds.
+  equal parameters, compound scaling against depth, width and resolution alone at equal MACs; five seeds.
 - curve: test accuracy against parameters of DenseNet-BC and ResNet, four sizes each, three seeds, equal images seen.
 - se: SENet's tables of reduction ratios, placements and stages, on ResNet-14, three seeds.
 
@@ -31,9 +31,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from image_sets import prepared
+
+if TYPE_CHECKING:
+    from convwright.designing.effect import Effect
 
 RESULTS = Path(__file__).resolve().parent / "results" / "ideas.json"
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "do-the-ideas-pay.md"
@@ -61,13 +64,24 @@ SE = {
     "ratio 8": f"{BASE}|se:8",
     "ratio 16": f"{BASE}|se:16",
     "ratio 32": f"{BASE}|se:32",
-    "placement pre": f"{BASE}|se:4,placement=pre",
-    "placement post": f"{BASE}|se:4,placement=post",
-    "placement identity": f"{BASE}|se:4,placement=identity",
+    "SE, placement pre": f"{BASE}|se:4,placement=pre",
+    "SE, placement post": f"{BASE}|se:4,placement=post",
+    "SE, placement identity": f"{BASE}|se:4,placement=identity",
     "stage 1": f"{BASE}|se:4,stages=1",
     "stage 2": f"{BASE}|se:4,stages=2",
     "stage 3": f"{BASE}|se:4,stages=3",
 }
+
+ACCURACY = "test accuracy, % (mean ± 95 % interval over seeds)"
+"""Title of a column."""
+NAMES = {
+    "base": "base (no SE)",
+    "SE before the block": "SE, placement pre",
+    "depth alone": "depth only",
+    "width alone": "width only",
+    "resolution alone": "resolution only",
+}
+"""How the tables show the stored names of variants and comparisons."""
 
 Results = dict[str, dict[str, Any]]
 
@@ -196,6 +210,21 @@ def accuracy_cell(rows: list[dict[str, Any]]) -> str:
     return f"{100 * found.value:.2f}" + ("" if found.margin is None else f" ± {100 * found.margin:.2f}")
 
 
+def effect_of(found: dict[str, Any]) -> "Effect":
+    """Return an effect from its raw result, with the names that the tables show."""
+    from convwright.designing.ablation import Idea
+    from convwright.designing.effect import Effect
+    from convwright.stats.means import Mean
+
+    with_it, without = (NAMES.get(found[side], found[side]) for side in ("with", "without"))
+    name = NAMES.get(found["idea"], found["idea"])
+    if found["paper"] == "EfficientNet":
+        name = f"Compound scaling compared with {found['without'].removesuffix(' alone')}-only scaling"
+    idea = Idea(name, found["paper"], with_it, without, found["equal"])
+    lead = Mean(found["difference"], found.get("margin", found.get("half")), found["seeds"])
+    return Effect(idea, lead, found["macs_ratio"], found["params_ratio"])
+
+
 def show_ablations(results: Results) -> None:
     """Print variants and sentences of the ablations."""
     for row in results.values():
@@ -203,14 +232,19 @@ def show_ablations(results: Results) -> None:
             continue
         found = row["ablation"]
         print(f"\nAblation of {row['network']} on {row['data']}, {found['epochs']:g} epochs, {found['seeds']} seeds\n")
-        print("| variant | px | parameters | multiply-adds | test accuracy, % |\n|---|---:|---:|---:|---:|")
+        print(f"| variant | resolution (px) | parameters | MACs | {ACCURACY} |\n|---|---:|---:|---:|---:|")
         for each in found["variants"]:
             seeds = [{"test": value} for value in each["accuracies"].values()]
-            cells = (each["name"], each["resolution"], f"{each['params']:,}", f"{each['macs'] / 1e6:.1f} M")
+            cells = (
+                NAMES.get(each["name"], each["name"]),
+                each["resolution"],
+                f"{each['params']:,}",
+                f"{each['macs'] / 1e6:.1f} M",
+            )
             print(f"| {' | '.join(map(str, cells))} | {accuracy_cell(seeds)} |")
         print()
         for effect in found["effects"]:
-            print(f"- {effect['sentence']}")
+            print(f"- {effect_of(effect).sentence}")
 
 
 def show_curve(results: Results) -> None:
@@ -247,14 +281,16 @@ def show(results: Results) -> None:
     """Print what has come out, as tables in Markdown."""
     show_ablations(results)
     if rows_of(results, "curve"):
-        print("\n| network | epochs | parameters | multiply-adds | test accuracy, % | seeds | processor |")
+        print(f"\nAccuracy against parameters on {SMALL_FASHION}; time of one training run\n")
+        print(f"| network | epochs | parameters | MACs | {ACCURACY} | seeds | CPU time |")
         print("|---|---:|---:|---:|---:|---:|---:|")
         show_curve(results)
     if rows_of(results, "se"):
-        print("\n| SE | epochs | parameters | multiply-adds | test accuracy, % | against no SE, points | seeds |")
+        print(f"\nRatios, placements and stages of SE in {BASE} on {SMALL_FASHION}\n")
+        print(f"| SE | epochs | parameters | MACs | {ACCURACY} | difference to no SE, percentage points | seeds |")
         print("|---|---:|---:|---:|---:|---:|---:|")
         show_se(results)
-    print(f"\n{sum(row['seconds'] for row in results.values()) / 60:.0f} minutes of the processor in all")
+    print(f"\n{sum(row['seconds'] for row in results.values()) / 60:.0f} minutes of CPU time in total")
 
 
 def keep(results: Results) -> None:

@@ -10,27 +10,17 @@ import shutil
 import subprocess
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
-from ideas import RESULTS, Results, read, rows_of
+from ideas import RESULTS, Results, effect_of, read, rows_of
 
-from convwright.designing.ablation import Idea
 from convwright.designing.ablation_figure import effects_figure
-from convwright.designing.effect import Effect
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, symbol
 from convwright.display.pages import write_figures
-from convwright.stats.means import Mean, mean_of_seeds
+from convwright.stats.means import mean_of_seeds
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 FAMILIES = ("ResNet", "DenseNet-BC")
 WIDTH, HEIGHTS = 900, {"effects": 764, "curve": 790}
-
-
-def effect_of(found: dict[str, Any]) -> Effect:
-    """Return an effect from its raw result."""
-    idea = Idea(found["idea"], found["paper"], found["with"], found["without"], found["equal"])
-    lead = Mean(found["difference"], found.get("margin", found.get("half")), found["seeds"])
-    return Effect(idea, lead, found["macs_ratio"], found["params_ratio"])
 
 
 def curve_figure(results: Results) -> Figure | None:
@@ -91,7 +81,7 @@ def main() -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     for name, figure in figures(read(options.results)).items():
         page = options.pages / f"{name}.html"
-        title = name.removeprefix("ideas-effects-") if "effects" in name else "Do dense connections pay?"
+        title = name.removeprefix("ideas-effects-") if "effects" in name else "Do dense connections improve accuracy?"
         write_figures(page, title=title, summary="", figures=[figure])
         print(page)
         if browser is None:

@@ -40,7 +40,14 @@ def test_a_design_keeps_its_budget_and_writes_its_files(designed) -> None:
     assert designed.file.parent == folder
     assert json.loads((folder / "design.json").read_text())["network"] == found["network"]
     page = designed.dossier.read_text(encoding="utf-8")
-    for name in ("The data", "What was tried", "Which ideas helped", "Decisions", "Confusion matrix", "How to use it"):
+    for name in (
+        "The data",
+        "Accuracy against MACs",
+        "Which ideas helped",
+        "Decisions",
+        "Confusion matrix",
+        "Use the file",
+    ):
         assert name in page
 
 

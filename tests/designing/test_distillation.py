@@ -105,7 +105,7 @@ def test_nothing_is_tried_without_time(state, tmp_path, left: float, started: bo
     lessons = Lessons(tmp_path, 1.0)
     assert outcome(state, lessons, left, started=started).candidate == "small"
     assert not lessons.ran
-    assert "no time" in state.decisions[-1].reason
+    assert "too little time" in state.decisions[-1].reason
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_shared_race_checks_nothing_without_time_for_both(state, tmp_path) -> 
     lessons = Lessons(tmp_path, 1.0, control=0.5)
     assert outcome(state, lessons, 50) is state.trials[0]
     assert not lessons.ran
-    assert "no time" in state.decisions[-1].reason
+    assert "too little time" in state.decisions[-1].reason
 
 
 def test_the_teacher_is_found_after_the_folder_has_moved(state, tmp_path) -> None:

@@ -167,7 +167,7 @@ def test_the_latency_in_another_engine_does_not_count(run, context, limited: boo
     assert shipped.unmeasured == ("its logits differ" if limited else "")
     context.state.winner = replace(context.state.winner, tested=ScoredImages(1, 2))
     result = replace(finish(context), shipped=shipped)
-    assert ("not measured in onnxruntime: its logits differ" in result.failure) is limited
+    assert ("could not be measured in onnxruntime: its logits differ" in result.failure) is limited
     assert bool(result.failure) is limited
 
 
@@ -176,8 +176,8 @@ def test_the_time_of_the_whole_file_is_shown_beside_the_network_s(context) -> No
     assert result.shipped.whole_milliseconds.keys() == result.shipped.milliseconds.keys()
     for text in (str(result), result.dossier.read_text(encoding="utf-8")):
         words = " ".join(text.split())
-        assert "(the network on an image of its resolution)" in words
-        assert "(the whole file, which also crops and resizes the image)" in words
+        assert "(network only, on an image of its resolution)" in words
+        assert "(whole file, with cropping and resizing)" in words
 
 
 def test_a_design_finds_its_images_from_another_folder(tmp_path, monkeypatch) -> None:
@@ -201,6 +201,6 @@ def test_missing_packages_do_not_hide_an_unchecked_latency(context, monkeypatch)
     context.request = replace(limited, engine="torch")
     assert not finish(context).failure
     context.request = replace(limited, engine="torch", budget=as_budget("latency<=0.0001ms"))
-    assert "of latency in torch, which is above the budget" in finish(context).failure
+    assert "ms per image in torch, more than the budget allows" in finish(context).failure
     context.request = replace(limited, budget=as_budget("params<=1M"))
     assert not finish(context).failure

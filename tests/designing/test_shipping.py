@@ -8,14 +8,16 @@ import pytest
 
 import convwright as cw
 from convwright.data.opened import Data
-from convwright.designing.candidates import Candidate
+from convwright.designing.candidates import Candidate, LeftOut
 from convwright.designing.distillation import NO_GAIN, TEACHES
 from convwright.designing.dossier import summary
 from convwright.designing.examination import ImageFacts
 from convwright.designing.file_export import FileOptions
 from convwright.designing.quantizing import NO_ENGINE, USES_FLOATS, USES_INT8, Quantization
+from convwright.designing.race import NO_ROOM
 from convwright.designing.request import DesignRequest
 from convwright.designing.result import DesignResult
+from convwright.designing.scaling_trials import COMPARED
 from convwright.designing.shipped_file import Shipped, evaluate_file
 from convwright.designing.shipping import ship
 from convwright.designing.state import TRAINED_LONGER, State
@@ -45,8 +47,8 @@ def test_latency_is_judged_in_torch_where_torch_serves_the_network(run, tmp_path
     assert shipped.engine == "torch"
     assert shipped.used[LATENCY] == shipped.milliseconds["torch"] / 1000
     assert "onnxruntime" in shipped.milliseconds
-    assert decisions[-1][1].count("of latency in torch") == 1
-    assert (USES_FLOATS, f"it keeps the budget; {NO_ENGINE}") in decisions
+    assert decisions[-1][1].count("ms per image in torch") == 1
+    assert (USES_FLOATS, f"it is within the budget; {NO_ENGINE}") in decisions
     assert Shipped.from_dict(shipped.to_dict()) == shipped
 
 
@@ -87,15 +89,17 @@ def test_8_bits_are_taken_only_where_they_are_faster(run, tmp_path, seconds: flo
 def test_8_bits_are_the_result_if_they_are_faster_and_as_accurate(run, tmp_path, monkeypatch, milliseconds) -> None:
     request = request_of(tmp_path, "macs<=1G", "onnxruntime")
     whole, decisions = ship(run, request, 0)
-    assert next(reason for decision, reason in decisions if decision == USES_FLOATS).startswith("there was no time to")
+    assert next(reason for decision, reason in decisions if decision == USES_FLOATS).startswith(
+        "quantization to 8 bits was skipped"
+    )
     monkeypatch.setattr(Quantization, "_milliseconds", lambda *files: milliseconds)
     quantization = Quantization(run, request, FileOptions(explain=True), 1000)
     shipped, (decision, reason) = quantization.try_for_speed(whole, 1)
     faster = milliseconds == (2.0, 1.0)
     assert decision == (USES_INT8 if faster else USES_FLOATS)
-    assert f"{milliseconds[1]:.2f} ms in onnxruntime with them, and {milliseconds[0]:.2f} ms with 32-bit" in reason
+    assert f"{milliseconds[1]:.2f} ms in onnxruntime with 8 bits, and {milliseconds[0]:.2f} ms with 32-bit" in reason
     if faster:
-        assert "percentage points of accuracy" in reason
+        assert "8 bits lower the accuracy by" in reason
         assert "validation images" in reason
         assert shipped.tested.images == len(Data("digits").dataset().test)
         assert cw.load(tmp_path / shipped.file).card.precision == "int8"
@@ -119,7 +123,7 @@ def test_8_bits_that_cost_accuracy_are_not_the_result(run, tmp_path, monkeypatch
         agreements = {name: replace(each, lost=lost, images=300) for name, each in exported.agreements.items()}
         better, reason = quantization._compare(whole, replace(exported, agreements=agreements))
         assert better is accepted
-        assert ("more than the 0.5 allowed" in reason) is not accepted
+        assert ("a loss must not be significant, and at most 0.5" in reason) is not accepted
 
 
 @pytest.mark.parametrize(
@@ -199,7 +203,7 @@ def test_the_accuracy_of_the_answer_is_that_of_the_file(result) -> None:
     page = summary(result)
     assert "25.0" in page
     assert "uses 8-bit integers. The figures below show the network in 32-bit floats" in page
-    assert "ms of latency in onnxruntime" in result.failure
+    assert "ms per image in onnxruntime" in result.failure
     whole = replace(result, shipped=replace(result.shipped, tested=None))
     assert whole.accuracy == result.tested.accuracy == pytest.approx(result.evaluation.accuracy)
     assert "8-bit" not in summary(whole)
@@ -208,14 +212,20 @@ def test_the_accuracy_of_the_answer_is_that_of_the_file(result) -> None:
 @pytest.mark.parametrize(
     ("reason", "short"),
     [
-        ("statistically behind: 9 points behind", "behind"),
-        ("only the better half takes part in the next round; 1 percentage point behind", "lower rank"),
-        (NO_TIME, "no time"),
-        ("the next round has no time for it", "no time"),
-        ("it exceeds the budget, so it can be the teacher, but not the winner", "over the budget"),
-        (f"huge {NO_GAIN}: +0.1 percentage points", "no gain from a teacher"),
+        ("significantly worse: 9 points", "significantly worse"),
+        ("statistically behind: 9 points behind", "significantly worse"),  # as earlier versions stored it
+        ("ranked in the lower half of the round", "ranked in the lower half"),
+        ("only the better half takes part in the next round; 1 percentage point behind", "ranked in the lower half"),
+        (NO_TIME, "out of time"),
+        ("the trials before it took the time of the round", "out of time"),
+        ("the next round has no time for it", "out of time"),
+        ("it exceeds the budget, so it can be the teacher, but not the winner", "exceeds the budget"),
+        (f"distillation from huge {NO_GAIN}: +0.1 percentage points", "no gain from distillation"),
+        ("huge as teacher brings no measurable gain: +0.1 percentage points", "no gain from distillation"),
         ("it could not be trained: it diverged", "failed"),
-        ("", "indistinguishable"),
+        (f"{COMPARED}; its validation accuracy is 90 %", "trained for the scaling comparison"),
+        ("it was trained to compare ways of scaling; its accuracy is 90 %", "trained for the scaling comparison"),
+        ("", "statistically indistinguishable"),
     ],
 )
 def test_short_reasons_are_those_of_the_decisions(result, reason: str, short: str) -> None:
@@ -228,20 +238,32 @@ def test_short_reasons_are_those_of_the_decisions(result, reason: str, short: st
 
 
 @pytest.mark.parametrize(
-    ("suffix", "short"), [("distilled", "better with a teacher"), ("enlarged", "trained at more pixels")]
+    ("suffix", "short"),
+    [("distilled", "replaced by its distilled version"), ("enlarged", "replaced by a higher resolution")],
 )
-def test_the_network_that_the_winner_was_made_from_is_not_level_with_it(result, suffix: str, short: str) -> None:
+@pytest.mark.parametrize("earlier", ["", "that helps: "])
+def test_the_network_that_the_winner_was_made_from_is_not_level_with_it(
+    result, suffix: str, short: str, earlier: str
+) -> None:
     state = result.state
     state.candidates.append(replace(state.candidates[0], name=f"best, {suffix}", parent="best"))
     state.trials.append(replace(state.trials[0], candidate=f"best, {suffix}", round=1))
     state.winner = replace(state.winner, candidate=f"best, {suffix}")
-    state.decide("training", f"huge{TEACHES}", "that helps: +9.0 percentage points")
+    state.decide("training", f"huge{TEACHES}", earlier + "+9.0 percentage points")
     state.decide("training", f"{TRAINED_LONGER} 3 epochs", "its validation accuracy is 90 %")
     rows = {row[0]: row[-1] for row in result.table().rows}
     assert rows == {"best": short, f"best, {suffix}": "winner"}
     lost = {each["name"]: each["lost"] for each in result.to_dict()["candidates"]}
     assert not lost[f"best, {suffix}"]
-    assert ("+9.0 percentage points" if suffix == "distilled" else "90 %") in lost["best"]
+    assert lost["best"].startswith(f"replaced by best, {suffix}: ")
+    assert lost["best"].endswith(": +9.0 percentage points" if suffix == "distilled" else "90 %")
+
+
+def test_candidates_without_time_are_listed_in_one_line(result) -> None:
+    reasons = {"ResNet": NO_ROOM, "huge": "needs 30.0 M MACs; the budget allows 20.0 M MACs", "small": NO_TIME}
+    result.state.left_out += [LeftOut(*each) for each in reasons.items()]
+    assert result.not_tried() == [f"huge: {reasons['huge']}", "for lack of time: ResNet, small"]
+    assert "not tried, for lack of time: ResNet, small" in str(result)
 
 
 def test_the_winner_is_shown_with_the_run_that_is_kept(result) -> None:

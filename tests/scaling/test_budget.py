@@ -74,3 +74,8 @@ def test_the_text_of_a_budget_has_its_exact_limits(limits: dict[str, float]) -> 
     assert again.limits.keys() == budget.limits.keys()
     for name, limit in budget.limits.items():
         assert again.limits[name] == pytest.approx(limit, rel=1e-15)
+
+
+def test_what_a_budget_allows_is_listed_with_units():
+    assert as_budget("macs<=20M, latency<=8ms").allowance == "20.0 M MACs and 8 ms per image"
+    assert as_budget("params<=2M").allowance == "2.00 M parameters"

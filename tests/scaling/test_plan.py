@@ -206,7 +206,7 @@ def test_a_plan_of_a_busy_machine_makes_no_statement_on_latency(monkeypatch, tmp
         "convwright.scaling.latency.Stopwatch._measure",
         lambda _, network: Timing((cw.cost(network).macs * 1e-10,), doubt="threads waited for a core"),
     )
-    with pytest.warns(ConvwrightWarning, match="cannot be relied on"):
+    with pytest.warns(ConvwrightWarning, match="is unreliable because the machine was busy"):
         plan = cw.plan("cifar_resnet20", "latency<=10ms, params<=100M")
     assert plan.unreliable
     assert plan.to_dict()["latency_reliable"] is False

@@ -74,8 +74,14 @@ SE_IDEAS = (
 )
 DENSE_IDEA = Idea("Dense connections", "DenseNet", "DenseNet-BC", BASE, "no more parameters and multiply-adds")
 SCALING_IDEAS = tuple(
-    Idea(f"Compound scaling over {name}", "EfficientNet", "compound scaling", name, "the multiply-adds, up to rounding")
-    for name, _ in SCALINGS[1:]
+    Idea(
+        f"Compound scaling compared with {name}-only scaling",
+        "EfficientNet",
+        SCALINGS[0][0],
+        f"{name} alone",
+        "the MACs",
+    )
+    for name in ("depth", "width", "resolution")
 )
 
 
@@ -97,7 +103,7 @@ class Ablation:
             budget: Limits for every variant; None: the multiply-adds of the base.
 
         Raises:
-            ArgumentError: The base cannot keep the budget.
+            ArgumentError: The base cannot be scaled to the budget.
         """
         limits = budget or Budget({"macs": float(cost(base).macs)})
         if budget is not None:
@@ -277,7 +283,7 @@ def _planned_epochs(folder: Path, seconds: float) -> float | None:
     plan = stored if isinstance(stored, Mapping) else {}
     epochs, planned = plan.get("epochs"), plan.get("seconds", seconds)
     if not _is_number(epochs) or not _is_number(planned) or not 0 < epochs <= MAX_EPOCHS or planned <= 0:
-        raise RunError(f"{path}: is damaged; start a new ablation in another folder")
+        raise RunError(f"{path}: damaged file; start a new ablation in another folder")
     if not math.isclose(planned, seconds):
         raise ArgumentError(
             "minutes",

@@ -39,7 +39,7 @@ def effects_figure(effects: Sequence[Effect], split: str) -> Figure:
         "effects",
         "What each idea changes",
         f"Difference of the accuracies on {split} images with and without each idea, paired by seed. Bars are "
-        "95\u00a0% intervals that hold for all comparisons together.",
+        "simultaneous 95\u00a0% intervals for all comparisons.",
         (Panel("With the idea minus without it", plot, " ".join(each.sentence for each in effects)),),
         keys=tuple((colour(number), name) for number, name in enumerate(PAPERS)),
         findings=tuple(each.sentence for each in effects),

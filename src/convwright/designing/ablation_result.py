@@ -36,14 +36,16 @@ class AblationResult(FigureResult):
     @property
     def title(self) -> str:
         """Heading of the page."""
-        return f"Which ideas help: {self.ablation.variants[0].network.name} on {Path(self.experiment.data).name}"
+        network, data = self.ablation.variants[0].network.name, Path(self.experiment.data).name
+        return f"Which ideas improve accuracy: {network} on {data}"
 
     @property
     def summary(self) -> str:
-        """What helps, in a sentence."""
-        by_verdict = {name: [e.idea.name for e in self.effects if e.verdict == name] for name in ("helps", "hurts")}
-        parts = [f"{verdict}: {', '.join(names)}" for verdict, names in by_verdict.items() if names]
-        verdicts = "; ".join(parts) or "no idea makes a difference that these runs can show"
+        """Which ideas change the accuracy significantly, in a sentence."""
+        titles = {"helps": "significantly better", "hurts": "significantly worse"}
+        by_verdict = {name: [e.idea.name for e in self.effects if e.verdict == name] for name in titles}
+        parts = [f"{titles[verdict]}: {'; '.join(names)}" for verdict, names in by_verdict.items() if names]
+        verdicts = "; ".join(parts) or "all compared networks are statistically indistinguishable"
         runs = counted(len(self.results), "training run")
         return f"{verdicts[0].upper()}{verdicts[1:]} ({runs} of {self.experiment.schedule.epochs:g} epochs)."
 
@@ -63,7 +65,7 @@ class AblationResult(FigureResult):
 
     @property
     def effects(self) -> tuple[Effect, ...]:
-        """The effect of each idea, with intervals that hold for all of them together (Bonferroni's correction)."""
+        """The effect of each idea, with simultaneous intervals (Bonferroni's correction)."""
         networks = {each.name: each.network for each in self.ablation.variants}
         effects = []
         for idea in self.ablation.ideas:
@@ -100,7 +102,7 @@ class AblationResult(FigureResult):
 
     def table(self) -> Table:
         """Return a table of the variants."""
-        titles = ("variant", "pixels", "parameters", "MACs", f"{self.split} accuracy (95 % interval)")
+        titles = ("variant", "resolution (px)", "parameters", "MACs", f"{self.split} accuracy (95 % interval)")
         rows = []
         for each in self.ablation.variants:
             mean, count = mean_of_seeds([*self.accuracies(each.name).values()]), cost(each.network)
@@ -117,7 +119,7 @@ class AblationResult(FigureResult):
             yield Paragraph(effect.sentence)
         comparisons, seeds = counted(len(self.effects), "comparison"), counted(self.experiment.schedule.seeds, "seed")
         yield Paragraph(
-            f"Intervals are Student's at 95 % for all {comparisons} together (Bonferroni), paired by {seeds}."
+            f"Intervals are simultaneous 95 % intervals for {comparisons} (Student's t, Bonferroni), paired by {seeds}."
         )
         for line in self.ablation.left_out:
             yield Paragraph(f"not compared: {line}")

@@ -9,6 +9,7 @@ from convwright.designing.candidates import Candidate, pretrained_candidates
 from convwright.designing.families import CandidateLimits
 from convwright.designing.state import State
 from convwright.designing.trials import Trainer, Trial
+from convwright.display.wording import points, points_between
 
 LARGER_FACTOR = 1.2
 """Factor of the multiply-adds, or parameters, from which on a network counts as larger."""
@@ -16,15 +17,17 @@ CHECK_SHARE = 0.3
 """Share of the time that is left which the check may take."""
 OVER_BUDGET_CHECK_SHARE = 0.15
 """The same share for both trials with a network that is over the budget, as published weights take time to prepare."""
-NO_GAIN = "as teacher brings no measurable gain"
+LEARNS_FROM = "it learns from "
+"""Beginning of the idea of a winner with a teacher."""
+NO_GAIN = "does not improve the winner significantly"
 TEACHES = " teaches the winner"
 """End of the decision that the winner learns from a teacher."""
 SUFFIX = ", distilled"
-LABELS_ALONE = "the winner learns from labels alone"
+NO_DISTILLATION = "no distillation"
 
 
 def find_teacher(state: State, best: Trial) -> Trial | None:
-    """Return the race's most accurate trial of a larger network that is not statistically behind the winner's.
+    """Return the race's most accurate trial of a larger network that is not significantly worse than the winner's.
 
     Args:
         state: The design, whose race has ended.
@@ -67,9 +70,9 @@ def try_distillation(
     started: bool = False,
     offered: Callable[[], Candidate | None] = lambda: None,
 ) -> Trial:
-    """Return the winner's trial, or that of the winner with a teacher where that measurably helps.
+    """Return the winner's trial, or that of the winner with a teacher where that is significantly better.
 
-    The teacher is a larger network of the race, or one that is over the budget and measurably better. The winner is
+    The teacher is a larger network of the race, or one that is over the budget and significantly better. The winner is
     trained once more as in its last trial, with the same seed and in the same time, but with the teacher. The two are
     compared on the same validation images. Where workers shared the race, trials had a part of the cores each, so the
     winner is first trained again alone, as the student will be.
@@ -93,9 +96,7 @@ def try_distillation(
     if teacher is None:
         teacher = _try_teacher_over_budget(state, best, trainer, 0.0 if started else left, report, offered)
     if teacher is None:
-        state.decide(
-            "training", LABELS_ALONE, "there is no teacher: no larger network of the race is as accurate as the winner"
-        )
+        state.decide("training", NO_DISTILLATION, "no larger network of the race is as accurate as the winner")
         return best
     return _check_teacher(state, best, teacher, trainer, left, report, started=started)
 
@@ -110,19 +111,19 @@ def _check_teacher(
     *,
     started: bool,
 ) -> Trial:
-    """Return the student's trial where its teacher measurably helps, else the winner's; see `try_distillation`."""
+    """Return the student's trial if it is significantly better, else the winner's; see `try_distillation`."""
     winner, round_ = state.candidate(best.candidate), len(state.rounds)  # a round of its own, after the race
     student = _make_student(state, winner, teacher, trainer)
     checked = [winner, student] if state.plans else [student]
     missing = [each for each in checked if state.trial(each.name, round_) is None]
     if missing and (started or len(missing) * best.seconds > CHECK_SHARE * left):
-        reason = f"there is no time to check whether {teacher.candidate} as teacher improves the winner"
-        state.decide("training", LABELS_ALONE, reason)
+        reason = f"too little time to test whether distillation from {teacher.candidate} improves the winner"
+        state.decide("training", NO_DISTILLATION, reason)
         return best
     if missing:
-        report(f"checking for {best.seconds:.0f} s whether {teacher.candidate} as teacher improves the winner")
+        report(f"testing for {best.seconds:.0f} s whether distillation from {teacher.candidate} improves the winner")
     if student in missing and winner in missing:
-        report("the winner is trained again too, as workers shared the cores in the race")
+        report("retraining the winner without the teacher on all cores, for an equal comparison")
     trials = [_run_check(state, each, trainer, best.seconds) for each in checked]
     control = best if len(trials) == 1 else trials[0]
     return trials[-1] if _teacher_helps(state, control, teacher, trials[-1]) else best
@@ -147,7 +148,7 @@ def _try_teacher_over_budget(
     report: Callable[[str], None],
     offered: Callable[[], Candidate | None],
 ) -> Trial | None:
-    """Return the trial of a network that is over the budget, if it is measurably better than the winner."""
+    """Return the trial of a network that is over the budget, if it is significantly better than the winner."""
     round_ = len(state.rounds)
     trial = next((each for each in state.trials_of(round_) if state.candidate(each.candidate).teacher_only), None)
     if trial is None:
@@ -158,13 +159,13 @@ def _try_teacher_over_budget(
         if known is None:
             state.candidates.append(candidate)
             state.save()
-        report(f"training {candidate.name}, which is over the budget, for {best.seconds:.0f} s as a teacher")
+        report(f"training {candidate.name}, which exceeds the budget, for {best.seconds:.0f} s as a teacher")
         trial = _run_check(state, candidate, trainer, best.seconds)
     better = trial.problem is None and trial.against(best).interval[0] > 0
     why = (
         "so it can be the teacher, but not the winner"
         if better
-        else "and is not measurably better than the winner, so it is not the teacher"
+        else "and is not significantly better than the winner, so it is not the teacher"
     )
     state.decide("training", f"{trial.candidate} is dropped", f"it exceeds the budget, {why}")
     return trial if better else None
@@ -179,14 +180,14 @@ def _make_student(state: State, winner: Candidate, teacher: Trial, trainer: Trai
             state.candidates[at] = replace(known, fields={**known.fields, **source})
             return state.candidates[at]
     fields = {**winner.fields, **source}
-    idea = f"it learns from {teacher.candidate}"
+    idea = f"{LEARNS_FROM}{teacher.candidate}"
     student = replace(winner, name=name, idea=idea, fields=fields, parent=winner.name)
     state.candidates.append(student)
     return student
 
 
 def _teacher_helps(state: State, control: Trial, teacher: Trial, trial: Trial) -> bool:
-    """Return whether a teacher measurably helped, and record why.
+    """Return whether a teacher improves the winner significantly, and record why.
 
     Args:
         state: The design.
@@ -198,18 +199,17 @@ def _teacher_helps(state: State, control: Trial, teacher: Trial, trial: Trial) -
         state.decide("training", f"{trial.candidate} is dropped", f"it could not be trained: {trial.problem}")
         return False
     if control.problem is not None:
-        reason = f"the winner could not be trained again to compare it: {control.problem}"
+        reason = f"the winner could not be retrained for the comparison: {control.problem}"
         state.decide("training", f"{trial.candidate} is dropped", reason)
         return False
     pair = trial.against(control)
-    low, high = (100 * bound for bound in pair.interval)
     comparison = (
-        f"{100 * pair.difference:+.1f} percentage points ({low:+.1f} to {high:+.1f}) in as much time, on "
+        f"{points(pair.difference)} percentage points ({points_between(pair.interval)}) in equal time, on "
         f"{pair.images:,} validation images"
     )
-    if low > 0:
-        state.decide("training", f"{teacher.candidate}{TEACHES}", f"that helps: {comparison}")
+    if pair.interval[0] > 0:
+        state.decide("training", f"{teacher.candidate}{TEACHES}", comparison)
         return True
-    reason = f"{teacher.candidate} {NO_GAIN}: {comparison}"
+    reason = f"distillation from {teacher.candidate} {NO_GAIN}: {comparison}"
     state.decide("training", f"{trial.candidate} is dropped", reason)
     return False

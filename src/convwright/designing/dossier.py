@@ -23,7 +23,8 @@ from convwright.scaling.budget import LATENCY, format_amount
 from convwright.stats.intervals import wilson
 from convwright.units import human, human_bytes
 
-SPLITS = {"train": "for training", "val": "for validation", "test": "for the test"}
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+PRECISIONS = {"float32": "32-bit floats", "int8": "8-bit integers"}
 STEPS = 16
 """Parts of an image that deletion and insertion remove or put in, one after the other."""
 PASSES = 4 * (STEPS + 1)
@@ -49,12 +50,13 @@ def write_dossier(path: Path, design: DesignResult, figures: Sequence[Figure]) -
         title=f"Design: {Path(design.request.data.spec).name}",
         summary=summary(design),
         rows=_rows(design),
-        left_out=design.state.left_out,
-        decisions=design.decisions,
+        left_out=design.not_tried(),
+        decisions=_decisions(design),
         facts=_facts(design),
         data=_data_facts(design.images),
         class_rows=_class_rows(design.images),
         images=design.images,
+        split_titles=SPLITS,
         shown=[race_figure(design), *figures],
         ideas=_ideas(design),
         comparisons=len(design.effects),
@@ -63,18 +65,18 @@ def write_dossier(path: Path, design: DesignResult, figures: Sequence[Figure]) -
         not_compared=[(idea, why_not_compared(design.state, idea)) for idea in not_compared(design.state)],
         ablate=ablate_command(design.request, design.run.path / "network.json"),
         use=_use(design),
-        repeat=_repeat(design),
+        repeat=zip(("Repeat the design:", "Retrain only the winner:"), _repeat(design), strict=True),
     )
 
 
 def summary(design: DesignResult) -> str:
     """Return the answer in two sentences."""
     count = cost(design.run.network)
-    budget = f" The budget was {design.request.budget}." if design.request.budget else ""
+    budget = f" Budget: at most {design.request.budget.allowance}." if design.request.budget else ""
     return (
-        f"{design.winner.name}, at {format_resolution(design.run.network.resolution)} pixels, classifies "
+        f"{design.winner.name}, at {format_resolution(design.run.network.resolution)} px, classifies "
         f"{percent(design.accuracy)} ({interval(design.interval)}) of {counted(design.tested.images, 'test image')} "
-        f"correctly with {human(count.params)} parameters and {human(count.macs)} multiply-adds.{_of_file(design)}"
+        f"correctly with {human(count.params)} parameters and {human(count.macs)} MACs.{_of_file(design)}"
         f"{budget}"
     )
 
@@ -102,13 +104,13 @@ def _ideas(design: DesignResult) -> list[tuple[str, list[str]]]:
 
 
 def race_figure(design: DesignResult) -> Figure:
-    """Return accuracy on validation images against multiply-adds, a point for each candidate."""
+    """Return accuracy on validation images against MACs, a point for each candidate."""
     trained = [(candidate, trial) for candidate, trial in design.trials() if trial.problem is None]
     macs = [cost(candidate.network).macs for candidate, _ in trained]
     x_axis = log_axis(macs, room=0.35)
     plot = empty_plot(
         height=420,
-        x=x_axis | {"title": {"text": "MACs an image, logarithmic"}, "tickformat": "~s"},
+        x=x_axis | {"title": {"text": "MACs per image (log scale)"}, "tickformat": "~s"},
         y=axis(tickformat=".1~%", nticks=6),
     )
     families = list(dict.fromkeys(candidate.family for candidate, _ in trained))
@@ -143,9 +145,9 @@ def race_figure(design: DesignResult) -> Figure:
     alt = "; ".join(f"{candidate.name}: {percent(trial.accuracy)}" for candidate, trial in trained)
     return Figure(
         "race",
-        "What was tried",
-        "Accuracy on the validation images in the last round of each candidate, against its multiply-adds for one "
-        "image. Later rounds train longer, so only candidates of one round compare. The winner is outlined.",
+        "Accuracy against MACs",
+        "Accuracy on the validation images in the last round of each candidate, against its MACs per image. Later "
+        "rounds train longer, so compare only candidates of the same round. The winner is outlined.",
         (Panel("Accuracy on validation images", plot, f"Scatter plot. {alt}."),),
         keys=tuple((colour(at), name) for at, name in enumerate(families)),
     )
@@ -160,15 +162,15 @@ def _rows(design: DesignResult) -> list[dict[str, str]]:
         rows.append(
             {
                 "name": candidate.name,
-                "idea": candidate.idea,
-                "pixels": format_resolution(candidate.network.resolution),
+                "idea": "" if candidate.idea in candidate.name else candidate.idea,
+                "resolution": format_resolution(candidate.network.resolution),
                 "params": human(count.params),
                 "macs": human(count.macs),
                 "round": design.round_name(trial),
                 "accuracy": percent(trial.accuracy) if trial.problem is None else "–",
                 "interval": interval(low_high) if trial.problem is None else "",
                 "trained": f"{trial.epochs:.3g} epochs",
-                "time": ("stopped after " if trial.stopped else "") + duration(trial.seconds),
+                "time": f"in {duration(trial.seconds)}" + (" (time limit)" if trial.stopped else ""),
                 "reason": "won the race" if won else trial.problem or design.why_lost(candidate.name),
             }
         )
@@ -177,12 +179,22 @@ def _rows(design: DesignResult) -> list[dict[str, str]]:
 
 def _data_facts(images: ImageFacts) -> list[tuple[str, str]]:
     """Return what the images are, a name and a text each."""
-    splits = listed(f"{sum(images.counts[name]):,} {noun}" for name, noun in SPLITS.items() if name in images.counts)
+    splits = listed(f"{sum(images.counts[name]):,} {split}" for name, split in SPLITS.items() if name in images.counts)
     sizes = sorted(images.counts["train"])
     return [
-        ("Images", splits),
+        ("Images", f"{splits} images"),
         ("Classes", f"{len(images.classes)}, with {sizes[0]:,} to {sizes[-1]:,} training images"),
-        ("Size", f"{format_resolution(images.resolution)} px, {counted(images.channels, 'channel')}"),
+        ("Resolution", f"{format_resolution(images.resolution)} px, {counted(images.channels, 'channel')}"),
+    ]
+
+
+def _decisions(design: DesignResult) -> list[tuple[str, str]]:
+    """Return every decision and its reason; a decision begins with a capital letter, unless it begins with a name."""
+    names = tuple(each.name for each in design.state.candidates)
+    return [
+        (text if text.startswith(names) else f"{text[:1].upper()}{text[1:]}", each.reason)
+        for each in design.decisions
+        for text in [each.decision]
     ]
 
 
@@ -200,22 +212,24 @@ def _facts(design: DesignResult) -> list[tuple[str, str]]:
     facts = [
         ("Network", run.network.name),
         ("Parameters", human(count.params)),
-        ("Multiply-adds", human(count.macs)),
+        ("MACs", human(count.macs)),
         ("Training", f"{trained_epochs(run):.3g} epochs, {duration(run.summary.train_seconds)}"),
-        ("Time of the design", f"{duration(design.seconds)} of {duration(design.request.seconds)}"),
+        ("Time of the design", f"{duration(design.seconds)}; {duration(design.request.seconds)} were requested"),
     ]
     if shipped is not None:
         facts += [
-            ("File", f"{shipped.file}, {shipped.precision}, {human_bytes(shipped.bytes)}"),
+            (
+                "File",
+                f"{shipped.file}, {PRECISIONS.get(shipped.precision, shipped.precision)}, {human_bytes(shipped.bytes)}",
+            ),
             ("Latency", shipped.latency_text),
         ]
         for name, amount in shipped.used.items():
             limit = design.request.budget.limits[name] if design.request.budget else math.inf
-            verdict = "exceeds" if name in shipped.exceeded else "keeps"
             where = f" in {shipped.engine}" if name == LATENCY and shipped.engine else ""
-            facts.append(
-                (f"Budget: {name}{where}", f"{format_amount(name, amount)} {verdict} {format_amount(name, limit)}")
-            )
+            amounts = format_amount(name, amount), format_amount(name, limit)
+            text = "{}, above the limit of {}" if name in shipped.exceeded else "{} of at most {} (within budget)"
+            facts.append((f"Budget: {name}{where}", text.format(*amounts)))
         if shipped.unmeasured:
             facts.append((f"Budget: {LATENCY} in {shipped.engine}", f"not measured: {shipped.unmeasured}"))
     elif reason := design.state.trained_winner.no_file:

@@ -13,7 +13,7 @@ class Effect:
 
     idea: Idea
     difference: Mean
-    """Mean paired difference of the accuracies with and without the idea. Its interval holds for all comparisons."""
+    """Mean paired difference of the accuracies with and without the idea; intervals are simultaneous."""
     macs: float
     """Multiply-adds of the network with the idea, over those without."""
     params: float
@@ -32,14 +32,14 @@ class Effect:
         points = f"{100 * self.difference.value:+.2f} percentage points"
         spread = "" if self.difference.margin is None else f" ± {100 * self.difference.margin:.2f}"
         seeds = counted(self.difference.count, "seed")
-        costs = f"{_more(self.macs, 'multiply-adds')} and {_more(self.params, 'parameters')}"
+        costs = f"{_more(self.macs, 'MACs')} and {_more(self.params, 'parameters')}"
         verdict = {
-            "helps": "improves the accuracy on this data",
-            "hurts": "lowers the accuracy on this data",
-            "undecided": f"no difference that {seeds} can show",
+            "helps": "significantly better",
+            "hurts": "significantly worse",
+            "undecided": "statistically indistinguishable",
         }[self.verdict]
         pair = f"{self.idea.with_it} compared with {self.idea.without}"
-        return f"{self.idea.name}: {verdict}: {points}{spread} ({pair}), with {costs}."
+        return f"{self.idea.name}: {verdict}: {points}{spread} over {seeds} ({pair}), with {costs}."
 
     def to_dict(self) -> dict[str, object]:
         """Return idea, difference, interval and verdict."""

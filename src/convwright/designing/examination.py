@@ -78,7 +78,10 @@ def examine(data: Data, dataset: Dataset, seconds: float, report: Callable[[str]
             problems.append(problem.text)
             report(f"warning: {problem.text}")
     else:
-        report(f"{counted(images, 'image')} are not searched for duplicates and other problems: that needs more time")
+        report(
+            f"skipping the search for duplicates and other problems in {counted(images, 'image')}: too little time; "
+            "`convwright data` runs it"
+        )
     return ImageFacts(dataset.classes, counts, dataset.resolution, dataset.channels, tuple(problems), surveyed)
 
 
@@ -109,13 +112,13 @@ def open_images(request: DesignRequest, state: State) -> tuple[Data, Dataset]:
             images = f"{len(dataset.train) + len(dataset.val):,} images in {len(dataset.classes)} classes"
             why = f"cannot be split ({error.reason})" if isinstance(error, ArgumentError) else "are too few to split"
             raise DataError(
-                f"{dataset.name}: has no test images, and its {images} {why}; add test images in a folder `test`, or "
+                f"{dataset.name}: no test images found, and its {images} {why}; add test images in a folder `test`, or "
                 "more images: a design measures its winner on images that influence no choice"
             ) from None
         split.save(path)
     state.decide(
         "data",
-        f"{SHARES[2]:.0%} of the images are set aside for the test, and {SHARES[1]:.0%} for validation",
+        f"{100 * SHARES[2]:.0f} % of the images are set aside for the test, and {100 * SHARES[1]:.0f} % for validation",
         "the data has no test images; exact duplicates and near-duplicates are kept in one split",
     )
     data = request.split_data

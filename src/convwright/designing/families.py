@@ -8,7 +8,7 @@ from convwright.arch.cost import cost
 from convwright.arch.expression import network
 from convwright.arch.resolution import Resolution, sides
 from convwright.errors import ArgumentError, NetworkError
-from convwright.scaling.budget import LATENCY, Budget, format_amount, used
+from convwright.scaling.budget import LATENCY, Budget, format_need, used
 from convwright.scaling.plan import ScaledNetwork, scale_to_budget
 from convwright.scaling.rules import Rule, Shares
 
@@ -76,7 +76,7 @@ Measure = Callable[[Network], float]
 
 
 def scale_within(base: Network, budget: Budget, rule: Rule, measure: Measure | None = None) -> ScaledNetwork:
-    """Return the largest network of a rule that keeps the budget.
+    """Return the largest network of a rule that is within the budget.
 
     A limit on latency is turned into one on multiply-adds, which is corrected by measuring the network that it gives:
     that takes a few measurements where bisection takes a dozen.
@@ -191,15 +191,18 @@ class CandidateLimits:
         return scale_within(base, Budget(counted | latency), rule, self.measure)
 
     def exceeded_by(self, network: Network) -> str:
-        """Return what a network needs above the user's budget, as text; empty if it keeps the budget."""
+        """Return what a network needs above the user's budget and what it allows, as text; empty if it is within it."""
         if self.budget is None:
             return ""
         count = cost(network)
-        over = [f"{format_amount(name, used(count, name))} of {name}" for name in self.budget.exceeded_by(count)]
+        over = {name: used(count, name) for name in self.budget.exceeded_by(count)}
         if not over and self.budget.latency is not None and self.measure is not None:
             seconds = self.measure(network)
-            over = [f"{format_amount(LATENCY, seconds)} of {LATENCY}"] * (seconds > self.budget.latency * LATENCY_SHARE)
-        return " and ".join(over)
+            over = {LATENCY: seconds} if seconds > self.budget.latency * LATENCY_SHARE else {}
+        if not over:
+            return ""
+        needs = " and ".join(format_need(name, amount) for name, amount in over.items())
+        return f"{needs}; the budget allows {Budget({name: self.budget.limits[name] for name in over}).allowance}"
 
     def _seconds(self, base: Network) -> float:
         """Return the seconds of a training step for each image.

@@ -22,7 +22,7 @@ from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
 from convwright.files import write_text
 from convwright.reporting.measuring import measure_runs
-from convwright.scaling.budget import LATENCY, format_amount
+from convwright.scaling.budget import LATENCY, format_need
 from convwright.training.allocator import kept_memory
 from convwright.training.run import Run
 
@@ -184,7 +184,4 @@ def _latency_without_file(request: DesignRequest, run: Run) -> str:
     seconds = measure_in_torch(run)
     if seconds <= limit:
         return ""
-    return (
-        f"the network needs {format_amount(LATENCY, seconds)} of latency in torch, which is above the budget "
-        f"({request.budget})"
-    )
+    return f"the network needs {format_need(LATENCY, seconds)} in torch, more than the budget allows ({request.budget})"

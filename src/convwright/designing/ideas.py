@@ -7,11 +7,11 @@ from statistics import NormalDist
 
 from convwright.arch.cost import cost
 from convwright.designing.candidates import Candidate
-from convwright.designing.distillation import SUFFIX
+from convwright.designing.distillation import LEARNS_FROM, SUFFIX
 from convwright.designing.scaling_trials import COMPOUND, NOT_COMPARED, ONE_DIMENSION
 from convwright.designing.state import State, TestScore
 from convwright.designing.trials import Trial
-from convwright.display.wording import counted
+from convwright.display.wording import counted, interval, points, points_between
 from convwright.stats.paired import PairedCounts, agresti_min
 from convwright.units import human
 
@@ -31,6 +31,8 @@ FAMILY_PAIRS = (
 DIMENSIONS = ("more depth, less width", "more width, less depth")
 """Variations that spend the budget more on depth or width."""
 PIXELS = ("fewer pixels", "more pixels")
+CHANGES = {"SE added": "SE", DIMENSIONS[0]: "More depth and less width", DIMENSIONS[1]: "More width and less depth"}
+"""What variations change, by their idea."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class IdeaEffect:
     split: str = "validation"
     """Images that the two are compared on: test images, or validation images where there was no time for these."""
     comparisons: int = 1
-    """Number of all comparisons, for which the intervals hold together (Bonferroni)."""
+    """Number of all comparisons, for which the intervals are simultaneous (Bonferroni)."""
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -69,17 +71,23 @@ class IdeaEffect:
     @property
     def sentence(self) -> str:
         """The effect as a sentence."""
-        low, high = (100 * bound for bound in self.interval)
-        verdicts = {"helps": "helped", "hurts": "hurt", "undecided": "made no difference that these images can show"}
         first, second = (
-            f"{name} ({human(macs)} multiply-adds, {seconds:.0f} s)"
+            f"{name} ({human(macs)} MACs, {seconds:.0f} s)"
             for name, macs, seconds in zip((self.with_it, self.without), self.macs, self.seconds, strict=True)
         )
-        return (
-            f"{self.change} {verdicts[self.verdict]}: {100 * self.pair.difference:+.1f} percentage points "
-            f"({low:+.1f} to {high:+.1f}) on {counted(self.pair.images, f'{self.split} image')}, {first} against "
-            f"{second}"
-        )
+        where = f"on {counted(self.pair.images, f'{self.split} image')}: {first} compared with {second}"
+        return f"{self.change}{self._verdict_in_words} {where}"
+
+    @property
+    def _verdict_in_words(self) -> str:
+        """The verdict with the difference and its interval; a decrease is given without a sign."""
+        difference, (low, high) = self.pair.difference, self.interval
+        if self.verdict == "undecided":
+            amount = f"{points(difference)} percentage points, 95 % interval {points_between((low, high))}"
+            return f": the accuracies are statistically indistinguishable ({amount})"
+        verb, bounds = ("raised", (low, high)) if self.verdict == "helps" else ("lowered", (-high, -low))
+        amount = f"{100 * abs(difference):.1f} percentage points"
+        return f" {verb} the accuracy significantly, by {amount} (95 % interval {interval(bounds)})"
 
     def to_dict(self) -> dict[str, object]:
         """Return idea, candidates with their costs, difference, interval and verdict."""
@@ -139,7 +147,7 @@ def why_not_compared(state: State, idea: str) -> str:
         reasons = [each.reason for each in state.decisions if each.decision == NOT_COMPARED]
         tried = any(each.idea == COMPOUND for each in state.candidates)
         return next(reversed(reasons), "one of its trials failed" if tried else "no networks were trained for it")
-    return "no two networks that differ in it were trained in one round"
+    return f"no round trained a network both with and without {idea}"
 
 
 def _pairs_of(state: State) -> list[_Pair]:
@@ -150,7 +158,7 @@ def _of_families(state: State) -> Iterator[_Pair]:
     names = {each.name for each in state.candidates}
     for idea, with_it, without in FAMILY_PAIRS:
         if {with_it, without} <= names and (trials := _last_common_trials(state, with_it, without)):
-            change = "dense connections" if idea is DENSE else "SE"
+            change = "Dense connections" if idea is DENSE else "SE"
             yield _Pair(idea, change, *trials)
 
 
@@ -170,7 +178,9 @@ def _of_scalings(state: State) -> Iterator[_Pair]:
     others = [each for each in state.candidates if each.idea in ONE_DIMENSION]
     for one, other in product(compound, others):
         if trials := _last_common_trials(state, one.name, other.name):
-            yield _Pair(SCALING, f"compound scaling instead of {other.idea}", *trials)
+            yield _Pair(
+                SCALING, f"Compound scaling instead of {other.idea.removesuffix(' alone')}-only scaling", *trials
+            )
 
 
 def _idea_of(candidate: Candidate) -> str:
@@ -180,12 +190,18 @@ def _idea_of(candidate: Candidate) -> str:
 
 
 def _change_of(candidate: Candidate, parent: Candidate) -> str:
-    """Return what a variation changes; fewer pixels leave multiply-adds for depth and width, more take them away."""
+    """Return what a variation changes; a lower resolution leaves MACs for depth and width, a higher one needs more."""
+    if candidate.idea in CHANGES:
+        return CHANGES[candidate.idea]
+    if candidate.idea.startswith(LEARNS_FROM):
+        return f"Distillation from {candidate.idea.removeprefix(LEARNS_FROM)}"
     if candidate.idea not in PIXELS:
-        return candidate.idea
+        return f"{candidate.idea[:1].upper()}{candidate.idea[1:]}"
+    lower = candidate.idea == PIXELS[0]
+    change = f"A {'lower' if lower else 'higher'} resolution"
     if candidate.network.stages == parent.network.stages:
-        return f"{candidate.idea} of the same network"
-    return f"{candidate.idea}, {'more' if candidate.idea == PIXELS[0] else 'less'} depth and width"
+        return f"{change} of the same network"
+    return f"{change} with {'more' if lower else 'less'} depth and width"
 
 
 def _last_common_trials(state: State, first: str, second: str) -> tuple[Trial, Trial] | None:

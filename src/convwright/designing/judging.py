@@ -74,6 +74,7 @@ class Judge:
         known = counted(len(self.state.test_scores), "network")
         self.state.decide(
             "ideas",
-            "some ideas are compared on validation images alone",
-            f"there were {max(0.0, seconds):.0f} s for predictions of the test images, enough for {known}",
+            "some ideas are compared only on validation images",
+            f"{max(0.0, seconds):.0f} s were left, too little to evaluate the compared networks on the test images "
+            f"({known} evaluated)",
         )

@@ -84,7 +84,7 @@ class Quantization:
         Both are compared on validation images; test images influence no choice.
 
         Args:
-            shipped: The file in floats, which keeps the budget.
+            shipped: The file in floats, which is within the budget.
             export_seconds: Seconds that its export took.
 
         Raises:
@@ -92,14 +92,14 @@ class Quantization:
         """
         engine = self.request.engine
         if engine == TORCH:
-            return shipped, (USES_FLOATS, f"it keeps the budget; {NO_ENGINE}")
+            return shipped, (USES_FLOATS, f"it is within the budget; {NO_ENGINE}")
         test_seconds = self._test_seconds(shipped)
         needed = INT8_FACTOR * export_seconds + test_seconds
         if self.seconds < needed:
             left = max(0.0, self.seconds)
             reason = (
-                f"there was no time to try 8-bit integers, which takes about {needed:.0f} s, and "
-                f"{left:.0f} s were left for it; convwright export {quoted(self.run.path)} --int8 tries them"
+                f"quantization to 8 bits was skipped: it needs about {needed:.0f} s, {left:.0f} s were left; "
+                f"run `convwright export {quoted(self.run.path)} --int8`"
             )
             return shipped, (USES_FLOATS, reason)
         exported = self._export(shipped, self.seconds - export_seconds - test_seconds)
@@ -115,7 +115,7 @@ class Quantization:
         except ConvwrightError as error:
             reason = f"the file with 8-bit integers could not be compared: {error}"
         if quantized is not None and (quantized.exceeded or quantized.unmeasured):
-            quantized, reason = None, "the file with 8-bit integers was not measured to keep the budget"
+            quantized, reason = None, "the 8-bit file exceeds the budget, or its latency could not be measured"
         if quantized is None:
             _remove(exported)
             return shipped, (USES_FLOATS, reason)
@@ -131,16 +131,16 @@ class Quantization:
         engine = self.request.engine
         agreement = exported.agreements.get(engine)
         if agreement is None or agreement.lost is None:
-            return False, f"the file with 8-bit integers is not measured in {engine}"
+            return False, f"the 8-bit file could not be measured in {engine}"
         lost, low, high = agreement.lost
-        points = f"{100 * lost:.1f} percentage points of accuracy ({100 * low:.1f} to {100 * high:.1f})"
-        accuracy = f"8-bit integers cost {points} on {counted(agreement.images, 'validation image')}"
+        points = f"{100 * lost:.1f} percentage points ({100 * low:.1f} to {100 * high:.1f})"
+        accuracy = f"8 bits lower the accuracy by {points} on {counted(agreement.images, 'validation image')}"
         if low > 0 or lost > max(MAX_DROP, 1 / agreement.images):
-            return False, f"{accuracy}, more than the {100 * MAX_DROP:g} allowed"
+            return False, f"{accuracy}; a loss must not be significant, and at most {100 * MAX_DROP:g}"
         before, after = self._milliseconds(shipped, exported.path)
-        times = f"an image takes {after:.2f} ms in {engine} with them, and {before:.2f} ms with 32-bit floats"
+        times = f"an image takes {after:.2f} ms in {engine} with 8 bits, and {before:.2f} ms with 32-bit floats"
         if after > FASTER_FACTOR * before:
-            return False, f"8-bit integers are not measurably faster: {times}"
+            return False, f"8 bits are not at least {100 * (1 - FASTER_FACTOR):.0f} % faster: {times}"
         return True, f"{accuracy}; {times}"
 
     def _milliseconds(self, shipped: Shipped, quantized: Path) -> tuple[float, float]:
@@ -179,7 +179,7 @@ class Quantization:
 def _is_faster(quantized: Shipped, shipped: Shipped) -> tuple[bool, str]:
     """Return whether a file in 8 bits has a lower latency than one in floats, and the figure in words."""
     if quantized.unmeasured:
-        return False, f"the file with 8-bit integers is not measured in {quantized.engine}: {quantized.unmeasured}"
+        return False, f"the 8-bit file could not be measured in {quantized.engine}: {quantized.unmeasured}"
     latency = f"with 8-bit integers it takes {format_amount(LATENCY, quantized.used[LATENCY])} in {quantized.engine}"
     faster = quantized.used[LATENCY] < shipped.used[LATENCY]
     return faster, latency if faster else f"{latency}, which is not faster"

@@ -67,7 +67,10 @@ class RaceExecution:
 
             check_url(self.storage)
         if data.held is not None and self.cluster is None and self.shared:
-            raise ArgumentError("workers", "cannot see images that exist in this process alone; save them in files")
+            raise ArgumentError(
+                "workers",
+                "worker processes cannot read images that exist only in this process's memory; save them to files",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return all settings but the URL of the database, which may have a password."""

@@ -12,6 +12,7 @@ from convwright.designing.candidates import Candidate
 from convwright.designing.distillation import NO_GAIN, SUFFIX, TEACHES
 from convwright.designing.examination import ImageFacts
 from convwright.designing.ideas import IdeaEffect, effects_of
+from convwright.designing.race import NO_ROOM
 from convwright.designing.record import describe_best
 from convwright.designing.request import DesignRequest
 from convwright.designing.scaling_trials import COMPARED, RULES
@@ -32,17 +33,28 @@ if TYPE_CHECKING:
 ENLARGED = ", enlarged"
 """End of the name of a winner that is trained at more pixels than in the race."""
 SHORT_REASONS = {
-    "statistically behind": "behind",
-    "statistically indistinguishable": "indistinguishable",
-    "only the better half": "lower rank",
-    NO_TIME: "no time",
-    "the next round has no time": "no time",
-    "it exceeds the budget": "over the budget",
+    "significantly worse": "significantly worse",
+    "statistically behind": "significantly worse",
+    "statistically indistinguishable": "statistically indistinguishable",
+    "ranked in the lower half": "ranked in the lower half",
+    "only the better half": "ranked in the lower half",
+    NO_TIME: "out of time",
+    "the trials before it took the time": "out of time",
+    "the next round has": "out of time",
+    "it exceeds the budget": "exceeds the budget",
     "it could not be trained": "failed",
-    "the winner could not be trained again": "not compared",
-    COMPARED: "trained to compare",
+    "the winner could not be": "comparison failed",
+    COMPARED: "trained for the scaling comparison",
+    "it was trained to compare": "trained for the scaling comparison",
 }
-"""The reason of a candidate that is dropped in a few words, by the beginning of the whole reason."""
+"""The reason of a candidate that is dropped in a few words, by the beginning of the whole reason.
+
+Designs of earlier versions have other reasons, which must be shown too.
+"""
+NO_GAINS = (NO_GAIN, "as teacher brings no measurable gain")
+"""Parts of the reason why a winner does not learn from a teacher, in this version and earlier ones."""
+MOST_NOT_TRIED = 6
+"""Most lines on candidates that were not tried, in the text of a design."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,40 +107,40 @@ class DesignResult(Result):
         return self.state.candidate(self.state.trained_winner.candidate)
 
     @property
-    def _answer(self) -> ScoredImages:
-        """The measured accuracy of what the design gives: of the exported file in 8 bits, else of the run."""
+    def _reported_score(self) -> ScoredImages:
+        """The accuracy on the test images that is reported: of the exported file in 8 bits, else of the run."""
         return (self.shipped and self.shipped.tested) or self.tested
 
     @property
     def accuracy(self) -> float:
         """Share of the test images that the exported file, or the run, classifies correctly, 0 to 1."""
-        return self._answer.accuracy
+        return self._reported_score.accuracy
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % confidence interval of the accuracy."""
-        return self._answer.interval
+        return self._reported_score.interval
 
     @property
     def exceeded(self) -> tuple[str, ...]:
-        """Limits of the budget that the result exceeds; none if it keeps them."""
+        """Limits of the budget that the result exceeds; none if it is within the budget."""
         return () if self.shipped is None else self.shipped.exceeded
 
     @property
     def failure(self) -> str:
-        """Why the design failed; empty if it has a file that keeps the budget."""
+        """Why the design failed; empty if it has a file that is within the budget."""
         if self.shipped is None:
             return self.state.trained_winner.file_problem
         if self.exceeded:
             amounts = ", ".join(map(self.shipped.amount, self.exceeded))
             return (
-                f"the exported file needs {amounts}, which is above the budget ({self.request.budget}); start a new "
-                "design with a smaller budget, or on an idle machine"
+                f"the exported file needs {amounts}, more than the budget allows ({self.request.budget}); start a new "
+                "design with a stricter limit, which leaves a margin, or on an idle machine"
             )
         if self.shipped.unmeasured:
             return (
-                f"the latency of the budget is not measured in {self.shipped.engine}: {self.shipped.unmeasured}; start "
-                "a new design with another `engine`"
+                f"the budget limits latency, but it could not be measured in {self.shipped.engine}: "
+                f"{self.shipped.unmeasured}; start a new design with another `engine`"
             )
         return ""
 
@@ -158,11 +170,12 @@ class DesignResult(Result):
     def round_name(self, trial: Trial) -> str:
         """Return the number of a trial's round as text.
 
-        `final` is the winner's long training, `check` a trial after the race: of a teacher, or of the winner with one.
+        `final training` is the winner's long training, `extra` a trial after the race: of a teacher, of the winner with
+        one, or of the scaling comparison.
         """
         if trial.round < len(self.state.rounds):
             return str(trial.round + 1)
-        return "final" if trial.run == self.state.trained_winner.run else "check"
+        return "final training" if trial.run == self.state.trained_winner.run else "extra"
 
     def why_lost(self, name: str) -> str:
         """Return why a candidate is not the winner; empty for the winner.
@@ -178,13 +191,20 @@ class DesignResult(Result):
             return lost
         if name == winner.parent and winner.name.endswith(SUFFIX):
             taught = next((reason for decision, reason in decided.items() if decision.endswith(TEACHES)), "")
-            return f"{winner.name} is better: {taught}"
+            return f"replaced by {winner.name}: {taught.removeprefix('that helps: ')}"
         if name == winner.parent and winner.name.endswith(ENLARGED):
             trained = next((reason for decision, reason in decided.items() if decision.startswith(TRAINED_LONGER)), "")
-            return f"{winner.name} is better: {trained}"
+            return f"replaced by {winner.name}: {trained}"
         if self.state.candidate(name).idea in RULES:
             return COMPARED
         return f"statistically indistinguishable from {winner.name}, which had a higher validation accuracy"
+
+    def not_tried(self) -> list[str]:
+        """Return a line on each candidate that did not take part, and one on all for which there was no time."""
+        left_out = self.state.left_out
+        late = [each.name for each in left_out if each.reason in (NO_ROOM, NO_TIME)]
+        lines = [f"{each.name}: {each.reason}" for each in left_out if each.name not in late]
+        return [*lines, *([f"for lack of time: {', '.join(late)}"] if late else [])]
 
     def to_dict(self) -> dict[str, object]:
         """Return the request, the winner with its figures, every candidate, and every decision."""
@@ -233,7 +253,7 @@ class DesignResult(Result):
 
     def table(self) -> Table:
         """Return a table of the candidates, those of the last round first."""
-        titles = ("candidate", "px", "parameters", "MACs", "round", "validation accuracy", "outcome")
+        titles = ("candidate", "resolution (px)", "parameters", "MACs", "round", "validation accuracy", "outcome")
         winner = self.winner.name
         return Table(
             titles,
@@ -262,9 +282,9 @@ class DesignResult(Result):
             return "failed"
         winner = self.winner
         if winner.parent == candidate.name and winner.name.endswith(SUFFIX):
-            return "better with a teacher"
+            return "replaced by its distilled version"
         if winner.parent == candidate.name and winner.name.endswith(ENLARGED):
-            return "trained at more pixels"
+            return "replaced by a higher resolution"
         return _shorten(self.why_lost(candidate.name))
 
     def blocks(self) -> Iterable[Block]:
@@ -276,8 +296,8 @@ class DesignResult(Result):
             f"{human(count.params)} parameters, {human(count.macs)} MACs"
         )
         yield self.table()
-        for each in self.state.left_out[:6]:
-            yield Paragraph(f"not tried: {each.name}: {each.reason}")
+        for line in self.not_tried()[-MOST_NOT_TRIED:]:
+            yield Paragraph(f"not tried, {line}" if line.startswith("for lack") else f"not tried: {line}")
         yield Heading("Files")
         places = [("run", self.run.path), ("file", self.file), ("dossier", self.dossier)]
         yield Lines("\n".join(f"{name}: {printable(path)}" for name, path in places if path is not None))
@@ -287,13 +307,13 @@ class DesignResult(Result):
             yield Paragraph(f"no file was exported: {reason}")
         use = self.file or self.run.path
         yield Lines(f"use it: convwright predict {quoted(use)} IMAGE")
-        yield Lines(f"designed in {duration(self.seconds)} of {duration(self.request.seconds)}")
+        yield Lines(f"took {duration(self.seconds)}; {duration(self.request.seconds)} were requested")
         if self.failure:
             yield Paragraph(self.failure)
 
 
 def _shorten(reason: str) -> str:
     """Return why a candidate is dropped in a few words."""
-    if NO_GAIN in reason:
-        return "no gain from a teacher"
+    if any(part in reason for part in NO_GAINS):
+        return "no gain from distillation"
     return next((short for start, short in SHORT_REASONS.items() if reason.startswith(start)), "dropped")

@@ -9,6 +9,7 @@ from convwright.designing.candidates import Candidate
 from convwright.designing.families import CandidateLimits
 from convwright.designing.state import State
 from convwright.designing.trials import Trainer, Trial
+from convwright.display.wording import percent
 from convwright.errors import ArgumentError, NetworkError
 from convwright.scaling.budget import Budget
 from convwright.scaling.plan import scale_to_budget
@@ -32,7 +33,7 @@ TIME_SHARE = 0.08
 MIN_SECONDS = 20.0
 """Seconds of each of these trials, at least; a design without time for two of them leaves them out."""
 NOT_COMPARED = "compound scaling is not compared with scaling one dimension"
-COMPARED = "it was trained to compare ways of scaling"
+COMPARED = "trained for the scaling comparison"
 """Beginning of the reason why these networks do not win."""
 
 
@@ -78,24 +79,28 @@ class ScalingTrials:
                 return candidates
         if count < 2:
             reason = (
-                f"two trials of {MIN_SECONDS:.0f} s are more than {TIME_SHARE:.0%} of the {left:.0f} s that are left"
+                f"too little time: the comparison may use {100 * TIME_SHARE:.0f} % of the remaining "
+                f"{max(0.0, left):.0f} s, and needs 2 x {MIN_SECONDS:.0f} s"
             )
         elif not bases:
             reason = "no network that was trained from scratch is as accurate as the winner"
         else:
-            reason = "no network of the race can be scaled to about as many multiply-adds by both within the budget"
+            reason = (
+                "no network of the race can be scaled to equal MACs both by compound scaling and in one dimension "
+                "within the budget"
+            )
         self.state.decide("ideas", NOT_COMPARED, reason)
         return []
 
     def _train(self, candidate: Candidate, best: Trial, seconds: float) -> None:
         """Train a network, and record why it does not win."""
-        self.report(f"training {candidate.name} for {seconds:.0f} s, to compare ways of scaling")
+        self.report(f"training {candidate.name} for {seconds:.0f} s, for the scaling comparison")
         number, round_ = self.state.candidates.index(candidate), len(self.state.rounds)
         trial = self.trainer.run(candidate, number, round_, seconds)
         self.state.add_trial(trial)
         self.trainer.clock.save()
         if trial.problem is None and trial.accuracy < best.accuracy:
-            reason = f"{COMPARED}; its validation accuracy after {trial.seconds:.0f} s is {trial.accuracy:.2%}"
+            reason = f"{COMPARED}; its validation accuracy after {trial.seconds:.0f} s is {percent(trial.accuracy)}"
             self.state.decide("ideas", f"{candidate.name} is dropped", reason)
 
     def _trial(self, candidate: Candidate) -> Trial | None:

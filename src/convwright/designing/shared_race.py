@@ -43,7 +43,7 @@ class RaceDescription:
         """Return how a stored description differs, as a sentence; empty if it does not."""
         if stored.get("design") == self.key:
             return ""
-        return "it belongs to another design" if "design" in stored else "it is no race of a design"
+        return "it belongs to another design" if "design" in stored else "it is not the study of a design's race"
 
 
 class RaceStorage(TaskStorage[RaceDescription, Trial]):
@@ -170,7 +170,7 @@ def work_on_race(folder: Path) -> None:
     try:
         storage = RaceStorage(stored["storage"], stored["study"], folder, RaceDescription(stored["design"]))
     except (LookupError, TypeError):
-        raise UsageError(f"{path}: is damaged; resume the design, which writes it again") from None
+        raise UsageError(f"{path}: damaged file; resume the design, which writes it again") from None
     state = State.open(folder)
     request = DesignRequest.from_dict(state.request, folder)
     data = request.split_data

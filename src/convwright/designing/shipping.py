@@ -66,12 +66,13 @@ def ship(
         shipped, decision = quantization.try_for_speed(shipped, export_seconds)
         decisions.append(decision)
     if shipped.unmeasured:
-        decisions.append((f"the latency is not measured in {shipped.engine}", shipped.unmeasured))
+        decisions.append((f"the latency could not be measured in {shipped.engine}", shipped.unmeasured))
     elif request.engine != TORCH and request.engine not in shipped.milliseconds:
         others = listed(shipped.milliseconds)
         reason = why_not_in(request.engine, written.exported)
-        decisions.append((f"the file is for {others}, not for {request.engine}", reason))
+        decisions.append((f"the file was verified in {others}, but not in {request.engine}", reason))
     if not shipped.exceeded and not shipped.unmeasured and request.budget is not None:
-        kept = ", ".join(map(shipped.amount, shipped.used))
-        decisions.append(("the file keeps the budget", f"it needs {kept}; the budget is {request.budget}"))
+        needs = " and ".join(map(shipped.amount, shipped.used))
+        reason = f"it needs {needs}; the budget allows {request.budget.allowance}"
+        decisions.append(("the file is within the budget", reason))
     return shipped, decisions

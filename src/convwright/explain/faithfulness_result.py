@@ -11,7 +11,7 @@ import torch
 from convwright.display.figure_result import FigureResult
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot
 from convwright.display.result import Block, Paragraph
-from convwright.display.wording import listed
+from convwright.display.wording import counted, listed
 from convwright.evaluation.overlap import Overlap, overlap_notes
 from convwright.explain.cam_result import ClassActivation, NetworkMaps
 from convwright.explain.deletion import Estimate
@@ -43,8 +43,8 @@ class Faithfulness(FigureResult):
         gains = [f"{title} {one['deletion_gain'].mean:+.3f}" for title, one in self.estimates.items()]
         more = [f"{title} {one['insertion_gain'].mean:+.3f}" for title, one in self.estimates.items()]
         return (
-            f"Gain over random maps on {len(self.maps.images)} images: in deletion {', '.join(gains)}; in insertion "
-            f"{', '.join(more)}."
+            f"Improvement over random maps ({counted(len(self.maps.images), 'image')}): deletion {', '.join(gains)}; "
+            f"insertion {', '.join(more)}."
         )
 
     @property

@@ -82,7 +82,7 @@ def _gallery(entry: Entry, predictions: SplitPredictions, most: int) -> Gallery:
         Picture(
             data_uri(image),
             f"{wrong.label} predicted as {wrong.predicted} with {percent(wrong.probability)}",
-            (f"{wrong.predicted} {percent(wrong.probability)}", f"data: {wrong.label}"),
+            (f"{wrong.predicted} {percent(wrong.probability)}", f"label: {wrong.label}"),
             is_small(image),
         )
         for image, wrong in zip(pixels, _mistakes(entry, predictions, most), strict=True)

@@ -18,10 +18,10 @@ def stage_costs(entries: Sequence[Entry]) -> Figure:
     return Figure(
         "stages",
         "Cost by stage",
-        "Each network's multiply-adds and parameters by stage, from the stem (lightest) to the head (darkest), as "
-        "shares of its own total, which is above the bar. Names that do not fit appear on hover.",
+        "Each network's MACs and parameters by stage, from the stem (lightest) to the head (darkest), as "
+        "shares of its own total, which is above the bar. Hover to see names that do not fit.",
         (
-            Panel("Multiply-adds (MACs) an image", _stage_bars(entries, "macs"), _stage_gist(entries, "macs")),
+            Panel("MACs (multiply-adds) per image", _stage_bars(entries, "macs"), _stage_gist(entries, "macs")),
             Panel("Parameters", _stage_bars(entries, "params"), _stage_gist(entries, "params")),
         ),
     )

@@ -15,6 +15,13 @@ _SECONDS = {"US": 1e-6, "MS": 1e-3, "S": 1.0}
 _UNITS = {"macs": _COUNTS, "params": _COUNTS, "activations": _COUNTS, "memory": _BYTES, "latency": _SECONDS}
 _SPELLINGS = {"KIB": "KiB", "MIB": "MiB", "GIB": "GiB", "US": "us", "MS": "ms", "S": "s"}
 _EXAMPLES = {"macs": "50M", "params": "1M", "activations": "5M", "memory": "40MB", "latency": "3ms"}
+_NOUNS = {
+    "macs": "MACs",
+    "params": "parameters",
+    "activations": "activations",
+    "memory": "of memory",
+    "latency": "per image",
+}
 _SYNONYMS = {"flops": "macs", "parameters": "params", "ram": "memory", "time": "latency"}
 _LIMIT = re.compile(r"\s*([A-Za-z]+)\s*(<=|<|≤|=)\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*")
 LARGEST = 1e100
@@ -47,6 +54,11 @@ class Budget:
         """The limits as text that `parse_budget` turns into an equal budget; `str` rounds them."""
         return ", ".join(f"{name}<={_exact(name, limit)}" for name, limit in self.limits.items())
 
+    @property
+    def allowance(self) -> str:
+        """The limits as a sentence lists them: ``20.0 M MACs and 8 ms per image``."""
+        return " and ".join(format_need(name, limit) for name, limit in self.limits.items())
+
     def __str__(self) -> str:
         return ", ".join(f"{name} <= {format_amount(name, limit)}" for name, limit in self.limits.items())
 
@@ -61,6 +73,11 @@ def format_amount(resource: str, amount: float) -> str:
     if resource == LATENCY:
         return f"{amount * 1e3:.3g} ms"
     return human_bytes(amount) if resource == "memory" else human(amount)
+
+
+def format_need(resource: str, amount: float) -> str:
+    """Return an amount with its unit and its resource as text: ``5.23 M MACs``, ``9.1 ms per image``."""
+    return f"{format_amount(resource, amount)} {_NOUNS[resource]}"
 
 
 def _exact(resource: str, limit: float) -> str:

@@ -80,9 +80,9 @@ class Stopwatch:
         if not self.unreliable:
             base, _, factors = network.name.partition("|scale:")
             warn(
-                f"the latency of {base}{', scaled,' if factors else ''} cannot be relied on, since the machine was "
-                f"busy ({timing.doubt}); it is the fastest of {len(timing.seconds)} runs and is not cached; measure "
-                "again on an idle machine"
+                f"the latency of {base}{', scaled,' if factors else ''} is unreliable because the machine was busy "
+                f"({timing.doubt}); using the fastest of {len(timing.seconds)} runs, not cached; measure again on an "
+                "idle machine"
             )
         self.unreliable[network.name] = timing
 
