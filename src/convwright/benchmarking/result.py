@@ -199,9 +199,9 @@ def _layers(network: NetworkBench, key: tuple[int, int, str]) -> Table:
 
 
 def _peaks(machine: Machine) -> str:
-    others = "".join(f" ({speed / 1e9:.1f} in {name})" for name, speed in machine.reduced.items())
+    others = "".join(f" ({speed / 1e9:,.1f} in {name})" for name, speed in machine.reduced.items())
     place, speed = machine.gpu or where(machine.threads), machine.macs_per_second / 1e9
     return (
-        f"this machine, {place}: {speed:.1f} G MACs/s in a matrix product{others}, "
-        f"{machine.bytes_per_second / 1e9:.1f} GB/s in copying"
+        f"this machine, {place}: {speed:,.1f} G MACs/s in a matrix product{others}, "
+        f"{machine.bytes_per_second / 1e9:,.1f} GB/s in copying"
     )
