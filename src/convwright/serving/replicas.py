@@ -137,10 +137,17 @@ def run_replicas(
 
 
 def _metrics_board() -> Any:
-    """Return the handle of a new `MetricsBoard`, which ends with this process."""
+    """Return the handle of a new `MetricsBoard`, which ends with this process.
+
+    Raises:
+        ConvwrightError: The cluster no longer answers.
+    """
     import ray
 
-    return ray.remote(num_cpus=0)(MetricsBoard).remote()
+    try:
+        return ray.remote(num_cpus=0)(MetricsBoard).remote()
+    except Exception as error:  # Ray raises errors of many kinds where its processes have gone
+        raise ConvwrightError(f"the replicas could not be started: {last_line(error)[:300]}") from None
 
 
 def _check_cluster(serve: Any, connection: RayConnection, replicas: Replicas) -> None:
@@ -149,7 +156,10 @@ def _check_cluster(serve: Any, connection: RayConnection, replicas: Replicas) ->
         raise ArgumentError(
             "replicas", f"{replicas.count} replicas need more cores than the cluster has; at most {connection.size} fit"
         )
-    status = serve.status()
+    try:
+        status = serve.status()
+    except Exception as error:  # of Ray, where a busy machine has ended its processes
+        raise ConvwrightError(f"the cluster does not answer: {last_line(error)[:300]}") from None
     if status.proxies or status.applications:
         found = ", ".join(status.applications) or "no application"
         raise ConvwrightError(
