@@ -53,7 +53,7 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
 ) -> "DesignResult":
     """Design a network for labelled images and a budget: choose, train, export and document it in a given time.
 
-    Networks of the three papers' families are scaled to the largest that keep the budget, and race on validation
+    Networks of the three papers' families are scaled to the largest within the budget, and race on validation
     images in rounds of growing length. Variations of the leader, with more depth, width or pixels, with or without
     SE, and trained in another way, join it. The winner is trained for the remaining time, exported, verified, and
     measured on test images that were not used for any choice. Stopped or killed at any moment, `resume` continues
@@ -78,7 +78,7 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
         The winner's run, file and evaluation, all candidates and every decision; `dossier` is a page about them.
 
     Raises:
-        ArgumentError: A value cannot be used, or no network keeps the budget.
+        ArgumentError: A value cannot be used, or no network is within the budget.
         DataError: The data cannot be opened, or has no test images.
         Interrupted: The design was stopped; it can be resumed.
 
@@ -163,7 +163,7 @@ def ablate(  # noqa: D417 - the options of every study are described in `study_o
         A sentence and an interval for each idea, and a table of the variants; `figure()` draws the effects.
 
     Raises:
-        ArgumentError: A value cannot be used, or the network cannot keep the budget.
+        ArgumentError: A value cannot be used, or the network cannot be scaled to the budget.
         StudyError: The folder or database has another study of this name.
         Interrupted: The ablation was stopped.
 

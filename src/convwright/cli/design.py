@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def check(result: "DesignResult") -> None:
-    """Fail where the exported file does not keep the budget."""
+    """Fail where the exported file exceeds the budget."""
     if result.failure:
         raise ConvwrightError(result.failure)
 

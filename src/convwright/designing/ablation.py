@@ -92,7 +92,7 @@ class Ablation:
     variants: tuple[Variant, ...]
     ideas: tuple[Idea, ...]
     left_out: tuple[str, ...]
-    """Sentences on variants that could not be made."""
+    """Sentences on variants that could not be created."""
 
     @classmethod
     def of(cls, base: Network, budget: Budget | None) -> "Ablation":
@@ -301,6 +301,6 @@ def _write_plan(folder: Path, epochs: float, seconds: float) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConvwrightError(f"{folder}: the folder could not be made: {error.strerror}") from None
+        raise ConvwrightError(f"{folder}: the folder could not be created: {error.strerror}") from None
     content = {"schema_version": 1, "epochs": epochs, "seconds": seconds}
     write_text(folder / PLAN, json_text.dump(content) + "\n")

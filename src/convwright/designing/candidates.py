@@ -1,4 +1,4 @@
-"""Candidates of a design: networks that keep the budget, each with the idea that it tries."""
+"""Candidates of a design: networks within the budget, each with the idea that it tries."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -140,7 +140,7 @@ def pretrained_candidates(
         if not (over := limits.exceeded_by(chosen)):
             break
     else:
-        yield LeftOut(name, f"it needs {over}")
+        yield LeftOut(name, f"needs {over}")
         return
     fields: dict[str, object] = {"weights": advice.weights}
     if advice.freeze or (in_time and size == advice.resolution):  # the advice is that for its first trial
@@ -203,7 +203,7 @@ def _other_resolutions(leader: Candidate, limits: CandidateLimits) -> Iterator[C
             continue
         network = at(leader.network, resolution=size)
         if over := limits.exceeded_by(network):
-            yield LeftOut(f"{leader.family}, {idea}", f"it needs {over}")
+            yield LeftOut(f"{leader.family}, {idea}", f"needs {over}")
         else:
             yield _make_variation(leader, idea, lambda network=network: network)
 

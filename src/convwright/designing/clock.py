@@ -100,14 +100,15 @@ class TimeLimit(Callback):
         passed = self.clock.passed
         if passed > self.features_until and done < total:
             raise FeaturesTooSlowError(
-                f"only {done:,} of {total:,} images had features after {passed - self._created:.0f} s"
+                f"the frozen backbone's features of only {done:,} of {total:,} images were computed in "
+                f"{passed - self._created:.0f} s"
             )
         if done - before >= TIMED_SHARE * total:
             end = began + (passed - began) * (total - before) / (done - before)
             if end > self.features_until:
                 raise FeaturesTooSlowError(
-                    f"computing its features would take {end - began:.0f} s, and there are only "
-                    f"{self.features_until - began:.0f} s for them"
+                    f"computing the frozen backbone's features for all images would take {end - began:.0f} s; only "
+                    f"{self.features_until - began:.0f} s are planned"
                 )
         if done == total:
             self._least = self.clock.passed + MIN_CLASSIFIER_SECONDS

@@ -46,7 +46,7 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
         The network, its file and its dossier. Of a finished design no images are read.
 
     Raises:
-        ArgumentError: The folder holds another design, or nothing keeps the budget.
+        ArgumentError: The folder holds another design, or no network is within the budget.
         DataError: The data cannot be learnt from.
         Interrupted: The design was stopped; an equal call continues it.
     """
@@ -189,7 +189,7 @@ class _Design:
             raise DataError(f"{data.name}: some images have several labels; a design needs one label for each image")
         if data.test is None:
             raise DataError(
-                f"{data.name}: has no test images; add a split `test`: a design measures its winner on images that "
+                f"{data.name}: no test images found; add a split `test`: a design measures its winner on images that "
                 "influence no choice"
             )
         if state.fingerprint and state.fingerprint != data.fingerprint:
@@ -198,8 +198,9 @@ class _Design:
             state.fingerprint = data.fingerprint
             state.decide(
                 "data",
-                f"{len(data.val):,} validation images judge the race, {len(data.test):,} test images the winner",
-                f"{len(data.train):,} images in {len(data.classes)} classes are left for training",
+                f"candidates are compared on {len(data.val):,} validation images; the winner is tested on "
+                f"{len(data.test):,} test images",
+                f"the remaining {len(data.train):,} images in {len(data.classes)} classes are for training",
             )
             context.report(
                 f"{data.name}: {len(data.train):,} training, {len(data.val):,} validation and {len(data.test):,} test "
@@ -218,7 +219,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConvwrightError(f"{folder}: the folder could not be made: {error.strerror}") from None
+        raise ConvwrightError(f"{folder}: the folder could not be created: {error.strerror}") from None
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from convwright.designing.context import DesignContext
 from convwright.designing.state import BestSoFar
+from convwright.display.wording import percent
 from convwright.training.callbacks import Callback
 
 
@@ -15,7 +16,7 @@ class KeepBest(Callback):
 
     Args:
         context: The design.
-        candidate: Name of the candidate, which keeps the budget.
+        candidate: Name of the candidate, which is within the budget.
         run: Run directory, below the folder of the design.
         announce: Whether to report the first accuracy that is higher than that of always predicting one class.
     """
@@ -38,7 +39,7 @@ class KeepBest(Callback):
             self.announce = False
             images = f"{len(self.context.dataset.val):,} validation images"
             self.context.report(
-                f"first result: {self.candidate}: {accuracy:.2%} of {images} correct; its training continues"
+                f"first result: {self.candidate}: {percent(accuracy)} of {images} correct; its training continues"
             )
 
     @property

@@ -23,7 +23,7 @@ from convwright.designing.speed import BRIEF, SECONDS, seconds_per_image
 from convwright.designing.state import CANDIDATES
 from convwright.designing.time_plan import TimePlan
 from convwright.errors import ArgumentError
-from convwright.scaling.budget import LATENCY, Budget, format_amount, used
+from convwright.scaling.budget import LATENCY, Budget, format_need, used
 from convwright.scaling.latency import Stopwatch
 
 MIN_EPOCHS = 8.0
@@ -92,7 +92,7 @@ class Planner:
         """Return the candidate that is trained first, before others are measured, and record it.
 
         Raises:
-            ArgumentError: The time is too short, or no network keeps the budget.
+            ArgumentError: The time is too short, or no network is within the budget.
         """
         self._check_time()
         first = self._next()
@@ -105,7 +105,7 @@ class Planner:
         """Scale each family to the budget and the time, and record which take part.
 
         Raises:
-            ArgumentError: The time is too short, or no network keeps the budget.
+            ArgumentError: The time is too short, or no network is within the budget.
         """
         context, state = self.context, self.context.state
         if not state.candidates:
@@ -182,14 +182,14 @@ class Planner:
         )
 
     def _too_small(self) -> str:
-        """Return what is wrong with a budget that no family keeps, and what the smallest network needs."""
+        """Return that the budget is too small for every family, and what the smallest network needs."""
         titled = [(family.title, smallest(base)) for family, base in zip(FAMILIES, self.bases, strict=True)]
         title, network = min(titled, key=lambda each: cost(each[1]).macs)
         budget, count = self.context.request.budget or Budget({}), cost(network)
         needs = {name: used(count, name) for name in budget.counted}
         if self.limits.measure is not None:
             needs[LATENCY] = self.limits.measure(network)
-        amounts = " and ".join(f"{format_amount(name, amount)} of {name}" for name, amount in needs.items())
+        amounts = " and ".join(format_need(name, amount) for name, amount in needs.items())
         size = format_resolution(network.resolution)
         return f"{budget} is too small for every family; the smallest network, {title} at {size} px, needs {amounts}"
 

@@ -1,7 +1,7 @@
 """The race of a design: rounds of trials, each longer than the one before, among fewer candidates.
 
-Successive halving over training time (Jamieson and Talwalkar 2016) with two changes: a candidate that is statistically
-behind the best one is dropped whatever its rank, and the rounds after the first bring variations of the leader.
+Successive halving over training time (Jamieson and Talwalkar 2016) with two changes: a candidate that is significantly
+worse than the best one is dropped whatever its rank, and the rounds after the first bring variations of the leader.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +13,7 @@ from convwright.designing.candidates import Candidate, LeftOut, recipe_variation
 from convwright.designing.families import CandidateLimits
 from convwright.designing.state import WINS, State
 from convwright.designing.trials import MIN_TRIAL_SECONDS, NO_TIME, Trainer, Trial, problem_of_candidate
+from convwright.display.wording import percent, points, points_between
 from convwright.errors import ConvwrightError
 from convwright.stats.paired import agresti_min
 
@@ -33,7 +34,7 @@ GROWTH = 1.5
 """Smallest factor by which a trial is longer than one of the round before."""
 KEPT_SHARE = 0.5
 """Largest share of a round's candidates that goes on to the next."""
-BEHIND = "statistically behind"
+WORSE = "significantly worse"
 NO_ROOM = "there is no time for another candidate"
 ROUNDING = 1e-6
 """Tolerance of the number of trials that fit into a round."""
@@ -150,7 +151,7 @@ class Race:
             survivors = self._survivors()
             kept = [trial.candidate for trial in survivors][:most]
             for trial in survivors[len(kept) :]:
-                self.state.decide("race", f"{trial.candidate} is dropped", "the next round has no time for it")
+                self.state.decide("race", f"{trial.candidate} is dropped", "the next round has too little time for it")
             kept += [each.name for each in self._variations(round_, survivors[0], most - len(kept))]
             if len(kept) == 1:
                 return False
@@ -291,14 +292,13 @@ class Race:
         for trial in ranked[1:]:
             pair = best.against(trial)
             low, high = agresti_min(pair.only_first, pair.only_second, pair.images, z)
-            points = f"{100 * pair.difference:.1f} percentage points"
-            gap = f"{points} behind {best.candidate} ({100 * low:.1f} to {100 * high:.1f})"
+            amount = f"{points(-pair.difference)} percentage points ({points_between((-high, -low))})"
+            gap = f"difference to {best.candidate}: {amount}"
             if low > 0:
-                self.state.decide("race", f"{trial.candidate} is dropped", f"{BEHIND}: {gap}")
+                self.state.decide("race", f"{trial.candidate} is dropped", f"{WORSE}: {gap}")
             elif len(kept) >= max(1, round(KEPT_SHARE * len(ranked))):
-                self.state.decide(
-                    "race", f"{trial.candidate} is dropped", f"only the better half takes part in the next round; {gap}"
-                )
+                reason = f"ranked in the lower half of the round, which is not trained further; {gap}"
+                self.state.decide("race", f"{trial.candidate} is dropped", reason)
             else:
                 kept.append(trial)
         return kept
@@ -309,7 +309,7 @@ class Race:
         self.state.decide(
             "race",
             f"{best.candidate}{WINS}",
-            f"the highest validation accuracy, {best.accuracy:.2%}, after {best.seconds:.0f} s of training"
+            f"the highest validation accuracy, {percent(best.accuracy)}, after {best.seconds:.0f} s of training"
             + (f"; {survivors[1].candidate} is statistically indistinguishable from it" if len(survivors) > 1 else ""),
         )
         return best
@@ -321,7 +321,7 @@ def _line(round_: int, at: int, count: int, candidate: Candidate, trial: Trial) 
 
 def _result_of(candidate: Candidate, trial: Trial) -> str:
     result = (
-        f"{trial.accuracy:.2%} of {trial.images:,} validation images correct"
+        f"{percent(trial.accuracy)} of {trial.images:,} validation images correct"
         if trial.problem is None
         else trial.problem
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from convwright import json_text
 from convwright.arch.cost import cost
 from convwright.designing.state import DECISIONS, BestSoFar, State
+from convwright.display.wording import percent
 from convwright.errors import ConvwrightError
 from convwright.files import temporary_beside, write_text
 
@@ -64,7 +65,7 @@ def best_in_words(folder: Path) -> str:
         return ""
     if best is None:
         return ""
-    return f"the best network so far is in {best_run(folder, best)} (validation accuracy {best.accuracy:.2%})"
+    return f"the best network so far is in {best_run(folder, best)} (validation accuracy {percent(best.accuracy)})"
 
 
 def _link(link: Path, target: str) -> None:

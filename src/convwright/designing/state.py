@@ -127,7 +127,7 @@ class State:
         self.save()
 
     def offer(self, trial: Trial) -> None:
-        """Make the network of a trial the best so far if none has a higher accuracy and it keeps the budget."""
+        """Make the network of a trial the best so far if none has a higher accuracy and it is within the budget."""
         if trial.problem is None and not self.candidate(trial.candidate).teacher_only:
             self.offer_run(BestSoFar(trial.candidate, trial.run, trial.accuracy))
 
@@ -232,7 +232,7 @@ class State:
         except RunError:
             raise
         except (ConvwrightError, KeyError, TypeError, AttributeError, ValueError) as error:
-            raise RunError(f"{path}: is damaged ({error}); start a new design in another folder") from None
+            raise RunError(f"{path}: damaged file ({error}); start a new design in another folder") from None
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

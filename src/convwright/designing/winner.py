@@ -19,6 +19,7 @@ from convwright.designing.speed import seconds_per_image
 from convwright.designing.state import TRAINED_LONGER, BestSoFar
 from convwright.designing.trials import Trial, problem_of_candidate, trained_epochs
 from convwright.designing.winner_record import LongTraining, Winner
+from convwright.display.wording import percent
 from convwright.errors import RunError
 from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
@@ -34,7 +35,7 @@ ENLARGING_SHARE = 0.6
 """Share of the winner's time for which its resolution is chosen: computing features cannot be cut short."""
 ALL_LAYERS = "winner-all-layers"
 """Run directory of the training of all its layers, where its classifier alone was trained and time is left."""
-CLASSIFIER_ALONE = "its classifier alone is trained"
+CLASSIFIER_ALONE = "the winner with only its classifier trained is kept"
 MIN_LEFT_SHARE, MIN_EPOCHS = 0.1, 2.0
 """All layers are trained if this share of the design's time is left, and time for this many epochs."""
 MIN_SECONDS, MIN_SHARE = 10.0, 0.5
@@ -84,7 +85,7 @@ class WinnerTraining:
             winner = self._train_longer(best, kept, left) or winner
             accuracy = accuracy if winner.training is None else winner.training.accuracy
         elif kept.candidate != best.candidate:
-            self._drop(best, kept, "there is no time to train it longer")
+            self._drop(best, kept, "too little time to train it longer")
         if (better := self._train_all_layers(winner, accuracy, best)) is not None:
             winner, accuracy = better
         state.winner = winner
@@ -98,7 +99,7 @@ class WinnerTraining:
         return self.reserve.limit_of(candidate)() - self.context.clock.passed
 
     def _most_accurate(self, best: Trial) -> Trial:
-        """Return the most accurate trial whose network keeps the budget: the winner's, or one of an earlier round."""
+        """Return the most accurate trial within the budget: the winner's, or one of an earlier round."""
         state = self.context.state
         usable = [each for each in state.trials if each.problem is None]
         usable = [each for each in usable if not state.candidate(each.candidate).teacher_only]
@@ -106,9 +107,8 @@ class WinnerTraining:
 
     def _drop(self, best: Trial, kept: Trial, reason: str) -> None:
         """Record that the winner of the race is dropped for the network of another candidate."""
-        why = (
-            f"{reason}, and {kept.candidate} had a validation accuracy of {kept.accuracy:.2%} in round {kept.round + 1}"
-        )
+        accuracy = f"validation accuracy of {percent(kept.accuracy)}"
+        why = f"{reason}; {kept.candidate} had a {accuracy} in round {kept.round + 1}"
         self.context.state.decide("training", f"{best.candidate} is dropped", why)
 
     def _train_longer(self, best: Trial, kept: Trial, left: float) -> Winner | None:
@@ -129,7 +129,7 @@ class WinnerTraining:
                 raise
             measured, reason = None, f"longer training failed: {problem}"
         else:
-            reason = f"longer training gave a lower validation accuracy than the {kept.accuracy:.2%} of the race"
+            reason = f"longer training gave a lower validation accuracy than the {percent(kept.accuracy)} of the race"
         if not isinstance(measured, Evaluation) or measured.accuracy < kept.accuracy:
             state.decide("training", f"the network of the race is kept ({Path(kept.run).name})", reason)
             if kept.candidate != best.candidate:
@@ -139,7 +139,7 @@ class WinnerTraining:
         state.decide(
             "training",
             f"{TRAINED_LONGER} {epochs:.3g} epochs",
-            f"its validation accuracy is {measured.accuracy:.2%}, after {best.accuracy:.2%} in the race",
+            f"its validation accuracy is {percent(measured.accuracy)} ({percent(best.accuracy)} in the race)",
         )
         return Winner(candidate.name, WINNER, _figures(run, measured))
 
@@ -188,7 +188,7 @@ class WinnerTraining:
             if PLANNED_SHARE * left < MIN_EPOCHS * epoch:
                 return None
         left = end() - context.clock.passed
-        context.report(f"training all layers of the winner, for {left:.0f} s")
+        context.report(f"training all layers of the winner for {left:.0f} s")
         candidate = replace(
             candidate, fields={"weights": candidate.fields["weights"], "recipe": FINE_TUNE, "freeze": False}
         )
@@ -199,16 +199,15 @@ class WinnerTraining:
         except Exception as error:
             if not (problem := problem_of_candidate(error)):
                 raise
-            context.state.decide(
-                "training", "its classifier alone is trained", f"training all layers failed: {problem}"
-            )
+            context.state.decide("training", CLASSIFIER_ALONE, f"training all layers failed: {problem}")
             return None
         assert isinstance(measured, Evaluation)
-        comparison = f"a validation accuracy of {measured.accuracy:.2%}, the classifier alone of {accuracy:.2%}"
+        after = f"{percent(measured.accuracy)} after training all layers"
         if measured.accuracy <= accuracy:
-            context.state.decide("training", CLASSIFIER_ALONE, f"all layers give {comparison}")
+            context.state.decide("training", CLASSIFIER_ALONE, f"validation accuracy {percent(accuracy)}; {after}")
             return None
-        context.state.decide("training", "all its layers are trained", f"they give {comparison}")
+        reason = f"validation accuracy {after}; {percent(accuracy)} with only the classifier trained"
+        context.state.decide("training", "the winner with all its layers trained is kept", reason)
         return Winner(candidate.name, ALL_LAYERS, _figures(run, measured)), measured.accuracy
 
     def _enlarge(self, candidate: Candidate, seconds: float, race_run: Run) -> Candidate:
