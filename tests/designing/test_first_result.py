@@ -80,4 +80,4 @@ def test_a_result_is_better_than_predicting_one_class(context, lines) -> None:
     callback.on_validation({"val_accuracy": 0.25})
     assert context.state.best == BestSoFar(first.name, "race/0-00", 0.5)
     (line,) = lines
-    assert "50.00% of 143 validation images" in line
+    assert "50.0\u00a0% of 143 validation images" in line
