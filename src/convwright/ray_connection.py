@@ -6,7 +6,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -45,6 +45,8 @@ class RayConnection:
             self.started = not self.ray.is_initialized()
             if self.started:
                 self._start(address)
+            else:
+                _check_connected(self.ray, address)
         try:
             self._check_cores()
         except BaseException:
@@ -79,6 +81,25 @@ class RayConnection:
         most = max((int(node["Resources"].get("CPU", 0)) for node in self.ray.nodes() if node["Alive"]), default=0)
         if self.cores > most > 0:
             raise ArgumentError("cores_per_task", f"must be at most {most}, the cores of the cluster's largest node")
+
+
+def _check_connected(ray: Any, address: str) -> None:
+    """Check that this process, which is connected to a cluster already, is not asked for another one."""
+    if address in (LOCAL, "auto") or address.startswith(CLIENT):  # a client's address is not kept by Ray
+        return
+    own = str(ray.get_runtime_context().gcs_address)
+    if _resolved(own) != _resolved(address):
+        raise ArgumentError(
+            "cluster",
+            f"this process is connected to the Ray cluster at {own}, not {address}; end that connection first",
+        )
+
+
+def _resolved(address: str) -> tuple[str, str]:
+    host, _, port = address.rpartition(":")
+    with suppress(OSError):
+        host = socket.gethostbyname(host.strip("[]"))
+    return host, port
 
 
 def _check_address(address: str) -> None:

@@ -255,6 +255,7 @@ def test_the_last_errors_of_a_process_are_kept_until_its_end_is_understood(capsy
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"cluster": "192.0.2.7:6379"}, "cluster: this process is connected to the Ray cluster at"),
         ({"cluster": "nonsense"}, "cluster: must be `auto`, `local`, HOST:PORT or ray://HOST:PORT, not 'nonsense'"),
         ({"cluster": "local", "devices": 3}, "devices: the cluster has a processor core for 2 processes, not 3; give"),
         ({"cluster": "local", "cores_per_task": 2}, "devices: the cluster has a processor core for 1 process with 2 c"),

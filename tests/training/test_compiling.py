@@ -54,8 +54,11 @@ def test_a_killed_run_ends_in_the_same_state_in_another_process(tmp_path):
 
 @needs_compiler
 @pytest.mark.slow
-def test_a_compiler_that_fails_ends_the_run_in_one_line(tmp_path):
-    done = run(*TRAIN, *OPTIONS, "--out", tmp_path / "run", CXX="false", TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "made"))
+@pytest.mark.parametrize("more", [[], ["--find-lr"]])
+def test_a_compiler_that_fails_ends_the_run_in_one_line(more, tmp_path):
+    done = run(
+        *TRAIN, *OPTIONS, *more, "--out", tmp_path / "run", CXX="false", TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "made")
+    )
     assert done.returncode == 1
     assert "torch.compile failed: " in done.stderr.splitlines()[-1]
     assert done.stderr.splitlines()[-1].endswith("train without --compile")

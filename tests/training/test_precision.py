@@ -108,6 +108,10 @@ def test_other_formats_have_no_scale(precision):
         ({"compile": True, "fused": True}, "compile: cannot be combined with `fused`"),
         ({"compile": True, "memory_efficient": True}, "compile: cannot be combined with `memory_efficient`"),
         ({"compile": True, "progressive": 0.5}, "compile: cannot be combined with `progressive`"),
+        (
+            {"compile": True, "freeze": True, "weights": "pretrained"},
+            "compile: compiles the network, of which `freeze`",
+        ),
         ({"compile": True, "cuda_graphs": True, "devices": 2}, "cuda_graphs: are for one device"),
         ({"compile": True, "cuda_graphs": True, "accumulate": 2}, "cuda_graphs: cannot be combined with `accumulate`"),
         ({"precision": "16"}, "precision: must be '32-true' or 'bf16-mixed' or '16-mixed', not '16'"),

@@ -52,8 +52,9 @@ class BenchRequest:
 
     @property
     def all_threads(self) -> Sequence[int]:
-        """Numbers of threads, and `GPU` where a backend computes on one."""
-        return [*self.threads, *[GPU] * any(backend.device == "cuda" for backend in self.backends)]
+        """Numbers of threads where a backend computes on the CPU, and `GPU` where one computes on it."""
+        on_gpu = [backend.device == "cuda" for backend in self.backends]
+        return [*([] if all(on_gpu) else self.threads), *[GPU] * any(on_gpu)]
 
 
 def bench_subject(

@@ -79,7 +79,10 @@ def _request(
         raise ArgumentError("threads", f"must be 1 to {most}, the processor cores of this machine, not {max(counts)}")
     for each in precision:
         check_precision(each)
-    return BenchRequest(backends_named(engine), precision, batch, counts, seconds)
+    backends = backends_named(engine)
+    if threads and all(backend.device == "cuda" for backend in backends):
+        raise ArgumentError("threads", "are those of engines on the CPU, and none is given; omit it")
+    return BenchRequest(backends, precision, batch, counts, seconds)
 
 
 def _run_to_keep(networks: Sequence[Target]) -> Path:

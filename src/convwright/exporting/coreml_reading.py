@@ -153,12 +153,15 @@ def _padded(x: torch.Tensor, pad: np.ndarray, value: float = 0.0) -> torch.Tenso
 def _conv(
     *, x: torch.Tensor, weight: Any, bias: Any, strides: Any, pad_type: str, pad: Any, dilations: Any, groups: int
 ) -> torch.Tensor:
+    _expect("pad_type", pad_type, "custom")
     return functional.conv2d(_padded(x, pad), weight, bias, [*map(int, strides)], 0, [*map(int, dilations)], groups)
 
 
 def _max_pool(
     *, x: torch.Tensor, kernel_sizes: Any, strides: Any, pad_type: str, pad: Any, ceil_mode: bool
 ) -> torch.Tensor:
+    _expect("pad_type", pad_type, "custom")
+    _expect("ceil_mode", ceil_mode, False)
     return functional.max_pool2d(_padded(x, pad, -torch.inf), [*map(int, kernel_sizes)], [*map(int, strides)])
 
 
@@ -172,11 +175,24 @@ def _avg_pool(
     ceil_mode: bool,
     exclude_padding_from_average: bool,
 ) -> torch.Tensor:
+    _expect("pad_type", pad_type, "custom")
+    _expect("ceil_mode", ceil_mode, False)
     kernel, steps = [*map(int, kernel_sizes)], [*map(int, strides)]
     means = functional.avg_pool2d(_padded(x, pad), kernel, steps)
     if not exclude_padding_from_average:
         return means
     return means / functional.avg_pool2d(_padded(torch.ones_like(x[:1, :1]), pad), kernel, steps)
+
+
+def _gelu(*, x: torch.Tensor, mode: str) -> torch.Tensor:
+    _expect("mode", mode, "EXACT")
+    return functional.gelu(x)
+
+
+def _expect(name: str, value: object, written: object) -> None:
+    """Check that an attribute has the only value that Convwright writes."""
+    if value != written:
+        raise ValueError(f"it has an operation with {name} {value!r} instead of {written!r}")
 
 
 def _reshape(*, x: torch.Tensor, shape: np.ndarray) -> torch.Tensor:
@@ -198,7 +214,7 @@ _COMPUTE: dict[str, Callable[..., torch.Tensor]] = {
     "sigmoid": lambda x: torch.sigmoid(x),
     "tanh": lambda x: torch.tanh(x),
     "sigmoid_hard": lambda x, alpha, beta: (alpha * x + beta).clamp(0, 1),
-    "gelu": lambda x, mode: functional.gelu(x),
+    "gelu": _gelu,
     "reduce_mean": lambda x, axes, keep_dims: x.mean([*map(int, axes)], keepdim=keep_dims),
     "linear": lambda x, weight, bias: functional.linear(x, weight, bias),
     "concat": lambda values, axis, interleave: torch.cat(

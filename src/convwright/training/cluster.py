@@ -116,6 +116,15 @@ class TrainingCluster:
             ConvwrightError: The run failed, a node cannot read it or its images, or processes were lost again and
                 again.
         """
+        try:
+            self._train(run, arguments, progress=progress)
+        except (self.ray.exceptions.RayError, ConnectionError) as error:
+            raise ConvwrightError(
+                f"{run.path}: the cluster at {self.address} no longer answers ({first_line(error)}); resume with "
+                f"{self.resume_call(run)}"
+            ) from None
+
+    def _train(self, run: Run, arguments: Sequence[str], *, progress: bool) -> None:
         restarts, checkpoint = 0, run.newest_checkpoint
         with StopSignal() as stop:
             while True:

@@ -25,6 +25,8 @@ def execution_problems(options: RunOptions, recipe: Recipe) -> Iterator[FieldErr
         yield FieldError("compile", "cannot be combined with `fused`, whose operators are compiled already; omit one")
     if options.memory_efficient:
         yield FieldError("compile", "cannot be combined with `memory_efficient`, whose operators are no torch graph")
+    if recipe.freeze:
+        yield FieldError("compile", "compiles the network, of which `freeze` trains only the classifier; omit one")
     if recipe.progressive:
         yield FieldError("compile", "cannot be combined with `progressive`: each size of the images is compiled anew")
     if options.cuda_graphs and options.devices > 1:

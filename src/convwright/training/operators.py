@@ -63,15 +63,19 @@ def fused_by_default(options: dict[str, Any]) -> bool:
     return compile_fused(options.get("precision", "32-true"))
 
 
-def check_operators(config: TrainConfig) -> None:
-    """Check that the operators of a run are available here, and can be combined.
+def check_operators(config: TrainConfig, *, here: bool = True) -> None:
+    """Check that the operators of a run can be combined, and are available.
+
+    Args:
+        config: Configuration of the run.
+        here: Whether this machine trains; if not, what it has does not matter.
 
     Raises:
         UsageError: They are for one device, or need a compiler or a GPU that this machine lacks.
     """
     if problems := list(execution_problems(config, config.recipe)):
         raise together([*problems])
-    if config.compile:
+    if config.compile and here:
         check_compiler(cuda_graphs=config.cuda_graphs)
     if config.memory_efficient and config.devices > 1:
         raise UsageError("memory-efficient operators are for one device; with `devices`, omit `memory_efficient`")
@@ -79,8 +83,8 @@ def check_operators(config: TrainConfig) -> None:
         return
     if config.devices > 1:
         raise UsageError("fused operators are for one device; with `devices`, use `fused=False`")
-    if torch.cuda.is_available():
-        return  # where they are torch's own
+    if torch.cuda.is_available() or not here:
+        return  # with a GPU they are torch's own
     if not compile_fused(config.precision):
         raise UsageError(
             "the run uses fused operators (fused: true), which need a C++ compiler such as g++ here "

@@ -17,13 +17,14 @@ from convwright.data.skipped import in_one_line
 from convwright.data.sources import check_exists
 from convwright.display.progress import counting, print_progress, status
 from convwright.display.wording import counted
-from convwright.errors import ArgumentError, UsageError, argument, together, warn
+from convwright.errors import ArgumentError, ConvwrightError, UsageError, argument, together, warn
 from convwright.modules import build
 from convwright.places import check_folder, check_new_folder
 from convwright.printable import printable
 from convwright.ray_connection import LOCAL
 from convwright.training.advice import Advice, advise
 from convwright.training.cluster import check_cluster
+from convwright.training.compiling import compile_failure
 from convwright.training.config import OWN_NETWORK, RunOptions, TrainConfig
 from convwright.training.devices import check_batch, check_devices, is_main_process, world_size
 from convwright.training.epochs import epochs_in_minutes
@@ -122,7 +123,12 @@ class _Preparation:
             with self._naming("teacher"):
                 self.teacher.check(data)
             self.note(f"teacher: {printable(self.teacher.source)} ({printable(self.teacher.network.name)})")
-        config, network, curve = self._resolved(data, wanted, initial, devices)
+        try:
+            config, network, curve = self._resolved(data, wanted, initial, devices)
+        except Exception as error:  # those of torch's compiler have no common class
+            if self.request.compile and (failure := compile_failure(error)):
+                raise ConvwrightError(failure) from None
+            raise
         if not _is_expression(request.network, network):
             config = config.model_copy(update={"network": OWN_NETWORK})
         if initial:
@@ -323,7 +329,7 @@ class _Preparation:
             )
             self.note(f"a batch of {counted(options['batch_size'], 'image')} fits into memory")
         config, network = planned()
-        check_operators(config)
+        check_operators(config, here=request.cluster is None)
         if request.find_lr:
             with counting() as progress:
                 learner = self._learner(config, network, data, initial)

@@ -7,7 +7,7 @@ library does with freed memory. The caller's process is left as it was.
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -69,15 +69,17 @@ def _restorer_of_gpu_settings() -> Callable[[], None]:
     deterministic = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
     fills = _DETERMINISTIC.fill_uninitialized_memory
-    tf32: bool | None = None
-    with suppress(RuntimeError):  # where the caller has set them apart for convolutions and recurrent layers
-        tf32 = cudnn.allow_tf32
+    parts = [part for name in ("conv", "rnn") if (part := getattr(cudnn, name, None)) is not None]
+    kept = [part.fp32_precision for part in parts]  # the caller may have set them apart
+    tf32 = None if parts else cudnn.allow_tf32
 
     def restore() -> None:
         torch.use_deterministic_algorithms(deterministic, warn_only=warns)
         _DETERMINISTIC.fill_uninitialized_memory = fills
+        for part, precision in zip(parts, kept, strict=True):
+            part.fp32_precision = precision
         if tf32 is not None:
-            cudnn.allow_tf32 = tf32
+            cudnn.allow_tf32 = tf32  # of torch before 2.9
         if workspace is None:
             os.environ.pop(CUBLAS, None)
 
