@@ -1,10 +1,11 @@
 """The end of a design: the engine of the latency, when 8 bits are taken, and whose accuracy is the answer."""
 
-from dataclasses import replace
+from dataclasses import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import replace
 
 import convwright as cw
 from convwright.data.opened import Data
@@ -169,7 +170,8 @@ def test_8_bits_are_not_tried_without_time(run, tmp_path, seconds: float) -> Non
     )
     assert shipped is whole
     assert decision == USES_FLOATS
-    assert "takes about 4 s" in reason
+    needed, left = map(int, re.findall(r"(\d+) s", reason))
+    assert (needed, left) == (4, max(0, int(seconds)))
     assert f"convwright export {run.path} --int8" in reason
 
 

@@ -1,5 +1,6 @@
 """A winner's file in 8-bit integers: written where the budget needs it, or where time allows and it is better."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -96,9 +97,9 @@ class Quantization:
         test_seconds = self._test_seconds(shipped)
         needed = INT8_FACTOR * export_seconds + test_seconds
         if self.seconds < needed:
-            left = max(0.0, self.seconds)
+            left = math.floor(max(0.0, self.seconds))
             reason = (
-                f"quantization to 8 bits was skipped: it needs about {needed:.0f} s, {left:.0f} s were left; "
+                f"quantization to 8 bits was skipped: it needs about {math.ceil(needed)} s, {left} s were left; "
                 f"run `convwright export {quoted(self.run.path)} --int8`"
             )
             return shipped, (USES_FLOATS, reason)
