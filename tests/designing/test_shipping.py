@@ -1,11 +1,11 @@
 """The end of a design: the engine of the latency, when 8 bits are taken, and whose accuracy is the answer."""
 
-from dataclasses import re
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import replace
 
 import convwright as cw
 from convwright.data.opened import Data

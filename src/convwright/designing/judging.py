@@ -75,6 +75,6 @@ class Judge:
         self.state.decide(
             "ideas",
             "some ideas are compared only on validation images",
-            f"{max(0.0, seconds):.0f} s were left, too little to evaluate the compared networks on the test images "
-            f"({known} evaluated)",
+            f"{max(0.0, seconds):.0f} s could be used for it, too little to evaluate the compared networks on the test "
+            f"images ({known} evaluated)",
         )

@@ -97,7 +97,10 @@ class Planner:
         self._check_time()
         first = self._next()
         if first is None:
-            raise ArgumentError("budget", self._too_small())
+            reason = self._too_small()
+            self.context.state.left_out.clear()  # a second attempt measures all again
+            self.context.state.save()
+            raise ArgumentError("budget", reason)
         self.context.state.save()
         return first
 

@@ -99,8 +99,8 @@ class Quantization:
         if self.seconds < needed:
             left = math.floor(max(0.0, self.seconds))
             reason = (
-                f"quantization to 8 bits was skipped: it needs about {math.ceil(needed)} s, {left} s were left; "
-                f"run `convwright export {quoted(self.run.path)} --int8`"
+                f"quantization to 8 bits was skipped: it needs about {math.ceil(needed)} s, {left} s could be used "
+                f"for it; run `convwright export {quoted(self.run.path)} --int8`"
             )
             return shipped, (USES_FLOATS, reason)
         exported = self._export(shipped, self.seconds - export_seconds - test_seconds)

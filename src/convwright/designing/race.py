@@ -122,6 +122,7 @@ class Race:
         if self.state.trial(name, 0) is not None:
             return
         self._settle_recipe(name, seconds)
+        self.state.save()  # a stopped trial goes on with the same recipe
         candidate = self.state.candidate(name)
         trial = self.trainer.run(candidate, 0, 0, seconds, callbacks)
         self.state.add_trial(trial)

@@ -19,7 +19,8 @@ from convwright.designing.state import EndMeasurements
 from convwright.designing.time_plan import DOSSIER_FACTOR, EndCosts, TimePlan
 from convwright.designing.trials import Trial
 from convwright.errors import ConvwrightError
-from convwright.prediction.features import MOST_TRAINING
+from convwright.prediction.features import MOST_ALTERED, MOST_TRAINING
+from convwright.stats.ood_selection import FAR, NEAR
 from convwright.training.callbacks import Callback, StartedRun, Step
 from convwright.training.devices import training_device
 from convwright.training.run import Run
@@ -30,7 +31,7 @@ MAX_WAITING = 8.0
 """Largest factor of waiting that counts: more is a stop of the machine, which ends."""
 USUAL_EXPORT_SECONDS = 4.0
 """Seconds of an export that failed when it was measured, and may succeed with other weights."""
-VERIFICATIONS = 4
+VERIFICATIONS = 5
 """How often an export predicts the images on which it is verified: in torch, in each engine, and for its limits."""
 
 
@@ -115,9 +116,10 @@ class Reserve:
         if candidate.network != context.state.candidate(self.best.candidate).network:
             image = max(raced, self._prediction_seconds(candidate))
         measured = context.state.end_measured
-        export = dossier = 0.0
+        export, dossier = 0.0, DOSSIER_FACTOR * USUAL_EXPORT_SECONDS
         if measured is not None:
             predicted = VERIFICATIONS * min(VERIFIED_IMAGES, len(data.val)) + min(MOST_TRAINING, len(data.train))
+            predicted += len(NEAR + FAR) * min(MOST_ALTERED, VERIFIED_IMAGES, len(data.val))
             export = measured.export_seconds + predicted * max(0.0, image - raced)
             dossier = DOSSIER_FACTOR * measured.export_seconds
         test = 0 if data.test is None else len(data.test)

@@ -11,7 +11,7 @@ The formulas need nothing but numpy, as exported files do.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -72,10 +72,34 @@ class OodModel:
         Args:
             features: N x p.
         """
-        white = _coordinates(features, self.centre, self.components) @ self.whitening.astype(np.float64).T
-        means = self.means.astype(np.float64)
+        return self.distances_at(self.coordinates(features))
+
+    def coordinates(self, features: np.ndarray) -> np.ndarray:
+        """Return the features of images before whitening, N x q.
+
+        Args:
+            features: N x p.
+        """
+        return _coordinates(features, self.centre, self.components)
+
+    def distances_at(self, coordinates: np.ndarray) -> np.ndarray:
+        """Return the distance of each image to the nearest class, N, by its coordinates, N x q."""
+        white, means = coordinates @ self.whitening.astype(np.float64).T, self.means.astype(np.float64)
         squares = (white**2).sum(1)[:, None] - 2 * white @ means.T + (means**2).sum(1)
         return np.asarray(np.sqrt(np.maximum(squares.min(1), 0)))
+
+    def refitted(self, coordinates: np.ndarray, labels: np.ndarray) -> Self | None:
+        """Return a model with the same components, fitted to some of the training images.
+
+        Args:
+            coordinates: Of these images, N x q.
+            labels: Their classes, N.
+
+        Returns:
+            The model; None where images of a class do not differ.
+        """
+        fitted = _within(coordinates, labels)
+        return None if fitted is None else replace(self, whitening=fitted[0], means=fitted[1], combination=None)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name, in C order, in which files store them."""
@@ -132,13 +156,18 @@ def fit_ood(features: np.ndarray, labels: np.ndarray) -> OodModel | None:
     centre = roots.mean(0)
     components = _principal(roots - centre).astype(np.float32)
     centre = centre.astype(np.float32)
-    coordinates = _coordinates(features, centre, components)
+    fitted = _within(_coordinates(features, centre, components), labels)
+    return None if fitted is None else OodModel(centre, components, *fitted)
+
+
+def _within(coordinates: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the whitening of classes and their whitened means; None where images of a class do not differ."""
     classes, places = np.unique(labels, return_inverse=True)
     means = np.stack([coordinates[labels == label].mean(0) for label in classes])
     whitening = _whitening(coordinates - means[places])
     if not whitening.size:
         return None
-    return OodModel(centre, components, whitening.astype(np.float32), (means @ whitening.T).astype(np.float32))
+    return whitening.astype(np.float32), (means @ whitening.T).astype(np.float32)
 
 
 def features_of_maps(maps: np.ndarray) -> np.ndarray:
@@ -166,8 +195,8 @@ def _roots(features: np.ndarray) -> np.ndarray:
 
 def _principal(rows: np.ndarray) -> np.ndarray:
     """Return the principal components of centred rows: all, or the first ones if there are many or few images."""
-    _, vectors = np.linalg.eigh(rows.T @ rows)
     most = min(MOST_COMPONENTS, len(rows) // IMAGES_FOR_COMPONENT)
+    _, vectors = np.linalg.eigh(rows.T @ rows)
     return np.asarray(vectors[:, ::-1][:, :most].T)
 
 
