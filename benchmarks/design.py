@@ -232,7 +232,7 @@ def watched(command: list[str], kill_after: float | None) -> Results:
             process.wait()
             break
         text += process.stdout.read() or b""
-        for name, pattern in (("first_line", rb"\S"), ("first_result", rb"\d%")):
+        for name, pattern in (("first_line", rb"\S"), ("first_result", rb"\d(\xc2\xa0)?% of")):
             if found[name] is None and re.search(pattern, text):
                 found[name] = round(passed, 1)
         time.sleep(0.05)
