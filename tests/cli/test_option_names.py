@@ -9,6 +9,9 @@ NO_WRONG_VALUE = {
     *(
         "sync_norm",
         "fused",
+        "compile",
+        "cuda_graphs",
+        "tf32",
         "memory_efficient",
         "fit",
         "find_lr",

@@ -151,6 +151,7 @@ def shades(tmp_path) -> Path:
     return tmp_path / "shades"
 
 
+@pytest.mark.slow
 def test_data_without_test_images_is_split(shades) -> None:
     found = cw.design(shades, "macs<=1M", minutes=0.5, out=shades.parent / "design", progress=False)
     assert found.evaluation.split == "test"

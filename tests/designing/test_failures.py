@@ -117,6 +117,7 @@ def test_a_folder_that_changes_during_the_race_is_noticed(tmp_path, change: str)
     finished(out, trials=1)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_and_the_design_continues(tmp_path) -> None:
     data, out = enough(tmp_path / "photos"), tmp_path / "design"
 

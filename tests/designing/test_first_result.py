@@ -45,7 +45,7 @@ def test_the_first_result_is_there_before_other_families_are_measured(context, l
     assert state.candidates == [first]
     assert not context.request.budget.exceeded_by(cost(first.network))
     place = context.trainer.place(0, 0)
-    race = Race(state, context.trainer, planner.limits, 30.0, context.report)
+    race = Race(state, context.trainer, planner.limits, 12.0, context.report)
     race.try_first([KeepBest(context, first.name, place, announce=True)])
     assert len(state.speeds) <= 1
     (trial,) = state.trials

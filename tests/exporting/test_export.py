@@ -337,7 +337,11 @@ def test_every_activation_is_written(function, opset):
     ("name", "format", "message"),
     [
         ("network.pb", "onnx", r"a file in the format onnx ends in \.onnx"),
-        ("network.onnx", "keras", "format: must be onnx or openvino or torch or litert or executorch, not 'keras'"),
+        (
+            "network.onnx",
+            "keras",
+            "format: must be onnx or openvino or torch or litert or executorch or coreml, not 'keras'",
+        ),
     ],
 )
 def test_wrong_names(name, format, message, subject, tmp_path):

@@ -67,7 +67,7 @@ def test_a_network_with_weights_is_exported(run, tmp_path):
         ({"out": "a.txt"}, "out: a.txt: end it in"),
         (
             {"format": "tflite"},
-            "format: must be 'onnx' or 'openvino' or 'torch' or 'litert' or 'executorch', not 'tflite'",
+            "format: must be 'onnx' or 'openvino' or 'torch' or 'litert' or 'executorch' or 'coreml', not 'tflite'",
         ),
         ({"images": 0}, "images: must be a whole number, 1 to 1000000, not 0"),
         ({"images": "many"}, "images: must be a whole number, 1 to 1000000, not 'many'"),

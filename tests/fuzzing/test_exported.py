@@ -18,9 +18,10 @@ from ..mutations import damaged, mutated
 from ..subjects import images_for, subject_of
 
 SEEDS = st.integers(0, 2**40)
+READ_HERE = [name for name in FORMATS if name != "coreml"]  # Core ML's packages are read on Apple's systems only
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", READ_HERE)
 def test_cards(fuzz, format, tmp_path):
     """A card with any value changed, in a file whose checksum fits."""
     if format != "torch":
@@ -53,7 +54,7 @@ def test_cards(fuzz, format, tmp_path):
     fuzz(SEEDS.map(text), use, 15)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", READ_HERE)
 def test_exported_files(fuzz, format, tmp_path):
     """Damage anywhere in a file, with the checksum that was there."""
     if format != "torch":

@@ -1,12 +1,11 @@
 """Work in threads: items prefetched in order, and many files processed at once."""
 
-import math
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from itertools import chain
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -14,8 +13,10 @@ Result = TypeVar("Result")
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of items done, their total and a description of the work."""
-PORTION = 16
-"""Items that a thread takes at once: handing over one by one takes as long as reading a small image."""
+PORTION_SECONDS = 0.02
+"""Time for which a thread takes items at once: handing over one by one takes as long as reading a small image."""
+MAX_PORTION = 64
+"""Most items that a thread takes at once."""
 AHEAD = 2
 """Portions for each thread that are started before the results of earlier ones are used."""
 
@@ -60,13 +61,24 @@ def in_threads(
         progress: Called after each item.
         doing: Description of the work for `progress`.
     """
-    workers = os.cpu_count() or 1
-    size = min(PORTION, math.ceil(len(items) / (2 * workers)))
-    portions = (items[start : start + size] for start in range(0, len(items), size or 1))
-    done = 0
-    with closing(prefetch(lambda portion: [*map(work, portion)], portions, workers, AHEAD)) as results:
-        for result in chain.from_iterable(results):
-            yield result
-            done += 1
-            if progress is not None:
-                progress(done, len(items), doing)
+    done, size = 0, 1
+
+    def portions() -> Iterator[Sequence[Item]]:
+        start = 0
+        while start < len(items):
+            portion = items[start : start + size]
+            start += len(portion)
+            yield portion
+
+    def work_on(portion: Sequence[Item]) -> tuple[list[Result], float]:
+        began = time.perf_counter()
+        return [*map(work, portion)], time.perf_counter() - began
+
+    with closing(prefetch(work_on, portions(), os.cpu_count() or 1, AHEAD)) as worked:
+        for results, seconds in worked:
+            for result in results:
+                yield result
+                done += 1
+                if progress is not None:
+                    progress(done, len(items), doing)
+            size = max(1, min(MAX_PORTION, int(PORTION_SECONDS * len(results) / max(seconds, 1e-9))))

@@ -4,7 +4,6 @@ Core ML runs on Apple's systems only. The package's operations and constants are
 that the conversion is right and not how Core ML runs it.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from convwright import json_text
 from convwright.engines.card import KEY, Card
 from convwright.engines.engine import COREML_SUFFIX
 from convwright.engines.program import Program
@@ -99,7 +99,7 @@ def _saved(model: Any, card: Card, path: Path) -> Card:
     shutil.rmtree(path, ignore_errors=True)
     model.short_description = f"{card.network}: {len(card.classes)} classes"
     model.user_defined_metadata[KEY] = card.to_json_text()
-    model.user_defined_metadata["classes"] = json.dumps(card.classes)
+    model.user_defined_metadata["classes"] = json_text.dump(card.classes, ascii_only=True)
     with quiet():
         model.save(str(path))
     return card
