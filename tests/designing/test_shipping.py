@@ -100,7 +100,7 @@ def test_8_bits_are_the_result_if_they_are_faster_and_as_accurate(run, tmp_path,
     assert decision == (USES_INT8 if faster else USES_FLOATS)
     assert f"{milliseconds[1]:.2f} ms in onnxruntime with 8 bits, and {milliseconds[0]:.2f} ms with 32-bit" in reason
     if faster:
-        assert "8 bits lower the accuracy by" in reason
+        assert "8 bits change the accuracy by" in reason
         assert "validation images" in reason
         assert shipped.tested.images == len(Data("digits").dataset().test)
         assert cw.load(tmp_path / shipped.file).card.precision == "int8"

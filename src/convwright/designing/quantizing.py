@@ -134,8 +134,9 @@ class Quantization:
         if agreement is None or agreement.lost is None:
             return False, f"the 8-bit file could not be measured in {engine}"
         lost, low, high = agreement.lost
-        points = f"{100 * lost:.1f} percentage points ({100 * low:.1f} to {100 * high:.1f})"
-        accuracy = f"8 bits lower the accuracy by {points} on {counted(agreement.images, 'validation image')}"
+        change, least, most = (f"{-100 * value:+.1f}".replace("-", "\u2212") for value in (lost, high, low))
+        points = f"{change} percentage points ({least} to {most})"
+        accuracy = f"8 bits change the accuracy by {points} on {counted(agreement.images, 'validation image')}"
         if low > 0 or lost > max(MAX_DROP, 1 / agreement.images):
             return False, f"{accuracy}; a loss must not be significant, and at most {100 * MAX_DROP:g}"
         before, after = self._milliseconds(shipped, exported.path)
