@@ -206,3 +206,19 @@ def test_runs_are_exported_with_images_as_input(run, tmp_path):
     assert tensor.to_dict()["input"] == "tensor"
     assert "input: uint8, N x 1 x 8 x 8" in str(tensor)
     assert cw.export(run, tmp_path / "a.safetensors", images=20).card.input == "tensor"
+
+
+def test_the_code_of_the_card_sees_a_transparent_image_as_convwright_does(run, tmp_path, monkeypatch):
+    done = cw.export(run, tmp_path / "digits.onnx", images=20)
+    picture = photograph().resize((40, 30)).convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    picture.save(tmp_path / "image.png")
+    code = (tmp_path / "README.md").read_text().partition("Without Convwright:\n\n```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, np.ndarray] = {}
+    exec(code.replace("image.jpg", "image.png"), found)
+    expected = cw.load(done.path).predict(tmp_path / "image.png", top=10)
+    classes = cw.load(done.path).classes
+    assert dict(zip(classes, softmax(found["logits"][0]), strict=True)) == pytest.approx(
+        dict(expected.ranked()), abs=1e-3
+    )

@@ -134,7 +134,9 @@ class Quantization:
         if agreement is None or agreement.lost is None:
             return False, f"the 8-bit file could not be measured in {engine}"
         lost, low, high = agreement.lost
-        change, least, most = (f"{-100 * value:+.1f}".replace("-", "\u2212") for value in (lost, high, low))
+        change, least, most = (
+            f"{round(-100 * value, 1) + 0.0:+.1f}".replace("-", "\u2212") for value in (lost, high, low)
+        )
         points = f"{change} percentage points ({least} to {most})"
         accuracy = f"8 bits change the accuracy by {points} on {counted(agreement.images, 'validation image')}"
         if low > 0 or lost > max(MAX_DROP, 1 / agreement.images):

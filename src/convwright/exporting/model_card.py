@@ -127,7 +127,9 @@ def _usage(done: ExportResult) -> Iterator[str]:
     engine = "onnxruntime" if done.path.suffix == ".onnx" else "openvino"
     yield from ("Without Convwright:", "", "```python", "import numpy as np", f"import {engine}")
     yield from ("from PIL import Image, ImageOps", "")
-    yield 'image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")'
+    yield 'image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGBA")'
+    yield 'white = Image.new("RGBA", image.size, "white")  # behind transparent parts'
+    yield 'image = Image.alpha_composite(white, image).convert("RGB")'
     if engine == "onnxruntime":
         yield f'session = onnxruntime.InferenceSession("{done.path.name}")'
         yield f'(logits,) = session.run(["logits"], {{"{IMAGE}": np.asarray(image)[None]}})'
