@@ -51,6 +51,7 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
         Interrupted: The design was stopped; an equal call continues it.
     """
     check_folder("out", request.out)
+    _check_free(request.out)
     if request.execution.shared:
         request.execution.check(request.data, request.out)
     _make(request.out)
@@ -63,6 +64,14 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
             return _Design(request, progress).run()
     except LockHeldError:
         raise RunHeldError(f"{request.out}: another process is working on this design") from None
+
+
+def _check_free(folder: Path) -> None:
+    """Check that a folder holds a design or nothing, before anything is written into it."""
+    if folder.is_dir() and not (folder / STATE).exists():
+        others = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+        if others:
+            raise ArgumentError("out", f"{folder} is not empty ({others[0]}); give a new folder")
 
 
 def resume_design(folder: Path, *, execution: Mapping[str, Any] | None = None, progress: bool = True) -> DesignResult:
@@ -151,8 +160,6 @@ class _Design:
         """
         folder, request = self.request.out, self.request.to_dict()
         if not (folder / STATE).exists():
-            if others := [path.name for path in folder.iterdir() if path.name != ".lock"]:
-                raise ArgumentError("out", f"{folder} is not empty ({sorted(others)[0]}); give a new folder")
             return self._new_state()
         state = State.open(folder)
         results = request.keys() - {"execution"}
