@@ -25,7 +25,7 @@ def lines() -> list[str]:
 
 @pytest.fixture
 def context(tmp_path, lines) -> DesignContext:
-    """A new design on digits, which has been told its budget and its time."""
+    """A new design on digits, with a budget and a time."""
 
     class Reporting(DesignContext):
         def report(self, text: str) -> None:

@@ -115,16 +115,19 @@ def test_8_bits_that_cost_accuracy_are_not_the_result(run, tmp_path, monkeypatch
     monkeypatch.setattr(Quantization, "_milliseconds", lambda *files: (2.0, 1.0))
     quantization = Quantization(run, request, FileOptions(), 1000)
     exported = quantization._export(whole, 0)
-    for lost, accepted in (
-        ((0.0, -0.01, 0.01), True),
-        ((0.01, 0.001, 0.02), False),  # measurably worse
-        ((0.02, -0.01, 0.05), False),  # too few images to measure a loss that is too large
-        ((-0.1, -0.2, -0.01), True),
+    lossy = "a loss must not be significant, and at most 0.5"
+    for lost, refused in (
+        ((0.0, -0.01, 0.01), ""),
+        ((0.01, 0.001, 0.02), lossy),  # significantly worse
+        ((0.02, -0.01, 0.05), lossy),  # too few images to measure a loss that is too large
+        ((0.0, -0.075, 0.075), "too few images to exclude a loss of 5 points"),
+        ((-0.1, -0.2, -0.01), ""),
     ):
         agreements = {name: replace(each, lost=lost, images=300) for name, each in exported.agreements.items()}
         better, reason = quantization._compare(whole, replace(exported, agreements=agreements))
-        assert better is accepted
-        assert ("a loss must not be significant, and at most 0.5" in reason) is not accepted
+        assert better is not bool(refused)
+        assert refused in reason
+        assert "\u22120.0" not in reason
 
 
 @pytest.mark.parametrize(

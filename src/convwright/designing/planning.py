@@ -22,6 +22,7 @@ from convwright.designing.request import DesignRequest
 from convwright.designing.speed import BRIEF, SECONDS, seconds_per_image
 from convwright.designing.state import CANDIDATES
 from convwright.designing.time_plan import TimePlan
+from convwright.display.wording import counted
 from convwright.errors import ArgumentError
 from convwright.scaling.budget import LATENCY, Budget, format_need, used
 from convwright.scaling.latency import Stopwatch
@@ -120,7 +121,9 @@ class Planner:
         state.left_out += [LeftOut(family.title, NO_ROOM) for family in FAMILIES if family.title not in scaled]
         names = ", ".join(each.name for each in state.candidates)
         count = len(state.candidates)
-        state.decide(CANDIDATES, f"{count} networks take part ({names})", _reason(context.request))
+        state.decide(
+            CANDIDATES, f"{counted(count, 'network takes', 'networks take')} part ({names})", _reason(context.request)
+        )
         context.report(f"candidates: {names}")
 
     def _next(self) -> Candidate | None:
@@ -199,5 +202,5 @@ class Planner:
 
 def _reason(request: DesignRequest) -> str:
     budget = f"{request.budget} and " if request.budget else ""
-    within = f"{budget}what {request.seconds / 60:.3g} minutes can train"
+    within = f"{budget}what {request.seconds / 60:.3g} min can train"
     return f"each network of a family is the largest within {within}; the others are those that `train` would choose"

@@ -13,7 +13,7 @@ from convwright.designing.file_export import FileOptions, write_file
 from convwright.designing.request import DesignRequest
 from convwright.designing.shipped_file import TORCH, Shipped, evaluate_file, measure_file
 from convwright.designing.time_plan import INT8_FACTOR
-from convwright.display.wording import counted
+from convwright.display.wording import counted, points, points_between
 from convwright.engines.registry import open_file
 from convwright.errors import ConvwrightError, WriteError
 from convwright.evaluation.assessment import with_channels
@@ -31,6 +31,8 @@ USES_INT8 = "the file uses 8-bit integers"
 """Decision for a file in 8 bits."""
 COMPARED_IMAGES = 1000
 """Most validation images on which a file in 8 bits is compared with the network."""
+MAX_POSSIBLE_DROP = 0.05
+"""Largest loss of accuracy within the interval: a file in 8 bits is refused where a larger one is possible."""
 FASTER_FACTOR = 0.9
 """Factor of the time of a file in floats below which one in 8 bits counts as faster: less is noise."""
 ROUNDS = 5
@@ -134,11 +136,10 @@ class Quantization:
         if agreement is None or agreement.lost is None:
             return False, f"the 8-bit file could not be measured in {engine}"
         lost, low, high = agreement.lost
-        change, least, most = (
-            f"{round(-100 * value, 1) + 0.0:+.1f}".replace("-", "\u2212") for value in (lost, high, low)
-        )
-        points = f"{change} percentage points ({least} to {most})"
-        accuracy = f"8 bits change the accuracy by {points} on {counted(agreement.images, 'validation image')}"
+        change = f"{points(-lost)} percentage points ({points_between((-high, -low))})"
+        accuracy = f"8 bits change the accuracy by {change} on {counted(agreement.images, 'validation image')}"
+        if high > MAX_POSSIBLE_DROP:
+            return False, f"{accuracy}: too few images to exclude a loss of {100 * MAX_POSSIBLE_DROP:g} points"
         if low > 0 or lost > max(MAX_DROP, 1 / agreement.images):
             return False, f"{accuracy}; a loss must not be significant, and at most {100 * MAX_DROP:g}"
         before, after = self._milliseconds(shipped, exported.path)

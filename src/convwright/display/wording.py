@@ -68,7 +68,7 @@ def short_milliseconds(seconds: float) -> str:
 
 def points(share: float) -> str:
     """Return a difference of shares in percentage points, with its sign: ``+0.4``."""
-    return f"{100 * share:+.1f}".replace("-", "−")
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")  # 0.0 is added since -0.0 has a sign
 
 
 def points_between(bounds: tuple[float, float]) -> str:
