@@ -237,6 +237,9 @@ def test_what_a_node_lacks_is_found_out(tmp_path):
     facts = ClusterProcess().facts(str(tmp_path / "absent"), str(tmp_path))
     assert (facts.reads_run, facts.reads_data) == (False, True)
     assert ClusterProcess().facts(str(tmp_path), str(tmp_path / "absent")).reads_data is False
+    unwritable = ClusterProcess().facts("/proc/self/status", None)
+    assert (unwritable.reads_run, unwritable.writes_run) == (True, False)
+    assert ClusterProcess().facts(str(tmp_path / "mark"), None).writes_run is False
     assert interface_of("127.0.0.1") == "lo"
     assert interface_of("192.0.2.77") is None
 

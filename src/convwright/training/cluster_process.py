@@ -36,6 +36,8 @@ class NodeFacts:
     """The installed version of Convwright."""
     reads_run: bool
     """Whether the node reads the run directory under the same path."""
+    writes_run: bool
+    """Whether the node can write files into it."""
     reads_data: bool
     """Whether the node has the images under the same path."""
 
@@ -72,7 +74,9 @@ class ClusterProcess:
         """
         address = _node_address()
         readable = data is None or Path(data).exists()
-        return NodeFacts(platform.node(), address, free_port(address), __version__, Path(mark).exists(), readable)
+        reads = Path(mark).exists()
+        writes = reads and _is_writable(Path(mark).parent)
+        return NodeFacts(platform.node(), address, free_port(address), __version__, reads, writes, readable)
 
     def start(
         self,
@@ -144,6 +148,15 @@ def heard_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _is_writable(folder: Path) -> bool:
+    """Return whether this process can create files in a folder, tried with one that is removed again."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _node_address() -> str:

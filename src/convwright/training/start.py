@@ -14,6 +14,7 @@ from convwright.errors import ArgumentError, SubprocessError
 from convwright.printable import printable
 from convwright.training.callbacks import Callback, MLflow, TensorBoard
 from convwright.training.cluster import TrainingCluster
+from convwright.training.cluster_training import train_on_cluster
 from convwright.training.config import OWN_NETWORK, TrainConfig
 from convwright.training.devices import check_devices, world_size
 from convwright.training.initial_weights import initial_weights_file
@@ -228,7 +229,7 @@ def _in_processes(run: Run, execution: Execution, cluster: TrainingCluster | Non
         ConvwrightError: The run failed on the cluster.
     """
     if cluster is not None:
-        cluster.train(run, execution.arguments(), progress=progress)
+        train_on_cluster(cluster, run, execution.arguments(), progress=progress)
         return
     arguments = ["train", "--resume", str(run.path), *execution.arguments()]
     if status := launch(run.config.devices, arguments, run.path, quiet=not progress):
