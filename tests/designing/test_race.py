@@ -2,23 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import pairwise
+from statistics import median
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from convwright.designing.candidates import Candidate, first_candidates
 from convwright.designing.families import CandidateLimits
 from convwright.designing.race import (
     GROWTH,
     SHORT_TRIAL_SECONDS,
+    WORSE,
     Race,
     first_round_room,
     first_trial_seconds,
     shares_of,
 )
 from convwright.designing.state import State
-from convwright.designing.trials import Trial, pack_bits
+from convwright.designing.trials import NO_TIME, OUT_OF_TIME, TOO_LITTLE_SHARE, Trial, pack_bits
 from convwright.errors import ConvwrightError
 from convwright.scaling.budget import as_budget
 
@@ -45,6 +50,12 @@ class Judge:
     slower: float = 1.0
     """Factor by which trials take longer than planned."""
     ran: list[tuple[str, int]] = field(default_factory=list)
+    given: list[float] = field(default_factory=list)
+    """Seconds of each trial."""
+
+    def started(self, number: int, round_: int) -> bool:
+        """Return that no trial is continued."""
+        return False
 
     def run(
         self, candidate: Candidate, number: int, round_: int, seconds: float, callbacks: Sequence[object] = ()
@@ -53,6 +64,7 @@ class Judge:
         if len(self.ran) == self.stop_after:
             raise KeyboardInterrupt
         self.ran.append((candidate.name, round_))
+        self.given.append(seconds)
         self.clock.passed += self.slower * seconds
         share = self.shares.get(candidate.name, 0.5)
         if share < 0:
@@ -61,9 +73,13 @@ class Judge:
         return Trial(candidate.name, round_, 0, "", share, pack_bits(right), IMAGES, 1.0, seconds, 0.1)
 
 
+@cache
+def candidates() -> list[Candidate]:
+    return [each for each in first_candidates(28, 1, 10, LIMITS) if isinstance(each, Candidate)]
+
+
 def state_in(folder) -> State:
-    found = [each for each in first_candidates(28, 1, 10, LIMITS) if isinstance(each, Candidate)]
-    return State(folder, {}, candidates=found)
+    return State(folder, {}, candidates=[*candidates()])
 
 
 def race(state: State, judge: Judge, seconds: float = 1000) -> Race:
@@ -158,6 +174,70 @@ def test_trials_that_take_longer_than_planned_leave_others_out(tmp_path, slower:
     assert judge.clock.passed <= seconds + 3 * longest
     fates = {trial.candidate for trial in state.trials} | {each.name for each in state.left_out}
     assert {each.name for each in state.candidates} <= fates
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.floats(30, 230),
+    st.lists(st.sampled_from([0.9, 1.0, 1.0, 1.3, 2.0, 4.0]), min_size=30, max_size=30),
+    st.lists(st.sampled_from([0.2, 0.5, 0.51, 0.8]), min_size=8, max_size=8),
+)
+def test_no_trial_is_begun_with_too_little_time_to_learn(
+    tmp_path_factory, seconds: float, slower: list[float], shares: list[float]
+) -> None:
+    """Whatever trials overrun, a candidate has its time, or it is out of time and was not compared."""
+    state = state_in(tmp_path_factory.mktemp("race"))
+    judge = Judge({each.name: share for each, share in zip(state.candidates, shares, strict=False)})
+    run = judge.run
+
+    def overrunning(candidate: Candidate, number: int, round_: int, given: float) -> Trial:
+        judge.slower = slower[len(judge.ran)]
+        return run(candidate, number, round_, given)
+
+    judge.run = overrunning  # type: ignore[method-assign]
+    race(state, judge, seconds).run()
+    given: dict[int, list[float]] = {}
+    for (_, round_), each in zip(judge.ran, judge.given, strict=True):
+        given.setdefault(round_, []).append(each)
+    for round_, lengths in given.items():
+        planned = first_trial_seconds(seconds)
+        if round_:
+            planned = max(SHORT_TRIAL_SECONDS, GROWTH * median(given[round_ - 1]))
+        assert min(lengths[1:], default=planned) >= TOO_LITTLE_SHARE * planned - 1e-6
+    reasons = {each.decision.removesuffix(" is dropped"): each.reason for each in state.decisions}
+    untried = {each.name: each.reason for each in state.left_out}
+    last = {name: round_ for round_, names in enumerate(state.rounds) for name in names}
+    for name, round_ in last.items():
+        if state.trial(name, round_) is None:
+            assert (reasons | untried)[name] == NO_TIME
+    for name in untried:
+        assert all(trial.candidate != name for trial in state.trials)
+
+
+@pytest.mark.parametrize(
+    ("late", "dropped_for"),
+    [
+        ({"stopped": True, "epochs": 1.0, "planned_epochs": 8.0}, OUT_OF_TIME),
+        ({"stopped": True, "epochs": 7.0, "planned_epochs": 8.0}, WORSE),
+        ({"stopped": False, "epochs": 1.0, "planned_epochs": 8.0}, WORSE),
+        ({"epochs": 0.3, "chance": 0.3}, OUT_OF_TIME),
+        ({"epochs": 1.3, "chance": 0.3}, WORSE),
+        ({"epochs": 0.3, "chance": 0.1}, WORSE),
+    ],
+)
+def test_a_trial_that_had_too_little_time_to_learn_is_not_called_worse(tmp_path, late, dropped_for: str) -> None:
+    state, judge = state_in(tmp_path), Judge({"ResNet": 0.9, "DenseNet-BC": 0.3})
+    run = judge.run
+
+    def late_one(candidate: Candidate, number: int, round_: int, seconds: float) -> Trial:
+        trial = run(candidate, number, round_, seconds)
+        return replace(trial, **late) if candidate.name == "DenseNet-BC" else trial
+
+    judge.run = late_one  # type: ignore[method-assign]
+    assert race(state, judge).run().candidate == "ResNet"
+    (reason,) = [each.reason for each in state.decisions if each.decision == "DenseNet-BC is dropped"]
+    assert reason.startswith(f"{dropped_for}: ")
+    assert "DenseNet-BC" not in state.rounds[1]
 
 
 def test_candidates_that_fail_are_left_behind(tmp_path) -> None:

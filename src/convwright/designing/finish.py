@@ -106,7 +106,7 @@ def finish(context: DesignContext) -> DesignResult:
     state.winner = replace(state.trained_winner, tested=tested)
     state.save()
     measured = state.end_measured
-    dossier = DOSSIER_FACTOR * (measured.export_seconds if measured else USUAL_EXPORT_SECONDS)
+    dossier = measured.dossier_seconds if measured else DOSSIER_FACTOR * USUAL_EXPORT_SECONDS
     dossier += image_seconds * tested.images
     shipped = _ship(context, run, dossier)
     Judge(state, context.trainer, clock).run(JUDGING_SHARE * (clock.left - dossier))

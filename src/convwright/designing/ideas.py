@@ -147,7 +147,7 @@ def why_not_compared(state: State, idea: str) -> str:
         reasons = [each.reason for each in state.decisions if each.decision == NOT_COMPARED]
         tried = any(each.idea == COMPOUND for each in state.candidates)
         return next(reversed(reasons), "one of its trials failed" if tried else "no networks were trained for it")
-    return f"no round trained a network both with and without {idea}"
+    return f"no round trained a network both with and without {idea} for long enough"
 
 
 def _pairs_of(state: State) -> list[_Pair]:
@@ -205,7 +205,7 @@ def _change_of(candidate: Candidate, parent: Candidate) -> str:
 
 
 def _last_common_trials(state: State, first: str, second: str) -> tuple[Trial, Trial] | None:
-    """Return the trials of two candidates in the last round that both ended; None where there is none.
+    """Return the trials of two candidates in the last round in which both had time to learn; None if there is none.
 
     A student is compared with the trial of its parent beside it, or with that of the round before, which it repeats.
     """
@@ -213,7 +213,9 @@ def _last_common_trials(state: State, first: str, second: str) -> tuple[Trial, T
         one, other = state.trial(first, round_), state.trial(second, round_)
         if other is None and first.endswith(SUFFIX):
             other = state.trial(second, round_ - 1)
-        if one is not None and other is not None and one.problem is None and other.problem is None:
+        if one is None or other is None or one.problem is not None or other.problem is not None:
+            continue
+        if not one.too_short and not other.too_short:
             return one, other
     return None
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from convwright.designing.context import DesignContext
 from convwright.designing.state import BestSoFar
+from convwright.designing.trials import most_frequent_share
 from convwright.display.wording import percent
 from convwright.training.callbacks import Callback
 
@@ -45,5 +46,4 @@ class KeepBest(Callback):
     @property
     def _most_frequent(self) -> float:
         """Share of the most frequent class among the validation images."""
-        labels = self.context.dataset.val.labels
-        return int(labels.bincount().max()) / len(labels)
+        return most_frequent_share(self.context.dataset.val.labels)

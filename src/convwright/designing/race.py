@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 from convwright.designing.candidates import Candidate, LeftOut, recipe_variations, variations
 from convwright.designing.families import CandidateLimits
 from convwright.designing.state import WINS, State
-from convwright.designing.trials import MIN_TRIAL_SECONDS, NO_TIME, Trainer, Trial, problem_of_candidate
+from convwright.designing.trials import (
+    MIN_TRIAL_SECONDS,
+    NO_TIME,
+    OUT_OF_TIME,
+    TOO_LITTLE_SHARE,
+    Trainer,
+    Trial,
+    problem_of_candidate,
+)
 from convwright.display.wording import percent, points, points_between
 from convwright.errors import ConvwrightError
 from convwright.stats.paired import agresti_min
@@ -230,20 +238,48 @@ class Race:
         for at, name in enumerate(names):
             if self.state.trial(name, round_) is not None:
                 continue
-            if until - self.trainer.clock.passed < MIN_TRIAL_SECONDS and any(
-                self.state.trial(one, round_) for one in names
-            ):
+            started = self.trainer.started(numbers[name], round_)
+            if (seconds := self._seconds_of_trial(round_, at, until, started=started)) is None:
                 self._drop_for_time(name)
                 continue
-            seconds = max(2.0, (until - self.trainer.clock.passed) / (len(names) - at))
-            if round_ == 0:  # the first trial was run before the number of the others was known
-                seconds = min(seconds, max(2.0, first_trial_seconds(self.seconds)))
-            if len(names) == 1:  # it is compared with nothing: the time is better spent on its final training
-                seconds = min(seconds, SHORT_TRIAL_SECONDS)
             trial = self.trainer.run(self.state.candidate(name), numbers[name], round_, seconds)
             self.state.add_trial(trial)
             self.trainer.clock.save()
             self.report(_line(round_, at, len(names), self.state.candidate(name), trial))
+
+    def _seconds_of_trial(self, round_: int, at: int, until: float, *, started: bool) -> float | None:
+        """Return the seconds of a trial; None where so little time is left that it could not learn.
+
+        Where earlier trials took longer than planned, as many of the others as possible have enough time: time is not
+        divided among more trials than can use it.
+
+        Args:
+            round_: Round of the trial.
+            at: Its position in the round.
+            until: Passed seconds of the design at which the round should end.
+            started: Whether it is continued after a stop of the design.
+        """
+        names, left = self.state.rounds[round_], until - self.trainer.clock.passed
+        fewest = self._fewest_seconds(round_)
+        ended = any(self.state.trial(name, round_) for name in names)
+        if ended and not started and left < fewest:
+            return None
+        count = len(names) - at
+        while count > 1 and left / count < fewest:
+            count -= 1
+        seconds = max(2.0, left / count)
+        if round_ == 0:  # the first trial was run before the number of the others was known
+            seconds = min(seconds, max(2.0, first_trial_seconds(self.seconds)))
+        if len(names) == 1:  # it is compared with nothing: the time is better spent on its final training
+            seconds = min(seconds, SHORT_TRIAL_SECONDS)
+        return seconds
+
+    def _fewest_seconds(self, round_: int) -> float:
+        """Return the seconds below which a trial of a round has too little time to learn."""
+        planned = first_trial_seconds(self.seconds)
+        if round_ and (before := [each.seconds for each in self.state.trials_of(round_ - 1) if each.problem is None]):
+            planned = max(SHORT_TRIAL_SECONDS, GROWTH * median(before))
+        return max(MIN_TRIAL_SECONDS, TOO_LITTLE_SHARE * planned)
 
     def _share_round(self, shared: "SharedRounds", round_: int, until: float) -> None:
         """Have the trials of a round trained by workers."""
@@ -295,13 +331,17 @@ class Race:
             low, high = agresti_min(pair.only_first, pair.only_second, pair.images, z)
             amount = f"{points(-pair.difference)} percentage points ({points_between((-high, -low))})"
             gap = f"difference to {best.candidate}: {amount}"
-            if low > 0:
-                self.state.decide("race", f"{trial.candidate} is dropped", f"{WORSE}: {gap}")
-            elif len(kept) >= max(1, round(KEPT_SHARE * len(ranked))):
-                reason = f"ranked in the lower half of the round, which is not trained further; {gap}"
-                self.state.decide("race", f"{trial.candidate} is dropped", reason)
-            else:
+            lower_half = len(kept) >= max(1, round(KEPT_SHARE * len(ranked)))
+            if low <= 0 and not lower_half:
                 kept.append(trial)
+                continue
+            if too_short := trial.too_short:
+                reason = f"{OUT_OF_TIME}: {too_short}; {gap}"
+            elif low > 0:
+                reason = f"{WORSE}: {gap}"
+            else:
+                reason = f"ranked in the lower half of the round, which is not trained further; {gap}"
+            self.state.decide("race", f"{trial.candidate} is dropped", reason)
         return kept
 
     def _best(self) -> Trial:

@@ -31,6 +31,11 @@ MAX_WAITING = 8.0
 """Largest factor of waiting that counts: more is a stop of the machine, which ends."""
 USUAL_EXPORT_SECONDS = 4.0
 """Seconds of an export that failed when it was measured, and may succeed with other weights."""
+TRIAL_SHARE = 0.05
+"""Share of a design's time which the predictions of an export may take, so that its time is measured by a trial; that
+of a longer one is estimated, as a trial would take much of the time of the training."""
+FIXED_SECONDS, PREDICTION_FACTOR = 6.0, 1.5
+"""Estimate of an export: seconds on an idle machine beside its predictions, and a factor of those of the predictions."""
 VERIFICATIONS = 5
 """How often an export predicts the images on which it is verified: in torch, in each engine, and for its limits."""
 
@@ -59,7 +64,12 @@ class Waiting(Callback):
     @property
     def factor(self) -> float:
         """Time by computing time, 1 or more: the median of the last periods, as a single one may have a short stall."""
-        return median(self._factors) if len(self._factors) == WINDOWS else 1.0
+        return median(self._factors) if self.known else 1.0
+
+    @property
+    def known(self) -> bool:
+        """Whether enough periods have been measured."""
+        return len(self._factors) == WINDOWS
 
 
 def waiting_factor(seconds: float, computed: float) -> float:
@@ -91,9 +101,19 @@ class Reserve:
     _predictions: dict[str, float] = field(default_factory=dict, init=False)
 
     def measure(self) -> None:
-        """Write and verify a file of the race's best network once, unless a stopped design has done so."""
+        """Measure or estimate once, unless a stopped design has done so, what a file of the race's best network needs.
+
+        A file is written and verified if this takes a small part of the design's time.
+        """
         context, state = self.context, self.context.state
         if state.end_measured is not None or not can_export():
+            return
+        predictions = self._predictions_of_export * self.best.image_seconds
+        if predictions > TRIAL_SHARE * context.request.seconds:
+            waiting = self._waiting_now()
+            fixed = FIXED_SECONDS * waiting
+            state.end_measured = EndMeasurements(fixed + PREDICTION_FACTOR * predictions, waiting, fixed)
+            state.save()
             return
         wall, computed = time.monotonic(), time.thread_time()
         failed = True
@@ -102,8 +122,23 @@ class Reserve:
             failed = False
         seconds = time.monotonic() - wall
         waiting = waiting_factor(seconds, time.thread_time() - computed)
-        state.end_measured = EndMeasurements(max(seconds, USUAL_EXPORT_SECONDS) if failed else seconds, waiting)
+        seconds = max(seconds, USUAL_EXPORT_SECONDS) if failed else seconds
+        fixed = max(min(seconds, USUAL_EXPORT_SECONDS), seconds - predictions)
+        state.end_measured = EndMeasurements(seconds, waiting, fixed)
         state.save()
+
+    def _waiting_now(self) -> float:
+        """Return by how much other programs slow down this thread, measured in predictions of the best network."""
+        wall, computed = time.monotonic(), time.thread_time()
+        prediction_seconds(self.context.state.candidate(self.best.candidate).network)
+        return waiting_factor(time.monotonic() - wall, time.thread_time() - computed)
+
+    @property
+    def _predictions_of_export(self) -> int:
+        """Number of predictions in an export, each of an image."""
+        data = self.context.dataset
+        verified = VERIFICATIONS * min(VERIFIED_IMAGES, len(data.val)) + min(MOST_TRAINING, len(data.train))
+        return verified + len(NEAR + FAR) * min(MOST_ALTERED, VERIFIED_IMAGES, len(data.val))
 
     def costs(self, candidate: Candidate) -> EndCosts:
         """Return what the end needs with a winner.
@@ -118,10 +153,8 @@ class Reserve:
         measured = context.state.end_measured
         export, dossier = 0.0, DOSSIER_FACTOR * USUAL_EXPORT_SECONDS
         if measured is not None:
-            predicted = VERIFICATIONS * min(VERIFIED_IMAGES, len(data.val)) + min(MOST_TRAINING, len(data.train))
-            predicted += len(NEAR + FAR) * min(MOST_ALTERED, VERIFIED_IMAGES, len(data.val))
-            export = measured.export_seconds + predicted * max(0.0, image - raced)
-            dossier = DOSSIER_FACTOR * measured.export_seconds
+            export = measured.export_seconds + self._predictions_of_export * max(0.0, image - raced)
+            dossier = measured.dossier_seconds
         test = 0 if data.test is None else len(data.test)
         int8 = context.request.engine != TORCH
         return EndCosts(image, len(data.val), test, export, dossier, self.opening_seconds, int8)
@@ -133,9 +166,18 @@ class Reserve:
         return self._predictions[candidate.name]
 
     def limit_of(self, candidate: Candidate) -> Callable[[], float]:
-        """Return a function that gives the passed seconds at which training must end: earlier on a busier machine."""
+        """Return a function that gives the passed seconds at which training must end, as known when it is called.
+
+        The end needs more time on a machine that has become busier since it was measured, and less on one that has
+        become idle. Only half of what would be gained counts, as it may become busy again.
+        """
         costs, seconds = self.costs(candidate), self.context.request.seconds
         measured = self.context.state.end_measured
         if measured is None or training_device().type != "cpu":  # this thread waits for the device
             return lambda: seconds - self.plan.end(costs)
-        return lambda: seconds - self.plan.end(costs, max(1.0, self.waiting.factor / measured.waiting))
+
+        def limit() -> float:
+            change = self.waiting.factor / measured.waiting if self.waiting.known else 1.0
+            return seconds - self.plan.end(costs, change if change >= 1 else (1 + change) / 2)
+
+        return limit

@@ -18,7 +18,7 @@ from convwright.designing.request import DesignRequest
 from convwright.designing.scaling_trials import COMPARED, RULES
 from convwright.designing.shipped_file import Shipped
 from convwright.designing.state import DOSSIER, TRAINED_LONGER, Decision, State
-from convwright.designing.trials import NO_TIME, Trial
+from convwright.designing.trials import NO_TIME, OUT_OF_TIME, Trial
 from convwright.designing.winner_record import ScoredImages
 from convwright.display.result import Block, Heading, Lines, Paragraph, Result, Table
 from convwright.display.wording import counted, duration, interval, percent
@@ -38,7 +38,7 @@ SHORT_REASONS = {
     "statistically indistinguishable": "statistically indistinguishable",
     "ranked in the lower half": "ranked in the lower half",
     "only the better half": "ranked in the lower half",
-    NO_TIME: "out of time",
+    OUT_OF_TIME: "out of time",
     "the trials before it took the time": "out of time",
     "the next round has": "out of time",
     "it exceeds the budget": "exceeds the budget",

@@ -15,7 +15,7 @@ from convwright.designing.clock import Clock
 from convwright.designing.request import DesignRequest
 from convwright.designing.shared_race import RaceStorage, open_storage, ready_file, seconds_for, tasks_of
 from convwright.designing.state import CLOCK, State
-from convwright.designing.trials import MIN_TRIAL_SECONDS, NO_TIME, Trainer, Trial
+from convwright.designing.trials import MIN_TRIAL_SECONDS, NO_TIME, TOO_LITTLE_SHARE, Trainer, Trial
 from convwright.errors import ConvwrightError
 from convwright.files import packed
 from convwright.scaling.cluster import Cluster
@@ -99,10 +99,13 @@ class SharedRounds:
             if task not in self.shown:
                 self.shown.add(task)
                 report(self.state.candidates[task.candidate], results[task], len(self.shown & {*tasks}), len(tasks))
-        if ended and until - clock.passed < MIN_TRIAL_SECONDS:
+        left = until - clock.passed
+        if ended and left < max(MIN_TRIAL_SECONDS, TOO_LITTLE_SHARE * self.state.plans[-1]["seconds"]):
             for task, name in tasks.items():
+                round_ = int(task.epochs)
+                if left >= MIN_TRIAL_SECONDS and self.trainer.started(task.candidate, round_):
+                    continue  # its worker died: another one continues it
                 if task not in results and (claim := self.storage.claim(task)) is not None:
-                    round_ = int(task.epochs)
                     claim.complete(Trial(name, round_, task.seed, "", 0.0, "", 0, 0.0, 0.0, problem=NO_TIME))
 
     def _send(self, task: Task, cluster: Cluster | None) -> Any:

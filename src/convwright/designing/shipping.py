@@ -16,7 +16,7 @@ from convwright.training.run import Run
 
 NOT_INSTALLED = 'onnx, and onnxruntime or openvino, are not installed: pip install "convwright[deploy]"'
 """Reason why a design has no file."""
-QUANTIZING_SHARE = 0.85
+QUANTIZING_SHARE = 0.95
 """Share of the time that the dossier does not need which a file in 8 bits may take."""
 
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from convwright import json_text
 from convwright.designing.candidates import Candidate, LeftOut
+from convwright.designing.time_plan import DOSSIER_FACTOR
 from convwright.designing.trials import Trial
 from convwright.designing.winner_record import Winner
 from convwright.errors import ConvwrightError, RunError
@@ -73,6 +74,13 @@ class EndMeasurements:
     """Seconds in which a file of the race's best network was written and verified."""
     waiting: float
     """Factor between these seconds and those that the processor computed."""
+    fixed_seconds: float | None = None
+    """Those of the export's seconds that do not grow with the time of a prediction; None: all."""
+
+    @property
+    def dossier_seconds(self) -> float:
+        """Seconds of the dossier beside its predictions of the test images."""
+        return DOSSIER_FACTOR * (self.export_seconds if self.fixed_seconds is None else self.fixed_seconds)
 
 
 @dataclass

@@ -11,7 +11,7 @@ MAX_END_SHARE = 0.4
 TEST_PASSES = 2
 """How often all test images are predicted in the end: for the accuracy, and for the figures of the dossier."""
 DOSSIER_FACTOR = 0.6
-"""Seconds of the dossier beside its predictions, as a factor of those of a file of the race's best network."""
+"""Seconds of the dossier beside its predictions, as a factor of those of an export beside its predictions."""
 INT8_FACTOR, INT8_SHARE = 1.6, 0.08
 """Seconds of trying a file in 8 bits, as a factor of those of a file in floats; time is kept for that if it takes no
 more than this share of the design's."""
@@ -73,7 +73,7 @@ class TimePlan:
 
         Args:
             costs: What they need, as measured in this design; None while that is unknown.
-            slowdown: Factor by which the machine has become slower since that was measured.
+            slowdown: Factor by which the machine has become slower since that was measured; below 1 if it is faster.
         """
         if costs is None:
             return min(MAX_END, max(MIN_END, END_SHARE * self.seconds))

@@ -33,6 +33,7 @@ from convwright.errors import (
 )
 from convwright.evaluation.evaluating import measure
 from convwright.prediction.network import load
+from convwright.stats.intervals import wilson
 from convwright.stats.paired import PairedCounts
 from convwright.training.advice import LARGEST, SIDES, advise
 from convwright.training.failures import is_out_of_memory
@@ -45,8 +46,12 @@ from convwright.training.start import Execution, resume_run, train_plan
 
 MIN_TRIAL_SECONDS = 4.0
 """Seconds of a round, whose trials took longer than planned, below which no further trial starts."""
-NO_TIME = "the trials before it took the time of the round"
+OUT_OF_TIME = "out of time"
+"""Beginning of the reasons of candidates that had too little time to learn, or none."""
+NO_TIME = f"{OUT_OF_TIME}: the trials before it took the time of the round"
 """Problem of a trial that was never started."""
+TOO_LITTLE_SHARE = 0.6
+"""Share of the planned seconds, or epochs, of a trial below which it has too little time to learn."""
 OVERTIME_FACTOR = 1.15
 """Factor of a trial's seconds at which it is stopped, where the machine has become slower than it was measured."""
 FEATURES_FACTOR = float(max(TRIAL_FACTORS))
@@ -79,6 +84,24 @@ class Trial:
     """Whether it was stopped before its last step because its time was over."""
     image_seconds: float = 0.0
     """Seconds in which the network predicts a validation image; 0 where that was not measured."""
+    planned_epochs: float = 0.0
+    """Epochs that were planned for its time; 0 where that is unknown."""
+    chance: float = 0.0
+    """Share of the most frequent class among the validation images; 0 where that is unknown."""
+
+    @property
+    def too_short(self) -> str:
+        """Why the trial had too little time to learn, as a clause; empty if it had enough."""
+        if self.stopped and self.epochs < TOO_LITTLE_SHARE * self.planned_epochs:
+            return f"it was stopped after {self.epochs:.2g} of {self.planned_epochs:.2g} planned epochs"
+        if self.problem is None and self.epochs < 1 and self.images:
+            low, _ = wilson(round(self.accuracy * self.images), self.images)
+            if low <= self.chance:
+                return (
+                    f"after {self.epochs:.2g} epochs its accuracy is not significantly higher than that of always "
+                    "predicting the most frequent class"
+                )
+        return ""
 
     def right(self) -> torch.Tensor:
         """Return whether each validation image is right, bool."""
@@ -116,6 +139,15 @@ def problem_of_candidate(error: Exception) -> str:
     else:
         problem = ""
     return " ".join(problem.split())
+
+
+def most_frequent_share(labels: torch.Tensor) -> float:
+    """Return the share of the most frequent class among images: the accuracy of always predicting it.
+
+    Args:
+        labels: Class of each image, int64.
+    """
+    return int(labels.bincount().max()) / len(labels)
 
 
 def trained_epochs(run: Run) -> float:
@@ -177,7 +209,13 @@ class Trainer:
             run.config.recipe.learning_rate,
             stopped=run.summary.stopped_early,
             image_seconds=image_seconds,
+            planned_epochs=run.config.recipe.epochs,
+            chance=most_frequent_share(self.data.dataset().val.labels),
         )
+
+    def started(self, number: int, round_: int) -> bool:
+        """Return whether a trial has a run directory, from which it continues."""
+        return (self.folder / self.place(number, round_) / "config.yaml").exists()
 
     def place(self, number: int, round_: int) -> str:
         """Return the run directory of a trial, below the folder of the design."""

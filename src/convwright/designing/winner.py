@@ -28,15 +28,15 @@ from convwright.training.run import Run
 
 WINNER = "winner"
 """Run directory of the long training of the winner, in the folder of a design."""
-PLANNED_SHARE = 1.0
+PLANNED_SHARE = 1.04
 """Share of the remaining time for which the winner is planned. The plan of a training run keeps some of it itself, and
-a run that takes longer is stopped where the end of the design begins."""
+a run that takes longer is stopped where the end of the design begins, in its last steps with low learning rates."""
 ENLARGING_SHARE = 0.6
 """Share of the winner's time for which its resolution is chosen: computing features cannot be cut short."""
 ALL_LAYERS = "winner-all-layers"
 """Run directory of the training of all its layers, where its classifier alone was trained and time is left."""
 CLASSIFIER_ALONE = "the winner with only its classifier trained is kept"
-MIN_LEFT_SHARE, MIN_EPOCHS = 0.1, 2.0
+MIN_LEFT_SHARE, MIN_EPOCHS = 0.05, 0.5
 """All layers are trained if this share of the design's time is left, and time for this many epochs."""
 MIN_SECONDS, MIN_SHARE = 10.0, 0.5
 """A winner is trained again if this many seconds are left, and this share of the seconds of its trial."""
