@@ -1,5 +1,6 @@
 """The time that is kept for the end of a design: never less than what was measured, and more on a busier machine."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -90,6 +91,24 @@ def test_an_export_is_measured_once(design) -> None:
     assert run.weights.exists()
 
 
+def test_a_long_export_is_estimated_instead_of_tried(design) -> None:
+    """A trial of it would take much of the training's time."""
+    pytest.importorskip("onnxruntime")
+    design.best = replace(design.best, image_seconds=SECONDS / 1000)
+    design.measure()
+    measured, data = design.context.state.end_measured, design.context.dataset
+    assert {path.name for path in design.context.request.out.iterdir()} <= {"state.json"}
+    assert measured.export_seconds > design.best.image_seconds * len(data.val)
+    assert 0 < measured.dossier_seconds < measured.export_seconds
+    assert State.open(design.context.request.out).end_measured == measured
+
+
+@given(st.floats(0.1, 100), st.floats(0, 1))
+def test_the_dossier_does_not_grow_with_predictions_of_the_export(export: float, share: float) -> None:
+    whole = EndMeasurements(export, 1.0)
+    assert EndMeasurements(export, 1.0, share * export).dossier_seconds == pytest.approx(share * whole.dossier_seconds)
+
+
 def test_an_export_that_fails_is_no_failure_of_the_design(design) -> None:
     pytest.importorskip("onnxruntime")
     design.measure()  # there is no run
@@ -112,16 +131,64 @@ def test_a_machine_that_becomes_busier_ends_training_earlier(design, monkeypatch
     assert design.limit_of(state.candidates[0])() == before
 
 
-@given(st.floats(0.1, 100), st.floats(0, 100))
-def test_waiting_is_the_time_beside_computing(seconds: float, computed: float) -> None:
-    factor = waiting_factor(seconds, computed)
-    assert 1 <= factor <= MAX_WAITING
-    if computed >= seconds:
-        assert factor == 1
+def test_a_machine_that_becomes_idle_ends_training_later(design, monkeypatch) -> None:
+    monkeypatch.setattr(measuring, "WINDOW", 0.0)
+    state = design.context.state
+    state.end_measured = EndMeasurements(20.0, MAX_WAITING)
+    limit = design.limit_of(state.candidates[0])
+    before = limit()
+    for periods in range(measuring.WINDOWS):
+        assert limit() == before, f"{periods} periods are too few"
+        compute_for(0.02)
+        design.waiting._computed -= 100.0  # as if this thread had computed all the time
+        design.waiting.on_step(Step(1, 2, 1, 0.0))
+    assert before < limit() < SECONDS
 
 
-def test_a_thread_that_computes_does_not_wait() -> None:
+@given(st.floats(0.1, 100), st.floats(1.01, 7.9))
+def test_waiting_is_the_time_beside_computing(computed: float, factor: float) -> None:
+    assert waiting_factor(factor * computed, computed) == pytest.approx(factor)
+    assert waiting_factor(computed / factor, computed) == 1
+    assert waiting_factor(100 * computed, computed) == MAX_WAITING
+    assert waiting_factor(computed, 0.0) == MAX_WAITING
+
+
+def compute_for(seconds: float) -> None:
+    """Keep this thread busy for some seconds of processor time."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def test_time_in_which_a_thread_does_not_compute_is_waiting(monkeypatch) -> None:
+    """The load is that on this thread, measured in steps: a thread that sleeps is as slow as one that others delay."""
+    monkeypatch.setattr(measuring, "WINDOW", 0.03)
     waiting = Waiting()
+    for _ in range(measuring.WINDOWS):
+        assert (waiting.factor, waiting.known) == (1, False)
+        compute_for(0.01)
+        time.sleep(0.06)
+        waiting.on_step(Step(2, 2, 1, 0.0))
+    assert waiting.known
+    assert waiting.factor > 3
+    waiting.on_start(None)  # type: ignore[arg-type]  # another run: what was before it does not count in its period
+    assert time.thread_time() - waiting._computed < 0.01
+
+
+def test_one_stall_is_no_busy_machine(monkeypatch) -> None:
+    monkeypatch.setattr(measuring, "WINDOW", 0.0)
+    waiting = Waiting()
+    for stall in (0.0, 100.0, 0.0):
+        waiting._wall -= stall
+        waiting._computed -= 1.0  # as if this thread had computed for a second
+        waiting.on_step(Step(1, 2, 1, 0.0))
+    assert waiting.known
     assert waiting.factor == 1
-    waiting.on_step(Step(1, 2, 1, 0.0))  # the first period is too short to count
-    assert waiting.factor == 1
+
+
+def test_short_periods_do_not_count() -> None:
+    waiting = Waiting()
+    for _ in range(2 * measuring.WINDOWS):
+        waiting._wall = time.monotonic() - measuring.WINDOW / 100
+        waiting.on_step(Step(1, 2, 1, 0.0))
+    assert (waiting.factor, waiting.known) == (1, False)

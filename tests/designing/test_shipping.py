@@ -223,7 +223,6 @@ def test_the_accuracy_of_the_answer_is_that_of_the_file(result) -> None:
         ("only the better half takes part in the next round; 1 percentage point behind", "ranked in the lower half"),
         (NO_TIME, "out of time"),
         ("the trials before it took the time of the round", "out of time"),
-        (NO_TIME, "out of time"),
         ("the next round has no time for it", "out of time"),
         ("it exceeds the budget, so it can be the teacher, but not the winner", "exceeds the budget"),
         (f"distillation from huge {NO_GAIN}: +0.1 percentage points", "no gain from distillation"),

@@ -35,7 +35,7 @@ TRIAL_SHARE = 0.05
 """Share of a design's time which the predictions of an export may take, so that its time is measured by a trial; that
 of a longer one is estimated, as a trial would take much of the time of the training."""
 FIXED_SECONDS, PREDICTION_FACTOR = 6.0, 1.5
-"""Estimate of an export: seconds on an idle machine beside its predictions, and a factor of those of the predictions."""
+"""Estimate of an export: seconds on an idle machine beside its predictions, and a factor of the predictions' time."""
 VERIFICATIONS = 5
 """How often an export predicts the images on which it is verified: in torch, in each engine, and for its limits."""
 
