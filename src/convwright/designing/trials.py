@@ -209,7 +209,7 @@ class Trainer:
             run.config.recipe.learning_rate,
             stopped=run.summary.stopped_early,
             image_seconds=image_seconds,
-            planned_epochs=run.config.recipe.epochs,
+            planned_epochs=run.config.total_epochs,
             chance=most_frequent_share(self.data.dataset().val.labels),
         )
 
