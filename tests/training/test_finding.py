@@ -29,7 +29,7 @@ def digits():
     return open_dataset("digits")
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop", "muon"])
 def test_a_found_rate_trains_better_than_a_hundredth_of_it(optimizer, digits, tmp_path):
     recipe = {"optimizer": optimizer}
     config, network = plan(digits, cw.network("cifar_resnet8"), epochs=0.75, recipe=recipe)

@@ -87,7 +87,7 @@ def test_stopped_and_resumed_at_any_step_ends_in_the_same_weights(digits, tmp_pa
         assert (path / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop", "muon"])
 @pytest.mark.parametrize("recipe", [None, "fast", "efficientnet"])
 def test_the_default_learning_rate_is_that_of_the_optimizer(optimizer, recipe):
     chosen = {"network": "cifar_resnet8", "epochs": 1, "batch_size": 32, "optimizer": optimizer, "recipe": recipe}

@@ -31,7 +31,10 @@ def elsewhere(monkeypatch):
     ("options", "recipe"),
     [
         ({}, {"ema": 0.9, "clip_norm": 1.0, "mixup": 0.2, "optimizer": "adamw"}),
-        ({"memory_efficient": True, "fused": False}, {"cutmix": 1.0, "randaugment": 5, "class_weights": "balanced"}),
+        (
+            {"memory_efficient": True, "fused": False},
+            {"cutmix": 1.0, "randaugment": 5, "class_weights": "balanced", "optimizer": "muon"},
+        ),
         ({"fused": True}, {"progressive": 0.5, "accumulate": 2, "optimizer": "rmsprop", "label_smoothing": 0.1}),
     ],
 )

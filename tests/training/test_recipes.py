@@ -317,10 +317,12 @@ GIVEN = {"weights": "a file"}
         ({}, {}, 0.1),
         ({}, {"optimizer": "adamw"}, 0.004),
         ({}, {"optimizer": "rmsprop"}, 0.002),
+        ({}, {"optimizer": "muon"}, 0.05),
         (GIVEN, {}, 0.008),
         (GIVEN, {"optimizer": "sgd"}, 0.1),
         (GIVEN, {"freeze_epochs": 0.0}, 0.0004),
         (GIVEN, {"freeze_epochs": 0.0, "optimizer": "sgd"}, 0.02),
+        (GIVEN, {"freeze_epochs": 0.0, "optimizer": "muon"}, 0.005),
         (GIVEN, {"freeze": True}, 0.1),
     ],
 )

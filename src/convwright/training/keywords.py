@@ -14,7 +14,7 @@ class TrainOptions(TypedDict, total=False):
     None leaves a field open, as if it were not given; for `norm_momentum` it keeps the network's own.
     """
 
-    optimizer: Literal["sgd", "adamw", "rmsprop"] | None
+    optimizer: Literal["sgd", "adamw", "rmsprop", "muon"] | None
     learning_rate: float | None
     momentum: float | None
     nesterov: bool | None

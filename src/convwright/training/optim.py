@@ -3,12 +3,16 @@
 import inspect
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from convwright.training.config import Recipe
+from convwright.training.muon import Muon, matrices_of
+
+MUON_REST = 4.0
+"""Learning rate of the weights that Muon leaves to SGD, as a multiple of that of the matrices."""
 
 _Optimizer = TypeVar("_Optimizer", bound=torch.optim.Optimizer)
 
@@ -17,19 +21,9 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the recipe's optimizer for the weights that are not frozen.
 
     Weight decay applies to weights of convolutions and linear layers, not to biases or normalisation parameters. Each
-    group's `share` is that of the learning rate (see `rate_shares`).
+    group's `share` is that of the learning rate (see `rate_shares`), for SGD's part in Muon times `MUON_REST`.
     """
-    shares = rate_shares(module, recipe)
-    weights = [weight for weight in module.parameters() if weight.requires_grad]
-    groups = []
-    for share in sorted({shares[weight] for weight in weights}):
-        chosen = [weight for weight in weights if shares[weight] == share]
-        for decay, some in (
-            (recipe.weight_decay, [weight for weight in chosen if weight.ndim > 1]),
-            (0.0, [weight for weight in chosen if weight.ndim <= 1]),
-        ):
-            if some:
-                groups.append({"params": some, "weight_decay": decay, "share": share})
+    groups = _groups(module, recipe)
     rate, momentum = recipe.learning_rate, recipe.momentum
     match recipe.optimizer:
         case "sgd":
@@ -38,6 +32,36 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             return _light(torch.optim.AdamW)(groups, rate, betas=(momentum, 0.999))
         case "rmsprop":  # decay 0.9 and epsilon 1e-3 as EfficientNet's section 5.2 and its code have them
             return _light(torch.optim.RMSprop)(groups, rate, alpha=0.9, eps=1e-3, momentum=momentum)
+        case "muon":
+            ends = {part.weight for part in (first_convolution(module), classifier(module)) if part}
+            split = _split(groups, matrices_of(module) - ends)
+            return _light(Muon)(split, rate, momentum, nesterov=recipe.nesterov and momentum > 0)
+
+
+def _groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the weights that are not frozen, by share of the learning rate and weight decay."""
+    shares = rate_shares(module, recipe)
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    groups: list[dict[str, Any]] = []
+    for share in sorted({shares[weight] for weight in weights}):
+        chosen = [weight for weight in weights if shares[weight] == share]
+        for decay, some in (
+            (recipe.weight_decay, [weight for weight in chosen if weight.ndim > 1]),
+            (0.0, [weight for weight in chosen if weight.ndim <= 1]),
+        ):
+            if some:
+                groups.append({"params": some, "weight_decay": decay, "share": share})
+    return groups
+
+
+def _split(groups: list[dict[str, Any]], matrices: set[torch.Tensor]) -> list[dict[str, Any]]:
+    """Return groups for Muon: those of the weights that it orthogonalises, and those of the others."""
+    split = []
+    for group in groups:
+        for chosen, factor in ((True, 1.0), (False, MUON_REST)):
+            if weights := [weight for weight in group["params"] if (weight in matrices) == chosen]:
+                split.append({**group, "params": weights, "matrices": chosen, "share": factor * group["share"]})
+    return split
 
 
 def _light(kind: type[_Optimizer]) -> type[_Optimizer]:
@@ -67,9 +91,14 @@ def rate_shares(module: nn.Module, recipe: Recipe) -> dict[nn.Parameter, float]:
     return shares
 
 
-def classifier(module: nn.Module) -> nn.Module:
+def classifier(module: nn.Module) -> nn.Linear:
     """Return the last linear layer."""
     return [part for part in module.modules() if isinstance(part, nn.Linear)][-1]
+
+
+def first_convolution(module: nn.Module) -> nn.Conv2d | None:
+    """Return the convolution that reads the images, or None where there is no convolution."""
+    return next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int, frozen_steps: int = 0) -> float:

@@ -23,9 +23,9 @@ LEAST_CROPPED = 16
 """Pixels of a side from which on images are shifted at random; smaller ones cannot spare any."""
 LEAST_CROPPED_IN_SCALE = 64
 """Pixels of a side from which on the papers' recipes cut crops of random size."""
-FROM_SCRATCH = {"sgd": 0.1, "adamw": 4e-3, "rmsprop": 2e-3}
+FROM_SCRATCH = {"sgd": 0.1, "adamw": 4e-3, "rmsprop": 2e-3, "muon": 0.05}
 """Highest learning rate of each optimizer, with batches of 128."""
-FINE_TUNING = {"sgd": 0.02, "adamw": 4e-4, "rmsprop": 4e-4}
+FINE_TUNING = {"sgd": 0.02, "adamw": 4e-4, "rmsprop": 4e-4, "muon": 0.005}
 """The same for weights that are good already, where they are not frozen at first."""
 FINE_TUNE: RecipeName = "fine-tune"
 """Recipe for weights that are good already, where none is named."""

@@ -1,0 +1,89 @@
+"""Muon (Jordan et al. 2024): gradients of matrices are orthogonalised before they are subtracted.
+
+The gradient of a convolution is read as a matrix with a row for each output channel. Of its singular value
+decomposition U S V^T the update is about U V^T: directions in which the gradient is small move as far as the others.
+See https://kellerjordan.github.io/posts/muon/. `torch.optim.Muon` takes two-dimensional weights only, exists from
+torch 2.9 on, and computes in bfloat16.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""Coefficients of the odd polynomial of degree 5 that takes all singular values near 1 in few iterations."""
+ITERATIONS = 5
+"""Iterations of the polynomial; singular values end between 0.6 and 1.25."""
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for matrices, and SGD for the other weights, each with momentum.
+
+    Weight decay is in proportion to the learning rate and to the weights. Of matrices it is not part of the gradient
+    that is orthogonalised.
+
+    Args:
+        groups: Groups of weights; `matrices` says whether those of a group are orthogonalised, `weight_decay` is their
+            decay, and `lr` their learning rate.
+        lr: Learning rate of groups that have none.
+        momentum: Share of the sum of former gradients that is kept in a step.
+        nesterov: Whether the momentum is Nesterov's.
+    """
+
+    def __init__(self, groups: Iterable[dict[str, Any]], lr: float, momentum: float, *, nesterov: bool = True) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": 0.0, "matrices": False}
+        super().__init__(groups, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update the weights that have gradients.
+
+        Args:
+            closure: None; the gradients have been computed before.
+        """
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._update(weight, weight.grad, group)
+
+    def _update(self, weight: torch.Tensor, gradient: torch.Tensor, group: dict[str, Any]) -> None:
+        momentum, rate = group["momentum"], group["lr"]
+        state = self.state[weight]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(weight)
+        total = state["momentum_buffer"].mul_(momentum).add_(gradient)
+        direction = gradient.add(total, alpha=momentum) if group["nesterov"] else total
+        if group["matrices"]:
+            rows, columns = weight.shape[0], weight[0].numel()
+            direction, rate = orthogonalised(direction), rate * max(1.0, rows / columns) ** 0.5
+        weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(direction, alpha=-rate)
+
+
+def orthogonalised(gradient: torch.Tensor) -> torch.Tensor:
+    """Return U V^T, about, of a gradient U S V^T, by Newton and Schulz's iteration.
+
+    Args:
+        gradient: A weight's gradient, read as a matrix with a row for each entry of its first dimension.
+
+    Returns:
+        A tensor of the same shape, whose singular values are between 0.6 and 1.25, but for those that were below a
+        fiftieth of the largest.
+    """
+    matrix: torch.Tensor = gradient.flatten(1)
+    tall = matrix.shape[0] > matrix.shape[1]
+    if tall:
+        matrix = matrix.T
+    matrix = matrix / matrix.norm().clamp(min=1e-30)
+    first, third, fifth = NEWTON_SCHULZ
+    for _ in range(ITERATIONS):
+        gram = matrix @ matrix.T
+        matrix = first * matrix + (third * gram + fifth * (gram @ gram)) @ matrix
+    return (matrix.T if tall else matrix).reshape(gradient.shape)
+
+
+def matrices_of(module: nn.Module) -> set[torch.Tensor]:
+    """Return the weights that are one matrix: of linear layers, and of convolutions that have one group."""
+    layers = [part for part in module.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+    return {layer.weight for layer in layers if isinstance(layer, nn.Linear) or layer.groups == 1}
