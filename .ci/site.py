@@ -35,6 +35,9 @@ COPIES = {
 INTERNAL = {"api", "cli", "convwright", "display"}
 """Packages whose public names are described elsewhere, or that users do not call."""
 
+WITH_SOURCE = {"arch", "explain", "modules", "zoo"}
+"""Packages whose pages show the source of each function: what the papers describe."""
+
 FIRST = {"Arguments": "argument", "Commands": "command"}
 """Heading of the first column for sections of help that list no options."""
 
@@ -78,8 +81,38 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         text = re.sub(r"\]\(([^)#\s]+)(#[^)\s]*)?\)", lead, text)
         return re.sub(r"`[^`\n]*`", lambda code: code[0].replace(r"\|", "|"), text)
 
+    if page.file.src_uri == "papers.md":
+        markdown = "\n".join(map(with_links_to_code, markdown.split("\n")))
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
     return "".join(part if part.startswith("```") else changed(part) for part in parts)
+
+
+def with_links_to_code(row: str) -> str:
+    """Lead the files and names in a row of the map of papers to the repository and to the API reference."""
+    module = None
+
+    def lead(code: re.Match[str]) -> str:
+        nonlocal module
+        token = code[1]
+        if token.endswith(".py") and (SOURCES / token).is_file():
+            module = "convwright." + token.removesuffix(".py").replace("/", ".")
+            return f"[{code[0]}]({page_of_repository(f'src/convwright/{token}')})"
+        name = re.fullmatch(r"([A-Za-z]\w*(?:\.\w+)*)(\(.*\))?", token)
+        if module is None or name is None:
+            return code[0]
+        return f'<autoref optional identifier="{module}.{name[1]}">{code[0]}</autoref>'
+
+    return re.sub(r"`([^`]+)`", lead, row) if row.startswith("|") else row
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Make pictures links to their files, where a reader on a phone can enlarge them."""
+    return re.sub(r'<p>(<img [^>]*?src="([^":]+)"[^>]*>)</p>', r'<p><a href="\2">\1</a></p>', html)
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Keep pages from asking GitHub for the repository's figures: they load nothing from other servers."""
+    return output.replace(' data-md-component="source"', "")
 
 
 def page_of_repository(path: str) -> str:
@@ -175,6 +208,7 @@ def api_pages() -> list[tuple[str, str]]:
     for package in sorted(path.parent.name for path in SOURCES.glob("*/__init__.py")):
         if package not in INTERNAL:
             text = "---\nsearch: {boost: 0.3}\n---\n" + f"# convwright.{package}\n\n::: convwright.{package}\n"
-            text += "    options: {show_submodules: true, show_root_heading: false, show_root_toc_entry: false}\n"
+            text += "    options: {show_submodules: true, show_root_heading: false, show_root_toc_entry: false, "
+            text += f"show_source: {str(package in WITH_SOURCE).lower()}}}\n"
             pages.append((f"reference/api/{package}.md", text))
     return pages
