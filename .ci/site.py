@@ -203,6 +203,7 @@ def api_pages() -> list[tuple[str, str]]:
         if inspect.isfunction(value) or inspect.isclass(value):
             found = inspect.unwrap(value)
             options = {"heading": f"convwright.{name}", "toc_label": name, "inherited_members": True}
+            options["show_source"] = found.__module__.split(".")[1] in WITH_SOURCE
             text += f"\n::: {found.__module__}.{found.__qualname__}\n    options: {json.dumps(options)}\n"
     pages = [("reference/api/index.md", text)]
     for package in sorted(path.parent.name for path in SOURCES.glob("*/__init__.py")):
