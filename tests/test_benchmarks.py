@@ -27,6 +27,7 @@ SMALLEST: dict[str, tuple[str, ...]] = {
     "data": ("--images", "4", "--runs", "1", "--steps", "1"),
     "design": ("--table", "--out", "out"),
     "distributed": ("--networks", "cifar_resnet8"),
+    "eight_minutes": ("--table", "--out", "out"),
     "explain": ("--data", "digits", "--epochs", "0.01", "--runs", "seresnet", "--only", "train", "--out", "out"),
     "fashion": ("--table", "--out", "out"),
     "features": ("--networks", "cifar_resnet8", "--resolution", "32", "--rounds", "1", "--steps", "1"),
