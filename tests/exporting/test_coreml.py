@@ -12,6 +12,7 @@ from convwright.errors import ConvwrightError, UsageError
 from convwright.exporting.agreement import CheckImages
 from convwright.exporting.export import export
 from convwright.exporting.model_card import model_card
+from convwright.stats.limits import fit_limits
 
 from ..subjects import check_of, images_for, subject_of
 from ..tiny import RECALIBRATED, TINY
@@ -54,7 +55,8 @@ def test_a_package_has_ports_classes_and_card(tmp_path):
     labels = np.arange(24) % len(subject.predictor.classes)
     check = CheckImages(images_for(subject, 24), labels, "24 images")
     out = tmp_path / "network.mlpackage"
-    done = export(subject, out, "coreml", check, limits=True)
+    limits = fit_limits(subject.reference(check.images), labels)
+    done = export(subject, out, "coreml", check, limits=(limits, None))
     assert done.agreements["its operations in torch"].difference < 1e-5
     assert done.files == (out,)
     assert done.bytes == sum(file.stat().st_size for file in out.rglob("*") if file.is_file())

@@ -19,6 +19,7 @@ from convwright.exporting.check_images import photographs, random_weights_calibr
 from convwright.exporting.export import export
 from convwright.exporting.writing import FORMATS
 from convwright.prediction.features import all_features, features_and_logits, fitted_ood
+from convwright.prediction.run_limits import Labelled, fit_network_limits
 from convwright.stats import ood, ood_selection
 from convwright.stats.limits import energy
 from convwright.stats.ood_selection import Seen
@@ -124,7 +125,8 @@ def test_scores_are_those_of_torch_for_every_head_and_rule(expression, features,
         replace(crops, images=crops.images[part::2], labels=generator.integers(0, 4, 40)) for part in (0, 1)
     )
     out = tmp_path / f"network{FORMATS[format]}"
-    done = export(subject, out, format, check, limits=True, training=training)
+    held, trained = (Labelled(torch.from_numpy(each.images), each.labels) for each in (check, training))
+    done = export(subject, out, format, check, limits=fit_network_limits(subject.predictor, held, trained))
     assert done.card.limits.ood_score is not None
     found, _ = features_and_logits(subject.predictor, torch.from_numpy(check.images))
     assert found.shape == (40, features)
@@ -141,8 +143,6 @@ def test_scores_are_those_of_torch_for_every_head_and_rule(expression, features,
 def test_limits_are_left_out_where_they_are_not_wanted_or_not_known(run, tmp_path):
     plain = cw.export(run, tmp_path / "a.onnx", limits=False, input="tensor")
     assert (plain.card.limits, plain.card.outputs) == (None, ("logits",))
-    few = cw.export(run, tmp_path / "b.onnx", images=10)
-    assert (few.card.limits, few.card.outputs) == (None, ("logits",))
-    in_torch = cw.export(run, tmp_path / "c.safetensors")
-    assert in_torch.card.limits is not None
+    in_torch = cw.export(run, tmp_path / "c.safetensors", images=10)
+    assert in_torch.card.limits.images > 10
     assert in_torch.card.outputs == ("logits",)

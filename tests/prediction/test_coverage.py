@@ -14,7 +14,7 @@ import convwright as cw
 from convwright.errors import ArgumentError, UsageError
 from convwright.prediction.network import load
 from convwright.prediction.outcomes import PredictionSet
-from convwright.prediction.run_limits import NAME
+from convwright.prediction.stored_limits import NAME
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
 

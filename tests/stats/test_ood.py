@@ -145,6 +145,24 @@ def test_what_recognises_unknown_images_is_chosen(features, logits, best):
         )
 
 
+@pytest.mark.parametrize(("rule", "shift", "confidence"), [("distance", 3, 14), ("sum", 1.4, 8.5), ("energy", 0, 7)])
+def test_the_rule_that_recognises_most_is_chosen(rule, shift, confidence):
+    """Unknown images with features further away, with lower logits, or with a little of both."""
+
+    def images(count, seed, spread, logit):
+        generator = np.random.default_rng(seed)
+        labels = generator.integers(0, 4, count)
+        features = (np.eye(6)[labels] + 2 + spread * generator.normal(size=(count, 6))) ** 2
+        return Seen(features, logit * np.eye(4)[labels] + generator.normal(size=(count, 4)), labels)
+
+    training, held = images(400, 1, 0.1, 10), images(200, 2, 0.1, 10)
+    model = fit_ood(training.features, training.labels)
+    outliers = {kind: images(100, 10 + at, 0.1 * shift, confidence) for at, kind in enumerate((*NEAR, *FAR))}
+    ratings = rule_ratings(model, training, held, outliers)
+    assert ratings[rule] > max(found for other, found in ratings.items() if other != rule)
+    assert choose_rule(model, training, held, outliers).rule == rule
+
+
 def test_without_stand_ins_the_score_is_the_distance():
     training, held = seen(400, 1), seen(3, 2)  # too few images of any class
     model = fit_ood(training.features, training.labels)

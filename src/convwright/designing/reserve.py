@@ -20,6 +20,7 @@ from convwright.designing.time_plan import DOSSIER_FACTOR, EndCosts, TimePlan
 from convwright.designing.trials import Trial
 from convwright.errors import ConvwrightError
 from convwright.prediction.features import MOST_ALTERED, MOST_TRAINING
+from convwright.prediction.run_limits import MOST_HELD
 from convwright.stats.ood_selection import FAR, NEAR
 from convwright.training.callbacks import Callback, StartedRun, Step
 from convwright.training.devices import training_device
@@ -137,7 +138,8 @@ class Reserve:
     def _predictions_of_export(self) -> int:
         """Number of predictions in an export, each of an image."""
         data = self.context.dataset
-        verified = VERIFICATIONS * min(VERIFIED_IMAGES, len(data.val)) + min(MOST_TRAINING, len(data.train))
+        verified = VERIFICATIONS * min(VERIFIED_IMAGES, len(data.val))
+        verified += min(MOST_HELD, len(data.val)) + min(MOST_TRAINING, len(data.train))
         return verified + len(NEAR + FAR) * min(MOST_ALTERED, VERIFIED_IMAGES, len(data.val))
 
     def costs(self, candidate: Candidate) -> EndCosts:

@@ -104,7 +104,8 @@ def _assess(
     order = class_order(data.classes, predictor.classes, data.name)
     with kept_memory(), evaluating(predictor.module):
         for images, given in batches_of(predictor, parts):
-            logits, labels = predictor.logits(images, views), labels_in(order, given, len(predictor.classes))
+            logits = predictor.calibrated_logits(images, views)
+            labels = labels_in(order, given, len(predictor.classes))
             if predictor.multi_label and labels.ndim == 1:
                 labels = torch.nn.functional.one_hot(labels, len(predictor.classes)).bool()
             tally.add(logits, labels)

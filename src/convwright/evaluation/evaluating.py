@@ -74,7 +74,15 @@ def evaluate_run(
         found = MultiLabelEvaluation(*described, scores, sets, own_data=own, augmented=tta, overlap=overlap)
     else:
         measures, record = measure(predictor, images, parts, views=views, doing=doing)
-        found = Evaluation(*described, measures, record, own_data=own, augmented=tta, overlap=overlap)
+        found = Evaluation(
+            *described,
+            measures,
+            record,
+            own_data=own,
+            augmented=tta,
+            overlap=overlap,
+            temperature=predictor.temperature,
+        )
     if predictions is not None:
         write_text(predictions, found.to_csv())
     return found

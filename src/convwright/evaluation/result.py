@@ -43,6 +43,9 @@ class NamedPair:
 class Evaluation(Evaluated[Measures, ImagePredictions]):
     """Measures of a run on images; `overlap` has those that it was trained on."""
 
+    temperature: float = 1.0
+    """What logits are divided by before their softmax, fitted on validation images; 1: it has not been fitted."""
+
     @property
     def accuracy(self) -> float:
         """Share of images predicted correctly, 0 to 1."""
@@ -55,7 +58,7 @@ class Evaluation(Evaluated[Measures, ImagePredictions]):
 
     @property
     def loss(self) -> float:
-        """Mean cross-entropy."""
+        """Mean cross-entropy, of calibrated probabilities where the run has a fitted temperature."""
         return self.measures.loss
 
     @property
@@ -106,6 +109,7 @@ class Evaluation(Evaluated[Measures, ImagePredictions]):
         return {
             **self.described(),
             "new_images": self._on_new_images(),
+            "temperature": self.temperature,
             **self.measures.to_dict(self.class_names),
         }
 
@@ -143,6 +147,8 @@ class Evaluation(Evaluated[Measures, ImagePredictions]):
             yield f"top-5 accuracy {self.top5:.2%} (95 % interval {low:.2%} to {high:.2%})"
         yield from overlap_notes(self.overlap, self.measured_on)
         yield f"calibration error {self.calibration_error:.2%}: the mean difference between confidence and accuracy"
+        if self.temperature != 1:
+            yield f"probabilities and loss are calibrated: temperature {self.temperature:.3g}, of the validation images"
 
     def measured_on(self, chosen: "torch.Tensor") -> str:
         """Return the accuracy on some of the images in words.

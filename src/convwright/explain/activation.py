@@ -135,6 +135,8 @@ class _Plan:
     note: str
     multi_label: bool = False
     """Whether probabilities are the sigmoid of each score, of a multi-label network."""
+    temperature: float = 1.0
+    """What scores are divided by before their softmax."""
 
     @classmethod
     def of(
@@ -157,7 +159,8 @@ class _Plan:
         find_layer(module, layer)
         classes = () if isinstance(subject, nn.Module) else subject.classes
         several = has_several_labels(subject)
-        return cls(module, classes, method or ("cam" if linear else "grad-cam"), layer, linear, epsilon, note, several)
+        method = method or ("cam" if linear else "grad-cam")
+        return cls(module, classes, method, layer, linear, epsilon, note, several, temperature_of(subject))
 
     def maps(self, images: torch.Tensor, target: int | str | list[int | str] | None) -> ActivationMaps:
         """Map normalised images."""
@@ -169,7 +172,7 @@ class _Plan:
             way = "use grad-cam" if self.method == "cam" else "name an earlier layer"
             raise UsageError(f"{self.layer} outputs 1x1 maps, which have no spatial positions; {way}")
         maps = stretched(raw if self.method == "cam" else raw.relu(), tuple(images.shape[-2:]))
-        probabilities = probabilities_of(logits.detach(), multi_label=self.multi_label)
+        probabilities = probabilities_of(logits.detach(), self.temperature, multi_label=self.multi_label)
         probabilities = probabilities.gather(1, targets[:, None])[:, 0]
         return ActivationMaps(
             self.method,
@@ -245,14 +248,20 @@ def has_several_labels(subject: Subject) -> bool:
     return not isinstance(subject, nn.Module) and subject.multi_label
 
 
-def probabilities_of(scores: torch.Tensor, *, multi_label: bool) -> torch.Tensor:
+def temperature_of(subject: Subject) -> float:
+    """Return what scores are divided by before their softmax: 1 for a torch module."""
+    return 1.0 if isinstance(subject, nn.Module) else subject.temperature
+
+
+def probabilities_of(scores: torch.Tensor, temperature: float, *, multi_label: bool) -> torch.Tensor:
     """Return the probability of each class, N x classes.
 
     Args:
         scores: N x classes.
+        temperature: What they are divided by before their softmax.
         multi_label: Whether an image may have several classes.
     """
-    return scores.float().sigmoid() if multi_label else scores.float().softmax(1)
+    return scores.float().sigmoid() if multi_label else (scores.float() / temperature).softmax(1)
 
 
 def batches(subject: Subject, images: Iterable[AnyImage] | torch.Tensor, size: int) -> Iterable[torch.Tensor]:

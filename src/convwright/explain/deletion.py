@@ -26,6 +26,7 @@ from convwright.explain.activation import (
     module_of,
     probabilities_of,
     stretched,
+    temperature_of,
 )
 from convwright.explain.target import scores_of
 from convwright.prediction.network import AnyImage
@@ -157,7 +158,8 @@ def score_maps(
             instead = {"mean": torch.zeros_like(batch), "blur": blurred}.get(removed)
             instead = _black(subject, batch) if instead is None else instead
             targets = maps.targets[done : rows.stop]
-            work = _Work(module, batch, blurred, instead, targets, at_once, has_several_labels(subject))
+            several, temperature = has_several_labels(subject), temperature_of(subject)
+            work = _Work(module, batch, blurred, instead, targets, at_once, several, temperature)
             real = torch.from_numpy(maps.maps[done : rows.stop])
             chance = stretched(random_grids(maps.raw.shape[-2:], rows, seed), tuple(batch.shape[-2:]))
             ranks = [_ranks(one, rows, seed) for one in (real, chance)]
@@ -196,6 +198,8 @@ class _Work:
     """The most images that the module reads at once."""
     multi_label: bool = False
     """Whether an image may have several classes."""
+    temperature: float = 1.0
+    """What scores are divided by before their softmax."""
 
     def curves(self, ranks: torch.Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Return N x (steps + 1) probabilities in deletion and in insertion, pixels changing in the order of ranks."""
@@ -210,7 +214,7 @@ class _Work:
     def _probabilities(self, changed: torch.Tensor, after: torch.Tensor, before: torch.Tensor) -> np.ndarray:
         mixed = torch.where(changed[:, :, None], after[:, None], before[:, None]).flatten(0, 1)
         mixed = mixed.contiguous(memory_format=torch.channels_last)
-        scores = probabilities_of(scores_of(self.module, mixed), multi_label=self.multi_label)
+        scores = probabilities_of(scores_of(self.module, mixed), self.temperature, multi_label=self.multi_label)
         chances = torch.unflatten(scores, 0, changed.shape[:2])
         targets = torch.tensor(self.targets, device=chances.device)
         chosen = chances.gather(2, targets[:, None, None].expand(-1, chances.shape[1], 1))[..., 0]

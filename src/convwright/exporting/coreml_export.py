@@ -26,7 +26,7 @@ from convwright.exporting.result import ExportResult
 from convwright.exporting.subject import Subject
 from convwright.files import temporary_beside
 from convwright.places import check_new_folder
-from convwright.stats.limits import FEWEST, fit_limits
+from convwright.stats.limits import Limits
 
 MANIFEST = "Manifest.json"
 """File that every package of Core ML has."""
@@ -50,7 +50,7 @@ def check_package_target(out: Path) -> None:
 
 
 def export_coreml(
-    subject: Subject, out: Path, check: CheckImages, *, limits: bool = False, progress: Callable[[str], None]
+    subject: Subject, out: Path, check: CheckImages, *, limits: Limits | None = None, progress: Callable[[str], None]
 ) -> ExportResult:
     """Export a network as a Core ML package, a folder named `.mlpackage`.
 
@@ -58,7 +58,7 @@ def export_coreml(
         subject: The network.
         out: The package; one that exists is replaced.
         check: Images to verify on.
-        limits: Fit temperature and thresholds on the images, where these have labels, for the card.
+        limits: Limits of the network for the card, without an out-of-distribution score.
         progress: Gets a description of each step.
 
     Returns:
@@ -79,9 +79,8 @@ def export_coreml(
         card = _saved(model, subject.card, path)
         progress("reading what was written")
         package = read_package(path)
-        agreement, logits = _verified(package, program, check, expected, out)
-        if limits and check.labels is not None and check.thresholds is None and len(check.labels) >= FEWEST:
-            card = replace(card, limits=fit_limits(logits, check.labels))
+        agreement = _verified(package, program, check, expected, out)
+        card = replace(card, limits=limits and replace(limits, ood_score=None, ood_rule=None))
         record = replace(card.verified, on=check.description, images=len(check.images))
         card = _saved(model, replace(card, verified=record), path)
         check_structure(read_package(path), program, out)
@@ -107,8 +106,8 @@ def _saved(model: Any, card: Card, path: Path) -> Card:
 
 def _verified(
     package: CoremlPackage, program: Program, check: CheckImages, expected: np.ndarray, out: Path
-) -> tuple[Agreement, np.ndarray]:
-    """Compare a package with its network; return the agreement of its operations, and their logits.
+) -> Agreement:
+    """Compare a package with its network; return the agreement of its operations.
 
     Raises:
         ConvwrightError: They differ.
@@ -124,7 +123,7 @@ def _verified(
             f"{out} was not written: its operations differ from the network by up to {agreement.difference:.2g} of an "
             "image's largest logit"
         )
-    return agreement, logits
+    return agreement
 
 
 def check_structure(package: CoremlPackage, program: Program, out: Path) -> None:

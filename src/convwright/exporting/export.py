@@ -18,7 +18,7 @@ from convwright.exporting.coreml_export import export_coreml
 from convwright.exporting.coreml_writer import load_tools
 from convwright.exporting.explanation import Explained, explained, map_output
 from convwright.exporting.image_input import why_not
-from convwright.exporting.limits_outputs import fitted_limits, fitted_score, limits_outputs, verified_score
+from convwright.exporting.limits_outputs import limits_of_file, limits_outputs, verified_score
 from convwright.exporting.onnx_writer import OPSET, check_opset
 from convwright.exporting.quantization import Calibration, check_quantizer
 from convwright.exporting.result import ExportResult
@@ -38,6 +38,7 @@ from convwright.exporting.writing import (
 from convwright.extras import require_package
 from convwright.files import temporary_beside, write_atomically
 from convwright.prediction.network import Predictor
+from convwright.prediction.stored_limits import NetworkLimits
 from convwright.stats.limits import Limits
 from convwright.stats.ood import OodModel
 
@@ -55,8 +56,7 @@ def export(
     *,
     input: Input = "tensor",
     explain: bool = False,
-    limits: bool = False,
-    training: CheckImages | None = None,
+    limits: NetworkLimits | None = None,
     opset: int | None = None,
     calibration: Calibration | None = None,
     progress: Progress = lambda _: None,
@@ -70,9 +70,8 @@ def export(
         check: Images to verify on.
         input: What the file takes: `image`, one of any size, or `tensor`, a batch at the network's resolution.
         explain: Add the activation map of the predicted class, or of a given one, as an output.
-        limits: Fit temperature and thresholds on the images to verify on, where these have labels, and add what the
-            network does not know as outputs.
-        training: Training images that the out-of-distribution score is fitted on; None: there is no such score.
+        limits: Limits of the network, and what its out-of-distribution score is computed from; what the network does
+            not know becomes outputs. None: there are none.
         opset: ONNX opset, 13 to 22; None: 17.
         calibration: Images to calibrate 8 bits on; None: the network stays in float.
         progress: Gets a description of each step.
@@ -91,7 +90,7 @@ def export(
         raise ArgumentError("explain", f"the format {format} has no further outputs; use onnx or openvino")
     check_suffix(format, out)
     if format == "coreml":
-        return export_coreml(subject, out, check, limits=limits, progress=progress)
+        return export_coreml(subject, out, check, limits=limits and limits[0], progress=progress)
     installed_readers(FORMATS[format])
     _ = subject.program  # a network that cannot be written is reported before anything runs
     found = explained(subject) if explain else None
@@ -103,17 +102,17 @@ def export(
         path = folder / out.name
         write_draft(made, path, made.card)
         verified = verify(path, out, check, expected, made.float_layers, progress)
-        fitted = fitted_limits(check, verified) if limits else None
         whole = partial(_whole, made, subject.program, found, image=input == "image")
-        made = whole(fitted, None)
-        if fitted is not None:
-            progress("fitting the out-of-distribution score")
-            scored = None if format in TRAILED else training
-            fitted, ood = fitted_score(subject.predictor, fitted, check, scored)
-            if ood is not None:
-                write_draft(made := whole(fitted, ood), path, made.card)
-                fitted = verified_score(path, subject.predictor, ood, fitted, check, [*verified.runs])
-                made = whole(fitted, None if fitted.ood_score is None else ood)
+        fitted = limits and limits_of_file(limits, check, verified, quantized=calibration is not None)
+        known, ood = fitted or (None, None)
+        if known is not None and (ood is None or format in TRAILED):
+            known, ood = replace(known, ood_score=None, ood_rule=None), None
+        made = whole(known, ood)
+        if known is not None and ood is not None:
+            progress("verifying the out-of-distribution score")
+            write_draft(made, path, made.card)
+            known = verified_score(path, subject.predictor, ood, known, check, [*verified.runs])
+            made = whole(known, None if known.ood_score is None else ood)
         if not made.card.network_alone:
             write_draft(made, path, made.card)
             progress("verifying the whole file")

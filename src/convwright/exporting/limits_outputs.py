@@ -16,11 +16,11 @@ from convwright.exporting.agreement import BATCH, CheckImages
 from convwright.exporting.joining import After
 from convwright.exporting.onnx_terms import Formulas, Term
 from convwright.exporting.verification import VerifiedEngines
-from convwright.prediction.features import all_features, features_and_logits, fitted_ood
+from convwright.prediction.features import features_and_logits
 from convwright.prediction.network import Predictor
+from convwright.prediction.stored_limits import NetworkLimits
 from convwright.stats.limits import FEWEST, Limits, fit_limits, known_threshold
 from convwright.stats.ood import OodModel
-from convwright.stats.ood_selection import Seen
 
 COVERAGE = 0.9
 """Coverage of the prediction sets that a file returns."""
@@ -114,53 +114,32 @@ def _score(ood: OodModel, features: Term, energies: Term) -> Term:
     return to.node(kind, inputs, output=OOD_SCORE)
 
 
-def fitted_limits(check: CheckImages, verified: VerifiedEngines) -> Limits | None:
-    """Return limits fitted on the logits of an exported network.
+def limits_of_file(
+    found: NetworkLimits, check: CheckImages, verified: VerifiedEngines, *, quantized: bool
+) -> NetworkLimits | None:
+    """Return the limits of an exported network: those of the network, but in 8 bits fitted on the file's own logits.
 
     Args:
-        check: The images that it was verified on.
+        found: Limits of the network, and what its out-of-distribution score is computed from.
+        check: The images that the file was verified on.
         verified: Engines that agree with the network, with their logits; the first one's are used.
+        quantized: Whether the file is in 8 bits.
 
     Returns:
-        The limits; None for multi-label networks, and where there are no labels or too few images.
+        The limits; None for a file in 8 bits where there are no labels or too few images.
     """
-    if check.labels is None or check.thresholds is not None or len(check.labels) < FEWEST:
+    if not quantized:
+        return found
+    if check.labels is None or len(check.labels) < FEWEST:
         return None
-    logits = next(iter(verified.runs.values())).logits
-    return fit_limits(logits, check.labels) if logits.shape[1] > 1 else None
-
-
-def fitted_score(
-    predictor: Predictor, limits: Limits, check: CheckImages, training: CheckImages | None
-) -> tuple[Limits, OodModel | None]:
-    """Fit the out-of-distribution score of a network in torch.
-
-    Args:
-        predictor: The network.
-        limits: Its limits.
-        check: Held-out images.
-        training: Training images; None: there is no score.
-
-    Returns:
-        Limits with the threshold of the score, and what it is computed from; None where there is no score.
-    """
-    if training is None or training.labels is None:
-        return limits, None
-    held = torch.from_numpy(check.images)
-    features, logits = all_features(predictor, held)
-    if features is None or check.labels is None:
-        return limits, None
-    seen = Seen(features, logits, check.labels)
-    ood = fitted_ood(predictor, torch.from_numpy(training.images), training.labels, held, seen)
-    if ood is None:
-        return limits, None
-    return replace(limits, ood_score=known_threshold(ood.scores(features, logits)), ood_rule=ood.rule), ood
+    fitted, ood = fit_limits(next(iter(verified.runs.values())).logits, check.labels), found[1]
+    return replace(fitted, ood_score=found[0].ood_score, ood_rule=found[0].ood_rule), ood
 
 
 def verified_score(
     path: Path, predictor: Predictor, ood: OodModel, limits: Limits, check: CheckImages, engines: list[str]
 ) -> Limits:
-    """Compare the scores of a written file with those of torch; return limits with the file's own threshold.
+    """Compare the scores of a written file with those of torch; return limits, in 8 bits with its own threshold.
 
     Args:
         path: The file.
@@ -168,7 +147,7 @@ def verified_score(
         ood: What its scores are computed from.
         limits: Limits of the file.
         check: Held-out images.
-        engines: Engines that agree with the network; the first of Convwright's own sets the threshold.
+        engines: Engines that agree with the network; in 8 bits the first of Convwright's own sets the threshold.
 
     Returns:
         The limits; without a threshold where the scores of a network in float differ: where its features hardly differ
@@ -185,7 +164,7 @@ def verified_score(
         difference = float((np.abs(run(np.ascontiguousarray(images[:SCORED]))[1] - expected) / sizes).max())
         if precision == "f32" and not difference <= TOLERANCE:
             return replace(limits, ood_score=None, ood_rule=None)
-        if index == 0:
+        if index == 0 and precision != "f32":
             parts = [run(np.ascontiguousarray(images[at : at + BATCH]))[1] for at in range(0, len(images), BATCH)]
             threshold = known_threshold(np.concatenate(parts))
     return replace(limits, ood_score=threshold)

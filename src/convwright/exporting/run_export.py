@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from convwright.arch import Network
 from convwright.data import Dataset
@@ -12,6 +13,7 @@ from convwright.display.progress import status
 from convwright.engines.selection import EngineSelection, fingerprint
 from convwright.errors import ArgumentError, argument
 from convwright.exporting import check_images
+from convwright.exporting.agreement import CheckImages
 from convwright.exporting.coreml_export import check_package_target
 from convwright.exporting.export import Input, check_possible, check_suffix, export, why_no_image_input
 from convwright.exporting.keeping import keep_export
@@ -28,9 +30,12 @@ from convwright.prediction.features import MOST_TRAINING
 from convwright.prediction.hub import parse_address
 from convwright.prediction.network import Predictor
 from convwright.prediction.network import load as load_run
+from convwright.prediction.run_limits import MOST_HELD, Labelled, fit_network_limits, keep_without_score, run_limits
+from convwright.prediction.stored_limits import NetworkLimits
+from convwright.stats.limits import FEWEST
 from convwright.training.allocator import kept_memory
 from convwright.training.run import Run
-from convwright.training.run_data import open_run_data
+from convwright.training.run_data import is_own, open_run_data
 from convwright.zoo.reading import FILE, is_network, read_network
 
 
@@ -76,10 +81,10 @@ def export_run(
     )
     allowed = MAX_DROP if max_drop is None else max_drop / 100
     calibration = check_images.calibration(predictor, opened, allowed, search_seconds) if int8 and opened else None
-    training = None
-    if opened is not None and limits and check.labels is not None and not predictor.multi_label:
-        training = check_images.of_split(predictor, opened, opened.train, "training", MOST_TRAINING)
+    own = predictor.run if data is None or (predictor.run is not None and is_own(predictor.run, data)) else None
     with kept_memory(), status("exporting") as progress:
+        progress("fitting what the network does not know")
+        fitted = _limits(predictor, opened, own) if opened is not None and limits else None
         subject = Subject(predictor, _name(run))
         takes = input or _default_input(predictor, format)
         done = export(
@@ -89,12 +94,13 @@ def export_run(
             check,
             input=takes,
             explain=explain,
-            limits=limits,
-            training=training,
+            limits=fitted,
             opset=opset,
             calibration=calibration,
             progress=progress,
         )
+        if own is not None and fitted is not None and _lacks_score(done, format):
+            keep_without_score(own, fitted)
         written = write_model_card(done)
         done = replace(done, model_card=written)
         if push is not None:
@@ -156,6 +162,33 @@ def target(name: str, format: str | None, out: Path | None) -> tuple[str, Path]:
     else:
         check_file("out", out)
     return format, out
+
+
+def _limits(predictor: Predictor, data: Dataset, run: Run | None) -> NetworkLimits | None:
+    """Return the limits of a network; None for a multi-label network, other classes, and too few images.
+
+    Args:
+        predictor: The network.
+        data: Images to fit them on.
+        run: The run whose own images these are; None for other images.
+    """
+    if predictor.multi_label or len(data.val) < FEWEST or len(predictor.classes) < 2:
+        return None
+    if run is not None and tuple(data.classes) == predictor.classes:
+        return run_limits(run, predictor, data)
+    held = _labelled(check_images.of_split(predictor, data, data.val, "validation", MOST_HELD))
+    training = _labelled(check_images.of_split(predictor, data, data.train, "training", MOST_TRAINING))
+    return None if held is None else fit_network_limits(predictor, held, training)
+
+
+def _labelled(check: CheckImages) -> Labelled | None:
+    return None if check.labels is None else Labelled(torch.from_numpy(check.images), check.labels)
+
+
+def _lacks_score(done: ExportResult, format: str) -> bool:
+    """Return whether a file in float lacks the score because rounding decides about it, so that its run must too."""
+    limits = done.card.limits
+    return format not in FOR_PHONES and done.card.precision == "f32" and limits is not None and limits.ood_score is None
 
 
 def _default_input(predictor: Predictor, format: str) -> Input:

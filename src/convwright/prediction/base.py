@@ -20,7 +20,7 @@ from convwright.errors import ArgumentError, ConvwrightError, UsageError
 from convwright.prediction.outcomes import LabelSet, Prediction, PredictionSet, has_file, name_of
 from convwright.prediction.result import PICTURES, Predictions
 from convwright.printable import printable
-from convwright.stats.limits import COVERAGES, Limits, energy
+from convwright.stats.limits import COVERAGES, Limits, energy, softmax
 
 if TYPE_CHECKING:
     import torch
@@ -122,7 +122,7 @@ class BasePredictor(Brief, ABC):
         if coverage is not None:
             return self._sets(pixels, coverage)
         predictions: list[Prediction] = []
-        for probabilities in self._probabilities(pixels):
+        for probabilities in self.calibrated(self._logits(pixels)):
             best = np.argsort(-probabilities, kind="stable")[: None if self.multi_label else top or TOP]
             if self.thresholds is not None:
                 best = best[probabilities[best] >= np.array(self.thresholds)[best]]
@@ -137,7 +137,7 @@ class BasePredictor(Brief, ABC):
         logits, scores = self._scored(pixels)
         threshold, known = limits.threshold(coverage), limits.known(energy(logits), scores)
         found: list[Prediction] = []
-        for probabilities, is_known in zip(limits.probabilities(logits), known, strict=True):
+        for probabilities, is_known in zip(self.calibrated(logits), known, strict=True):
             best = np.argsort(-probabilities, kind="stable")
             best = best[probabilities[best] >= threshold]
             classes = tuple(self.classes[index] for index in best)
@@ -145,8 +145,31 @@ class BasePredictor(Brief, ABC):
             found.append(PredictionSet(classes, shares, coverage=coverage, known=bool(is_known)))
         return found
 
+    def known_limits(self) -> Limits | None:
+        """Return temperature and thresholds where they have been fitted already; None elsewhere."""
+        return None
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before their softmax: 1 where no temperature has been fitted."""
+        limits = None if self.multi_label else self.known_limits()
+        return 1.0 if limits is None else limits.temperature
+
+    def calibrated(self, logits: np.ndarray) -> np.ndarray:
+        """Return the probabilities of logits, N x classes, float64: calibrated where a temperature has been fitted.
+
+        All probabilities of this network are computed in this way, and in exported files.
+
+        Args:
+            logits: N x classes.
+        """
+        logits = np.asarray(logits, np.float64)
+        if self.multi_label:
+            return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))
+        return softmax(logits / self.temperature)
+
     def find_limits(self) -> Limits:
-        """Return temperature and thresholds, fitted on validation images.
+        """Return temperature and thresholds, fitted on validation images; later probabilities are calibrated.
 
         Raises:
             ArgumentError: They are not known.
@@ -231,8 +254,8 @@ class BasePredictor(Brief, ABC):
         return pixels
 
     @abstractmethod
-    def _probabilities(self, pixels: Sequence[Any]) -> np.ndarray:
-        """Return probabilities, N x classes, of images as `read` returns them."""
+    def _logits(self, pixels: Sequence[Any]) -> np.ndarray:
+        """Return logits, N x classes, of images as `read` returns them."""
 
     @abstractmethod
     def _scored(self, pixels: Sequence[Any]) -> tuple[np.ndarray, np.ndarray | None]:

@@ -20,6 +20,7 @@ from convwright.prediction.base import BATCH, AnyImage, BasePredictor, OneImage
 from convwright.prediction.hub import resolved
 from convwright.prediction.outcomes import Prediction
 from convwright.prediction.result import Predictions
+from convwright.prediction.stored_limits import read_limits
 from convwright.printable import printable
 from convwright.stats.limits import Limits
 
@@ -52,6 +53,8 @@ class FilePredictor(BasePredictor):
         self.classes, self.channels, self.resolution = self.card.classes, self.card.channels, self.card.resolution
         self.framing = Framing(**{name: getattr(self.card, name) for name in Framing._fields})
         self.thresholds = self.card.thresholds
+        self.limits = self.card.limits
+        """Temperature and thresholds; of a run's file without limits, those of the run."""
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
@@ -82,18 +85,14 @@ class FilePredictor(BasePredictor):
         return check_finite(logits, self.path)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return probabilities, N x classes, for images N x C x H x W, uint8, of the network's size."""
-        if self.multi_label:
-            return self._sigmoid(images).astype(np.float32)
-        logits = self.logits(images)
-        with np.errstate(over="ignore", under="ignore"):  # exp of differences beyond the range of float32 is 0
-            raised = np.exp(logits - logits.max(1, keepdims=True, initial=-np.inf))
-        probabilities: np.ndarray = raised / raised.sum(1, keepdims=True)
-        return probabilities
+        """Return probabilities, N x classes, for images N x C x H x W, uint8, of the network's size.
 
-    def _probabilities(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
-        stacked = np.stack(list(pixels))
-        return self._sigmoid(stacked) if self.multi_label else self.probabilities(stacked)
+        They are calibrated where the file has limits.
+        """
+        return self.calibrated(self.logits(images)).astype(np.float32)
+
+    def _logits(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
+        return self.logits(np.stack(list(pixels)))
 
     def _scored(self, pixels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
         images = np.stack(list(pixels))
@@ -113,6 +112,10 @@ class FilePredictor(BasePredictor):
         """Open what computes out-of-distribution scores now; later, the file is no longer needed."""
         _ = self._ood
 
+    def known_limits(self) -> Limits | None:
+        """Return temperature and thresholds; None where they are not known."""
+        return self.limits
+
     def find_limits(self) -> Limits:
         """Return temperature and thresholds from the file's card.
 
@@ -124,10 +127,6 @@ class FilePredictor(BasePredictor):
                 "coverage", f"{self.path}: the file has no limits; export a run with validation images again"
             )
         return self.card.limits
-
-    def _sigmoid(self, images: np.ndarray) -> np.ndarray:
-        """Return probabilities of a multi-label network, N x classes, float64, in which thresholds are compared."""
-        return np.asarray(np.exp(-np.logaddexp(0.0, -self.logits(images).astype(np.float64))))
 
 
 class RunPredictor(BasePredictor):
@@ -181,15 +180,22 @@ class RunPredictor(BasePredictor):
         if self.fastest.card.limits is None:
             import torch
 
-            return self.in_torch._scored([torch.from_numpy(np.asarray(image)) for image in pixels])
+            _, scores = self.in_torch._scored([torch.from_numpy(np.asarray(image)) for image in pixels])
+            return self._logits(pixels), scores
         return self.fastest._scored([np.asarray(image) for image in pixels])
 
+    def known_limits(self) -> Limits | None:
+        """Return temperature and thresholds of the file, or else those of the run; None where they are not known."""
+        return self.fastest.limits
+
     def find_limits(self) -> Limits:
-        """Return temperature and thresholds of the file, or else those of the run."""
+        """Return temperature and thresholds of the file, or else those of the run, fitted when first needed."""
+        if self.fastest.card.limits is None:
+            self.fastest.limits = self.in_torch.find_limits()
         return self.fastest.card.limits or self.in_torch.find_limits()
 
-    def _probabilities(self, pixels: Sequence[Any]) -> np.ndarray:
-        return self.fastest._probabilities([np.asarray(image) for image in pixels])
+    def _logits(self, pixels: Sequence[Any]) -> np.ndarray:
+        return self.fastest._logits([np.asarray(image) for image in pixels])
 
     def convert(self, pixels: np.ndarray) -> Any:
         """Return an image's pixels as a tensor."""
@@ -313,6 +319,8 @@ def _fastest_engine(run: Path, threads: int | None) -> FilePredictor | None:
         precision = "bf16" if selection.precision == "bf16" else "f32"
         fastest = FilePredictor(file, selection.engine, threads or selection.threads, precision)
         check_selected_file(selection, fastest.card, run)
+        if fastest.limits is None and not fastest.multi_label and (stored := read_limits(run)):
+            fastest.limits, _ = stored
         return fastest
     except ConvwrightError as error:
         message = f"torch predicts instead of {engine}: {printable(error)}"

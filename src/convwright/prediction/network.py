@@ -1,7 +1,7 @@
 """A trained network in torch that classifies images."""
 
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ from convwright.prediction.base import BATCH, AnyImage, BasePredictor
 from convwright.prediction.features import features_and_logits
 from convwright.prediction.folded import FoldedNetwork
 from convwright.prediction.outcomes import Prediction
-from convwright.prediction.run_limits import RunLimits, run_limits
+from convwright.prediction.run_limits import run_limits
+from convwright.prediction.stored_limits import NetworkLimits, read_limits
 from convwright.stats.limits import Limits
 from convwright.training.evaluation import averaged
 from convwright.training.run import Run
@@ -90,11 +91,27 @@ class Predictor(BasePredictor):
         Raises:
             NotFiniteError: A logit is NaN or infinite.
         """
-        compute = partial(self._folded, self.module)
+        return self._averaged(images, views, 1.0)
+
+    @torch.no_grad()
+    def calibrated_logits(self, images: torch.Tensor, views: Sequence[View] = AS_IT_IS) -> torch.Tensor:
+        """Return logits whose softmax gives the probabilities: calibrated where a temperature has been fitted.
+
+        Args:
+            images: N x C x H x W, uint8, of the network's size.
+            views: Test-time augmentation views, whose probabilities are averaged.
+        """
+        return self._averaged(images, views, self.temperature)
+
+    def _averaged(self, images: torch.Tensor, views: Sequence[View], temperature: float) -> torch.Tensor:
+        def compute(normal: torch.Tensor) -> torch.Tensor:
+            logits = self._folded(self.module, normal)
+            return logits if temperature == 1 else logits / temperature
+
         return averaged(compute, self.normalised(images), views, self.source, multi_label=self.multi_label)
 
     def probabilities(self, images: torch.Tensor | np.ndarray) -> torch.Tensor:
-        """Return the probabilities of images.
+        """Return the probabilities of images: calibrated where the run has fitted limits.
 
         Args:
             images: N x C x H x W, uint8, with the channels and the resolution of the network.
@@ -112,8 +129,7 @@ class Predictor(BasePredictor):
             raise ArgumentError(
                 "images", f"must be uint8 of {wanted}, not {images.dtype} of {size or 'a single value'}"
             )
-        logits = self.logits(images)
-        return (logits.sigmoid() if self.multi_label else logits.softmax(1)).cpu()
+        return torch.from_numpy(self.calibrated(self.logits(images).cpu().numpy())).float()
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """Return images, N x C x H x W, uint8, as the module's input: normalised floats on its device."""
@@ -129,8 +145,17 @@ class Predictor(BasePredictor):
         return logits, None if ood is None or features is None else ood.scores(features, logits)
 
     @cached_property
-    def _run_limits(self) -> RunLimits:
+    def _run_limits(self) -> NetworkLimits:
         return (super().find_limits(), None) if self.run is None else run_limits(self.run, self)
+
+    @cached_property
+    def _stored_limits(self) -> NetworkLimits | None:
+        return None if self.run is None else read_limits(self.run.path)
+
+    def known_limits(self) -> Limits | None:
+        """Return temperature and thresholds of the run where they have been fitted already; None elsewhere."""
+        found = self._run_limits if "_run_limits" in vars(self) else self._stored_limits
+        return None if found is None else found[0]
 
     def find_limits(self) -> Limits:
         """Return temperature and thresholds of the run, fitted on its images when first needed.
@@ -140,11 +165,8 @@ class Predictor(BasePredictor):
         """
         return self._run_limits[0]
 
-    def _probabilities(self, pixels: Sequence[torch.Tensor]) -> np.ndarray:
-        stacked = torch.stack(list(pixels))
-        if self.multi_label:  # in float64, in which thresholds are compared
-            return self.logits(stacked).double().sigmoid().cpu().numpy()
-        return self.probabilities(stacked).numpy()
+    def _logits(self, pixels: Sequence[torch.Tensor]) -> np.ndarray:
+        return self.logits(torch.stack(list(pixels))).cpu().numpy()
 
 
 def load(run: Run | str | Path, device: torch.device | str = "cpu") -> Predictor:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Optional
 from convwright.engines.checksum import weights_file
 from convwright.prediction.base import BasePredictor
 from convwright.prediction.files import FilePredictor, RunPredictor, worker_threads
+from convwright.stats.limits import Limits
 
 if TYPE_CHECKING:
     from convwright.prediction.network import Predictor
@@ -24,6 +25,8 @@ class _ExportedFile:
     """Content of the file and of its weights file, by name."""
     engine: str
     precision: str
+    limits: Limits | None
+    """Temperature and thresholds."""
 
     @classmethod
     def read(cls, predictor: FilePredictor) -> "_ExportedFile":
@@ -36,7 +39,7 @@ class _ExportedFile:
         weights = weights_file(path)
         files = [path] if weights is None else [path, weights]
         content = {file.name: file.read_bytes() for file in files}
-        return cls(path, content, predictor.engine, predictor.precision)
+        return cls(path, content, predictor.engine, predictor.precision, predictor.limits)
 
     def open(self, cores: int) -> FilePredictor:
         """Return a predictor that computes with so many threads."""
@@ -46,7 +49,7 @@ class _ExportedFile:
             threads = worker_threads(self.path, cores)
             predictor = FilePredictor(Path(folder) / self.path.name, self.engine, threads, self.precision)
             predictor.open_scores()
-        predictor.path = self.path
+        predictor.path, predictor.limits = self.path, self.limits
         return predictor
 
 
@@ -74,6 +77,7 @@ class PortablePredictor:
         from convwright.prediction.network import Predictor
 
         assert isinstance(predictor, Predictor)
+        predictor.known_limits()  # which the other machine cannot read
         return cls(None, Path(), predictor)
 
     def open(self, cores: int) -> BasePredictor:

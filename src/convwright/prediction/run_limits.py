@@ -1,21 +1,18 @@
-"""What the network of a run does not know, fitted on its images when it is first needed."""
+"""What a network does not know, fitted on its images; that of a run is fitted once and kept in its directory."""
 
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from convwright import json_text
-from convwright.errors import ArgumentError, ConvwrightError
-from convwright.files import digest, write_bytes
+from convwright.data import Dataset, Split
+from convwright.errors import ArgumentError
+from convwright.files import digest
 from convwright.prediction.features import MOST_TRAINING, all_features, fitted_ood
+from convwright.prediction.stored_limits import NetworkLimits, read_limits, write_limits
 from convwright.seeds import derive
-from convwright.stats.limits import FEWEST, Limits, are_limits, fit_limits, known_threshold
-from convwright.stats.ood import OodModel
+from convwright.stats.limits import FEWEST, fit_limits, known_threshold
 from convwright.stats.ood_selection import Seen
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
@@ -23,22 +20,27 @@ from convwright.training.run_data import open_run_data
 if TYPE_CHECKING:
     from convwright.prediction.network import Predictor
 
-NAME = "limits.safetensors"
-"""File of a run directory with the limits, and the checksum of the weights that they were fitted for."""
-WEIGHTS, LIMITS = "weights", "limits"
-RunLimits = tuple[Limits, OodModel | None]
-"""Limits, and what the out-of-distribution score is computed from; None where there is no such score."""
+MOST_HELD = 2000
+"""Most held-out images that limits are fitted on."""
 
 
-def run_limits(run: Run, predictor: "Predictor") -> RunLimits:
-    """Return the limits of a run: from its directory if they are there, else fitted on its images.
+class Labelled(NamedTuple):
+    """Images with their classes."""
 
-    Temperature and thresholds are fitted on all validation images, the out-of-distribution score on training images;
-    what the score is, is chosen on validation images.
+    images: torch.Tensor | Split
+    """A split, or N x C x H x W, uint8."""
+    labels: np.ndarray
+
+
+def run_limits(run: Run, predictor: "Predictor", data: Dataset | None = None) -> NetworkLimits:
+    """Return the limits of a run: from its directory if they are there, else fitted on its images and stored there.
+
+    Its exported files in float have the same limits.
 
     Args:
         run: The run.
         predictor: Its network.
+        data: The run's own images, if they have been opened already.
 
     Raises:
         ArgumentError: The run is multi-label, or has too few validation images.
@@ -46,45 +48,56 @@ def run_limits(run: Run, predictor: "Predictor") -> RunLimits:
     """
     if predictor.multi_label:
         raise ArgumentError("coverage", "prediction sets are for networks that predict one class for each image")
-    weights, file = digest(run.existing_weights()), run.path / NAME
-    if (stored := _stored(file, weights)) is not None:
+    weights = digest(run.existing_weights())
+    if (stored := read_limits(run.path)) is not None:
         return stored
-    limits, ood = _fitted(run, predictor)
-    header = {WEIGHTS: weights, LIMITS: json_text.dump(limits.to_dict())}
-    with suppress(ConvwrightError, OSError):  # the run may belong to another user; then they are fitted again
-        write_bytes(file, save({} if ood is None else ood.to_arrays(), header))
-    return limits, ood
+    opened = open_run_data(run) if data is None else data
+    if tuple(opened.classes) != predictor.classes:
+        raise ArgumentError("coverage", f"{run.path}: its images have other classes than when it was trained")
+    if len(opened.val) < FEWEST:
+        needed = f"prediction sets need {FEWEST} validation images, and the run has {len(opened.val)}"
+        raise ArgumentError("coverage", f"{run.path}: {needed}")
+    held = _sample(opened.val, MOST_HELD, "ood-val")
+    found = fit_network_limits(predictor, held, _sample(opened.train, MOST_TRAINING, "ood"))
+    write_limits(run.path, weights, found)
+    return found
 
 
-def _stored(file: Path, weights: str) -> RunLimits | None:
-    """Return what a file holds; None if it is missing, damaged or of other weights."""
-    with suppress(ConvwrightError, OSError, SafetensorError, ValueError, TypeError), safe_open(file, "numpy") as opened:
-        header = opened.metadata() or {}
-        limits = json_text.parse(header.get(LIMITS, ""), file)
-        if header.get(WEIGHTS) != weights or not are_limits(limits):
-            return None
-        arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
-        found = Limits.from_dict(limits)
-        return found, None if found.ood_score is None else OodModel.from_arrays(arrays)
-    return None
+def keep_without_score(run: Run, found: NetworkLimits) -> None:
+    """Store the limits of a run without the out-of-distribution score, which its exported file cannot compute.
+
+    Args:
+        run: The run.
+        found: Its limits.
+    """
+    limits, ood = found
+    if ood is not None:
+        write_limits(run.path, digest(run.existing_weights()), (replace(limits, ood_score=None, ood_rule=None), None))
 
 
-def _fitted(run: Run, predictor: "Predictor") -> RunLimits:
-    opened = open_run_data(run)
-    split = opened.val
-    if len(split) < FEWEST:
-        raise ArgumentError(
-            "coverage", f"{run.path}: prediction sets need {FEWEST} validation images, and the run has {len(split)}"
-        )
-    features, logits = all_features(predictor, split)
-    labels = split.labels.numpy()
-    limits = fit_limits(logits, labels)
-    if features is None:
+def fit_network_limits(predictor: "Predictor", held: Labelled, training: Labelled | None) -> NetworkLimits:
+    """Fit temperature and thresholds on held-out images, and the out-of-distribution score on training images.
+
+    What the score is, is chosen on the held-out images.
+
+    Args:
+        predictor: The network.
+        held: Held-out images.
+        training: Training images; None: there is no such score.
+    """
+    features, logits = all_features(predictor, held.images)
+    limits = fit_limits(logits, held.labels)
+    if features is None or training is None:
         return limits, None
-    seen = Seen(features, logits, labels)
-    rows = torch.randperm(len(opened.train), generator=torch.Generator().manual_seed(derive(0, "ood")))[:MOST_TRAINING]
-    training = opened.train.choose(rows)
-    ood = fitted_ood(predictor, training, training.labels.numpy(), split, seen)
+    seen = Seen(features, logits, held.labels)
+    ood = fitted_ood(predictor, training.images, training.labels, held.images, seen)
     if ood is None:
         return limits, None
     return replace(limits, ood_score=known_threshold(ood.scores(features, logits)), ood_rule=ood.rule), ood
+
+
+def _sample(split: Split, most: int, purpose: str) -> Labelled:
+    """Return a random sample of a split, the same each time."""
+    rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(derive(0, purpose)))[:most]
+    chosen = split.choose(rows)
+    return Labelled(chosen, chosen.labels.numpy())
