@@ -41,11 +41,14 @@ int main(int count, char** words) try {
     request.set_tensor("image", {ov::element::u8, {1, image.height, image.width, 3}, image.pixels.data()});
     request.infer();
 
-    auto logits = request.get_tensor("logits");
-    const float* scores = logits.data<const float>();
-    std::vector<double> shares(scores, scores + logits.get_size());
+    bool calibrated = false;  // a file without limits has no calibrated probabilities, only logits
+    for (const auto& output : model.outputs()) calibrated |= output.get_names().count("probabilities") > 0;
+    auto found = request.get_tensor(calibrated ? "probabilities" : "logits");
+    const float* values = found.data<const float>();
+    std::vector<double> shares(values, values + found.get_size());
     const double largest = *std::max_element(shares.begin(), shares.end());
-    for (double& share : shares) share = std::exp(share - largest);
+    if (!calibrated)
+        for (double& share : shares) share = std::exp(share - largest);
     const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
     std::vector<std::size_t> order(shares.size());
     std::iota(order.begin(), order.end(), 0);

@@ -19,7 +19,8 @@ export async function predict({ session, card }, blob) {
   const image = new ort.Tensor("uint8", data, [1, height, width, 3]);
   const { logits } = await session.run({ image }, ["logits"]);
   const largest = Math.max(...logits.data);
-  const raised = Array.from(logits.data, (logit) => Math.exp(logit - largest));
+  const temperature = card.limits?.temperature ?? 1; // which calibrates the probabilities
+  const raised = Array.from(logits.data, (logit) => Math.exp((logit - largest) / temperature));
   const sum = raised.reduce((one, other) => one + other);
   const ranked = raised.map((value, index) => ({ label: card.classes[index], probability: value / sum }));
   return ranked.sort((one, other) => other.probability - one.probability);
