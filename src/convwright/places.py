@@ -8,6 +8,16 @@ from convwright.errors import ArgumentError
 from convwright.files import IMAGE_SUFFIXES
 
 
+def name_for_others(path: str | Path) -> str:
+    """Return how files and pages that others may read call something on this machine: by the last part of its path.
+
+    Args:
+        path: A path, or a name such as that of a built-in data set; one that is not absolute stays.
+    """
+    text = str(path)
+    return (Path(text).name or text) if Path(text).is_absolute() else text
+
+
 def check_file(argument: str, path: Path | None) -> None:
     """Check that a file can be written.
 

@@ -40,6 +40,9 @@ def test_a_design_keeps_its_budget_and_writes_its_files(designed) -> None:
     assert designed.file.parent == folder
     assert json.loads((folder / "design.json").read_text())["network"] == found["network"]
     page = designed.dossier.read_text(encoding="utf-8")
+    for published in (designed.dossier, designed.file, folder / "README.md"):
+        assert str(folder.parent).encode() not in published.read_bytes()
+    assert f"on {designed.tested.images} test images of digits" in (folder / "README.md").read_text()
     for name in (
         "The data",
         "Accuracy against MACs",

@@ -89,13 +89,9 @@ def test_8_bits_are_taken_only_where_they_are_faster(run, tmp_path, seconds: flo
 @pytest.mark.parametrize("milliseconds", [(2.0, 1.0), (1.0, 0.95)])
 def test_8_bits_are_the_result_if_they_are_faster_and_as_accurate(run, tmp_path, monkeypatch, milliseconds) -> None:
     request = request_of(tmp_path, "macs<=1G", "onnxruntime")
-    whole, decisions = ship(run, request, 0)
-    assert next(reason for decision, reason in decisions if decision == USES_FLOATS).startswith(
-        "quantization to 8 bits was skipped"
-    )
     monkeypatch.setattr(Quantization, "_milliseconds", lambda *files: milliseconds)
-    quantization = Quantization(run, request, FileOptions(explain=True), 1000)
-    shipped, (decision, reason) = quantization.try_for_speed(whole, 1)
+    shipped, decisions = ship(run, request, 1000, tested=ScoredImages(300, 360))
+    decision, reason = next(each for each in decisions if each[0] in (USES_INT8, USES_FLOATS))
     faster = milliseconds == (2.0, 1.0)
     assert decision == (USES_INT8 if faster else USES_FLOATS)
     assert f"{milliseconds[1]:.2f} ms in onnxruntime with 8 bits, and {milliseconds[0]:.2f} ms with 32-bit" in reason
@@ -104,14 +100,31 @@ def test_8_bits_are_the_result_if_they_are_faster_and_as_accurate(run, tmp_path,
         assert "validation images" in reason
         assert shipped.tested.images == len(Data("digits").dataset().test)
         assert cw.load(tmp_path / shipped.file).card.precision == "int8"
+        assert sorted(path.name for path in tmp_path.glob("*.onnx")) == ["digits-int8.onnx", "digits.onnx"]
     else:
-        assert shipped is whole
-        assert [path.name for path in tmp_path.glob("*.onnx")] == [whole.file]
+        assert [path.name for path in tmp_path.glob("*.onnx")] == [shipped.file] == ["digits.onnx"]
+    check_card(tmp_path, shipped, faster)
+
+
+def check_card(folder: Path, shipped: Shipped, int8: bool) -> None:
+    """Check that the folder has one card: of the answer, with its accuracy on test images."""
+    assert [path.name for path in folder.glob("*README*")] == ["README.md"]
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"\n`{shipped.file}`: " in text
+    assert f"cw.load({shipped.file!r})".replace("'", '"') in text
+    tested = shipped.tested or ScoredImages(300, 360)
+    assert f"Test accuracy {tested.accuracy:.2%} (95 % interval {tested.interval[0]:.2%} to " in text
+    assert f"on {tested.images} test images of digits, which no decision" in text
+    assert ("`digits.onnx`, beside this file, is the same network in 32-bit floats" in text) is int8
+    assert (f"Its test accuracy is {300 / 360:.2%}" in text) is int8
 
 
 def test_8_bits_that_cost_accuracy_are_not_the_result(run, tmp_path, monkeypatch) -> None:
     request = request_of(tmp_path, "macs<=1G", "onnxruntime")
-    whole, _ = ship(run, request, 0)
+    whole, decisions = ship(run, request, 0)
+    assert next(reason for decision, reason in decisions if decision == USES_FLOATS).startswith(
+        "quantization to 8 bits was skipped"
+    )
     monkeypatch.setattr(Quantization, "_milliseconds", lambda *files: (2.0, 1.0))
     quantization = Quantization(run, request, FileOptions(), 1000)
     exported = quantization._export(whole, 0)

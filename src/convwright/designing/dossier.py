@@ -17,6 +17,7 @@ from convwright.designing.trials import trained_epochs
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, log_axis, symbol
 from convwright.display.pages import write_html
 from convwright.display.wording import counted, duration, interval, listed, percent
+from convwright.places import name_for_others
 from convwright.printable import quoted
 from convwright.reporting.entry import Entry
 from convwright.scaling.budget import LATENCY, format_amount
@@ -64,8 +65,20 @@ def write_dossier(path: Path, design: DesignResult, figures: Sequence[Figure]) -
         seed=design.request.seed,
         not_compared=[(idea, why_not_compared(design.state, idea)) for idea in not_compared(design.state)],
         ablate=ablate_command(design.request, design.run.path / "network.json"),
+        paths=_paths(design),
         use=_use(design),
         repeat=zip(("Repeat the design:", "Retrain only the winner:"), _repeat(design), strict=True),
+    )
+
+
+def _paths(design: DesignResult) -> dict[str, str]:
+    """Return paths of this machine, and what the page shows instead: names in the design's folder, and of the data."""
+    out, data = design.request.out, design.request.data.spec
+    folders = {str(out), str(out.absolute()), str(out.resolve())}
+    return (
+        {data: name_for_others(data)}
+        | {f"{each}/": "" for each in folders}
+        | dict.fromkeys(folders, out.resolve().name)
     )
 
 

@@ -74,7 +74,8 @@ def _existing_file(request: DesignRequest, state: State, run: Run) -> tuple[Ship
         return shipped, ""
     try:
         request.check_unchanged(state.fingerprint)
-        again, decisions = ship(run, request, math.inf if shipped.precision == "int8" else 0.0)
+        seconds = math.inf if shipped.precision == "int8" else 0.0
+        again, decisions = ship(run, request, seconds, tested=state.trained_winner.tested)
         if again.precision != shipped.precision:
             for decision, reason in decisions:
                 state.decide("file", decision, f"exported again, as {shipped.file} was missing: {reason}")
@@ -148,7 +149,8 @@ def _ship(context: DesignContext, run: Run, dossier_seconds: float) -> Shipped |
         return None
     context.report("exporting and verifying the file")
     try:
-        shipped, decisions = ship(run, request, context.clock.left, dossier_seconds)
+        tested = state.trained_winner.tested
+        shipped, decisions = ship(run, request, context.clock.left, dossier_seconds, tested)
     except (WriteError, DataError, RunError):
         raise
     except ConvwrightError as error:

@@ -1,7 +1,7 @@
 """A winner's file in 8-bit integers: written where the budget needs it, or where time allows and it is better."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -50,6 +50,8 @@ class Quantization:
     """Input and outputs of the file in floats."""
     seconds: float
     """Seconds that it may take."""
+    exports: dict[str, ExportResult] = field(default_factory=dict, init=False)
+    """Files in 8 bits that were exported, by name."""
 
     def try_for_latency(self, shipped: Shipped) -> tuple[Shipped, tuple[str, str]]:
         """Return the file in 8 bits if it is faster than one in floats that is too slow, and the decision.
@@ -160,7 +162,7 @@ class Quantization:
         """Return the file in 8 bits, or why it could not be exported."""
         path = self.request.out / shipped.file
         try:
-            return write_file(
+            exported = write_file(
                 self.run,
                 path.with_stem(f"{path.stem}-int8"),
                 int8=True,
@@ -168,6 +170,8 @@ class Quantization:
                 images=COMPARED_IMAGES,
                 search_seconds=max(0.0, search_seconds),
             ).exported
+            self.exports[exported.path.name] = exported
+            return exported
         except WriteError:
             raise
         except OSError:

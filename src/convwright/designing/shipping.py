@@ -8,8 +8,12 @@ from convwright.designing.file_export import write_file
 from convwright.designing.quantizing import Quantization
 from convwright.designing.request import DesignRequest
 from convwright.designing.shipped_file import TORCH, Shipped, measure_file, why_not_in
-from convwright.display.wording import listed
+from convwright.designing.winner_record import ScoredImages
+from convwright.display.wording import counted, listed
+from convwright.exporting.model_card import write_model_card
+from convwright.exporting.result import ExportResult
 from convwright.extras import installed
+from convwright.places import name_for_others
 from convwright.scaling.budget import LATENCY
 from convwright.training.plan import absolute_spec
 from convwright.training.run import Run
@@ -32,7 +36,11 @@ def can_export() -> bool:
 
 
 def ship(
-    run: Run, request: DesignRequest, seconds: float, dossier_seconds: float = 0.0
+    run: Run,
+    request: DesignRequest,
+    seconds: float,
+    dossier_seconds: float = 0.0,
+    tested: ScoredImages | None = None,
 ) -> tuple[Shipped, list[tuple[str, str]]]:
     """Export a run, and compare the file with the budget.
 
@@ -43,6 +51,7 @@ def ship(
         request: The design's request.
         seconds: Seconds of the design that are left.
         dossier_seconds: Seconds of them that the dossier needs.
+        tested: How many test images the run classifies correctly, for the model card; None: it is not known.
 
     Returns:
         The file, and decisions with their reasons.
@@ -65,6 +74,7 @@ def ship(
     elif not shipped.unmeasured:
         shipped, decision = quantization.try_for_speed(shipped, export_seconds)
         decisions.append(decision)
+    _write_card(request, written.exported, quantization.exports.get(shipped.file), shipped, tested)
     if shipped.unmeasured:
         decisions.append((f"the latency could not be measured in {shipped.engine}", shipped.unmeasured))
     elif request.engine != TORCH and request.engine not in shipped.milliseconds:
@@ -76,3 +86,46 @@ def ship(
         reason = f"it needs {needs}; the budget allows {request.budget.allowance}"
         decisions.append(("the file is within the budget", reason))
     return shipped, decisions
+
+
+def _write_card(
+    request: DesignRequest,
+    whole: ExportResult,
+    quantized: ExportResult | None,
+    shipped: Shipped,
+    tested: ScoredImages | None,
+) -> None:
+    """Write the model card of the file that is the answer as README.md, with its accuracy on test images.
+
+    Args:
+        request: The design's request.
+        whole: The file in floats, which stays.
+        quantized: The file in 8 bits, if that is the answer.
+        shipped: The answer.
+        tested: How many test images the run, and the file in floats, classifies correctly.
+    """
+    for each in (whole, quantized):
+        if each is not None and each.model_card is not None:
+            each.model_card.unlink(missing_ok=True)
+    data = name_for_others(request.data.spec)
+    if quantized is None:
+        write_model_card(whole, tested="" if tested is None else _test_sentence(tested, data))
+        return
+    note = f"`{whole.path.name}`, beside this file, is the same network in 32-bit floats."
+    if tested is not None:
+        note += f" Its test accuracy is {tested.accuracy:.2%} ({_interval(tested)})."
+    of_file = shipped.tested
+    write_model_card(quantized, tested="" if of_file is None else _test_sentence(of_file, data), note=note)
+
+
+def _test_sentence(tested: ScoredImages, data: str) -> str:
+    images = counted(tested.images, "test image")
+    return (
+        f"Test accuracy {tested.accuracy:.2%} ({_interval(tested)}) on {images} of {data}, which no decision about the "
+        "network or its training has seen."
+    )
+
+
+def _interval(tested: ScoredImages) -> str:
+    low, high = tested.interval
+    return f"95 % interval {low:.2%} to {high:.2%}"

@@ -5,14 +5,15 @@ dark and paper, the header, the footer and the script that draws plots; `figures
 Packages with pages of their own keep their templates in a folder `templates`.
 """
 
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import plotly.graph_objects as go
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from convwright.display.figures import Figure
@@ -30,6 +31,7 @@ def write_html(
     summary: str,
     package: str = PACKAGE,
     plots: bool = True,
+    paths: Mapping[str, str] = {},
     **values: object,
 ) -> None:
     """Write a page as one self-contained file, completely or not at all.
@@ -41,11 +43,26 @@ def write_html(
         summary: Paragraph below the heading.
         package: Package that has the template.
         plots: Whether the page has plots, and so needs Plotly's script.
+        paths: Absolute paths of this machine, and what the page shows instead of each.
         values: What the template shows.
     """
     script = Markup(get_plotlyjs()) if plots else ""
     page = environment(package).get_template(template)
-    write_text(path, page.render(title=title, summary=summary, plotly=script, **values))
+    text = page.render(title=title, summary=summary, plotly=script, **values)
+    write_text(path, without_paths(text, paths))
+
+
+def without_paths(page: str, paths: Mapping[str, str]) -> str:
+    """Return a page without absolute paths of this machine.
+
+    Args:
+        page: HTML.
+        paths: The paths, and what the page shows instead of each; the longest ones are replaced first.
+    """
+    for path in sorted(paths, key=len, reverse=True):
+        if Path(path).is_absolute():
+            page = re.sub(rf"(?<![\w/.-]){re.escape(str(escape(path)))}", paths[path].replace("\\", r"\\"), page)
+    return page
 
 
 def write_figures(path: Path, *, title: str, summary: str, figures: Sequence[Figure], content: str = "") -> None:

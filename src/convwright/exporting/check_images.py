@@ -11,6 +11,7 @@ from convwright.evaluation.assessment import class_order, in_channels, labels_in
 from convwright.exporting.agreement import CheckImages
 from convwright.exporting.quantization import CALIBRATION_IMAGES, MAX_DROP, SCORING_IMAGES, Calibration
 from convwright.extras import require_package
+from convwright.places import name_for_others
 from convwright.prediction.network import Predictor
 from convwright.seeds import derive
 
@@ -32,7 +33,8 @@ def of_split(
         seed: Seed of the sample.
     """
     rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(derive(seed, name)))[:most]
-    return _taken(predictor, data, split, rows, f"{len(rows)} of {counted(len(split), f'{name} image')} of {data.name}")
+    count = f"{len(rows)} of {counted(len(split), f'{name} image')}"
+    return _taken(predictor, data, split, rows, f"{count} of {name_for_others(data.name)}")
 
 
 def calibration(

@@ -12,6 +12,7 @@ from convwright.engines.parts import (
     EXPLAINED_CLASS,
     IMAGE,
     KNOWN,
+    LOGITS,
     MAP,
     OOD_SCORE,
     PIXELS,
@@ -28,7 +29,7 @@ LIBRARY = "library_name: convwright"
 """Line of the metadata by which a card of Convwright is recognised."""
 CLASSES_SHOWN = 100
 MEANINGS = {
-    "logits": "scores, N x classes; their softmax gives probabilities",
+    LOGITS: "scores, N x classes",
     MAP: f"class activation map of the predicted class, or of the class given as input `{EXPLAINED_CLASS}`",
     PROBABILITIES: "calibrated probabilities, N x classes",
     PREDICTION_SET: "whether each class belongs to the set that contains the true class in 90 % of cases",
@@ -39,17 +40,22 @@ MEANINGS = {
 """What each output is."""
 
 
-def write_model_card(done: ExportResult) -> Path:
+def write_model_card(done: ExportResult, tested: str = "", note: str = "") -> Path:
     """Write the model card of an exported file beside it; return its path.
 
     It is called README.md, unless a README.md that is not this file's card is there already: then FILE.README.md.
+
+    Args:
+        done: The export.
+        tested: Sentence on the accuracy on test images; empty where it is not known.
+        note: Sentence on other files; empty where there are none.
     """
     path = done.path.with_name(NAME)
     if path.exists():
         text = path.read_text(encoding="utf-8", errors="replace")
-        if LIBRARY not in text or f"`{done.path.name}`" not in text:
+        if LIBRARY not in text or f"\n`{done.path.name}`: " not in text:
             path = done.path.with_name(f"{done.path.name}.{NAME}")
-    write_text(path, model_card(done))
+    write_text(path, model_card(done, tested, note))
     return path
 
 
@@ -81,18 +87,26 @@ def _names_and_files(path: Path) -> Iterator[tuple[str, Path]]:
     yield from ((file.relative_to(path.parent).as_posix(), file) for file in inside if file.is_file())
 
 
-def model_card(done: ExportResult) -> str:
-    """Return the text of a model card, Markdown with metadata in YAML."""
+def model_card(done: ExportResult, tested: str = "", note: str = "") -> str:
+    """Return the text of a model card, Markdown with metadata in YAML.
+
+    Args:
+        done: The export.
+        tested: Sentence on the accuracy on test images; empty where it is not known.
+        note: Sentence on other files; empty where there are none.
+    """
     card = done.card
     metadata = {
         "library_name": "convwright",
         "pipeline_tag": "image-classification",
         "tags": ["convwright", "image-classification", done.path.suffix.lstrip("."), card.network.partition("|")[0]],
     }
-    if accuracy := _accuracy(done):
+    accuracy = [*filter(None, [tested]), *_accuracy(done), *filter(None, [note])]
+    if tested or any(found.accuracy is not None for found in done.agreements.values()):
         metadata["metrics"] = ["accuracy"]
     lines = ["---", yaml.safe_dump(metadata, sort_keys=False).strip(), "---", "", f"# {done.path.stem}", ""]
-    lines += [f"`{done.path.name}`: {card.network}, {len(card.classes)} classes, {card.precision}.", *accuracy, ""]
+    lines += [f"`{done.path.name}`: {card.network}, {len(card.classes)} classes, {card.precision}.", ""]
+    lines += [line for sentence in accuracy for line in (sentence, "")]
     return "\n".join([*lines, *_usage(done), *_inputs(done), *_limits(card), *_classes(card), *_verified(card)]) + "\n"
 
 
@@ -125,6 +139,7 @@ def _usage(done: ExportResult) -> Iterator[str]:
     if done.card.input != "image" or done.path.suffix == ".safetensors":
         return
     engine = "onnxruntime" if done.path.suffix == ".onnx" else "openvino"
+    output = PROBABILITIES if PROBABILITIES in done.card.outputs else LOGITS
     yield from ("Without Convwright:", "", "```python", "import numpy as np", f"import {engine}")
     yield from ("from PIL import Image, ImageOps", "")
     yield 'image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGBA")'
@@ -132,11 +147,11 @@ def _usage(done: ExportResult) -> Iterator[str]:
     yield 'image = Image.alpha_composite(white, image).convert("RGB")'
     if engine == "onnxruntime":
         yield f'session = onnxruntime.InferenceSession("{done.path.name}")'
-        yield f'(logits,) = session.run(["logits"], {{"{IMAGE}": np.asarray(image)[None]}})'
+        yield f'({output},) = session.run(["{output}"], {{"{IMAGE}": np.asarray(image)[None]}})'
     else:
         yield f'model = openvino.Core().compile_model("{done.path.name}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})'
         further = f', "{EXPLAINED_CLASS}": np.array([-1])' if MAP in done.card.outputs else ""
-        yield f'logits = model({{"{IMAGE}": np.asarray(image)[None]{further}}})["logits"]'
+        yield f'{output} = model({{"{IMAGE}": np.asarray(image)[None]{further}}})["{output}"]'
     yield from ("```", "")
 
 
@@ -151,7 +166,10 @@ def _inputs(done: ExportResult) -> Iterator[str]:
         colors = "RGB" if card.channels == 3 else "grey"
         taken = done.input_in_words() if done.path.suffix == COREML_SUFFIX else f"uint8, {size}, {colors}"
         yield f"- Input `{PIXELS}`: {taken}; the file normalises it."
-    yield from (f"- Output `{name}`: {MEANINGS.get(name, 'further output')}." for name in card.outputs)
+    function = "sigmoid" if card.multi_label else "softmax"
+    divided = f" / {card.limits.temperature:.4g}" if card.limits else ""
+    meanings = MEANINGS | {LOGITS: f"{MEANINGS[LOGITS]}; probabilities are the {function} of logits{divided}"}
+    yield from (f"- Output `{name}`: {meanings.get(name, 'further output')}." for name in card.outputs)
     yield ""
 
 

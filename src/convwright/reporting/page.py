@@ -1,7 +1,7 @@
 """The page of a report: one HTML file with everything in it."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from convwright.arch.diagram import diagram
 from convwright.display.figures import Figure, colour, glyph
 from convwright.display.pages import write_html
 from convwright.display.wording import count, counted, duration, interval, listed, percent, rate, size
+from convwright.places import name_for_others
 from convwright.reporting import wording
 from convwright.reporting.entry import Entry
 
@@ -43,7 +44,26 @@ def write_report_page(path: Path, report: "Report") -> None:
         networks=[_network(index, entry, apart=not wording.comparable(entries)) for index, entry in enumerate(entries)],
         versions=_versions(entries),
         counted=counted,
+        paths=_paths(entries),
     )
+
+
+def _paths(entries: Sequence[Entry]) -> dict[str, str]:
+    """Return absolute paths in runs and their configurations, and what the page shows instead: their last parts."""
+    found = {f"{entry.run.path.parent}/": "" for entry in entries}
+    for entry in entries:
+        texts = [entry.data, *_texts(entry.run.config.model_dump(mode="json"))]
+        found |= {text: name_for_others(text) for text in texts if text and Path(text).is_absolute()}
+    return found
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield the texts in a value of JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
 
 
 def _contents(found: Sequence[Figure]) -> list[tuple[Figure, str]]:
