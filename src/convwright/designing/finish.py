@@ -21,6 +21,7 @@ from convwright.errors import ConvwrightError, DataError, RunError, UsageError, 
 from convwright.evaluation.evaluating import evaluate_run
 from convwright.evaluation.result import Evaluation
 from convwright.files import write_text
+from convwright.prediction.network import load
 from convwright.reporting.measuring import measure_runs
 from convwright.scaling.budget import LATENCY, format_need
 from convwright.training.allocator import kept_memory
@@ -106,13 +107,14 @@ def finish(context: DesignContext) -> DesignResult:
     tested = ScoredImages(round(evaluation.accuracy * evaluation.images), evaluation.images)
     state.winner = replace(state.trained_winner, tested=tested)
     state.save()
-    measured = state.end_measured
-    dossier = measured.dossier_seconds if measured else DOSSIER_FACTOR * USUAL_EXPORT_SECONDS
+    end = state.end_measured
+    dossier = end.dossier_seconds if end else DOSSIER_FACTOR * USUAL_EXPORT_SECONDS
     dossier += image_seconds * tested.images
     shipped = _ship(context, run, dossier)
     Judge(state, context.trainer, clock).run(JUDGING_SHARE * (clock.left - dossier))
     context.report("writing the dossier")
-    result = DesignResult(request, state, run, tested, shipped, clock.passed, evaluation)
+    measured = None if load(run).temperature != evaluation.temperature else evaluation  # the export calibrates the run
+    result = DesignResult(request, state, run, tested, shipped, clock.passed, measured)
     with kept_memory():
         entries, _ = measure_runs([run], names=[state.winner.candidate])
         figures = winner_figures(entries[0], image_seconds, clock.left * SCORING_SHARE)

@@ -72,7 +72,8 @@ class DesignResult(Result):
     seconds: float
     """Time of the whole design."""
     measured: Evaluation | None = field(default=None, repr=False)
-    """Evaluation of the run on the test images; None for a finished design that was opened again."""
+    """Evaluation of the run on the test images; None for a finished design that was opened again, or whose export has
+    calibrated the run since."""
 
     @cached_property
     def evaluation(self) -> Evaluation:

@@ -37,7 +37,7 @@ def calibration(entries: Sequence[Entry]) -> Iterator[Figure]:
         "Images in 15 bins by confidence, the probability of the predicted class. On the dotted diagonal, predictions "
         f"with a confidence of 80\u00a0% are correct in 80\u00a0% of the cases; below it, a network is overconfident. "
         f"Bins of fewer than {FEW} images are drawn open. The expected calibration error (ECE) is the mean distance "
-        f"from the diagonal, weighted by images: {errors}.",
+        f"from the diagonal, weighted by images: {errors}.{_temperatures(measured)}",
         (
             Panel("Accuracy by confidence", reliability, f"Reliability diagram. ECE: {errors}."),
             Panel("Images by confidence", histogram, f"Images by confidence. Mean confidence: {confidences}."),
@@ -46,6 +46,13 @@ def calibration(entries: Sequence[Entry]) -> Iterator[Figure]:
         members=tuple(index for index, _, _ in measured),
         findings=tuple(_finding(entry, predictions) for _, entry, predictions in measured),
     )
+
+
+def _temperatures(measured: Sequence[tuple[int, Entry, SplitPredictions]]) -> str:
+    """Return a sentence on the networks whose probabilities are calibrated; empty if there are none."""
+    found = [(entry.title, predictions.predictor.temperature) for _, entry, predictions in measured]
+    texts = [f"{title} (temperature {temperature:.3g})" for title, temperature in found if temperature != 1]
+    return f" Calibrated on validation images: {', '.join(texts)}." if texts else ""
 
 
 def _finding(entry: Entry, predictions: SplitPredictions) -> str:
