@@ -7,11 +7,14 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from .kernels import share_kernels
 
 settings.register_profile(
     "convwright",
@@ -24,6 +27,7 @@ settings.load_profile("convwright")
 # Decoded images of tests go where the system cleans up, not into the user's cache; for programs that tests start too.
 _cache = tempfile.TemporaryDirectory(prefix="convwright-tests-")
 os.environ["XDG_CACHE_HOME"] = _cache.name
+share_kernels(Path(_cache.name))
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for programs that tests start

@@ -139,6 +139,7 @@ def test_training_names_what_it_skips_unless_it_is_too_much(tmp_path, convwright
     for i in range(3):
         (tmp_path / "data/a" / f"bad{i}.png").touch()
     command = ("train", "--data", tmp_path / "data", "--network", "cifar_resnet8|scale:w=0.25", "--epochs", "1")
+    command += ("--no-fused",)  # the cache of this test has no compiled kernels
     refused = convwright(*command, "--out", tmp_path / "refused")
     assert refused.status == 2
     assert refused.message.startswith("convwright: --max-bad: 3 of the 21 image files")

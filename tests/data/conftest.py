@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ..kernels import share_kernels
+
 
 @pytest.fixture(autouse=True)
 def _stay_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -16,6 +18,7 @@ def _stay_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    share_kernels(tmp_path / "cache")
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ class TestProcesses:
             "import sys, signal, convwright as cw; from convwright.data import decoding; decoding.HELD_BYTES = 0\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler); signal.alarm(240)\n"
             "cw.train(sys.argv[1], network='cifar_resnet8', epochs=100000, resolution=16, cache_gb=0, out=sys.argv[2],"
-            " progress=False, batch_size=4)\n"
+            " progress=False, batch_size=4, fused=False)\n"
         )
         shared = set(Path("/dev/shm").glob("convwright-*"))
         command = [sys.executable, "-W", "ignore", "-c", script, str(photos), str(tmp_path / "run")]

@@ -22,7 +22,7 @@ from convwright.modules.fused.winograd import WinogradConv2d
 
 from .test_kernels import maps
 
-pytestmark = pytest.mark.skipif(compiling.library(torch.float32) is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(bool(compiling.unavailable_reason()), reason="needs a C++ compiler")
 
 CASES: dict[type[CompiledConv2d], tuple[dict[str, Any], tuple[int, ...]]] = {
     WinogradConv2d: ({"in_channels": 32, "out_channels": 48, "kernel_size": 3, "padding": 1}, (16, 32, 12, 12)),

@@ -17,7 +17,7 @@ from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseCon
 from .test_fused import assert_close, outcome, pair
 from .test_kernels import maps
 
-pytestmark = pytest.mark.skipif(compiling.library(torch.float32) is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(bool(compiling.unavailable_reason()), reason="needs a C++ compiler")
 
 SHARES = {torch.float64: 1e-10, torch.float32: 1e-4}
 """How far results may be off, as a share of the largest of them."""

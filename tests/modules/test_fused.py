@@ -26,7 +26,7 @@ NETWORKS = {
     "pre-activation": "wrn_10_1|classes:10",
 }
 networks = pytest.mark.parametrize("expression", NETWORKS.values(), ids=NETWORKS)
-needs_compiler = pytest.mark.skipif(compiling.library(torch.float64) is None, reason="needs a C++ compiler")
+needs_compiler = pytest.mark.skipif(bool(compiling.unavailable_reason()), reason="needs a C++ compiler")
 
 
 def maps(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:

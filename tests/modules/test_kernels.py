@@ -10,7 +10,7 @@ import torch
 from convwright.modules.fused import library as compiling
 from convwright.modules.fused.kernels import ACTS, PLAIN, Compiled, compiled
 
-pytestmark = pytest.mark.skipif(compiling.library(torch.float64) is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(bool(compiling.unavailable_reason()), reason="needs a C++ compiler")
 
 SHARES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 2e-2}
 """How far results may be off, as a share of the largest of them."""

@@ -18,7 +18,7 @@ from .test_build import images
 from .test_fused import assert_close, outcome
 from .test_kernels import maps, numbers
 
-pytestmark = pytest.mark.skipif(compiling.library(torch.float32) is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(bool(compiling.unavailable_reason()), reason="needs a C++ compiler")
 
 SHARES = {torch.float64: 1e-9, torch.float32: 1e-4}
 """How far results may be off, as a share of the largest of them."""

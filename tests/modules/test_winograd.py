@@ -17,7 +17,7 @@ from convwright.modules.fused.winograd import WinogradConv2d
 from .test_build import images
 from .test_fused import assert_close, outcome
 
-pytestmark = pytest.mark.skipif(compiling.library(torch.float32) is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(bool(compiling.unavailable_reason()), reason="needs a C++ compiler")
 WIDE = "cifar_resnet8|scale:w=2|classes:10"
 
 

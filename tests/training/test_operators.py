@@ -23,7 +23,7 @@ from convwright.training.run import Run
 
 from .test_loop import NOISY, StopAfter, assert_same, last_state
 
-needs_compiler = pytest.mark.skipif(compiling.library(torch.float32) is None, reason="needs a C++ compiler")
+needs_compiler = pytest.mark.skipif(bool(compiling.unavailable_reason()), reason="needs a C++ compiler")
 
 
 @pytest.fixture(scope="module")
