@@ -1,7 +1,5 @@
 """The keyword arguments of `cw.train` are the fields of a request, for type checkers too."""
 
-import subprocess
-import sys
 import types
 from pathlib import Path
 from typing import Annotated, Literal, Union, Unpack, get_args, get_origin, get_type_hints
@@ -40,18 +38,3 @@ def test_every_field_has_its_type():
 def test_functions_take_the_fields(function):
     hint = function.__annotations__["options"]
     assert eval(hint, {"Unpack": Unpack, "TrainOptions": keywords.TrainOptions}) == Unpack[keywords.TrainOptions]
-
-
-def test_a_type_checker_finds_a_wrong_keyword(tmp_path):
-    pytest.importorskip("mypy")
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import convwright as cw\n"
-        "cw.train('digits', epochs=2, milestones=(0.5,), network=cw.network('resnet18'))\n"
-        "cw.train('digits', epohcs=2)\n"
-        "cw.prepare('digits', optimizer='adam')\n"
-    )
-    command = [sys.executable, "-m", "mypy", "--follow-imports=silent", "--cache-dir", str(tmp_path), str(program)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
-    lines = [line for line in done.stdout.splitlines() if "error" in line and "program.py" in line]
-    assert [line.split(":")[1] for line in lines] == ["3", "4"], done.stdout
