@@ -57,15 +57,15 @@ def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment)
 
 
-@pytest.mark.parametrize("provided", ["read", "SOURCE"])
-def test_a_source_of_an_installed_package_is_like_any_other(tmp_path: Path, provided: str) -> None:
-    install(tmp_path, f"stripes = stripes:{provided}")
-    surveyed = run(tmp_path, "-m", "convwright", "data", "stripes", "--json")
+def test_sources_of_an_installed_package_are_like_any_other(tmp_path: Path) -> None:
+    install(tmp_path, "function = stripes:read\nobject = stripes:SOURCE")
+    for name, flip in (("function", True), ("object", False)):
+        script = f"import convwright as cw; d = cw.open_data('{name}').dataset(12); print(len(d.test), d.default_flip)"
+        opened = run(tmp_path, "-c", script)
+        assert (opened.returncode, opened.stdout.split()) == (0, ["6", str(flip)])
+    surveyed = run(tmp_path, "-m", "convwright", "data", "object", "--json")
     assert (surveyed.returncode, surveyed.stderr) == (0, "")
     assert json.loads(surveyed.stdout)["counts"] == {"train": [9, 9], "test": [3, 3]}
-    script = "import convwright as cw; d = cw.open_data('stripes').dataset(12); print(len(d.test), d.default_flip)"
-    opened = run(tmp_path, "-c", script)
-    assert (opened.returncode, opened.stdout.split()) == (0, ["6", str(provided == "read")])
 
 
 def test_the_message_about_an_unknown_name_lists_it(tmp_path: Path) -> None:
@@ -76,44 +76,52 @@ def test_the_message_about_an_unknown_name_lists_it(tmp_path: Path) -> None:
     assert done.stderr.rstrip().endswith("digits or stripes")
 
 
-@pytest.mark.parametrize(
-    ("entry_points", "reason"),
-    [
-        ("absent = stripes:absent", "has no attribute 'absent'"),
-        ("gone = no_such_module:read", "No module named 'no_such_module'"),
-        ("digits = stripes:read", "another source has the name 'digits'"),
-        ("Up = stripes:read", "its name must be lower-case letters"),
-        ("number = stripes:__name__", "it must be a function or a convwright.data.Source, not str"),
-        ("kind = stripes:Parts", "it must be a function or a convwright.data.Source, not type"),
-    ],
-)
-def test_a_broken_plug_in_is_one_line_and_breaks_nothing(tmp_path: Path, entry_points: str, reason: str) -> None:
-    install(tmp_path, f"{entry_points}\nstripes = stripes:read")
+BROKEN = {
+    "absent = stripes:absent": "has no attribute 'absent'",
+    "gone = no_such_module:read": "No module named 'no_such_module'",
+    "digits = stripes:read": "another source has the name 'digits'",
+    "Up = stripes:read": "its name must be lower-case letters",
+    "number = stripes:__name__": "it must be a function or a convwright.data.Source, not str",
+    "kind = stripes:Parts": "it must be a function or a convwright.data.Source, not type",
+}
+"""Entry points that are left out, with the reasons."""
+
+
+def test_broken_plug_ins_are_one_line_each_and_break_nothing(tmp_path: Path) -> None:
+    install(tmp_path, "\n".join([*BROKEN, "stripes = stripes:read"]))
     built_in = run(tmp_path, "-m", "convwright", "data", "digits", "--json")
     assert (built_in.returncode, built_in.stderr) == (0, "")
     assert json.loads(built_in.stdout)["images"] == 1797
     other = run(tmp_path, "-m", "convwright", "data", "stripes", "--json")
     assert (other.returncode, json.loads(other.stdout)["images"]) == (0, 24)
-    assert len(other.stderr.splitlines()) == 1
-    assert reason in other.stderr
-    assert "of stripes (convwright.data) is left out" in other.stderr
+    lines = other.stderr.splitlines()
+    assert len(lines) == len(BROKEN)
+    for entry_point, reason in BROKEN.items():
+        name = entry_point.partition(" ")[0]
+        (line,) = [line for line in lines if f"'{name}' of stripes (convwright.data) is left out" in line]
+        assert reason in line
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("three", "it must return convwright.data.Parts, not int"),
-        ("failing", "cannot be read: KeyError: 'token'"),
-        ("empty", "train: 0 images and 0 labels"),
-    ],
-)
-def test_a_source_that_fails_when_it_is_read_is_one_line(tmp_path: Path, name: str, reason: str) -> None:
-    install(tmp_path, f"{name} = stripes:{name}")
-    done = run(tmp_path, "-m", "convwright", "data", name)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert len(done.stderr.splitlines()) == 1
-    assert f"the data source {name} " in done.stderr
-    assert reason in done.stderr
+FAILING = {
+    "three": "it must return convwright.data.Parts, not int",
+    "failing": "cannot be read: KeyError: 'token'",
+    "empty": "train: 0 images and 0 labels",
+}
+"""Sources that fail when they are read, with the reasons."""
+
+
+def test_sources_that_fail_when_they_are_read_are_one_line_each(tmp_path: Path) -> None:
+    install(tmp_path, "\n".join(f"{name} = stripes:{name}" for name in FAILING))
+    script = (
+        "import sys; from convwright.cli import main; sys.exit(10 * sum(main.run(['data', a]) for a in sys.argv[1:]))"
+    )
+    done = run(tmp_path, "-c", script, *FAILING)
+    assert (done.returncode, done.stdout) == (60, ""), "each has status 2"
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(FAILING)
+    for line, (name, reason) in zip(lines, FAILING.items(), strict=True):
+        assert f"the data source {name} " in line
+        assert reason in line
 
 
 def images(count: int = 4, channels: int = 3, height: int = 6, width: int = 6, **options: object) -> torch.Tensor:
