@@ -24,16 +24,11 @@ SMALLEST: dict[str, tuple[str, ...]] = {
     "classes": ("--batches", "1"),
     "cost": ("--repeats", "2", "--candidates", "2"),
     "curation": ("--table", "--out", "out"),
-    "data": ("--images", "4", "--runs", "1", "--steps", "1"),
     "design": ("--table", "--out", "out"),
-    "distributed": ("--networks", "cifar_resnet8"),
     "eight_minutes": ("--table", "--out", "out"),
-    "explain": ("--data", "digits", "--epochs", "0.01", "--runs", "seresnet", "--only", "train", "--out", "out"),
     "fashion": ("--table", "--out", "out"),
-    "features": ("--networks", "cifar_resnet8", "--resolution", "32", "--rounds", "1", "--steps", "1"),
     "ideas": ("--table", "--out", "out"),
     "inference": ("--networks", "cifar_resnet8", "--resolution", "32", "--rounds", "1", "--batch", "2"),
-    "opening": ("--images", "4"),
     # Neither timm's nor plain operators are left to compare with.
     "training": (
         *("--networks", "cifar_resnet14", "--threads", "1", "--rounds", "1", "--steps", "1", "--out", "out"),
@@ -42,10 +37,15 @@ SMALLEST: dict[str, tuple[str, ...]] = {
 }
 SLOW: dict[str, tuple[str, ...]] = {
     "cam": ("--data", "digits", "--epochs", "0.01", "--count", "4", "--out", "out"),
+    "data": ("--images", "4", "--runs", "1", "--steps", "1"),
+    "distributed": ("--networks", "cifar_resnet8"),
+    "explain": ("--data", "digits", "--epochs", "0.01", "--runs", "seresnet", "--only", "train", "--out", "out"),
+    "features": ("--networks", "cifar_resnet8", "--resolution", "32", "--rounds", "1", "--steps", "1"),
     "file": ("--count", "1", "--rounds", "1"),
     "gpu": ("--device", "cpu", "--quick", "--out", "out"),
     "latency": ("--networks", "resnet18", "--rounds", "2"),
     "memory": ("--batch", "2", "--depths", "10", "--rounds", "1", "--steps", "1", "--no-large", "--out", "out"),
+    "opening": ("--images", "4"),
     "report": ("--data", "digits", "--repeat", "1"),
     "search": ("--data", "digits", "--epochs", "0.02", "--seeds", "1"),
     "serve": ("--network", "cifar_resnet8", "--services", "convwright", "--clients", "1", "--seconds", "0.2"),

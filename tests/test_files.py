@@ -122,7 +122,6 @@ def test_standard_output_by_its_device(tmp_path):
     assert piped.stdout == "text"
 
 
-ROUNDS = 1000
 WRITER = """
 import sys
 from pathlib import Path
@@ -146,7 +145,8 @@ def _write_with_two_processes(path, kind, rounds, check):
     check()
 
 
-def test_two_writers_of_one_file_never_tear_or_lose_it(tmp_path):
+@pytest.mark.parametrize("rounds", [200, pytest.param(1000, marks=pytest.mark.slow)])
+def test_two_writers_of_one_file_never_tear_or_lose_it(tmp_path, rounds):
     path = tmp_path / "file"
     write_bytes(path, b"a" * 1000)
 
@@ -155,14 +155,15 @@ def test_two_writers_of_one_file_never_tear_or_lose_it(tmp_path):
         assert len(content) >= 1000
         assert set(content) <= {content[0]}
 
-    _write_with_two_processes(path, "file", ROUNDS, check)
-    assert path.stat().st_size == 1000 + ROUNDS - 1
+    _write_with_two_processes(path, "file", rounds, check)
+    assert path.stat().st_size == 1000 + rounds - 1
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_two_writers_of_one_folder_leave_a_whole_one(tmp_path):
+@pytest.mark.parametrize("rounds", [50, pytest.param(250, marks=pytest.mark.slow)])
+def test_two_writers_of_one_folder_leave_a_whole_one(tmp_path, rounds):
     path = tmp_path / "folder"
-    _write_with_two_processes(path, "folder", ROUNDS // 4, lambda: None)
+    _write_with_two_processes(path, "folder", rounds, lambda: None)
     first, second = sorted(path.iterdir())
     assert (first.name, second.name) == ("first", "second")
     assert first.read_bytes() == second.read_bytes()

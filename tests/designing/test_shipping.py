@@ -152,7 +152,9 @@ def test_8_bits_that_cost_accuracy_are_not_the_result(run, tmp_path, monkeypatch
             ConvwrightError("no engine runs it"),
             marks=pytest.mark.slow,
         ),
-        ("convwright.designing.quantizing.evaluate_file", NotFiniteError("a logit is NaN")),
+        pytest.param(
+            "convwright.designing.quantizing.evaluate_file", NotFiniteError("a logit is NaN"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_an_attempt_at_8_bits_that_fails_keeps_the_file_in_floats(run, tmp_path, monkeypatch, part, error) -> None:

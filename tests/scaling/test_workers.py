@@ -188,6 +188,7 @@ def test_kept_runs_are_runs(experiment, tmp_path):
     assert not (tmp_path / run_name(task) / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_study_killed_again_and_again_loses_and_repeats_nothing(whole, tmp_path):
     folder = tmp_path / "study"
     command = [*SEARCH, "--epochs", "1", "--out", str(folder), "--json"]

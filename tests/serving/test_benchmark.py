@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ..installed import skip_without
 
 for package in ("litserve", "locust"):
@@ -13,6 +15,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "serve.py"
 SMALL = ("--network", "cifar_resnet8", "--clients", "1", "--seconds", "0.3", "--side", "32")
 
 
+@pytest.mark.slow
 def test_measurements_are_kept(tmp_path):
     command = [sys.executable, str(SCRIPT), *SMALL, "--services", "convwright", "plain", "--out", str(tmp_path)]
     first = subprocess.run(command, capture_output=True, text=True, timeout=300)

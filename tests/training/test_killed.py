@@ -53,6 +53,7 @@ def check(tmp_path, epochs, kills):
     assert one == other
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_ends_in_the_same_weights(tmp_path):
     check(tmp_path, epochs=2, kills=3)
 

@@ -25,7 +25,7 @@ from convwright.training.training_images import training_images_of
 
 from ..mutations import mutated
 
-FLIPS, MUTATIONS = 200, 2000
+FLIPS = 200
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,8 @@ def test_one_flipped_bit_in_any_file_of_a_run_is_noticed(run):
     read_everything(run)
 
 
-def test_files_with_wrong_values_are_one_clear_error(run):
+@pytest.mark.parametrize("mutations", [600, pytest.param(3000, marks=pytest.mark.slow)])
+def test_files_with_wrong_values_are_one_clear_error(run, mutations):
     """Of a run without checksums, as earlier versions wrote it, every value is checked by its type and range."""
     (run / NAME).unlink()
     draw = random.Random(1)
@@ -104,7 +105,7 @@ def test_files_with_wrong_values_are_one_clear_error(run):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvwrightWarning)
         opened = Run.open(run)
-        for number in range(MUTATIONS):
+        for number in range(mutations):
             name = list(readers)[number % len(readers)]
             whole = (run / name).read_text()
             (run / name).write_text(_mutated(name, whole, draw))
@@ -116,7 +117,7 @@ def test_files_with_wrong_values_are_one_clear_error(run):
             finally:
                 (run / name).write_text(whole)
     assert [line for text in messages for line in text.split("\n") if not line.startswith(str(run))] == []
-    assert all(count > MUTATIONS / len(readers) / 5 for count in refused.values()), refused
+    assert all(count > mutations / len(readers) / 5 for count in refused.values()), refused
 
 
 def _mutated(name, text, draw):
