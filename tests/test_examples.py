@@ -11,7 +11,7 @@ from .photos import temple_and_flower
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 SHORTER = {
-    "minutes=10": "minutes=0.1",
+    "minutes=10": "minutes=0.05",
     "epochs=40": "epochs=0.5",
     "epochs=1.5, seeds=3, workers=2": "epochs=0.5, seeds=1, rungs=1",
     "epochs=10)": "epochs=0.1)",

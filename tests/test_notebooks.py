@@ -7,7 +7,11 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NOTEBOOKS = ["quickstart", "three-ideas", "design", "fine-tuning", "mistakes", "shipping"]
 SHORTEST = "quickstart"
-SHORTER = {"MINUTES = 0.5": "MINUTES = 0.05", "seconds=0.5": "seconds=0.05", "count=6": "count=2"}
+SHORTER = {
+    "MINUTES = 0.5": "MINUTES = 0.05",
+    "bench(seconds=0.5)": 'bench(seconds=0.05, engine="onnxruntime")',
+    "count=6": "count=2",
+}
 """Changes of durations and sizes in the shortest one, which every run of the tests executes."""
 SILENT = ("import ", "EPOCHS = ", "service.wait")
 """Cells with such a line may show nothing."""

@@ -1,4 +1,4 @@
-"""Whole designs and ablations on digits, through Python and the command line."""
+"""The demonstration, whole designs and ablations on digits, through Python and the command line."""
 
 import functools
 import json
@@ -26,15 +26,36 @@ BUDGET = "macs<=1M, params<=60K"
 
 
 @pytest.fixture(scope="module")
-def designed(tmp_path_factory):
-    """A design of half a minute."""
-    return cw.design("digits", BUDGET, minutes=0.5, out=tmp_path_factory.mktemp("design") / "digits", progress=False)
+def demonstrated(tmp_path_factory):
+    """What the command of `make demo` prints, of half a minute on digits."""
+    out = tmp_path_factory.mktemp("design") / "digits"
+    options = ["--data", "digits", "--minutes", "0.5", "--out", str(out), "--json"]
+    command = [sys.executable, "-m", "convwright", "demo", *options]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.fixture(scope="module")
+def designed(demonstrated):
+    """The design of the demonstration."""
+    return cw.design(resume=Path(demonstrated["file"]).parent, progress=False)
+
+
+def test_the_demonstration_designs_a_network_of_one_of_the_three_families(demonstrated, convwright) -> None:
+    folder = Path(demonstrated["file"]).parent
+    assert demonstrated["split"] == "test"
+    assert demonstrated["network"] in (folder / "dossier.html").read_text(encoding="utf-8")
+    again = convwright("demo", "--data", "digits", "--out", folder, "--json")
+    assert again.status == 0
+    assert json.loads(again.out) == demonstrated
+    other = convwright("demo", "--data", "fashion-mnist", "--out", folder)
+    assert other.status == 2
+    assert "digits" in other.message
 
 
 def test_a_design_keeps_its_budget_and_writes_its_files(designed) -> None:
     found = designed.to_dict()
-    assert found["macs"] <= 1e6
-    assert found["params"] <= 60e3
+    assert found["macs"] <= 20e6
+    assert found["params"] <= 500_000
     assert not designed.failure
     folder = designed.request.out
     assert designed.file.parent == folder

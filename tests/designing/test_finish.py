@@ -19,6 +19,7 @@ from convwright.designing.examination import ImageFacts
 from convwright.designing.file_export import can_explain, write_file
 from convwright.designing.finish import finish, open_finished
 from convwright.designing.request import DesignRequest
+from convwright.designing.result import DesignResult
 from convwright.designing.shipped_file import measure_file
 from convwright.designing.state import CLOCK, State
 from convwright.designing.trials import Trial
@@ -141,6 +142,7 @@ def test_a_full_disk_ends_the_design_which_continues(context) -> None:
 
 def test_a_file_that_was_deleted_is_exported_again(context) -> None:
     result = finish(context)
+    check_shown_times(result)
     assert MAP in cw.load(result.file).card.outputs
     result.file.unlink()
     again = reopened(context)
@@ -155,30 +157,30 @@ def test_a_file_that_was_deleted_is_exported_again(context) -> None:
     assert "predict" in str(missing), "the run is there"
 
 
-@pytest.mark.parametrize("limited", [True, False])
-def test_the_latency_in_another_engine_does_not_count(run, context, limited: bool) -> None:
-    exported = write_file(run, context.request.out / "digits.onnx").exported
-    checks = dict(exported.card.verified.engines)
-    checks["openvino"] = checks.pop("onnxruntime")
-    card = replace(exported.card, verified=replace(exported.card.verified, engines=checks))
-    failed = replace(exported, card=card, problems={"onnxruntime": "its logits differ"})
-    budget = as_budget("latency<=10000ms" if limited else "params<=1M")
-    shipped = measure_file(failed, run, replace(context.request, budget=budget))
-    assert LATENCY not in shipped.used
-    assert shipped.unmeasured == ("its logits differ" if limited else "")
-    context.state.winner = replace(context.state.winner, tested=ScoredImages(1, 2))
-    result = replace(finish(context), shipped=shipped)
-    assert ("could not be measured in onnxruntime: its logits differ" in result.failure) is limited
-    assert bool(result.failure) is limited
-
-
-def test_the_time_of_the_whole_file_is_shown_beside_the_network_s(context) -> None:
-    result = finish(context)
+def check_shown_times(result: DesignResult) -> None:
+    """Check that the time of the whole file is shown beside the network's."""
     assert result.shipped.whole_milliseconds.keys() == result.shipped.milliseconds.keys()
     for text in (str(result), result.dossier.read_text(encoding="utf-8")):
         words = " ".join(text.split())
         assert "(network only, on an image of its resolution)" in words
         assert "(whole file, with cropping and resizing)" in words
+
+
+def test_the_latency_in_another_engine_does_not_count(run, context) -> None:
+    exported = write_file(run, context.request.out / "digits.onnx").exported
+    checks = dict(exported.card.verified.engines)
+    checks["openvino"] = checks.pop("onnxruntime")
+    card = replace(exported.card, verified=replace(exported.card.verified, engines=checks))
+    failed = replace(exported, card=card, problems={"onnxruntime": "its logits differ"})
+    context.state.winner = replace(context.state.winner, tested=ScoredImages(1, 2))
+    finished = finish(context)
+    for budget, unmeasured in (("latency<=10000ms", "its logits differ"), ("params<=1M", "")):
+        shipped = measure_file(failed, run, replace(context.request, budget=as_budget(budget)))
+        assert LATENCY not in shipped.used
+        assert shipped.unmeasured == unmeasured
+        result = replace(finished, shipped=shipped)
+        assert ("could not be measured in onnxruntime: its logits differ" in result.failure) is bool(unmeasured)
+        assert bool(result.failure) is bool(unmeasured)
 
 
 def test_a_design_finds_its_images_from_another_folder(tmp_path, monkeypatch) -> None:
