@@ -1,18 +1,13 @@
-"""One folder of compiled kernels for all tests, also for those with their own cache: compiling takes half a minute."""
+"""Compiled kernels that all tests share, also those with a cache of their own: compiling takes half a minute."""
 
-import os
 from pathlib import Path
 
-FOLDER = "CONVWRIGHT_TEST_KERNELS"
-"""Environment variable with the folder, which processes inherit."""
+FOLDER = Path(__file__).parents[1] / "build" / "kernels"
+"""Kept between runs of the tests: names have a digest of the sources, the compiler and the processor."""
 
 
 def share_kernels(cache: Path) -> None:
     """Let a new folder for caches, a value of XDG_CACHE_HOME, have the compiled kernels of all tests."""
-    place = cache / "convwright" / "compiled"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if FOLDER in os.environ:
-        place.symlink_to(os.environ[FOLDER])
-    else:
-        place.mkdir()
-        os.environ[FOLDER] = str(place)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (cache / "convwright").mkdir(parents=True, exist_ok=True)
+    (cache / "convwright" / "compiled").symlink_to(FOLDER)

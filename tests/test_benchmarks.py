@@ -29,11 +29,6 @@ SMALLEST: dict[str, tuple[str, ...]] = {
     "fashion": ("--table", "--out", "out"),
     "ideas": ("--table", "--out", "out"),
     "inference": ("--networks", "cifar_resnet8", "--resolution", "32", "--rounds", "1", "--batch", "2"),
-    # Neither timm's nor plain operators are left to compare with.
-    "training": (
-        *("--networks", "cifar_resnet14", "--threads", "1", "--rounds", "1", "--steps", "1", "--out", "out"),
-        *("--without", "plain", "plain, memory kept", "fused", "fused, memory-efficient", "fused, bfloat16"),
-    ),
 }
 SLOW: dict[str, tuple[str, ...]] = {
     "cam": ("--data", "digits", "--epochs", "0.01", "--count", "4", "--out", "out"),
@@ -51,6 +46,11 @@ SLOW: dict[str, tuple[str, ...]] = {
     "serve": ("--network", "cifar_resnet8", "--services", "convwright", "--clients", "1", "--seconds", "0.2"),
     "startup": ("--runs", "1", "--only", "import"),
     "streaming": ("--images", "8", "--processes", "1", "--runs", "1"),
+    # Neither timm's nor plain operators are left to compare with.
+    "training": (
+        *("--networks", "cifar_resnet14", "--threads", "1", "--rounds", "1", "--steps", "1", "--out", "out"),
+        *("--without", "plain", "plain, memory kept", "fused", "fused, memory-efficient", "fused, bfloat16"),
+    ),
 }
 HELP_ALONE = {
     "defaults": "other packages, in environments of their own",

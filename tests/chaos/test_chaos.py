@@ -115,7 +115,7 @@ def folder(tmp_path):
     return tmp_path / "folder"
 
 
-@pytest.mark.parametrize("name", some("export", "cache"))
+@pytest.mark.parametrize("name", some("export"))
 def test_kills(name, folder, whole, times, record):
     killed_until_done(JOBS[name], folder, whole(name)[1], times, record)
 

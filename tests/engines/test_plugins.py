@@ -12,18 +12,6 @@ from convwright.engines.engine import Engine
 from convwright.engines.own import OWN_ENGINES
 from convwright.engines.plugins import faults
 
-PROJECT = """
-[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-
-[project]
-name = "abacus-engine"
-version = "1.2"
-
-[project.entry-points."convwright.engines"]
-abacus = "abacus_engine:ENGINE"
-"""
 MODULE = """
 import os
 import numpy as np
@@ -78,14 +66,20 @@ print(json.dumps([prediction.classes, "torch" in sys.modules, "abacus_engine" in
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install a package with an engine into a folder, as pip does."""
-    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
-    (source / "pyproject.toml").write_text(PROJECT)
-    (source / "abacus_engine.py").write_text(MODULE)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    done = subprocess.run([*pip, "--target", str(folder), str(source)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    """A folder with a package that has an engine, laid out as installers do; tests/test_adding.py runs pip."""
+    folder = tmp_path_factory.mktemp("installed")
+    lay_out(folder, "abacus-engine", "abacus = abacus_engine:ENGINE", abacus_engine=MODULE)
     return folder
+
+
+def lay_out(folder: Path, name: str, entry_point: str, **modules: str) -> None:
+    """Write the modules of a package with an engine, and what installers record of it."""
+    for module, code in modules.items():
+        (folder / f"{module}.py").write_text(code)
+    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[convwright.engines]\n{entry_point}\n")
 
 
 def python(folder: Path, *arguments: object, **variables: str) -> "subprocess.CompletedProcess[str]":
@@ -155,19 +149,15 @@ SUFFIX = Engine("lite", "json", (".mlmodel",), print)
 """
 
 
-def lay_out(folder: Path, place: str) -> None:
-    """Lay out a package with a broken engine as installers do."""
-    (folder / "broken_engine.py").write_text(BROKEN_MODULE)
-    (folder / "broken_exit.py").write_text("raise SystemExit(3)")
-    info = folder / "broken_engine-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-engine\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[convwright.engines]\nbroken = {place}\n")
+def lay_out_broken(folder: Path, place: str) -> None:
+    """Lay out a package with a broken engine."""
+    modules = {"broken_engine": BROKEN_MODULE, "broken_exit": "raise SystemExit(3)"}
+    lay_out(folder, "broken-engine", f"broken = {place}", **modules)
 
 
 @pytest.mark.parametrize("place", BROKEN)
 def test_a_broken_plug_in_is_reported_and_left_out(place: str, tmp_path: Path) -> None:
-    lay_out(tmp_path, place)
+    lay_out_broken(tmp_path, place)
     listed = python(tmp_path, "-c", "from convwright.engines.registry import engines; print(*engines())")
     assert listed.stdout.split() == [*OWN_ENGINES]
     assert BROKEN[place] in listed.stderr
@@ -175,7 +165,7 @@ def test_a_broken_plug_in_is_reported_and_left_out(place: str, tmp_path: Path) -
 
 
 def test_commands_work_beside_a_broken_plug_in(run: Path, tmp_path: Path) -> None:
-    lay_out(tmp_path, "absent:ENGINE")
+    lay_out_broken(tmp_path, "absent:ENGINE")
     out = tmp_path / "digits.onnx"
     done = python(tmp_path, "-m", "convwright", "export", run, "--out", out, "--images", 5)
     assert done.returncode == 0, done.stderr

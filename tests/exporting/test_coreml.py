@@ -14,12 +14,20 @@ from convwright.exporting.export import export
 from convwright.exporting.model_card import model_card
 from convwright.stats.limits import fit_limits
 
+from ..installed import skip_without
 from ..subjects import check_of, images_for, subject_of
 from ..tiny import RECALIBRATED, TINY
 from .test_mobile import SMALL, WINDOWS
 from .test_program import MORE
 
-coremltools = pytest.importorskip("coremltools")
+skip_without("coremltools")
+
+
+def spec_of(path):
+    """Return the specification of a package."""
+    import coremltools
+
+    return coremltools.utils.load_spec(str(path))
 
 
 def package_of(program, folder):
@@ -63,7 +71,7 @@ def test_a_package_has_ports_classes_and_card(tmp_path):
     assert "an RGB image of 16 x 16 pixels" in str(done)
     assert "not run in Core ML" in str(done)
     assert "VNCoreMLRequest" in model_card(done)
-    spec = coremltools.utils.load_spec(str(out))
+    spec = spec_of(out)
     stored = spec.description.metadata.userDefined
     assert json.loads(stored["classes"]) == list(subject.predictor.classes)
     card = json.loads(stored["convwright"])
@@ -79,7 +87,7 @@ def test_a_package_has_ports_classes_and_card(tmp_path):
 def test_networks_with_other_channels_take_an_array(tmp_path):
     subject = subject_of("cifar_resnet8|scale:w=0.25|resolution:16|channels:5")
     done = export(subject, tmp_path / "five.mlpackage", "coreml", check_of(subject))
-    port = coremltools.utils.load_spec(str(done.path)).description.input[0]
+    port = spec_of(done.path).description.input[0]
     assert list(port.type.multiArrayType.shape) == [1, 5, 16, 16]
 
 

@@ -12,9 +12,10 @@ from convwright.arch import at
 from convwright.errors import UsageError
 from convwright.explain import activation_maps
 
+from ..installed import skip_without
 from .peers import build_peer
 
-gradcam = pytest.importorskip("pytorch_grad_cam")
+skip_without("pytorch_grad_cam")
 
 OURS = {
     "cifar_resnet14": "cifar_resnet14|resolution:32",
@@ -53,6 +54,7 @@ class Pair(NamedTuple):
 
 def pairs_by_method(module: nn.Module, layer: str, images: torch.Tensor) -> dict[str, list[Pair]]:
     """Compare maps of each method, for the most likely class of each image and for class 3."""
+    import pytorch_grad_cam as gradcam
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     found: dict[str, list[Pair]] = {}

@@ -20,10 +20,12 @@ from convwright.prediction.network import load
 from convwright.prediction.stream import open_stream
 from convwright.ray_connection import _check_reachable
 
+from ..installed import skip_without
 from ..subjects import trained_run
 
-pytest.importorskip("ray.data")
-pytest.importorskip("onnxruntime")
+skip_without("ray")
+skip_without("pyarrow")
+skip_without("onnxruntime")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 
 

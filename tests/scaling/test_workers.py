@@ -222,6 +222,7 @@ def facts(found):
     ]
 
 
+@pytest.mark.slow
 @TWO
 def test_two_workers_find_what_one_worker_finds(whole, tmp_path):
     folder = tmp_path / "study"

@@ -17,10 +17,12 @@ import convwright as cw
 from convwright.serving import replica_metrics
 from convwright.serving.replica_metrics import MetricsBoard, ReplicaMetrics
 
+from ..installed import skip_without
 from .test_process import answers, run
 from .test_refusals import GOOD
 
-pytest.importorskip("ray.serve")
+skip_without("ray")
+skip_without("starlette")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Ray Serve runs on Linux")
 PATIENCE = 180.0
 LIMITS = ("--max-images", "2", "--max-pixels", "0.01", "--token", "secret", "--queue", "2")

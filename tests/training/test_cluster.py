@@ -18,7 +18,9 @@ from convwright.training.cluster_process import ClusterProcess, heard_interrupts
 from convwright.training.launch import free_port
 from convwright.training.process_output import ProcessOutput
 
-pytest.importorskip("ray")
+from ..installed import skip_without
+
+skip_without("ray")
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc"),
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processor cores"),
