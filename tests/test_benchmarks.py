@@ -28,6 +28,7 @@ SMALLEST: dict[str, tuple[str, ...]] = {
     "eight_minutes": ("--table", "--out", "out"),
     "fashion": ("--table", "--out", "out"),
     "ideas": ("--table", "--out", "out"),
+    "install_size": (),
     "inference": ("--networks", "cifar_resnet8", "--resolution", "32", "--rounds", "1", "--batch", "2"),
 }
 SLOW: dict[str, tuple[str, ...]] = {

@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -69,6 +71,15 @@ def test_every_dependency_has_a_lower_bound_and_no_upper_one():
     assert not [text for text in PROJECT["dependencies"] if "<" in text]
     with pytest.raises(ValueError, match="no lower bound"):
         script("lowest").lowest(["numpy"])
+
+
+def test_the_core_is_small_beside_torch():
+    program = [sys.executable, str(ROOT / "benchmarks" / "install_size.py")]
+    lines = subprocess.run(program, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert any(line.startswith("plotly ") for line in lines)
+    name, size, unit = lines[-1].split()
+    assert (name, unit) == ("sum", "MB")
+    assert 50 < float(size) < 150
 
 
 def test_extras_that_messages_name_exist():
