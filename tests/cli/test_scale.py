@@ -79,7 +79,7 @@ def test_latency_is_measured(convwright, engine_limit, tmp_path, monkeypatch):
     [
         (("efficientnet_b0",), "give one of budget, phi, or factors"),
         (("efficientnet_b0", "--phi", "1", "--budget", "macs<=1G"), "give one of"),
-        (("efficientnet_b0", "--budget", "macs<=50"), "a unit is missing"),
+        (("efficientnet_b0", "--budget", "memory<=50"), "a unit is missing"),
         (("efficientnet_b0", "--budget", "macs<=1K"), "the smallest network"),
         (
             ("efficientnet_b0", "--budget", "latency<=3ms", "--engine", "abacus"),
@@ -126,7 +126,7 @@ def test_a_plan_has_fields_and_shows_itself():
         ({"budget": {"macs": -1}}, "budget: macs must be above 0"),
         ({"budget": {"macs": 1e6, "MACs": 3e6}}, "budget: macs has two limits"),
         ({"budget": {}}, "budget: must have one limit or more"),
-        ({"budget": "macs<=50"}, "budget: a unit is missing"),
+        ({"budget": "memory<=50"}, "budget: a unit is missing"),
         ({"phi": "large"}, "phi: must be a number, -100 to 100, not 'large'"),
         ({"phi": 1, "engine": "abacus"}, "engine: must be 'torch' or"),
         ({"phi": 1, "out": "/nowhere/net.json"}, "out: /nowhere/net.json: there is no folder /nowhere"),

@@ -71,7 +71,7 @@ def test_a_teacher_is_used_where_it_measurably_helps(state, tmp_path, share: flo
     state.trials = [trial("small", 0.8), trial("large", 0.79)]
     lessons = Lessons(tmp_path, share)
     found = outcome(state, lessons)
-    assert (found.candidate == "small, distilled") is helps
+    assert (found.candidate == "small (distilled)") is helps
     assert lessons.ran[0].fields["teacher"].endswith("race/large")
     assert lessons.ran[0].network == state.candidate("small").network
     reason = state.decisions[-1].reason
@@ -109,7 +109,7 @@ def test_nothing_is_tried_without_time(state, tmp_path, left: float, started: bo
 
 
 @pytest.mark.parametrize(
-    ("teacher", "share", "winner"), [(0.95, 0.9, "small, distilled"), (0.95, 0.8, "small"), (0.81, 0.9, "small")]
+    ("teacher", "share", "winner"), [(0.95, 0.9, "small (distilled)"), (0.95, 0.8, "small"), (0.81, 0.9, "small")]
 )
 def test_a_better_network_over_the_budget_may_teach(state, tmp_path, teacher: float, share: float, winner: str) -> None:
     state.trials = [trial("small", 0.8)]
@@ -117,7 +117,7 @@ def test_a_better_network_over_the_budget_may_teach(state, tmp_path, teacher: fl
     lessons = Lessons(tmp_path, share, teacher)
     found = outcome(state, lessons, 200, offered=lambda: published)
     assert found.candidate == winner
-    tried = ["huge", "small, distilled"] if teacher > 0.9 else ["huge"]
+    tried = ["huge", "small (distilled)"] if teacher > 0.9 else ["huge"]
     assert [each.name for each in lessons.ran] == tried
     reasons = {each.decision: each.reason for each in state.decisions}
     assert reasons["huge is dropped"].startswith("it exceeds the budget")
@@ -139,11 +139,11 @@ def test_after_a_shared_race_the_winner_is_trained_again_to_compare(state, tmp_p
     state.trials = [trial("small", 0.7), trial("large", 0.72)]
     lessons = Lessons(tmp_path, share, control=control)
     found = outcome(state, lessons)
-    assert [each.name for each in lessons.ran] == ["small", "small, distilled"]
-    assert (found.candidate == "small, distilled") is helps
+    assert [each.name for each in lessons.ran] == ["small", "small (distilled)"]
+    assert (found.candidate == "small (distilled)") is helps
     assert outcome(state, lessons) == found, "a design that is resumed decides the same"
     assert len(lessons.ran) == 2
-    effect = next(each for each in effects_of(state) if each.with_it == "small, distilled")
+    effect = next(each for each in effects_of(state) if each.with_it == "small (distilled)")
     assert effect.pair.difference == pytest.approx(share - control)
 
 

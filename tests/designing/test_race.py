@@ -15,14 +15,18 @@ from convwright.designing.candidates import Candidate, first_candidates
 from convwright.designing.families import CandidateLimits
 from convwright.designing.race import (
     GROWTH,
+    MAX_FIRST_ROUND,
     SHORT_TRIAL_SECONDS,
     WORSE,
     Race,
     first_round_room,
     first_trial_seconds,
+    minutes_for,
+    room_of,
     shares_of,
 )
 from convwright.designing.state import State
+from convwright.designing.time_plan import TimePlan
 from convwright.designing.trials import NO_TIME, OUT_OF_TIME, TOO_LITTLE_SHARE, Trial, pack_bits
 from convwright.errors import ConvwrightError
 from convwright.scaling.budget import as_budget
@@ -306,3 +310,84 @@ def test_a_known_decision_still_saves_what_changed_before_it(tmp_path) -> None:
     stored = State.open(tmp_path)
     assert stored.candidates == state.candidates
     assert len(stored.decisions) == 1
+
+
+def survivors(tmp_path, *rights: torch.Tensor) -> tuple[list[str], dict[str, str]]:
+    """Return the candidates that go on, and why the others do not, of trials with these right images."""
+    names = [f"c{at}" for at in range(len(rights))]
+    state = State(tmp_path, {}, candidates=[replace(candidates()[0], name=name) for name in names], rounds=[names])
+    for name, right in zip(names, rights, strict=True):
+        share = float(right.double().mean())
+        state.trials.append(Trial(name, 0, 0, "", share, pack_bits(right), len(right), 1.0, 10.0))
+    kept = [each.candidate for each in race(state, Judge({}))._survivors()]
+    return kept, {each.decision.removesuffix(" is dropped"): each.reason for each in state.decisions}
+
+
+def right_of(
+    images: int, only_first: int = 0, only_second: int = 0, both: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return which images two networks classify correctly: some only one, some both."""
+    at = torch.arange(images)
+    second = (at >= only_first) & (at < only_first + only_second)
+    shared = (at >= only_first + only_second) & (at < only_first + only_second + both)
+    return (at < only_first) | shared, second | shared
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("images", "only_first", "only_second", "worse"),
+    [
+        (1000, 300, 100, True),
+        (1000, 20, 0, True),  # of the same difference, the images that differ decide
+        (1000, 310, 290, False),
+        (1000, 5, 5, False),
+        (1000, 0, 0, False),
+        (40, 4, 0, False),  # of the same share of the images, their number decides
+        (4000, 400, 0, True),
+    ],
+)
+def test_a_candidate_is_dropped_as_worse_only_where_images_show_it(
+    tmp_path, turned: bool, images: int, only_first: int, only_second: int, worse: bool
+) -> None:
+    better, other = right_of(images, only_first, only_second, images // 3)
+    half = torch.zeros(images, dtype=torch.bool)  # two others below, so that both are in the upper half
+    order = [other, better, half, half] if turned else [better, other, half, half]
+    kept, reasons = survivors(tmp_path, *order)
+    name = "c0" if turned else "c1"
+    assert (name in kept) is not worse
+    assert (reasons.get(name, "").startswith(WORSE)) is worse
+    if only_first > only_second:
+        assert kept[0] == ("c1" if turned else "c0")
+    assert {"c2", "c3"}.isdisjoint(kept)
+
+
+def test_comparisons_of_many_candidates_need_larger_differences(tmp_path) -> None:
+    better, other = right_of(400, 12, 3, 200)
+    one_kept, _ = survivors(tmp_path, better, other)
+    assert one_kept == ["c0"]
+    several, reasons = survivors(tmp_path, better, other, *[other] * 7)
+    assert len(several) == round(9 / 2)
+    assert not any(reason.startswith(WORSE) for reason in reasons.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.booleans(), min_size=60, max_size=60), min_size=2, max_size=7))
+def test_the_most_accurate_go_on_and_the_best_wins(tmp_path_factory, rights: list[list[bool]]) -> None:
+    kept, reasons = survivors(tmp_path_factory.mktemp("race"), *map(torch.tensor, rights))
+    right = {f"c{at}": sum(each) for at, each in enumerate(rights)}
+    assert right[kept[0]] == max(right.values())
+    assert len(kept) <= max(1, round(len(rights) / 2))
+    assert {*kept} | {*reasons} == {*right}
+    assert {*kept}.isdisjoint(reasons)
+    worse = [name for name, reason in reasons.items() if not reason.startswith(WORSE)]
+    assert all(right[name] <= min(right[each] for each in kept) for name in worse)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4])
+def test_the_minutes_of_a_race_are_those_after_which_all_take_part(slots: int) -> None:
+    for count in range(1, 12):
+        minutes = minutes_for(count, slots)
+        room = [room_of(TimePlan(60.0 * each).race, slots) for each in (minutes, max(1, minutes - 1))]
+        assert room[0] >= min(count, MAX_FIRST_ROUND)
+        assert room[1] < count or minutes == 1
+    assert minutes_for(MAX_FIRST_ROUND, slots) <= minutes_for(MAX_FIRST_ROUND)

@@ -261,21 +261,21 @@ def test_short_reasons_are_those_of_the_decisions(result, reason: str, short: st
     ("suffix", "short"),
     [("distilled", "replaced by its distilled version"), ("enlarged", "replaced by a higher resolution")],
 )
-@pytest.mark.parametrize("earlier", ["", "that helps: "])
+@pytest.mark.parametrize(("named", "earlier"), [("best ({})", ""), ("best, {}", "that helps: ")])
 def test_the_network_that_the_winner_was_made_from_is_not_level_with_it(
-    result, suffix: str, short: str, earlier: str
+    result, suffix: str, short: str, named: str, earlier: str
 ) -> None:
-    state = result.state
-    state.candidates.append(replace(state.candidates[0], name=f"best, {suffix}", parent="best"))
-    state.trials.append(replace(state.trials[0], candidate=f"best, {suffix}", round=1))
-    state.winner = replace(state.winner, candidate=f"best, {suffix}")
+    state, name = result.state, named.format(suffix)
+    state.candidates.append(replace(state.candidates[0], name=name, parent="best"))
+    state.trials.append(replace(state.trials[0], candidate=name, round=1))
+    state.winner = replace(state.winner, candidate=name)
     state.decide("training", f"huge{TEACHES}", earlier + "+9.0 percentage points")
     state.decide("training", f"{TRAINED_LONGER} 3 epochs", "its validation accuracy is 90 %")
     rows = {row[0]: row[-1] for row in result.table().rows}
-    assert rows == {"best": short, f"best, {suffix}": "winner"}
+    assert rows == {"best": short, name: "winner"}
     lost = {each["name"]: each["lost"] for each in result.to_dict()["candidates"]}
-    assert not lost[f"best, {suffix}"]
-    assert lost["best"].startswith(f"replaced by best, {suffix}: ")
+    assert not lost[name]
+    assert lost["best"].startswith(f"replaced by {name}: ")
     assert lost["best"].endswith(": +9.0 percentage points" if suffix == "distilled" else "90 %")
 
 

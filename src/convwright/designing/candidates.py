@@ -71,6 +71,28 @@ class Candidate:
         return cls(*described, teacher_only=data.get("teacher_only") is True)
 
 
+def with_note(name: str, note: str) -> str:
+    """Return the name of a candidate that differs from a named one: `ResNet (more depth; distilled)`.
+
+    Names stand in lists, so notes are in parentheses.
+
+    Args:
+        name: Name of the other candidate, or of a family.
+        note: What is different.
+    """
+    return f"{name.removesuffix(')')}; {note})" if name.endswith(")") else f"{name} ({note})"
+
+
+def has_note(name: str, note: str) -> bool:
+    """Return whether the last note of a candidate's name is this one; earlier versions put a comma before notes.
+
+    Args:
+        name: The name.
+        note: The note.
+    """
+    return name.endswith((f" ({note})", f"; {note})", f", {note}"))
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """A candidate that does not take part, and why."""
@@ -132,7 +154,7 @@ def pretrained_candidates(
     if advice.weights is None:
         yield LeftOut("pretrained weights", advice.reason)
         return
-    name, idea = f"{advice.network}, pretrained", f"{advice.weights} weights"
+    name, idea = with_note(advice.network, "pretrained"), f"{advice.weights} weights"
     smaller = [] if data.resolution is not None else [side for side in SIDES if side < min(sides(advice.resolution))]
     sizes, in_time = [advice.resolution, *smaller], factor == TRIAL_FACTORS[0]
     for size in sizes if in_time else sizes[-1:]:
@@ -203,7 +225,7 @@ def _other_resolutions(leader: Candidate, limits: CandidateLimits) -> Iterator[C
             continue
         network = at(leader.network, resolution=size)
         if over := limits.exceeded_by(network):
-            yield LeftOut(f"{leader.family}, {idea}", f"needs {over}")
+            yield LeftOut(with_note(leader.family, idea), f"needs {over}")
         else:
             yield _make_variation(leader, idea, lambda network=network: network)
 
@@ -217,7 +239,7 @@ def _move_budget(network: Network, rule: Rule, limits: CandidateLimits) -> Netwo
 
 
 def _make_variation(leader: Candidate, idea: str, make: Any) -> Candidate | LeftOut:
-    name = f"{leader.family}, {idea}"
+    name = with_note(leader.family, idea)
     try:
         network = make()
     except (ArgumentError, NetworkError) as error:
@@ -241,7 +263,7 @@ def recipe_variations(leader: Candidate, learning_rate: float) -> Iterator[Candi
     if not leader.fields.get("weights"):
         changes += [("stronger augmentation", {"mixup": 0.2}), ("averaged weights", {"ema": 0.99})]
     for idea, fields in changes:
-        name = f"{leader.name}, {idea}"
+        name = with_note(leader.name, idea)
         yield Candidate(name, leader.family, idea, leader.network, {**leader.fields, **fields}, leader.name)
 
 

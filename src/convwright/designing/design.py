@@ -17,6 +17,7 @@ from convwright.designing.keep_best import KeepBest
 from convwright.designing.planning import Planner
 from convwright.designing.race import Race
 from convwright.designing.record import best_in_words
+from convwright.designing.refused import LOCK, missing_folders, names_in, removing_refused
 from convwright.designing.request import SPLIT, DesignRequest, images_changed
 from convwright.designing.reserve import Reserve
 from convwright.designing.result import DesignResult
@@ -25,7 +26,7 @@ from convwright.designing.state import CLOCK, FEATURES, STATE, State
 from convwright.designing.threads import fastest_threads
 from convwright.designing.trials import Trial
 from convwright.designing.winner import WinnerTraining
-from convwright.errors import ArgumentError, ConvwrightError, DataError, RunHeldError, WriteError, argument
+from convwright.errors import ArgumentError, ConvwrightError, RunHeldError, WriteError, argument
 from convwright.locks import LockHeldError, locked
 from convwright.places import check_folder
 from convwright.training.frozen import keeping_features
@@ -46,18 +47,20 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
         The network, its file and its dossier. Of a finished design no images are read.
 
     Raises:
-        ArgumentError: The folder holds another design, or no network is within the budget.
-        DataError: The data cannot be learnt from.
+        ArgumentError: The folder holds another design, the data cannot be learnt from, or no network is within the
+            budget.
         Interrupted: The design was stopped; an equal call continues it.
     """
     check_folder("out", request.out)
     _check_free(request.out)
     if request.execution.shared:
         request.execution.check(request.data, request.out)
+    before, made = names_in(request.out), missing_folders(request.out)
     _make(request.out)
     try:
         with (
-            locked(request.out / ".lock", wait=False, required=False),
+            locked(request.out / LOCK, wait=False, required=False),
+            removing_refused(request.out, before, made),
             _explain_stops(request.out),
             keeping_features(request.out / FEATURES),
         ):
@@ -69,7 +72,7 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
 def _check_free(folder: Path) -> None:
     """Check that a folder holds a design or nothing, before anything is written into it."""
     if folder.is_dir() and not (folder / STATE).exists():
-        others = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+        others = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
         if others:
             raise ArgumentError("out", f"{folder} is not empty ({others[0]}); give a new folder")
 
@@ -83,9 +86,11 @@ def resume_design(folder: Path, *, execution: Mapping[str, Any] | None = None, p
         progress: Whether to show on standard error how far the design has come.
 
     Raises:
-        RunError: The folder holds no design, or its files are damaged.
+        ArgumentError: The folder holds no design, or its files are damaged.
     """
-    request = DesignRequest.from_dict(State.open(folder).request, folder)
+    with argument("resume"):
+        state = State.open(folder)
+    request = DesignRequest.from_dict(state.request, folder)
     changes = {name: value for name, value in (execution or {}).items() if value is not None}
     return design(replace(request, execution=replace(request.execution, **changes)), progress=progress)
 
@@ -120,6 +125,8 @@ class _Design:
         """Find candidates, race them, train the winner and finish, as far as that has not been done."""
         state = self.context.state
         if not state.candidates_found:
+            if shortage := self.planner.shortage:
+                self.context.report(shortage)
             if not self.request.execution.shared:
                 self._try_first()
             self._survey()
@@ -186,18 +193,21 @@ class _Design:
         """Open the data, check that it can be learnt from, and record what was found.
 
         Raises:
-            DataError: It cannot be learnt from, or has no test images.
+            ArgumentError: It cannot be learnt from, or has no test images.
             RunError: It has changed since the design began.
         """
         context, state = self.context, self.context.state
         with argument("data"):
             context.data, data = open_images(self.request, state)
         if data.multi_label:
-            raise DataError(f"{data.name}: some images have several labels; a design needs one label for each image")
+            raise ArgumentError(
+                "data", f"{data.name}: some images have several labels; a design needs one label for each image"
+            )
         if data.test is None:
-            raise DataError(
+            raise ArgumentError(
+                "data",
                 f"{data.name}: no test images found; add a split `test`: a design measures its winner on images that "
-                "influence no choice"
+                "influence no choice",
             )
         if state.fingerprint and state.fingerprint != data.fingerprint:
             raise images_changed(data.name)

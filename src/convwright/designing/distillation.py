@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from convwright.arch.cost import cost
 from convwright.data.opened import Data
-from convwright.designing.candidates import Candidate, pretrained_candidates
+from convwright.designing.candidates import Candidate, has_note, pretrained_candidates, with_note
 from convwright.designing.families import CandidateLimits
 from convwright.designing.state import State
 from convwright.designing.trials import Trainer, Trial
@@ -22,7 +22,8 @@ LEARNS_FROM = "it learns from "
 NO_GAIN = "does not improve the winner significantly"
 TEACHES = " teaches the winner"
 """End of the decision that the winner learns from a teacher."""
-SUFFIX = ", distilled"
+DISTILLED = "distilled"
+"""Note in the name of a winner with a teacher."""
 NO_DISTILLATION = "no distillation"
 
 
@@ -173,10 +174,12 @@ def _try_teacher_over_budget(
 
 def _make_student(state: State, winner: Candidate, teacher: Trial, trainer: Trainer) -> Candidate:
     """Return the candidate that learns from a teacher, and add it to the design unless it is known."""
-    name = winner.name + SUFFIX
+    name = with_note(winner.name, DISTILLED)
     source = {"teacher": str((trainer.folder / teacher.run).absolute())}
     for at, known in enumerate(state.candidates):
-        if known.name == name:  # the folder of the design may have moved since
+        if known.parent == winner.name and has_note(
+            known.name, DISTILLED
+        ):  # the folder of the design may have moved since
             state.candidates[at] = replace(known, fields={**known.fields, **source})
             return state.candidates[at]
     fields = {**winner.fields, **source}

@@ -50,6 +50,7 @@ def write_dossier(path: Path, design: DesignResult, figures: Sequence[Figure]) -
         package="convwright.designing",
         title=f"Design: {Path(design.request.data.spec).name}",
         summary=summary(design),
+        warnings=design.warnings,
         rows=_rows(design),
         left_out=design.not_tried(),
         decisions=_decisions(design),
@@ -196,9 +197,16 @@ def _data_facts(images: ImageFacts) -> list[tuple[str, str]]:
     sizes = sorted(images.counts["train"])
     return [
         ("Images", f"{splits} images"),
-        ("Classes", f"{len(images.classes)}, with {sizes[0]:,} to {sizes[-1]:,} training images"),
+        ("Classes", f"{len(images.classes)}, with {_range(sizes[0], sizes[-1])}"),
         ("Resolution", f"{format_resolution(images.resolution)} px, {counted(images.channels, 'channel')}"),
     ]
+
+
+def _range(fewest: int, most: int) -> str:
+    """Return how many training images classes have."""
+    if fewest == most:
+        return f"{counted(most, 'training image')} each"
+    return f"{fewest:,} to {counted(most, 'training image')}"
 
 
 def _decisions(design: DesignResult) -> list[tuple[str, str]]:

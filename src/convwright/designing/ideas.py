@@ -6,8 +6,8 @@ from itertools import product
 from statistics import NormalDist
 
 from convwright.arch.cost import cost
-from convwright.designing.candidates import Candidate
-from convwright.designing.distillation import LEARNS_FROM, SUFFIX
+from convwright.designing.candidates import Candidate, has_note
+from convwright.designing.distillation import DISTILLED, LEARNS_FROM
 from convwright.designing.scaling_trials import COMPOUND, NOT_COMPARED, ONE_DIMENSION
 from convwright.designing.state import State, TestScore
 from convwright.designing.trials import Trial
@@ -211,7 +211,7 @@ def _last_common_trials(state: State, first: str, second: str) -> tuple[Trial, T
     """
     for round_ in reversed(range(len(state.rounds) + 1)):
         one, other = state.trial(first, round_), state.trial(second, round_)
-        if other is None and first.endswith(SUFFIX):
+        if other is None and has_note(first, DISTILLED):
             other = state.trial(second, round_ - 1)
         if one is None or other is None or one.problem is not None or other.problem is not None:
             continue

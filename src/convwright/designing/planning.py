@@ -17,7 +17,7 @@ from convwright.designing.candidates import (
 )
 from convwright.designing.context import DesignContext
 from convwright.designing.families import FAMILIES, CandidateLimits, smallest
-from convwright.designing.race import MAX_FIRST_ROUND, NO_ROOM, first_round_room, first_trial_seconds, shares_of
+from convwright.designing.race import MAX_FIRST_ROUND, NO_ROOM, first_trial_seconds, minutes_for, room_of
 from convwright.designing.request import DesignRequest
 from convwright.designing.speed import BRIEF, SECONDS, seconds_per_image
 from convwright.designing.state import CANDIDATES
@@ -75,9 +75,22 @@ class Planner:
     @property
     def room(self) -> int:
         """How many candidates are looked for: what the first round has time for, or all where workers share it."""
-        race = self.time.race
-        shared = self.context.request.execution.shared
-        return MAX_FIRST_ROUND if shared else first_round_room(shares_of(race)[0] * race)
+        return MAX_FIRST_ROUND if self.context.request.execution.shared else room_of(self.time.race)
+
+    @property
+    def shortage(self) -> str:
+        """How many candidates can take part where the time allows only a few, and how much all would need; else empty.
+
+        The size of a cluster is unknown before the race.
+        """
+        execution, seconds = self.context.request.execution, self.context.request.seconds
+        if execution.cluster is not None or (room := room_of(self.time.race, execution.workers)) >= MAX_FIRST_ROUND:
+            return ""
+        needed = minutes_for(MAX_FIRST_ROUND, execution.workers)
+        return (
+            f"the time, {seconds / 60:.3g} min, is enough for {counted(room, 'candidate')}; a race of "
+            f"{MAX_FIRST_ROUND} needs about {needed} min"
+        )
 
     @cached_property
     def limits(self) -> CandidateLimits:
@@ -122,7 +135,9 @@ class Planner:
         names = ", ".join(each.name for each in state.candidates)
         count = len(state.candidates)
         state.decide(
-            CANDIDATES, f"{counted(count, 'network takes', 'networks take')} part ({names})", _reason(context.request)
+            CANDIDATES,
+            f"{counted(count, 'network takes', 'networks take')} part ({names})",
+            "; ".join(filter(None, [_reason(context.request), self.shortage])),
         )
         context.report(f"candidates: {names}")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from convwright.designing.candidates import Candidate, LeftOut, recipe_variations, variations
 from convwright.designing.families import CandidateLimits
 from convwright.designing.state import WINS, State
+from convwright.designing.time_plan import TimePlan
 from convwright.designing.trials import (
     MIN_TRIAL_SECONDS,
     NO_TIME,
@@ -72,6 +73,29 @@ def first_round_room(seconds: float, slots: int = 1) -> int:
         slots: Number of trials that run at the same time.
     """
     return min(slots * max(1, int(seconds / SHORT_TRIAL_SECONDS + ROUNDING)), MAX_FIRST_ROUND)
+
+
+def minutes_for(candidates: int, slots: int = 1) -> int:
+    """Return the minutes of the shortest design whose first round has time for a number of candidates.
+
+    Args:
+        candidates: The number; the largest that a round takes counts at most.
+        slots: Number of trials that run at the same time.
+    """
+    wanted, minutes = min(candidates, MAX_FIRST_ROUND), 1
+    while room_of(TimePlan(60.0 * minutes).race, slots) < wanted:
+        minutes += 1
+    return minutes
+
+
+def room_of(race_seconds: float, slots: int = 1) -> int:
+    """Return how many candidates the first round of a race has time for.
+
+    Args:
+        race_seconds: Time of the race.
+        slots: Number of trials that run at the same time.
+    """
+    return first_round_room(shares_of(race_seconds)[0] * race_seconds, slots)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from convwright.arch.cost import cost
 from convwright.arch.resolution import format_resolution
-from convwright.designing.candidates import Candidate
-from convwright.designing.distillation import NO_GAIN, SUFFIX, TEACHES
+from convwright.designing.candidates import Candidate, has_note
+from convwright.designing.distillation import DISTILLED, NO_GAIN, TEACHES
+from convwright.designing.doubts import doubts
 from convwright.designing.examination import ImageFacts
 from convwright.designing.ideas import IdeaEffect, effects_of
 from convwright.designing.race import NO_ROOM
@@ -30,8 +31,8 @@ from convwright.units import human
 if TYPE_CHECKING:
     from convwright.training.run import Run
 
-ENLARGED = ", enlarged"
-"""End of the name of a winner that is trained at more pixels than in the race."""
+ENLARGED = "enlarged"
+"""Note in the name of a winner that is trained at more pixels than in the race."""
 SHORT_REASONS = {
     "significantly worse": "significantly worse",
     "statistically behind": "significantly worse",
@@ -145,6 +146,14 @@ class DesignResult(Result):
             )
         return ""
 
+    @cached_property
+    def warnings(self) -> list[str]:
+        """A sentence on each reason to doubt the network: it may be no better than chance, or barely trained."""
+        counts, run = self.images.counts, self.run
+        return doubts(
+            self._reported_score, counts["test"], run.metrics, run.summary.train_seconds, sum(counts.get("val", ()))
+        )
+
     @property
     def effects(self) -> list[IdeaEffect]:
         """What the papers' ideas and other variations changed, with intervals."""
@@ -190,10 +199,10 @@ class DesignResult(Result):
         decided = {each.decision: each.reason for each in self.decisions}
         if lost := decided.get(f"{name} is dropped"):
             return lost
-        if name == winner.parent and winner.name.endswith(SUFFIX):
+        if name == winner.parent and has_note(winner.name, DISTILLED):
             taught = next((reason for decision, reason in decided.items() if decision.endswith(TEACHES)), "")
             return f"replaced by {winner.name}: {taught.removeprefix('that helps: ')}"
-        if name == winner.parent and winner.name.endswith(ENLARGED):
+        if name == winner.parent and has_note(winner.name, ENLARGED):
             trained = next((reason for decision, reason in decided.items() if decision.startswith(TRAINED_LONGER)), "")
             return f"replaced by {winner.name}: {trained}"
         if self.state.candidate(name).idea in RULES:
@@ -229,6 +238,7 @@ class DesignResult(Result):
             "file": None if self.file is None else str(self.file),
             "dossier": str(self.dossier),
             "failure": self.failure or None,
+            "warnings": self.warnings,
             "shipped": None if self.shipped is None else self.shipped.to_dict(),
             "candidates": [
                 {
@@ -282,9 +292,9 @@ class DesignResult(Result):
         if trial.problem:
             return "failed"
         winner = self.winner
-        if winner.parent == candidate.name and winner.name.endswith(SUFFIX):
+        if winner.parent == candidate.name and has_note(winner.name, DISTILLED):
             return "replaced by its distilled version"
-        if winner.parent == candidate.name and winner.name.endswith(ENLARGED):
+        if winner.parent == candidate.name and has_note(winner.name, ENLARGED):
             return "replaced by a higher resolution"
         return _shorten(self.why_lost(candidate.name))
 
@@ -296,6 +306,8 @@ class DesignResult(Result):
             f"({interval(self.interval)}) of {counted(self.tested.images, 'test image')} correct; "
             f"{human(count.params)} parameters, {human(count.macs)} MACs"
         )
+        for warning in self.warnings:
+            yield Paragraph(f"warning: {warning}")
         yield self.table()
         for line in self.not_tried()[-MOST_NOT_TRIED:]:
             yield Paragraph(f"not tried, {line}" if line.startswith("for lack") else f"not tried: {line}")

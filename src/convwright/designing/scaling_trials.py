@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from convwright.arch import Network, at
 from convwright.arch.cost import cost
-from convwright.designing.candidates import Candidate
+from convwright.designing.candidates import Candidate, with_note
 from convwright.designing.families import CandidateLimits
 from convwright.designing.state import State
 from convwright.designing.trials import Trainer, Trial
@@ -163,7 +163,7 @@ def _scaled_from(base: Network, share: float, limits: CandidateLimits) -> dict[s
 
 def _candidate(base: Candidate, idea: str, network: Network) -> Candidate:
     fields = {name: value for name, value in base.fields.items() if name != "teacher"}
-    name = f"{base.family}, {idea}"
+    name = with_note(base.family, idea)
     return replace(base, name=name, idea=idea, network=network, fields=fields, parent=None)
 
 

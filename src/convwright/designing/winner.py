@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from convwright.arch.resolution import format_resolution
-from convwright.designing.candidates import Candidate
+from convwright.designing.candidates import Candidate, has_note, with_note
 from convwright.designing.clock import FeaturesTooSlowError
 from convwright.designing.context import DesignContext
 from convwright.designing.distillation import find_teacher_over_budget, try_distillation
@@ -218,9 +218,9 @@ class WinnerTraining:
             seconds: Seconds of its training.
             race_run: Its run in the race.
         """
-        state, name = self.context.state, candidate.name + ENLARGED
+        state, name = self.context.state, with_note(candidate.name, ENLARGED)
         for known in state.candidates:
-            if known.name == name:
+            if known.parent == candidate.name and has_note(known.name, ENLARGED):
                 return known  # a stopped design continues with it
         if any(each.decision == f"{name} is dropped" for each in state.decisions):
             if self.path.exists() and not _has_resolution(self.path, candidate):
@@ -248,7 +248,7 @@ class WinnerTraining:
         Raises:
             FeaturesTooSlowError: It is not enlarged.
         """
-        if candidate.parent is None or not candidate.name.endswith(ENLARGED):
+        if candidate.parent is None or not has_note(candidate.name, ENLARGED):
             raise error
         state = self.context.state
         state.candidates.remove(candidate)

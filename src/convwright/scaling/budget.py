@@ -24,6 +24,8 @@ _NOUNS = {
 }
 _SYNONYMS = {"flops": "macs", "parameters": "params", "ram": "memory", "time": "latency"}
 _LIMIT = re.compile(r"\s*([A-Za-z]+)\s*(<=|<|≤|=)\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*")
+_THOUSANDS = re.compile(r"(?<=\d)[,_](?=\d{3}(?!\d))")
+"""Separators in numbers such as 500,000."""
 LARGEST = 1e100
 """Largest number in a limit."""
 LATENCY, LATENCY_MS = "latency", "latency_ms"
@@ -86,9 +88,9 @@ def _exact(resource: str, limit: float) -> str:
         text + _SPELLINGS.get(unit, unit)
         for unit, factor in _UNITS[resource].items()
         for text in (f"{limit / factor:.12g}", repr(limit / factor))
-        if float(text) * factor == limit and (unit or limit >= 1000)
+        if float(text) * factor == limit
     ]
-    return min(texts, key=len, default=f"{limit / 1e3!r}K")
+    return min(texts, key=len)
 
 
 def as_budget(budget: "Budget | Mapping[str, float] | str") -> Budget:
@@ -129,7 +131,7 @@ def parse_budget(text: str) -> Budget:
         ArgumentError: A part of the text is not a limit; the message names it and shows what would be right.
     """
     limits: dict[str, float] = {}
-    for part in filter(str.strip, text.split(",")):
+    for part in filter(str.strip, _THOUSANDS.sub("", text).split(",")):
         match = _LIMIT.fullmatch(part)
         if match is None:
             raise ArgumentError("budget", f"{part.strip()!r:.60} is not a limit; write one such as macs<=50M")
@@ -161,7 +163,7 @@ def _amount(resource: str, amount: str, unit: str, part: str) -> float:
         raise ArgumentError("budget", f"{amount!r} in {part!r} is not a number; write {example}") from None
     if not 0 < number <= LARGEST:
         raise ArgumentError("budget", f"{part!r:.60} is out of range; a limit is above 0 and at most {LARGEST:g}")
-    if unit == "" and units is _COUNTS and number >= 1000:  # a count without a unit
+    if unit == "" and units is _COUNTS:
         return number
     if unit == "":
         raise ArgumentError("budget", f"a unit is missing in {part!r}; write {example}")
