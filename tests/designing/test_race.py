@@ -323,9 +323,7 @@ def survivors(tmp_path, *rights: torch.Tensor) -> tuple[list[str], dict[str, str
     return kept, {each.decision.removesuffix(" is dropped"): each.reason for each in state.decisions}
 
 
-def right_of(
-    images: int, only_first: int = 0, only_second: int = 0, both: int = 0
-) -> tuple[torch.Tensor, torch.Tensor]:
+def right_of(images: int, only_first: int, only_second: int, both: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return which images two networks classify correctly: some only one, some both."""
     at = torch.arange(images)
     second = (at >= only_first) & (at < only_first + only_second)

@@ -52,11 +52,15 @@ def test_only_what_a_refused_design_wrote_is_removed(tmp_path, error: BaseExcept
     before = names_in(tmp_path)
     if trained:
         (tmp_path / RACE).mkdir()
-    with pytest.raises(type(error)), removing_refused(tmp_path, before, [tmp_path]):
-        for name in WRITTEN:
-            (tmp_path / name).touch()
-        (tmp_path / "of a user.txt").touch()
-        raise error
+
+    def design() -> None:
+        with removing_refused(tmp_path, before, [tmp_path]):
+            for name in (*WRITTEN, "of a user.txt"):
+                (tmp_path / name).touch()
+            raise error
+
+    with pytest.raises(type(error)):
+        design()
     kept = {*before, "of a user.txt"}
     if trained or not isinstance(error, UsageError):
         kept |= {*WRITTEN} | ({RACE} if trained else set())

@@ -177,9 +177,8 @@ def _make_student(state: State, winner: Candidate, teacher: Trial, trainer: Trai
     name = with_note(winner.name, DISTILLED)
     source = {"teacher": str((trainer.folder / teacher.run).absolute())}
     for at, known in enumerate(state.candidates):
-        if known.parent == winner.name and has_note(
-            known.name, DISTILLED
-        ):  # the folder of the design may have moved since
+        if known.parent == winner.name and has_note(known.name, DISTILLED):
+            # The folder of the design may have moved since.
             state.candidates[at] = replace(known, fields={**known.fields, **source})
             return state.candidates[at]
     fields = {**winner.fields, **source}
