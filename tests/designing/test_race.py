@@ -381,11 +381,12 @@ def test_the_most_accurate_go_on_and_the_best_wins(tmp_path_factory, rights: lis
     assert all(right[name] <= min(right[each] for each in kept) for name in worse)
 
 
+@pytest.mark.parametrize("fewest", [1, 3, 10, 12, 30])
 @pytest.mark.parametrize("slots", [1, 2, 4])
-def test_the_minutes_of_a_race_are_those_after_which_all_take_part(slots: int) -> None:
+def test_the_minutes_of_a_race_are_the_fewest_that_suffice(slots: int, fewest: int) -> None:
     for count in range(1, 12):
-        minutes = minutes_for(count, slots)
-        room = [room_of(TimePlan(60.0 * each).race, slots) for each in (minutes, max(1, minutes - 1))]
-        assert room[0] >= min(count, MAX_FIRST_ROUND)
-        assert room[1] < count or minutes == 1
-    assert minutes_for(MAX_FIRST_ROUND, slots) <= minutes_for(MAX_FIRST_ROUND)
+        wanted = min(count, MAX_FIRST_ROUND)
+        minutes = minutes_for(count, slots, fewest)
+        rooms = [room_of(TimePlan(60.0 * each).race, slots) for each in range(fewest, minutes + 1)]
+        assert rooms[-1] >= wanted
+        assert all(room < wanted for room in rooms[:-1])

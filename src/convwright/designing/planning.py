@@ -86,7 +86,7 @@ class Planner:
         execution, seconds = self.context.request.execution, self.context.request.seconds
         if execution.cluster is not None or (room := room_of(self.time.race, execution.workers)) >= MAX_FIRST_ROUND:
             return ""
-        needed = minutes_for(MAX_FIRST_ROUND, execution.workers)
+        needed = minutes_for(MAX_FIRST_ROUND, execution.workers, math.ceil(seconds / 60))
         return (
             f"the time, {seconds / 60:.3g} min, is enough for {counted(room, 'candidate')}; a race of "
             f"{MAX_FIRST_ROUND} needs about {needed} min"

@@ -75,14 +75,17 @@ def first_round_room(seconds: float, slots: int = 1) -> int:
     return min(slots * max(1, int(seconds / SHORT_TRIAL_SECONDS + ROUNDING)), MAX_FIRST_ROUND)
 
 
-def minutes_for(candidates: int, slots: int = 1) -> int:
+def minutes_for(candidates: int, slots: int = 1, fewest: int = 1) -> int:
     """Return the minutes of the shortest design whose first round has time for a number of candidates.
+
+    A longer design may have time for fewer: its race has three rounds instead of two.
 
     Args:
         candidates: The number; the largest that a round takes counts at most.
         slots: Number of trials that run at the same time.
+        fewest: Minutes of the shortest design that counts.
     """
-    wanted, minutes = min(candidates, MAX_FIRST_ROUND), 1
+    wanted, minutes = min(candidates, MAX_FIRST_ROUND), fewest
     while room_of(TimePlan(60.0 * minutes).race, slots) < wanted:
         minutes += 1
     return minutes
