@@ -86,11 +86,12 @@ def resume_design(folder: Path, *, execution: Mapping[str, Any] | None = None, p
         progress: Whether to show on standard error how far the design has come.
 
     Raises:
-        ArgumentError: The folder holds no design, or its files are damaged.
+        ArgumentError: The folder holds no design.
+        RunError: Its files are damaged.
     """
-    with argument("resume"):
-        state = State.open(folder)
-    request = DesignRequest.from_dict(state.request, folder)
+    if not (folder / STATE).is_file():
+        raise ArgumentError("resume", f"{folder} holds no design; give the folder of one")
+    request = DesignRequest.from_dict(State.open(folder).request, folder)
     changes = {name: value for name, value in (execution or {}).items() if value is not None}
     return design(replace(request, execution=replace(request.execution, **changes)), progress=progress)
 
