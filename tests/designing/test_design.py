@@ -183,6 +183,8 @@ def test_data_without_test_images_is_split(shades) -> None:
     rows = (shades.parent / "design" / "split.csv").read_text().splitlines()
     assert len(rows) == 81
     assert any("set aside for the test" in each.decision for each in found.decisions)
+    for published in (found.dossier, found.file, shades.parent / "design" / "README.md"):
+        assert str(shades.parent).encode() not in published.read_bytes()
     shutil.rmtree(shades)
     again = cw.design(resume=shades.parent / "design", progress=False)
     assert again.to_dict() == found.to_dict() | {"seconds": again.to_dict()["seconds"]}

@@ -22,6 +22,7 @@ from convwright.printable import quoted
 from convwright.reporting.entry import Entry
 from convwright.scaling.budget import LATENCY, format_amount
 from convwright.stats.intervals import wilson
+from convwright.training.plan import absolute_spec
 from convwright.units import human, human_bytes
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -76,11 +77,8 @@ def _paths(design: DesignResult) -> dict[str, str]:
     """Return paths of this machine, and what the page shows instead: names in the design's folder, and of the data."""
     out, data = design.request.out, design.request.data.spec
     folders = {str(out), str(out.absolute()), str(out.resolve())}
-    return (
-        {data: name_for_others(data)}
-        | {f"{each}/": "" for each in folders}
-        | dict.fromkeys(folders, out.resolve().name)
-    )
+    shown = {each: name_for_others(each) for each in (data, absolute_spec(data))}
+    return shown | {f"{each}/": "" for each in folders} | dict.fromkeys(folders, out.resolve().name)
 
 
 def summary(design: DesignResult) -> str:

@@ -107,7 +107,7 @@ def _write_card(
     for each in (whole, quantized):
         if each is not None and each.model_card is not None:
             each.model_card.unlink(missing_ok=True)
-    data = name_for_others(request.data.spec)
+    data = name_for_others(absolute_spec(request.data.spec))
     if quantized is None:
         write_model_card(whole, tested="" if tested is None else _test_sentence(tested, data))
         return
