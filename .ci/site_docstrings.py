@@ -15,6 +15,11 @@ RUNNING = ("convwright.api.", "convwright.arch.operators.", "convwright.explain.
 class AsHelpShows(griffe.Extension):
     """Takes docstrings and types of the public functions from the running code, and plain types everywhere."""
 
+    def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Give examples the heading by which griffe takes their lines for code."""
+        if obj.docstring is not None:
+            obj.docstring.value = with_examples(obj.docstring.value)
+
     def on_function(self, *, func: griffe.Function, **_: Any) -> None:
         """Complete the docstring of a function, and make the types of its parameters plain."""
         if func.docstring is None:
@@ -22,7 +27,7 @@ class AsHelpShows(griffe.Extension):
         types: dict[str, str] = {}
         if func.path.startswith(RUNNING) and func.parent is func.module:
             found = griffe.dynamic_import(func.path)
-            func.docstring.value = inspect.getdoc(found) or ""
+            func.docstring.value = with_examples(inspect.getdoc(found) or "")
             for name, parameter in inspect.signature(found).parameters.items():
                 if parameter.annotation is not parameter.empty:
                     types[name] = inspect.formatannotation(parameter.annotation).strip("'\"")
@@ -44,6 +49,11 @@ class _Plain(ast.NodeTransformer):
         if name == "Annotated" and isinstance(node.slice, ast.Tuple):
             return node.slice.elts[0]
         return ast.BinOp(node.slice, ast.BitOr(), ast.Constant(None)) if name == "Optional" else node
+
+
+def with_examples(docstring: str) -> str:
+    """Return a docstring with the heading `Examples` in place of `Example`."""
+    return re.sub(r"^( *)Example:$", r"\1Examples:", docstring, flags=re.MULTILINE)
 
 
 def plain(text: str, docstring: griffe.Docstring) -> str | griffe.Expr | None:

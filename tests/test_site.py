@@ -164,6 +164,15 @@ def test_descriptions_that_functions_share_are_in_the_reference(site):
     assert "cores_per_task" in design
 
 
+def test_examples_of_docstrings_are_code(site):
+    for page in (site / "reference" / "api").glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert "<blockquote>" not in text, page
+        assert "doctest:" not in re.sub(r"<details.*?</details>", "", text, flags=re.DOTALL), page
+    text = (site / "reference/api/index.html").read_text(encoding="utf-8")
+    assert '<span class="gp">&gt;&gt;&gt; </span>' in text
+
+
 def test_search_finds_guides_and_names(site):
     found = json.loads((site / "search/search_index.json").read_text(encoding="utf-8"))["docs"]
     texts = {entry["location"]: entry["title"] + entry["text"] for entry in found}
