@@ -30,7 +30,8 @@ module = build(network, seed=0, fused=True).to(memory_format=torch.channels_last
 module(images).square().sum().backward()
 torch.save([each.grad for each in module.parameters()], sys.argv[1])
 names = ("kernels", "winograd", "pointwise", "depthwise")
-print(*{library(torch.float32, name)._name.split("/")[-2] for name in names})
+half = [(torch.bfloat16, name) for name in ("kernels", "depthwise")]
+print(*{library(*each)._name.split("/")[-2] for each in [*((torch.float32, name) for name in names), *half]})
 """
 """Writes the gradients of a training step and prints the folder of the kernels."""
 

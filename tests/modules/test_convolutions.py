@@ -1,5 +1,6 @@
 """What holds for every convolution with operators of its own: it is torch's, whatever is done to it."""
 
+import copy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -126,8 +127,11 @@ def test_a_graph_may_be_gone_back_twice(kind: type[CompiledConv2d]) -> None:
 @kinds
 def test_it_is_left_to_torch_elsewhere(kind: type[CompiledConv2d], used: list[str]) -> None:
     own, usual, x = pair(kind)
+    for dtype in (torch.float16,) if kind.reads_bfloat16 else (torch.float16, torch.bfloat16):
+        with torch.autocast("cpu", dtype):
+            assert pair(kind)[0].float()(x.float()).dtype == dtype
     with torch.autocast("cpu", torch.bfloat16):
-        assert pair(kind)[0].float()(x.float()).dtype == torch.bfloat16
+        own(x)  # which autocast leaves in 64 bits
     for conv in (own, usual):
         conv.eval()
     assert_same(own, usual, x)
@@ -135,6 +139,20 @@ def test_it_is_left_to_torch_elsewhere(kind: type[CompiledConv2d], used: list[st
     with pytest.raises(RuntimeError):
         pair(kind)[0](x.float())  # another type than the weights'
     assert not used
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CASES if kind.reads_bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_mixed_precision(kind: type[CompiledConv2d], dtype: torch.dtype, used: list[str]) -> None:
+    exact, _, x = pair(kind, bias=True)
+    own, x = copy.deepcopy(exact).float(), x.to(dtype)
+    expected = gradients(exact, x.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = gradients(own, x)
+    assert [each.dtype for each in found] == [torch.bfloat16, dtype, torch.float32, torch.float32]
+    for one, other in zip(found, expected, strict=True):
+        assert (one - other).norm() < 5e-3 * other.norm()  # bfloat16 rounds by up to 2^-9 = 2e-3
+    assert used == [kind.__name__.removeprefix("Same")] * 2
 
 
 @kinds
@@ -248,9 +266,9 @@ def test_headers_count_for_what_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp
     places = [compiling._place("pointwise", ["c++"])]
     monkeypatch.setattr(compiling, "SOURCES", copied)
     places.append(compiling._place("pointwise", ["c++"]))
-    for name in ("acts.hpp", "vectors.hpp"):
+    for name in ("acts.hpp", "vectors.hpp", "numbers.hpp"):
         with (copied / name).open("a") as header:
             header.write("// changed\n")
         places.append(compiling._place("pointwise", ["c++"]))
     assert places[0] == places[1]
-    assert len(set(places)) == 3
+    assert len(set(places)) == 4

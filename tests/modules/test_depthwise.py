@@ -13,19 +13,23 @@ from convwright.modules.combinators import SameConv2d
 from convwright.modules.fused import depthwise
 from convwright.modules.fused import library as compiling
 from convwright.modules.fused.depthwise import DepthwiseConv2d, SameDepthwiseConv2d, gradients
+from convwright.modules.fused.kernels import real
 
 from .test_fused import assert_close, outcome, pair
 from .test_kernels import maps
 
 pytestmark = pytest.mark.skipif(bool(compiling.unavailable_reason()), reason="needs a C++ compiler")
 
-SHARES = {torch.float64: 1e-10, torch.float32: 1e-4}
-"""How far results may be off, as a share of the largest of them."""
+SHARES = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 1e-2}
+"""How far gradients of maps may be off, as a share of the largest of them."""
+FILTER_SHARES = SHARES | {torch.bfloat16: 1e-4}
+"""The same for gradients of filters, which have 32 bits for maps of 16."""
 
 
 def drawn(shape: tuple[int, ...], side: int, stride: int, padding: int, dtype: torch.dtype) -> tuple[Any, ...]:
-    x, weight = maps(*shape, dtype=dtype), maps(shape[1], 1, side, side, seed=1, dtype=dtype)
-    d = maps(*functional.conv2d(x, weight, None, stride, padding, 1, shape[1]).shape, seed=2, dtype=dtype)
+    x, weight = maps(*shape, dtype=dtype), maps(shape[1], 1, side, side, seed=1, dtype=real(torch.empty(0, dtype=dtype)))
+    y = functional.conv2d(x.to("meta"), weight.to("meta", dtype), None, stride, padding, 1, shape[1])
+    d = maps(*y.shape, seed=2, dtype=dtype)
     return x, d, weight, stride, (padding,) * 4
 
 
@@ -41,10 +45,12 @@ def assert_gradients(x: torch.Tensor, d: torch.Tensor, weight: torch.Tensor, str
     x, weight = x.requires_grad_(), weight.requires_grad_()
     exact = functional.conv2d(x.double(), weight.double(), None, stride, pads[0], 1, len(weight))
     expected = torch.autograd.grad(exact, (x, weight), d.double())
-    for found, other in zip(own(x.detach(), d, weight, stride, pads), expected, strict=True):
+    results = own(x.detach(), d, weight, stride, pads)
+    for found, other, shares in zip(results, expected, (SHARES, FILTER_SHARES), strict=True):
         assert found is not None
-        share = SHARES[x.dtype]
-        torch.testing.assert_close(found, other, rtol=share, atol=share * float(other.abs().max()))
+        assert found.dtype == other.dtype
+        share = shares[x.dtype]
+        torch.testing.assert_close(found, other, rtol=share, atol=share * float(other.abs().max()), check_dtype=False)
 
 
 @settings(deadline=None, max_examples=60)
@@ -54,14 +60,21 @@ def assert_gradients(x: torch.Tensor, d: torch.Tensor, weight: torch.Tensor, str
     st.tuples(st.integers(1, 13), st.integers(1, 13)),
     st.sampled_from([3, 5, 7]),
     st.sampled_from([1, 2]),
+    st.sampled_from([torch.float64, torch.bfloat16]),
     st.data(),
 )
 def test_maps_of_any_size(
-    count: int, channels: int, sides: tuple[int, int], side: int, stride: int, data: st.DataObject
+    count: int,
+    channels: int,
+    sides: tuple[int, int],
+    side: int,
+    stride: int,
+    dtype: torch.dtype,
+    data: st.DataObject,
 ) -> None:
     least = max(0, -(-(side - min(sides)) // 2))  # so that the filter fits
     padding = data.draw(st.integers(least, side - 1))
-    assert_gradients(*drawn((count, channels, *sides), side, stride, padding, torch.float64))
+    assert_gradients(*drawn((count, channels, *sides), side, stride, padding, dtype))
 
 
 @pytest.mark.parametrize("dtype", SHARES, ids=str)
@@ -128,6 +141,7 @@ Given = tuple[Any, ...]
         (lambda x, d, w, s, p: (x, d, w, s, (3, 0, 0, 0)), "are not supported"),
         (lambda x, d, w, s, p: (x[:, :8], d[:, :8], w[:8], s, p), "for filters of"),
         (lambda x, d, w, s, p: (x, d.float(), w, s, p), "for filters of"),
+        (lambda x, d, w, s, p: (x, d, w.float(), s, p), "for filters of"),
         (lambda x, d, w, s, p: (x[:0], d[:0], w, s, p), "for filters of"),
         (lambda x, d, w, s, p: (x, d[:, :, 1:], w, s, p), "a gradient of"),
         (lambda x, d, w, s, p: (x, d, w, s, (-1, 3, 1, 1)), "are not supported"),

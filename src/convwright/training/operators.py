@@ -15,8 +15,8 @@ from convwright.training.combinations import execution_problems
 from convwright.training.compiling import check_compiler
 from convwright.training.config import TrainConfig
 
-OWN = tuple(kind.source for kind in (WinogradConv2d, PointwiseConv2d, DepthwiseConv2d))
-"""Sources of convolutions for maps of 32 bits."""
+OWN = (WinogradConv2d, PointwiseConv2d, DepthwiseConv2d)
+"""Convolutions with operators for maps of 32 bits, and some of them for maps of bfloat16."""
 
 
 def compile_fused(precision: str) -> bool:
@@ -43,8 +43,10 @@ def fused_is_compiled(precision: str) -> bool:
 
 def sources(precision: str) -> list[tuple[torch.dtype, str]]:
     """Return the types and names of the C++ sources that a precision needs."""
-    own = [(torch.bfloat16, "kernels")] if precision == "bf16-mixed" else [(torch.float32, name) for name in OWN]
-    return [(torch.float32, "kernels"), *own]
+    if precision == "bf16-mixed":
+        own = ["kernels", *(kind.source for kind in OWN if kind.reads_bfloat16)]
+        return [(torch.float32, "kernels"), *((torch.bfloat16, name) for name in own)]
+    return [(torch.float32, name) for name in ("kernels", *(kind.source for kind in OWN))]
 
 
 def fused_by_default(options: dict[str, Any]) -> bool:

@@ -49,11 +49,14 @@ class ConvSpec(NamedTuple):
 class CompiledConv2d(nn.Conv2d, ABC):
     """A convolution with compiled operators.
 
-    Torch's operators are used in inference, in mixed precision, on other devices, and where they are as fast.
+    Torch's operators are used in inference, on other devices, in mixed precision unless there are own ones for bfloat16,
+    and where they are as fast.
     """
 
     source: ClassVar[str]
     """Name of the source of its operators, for `library`."""
+    reads_bfloat16: ClassVar[bool] = False
+    """Whether there are operators for maps of bfloat16, with weights of 32 bits."""
 
     @classmethod
     @abstractmethod
@@ -63,19 +66,26 @@ class CompiledConv2d(nn.Conv2d, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W to N x out x H x W."""
         weight = self.weight  # once, as a parametrisation may compute it
-        functions = library(x.dtype, self.source) if self._applies(x, weight) and self._is_faster(x) else None
+        dtype = self._dtype(x, weight)
+        functions = library(dtype, self.source) if dtype is not None and self._is_faster(x) else None
         if functions is None:
             output: Tensor = self._conv_forward(x, weight, self.bias)
             return output
-        y = self._convolve(channels_last(x), weight, functions)
-        return y if self.bias is None else y + self.bias[:, None, None]
+        y = self._convolve(channels_last(x.to(dtype)), weight, functions)
+        return y if self.bias is None else y + self.bias.to(dtype)[:, None, None]
 
-    def _applies(self, x: Tensor, weight: Tensor) -> bool:
+    def _dtype(self, x: Tensor, weight: Tensor) -> torch.dtype | None:
+        """Return the type of the maps that the compiled operators read and write; None if they do not apply."""
         spec = ConvSpec.of_module(self, weight)
-        if not self.training or torch.is_autocast_enabled("cpu") or x.device.type != "cpu" or not self.supports(spec):
-            return False
-        fits = x.ndim == 4 and x.shape[1] == spec.channels and x.dtype == weight.dtype and x.device == weight.device
-        return fits and x.dtype in (torch.float32, torch.float64) and x.numel() > 0  # torch refuses the rest
+        if not self.training or x.device.type != "cpu" or not self.supports(spec):
+            return None
+        if x.ndim != 4 or x.shape[1] != spec.channels or x.device != weight.device or not x.numel():
+            return None  # torch refuses such maps
+        if torch.is_autocast_enabled("cpu"):
+            mixed = weight.dtype == torch.float32 and x.dtype in (torch.float32, torch.bfloat16)
+            reads = self.reads_bfloat16 and torch.get_autocast_dtype("cpu") == torch.bfloat16
+            return torch.bfloat16 if mixed and reads else None
+        return x.dtype if x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64) else None
 
     def _is_faster(self, x: Tensor) -> bool:
         """Return whether the compiled operators are faster for maps of this size."""

@@ -1,18 +1,22 @@
 // The backward pass of depthwise convolutions: the gradients of maps and of filters in one pass over both.
 //
-// Maps are rows of channels (channels last), and channels fill whole vectors. depthwise.py defines the function. The
-// division of work depends only on the shape, and every sum has a fixed order, for any number of threads.
+// Maps are rows of channels (channels last), and channels fill whole vectors; they may be stored in 16 bits, while
+// filters, their gradient and all arithmetic are REAL. depthwise.py defines the function. The division of work depends
+// only on the shape, and every sum has a fixed order, for any number of threads.
 
 #include <algorithm>
 #include <type_traits>
 
+#include "numbers.hpp"
 #include "vectors.hpp"
 
 namespace {
 
+using Maps = STORED;
+
 constexpr int64_t PIECES = 8;          // of the images, each with its own gradient of the filters
 constexpr int64_t GROUP = 256;         // channels that are processed together
-constexpr int64_t IN_CACHE = 1 << 18;  // values of some rows of all maps that fit into the second-level cache
+constexpr int64_t IN_CACHE = (1 << 20) / sizeof(Maps);  // values of rows that fit into the second-level cache
 constexpr int SIDE = 4;                // columns that are computed together
 
 struct Shape {
@@ -33,48 +37,62 @@ struct Shape {
 
 // One image of all maps, from a channel on.
 struct Image {
-    const REAL *x, *d;
-    REAL* dx;
+    const Maps *x, *d;
+    Maps* dx;
 };
 
+// Add the contribution of SIDE columns of outputs, the first of which reads `x` and has the gradient `d`, to the sums of
+// a row of filters. Each value of the maps is loaded once. There are two sums for each value of the filters, so that
+// additions do not wait for each other.
+template <int KERNEL, int STRIDE, int COUNT>
+inline void gather_columns(const Maps* x, const Maps* d, int64_t channels, Vector (*sums)[2]) {
+    constexpr int READ = (COUNT - 1) * STRIDE + KERNEL;
+    Vector values[READ];
+#pragma GCC unroll 16
+    for (int i = 0; i < READ; i++) values[i] = load(x + i * channels);
+#pragma GCC unroll 4
+    for (int side = 0; side < COUNT; side++) {
+        const Vector slope = load(d + side * channels);
+#pragma GCC unroll 8
+        for (int k = 0; k < KERNEL; k++) sums[k][side % 2] += values[side * STRIDE + k] * slope;
+    }
+}
+
 // Add the contribution of some rows of outputs to the gradient of filters, taps x channels.
-template <int KERNEL>
+template <int KERNEL, int STRIDE>
 void gather_filters(const Shape& shape, const Image& image, int64_t first, int64_t last, int64_t some, REAL* gradient) {
     const int64_t channels = shape.channels;
-    const int64_t low = std::min((shape.left + shape.stride - 1) / shape.stride, shape.across);
-    const int64_t inside = (shape.width + shape.left - KERNEL) / shape.stride + 1;
+    const int64_t low = std::min((shape.left + STRIDE - 1) / STRIDE, shape.across);
+    const int64_t inside = (shape.width + shape.left - KERNEL) / STRIDE + 1;
     const int64_t high = shape.width + shape.left < KERNEL ? low : std::clamp(inside, low, shape.across);
     for (int64_t c = 0; c < some; c += LANES)
         for (int64_t y = 0; y < KERNEL; y++) {
-            Vector sums[KERNEL] = {}, others[KERNEL] = {};  // two, so that additions do not wait for each other
+            Vector sums[KERNEL][2] = {};
             for (int64_t row = first; row < last; row++) {
                 const int64_t above = shape.above(row) + y;
                 if (above < 0 || above >= shape.height) continue;
-                const REAL* x = image.x + above * shape.width * channels + c;
-                const REAL* d = image.d + row * shape.across * channels + c;
+                const Maps* x = image.x + above * shape.width * channels + c;
+                const Maps* d = image.d + row * shape.across * channels + c;
                 const auto edge = [&](int64_t column) {
                     const int64_t before = shape.before(column);
                     const Vector slope = load(d + column * channels);
                     for (int k = 0; k < KERNEL; k++)
                         if (before + k >= 0 && before + k < shape.width)
-                            sums[k] += load(x + (before + k) * channels) * slope;
+                            sums[k][0] += load(x + (before + k) * channels) * slope;
                 };
-                const auto whole = [&](int64_t column, Vector* to) {
-                    const Vector slope = load(d + column * channels);
-                    const REAL* from = x + shape.before(column) * channels;
-                    for (int k = 0; k < KERNEL; k++) to[k] += load(from + k * channels) * slope;
+                const auto whole = [&](int64_t column, auto count) {
+                    gather_columns<KERNEL, STRIDE, count()>(x + shape.before(column) * channels, d + column * channels,
+                                                            channels, sums);
                 };
                 int64_t column = 0;
                 for (; column < low; column++) edge(column);
-                for (; column + 2 <= high; column += 2) {
-                    whole(column, sums);
-                    whole(column + 1, others);
-                }
+                for (; column + SIDE <= high; column += SIDE) whole(column, std::integral_constant<int, SIDE>());
+                for (; column + 2 <= high; column += 2) whole(column, std::integral_constant<int, 2>());
                 for (; column < shape.across; column++) edge(column);
             }
             for (int k = 0; k < KERNEL; k++) {
                 REAL* place = gradient + (y * KERNEL + k) * channels + c;
-                store(place, load(place) + (sums[k] + others[k]));
+                store(place, load(place) + (sums[k][0] + sums[k][1]));
             }
         }
 }
@@ -108,7 +126,7 @@ struct Readers {
 
 template <int TAPS>
 void scatter_columns(const Shape& shape, const Image& image, const Readers& readers, const Columns& columns,
-                     const REAL* filters, REAL* to) {
+                     const REAL* filters, Maps* to) {
     const int64_t channels = shape.channels;
     const int64_t low = std::clamp<int64_t>(TAPS - 1 - columns.offset, 0, columns.count);
     const int64_t high = std::clamp<int64_t>(shape.across - columns.offset, low, columns.count);
@@ -131,10 +149,15 @@ void scatter_columns(const Shape& shape, const Image& image, const Readers& read
     for (; at + SIDE <= high; at += SIDE) {
         Vector sums[SIDE] = {};
         for (int64_t r = 0; r < readers.count; r++) {
-            const REAL* d = image.d + (readers.output[r] * shape.across + at + columns.offset) * channels;
+            const Maps* d = image.d + (readers.output[r] * shape.across + at + columns.offset) * channels;
+            Vector slopes[SIDE + TAPS - 1];
+#pragma GCC unroll 16
+            for (int i = 0; i < SIDE + TAPS - 1; i++) slopes[i] = load(d + (i - TAPS + 1) * channels);
+#pragma GCC unroll 8
             for (int k = 0; k < TAPS; k++) {
                 const Vector w = weight(r, k);
-                for (int side = 0; side < SIDE; side++) sums[side] += load(d + (side - k) * channels) * w;
+#pragma GCC unroll 4
+                for (int side = 0; side < SIDE; side++) sums[side] += slopes[side - k + TAPS - 1] * w;
             }
         }
         for (int side = 0; side < SIDE; side++) store(place(at + side), sums[side]);
@@ -151,7 +174,7 @@ void scatter_rows(const Shape& shape, const Image& image, int64_t first, int64_t
             const Columns columns(shape, residue);
             for (int64_t c = 0; c < some; c += LANES) {
                 const Image from{nullptr, image.d + c, nullptr};
-                REAL* to = image.dx + row * shape.width * shape.channels + c;
+                Maps* to = image.dx + row * shape.width * shape.channels + c;
                 const auto scatter = [&](auto taps) {
                     scatter_columns<taps()>(shape, from, readers, columns, filters + c, to);
                 };
@@ -169,8 +192,8 @@ void scatter_rows(const Shape& shape, const Image& image, int64_t first, int64_t
 }
 
 // Gradients of some images for a group of channels: `dx`, and a part of the gradient of filters, if they are needed.
-template <int KERNEL>
-void back(const Shape& shape, const REAL* x, const REAL* d, const REAL* filters, int64_t piece, int64_t from, REAL* dx,
+template <int KERNEL, int STRIDE>
+void back(const Shape& shape, const Maps* x, const Maps* d, const REAL* filters, int64_t piece, int64_t from, Maps* dx,
           REAL* gradient) {
     const int64_t some = shape.some(from), rows = shape.rows(some), size = shape.width * shape.channels;
     for (int64_t tap = 0; tap < shape.taps() && gradient; tap++)
@@ -181,7 +204,7 @@ void back(const Shape& shape, const REAL* x, const REAL* d, const REAL* filters,
         const Image image{x + at, d + n * shape.down * shape.across * shape.channels + from, dx ? dx + at : nullptr};
         for (int64_t row = 0; row < shape.down; row += rows) {
             const int64_t end = std::min(row + rows, shape.down);
-            if (gradient) gather_filters<KERNEL>(shape, image, row, end, some, gradient + from);
+            if (gradient) gather_filters<KERNEL, STRIDE>(shape, image, row, end, some, gradient + from);
             if (dx)
                 scatter_rows(shape, image, std::min(row * shape.stride, shape.height),
                              end == shape.down ? shape.height : std::min(end * shape.stride, shape.height), some,
@@ -199,9 +222,9 @@ int64_t depthwise_back_workspace(int64_t images, int64_t channels, int64_t kerne
     return (1 + std::min(images, PIECES)) * kernel * kernel * channels;
 }
 
-void depthwise_back_of(const REAL* x, const REAL* d, int64_t images, int64_t height, int64_t width, int64_t channels,
+void depthwise_back_of(const Maps* x, const Maps* d, int64_t images, int64_t height, int64_t width, int64_t channels,
                        int64_t down, int64_t across, int64_t kernel, int64_t stride, int64_t top, int64_t left,
-                       const REAL* filters, REAL* dx, REAL* gradient, REAL* work, int threads) {
+                       const REAL* filters, Maps* dx, REAL* gradient, REAL* work, int threads) {
     const Shape shape{images, height, width, channels, down, across, kernel, stride, top, left};
     const int64_t pieces = shape.pieces(), groups = shape.groups(), size = shape.taps() * channels;
     for (int64_t c = 0; c < channels; c++)
@@ -210,7 +233,12 @@ void depthwise_back_of(const REAL* x, const REAL* d, int64_t images, int64_t hei
     for (int64_t piece = 0; piece < pieces; piece++)
         for (int64_t group = 0; group < groups; group++) {
             REAL* share = gradient ? work + (1 + piece) * size : nullptr;
-            const auto run = [&](auto side) { back<side()>(shape, x, d, work, piece, group * GROUP, dx, share); };
+            const auto run = [&](auto side) {
+                if (stride == 1)
+                    back<side(), 1>(shape, x, d, work, piece, group * GROUP, dx, share);
+                else
+                    back<side(), 2>(shape, x, d, work, piece, group * GROUP, dx, share);
+            };
             if (kernel == 3)
                 run(std::integral_constant<int, 3>());
             else if (kernel == 5)

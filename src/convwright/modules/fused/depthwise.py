@@ -1,7 +1,8 @@
 """Depthwise convolutions with a compiled backward pass.
 
 Each channel has its own filter (Howard et al. 2017, section 3.1), so that memory bandwidth limits the speed: both
-gradients are computed in one pass over the maps, in vectors of channels. The forward pass is torch's.
+gradients are computed in one pass over the maps, in vectors of channels. The forward pass is torch's. In mixed precision
+maps have 16 bits, and filters, their gradient and all sums have 32.
 """
 
 import ctypes
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from convwright.modules.combinators import SameConv2d
 from convwright.modules.fused.convolution import VECTOR, CompiledConv2d, ConvSpec
-from convwright.modules.fused.kernels import channels_last
+from convwright.modules.fused.kernels import channels_last, real
 from convwright.modules.fused.library import call, int64, workspace
 
 KERNEL_SIZES, STRIDES = (3, 5, 7), (1, 2)
@@ -29,6 +30,7 @@ class DepthwiseConv2d(CompiledConv2d):
     """A convolution with one filter per channel; the forward pass, and the backward pass of small maps, are torch's."""
 
     source = "depthwise"
+    reads_bfloat16 = True
 
     @classmethod
     def supports(cls, spec: ConvSpec) -> bool:
@@ -67,6 +69,7 @@ class _Depthwise(torch.autograd.Function):
         ctx.how = (stride, pads)
         ctx.functions = functions
         top, bottom, left, right = pads
+        weight = weight.to(x.dtype)
         if (top, left) == (bottom, right):
             return functional.conv2d(x, weight, None, stride, (top, left), 1, len(weight))
         return functional.conv2d(functional.pad(x, (left, right, top, bottom)), weight, None, stride, 0, 1, len(weight))
@@ -90,7 +93,7 @@ def gradients(
         functions: The compiled library.
         x: Input maps, N x C x H x W, channels last.
         d: Gradient of the output, channels last.
-        weight: Filters, C x 1 x K x K.
+        weight: Filters, C x 1 x K x K; of 32 bits for maps of 16.
         stride: Stride.
         pads: Padding above, below, on the left and on the right.
         needed: Whether the gradients of maps and of filters are needed.
@@ -103,7 +106,7 @@ def gradients(
     d_x, gradient = (torch.empty_like(each) if want else None for each, want in zip((x, filters), needed, strict=True))
     images, channels, height, width = x.shape
     side, (top, _, left, _) = filters.shape[2], pads
-    work = workspace(functions.depthwise_back_workspace, *int64(images, channels, side), dtype=x.dtype)
+    work = workspace(functions.depthwise_back_workspace, *int64(images, channels, side), dtype=filters.dtype)
     sizes = int64(images, height, width, channels, *d.shape[2:], side, stride, top, left)
     call(functions.depthwise_back_of, x, d, *sizes, filters, d_x, gradient, work)
     return d_x, gradient
@@ -121,7 +124,8 @@ def _check(x: Tensor, d: Tensor, filters: Tensor, stride: int, pads: Pads) -> No
         or channels % VECTOR
         or not x.numel()
         or not d.numel()
-        or not d.dtype == x.dtype == filters.dtype
+        or d.dtype != x.dtype
+        or filters.dtype != real(x)
     ):
         raise RuntimeError(f"maps of {tuple(x.shape)}, {x.dtype} for filters of {tuple(filters.shape)}")
     height, width = x.shape[2] + top + bottom, x.shape[3] + left + right

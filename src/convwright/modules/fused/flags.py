@@ -17,6 +17,7 @@ PACKAGED = (
     ("winograd", "float", "float"),
     ("pointwise", "float", "float"),
     ("depthwise", "float", "float"),
+    ("depthwise", "bfloat16", "float"),
 )
 """Sources that wheels have in compiled form, with the types of stored maps and of the arithmetic."""
 FOLDER = "compiled"

@@ -8,35 +8,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "acts.hpp"
+#include "numbers.hpp"
 
 namespace {
-
-// Maps may be stored in 16 bits; all arithmetic is on REAL.
-struct bfloat16 {
-    uint16_t bits;
-};
-
-inline float read(bfloat16 value) {
-    const uint32_t bits = uint32_t(value.bits) << 16;
-    float number;
-    std::memcpy(&number, &bits, 4);
-    return number;
-}
-
-template <typename T> inline T read(T value) { return value; }
-
-inline void write(float number, bfloat16& place) {  // to the nearest, ties to even; NaN stays NaN
-    uint32_t bits;
-    std::memcpy(&bits, &number, 4);
-    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    place.bits = uint16_t(number != number ? 0x7fc0u : rounded);
-}
-
-template <typename T> inline void write(T number, T& place) { place = number; }
 
 using Maps = STORED;
 

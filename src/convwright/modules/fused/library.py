@@ -178,10 +178,16 @@ def _place(name: str, command: list[str]) -> Path:
 
 def _digest(name: str, made_with: list[str]) -> str:
     """Return the name of a source with a digest of its text, what it was compiled with, and the processor."""
-    text = (SOURCES / f"{name}.cpp").read_text(encoding="utf-8")
-    headers = [(SOURCES / header).read_text(encoding="utf-8") for header in INCLUDED.findall(text)]
-    key = "\0".join([text, *headers, *made_with, _processor()])
+    key = "\0".join([*_texts(f"{name}.cpp").values(), *made_with, _processor()])
     return f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def _texts(name: str) -> dict[str, str]:
+    """Return the text of a source and of all headers that it includes, by their names."""
+    found = {name: (SOURCES / name).read_text(encoding="utf-8")}
+    for header in INCLUDED.findall(found[name]):
+        found |= _texts(header)
+    return found
 
 
 def _version(compiler: str) -> str:

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "numbers.hpp"
+
 namespace {
 
 #ifdef __AVX512F__
@@ -15,8 +17,32 @@ constexpr int LANES = 32 / sizeof(REAL), ROWS = 4;
 typedef REAL Vector __attribute__((vector_size(sizeof(REAL) * LANES)));
 typedef REAL Unaligned __attribute__((vector_size(sizeof(REAL) * LANES), aligned(sizeof(REAL)), may_alias));
 
-inline Vector load(const REAL* from) { return *reinterpret_cast<const Unaligned*>(from); }
-inline void store(REAL* to, Vector value) { *reinterpret_cast<Unaligned*>(to) = value; }
+// Vectors that are stored in 16 bits; integers in each lane do what `read` and `write` do.
+typedef uint16_t Halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
+
+template <typename T> inline Vector load(const T* from) {
+    if constexpr (sizeof(T) == 2) {
+        const Words bits = __builtin_convertvector(*reinterpret_cast<const Halves*>(from), Words) << 16;
+        Vector value;
+        std::memcpy(&value, &bits, sizeof(bits));
+        return value;
+    } else {
+        return *reinterpret_cast<const Unaligned*>(from);
+    }
+}
+
+template <typename T> inline void store(T* to, Vector value) {
+    if constexpr (sizeof(T) == 2) {
+        Words bits;
+        std::memcpy(&bits, &value, sizeof(bits));
+        const Words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+        const Words number = (bits & 0x7fffffffu) > 0x7f800000u ? Words{} + 0x7fc0u : rounded;
+        *reinterpret_cast<Halves*>(to) = __builtin_convertvector(number, Halves);
+    } else {
+        *reinterpret_cast<Unaligned*>(to) = value;
+    }
+}
 
 inline int64_t parts_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
