@@ -27,7 +27,8 @@ FILTER_SHARES = SHARES | {torch.bfloat16: 1e-4}
 
 
 def drawn(shape: tuple[int, ...], side: int, stride: int, padding: int, dtype: torch.dtype) -> tuple[Any, ...]:
-    x, weight = maps(*shape, dtype=dtype), maps(shape[1], 1, side, side, seed=1, dtype=real(torch.empty(0, dtype=dtype)))
+    x = maps(*shape, dtype=dtype)
+    weight = maps(shape[1], 1, side, side, seed=1, dtype=real(x))
     y = functional.conv2d(x.to("meta"), weight.to("meta", dtype), None, stride, padding, 1, shape[1])
     d = maps(*y.shape, seed=2, dtype=dtype)
     return x, d, weight, stride, (padding,) * 4

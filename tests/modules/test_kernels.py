@@ -110,7 +110,8 @@ def gathering(dtype: torch.dtype, shape: tuple[int, ...], place: slice, act: str
         x, (scale, shift, mean) = convert(wide)[:, place], map(convert, given)
         gathered = convert(maps(images, channels + 5, height, width, seed=9, dtype=dtype))
         sums = kernels.gather(convert(d), x, scale, shift, mean, act, gathered[:, place])
-        results.append((*sums, gathered, *kernels.statistics(x), kernels.forward(x, scale, shift, act)))
+        summed = [kernels.forward(one, scale, shift, act, None, gathered[:, place]) for one in (x, convert(d))]
+        results.append((*sums, gathered, *kernels.statistics(x), kernels.forward(x, scale, shift, act), *summed))
     return results
 
 

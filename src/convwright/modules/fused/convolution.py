@@ -49,8 +49,8 @@ class ConvSpec(NamedTuple):
 class CompiledConv2d(nn.Conv2d, ABC):
     """A convolution with compiled operators.
 
-    Torch's operators are used in inference, on other devices, in mixed precision unless there are own ones for bfloat16,
-    and where they are as fast.
+    Torch's operators are used in inference, on other devices, where they are as fast, and in mixed precision unless
+    there are own ones for bfloat16.
     """
 
     source: ClassVar[str]

@@ -104,8 +104,9 @@ class _SharedMaps:
     def write(self, new: Tensor) -> slice:
         """Append maps; return their channels."""
         place = slice(self.filled, self.filled + new.shape[1])
+        new = channels_last(new.to(self.maps.dtype))
         self.maps[:, place] = new
-        self.mean[place], self.variance[place] = self.kernels.statistics(self.maps[:, place])
+        self.mean[place], self.variance[place] = self.kernels.statistics(new)
         self.filled = place.stop
         return place
 
@@ -171,9 +172,7 @@ class _SharedMaps:
         assert self.gradient is not None
         slope = -self.products[place] / self.count
         offset = -self.sums[place] / self.count - slope * self.mean[place]
-        one = torch.ones_like(slope)
-        through = self.kernels.forward(self.maps[:, place], slope, offset, "identity")
-        return through.add_(self.kernels.forward(self.gradient[:, place], one, torch.zeros_like(one), "identity"))
+        return self.kernels.forward(self.maps[:, place], slope, offset, "identity", None, self.gradient[:, place])
 
 
 class _Write(torch.autograd.Function):

@@ -1,8 +1,8 @@
 """Depthwise convolutions with a compiled backward pass.
 
 Each channel has its own filter (Howard et al. 2017, section 3.1), so that memory bandwidth limits the speed: both
-gradients are computed in one pass over the maps, in vectors of channels. The forward pass is torch's. In mixed precision
-maps have 16 bits, and filters, their gradient and all sums have 32.
+gradients are computed in one pass over the maps, in vectors of channels. The forward pass is torch's. In mixed
+precision maps have 16 bits, and filters, their gradient and all sums have 32.
 """
 
 import ctypes

@@ -106,12 +106,12 @@ void statistics(const Maps* x, int64_t stride, int64_t images, int64_t rows, int
     }
 }
 
-// y = final(act(x * scale + shift) * gate + residual)
+// y = final(act(x * scale + shift) * gate + residual); the rows of the residual may be `apart` values apart.
 template <typename T, int ACT, bool GATED, bool SUMMED>
 void forward(const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_t channels, const T* scale,
-             const T* shift, const T* gate, const Maps* residual, int rectified, Maps* y, int threads) {
+             const T* shift, const T* gate, const Maps* residual, int64_t apart, int rectified, Maps* y, int threads) {
     const Grid grid(images, rows, channels);
-    const int64_t times = joined(channels, stride == channels);
+    const int64_t times = joined(channels, stride == channels && (!SUMMED || apart == channels));
     const Tiled<T> scales(scale, channels, times), shifts(shift, channels, times);
     const T floor = rectified ? T(0) : -INFINITY;
 #pragma omp parallel num_threads(threads)
@@ -127,7 +127,7 @@ void forward(const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_
             for (int64_t row = 0; row < many; row += times) {
                 const int64_t at = grid.row(piece) + row;
                 const Maps* __restrict v = x + at * stride;
-                const Maps* __restrict r = residual + at * channels;
+                const Maps* __restrict r = residual + at * apart;
                 Maps* __restrict out = y + at * channels;
                 const int64_t now = std::min(times, many - row) * channels;
 #pragma omp simd
@@ -381,12 +381,12 @@ void statistics_of(const Maps* x, int64_t stride, int64_t images, int64_t rows, 
 }
 
 void forward_of(const Maps* x, int64_t stride, int64_t images, int64_t rows, int64_t channels, const REAL* scale,
-                const REAL* shift, int act, const REAL* gate, const Maps* residual, int rectified, Maps* y,
-                int threads) {
+                const REAL* shift, int act, const REAL* gate, const Maps* residual, int64_t apart, int rectified,
+                Maps* y, int threads) {
     with_act(act, [&](auto a) {
         with_flags(gate, residual, [&](auto g, auto r) {
-            forward<REAL, a(), g(), r()>(x, stride, images, rows, channels, scale, shift, gate, residual, rectified, y,
-                                         threads);
+            forward<REAL, a(), g(), r()>(x, stride, images, rows, channels, scale, shift, gate, residual, apart,
+                                         rectified, y, threads);
         });
     });
 }

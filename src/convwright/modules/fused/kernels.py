@@ -206,8 +206,10 @@ class Compiled:
     ) -> Tensor:  # fmt: skip
         """See `Kernels`."""
         y = _empty(x)
-        given = (scale, shift, ACTS.index(act), gate, residual, int(rectified))
-        self._call("forward_of", x, stride_of(x), *_sizes(x), *given, y, wide=(x,), factors=(gate,))
+        apart = stride_of(x if residual is None else residual)
+        given = (scale, shift, ACTS.index(act), gate, residual, apart, int(rectified))
+        wide = (x,) if residual is None else (x, residual)
+        self._call("forward_of", x, stride_of(x), *_sizes(x), *given, y, wide=wide, factors=(gate,))
         return y
 
     def squeeze(self, x: Tensor, scale: Tensor, shift: Tensor, act: str) -> Tensor:

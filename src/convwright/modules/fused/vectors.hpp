@@ -21,9 +21,21 @@ typedef REAL Unaligned __attribute__((vector_size(sizeof(REAL) * LANES), aligned
 typedef uint16_t Halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
 
+inline Words words(const bfloat16* from) {
+    return __builtin_convertvector(*reinterpret_cast<const Halves*>(from), Words);
+}
+
+// The rounded values, in the lower half of each lane.
+inline Words rounded(Vector value) {
+    Words bits;
+    std::memcpy(&bits, &value, sizeof(bits));
+    const Words near = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    return (bits & 0x7fffffffu) > 0x7f800000u ? Words{} + 0x7fc0u : near;
+}
+
 template <typename T> inline Vector load(const T* from) {
     if constexpr (sizeof(T) == 2) {
-        const Words bits = __builtin_convertvector(*reinterpret_cast<const Halves*>(from), Words) << 16;
+        const Words bits = words(from) << 16;
         Vector value;
         std::memcpy(&value, &bits, sizeof(bits));
         return value;
@@ -33,15 +45,10 @@ template <typename T> inline Vector load(const T* from) {
 }
 
 template <typename T> inline void store(T* to, Vector value) {
-    if constexpr (sizeof(T) == 2) {
-        Words bits;
-        std::memcpy(&bits, &value, sizeof(bits));
-        const Words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-        const Words number = (bits & 0x7fffffffu) > 0x7f800000u ? Words{} + 0x7fc0u : rounded;
-        *reinterpret_cast<Halves*>(to) = __builtin_convertvector(number, Halves);
-    } else {
+    if constexpr (sizeof(T) == 2)
+        *reinterpret_cast<Halves*>(to) = __builtin_convertvector(rounded(value), Halves);
+    else
         *reinterpret_cast<Unaligned*>(to) = value;
-    }
 }
 
 inline int64_t parts_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
