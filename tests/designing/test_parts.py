@@ -1,6 +1,9 @@
 """The parts of a design that need no training: clocks, packed results, and candidates within limits."""
 
 import json
+import subprocess
+import sys
+import time
 import warnings
 
 import numpy as np
@@ -23,7 +26,7 @@ from convwright.designing.candidates import (
     recipe_variations,
     variations,
 )
-from convwright.designing.clock import Clock, FeaturesTooSlowError, TimeLimit
+from convwright.designing.clock import EXIT_SHARE, Clock, FeaturesTooSlowError, TimeLimit, started_before
 from convwright.designing.context import DesignContext
 from convwright.designing.families import BALANCED, FAMILIES, CandidateLimits
 from convwright.designing.planning import Planner
@@ -78,6 +81,31 @@ def test_a_clock_continues_where_it_was_written(tmp_path) -> None:
     assert 40 <= clock.passed < 45
     clock.save()
     assert Clock(file, 60).passed >= clock.passed - 1
+
+
+def test_start_and_end_of_a_command_are_time_of_its_design(tmp_path):
+    with started_before(10):
+        counted, of_a_trial = (Clock(tmp_path / "clock.json", 60, of_command=of) for of in (True, False))
+    outside = Clock(tmp_path / "clock.json", 60, of_command=True)
+    assert 10 <= counted.passed < 15
+    assert counted.left + counted.passed == pytest.approx(60 - 10 * EXIT_SHARE, abs=1)
+    assert of_a_trial.passed < 5
+    assert outside.passed < 5
+    assert outside.seconds == of_a_trial.seconds == 60
+
+
+def test_a_command_knows_when_its_process_started():
+    code = (
+        "import time; time.sleep(1)\n"
+        "from convwright.cli.process_age import IS_COMMAND, start_up_seconds\n"
+        "print(start_up_seconds()); IS_COMMAND.set(True); print(start_up_seconds())"
+    )
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    elsewhere, command = (float(line) for line in done.stdout.split())
+    assert elsewhere == 0
+    if sys.platform == "linux":
+        assert 1 <= command + 0.02 <= time.monotonic() - started + 0.04
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"seconds": -1}', '{"seconds": true}', "[1]"])

@@ -1,8 +1,9 @@
 """The time of a design, which does not run while the design is interrupted."""
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from convwright import json_text
@@ -18,20 +19,43 @@ TIMED_SHARE = 0.1
 """Share of the features from whose time that of all is estimated."""
 
 
+EXIT_SHARE = 0.4
+"""Seconds that a process takes to end, for each second that it took until its design began."""
+
+_COMMAND_STARTED: ContextVar[float | None] = ContextVar("command_started", default=None)
+
+
+@contextmanager
+def started_before(seconds: float) -> Iterator[None]:
+    """Count the start of the process, and in proportion its end, as time of the design in the block, as users do.
+
+    Args:
+        seconds: How long ago the process was started.
+    """
+    reset = _COMMAND_STARTED.set(time.monotonic() - seconds)
+    try:
+        yield
+    finally:
+        _COMMAND_STARTED.reset(reset)
+
+
 class Clock:
     """Counts the seconds of a design over all its sessions.
 
     Args:
         file: File in which the passed time is kept, so that a killed design continues with the time it has left.
         seconds: Time of the whole design.
+        of_command: Whether the start and the end of the process count where `started_before` has it so.
     """
 
-    def __init__(self, file: Path, seconds: float) -> None:
+    def __init__(self, file: Path, seconds: float, *, of_command: bool = False) -> None:
+        now, started = time.monotonic(), _COMMAND_STARTED.get()
+        start_up = now - started if of_command and started is not None else 0.0
         self.file = file
-        self.seconds = seconds
+        self.seconds = seconds - EXIT_SHARE * start_up
         self._before = _read(file)
-        self._started = time.monotonic()
-        self._written = self._started
+        self._started = now - start_up
+        self._written = now
 
     @property
     def passed(self) -> float:

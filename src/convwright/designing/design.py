@@ -107,7 +107,7 @@ class _Design:
 
     def run(self) -> DesignResult:
         state = self._open_state()
-        clock = Clock(self.request.out / CLOCK, self.request.seconds)
+        clock = Clock(self.request.out / CLOCK, self.request.seconds, of_command=True)
         if state.finished and (finished := open_finished(self.request, state, clock.recorded)):
             return finished
         clock.save()
