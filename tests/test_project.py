@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 import yaml
 
+from convwright.designing.request import MIN_SECONDS
 from convwright.extras import EXTRAS
 
 ROOT = Path(__file__).parent.parent
@@ -63,6 +64,13 @@ def test_scripts_and_targets_of_workflows_exist():
             assert (ROOT / script_path).is_file(), script_path
         for target in re.findall(r"run: make ([\w-]+)", text):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_designs_in_workflows_have_the_time_they_need():
+    texts = [path.read_text(encoding="utf-8").replace("\\\n", " ") for path in WORKFLOWS]
+    minutes = [each for text in texts for each in re.findall(r"convwright (?:demo|design) .*?--minutes ([\d.]+)", text)]
+    assert len(minutes) > 2
+    assert min(map(float, minutes)) * 60 >= MIN_SECONDS
 
 
 def test_every_dependency_has_a_lower_bound_and_no_upper_one():

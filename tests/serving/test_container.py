@@ -118,7 +118,7 @@ def test_without_models_its_command_says_so(tmp_path):
 def test_a_network_can_be_designed_in_it(tmp_path):
     (tmp_path / "hidden").mkdir()
     environment = os.environ | {"PYTHONPATH": hide_other_packages(tmp_path / "hidden")}
-    words = ["design", "digits", "--budget", "params<=100k", "--minutes", "0.3", "--out", str(tmp_path / "design")]
+    words = ["design", "digits", "--budget", "params<=100k", "--minutes", "0.5", "--out", str(tmp_path / "design")]
     subprocess.run([sys.executable, "-m", "convwright", *words], env=environment, check=True, timeout=5 * PATIENCE)
     assert list((tmp_path / "design").glob("*.onnx"))
 
