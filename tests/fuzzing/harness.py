@@ -43,8 +43,8 @@ class Count:
         )
 
 
-class HangError(KeyboardInterrupt):
-    """An input that did not end; a `KeyboardInterrupt`, so that Hypothesis does not try to shrink it."""
+class HangError(BaseException):
+    """An input that did not end; no `Exception`, so that neither commands nor Hypothesis catch it."""
 
 
 @contextmanager

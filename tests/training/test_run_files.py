@@ -177,6 +177,15 @@ def test_a_configuration_with_aliases_or_deep_nesting_is_refused_at_once(tmp_pat
             TrainConfig.from_yaml(path)
 
 
+@pytest.mark.parametrize("text", [">\U00011500", "*\U00011500", "a: [\u202e"])
+def test_what_is_wrong_with_yaml_can_be_printed(text, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConvwrightError, match="not a readable YAML file") as error:
+        TrainConfig.from_yaml(path)
+    assert str(error.value).isprintable()
+
+
 def test_a_configuration_that_was_edited_inside_its_run_is_named(run):
     path = run / "config.yaml"
     path.write_text(path.read_text().replace("seed: 0", "seed: 1"))

@@ -8,6 +8,7 @@ import yaml
 
 from convwright.errors import UsageError
 from convwright.files import as_utf8
+from convwright.printable import printable
 
 MAX_NESTING = 20
 """Levels of nesting in a YAML file; a configuration has three."""
@@ -27,7 +28,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: encoding, dates, numbers of many digits
-        raise UsageError(f"{path}: not a readable YAML file: {' '.join(str(error).split()):.300}") from None
+        reason = printable(" ".join(str(error).split()))
+        raise UsageError(f"{path}: not a readable YAML file: {reason:.300}") from None
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise UsageError(f"{path}: must hold 'field: value' lines, as a run's config.yaml does")
     return values
