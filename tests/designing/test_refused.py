@@ -7,16 +7,18 @@ import pytest
 from PIL import Image
 
 import convwright as cw
+from convwright.data.splitting import split_data
 from convwright.designing.refused import RACE, WRITTEN, names_in, removing_refused
-from convwright.errors import ArgumentError, ConvwrightError, UsageError
+from convwright.errors import ArgumentError, ConvwrightError, DataError, UsageError
 
 
-def photos(folder: Path, classes: int, images: int) -> Path:
+def photos(folder: Path, classes: int, images: int, *, equal: bool = False) -> Path:
     generator = np.random.default_rng(0)
     for label in range(classes):
         (folder / f"class{label}").mkdir(parents=True)
         for number in range(images):
-            pixels = generator.integers(0, 255, (16, 16, 3), dtype=np.uint8)
+            if not (equal and number):
+                pixels = generator.integers(0, 255, (16, 16, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"class{label}" / f"{number}.png")
     return folder
 
@@ -42,6 +44,14 @@ def test_what_is_refused_leaves_nothing(tmp_path, made: bool, classes: int, imag
     with pytest.raises(ArgumentError, match=message):
         cw.design(data, budget, minutes=1, out=out, progress=False)
     assert tree(tmp_path) == before
+
+
+def test_data_that_is_mostly_duplicates_is_called_so(tmp_path) -> None:
+    data = photos(tmp_path / "photos", 2, 9, equal=True)
+    with pytest.raises(ArgumentError, match="too few to split, as 16 are duplicates or near-duplicates of others"):
+        cw.design(data, minutes=1, out=tmp_path / "new", progress=False)
+    with pytest.raises(DataError, match="16 of 18 images are duplicates or near-duplicates of others"):
+        split_data(str(data), (0.8, 0.1, 0.1))
 
 
 @pytest.mark.parametrize("error", [UsageError("refused"), ConvwrightError("full disk"), KeyboardInterrupt()])

@@ -33,6 +33,19 @@ MOST_CLASSES = 40
 """Most classes that text shows."""
 
 
+class TooFewGroupsError(DataError):
+    """Images whose groups are too few for the splits.
+
+    Args:
+        text: What is wrong, and what would be right.
+        duplicates: Images that are duplicates or near-duplicates of others.
+    """
+
+    def __init__(self, text: str, duplicates: int) -> None:
+        super().__init__(text)
+        self.duplicates = duplicates
+
+
 class SplitImage(NamedTuple):
     """An image of a split."""
 
@@ -193,9 +206,12 @@ def split_data(
     assigned = assign_parts(pool.label_tensor(), [share for _, share in parts], seed, "split", names).tolist()
     present = set(assigned)
     if empty := [role for number, (role, _) in enumerate(parts) if number not in present]:
-        raise DataError(
-            f"{pool.shown}: the split {empty[0]} would have no images, as there are too few groups of images; "
-            "give fewer splits, or smaller groups"
+        alike = f"{duplicates:,} of {counted(len(names), 'image')} are duplicates or near-duplicates of others"
+        together = f": {alike}, which stay in one split" if duplicates else ""
+        raise TooFewGroupsError(
+            f"{pool.shown}: the split {empty[0]} would have no images, as there are too few groups of images"
+            f"{together}; give fewer splits, or smaller groups",
+            duplicates,
         )
     weights = pool.weights or [1.0] * len(names)
     images = tuple(

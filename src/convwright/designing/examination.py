@@ -6,7 +6,7 @@ from typing import Any
 
 from convwright.data import SOURCES, Dataset
 from convwright.data.opened import Data
-from convwright.data.splitting import split_data
+from convwright.data.splitting import TooFewGroupsError, split_data
 from convwright.designing.request import SPLIT, DesignRequest
 from convwright.designing.state import State
 from convwright.display.progress import counting
@@ -111,6 +111,8 @@ def open_images(request: DesignRequest, state: State) -> tuple[Data, Dataset]:
         except (ArgumentError, DataError) as error:
             images = f"{len(dataset.train) + len(dataset.val):,} images in {len(dataset.classes)} classes"
             why = f"cannot be split ({error.reason})" if isinstance(error, ArgumentError) else "are too few to split"
+            if isinstance(error, TooFewGroupsError) and error.duplicates:
+                why += f", as {error.duplicates:,} are duplicates or near-duplicates of others, which stay in one split"
             raise DataError(
                 f"{dataset.name}: no test images found, and its {images} {why}; add test images in a folder `test`, or "
                 "more images: a design measures its winner on images that influence no choice"
