@@ -13,12 +13,14 @@ from convwright.data import open_dataset
 from convwright.errors import RunError, UsageError
 from convwright.files import cache_folder
 from convwright.modules.fused import library as compiling
+from convwright.training import precision_choice
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import resume, train
 from convwright.training.memory_fit import OVERHEAD, USABLE, kept_bytes, memory_shortage, step_bytes
 from convwright.training.operator_choice import key_of, measured_speedup, remember, remembered
 from convwright.training.operators import OWN, check_operators
 from convwright.training.plan import plan
+from convwright.training.precision_choice import MIN_SPEEDUP, choose_precision, speedup_key
 from convwright.training.preparation import make_learner
 from convwright.training.run import Run
 
@@ -182,6 +184,43 @@ def test_the_faster_operators_are_chosen_and_remembered(cache):
         assert not any("operators" in note for note in plan.notes)
     assert cw.prepare(epochs=0.1, fused=None, **SMALL).config.fused
     assert not cw.prepare(epochs=0.1, devices=2, **SMALL).config.fused
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is not measured")
+@pytest.mark.parametrize(
+    ("ratio", "chosen", "reason"),
+    [
+        (1.5, "bf16-mixed", "is about 1.50 times as fast"),
+        (1.01, "32-true", "is about 1.01 times as fast"),
+        (0.5, "32-true", "takes 2.00 times as long"),
+        (None, "32-true", "no instructions for bfloat16"),
+    ],
+)
+def test_the_faster_precision_is_chosen(ratio, chosen, reason, cache, monkeypatch):
+    monkeypatch.setattr(precision_choice, "has_bf16", lambda: ratio is not None)
+    plan = cw.prepare(epochs=0.1, fused=False, **SMALL)
+    if ratio is not None:
+        remember(speedup_key(plan.network, plan.config.batch_size, False), ratio)
+    plan = cw.prepare(epochs=0.1, fused=False, precision="auto", **SMALL)
+    assert plan.config.precision == chosen
+    assert any(note.startswith(f"precision {chosen}") and reason in note for note in plan.notes)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is not measured")
+def test_the_speed_of_a_precision_is_measured_once(cache, monkeypatch):
+    monkeypatch.setattr(precision_choice, "has_bf16", lambda: True)
+    network = cw.network("cifar_resnet8|fit:8|channels:1|classes:10")
+    first = choose_precision(network, 8, False)
+    ratio = remembered(speedup_key(network, 8, False))
+    assert ratio is not None
+    assert (first.precision == "bf16-mixed") == (ratio >= MIN_SPEEDUP)
+    assert first.reason.startswith(choose_precision(network, 8, False).reason[:60])
+
+
+@pytest.mark.parametrize("options", [{"devices": 2}, {"cluster": "local"}])
+def test_a_precision_of_several_processes_is_not_measured(options):
+    with pytest.raises(UsageError, match="precision: auto measures one process"):
+        cw.TrainRequest(data="digits", precision="auto", **options)
 
 
 @needs_compiler

@@ -76,7 +76,7 @@ class TrainOptions(TypedDict, total=False):
     label_separator: str | None
     devices: int | None
     sync_norm: bool | None
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "auto"] | None
     tf32: bool | None
     compile: bool | None
     cuda_graphs: bool | None

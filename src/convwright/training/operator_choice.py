@@ -90,30 +90,58 @@ class Measured(NamedTuple):
     """Whether threads did not have to wait for a core."""
 
 
+@dataclass(frozen=True)
+class Execution:
+    """How a training step is computed."""
+
+    fused: bool
+    precision: str
+    """`32-true` or `bf16-mixed`."""
+
+
 def measured_speedup(network: Network, batch: int, precision: str, *, seconds: float = SECONDS) -> Measured:
-    """Measure a training step with torch's operators and with fused ones.
+    """Measure a training step with torch's operators and with fused ones; see `measured_ratio`."""
+    return measured_ratio(network, batch, Execution(False, precision), Execution(True, precision), seconds=seconds)
+
+
+def measured_ratio(
+    network: Network, batch: int, before: Execution, after: Execution, *, seconds: float = SECONDS
+) -> Measured:
+    """Measure how many times as fast one execution of a training step is as another.
 
     Steps with one and the other are taken in turn, and the fastest of each are compared: other work on the machine only
     adds time. Where a step of the whole batch takes longer than `seconds`, its time is extrapolated from two smaller
     batches.
+
+    Args:
+        network: The network, with the resolution of the images.
+        batch: Images in a step.
+        before: The execution that is compared with.
+        after: The execution whose speed-up is measured.
+        seconds: Seconds of a step from which on the measured batch does not grow any more.
     """
-    plain, fused = (
-        build(network, seed=0, fused=fused).to(memory_format=torch.channels_last).train() for fused in (False, True)
+    usual, other = (
+        _Subject(
+            build(network, seed=0, fused=each.fused).to(memory_format=torch.channels_last).train(),
+            network,
+            each.precision,
+        )
+        for each in (before, after)
     )
     with torch.random.fork_rng(devices=[]):  # stochastic depth and dropout draw from the global generator
-        largest = _affordable(lambda images: _step(plain, network, images, precision), batch, seconds)
+        largest = _affordable(usual.step, batch, seconds)
         sizes = [largest] if largest in (batch, SMALLEST) else [largest, largest // 2]
-        times = {(module, size): math.inf for size in sizes for module in (fused, plain)}
+        times = {(subject, size): math.inf for size in sizes for subject in (other, usual)}
         began, waited = CLOCK.wall(), CLOCK.waited()
         for counts in (False, *[True] * ROUNDS):
-            for module, size in times:
-                taken = _step(module, network, size, precision)
-                times[module, size] = min(times[module, size], taken) if counts else math.inf
+            for subject, size in times:
+                taken = subject.step(size)
+                times[subject, size] = min(times[subject, size], taken) if counts else math.inf
             if counts and CLOCK.wall() - began > MAX_MEASURING_SECONDS:
                 break
         reliable = CLOCK.waited() - waited <= (AGREEMENT - 1) * (CLOCK.wall() - began)
-    before, after = (_extrapolated([(size, times[module, size]) for size in sizes], batch) for module in (plain, fused))
-    ratio = before / after
+    slow, fast = (_extrapolated([(size, times[each, size]) for size in sizes], batch) for each in (usual, other))
+    ratio = slow / fast
     return Measured(
         max(ratio, 1.0) if largest == SMALLEST < batch and ratio >= MIN_RATIO_SMALL_BATCH else ratio, reliable
     )
@@ -140,16 +168,24 @@ def _extrapolated(times: Sequence[tuple[int, float]], batch: int) -> float:
     return longer + max(0.0, longer - shorter) / (large - small) * (batch - large)
 
 
-def _step(module: nn.Module, network: Network, batch: int, precision: str) -> float:
-    """Return the seconds of one forward and backward pass."""
-    images = torch.rand(batch, network.channels, *sides(network.resolution))
-    images = images.contiguous(memory_format=torch.channels_last)
-    began = time.perf_counter()
-    with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
-        loss = module(images).float().square().sum()
-    loss.backward()
-    module.zero_grad(set_to_none=True)
-    return time.perf_counter() - began
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """A network whose steps are measured."""
+
+    module: nn.Module
+    network: Network
+    precision: str
+
+    def step(self, batch: int) -> float:
+        """Return the seconds of one forward and backward pass."""
+        images = torch.rand(batch, self.network.channels, *sides(self.network.resolution))
+        images = images.contiguous(memory_format=torch.channels_last)
+        began = time.perf_counter()
+        with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16-mixed"):
+            loss = self.module(images).float().square().sum()
+        loss.backward()
+        self.module.zero_grad(set_to_none=True)
+        return time.perf_counter() - began
 
 
 def _unavailable() -> str:

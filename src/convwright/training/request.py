@@ -65,6 +65,10 @@ class TrainRequest(RunOptions, Recipe):
     """Train for this many minutes, instead of `epochs`; all runs of `folds` together take them."""
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] | None = Field(None)
     """Images in a step, 128 or fewer by default; `auto`: as many as fit into memory."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "auto"] = "32-true"  # type: ignore[assignment]
+    """Number format of training: 32 bits; or bfloat16 or, for GPUs, float16 where they are exact enough; `auto`:
+    bfloat16 where this machine trains faster with it, else 32 bits. With float16 the loss is scaled, and steps whose
+    gradient overflows are skipped."""
     resolution: ImageSize | None = None
     """Side of the images in pixels, or HEIGHTxWIDTH; chosen with the network by default, or the images' own where the
     network is given."""
@@ -127,6 +131,8 @@ class TrainRequest(RunOptions, Recipe):
         yield from self._distillation_problems()
         yield from self._augmentation_problems()
         yield from execution_problems(self, self)
+        if self.precision == "auto" and (self.devices > 1 or self.cluster is not None):
+            yield FieldError("precision", "auto measures one process; with `devices` or `cluster`, name a format")
         if self.cluster is None:
             if self.minutes is not None and self.devices > 1:
                 yield FieldError("minutes", "plans for one device; with more, give `epochs`")
