@@ -8,11 +8,11 @@ from convwright.errors import ArgumentError
 from convwright.files import IMAGE_SUFFIXES
 
 
-def name_for_others(path: str | Path) -> str:
-    """Return how files and pages that others may read call something on this machine: by the last part of its path.
+def without_folders(path: str | Path) -> str:
+    """Return the last part of an absolute path, for files and pages that are published.
 
     Args:
-        path: A path, or a name such as that of a built-in data set; one that is not absolute stays.
+        path: A path, or a name such as that of a built-in data set; if it is not absolute, it is returned unchanged.
     """
     text = str(path)
     return (Path(text).name or text) if Path(text).is_absolute() else text

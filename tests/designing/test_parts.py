@@ -26,7 +26,7 @@ from convwright.designing.candidates import (
     recipe_variations,
     variations,
 )
-from convwright.designing.clock import EXIT_SHARE, Clock, FeaturesTooSlowError, TimeLimit, started_before
+from convwright.designing.clock import EXIT_SHARE, Clock, FeaturesTooSlowError, TimeLimit, counting_process_time
 from convwright.designing.context import DesignContext
 from convwright.designing.families import BALANCED, FAMILIES, CandidateLimits
 from convwright.designing.planning import Planner
@@ -84,9 +84,9 @@ def test_a_clock_continues_where_it_was_written(tmp_path) -> None:
 
 
 def test_start_and_end_of_a_command_are_time_of_its_design(tmp_path):
-    with started_before(10):
-        counted, of_a_trial = (Clock(tmp_path / "clock.json", 60, of_command=of) for of in (True, False))
-    outside = Clock(tmp_path / "clock.json", 60, of_command=True)
+    with counting_process_time(10):
+        counted, of_a_trial = (Clock(tmp_path / "clock.json", 60, counts_process=of) for of in (True, False))
+    outside = Clock(tmp_path / "clock.json", 60, counts_process=True)
     assert 10 <= counted.passed < 15
     assert counted.left + counted.passed == pytest.approx(60 - 10 * EXIT_SHARE, abs=1)
     assert of_a_trial.passed < 5

@@ -114,7 +114,7 @@ def check_card(folder: Path, shipped: Shipped, int8: bool) -> None:
     assert f"cw.load({shipped.file!r})".replace("'", '"') in text
     tested = shipped.tested or ScoredImages(300, 360)
     assert f"Test accuracy {tested.accuracy:.2%} (95 % interval {tested.interval[0]:.2%} to " in text
-    assert f"on {tested.images} test images of digits, which no decision" in text
+    assert f"on {tested.images} test images of digits. These images were not used to choose" in text
     assert ("`digits.onnx`, beside this file, is the same network in 32-bit floats" in text) is int8
     assert (f"Its test accuracy is {300 / 360:.2%}" in text) is int8
 

@@ -99,11 +99,11 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
     execution = {"workers": workers, "cluster": cluster, "cores_per_task": cores_per_task}
     if resume is not None:
         if other := next((name for name, value in given.items() if value is not None), "seed" if seed else ""):
-            subject = "the data " if other == "data" else ""  # the command line has no name for it
+            subject = "the data " if other == "data" else ""  # the command line shows no name for this argument
             raise ArgumentError(
                 other,
-                f"{subject}cannot be combined with `resume`: a resumed design keeps its options; start a new design in "
-                "another folder for other ones",
+                f"{subject}cannot be combined with `resume`, as a resumed design keeps its options; to change them, "
+                "start a new design in another folder",
             )
         return _with_methods(resume_design(Path(resume), execution=execution, progress=progress))
     if data is None:

@@ -19,12 +19,14 @@ def check(result: "DesignResult") -> None:
         raise ConvwrightError(result.failure)
 
 
-def whole_process(function: Callable[..., "DesignResult"], **values: Any) -> "DesignResult":
-    """Call a design whose time is that of this process, from its start to its end."""
-    from convwright.designing.clock import started_before
+def design_in_process_time(function: Callable[..., "DesignResult"], **values: Any) -> "DesignResult":
+    """Run a design and count the start-up and exit of this process as its time."""
+    from convwright.designing.clock import counting_process_time
 
-    with started_before(start_up_seconds()):
+    with counting_process_time(start_up_seconds()):
         return function(**values)
 
 
-design = command(run_design, name="design", arguments=("data",), call=partial(whole_process, run_design), after=check)
+design = command(
+    run_design, name="design", arguments=("data",), call=partial(design_in_process_time, run_design), after=check
+)

@@ -11,12 +11,12 @@ IS_COMMAND: ContextVar[bool] = ContextVar("is_command", default=False)
 
 
 def start_up_seconds() -> float:
-    """Return the seconds since this process was started for its command; 0 where it does other things too."""
+    """Return the seconds since this process started; 0 if it was not started for one command."""
     return process_age() if IS_COMMAND.get() else 0.0
 
 
 def process_age() -> float:
-    """Return for how many seconds this process has run; for how long it has computed where that is not known."""
+    """Return the age of this process in seconds; its processor time on systems without /proc."""
     with suppress(OSError, ValueError, IndexError):
         after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         started = int(after_name[19]) / os.sysconf("SC_CLK_TCK")  # field 22 of proc(5), in ticks since the boot

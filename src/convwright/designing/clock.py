@@ -17,8 +17,6 @@ MIN_CLASSIFIER_SECONDS = 3.0
 """Seconds that a classifier is trained, at least, once the features of its images have been computed."""
 TIMED_SHARE = 0.1
 """Share of the features from whose time that of all is estimated."""
-
-
 EXIT_SHARE = 0.4
 """Seconds that a process takes to end, for each second that it took until its design began."""
 
@@ -26,8 +24,8 @@ _COMMAND_STARTED: ContextVar[float | None] = ContextVar("command_started", defau
 
 
 @contextmanager
-def started_before(seconds: float) -> Iterator[None]:
-    """Count the start of the process, and in proportion its end, as time of the design in the block, as users do.
+def counting_process_time(seconds: float) -> Iterator[None]:
+    """Count the start-up of the process and its estimated exit as design time in this block, as users do.
 
     Args:
         seconds: How long ago the process was started.
@@ -45,12 +43,12 @@ class Clock:
     Args:
         file: File in which the passed time is kept, so that a killed design continues with the time it has left.
         seconds: Time of the whole design.
-        of_command: Whether the start and the end of the process count where `started_before` has it so.
+        counts_process: Whether to include the process time that `counting_process_time` has set.
     """
 
-    def __init__(self, file: Path, seconds: float, *, of_command: bool = False) -> None:
+    def __init__(self, file: Path, seconds: float, *, counts_process: bool = False) -> None:
         now, started = time.monotonic(), _COMMAND_STARTED.get()
-        start_up = now - started if of_command and started is not None else 0.0
+        start_up = now - started if counts_process and started is not None else 0.0
         self.file = file
         self.seconds = seconds - EXIT_SHARE * start_up
         self._before = _read(file)

@@ -90,7 +90,7 @@ def resume_design(folder: Path, *, execution: Mapping[str, Any] | None = None, p
         RunError: Its files are damaged.
     """
     if not (folder / STATE).is_file():
-        raise ArgumentError("resume", f"{folder} holds no design; give the folder of one")
+        raise ArgumentError("resume", f"{folder} contains no design; give the folder of a design")
     request = DesignRequest.from_dict(State.open(folder).request, folder)
     changes = {name: value for name, value in (execution or {}).items() if value is not None}
     return design(replace(request, execution=replace(request.execution, **changes)), progress=progress)
@@ -107,7 +107,7 @@ class _Design:
 
     def run(self) -> DesignResult:
         state = self._open_state()
-        clock = Clock(self.request.out / CLOCK, self.request.seconds, of_command=True)
+        clock = Clock(self.request.out / CLOCK, self.request.seconds, counts_process=True)
         if state.finished and (finished := open_finished(self.request, state, clock.recorded)):
             return finished
         clock.save()
@@ -126,8 +126,8 @@ class _Design:
         """Find candidates, race them, train the winner and finish, as far as that has not been done."""
         state = self.context.state
         if not state.candidates_found:
-            if shortage := self.planner.shortage:
-                self.context.report(shortage)
+            if note := self.planner.time_note:
+                self.context.report(note)
             if not self.request.execution.shared:
                 self._try_first()
             self._survey()
@@ -207,8 +207,7 @@ class _Design:
         if data.test is None:
             raise ArgumentError(
                 "data",
-                f"{data.name}: no test images found; add a split `test`: a design measures its winner on images that "
-                "influence no choice",
+                f"{data.name} has no test images, on which a design measures its winner; add a folder or split `test`",
             )
         if state.fingerprint and state.fingerprint != data.fingerprint:
             raise images_changed(data.name)

@@ -17,7 +17,7 @@ from convwright.designing.trials import trained_epochs
 from convwright.display.figures import Figure, Panel, axis, colour, empty_plot, log_axis, symbol
 from convwright.display.pages import write_html
 from convwright.display.wording import counted, duration, interval, listed, percent
-from convwright.places import name_for_others
+from convwright.places import without_folders
 from convwright.printable import quoted
 from convwright.reporting.entry import Entry
 from convwright.scaling.budget import LATENCY, format_amount
@@ -77,7 +77,7 @@ def _paths(design: DesignResult) -> dict[str, str]:
     """Return paths of this machine, and what the page shows instead: names in the design's folder, and of the data."""
     out, data = design.request.out, design.request.data.spec
     folders = {str(out), str(out.absolute()), str(out.resolve())}
-    shown = {each: name_for_others(each) for each in (data, absolute_spec(data))}
+    shown = {each: without_folders(each) for each in (data, absolute_spec(data))}
     return shown | {f"{each}/": "" for each in folders} | dict.fromkeys(folders, out.resolve().name)
 
 

@@ -78,18 +78,18 @@ class Planner:
         return MAX_FIRST_ROUND if self.context.request.execution.shared else room_of(self.time.race)
 
     @property
-    def shortage(self) -> str:
-        """How many candidates can take part where the time allows only a few, and how much all would need; else empty.
+    def time_note(self) -> str:
+        """How many candidates the time is enough for, and how many minutes the usual number needs.
 
-        The size of a cluster is unknown before the race.
+        Empty if the time is enough for all, and on a cluster, whose size is unknown before the race.
         """
         execution, seconds = self.context.request.execution, self.context.request.seconds
         if execution.cluster is not None or (room := room_of(self.time.race, execution.workers)) >= MAX_FIRST_ROUND:
             return ""
         needed = minutes_for(MAX_FIRST_ROUND, execution.workers, math.ceil(seconds / 60))
         return (
-            f"the time, {seconds / 60:.3g} min, is enough for {counted(room, 'candidate')}; a race of "
-            f"{MAX_FIRST_ROUND} needs about {needed} min"
+            f"{seconds / 60:.3g} min are enough to compare {counted(room, 'candidate')} in the first round; a design "
+            f"of about {needed} min would compare {MAX_FIRST_ROUND}"
         )
 
     @cached_property
@@ -137,7 +137,7 @@ class Planner:
         state.decide(
             CANDIDATES,
             f"{counted(count, 'network takes', 'networks take')} part ({names})",
-            "; ".join(filter(None, [_reason(context.request), self.shortage])),
+            "; ".join(filter(None, [_reason(context.request), self.time_note])),
         )
         context.report(f"candidates: {names}")
 

@@ -75,17 +75,17 @@ def first_round_room(seconds: float, slots: int = 1) -> int:
     return min(slots * max(1, int(seconds / SHORT_TRIAL_SECONDS + ROUNDING)), MAX_FIRST_ROUND)
 
 
-def minutes_for(candidates: int, slots: int = 1, fewest: int = 1) -> int:
+def minutes_for(candidates: int, slots: int = 1, from_minutes: int = 1) -> int:
     """Return the minutes of the shortest design whose first round has time for a number of candidates.
 
     A longer design may have time for fewer: its race has three rounds instead of two.
 
     Args:
-        candidates: The number; the largest that a round takes counts at most.
+        candidates: Number of candidates; more than `MAX_FIRST_ROUND` count as that many.
         slots: Number of trials that run at the same time.
-        fewest: Minutes of the shortest design that counts.
+        from_minutes: Shortest design to consider.
     """
-    wanted, minutes = min(candidates, MAX_FIRST_ROUND), fewest
+    wanted, minutes = min(candidates, MAX_FIRST_ROUND), from_minutes
     while room_of(TimePlan(60.0 * minutes).race, slots) < wanted:
         minutes += 1
     return minutes
@@ -277,8 +277,8 @@ class Race:
     def _seconds_of_trial(self, round_: int, at: int, until: float, *, started: bool) -> float | None:
         """Return the seconds of a trial; None where so little time is left that it could not learn.
 
-        Where earlier trials took longer than planned, as many of the others as possible have enough time: time is not
-        divided among more trials than can use it.
+        If earlier trials took longer than planned, the remaining time is divided among only as many trials as it is
+        enough for.
 
         Args:
             round_: Round of the trial.

@@ -1,4 +1,4 @@
-"""A design that is refused leaves nothing behind: what it has written is removed where nothing was trained."""
+"""Removes the files of a design that is refused before any training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -32,11 +32,11 @@ MAX_WAITING = 8.0
 """Largest factor of waiting that counts: more is a stop of the machine, which ends."""
 USUAL_EXPORT_SECONDS = 4.0
 """Seconds of an export that failed when it was measured, and may succeed with other weights."""
-TRIAL_SHARE = 0.05
-"""Share of a design's time which the predictions of an export may take, so that its time is measured by a trial; that
-of a longer one is estimated, as a trial would take much of the time of the training."""
+TEST_EXPORT_SHARE = 0.05
+"""Largest share of a design's time that the predictions of an export may take for it to be run as a test; the time of a
+longer one is estimated, as a test would take much of the time of the training."""
 FIXED_SECONDS, PREDICTION_FACTOR = 6.0, 1.5
-"""Estimate of an export: seconds on an idle machine beside its predictions, and a factor of the predictions' time."""
+"""Estimated seconds of an export: a fixed part on an idle machine, plus this factor times the time of predictions."""
 VERIFICATIONS = 5
 """How often an export predicts the images on which it is verified: in torch, in each engine, and for its limits."""
 
@@ -102,7 +102,7 @@ class Reserve:
     _predictions: dict[str, float] = field(default_factory=dict, init=False)
 
     def measure(self) -> None:
-        """Measure or estimate once, unless a stopped design has done so, what a file of the race's best network needs.
+        """Measure or estimate the export time of the race's best network, once for a design.
 
         A file is written and verified if this takes a small part of the design's time.
         """
@@ -110,7 +110,7 @@ class Reserve:
         if state.end_measured is not None or not can_export():
             return
         predictions = self._predictions_of_export * self.best.image_seconds
-        if predictions > TRIAL_SHARE * context.request.seconds:
+        if predictions > TEST_EXPORT_SHARE * context.request.seconds:
             waiting = self._waiting_now()
             fixed = FIXED_SECONDS * waiting
             state.end_measured = EndMeasurements(fixed + PREDICTION_FACTOR * predictions, waiting, fixed)
@@ -168,10 +168,10 @@ class Reserve:
         return self._predictions[candidate.name]
 
     def limit_of(self, candidate: Candidate) -> Callable[[], float]:
-        """Return a function that gives the passed seconds at which training must end, as known when it is called.
+        """Return a function that computes the second of the design at which training must end, from the current load.
 
-        The end needs more time on a machine that has become busier since it was measured, and less on one that has
-        become idle. Only half of what would be gained counts, as it may become busy again.
+        A machine that has become busier since the measurement needs more time for the end. Of the time that one which
+        has become idle would save, only half is used, as it may become busy again.
         """
         costs, seconds = self.costs(candidate), self.context.request.seconds
         measured = self.context.state.end_measured

@@ -10,9 +10,9 @@ from convwright.arch.cost import cost
 from convwright.arch.resolution import format_resolution
 from convwright.designing.candidates import Candidate, has_note
 from convwright.designing.distillation import DISTILLED, NO_GAIN, TEACHES
-from convwright.designing.doubts import doubts
 from convwright.designing.examination import ImageFacts
 from convwright.designing.ideas import IdeaEffect, effects_of
+from convwright.designing.network_warnings import network_warnings
 from convwright.designing.race import NO_ROOM
 from convwright.designing.record import describe_best
 from convwright.designing.request import DesignRequest
@@ -150,7 +150,7 @@ class DesignResult(Result):
     def warnings(self) -> list[str]:
         """A sentence on each reason to doubt the network: it may be no better than chance, or barely trained."""
         counts, run = self.images.counts, self.run
-        return doubts(
+        return network_warnings(
             self._reported_score, counts["test"], run.metrics, run.summary.train_seconds, sum(counts.get("val", ()))
         )
 

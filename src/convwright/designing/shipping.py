@@ -13,7 +13,7 @@ from convwright.display.wording import counted, listed
 from convwright.exporting.model_card import write_model_card
 from convwright.exporting.result import ExportResult
 from convwright.extras import installed
-from convwright.places import name_for_others
+from convwright.places import without_folders
 from convwright.scaling.budget import LATENCY
 from convwright.training.plan import absolute_spec
 from convwright.training.run import Run
@@ -95,19 +95,19 @@ def _write_card(
     shipped: Shipped,
     tested: ScoredImages | None,
 ) -> None:
-    """Write the model card of the file that is the answer as README.md, with its accuracy on test images.
+    """Write README.md, the model card of the resulting file, with its accuracy on the test images.
 
     Args:
         request: The design's request.
-        whole: The file in floats, which stays.
-        quantized: The file in 8 bits, if that is the answer.
-        shipped: The answer.
-        tested: How many test images the run, and the file in floats, classifies correctly.
+        whole: The 32-bit file, which is kept in any case.
+        quantized: The 8-bit file if it is the result, else None.
+        shipped: The resulting file.
+        tested: How many test images the run, and the 32-bit file, classifies correctly.
     """
     for each in (whole, quantized):
         if each is not None and each.model_card is not None:
             each.model_card.unlink(missing_ok=True)
-    data = name_for_others(absolute_spec(request.data.spec))
+    data = without_folders(absolute_spec(request.data.spec))
     if quantized is None:
         write_model_card(whole, tested="" if tested is None else _test_sentence(tested, data))
         return
@@ -121,8 +121,8 @@ def _write_card(
 def _test_sentence(tested: ScoredImages, data: str) -> str:
     images = counted(tested.images, "test image")
     return (
-        f"Test accuracy {tested.accuracy:.2%} ({_interval(tested)}) on {images} of {data}, which no decision about the "
-        "network or its training has seen."
+        f"Test accuracy {tested.accuracy:.2%} ({_interval(tested)}) on {images} of {data}. These images "
+        "were not used to choose or train the network."
     )
 
 

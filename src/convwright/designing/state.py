@@ -75,7 +75,7 @@ class EndMeasurements:
     waiting: float
     """Factor between these seconds and those that the processor computed."""
     fixed_seconds: float | None = None
-    """Those of the export's seconds that do not grow with the time of a prediction; None: all."""
+    """Part of the export's seconds that does not depend on the speed of predictions; None: all of it."""
 
     @property
     def dossier_seconds(self) -> float:

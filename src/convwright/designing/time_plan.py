@@ -11,7 +11,7 @@ MAX_END_SHARE = 0.4
 TEST_PASSES = 2
 """How often all test images are predicted in the end: for the accuracy, and for the figures of the dossier."""
 DOSSIER_FACTOR = 0.4
-"""Seconds of the dossier beside its predictions, as a factor of those of an export beside its predictions."""
+"""Time of the dossier without its predictions, divided by the time of an export without its predictions."""
 INT8_FACTOR, INT8_SHARE = 1.6, 0.08
 """Seconds of trying a file in 8 bits, as a factor of those of a file in floats; time is kept for that if it takes no
 more than this share of the design's."""

@@ -47,8 +47,8 @@ from convwright.training.start import Execution, resume_run, train_plan
 MIN_TRIAL_SECONDS = 4.0
 """Seconds of a round, whose trials took longer than planned, below which no further trial starts."""
 OUT_OF_TIME = "out of time"
-"""Beginning of the reasons of candidates that had too little time to learn, or none."""
-NO_TIME = f"{OUT_OF_TIME}: the trials before it took the time of the round"
+"""Beginning of the reason why a candidate lost, if it had too little time to learn or none."""
+NO_TIME = f"{OUT_OF_TIME}: earlier trials used up the time of this round"
 """Problem of a trial that was never started."""
 TOO_LITTLE_SHARE = 0.6
 """Share of the planned seconds, or epochs, of a trial below which it has too little time to learn."""

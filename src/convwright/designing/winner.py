@@ -29,8 +29,9 @@ from convwright.training.run import Run
 WINNER = "winner"
 """Run directory of the long training of the winner, in the folder of a design."""
 PLANNED_SHARE = 1.04
-"""Share of the remaining time for which the winner is planned. The plan of a training run keeps some of it itself, and
-a run that takes longer is stopped where the end of the design begins, in its last steps with low learning rates."""
+"""Planned training time of the winner, as a factor of the remaining time. It is above 1 because the plan of a training
+run keeps a margin that is usually not needed. A run that takes longer is stopped where the reserve begins; it then
+lacks only last steps, at low learning rates."""
 ENLARGING_SHARE = 0.6
 """Share of the winner's time for which its resolution is chosen: computing features cannot be cut short."""
 ALL_LAYERS = "winner-all-layers"

@@ -148,7 +148,10 @@ class Evaluation(Evaluated[Measures, ImagePredictions]):
         yield from overlap_notes(self.overlap, self.measured_on)
         yield f"calibration error {self.calibration_error:.2%}: the mean difference between confidence and accuracy"
         if self.temperature != 1:
-            yield f"probabilities and loss are calibrated: temperature {self.temperature:.3g}, of the validation images"
+            yield (
+                f"probabilities and loss are calibrated with temperature {self.temperature:.3g}, which was fitted on "
+                "validation images"
+            )
 
     def measured_on(self, chosen: "torch.Tensor") -> str:
         """Return the accuracy on some of the images in words.

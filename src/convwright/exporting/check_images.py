@@ -11,7 +11,7 @@ from convwright.evaluation.assessment import class_order, in_channels, labels_in
 from convwright.exporting.agreement import CheckImages
 from convwright.exporting.quantization import CALIBRATION_IMAGES, MAX_DROP, SCORING_IMAGES, Calibration
 from convwright.extras import require_package
-from convwright.places import name_for_others
+from convwright.places import without_folders
 from convwright.prediction.network import Predictor
 from convwright.seeds import derive
 
@@ -34,7 +34,7 @@ def of_split(
     """
     rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(derive(seed, name)))[:most]
     count = f"{len(rows)} of {counted(len(split), f'{name} image')}"
-    return _taken(predictor, data, split, rows, f"{count} of {name_for_others(data.name)}")
+    return _taken(predictor, data, split, rows, f"{count} of {without_folders(data.name)}")
 
 
 def calibration(

@@ -70,8 +70,8 @@ def export(
         check: Images to verify on.
         input: What the file takes: `image`, one of any size, or `tensor`, a batch at the network's resolution.
         explain: Add the activation map of the predicted class, or of a given one, as an output.
-        limits: Limits of the network, and what its out-of-distribution score is computed from; what the network does
-            not know becomes outputs. None: there are none.
+        limits: Temperature and thresholds of the network, and the model of its out-of-distribution score; they become
+            outputs of the file. None: it has no such outputs.
         opset: ONNX opset, 13 to 22; None: 17.
         calibration: Images to calibrate 8 bits on; None: the network stays in float.
         progress: Gets a description of each step.

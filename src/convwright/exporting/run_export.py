@@ -83,7 +83,7 @@ def export_run(
     calibration = check_images.calibration(predictor, opened, allowed, search_seconds) if int8 and opened else None
     own = predictor.run if data is None or (predictor.run is not None and is_own(predictor.run, data)) else None
     with kept_memory(), status("exporting") as progress:
-        progress("fitting what the network does not know")
+        progress("fitting temperature and thresholds")
         fitted = _limits(predictor, opened, own) if opened is not None and limits else None
         subject = Subject(predictor, _name(run))
         takes = input or _default_input(predictor, format)
@@ -186,7 +186,7 @@ def _labelled(check: CheckImages) -> Labelled | None:
 
 
 def _lacks_score(done: ExportResult, format: str) -> bool:
-    """Return whether a file in float lacks the score because rounding decides about it, so that its run must too."""
+    """Return whether a 32-bit file has no score because rounding dominates it; then its run drops the score too."""
     limits = done.card.limits
     return format not in FOR_PHONES and done.card.precision == "f32" and limits is not None and limits.ood_score is None
 

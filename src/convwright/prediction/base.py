@@ -145,20 +145,20 @@ class BasePredictor(Brief, ABC):
             found.append(PredictionSet(classes, shares, coverage=coverage, known=bool(is_known)))
         return found
 
-    def known_limits(self) -> Limits | None:
-        """Return temperature and thresholds where they have been fitted already; None elsewhere."""
+    def fitted_limits(self) -> Limits | None:
+        """Return temperature and thresholds; None if they have not been fitted."""
         return None
 
     @property
     def temperature(self) -> float:
         """What logits are divided by before their softmax: 1 where no temperature has been fitted."""
-        limits = None if self.multi_label else self.known_limits()
+        limits = None if self.multi_label else self.fitted_limits()
         return 1.0 if limits is None else limits.temperature
 
     def calibrated(self, logits: np.ndarray) -> np.ndarray:
         """Return the probabilities of logits, N x classes, float64: calibrated where a temperature has been fitted.
 
-        All probabilities of this network are computed in this way, and in exported files.
+        Every probability of this network is computed this way, also in exported files.
 
         Args:
             logits: N x classes.
@@ -169,7 +169,7 @@ class BasePredictor(Brief, ABC):
         return softmax(logits / self.temperature)
 
     def find_limits(self) -> Limits:
-        """Return temperature and thresholds, fitted on validation images; later probabilities are calibrated.
+        """Return temperature and thresholds; if this call fits them, all later probabilities are calibrated.
 
         Raises:
             ArgumentError: They are not known.

@@ -112,7 +112,7 @@ class FilePredictor(BasePredictor):
         """Open what computes out-of-distribution scores now; later, the file is no longer needed."""
         _ = self._ood
 
-    def known_limits(self) -> Limits | None:
+    def fitted_limits(self) -> Limits | None:
         """Return temperature and thresholds; None where they are not known."""
         return self.limits
 
@@ -184,7 +184,7 @@ class RunPredictor(BasePredictor):
             return self._logits(pixels), scores
         return self.fastest._scored([np.asarray(image) for image in pixels])
 
-    def known_limits(self) -> Limits | None:
+    def fitted_limits(self) -> Limits | None:
         """Return temperature and thresholds of the file, or else those of the run; None where they are not known."""
         return self.fastest.limits
 

@@ -152,7 +152,7 @@ class Predictor(BasePredictor):
     def _stored_limits(self) -> NetworkLimits | None:
         return None if self.run is None else read_limits(self.run.path)
 
-    def known_limits(self) -> Limits | None:
+    def fitted_limits(self) -> Limits | None:
         """Return temperature and thresholds of the run where they have been fitted already; None elsewhere."""
         found = self._run_limits if "_run_limits" in vars(self) else self._stored_limits
         return None if found is None else found[0]

@@ -77,7 +77,7 @@ class PortablePredictor:
         from convwright.prediction.network import Predictor
 
         assert isinstance(predictor, Predictor)
-        predictor.known_limits()  # which the other machine cannot read
+        predictor.fitted_limits()  # read now: the other machine has no access to the run
         return cls(None, Path(), predictor)
 
     def open(self, cores: int) -> BasePredictor:

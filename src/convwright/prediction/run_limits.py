@@ -1,4 +1,4 @@
-"""What a network does not know, fitted on its images; that of a run is fitted once and kept in its directory."""
+"""Temperature, thresholds and out-of-distribution score of a network; those of a run are fitted once and kept in it."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple

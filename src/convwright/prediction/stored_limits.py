@@ -1,4 +1,4 @@
-"""Limits of a run as its directory stores them, with the weights that they were fitted for. No torch in here."""
+"""Limits of a run as its directory stores them, with the weights they were fitted for. This module imports no torch."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +21,7 @@ NetworkLimits = tuple[Limits, OodModel | None]
 
 
 def read_limits(run: Path) -> NetworkLimits | None:
-    """Return the limits that a run directory stores; None if they are missing, damaged, or of other weights.
+    """Return the limits that a run directory stores; None if they are missing, damaged, or fitted for other weights.
 
     Args:
         run: The run directory.

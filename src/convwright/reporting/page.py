@@ -12,7 +12,7 @@ from convwright.arch.diagram import diagram
 from convwright.display.figures import Figure, colour, glyph
 from convwright.display.pages import write_html
 from convwright.display.wording import count, counted, duration, interval, listed, percent, rate, size
-from convwright.places import name_for_others
+from convwright.places import without_folders
 from convwright.reporting import wording
 from convwright.reporting.entry import Entry
 
@@ -53,7 +53,7 @@ def _paths(entries: Sequence[Entry]) -> dict[str, str]:
     found = {f"{entry.run.path.parent}/": "" for entry in entries}
     for entry in entries:
         texts = [entry.data, *_texts(entry.run.config.model_dump(mode="json"))]
-        found |= {text: name_for_others(text) for text in texts if text and Path(text).is_absolute()}
+        found |= {text: without_folders(text) for text in texts if text and Path(text).is_absolute()}
     return found
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from convwright.engines.engine import SUFFIXES
 from convwright.engines.selection import FOLDER, GUARDED, RECORD
 from convwright.errors import ArgumentError, ConvwrightError
-from convwright.places import name_for_others
+from convwright.places import without_folders
 from convwright.prediction.base import BasePredictor
 from convwright.prediction.files import FilePredictor, RunPredictor, open_predictor
 from convwright.prediction.outcomes import Prediction
@@ -139,7 +139,7 @@ class ServedModel:
         predictor = self.predictor
         values: dict[str, object] = {
             "name": self.name,
-            "path": name_for_others(self.path),
+            "path": without_folders(self.path),
             "engine": predictor.engine if isinstance(predictor, FilePredictor) else "torch",
             "classes": list(predictor.classes),
             "channels": predictor.channels,

@@ -79,13 +79,14 @@ class Recipe(_Strict):
     model_config = STRICT
 
     optimizer: Literal["sgd", "adamw", "rmsprop", "muon"] = "sgd"
-    """Optimizer. `muon` orthogonalises the gradients of convolutions and inner linear layers; the first convolution,
-    convolutions of several groups, the classifier, biases and normalisations have SGD at 4 times the learning rate."""
+    """Optimizer. `muon` orthogonalises the gradients of convolutions and of linear layers before the classifier. SGD
+    trains the first convolution, grouped convolutions, the classifier, biases and normalisations, at 4 times the
+    learning rate."""
     learning_rate: Annotated[float, Flags(("--learning-rate", "--lr"))] = Field(0.1, gt=0, le=1e30)
-    """Highest learning rate of the schedule. By default that of the recipe, or for a batch of 128 0.1 with SGD,
-    0.004 with AdamW, 0.002 with RMSprop and 0.05 with Muon; where `weights` gives the initial weights 0.008 with AdamW,
-    which recipe `fine-tune` uses; and 0.02, 0.0004, 0.0004 and 0.005 where they are not frozen at first. Each is in
-    proportion to the batch size."""
+    """Highest learning rate of the schedule. By default that of the recipe; without a recipe, for a batch of 128, 0.1
+    with SGD, 0.004 with AdamW, 0.002 with RMSprop and 0.05 with Muon. With initial `weights` that are frozen at first,
+    AdamW has 0.008; with initial `weights` that are not, SGD has 0.02, AdamW and RMSprop 0.0004, and Muon 0.005. These
+    are in proportion to the batch size."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Momentum of SGD, RMSprop and Muon; the first beta of AdamW."""
     nesterov: bool = True

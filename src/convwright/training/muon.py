@@ -1,7 +1,7 @@
 """Muon (Jordan et al. 2024): gradients of matrices are orthogonalised before they are subtracted.
 
-The gradient of a convolution is read as a matrix with a row for each output channel. Of its singular value
-decomposition U S V^T the update is about U V^T: directions in which the gradient is small move as far as the others.
+The gradient of a convolution is read as a matrix with a row for each output channel. If its singular value
+decomposition is U S V^T, the update is approximately U V^T: about equally large in all directions.
 See https://kellerjordan.github.io/posts/muon/. `torch.optim.Muon` takes two-dimensional weights only, exists from
 torch 2.9 on, and computes in bfloat16.
 """
@@ -21,12 +21,11 @@ ITERATIONS = 5
 class Muon(torch.optim.Optimizer):
     """Muon for matrices, and SGD for the other weights, each with momentum.
 
-    Weight decay is in proportion to the learning rate and to the weights. Of matrices it is not part of the gradient
-    that is orthogonalised.
+    Weight decay is decoupled from the gradients, as in AdamW.
 
     Args:
-        groups: Groups of weights; `matrices` says whether those of a group are orthogonalised, `weight_decay` is their
-            decay, and `lr` their learning rate.
+        groups: Groups of weights; `matrices` says whether the gradients of the group are orthogonalised,
+            `weight_decay` is its weight decay, and `lr` its learning rate.
         lr: Learning rate of groups that have none.
         momentum: Share of the sum of former gradients that is kept in a step.
         nesterov: Whether the momentum is Nesterov's.
@@ -62,14 +61,14 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(gradient: torch.Tensor) -> torch.Tensor:
-    """Return U V^T, about, of a gradient U S V^T, by Newton and Schulz's iteration.
+    """Return approximately U V^T for a gradient U S V^T, by Newton-Schulz iteration.
 
     Args:
         gradient: A weight's gradient, read as a matrix with a row for each entry of its first dimension.
 
     Returns:
-        A tensor of the same shape, whose singular values are between 0.6 and 1.25, but for those that were below a
-        fiftieth of the largest.
+        A tensor of the same shape, whose singular values are between 0.6 and 1.25, except those that were below
+        1/50 of the largest.
     """
     matrix: torch.Tensor = gradient.flatten(1)
     tall = matrix.shape[0] > matrix.shape[1]

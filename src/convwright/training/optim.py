@@ -21,7 +21,8 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the recipe's optimizer for the weights that are not frozen.
 
     Weight decay applies to weights of convolutions and linear layers, not to biases or normalisation parameters. Each
-    group's `share` is that of the learning rate (see `rate_shares`), for SGD's part in Muon times `MUON_REST`.
+    group has a `share`, the factor of the learning rate (see `rate_shares`); with Muon, groups that SGD trains have
+    `MUON_REST` times that share.
     """
     groups = _groups(module, recipe)
     rate, momentum = recipe.learning_rate, recipe.momentum
@@ -33,8 +34,8 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         case "rmsprop":  # decay 0.9 and epsilon 1e-3 as EfficientNet's section 5.2 and its code have them
             return _light(torch.optim.RMSprop)(groups, rate, alpha=0.9, eps=1e-3, momentum=momentum)
         case "muon":
-            ends = {part.weight for part in (first_convolution(module), classifier(module)) if part}
-            split = _split(groups, matrices_of(module) - ends)
+            first_and_last = {part.weight for part in (first_convolution(module), classifier(module)) if part}
+            split = _split(groups, matrices_of(module) - first_and_last)
             return _light(Muon)(split, rate, momentum, nesterov=recipe.nesterov and momentum > 0)
 
 

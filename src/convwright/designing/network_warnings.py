@@ -1,4 +1,4 @@
-"""Reasons to doubt the network of a design: an accuracy that is no better than chance, or too short a training."""
+"""Warnings about the network of a design: accuracy no better than chance, or too little training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,18 +13,18 @@ LAST_SHARE = 0.25
 """Share of the training in which a steep rise of the validation accuracy shows that it was too short."""
 STEEP = 0.05
 """Rise of the validation accuracy in the last part of the training that counts as steep, 0 to 1."""
-CERTAINTY = 2.0
-"""Standard errors that the rise must exceed."""
+MIN_STANDARD_ERRORS = 2.0
+"""Standard errors that a rise must exceed."""
 
 
-def doubts(
+def network_warnings(
     score: ScoredImages,
     class_counts: Sequence[int],
     metrics: Sequence[Mapping[str, float]],
     train_seconds: float,
     val_images: int,
 ) -> list[str]:
-    """Return a sentence on each reason to doubt a design's network.
+    """Return the warnings about the network of a design, a sentence each.
 
     Args:
         score: How many test images it classifies correctly.
@@ -38,7 +38,7 @@ def doubts(
 
 
 def no_better_than_chance(score: ScoredImages, class_counts: Sequence[int]) -> str:
-    """Return that an accuracy may be that of always predicting one class; empty if it is certainly higher.
+    """Return a warning if an accuracy is not significantly above that of predicting one class; empty otherwise.
 
     Args:
         score: How many test images are classified correctly.
@@ -50,27 +50,27 @@ def no_better_than_chance(score: ScoredImages, class_counts: Sequence[int]) -> s
     return (
         f"the accuracy on the test images, {percent(score.accuracy)} ({interval(score.interval)}), is not "
         f"significantly higher than the {percent(chance)} of always predicting the most frequent class: the network "
-        "has learnt little or nothing; give more time or more images, and check the labels"
+        "has learnt little or nothing; give more time or images, or correct the labels"
     )
 
 
 def _too_short(metrics: Sequence[Mapping[str, float]], train_seconds: float, val_images: int) -> str:
-    """Return that a training was too short; empty if it was not."""
+    """Return a warning if a training was too short; empty otherwise."""
     if not metrics:
         return ""
     epochs = metrics[-1]["epoch"]
     if epochs < MIN_EPOCHS:
         minutes = math.ceil(train_seconds / max(epochs, 1e-9) * ENOUGH_EPOCHS / (1 - RACE_SHARE) / 60)
         return (
-            f"the network was trained for only {epochs:.2g} epochs: more time would help; {ENOUGH_EPOCHS:g} epochs "
-            f"need about {counted(minutes, 'minute')} on this machine"
+            f"the network was trained for only {epochs:.2g} epochs; a design of about {counted(minutes, 'minute')} "
+            f"would train it for {ENOUGH_EPOCHS:g} epochs on this machine"
         )
     rise = steep_rise(metrics, val_images)
     if not rise:
         return ""
     return (
         f"the validation accuracy still rose by {100 * rise:.1f} percentage points in the last quarter of the "
-        "training: more time would help"
+        "training; more time would help"
     )
 
 
@@ -89,4 +89,4 @@ def steep_rise(metrics: Sequence[Mapping[str, float]], val_images: int) -> float
         return 0.0
     low, high = max(before), max(after)
     noise = math.sqrt((low * (1 - low) + high * (1 - high)) / max(1, val_images))
-    return high - low if high - low >= max(STEEP, CERTAINTY * noise) else 0.0
+    return high - low if high - low >= max(STEEP, MIN_STANDARD_ERRORS * noise) else 0.0
