@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from convwright.stats.limits import (
     COVERAGES,
+    PRIOR,
     Limits,
     are_limits,
     area_under_roc,
@@ -37,14 +38,41 @@ def test_the_temperature_is_found(temperature):
         assert limits.error_after < limits.error_before
 
 
+def cross_entropy(logits, labels, temperature):
+    return -np.log(softmax(logits / temperature)[np.arange(len(labels)), labels]).mean()
+
+
 def test_no_other_temperature_has_a_smaller_cross_entropy():
     logits, labels = labelled(500, temperature=2.5)
+    probabilities = softmax(logits)
 
     def loss(temperature):
-        return -np.log(softmax(logits / temperature)[np.arange(len(labels)), labels]).mean()
+        predicted = -(probabilities * np.log(softmax(logits / temperature))).sum(1).mean()
+        return (500 * cross_entropy(logits, labels, temperature) + PRIOR * predicted) / (500 + PRIOR)
 
     best = fit_temperature(logits, labels)
-    assert all(loss(best) <= loss(best * factor) for factor in (0.8, 0.99, 1.01, 1.25))
+    assert all(loss(best) < loss(best * factor) for factor in (0.8, 0.99, 1.01, 1.25))
+
+
+@pytest.mark.parametrize("count", [20, 40])
+@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_few_images_that_are_classified_correctly_give_no_extreme_temperature(count, scale, wrong):
+    logits = np.random.default_rng(count).normal(size=(count, 5)) * scale
+    labels = logits.argmax(1)
+    labels[:wrong] = logits[:wrong].argsort(1)[:, -2]
+    assert 0.5 < fit_temperature(logits, labels) < 1.5
+    limits = fit_limits(logits, labels)
+    assert limits.probabilities(np.array([[0.3, 0, -0.1]])).max() < 0.6
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.5, 3.0])
+def test_many_images_have_the_temperature_of_their_cross_entropy(temperature):
+    logits, labels = labelled(2000, temperature=temperature)
+    best = fit_temperature(logits, labels)
+    assert cross_entropy(logits, labels, best) < min(
+        cross_entropy(logits, labels, best * each) for each in (0.97, 1.03)
+    )
 
 
 @pytest.mark.parametrize("coverage", [0.6, 0.8, 0.9, 0.95])

@@ -27,6 +27,8 @@ FEWEST = 20
 """Fewest held-out images that limits are fitted on."""
 SMALLEST, LARGEST = 0.05, 20.0
 """Range of temperatures."""
+PRIOR = 20
+"""Images that a temperature of 1 counts as: a few held-out images move the temperature away from 1 only in part."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,10 @@ def energy(logits: np.ndarray) -> np.ndarray:
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the temperature with the smallest cross-entropy, within 0.05 to 20.
 
+    `PRIOR` more images count, whose logits are like those given and whose classes are as the softmax of the logits
+    predicts them. Without them, images that are all classified correctly would have the smallest temperature, however
+    few they are. They change the temperature of 2,000 images by about 1 % of its distance from 1.
+
     The cross-entropy is convex in the inverse of the temperature; its root is found by bisection of the derivative.
 
     Args:
@@ -156,9 +162,11 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         labels: True classes, N.
     """
     own = logits[np.arange(len(labels)), labels]
+    share = PRIOR / (len(labels) + PRIOR)
+    target = (1 - share) * own.mean() + share * (softmax(logits) * logits).sum(1).mean()
 
     def derivative(inverse: float) -> float:
-        return float((softmax(logits * inverse) * logits).sum(1).mean() - own.mean())
+        return float((softmax(logits * inverse) * logits).sum(1).mean() - target)
 
     low, high = 1 / LARGEST, 1 / SMALLEST
     for _ in range(60):
