@@ -9,13 +9,16 @@ from convwright.files import IMAGE_SUFFIXES
 
 
 def without_folders(path: str | Path) -> str:
-    """Return the last part of an absolute path, for files and pages that are published.
+    """Return the last part of a path, for files and pages that are published.
 
     Args:
-        path: A path, or a name such as that of a built-in data set; if it is not absolute, it is returned unchanged.
+        path: A path, also several with `::` between them, or a name such as that of a built-in data set. Names stay,
+            and so do addresses such as `hf:user/name` and `https://...`.
     """
     text = str(path)
-    return (Path(text).name or text) if Path(text).is_absolute() else text
+    if not text or text.startswith("hf:") or "://" in text:
+        return text
+    return "::".join(Path(os.path.normpath(Path(part).absolute())).name or part for part in text.split("::"))
 
 
 def check_file(argument: str, path: Path | None) -> None:

@@ -1,5 +1,8 @@
 """Pages of all packages: one base template, escaped texts, and nothing that is fetched."""
 
+import json
+import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,10 +10,11 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 from jinja2 import UndefinedError
+from markupsafe import escape
 
 import convwright as cw
 from convwright.display.figures import Figure, Panel, axis, empty_plot
-from convwright.display.pages import environment, write_content, write_figures
+from convwright.display.pages import environment, write_content, write_figures, write_html
 from convwright.display.plotly_figures import PALETTE, coloured
 from convwright.display.result import Block, Lines, Result, Table
 
@@ -76,6 +80,46 @@ def test_figures_are_drawn_by_the_script_of_the_page(tmp_path: Path) -> None:
     assert page.count("plotly.js v") == 1
     write_content(tmp_path / "page.html", title="T", content="<p>only</p>")
     assert "plotly" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "a & b",
+    'it\'s "here"',
+    "back\\1slash",
+    "Füße 猫",
+    "long words " * 12,
+    "{{ 1 }}",
+]
+
+
+def page_of(folder: Path, texts: list[str], paths: dict[str, str]) -> str:
+    """A page that has the texts in its heading, in a caption and in a plot."""
+    drawn = plot().update_layout(xaxis_title=" ".join(map(str, map(escape, texts))))
+    figure = Figure("one", "One", " ".join(texts), (Panel("", drawn, "\n".join(texts)),))
+    values = {"summary": "", "plots": False, "shown": [figure], "content": "", "paths": paths}
+    write_html(folder / "page.html", "figures_page.html.j2", title=" ".join(texts), **values)
+    return (folder / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_instead_of_paths_are_escaped_wherever_they_stand(name: str, tmp_path: Path) -> None:
+    def texts(path: str) -> list[str]:
+        return [path, f"{path}/a.png", shlex.join([path, "x"]), repr(path), json.dumps(path)]
+
+    path = f"/secret/{name}"
+    page = page_of(tmp_path, texts(path), {path: name})
+    assert "secret" not in page
+    assert "<img" not in page
+    assert str(escape(name)) in page
+    [drawn] = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert str(escape(name)) in json.loads(drawn)["layout"]["xaxis"]["title"]["text"]
+
+
+@pytest.mark.parametrize("path", ["/", "//", ".", "../", "html"])
+def test_what_names_no_folder_stays(path: str, tmp_path: Path) -> None:
+    texts = ["https://example.org//a", "/", "a/b.html", "../c"]
+    assert page_of(tmp_path, texts, {path: "gone"}) == page_of(tmp_path, texts, {"/not/there": "gone"})
 
 
 def test_notebooks_have_the_light_colours_of_the_style_sheet() -> None:

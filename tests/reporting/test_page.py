@@ -106,6 +106,28 @@ def test_nothing_that_data_is_called_can_break_out(measured: list[Entry], tmp_pa
         assert not [text for text in texts_of(json.loads(plot)) if "<img" in text or "<script" in text]
 
 
+@pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", 'it\'s "here" & back\\1slash', "Füße 猫 " * 12])
+def test_folders_of_data_are_not_shown(name: str, entry: Callable[..., Entry], tmp_path: Path) -> None:
+    given = entry("SE-ResNet")
+    config = given.run.config.model_copy(update={"data": f"/secret/{name.strip()}"})
+    entries = [replace(given, run=replace(given.run, config=config), data=f"../secret/{name.strip()}")]
+    write_report(tmp_path / "report.html", "Report", entries)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "secret" not in page
+    assert name.strip() in Elements(page).text
+    assert not Elements(page).all("img")
+
+
+def test_runs_below_the_root_change_nothing_else_of_a_page(entry: Callable[..., Entry], tmp_path: Path) -> None:
+    given, pages = entry("SE-ResNet"), []
+    for path in (Path("/run"), Path("/elsewhere/run")):
+        write_report(tmp_path / "report.html", "Report", [replace(given, run=replace(given.run, path=path))])
+        pages.append((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert pages[0] == pages[1]
+    assert "--config run/config.yaml --out run-again" in pages[0]
+    assert "https://arxiv.org/abs/" in pages[0]
+
+
 def texts_of(value: object) -> Iterator[str]:
     """Every text in data read from JSON."""
     if isinstance(value, str):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,9 +70,11 @@ def test_a_map_is_a_picture(client, pictures):
 
 
 @pytest.mark.parametrize("precision", ["file", "run"])
-def test_several_models_are_chosen_by_name(precision, exported, pictures, tmp_path):
+def test_several_models_are_chosen_by_name(precision, exported, pictures, tmp_path, monkeypatch):
     run = trained_run()
-    other = tmp_path / "other.onnx"
+    monkeypatch.chdir(tmp_path)
+    other = Path("folder/other.onnx")
+    other.parent.mkdir()
     other.write_bytes(exported.read_bytes())
     content = next(iter(pictures.values()))
     with client_of([exported, other] if precision == "file" else [exported, f"other={run}"]) as client:

@@ -5,7 +5,7 @@ dark and paper, the header, the footer and the script that draws plots; `figures
 Packages with pages of their own keep their templates in a folder `templates`.
 """
 
-import re
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -13,10 +13,11 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from convwright.display.figures import Figure
+from convwright.display.path_names import PathNames
 from convwright.files import write_text
 from convwright.units import human
 
@@ -43,26 +44,25 @@ def write_html(
         summary: Paragraph below the heading.
         package: Package that has the template.
         plots: Whether the page has plots, and so needs Plotly's script.
-        paths: Absolute paths of this machine, and what the page shows instead of each.
+        paths: Paths of this machine, and what the page shows instead of each.
         values: What the template shows.
     """
     script = Markup(get_plotlyjs()) if plots else ""
-    page = environment(package).get_template(template)
-    text = page.render(title=title, summary=summary, plotly=script, **values)
-    write_text(path, without_paths(text, paths))
+    made = _without_paths(environment(package), PathNames(paths)) if paths else environment(package)
+    page = made.get_template(template)
+    write_text(path, page.render(title=title, summary=summary, plotly=script, **values))
 
 
-def without_paths(page: str, paths: Mapping[str, str]) -> str:
-    """Return a page without absolute paths of this machine.
+def _without_paths(made: Environment, names: PathNames) -> Environment:
+    """Return an environment whose pages show names instead of paths in texts, also of plots; HTML and scripts stay."""
 
-    Args:
-        page: HTML.
-        paths: The paths, and what the page shows instead of each; the longest ones are replaced first.
-    """
-    for path in sorted(paths, key=len, reverse=True):
-        if Path(path).is_absolute():
-            page = re.sub(rf"(?<![\w/.-]){re.escape(str(escape(path)))}", paths[path].replace("\\", r"\\"), page)
-    return page
+    def shown(value: object) -> object:
+        plain = isinstance(value, str | Path) and not isinstance(value, Markup)
+        return names.in_text(str(value)) if plain else value
+
+    made = made.overlay(finalize=shown)
+    made.filters = made.filters | {"plot_json": lambda plot: plot_json(plot, names)}
+    return made
 
 
 def write_figures(path: Path, *, title: str, summary: str, figures: Sequence[Figure], content: str = "") -> None:
@@ -118,6 +118,14 @@ def environment(package: str = PACKAGE) -> Environment:
     return made
 
 
-def plot_json(plot: go.Figure) -> Markup:
-    """Return a plot as JSON that can stand in a script element, whatever its texts contain."""
-    return Markup(plot.to_json().replace("<", "\\u003c"))
+def plot_json(plot: go.Figure, names: PathNames | None = None) -> Markup:
+    """Return a plot as JSON that can stand in a script element, whatever its texts contain.
+
+    Args:
+        plot: The plot.
+        names: Names that its texts have instead of paths; None: the texts stay.
+    """
+    text = plot.to_json()
+    if names is not None:
+        text = json.dumps(names.in_value(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))

@@ -50,10 +50,11 @@ def write_report_page(path: Path, report: "Report") -> None:
 
 def _paths(entries: Sequence[Entry]) -> dict[str, str]:
     """Return absolute paths in runs and their configurations, and what the page shows instead: their last parts."""
-    found = {f"{entry.run.path.parent}/": "" for entry in entries}
+    found: dict[str, str] = {}
     for entry in entries:
-        texts = [entry.data, *_texts(entry.run.config.model_dump(mode="json"))]
-        found |= {text: without_folders(text) for text in texts if text and Path(text).is_absolute()}
+        found |= {str(entry.run.path): entry.run.path.name, f"{entry.run.path.parent}/": ""}
+        texts = [text for text in _texts(entry.run.config.model_dump(mode="json")) if Path(text).is_absolute()]
+        found |= {text: without_folders(text) for text in [*filter(None, [entry.data]), *texts]}
     return found
 
 

@@ -1,5 +1,6 @@
 """The configuration of a training run: everything that its result depends on, and nothing else."""
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -271,8 +272,8 @@ class TrainConfig(RunOptions):
         return self.seed if self.split_seed is None else self.split_seed
 
     def to_yaml(self) -> str:
-        """Return the configuration as YAML that `from_yaml` reads back."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        """Return the configuration as YAML that `from_yaml` reads back, each value on one line."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=math.inf)
 
     @classmethod
     def from_yaml(cls, path: Path) -> "TrainConfig":
