@@ -163,7 +163,8 @@ def test_every_number_is_in_the_table(page: str, entries: list[Entry]) -> None:
     for entry in entries:
         assert entry.run.network.name in text
         assert f"{100 * entry.accuracy:.1f} %" in text
-        assert f"--config '{entry.run.path}/config.yaml'" in text or f"--config {entry.run.path}/config.yaml" in text
+        assert f"--config {entry.run.path.name}/config.yaml" in text
+    assert str(entries[0].run.path.parent) not in page
 
 
 def test_every_plot_and_diagram_is_described(page: str) -> None:
