@@ -17,7 +17,7 @@ from .test_loop import StopAfter, assert_same, last_state
 
 
 @pytest.mark.parametrize("shape", [(32, 16, 3, 3), (64, 16, 1, 1), (16, 64), (7, 7), (1, 5), (5, 1)])
-@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e6])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_an_orthogonalised_gradient_keeps_its_singular_vectors_and_gets_singular_values_near_one(shape, scale):
     gradient = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * scale
     left, values, right = torch.linalg.svd(gradient.flatten(1), full_matrices=False)
@@ -29,6 +29,25 @@ def test_an_orthogonalised_gradient_keeps_its_singular_vectors_and_gets_singular
 
 def test_no_gradient_moves_nothing():
     assert not orthogonalised(torch.zeros(4, 3, 3, 3)).any()
+
+
+@pytest.mark.parametrize("scale", [1e-10, 1e-18, 1e-25, 1e-38])
+def test_the_update_of_a_vanishing_gradient_vanishes(scale):
+    gradient = torch.randn(8, 12, generator=torch.Generator().manual_seed(0)) * scale
+    assert orthogonalised(gradient).norm() < 1e4 * scale / 1e-7
+
+
+def test_a_layer_without_gradients_comes_to_rest():
+    weight = torch.nn.Parameter(torch.randn(8, 12, generator=torch.Generator().manual_seed(1)))
+    optimizer = Muon([{"params": [weight], "matrices": True}], 0.05, 0.9)
+    weight.grad = torch.randn(8, 12, generator=torch.Generator().manual_seed(2))
+    for _ in range(1200):
+        optimizer.step()
+        weight.grad.zero_()
+        before = weight.detach().clone()
+    assert weight.isfinite().all()
+    optimizer.step()
+    assert torch.equal(weight, before)
 
 
 @pytest.mark.parametrize("network", ["cifar_seresnet8", "densenet_bc_l16_k8", "efficientnet_b0|scale:d=0.3,w=0.25"])
@@ -65,17 +84,21 @@ def test_matrices_move_as_torch_moves_them(shape, nesterov):
     assert (ours - theirs).norm() < 0.02 * (ours - start).norm()
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_other_weights_move_as_by_sgd(nesterov):
+def test_other_weights_move_as_by_sgd_with_decoupled_decay(nesterov, decay):
     start = torch.randn(6, generator=torch.Generator().manual_seed(2))
     ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
     pair = (
-        Muon([{"params": [ours]}], 0.1, 0.9, nesterov=nesterov),
+        Muon([{"params": [ours], "weight_decay": decay}], 0.1, 0.9, nesterov=nesterov),
         torch.optim.SGD([theirs], 0.1, momentum=0.9, nesterov=nesterov),
     )
     for step in range(5):
         for weight, optimizer in zip((ours, theirs), pair, strict=True):
             weight.grad = torch.arange(6.0) - step
+            if weight is theirs:
+                with torch.no_grad():
+                    weight.mul_(1 - 0.1 * decay)
             optimizer.step()
     torch.testing.assert_close(ours, theirs)
 

@@ -16,12 +16,15 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the odd polynomial of degree 5 that takes all singular values near 1 in few iterations."""
 ITERATIONS = 5
 """Iterations of the polynomial; singular values end between 0.6 and 1.25."""
+SMALLEST_NORM = 1e-7
+"""Norm below which a gradient is not orthogonalised: the update shrinks with it, so a layer without gradients rests."""
 
 
 class Muon(torch.optim.Optimizer):
     """Muon for matrices, and SGD for the other weights, each with momentum.
 
-    Weight decay is decoupled from the gradients, as in AdamW.
+    Weight decay is decoupled from the gradients of all weights, as in AdamW: a step multiplies a weight by
+    1 - `lr` * `weight_decay`.
 
     Args:
         groups: Groups of weights; `matrices` says whether the gradients of the group are orthogonalised,
@@ -68,13 +71,13 @@ def orthogonalised(gradient: torch.Tensor) -> torch.Tensor:
 
     Returns:
         A tensor of the same shape, whose singular values are between 0.6 and 1.25, except those that were below
-        1/50 of the largest.
+        1/50 of the largest, if its norm is at least `SMALLEST_NORM`.
     """
     matrix: torch.Tensor = gradient.flatten(1)
     tall = matrix.shape[0] > matrix.shape[1]
     if tall:
         matrix = matrix.T
-    matrix = matrix / matrix.norm().clamp(min=1e-30)
+    matrix = matrix / matrix.norm().clamp(min=SMALLEST_NORM)
     first, third, fifth = NEWTON_SCHULZ
     for _ in range(ITERATIONS):
         gram = matrix @ matrix.T
