@@ -1,12 +1,13 @@
 """`convwright design`."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from convwright.api.designs import design as run_design
 from convwright.cli.generate import command
-from convwright.cli.process_age import start_up_seconds
+from convwright.cli.one_command import IS_ONE_COMMAND
 from convwright.errors import ConvwrightError
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ def check(result: "DesignResult") -> None:
 
 
 def design_in_process_time(function: Callable[..., "DesignResult"], **values: Any) -> "DesignResult":
-    """Run a design and count the start-up and exit of this process as its time."""
+    """Run a design and count the start-up and exit of this process as its time, if it was started for this command."""
     from convwright.designing.clock import counting_process_time
 
-    with counting_process_time(start_up_seconds()):
+    with counting_process_time() if IS_ONE_COMMAND.get() else nullcontext():
         return function(**values)
 
 

@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from convwright.cli.messages import in_command_line_words
+from convwright.cli.one_command import IS_ONE_COMMAND
 from convwright.cli.output import (
     PipeClosedError,
     abandon,
@@ -23,7 +24,6 @@ from convwright.cli.output import (
     prepare_streams,
     print_error,
 )
-from convwright.cli.process_age import IS_COMMAND
 from convwright.errors import ConvwrightError, ConvwrightWarning, SeveralErrors, SubprocessError
 from convwright.extras import missing_package
 from convwright.version import __version__
@@ -131,7 +131,7 @@ def app(context: click.Context, version: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status: 0, 1 for work that failed, 2 for wrong use."""
-    IS_COMMAND.set(arguments is None)
+    IS_ONE_COMMAND.set(arguments is None)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -20,21 +20,29 @@ TIMED_SHARE = 0.1
 EXIT_SHARE = 0.4
 """Seconds that a process takes to end, for each second that it took until its design began."""
 
-_COMMAND_STARTED: ContextVar[float | None] = ContextVar("command_started", default=None)
+_COUNTS_PROCESS: ContextVar[bool] = ContextVar("counts_process", default=False)
 
 
 @contextmanager
-def counting_process_time(seconds: float) -> Iterator[None]:
-    """Count the start-up of the process and its estimated exit as design time in this block, as users do.
-
-    Args:
-        seconds: How long ago the process was started.
-    """
-    reset = _COMMAND_STARTED.set(time.monotonic() - seconds)
+def counting_process_time() -> Iterator[None]:
+    """Count the start-up of this process and its estimated exit as design time in this block, as users do."""
+    reset = _COUNTS_PROCESS.set(True)
     try:
         yield
     finally:
-        _COMMAND_STARTED.reset(reset)
+        _COUNTS_PROCESS.reset(reset)
+
+
+def busy_seconds() -> float:
+    """Return for how long this process has computed or waited for a processor.
+
+    What it waited for otherwise, such as a download or the program that it replaced, does not count.
+    """
+    with suppress(OSError, ValueError):
+        computed, waited, _ = (int(number) for number in Path("/proc/self/schedstat").read_text().split())
+        if computed:
+            return (computed + waited) / 1e9
+    return time.process_time()
 
 
 class Clock:
@@ -43,12 +51,12 @@ class Clock:
     Args:
         file: File in which the passed time is kept, so that a killed design continues with the time it has left.
         seconds: Time of the whole design.
-        counts_process: Whether to include the process time that `counting_process_time` has set.
+        counts_process: Whether to include the time of the process inside `counting_process_time`.
     """
 
     def __init__(self, file: Path, seconds: float, *, counts_process: bool = False) -> None:
-        now, started = time.monotonic(), _COMMAND_STARTED.get()
-        start_up = now - started if counts_process and started is not None else 0.0
+        now = time.monotonic()
+        start_up = busy_seconds() if counts_process and _COUNTS_PROCESS.get() else 0.0
         self.file = file
         self.seconds = seconds - EXIT_SHARE * start_up
         self._before = _read(file)

@@ -49,7 +49,7 @@ class Planner:
     @property
     def time(self) -> TimePlan:
         """How the time of the design is divided."""
-        return TimePlan(self.context.request.seconds)
+        return TimePlan(self.context.clock.seconds)
 
     @cached_property
     def resolution(self) -> Resolution:

@@ -173,7 +173,7 @@ class Reserve:
         A machine that has become busier since the measurement needs more time for the end. Of the time that one which
         has become idle would save, only half is used, as it may become busy again.
         """
-        costs, seconds = self.costs(candidate), self.context.request.seconds
+        costs, seconds = self.costs(candidate), self.context.clock.seconds
         measured = self.context.state.end_measured
         if measured is None or training_device().type != "cpu":  # this thread waits for the device
             return lambda: seconds - self.plan.end(costs)

@@ -179,7 +179,7 @@ class WinnerTraining:
         context, path = self.context, self.context.request.out / ALL_LAYERS
         candidate = context.state.candidate(winner.candidate)
         end = self.reserve.limit_of(candidate)
-        left, seconds = end() - context.clock.passed, context.request.seconds
+        left, seconds = end() - context.clock.passed, context.clock.seconds
         if not path.exists() and left < MIN_LEFT_SHARE * seconds:
             return None
         if not Run.open(context.request.out / winner.run).config.recipe.freeze:

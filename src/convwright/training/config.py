@@ -93,7 +93,8 @@ class Recipe(_Strict):
     nesterov: bool = True
     """Nesterov's momentum in SGD and Muon."""
     weight_decay: float = Field(5e-4, ge=0, le=1e30)
-    """Weight decay, on the weights of convolutions and linear layers only."""
+    """Weight decay, on the weights of convolutions and linear layers only, and with AdamW and Muon apart from the
+    gradients."""
     schedule: Literal["one-cycle", "cosine", "step", "exponential", "constant"] = "one-cycle"
     """Learning rate as a function of the step."""
     milestones: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Flags(("--milestone",))] = (0.5, 0.75)
