@@ -2,18 +2,23 @@
 
 import csv
 import pickle
+import shutil
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import convwright as cw
+from convwright.engines.card_reading import read_card
+from convwright.engines.selection import FOLDER, EngineSelection, fingerprint, keep_selection, machine_name
 from convwright.prediction.files import FilePredictor, RunPredictor
 from convwright.prediction.network import load
 from convwright.prediction.portable import PortablePredictor
 from convwright.prediction.run_limits import run_limits
-from convwright.stats.limits import calibration_error, softmax
+from convwright.prediction.stored_limits import NAME
+from convwright.stats.limits import calibration_error, fit_limits, softmax
 from convwright.training.run import Run
 
 from ..subjects import trained_run
@@ -120,3 +125,42 @@ def test_files_without_limits_have_the_softmax_of_their_logits(run, pictures, tm
     pixels = np.stack([np.asarray(predictor.read(one)) for one in pictures])
     assert predictor.temperature == 1
     assert predictor.probabilities(pixels) == pytest.approx(softmax(predictor.logits(pixels)), abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def selected(tmp_path_factory):
+    """A run that predicts with a file in 8 bits that has no limits, as `bench --select` keeps it."""
+    folder = tmp_path_factory.mktemp("selected")
+    path = Path(shutil.copytree(trained_run(), folder / "run", ignore=shutil.ignore_patterns(NAME, FOLDER)))
+    file = cw.export(path, folder / "int8.onnx", int8=True, max_drop=100, images=20, limits=False, input="tensor").path
+    record = EngineSelection(
+        file.name, "onnxruntime", "int8", 1, 0.1, 0.5, fingerprint(path), read_card(file).checksum, machine_name()
+    )
+    keep_selection(path, [file], record)
+    return path
+
+
+def test_a_selected_file_in_8_bits_has_limits_of_its_own_logits(selected, pictures):
+    predictor = cw.load(selected)
+    assert isinstance(predictor, RunPredictor)
+    sets = predictor.predict(pictures, coverage=0.9)
+    val = cw.open_data("digits").dataset().val
+    logits = predictor.fastest.logits(val.images.numpy())
+    fitted = fit_limits(logits, val.labels.numpy())
+    limits = predictor.find_limits()
+    assert limits.temperature == pytest.approx(fitted.temperature, rel=1e-6)
+    assert limits.thresholds == pytest.approx(fitted.thresholds, rel=1e-6)
+    assert limits.ood_score == load(selected).find_limits().ood_score
+    shares = softmax(
+        predictor.fastest.logits(np.stack([predictor.fastest.read(one) for one in pictures])) / limits.temperature
+    )
+    for one, found in zip(sets, shares, strict=True):
+        names = {name for name, share in zip(predictor.classes, found, strict=True) if share >= limits.threshold(0.9)}
+        assert {*one.classes} == names
+    for again in (predictor, cw.load(selected), pickle.loads(pickle.dumps(PortablePredictor.of(predictor))).open(1)):
+        assert again.temperature == limits.temperature
+        for one, found in zip(again.predict(pictures, top=10), shares, strict=True):
+            check_same(one.ranked(), predictor.classes, [found])
+    stored = selected / FOLDER / NAME
+    stored.write_bytes(stored.read_bytes().replace(predictor.fastest.card.checksum.encode(), b"0" * 32))
+    assert cw.load(selected).temperature == 1, "limits of another file"

@@ -20,7 +20,7 @@ from convwright.prediction.base import BATCH, AnyImage, BasePredictor, OneImage
 from convwright.prediction.hub import resolved
 from convwright.prediction.outcomes import Prediction
 from convwright.prediction.result import Predictions
-from convwright.prediction.stored_limits import read_limits
+from convwright.prediction.stored_limits import read_file_limits, read_limits
 from convwright.printable import printable
 from convwright.stats.limits import Limits
 
@@ -54,7 +54,12 @@ class FilePredictor(BasePredictor):
         self.framing = Framing(**{name: getattr(self.card, name) for name in Framing._fields})
         self.thresholds = self.card.thresholds
         self.limits = self.card.limits
-        """Temperature and thresholds; of a run's file without limits, those of the run."""
+        """Temperature and thresholds; of a run's file without limits, those that the run's directory stores for it."""
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the file computes the logits of its run, up to rounding: in 32 bits."""
+        return self.precision == self.card.precision == "f32"
 
     def repr_fields(self) -> dict[str, object]:
         """Return what `repr` shows."""
@@ -185,14 +190,19 @@ class RunPredictor(BasePredictor):
         return self.fastest._scored([np.asarray(image) for image in pixels])
 
     def fitted_limits(self) -> Limits | None:
-        """Return temperature and thresholds of the file, or else those of the run; None where they are not known."""
+        """Return temperature and thresholds of the file; None where they are not known."""
         return self.fastest.limits
 
     def find_limits(self) -> Limits:
-        """Return temperature and thresholds of the file, or else those of the run, fitted when first needed."""
-        if self.fastest.card.limits is None:
-            self.fastest.limits = self.in_torch.find_limits()
-        return self.fastest.card.limits or self.in_torch.find_limits()
+        """Return temperature and thresholds of the file, fitted when first needed if its card has none."""
+        if self.fastest.card.limits is not None:
+            return self.fastest.card.limits
+        from convwright.prediction.run_limits import selected_file_limits
+
+        self.in_torch.find_limits()  # the scores need them
+        if self.fastest.limits is None:
+            self.fastest.limits = selected_file_limits(self.in_torch, self.fastest)
+        return self.fastest.limits
 
     def _logits(self, pixels: Sequence[Any]) -> np.ndarray:
         return self.fastest._logits([np.asarray(image) for image in pixels])
@@ -319,13 +329,21 @@ def _fastest_engine(run: Path, threads: int | None) -> FilePredictor | None:
         precision = "bf16" if selection.precision == "bf16" else "f32"
         fastest = FilePredictor(file, selection.engine, threads or selection.threads, precision)
         check_selected_file(selection, fastest.card, run)
-        if fastest.limits is None and not fastest.multi_label and (stored := read_limits(run)):
-            fastest.limits, _ = stored
+        if fastest.limits is None and not fastest.multi_label:
+            fastest.limits = _stored_limits(run, fastest)
         return fastest
     except ConvwrightError as error:
         message = f"torch predicts instead of {engine}: {printable(error)}"
         warn(message)
         return None
+
+
+def _stored_limits(run: Path, fastest: FilePredictor) -> Limits | None:
+    """Return the limits that a run's directory stores for the file that it predicts with."""
+    if not fastest.is_float:
+        return read_file_limits(fastest.path.parent, fastest.card.checksum)
+    stored = read_limits(run)
+    return None if stored is None else stored[0]
 
 
 def _has_gpu() -> bool:

@@ -10,14 +10,16 @@ from convwright.data import Dataset, Split
 from convwright.errors import ArgumentError
 from convwright.files import digest
 from convwright.prediction.features import MOST_TRAINING, all_features, fitted_ood
-from convwright.prediction.stored_limits import NetworkLimits, read_limits, write_limits
+from convwright.prediction.stored_limits import NetworkLimits, read_file_limits, read_limits, write_limits
 from convwright.seeds import derive
-from convwright.stats.limits import FEWEST, fit_limits, known_threshold
+from convwright.stats.limits import FEWEST, Limits, fit_limits, known_threshold
 from convwright.stats.ood_selection import Seen
+from convwright.training.evaluation import batch_for
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
 
 if TYPE_CHECKING:
+    from convwright.prediction.files import FilePredictor
     from convwright.prediction.network import Predictor
 
 MOST_HELD = 2000
@@ -51,15 +53,39 @@ def run_limits(run: Run, predictor: "Predictor", data: Dataset | None = None) ->
     weights = digest(run.existing_weights())
     if (stored := read_limits(run.path)) is not None:
         return stored
-    opened = open_run_data(run) if data is None else data
-    if tuple(opened.classes) != predictor.classes:
-        raise ArgumentError("coverage", f"{run.path}: its images have other classes than when it was trained")
-    if len(opened.val) < FEWEST:
-        needed = f"prediction sets need {FEWEST} validation images, and the run has {len(opened.val)}"
-        raise ArgumentError("coverage", f"{run.path}: {needed}")
+    opened = _own_images(run, predictor, data)
     held = _sample(opened.val, MOST_HELD, "ood-val")
     found = fit_network_limits(predictor, held, _sample(opened.train, MOST_TRAINING, "ood"))
     write_limits(run.path, weights, found)
+    return found
+
+
+def selected_file_limits(predictor: "Predictor", selected: "FilePredictor") -> Limits:
+    """Return the limits of an exported file without limits of its own that a run predicts with.
+
+    A file in float has those of the run. Another one computes other logits: temperature and thresholds are fitted on
+    them and stored beside the file. The out-of-distribution score is that of the run, computed in torch.
+
+    Args:
+        predictor: The run in torch.
+        selected: The file, in the run's folder.
+
+    Raises:
+        ArgumentError: The run is multi-label, or has too few validation images.
+        DataError: The run's data cannot be opened.
+    """
+    of_run, run = predictor.find_limits(), predictor.run
+    if selected.is_float or run is None:
+        return of_run
+    folder, checksum = selected.path.parent, selected.card.checksum
+    if (stored := read_file_limits(folder, checksum)) is not None:
+        return stored
+    held = _sample(_own_images(run, predictor).val, MOST_HELD, "ood-val")
+    assert isinstance(held.images, Split)
+    rows = torch.arange(len(held.images)).split(batch_for(predictor.network))
+    logits = np.concatenate([selected.logits(held.images.take(some).numpy()) for some in rows])
+    found = replace(fit_limits(logits, held.labels), ood_score=of_run.ood_score, ood_rule=of_run.ood_rule)
+    write_limits(folder, checksum, (found, None))
     return found
 
 
@@ -94,6 +120,16 @@ def fit_network_limits(predictor: "Predictor", held: Labelled, training: Labelle
     if ood is None:
         return limits, None
     return replace(limits, ood_score=known_threshold(ood.scores(features, logits)), ood_rule=ood.rule), ood
+
+
+def _own_images(run: Run, predictor: "Predictor", data: Dataset | None = None) -> Dataset:
+    opened = open_run_data(run) if data is None else data
+    if tuple(opened.classes) != predictor.classes:
+        raise ArgumentError("coverage", f"{run.path}: its images have other classes than when it was trained")
+    if len(opened.val) < FEWEST:
+        needed = f"prediction sets need {FEWEST} validation images, and the run has {len(opened.val)}"
+        raise ArgumentError("coverage", f"{run.path}: {needed}")
+    return opened
 
 
 def _sample(split: Split, most: int, purpose: str) -> Labelled:
