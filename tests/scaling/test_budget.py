@@ -53,6 +53,13 @@ def test_every_resource_with_its_units():
         ("macs<=1e999G", "'macs<=1e999G' is out of range"),
         ("macs<=" + "9" * 5000, "is out of range"),
         ("macs<=1M, macs<=2M", "macs has two limits"),
+        ("memory<=0,500GB", "'0,500' is not a clear number; write 0.5 or 500"),
+        ("latency<=2.5,000ms, macs<=3M", "'2.5,000' is not a clear number; write 25 or 2.5"),
+        ("latency<=2,5ms", "write 2.5 or 25"),
+        ("params<=1,0000", "write 1 or 10000"),
+        ("params<=1,2,3", "write 123"),
+        ("params<=1_00", "write 100"),
+        ("params<=.,.", "write another number"),
         (" , ", "must have one limit or more"),
     ],
 )
@@ -75,6 +82,15 @@ def test_the_text_of_a_budget_has_its_exact_limits(limits: dict[str, float]) -> 
     assert again.limits.keys() == budget.limits.keys()
     for name, limit in budget.limits.items():
         assert again.limits[name] == pytest.approx(limit, rel=1e-15)
+
+
+@given(st.integers(1000, 10**15), st.sampled_from(",_"), st.sampled_from(["", "K", " M", "e3"]))
+def test_separators_of_thousands_change_nothing(number: int, separator: str, unit: str) -> None:
+    text = f"{number:{separator}}"
+    assert parse_budget(f"params<={text}{unit},macs<=7,") == parse_budget(f"params<={number}{unit}, macs<=7")
+    for unclear in (f"0{text}", f"{text}.5", f"{text}0"):
+        with pytest.raises(ArgumentError, match="not a clear number"):
+            parse_budget(f"params<={unclear}{unit}")
 
 
 def test_what_a_budget_allows_is_listed_with_units():

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from convwright.arch import Cost
@@ -24,8 +25,10 @@ _NOUNS = {
 }
 _SYNONYMS = {"flops": "macs", "parameters": "params", "ram": "memory", "time": "latency"}
 _LIMIT = re.compile(r"\s*([A-Za-z]+)\s*(<=|<|≤|=)\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*")
-_THOUSANDS = re.compile(r"(?<=\d)[,_](?=\d{3}(?!\d))")
-"""Separators in numbers such as 500,000."""
+_SEPARATED = re.compile(r"(?<![\w.])[\d.]+(?:[,_][\d.]+)+")
+"""Numbers with separators, such as 500,000 and 0,5."""
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:[,_]\d{3})+")
+"""Numbers whose separators can only be those of thousands, or are usually read so."""
 LARGEST = 1e100
 """Largest number in a limit."""
 LATENCY, LATENCY_MS = "latency", "latency_ms"
@@ -131,7 +134,7 @@ def parse_budget(text: str) -> Budget:
         ArgumentError: A part of the text is not a limit; the message names it and shows what would be right.
     """
     limits: dict[str, float] = {}
-    for part in filter(str.strip, _THOUSANDS.sub("", text).split(",")):
+    for part in filter(str.strip, _SEPARATED.sub(_without_separators, text).split(",")):
         match = _LIMIT.fullmatch(part)
         if match is None:
             raise ArgumentError("budget", f"{part.strip()!r:.60} is not a limit; write one such as macs<=50M")
@@ -143,6 +146,24 @@ def parse_budget(text: str) -> Budget:
     if not limits:
         raise ArgumentError("budget", "must have one limit or more, such as 'macs<=50M, params<=1M'")
     return Budget(limits)
+
+
+def _without_separators(found: re.Match[str]) -> str:
+    """Return a number without the separators of its thousands.
+
+    Raises:
+        ArgumentError: Its separators cannot all be those of thousands; the message has what it may mean.
+    """
+    text = found[0]
+    plain = re.sub("[,_]", "", text)
+    if _THOUSANDS.fullmatch(text):
+        return plain
+    readings = []
+    for reading in (text.replace(".", "").replace(",", "."), plain):
+        with suppress(ValueError):
+            readings.append(f"{float(reading):.12g}")
+    meant = " or ".join(dict.fromkeys(readings)) or "another number"
+    raise ArgumentError("budget", f"{text!r:.60} is not a clear number; write {meant}")
 
 
 def _resource(name: object) -> str:
