@@ -1,5 +1,6 @@
 """The scripts of docs/python.md run as written, on small images and for a short time."""
 
+import ast
 import re
 import traceback
 from importlib.util import find_spec
@@ -61,11 +62,11 @@ def workplace(tmp_path_factory):
     return folder, {}, set()
 
 
-SLOW = "Shipping"  # exports and measures in every format
+SLOW = {"Shipping"}  # exports and measures in every format
 
 
 @pytest.mark.parametrize(
-    "title", [pytest.param(one, marks=pytest.mark.slow) if one == SLOW else one for one in scripts()]
+    "title", [pytest.param(one, marks=pytest.mark.slow) if one in SLOW else one for one in scripts()]
 )
 def test_the_script_runs(title, workplace, monkeypatch, capsys):
     folder, names, done = workplace
@@ -73,11 +74,12 @@ def test_the_script_runs(title, workplace, monkeypatch, capsys):
         pytest.importorskip(package)
     monkeypatch.chdir(folder)
     for each, code in scripts().items():  # a test that runs alone needs what the scripts before have defined
-        if each not in done and all(find_spec(package) for package in NEEDED.get(each, ())):
-            done.add(each)
+        left_out = each in done or (each in SLOW and each != title)
+        if not left_out and all(find_spec(package) for package in NEEDED.get(each, ())):
             for long, short in SHORTER.items():
                 code = code.replace(long, short)
             assert failure_of(code, f"docs/python.md: {each}", names) == ""
+            done.add(each)
         if each == title:
             break
 
@@ -89,6 +91,22 @@ def failure_of(code: str, title: str, names: dict[str, object]) -> str:
     except Exception:
         return traceback.format_exc()
     return ""
+
+
+def variables(code: str, context: type[ast.expr_context]) -> set[str]:
+    """The variables that a script sets (`ast.Store`) or reads (`ast.Load`)."""
+    nodes = ast.walk(ast.parse(code))
+    return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, context)}
+
+
+def test_no_other_script_needs_a_slow_one():
+    """The others run without it."""
+    slow: set[str] = set()
+    for title, code in scripts().items():
+        if title in SLOW:
+            slow |= variables(code, ast.Store)
+        else:
+            assert not slow & variables(code, ast.Load), title
 
 
 def test_a_script_that_fails_would_be_noticed():

@@ -1,5 +1,7 @@
 """The first result of a design: one candidate is trained before the others are measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from convwright.designing.families import FAMILIES
 from convwright.designing.keep_best import KeepBest
 from convwright.designing.planning import Planner
 from convwright.designing.race import Race
-from convwright.designing.request import DesignRequest
+from convwright.designing.request import DesignRequest, RaceExecution
 from convwright.designing.state import BestSoFar, State
 from convwright.scaling.budget import as_budget
 
@@ -82,3 +84,20 @@ def test_a_result_is_better_than_predicting_one_class(context, lines) -> None:
     assert context.state.best == BestSoFar(first.name, "race/0-00", 0.5)
     (line,) = lines
     assert "50.0\u00a0% of 143 validation images" in line
+
+
+@pytest.mark.parametrize(
+    ("settings", "known"),
+    [
+        ({}, True),
+        ({"workers": 2}, True),
+        ({"cluster": "local"}, False),
+        ({"storage": "sqlite:///a.db"}, False),
+        ({"storage": "sqlite:///a.db", "workers": 2}, False),
+    ],
+)
+def test_what_the_time_is_enough_for_is_reported_where_the_number_of_workers_is_known(context, settings, known) -> None:
+    context.request = replace(context.request, execution=RaceExecution(**settings))
+    for seconds, enough in ((60.0, False), (1e6, True)):
+        context.clock = Clock(context.request.out / "clock.json", seconds)
+        assert bool(Planner(context).time_note) == (known and not enough)

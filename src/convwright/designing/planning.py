@@ -81,10 +81,14 @@ class Planner:
     def time_note(self) -> str:
         """How many candidates the time is enough for, and how many minutes the usual number needs.
 
-        Empty if the time is enough for all, and on a cluster, whose size is unknown before the race.
+        Empty if the time is enough for all, and where the number of workers is unknown before the race: on a cluster,
+        and with a database that workers of other machines may join.
         """
         execution, seconds = self.context.request.execution, self.context.request.seconds
-        if execution.cluster is not None or (room := room_of(self.time.race, execution.workers)) >= MAX_FIRST_ROUND:
+        if execution.cluster is not None or execution.storage is not None:
+            return ""
+        room = room_of(self.time.race, execution.workers)
+        if room >= MAX_FIRST_ROUND:
             return ""
         needed = minutes_for(MAX_FIRST_ROUND, execution.workers, math.ceil(seconds / 60))
         return (

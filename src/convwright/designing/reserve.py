@@ -110,7 +110,7 @@ class Reserve:
         if state.end_measured is not None or not can_export():
             return
         predictions = self._predictions_of_export * self.best.image_seconds
-        if predictions > TEST_EXPORT_SHARE * context.request.seconds:
+        if self._estimated:
             waiting = self._waiting_now()
             fixed = FIXED_SECONDS * waiting
             state.end_measured = EndMeasurements(fixed + PREDICTION_FACTOR * predictions, waiting, fixed)
@@ -127,6 +127,12 @@ class Reserve:
         fixed = max(min(seconds, USUAL_EXPORT_SECONDS), seconds - predictions)
         state.end_measured = EndMeasurements(seconds, waiting, fixed)
         state.save()
+
+    @property
+    def _estimated(self) -> bool:
+        """Whether the export is estimated, as its predictions would take too long to run it as a test."""
+        predictions = self._predictions_of_export * self.best.image_seconds
+        return predictions > TEST_EXPORT_SHARE * self.context.request.seconds
 
     def _waiting_now(self) -> float:
         """Return by how much other programs slow down this thread, measured in predictions of the best network."""
@@ -155,7 +161,8 @@ class Reserve:
         measured = context.state.end_measured
         export, dossier = 0.0, DOSSIER_FACTOR * USUAL_EXPORT_SECONDS
         if measured is not None:
-            export = measured.export_seconds + self._predictions_of_export * max(0.0, image - raced)
+            factor = PREDICTION_FACTOR if self._estimated else 1.0
+            export = measured.export_seconds + factor * self._predictions_of_export * (image - raced)
             dossier = measured.dossier_seconds
         test = 0 if data.test is None else len(data.test)
         int8 = context.request.engine != TORCH
