@@ -16,9 +16,11 @@ import torch
 from PIL import Image
 
 import convwright as cw
+from convwright.arch.cost import cost
 from convwright.data.opened import Data
 from convwright.designing.state import State
 from convwright.errors import ArgumentError, RunError, UsageError
+from convwright.scaling.budget import as_budget
 
 from ..chromium import EXECUTABLE, Browser
 
@@ -223,6 +225,7 @@ def check_best_answer(out: Path) -> None:
         assert not state.trials
         return
     run = cw.open_run(out / state.best.run)
+    assert not as_budget(BUDGET).exceeded_by(cost(run.network))
     assert run.predict([np.zeros((8, 8), np.uint8)])[0].label in run.classes
     if not state.winner:
         assert state.best.accuracy >= max(each.accuracy for each in state.trials)

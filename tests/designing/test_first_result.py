@@ -70,6 +70,10 @@ def test_the_first_result_is_there_before_other_families_are_measured(context, l
         assert len(names) == len(set(names))
         assert {family.title for family in FAMILIES} <= {*names}
         assert found.trial(first.name, 0) is not None
+        budget = each.context.request.budget
+        assert not any(budget.exceeded_by(cost(one.network)) for one in found.candidates)
+        largest = max(cost(one.network).macs for one in found.candidates)
+        assert largest > 0.9 * budget.limits["macs"], "the budget limits none, so that nothing shows that it is kept"
 
 
 def test_a_result_is_better_than_predicting_one_class(context, lines) -> None:
