@@ -17,6 +17,7 @@ from convwright.places import without_folders
 from convwright.prediction.base import BasePredictor
 from convwright.prediction.files import FilePredictor, RunPredictor, open_predictor
 from convwright.prediction.outcomes import Prediction
+from convwright.prediction.stored_limits import NAME
 from convwright.printable import printable
 from convwright.serving.batching import Batcher, Options, exact_sizes
 from convwright.serving.explaining import Explainer, open_explainer
@@ -66,6 +67,8 @@ class ServedModel:
         """Predictor with limits: those of the file, or else those of the run."""
         if path.is_dir() and isinstance(self.predictor, FilePredictor):
             self.sets = RunPredictor(path, self.predictor)
+        self.no_sets = self._settle_limits()
+        """Why the model gives no prediction sets; None where it gives them, or has several labels an image."""
         self.explainer: Explainer | None = open_explainer(path, self.predictor)
         self.loaded = datetime.now(UTC).isoformat(timespec="seconds")
         self.sizes = self._exact_sizes(limits.batch)
@@ -75,6 +78,26 @@ class ServedModel:
         self.batcher = Batcher(
             self._rank, self.sizes, limits.wait / 1000, lambda: self.reading > 0, metrics.observer(name)
         )
+
+    def _settle_limits(self) -> str | None:
+        """Read the limits, or fit those of a run, so that no later request changes probabilities.
+
+        Limits that are fitted here are no change of the model's files.
+
+        Returns:
+            Why there are none; None where there are, or where the network has several labels an image.
+        """
+        if self.predictor.multi_label or (isinstance(self.predictor, FilePredictor) and self.predictor.limits):
+            return None
+        try:
+            self.sets.find_limits()
+        except (ConvwrightError, ImportError) as error:  # a run with a faster engine is also served without torch
+            return printable(error)
+        fitted = dict(zip(limits_files(self.path), signature_of_files(limits_files(self.path)), strict=True))
+        self.signature = tuple(
+            fitted.get(file, earlier) for file, earlier in zip(files_of(self.path), self.signature, strict=True)
+        )
+        return None
 
     def _exact_sizes(self, most: int) -> tuple[int, ...]:
         """Return the batch sizes that change no prediction; the network runs for the first time."""
@@ -91,17 +114,19 @@ class ServedModel:
         return predictor.rank(pixels, options.top, options.coverage)
 
     def options(self, top: int | None, coverage: float | None) -> Options:
-        """Return checked options of a request. With `coverage` it may take long: a run's limits are fitted first.
+        """Return checked options of a request.
 
         Raises:
             Refusal: An option does not fit the model.
         """
         try:
             self.predictor.check_top(top, coverage)
-            if coverage is not None:
+            if coverage is not None and self.no_sets is None:
                 self.sets.find_limits()
-        except ConvwrightError as error:
+        except (ConvwrightError, ImportError) as error:
             raise Refusal(422, "wrong_option", printable(error)) from None
+        if coverage is not None and self.no_sets is not None:
+            raise Refusal(422, "wrong_option", self.no_sets)
         if coverage is not None:
             return Options(coverage=coverage)
         return Options(None if self.predictor.multi_label else min(top or TOP, len(self.predictor.classes)))
@@ -279,10 +304,23 @@ def _name_and_path(given: Path) -> tuple[str, Path]:
 
 def signature_of(path: Path) -> Signature:
     """Return what changes when a model's files change."""
+    return signature_of_files(files_of(path))
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files of a model, also those that do not exist."""
     if path.is_dir():
-        files = [*(path / name for name in GUARDED), path / FOLDER / RECORD]
-    else:
-        files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+        return [*(path / name for name in GUARDED), path / FOLDER / RECORD, *limits_files(path)]
+    return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+
+
+def limits_files(path: Path) -> list[Path]:
+    """Return the files with the limits of a run, and of the exported file that it predicts with."""
+    return [path / NAME, path / FOLDER / NAME] if path.is_dir() else []
+
+
+def signature_of_files(files: Sequence[Path]) -> Signature:
+    """Return what changes when files change."""
     return tuple(_file_signature(file) for file in files)
 
 
