@@ -1,6 +1,7 @@
 """Untrusted text on a screen: names of files, classes and networks cannot steer a terminal or fake a line."""
 
 import os
+import re
 import shlex
 import unicodedata
 from contextlib import suppress
@@ -41,6 +42,15 @@ def quoted(path: object) -> str:
     """Return a path as one word of a shell command that a message suggests."""
     text = str(path)
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+def in_markdown(text: object) -> str:
+    """Return a text for a sentence in Markdown, where it is neither HTML nor a link, picture or code.
+
+    Args:
+        text: A name, or any other object; it is made `printable`.
+    """
+    return re.sub(r"[\\<>&\[\]`]", r"\\\g<0>", printable(text))
 
 
 def printable_lines(text: str) -> str:

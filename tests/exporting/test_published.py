@@ -1,4 +1,6 @@
-"""What is published names no folder of the machine that it was made on."""
+"""What is published names no folder of the machine that it was made on, and no name in it becomes HTML or a link."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from PIL import Image
 
 import convwright as cw
 from convwright.data.opened import Data
+from convwright.exporting.model_card import model_card
 
 pytest.importorskip("onnxruntime")
 
@@ -47,3 +50,19 @@ def test_reports_have_no_local_paths(home):
     assert "data: photos\n" in page
     assert "convwright train --config run/config.yaml --out run-again" in page
     assert np.any([str(home) in path.read_text() for path in (home / "run").glob("*.yaml")])  # which is not published
+
+
+@pytest.mark.parametrize(
+    "name", ["<img src=x>", "a & b &lt;i>", "[a](https://example.com)", "![a](b.png)", "`code`", "back\\<i>slash"]
+)
+def test_names_are_plain_text_in_model_cards(home, name):
+    markdown = pytest.importorskip("markdown_it").MarkdownIt()
+    done = cw.open_run(home / "run").export(home / "names.safetensors")
+    verified = replace(done.card.verified, on=f"images of {name}")
+    done = replace(done, card=replace(done.card, classes=(name, "other"), verified=verified))
+    text = model_card(done).partition("---\n\n")[2]
+    shown = [part for block in markdown.parse(text) for part in block.children or []]
+    assert not {part.type for part in shown} & {"html_inline", "link_open", "image"}
+    texts = "".join(part.content for part in shown if part.type.startswith("text"))
+    assert f"images of {name}" in texts
+    assert repr(name) in texts

@@ -14,6 +14,7 @@ from convwright.exporting.model_card import write_model_card
 from convwright.exporting.result import ExportResult
 from convwright.extras import installed
 from convwright.places import without_folders
+from convwright.printable import in_markdown
 from convwright.scaling.budget import LATENCY
 from convwright.training.plan import absolute_spec
 from convwright.training.run import Run
@@ -121,7 +122,7 @@ def _write_card(
 def _test_sentence(tested: ScoredImages, data: str) -> str:
     images = counted(tested.images, "test image")
     return (
-        f"Test accuracy {tested.accuracy:.2%} ({_interval(tested)}) on {images} of {data}. These images "
+        f"Test accuracy {tested.accuracy:.2%} ({_interval(tested)}) on {images} of {in_markdown(data)}. These images "
         "were not used to choose or train the network."
     )
 

@@ -23,6 +23,7 @@ from convwright.exporting.result import ExportResult
 from convwright.extras import require_package
 from convwright.files import write_text
 from convwright.prediction.hub import errors_of_hub, parse_address
+from convwright.printable import in_markdown
 
 NAME = "README.md"
 LIBRARY = "library_name: convwright"
@@ -47,7 +48,7 @@ def write_model_card(done: ExportResult, tested: str = "", note: str = "") -> Pa
 
     Args:
         done: The export.
-        tested: Sentence on the accuracy on test images; empty where it is not known.
+        tested: Sentence in Markdown on the accuracy on test images; empty where it is not known.
         note: Sentence on other files; empty where there are none.
     """
     path = done.path.with_name(NAME)
@@ -92,7 +93,7 @@ def model_card(done: ExportResult, tested: str = "", note: str = "") -> str:
 
     Args:
         done: The export.
-        tested: Sentence on the accuracy on test images; empty where it is not known.
+        tested: Sentence in Markdown on the accuracy on test images; empty where it is not known.
         note: Sentence on other files; empty where there are none.
     """
     card = done.card
@@ -104,7 +105,14 @@ def model_card(done: ExportResult, tested: str = "", note: str = "") -> str:
     accuracy = [*filter(None, [tested]), *_accuracy(done), *filter(None, [note])]
     if tested or any(found.accuracy is not None for found in done.agreements.values()):
         metadata["metrics"] = ["accuracy"]
-    lines = ["---", yaml.safe_dump(metadata, sort_keys=False).strip(), "---", "", f"# {done.path.stem}", ""]
+    lines = [
+        "---",
+        yaml.safe_dump(metadata, sort_keys=False).strip(),
+        "---",
+        "",
+        f"# {in_markdown(done.path.stem)}",
+        "",
+    ]
     lines += [f"`{done.path.name}`: {card.network}, {len(card.classes)} classes, {card.precision}.", ""]
     lines += [line for sentence in accuracy for line in (sentence, "")]
     return "\n".join([*lines, *_usage(done), *_inputs(done), *_limits(card), *_classes(card), *_verified(card)]) + "\n"
@@ -114,7 +122,7 @@ def _accuracy(done: ExportResult) -> list[str]:
     for found in done.agreements.values():
         if found.accuracy is not None:
             interval = f" (95 % interval {found.interval[0]:.2%} to {found.interval[1]:.2%})" if found.interval else ""
-            on = done.card.verified.on
+            on = in_markdown(done.card.verified.on)
             return [f"{found.measure.capitalize()} {found.accuracy:.2%}{interval} on {on}."]
     return []
 
@@ -189,13 +197,13 @@ def _limits(card: Card) -> Iterator[str]:
 
 
 def _classes(card: Card) -> Iterator[str]:
-    shown = ", ".join(f"{name!r}" for name in card.classes[:CLASSES_SHOWN])
+    shown = ", ".join(in_markdown(repr(name)) for name in card.classes[:CLASSES_SHOWN])
     more = len(card.classes) - CLASSES_SHOWN
     yield from ("## Classes", "", shown + (f" and {more} more (in the file's card)" if more > 0 else ""), "")
 
 
 def _verified(card: Card) -> Iterator[str]:
-    yield from ("## Verified", "", f"On {card.verified.on}, against the network in torch:", "")
+    yield from ("## Verified", "", f"On {in_markdown(card.verified.on)}, against the network in torch:", "")
     if not card.verified.engines:
         yield f"Its operations, read back and computed in torch, agree with the network. It was {NOT_RUN}."
         return
