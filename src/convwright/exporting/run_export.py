@@ -11,7 +11,7 @@ from convwright.data import Dataset
 from convwright.data.opened import Data
 from convwright.display.progress import status
 from convwright.engines.selection import EngineSelection, fingerprint
-from convwright.errors import ArgumentError, argument
+from convwright.errors import ArgumentError, ImagesChangedError, argument, warn
 from convwright.exporting import check_images
 from convwright.exporting.agreement import CheckImages
 from convwright.exporting.coreml_export import check_package_target
@@ -30,7 +30,14 @@ from convwright.prediction.features import MOST_TRAINING
 from convwright.prediction.hub import parse_address
 from convwright.prediction.network import Predictor
 from convwright.prediction.network import load as load_run
-from convwright.prediction.run_limits import MOST_HELD, Labelled, fit_network_limits, keep_without_score, run_limits
+from convwright.prediction.run_limits import (
+    MOST_HELD,
+    Labelled,
+    check_unchanged,
+    fit_network_limits,
+    keep_without_score,
+    run_limits,
+)
 from convwright.prediction.stored_limits import NetworkLimits
 from convwright.stats.limits import FEWEST
 from convwright.training.allocator import kept_memory
@@ -84,7 +91,7 @@ def export_run(
     own = predictor.run if data is None or (predictor.run is not None and is_own(predictor.run, data)) else None
     with kept_memory(), status("exporting") as progress:
         progress("fitting temperature and thresholds")
-        fitted = _limits(predictor, opened, own) if opened is not None and limits else None
+        fitted = _limits(predictor, opened, own, int8=int8) if opened is not None and limits else None
         subject = Subject(predictor, _name(run))
         takes = input or _default_input(predictor, format)
         done = export(
@@ -164,18 +171,25 @@ def target(name: str, format: str | None, out: Path | None) -> tuple[str, Path]:
     return format, out
 
 
-def _limits(predictor: Predictor, data: Dataset, run: Run | None) -> NetworkLimits | None:
-    """Return the limits of a network; None for a multi-label network, other classes, and too few images.
+def _limits(predictor: Predictor, data: Dataset, run: Run | None, *, int8: bool) -> NetworkLimits | None:
+    """Return the limits of a network; None for a multi-label network, one class, too few images, and changed ones.
 
     Args:
         predictor: The network.
         data: Images to fit them on.
         run: The run whose own images these are; None for other images.
+        int8: Whether the file is in 8 bits.
     """
     if predictor.multi_label or len(data.val) < FEWEST or len(predictor.classes) < 2:
         return None
-    if run is not None and tuple(data.classes) == predictor.classes:
-        return run_limits(run, predictor, data)
+    if run is not None:
+        try:
+            if int8:  # its limits are fitted on these images, not read
+                check_unchanged(run, data)
+            return run_limits(run, predictor, data)
+        except ImagesChangedError as error:
+            warn(f"the file has no limits: {error}")
+            return None
     held = _labelled(check_images.of_split(predictor, data, data.val, "validation", MOST_HELD))
     training = _labelled(check_images.of_split(predictor, data, data.train, "training", MOST_TRAINING))
     return None if held is None else fit_network_limits(predictor, held, training)

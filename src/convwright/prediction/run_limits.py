@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from convwright.data import Dataset, Split
-from convwright.errors import ArgumentError
+from convwright.errors import ArgumentError, ImagesChangedError
 from convwright.files import digest
 from convwright.prediction.features import MOST_TRAINING, all_features, fitted_ood
 from convwright.prediction.stored_limits import NetworkLimits, read_file_limits, read_limits, write_limits
@@ -15,6 +15,7 @@ from convwright.seeds import derive
 from convwright.stats.limits import FEWEST, Limits, fit_limits, known_threshold
 from convwright.stats.ood_selection import Seen
 from convwright.training.evaluation import batch_for
+from convwright.training.records import DataFacts
 from convwright.training.run import Run
 from convwright.training.run_data import open_run_data
 
@@ -47,6 +48,7 @@ def run_limits(run: Run, predictor: "Predictor", data: Dataset | None = None) ->
     Raises:
         ArgumentError: The run is multi-label, or has too few validation images.
         DataError: The run's data cannot be opened.
+        ImagesChangedError: The run's data has changed since it was trained.
     """
     if predictor.multi_label:
         raise ArgumentError("coverage", "prediction sets are for networks that predict one class for each image")
@@ -73,6 +75,7 @@ def selected_file_limits(predictor: "Predictor", selected: "FilePredictor") -> L
     Raises:
         ArgumentError: The run is multi-label, or has too few validation images.
         DataError: The run's data cannot be opened.
+        ImagesChangedError: The run's data has changed since it was trained.
     """
     of_run, run = predictor.find_limits(), predictor.run
     if selected.is_float or run is None:
@@ -122,10 +125,26 @@ def fit_network_limits(predictor: "Predictor", held: Labelled, training: Labelle
     return replace(limits, ood_score=known_threshold(ood.scores(features, logits)), ood_rule=ood.rule), ood
 
 
+def check_unchanged(run: Run, data: Dataset) -> None:
+    """Check that no image that a run was trained on can be among those that are held out now.
+
+    Args:
+        run: The run.
+        data: What its data holds now.
+
+    Raises:
+        ImagesChangedError: The images or classes have changed since the run was trained.
+    """
+    if tuple(data.classes) != tuple(run.classes):
+        raise ImagesChangedError(f"{run.path}: its images have other classes than when it was trained")
+    if data.fingerprint != run.data.fingerprint:
+        difference = run.data.difference(DataFacts.of(data))
+        raise ImagesChangedError(f"{run.path}: its images are not those that it was trained on: {difference}")
+
+
 def _own_images(run: Run, predictor: "Predictor", data: Dataset | None = None) -> Dataset:
     opened = open_run_data(run) if data is None else data
-    if tuple(opened.classes) != predictor.classes:
-        raise ArgumentError("coverage", f"{run.path}: its images have other classes than when it was trained")
+    check_unchanged(run, opened)
     if len(opened.val) < FEWEST:
         needed = f"prediction sets need {FEWEST} validation images, and the run has {len(opened.val)}"
         raise ArgumentError("coverage", f"{run.path}: {needed}")
