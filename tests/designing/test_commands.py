@@ -46,7 +46,8 @@ def requested(command: str, monkeypatch) -> DesignRequest:
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize(
-    "options", [{}, {"label_column": "the kind"}, {"val_share": 0.25, "resolution": (32, 48), "seed": 5}]
+    "options",
+    [{}, {"label_column": "the kind"}, {"resize": "pad"}, {"val_share": 0.25, "resolution": (32, 48), "seed": 5}],
 )
 @pytest.mark.parametrize(("budget", "seconds"), [("macs<=12345678, latency<=3.1ms", 100.0), (None, 5400.0)])
 def test_a_dossier_repeats_the_whole_request(options, budget, seconds, execution, tmp_path, monkeypatch) -> None:
@@ -58,6 +59,11 @@ def test_a_dossier_repeats_the_whole_request(options, budget, seconds, execution
     study = None if execution.study is None else "photos-again"
     expected = replace(request, out=Path("a folder-again"), execution=replace(execution, study=study))
     assert requested(design_command(request), monkeypatch) == expected
+
+
+def test_images_that_are_padded_need_no_python() -> None:
+    request = DesignRequest(Data("photos", resize="pad"), None, 60.0, Path("out"))
+    assert design_command(request).startswith("convwright design photos --resize pad ")
 
 
 def test_a_dossier_shows_no_password() -> None:

@@ -154,7 +154,7 @@ def test_another_design_does_not_replace_one(designed) -> None:
             {"data": "digits", "budget": "macs<=1K", "minutes": 1},
             "too small for every family; the smallest network, .* needs",
         ),
-        ({"resume": "nowhere"}, "contains no design"),
+        ({"resume": "nowhere"}, "nowhere does not exist"),
         ({"resume": "nowhere", "data": "digits"}, "cannot be combined with `resume`"),
         ({"data": "nowhere"}, "nowhere"),
     ],

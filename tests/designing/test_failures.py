@@ -13,6 +13,10 @@ import pytest
 from PIL import Image
 
 import convwright as cw
+from convwright.data.opened import Data
+from convwright.designing.examination import open_images
+from convwright.designing.request import DesignRequest
+from convwright.designing.state import State
 from convwright.errors import UsageError
 
 DESIGN = [sys.executable, "-m", "convwright", "design"]
@@ -132,3 +136,18 @@ def test_a_full_disk_is_reported_and_the_design_continues(tmp_path) -> None:
     assert "continue with convwright design --resume" in last
     assert "Traceback" not in done.stderr
     finished(out, trials=0)
+
+
+@pytest.mark.parametrize("splits", [("",), ("train", "test")])
+def test_files_that_cannot_be_read_are_named(splits, tmp_path) -> None:
+    for split in splits:
+        enough(tmp_path / "photos" / split)
+    broken = tmp_path / "photos" / splits[-1] / "cats" / "broken.png"
+    broken.write_bytes(b"no image")
+    request = DesignRequest(Data(str(tmp_path / "photos")), None, 60.0, tmp_path / "design")
+    request.out.mkdir()
+    state, lines = State(request.out, request.to_dict()), []
+    open_images(request, state, lines.append)
+    assert len(lines) == 1
+    assert "broken.png" in lines[0]
+    assert any("broken.png" in each.reason for each in state.decisions)

@@ -26,15 +26,15 @@ def test_a_network_is_doubted_where_the_interval_includes_chance(images: int, sh
 
 
 def test_a_network_without_doubts_has_none() -> None:
-    assert network_warnings(ScoredImages(900, 1000), [500, 500], LONG, 60.0, 500) == []
-    assert network_warnings(ScoredImages(900, 1000), [500, 500], [], 60.0, 500) == []
-    (doubt,) = network_warnings(ScoredImages(520, 1000), [500, 500], LONG, 60.0, 500)
+    assert network_warnings(ScoredImages(900, 1000), [500, 500], LONG, 60.0, 500, 120.0) == []
+    assert network_warnings(ScoredImages(900, 1000), [500, 500], [], 60.0, 500, 120.0) == []
+    (doubt,) = network_warnings(ScoredImages(520, 1000), [500, 500], LONG, 60.0, 500, 120.0)
     assert "52.0 % (48.9 to 55.1 %), is not significantly higher than the 50.0 % of" in doubt.replace("\xa0", " ")
 
 
 def test_a_network_of_less_than_an_epoch_is_barely_trained() -> None:
-    (doubt,) = network_warnings(ScoredImages(900, 1000), [500, 500], curve(0.5, epochs=0.4), 22.0, 500)
-    assert "only 0.4 epochs; a design of about 14 minutes would train it for 8 epochs" in doubt
+    (doubt,) = network_warnings(ScoredImages(900, 1000), [500, 500], curve(0.5, epochs=0.4), 22.0, 500, 120.0)
+    assert "only 0.4 epochs; a design of about 15 minutes would train it for 8 epochs" in doubt
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_network_of_less_than_an_epoch_is_barely_trained() -> None:
 )
 def test_a_curve_that_rises_steeply_at_its_end_is_too_short(accuracies, images: int, steep: bool) -> None:
     assert (steep_rise(curve(*accuracies), images) > 0) is steep
-    found = network_warnings(ScoredImages(900, 1000), [500, 500], curve(*accuracies), 60.0, images)
+    found = network_warnings(ScoredImages(900, 1000), [500, 500], curve(*accuracies), 60.0, images, 120.0)
     assert any("more time would help" in each for each in found) is steep
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from convwright.bounds import DURATION
+from convwright.data.framing import Resize
 from convwright.errors import ArgumentError, UsageError, argument
 from convwright.options import Bounds, checks_arguments
 from convwright.scaling.halving import MOST_SEEDS
@@ -42,6 +43,7 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
     minutes: Annotated[float | None, DURATION] = None,
     out: Path | str | None = None,
     engine: Literal["torch", "onnxruntime", "openvino"] | None = None,
+    resize: Resize | None = None,
     seed: Annotated[int, Bounds(ge=-LARGEST_SEED, le=LARGEST_SEED)] = 0,
     workers: Workers | None = None,
     cluster: Cluster = None,
@@ -69,6 +71,8 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
         out: Folder of the design; designs/DATA by default.
         engine: Engine that will serve the network, in which latency is measured; by default the first installed one
             of onnxruntime, openvino and torch.
+        resize: How images of other proportions are resized: `crop` cuts the centre, `pad` adds grey borders, `squash`
+            changes the proportions; as the data has it, or else `crop`.
         seed: Seed of all training runs.
         resume: Folder of a design to continue, which keeps its options; only workers, cluster and cores can be given. A
             finished design is shown again, without its images.
@@ -95,7 +99,7 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
     from convwright.scaling.budget import as_budget
 
     given = {"data": data, "budget": budget, "hours": hours, "minutes": minutes, "out": out, "engine": engine}
-    given |= {"storage": storage, "study": study}
+    given |= {"resize": resize, "storage": storage, "study": study}
     execution = {"workers": workers, "cluster": cluster, "cores_per_task": cores_per_task}
     if resume is not None:
         if other := next((name for name, value in given.items() if value is not None), "seed" if seed else ""):
@@ -111,6 +115,8 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
     if hours is not None and minutes is not None:
         raise ArgumentError("hours", "cannot be combined with `minutes`; give one of the two")
     images = Data.of(data)
+    if resize is not None and images.resize != resize:
+        images = replace(images, resize=resize)  # a copy opens the images again
     seconds = 3600 * hours if hours is not None else 60 * (DEFAULT_MINUTES if minutes is None else minutes)
     folder = Path(out) if out is not None else Path("designs") / (Path(images.spec).stem or "data")
     serving: str = engine or next((name for name in ("onnxruntime", "openvino") if installed(name)), "torch")

@@ -53,7 +53,7 @@ def _command(name: str, request: DesignRequest, options: Mapping[str, Any]) -> s
     """Return a command on a design's images, or a call in Python if the command line lacks one of their options."""
     data, given = request.data, {key: value for key, value in options.items() if value is not None}
     own = data.options()
-    if data.held is None and own.keys() <= {*COLUMNS}:
+    if data.held is None and own.keys() <= {*COLUMNS, *(["resize"] if name == "design" else [])}:
         words = ["convwright", name, data.spec]
         for key, value in (own | given).items():
             words += [f"--{key.replace('_', '-')}", str(value)]

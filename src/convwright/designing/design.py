@@ -90,7 +90,8 @@ def resume_design(folder: Path, *, execution: Mapping[str, Any] | None = None, p
         RunError: Its files are damaged.
     """
     if not (folder / STATE).is_file():
-        raise ArgumentError("resume", f"{folder} contains no design; give the folder of a design")
+        why = "contains no design" if folder.is_dir() else "does not exist"
+        raise ArgumentError("resume", f"{folder} {why}; give the folder of a design")
     request = DesignRequest.from_dict(State.open(folder).request, folder)
     changes = {name: value for name, value in (execution or {}).items() if value is not None}
     return design(replace(request, execution=replace(request.execution, **changes)), progress=progress)
@@ -199,7 +200,7 @@ class _Design:
         """
         context, state = self.context, self.context.state
         with argument("data"):
-            context.data, data = open_images(self.request, state)
+            context.data, data = open_images(self.request, state, context.report)
         if data.multi_label:
             raise ArgumentError(
                 "data", f"{data.name}: some images have several labels; a design needs one label for each image"

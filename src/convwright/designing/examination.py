@@ -13,6 +13,8 @@ from convwright.display.progress import counting
 from convwright.display.wording import counted
 from convwright.errors import ArgumentError, DataError
 
+MOST_NAMED = 3
+"""Most files that cannot be read and are named."""
 SHARES = 0.8, 0.1, 0.1
 """Shares of training, validation and test images of data that has no test images."""
 SURVEY_SECONDS_PER_IMAGE = 0.006
@@ -85,12 +87,13 @@ def examine(data: Data, dataset: Dataset, seconds: float, report: Callable[[str]
     return ImageFacts(dataset.classes, counts, dataset.resolution, dataset.channels, tuple(problems), surveyed)
 
 
-def open_images(request: DesignRequest, state: State) -> tuple[Data, Dataset]:
+def open_images(request: DesignRequest, state: State, report: Callable[[str], None]) -> tuple[Data, Dataset]:
     """Open the images of a design; where they are not split, set test and validation images aside first.
 
     Args:
         request: The request.
-        state: The design, which records that.
+        state: The design, which records that, and which files were left out.
+        report: Called with a line for each file that was left out, and for the rest of them.
 
     Returns:
         The data with the split, and its decoded images.
@@ -100,6 +103,8 @@ def open_images(request: DesignRequest, state: State) -> tuple[Data, Dataset]:
     """
     data = request.split_data
     dataset = data.dataset()
+    if not state.fingerprint:
+        _record_skipped(dataset, state, report)
     path = request.out / SPLIT
     if dataset.test is not None or path.exists():
         return data, dataset
@@ -125,3 +130,14 @@ def open_images(request: DesignRequest, state: State) -> tuple[Data, Dataset]:
     )
     data = request.split_data
     return data, data.dataset()
+
+
+def _record_skipped(dataset: Dataset, state: State, report: Callable[[str], None]) -> None:
+    """Report and record the files that cannot be read as images."""
+    if not dataset.skipped:
+        return
+    for line in dataset.skipped[:MOST_NAMED]:
+        report(f"warning: skipped {line}")
+    if (more := len(dataset.skipped) - MOST_NAMED) > 0:
+        report(f"warning: and {more:,} more that could not be read")
+    state.decide("data", f"{counted(len(dataset.skipped), 'file')} left out", f"cannot be read: {dataset.skipped[0]}")

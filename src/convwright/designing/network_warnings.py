@@ -23,6 +23,7 @@ def network_warnings(
     metrics: Sequence[Mapping[str, float]],
     train_seconds: float,
     val_images: int,
+    seconds: float,
 ) -> list[str]:
     """Return the warnings about the network of a design, a sentence each.
 
@@ -32,8 +33,9 @@ def network_warnings(
         metrics: Rows of its validations.
         train_seconds: Seconds of its training.
         val_images: Number of validation images.
+        seconds: Time that was requested for the design.
     """
-    found = [no_better_than_chance(score, class_counts), _too_short(metrics, train_seconds, val_images)]
+    found = [no_better_than_chance(score, class_counts), _too_short(metrics, train_seconds, val_images, seconds)]
     return [each for each in found if each]
 
 
@@ -54,13 +56,14 @@ def no_better_than_chance(score: ScoredImages, class_counts: Sequence[int]) -> s
     )
 
 
-def _too_short(metrics: Sequence[Mapping[str, float]], train_seconds: float, val_images: int) -> str:
+def _too_short(metrics: Sequence[Mapping[str, float]], train_seconds: float, val_images: int, seconds: float) -> str:
     """Return a warning if a training was too short; empty otherwise."""
     if not metrics:
         return ""
     epochs = metrics[-1]["epoch"]
     if epochs < MIN_EPOCHS:
-        minutes = math.ceil(train_seconds / max(epochs, 1e-9) * ENOUGH_EPOCHS / (1 - RACE_SHARE) / 60)
+        more = train_seconds / max(epochs, 1e-9) * (ENOUGH_EPOCHS - epochs)
+        minutes = math.ceil((seconds + more / (1 - RACE_SHARE)) / 60)
         return (
             f"the network was trained for only {epochs:.2g} epochs; a design of about {counted(minutes, 'minute')} "
             f"would train it for {ENOUGH_EPOCHS:g} epochs on this machine"

@@ -151,7 +151,12 @@ class DesignResult(Result):
         """A sentence on each reason to doubt the network: it may be no better than chance, or barely trained."""
         counts, run = self.images.counts, self.run
         return network_warnings(
-            self._reported_score, counts["test"], run.metrics, run.summary.train_seconds, sum(counts.get("val", ()))
+            self._reported_score,
+            counts["test"],
+            run.metrics,
+            run.summary.train_seconds,
+            sum(counts.get("val", ())),
+            self.request.seconds,
         )
 
     @property
