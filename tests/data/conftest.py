@@ -12,13 +12,14 @@ from ..kernels import share_kernels
 
 
 @pytest.fixture(autouse=True)
-def _stay_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _stay_here(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("no network in tests")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    share_kernels(tmp_path / "cache")
+    cache = tmp_path_factory.mktemp("cache")  # not in `tmp_path`, which many tests read as data
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    share_kernels(cache)
 
 
 @pytest.fixture
