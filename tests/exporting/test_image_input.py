@@ -199,9 +199,9 @@ def test_runs_are_exported_with_images_as_input(run, tmp_path):
     assert "input: an image of any size, uint8, 1 x H x W x 3 (probabilities" in str(done)
     picture = photograph()
     (expected,) = cw.load(run).predict([picture], top=10)
-    whole = open_whole(done.path, "onnxruntime")(np.asarray(picture)[None])["logits"][0]
+    whole = open_whole(done.path, "onnxruntime")(np.asarray(picture)[None])["probabilities"][0]
     classes = cw.load(done.path).classes
-    assert dict(zip(classes, softmax(whole), strict=True)) == pytest.approx(dict(expected.ranked()), abs=1e-3)
+    assert dict(zip(classes, whole, strict=True)) == pytest.approx(dict(expected.ranked()), abs=1e-3)
     tensor = cw.export(run, tmp_path / "tensor.onnx", images=20, input="tensor")
     assert tensor.to_dict()["input"] == "tensor"
     assert "input: uint8, N x 1 x 8 x 8" in str(tensor)
@@ -219,6 +219,6 @@ def test_the_code_of_the_card_sees_a_transparent_image_as_convwright_does(run, t
     exec(code.replace("image.jpg", "image.png"), found)
     expected = cw.load(done.path).predict(tmp_path / "image.png", top=10)
     classes = cw.load(done.path).classes
-    assert dict(zip(classes, softmax(found["logits"][0]), strict=True)) == pytest.approx(
+    assert dict(zip(classes, found["probabilities"][0], strict=True)) == pytest.approx(
         dict(expected.ranked()), abs=1e-3
     )

@@ -115,7 +115,7 @@ def test_other_formats_have_no_scale(precision):
         ),
         ({"compile": True, "cuda_graphs": True, "devices": 2}, "cuda_graphs: are for one device"),
         ({"compile": True, "cuda_graphs": True, "accumulate": 2}, "cuda_graphs: cannot be combined with `accumulate`"),
-        ({"precision": "16"}, "precision: must be '32-true' or 'bf16-mixed' or '16-mixed', not '16'"),
+        ({"precision": "16"}, "precision: must be '32-true' or 'bf16-mixed' or '16-mixed' or 'auto', not '16'"),
     ],
 )
 def test_what_cannot_be_combined_is_refused(options, reason):

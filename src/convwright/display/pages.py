@@ -5,7 +5,6 @@ dark and paper, the header, the footer and the script that draws plots; `figures
 Packages with pages of their own keep their templates in a folder `templates`.
 """
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -16,6 +15,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from convwright import json_text
 from convwright.display.figures import Figure
 from convwright.display.path_names import PathNames
 from convwright.files import write_text
@@ -127,5 +127,5 @@ def plot_json(plot: go.Figure, names: PathNames | None = None) -> Markup:
     """
     text = plot.to_json()
     if names is not None:
-        text = json.dumps(names.in_value(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
+        text = json_text.dump(names.in_value(json_text.parse(text, "a plot")))
     return Markup(text.replace("<", "\\u003c"))

@@ -1,12 +1,12 @@
 """Paths of this machine in texts that others may read: they are replaced by shorter names."""
 
 import html
-import json
 import re
 from collections.abc import Mapping
 
 from markupsafe import escape
 
+from convwright import json_text
 from convwright.printable import printable
 
 _QUOTED = (
@@ -15,8 +15,8 @@ _QUOTED = (
     lambda text: text.replace("'", "'\"'\"'"),  # in a word of a shell command
     lambda text: text.replace("'", "''"),  # in YAML
     lambda text: repr(text)[1:-1],
-    lambda text: json.dumps(text)[1:-1],
-    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    lambda text: json_text.dump(text, ascii_only=True)[1:-1],
+    lambda text: json_text.dump(text)[1:-1],
 )
 _ESCAPED = (str, escape, html.escape, lambda text: html.escape(text, quote=False))
 """How texts spell a path: as it is or in quotes, and that as it is or, in a plot's texts, as HTML."""
