@@ -22,6 +22,7 @@ from statistics import mean
 from typing import Any
 
 import torch
+from kept_rows import keep, noted
 from machine import describe
 
 import convwright as cw
@@ -111,13 +112,6 @@ def run(kind: str, seed: int, data: Dataset, options: argparse.Namespace) -> dic
     }
 
 
-def noted(out: Path) -> dict[str, dict[str, Any]]:
-    """Return what has come out so far, by run."""
-    path = out / "results.json"
-    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    return {row["run"]: row for row in rows}
-
-
 def show_table(out: Path) -> None:
     """Print what has come out, as a table in Markdown."""
     print("| optimizer | seed | processor time | validation | test |")
@@ -147,14 +141,10 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"{describe()}; torch {torch.__version__}, one thread", flush=True)
     data = open_dataset("fashion-mnist")
+    kind = "sgd" if options.sgd else "muon"
     for seed in options.seeds:
-        kind = "sgd" if options.sgd else "muon"
         name = f"{kind}-{options.epochs:g}-{options.precision}-seed{seed}"
-        if name not in noted(options.out):
-            row = run(kind, seed, data, options)
-            rows = noted(options.out) | {name: row}
-            write_text(options.out / "results.json", json.dumps(list(rows.values()), indent=1) + "\n")
-        print(json.dumps(noted(options.out)[name]), flush=True)
+        keep(options.out, name, lambda seed=seed: run(kind, seed, data, options))
     show_table(options.out)
 
 

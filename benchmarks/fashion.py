@@ -15,16 +15,15 @@ what is noted there is not run again.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import torch
+from kept_rows import Row, keep, noted
 from machine import describe
 
 import convwright as cw
@@ -32,7 +31,6 @@ from convwright.arch import at, fit_resolution
 from convwright.data import Dataset, open_dataset
 from convwright.errors import ConvwrightError
 from convwright.evaluation.assessment import assess
-from convwright.files import write_text
 from convwright.prediction.network import load
 from convwright.training.config import difference
 from convwright.training.interrupt import Interrupted
@@ -56,8 +54,6 @@ SECONDS = {
 """Of an epoch with two threads on two idle cores, as `--speed` measures it."""
 MINUTES, HOUR, FAMILY_MINUTES = 20.0, 60.0, (1.0, 3.0, 8.0)
 SPEED_STEPS = 30
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -128,13 +124,6 @@ def jobs(options: argparse.Namespace) -> Iterator[Job]:
         yield job(HOUR, NETWORK, 0)
 
 
-def noted(out: Path) -> dict[str, Row]:
-    """Return what has come out so far, by run."""
-    path = out / "results.json"
-    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    return {row["run"]: row for row in rows}
-
-
 def speed(name: str, data: Dataset, precision: str) -> float:
     """Return the seconds of an epoch: the mean over steps spread over a run, since its images grow."""
     config, network = plan(data, cw.network(name), name=RECIPE, recipe={"crop": CROP}, precision=precision)
@@ -200,12 +189,7 @@ def main() -> None:
         show_speed(data, options.precision)
         return
     for job in jobs(options):
-        rows = noted(options.out)
-        if job.folder not in rows:
-            row = job.run(options.out, data)
-            rows = noted(options.out) | {job.folder: row}  # another may have been at it meanwhile
-            write_text(options.out / "results.json", json.dumps(list(rows.values()), indent=1) + "\n")
-        print(json.dumps(rows[job.folder]), flush=True)
+        keep(options.out, job.folder, lambda job=job: job.run(options.out, data))
     show_table(options.out)
 
 

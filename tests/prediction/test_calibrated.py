@@ -13,6 +13,7 @@ from PIL import Image
 import convwright as cw
 from convwright.engines.card_reading import read_card
 from convwright.engines.selection import FOLDER, EngineSelection, fingerprint, keep_selection, machine_name
+from convwright.explain.activation import activation_maps
 from convwright.prediction.files import FilePredictor, RunPredictor
 from convwright.prediction.network import load
 from convwright.prediction.portable import PortablePredictor
@@ -161,6 +162,9 @@ def test_a_selected_file_in_8_bits_has_limits_of_its_own_logits(selected, pictur
         assert again.temperature == limits.temperature
         for one, found in zip(again.predict(pictures, top=10), shares, strict=True):
             check_same(one.ranked(), predictor.classes, [found])
+    mapped = activation_maps(predictor, pictures[:1])  # of the network in torch, so with its temperature
+    in_torch = load(selected).predict(pictures[0], top=10)
+    assert mapped.probabilities[0] == pytest.approx(in_torch.probabilities[0], abs=1e-4)
     stored = selected / FOLDER / NAME
     stored.write_bytes(stored.read_bytes().replace(predictor.fastest.card.checksum.encode(), b"0" * 32))
     assert cw.load(selected).temperature == 1, "limits of another file"

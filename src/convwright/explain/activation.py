@@ -29,6 +29,7 @@ from convwright.explain.target import (
     scores_of,
 )
 from convwright.prediction.base import AnyImage, check_many
+from convwright.prediction.files import RunPredictor
 from convwright.prediction.network import Predictor
 
 Method = Literal["cam", "grad-cam", "grad-cam++"]
@@ -249,7 +250,9 @@ def has_several_labels(subject: Subject) -> bool:
 
 
 def temperature_of(subject: Subject) -> float:
-    """Return what scores are divided by before their softmax: 1 for a torch module."""
+    """Return what a network's scores in torch are divided by before their softmax: 1 for a torch module."""
+    if isinstance(subject, RunPredictor):
+        return subject.in_torch.temperature  # the file that predicts in its place may have another one
     return 1.0 if isinstance(subject, nn.Module) else subject.temperature
 
 
