@@ -1,0 +1,107 @@
+"""Accuracy and time of training with two settings: the same runs with each, with several seeds.
+
+    python benchmarks/paired.py precision                             32 bits and bfloat16
+    python benchmarks/paired.py optimizer                             SGD and Muon, in bfloat16
+    python benchmarks/paired.py precision --data digits --epochs 1    a quick look
+    python benchmarks/paired.py precision --table                     only show what has come out so far
+
+By default Fashion-MNIST (10,000 images) and emoji, three seeds. Each run is noted in `OUT/results.json` before the next
+begins, and is not repeated by a second start. Seconds are processor time. The difference is that of test accuracies
+with equal seeds; its standard error is shown beside it.
+"""
+
+import argparse
+import shutil
+import time
+from functools import partial
+from itertools import product
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from image_sets import prepared
+from kept_rows import Row, keep, noted
+
+import convwright as cw
+
+NETWORKS = ("cifar_seresnet14", "efficientnet_b0|scale:d=0.3,w=0.25")
+SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
+    "precision": {"32 bits": {"precision": "32-true"}, "bfloat16": {"precision": "bf16-mixed"}},
+    "optimizer": {
+        "SGD": {"precision": "bf16-mixed"},
+        "Muon": {"precision": "bf16-mixed", "optimizer": "muon", "weight_decay": 0.005},
+    },
+}
+"""Two alternatives of each setting: their names, and the fields that differ from those of the recipe `fast`."""
+
+
+def train(data: Path | str, network: str, options: dict[str, Any], folder: Path) -> dict[str, float]:
+    """Train in a new folder, and return the test accuracy and the processor time."""
+    shutil.rmtree(folder, ignore_errors=True)
+    began = time.process_time()
+    run = cw.train(data, network=network, out=folder, recipe="fast", progress=False, **options)
+    seconds = time.process_time() - began
+    accuracy = run.evaluate().accuracy
+    shutil.rmtree(folder)
+    return {"accuracy": accuracy, "seconds": round(seconds, 1)}
+
+
+def run(described: Row, name: str, network: str, options: dict[str, Any], out: Path) -> Row:
+    """Train on a data set of `image_sets.py`, and return the row of the run."""
+    return described | train(prepared(name, out), network, options, out / "run")
+
+
+def table(setting: str, out: Path) -> str:
+    """Return a Markdown table of the runs that have ended with both alternatives."""
+    first, second = SETTINGS[setting]
+    lines = [
+        f"| data, network | seeds | {first} | {second} | difference | times as fast |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    runs: dict[str, dict[int, dict[str, Row]]] = {}
+    for row in noted(out).values():
+        if row["setting"] == setting:
+            runs.setdefault(row["task"], {}).setdefault(row["seed"], {})[row["alternative"]] = row
+    for task, seeds in runs.items():
+        if pairs := [(made[first], made[second]) for made in seeds.values() if len(made) == 2]:
+            one, two = (100 * mean(pair[i]["accuracy"] for pair in pairs) for i in range(2))
+            apart = [100 * (pair[1]["accuracy"] - pair[0]["accuracy"]) for pair in pairs]
+            error = f" ± {stdev(apart) / len(apart) ** 0.5:.2f}" if len(apart) > 1 else ""
+            faster = mean(pair[0]["seconds"] / pair[1]["seconds"] for pair in pairs)
+            cells = (
+                task.replace("|", r"\|"),
+                len(pairs),
+                f"{one:.2f} %",
+                f"{two:.2f} %",
+                f"{mean(apart):+.2f}{error}",
+                f"{faster:.2f}",
+            )
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("setting", choices=SETTINGS)
+    parser.add_argument("--data", nargs="+", default=["fashion-mnist-10k", "emoji"], help="names of image_sets.py")
+    parser.add_argument("--networks", nargs="+", default=NETWORKS)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=float, default=5.0)
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    parser.add_argument("--out", type=Path, default=Path("runs/paired"))
+    options = parser.parse_args()
+    alternatives = SETTINGS[options.setting]
+    if not options.table:  # once before, so that no run is measured with the imports
+        train("digits", "cifar_resnet8", {"epochs": 0.02}, options.out / "run")
+    jobs = [] if options.table else product(options.data, options.networks, range(options.seeds), alternatives)
+    for name, network, seed, one in jobs:
+        task = f"{name} ({options.epochs:g} epochs), {network}"
+        described = {"setting": options.setting, "task": task, "seed": seed, "alternative": one}
+        key = f"{options.setting}: {task}, seed {seed}, {one}"
+        fields = {"epochs": options.epochs, "seed": seed} | alternatives[one]
+        keep(options.out, key, partial(run, {"run": key} | described, name, network, fields, options.out))
+    print(table(options.setting, options.out))
+
+
+if __name__ == "__main__":
+    main()
