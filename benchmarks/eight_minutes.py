@@ -36,13 +36,14 @@ from convwright.training.callbacks import Callback, StartedRun
 from convwright.training.config import difference
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import resume, train
+from convwright.training.operators import compile_fused
 from convwright.training.plan import plan
 from convwright.training.progress_bar import TerminalProgress
 from convwright.training.records import Summary
 from convwright.training.run import Run
 from convwright.training.views import AS_IT_IS
 
-EPOCHS = 24.0
+EPOCHS = 32.0
 RECIPES: dict[str, dict[str, Any]] = {
     "muon": {"optimizer": "muon", "learning_rate": 0.05, "warm_up": 0.1, "weight_decay": 0.005},
     "sgd": {},
@@ -92,7 +93,8 @@ def run(kind: str, seed: int, data: Dataset, options: argparse.Namespace) -> dic
     name = f"{kind}-{options.epochs:g}-{options.precision}-seed{seed}"
     path: Path = options.out / name
     recipe = {"crop": 2} | RECIPES[kind]
-    wanted = {"epochs": options.epochs, "seed": seed, "precision": options.precision}
+    wanted: dict[str, Any] = {"epochs": options.epochs, "seed": seed, "precision": options.precision}
+    wanted["fused"] = compile_fused(options.precision)  # else torch's own operators
     config, network = plan(data, early_stride(), name="fast", recipe=recipe, **wanted)
     clock = ProcessorTime(options.out / f"{name}-seconds.json")
     callbacks = [TerminalProgress(name), clock]

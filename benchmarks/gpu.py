@@ -4,11 +4,12 @@
     python benchmarks/gpu.py --only resume memory     some sections
     python benchmarks/gpu.py --device cpu --quick     the same programs at their smallest size, without a GPU
 
-Each section runs in a process of its own, within its share of the time. It notes every row as soon as it is measured:
-what a section had found before it failed, or ran out of time, is kept, and the others run all the same. Correctness
-comes first: logits, gradients and augmentation against the CPU; runs that are killed and resumed, and steps that are
-repeated, to the bit. Then training throughput beside timm's networks, latency beside the floor, and memory. Writes one
-JSON file with the machine, versions and all rows; the exit status is 1 if a section has an error.
+Each section runs in a process of its own, the most important rows first. It ends where its share of the time is not
+enough for one more row, which its last row says. What a section had found before it failed is kept, and the others run
+all the same. Correctness comes first: logits, gradients and augmentation against the CPU; runs that are killed and
+resumed, and steps that are repeated, to the bit. Then training throughput beside timm's networks, also with the
+deterministic operations of `train`, latency beside the floor, and memory. Writes one JSON file with the machine,
+versions and all rows; the exit status is 1 if a section has an error.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,7 +39,7 @@ from convwright.training.config import PrecisionName
 from convwright.training.plan import plan
 from convwright.training.precision import Precision
 from convwright.training.preparation import make_learner
-from convwright.training.process_state import preserved_process_state
+from convwright.training.process_state import make_reproducible, preserved_process_state
 
 Row = dict[str, Any]
 PACKAGES = ("convwright", "torch", "torchvision", "timm", "triton", "onnxruntime-gpu", "onnxruntime", "tensorrt")
@@ -54,6 +55,8 @@ CLOSE_PIXELS = 2.0
 """Largest difference of augmented pixels, of 255: they are rounded in other places."""
 PATIENCE = 20
 """Times that a CPU may take, which may be busy with other work."""
+RESERVE = 1.3
+"""Times of the slowest row so far that have to be left for one more row."""
 GPU_ENGINES = ("torch-cuda", "onnxruntime-cuda", "tensorrt", "torch-cuda-compile")
 KILLED = """
 import os, signal, sys
@@ -200,7 +203,8 @@ def resume(setup: Setup) -> Iterator[Row]:
     """Kill runs and resume them in new processes; repeat steps of large networks in this one."""
     cases = [(SMALL[0], "16-mixed", False)]
     if not setup.quick:
-        cases = [(name, each, False) for each in PRECISIONS for name in SMALL[1:]] + [(SMALL[0], "bf16-mixed", True)]
+        cases.append((SMALL[0], "bf16-mixed", True))
+        cases += [(name, each, False) for each in PRECISIONS for name in SMALL[1:]]
     yield from repeated(setup)
     for name, precision, compiled in cases:
         with tempfile.TemporaryDirectory() as folder:
@@ -242,17 +246,25 @@ def repeated(setup: Setup) -> Iterator[Row]:
 
 
 def throughput(setup: Setup) -> Iterator[Row]:
-    """Measure training steps beside timm's: first uncompiled ones of all networks, then compiled ones."""
+    """Measure training steps beside timm's: first uncompiled ones of all networks, then compiled ones.
+
+    Uncompiled steps are measured with deterministic operations too, which `train` uses.
+    """
     names = dict.fromkeys(SMALL[:1]) if setup.quick else TRAINED
     kinds = [("32-true", ""), ("bf16-mixed", ""), ("16-mixed", "")]
     kinds += [] if setup.quick else [("bf16-mixed", "default"), ("bf16-mixed", "reduce-overhead")]
     for precision, mode in kinds:
         for name, peer in names.items():
-            for library in ("convwright", *["timm"] * bool(peer)):
-                row = {"network": name, "library": library, "precision": precision, "compile": mode}
+            contenders = [("convwright", False)] + [("timm", False)] * bool(peer) + [("convwright", True)] * (not mode)
+            for library, deterministic in contenders:
+                row: Row = {"network": name, "library": library, "precision": precision, "compile": mode}
+                row["deterministic"] = deterministic
                 try:
                     module = built(name, setup) if library == "convwright" else timm_network(str(peer), setup)
-                    yield row | steps_of(module, name, precision, mode, setup)
+                    with preserved_process_state() if deterministic else nullcontext():
+                        if deterministic:
+                            make_reproducible(torch.device(setup.device), tf32=False)
+                        yield row | steps_of(module, name, precision, mode, setup)
                 except (RuntimeError, ImportError) as error:
                     yield row | {"problem": str(error).splitlines()[0][:200], "ok": library == "timm"}
                 torch.compiler.reset()
@@ -342,16 +354,28 @@ SECTIONS = {
 
 
 def child(name: str, setup: Setup, file: Path) -> None:
-    """Run a section in this process, and append each of its rows to a file."""
+    """Run a section in this process, and append each of its rows to a file, as many as its time is enough for."""
+    began, longest = time.monotonic(), 0.0
+    end = began + limit_of(name, setup)
     with file.open("a", encoding="utf-8") as rows:
         for row in SECTIONS[name].rows(setup):
             rows.write(json.dumps(row) + "\n")
             rows.flush()
+            now = time.monotonic()
+            longest, began = max(longest, now - began), now
+            if now + RESERVE * longest > end:
+                rows.write(json.dumps({"stopped": "no time for one more row"}) + "\n")
+                return
+
+
+def limit_of(name: str, setup: Setup) -> float:
+    """Return the seconds that a section may take."""
+    return SECTIONS[name].seconds * (1 if setup.device == "cuda" else PATIENCE)
 
 
 def measured(name: str, setup: Setup) -> Row:
     """Run a section in a process of its own; return its rows, seconds and error."""
-    began, limit = time.monotonic(), SECTIONS[name].seconds * (1 if setup.device == "cuda" else PATIENCE)
+    began, limit = time.monotonic(), limit_of(name, setup)
     environment = os.environ | ({"CUDA_VISIBLE_DEVICES": ""} if setup.device == "cpu" else {})
     command = [sys.executable, __file__, "--device", setup.device, *["--quick"] * setup.quick]
     with tempfile.TemporaryDirectory() as folder:
