@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from convwright.designing.candidates import Candidate, first_candidates
+from convwright.designing.candidates import Candidate
 from convwright.designing.distillation import find_teacher, try_distillation
 from convwright.designing.families import CandidateLimits
 from convwright.designing.ideas import effects_of
 from convwright.designing.state import State
 from convwright.designing.trials import Trial, pack_bits
 from convwright.scaling.budget import as_budget
+
+from .first import first_candidates
 
 IMAGES = 400
 

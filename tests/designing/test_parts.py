@@ -21,7 +21,6 @@ from convwright.designing.candidates import (
     Candidate,
     LeftOut,
     default_candidates,
-    first_candidates,
     pretrained_candidates,
     recipe_variations,
     variations,
@@ -62,6 +61,8 @@ from convwright.training.backbone import Backbone
 from convwright.training.prepare import LEAST_EPOCHS, TOO_SHORT
 from convwright.training.run import Run
 from convwright.training.step import Learner
+
+from .first import first_candidates
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=70))

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convwright.designing.candidates import Candidate, first_candidates
+from convwright.designing.candidates import Candidate
 from convwright.designing.families import CandidateLimits
 from convwright.designing.race import (
     GROWTH,
@@ -30,6 +30,8 @@ from convwright.designing.time_plan import TimePlan
 from convwright.designing.trials import NO_TIME, OUT_OF_TIME, TOO_LITTLE_SHARE, Trial, pack_bits
 from convwright.errors import ConvwrightError
 from convwright.scaling.budget import as_budget
+
+from .first import first_candidates
 
 LIMITS = CandidateLimits(as_budget("macs<=5M"))
 IMAGES = 400

@@ -13,8 +13,10 @@ from jinja2 import UndefinedError
 from markupsafe import escape
 
 import convwright as cw
+from convwright.display import pages
 from convwright.display.figures import Figure, Panel, axis, empty_plot
-from convwright.display.pages import environment, write_content, write_figures, write_html
+from convwright.display.pages import environment, with_code, write_content, write_figures, write_html
+from convwright.display.path_names import PathNames
 from convwright.display.plotly_figures import PALETTE, coloured
 from convwright.display.result import Block, Lines, Result, Table
 
@@ -120,6 +122,13 @@ def test_names_instead_of_paths_are_escaped_wherever_they_stand(name: str, tmp_p
 def test_what_names_no_folder_stays(path: str, tmp_path: Path) -> None:
     texts = ["https://example.org//a", "/", "a/b.html", "../c"]
     assert page_of(tmp_path, texts, {path: "gone"}) == page_of(tmp_path, texts, {"/not/there": "gone"})
+
+
+def test_code_of_messages_is_marked_and_paths_in_it_are_replaced() -> None:
+    text = "`convwright data /home/me/a<b>` runs it, or ` alone"
+    assert with_code(text) == "<code>convwright data /home/me/a&lt;b&gt;</code> runs it, or ` alone"
+    page = pages._without_paths(environment(), PathNames({"/home/me": "me"})).from_string("{{ text | code }}")
+    assert page.render(text=text) == "<code>convwright data me/a&lt;b&gt;</code> runs it, or ` alone"
 
 
 def test_notebooks_have_the_light_colours_of_the_style_sheet() -> None:

@@ -101,21 +101,6 @@ class LeftOut:
     reason: str
 
 
-def first_candidates(
-    resolution: Resolution, channels: int, classes: int, limits: CandidateLimits
-) -> Iterator[Candidate | LeftOut]:
-    """Yield the largest network of each family within the limits, in the order in which a short design tries them.
-
-    Args:
-        resolution: Side of the images, or (height, width).
-        channels: Channels of the images.
-        classes: Number of classes.
-        limits: What a candidate may cost.
-    """
-    for family in FAMILIES:
-        yield scale_family(family, family.base(resolution, channels, classes), limits)
-
-
 def scale_family(family: Family, base: Network, limits: CandidateLimits) -> Candidate | LeftOut:
     """Return the largest network of a family within the limits, or why there is none.
 

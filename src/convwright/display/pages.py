@@ -5,6 +5,7 @@ dark and paper, the header, the footer and the script that draws plots; `figures
 Packages with pages of their own keep their templates in a folder `templates`.
 """
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from convwright import json_text
@@ -22,6 +23,8 @@ from convwright.files import write_text
 from convwright.units import human
 
 PACKAGE = "convwright.display"
+CODE = re.compile("`([^`]+)`")
+"""Code in a message, such as an option or a command."""
 
 
 def write_html(
@@ -61,7 +64,10 @@ def _without_paths(made: Environment, names: PathNames) -> Environment:
         return names.in_text(str(value)) if plain else value
 
     made = made.overlay(finalize=shown)
-    made.filters = made.filters | {"plot_json": lambda plot: plot_json(plot, names)}
+    made.filters = made.filters | {
+        "plot_json": lambda plot: plot_json(plot, names),
+        "code": lambda text: with_code(names.in_text(text)),
+    }
     return made
 
 
@@ -113,9 +119,19 @@ def environment(package: str = PACKAGE) -> Environment:
         "quoted": shlex.quote,
         "sides": lambda size: "\u00a0×\u00a0".join(map(str, size if isinstance(size, tuple) else (size, size))),
         "size": lambda size: "×".join(map(str, size)) if isinstance(size, tuple) else str(size),
+        "code": with_code,
         "upper_first": lambda text: text[:1].upper() + text[1:],
     }
     return made
+
+
+def with_code(text: str) -> Markup:
+    """Return a text of a message as HTML, with `code` in the element for it.
+
+    Args:
+        text: The text; what stands between backticks is code.
+    """
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def plot_json(plot: go.Figure, names: PathNames | None = None) -> Markup:

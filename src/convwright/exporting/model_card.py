@@ -154,6 +154,8 @@ def _usage(done: ExportResult) -> Iterator[str]:
     yield 'white = Image.new("RGBA", image.size, "white")  # behind transparent parts'
     yield 'image = Image.alpha_composite(white, image).convert("RGB")'
     if engine == "onnxruntime":
+        if MAP in done.card.outputs:
+            yield f"onnxruntime.set_default_logger_severity(3)  # no warning that `{EXPLAINED_CLASS}` has a default"
         yield f'session = onnxruntime.InferenceSession("{done.path.name}")'
         yield f'({output},) = session.run(["{output}"], {{"{IMAGE}": np.asarray(image)[None]}})'
     else:

@@ -129,8 +129,9 @@ class PredictionSet(ClassSet):
         return self.probabilities[0]
 
     def described(self) -> str:
-        """Return the classes with their probabilities, as text."""
-        return super().described() + ("" if self.known else " (unlike the training images)")
+        """Return the classes with their probabilities, the coverage of the set, and a note on unknown images."""
+        notes = [f"{100 * self.coverage:g}% set", *["unlike the training images"] * (not self.known)]
+        return f"{super().described()} ({', '.join(notes)})"
 
     def to_dict(self) -> dict[str, object]:
         """Return the file, the coverage, whether the image is like those trained on, and the classes of the set."""
