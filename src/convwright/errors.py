@@ -79,6 +79,15 @@ def together(errors: Sequence[UsageError]) -> UsageError:
     return flat[0] if len(flat) == 1 else SeveralErrors(flat)
 
 
+@contextmanager
+def collected(errors: list[UsageError]) -> Iterator[None]:
+    """Add an error to a list instead of raising it."""
+    try:
+        yield
+    except UsageError as error:
+        errors.append(error)
+
+
 class NetworkError(UsageError):
     """A network, or an expression naming one, that cannot be built."""
 

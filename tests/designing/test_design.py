@@ -166,6 +166,18 @@ def test_wrong_requests_are_refused_in_one_line(tmp_path, monkeypatch, options, 
     assert "\n" not in str(raised.value)
 
 
+WRONG = ("nowhere", "macs", "0.00833 or more", "workers")
+
+
+def test_all_wrong_values_of_a_request_are_reported_at_once(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as raised:
+        cw.design("nowhere", "macs<=fast", hours=0.001, workers=1000, progress=False)
+    messages = str(raised.value).splitlines()
+    assert [next(word for word in WRONG if word in line) for line in messages] == list(WRONG)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def shades(tmp_path) -> Path:
     """Images of two classes that differ in brightness, without a split."""

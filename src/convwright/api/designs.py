@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from convwright.bounds import DURATION
 from convwright.data.framing import Resize
-from convwright.errors import ArgumentError, UsageError, argument
+from convwright.errors import ArgumentError, UsageError, argument, collected, together
 from convwright.options import Bounds, checks_arguments
 from convwright.scaling.halving import MOST_SEEDS
 from convwright.scaling.study_options import (
@@ -92,6 +92,7 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
         ('digits.onnx', 'dossier.html')
     """
     from convwright.data.opened import Data
+    from convwright.data.sources import check_exists
     from convwright.designing.design import design as run_design
     from convwright.designing.design import resume_design
     from convwright.designing.request import DesignRequest, RaceExecution
@@ -112,18 +113,42 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
         return _with_methods(resume_design(Path(resume), execution=execution, progress=progress))
     if data is None:
         raise UsageError("give the data to design for, or `resume` with the folder of a design")
-    if hours is not None and minutes is not None:
-        raise ArgumentError("hours", "cannot be combined with `minutes`; give one of the two")
+    how = RaceExecution(1 if workers is None else workers, cluster, cores_per_task or 1, storage, study)
     images = Data.of(data)
+    folder = Path(out) if out is not None else Path("designs") / (Path(images.spec).stem or "data")
+    wrong: list[UsageError] = []
+    if images.held is None:
+        with collected(wrong):
+            check_exists(images.spec)
+    with collected(wrong):
+        limits = None if budget is None else as_budget(budget)
+    with collected(wrong):
+        seconds = _seconds(hours, minutes)
+    if how.shared:
+        with collected(wrong):
+            how.check(images, folder)
+    if wrong:
+        raise together(wrong)
     if resize is not None and images.resize != resize:
         images = replace(images, resize=resize)  # a copy opens the images again
-    seconds = 3600 * hours if hours is not None else 60 * (DEFAULT_MINUTES if minutes is None else minutes)
-    folder = Path(out) if out is not None else Path("designs") / (Path(images.spec).stem or "data")
     serving: str = engine or next((name for name in ("onnxruntime", "openvino") if installed(name)), "torch")
-    limits = None if budget is None else as_budget(budget)
-    how = RaceExecution(1 if workers is None else workers, cluster, cores_per_task or 1, storage, study)
     request = DesignRequest(images, limits, seconds, folder, seed, serving, how)
     return _with_methods(run_design(request, progress=progress))
+
+
+def _seconds(hours: float | None, minutes: float | None) -> float:
+    """Return the time of a design.
+
+    Raises:
+        ArgumentError: Both are given, or the time is too short.
+    """
+    from convwright.designing.request import check_seconds
+
+    if hours is not None and minutes is not None:
+        raise ArgumentError("hours", "cannot be combined with `minutes`; give one of the two")
+    seconds = 3600 * hours if hours is not None else 60 * (DEFAULT_MINUTES if minutes is None else minutes)
+    check_seconds(seconds, "minutes" if hours is None else "hours")
+    return seconds
 
 
 def _with_methods(result: "DesignResult") -> "DesignResult":

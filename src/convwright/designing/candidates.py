@@ -9,7 +9,7 @@ from convwright.arch.cost import cost
 from convwright.arch.expression import as_network
 from convwright.arch.resolution import Resolution, format_resolution, resolution_of, sides
 from convwright.data.opened import Data
-from convwright.designing.families import BALANCED, DEEPER, FAMILIES, WIDER, CandidateLimits, Family
+from convwright.designing.families import BALANCED, DEEPER, WIDER, CandidateLimits, Family
 from convwright.errors import ArgumentError, NetworkError
 from convwright.scaling.plan import SMALLER_BASE
 from convwright.scaling.rules import Rule

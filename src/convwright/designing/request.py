@@ -21,6 +21,23 @@ NO_COLUMNS: dict[str, Any] = dict.fromkeys(COLUMNS)
 RESTORE_IMAGES = "restore the images and resume the design, or start a new design in another folder"
 MIN_SECONDS = 30.0
 """Seconds of the shortest design."""
+SECONDS_IN = {"minutes": 60, "hours": 3600}
+"""Seconds in the unit of each parameter that gives the time."""
+
+
+def check_seconds(seconds: float, argument: str = "minutes") -> None:
+    """Check that a design has the shortest time, or more.
+
+    Args:
+        seconds: Its time.
+        argument: Name of the parameter that gives it, in minutes or hours, for the message.
+
+    Raises:
+        ArgumentError: It is shorter.
+    """
+    unit = SECONDS_IN[argument]
+    if seconds < MIN_SECONDS:
+        raise ArgumentError(argument, f"must be {MIN_SECONDS / unit:.3g} or more, not {seconds / unit:g}")
 
 
 def images_changed(data: str, difference: str = "") -> ImagesChangedError:
@@ -92,8 +109,7 @@ class DesignRequest:
     """How the trials of the race are carried out."""
 
     def __post_init__(self) -> None:
-        if self.seconds < MIN_SECONDS:
-            raise ArgumentError("minutes", f"must be {MIN_SECONDS / 60:g} or more, not {self.seconds / 60:g}")
+        check_seconds(self.seconds)
 
     @property
     def split_data(self) -> Data:

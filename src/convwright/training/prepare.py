@@ -17,7 +17,7 @@ from convwright.data.skipped import in_one_line
 from convwright.data.sources import check_exists
 from convwright.display.progress import counting, print_progress, status
 from convwright.display.wording import counted
-from convwright.errors import ArgumentError, ConvwrightError, UsageError, argument, together, warn
+from convwright.errors import ArgumentError, ConvwrightError, UsageError, argument, collected, together, warn
 from convwright.modules import build
 from convwright.places import check_folder, check_new_folder
 from convwright.printable import printable
@@ -145,18 +145,18 @@ class _Preparation:
         """Check what is known before any image is read, the folder last, and report all errors; return the devices."""
         wrong: list[UsageError] = []
         devices = 1
-        with _collected(wrong), self._naming("data"):
+        with collected(wrong), self._naming("data"):
             check_exists(self.request.spec)
-        with _collected(wrong):
+        with collected(wrong):
             self._network()
-        with _collected(wrong):
+        with collected(wrong):
             devices = _devices(self.request)
             if self.request.cluster is None:
                 check_devices(devices)
             else:
                 check_cluster(self.request.cluster, devices, self.request.cores_per_task)
         if self.request.out and is_main_process():
-            with _collected(wrong):
+            with collected(wrong):
                 _check_out(self.request.out)
         if wrong:
             raise together(wrong)
@@ -372,15 +372,6 @@ class _Preparation:
         else:
             self.learner.restore_initial_state(config)
         return self.learner
-
-
-@contextmanager
-def _collected(errors: list[UsageError]) -> Iterator[None]:
-    """Add an error to a list instead of raising it."""
-    try:
-        yield
-    except UsageError as error:
-        errors.append(error)
 
 
 def _devices(request: TrainRequest) -> int:
