@@ -43,7 +43,7 @@ from convwright.training.records import Summary
 from convwright.training.run import Run
 from convwright.training.views import AS_IT_IS
 
-EPOCHS = 32.0
+EPOCHS = 29.0
 RECIPES: dict[str, dict[str, Any]] = {
     "muon": {"optimizer": "muon", "learning_rate": 0.05, "warm_up": 0.1, "weight_decay": 0.005},
     "sgd": {},

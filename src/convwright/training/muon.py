@@ -66,6 +66,9 @@ class Muon(torch.optim.Optimizer):
 def orthogonalised(gradient: torch.Tensor) -> torch.Tensor:
     """Return approximately U V^T for a gradient U S V^T, by Newton-Schulz iteration.
 
+    An iteration multiplies the matrix X by a I + b G + c G^2, where G = X X^T. All these factors are polynomials of the
+    first G, so they are multiplied with each other, and then once with the matrix, which is larger.
+
     Args:
         gradient: A weight's gradient, read as a matrix with a row for each entry of its first dimension.
 
@@ -79,9 +82,13 @@ def orthogonalised(gradient: torch.Tensor) -> torch.Tensor:
         matrix = matrix.T
     matrix = matrix / matrix.norm().clamp(min=SMALLEST_NORM)
     first, third, fifth = NEWTON_SCHULZ
+    gram = matrix @ matrix.T
+    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    product = identity
     for _ in range(ITERATIONS):
-        gram = matrix @ matrix.T
-        matrix = first * matrix + (third * gram + fifth * (gram @ gram)) @ matrix
+        factor = torch.addmm(first * identity + third * gram, gram, gram, alpha=fifth)
+        product, gram = factor @ product, factor @ gram @ factor
+    matrix = product @ matrix
     return (matrix.T if tall else matrix).reshape(gradient.shape)
 
 
