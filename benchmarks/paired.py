@@ -6,13 +6,14 @@
     python benchmarks/paired.py precision --table                     only show what has come out so far
 
 By default Fashion-MNIST (10,000 images) and emoji, three seeds. Each run is noted in `OUT/results.json` before the next
-begins, and is not repeated by a second start. Seconds are processor time. The difference is that of test accuracies
-with equal seeds; its standard error is shown beside it.
+begins, and is not repeated by a second start. Seconds are processor time. Differences are those of accuracies with
+equal seeds; the standard error is shown beside them. Settings are chosen by the validation images.
 """
 
 import argparse
 import shutil
 import time
+from collections.abc import Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -24,7 +25,7 @@ from kept_rows import Row, keep, noted
 
 import convwright as cw
 
-NETWORKS = ("cifar_seresnet14", "efficientnet_b0|scale:d=0.3,w=0.25")
+NETWORKS = ("cifar_seresnet14", "efficientnet_b0|scale:d=0.3,w=0.25", "densenet_bc_l22_k12")
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "precision": {"32 bits": {"precision": "32-true"}, "bfloat16": {"precision": "bf16-mixed"}},
     "optimizer": {
@@ -36,14 +37,14 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def train(data: Path | str, network: str, options: dict[str, Any], folder: Path) -> dict[str, float]:
-    """Train in a new folder, and return the test accuracy and the processor time."""
+    """Train in a new folder, and return the accuracies and the processor time."""
     shutil.rmtree(folder, ignore_errors=True)
     began = time.process_time()
     run = cw.train(data, network=network, out=folder, recipe="fast", progress=False, **options)
     seconds = time.process_time() - began
-    accuracy = run.evaluate().accuracy
+    accuracies = {"validation": run.summary.val_accuracy, "test": run.evaluate().accuracy}
     shutil.rmtree(folder)
-    return {"accuracy": accuracy, "seconds": round(seconds, 1)}
+    return {**accuracies, "seconds": round(seconds, 1)}
 
 
 def run(described: Row, name: str, network: str, options: dict[str, Any], out: Path) -> Row:
@@ -54,30 +55,27 @@ def run(described: Row, name: str, network: str, options: dict[str, Any], out: P
 def table(setting: str, out: Path) -> str:
     """Return a Markdown table of the runs that have ended with both alternatives."""
     first, second = SETTINGS[setting]
-    lines = [
-        f"| data, network | seeds | {first} | {second} | difference | times as fast |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+    titles = ["data, network", "seeds", "validation", "test", f"test, {first}", f"test, {second}", "times as fast"]
+    lines = [f"| {' | '.join(titles)} |", f"|---|{'---:|' * (len(titles) - 1)}"]
     runs: dict[str, dict[int, dict[str, Row]]] = {}
     for row in noted(out).values():
         if row["setting"] == setting:
             runs.setdefault(row["task"], {}).setdefault(row["seed"], {})[row["alternative"]] = row
     for task, seeds in runs.items():
         if pairs := [(made[first], made[second]) for made in seeds.values() if len(made) == 2]:
-            one, two = (100 * mean(pair[i]["accuracy"] for pair in pairs) for i in range(2))
-            apart = [100 * (pair[1]["accuracy"] - pair[0]["accuracy"]) for pair in pairs]
-            error = f" ± {stdev(apart) / len(apart) ** 0.5:.2f}" if len(apart) > 1 else ""
+            accuracies = [f"{100 * mean(pair[i]['test'] for pair in pairs):.2f} %" for i in range(2)]
+            apart = [difference(pairs, images) for images in ("validation", "test")]
             faster = mean(pair[0]["seconds"] / pair[1]["seconds"] for pair in pairs)
-            cells = (
-                task.replace("|", r"\|"),
-                len(pairs),
-                f"{one:.2f} %",
-                f"{two:.2f} %",
-                f"{mean(apart):+.2f}{error}",
-                f"{faster:.2f}",
-            )
-            lines.append(f"| {' | '.join(map(str, cells))} |")
+            cells = [task.replace("|", r"\|"), str(len(pairs)), *apart, *accuracies, f"{faster:.2f}"]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def difference(pairs: Sequence[tuple[Row, Row]], images: str) -> str:
+    """Return the mean difference of two alternatives in points, and its standard error."""
+    apart = [100 * (two[images] - one[images]) for one, two in pairs]
+    error = f" ± {stdev(apart) / len(apart) ** 0.5:.2f}" if len(apart) > 1 else ""
+    return f"{mean(apart):+.2f}{error}"
 
 
 def main() -> None:
