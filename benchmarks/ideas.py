@@ -293,9 +293,16 @@ def show(results: Results) -> None:
     print(f"\n{sum(row['seconds'] for row in results.values()) / 60:.0f} minutes of CPU time in total")
 
 
+def without_folders(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row whose data have their name alone, not the folder that they were in."""
+    if ablation := row.get("ablation"):
+        return row | {"ablation": ablation | {"data": Path(ablation["data"]).name}}
+    return row
+
+
 def keep(results: Results) -> None:
     """Copy the results into the repository, and their tables with the figures that exist into the page."""
-    write(results, RESULTS)
+    write({key: without_folders(row) for key, row in results.items()}, RESULTS)
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         show(results)

@@ -143,3 +143,10 @@ def test_hooks_before_a_commit_call_what_make_lint_calls():
     for hook in hooks:
         name = hook["entry"].split()[0].rpartition("/")[2]
         assert f"$(BIN)/{name}" in makefile, hook["id"]
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*ROOT.glob("benchmarks/results/*.json"), *ROOT.glob("docs/data/*.json")]), ids=str
+)
+def test_published_results_name_no_folder_of_a_machine(path):
+    assert not re.findall(r'"/[^"]*/[^"]*"', path.read_text(encoding="utf-8"))
