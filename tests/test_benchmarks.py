@@ -30,7 +30,7 @@ SMALLEST: dict[str, tuple[str, ...]] = {
     "ideas": ("--table", "--out", "out"),
     "install_size": (),
     "inference": ("--networks", "cifar_resnet8", "--resolution", "32", "--rounds", "1", "--batch", "2"),
-    "precision": ("--table", "--out", "out"),
+    "paired": ("optimizer", "--table", "--out", "out"),
 }
 SLOW: dict[str, tuple[str, ...]] = {
     "cam": ("--data", "digits", "--epochs", "0.01", "--count", "4", "--out", "out"),
