@@ -4,9 +4,34 @@
 gives the same gradients as in one process.
 """
 
+from typing import Any
+
 import torch
 import torch.distributed as distributed
 from torch import nn
+
+
+class _AllSum(torch.autograd.Function):
+    """The sum of a tensor over all processes, and of its gradient."""
+
+    @staticmethod
+    def forward(context: Any, part: torch.Tensor) -> torch.Tensor:
+        """Return the sum."""
+        total = part.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the processes' gradients."""
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+
+def _all_sum(part: torch.Tensor) -> torch.Tensor:
+    total: torch.Tensor = _AllSum.apply(part)
+    return total
 
 
 class SynchronisedNorm(nn.BatchNorm2d):
@@ -19,18 +44,16 @@ class SynchronisedNorm(nn.BatchNorm2d):
         """Normalise N x C x H x W maps, this process's part of the batch."""
         if not self.training or not distributed.is_initialized():
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce  # here, since one process does not need it
-
         maps = x.to(torch.promote_types(x.dtype, torch.float32))
         count = maps.new_tensor([maps.numel() / maps.shape[1]])
-        sums = all_reduce(torch.cat((maps.sum((0, 2, 3)), count)))
+        sums = _all_sum(torch.cat((maps.sum((0, 2, 3)), count)))
         total = sums[-1]
         if maps.numel() == maps.shape[1] and total.item() == 1:  # as torch does; the variance would be 0 / 0
             raise ValueError(f"expected more than one value per channel when training, got input of {[*x.shape]}")
         mean = sums[:-1] / total
         centred = maps - mean.view(1, -1, 1, 1)
         # In two passes, since sums of squares would lose the digits of a variance that is small beside its mean.
-        variance = all_reduce(centred.square().sum((0, 2, 3))) / total
+        variance = _all_sum(centred.square().sum((0, 2, 3))) / total
         self._update_running(mean.detach(), variance.detach(), total.detach())
         scale = self.weight * (variance + self.eps).rsqrt()
         return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale.view(1, -1, 1, 1)).to(x.dtype)

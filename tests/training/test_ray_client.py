@@ -1,0 +1,61 @@
+"""Training through Ray's client server, as from outside of a cluster."""
+
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import convwright as cw
+from convwright.training.launch import free_port
+
+from ..installed import skip_without
+
+skip_without("ray")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="starts a cluster as a process group"),
+    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processor cores"),
+]
+OPTIONS = {"network": "cifar_resnet8", "epochs": 1, "sync_norm": False, "seed": 3, "fused": False, "devices": 2}
+CODE = "import sys, convwright as cw; cw.train('digits', **eval(sys.argv[1]), progress=False)"
+
+
+@pytest.fixture
+def client(monkeypatch, tmp_path):
+    """The address of the client server of a cluster of this machine."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    port, gcs = free_port(), free_port()
+    command = [Path(sysconfig.get_path("scripts")) / "ray", "start", "--head", "--block", "--num-cpus=2"]
+    command += [f"--port={gcs}", f"--ray-client-server-port={port}", "--include-dashboard=false"]
+    command += ["--min-worker-port=10002", "--max-worker-port=19999"]
+    with (tmp_path / "ray.log").open("w") as log:
+        head = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        try:
+            time.sleep(5)
+            yield f"ray://127.0.0.1:{port}"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(head.pid, signal.SIGTERM)
+            try:
+                head.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(head.pid, signal.SIGKILL)
+
+
+def test_a_run_through_the_client_server_has_the_weights_of_one_here(client, tmp_path):
+    here = cw.train("digits", **OPTIONS, out=tmp_path / "here", progress=False)
+    given = OPTIONS | {"out": str(tmp_path / "there"), "cluster": client}
+    for remaining in reversed(range(6)):  # the server takes a while to start
+        done = subprocess.run([sys.executable, "-c", CODE, repr(given)], capture_output=True, text=True)
+        if not done.returncode or not remaining:
+            break
+        time.sleep(5)
+    assert not done.returncode, done.stderr[-2000:]
+    assert cw.open_run(tmp_path / "there").weights.read_bytes() == here.weights.read_bytes()
