@@ -192,6 +192,17 @@ def test_leftovers_of_killed_writers_can_be_removed(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_killed_writers_left_is_no_content_of_a_folder(tmp_path):
+    assert files.names_in(tmp_path / "missing") == []
+    files.temporary_beside(tmp_path / "state.json").touch()
+    files.temporary_beside(tmp_path / "fold-1").mkdir()
+    assert files.names_in(tmp_path) == []
+    others = [".hidden.partial", "state.json", ".state.json.0123.partial"]
+    for name in others:
+        (tmp_path / name).touch()
+    assert files.names_in(tmp_path) == sorted(others)
+
+
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_the_next_writer_removes_what_killed_writers_of_the_same_name_left(tmp_path, kind):
     path, other = tmp_path / "a", tmp_path / "b"

@@ -13,6 +13,8 @@ SHORTER = {
     "count=6": "count=2",
 }
 """Changes of durations and sizes in the shortest one, which every run of the tests executes."""
+KINDS = ("text/html", "application/vnd.plotly.v1+json", "text/plain")
+"""Forms of an output, from the richest to the plainest."""
 SILENT = ("import ", "EPOCHS = ", "service.wait")
 """Cells with such a line may show nothing."""
 
@@ -38,10 +40,10 @@ def executed(name, folder, monkeypatch, changes=None):
 
 
 def shown_by(cell):
-    """Return what a cell shows: HTML, or text where there is none."""
+    """Return what a cell shows: HTML, else a plot of Plotly, else text."""
     outputs = [output.get("data", {}) for output in cell.outputs]
-    texts = [output.get("text", "") for output in cell.outputs]
-    return "".join([each.get("text/html") or each.get("text/plain", "") for each in outputs] + texts)
+    shown = [next((str(each[kind]) for kind in KINDS if each.get(kind)), "") for each in outputs]
+    return "".join(shown + [output.get("text", "") for output in cell.outputs])
 
 
 def test_the_shortest_notebook_runs(tmp_path, monkeypatch):

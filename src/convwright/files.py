@@ -19,6 +19,8 @@ DEVICES = Path("/dev")
 DIGEST_BYTES = 16
 PARTIAL = ".partial"
 """Suffix of files and folders that are still being written; a killed process leaves them behind."""
+_TEMPORARY = re.compile(rf"\..*\.[0-9a-f]{{16}}{re.escape(PARTIAL)}", re.DOTALL)
+"""Name of a file or folder that is being written, by `temporary_beside`."""
 _ABANDONED_SECONDS = 7 * 86400
 """A temporary file to which nobody has written for so long is that of a killed process."""
 IMAGE_SUFFIXES = frozenset(
@@ -249,11 +251,18 @@ def _remove_abandoned(path: Path) -> None:
     prefix, now = _temporary_prefix(path), time.time()
     with suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
-            if re.fullmatch(re.escape(prefix) + "[0-9a-f]{16}" + re.escape(PARTIAL), entry.name):
+            if entry.name.startswith(prefix) and _TEMPORARY.fullmatch(entry.name):
                 left = Path(entry.path)
                 times = [each.lstat().st_mtime for each in (left, *left.rglob("*"))]
                 if now - max(times) > _ABANDONED_SECONDS:
                     shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return what is in a folder, in order, less what killed writers left there; nothing where there is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if not _TEMPORARY.fullmatch(path.name))
 
 
 def remove_partial(folder: Path) -> None:

@@ -20,6 +20,7 @@ from convwright.arch.cost import cost
 from convwright.data.opened import Data
 from convwright.designing.state import State
 from convwright.errors import ArgumentError, RunError, UsageError
+from convwright.files import temporary_beside
 from convwright.scaling.budget import as_budget
 
 from ..chromium import EXECUTABLE, Browser
@@ -166,6 +167,15 @@ def test_wrong_requests_are_refused_in_one_line(tmp_path, monkeypatch, options, 
     assert "\n" not in str(raised.value)
 
 
+def test_what_a_killed_writer_left_does_not_fill_a_folder(tmp_path) -> None:
+    temporary_beside(tmp_path / "state.json").touch()
+    with pytest.raises(UsageError, match="too small for every family"):
+        cw.design("digits", "macs<=1K", minutes=1, out=tmp_path, progress=False)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ArgumentError, match=r"is not empty \(notes\.txt\)"):
+        cw.design("digits", "macs<=1K", minutes=1, out=tmp_path, progress=False)
+
+
 WRONG = ("nowhere", "macs", "0.00833 or more", "workers")
 
 
@@ -240,7 +250,7 @@ def check_best_answer(out: Path) -> None:
     assert not as_budget(BUDGET).exceeded_by(cost(run.network))
     assert run.predict([np.zeros((8, 8), np.uint8)])[0].label in run.classes
     if not state.winner:
-        assert state.best.accuracy >= max(each.accuracy for each in state.trials)
+        assert state.best.accuracy >= max((each.accuracy for each in state.trials), default=0.0)
     if not (out / "dossier.html").exists():
         assert not json.loads((out / "design.json").read_text())["finished"]
     if (out / "best").is_symlink():  # unless it was killed between the state and the link

@@ -8,8 +8,9 @@ from PIL import Image
 
 import convwright as cw
 from convwright.data.splitting import split_data
-from convwright.designing.refused import RACE, WRITTEN, names_in, removing_refused
+from convwright.designing.refused import RACE, WRITTEN, removing_refused
 from convwright.errors import ArgumentError, ConvwrightError, DataError, UsageError
+from convwright.files import names_in
 
 
 def photos(folder: Path, classes: int, images: int, *, equal: bool = False) -> Path:
@@ -59,7 +60,7 @@ def test_data_that_is_mostly_duplicates_is_called_so(tmp_path) -> None:
 def test_only_what_a_refused_design_wrote_is_removed(tmp_path, error: BaseException, trained: bool) -> None:
     (tmp_path / "notes.txt").touch()
     (tmp_path / ".lock").touch()
-    before = names_in(tmp_path)
+    before = {*names_in(tmp_path)}
     if trained:
         (tmp_path / RACE).mkdir()
 
@@ -74,12 +75,12 @@ def test_only_what_a_refused_design_wrote_is_removed(tmp_path, error: BaseExcept
     kept = {*before, "of a user.txt"}
     if trained or not isinstance(error, UsageError):
         kept |= {*WRITTEN} | ({RACE} if trained else set())
-    assert names_in(tmp_path) == kept
+    assert {*names_in(tmp_path)} == kept
 
 
 def test_a_design_that_was_there_before_stays(tmp_path) -> None:
     for name in WRITTEN:
         (tmp_path / name).touch()
-    with pytest.raises(UsageError), removing_refused(tmp_path, names_in(tmp_path), []):
+    with pytest.raises(UsageError), removing_refused(tmp_path, {*names_in(tmp_path)}, []):
         raise UsageError("another budget")
-    assert names_in(tmp_path) == {*WRITTEN}
+    assert {*names_in(tmp_path)} == {*WRITTEN}

@@ -1,5 +1,6 @@
 """Cross-validation: folds, results, and runs that were stopped."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from convwright.data import open_dataset
 from convwright.data.folds import joined_groups
 from convwright.data.opened import Data
 from convwright.errors import ArgumentError, DataError
+from convwright.files import temporary_beside
 from convwright.stats.means import mean_of_folds
 
 QUICK = {"network": "cifar_resnet8|scale:w=0.25", "epochs": 0.2, "batch_size": 32, "progress": False}
@@ -192,6 +194,10 @@ def test_wrong_use(tmp_path: Path) -> None:
         cw.cross_validate("digits")
     with pytest.raises(ArgumentError, match="fold: trains one fold only"):
         cw.cross_validate("digits", folds=2, fold=1)
+    (tmp_path / "out").mkdir()
+    temporary_beside(tmp_path / "out/request.yaml").touch()  # of a killed writer
+    cw.cross_validate("digits", folds=2, network="cifar_resnet8", epochs=0.1, out=tmp_path / "out", progress=False)
+    shutil.rmtree(tmp_path / "out")
     (tmp_path / "out").mkdir()
     (tmp_path / "out/file").touch()
     with pytest.raises(ArgumentError, match=r"out: .* exists and is no cross-validation"):

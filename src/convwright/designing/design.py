@@ -17,7 +17,7 @@ from convwright.designing.keep_best import KeepBest
 from convwright.designing.planning import Planner
 from convwright.designing.race import Race
 from convwright.designing.record import best_in_words
-from convwright.designing.refused import LOCK, missing_folders, names_in, removing_refused
+from convwright.designing.refused import LOCK, missing_folders, removing_refused
 from convwright.designing.request import SPLIT, DesignRequest, images_changed
 from convwright.designing.reserve import Reserve
 from convwright.designing.result import DesignResult
@@ -27,6 +27,7 @@ from convwright.designing.threads import fastest_threads
 from convwright.designing.trials import Trial
 from convwright.designing.winner import WinnerTraining
 from convwright.errors import ArgumentError, ConvwrightError, RunHeldError, WriteError, argument
+from convwright.files import names_in
 from convwright.locks import LockHeldError, locked
 from convwright.places import check_folder
 from convwright.training.frozen import keeping_features
@@ -55,7 +56,7 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
     _check_free(request.out)
     if request.execution.shared:
         request.execution.check(request.data, request.out)
-    before, made = names_in(request.out), missing_folders(request.out)
+    before, made = {*names_in(request.out)}, missing_folders(request.out)
     _make(request.out)
     try:
         with (
@@ -71,10 +72,9 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
 
 def _check_free(folder: Path) -> None:
     """Check that a folder holds a design or nothing, before anything is written into it."""
-    if folder.is_dir() and not (folder / STATE).exists():
-        others = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
-        if others:
-            raise ArgumentError("out", f"{folder} is not empty ({others[0]}); give a new folder")
+    others = [name for name in names_in(folder) if name != LOCK]
+    if others and STATE not in others:
+        raise ArgumentError("out", f"{folder} is not empty ({others[0]}); give a new folder")
 
 
 def resume_design(folder: Path, *, execution: Mapping[str, Any] | None = None, progress: bool = True) -> DesignResult:

@@ -21,11 +21,6 @@ def missing_folders(folder: Path) -> list[Path]:
     return [each for each in (folder, *folder.parents) if not each.exists()]
 
 
-def names_in(folder: Path) -> set[str]:
-    """Return the names of the files and folders in a folder; none if it does not exist."""
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-
-
 @contextmanager
 def removing_refused(folder: Path, before: set[str], made: list[Path]) -> Iterator[None]:
     """Remove what a new design has written into its folder if it is refused before anything is trained.

@@ -10,7 +10,7 @@ from convwright.display.progress import print_progress
 from convwright.display.result import Block, Lines, Paragraph, Result, Table
 from convwright.display.wording import counted
 from convwright.errors import ArgumentError, UsageError
-from convwright.files import write_text
+from convwright.files import names_in, write_text
 from convwright.places import check_folder
 from convwright.printable import printable
 from convwright.stats.means import Mean, mean_of_folds
@@ -136,7 +136,7 @@ def cross_validate_request(
 
 def _run_of_fold(request: TrainRequest, out: Path, fold: int, callbacks: Sequence[object], *, progress: bool) -> Run:
     path = out / f"fold-{fold}"
-    if path.is_dir() and any(path.iterdir()):
+    if names_in(path):
         return resume_run(Run.open(path), callbacks, Execution.of(request), progress=progress)
     execution: dict[str, Any] = {name: value for name, value in request.given().items() if name in EXECUTION}
     own = execution | {"fold": fold, "out": path}
@@ -172,7 +172,7 @@ def _check_request(text: str, out: Path) -> None:
     try:
         known = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        if out.is_dir() and any(out.iterdir()):
+        if names_in(out):
             raise ArgumentError(
                 "out", f"{printable(out)} exists and is no cross-validation; name a new folder"
             ) from None
