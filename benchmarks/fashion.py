@@ -35,6 +35,7 @@ from convwright.prediction.network import load
 from convwright.training.config import difference
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import resume, train
+from convwright.training.operators import compile_fused
 from convwright.training.plan import plan
 from convwright.training.preparation import make_learner, training_batches
 from convwright.training.progress_bar import TerminalProgress
@@ -48,8 +49,8 @@ FAMILIES = {
     "EfficientNet": "efficientnet_b0|scale:d=0.3,w=0.25",
 }
 SECONDS = {
-    "32-true": dict(zip((NETWORK, *FAMILIES.values()), (35.0, 94.0, 37.3, 62.0), strict=True)),
-    "bf16-mixed": dict(zip((NETWORK, *FAMILIES.values()), (23.2, 50.6, 28.6, 108.0), strict=True)),
+    "32-true": dict(zip((NETWORK, *FAMILIES.values()), (24.6, 46.5, 24.4, 39.2), strict=True)),
+    "bf16-mixed": dict(zip((NETWORK, *FAMILIES.values()), (19.2, 36.2, 19.0, 36.7), strict=True)),
 }
 """Of an epoch with two threads on two idle cores, as `--speed` measures it."""
 MINUTES, HOUR, FAMILY_MINUTES = 20.0, 60.0, (1.0, 3.0, 8.0)
@@ -82,7 +83,8 @@ class Job:
     def run(self, out: Path, data: Dataset) -> Row:
         """Train or resume, and measure once on the test images. ConvwrightError if the run has another recipe."""
         path = out / self.folder
-        wanted = {"epochs": self.epochs, "seed": self.seed, "precision": self.precision}
+        fused = compile_fused(self.precision)  # else torch's own operators
+        wanted = {"epochs": self.epochs, "seed": self.seed, "precision": self.precision, "fused": fused}
         config, network = plan(data, cw.network(self.network), name=RECIPE, recipe={"crop": CROP}, **wanted)
         bar = TerminalProgress(self.folder)
         if (path / "config.yaml").exists():
@@ -126,7 +128,8 @@ def jobs(options: argparse.Namespace) -> Iterator[Job]:
 
 def speed(name: str, data: Dataset, precision: str) -> float:
     """Return the seconds of an epoch: the mean over steps spread over a run, since its images grow."""
-    config, network = plan(data, cw.network(name), name=RECIPE, recipe={"crop": CROP}, precision=precision)
+    options = {"precision": precision, "fused": compile_fused(precision)}
+    config, network = plan(data, cw.network(name), name=RECIPE, recipe={"crop": CROP}, **options)
     learner, batches = make_learner(config, network, data), training_batches(config, data)
     times = []
     for step in range(-3, SPEED_STEPS):

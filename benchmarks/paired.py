@@ -24,13 +24,15 @@ from image_sets import prepared
 from kept_rows import Row, keep, noted
 
 import convwright as cw
+from convwright.data import open_dataset
+from convwright.training.plan import LARGEST_BATCH, default_batch_size
 
 NETWORKS = ("cifar_seresnet14", "efficientnet_b0|scale:d=0.3,w=0.25", "densenet_bc_l22_k12")
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "precision": {"32 bits": {"precision": "32-true"}, "bfloat16": {"precision": "bf16-mixed"}},
     "optimizer": {
-        "SGD": {"precision": "bf16-mixed"},
-        "Muon": {"precision": "bf16-mixed", "optimizer": "muon", "weight_decay": 0.005},
+        "SGD": {"precision": "bf16-mixed", "optimizer": "sgd", "learning_rate": 0.2, "weight_decay": 3e-4},
+        "Muon": {"precision": "bf16-mixed"},
     },
 }
 """Two alternatives of each setting: their names, and the fields that differ from those of the recipe `fast`."""
@@ -39,6 +41,9 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
 def train(data: Path | str, network: str, options: dict[str, Any], folder: Path) -> dict[str, float]:
     """Train in a new folder, and return the accuracies and the processor time."""
     shutil.rmtree(folder, ignore_errors=True)
+    if "learning_rate" in options:  # for batches of `LARGEST_BATCH`, as in a recipe
+        batch = default_batch_size(len(open_dataset(str(data)).train))
+        options = options | {"learning_rate": options["learning_rate"] * batch / LARGEST_BATCH}
     began = time.process_time()
     run = cw.train(data, network=network, out=folder, recipe="fast", progress=False, **options)
     seconds = time.process_time() - began

@@ -92,11 +92,28 @@ def test_stopped_and_resumed_at_any_step_ends_in_the_same_weights(digits, tmp_pa
 def test_the_default_learning_rate_is_that_of_the_optimizer(optimizer, recipe):
     chosen = {"network": "cifar_resnet8", "epochs": 1, "batch_size": 32, "optimizer": optimizer, "recipe": recipe}
     rate = cw.prepare("digits", **chosen).config.recipe.learning_rate
-    own = {None: "", "fast": "sgd", "efficientnet": "rmsprop"}[recipe]
+    own = {None: "", "fast": "muon", "efficientnet": "rmsprop"}[recipe]
     if optimizer == own:
         assert rate == pytest.approx(RECIPES[recipe].fields["learning_rate"] * 32 / RECIPES[recipe].batch)
     else:
         assert rate == pytest.approx(FROM_SCRATCH[optimizer] * 32 / 128)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "optimizer", "decay"),
+    [
+        (None, "muon", 0.005),
+        ("fast", None, 0.005),
+        ("fast", "sgd", 5e-4),
+        ("fast", "adamw", 0.005),
+        ("densenet", "muon", 0.005),
+        ("densenet", "rmsprop", 1e-4),
+        ("efficientnet", "adamw", 5e-4),
+    ],
+)
+def test_the_default_weight_decay_suits_the_optimizer(recipe, optimizer, decay):
+    options = {"network": "cifar_resnet8", "epochs": 1, "optimizer": optimizer, "recipe": recipe}
+    assert cw.prepare("digits", **options).config.recipe.weight_decay == decay
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,8 @@ RECIPES: dict[RecipeName, NamedRecipe] = {
         "ours: the best accuracy in little time, chosen on Fashion-MNIST's validation images",
         128,
         {
-            **{"learning_rate": 0.2, "schedule": "one-cycle", "warm_up": 0.2, "weight_decay": 3e-4},
-            **{"label_smoothing": 0.1, "progressive": 0.6},
+            **{"optimizer": "muon", "learning_rate": 0.05, "schedule": "one-cycle", "warm_up": 0.2},
+            **{"weight_decay": 0.005, "label_smoothing": 0.1, "progressive": 0.6},
         },
     ),
     "fine-tune": NamedRecipe(
