@@ -8,7 +8,7 @@ import torch
 
 from convwright.arch.cost import cost
 from convwright.data.opened import Data
-from convwright.designing.candidates import Candidate, first_candidates, variations
+from convwright.designing.candidates import Candidate, variations
 from convwright.designing.families import CandidateLimits
 from convwright.designing.ideas import PAPERS, SPENDING, compared_trials, effects_of, not_compared
 from convwright.designing.judging import MIN_IMAGES, Judge
@@ -16,6 +16,8 @@ from convwright.designing.state import State, TestScore
 from convwright.designing.trials import Trial, pack_bits
 from convwright.scaling.budget import as_budget
 from convwright.training.run import Run
+
+from .first import first_candidates
 
 IMAGES = 500
 

@@ -7,7 +7,7 @@ import torch
 
 from convwright.arch import at
 from convwright.arch.cost import cost
-from convwright.designing.candidates import Candidate, first_candidates
+from convwright.designing.candidates import Candidate
 from convwright.designing.families import CandidateLimits
 from convwright.designing.ideas import SCALING, effects_of, not_compared, why_not_compared
 from convwright.designing.scaling_trials import (
@@ -23,6 +23,8 @@ from convwright.designing.state import State
 from convwright.designing.trials import Trial, pack_bits
 from convwright.scaling.budget import as_budget
 from convwright.training.progressive import smallest
+
+from .first import first_candidates
 
 IMAGES = 300
 

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, text
 
 import convwright as cw
 from convwright.data.opened import Data
-from convwright.designing.candidates import Candidate, first_candidates
+from convwright.designing.candidates import Candidate
 from convwright.designing.families import CandidateLimits
 from convwright.designing.request import DesignRequest
 from convwright.designing.shared_race import RaceDescription, RaceStorage, seconds_for, tasks_of
@@ -27,6 +27,8 @@ from convwright.machine import available_cores
 from convwright.scaling.budget import as_budget
 from convwright.scaling.database import sqlite_in
 from convwright.scaling.storage import StudyError
+
+from .first import first_candidates
 
 TWO = pytest.mark.skipif(len(available_cores()) < 2, reason="needs two processor cores")
 BUDGET = "macs<=1M, params<=60K"
