@@ -75,9 +75,9 @@ class Job:
 
     @property
     def folder(self) -> str:
-        """Its run directory's name."""
+        """Its run directory's name, with the optimizer of `fast`, which was another one in earlier results."""
         name = self.network.partition("|")[0]
-        kind = "" if self.precision == "32-true" else f"-{self.precision}"
+        kind = "-muon" if self.precision == "32-true" else f"-muon-{self.precision}"
         return f"{name}-{self.epochs:g}{kind}-seed{self.seed}"
 
     def run(self, out: Path, data: Dataset) -> Row:

@@ -5,8 +5,9 @@
     python benchmarks/gpu.py --device cpu --quick     the same programs at their smallest size, without a GPU
 
 Each section runs in a process of its own, the most important rows first. It ends where its share of the time is not
-enough for one more row, which its last row says. What a section had found before it failed is kept, and the others run
-all the same. Correctness comes first: logits, gradients and augmentation against the CPU; runs that are killed and
+enough for one more row, which its last row says; that is an error where correctness is checked. What a section had
+found before it failed is kept, and the others run all the same. Correctness
+comes first: logits, gradients and augmentation against the CPU; runs that are killed and
 resumed, and steps that are repeated, to the bit. Then training throughput beside timm's networks, also with the
 deterministic operations of `train`, latency beside the floor, and memory. Writes one JSON file with the machine,
 versions and all rows; the exit status is 1 if a section has an error.
@@ -57,6 +58,11 @@ PATIENCE = 20
 """Times that a CPU may take, which may be busy with other work."""
 RESERVE = 1.3
 """Times of the slowest row so far that have to be left for one more row."""
+LEAST_SECONDS = 3.0
+"""Seconds that the slowest row is taken to need at least."""
+STOPPED = "no time for one more row"
+CHECKS = ("agreement", "resume")
+"""Sections whose rows are all needed: without one of them, what it would have found is not known to be right."""
 GPU_ENGINES = ("torch-cuda", "onnxruntime-cuda", "tensorrt", "torch-cuda-compile")
 KILLED = """
 import os, signal, sys
@@ -263,7 +269,7 @@ def throughput(setup: Setup) -> Iterator[Row]:
                     module = built(name, setup) if library == "convwright" else timm_network(str(peer), setup)
                     with preserved_process_state() if deterministic else nullcontext():
                         if deterministic:
-                            make_reproducible(torch.device(setup.device), tf32=False)
+                            make_reproducible(torch.device(setup.device), tf32=True)  # as `train` does
                         yield row | steps_of(module, name, precision, mode, setup)
                 except (RuntimeError, ImportError) as error:
                     yield row | {"problem": str(error).splitlines()[0][:200], "ok": library == "timm"}
@@ -353,19 +359,17 @@ SECTIONS = {
 """Every section in order; the seconds add up to less than eight minutes."""
 
 
-def child(name: str, setup: Setup, file: Path) -> None:
+def child(name: str, setup: Setup, file: Path, deadline: float) -> None:
     """Run a section in this process, and append each of its rows to a file, as many as its time is enough for."""
-    began, longest = time.monotonic(), 0.0
-    end = began + limit_of(name, setup)
+    began, longest, rows_of = time.monotonic(), LEAST_SECONDS, SECTIONS[name].rows(setup)
     with file.open("a", encoding="utf-8") as rows:
-        for row in SECTIONS[name].rows(setup):
+        while time.monotonic() + RESERVE * longest < deadline:
+            if (row := next(rows_of, None)) is None:
+                return
             rows.write(json.dumps(row) + "\n")
             rows.flush()
-            now = time.monotonic()
-            longest, began = max(longest, now - began), now
-            if now + RESERVE * longest > end:
-                rows.write(json.dumps({"stopped": "no time for one more row"}) + "\n")
-                return
+            began, longest = time.monotonic(), max(longest, time.monotonic() - began)
+        rows.write(json.dumps({"stopped": STOPPED}) + "\n")
 
 
 def limit_of(name: str, setup: Setup) -> float:
@@ -383,7 +387,10 @@ def measured(name: str, setup: Setup) -> Row:
         file.touch()
         with log.open("w") as messages:
             started = subprocess.Popen(
-                [*command, "--child", name, str(file)], env=environment, stderr=messages, start_new_session=True
+                [*command, "--child", name, str(file), str(began + limit)],
+                env=environment,
+                stderr=messages,
+                start_new_session=True,
             )
             try:
                 status = started.wait(limit)
@@ -396,9 +403,17 @@ def measured(name: str, setup: Setup) -> Row:
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         if error.startswith("ended"):
             error = (log.read_text(encoding="utf-8").strip().splitlines() or [error])[-1][:500]
+    complete = not any("stopped" in row for row in rows)
+    if not complete and name in CHECKS:
+        error = error or f"{STOPPED}: not everything was checked"
     wrong = [row for row in rows if row.get("ok") is False]
     error = error or (f"{len(wrong)} of {len(rows)} rows are wrong, such as {json.dumps(wrong[0])}" if wrong else "")
-    return {"seconds": round(time.monotonic() - began, 1), "error": error or None, "rows": rows}
+    return {
+        "seconds": round(time.monotonic() - began, 1),
+        "error": error or None,
+        "complete": complete and not error,
+        "rows": rows,
+    }
 
 
 def machine(device: str) -> Row:
@@ -422,13 +437,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the smallest networks, images and batches")
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), help="sections")
     parser.add_argument("--out", type=Path, default=Path("gpu.json"), help="the JSON file to write")
-    parser.add_argument("--child", nargs=2, metavar=("SECTION", "FILE"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=3, metavar=("SECTION", "FILE", "DEADLINE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch finds no NVIDIA GPU; use --device cpu --quick to try the program")
     setup = Setup(arguments.device, arguments.quick)
     if arguments.child:
-        child(arguments.child[0], setup, Path(arguments.child[1]))
+        name, file, deadline = arguments.child
+        child(name, setup, Path(file), float(deadline))
         return
     report: Row = {"machine": machine(setup.device), "quick": setup.quick, "sections": {}}
     for name in arguments.only:

@@ -46,8 +46,10 @@ PARTS = ("ablation", "curve", "se")
 BASE = "cifar_resnet14"
 SMALL_FASHION = "fashion-mnist-10k"
 COMMON: dict[str, Any] = {"recipe": "fast", "batch_size": 64, "precision": "bf16-mixed"}
-SAME_SIZE = {"progressive": 0.0}
-"""Fields of the recipe: images are never shrunk at first, which would mix resolutions."""
+SGD = {"optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 3e-4}
+"""The optimizer of `fast` when the study began."""
+FIELDS = {"progressive": 0.0} | SGD
+"""Changed fields of the recipe: images are never shrunk at first, which would mix resolutions."""
 ABLATION_SEEDS, SEEDS = 5, (0, 1, 2)
 ABLATED = {SMALL_FASHION: 2.0, "emoji": 4.0}
 """Epochs of the training runs of an ablation, in a study of an hour."""
@@ -130,7 +132,7 @@ def ablation(job: Job, out: Path) -> dict[str, Any]:
         job.network,
         epochs=job.length,
         seeds=ABLATION_SEEDS,
-        fields=SAME_SIZE,
+        fields=FIELDS,
         out=out / "runs" / job.folder,
         **COMMON,
     )
@@ -144,7 +146,7 @@ def training(job: Job, out: Path) -> dict[str, Any]:
     folder = out / "runs" / job.folder
     shutil.rmtree(folder, ignore_errors=True)
     data = out / "data" / job.data
-    options: dict[str, Any] = {"epochs": job.length, "seed": job.seed, "progress": False} | COMMON | SAME_SIZE
+    options: dict[str, Any] = {"epochs": job.length, "seed": job.seed, "progress": False} | COMMON | FIELDS
     run = cw.train(data, network=job.network, out=folder, **options)
     seconds = time.process_time()
     summary, tested = run.summary, run.evaluate()
@@ -293,16 +295,18 @@ def show(results: Results) -> None:
     print(f"\n{sum(row['seconds'] for row in results.values()) / 60:.0f} minutes of CPU time in total")
 
 
-def without_folders(row: dict[str, Any]) -> dict[str, Any]:
+def published(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row whose data have their name alone, not the folder that they were in."""
+    from convwright.places import without_folders
+
     if ablation := row.get("ablation"):
-        return row | {"ablation": ablation | {"data": Path(ablation["data"]).name}}
+        return row | {"ablation": ablation | {"data": without_folders(ablation["data"])}}
     return row
 
 
 def keep(results: Results) -> None:
     """Copy the results into the repository, and their tables with the figures that exist into the page."""
-    write({key: without_folders(row) for key, row in results.items()}, RESULTS)
+    write({key: published(row) for key, row in results.items()}, RESULTS)
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         show(results)

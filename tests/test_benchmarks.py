@@ -30,7 +30,6 @@ SMALLEST: dict[str, tuple[str, ...]] = {
     "ideas": ("--table", "--out", "out"),
     "install_size": (),
     "inference": ("--networks", "cifar_resnet8", "--resolution", "32", "--rounds", "1", "--batch", "2"),
-    "paired": ("optimizer", "--table", "--out", "out"),
 }
 SLOW: dict[str, tuple[str, ...]] = {
     "cam": ("--data", "digits", "--epochs", "0.01", "--count", "4", "--out", "out"),
@@ -42,6 +41,10 @@ SLOW: dict[str, tuple[str, ...]] = {
     "gpu": ("--device", "cpu", "--quick", "--out", "out"),
     "latency": ("--networks", "resnet18", "--rounds", "2"),
     "memory": ("--batch", "2", "--depths", "10", "--rounds", "1", "--steps", "1", "--no-large", "--out", "out"),
+    "paired": (
+        *("optimizer", "--data", "digits", "--networks", "cifar_resnet8"),
+        *("--seeds", "2", "--epochs", "0.02", "--out", "out"),
+    ),
     "opening": ("--images", "4"),
     "report": ("--data", "digits", "--repeat", "1"),
     "search": ("--data", "digits", "--epochs", "0.02", "--seeds", "1"),

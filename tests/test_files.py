@@ -205,7 +205,7 @@ def test_what_killed_writers_left_is_no_content_of_a_folder(tmp_path):
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_the_next_writer_removes_what_killed_writers_of_the_same_name_left(tmp_path, kind):
-    path, other = tmp_path / "a", tmp_path / "b"
+    path, other = tmp_path / "a", tmp_path / "a.json"
     old, new = files.temporary_beside(path), files.temporary_beside(path)
     of_another = files.temporary_beside(other)
     for left in (old, new, of_another):

@@ -19,7 +19,8 @@ DEVICES = Path("/dev")
 DIGEST_BYTES = 16
 PARTIAL = ".partial"
 """Suffix of files and folders that are still being written; a killed process leaves them behind."""
-_TEMPORARY = re.compile(rf"\..*\.[0-9a-f]{{16}}{re.escape(PARTIAL)}", re.DOTALL)
+_RANDOM = f"[0-9a-f]{{16}}{re.escape(PARTIAL)}"
+_TEMPORARY = re.compile(rf"\..*\.{_RANDOM}", re.DOTALL)
 """Name of a file or folder that is being written, by `temporary_beside`."""
 _ABANDONED_SECONDS = 7 * 86400
 """A temporary file to which nobody has written for so long is that of a killed process."""
@@ -251,7 +252,7 @@ def _remove_abandoned(path: Path) -> None:
     prefix, now = _temporary_prefix(path), time.time()
     with suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
-            if entry.name.startswith(prefix) and _TEMPORARY.fullmatch(entry.name):
+            if re.fullmatch(re.escape(prefix) + _RANDOM, entry.name):
                 left = Path(entry.path)
                 times = [each.lstat().st_mtime for each in (left, *left.rglob("*"))]
                 if now - max(times) > _ABANDONED_SECONDS:

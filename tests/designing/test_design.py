@@ -145,6 +145,19 @@ def test_another_design_does_not_replace_one(designed) -> None:
         cw.design("digits", "macs<=2M", minutes=0.5, out=designed.request.out)
 
 
+def test_a_design_is_not_continued_with_a_recipe_that_has_changed_since(designed, tmp_path) -> None:
+    out = tmp_path / "design"
+    shutil.copytree(designed.request.out, out, symlinks=True)
+    stored = json.loads((out / "state.json").read_text())
+    del stored["request"]["recipe"]
+    (out / "state.json").write_text(json.dumps(stored))
+    assert cw.design(resume=out, progress=False).run.path == out / designed.run.path.relative_to(designed.request.out)
+    stored |= {"finished": False}
+    (out / "state.json").write_text(json.dumps(stored))
+    with pytest.raises(ArgumentError, match="another version of Convwright began, which trains by another recipe"):
+        cw.design(resume=out, progress=False)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -176,16 +189,17 @@ def test_what_a_killed_writer_left_does_not_fill_a_folder(tmp_path) -> None:
         cw.design("digits", "macs<=1K", minutes=1, out=tmp_path, progress=False)
 
 
-WRONG = ("nowhere", "macs", "0.00833 or more", "workers")
+WRONG = ("macs<=fast", "hours: must be 30 seconds", "nowhere", "out: ", "workers: ")
 
 
 def test_all_wrong_values_of_a_request_are_reported_at_once(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").touch()
     with pytest.raises(UsageError) as raised:
-        cw.design("nowhere", "macs<=fast", hours=0.001, workers=1000, progress=False)
+        cw.design("nowhere", "macs<=fast", hours=0.001, workers=1000, out=tmp_path, progress=False)
     messages = str(raised.value).splitlines()
     assert [next(word for word in WRONG if word in line) for line in messages] == list(WRONG)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 @pytest.fixture

@@ -119,7 +119,8 @@ def test_runs_and_files_give_sets(run, tmp_path, held):
 
 def test_an_empty_set_says_so():
     empty = PredictionSet((), (), "a.png", coverage=0.9, known=False)
-    assert str(empty) == "a.png: no class (90% set, unlike the training images)"
+    assert str(empty) == "a.png: no class (90% coverage, unlike the training images)"
+    assert str(PredictionSet(("cat",), (0.5,), "a.png", coverage=0.99)) == "a.png: cat 50.0% (99% coverage)"
     assert empty.to_dict() == {"file": "a.png", "predictions": [], "coverage": 0.9, "known": False}
     for name in ("label", "probability"):
         with pytest.raises(UsageError, match="the prediction set is empty"):

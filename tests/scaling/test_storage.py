@@ -212,11 +212,12 @@ def test_completing_twice_counts_once(storage):
     assert len(storage.results()) == 1
 
 
-@pytest.fixture
-def earlier(tmp_path):
-    """Write a study of version 0.1, which Optuna stored; return its experiment."""
+@pytest.fixture(params=["densenet"])
+def earlier(request, tmp_path):
+    """Write a study of version 0.1, which Optuna stored, with a recipe; return its experiment."""
+    text = (Path(__file__).parent / "earlier_study.sql").read_text()
     with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
-        connection.executescript((Path(__file__).parent / "earlier_study.sql").read_text())
+        connection.executescript(text.replace('"recipe": "fast"', f'"recipe": "{request.param}"'))
         stored = connection.execute("SELECT value_json FROM study_user_attributes").fetchone()[0]
     return Experiment.from_dict(json.loads(stored))
 
@@ -234,8 +235,14 @@ def test_a_study_of_an_earlier_version_is_taken_over(earlier, tmp_path):
     assert storage.claim(Task(2, 0, 0.25)).complete(Outcome(0.5))
 
 
+@pytest.mark.parametrize("earlier", ["fast"], indirect=True)
+def test_a_study_is_not_continued_with_a_recipe_that_has_changed_since(earlier, tmp_path):
+    with pytest.raises(StudyError, match=r"recipe_fields.learning_rate is 0.2 there and 0.05 here"):
+        StudyStorage(sqlite_in(tmp_path), "study", earlier)
+
+
 def test_another_experiment_than_that_of_an_earlier_version_is_refused(earlier, tmp_path):
-    with pytest.raises(StudyError, match="recipe is 'fast' there and 'senet' here"):
+    with pytest.raises(StudyError, match="recipe is 'densenet' there and 'senet' here"):
         StudyStorage(sqlite_in(tmp_path), "study", replace(earlier, recipe="senet"))
 
 

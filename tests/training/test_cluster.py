@@ -14,6 +14,7 @@ import pytest
 import convwright as cw
 from convwright.errors import ArgumentError, ConvwrightError
 from convwright.files import packed
+from convwright.machine import available_cores
 from convwright.training.cluster_process import ClusterProcess, heard_interrupts, interface_of
 from convwright.training.launch import free_port
 from convwright.training.process_output import ProcessOutput
@@ -23,7 +24,7 @@ from ..installed import skip_without
 skip_without("ray")
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc"),
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processor cores"),
+    pytest.mark.skipif(len(available_cores()) < 2, reason="needs two processor cores"),
 ]
 OPTIONS = {"network": "cifar_resnet8", "batch_size": 121, "sync_norm": False, "seed": 3, "fused": False, "devices": 2}
 

@@ -105,7 +105,7 @@ def test_the_default_learning_rate_is_that_of_the_optimizer(optimizer, recipe):
         (None, "muon", 0.005),
         ("fast", None, 0.005),
         ("fast", "sgd", 5e-4),
-        ("fast", "adamw", 0.005),
+        ("fast", "adamw", 5e-4),
         ("densenet", "muon", 0.005),
         ("densenet", "rmsprop", 1e-4),
         ("efficientnet", "adamw", 5e-4),

@@ -8,7 +8,7 @@ from convwright.data import open_dataset
 from convwright.training.config import Recipe
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import resume, train
-from convwright.training.muon import Muon, orthogonalised
+from convwright.training.muon import ITERATIONS, NEWTON_SCHULZ, Muon, orthogonalised
 from convwright.training.optim import make_optimizer
 from convwright.training.plan import plan
 from convwright.training.run import Run
@@ -25,6 +25,26 @@ def test_an_orthogonalised_gradient_keeps_its_singular_vectors_and_gets_singular
     found = inside.diagonal()
     assert ((found > 0.6) & (found < 1.25))[values > 0.02 * values[0]].all()
     assert (inside - found.diag()).abs().max() < 1e-3
+
+
+def iterated(gradient: torch.Tensor) -> torch.Tensor:
+    """Newton-Schulz iteration as it is defined, in double precision."""
+    matrix = gradient.double() / gradient.double().norm()
+    for _ in range(ITERATIONS):
+        gram = matrix @ matrix.T
+        matrix = NEWTON_SCHULZ[0] * matrix + (NEWTON_SCHULZ[1] * gram + NEWTON_SCHULZ[2] * gram @ gram) @ matrix
+    return matrix
+
+
+@pytest.mark.parametrize("shape", [(96, 96), (64, 576), (32, 48)])
+@pytest.mark.parametrize("spectrum", ["one", "steep", "flat"])
+def test_hardly_any_gradient_is_too_uneven_for_single_precision(shape, spectrum):
+    generator = torch.Generator().manual_seed(3)
+    left, _, right = torch.linalg.svd(torch.randn(shape, generator=generator, dtype=torch.float64), full_matrices=False)
+    exponents = torch.linspace(0, {"one": -300, "steep": -8, "flat": 0}[spectrum], shape[0], dtype=torch.float64)
+    gradient = left * 10**exponents @ right
+    error = orthogonalised(gradient.float()).double() - iterated(gradient)
+    assert error.abs().max() < 2e-3 * iterated(gradient).abs().max()
 
 
 def test_no_gradient_moves_nothing():

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import convwright as cw
+from convwright.machine import available_cores
 from convwright.training.launch import free_port
 
 from ..installed import skip_without
@@ -20,7 +22,7 @@ skip_without("ray")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="starts a cluster as a process group"),
-    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processor cores"),
+    pytest.mark.skipif(len(available_cores()) < 2, reason="needs two processor cores"),
 ]
 OPTIONS = {"network": "cifar_resnet8", "epochs": 1, "sync_norm": False, "seed": 3, "fused": False, "devices": 2}
 CODE = "import sys, convwright as cw; cw.train('digits', **eval(sys.argv[1]), progress=False)"
@@ -38,7 +40,10 @@ def client(monkeypatch, tmp_path):
     with (tmp_path / "ray.log").open("w") as log:
         head = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
-            time.sleep(5)
+            for _ in range(600):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                time.sleep(0.1)
             yield f"ray://127.0.0.1:{port}"
         finally:
             with suppress(ProcessLookupError):
@@ -52,10 +57,7 @@ def client(monkeypatch, tmp_path):
 def test_a_run_through_the_client_server_has_the_weights_of_one_here(client, tmp_path):
     here = cw.train("digits", **OPTIONS, out=tmp_path / "here", progress=False)
     given = OPTIONS | {"out": str(tmp_path / "there"), "cluster": client}
-    for remaining in reversed(range(6)):  # the server takes a while to start
-        done = subprocess.run([sys.executable, "-c", CODE, repr(given)], capture_output=True, text=True)
-        if not done.returncode or not remaining:
-            break
-        time.sleep(5)
+    command = [sys.executable, "-W", "error::FutureWarning", "-c", CODE, repr(given)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert not done.returncode, done.stderr[-2000:]
     assert cw.open_run(tmp_path / "there").weights.read_bytes() == here.weights.read_bytes()

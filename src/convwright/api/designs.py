@@ -92,9 +92,8 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
         ('digits.onnx', 'dossier.html')
     """
     from convwright.data.opened import Data
-    from convwright.data.sources import check_exists
     from convwright.designing.design import design as run_design
-    from convwright.designing.design import resume_design
+    from convwright.designing.design import problems_of, resume_design
     from convwright.designing.request import DesignRequest, RaceExecution
     from convwright.extras import installed
     from convwright.scaling.budget import as_budget
@@ -117,18 +116,12 @@ def design(  # noqa: D417 - the options of every study are described in `study_o
     images = Data.of(data)
     folder = Path(out) if out is not None else Path("designs") / (Path(images.spec).stem or "data")
     wrong: list[UsageError] = []
-    if images.held is None:
-        with collected(wrong):
-            check_exists(images.spec)
     with collected(wrong):
         limits = None if budget is None else as_budget(budget)
     with collected(wrong):
         seconds = _seconds(hours, minutes)
-    if how.shared:
-        with collected(wrong):
-            how.check(images, folder)
     if wrong:
-        raise together(wrong)
+        raise together([*wrong, *problems_of(images, folder, how)])
     if resize is not None and images.resize != resize:
         images = replace(images, resize=resize)  # a copy opens the images again
     serving: str = engine or next((name for name in ("onnxruntime", "openvino") if installed(name)), "torch")

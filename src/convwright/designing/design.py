@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from convwright.data.opened import Data
+from convwright.data.sources import check_exists
 from convwright.designing.clock import Clock
 from convwright.designing.context import DesignContext
 from convwright.designing.examination import examine, open_images
@@ -18,7 +20,7 @@ from convwright.designing.planning import Planner
 from convwright.designing.race import Race
 from convwright.designing.record import best_in_words
 from convwright.designing.refused import LOCK, missing_folders, removing_refused
-from convwright.designing.request import SPLIT, DesignRequest, images_changed
+from convwright.designing.request import RECIPE, SPLIT, DesignRequest, RaceExecution, images_changed
 from convwright.designing.reserve import Reserve
 from convwright.designing.result import DesignResult
 from convwright.designing.speed import BRIEF, seconds_per_image
@@ -26,12 +28,23 @@ from convwright.designing.state import CLOCK, FEATURES, STATE, State
 from convwright.designing.threads import fastest_threads
 from convwright.designing.trials import Trial
 from convwright.designing.winner import WinnerTraining
-from convwright.errors import ArgumentError, ConvwrightError, RunHeldError, WriteError, argument
+from convwright.errors import (
+    ArgumentError,
+    ConvwrightError,
+    RunHeldError,
+    UsageError,
+    WriteError,
+    argument,
+    collected,
+    together,
+)
 from convwright.files import names_in
 from convwright.locks import LockHeldError, locked
 from convwright.places import check_folder
+from convwright.training.advice import FAST
 from convwright.training.frozen import keeping_features
 from convwright.training.interrupt import Interrupted
+from convwright.training.recipes import earlier_fields
 
 IN_WORDS = {"data_options": "options of its data", "seconds": "time"}
 """Names in messages of a request's fields, where they differ."""
@@ -52,10 +65,8 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
             budget.
         Interrupted: The design was stopped; an equal call continues it.
     """
-    check_folder("out", request.out)
-    _check_free(request.out)
-    if request.execution.shared:
-        request.execution.check(request.data, request.out)
+    if wrong := problems_of(request.data, request.out, request.execution):
+        raise together(wrong)
     before, made = {*names_in(request.out)}, missing_folders(request.out)
     _make(request.out)
     try:
@@ -68,6 +79,27 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
             return _Design(request, progress).run()
     except LockHeldError:
         raise RunHeldError(f"{request.out}: another process is working on this design") from None
+
+
+def problems_of(data: Data, out: Path, execution: RaceExecution) -> list[UsageError]:
+    """Return everything that is wrong with a request as far as no image is read.
+
+    Args:
+        data: The images. They are not needed for a design that exists; a finished one is shown without them.
+        out: Folder of the design.
+        execution: How its trials are carried out.
+    """
+    wrong: list[UsageError] = []
+    if data.held is None and not (out / STATE).exists():
+        with collected(wrong), argument("data"):
+            check_exists(data.spec)
+    with collected(wrong):
+        check_folder("out", out)
+        _check_free(out)
+    if execution.shared:
+        with collected(wrong):
+            execution.check(data, out)
+    return wrong
 
 
 def _check_free(folder: Path) -> None:
@@ -171,7 +203,7 @@ class _Design:
         if not (folder / STATE).exists():
             return self._new_state()
         state = State.open(folder)
-        results = request.keys() - {"execution"}
+        results = request.keys() - {"execution", RECIPE}
         differing = [name for name in request if name in results and state.request.get(name) != request[name]]
         if not state.fingerprint or (differing and not state.candidates):  # nothing has been trained for it
             for name in (SPLIT, CLOCK):
@@ -182,6 +214,12 @@ class _Design:
                 "out",
                 f"{folder} holds a design that differs in {', '.join(IN_WORDS.get(each, each) for each in differing)}; "
                 f"give another folder, or continue that design with `cw.design(resume={str(folder)!r})`",
+            )
+        if not state.finished and state.request.get(RECIPE, earlier_fields(FAST)) != request[RECIPE]:
+            raise ArgumentError(
+                "out",
+                f"{folder} holds a design that another version of Convwright began, which trains by another recipe "
+                f"`{FAST}`; continue it with that version, or give another folder",
             )
         state.request = request
         return state

@@ -10,7 +10,9 @@ from convwright.data.opened import COLUMNS, Data
 from convwright.errors import ArgumentError, DataError, ImagesChangedError, RunError
 from convwright.scaling.budget import LATENCY, LATENCY_MS, Budget, as_budget
 from convwright.scaling.preparation import StudyOptions
+from convwright.training.advice import FAST
 from convwright.training.plan import absolute_spec
+from convwright.training.recipes import recorded_fields
 
 SPLIT = "split.csv"
 """List in a design's folder with the split of data that has no test images."""
@@ -19,10 +21,10 @@ STUDY = "study.json"
 NO_COLUMNS: dict[str, Any] = dict.fromkeys(COLUMNS)
 """Fields of `Data` for a list whose columns have their usual names."""
 RESTORE_IMAGES = "restore the images and resume the design, or start a new design in another folder"
+RECIPE = "recipe"
+"""Field of a stored request: those of the recipe of trials from scratch."""
 MIN_SECONDS = 30.0
 """Seconds of the shortest design."""
-SECONDS_IN = {"minutes": 60, "hours": 3600}
-"""Seconds in the unit of each parameter that gives the time."""
 
 
 def check_seconds(seconds: float, argument: str = "minutes") -> None:
@@ -35,9 +37,11 @@ def check_seconds(seconds: float, argument: str = "minutes") -> None:
     Raises:
         ArgumentError: It is shorter.
     """
-    unit = SECONDS_IN[argument]
-    if seconds < MIN_SECONDS:
-        raise ArgumentError(argument, f"must be {MIN_SECONDS / unit:.3g} or more, not {seconds / unit:g}")
+    if seconds >= MIN_SECONDS:
+        return
+    if argument == "hours":  # the bound is no round number of them
+        raise ArgumentError(argument, f"must be {MIN_SECONDS:g} seconds or more, not {seconds:g}")
+    raise ArgumentError(argument, f"must be {MIN_SECONDS / 60:g} or more, not {seconds / 60:g}")
 
 
 def images_changed(data: str, difference: str = "") -> ImagesChangedError:
@@ -148,6 +152,7 @@ class DesignRequest:
             "seconds": self.seconds,
             "seed": self.seed,
             "engine": self.engine,
+            RECIPE: recorded_fields(FAST),
             "execution": self.execution.to_dict(),
         }
 

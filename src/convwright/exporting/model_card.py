@@ -154,9 +154,12 @@ def _usage(done: ExportResult) -> Iterator[str]:
     yield 'white = Image.new("RGBA", image.size, "white")  # behind transparent parts'
     yield 'image = Image.alpha_composite(white, image).convert("RGB")'
     if engine == "onnxruntime":
+        further = ""
         if MAP in done.card.outputs:
-            yield f"onnxruntime.set_default_logger_severity(3)  # no warning that `{EXPLAINED_CLASS}` has a default"
-        yield f'session = onnxruntime.InferenceSession("{done.path.name}")'
+            yield "options = onnxruntime.SessionOptions()"
+            yield f"options.log_severity_level = 3  # no warning that `{EXPLAINED_CLASS}` has a default"
+            further = ", options"
+        yield f'session = onnxruntime.InferenceSession("{done.path.name}"{further})'
         yield f'({output},) = session.run(["{output}"], {{"{IMAGE}": np.asarray(image)[None]}})'
     else:
         yield f'model = openvino.Core().compile_model("{done.path.name}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})'

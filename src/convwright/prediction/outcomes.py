@@ -130,7 +130,7 @@ class PredictionSet(ClassSet):
 
     def described(self) -> str:
         """Return the classes with their probabilities, the coverage of the set, and a note on unknown images."""
-        notes = [f"{100 * self.coverage:g}% set", *["unlike the training images"] * (not self.known)]
+        notes = [f"{100 * self.coverage:g}% coverage", *["unlike the training images"] * (not self.known)]
         return f"{super().described()} ({', '.join(notes)})"
 
     def to_dict(self) -> dict[str, object]:

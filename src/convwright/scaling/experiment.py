@@ -7,6 +7,7 @@ from typing import Any
 
 from convwright.arch import Network
 from convwright.scaling.halving import Schedule, Task
+from convwright.training.recipes import earlier_fields, recorded_fields
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class Experiment:
             "data": self.data,
             "fingerprint": self.fingerprint,
             "recipe": self.recipe,
+            "recipe_fields": recorded_fields(self.recipe),
             "fields": dict(self.fields),
             "options": dict(self.options),
             "tested": self.tested,
@@ -125,7 +127,9 @@ class Experiment:
         if names != current:
             return f"it compares {len(names)} other networks ({names[0]}, ...) there, {len(current)} here"
         there, here = before.to_dict(), self.to_dict()
-        compared = ("schedule", "recipe", "fields", "options", "tested")  # the images may be stored elsewhere
+        there["recipe_fields"] = stored.get("recipe_fields", earlier_fields(before.recipe))  # not those of this version
+        # Not the data's name, since the images may be stored elsewhere.
+        compared = ("schedule", "recipe", "recipe_fields", "fields", "options", "tested")
         difference = _first_difference(
             {name: there[name] for name in compared}, {name: here[name] for name in compared}
         )

@@ -94,7 +94,7 @@ class Recipe(_Strict):
     """Nesterov's momentum in SGD and Muon."""
     weight_decay: float = Field(5e-4, ge=0, le=1e30)
     """Weight decay, on the weights of convolutions and linear layers only, and with AdamW and Muon apart from the
-    gradients."""
+    gradients. By default that of the recipe; without one 5e-4, and 0.005 with Muon."""
     schedule: Literal["one-cycle", "cosine", "step", "exponential", "constant"] = "one-cycle"
     """Learning rate as a function of the step."""
     milestones: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Flags(("--milestone",))] = (0.5, 0.75)

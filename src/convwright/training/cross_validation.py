@@ -136,7 +136,7 @@ def cross_validate_request(
 
 def _run_of_fold(request: TrainRequest, out: Path, fold: int, callbacks: Sequence[object], *, progress: bool) -> Run:
     path = out / f"fold-{fold}"
-    if names_in(path):
+    if path.is_dir() and any(path.iterdir()):
         return resume_run(Run.open(path), callbacks, Execution.of(request), progress=progress)
     execution: dict[str, Any] = {name: value for name, value in request.given().items() if name in EXECUTION}
     own = execution | {"fold": fold, "out": path}

@@ -16,6 +16,8 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the odd polynomial of degree 5 that takes all singular values near 1 in few iterations."""
 ITERATIONS = 5
 """Iterations of the polynomial; singular values end between 0.6 and 1.25."""
+WIDE = 2
+"""Columns for each row from which on factors are multiplied with each other."""
 SMALLEST_NORM = 1e-7
 """Norm below which a gradient is not orthogonalised: the update shrinks with it, so a layer without gradients rests."""
 
@@ -66,8 +68,9 @@ class Muon(torch.optim.Optimizer):
 def orthogonalised(gradient: torch.Tensor) -> torch.Tensor:
     """Return approximately U V^T for a gradient U S V^T, by Newton-Schulz iteration.
 
-    An iteration multiplies the matrix X by a I + b G + c G^2, where G = X X^T. All these factors are polynomials of the
-    first G, so they are multiplied with each other, and then once with the matrix, which is larger.
+    An iteration multiplies the matrix X by F = a I + b G + c G^2, where G = X X^T. The factors are polynomials of the
+    first G, and the next G is F G F. For wide matrices the factors are multiplied with each other, and once with the
+    matrix; that takes less time, and where singular values differ much, single precision then keeps three digits.
 
     Args:
         gradient: A weight's gradient, read as a matrix with a row for each entry of its first dimension.
@@ -81,15 +84,23 @@ def orthogonalised(gradient: torch.Tensor) -> torch.Tensor:
     if tall:
         matrix = matrix.T
     matrix = matrix / matrix.norm().clamp(min=SMALLEST_NORM)
-    first, third, fifth = NEWTON_SCHULZ
     gram = matrix @ matrix.T
-    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    product = identity
-    for _ in range(ITERATIONS):
-        factor = torch.addmm(first * identity + third * gram, gram, gram, alpha=fifth)
-        product, gram = factor @ product, factor @ gram @ factor
-    matrix = product @ matrix
+    factor = _factor(gram)
+    wide = matrix.shape[1] >= WIDE * matrix.shape[0]
+    product = factor if wide else factor @ matrix
+    for _ in range(ITERATIONS - 1):
+        gram = factor @ gram @ factor if wide else product @ product.T
+        factor = _factor(gram)
+        product = factor @ product
+    matrix = product @ matrix if wide else product
     return (matrix.T if tall else matrix).reshape(gradient.shape)
+
+
+def _factor(gram: torch.Tensor) -> torch.Tensor:
+    """Return what an iteration multiplies a matrix by, for its Gram matrix."""
+    first, third, fifth = NEWTON_SCHULZ
+    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    return torch.addmm(first * identity + third * gram, gram, gram, alpha=fifth)
 
 
 def matrices_of(module: nn.Module) -> set[torch.Tensor]:

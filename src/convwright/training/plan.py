@@ -27,8 +27,8 @@ FROM_SCRATCH = {"sgd": 0.1, "adamw": 4e-3, "rmsprop": 2e-3, "muon": 0.05}
 """Highest learning rate of each optimizer, with batches of 128."""
 FINE_TUNING = {"sgd": 0.02, "adamw": 4e-4, "rmsprop": 4e-4, "muon": 0.005}
 """The same for weights that are good already, where they are not frozen at first."""
-DECOUPLED = {"adamw", "muon"}
-"""Optimizers whose weight decay does not pass through the gradient: theirs suit no other optimizer."""
+COUPLED = {"sgd", "rmsprop"}
+"""Optimizers that add the weight decay to the gradient, so that what suits one of them suits the other."""
 MUON_DECAY = 0.005
 """Weight decay with Muon."""
 FINE_TUNE: RecipeName = "fine-tune"
@@ -128,7 +128,7 @@ def _recipe(
             published.pop("stochastic_depth", None)
         if fields.get("optimizer", own := published.get("optimizer", "sgd")) != own:
             published.pop("learning_rate", None)  # rates of one optimizer do not suit another
-            if (fields["optimizer"] in DECOUPLED) != (own in DECOUPLED):
+            if not {own, fields["optimizer"]} <= COUPLED:
                 published.pop("weight_decay", None)
         if frozen or not tuned:
             published.pop("freeze_epochs", None)
