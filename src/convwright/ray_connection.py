@@ -38,7 +38,7 @@ class RayConnection:
     def __init__(self, address: str, cores: int = 1, purpose: str = "training on a cluster") -> None:
         if cores < 1:
             raise ArgumentError("cores_per_task", f"must be 1 or more, not {cores}")
-        _check_address(address)
+        check_address(address)
         with _signal_handlers_kept():  # Ray replaces that of SIGTERM
             self.ray: Any = require_package("ray", purpose)
             self.cores = cores
@@ -102,7 +102,12 @@ def _resolved(address: str) -> tuple[str, str]:
     return host, port
 
 
-def _check_address(address: str) -> None:
+def check_address(address: str) -> None:
+    """Check that an address is one of a cluster, without connecting to it.
+
+    Raises:
+        ArgumentError: It is none.
+    """
     host, _, port = address.removeprefix(CLIENT).rpartition(":")
     if address not in (LOCAL, "auto") and "://" not in host and (not host or not port.isdecimal()):
         raise ArgumentError("cluster", f"must be `auto`, `local`, HOST:PORT or ray://HOST:PORT, not {address!r:.80}")
@@ -115,7 +120,7 @@ def _check_reachable(address: str) -> None:
         ArgumentError: It is no address.
         ConvwrightError: Nothing listens there.
     """
-    _check_address(address)
+    check_address(address)
     host, _, port = address.removeprefix(CLIENT).rpartition(":")
     if address in (LOCAL, "auto") or "://" in host:
         return

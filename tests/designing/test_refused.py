@@ -47,6 +47,14 @@ def test_what_is_refused_leaves_nothing(tmp_path, made: bool, classes: int, imag
     assert tree(tmp_path) == before
 
 
+def test_a_wrong_address_of_a_cluster_is_refused_before_any_work(tmp_path) -> None:
+    data = photos(tmp_path / "photos", 2, 9)
+    before = tree(tmp_path)
+    with pytest.raises(ArgumentError, match="cluster: must be `auto`"):
+        cw.design(data, minutes=1, cluster="1.2.3", out=tmp_path / "new", progress=False)
+    assert tree(tmp_path) == before
+
+
 def test_data_that_is_mostly_duplicates_is_called_so(tmp_path) -> None:
     data = photos(tmp_path / "photos", 2, 9, equal=True)
     with pytest.raises(ArgumentError, match="too few to split, as 16 are duplicates or near-duplicates of others"):

@@ -149,7 +149,7 @@ def test_the_command_prints_sets(run, tmp_path, held):
     (found,) = [json.loads(line) for line in command("--coverage", "0.99", "--json").stdout.splitlines()]
     assert found["coverage"] == 0.99
     assert held[1][0] in [int(each["class"]) for each in found["predictions"]]
-    assert command("--coverage", "0.99", "--csv").stdout.splitlines()[0] == "file,labels,probabilities"
+    assert command("--coverage", "0.99", "--csv").stdout.splitlines()[0] == "file,labels,probabilities,known"
     wrong = command("--coverage", "0.2")
     assert wrong.returncode == 2
     assert "--coverage" in wrong.stderr

@@ -49,6 +49,7 @@ def test_every_resource_with_its_units():
         ("macs<=3MB", "'MB' in 'macs<=3MB' is not a unit of macs"),
         ("macs>=3M", "'macs>=3M' is not a limit"),
         ("macs<=1.2.3M", "'1.2.3' in 'macs<=1.2.3M' is not a number"),
+        ("macs<=-3M", "'macs<=-3M' is out of range; a limit is above 0"),
         ("macs<=0M", "'macs<=0M' is out of range; a limit is above 0 and at most 1e+100"),
         ("macs<=1e999G", "'macs<=1e999G' is out of range"),
         ("macs<=" + "9" * 5000, "is out of range"),
@@ -96,3 +97,13 @@ def test_separators_of_thousands_change_nothing(number: int, separator: str, uni
 def test_what_a_budget_allows_is_listed_with_units():
     assert as_budget("macs<=20M, latency<=8ms").allowance == "20.0 M MACs and 8 ms per image"
     assert as_budget("params<=2M").allowance == "2.00 M parameters"
+
+
+def test_every_wrong_limit_is_reported():
+    with pytest.raises(UsageError) as raised:
+        as_budget("parms<=1M, macs<=50M, latency<=abc, memory<=-3MB")
+    assert [line.partition(";")[0] for line in str(raised.value).splitlines()] == [
+        "budget: unknown resource 'parms'",
+        "budget: 'latency<=abc' is not a limit",
+        "budget: 'memory<=-3MB' is out of range",
+    ]

@@ -19,6 +19,7 @@ from convwright.training import run as run_files
 from convwright.training.callbacks import Callback, Callbacks
 from convwright.training.epochs import LEAST_ON_FEATURES, MOST_ROUNDS, epochs_in_minutes, typical_seconds
 from convwright.training.evaluation import LARGEST_BATCH, batch_for
+from convwright.training.field_errors import FieldError
 from convwright.training.frozen import compute_features
 from convwright.training.interrupt import Interrupted
 from convwright.training.loop import Trainer, resume, train
@@ -97,6 +98,20 @@ def test_the_default_learning_rate_is_that_of_the_optimizer(optimizer, recipe):
         assert rate == pytest.approx(RECIPES[recipe].fields["learning_rate"] * 32 / RECIPES[recipe].batch)
     else:
         assert rate == pytest.approx(FROM_SCRATCH[optimizer] * 32 / 128)
+
+
+@pytest.mark.parametrize(("optimizer", "largest"), [("muon", 20.0), ("sgd", 40.0), ("adamw", 1000.0)])
+def test_a_weight_decay_that_takes_whole_weights_is_refused(optimizer, largest):
+    options = {"network": "cifar_resnet8", "epochs": 1, "optimizer": optimizer, "batch_size": 32}
+    cw.prepare("digits", **options, weight_decay=0.99 * largest)
+    with pytest.raises(FieldError, match="weight_decay: must be below"):
+        cw.prepare("digits", **options, weight_decay=1.01 * largest)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5])
+def test_images_of_few_pixels_grow_too(side, tmp_path):
+    run = cw.train("digits", network="cifar_resnet8", resolution=side, recipe="fast", epochs=0.2, out=tmp_path / "run")
+    assert run.finished
 
 
 @pytest.mark.parametrize(

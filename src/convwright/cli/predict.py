@@ -65,7 +65,7 @@ def _csv(stream: "PredictionStream") -> tuple[str, Line]:
     from convwright.prediction.result import csv_cells, csv_titles
 
     safe: Callable[[str], str] = printable if sys.stdout.isatty() else str
-    titles = csv_titles(stream.top or 0, sets=stream.sets)
+    titles = csv_titles(stream.top or 0, sets=stream.sets, coverage=stream.coverage)
     return csv_row(titles) + "\n", lambda prediction: safe(csv_row(csv_cells(prediction)))
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from convwright.designing.request import SPLIT, STUDY
 from convwright.designing.state import CLOCK, DECISIONS, FEATURES, STATE
 from convwright.errors import UsageError
+from convwright.scaling.database import DATABASE_FILES
 
 LOCK = ".lock"
 """File in a design's folder that is locked while a process works on the design."""
 RACE = "race"
 """Folder in a design's folder with the runs of its trials."""
-WRITTEN = (STATE, CLOCK, DECISIONS, SPLIT, STUDY, LOCK)
+WRITTEN = (STATE, CLOCK, DECISIONS, SPLIT, STUDY, *DATABASE_FILES, LOCK)
 """Files that a design writes before it trains anything."""
 
 

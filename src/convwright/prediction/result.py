@@ -13,7 +13,7 @@ from PIL import Image
 from convwright.csv_text import csv_table
 from convwright.display.result import Block, Html, Result, Table
 from convwright.errors import ConvwrightError, warn
-from convwright.prediction.outcomes import ClassSet, Prediction, UnreadableImage, readable_name
+from convwright.prediction.outcomes import ClassSet, Prediction, PredictionSet, UnreadableImage, readable_name
 
 if TYPE_CHECKING:
     from convwright.prediction.stream import PredictionStream
@@ -103,7 +103,9 @@ class Predictions(Result, Sequence[Prediction]):
 
     def to_csv(self) -> str:
         """Return the predictions as CSV, as `convwright predict --csv` prints them."""
-        return csv_table([csv_titles(self.top, sets=self.sets), *map(csv_cells, self.predictions)])
+        coverage = next((one.coverage for one in self.predictions if isinstance(one, PredictionSet)), None)
+        titles = csv_titles(self.top, sets=self.sets, coverage=coverage)
+        return csv_table([titles, *map(csv_cells, self.predictions)])
 
     def blocks(self) -> Iterable[Block]:
         """Yield pictures for notebooks, and a table."""
@@ -125,10 +127,16 @@ class Predictions(Result, Sequence[Prediction]):
         return f'<div style="{PICTURE_STYLE}">{"".join(_picture(one, pixels) for one, pixels in shown)}</div>'
 
 
-def csv_titles(top: int, *, sets: bool = False) -> list[str]:
-    """Return the titles of a CSV table with `top` classes per image, or with sets of classes."""
+def csv_titles(top: int, *, sets: bool = False, coverage: float | None = None) -> list[str]:
+    """Return the titles of a CSV table.
+
+    Args:
+        top: Classes for each image.
+        sets: Whether images have sets of classes instead.
+        coverage: Share of images whose set contains the true class; None: sets are not prediction sets.
+    """
     if sets:
-        return ["file", "labels", "probabilities"]
+        return ["file", "labels", "probabilities", *["known"] * (coverage is not None)]
     return ["file", *(f"{title}_{rank}" for rank in range(1, top + 1) for title in ("class", "probability"))]
 
 
@@ -136,7 +144,8 @@ def csv_cells(prediction: Prediction) -> list[object]:
     """Return a prediction's row of a CSV table; classes of a set are separated as in lists."""
     if isinstance(prediction, ClassSet):
         shares = SEPARATOR.join(f"{probability:.6g}" for probability in prediction.probabilities)
-        return [readable_name(prediction.file), SEPARATOR.join(prediction.classes), shares]
+        known = ["yes" if prediction.known else "no"] if isinstance(prediction, PredictionSet) else []
+        return [readable_name(prediction.file), SEPARATOR.join(prediction.classes), shares, *known]
     cells: list[object] = [readable_name(prediction.file)]
     for label, probability in prediction.ranked():
         cells += [label, f"{probability:.6g}"]

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from convwright.arch import Cost
-from convwright.errors import ArgumentError
+from convwright.errors import ArgumentError, UsageError, collected, together
 from convwright.units import human, human_bytes
 
 _COUNTS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
@@ -24,7 +24,7 @@ _NOUNS = {
     "latency": "per image",
 }
 _SYNONYMS = {"flops": "macs", "parameters": "params", "ram": "memory", "time": "latency"}
-_LIMIT = re.compile(r"\s*([A-Za-z]+)\s*(<=|<|≤|=)\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*")
+_LIMIT = re.compile(r"\s*([A-Za-z]+)\s*(<=|<|≤|=)\s*(-?[0-9.]+(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*")
 _SEPARATED = re.compile(r"(?<![\w.])[\d.]+(?:[,_][\d.]+)+")
 """Numbers with separators, such as 500,000 and 0,5."""
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:[,_]\d{3})+")
@@ -134,18 +134,28 @@ def parse_budget(text: str) -> Budget:
         ArgumentError: A part of the text is not a limit; the message names it and shows what would be right.
     """
     limits: dict[str, float] = {}
+    wrong: list[UsageError] = []
     for part in filter(str.strip, _SEPARATED.sub(_without_separators, text).split(",")):
-        match = _LIMIT.fullmatch(part)
-        if match is None:
-            raise ArgumentError("budget", f"{part.strip()!r:.60} is not a limit; write one such as macs<=50M")
-        name, _, amount, unit = match.groups()
-        resource = _resource(name)
-        if resource in limits:
-            raise ArgumentError("budget", f"{resource} has two limits")
-        limits[resource] = _amount(resource, amount, unit, part.strip())
+        with collected(wrong):
+            resource, limit = _parse_limit(part)
+            if resource in limits:
+                raise ArgumentError("budget", f"{resource} has two limits")
+            limits[resource] = limit
+    if wrong:
+        raise together(wrong)
     if not limits:
         raise ArgumentError("budget", "must have one limit or more, such as 'macs<=50M, params<=1M'")
     return Budget(limits)
+
+
+def _parse_limit(part: str) -> tuple[str, float]:
+    """Return the resource and the largest amount of a part of a budget."""
+    match = _LIMIT.fullmatch(part)
+    if match is None:
+        raise ArgumentError("budget", f"{part.strip()!r:.60} is not a limit; write one such as macs<=50M")
+    name, _, amount, unit = match.groups()
+    resource = _resource(name)
+    return resource, _amount(resource, amount, unit, part.strip())
 
 
 def _without_separators(found: re.Match[str]) -> str:

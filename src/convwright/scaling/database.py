@@ -12,6 +12,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from convwright.errors import ArgumentError, ConvwrightError, WriteError
 
+DATABASE_FILES = ("study.db", "study.db-journal", "study.db-wal", "study.db-shm")
+"""The database that a study has in its own folder, and what SQLite writes beside it."""
 PATIENCE = 60.0
 """Seconds for which a database that has answered before may be unavailable."""
 RETRY_SECONDS = 1.0
@@ -92,7 +94,7 @@ class Database:
 
 def sqlite_in(folder: Path) -> str:
     """Return the URL of the database that a study has in its own folder."""
-    path = str(folder.absolute() / "study.db")
+    path = str(folder.absolute() / DATABASE_FILES[0])
     return URL.create("sqlite", database=path).render_as_string(hide_password=False)
 
 

@@ -14,6 +14,7 @@ from convwright.errors import ArgumentError
 from convwright.extras import require_package
 from convwright.machine import available_cores
 from convwright.places import check_folder
+from convwright.ray_connection import check_address
 from convwright.scaling.experiment import Experiment
 from convwright.scaling.task_runner import configure
 from convwright.training.config import Recipe
@@ -75,6 +76,8 @@ class StudyOptions:
         require_package("sqlalchemy", "a study")
         if self.cluster is not None and self.workers != 1:
             raise ArgumentError("workers", "cannot be combined with a cluster, which has workers of its own")
+        if self.cluster is not None:
+            check_address(self.cluster)
         if self.cores_per_task < 1:
             raise ArgumentError("cores_per_task", f"must be 1 or more, not {self.cores_per_task}")
         if self.cores_per_task != 1 and self.cluster is None:

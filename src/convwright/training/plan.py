@@ -10,9 +10,10 @@ from convwright.arch.resolution import sides
 from convwright.data import SOURCES, Dataset
 from convwright.data.collections import absolute_path
 from convwright.display.wording import counted
-from convwright.training.config import TrainConfig, checked
+from convwright.training.config import Recipe, TrainConfig, checked
 from convwright.training.field_errors import FieldError
 from convwright.training.operators import fused_by_default
+from convwright.training.optim import MUON_REST
 from convwright.training.progressive import smallest
 from convwright.training.recipes import RecipeName, recipe_fields
 
@@ -84,6 +85,7 @@ def plan(
         {"data": absolute_spec(data.name), "network": chosen.name, "resolution": data.resolution, "recipe": fields}
         | given
     )
+    _check_decay(config.recipe)
     if config.recipe.crop >= (side := min(sides(config.resolution))):
         limit = f"must be less than the images' resolution, {side} px"
         raise FieldError("recipe.crop", f"{limit}, not {config.recipe.crop}")
@@ -95,6 +97,18 @@ def plan(
     rates = config.recipe.model_dump(include={"dropout", "stochastic_depth"})
     chosen = regularise(chosen, **rates)
     return config.model_copy(update={"network": chosen.name}), chosen
+
+
+def _check_decay(recipe: Recipe) -> None:
+    """Check that a step does not turn weights over: one of SGD, AdamW and Muon takes rate times decay of each."""
+    if recipe.optimizer == "rmsprop":  # whose steps are of one size, whatever the gradient's
+        return
+    rate = recipe.learning_rate * (MUON_REST if recipe.optimizer == "muon" else 1.0)
+    if rate * recipe.weight_decay >= 1:
+        raise FieldError(
+            "recipe.weight_decay",
+            f"must be below {1 / rate:.3g}, not {recipe.weight_decay:g}: a step would take all of each weight",
+        )
 
 
 def _for_data(network: Network, data: Dataset, *, fit: bool) -> Network:

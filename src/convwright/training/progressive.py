@@ -26,7 +26,7 @@ def smallest(resolution: Resolution) -> Resolution:
 
 def _grown(side: int, step: int, growing: float) -> int:
     grown = _smallest_side(side) + (side - _smallest_side(side)) * step / growing
-    return min(side, round(grown / STEP) * STEP)
+    return min(side, max(_smallest_side(side), round(grown / STEP) * STEP))
 
 
 def _smallest_side(side: int) -> int:
