@@ -43,7 +43,7 @@ from convwright.training.records import Summary
 from convwright.training.run import Run
 from convwright.training.views import AS_IT_IS
 
-EPOCHS = 29.0
+EPOCHS = 28.0
 RECIPES: dict[str, dict[str, Any]] = {
     "muon": {"warm_up": 0.1},
     "sgd": {"optimizer": "sgd", "learning_rate": 0.2, "weight_decay": 3e-4},
