@@ -27,7 +27,7 @@ from convwright.training.plan import FROM_SCRATCH, default_batch_size, plan
 from convwright.training.precision import DivergedError
 from convwright.training.recipes import RECIPES
 from convwright.training.run import DataFacts, Run, ensure_free
-from convwright.training.validations import validation_period
+from convwright.training.validations import validation_period, validation_steps
 
 NOISY = "efficientnet_b0|scale:d=0.3,w=0.25"
 """Dropout, stochastic depth and squeeze-and-excitation: everything that is random in training."""
@@ -276,6 +276,15 @@ def test_validation_stays_cheap_beside_training(digits, epochs, validations):
     steps = round(epochs * batches.steps_per_epoch)
     period = validation_period(steps, batches, val_images=143)
     assert math.ceil(steps / period) == validations
+
+
+@pytest.mark.parametrize(("epochs", "validations"), [(10, 10), (50, 50), (51, 50), (200, 50)])
+def test_a_classifier_on_features_is_validated_fifty_times_at_most(digits, epochs, validations):
+    batches = Batches(digits.train, digits, 32)
+    steps = epochs * batches.steps_per_epoch
+    count, ends = validation_steps(steps, 0, batches, 143, on_features=True)
+    assert (count, len(ends), ends[-1]) == (0, validations, steps)
+    assert len(validation_steps(steps, 0, batches, 143)[1]) == epochs
 
 
 def test_changed_data_is_not_resumed(digits, tmp_path):

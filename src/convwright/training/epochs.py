@@ -84,7 +84,8 @@ def epochs_in_minutes(
 
     def seconds(epochs: float) -> float:
         taken = max(1, round(epochs * steps))
-        validations = math.ceil(taken / validation_period(taken, batches, len(whole.val)))
+        period = validation_period(taken, batches, len(whole.val), on_features=config.recipe.freeze)
+        validations = math.ceil(taken / period)
         return taken * step_seconds + validations * validation_seconds
 
     spent = time.monotonic() - began + frozen_seconds

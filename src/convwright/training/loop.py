@@ -156,7 +156,9 @@ class Trainer:
         self.learner.frozen_steps = self.frozen_steps = round(config.recipe.freeze_epochs * steps_per_epoch)
         self.steps = self.frozen_steps + max(1, round(config.epochs * steps_per_epoch))
         once = runtime.validate_once
-        validations = validation_steps(self.steps, self.frozen_steps, self.batches, len(data.val), once=once)
+        validations = validation_steps(
+            self.steps, self.frozen_steps, self.batches, len(data.val), once=once, on_features=config.recipe.freeze
+        )
         self.frozen_validations, self.validations = validations
         self.progress = Progress()
         self.saved_at = time.monotonic()
