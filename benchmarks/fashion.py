@@ -75,7 +75,7 @@ class Job:
 
     @property
     def folder(self) -> str:
-        """Its run directory's name, with the optimizer of `fast`, which was another one in earlier results."""
+        """Name of the run directory; it includes Muon, since earlier results used SGD."""
         name = self.network.partition("|")[0]
         kind = "-muon" if self.precision == "32-true" else f"-muon-{self.precision}"
         return f"{name}-{self.epochs:g}{kind}-seed{self.seed}"

@@ -5,7 +5,7 @@
     python benchmarks/gpu.py --device cpu --quick     the same programs at their smallest size, without a GPU
 
 Each section runs in a process of its own, the most important rows first. It ends where its share of the time is not
-enough for one more row, which its last row says; that is an error where correctness is checked. What a section had
+enough for one more row, as the last row then says; that is an error where correctness is checked. What a section had
 found before it failed is kept, and the others run all the same. Correctness
 comes first: logits, gradients and augmentation against the CPU; runs that are killed and
 resumed, and steps that are repeated, to the bit. Then training throughput beside timm's networks, also with the
@@ -60,9 +60,9 @@ RESERVE = 1.3
 """Times of the slowest row so far that have to be left for one more row."""
 LEAST_SECONDS = 3.0
 """Seconds that the slowest row is taken to need at least."""
-STOPPED = "no time for one more row"
+STOPPED = "the time of the section was used up"
 CHECKS = ("agreement", "resume")
-"""Sections whose rows are all needed: without one of them, what it would have found is not known to be right."""
+"""Sections that must be complete: a missing row means that something was not checked."""
 GPU_ENGINES = ("torch-cuda", "onnxruntime-cuda", "tensorrt", "torch-cuda-compile")
 KILLED = """
 import os, signal, sys
@@ -405,7 +405,7 @@ def measured(name: str, setup: Setup) -> Row:
             error = (log.read_text(encoding="utf-8").strip().splitlines() or [error])[-1][:500]
     complete = not any("stopped" in row for row in rows)
     if not complete and name in CHECKS:
-        error = error or f"{STOPPED}: not everything was checked"
+        error = error or f"{STOPPED} before everything was checked"
     wrong = [row for row in rows if row.get("ok") is False]
     error = error or (f"{len(wrong)} of {len(rows)} rows are wrong, such as {json.dumps(wrong[0])}" if wrong else "")
     return {

@@ -67,7 +67,7 @@ def table(setting: str, out: Path) -> str:
         "test",
         f"test, {first}",
         f"test, {second}",
-        f"{first} / {second}, processor time",
+        f"processor time of {first} divided by that of {second}",
     ]
     lines = [f"| {' | '.join(titles)} |", f"|---|{'---:|' * (len(titles) - 1)}"]
     runs: dict[str, dict[int, dict[str, Row]]] = {}

@@ -192,7 +192,7 @@ def test_leftovers_of_killed_writers_can_be_removed(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_killed_writers_left_is_no_content_of_a_folder(tmp_path):
+def test_names_in_ignores_temporary_files_of_killed_writers(tmp_path):
     assert files.names_in(tmp_path / "missing") == []
     files.temporary_beside(tmp_path / "state.json").touch()
     files.temporary_beside(tmp_path / "fold-1").mkdir()

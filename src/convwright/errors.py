@@ -81,7 +81,7 @@ def together(errors: Sequence[UsageError]) -> UsageError:
 
 @contextmanager
 def collected(errors: list[UsageError]) -> Iterator[None]:
-    """Add an error to a list instead of raising it."""
+    """Append a usage error that is raised in the context to `errors` instead of passing it on."""
     try:
         yield
     except UsageError as error:

@@ -260,7 +260,7 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Return what is in a folder, in order, less what killed writers left there; nothing where there is no folder."""
+    """Return the sorted names in a folder, without temporary files of killed writers; none if it is missing."""
     if not folder.is_dir():
         return []
     return sorted(path.name for path in folder.iterdir() if not _TEMPORARY.fullmatch(path.name))

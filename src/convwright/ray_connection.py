@@ -106,7 +106,7 @@ def check_address(address: str) -> None:
     """Check that an address is one of a cluster, without connecting to it.
 
     Raises:
-        ArgumentError: It is none.
+        ArgumentError: The address is not that of a cluster.
     """
     host, _, port = address.removeprefix(CLIENT).rpartition(":")
     if address not in (LOCAL, "auto") and "://" not in host and (not host or not port.isdecimal()):

@@ -154,7 +154,7 @@ def test_a_design_is_not_continued_with_a_recipe_that_has_changed_since(designed
     assert cw.design(resume=out, progress=False).run.path == out / designed.run.path.relative_to(designed.request.out)
     stored |= {"finished": False}
     (out / "state.json").write_text(json.dumps(stored))
-    with pytest.raises(ArgumentError, match="another version of Convwright began, which trains by another recipe"):
+    with pytest.raises(ArgumentError, match="a design of another version of Convwright, in which the recipe"):
         cw.design(resume=out, progress=False)
 
 
@@ -180,7 +180,7 @@ def test_wrong_requests_are_refused_in_one_line(tmp_path, monkeypatch, options, 
     assert "\n" not in str(raised.value)
 
 
-def test_what_a_killed_writer_left_does_not_fill_a_folder(tmp_path) -> None:
+def test_a_folder_with_only_temporary_files_counts_as_empty(tmp_path) -> None:
     temporary_beside(tmp_path / "state.json").touch()
     with pytest.raises(UsageError, match="too small for every family"):
         cw.design("digits", "macs<=1K", minutes=1, out=tmp_path, progress=False)

@@ -237,7 +237,7 @@ def test_a_study_of_an_earlier_version_is_taken_over(earlier, tmp_path):
 
 @pytest.mark.parametrize("earlier", ["fast"], indirect=True)
 def test_a_study_is_not_continued_with_a_recipe_that_has_changed_since(earlier, tmp_path):
-    with pytest.raises(StudyError, match=r"recipe_fields.learning_rate is 0.2 there and 0.05 here"):
+    with pytest.raises(StudyError, match=r"in the recipe fast, learning_rate is 0.2 there and 0.05 here"):
         StudyStorage(sqlite_in(tmp_path), "study", earlier)
 
 

@@ -199,7 +199,7 @@ def test_wrong_use(tmp_path: Path) -> None:
         cw.cross_validate("digits", folds=2, out=tmp_path / "out")
 
 
-def test_what_a_killed_writer_left_does_not_fill_a_folder(tmp_path: Path) -> None:
+def test_a_folder_with_only_temporary_files_counts_as_empty(tmp_path: Path) -> None:
     temporary_beside(tmp_path / "request.yaml").touch()
     made = cw.cross_validate("digits", folds=2, network="cifar_resnet8", epochs=0.1, out=tmp_path, progress=False)
     assert len(made.runs) == 2

@@ -54,7 +54,7 @@ def client(monkeypatch, tmp_path):
                 os.killpg(head.pid, signal.SIGKILL)
 
 
-def test_a_run_through_the_client_server_has_the_weights_of_one_here(client, tmp_path):
+def test_training_through_the_client_server_gives_the_same_weights_as_local_training(client, tmp_path):
     here = cw.train("digits", **OPTIONS, out=tmp_path / "here", progress=False)
     given = OPTIONS | {"out": str(tmp_path / "there"), "cluster": client}
     command = [sys.executable, "-W", "error::FutureWarning", "-c", CODE, repr(given)]

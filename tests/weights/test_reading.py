@@ -133,8 +133,8 @@ def test_grey_images_and_other_classes_change_only_the_ends():
     [
         ("absent.pth", "resnet18", "no weights 'absent.pth'"),
         ("torchvision:V9", "resnet18", "torchvision has no weights 'V9' for resnet18; it has IMAGENET1K_V1"),
-        ("torchvision", "cifar_resnet20", "torchvision has no network cifar_resnet20"),
-        ("timm:nonsense", "resnet18", "no published weights are known for nonsense"),
+        ("torchvision", "cifar_resnet20", "torchvision has no network named cifar_resnet20"),
+        ("timm:nonsense", "resnet18", "timm has no network named nonsense"),
     ],
 )
 def test_weights_that_do_not_exist(spec, network, message):

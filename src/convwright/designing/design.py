@@ -82,7 +82,7 @@ def design(request: DesignRequest, *, progress: bool = True) -> DesignResult:
 
 
 def problems_of(data: Data, out: Path, execution: RaceExecution) -> list[UsageError]:
-    """Return everything that is wrong with a request as far as no image is read.
+    """Return all errors of a request that can be found without reading images.
 
     Args:
         data: The images. They are not needed for a design that exists; a finished one is shown without them.
@@ -218,8 +218,8 @@ class _Design:
         if not state.finished and state.request.get(RECIPE, earlier_fields(FAST)) != request[RECIPE]:
             raise ArgumentError(
                 "out",
-                f"{folder} holds a design that another version of Convwright began, which trains by another recipe "
-                f"`{FAST}`; continue it with that version, or give another folder",
+                f"{folder} holds a design of another version of Convwright, in which the recipe "
+                f"`{FAST}` has other settings; resume it with that version, or give another folder",
             )
         state.request = request
         return state

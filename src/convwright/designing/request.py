@@ -22,7 +22,7 @@ NO_COLUMNS: dict[str, Any] = dict.fromkeys(COLUMNS)
 """Fields of `Data` for a list whose columns have their usual names."""
 RESTORE_IMAGES = "restore the images and resume the design, or start a new design in another folder"
 RECIPE = "recipe"
-"""Field of a stored request: those of the recipe of trials from scratch."""
+"""Name of the field of a stored request that holds the fields of the recipe for trials with random initial weights."""
 MIN_SECONDS = 30.0
 """Seconds of the shortest design."""
 
@@ -35,12 +35,12 @@ def check_seconds(seconds: float, argument: str = "minutes") -> None:
         argument: Name of the parameter that gives it, in minutes or hours, for the message.
 
     Raises:
-        ArgumentError: It is shorter.
+        ArgumentError: The time is shorter than `MIN_SECONDS`.
     """
     if seconds >= MIN_SECONDS:
         return
-    if argument == "hours":  # the bound is no round number of them
-        raise ArgumentError(argument, f"must be {MIN_SECONDS:g} seconds or more, not {seconds:g}")
+    if argument == "hours":  # 30 seconds are no round number of hours
+        raise ArgumentError(argument, f"must be {MIN_SECONDS:g} seconds or more, not {seconds:g} seconds")
     raise ArgumentError(argument, f"must be {MIN_SECONDS / 60:g} or more, not {seconds / 60:g}")
 
 

@@ -24,7 +24,7 @@ class _AllSum(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> torch.Tensor:
         """Return the sum of the processes' gradients."""
-        return _all_sum(gradients[0])  # which has a gradient too
+        return _all_sum(gradients[0])  # this sum is differentiable too
 
 
 def _all_sum(part: torch.Tensor) -> torch.Tensor:

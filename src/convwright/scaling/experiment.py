@@ -133,6 +133,7 @@ class Experiment:
         difference = _first_difference(
             {name: there[name] for name in compared}, {name: here[name] for name in compared}
         )
+        difference = difference.replace("recipe_fields.", f"in the recipe {self.recipe}, ", 1)
         if difference or (before.base, before.candidates) == (self.base, self.candidates):
             return difference
         return "a network has changed since"

@@ -30,7 +30,7 @@ def execution_problems(options: RunOptions, recipe: Recipe) -> Iterator[FieldErr
     if recipe.progressive:
         yield FieldError(
             "compile",
-            "compiles anew for each size of images that grow; add `progressive=0` (the recipe `fast` has 0.6)",
+            "compiles again for each size of growing images; add `progressive=0` (the recipe `fast` has 0.6)",
         )
     if options.cuda_graphs and options.devices > 1:
         yield FieldError("cuda_graphs", "are for one device; omit them with `devices`")

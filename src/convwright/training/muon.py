@@ -17,7 +17,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 """Iterations of the polynomial; singular values end between 0.6 and 1.25."""
 WIDE = 2
-"""Columns for each row from which on factors are multiplied with each other."""
+"""Ratio of columns to rows from which on the factors, not the matrix, are multiplied in each iteration."""
 SMALLEST_NORM = 1e-7
 """Norm below which a gradient is not orthogonalised: the update shrinks with it, so a layer without gradients rests."""
 
@@ -70,7 +70,8 @@ def orthogonalised(gradient: torch.Tensor) -> torch.Tensor:
 
     An iteration multiplies the matrix X by F = a I + b G + c G^2, where G = X X^T. The factors are polynomials of the
     first G, and the next G is F G F. For wide matrices the factors are multiplied with each other, and once with the
-    matrix; that takes less time, and where singular values differ much, single precision then keeps three digits.
+    matrix; that takes less time, and single precision stays accurate to about three digits even if singular values
+    differ by many orders of magnitude.
 
     Args:
         gradient: A weight's gradient, read as a matrix with a row for each entry of its first dimension.
@@ -97,7 +98,7 @@ def orthogonalised(gradient: torch.Tensor) -> torch.Tensor:
 
 
 def _factor(gram: torch.Tensor) -> torch.Tensor:
-    """Return what an iteration multiplies a matrix by, for its Gram matrix."""
+    """Return the factor F of one iteration for a Gram matrix G."""
     first, third, fifth = NEWTON_SCHULZ
     identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     return torch.addmm(first * identity + third * gram, gram, gram, alpha=fifth)

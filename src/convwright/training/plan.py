@@ -100,14 +100,15 @@ def plan(
 
 
 def _check_decay(recipe: Recipe) -> None:
-    """Check that a step does not turn weights over: one of SGD, AdamW and Muon takes rate times decay of each."""
+    """Check that learning rate times weight decay, the share of each weight that a step removes, is below 1."""
     if recipe.optimizer == "rmsprop":  # whose steps are of one size, whatever the gradient's
         return
     rate = recipe.learning_rate * (MUON_REST if recipe.optimizer == "muon" else 1.0)
     if rate * recipe.weight_decay >= 1:
         raise FieldError(
             "recipe.weight_decay",
-            f"must be below {1 / rate:.3g}, not {recipe.weight_decay:g}: a step would take all of each weight",
+            f"must be below {1 / rate:.3g}, not {recipe.weight_decay:g}: with this learning rate, one step would "
+            "remove each weight",
         )
 
 

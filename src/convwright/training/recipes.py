@@ -75,7 +75,7 @@ EARLIER_FIELDS: dict[str, Mapping[str, Any]] = {
         **{"label_smoothing": 0.1, "progressive": 0.6},
     }
 }
-"""Fields of recipes that have changed, as studies had them that do not record the fields: SGD instead of Muon."""
+"""Earlier fields of recipes that have changed, for studies that did not record fields: `fast` used SGD, not Muon."""
 
 
 def recorded_fields(name: str | None) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def recorded_fields(name: str | None) -> dict[str, Any]:
 
 
 def earlier_fields(name: str | None) -> dict[str, Any]:
-    """Return the fields that a recipe had in studies that do not record them."""
+    """Return the fields that a recipe had when studies did not yet record them."""
     return dict(EARLIER_FIELDS[name]) if name in EARLIER_FIELDS else recorded_fields(name)
 
 

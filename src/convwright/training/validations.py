@@ -13,7 +13,7 @@ TRAINED_PER_VALIDATED = 2
 
 
 MOST_ON_FEATURES = 50
-"""Validations of a classifier on features at most: an epoch of it takes less time than to save its weights."""
+"""Most validations of a classifier that is trained on stored features: an epoch takes less time than saving weights."""
 
 
 def validation_steps(

@@ -148,7 +148,9 @@ def imagenet_classes() -> tuple[str, ...]:
 def _torchvision(name: str, tag: str) -> Published:
     known = preprocessing.torchvision_weights(name)
     if known is None:
-        raise UsageError(f"torchvision has no network {name}; give a file, or timm:NAME")
+        raise UsageError(
+            f"torchvision has no network named {name}; give a file, or timm:NAME with the name of a network in timm"
+        )
     if tag and tag not in known.__members__:
         raise UsageError(f"torchvision has no weights {tag!r} for {name}; it has {', '.join(known.__members__)}")
     weights = known[tag] if tag else known.DEFAULT
@@ -168,7 +170,9 @@ def _torchvision(name: str, tag: str) -> Published:
 def _timm(name: str, network: Network) -> Published:
     timm = require_package("timm", "loading weights of timm")
     if not timm.is_model(name):
-        raise UsageError(f"no published weights are known for {name}; give a file, or timm:NAME with a network of timm")
+        raise UsageError(
+            f"timm has no network named {name}; give a file, or timm:NAME with the name of a network in timm"
+        )
     _check_timm(timm, name, network)
     try:
         module = timm.create_model(name, pretrained=True)
