@@ -38,7 +38,8 @@ def cluster():
         patch.setenv("RAY_worker_niceness", "0")  # else Ray's workers give way to all other tests
         for remaining in (2, 1, 0):
             try:
-                ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+                options = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+                ray.init("local", num_cpus=2, **options)  # not a cluster that others started
                 break
             except Exception:  # Ray gives up after 30 seconds, which a busy machine can need
                 ray.shutdown()

@@ -108,7 +108,10 @@ def test_other_formats_have_no_scale(precision):
         ({"cuda_graphs": True}, "cuda_graphs: needs `compile`"),
         ({"compile": True, "fused": True}, "compile: cannot be combined with `fused`"),
         ({"compile": True, "memory_efficient": True}, "compile: cannot be combined with `memory_efficient`"),
-        ({"compile": True, "progressive": 0.5}, "compile: cannot be combined with `progressive`"),
+        (
+            {"compile": True, "progressive": 0.5},
+            "compile: compiles again for each size of growing images; add `progressive=0`",
+        ),
         (
             {"compile": True, "freeze": True, "weights": "pretrained"},
             "compile: compiles the network, of which `freeze`",
@@ -124,7 +127,9 @@ def test_what_cannot_be_combined_is_refused(options, reason):
 
 
 def test_a_recipe_that_cannot_be_combined_is_refused_before_training(digits, tmp_path):
-    with pytest.raises(UsageError, match="compile: cannot be combined with `progressive`"):
+    with pytest.raises(
+        UsageError, match="compile: compiles again for each size of growing images; add `progressive=0`"
+    ):
         cw.train("digits", recipe="fast", network="cifar_resnet8", compile=True, out=tmp_path / "run", epochs=0.1)
     assert not (tmp_path / "run").exists()
 

@@ -9,6 +9,7 @@ import sysconfig
 import time
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -37,7 +38,10 @@ def client(monkeypatch, tmp_path):
     command = [Path(sysconfig.get_path("scripts")) / "ray", "start", "--head", "--block", "--num-cpus=2"]
     command += [f"--port={gcs}", f"--ray-client-server-port={port}", "--include-dashboard=false"]
     command += ["--min-worker-port=10002", "--max-worker-port=19999"]
-    with (tmp_path / "ray.log").open("w") as log:
+    # A folder of its own, with a short name: others would take the cluster noted in Ray's usual one for theirs.
+    folder = TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True)
+    command.append(f"--temp-dir={folder.name}")
+    with folder, (tmp_path / "ray.log").open("w") as log:
         head = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             for _ in range(600):

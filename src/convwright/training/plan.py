@@ -85,7 +85,8 @@ def plan(
         {"data": absolute_spec(data.name), "network": chosen.name, "resolution": data.resolution, "recipe": fields}
         | given
     )
-    _check_decay(config.recipe)
+    if "weight_decay" in (recipe or {}):
+        _check_decay(config.recipe)
     if config.recipe.crop >= (side := min(sides(config.resolution))):
         limit = f"must be less than the images' resolution, {side} px"
         raise FieldError("recipe.crop", f"{limit}, not {config.recipe.crop}")
