@@ -296,9 +296,8 @@ class _Attempt:
         lost = [rank for rank in own if _is_lost(statuses[rank] or 0) or PORT_TAKEN in reasons[rank].lower()]
         if lost or not own:
             rank = (lost or failed)[0]
-            raise _ProcessLostError(
-                f"the process of device {rank} on {printable(facts[rank].name)} ended: {reasons[rank]}"
-            )
+            reason = reasons[rank].partition("; resume with ")[0]  # all processes start again without that
+            raise _ProcessLostError(f"the process of device {rank} on {printable(facts[rank].name)} ended: {reason}")
         rank = own[0]
         kind = UsageError if statuses[rank] == UsageError.exit_status else ConvwrightError
         if rank == 0:
