@@ -125,10 +125,10 @@ def test_what_names_no_folder_stays(path: str, tmp_path: Path) -> None:
 
 
 def test_code_of_messages_is_marked_and_paths_in_it_are_replaced() -> None:
-    text = "`convwright data /home/me/a<b>` runs it, or ` alone"
-    assert with_code(text) == "<code>convwright data /home/me/a&lt;b&gt;</code> runs it, or ` alone"
-    page = pages._without_paths(environment(), PathNames({"/home/me": "me"})).from_string("{{ text | code }}")
-    assert page.render(text=text) == "<code>convwright data me/a&lt;b&gt;</code> runs it, or ` alone"
+    text = "`convwright data /some/folder/a<b>` runs it, or ` alone"
+    assert with_code(text) == "<code>convwright data /some/folder/a&lt;b&gt;</code> runs it, or ` alone"
+    page = pages._without_paths(environment(), PathNames({"/some/folder": "folder"})).from_string("{{ text | code }}")
+    assert page.render(text=text) == "<code>convwright data folder/a&lt;b&gt;</code> runs it, or ` alone"
 
 
 def test_notebooks_have_the_light_colours_of_the_style_sheet() -> None:

@@ -67,8 +67,6 @@ RECIPES: dict[RecipeName, NamedRecipe] = {
         },
     ),
 }
-
-
 EARLIER_FIELDS: dict[str, Mapping[str, Any]] = {
     "fast": {
         **{"learning_rate": 0.2, "schedule": "one-cycle", "warm_up": 0.2, "weight_decay": 3e-4},

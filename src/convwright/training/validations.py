@@ -10,8 +10,6 @@ FROZEN_VALIDATIONS = 3
 """Validations while the backbone is frozen at first (`Recipe.freeze_epochs`)."""
 TRAINED_PER_VALIDATED = 2
 """Smallest number of training images per validated image; it takes precedence over `WANTED_VALIDATIONS`."""
-
-
 MOST_ON_FEATURES = 50
 """Most validations of a classifier that is trained on stored features: an epoch takes less time than saving weights."""
 

