@@ -1,5 +1,7 @@
 """A design that is refused leaves the folders of its user as they were."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +94,8 @@ def test_a_design_that_was_there_before_stays(tmp_path) -> None:
     with pytest.raises(UsageError), removing_refused(tmp_path, {*names_in(tmp_path)}, []):
         raise UsageError("another budget")
     assert {*names_in(tmp_path)} == {*WRITTEN}
+
+
+def test_a_design_on_one_machine_needs_no_package_of_databases() -> None:
+    code = "import sys; sys.modules['sqlalchemy'] = None; import convwright.designing.design"
+    subprocess.run([sys.executable, "-c", code], check=True)

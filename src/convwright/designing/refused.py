@@ -7,7 +7,7 @@ from pathlib import Path
 from convwright.designing.request import SPLIT, STUDY
 from convwright.designing.state import CLOCK, DECISIONS, FEATURES, STATE
 from convwright.errors import UsageError
-from convwright.scaling.database import DATABASE_FILES
+from convwright.scaling.study_options import DATABASE_FILES
 
 LOCK = ".lock"
 """File in a design's folder that is locked while a process works on the design."""

@@ -11,9 +11,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from convwright.errors import ArgumentError, ConvwrightError, WriteError
+from convwright.scaling.study_options import DATABASE_FILES
 
-DATABASE_FILES = ("study.db", "study.db-journal", "study.db-wal", "study.db-shm")
-"""The database that a study has in its own folder, and what SQLite writes beside it."""
 PATIENCE = 60.0
 """Seconds for which a database that has answered before may be unavailable."""
 RETRY_SECONDS = 1.0

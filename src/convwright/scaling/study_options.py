@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 from convwright.bounds import COUNT, COUNT_OR_NONE
 from convwright.options import Described, Flags
 
+DATABASE_FILES = ("study.db", "study.db-journal", "study.db-wal", "study.db-shm")
+"""The database that a study has in its own folder, and what SQLite writes beside it."""
+
 Recipe = Annotated[
     Literal["densenet", "senet", "efficientnet", "fast"] | None,
     Described("Training recipe of a paper, or `fast`: high accuracy in a short time."),
